@@ -1,0 +1,1 @@
+//! Layer 2: ids, the peer table, routing, joining and maintenance, without IO.
