@@ -1,0 +1,219 @@
+//! Frames in a byte stream: tokio-util's `Decoder` and `Encoder`, with limits both ways and large bodies in pieces.
+
+use bytes::{Bytes, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::frame::{Frame, FrameError, FrameHead, HEADER_LEN};
+
+/// The longest frame that a codec takes and makes unless told otherwise, in bytes of data.
+pub const DEFAULT_MAX_FRAME_LEN: u32 = 1 << 20;
+
+/// The longest piece of a body that is handed out in pieces, and the room that is made for the next one.
+///
+/// Larger steps mean fewer system calls; on loopback the gain ends at about this size.
+pub const PIECE_LEN: usize = 256 << 10; // bytes
+
+/// The first room that is made for a frame that is handed out whole. From then on as much as has arrived, so that memory follows
+/// the bytes that came and not the length that was announced.
+const FIRST_ROOM: usize = 4 << 10; // bytes
+
+/// What a codec cuts out of the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A whole frame.
+    Frame(Frame),
+    /// The header of a frame whose data follows in pieces.
+    Head(FrameHead),
+    /// Some of its data, as it arrived.
+    Piece {
+        /// At least one byte, at most [`PIECE_LEN`].
+        data: Bytes,
+        /// Whether the frame ends with it.
+        last: bool,
+    },
+}
+
+/// Cuts frames out of a byte stream and makes bytes of frames.
+///
+/// ```
+/// use actix_peer::frame::{Frame, FrameCodec, Part};
+/// use bytes::BytesMut;
+/// use tokio_util::codec::{Decoder, Encoder};
+///
+/// let mut bytes = BytesMut::new();
+/// FrameCodec::new().encode(&Frame::text("ECHO", "hi"), &mut bytes)?;
+/// assert_eq!(&bytes[..], b"ECHO\0\0\0\x02hi");
+/// assert_eq!(FrameCodec::new().decode(&mut bytes)?, Some(Part::Frame(Frame::text("ECHO", "hi"))));
+/// # Ok::<(), actix_peer::frame::FrameError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FrameCodec {
+    max_in: u32,
+    max_out: u32,
+    pieces_above: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Header,
+    Whole(FrameHead),
+    Pieces { head: FrameHead, left: u32 },
+}
+
+impl Default for FrameCodec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameCodec {
+    /// A codec with [`DEFAULT_MAX_FRAME_LEN`] both ways that hands out every frame whole.
+    #[must_use]
+    pub const fn new() -> Self {
+        let max = DEFAULT_MAX_FRAME_LEN;
+        Self { max_in: max, max_out: max, pieces_above: u32::MAX, state: State::Header }
+    }
+
+    /// The longest data that is decoded, in bytes. Over it the header alone is an error.
+    #[must_use]
+    pub const fn max_in(mut self, bytes: u32) -> Self {
+        self.max_in = bytes;
+        self
+    }
+
+    /// The longest data that is encoded, in bytes.
+    #[must_use]
+    pub const fn max_out(mut self, bytes: u32) -> Self {
+        self.max_out = bytes;
+        self
+    }
+
+    /// Data above this many bytes is handed out in pieces, in bounded memory, instead of whole.
+    #[must_use]
+    pub const fn pieces_above(mut self, bytes: u32) -> Self {
+        self.pieces_above = bytes;
+        self
+    }
+
+    /// Changes the longest data that is decoded, from the next header on.
+    pub const fn set_max_in(&mut self, bytes: u32) {
+        self.max_in = bytes;
+    }
+
+    /// Changes from which length on data is handed out in pieces, from the next header on.
+    pub const fn set_pieces_above(&mut self, bytes: u32) {
+        self.pieces_above = bytes;
+    }
+
+    #[inline]
+    fn header(&mut self, src: &mut BytesMut) -> Result<Option<FrameHead>, FrameError> {
+        let Some(head) = FrameHead::peek(src) else {
+            src.reserve(HEADER_LEN - src.len());
+            return Ok(None);
+        };
+        if head.len() > self.max_in {
+            let (length, limit) = (u64::from(head.len()), u64::from(self.max_in));
+            return Err(FrameError::TooLong { code: head.code(), length, limit });
+        }
+        drop(src.split_to(HEADER_LEN));
+        Ok(Some(head))
+    }
+
+    /// Makes room for the next of `left` bytes that have not arrived: never for more than `step`.
+    #[inline]
+    fn make_room(src: &mut BytesMut, left: u32, step: usize) {
+        src.reserve(usize::try_from(left).unwrap_or(usize::MAX).min(step));
+    }
+
+    #[inline]
+    fn whole(&mut self, head: FrameHead, src: &mut BytesMut) -> Option<Part> {
+        let len = usize::try_from(head.len()).unwrap_or(usize::MAX);
+        if src.len() < len {
+            self.state = State::Whole(head);
+            let arrived = u32::try_from(src.len()).unwrap_or(u32::MAX);
+            let step = src.len().max(FIRST_ROOM);
+            Self::make_room(src, head.len() - arrived, step);
+            return None;
+        }
+        self.state = State::Header;
+        Some(Part::Frame(Frame::new(head.code(), src.split_to(len).freeze())))
+    }
+
+    #[inline]
+    fn piece(&mut self, head: FrameHead, left: u32, src: &mut BytesMut) -> Option<Part> {
+        let len = src.len().min(usize::try_from(left).unwrap_or(usize::MAX)).min(PIECE_LEN);
+        if len == 0 {
+            Self::make_room(src, left, PIECE_LEN);
+            return None;
+        }
+        let left = left - u32::try_from(len).unwrap_or(left);
+        let last = left == 0;
+        self.state = if last { State::Header } else { State::Pieces { head, left } };
+        Some(Part::Piece { data: src.split_to(len).freeze(), last })
+    }
+}
+
+impl Decoder for FrameCodec {
+    type Item = Part;
+    type Error = FrameError;
+
+    #[inline]
+    fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Part>, FrameError> {
+        match self.state {
+            State::Whole(head) => Ok(self.whole(head, src)),
+            State::Pieces { head, left } => Ok(self.piece(head, left, src)),
+            State::Header => match self.header(src)? {
+                Some(head) if head.len() > self.pieces_above => {
+                    self.state = State::Pieces { head, left: head.len() };
+                    Ok(Some(Part::Head(head)))
+                }
+                Some(head) => Ok(self.whole(head, src)),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn decode_eof(&mut self, src: &mut BytesMut) -> Result<Option<Part>, FrameError> {
+        if let Some(part) = self.decode(src)? {
+            return Ok(Some(part));
+        }
+        let (head, got) = match self.state {
+            State::Header if src.is_empty() => return Ok(None),
+            State::Header => return Err(FrameError::CutHeader { got: src.len() }),
+            State::Whole(head) => (head, src.len() as u64),
+            State::Pieces { head, left } => (head, u64::from(head.len() - left)),
+        };
+        Err(FrameError::CutBody { code: head.code(), got, expected: u64::from(head.len()) })
+    }
+}
+
+impl Encoder<&Frame> for FrameCodec {
+    type Error = FrameError;
+
+    /// Header and data in one piece of memory, so that they leave in one write.
+    #[inline]
+    fn encode(&mut self, frame: &Frame, dst: &mut BytesMut) -> Result<(), FrameError> {
+        let len = u32::try_from(frame.data().len()).ok().filter(|len| *len <= self.max_out);
+        let Some(len) = len else {
+            let (length, limit) = (frame.data().len() as u64, u64::from(self.max_out));
+            return Err(FrameError::TooLong { code: frame.code(), length, limit });
+        };
+        dst.reserve(frame.encoded_len());
+        dst.extend_from_slice(&FrameHead::new(frame.code(), len).to_bytes());
+        dst.extend_from_slice(frame.data());
+        Ok(())
+    }
+}
+
+impl Encoder<Frame> for FrameCodec {
+    type Error = FrameError;
+
+    #[inline]
+    fn encode(&mut self, frame: Frame, dst: &mut BytesMut) -> Result<(), FrameError> {
+        self.encode(&frame, dst)
+    }
+}
+
+#[cfg(test)]
+mod tests;
