@@ -7,10 +7,14 @@
 //! | transport | for |
 //! | --- | --- |
 //! | [`tcp::Tcp`] | plain TCP; the default |
+//! | `memory::MemoryNetwork` | a network inside the process, with latency, partitions and crashes (feature `test-utils`) |
 //!
 //! No transport has a time limit of its own for a whole dial, keeps a connection alive or notices
 //! that a remote has gone silent: whoever dials and reads brings the clock.
 
+#[cfg(feature = "test-utils")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+pub mod memory;
 pub mod tcp;
 
 use std::fmt;
