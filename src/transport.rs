@@ -1,1 +1,132 @@
 //! Layer 4: listening, dialling and byte streams.
+//!
+//! A node reaches the network through one [`Transport`] and nothing else: it asks for a
+//! [`Listener`], dials an [`Address`], and gets an [`Io`], the two halves of a byte stream, from
+//! either. What is beneath is the transport's own affair.
+//!
+//! | transport | for |
+//! | --- | --- |
+//! | [`tcp::Tcp`] | plain TCP; the default |
+//! | `memory::MemoryNetwork` | a network inside the process, with latency, partitions and crashes (feature `test-utils`) |
+//!
+//! No transport has a time limit of its own for a whole dial, keeps a connection alive or notices
+//! that a remote has gone silent: whoever dials and reads brings the clock.
+
+#[cfg(feature = "test-utils")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+pub mod memory;
+pub mod tcp;
+
+use std::fmt;
+use std::io;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::overlay::{Address, Host};
+
+/// A way to listen and to dial.
+///
+/// One transport serves a whole node, and is shared by its actors. The futures need a tokio runtime
+/// with IO and time.
+///
+/// # Examples
+///
+/// A transport that counts what another one dials:
+///
+/// ```
+/// use std::{io, sync::atomic::{AtomicU64, Ordering}};
+///
+/// use actix_peer::overlay::{Address, Host};
+/// use actix_peer::transport::{Io, Listener, Transport, tcp::Tcp};
+/// use futures::future::BoxFuture;
+///
+/// #[derive(Debug, Default)]
+/// struct Counting {
+///     inner: Tcp,
+///     dials: AtomicU64,
+/// }
+///
+/// impl Transport for Counting {
+///     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+///         self.inner.listen(at)
+///     }
+///     fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+///         self.dials.fetch_add(1, Ordering::Relaxed);
+///         self.inner.dial(to)
+///     }
+///     fn own_host(&self, listening: &Address) -> Host {
+///         self.inner.own_host(listening)
+///     }
+/// }
+/// ```
+pub trait Transport: Send + Sync + fmt::Debug + 'static {
+    /// Starts to listen at an address of this machine. Port 0 asks for any free port, which
+    /// [`Listener::local_address`] then tells.
+    ///
+    /// # Errors
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) when somebody listens there,
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) when the address is not of this
+    /// machine, and whatever else the system says. Nothing listens then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing listening.
+    fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
+
+    /// Opens a connection to an address.
+    ///
+    /// It may take as long as the network likes, up to for ever: the caller sets the time limit.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for port 0,
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when nobody listens there, and
+    /// whatever else the system says. No byte of the caller's was sent in any case.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempt up. The other side may have seen a connection that was
+    /// closed at once.
+    fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>>;
+
+    /// The host under which others reach a node that listens at `listening`: what the node tells
+    /// about itself when its configuration does not say otherwise. Never sends a packet and never
+    /// blocks.
+    fn own_host(&self, listening: &Address) -> Host;
+}
+
+/// A place where connections arrive. Dropping it stops listening; connections that were taken live
+/// on.
+pub trait Listener: Send + 'static {
+    /// Takes the next connection.
+    ///
+    /// # Errors
+    /// An error is about accepting as such (no file descriptors are left, the interface is gone),
+    /// not about one connection, and the listener may be polled again: **after a pause**, since the
+    /// cause may last.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>>;
+
+    /// The address at which it listens, with the port that was really taken.
+    fn local_address(&self) -> Address;
+}
+
+/// One connection: a byte stream in each direction.
+///
+/// The stream ends for the other side when `writer` is shut down or dropped; `reader` stays usable
+/// then. Dropping both halves closes the connection.
+pub struct Io {
+    /// Bytes from the other side.
+    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// Bytes to the other side.
+    pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// The other side's address. For a connection that was accepted the port is the one it dialled
+    /// from, not the one it listens at.
+    pub remote: Address,
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Io")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,230 @@
+//! A connection, which both sides and the network share, and the halves that a side holds of it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::pipe::{Course, Pipes, Read, Wakers};
+use super::{Direction, Ending};
+
+/// What both sides of a connection and the network share.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pipes: Mutex<Pipes>,
+    ending: Ending,
+}
+
+impl Connection {
+    /// A connection, and the halves of the dialler and of the listener.
+    pub(super) fn open(
+        to_listener: Course,
+        to_dialler: Course,
+        ending: Ending,
+    ) -> (Arc<Self>, Halves, Halves) {
+        let mut pipes = Pipes::new(to_listener, to_dialler);
+        for direction in [Direction::ToListener, Direction::ToDialler] {
+            if pipes.get(direction).is_used_up() {
+                // Nobody waits yet, so nobody is to be woken.
+                drop(pipes.tear(ending, Some(direction)));
+            }
+        }
+        let connection = Arc::new(Self {
+            pipes: Mutex::new(pipes),
+            ending,
+        });
+        let dialler = halves(&connection, Direction::ToListener);
+        let listener = halves(&connection, Direction::ToDialler);
+        (connection, dialler, listener)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pipes> {
+        self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.lock().broken
+    }
+
+    /// Breaks the connection at once, if it is not broken yet.
+    pub(super) fn tear(&self) -> Option<Wakers> {
+        let mut pipes = self.lock();
+        (!pipes.broken).then(|| pipes.tear(self.ending, None))
+    }
+
+    /// Stops both directions, or lets them go on.
+    pub(super) fn stall(&self, stalled: bool) -> Wakers {
+        let mut pipes = self.lock();
+        let mut wakers = Wakers::default();
+        for direction in [Direction::ToListener, Direction::ToDialler] {
+            pipes.get(direction).stall(stalled, &mut wakers);
+        }
+        wakers
+    }
+}
+
+type Halves = (ReadHalf, WriteHalf);
+
+fn halves(connection: &Arc<Connection>, writes: Direction) -> Halves {
+    let side = Arc::new(Side {
+        connection: Arc::clone(connection),
+        writes,
+    });
+    (
+        ReadHalf {
+            side: Arc::clone(&side),
+            sleep: None,
+        },
+        WriteHalf { side },
+    )
+}
+
+/// One end of a connection, closed when both of its halves are gone.
+#[derive(Debug)]
+struct Side {
+    connection: Arc<Connection>,
+    writes: Direction,
+}
+
+impl Side {
+    const fn reads(&self) -> Direction {
+        self.writes.reverse()
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        let mut wakers = Wakers::default();
+        let mut pipes = self.connection.lock();
+        let pipe = pipes.get(self.reads());
+        pipe.abandon(&mut wakers);
+        // This side's own wakers go without the lock, too: whoever they keep alive may need it.
+        let own = (pipe.reading.take(), pipes.get(self.writes).writing.take());
+        drop(pipes);
+        drop(own);
+        wakers.wake();
+    }
+}
+
+/// Reads what the other side writes.
+#[derive(Debug)]
+pub(super) struct ReadHalf {
+    side: Arc<Side>,
+    /// Until something that is on its way arrives.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if into.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let Self { side, sleep } = &mut *self;
+        loop {
+            let mut wakers = Wakers::default();
+            let mut pipes = side.connection.lock();
+            let pipe = pipes.get(side.reads());
+            let read = pipe.read(into, Instant::now(), &mut wakers);
+            // A waker that is no longer needed goes without the lock.
+            let old = match read {
+                Read::Done(_) => pipe.reading.take(),
+                Read::Later(_) => pipe.reading.replace(cx.waker().clone()),
+            };
+            drop(pipes);
+            drop(old);
+            wakers.wake();
+            let next = match read {
+                Read::Done(done) => {
+                    *sleep = None;
+                    return Poll::Ready(done);
+                }
+                Read::Later(Some(next)) => next,
+                Read::Later(None) => {
+                    *sleep = None;
+                    return Poll::Pending;
+                }
+            };
+            let timer = sleep.get_or_insert_with(|| Box::pin(sleep_until(next)));
+            if timer.deadline() != next {
+                timer.as_mut().reset(next);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // It is due by now.
+        }
+    }
+}
+
+/// Writes what the other side reads.
+#[derive(Debug)]
+pub(super) struct WriteHalf {
+    side: Arc<Side>,
+}
+
+impl WriteHalf {
+    fn finish(&self) -> io::Result<()> {
+        let mut wakers = Wakers::default();
+        let finished = self
+            .side
+            .connection
+            .lock()
+            .get(self.side.writes)
+            .finish(&mut wakers);
+        wakers.wake();
+        finished
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Side { connection, writes } = &*self.side;
+        let mut wakers = Wakers::default();
+        let mut pipes = connection.lock();
+        let pipe = pipes.get(*writes);
+        let written = pipe.write(data, &mut wakers);
+        let wait = matches!(written, Ok(0)) && !data.is_empty();
+        let old = if wait {
+            pipe.writing.replace(cx.waker().clone())
+        } else {
+            pipe.writing.take()
+        };
+        if !wait && written.is_ok() && pipe.is_used_up() {
+            wakers.append(pipes.tear(connection.ending, Some(*writes)));
+        }
+        drop(pipes);
+        drop(old);
+        wakers.wake();
+        if wait {
+            Poll::Pending
+        } else {
+            Poll::Ready(written)
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.finish())
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        // A broken connection has ended already, and there is nobody left to tell.
+        self.finish().ok();
+    }
+}

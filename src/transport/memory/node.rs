@@ -1,0 +1,172 @@
+//! How one node reaches the network: listening and dialling.
+
+use std::future::pending;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::MemoryNetwork;
+use super::state::{Place, Way, key};
+use crate::overlay::{Address, Host};
+use crate::transport::{Io, Listener, Transport};
+
+/// Connections that wait for a listener to take them, for each listener. Further dials wait.
+const BACKLOG: usize = 128;
+
+/// The network as a node on one host sees it; made by [`MemoryNetwork::transport`].
+///
+/// - Listening: on the own host, or on `0.0.0.0`, `::`, `localhost` or a loopback address, which
+///   all mean the own host here; port 0 gives the lowest free one from 49152.
+/// - Dialling: `localhost` and loopback addresses mean the own host. Nobody listening there is
+///   [`ConnectionRefused`](io::ErrorKind::ConnectionRefused); a host behind a partition or crashed
+///   never answers.
+/// - A listener on a host that crashes fails once, with
+///   [`NetworkDown`](io::ErrorKind::NetworkDown), and is silent from then on. So does listening on
+///   it until it is revived.
+#[derive(Clone, Debug)]
+pub struct MemoryTransport {
+    network: MemoryNetwork,
+    host: Host,
+}
+
+impl MemoryTransport {
+    pub(super) const fn new(network: MemoryNetwork, host: Host) -> Self {
+        Self { network, host }
+    }
+
+    /// The host that this is the transport of.
+    #[must_use]
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn is_own(&self, host: &Host) -> bool {
+        let own = match host {
+            Host::Ip(ip) => ip.is_unspecified() || ip.is_loopback(),
+            Host::Name(name) => name.eq_ignore_ascii_case("localhost"),
+        };
+        own || key(host) == key(&self.host)
+    }
+
+    fn listen_now(&self, at: &Address) -> io::Result<MemoryListener> {
+        if !self.is_own(at.host()) {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        let (sender, queue) = mpsc::channel(BACKLOG);
+        let (place, number) = self.network.lock().listen(&self.host, at.port(), sender)?;
+        let local = Address::new(self.host.clone(), place.1);
+        let network = self.network.clone();
+        Ok(MemoryListener {
+            network,
+            place,
+            number,
+            local,
+            queue,
+            crashed: false,
+        })
+    }
+
+    async fn connect(&self, to: &Address) -> io::Result<Io> {
+        if to.port() == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "port 0 cannot be dialled",
+            ));
+        }
+        let host = if self.is_own(to.host()) {
+            &self.host
+        } else {
+            to.host()
+        };
+        let to = Address::new(host.clone(), to.port());
+        let dial = self.network.lock().set_out(&self.host, to);
+        pause(dial.there).await;
+        loop {
+            let way = self.network.lock().way(&dial);
+            let (queue, listener) = match way {
+                Way::Open(queue, listener) => (queue, listener),
+                Way::BlackHole => return pending().await,
+                Way::Refused => {
+                    pause(dial.back).await;
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+            };
+            // While it waits for room the listener may go, or the network change: then look again.
+            let Ok(room) = queue.reserve_owned().await else {
+                continue;
+            };
+            let connected = self.network.lock().connect(&dial, listener);
+            if let Some((ours, theirs)) = connected {
+                drop(room.send(theirs));
+                pause(dial.back).await;
+                return Ok(ours);
+            }
+        }
+    }
+}
+
+/// Without latency there is no timer, and no runtime with time is needed.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
+impl Transport for MemoryTransport {
+    fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            self.listen_now(at)
+                .map(|listener| Box::new(listener) as Box<dyn Listener>)
+        })
+    }
+
+    fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        Box::pin(self.connect(to))
+    }
+
+    fn own_host(&self, _listening: &Address) -> Host {
+        self.host.clone()
+    }
+}
+
+#[derive(Debug)]
+struct MemoryListener {
+    network: MemoryNetwork,
+    place: Place,
+    number: u64,
+    local: Address,
+    queue: mpsc::Receiver<Io>,
+    crashed: bool,
+}
+
+impl Listener for MemoryListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
+        if self.crashed {
+            return Poll::Pending;
+        }
+        // The network holds the sender for as long as the host is up.
+        Poll::Ready(match ready!(self.queue.poll_recv(cx)) {
+            Some(io) => Ok(io),
+            None => {
+                self.crashed = true;
+                Err(io::ErrorKind::NetworkDown.into())
+            }
+        })
+    }
+
+    fn local_address(&self) -> Address {
+        self.local.clone()
+    }
+}
+
+impl Drop for MemoryListener {
+    fn drop(&mut self) {
+        // Before the queue goes: who finds the queue closed looks here again.
+        let after = self.network.lock().unlisten(&self.place, self.number);
+        after.tell();
+    }
+}

@@ -1,0 +1,245 @@
+//! Plain TCP, over IPv4 and IPv6, with host names.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::{Io, Listener, Transport};
+use crate::overlay::{Address, Host};
+
+/// How long one address of a host with several may take before the next one is tried. Long enough
+/// for one SYN to be sent again (after 1 s on the usual systems), short enough to leave time for
+/// the next address.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// Plain TCP. It has nothing to configure.
+///
+/// - Host names are resolved by the system. Listening takes the first address that can be bound.
+///   Dialling tries the addresses in the order of the system, the next one when the former has
+///   failed or has not answered within 2 s; the last has all the time that the caller gives.
+/// - `TCP_NODELAY` is set on both sides: frames are written whole, and waiting for more would only
+///   delay them.
+/// - Remotes that come as IPv4-mapped IPv6 (`::ffff:192.0.2.1`) are shown as IPv4.
+/// - A socket that got connected to itself, which may happen when a port of the ephemeral range is
+///   dialled on the own machine while nobody listens there, counts as refused.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// use std::future::poll_fn;
+///
+/// use actix_peer::transport::{Transport, tcp::Tcp};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// let tcp = Tcp::default();
+/// let mut listener = tcp.listen(&"127.0.0.1:0".parse()?).await?;
+///
+/// let mut here = tcp.dial(&listener.local_address()).await?;
+/// let mut there = poll_fn(|cx| listener.poll_accept(cx)).await?;
+///
+/// here.writer.write_all(b"hello").await?;
+/// let mut word = [0; 5];
+/// there.reader.read_exact(&mut word).await?;
+/// assert_eq!(&word, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Tcp {
+    _private: (),
+}
+
+impl Transport for Tcp {
+    fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            let mut failure = None;
+            for address in resolve(at).await? {
+                match TcpListener::bind(address).await.and_then(Accepting::new) {
+                    Ok(listener) => return Ok(Box::new(listener) as Box<dyn Listener>),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            Err(failure.unwrap_or_else(no_address))
+        })
+    }
+
+    fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        Box::pin(async move {
+            if to.port() == 0 {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "port 0 cannot be dialled",
+                ));
+            }
+            dial_first(resolve(to).await?, ATTEMPT).await
+        })
+    }
+
+    /// The IP or name that `listening` has. For `0.0.0.0` and `::` the address of the interface
+    /// with the default route (for `::` of IPv6, else of IPv4, which such a socket serves as well),
+    /// and loopback without such a route.
+    fn own_host(&self, listening: &Address) -> Host {
+        match listening.host() {
+            Host::Ip(IpAddr::V4(ip)) if ip.is_unspecified() => {
+                Host::Ip(route_v4().unwrap_or(Ipv4Addr::LOCALHOST.into()))
+            }
+            Host::Ip(IpAddr::V6(ip)) if ip.is_unspecified() => Host::Ip(
+                route_v6()
+                    .or_else(route_v4)
+                    .unwrap_or(Ipv6Addr::LOCALHOST.into()),
+            ),
+            Host::Ip(ip) => Host::Ip(ip.to_canonical()),
+            name @ Host::Name(_) => name.clone(),
+        }
+    }
+}
+
+/// The addresses behind a host. An IP needs no look-up; a name is looked up by the system, on a
+/// thread for that.
+async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
+    match address.host() {
+        Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, address.port())]),
+        name @ Host::Name(_) => Ok(lookup_host((name.to_string(), address.port()))
+            .await?
+            .collect()),
+    }
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the host name has no address")
+}
+
+/// Dials one address after the other, each but the last for at most `attempt`.
+async fn dial_first(addresses: Vec<SocketAddr>, attempt: Duration) -> io::Result<Io> {
+    let mut failure = None;
+    let mut rest = addresses.into_iter();
+    while let Some(address) = rest.next() {
+        let connecting = TcpStream::connect(address);
+        let connected = if rest.len() == 0 {
+            connecting.await
+        } else {
+            timeout(attempt, connecting)
+                .await
+                .unwrap_or_else(|late| Err(late.into()))
+        };
+        match connected.and_then(dialled) {
+            Ok(io) => return Ok(io),
+            Err(error) => failure = Some(error),
+        }
+    }
+    Err(failure.unwrap_or_else(no_address))
+}
+
+/// Makes an [`Io`] of a socket that was dialled, unless it is connected to itself (TCP simultaneous
+/// open, RFC 9293 section 3.5, with both ends the same).
+fn dialled(stream: TcpStream) -> io::Result<Io> {
+    let remote = stream.peer_addr()?;
+    if stream.local_addr()? == remote {
+        return Err(io::Error::new(
+            io::ErrorKind::ConnectionRefused,
+            "the socket was connected to itself",
+        ));
+    }
+    open(stream, remote)
+}
+
+fn open(stream: TcpStream, remote: SocketAddr) -> io::Result<Io> {
+    stream.set_nodelay(true)?;
+    let (reader, writer) = stream.into_split();
+    Ok(Io {
+        reader: Box::new(reader),
+        writer: Box::new(writer),
+        remote: shown(remote),
+    })
+}
+
+fn shown(address: SocketAddr) -> Address {
+    Address::from(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
+/// The own address towards the IPv4 internet. Connecting a UDP socket sends nothing, it only picks
+/// the route; the destination is a documentation address (RFC 5737), so nobody could ever be
+/// bothered.
+fn route_v4() -> Option<IpAddr> {
+    route(
+        (Ipv4Addr::UNSPECIFIED, 0).into(),
+        (Ipv4Addr::new(192, 0, 2, 1), 9).into(),
+    )
+}
+
+/// The same for IPv6 (RFC 3849).
+fn route_v6() -> Option<IpAddr> {
+    route(
+        (Ipv6Addr::UNSPECIFIED, 0).into(),
+        (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into(),
+    )
+}
+
+fn route(from: SocketAddr, to: SocketAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(from).ok()?;
+    socket.connect(to).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    // A link-local address is of no use to others: they would have to know the interface, too.
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    (!ip.is_unspecified() && !link_local).then_some(ip)
+}
+
+#[derive(Debug)]
+struct Accepting {
+    socket: TcpListener,
+    local: Address,
+}
+
+impl Accepting {
+    fn new(socket: TcpListener) -> io::Result<Self> {
+        let local = shown(socket.local_addr()?);
+        Ok(Self { socket, local })
+    }
+}
+
+impl Listener for Accepting {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
+        loop {
+            match ready!(self.socket.poll_accept(cx)) {
+                // A socket that refuses an option is dead already: the next one, please.
+                Ok((stream, remote)) => match open(stream, remote) {
+                    Ok(io) => return Poll::Ready(Ok(io)),
+                    Err(error) => tracing::debug!(%remote, %error, "accepted connection is dead"),
+                },
+                Err(error) if of_one_connection(&error) => {
+                    tracing::debug!(%error, "connection died before it was accepted");
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn local_address(&self) -> Address {
+        self.local.clone()
+    }
+}
+
+/// Whether `accept` failed with the error of one connection that died in the queue (as Linux does,
+/// see accept(2)), which says nothing about the next one.
+fn of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionRefused
+            | Kind::ConnectionReset
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+use std::future::poll_fn;
+use std::io::ErrorKind;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+
+use super::*;
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+async fn listen(at: &str) -> Box<dyn Listener> {
+    Tcp::default().listen(&address(at)).await.unwrap()
+}
+
+async fn accept(listener: &mut Box<dyn Listener>) -> Io {
+    poll_fn(|cx| listener.poll_accept(cx)).await.unwrap()
+}
+
+async fn dial(to: &Address) -> io::Result<Io> {
+    Tcp::default().dial(to).await
+}
+
+/// Both ends of a connection over a listener at `at`.
+async fn pair(at: &str) -> (Io, Io) {
+    let mut listener = listen(at).await;
+    let here = dial(&listener.local_address()).await.unwrap();
+    (here, accept(&mut listener).await)
+}
+
+async fn assert_echoes((mut here, mut there): (Io, Io)) {
+    here.writer.write_all(b"there and back").await.unwrap();
+    here.writer.shutdown().await.unwrap();
+    let mut data = Vec::new();
+    there.reader.read_to_end(&mut data).await.unwrap();
+    there.writer.write_all(&data).await.unwrap();
+    drop(there);
+    let mut back = Vec::new();
+    here.reader.read_to_end(&mut back).await.unwrap();
+    assert_eq!(back, b"there and back");
+}
+
+/// An address at which nobody listens: bound, so that nobody else gets it, but not listening.
+fn dead_port() -> (TcpSocket, Address) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = Address::from(socket.local_addr().unwrap());
+    (socket, address)
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_over_ipv4_loopback() {
+    assert_echoes(pair("127.0.0.1:0").await).await;
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_over_ipv6_loopback() {
+    if let Err(error) = TcpListener::bind("[::1]:0").await {
+        println!("skipped: this machine has no IPv6 loopback ({error})");
+        return;
+    }
+    let (here, there) = pair("[::1]:0").await;
+    assert!(here.remote.to_string().starts_with("[::1]:"), "{here:?}");
+    assert_echoes((here, there)).await;
+}
+
+#[tokio::test]
+async fn bytes_go_both_ways_over_a_host_name() {
+    let listener = listen("localhost:0").await;
+    let port = listener.local_address().port();
+    drop(listener);
+    let at = format!("localhost:{port}");
+    let mut listener = listen(&at).await;
+    let here = dial(&address(&at)).await.unwrap();
+    let there = accept(&mut listener).await;
+    assert_echoes((here, there)).await;
+}
+
+#[tokio::test]
+async fn port_0_becomes_the_port_that_was_taken() {
+    let listener = listen("127.0.0.1:0").await;
+    assert_ne!(listener.local_address().port(), 0);
+    assert_eq!(
+        listener.local_address().host(),
+        address("127.0.0.1:1").host()
+    );
+}
+
+#[tokio::test]
+async fn both_sides_know_the_other_sides_address() {
+    let mut listener = listen("127.0.0.1:0").await;
+    let here = dial(&listener.local_address()).await.unwrap();
+    let there = accept(&mut listener).await;
+    assert_eq!(here.remote, listener.local_address());
+    assert_eq!(there.remote.host(), address("127.0.0.1:1").host());
+    assert_ne!(there.remote.port(), listener.local_address().port());
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error() {
+    let first = listen("127.0.0.1:0").await;
+    let second = Tcp::default().listen(&first.local_address()).await;
+    assert_eq!(second.err().unwrap().kind(), ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
+async fn a_dropped_listener_frees_its_port() {
+    let first = listen("127.0.0.1:0").await;
+    let at = first.local_address();
+    drop(first);
+    Tcp::default().listen(&at).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_address_of_another_machine_cannot_be_listened_at() {
+    let listening = Tcp::default().listen(&address("192.0.2.1:0")).await;
+    assert_eq!(listening.err().unwrap().kind(), ErrorKind::AddrNotAvailable);
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_refuses() {
+    let (_socket, dead) = dead_port();
+    assert_eq!(
+        dial(&dead).await.unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+}
+
+#[tokio::test]
+async fn port_0_cannot_be_dialled() {
+    assert_eq!(
+        dial(&address("127.0.0.1:0")).await.unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+}
+
+#[tokio::test]
+async fn the_next_address_is_tried_when_one_refuses() {
+    let (_socket, dead) = dead_port();
+    let mut listener = listen("127.0.0.1:0").await;
+    let live = listener.local_address();
+    let addresses = [&dead, &live].map(|at| at.to_string().parse().unwrap());
+    let here = dial_first(addresses.into(), ATTEMPT).await.unwrap();
+    assert_eq!(here.remote, live);
+    assert_echoes((here, accept(&mut listener).await)).await;
+}
+
+#[tokio::test]
+async fn the_next_address_is_tried_when_one_does_not_answer() {
+    // A full backlog is silent: further connections are neither taken nor refused.
+    let full = TcpSocket::new_v4().unwrap();
+    full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = full.listen(1).unwrap();
+    let silent = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        match timeout(Duration::from_millis(100), TcpStream::connect(silent)).await {
+            Ok(stream) => waiting.push(stream.unwrap()),
+            Err(_late) => break,
+        }
+    }
+    if waiting.len() == 8 {
+        println!("skipped: this system takes more connections than its backlog");
+        return;
+    }
+    let live = listen("127.0.0.1:0").await;
+    let next = live.local_address().to_string().parse().unwrap();
+    let here = dial_first(vec![silent, next], Duration::from_millis(50))
+        .await
+        .unwrap();
+    assert_eq!(here.remote, live.local_address());
+}
+
+#[tokio::test]
+async fn the_last_failure_is_told_when_every_address_fails() {
+    let (_socket, dead) = dead_port();
+    let dead: SocketAddr = dead.to_string().parse().unwrap();
+    let failure = dial_first(vec![dead, dead], ATTEMPT).await.unwrap_err();
+    assert_eq!(failure.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(
+        dial_first(Vec::new(), ATTEMPT).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+#[tokio::test]
+async fn a_socket_connected_to_itself_counts_as_refused() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let own = socket.local_addr().unwrap();
+    let stream = match socket.connect(own).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            println!("skipped: this system does not connect a socket to itself ({error})");
+            return;
+        }
+    };
+    assert_eq!(
+        dialled(stream).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nodelay_is_set_on_both_sides() {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    /// Opens the stream as a connection, and looks at a second descriptor of the same socket.
+    fn nodelay_after(make: impl FnOnce(TcpStream) -> io::Result<Io>, stream: TcpStream) -> bool {
+        let same: OwnedFd = stream.as_fd().try_clone_to_owned().unwrap();
+        let same = std::net::TcpStream::from(same);
+        assert!(!same.nodelay().unwrap());
+        let _open = make(stream).unwrap();
+        same.nodelay().unwrap()
+    }
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (there, remote) = listener.accept().await.unwrap();
+    assert!(nodelay_after(dialled, here));
+    assert!(nodelay_after(|stream| open(stream, remote), there));
+}
+
+#[tokio::test]
+async fn a_mapped_remote_is_shown_as_ipv4() {
+    assert_eq!(
+        shown("[::ffff:192.0.2.7]:5".parse().unwrap()),
+        address("192.0.2.7:5")
+    );
+    let mut listener = match Tcp::default().listen(&address("[::]:0")).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            println!("skipped: this machine has no IPv6 ({error})");
+            return;
+        }
+    };
+    let port = listener.local_address().port();
+    let _here = match dial(&address(&format!("127.0.0.1:{port}"))).await {
+        Ok(here) => here,
+        Err(error) => {
+            println!("skipped: an IPv6 socket does not serve IPv4 here ({error})");
+            return;
+        }
+    };
+    assert_eq!(
+        accept(&mut listener).await.remote.host().to_string(),
+        "127.0.0.1"
+    );
+}
+
+#[tokio::test]
+async fn a_listener_outlives_a_connection_that_died_in_its_queue() {
+    let mut listener = listen("127.0.0.1:0").await;
+    drop(dial(&listener.local_address()).await.unwrap());
+    let mut here = dial(&listener.local_address()).await.unwrap();
+    here.writer.write_all(b"!").await.unwrap();
+    // Systems differ in whether the dead one is handed out: either way the live one comes.
+    while accept(&mut listener).await.reader.read_u8().await.is_err() {}
+}
+
+#[test]
+fn the_own_host_is_the_ip_or_name_listened_at() {
+    let tcp = Tcp::default();
+    for at in ["192.0.2.7:9000", "[2001:db8::7]:9000", "host.name:9000"] {
+        assert_eq!(tcp.own_host(&address(at)), *address(at).host());
+    }
+}
+
+#[test]
+fn the_own_host_of_every_interface_is_one_that_others_can_dial() {
+    for at in ["0.0.0.0:9000", "[::]:9000"] {
+        let Host::Ip(ip) = Tcp::default().own_host(&address(at)) else {
+            panic!("not an IP")
+        };
+        assert!(!ip.is_unspecified() && !ip.is_multicast(), "{at}: {ip}");
+    }
+}
+
+#[test]
+fn an_error_of_one_connection_does_not_stop_the_listener() {
+    assert!(of_one_connection(&ErrorKind::ConnectionAborted.into()));
+    assert!(!of_one_connection(&ErrorKind::PermissionDenied.into()));
+    assert!(
+        !of_one_connection(&io::Error::from_raw_os_error(24)),
+        "no file descriptors left"
+    );
+}
