@@ -1,0 +1,450 @@
+//! Joining a network: the walk that fills the table from a first contact (WIRE.md part 2, "Joining").
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    frame::{Frame, TypeCode},
+    overlay::{Added, Address, AskFailure, Learned, PeerId, PeerInfo, PeerList},
+};
+
+/// How far a join goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinConfig {
+    hops: u32,
+    fan_out: usize,
+    max_asks: usize,
+    within: Duration,
+    target: Option<usize>,
+}
+
+impl Default for JoinConfig {
+    fn default() -> Self {
+        Self {
+            hops: 2,
+            fan_out: 8,
+            max_asks: 64,
+            within: Duration::from_secs(30),
+            target: None,
+        }
+    }
+}
+
+impl JoinConfig {
+    /// Two hops, eight entries of each list, 64 questions, 30 seconds, until the own table is full.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How deep the walk goes: 1 is the contact alone. Default 2.
+    #[must_use]
+    pub const fn hops(mut self, hops: u32) -> Self {
+        self.hops = hops;
+        self
+    }
+
+    /// How many entries of one peer's list are followed. Default 8: a peer that lists thousands costs no more than others.
+    #[must_use]
+    pub const fn fan_out(mut self, entries: usize) -> Self {
+        self.fan_out = entries;
+        self
+    }
+
+    /// The most questions of the whole walk, each a connection. Default 64.
+    #[must_use]
+    pub const fn max_asks(mut self, asks: usize) -> Self {
+        self.max_asks = asks;
+        self
+    }
+
+    /// The longest time of the whole walk. Default 30 s. The question under way is finished.
+    #[must_use]
+    pub const fn within(mut self, time: Duration) -> Self {
+        self.within = time;
+        self
+    }
+
+    /// Stop when the own table holds so many peers. Default: when it is full.
+    ///
+    /// In a network whose tables are small, joiners that fill theirs at once make cliques of full tables; a target below the limit leaves room
+    /// for those who come later.
+    #[must_use]
+    pub const fn target(mut self, peers: usize) -> Self {
+        self.target = Some(peers);
+        self
+    }
+}
+
+/// Why a walk came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum JoinEnd {
+    /// Everybody within reach was asked.
+    Complete,
+    /// The own table is full.
+    TableFull,
+    /// The own table holds as many peers as wanted.
+    TargetReached,
+    /// As many questions as allowed were asked.
+    AskLimit,
+    /// The time is up.
+    TimeUp,
+    /// The contact cannot be reached, or does not say its name.
+    ContactFailed,
+    /// The contact is the node itself.
+    ContactIsSelf,
+}
+
+/// What came of a walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinReport {
+    added: Vec<PeerInfo>,
+    refused: Vec<(Address, String)>,
+    failed: Vec<(Address, AskFailure)>,
+    asked: usize,
+    end: JoinEnd,
+}
+
+impl JoinReport {
+    /// The peers that were added to the own table.
+    #[must_use]
+    pub fn added(&self) -> &[PeerInfo] {
+        &self.added
+    }
+
+    /// The nodes that refused to add this one, with their words as they came (at most 256 characters).
+    #[must_use]
+    pub fn refused(&self) -> &[(Address, String)] {
+        &self.refused
+    }
+
+    /// The nodes that did not answer, or not in the protocol.
+    #[must_use]
+    pub fn failed(&self) -> &[(Address, AskFailure)] {
+        &self.failed
+    }
+
+    /// How many questions were asked.
+    #[must_use]
+    pub const fn asked(&self) -> usize {
+        self.asked
+    }
+
+    /// Why the walk came to its end.
+    #[must_use]
+    pub const fn end(&self) -> JoinEnd {
+        self.end
+    }
+}
+
+/// What the walk is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinEvent {
+    /// The walk begins.
+    Start,
+    /// The question was answered.
+    Replies(Vec<Frame>),
+    /// The question was not answered.
+    Failed(AskFailure),
+    /// What came of adding a peer to the own table.
+    Added(Added),
+}
+
+/// What the walk wants done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinStep {
+    /// Send this and collect the replies.
+    Ask {
+        /// To whom.
+        to: Address,
+        /// What.
+        frame: Frame,
+    },
+    /// Add this peer to the own table.
+    Add {
+        /// Whom.
+        info: PeerInfo,
+        /// How it was learned.
+        learned: Learned,
+    },
+    /// Nothing more.
+    Done(JoinReport),
+}
+
+/// A place to go to.
+#[derive(Clone, Debug)]
+struct Visit {
+    to: Address,
+    listed_by: Option<PeerId>,
+    hops: u32,
+}
+
+/// What the walk is waiting for.
+#[derive(Clone, Debug)]
+enum Waiting {
+    Nothing,
+    Name(Visit),
+    Join(Visit, PeerId),
+    Adding(Visit, PeerId),
+    List(Visit, PeerId),
+}
+
+/// A walk through a network, one question at a time, depth-first: the contact's `NAME`, `JOIN`, then its `LIST`, and so on into each entry.
+///
+/// It never asks the node itself, and no address or id twice. A node that refuses because its table is full is not added, but its list is followed all
+/// the same, so that a newcomer whose contact is full still gets in (the original programs give up there). `already inserted` counts as accepted: a
+/// node that comes back after a crash is still in its peers' tables.
+#[derive(Clone, Debug)]
+pub struct JoinWalk {
+    me: PeerInfo,
+    config: JoinConfig,
+    deadline: Option<Instant>,
+    waiting: Waiting,
+    to_visit: Vec<Visit>,
+    seen_addresses: HashSet<Address>,
+    seen_ids: HashSet<PeerId>,
+    report: JoinReport,
+}
+
+/// What a refusal is cut to for the report.
+const REFUSAL_LEN: usize = 256; // characters
+
+impl JoinWalk {
+    /// A walk of the node `me` that begins at `contact`.
+    #[must_use]
+    pub fn new(me: PeerInfo, contact: Address, config: JoinConfig, started: Instant) -> Self {
+        let (added, refused, failed) = Default::default();
+        Self {
+            seen_addresses: HashSet::from([me.address().clone()]),
+            seen_ids: HashSet::from([me.id().clone()]),
+            to_visit: vec![Visit {
+                to: contact,
+                listed_by: None,
+                hops: config.hops,
+            }],
+            deadline: started.checked_add(config.within),
+            waiting: Waiting::Nothing,
+            report: JoinReport {
+                added,
+                refused,
+                failed,
+                asked: 0,
+                end: JoinEnd::Complete,
+            },
+            me,
+            config,
+        }
+    }
+
+    /// Takes what happened and says what to do next. `peers` is the own table as it is now.
+    pub fn step(&mut self, event: JoinEvent, peers: &PeerList, now: Instant) -> JoinStep {
+        let waiting = std::mem::replace(&mut self.waiting, Waiting::Nothing);
+        match (waiting, event) {
+            (Waiting::Name(visit), JoinEvent::Replies(replies)) => {
+                self.named(visit, &replies, peers, now)
+            }
+            (Waiting::Join(visit, id), JoinEvent::Replies(replies)) => {
+                self.joined(visit, id, &replies, peers, now)
+            }
+            (Waiting::Adding(visit, id), JoinEvent::Added(added)) => {
+                self.added(visit, id, added, peers, now)
+            }
+            (Waiting::List(visit, id), JoinEvent::Replies(replies)) => {
+                self.listed(&visit, &id, &replies, peers, now)
+            }
+            (
+                Waiting::Name(visit) | Waiting::Join(visit, _) | Waiting::List(visit, _),
+                JoinEvent::Failed(failure),
+            ) => self.failed(visit, failure, peers, now),
+            _ => self.next(peers, now),
+        }
+    }
+
+    /// Goes to the next place, or ends.
+    fn next(&mut self, peers: &PeerList, now: Instant) -> JoinStep {
+        loop {
+            if let Some(end) = self.satisfied(peers) {
+                return self.done(end);
+            }
+            let Some(visit) = self.to_visit.pop() else {
+                return self.done(JoinEnd::Complete);
+            };
+            if self.seen_addresses.insert(visit.to.clone()) {
+                return self.ask(Waiting::Name, visit, Frame::empty(TypeCode::NAME), now);
+            }
+            if visit.listed_by.is_none() {
+                return self.done(JoinEnd::ContactIsSelf);
+            }
+        }
+    }
+
+    fn satisfied(&self, peers: &PeerList) -> Option<JoinEnd> {
+        if peers.is_full() {
+            return Some(JoinEnd::TableFull);
+        }
+        self.config
+            .target
+            .is_some_and(|target| peers.len() >= target)
+            .then_some(JoinEnd::TargetReached)
+    }
+
+    fn ask(
+        &mut self,
+        then: impl FnOnce(Visit) -> Waiting,
+        visit: Visit,
+        frame: Frame,
+        now: Instant,
+    ) -> JoinStep {
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            return self.done(JoinEnd::TimeUp);
+        }
+        if self.report.asked >= self.config.max_asks {
+            return self.done(JoinEnd::AskLimit);
+        }
+        self.report.asked += 1;
+        let to = visit.to.clone();
+        self.waiting = then(visit);
+        JoinStep::Ask { to, frame }
+    }
+
+    fn done(&mut self, end: JoinEnd) -> JoinStep {
+        self.to_visit.clear();
+        self.report.end = end;
+        JoinStep::Done(self.report.clone())
+    }
+
+    fn failed(
+        &mut self,
+        visit: Visit,
+        failure: AskFailure,
+        peers: &PeerList,
+        now: Instant,
+    ) -> JoinStep {
+        let contact = visit.listed_by.is_none();
+        self.report.failed.push((visit.to, failure));
+        if contact && self.report.added.is_empty() {
+            self.done(JoinEnd::ContactFailed)
+        } else {
+            self.next(peers, now)
+        }
+    }
+
+    fn named(
+        &mut self,
+        visit: Visit,
+        replies: &[Frame],
+        peers: &PeerList,
+        now: Instant,
+    ) -> JoinStep {
+        let id = replies
+            .first()
+            .filter(|reply| reply.code() == TypeCode::REPL);
+        let id = id.and_then(|reply| reply.as_str().ok()?.trim().parse::<PeerId>().ok());
+        match id {
+            None => self.failed(visit, AskFailure::Broken, peers, now),
+            Some(id) if id == *self.me.id() && visit.listed_by.is_none() => {
+                self.done(JoinEnd::ContactIsSelf)
+            }
+            Some(id) if !self.seen_ids.insert(id.clone()) => self.next(peers, now),
+            // Known already: its list may still lead to others.
+            Some(id) if peers.contains(&id) => self.ask_list(visit, id, peers, now),
+            Some(id) => {
+                let introduction = Frame::text(TypeCode::JOIN, self.me.to_string());
+                self.ask(|visit| Waiting::Join(visit, id), visit, introduction, now)
+            }
+        }
+    }
+
+    fn joined(
+        &mut self,
+        visit: Visit,
+        id: PeerId,
+        replies: &[Frame],
+        peers: &PeerList,
+        now: Instant,
+    ) -> JoinStep {
+        let Some(reply) = replies.first() else {
+            return self.failed(visit, AskFailure::Broken, peers, now);
+        };
+        let text = String::from_utf8_lossy(reply.data());
+        if reply.code() != TypeCode::REPL && !text.starts_with("Join: peer already inserted") {
+            self.report
+                .refused
+                .push((visit.to.clone(), text.chars().take(REFUSAL_LEN).collect()));
+            return self.ask_list(visit, id, peers, now);
+        }
+        let learned = visit
+            .listed_by
+            .clone()
+            .map_or(Learned::Contact, |by| Learned::Listed { by });
+        let Ok(info) = PeerInfo::new(id.clone(), visit.to.clone()) else {
+            return self.failed(visit, AskFailure::Broken, peers, now);
+        };
+        self.waiting = Waiting::Adding(visit, id);
+        JoinStep::Add { info, learned }
+    }
+
+    fn added(
+        &mut self,
+        visit: Visit,
+        id: PeerId,
+        added: Added,
+        peers: &PeerList,
+        now: Instant,
+    ) -> JoinStep {
+        if added == Added::Added
+            && let Ok(info) = PeerInfo::new(id.clone(), visit.to.clone())
+        {
+            self.report.added.push(info);
+        }
+        self.ask_list(visit, id, peers, now)
+    }
+
+    fn ask_list(&mut self, visit: Visit, id: PeerId, peers: &PeerList, now: Instant) -> JoinStep {
+        if visit.hops <= 1 || self.satisfied(peers).is_some() {
+            return self.next(peers, now);
+        }
+        self.ask(
+            |visit| Waiting::List(visit, id),
+            visit,
+            Frame::empty(TypeCode::LIST),
+            now,
+        )
+    }
+
+    fn listed(
+        &mut self,
+        visit: &Visit,
+        id: &PeerId,
+        replies: &[Frame],
+        peers: &PeerList,
+        now: Instant,
+    ) -> JoinStep {
+        // The first reply is the number of entries, which the end of the replies says as well.
+        let entries = replies
+            .iter()
+            .skip(1)
+            .filter(|reply| reply.code() == TypeCode::REPL);
+        let entries = entries.filter_map(|reply| reply.as_str().ok()?.parse::<PeerInfo>().ok());
+        let new = entries.filter(|peer| {
+            !self.seen_ids.contains(peer.id()) && !self.seen_addresses.contains(peer.address())
+        });
+        let visit_of = |peer: PeerInfo| Visit {
+            to: peer.address().clone(),
+            listed_by: Some(id.clone()),
+            hops: visit.hops - 1,
+        };
+        let visits: Vec<_> = new.take(self.config.fan_out).map(visit_of).collect();
+        // The first entry is visited first, and everything behind it before the second.
+        self.to_visit.extend(visits.into_iter().rev());
+        self.next(peers, now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// A network of pure nodes that answer as the handlers do.
+struct Network {
+    nodes: BTreeMap<Address, PeerList>,
+    asked: Vec<(Address, TypeCode)>,
+    now: Instant,
+    each_takes: Duration,
+}
+
+fn peer(n: usize) -> PeerInfo {
+    format!("n{n} 10.0.{}.{} 9000", n / 250, n % 250 + 1)
+        .parse()
+        .unwrap()
+}
+
+impl Network {
+    /// `count` nodes with tables of at most `limit`; each knows what `known` says.
+    fn new(count: usize, limit: usize, known: impl Fn(usize) -> Vec<usize>) -> Self {
+        let now = tokio::time::Instant::now().into_std();
+        let node = |n: usize| {
+            let mut list = PeerList::new(peer(n).id().clone(), limit);
+            for other in known(n) {
+                list.add(peer(other), Learned::Manual, now);
+            }
+            (peer(n).address().clone(), list)
+        };
+        Self {
+            nodes: (0..count).map(node).collect(),
+            asked: Vec::new(),
+            now,
+            each_takes: Duration::from_millis(1),
+        }
+    }
+
+    fn answer(&mut self, to: &Address, frame: &Frame) -> JoinEvent {
+        self.asked.push((to.clone(), frame.code()));
+        self.now += self.each_takes;
+        let now = self.now;
+        let Some(list) = self.nodes.get_mut(to) else {
+            return JoinEvent::Failed(AskFailure::Unreachable);
+        };
+        JoinEvent::Replies(match frame.code() {
+            TypeCode::NAME => vec![Frame::text("REPL", list.own().to_string())],
+            TypeCode::JOIN => {
+                let info: PeerInfo = frame.as_str().unwrap().parse().unwrap();
+                vec![match list.add(info.clone(), Learned::Joined, now) {
+                    Added::Added => Frame::text("REPL", format!("Join: peer added: {}", info.id())),
+                    Added::AlreadyKnown => {
+                        Frame::text("ERRO", format!("Join: peer already inserted {}", info.id()))
+                    }
+                    Added::Own => Frame::text("ERRO", "Join: attempt to insert self"),
+                    Added::Full => Frame::text("ERRO", "Join: too many peers"),
+                }]
+            }
+            _ => {
+                let count = Frame::text("REPL", list.len().to_string());
+                [count]
+                    .into_iter()
+                    .chain(
+                        list.iter()
+                            .map(|entry| Frame::text("REPL", entry.info().to_string())),
+                    )
+                    .collect()
+            }
+        })
+    }
+
+    /// Runs the walk of node 999 to its end.
+    fn walk(&mut self, contact: &Address, config: JoinConfig, own: &mut PeerList) -> JoinReport {
+        let mut walk = JoinWalk::new(peer(999), contact.clone(), config, self.now);
+        let mut event = JoinEvent::Start;
+        loop {
+            event = match walk.step(event, own, self.now) {
+                JoinStep::Ask { to, frame } => {
+                    assert_ne!(to, *peer(999).address(), "a node never dials itself");
+                    self.answer(&to, &frame)
+                }
+                JoinStep::Add { info, learned } => {
+                    JoinEvent::Added(own.add(info, learned, self.now))
+                }
+                JoinStep::Done(report) => return report,
+            };
+        }
+    }
+}
+
+fn own(limit: usize) -> PeerList {
+    PeerList::new(peer(999).id().clone(), limit)
+}
+
+fn ids(list: &PeerList) -> Vec<String> {
+    list.iter()
+        .map(|entry| entry.info().id().to_string())
+        .collect()
+}
+
+#[test]
+fn the_walk_asks_name_join_and_list_and_goes_depth_first() {
+    let mut network = Network::new(4, 0, |n| [vec![1, 3], vec![2], vec![], vec![]][n].clone());
+    let mut own = own(0);
+    let report = network.walk(peer(0).address(), JoinConfig::new().hops(3), &mut own);
+    assert_eq!(report.end(), JoinEnd::Complete);
+    assert_eq!(ids(&own), ["n0", "n1", "n2", "n3"]);
+    let learned: Vec<_> = own.iter().map(|entry| entry.learned().clone()).collect();
+    let by = |n: usize| Learned::Listed {
+        by: peer(n).id().clone(),
+    };
+    assert_eq!(learned, [Learned::Contact, by(0), by(1), by(0)]);
+    let of_contact: Vec<_> = network.asked[..3].iter().map(|(_, code)| *code).collect();
+    assert_eq!(of_contact, [TypeCode::NAME, TypeCode::JOIN, TypeCode::LIST]);
+    assert!(
+        network
+            .nodes
+            .values()
+            .all(|list| list.contains(peer(999).id()))
+    );
+}
+
+#[test]
+fn the_walk_goes_no_deeper_than_its_hops() {
+    for (hops, expected) in [(1, 1), (2, 2), (3, 3)] {
+        let mut network = Network::new(9, 0, |n| vec![n + 1]);
+        let mut own = own(0);
+        network.walk(peer(0).address(), JoinConfig::new().hops(hops), &mut own);
+        assert_eq!(own.len(), expected);
+    }
+}
+
+#[test]
+fn the_walk_ends_when_the_own_table_is_full_or_holds_as_many_as_wanted() {
+    let mut network = Network::new(9, 0, |n| vec![n + 1]);
+    let mut small = own(2);
+    assert_eq!(
+        network
+            .walk(peer(0).address(), JoinConfig::new().hops(9), &mut small)
+            .end(),
+        JoinEnd::TableFull
+    );
+    assert_eq!(small.len(), 2);
+    let mut network = Network::new(9, 0, |n| vec![n + 1]);
+    let mut large = own(0);
+    let config = JoinConfig::new().hops(9).target(4);
+    assert_eq!(
+        network.walk(peer(0).address(), config, &mut large).end(),
+        JoinEnd::TargetReached
+    );
+    assert_eq!(large.len(), 4);
+}
+
+#[test]
+fn a_newcomer_whose_contact_is_full_still_gets_in() {
+    // 0 is full with 1; 1 has room for one more.
+    let mut network = Network::new(2, 1, |n| if n == 0 { vec![1] } else { vec![] });
+    let mut own = own(0);
+    let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
+    assert_eq!(ids(&own), ["n1"]);
+    assert_eq!(
+        report.refused(),
+        [(peer(0).address().clone(), "Join: too many peers".to_owned())]
+    );
+}
+
+#[test]
+fn a_node_that_comes_back_is_added_by_those_who_still_know_it() {
+    let mut network = Network::new(1, 0, |_| vec![999]);
+    let mut own = own(0);
+    assert_eq!(
+        network
+            .walk(peer(0).address(), JoinConfig::new(), &mut own)
+            .added(),
+        [peer(0)]
+    );
+}
+
+#[test]
+fn rings_and_cliques_are_walked_once() {
+    let mut network = Network::new(30, 0, |n| (0..30).filter(|other| *other != n).collect());
+    let mut own = own(0);
+    let report = network.walk(
+        peer(0).address(),
+        JoinConfig::new().hops(99).fan_out(99).max_asks(1_000),
+        &mut own,
+    );
+    assert_eq!((own.len(), report.asked()), (30, 90));
+}
+
+#[test]
+fn dead_nodes_are_reported_and_passed_over() {
+    let mut network = Network::new(2, 0, |n| if n == 0 { vec![7, 1, 8] } else { vec![] });
+    let mut own = own(0);
+    let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
+    assert_eq!(ids(&own), ["n0", "n1"]);
+    let dead = |n: usize| (peer(n).address().clone(), AskFailure::Unreachable);
+    assert_eq!(report.failed(), [dead(7), dead(8)]);
+}
+
+#[test]
+fn a_contact_that_does_not_answer_is_an_end_of_its_own() {
+    let report =
+        Network::new(0, 0, |_| vec![]).walk(peer(0).address(), JoinConfig::new(), &mut own(0));
+    assert_eq!((report.end(), report.asked()), (JoinEnd::ContactFailed, 1));
+}
+
+#[test]
+fn the_own_address_and_the_own_id_are_never_joined() {
+    let report =
+        Network::new(0, 0, |_| vec![]).walk(peer(999).address(), JoinConfig::new(), &mut own(0));
+    assert_eq!((report.end(), report.asked()), (JoinEnd::ContactIsSelf, 0));
+    // Under another address of its own, the node recognises itself by its name.
+    let mut network = Network::new(0, 0, |_| vec![]);
+    let alias: Address = "127.0.0.1:9000".parse().unwrap();
+    network.nodes.insert(alias.clone(), own(0));
+    assert_eq!(
+        network.walk(&alias, JoinConfig::new(), &mut own(0)).end(),
+        JoinEnd::ContactIsSelf
+    );
+}
+
+#[test]
+fn a_list_of_ten_thousand_costs_no_more_than_the_bounds() {
+    let mut network = Network::new(1, 0, |_| (1..10_000).filter(|n| *n != 999).collect());
+    let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own(0));
+    assert_eq!(report.failed().len(), 8, "the fan-out");
+    let mut network = Network::new(1, 0, |_| (1..10_000).filter(|n| *n != 999).collect());
+    let config = JoinConfig::new().fan_out(usize::MAX).max_asks(50);
+    let report = network.walk(peer(0).address(), config, &mut own(0));
+    assert_eq!((report.end(), report.asked()), (JoinEnd::AskLimit, 50));
+}
+
+#[test]
+fn a_slow_network_ends_the_walk_in_time() {
+    let mut network = Network::new(500, 0, |n| vec![n + 1]);
+    network.each_takes = Duration::from_secs(4);
+    let config = JoinConfig::new().hops(500).max_asks(1_000);
+    let report = network.walk(peer(0).address(), config, &mut own(0));
+    assert_eq!((report.end(), report.asked()), (JoinEnd::TimeUp, 8));
+}
+
+#[test]
+fn malformed_answers_are_failures_and_nothing_more() {
+    let name = |replies| {
+        let now = tokio::time::Instant::now().into_std();
+        let mut walk = JoinWalk::new(peer(999), peer(0).address().clone(), JoinConfig::new(), now);
+        walk.step(JoinEvent::Start, &own(0), now);
+        walk.step(JoinEvent::Replies(replies), &own(0), now)
+    };
+    for replies in [
+        vec![],
+        vec![Frame::text("REPL", "two words")],
+        vec![Frame::new("REPL", vec![0xff])],
+        vec![Frame::text("ERRO", "n0")],
+    ] {
+        let JoinStep::Done(report) = name(replies.clone()) else {
+            panic!("{replies:?}")
+        };
+        assert_eq!(
+            (report.end(), report.failed()[0].1),
+            (JoinEnd::ContactFailed, AskFailure::Broken)
+        );
+    }
+    assert!(matches!(
+        name(vec![Frame::text("REPL", " n0\n")]),
+        JoinStep::Ask { .. }
+    ));
+}

@@ -1,0 +1,353 @@
+//! The bounded table of known peers, by id and by position.
+
+use std::time::Instant;
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use crate::overlay::{PeerId, PeerInfo};
+
+/// What came of adding a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Added {
+    /// It is in the table now.
+    Added,
+    /// A peer with this id was there already and is unchanged.
+    AlreadyKnown,
+    /// The table is full.
+    Full,
+    /// It is this node itself, which never enters its own table.
+    Own,
+}
+
+/// How a peer was learned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Learned {
+    /// This program added it.
+    Manual,
+    /// It was the first contact of a join.
+    Contact,
+    /// It introduced itself with `JOIN`.
+    Joined,
+    /// Another peer listed it.
+    Listed {
+        /// Which one.
+        by: PeerId,
+    },
+}
+
+/// One known peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerEntry {
+    info: PeerInfo,
+    learned: Learned,
+    added: Instant,
+    last_seen: Option<Instant>,
+}
+
+impl PeerEntry {
+    /// Id, host and port.
+    #[must_use]
+    pub const fn info(&self) -> &PeerInfo {
+        &self.info
+    }
+
+    /// How it was learned.
+    #[must_use]
+    pub const fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
+    /// When it was added.
+    #[must_use]
+    pub const fn added(&self) -> Instant {
+        self.added
+    }
+
+    /// When it was last seen alive by this node; none as long as it only was heard of.
+    #[must_use]
+    pub const fn last_seen(&self) -> Option<Instant> {
+        self.last_seen
+    }
+}
+
+/// The known peers in the order in which they were added, at most `limit` of them (0 = no limit).
+///
+/// ```
+/// use std::time::Instant;
+/// use actix_peer::overlay::{Added, Learned, PeerList};
+///
+/// # let now = tokio::time::Instant::now().into_std();
+/// let mut list = PeerList::new("me".parse()?, 1);
+/// assert_eq!(list.add("a 127.0.0.1 9000".parse()?, Learned::Manual, now), Added::Added);
+/// assert_eq!(list.add("b 127.0.0.1 9001".parse()?, Learned::Manual, now), Added::Full);
+/// assert_eq!(list.get_at(0).map(|entry| entry.info().id().as_str()), Some("a"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PeerList {
+    own: PeerId,
+    limit: usize,
+    entries: IndexMap<PeerId, PeerEntry>,
+}
+
+impl PeerList {
+    /// An empty table of the node `own`.
+    #[must_use]
+    pub fn new(own: PeerId, limit: usize) -> Self {
+        Self {
+            own,
+            limit,
+            entries: IndexMap::new(),
+        }
+    }
+
+    /// The id of the node whose table it is.
+    #[must_use]
+    pub const fn own(&self) -> &PeerId {
+        &self.own
+    }
+
+    /// The most peers; 0 = no limit.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether no more can be added.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.limit != 0 && self.entries.len() >= self.limit
+    }
+
+    /// Whether the peer is known.
+    #[must_use]
+    pub fn contains(&self, id: &PeerId) -> bool {
+        self.entries.contains_key(id)
+    }
+
+    /// Adds a peer at the end. One that is known stays as it is.
+    pub fn add(&mut self, info: PeerInfo, learned: Learned, now: Instant) -> Added {
+        self.insert_at(self.entries.len(), info, learned, now)
+    }
+
+    /// Adds a peer at `position`; the ones from there on move back. Past the end it is appended. One that is known stays as it is, where it is.
+    pub fn insert_at(
+        &mut self,
+        position: usize,
+        info: PeerInfo,
+        learned: Learned,
+        now: Instant,
+    ) -> Added {
+        if *info.id() == self.own {
+            return Added::Own;
+        }
+        if self.contains(info.id()) {
+            return Added::AlreadyKnown;
+        }
+        if self.is_full() {
+            return Added::Full;
+        }
+        let id = info.id().clone();
+        let entry = PeerEntry {
+            info,
+            learned,
+            added: now,
+            last_seen: None,
+        };
+        self.entries
+            .shift_insert(position.min(self.entries.len()), id, entry);
+        Added::Added
+    }
+
+    /// The peer with this id.
+    #[must_use]
+    pub fn get(&self, id: &PeerId) -> Option<&PeerEntry> {
+        self.entries.get(id)
+    }
+
+    /// The peer at this position, from 0.
+    #[must_use]
+    pub fn get_at(&self, position: usize) -> Option<&PeerEntry> {
+        self.entries.get_index(position).map(|(_, entry)| entry)
+    }
+
+    /// The position of the peer with this id.
+    #[must_use]
+    pub fn position(&self, id: &PeerId) -> Option<usize> {
+        self.entries.get_index_of(id)
+    }
+
+    /// Removes the peer with this id; the ones behind it move up.
+    pub fn remove(&mut self, id: &PeerId) -> Option<PeerEntry> {
+        self.entries.shift_remove(id)
+    }
+
+    /// Removes the peer at this position; the ones behind it move up.
+    pub fn remove_at(&mut self, position: usize) -> Option<PeerEntry> {
+        self.entries
+            .shift_remove_index(position)
+            .map(|(_, entry)| entry)
+    }
+
+    /// Notes that the peer was seen alive at `now`. Whether it is known.
+    pub fn touch(&mut self, id: &PeerId, now: Instant) -> bool {
+        self.entries.get_mut(id).is_some_and(|entry| {
+            entry.last_seen = Some(now);
+            true
+        })
+    }
+
+    /// The peers in the order of their positions.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &PeerEntry> {
+        self.entries.values()
+    }
+
+    /// Removes and returns all.
+    pub fn clear(&mut self) -> Vec<PeerEntry> {
+        self.entries.drain(..).map(|(_, entry)| entry).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn peer(n: u8) -> PeerInfo {
+        format!("p{n} 10.0.0.{n} 9000").parse().unwrap()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add(u8),
+        InsertAt(usize, u8),
+        Remove(u8),
+        RemoveAt(usize),
+        Touch(u8),
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0_u8..12).prop_map(Step::Add),
+            3 => (0_usize..14, 0_u8..12).prop_map(|(at, n)| Step::InsertAt(at, n)),
+            2 => (0_u8..12).prop_map(Step::Remove),
+            2 => (0_usize..14).prop_map(Step::RemoveAt),
+            2 => (0_u8..12).prop_map(Step::Touch),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    /// The same table as a plain vector.
+    #[derive(Default)]
+    struct Model {
+        limit: usize,
+        peers: Vec<(PeerInfo, Option<Instant>)>,
+    }
+
+    impl Model {
+        fn insert(&mut self, at: usize, info: PeerInfo) -> Added {
+            if info.id().as_str() == "p0" {
+                Added::Own
+            } else if self.find(info.id()).is_some() {
+                Added::AlreadyKnown
+            } else if self.limit > 0 && self.peers.len() >= self.limit {
+                Added::Full
+            } else {
+                self.peers.insert(at.min(self.peers.len()), (info, None));
+                Added::Added
+            }
+        }
+
+        fn find(&self, id: &PeerId) -> Option<usize> {
+            self.peers.iter().position(|(peer, _)| peer.id() == id)
+        }
+
+        fn remove_at(&mut self, at: usize) -> Option<PeerInfo> {
+            (at < self.peers.len()).then(|| self.peers.remove(at).0)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_behaves_like_a_vector_with_a_limit(limit in 0_usize..8, steps in proptest::collection::vec(step(), 0..60)) {
+            let mut now = tokio::time::Instant::now().into_std();
+            let mut list = PeerList::new("p0".parse().unwrap(), limit);
+            let mut model = Model { limit, ..Model::default() };
+            for step in steps {
+                now += Duration::from_secs(1);
+                match step {
+                    Step::Add(n) => {
+                        let end = model.peers.len();
+                        prop_assert_eq!(list.add(peer(n), Learned::Manual, now), model.insert(end, peer(n)));
+                    }
+                    Step::InsertAt(at, n) => {
+                        prop_assert_eq!(list.insert_at(at, peer(n), Learned::Joined, now), model.insert(at, peer(n)));
+                    }
+                    Step::Remove(n) => {
+                        let id = peer(n).id().clone();
+                        let at = model.find(&id);
+                        prop_assert_eq!(list.position(&id), at);
+                        let removed = at.and_then(|at| model.remove_at(at));
+                        prop_assert_eq!(list.remove(&id).map(|entry| entry.info), removed);
+                    }
+                    Step::RemoveAt(at) => {
+                        prop_assert_eq!(list.remove_at(at).map(|entry| entry.info), model.remove_at(at));
+                    }
+                    Step::Touch(n) => {
+                        let id = peer(n).id().clone();
+                        let at = model.find(&id);
+                        if let Some(at) = at {
+                            model.peers[at].1 = Some(now);
+                        }
+                        prop_assert_eq!(list.touch(&id, now), at.is_some());
+                    }
+                    Step::Clear => {
+                        let cleared: Vec<_> = list.clear().into_iter().map(|entry| entry.info).collect();
+                        let all: Vec<_> = model.peers.drain(..).map(|(peer, _)| peer).collect();
+                        prop_assert_eq!(cleared, all);
+                    }
+                }
+                let seen: Vec<_> = list.iter().map(|entry| (entry.info.clone(), entry.last_seen)).collect();
+                prop_assert_eq!(&seen, &model.peers);
+                prop_assert_eq!(list.is_full(), limit > 0 && seen.len() >= limit);
+                for (at, (peer, _)) in model.peers.iter().enumerate() {
+                    prop_assert_eq!(list.get_at(at), list.get(peer.id()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_says_how_and_when_it_was_learned() {
+        let now = tokio::time::Instant::now().into_std();
+        let mut list = PeerList::new("p0".parse().unwrap(), 0);
+        let by = peer(2).id().clone();
+        list.add(peer(1), Learned::Listed { by: by.clone() }, now);
+        let entry = list.get_at(0).unwrap();
+        assert_eq!(
+            (entry.learned(), entry.added(), entry.last_seen()),
+            (&Learned::Listed { by }, now, None)
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! Who picks the next hop for a message to a node that is not a neighbour.
+
+use std::fmt;
+
+use crate::overlay::{PeerId, PeerInfo, PeerList};
+
+/// Picks the next hop. The programmer supplies it; every node on the way asks its own.
+///
+/// ```
+/// use actix_peer::{PeerId, PeerInfo, Router, overlay::PeerList};
+///
+/// /// Passes everything to the first peer.
+/// struct First;
+/// impl Router for First {
+///     fn next_hop(&mut self, _to: &PeerId, peers: &PeerList) -> Option<PeerInfo> {
+///         peers.get_at(0).map(|entry| entry.info().clone())
+///     }
+/// }
+/// ```
+pub trait Router: Send + 'static {
+    /// The peer to hand a message for `to` to; none when no way is known. `peers` is the node's table, without the node itself.
+    ///
+    /// It should not block: the peer table waits for it. A panic is caught, and is an error at the asker.
+    fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo>;
+}
+
+impl Router for Box<dyn Router> {
+    fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo> {
+        (**self).next_hop(to, peers)
+    }
+}
+
+/// Known peers directly, others not at all: the default router of the original framework.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Direct;
+
+impl Router for Direct {
+    fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo> {
+        peers.get(to).map(|entry| entry.info().clone())
+    }
+}
+
+/// A router made of a closure.
+///
+/// ```
+/// use actix_peer::router;
+///
+/// let direct = router::from_fn(|to, peers| peers.get(to).map(|entry| entry.info().clone()));
+/// # drop(direct);
+/// ```
+pub const fn from_fn<F>(f: F) -> FnRouter<F>
+where
+    F: FnMut(&PeerId, &PeerList) -> Option<PeerInfo> + Send + 'static,
+{
+    FnRouter(f)
+}
+
+/// The router that [`from_fn`] makes.
+#[derive(Clone)]
+pub struct FnRouter<F>(F);
+
+impl<F> fmt::Debug for FnRouter<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FnRouter").finish_non_exhaustive()
+    }
+}
+
+impl<F> Router for FnRouter<F>
+where
+    F: FnMut(&PeerId, &PeerList) -> Option<PeerInfo> + Send + 'static,
+{
+    fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo> {
+        (self.0)(to, peers)
+    }
+}

@@ -1,0 +1,92 @@
+//! Periodic maintenance as a pure machine: what it is told, what it may ask for.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    frame::Frame,
+    overlay::{PeerId, PeerInfo, PeerList},
+};
+
+/// What a stabilizer sees of its node.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The node itself.
+    pub me: &'a PeerInfo,
+    /// The known peers at the beginning of the run.
+    pub peers: &'a PeerList,
+    /// The time.
+    pub now: Instant,
+}
+
+/// What a stabilizer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StabilizerEvent {
+    /// A run begins.
+    Tick,
+    /// A peer that was asked has answered, and closed. The replies may be none.
+    Answered {
+        /// Who.
+        peer: PeerInfo,
+        /// What.
+        replies: Vec<Frame>,
+    },
+    /// A peer that was asked has not answered.
+    Failed {
+        /// Who.
+        peer: PeerInfo,
+        /// Why.
+        failure: AskFailure,
+    },
+}
+
+/// Why a question to a peer has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AskFailure {
+    /// It could not be connected to.
+    Unreachable,
+    /// It did not come to an end in time.
+    Late,
+    /// It broke off, or answered what is no frame.
+    Broken,
+}
+
+/// What a stabilizer may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StabilizerAction {
+    /// Send a frame to a peer and collect its replies, within a time. Told as `Answered` or `Failed`.
+    Ask {
+        /// Whom.
+        peer: PeerInfo,
+        /// What.
+        frame: Frame,
+        /// The whole exchange at most so long.
+        within: Duration,
+    },
+    /// Note that the peer was seen alive.
+    Seen(PeerId),
+    /// Remove the peer from the table.
+    Forget(PeerId),
+}
+
+/// Periodic maintenance. The node runs each stabilizer at its own interval; a run ends when everything it asked for was answered.
+///
+/// Pure: it gets the time and the table as arguments and returns what it wants done, so it is tested with plain values. For maintenance
+/// that is easier to write with a [`Peer`](crate::Peer) at hand there is [`Builder::every`](crate::Builder::every).
+pub trait Stabilizer: Send + 'static {
+    /// A short name, for events and logs. Of two with the same name, one death is counted for both.
+    fn name(&self) -> &str;
+
+    /// The pause between the end of one run and the beginning of the next.
+    fn every(&self) -> Duration;
+
+    /// The most questions under way at once. Default 64.
+    fn at_once(&self) -> usize {
+        64
+    }
+
+    /// Takes an event and says what to do. It should not block; a panic ends this stabilizer, and a fresh one is started after a pause.
+    fn step(&mut self, event: StabilizerEvent, view: &View<'_>) -> Vec<StabilizerAction>;
+}
