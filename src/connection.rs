@@ -1,0 +1,49 @@
+//! Layer 5: one conversation between two nodes, and the actors and messages that take part in it.
+
+mod actor;
+mod body;
+mod config;
+mod conversation;
+mod counters;
+mod error;
+mod event;
+pub(crate) mod exchange;
+pub mod handler;
+mod incoming;
+mod node;
+mod phase;
+mod reader;
+mod refusal;
+mod replies;
+mod reply;
+mod routes;
+pub(crate) mod typed;
+mod writer;
+
+pub use self::{
+    actor::ConnectionActor,
+    body::Body,
+    config::{Config, ConfigEntry, ConfigError},
+    counters::Counts,
+    error::{Cause, RequestError, SendError},
+    event::{Child, Events, PeerEvent, Removed},
+    exchange::Outgoing,
+    handler::{FnHandler, HandlerActor},
+    incoming::{Identity, Incoming, Sender, Via},
+    node::{Cut, Direction},
+    phase::{Phase, PhaseEvent},
+    reader::ReadError,
+    refusal::Refusal,
+    replies::Replies,
+    reply::Reply,
+    typed::{PeerMessage, Received},
+};
+pub(crate) use self::{
+    actor::{Held, accepted},
+    counters::Counters,
+    event::EventBus,
+    incoming::Token,
+    node::Node,
+    routes::{Intake, Route, Routes, Serve},
+    writer::FrameWriter,
+};

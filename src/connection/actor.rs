@@ -1,0 +1,151 @@
+//! `ConnectionActor`: one accepted connection as an actor.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use futures::FutureExt;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Instrument;
+
+use crate::{
+    connection::{
+        Cut, Direction, Node, Refusal, conversation::Conversation, node::OpenGuard,
+        reader::first_bytes,
+    },
+    frame::{FrameError, HEADER_LEN, TypeCode},
+    overlay::Address,
+    transport::Io,
+};
+
+/// One accepted connection whose header has come.
+///
+/// It owns the connection; the listener starts one for each, when the first header is complete (a silent connection is not
+/// worth an actor). It has no messages of its own: the conversation runs in its context and ends it, at the latest when the node cuts it.
+/// It never blocks and never waits upwards, and a panic in it (in a reply stream of the application, say) costs this one connection.
+#[derive(Debug)]
+pub struct ConnectionActor {
+    code: TypeCode,
+    remote: Address,
+    node: Arc<Node>,
+    conversation: Option<(Conversation, tracing::Span)>,
+    // Given back when the actor ends, whatever the cause.
+    _held: Held,
+}
+
+/// What a connection holds as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _place: OwnedSemaphorePermit,
+    _open: OpenGuard,
+    _task: TaskTrackerToken,
+}
+
+impl Held {
+    pub(crate) fn new(place: OwnedSemaphorePermit, node: &Arc<Node>) -> Self {
+        Self {
+            _place: place,
+            _open: node.count_open(Direction::In),
+            _task: node.tasks.token(),
+        }
+    }
+}
+
+/// How a conversation ended.
+enum End {
+    Regular,
+    Cut,
+    Panicked,
+}
+
+impl Actor for ConnectionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some((conversation, span)) = self.conversation.take() else {
+            return ctx.stop();
+        };
+        let cut = self.node.cut.clone();
+        let run = async move {
+            let run = AssertUnwindSafe(conversation.run()).catch_unwind();
+            match cut.run_until_cancelled(run).await {
+                Some(Ok(())) => End::Regular,
+                Some(Err(_)) => End::Panicked,
+                None => End::Cut,
+            }
+        };
+        ctx.spawn(run.instrument(span).into_actor(self).map(|end, this, ctx| {
+            this.ended(&end);
+            ctx.stop();
+        }));
+    }
+}
+
+impl ConnectionActor {
+    fn ended(&self, end: &End) {
+        match end {
+            End::Regular => {}
+            End::Panicked => {
+                self.node
+                    .refuse(&self.remote, Some(self.code), Refusal::HandlerFailed)
+            }
+            End::Cut => {
+                self.node.report_cut(Cut {
+                    direction: Direction::In,
+                    peer: self.remote.clone(),
+                    code: Some(self.code),
+                });
+            }
+        }
+    }
+}
+
+/// Takes a new connection from its first byte to its actor.
+///
+/// Until the header is complete it is a small task without buffers: closed without ado when it says nothing for too long
+/// ([`Config::header_timeout`](crate::Config::header_timeout)) or when the node stops.
+pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
+    let Io {
+        mut reader,
+        writer,
+        remote,
+    } = io;
+    let span = tracing::debug_span!(parent: None, "connection", peer = %remote, direction = "in");
+    let limit = node.config.header_timeout;
+    let waited = node
+        .drain
+        .run_until_cancelled(timeout(limit, first_bytes(&mut reader)))
+        .await;
+    let error = match waited {
+        None => return,
+        Some(Ok(Ok(first))) if first.is_empty() => return node.counters.connections_silent.one(),
+        Some(Ok(Ok(first))) if first.len() < HEADER_LEN => {
+            FrameError::CutHeader { got: first.len() }
+        }
+        Some(Ok(Ok(first))) => {
+            node.counters.bytes_in.add(first.len() as u64);
+            let conversation =
+                Conversation::new(reader, writer, first, remote.clone(), Arc::clone(&node));
+            if let Some(conversation) = conversation {
+                let code = conversation.code();
+                ConnectionActor {
+                    code,
+                    remote,
+                    node,
+                    conversation: Some((conversation, span)),
+                    _held: held,
+                }
+                .start();
+            }
+            return;
+        }
+        Some(Ok(Err(error))) => FrameError::Io(error),
+        Some(Err(_)) => {
+            node.counters.errors_late.one();
+            tracing::debug!(parent: &span, error = "no header in time", "connection broken");
+            return;
+        }
+    };
+    node.count_frame_error(&error);
+    tracing::debug!(parent: &span, %error, "connection broken");
+}

@@ -1,0 +1,354 @@
+//! The callee's side of a classic exchange (WIRE.md part 1).
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use futures::{FutureExt, StreamExt};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    connection::{
+        Body, Incoming, Node, Phase, PhaseEvent, ReadError, Refusal, Reply, Sender, Token,
+        body::Progress,
+        reader::{FrameReader, ReadHalf},
+        reply::ReplyKind,
+        routes::{Intake, Route},
+        writer::{FrameWriter, WriteError, WriteHalf},
+    },
+    frame::{Frame, FrameHead, Part, TypeCode},
+    overlay::Address,
+};
+
+/// After the reply, so much more is read and thrown away, so that closing does not destroy the reply on its way (a reset would).
+const DRAIN_BYTES: usize = 64 << 10; // bytes
+
+/// The longest time for that.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// One accepted connection whose header has come.
+pub(crate) struct Conversation {
+    node: Arc<Node>,
+    remote: Address,
+    phase: Phase,
+    head: FrameHead,
+    reader: Option<FrameReader>,
+    back: Option<oneshot::Receiver<FrameReader>>,
+    writer: FrameWriter,
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversation")
+            .field("head", &self.head)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The conversation is over before its regular end; the reason is counted and traced where it was seen.
+struct Broken;
+
+impl Conversation {
+    /// A conversation that begins with the bytes in `first`, a header at least. None when they are less.
+    pub(crate) fn new(
+        reader: ReadHalf,
+        writer: WriteHalf,
+        first: BytesMut,
+        remote: Address,
+        node: Arc<Node>,
+    ) -> Option<Self> {
+        let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
+        Some(Self {
+            head: reader.peek_head()?,
+            remote,
+            phase: Phase::Waiting,
+            reader: Some(reader),
+            back: None,
+            writer: FrameWriter::new(writer, Arc::clone(&node)),
+            node,
+        })
+    }
+
+    pub(crate) const fn code(&self) -> TypeCode {
+        self.head.code()
+    }
+
+    /// Runs the exchange to its end. Cancel safe in the sense that dropping it closes the connection.
+    pub(crate) async fn run(mut self) {
+        self.step(PhaseEvent::Header);
+        self.node.counters.exchanges_in.one();
+        let end = match self.exchange().await {
+            Ok(()) => PhaseEvent::Drained,
+            Err(Broken) => PhaseEvent::Broken,
+        };
+        self.step(end);
+    }
+
+    fn step(&mut self, event: PhaseEvent) {
+        if let Some(next) = self.phase.next(event) {
+            tracing::trace!(phase = ?next, event = ?event, code = %self.head.code(), len = self.head.len(), "phase");
+            self.phase = next;
+        } else {
+            debug_assert!(false, "{event:?} in {:?}", self.phase);
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<(), Broken> {
+        let route = self.node.routes.find(self.head.code());
+        let internal = route.as_ref().is_some_and(|route| route.internal);
+        let reply = match self.request(route).await? {
+            Ok(reply) => {
+                self.step(PhaseEvent::Answered);
+                reply
+            }
+            Err(refusal) => {
+                self.refuse(refusal);
+                Reply::refused(refusal)
+            }
+        };
+        self.write(reply, internal).await?;
+        self.step(PhaseEvent::Written);
+        self.drain().await;
+        Ok(())
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.step(PhaseEvent::Refused);
+        self.node
+            .refuse(&self.remote, Some(self.head.code()), refusal);
+    }
+
+    /// Receives the request and has it handled.
+    async fn request(&mut self, route: Option<Route>) -> Result<Result<Reply, Refusal>, Broken> {
+        let Some(route) = route else {
+            return Ok(Err(Refusal::UnknownCode));
+        };
+        let whole = match route.intake {
+            Intake::Whole(limit) if self.head.len() > limit => return Ok(Err(Refusal::TooLong)),
+            Intake::Whole(_) => Some(self.receive().await?),
+            Intake::Streamed => None,
+        };
+        let Some(places) = self.places(&route).await else {
+            return Ok(Err(Refusal::Busy));
+        };
+        let token = Token::new(places);
+        let sender = Sender::classic(self.remote.clone());
+        let held = token.clone();
+        let (incoming, progress) = match whole {
+            Some(frame) => (Incoming::new(frame, sender, None, token), None),
+            None => {
+                let (body, progress) = self.stream().await?;
+                (
+                    Incoming::new(Frame::empty(self.head.code()), sender, Some(body), token),
+                    Some(progress),
+                )
+            }
+        };
+        self.step(PhaseEvent::Ready);
+        let answer = self.answer(route, incoming, progress).await;
+        drop(held);
+        Ok(answer)
+    }
+
+    async fn answer(
+        &self,
+        route: Route,
+        incoming: Incoming,
+        progress: Option<Progress>,
+    ) -> Result<Reply, Refusal> {
+        let limit = self.node.config.handler_timeout;
+        let mut answer = route.serve.serve(incoming);
+        loop {
+            let before = progress.as_ref().map(Progress::get);
+            match timeout(limit, &mut answer).await {
+                Ok(Ok(Reply(ReplyKind::Refused(refusal)))) => return Err(refusal),
+                Ok(answer) => return answer,
+                // A handler that streams its request in has time as long as the data moves.
+                Err(_) if before < progress.as_ref().map(Progress::get) => {}
+                Err(_) => return Err(Refusal::HandlerLate),
+            }
+        }
+    }
+
+    /// Takes the data whole, under a time limit that single bytes do not renew.
+    async fn receive(&mut self) -> Result<Frame, Broken> {
+        let limit = self.node.config.body_deadline(self.head.len());
+        let Some(reader) = self.reader.as_mut() else {
+            return Err(Broken);
+        };
+        let receive = async {
+            match reader.part().await? {
+                Some(Part::Frame(frame)) => Ok(Some(frame)),
+                Some(Part::Head(head)) => reader.rest(head).await.map(Some),
+                Some(Part::Piece { .. }) | None => Ok(None),
+            }
+        };
+        match timeout(limit, receive).await {
+            Ok(Ok(Some(frame))) => Ok(frame),
+            Ok(Ok(None)) => Err(Broken),
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => {
+                self.node.counters.errors_late.one();
+                Err(self.broken(&ReadError::Late(limit)))
+            }
+        }
+    }
+
+    /// Hands the read half over to a body.
+    async fn stream(&mut self) -> Result<(Body, Progress), Broken> {
+        let Some(mut reader) = self.reader.take() else {
+            return Err(Broken);
+        };
+        if self.head.len() == 0 {
+            let empty = reader.part().await;
+            self.reader = Some(reader);
+            return match empty {
+                Ok(_) => Ok((
+                    Body::whole(Frame::empty(self.head.code())),
+                    Progress::default(),
+                )),
+                Err(error) => Err(self.broken(&error)),
+            };
+        }
+        reader.take_pieces();
+        match reader.part().await {
+            Ok(Some(Part::Head(head))) => {
+                let (give, back) = oneshot::channel();
+                self.back = Some(back);
+                let body = Body::coming(head, reader, give);
+                let progress = body.progress();
+                Ok((body, progress))
+            }
+            Ok(_) => Err(Broken),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// Places among the requests in hand, of the code and of the node; none when they do not come free in time.
+    async fn places(&self, route: &Route) -> Option<Vec<tokio::sync::OwnedSemaphorePermit>> {
+        let wait = self.node.config.busy_after;
+        let place = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
+        let both = async {
+            let of_code = place(&route.places).await.ok()?;
+            let of_node = place(&self.node.requests).await.ok()?;
+            Some(vec![of_code, of_node])
+        };
+        timeout(wait, both).await.ok().flatten()
+    }
+
+    fn broken(&self, error: &dyn fmt::Display) -> Broken {
+        tracing::debug!(phase = ?self.phase, error = %error, "connection broken");
+        Broken
+    }
+
+    /// Writes `reply`, or the refusal in its place when it cannot be sent.
+    async fn write(&mut self, reply: Reply, internal: bool) -> Result<(), Broken> {
+        let written = match reply.0 {
+            ReplyKind::Refused(refusal) => self.write_refusal(refusal).await,
+            ReplyKind::One(frame) => {
+                self.write_frames(std::slice::from_ref(&frame), internal)
+                    .await
+            }
+            ReplyKind::Frames(frames) => self.write_frames(&frames, internal).await,
+            ReplyKind::Stream(frames) => self.write_stream(frames, internal).await,
+            ReplyKind::Body { code, .. } if code.is_reserved() && !internal => {
+                self.refuse_reply().await
+            }
+            ReplyKind::Body {
+                code,
+                len,
+                mut reader,
+            } => self.writer.body(code, len, &mut reader).await,
+        };
+        let closed = match written {
+            Ok(()) => self.writer.shutdown().await,
+            error => error,
+        };
+        closed.map_err(|error| {
+            match &error {
+                WriteError::Stalled(_) => self.node.counters.errors_stalled.one(),
+                WriteError::Source { .. } => {
+                    self.node
+                        .refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
+                }
+                // The caller does not wait for replies, and may have closed already (WIRE.md part 1, step 5).
+                WriteError::Io(_) => {}
+            }
+            self.broken(&error)
+        })
+    }
+
+    async fn write_refusal(&mut self, refusal: Refusal) -> Result<(), WriteError> {
+        if self.node.config.explain_refusals {
+            self.writer.feed(&refusal.to_frame()).await?;
+        }
+        self.writer.flush().await
+    }
+
+    /// A handler's frames with a code of the framework are not sent: the handler failed.
+    async fn refuse_reply(&mut self) -> Result<(), WriteError> {
+        self.node
+            .refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
+        self.write_refusal(Refusal::HandlerFailed).await
+    }
+
+    async fn write_frames(&mut self, frames: &[Frame], internal: bool) -> Result<(), WriteError> {
+        for frame in frames {
+            if frame.code().is_reserved() && !internal {
+                return self.refuse_reply().await;
+            }
+            self.writer.feed(frame).await?;
+        }
+        self.writer.flush().await
+    }
+
+    /// Frames that are there are written together; before waiting for the next one everything is on its way.
+    async fn write_stream(
+        &mut self,
+        mut frames: futures::stream::BoxStream<'static, Frame>,
+        internal: bool,
+    ) -> Result<(), WriteError> {
+        let limit = self.node.config.handler_timeout;
+        loop {
+            let next = match frames.next().now_or_never() {
+                Some(next) => next,
+                None => {
+                    self.writer.flush().await?;
+                    match timeout(limit, frames.next()).await {
+                        Ok(next) => next,
+                        Err(_) => {
+                            self.node.refuse(
+                                &self.remote,
+                                Some(self.head.code()),
+                                Refusal::HandlerLate,
+                            );
+                            return self.write_refusal(Refusal::HandlerLate).await;
+                        }
+                    }
+                }
+            };
+            match next {
+                Some(frame) if frame.code().is_reserved() && !internal => {
+                    return self.refuse_reply().await;
+                }
+                Some(frame) => self.writer.feed(&frame).await?,
+                None => return self.writer.flush().await,
+            }
+        }
+    }
+
+    async fn drain(&mut self) {
+        let reader = match (self.reader.take(), self.back.take()) {
+            (Some(reader), _) => Some(reader),
+            (None, Some(back)) => timeout(DRAIN_TIME, back).await.ok().and_then(Result::ok),
+            (None, None) => None,
+        };
+        if let Some(mut reader) = reader {
+            // Whoever still sends after this time is cut off.
+            timeout(DRAIN_TIME, reader.drain(DRAIN_BYTES)).await.ok();
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a node counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::connection::Refusal;
+
+/// Counts up from zero; read by [`Peer::status`](crate::Peer::status).
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+    pub(crate) fn one(&self) {
+        self.add(1);
+    }
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($( $(#[$doc:meta])* $name:ident, )*) => {
+        /// The node's counters, one atomic each, written by whoever sees the thing happen.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $( pub(crate) $name: Counter, )*
+        }
+
+        /// What the node has counted since it started. Serialisable.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+        #[non_exhaustive]
+        pub struct Counts {
+            $( $(#[$doc])* pub $name: u64, )*
+        }
+
+        impl Counters {
+            pub(crate) fn read(&self) -> Counts {
+                Counts { $( $name: self.$name.get(), )* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames received, replies to own requests included.
+    frames_in,
+    /// Frames sent, own requests included.
+    frames_out,
+    /// Bytes received, headers included.
+    bytes_in,
+    /// Bytes sent, headers included.
+    bytes_out,
+    /// Connections accepted.
+    connections_accepted,
+    /// Connections refused because all were taken.
+    connections_refused,
+    /// Connections that ended before one byte came.
+    connections_silent,
+    /// Connections opened by this node.
+    connections_dialled,
+    /// Requests received with a complete header.
+    exchanges_in,
+    /// Requests sent.
+    exchanges_out,
+    /// Refused: no handler for the code.
+    unknown_codes,
+    /// Refused: the length in the header was over the limit.
+    errors_too_long,
+    /// Refused: busy.
+    errors_busy,
+    /// Refused: the handler panicked or answered what cannot be sent.
+    errors_handler_failed,
+    /// Refused: the handler's actor has stopped.
+    errors_handler_gone,
+    /// Refused: the handler did not answer in time.
+    errors_handler_late,
+    /// Refused: the data was not of the handler's type.
+    errors_bad_message,
+    /// Requests cut because the node stopped.
+    errors_cut_by_stop,
+    /// Connections that ended inside a header.
+    errors_cut_header,
+    /// Connections that ended inside the data of a frame.
+    errors_cut_body,
+    /// Connections whose header or data did not come in time.
+    errors_late,
+    /// Connections that stood still for too long while something was written.
+    errors_stalled,
+    /// Connections that broke: reset, or an error of the operating system.
+    errors_io,
+    /// Errors of the operating system when accepting a connection.
+    errors_accept,
+    /// Outgoing connections that could not be opened.
+    errors_dial,
+    /// Routed messages that this node passed on.
+    forwarded,
+    /// Events that a subscriber's full mailbox did not take.
+    events_dropped,
+}
+
+impl Counters {
+    /// Counts a refusal under its kind.
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        match refusal {
+            Refusal::UnknownCode => &self.unknown_codes,
+            Refusal::TooLong => &self.errors_too_long,
+            Refusal::Busy => &self.errors_busy,
+            Refusal::HandlerFailed => &self.errors_handler_failed,
+            Refusal::HandlerGone => &self.errors_handler_gone,
+            Refusal::HandlerLate => &self.errors_handler_late,
+            Refusal::BadMessage => &self.errors_bad_message,
+            Refusal::Stopping => &self.errors_cut_by_stop,
+        }
+        .one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_counted_once_under_a_counter_of_its_own() {
+        let counters = Counters::default();
+        for refusal in Refusal::ALL {
+            counters.refused(refusal);
+        }
+        let counts = counters.read();
+        let ones = [
+            counts.unknown_codes,
+            counts.errors_too_long,
+            counts.errors_busy,
+            counts.errors_handler_failed,
+            counts.errors_handler_gone,
+            counts.errors_handler_late,
+            counts.errors_bad_message,
+            counts.errors_cut_by_stop,
+        ];
+        assert_eq!(ones, [1; 8]);
+    }
+}

@@ -1,0 +1,170 @@
+//! Why a request failed, and whether it may have been handled.
+
+use std::io;
+
+use serde::Serialize;
+
+use crate::{
+    connection::{ReadError, writer::WriteError},
+    frame::{FrameError, WireError},
+    overlay::{Address, InvalidAddress, PeerId, RouteFault},
+};
+
+/// Who is to blame for an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// The program that called: it asked for something that cannot be done.
+    Caller,
+    /// The other node.
+    Remote,
+    /// This node: it stops, or a limit of its own is reached.
+    Node,
+    /// The network between them.
+    Transport,
+}
+
+/// Why a request failed.
+///
+/// In every case the connection of this exchange is closed and the node goes on. [`may_have_been_handled`](Self::may_have_been_handled) says
+/// what is known about the request itself.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The text is neither `host:port` nor an id. The caller's doing; nothing was sent.
+    #[error("not an address or an id: {0}")]
+    InvalidTarget(#[from] InvalidAddress),
+    /// No peer with this id is in the table. The caller's doing; nothing was sent.
+    #[error("no known peer has the id {0}")]
+    UnknownPeer(PeerId),
+    /// The frame may not or cannot be sent: a code of the framework, or longer than a frame can be. The caller's doing; nothing was sent.
+    #[error(transparent)]
+    NotSendable(FrameError),
+    /// A routed message did not reach its destination. Whose doing and where is in the fault; not handled.
+    #[error(transparent)]
+    Route(RouteFault),
+    /// A streamed body cannot be routed over several nodes. The caller's doing; nothing was sent.
+    #[error("a streamed body cannot be routed")]
+    BodyNotRouted,
+    /// The node's own limit of exchanges or dials was reached for the whole connect time-out. Nothing was sent.
+    #[error("too many own exchanges at once")]
+    Busy,
+    /// The connection could not be opened (`TimedOut`: not in time). Nothing was sent.
+    #[error("cannot connect to {to}: {source}")]
+    Connect {
+        /// Whom.
+        to: Address,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The request could not be written. When `sent` is false it was not written in full, so it was not handled.
+    #[error("cannot write to {to}: {source}")]
+    Write {
+        /// Whom.
+        to: Address,
+        /// Whether all of it had been handed to the operating system.
+        sent: bool,
+        /// What the operating system, or the source of a streamed body, says.
+        source: io::Error,
+    },
+    /// The reply broke off, was late, or is not made of frames. The request may have been handled.
+    #[error("reply: {0}")]
+    Reply(#[from] ReadError),
+    /// The collected replies are longer than allowed. The request was handled.
+    #[error("replies are longer than {limit} bytes")]
+    TooMuch {
+        /// [`Config::max_collected`](crate::Config::max_collected).
+        limit: usize,
+    },
+    /// This node stops, or has stopped. When `sent` is false, nothing was handled.
+    #[error("this node is stopping")]
+    Stopped {
+        /// Whether the request had been sent.
+        sent: bool,
+    },
+}
+
+impl RequestError {
+    /// Who is to blame.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::InvalidTarget(_)
+            | Self::UnknownPeer(_)
+            | Self::NotSendable(_)
+            | Self::BodyNotRouted
+            | Self::TooMuch { .. } => Cause::Caller,
+            Self::Busy | Self::Stopped { .. } => Cause::Node,
+            Self::Connect { .. } | Self::Write { .. } => Cause::Transport,
+            Self::Route(_) | Self::Reply(ReadError::Late(_)) => Cause::Remote,
+            Self::Reply(ReadError::Frame(FrameError::Io(_))) => Cause::Transport,
+            Self::Reply(ReadError::Frame(_)) => Cause::Remote,
+        }
+    }
+
+    /// Whether the request may have been handled. False is certain: it was not.
+    #[must_use]
+    pub const fn may_have_been_handled(&self) -> bool {
+        match self {
+            Self::InvalidTarget(_)
+            | Self::UnknownPeer(_)
+            | Self::NotSendable(_)
+            | Self::BodyNotRouted
+            | Self::Busy
+            | Self::Connect { .. } => false,
+            Self::Route(fault) => fault.may_have_been_handled(),
+            Self::Write { sent, .. } | Self::Stopped { sent } => *sent,
+            Self::Reply(_) | Self::TooMuch { .. } => true,
+        }
+    }
+
+    pub(crate) fn not_written(to: Address, error: WriteError) -> Self {
+        let source = match error {
+            WriteError::Stalled(_) => io::ErrorKind::TimedOut.into(),
+            WriteError::Io(source) | WriteError::Source { source, .. } => source,
+        };
+        Self::Write {
+            to,
+            sent: false,
+            source,
+        }
+    }
+}
+
+/// Why a typed message failed ([`Peer::send`](crate::Peer::send)).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message could not be encoded. The caller's doing; nothing was sent.
+    #[error(transparent)]
+    Encode(WireError),
+    /// The exchange failed; see there whether the message may have been handled.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The other node answered `ERRO`, with this text. What it did is its to say; this crate's nodes refuse with fixed texts
+    /// ([`Refusal`](crate::Refusal)).
+    #[error("refused: {text:?}")]
+    Refused {
+        /// The text, as the remote sent it; anything may be in it.
+        text: String,
+    },
+    /// The other node closed without an answer. It was handled, or the other node does not explain its refusals.
+    #[error("no answer")]
+    NoReply,
+    /// The answer is not what the message's result looks like. It was handled.
+    #[error(transparent)]
+    Decode(WireError),
+}
+
+impl SendError {
+    /// Whether the message may have been handled. False is certain: it was not.
+    #[must_use]
+    pub const fn may_have_been_handled(&self) -> bool {
+        match self {
+            Self::Encode(_) => false,
+            Self::Request(error) => error.may_have_been_handled(),
+            Self::Refused { .. } | Self::NoReply | Self::Decode(_) => true,
+        }
+    }
+}

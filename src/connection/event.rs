@@ -1,0 +1,242 @@
+//! What a node tells its application: events, to any actor or as a stream.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use actix::prelude::{Message, Recipient, SendError};
+use futures::Stream;
+use serde::Serialize;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::{
+    connection::{Counters, Refusal},
+    frame::TypeCode,
+    overlay::{Address, PeerInfo},
+};
+
+/// Why a peer is no longer in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Removed {
+    /// It said `QUIT`.
+    Left,
+    /// It did not answer the ping sweep, or another stabilizer gave it up.
+    Lost,
+    /// This program removed it.
+    Here,
+}
+
+/// A part of the node that is watched and restarted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Child {
+    /// The `ListenerActor`.
+    Listener,
+    /// The `PeerListActor`.
+    PeerList,
+    /// The `StabilizerActor` of the stabilizer with this name.
+    Stabilizer(String),
+}
+
+impl fmt::Display for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener => f.write_str("listener"),
+            Self::PeerList => f.write_str("peer list"),
+            Self::Stabilizer(name) => write!(f, "stabilizer {name}"),
+        }
+    }
+}
+
+/// Something that happened in the node. Sent to every subscriber, in the order in which it happened.
+///
+/// Ids in it may be made up by remotes; they hold no white space and no control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// The node listens.
+    Started {
+        /// What it tells others about itself.
+        me: PeerInfo,
+    },
+    /// A peer was added to the table.
+    PeerAdded {
+        /// The peer.
+        peer: PeerInfo,
+    },
+    /// A peer was removed from the table.
+    PeerRemoved {
+        /// The peer.
+        peer: PeerInfo,
+        /// Why.
+        why: Removed,
+    },
+    /// A request was refused.
+    Refused {
+        /// Where the connection came from.
+        from: Address,
+        /// The code in the header, when one came.
+        code: Option<TypeCode>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Accepting connections fails; the listener tries again with a growing pause.
+    AcceptFailed {
+        /// The kind of the error, as the operating system says it.
+        error: String,
+    },
+    /// A part of the node died and was started again.
+    Restarted {
+        /// Which part.
+        child: Child,
+        /// How often it has been restarted since the node started.
+        times: u64,
+    },
+    /// A part of the node died too often, or could not be started again, and stays down.
+    GaveUp {
+        /// Which part.
+        child: Child,
+    },
+    /// The node stopped accepting connections; `resume` ends that.
+    Paused,
+    /// The node accepts connections again.
+    Resumed,
+    /// The node stops: no new connections, no new requests.
+    Stopping,
+    /// The node has stopped. The last event.
+    Stopped,
+    /// This listener was too slow: so many events were lost to it ([`Events`] only).
+    Missed {
+        /// How many.
+        events: u64,
+    },
+    /// A walk of `join` came to its end.
+    Joined {
+        /// The contact.
+        contact: Address,
+        /// How many peers were added.
+        added: usize,
+    },
+    /// The node said `QUIT` to the peers that it knew.
+    Left {
+        /// How many answered.
+        told: usize,
+    },
+}
+
+impl Message for PeerEvent {
+    type Result = ();
+}
+
+/// The subscribers of one node.
+#[derive(Debug)]
+pub(crate) struct EventBus {
+    stream: broadcast::Sender<PeerEvent>,
+    recipients: Mutex<Vec<Recipient<PeerEvent>>>,
+}
+
+impl EventBus {
+    pub(crate) fn new(queue: usize, recipients: Vec<Recipient<PeerEvent>>) -> Self {
+        Self {
+            stream: broadcast::Sender::new(queue),
+            recipients: Mutex::new(recipients),
+        }
+    }
+
+    pub(crate) fn subscribe(&self, recipient: Recipient<PeerEvent>) {
+        self.recipients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(recipient);
+    }
+
+    pub(crate) fn listen(&self) -> Events {
+        Events::new(self.stream.subscribe())
+    }
+
+    /// Hands `event` to everybody, waiting for nobody: what a full mailbox does not take is counted.
+    pub(crate) fn emit(&self, event: &PeerEvent, counters: &Counters) {
+        if self.stream.receiver_count() > 0 {
+            // An error says that the last receiver went away meanwhile.
+            self.stream.send(event.clone()).ok();
+        }
+        self.recipients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|recipient| match recipient.try_send(event.clone()) {
+                Ok(()) => true,
+                Err(SendError::Full(_)) => {
+                    counters.events_dropped.one();
+                    true
+                }
+                Err(SendError::Closed(_)) => false,
+            });
+    }
+
+    /// Lets go of every subscriber: nothing comes after the last event.
+    pub(crate) fn close(&self) {
+        self.recipients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+type Next = (Result<PeerEvent, RecvError>, broadcast::Receiver<PeerEvent>);
+
+/// The node's events as a stream, from the moment of [`Peer::events`](crate::Peer::events) on.
+///
+/// Ends after [`PeerEvent::Stopped`]. A reader that lags more than [`Config::event_queue`](crate::Config::event_queue)
+/// events behind gets a [`PeerEvent::Missed`] and goes on with the oldest one kept.
+///
+/// # Cancel safety
+/// Dropping `next()` loses nothing.
+pub struct Events {
+    next: ReusableBoxFuture<'static, Next>,
+    ended: bool,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+async fn next(mut receiver: broadcast::Receiver<PeerEvent>) -> Next {
+    (receiver.recv().await, receiver)
+}
+
+impl Events {
+    fn new(receiver: broadcast::Receiver<PeerEvent>) -> Self {
+        Self {
+            next: ReusableBoxFuture::new(next(receiver)),
+            ended: false,
+        }
+    }
+}
+
+impl Stream for Events {
+    type Item = PeerEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PeerEvent>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let (event, receiver) = std::task::ready!(self.next.poll(cx));
+        self.next.set(next(receiver));
+        self.ended = matches!(event, Ok(PeerEvent::Stopped) | Err(RecvError::Closed));
+        Poll::Ready(match event {
+            Ok(event) => Some(event),
+            Err(RecvError::Lagged(events)) => Some(PeerEvent::Missed { events }),
+            Err(RecvError::Closed) => None,
+        })
+    }
+}

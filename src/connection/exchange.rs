@@ -1,0 +1,290 @@
+//! The caller's side of a classic exchange (WIRE.md part 1).
+
+use std::{fmt, sync::Arc};
+
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncRead,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
+
+use crate::{
+    connection::{
+        Cut, Direction, Node, Replies, RequestError,
+        node::OpenGuard,
+        reader::FrameReader,
+        writer::{FrameWriter, WriteError, WriteHalf},
+    },
+    frame::{Frame, FrameError, IntoTypeCode, TypeCode},
+    overlay::Address,
+    transport::Io,
+};
+
+/// Requests above this are written by a task of their own, so that a callee that answers while it reads cannot bring both to a standstill.
+const INLINE_UP_TO: usize = 64 << 10; // bytes
+
+/// A request to send: a frame, or a body streamed from a reader.
+pub struct Outgoing(OutgoingKind);
+
+enum OutgoingKind {
+    Frame(Frame),
+    Body {
+        code: TypeCode,
+        len: u32,
+        reader: Box<dyn AsyncRead + Send + Unpin>,
+    },
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("code", &self.code())
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Frame> for Outgoing {
+    fn from(frame: Frame) -> Self {
+        Self(OutgoingKind::Frame(frame))
+    }
+}
+
+impl Outgoing {
+    /// A request whose data is `len` bytes out of `reader`, sent while they are read, in bounded memory.
+    ///
+    /// A reader that ends early breaks the connection short of the length; a longer one is cut at `len`. At most 4,294,967,295 bytes, as a request
+    /// is one frame.
+    ///
+    /// # Panics
+    /// As [`Frame::new`] when `code` is text of another length than four.
+    #[must_use]
+    #[track_caller]
+    pub fn body(
+        code: impl IntoTypeCode,
+        len: u32,
+        reader: impl AsyncRead + Send + Unpin + 'static,
+    ) -> Self {
+        Self(OutgoingKind::Body {
+            code: code.into_type_code(),
+            len,
+            reader: Box::new(reader),
+        })
+    }
+
+    pub(crate) const fn code(&self) -> TypeCode {
+        match &self.0 {
+            OutgoingKind::Frame(frame) => frame.code(),
+            OutgoingKind::Body { code, .. } => *code,
+        }
+    }
+
+    /// The frame, unless it is a body.
+    pub(crate) fn into_frame(self) -> Result<Frame, Self> {
+        match self.0 {
+            OutgoingKind::Frame(frame) => Ok(frame),
+            body @ OutgoingKind::Body { .. } => Err(Self(body)),
+        }
+    }
+
+    /// Refuses what may not or cannot be sent.
+    pub(crate) fn check(&self) -> Result<(), FrameError> {
+        if self.code().is_reserved() {
+            return Err(FrameError::Reserved { code: self.code() });
+        }
+        match &self.0 {
+            OutgoingKind::Frame(frame) if u32::try_from(frame.data().len()).is_err() => {
+                let length = frame.data().len() as u64;
+                Err(FrameError::TooLong {
+                    code: frame.code(),
+                    length,
+                    limit: u64::from(u32::MAX),
+                })
+            }
+            OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => Ok(()),
+        }
+    }
+
+    async fn write(self, writer: &mut FrameWriter) -> Result<(), WriteError> {
+        match self.0 {
+            OutgoingKind::Frame(frame) => {
+                writer.feed(&frame).await?;
+                writer.flush().await
+            }
+            OutgoingKind::Body {
+                code,
+                len,
+                mut reader,
+            } => writer.body(code, u64::from(len), &mut reader).await,
+        }
+    }
+
+    const fn is_small(&self) -> bool {
+        match &self.0 {
+            OutgoingKind::Frame(frame) => frame.encoded_len() <= INLINE_UP_TO,
+            OutgoingKind::Body { .. } => false,
+        }
+    }
+}
+
+/// What an exchange holds as long as it is open.
+pub(crate) struct OutgoingHeld {
+    _place: OwnedSemaphorePermit,
+    _open: OpenGuard,
+    _task: TaskTrackerToken,
+}
+
+/// The write half, kept open until the exchange is over: some callees take a half-close for a goodbye. Stops the task that writes when it is dropped.
+pub(crate) enum Sending {
+    Sent {
+        _writer: FrameWriter,
+    },
+    UnderWay {
+        stop: CancellationToken,
+        result: oneshot::Receiver<Option<WriteError>>,
+    },
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Self::UnderWay { stop, .. } = self {
+            stop.cancel();
+        }
+    }
+}
+
+async fn place(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePermit, RequestError> {
+    let place = timeout_at(until, Arc::clone(of).acquire_owned())
+        .await
+        .map_err(|_| RequestError::Busy)?;
+    place.map_err(|_| RequestError::Stopped { sent: false })
+}
+
+/// Opens a connection to `to`, within the node's limits.
+async fn dial(node: &Arc<Node>, to: &Address) -> Result<(Io, OutgoingHeld), RequestError> {
+    let until = Instant::now() + node.config.connect_timeout;
+    let held = OutgoingHeld {
+        _place: place(&node.outgoing, until).await?,
+        _open: node.count_open(Direction::Out),
+        _task: node.tasks.token(),
+    };
+    let dialling = place(&node.dials, until).await?;
+    let io = timeout_at(until, node.transport.dial(to)).await;
+    drop(dialling);
+    let refused = |source| {
+        node.counters.errors_dial.one();
+        RequestError::Connect {
+            to: to.clone(),
+            source,
+        }
+    };
+    let io = io
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        .map_err(refused)?;
+    node.counters.connections_dialled.one();
+    Ok((io, held))
+}
+
+/// Sends `request` to `to` and returns the replies to come.
+pub(crate) async fn open(
+    node: &Arc<Node>,
+    to: &Address,
+    request: Outgoing,
+) -> Result<Replies, RequestError> {
+    let code = request.code();
+    if node.cut.is_cancelled() {
+        return Err(RequestError::Stopped { sent: false });
+    }
+    let run = async {
+        let (io, held) = dial(node, to).await?;
+        let Io {
+            reader,
+            writer,
+            remote,
+        } = io;
+        node.counters.exchanges_out.one();
+        let sending = send(node, writer, request).await;
+        let reader = FrameReader::new(
+            reader,
+            BytesMut::new(),
+            node.config.reply_timeout,
+            Arc::clone(node),
+        );
+        Ok(Replies::new(reader, sending, held, remote, code))
+    };
+    // Cut before the request was written in full: the callee has got a part at most, which it does not handle.
+    let cut = || {
+        node.report_cut(Cut {
+            direction: Direction::Out,
+            peer: to.clone(),
+            code: Some(code),
+        });
+        Err(RequestError::Stopped { sent: false })
+    };
+    node.cut.run_until_cancelled(run).await.unwrap_or_else(cut)
+}
+
+/// Writes the request, here when it is small. An error in writing is kept: the callee may have refused, and its reply says more.
+async fn send(
+    node: &Arc<Node>,
+    half: WriteHalf,
+    request: Outgoing,
+) -> (Sending, Option<WriteError>) {
+    let mut writer = FrameWriter::new(half, Arc::clone(node));
+    if request.is_small() {
+        let error = request.write(&mut writer).await.err();
+        return (Sending::Sent { _writer: writer }, error);
+    }
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let (tell, result) = oneshot::channel();
+    node.tasks.spawn(async move {
+        let written = stopped
+            .run_until_cancelled(request.write(&mut writer))
+            .await;
+        let keep = matches!(written, Some(Ok(())));
+        // Nobody listens when the replies were dropped.
+        tell.send(written.and_then(Result::err)).ok();
+        // On an error the half is dropped at once, so that the callee sees the cut; else it stays open until the exchange is over.
+        if keep {
+            stopped.cancelled().await;
+        }
+    });
+    (Sending::UnderWay { stop, result }, None)
+}
+
+/// Sends `request` to `to` and does not wait: the connection is closed as soon as the frame is written (WIRE.md part 1, step 5).
+pub(crate) async fn notify(
+    node: &Arc<Node>,
+    to: &Address,
+    request: Outgoing,
+) -> Result<(), RequestError> {
+    if node.cut.is_cancelled() {
+        return Err(RequestError::Stopped { sent: false });
+    }
+    let code = request.code();
+    let run = async {
+        let (io, held) = dial(node, to).await?;
+        node.counters.exchanges_out.one();
+        let mut writer = FrameWriter::new(io.writer, Arc::clone(node));
+        let written = async {
+            request.write(&mut writer).await?;
+            writer.shutdown().await
+        };
+        let result = written
+            .await
+            .map_err(|error| RequestError::not_written(io.remote, error));
+        drop(held);
+        result
+    };
+    let cut = || {
+        node.report_cut(Cut {
+            direction: Direction::Out,
+            peer: to.clone(),
+            code: Some(code),
+        });
+        Err(RequestError::Stopped { sent: false })
+    };
+    node.cut.run_until_cancelled(run).await.unwrap_or_else(cut)
+}

@@ -1,0 +1,176 @@
+//! The actors that serve requests.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    rc::Rc,
+    task::{Context as TaskContext, Poll},
+};
+
+use actix::{
+    dev::ContextFut,
+    prelude::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, Supervised},
+};
+use futures::FutureExt;
+
+use crate::connection::{Incoming, Refusal, Reply};
+
+/// An actor that serves requests: every actor with `Handler<Incoming>` is one.
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_peer::{HandlerActor, Incoming, Reply};
+///
+/// struct Echo;
+/// impl Actor for Echo {
+///     type Context = Context<Self>;
+/// }
+/// impl Handler<Incoming> for Echo {
+///     type Result = Reply;
+///     fn handle(&mut self, msg: Incoming, _: &mut Self::Context) -> Reply {
+///         Reply::one(msg.frame)
+///     }
+/// }
+/// impl Supervised for Echo {}
+///
+/// # #[actix::main] async fn main() {
+/// let addr = Echo.start(); // a panic ends this actor
+/// let sturdy = Echo.start_supervised(); // a panic ends the request, not the actor
+/// # drop((addr, sturdy));
+/// # }
+/// ```
+///
+/// A panic in a handler never harms the node: the asker gets an `ERRO`. What becomes of the actor depends on how it was started: `start()` is
+/// actix's own and its actor is gone; [`start_supervised`](Self::start_supervised) keeps it. A closure made into an actor by [`from_fn`] is
+/// always kept.
+pub trait HandlerActor: Actor + Handler<Incoming> {
+    /// Starts the actor so that it outlives its panics, with its queue.
+    ///
+    /// A panic in a message handler or in a future of the actor is caught before actix sees it: the message in hand is lost (its asker
+    /// gets an error), the actor's own futures and timers are cancelled, [`Supervised::restarting`] and [`Actor::started`] run
+    /// with the value as the panic left it, and the queued messages are handled. An actor that panics again while it restarts, or more
+    /// than [`PANICS_IN_A_ROW`] times without handing back control in between, is given up.
+    ///
+    /// # Panics
+    /// Outside an actix arbiter, as `start()`.
+    fn start_supervised(self) -> Addr<Self>
+    where
+        Self: Actor<Context = Context<Self>> + Supervised,
+    {
+        let context = Context::new();
+        let address = context.address();
+        let actor = Guarded {
+            inner: Some(context.into_future(self)),
+            in_a_row: 0,
+        };
+        actix_rt::spawn(actor);
+        address
+    }
+}
+
+impl<A: Actor + Handler<Incoming>> HandlerActor for A {}
+
+/// How often in a row a supervised actor may panic while it is being polled once. Found by thought: one poll drains a mailbox, whose
+/// default bound is 16, so an actor beyond it is not panicking over messages but over itself.
+pub const PANICS_IN_A_ROW: usize = 64;
+
+/// An actor's whole life as a future that survives panics.
+struct Guarded<A: Actor<Context = Context<A>>> {
+    inner: Option<ContextFut<A, Context<A>>>,
+    in_a_row: usize,
+}
+
+impl<A: Actor<Context = Context<A>>> Unpin for Guarded<A> {}
+
+impl<A: Actor<Context = Context<A>> + Supervised> Future for Guarded<A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        loop {
+            let Some(inner) = self.inner.as_mut() else {
+                return Poll::Ready(());
+            };
+            match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *inner).poll(cx))) {
+                Ok(Poll::Pending) => {
+                    self.in_a_row = 0;
+                    return Poll::Pending;
+                }
+                Ok(Poll::Ready(())) => return Poll::Ready(()),
+                Err(_) => {
+                    let restarted = std::panic::catch_unwind(AssertUnwindSafe(|| inner.restart()))
+                        .unwrap_or(false);
+                    self.in_a_row += 1;
+                    if !restarted || self.in_a_row > PANICS_IN_A_ROW {
+                        tracing::warn!(
+                            actor = std::any::type_name::<A>(),
+                            "handler actor given up after panics"
+                        );
+                        return Poll::Ready(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Drop for Guarded<A> {
+    /// Dropping a context runs `stopping` and `stopped`, which may panic as well.
+    fn drop(&mut self) {
+        let inner = self.inner.take();
+        std::panic::catch_unwind(AssertUnwindSafe(|| drop(inner))).ok();
+    }
+}
+
+/// Makes a handler actor of an async closure. Requests run concurrently; a panic costs the one request.
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_peer::{Incoming, Reply, frame::Frame, handler};
+///
+/// # #[actix::main] async fn main() {
+/// let upper = handler::from_fn(async |msg: Incoming| {
+///     let text = msg.frame.as_str().unwrap_or_default().to_uppercase();
+///     Reply::one(Frame::text("REPL", text))
+/// });
+/// let addr = upper.start();
+/// # drop(addr);
+/// # }
+/// ```
+pub fn from_fn<F>(f: F) -> FnHandler<F>
+where
+    F: AsyncFn(Incoming) -> Reply + 'static,
+{
+    FnHandler(Rc::new(f))
+}
+
+/// The actor that [`from_fn`] makes.
+pub struct FnHandler<F>(Rc<F>);
+
+impl<F> fmt::Debug for FnHandler<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FnHandler").finish_non_exhaustive()
+    }
+}
+
+impl<F: 'static> Actor for FnHandler<F> {
+    type Context = Context<Self>;
+}
+
+impl<F> Handler<Incoming> for FnHandler<F>
+where
+    F: AsyncFn(Incoming) -> Reply + 'static,
+{
+    type Result = ResponseFuture<Reply>;
+
+    fn handle(&mut self, msg: Incoming, _: &mut Self::Context) -> Self::Result {
+        let f = Rc::clone(&self.0);
+        // The call itself happens inside the future, so one guard catches both.
+        let answer = AssertUnwindSafe(async move { f(msg).await }).catch_unwind();
+        Box::pin(async move {
+            answer
+                .await
+                .unwrap_or(Reply::refused(Refusal::HandlerFailed))
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! One request, as a handler gets it.
+
+use std::{fmt, sync::Arc};
+
+use actix::prelude::Message;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    connection::{Body, Reply},
+    frame::{Frame, TypeCode},
+    overlay::{Address, PeerId},
+};
+
+/// What is known about the id of a sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Identity {
+    /// A classic exchange carries no id.
+    Unknown,
+    /// The sender says so; nothing proves it.
+    Claimed(PeerId),
+    /// The connection proves it.
+    Proven(PeerId),
+}
+
+/// How a request came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Via {
+    /// By a classic exchange: one connection for one request (WIRE.md part 1).
+    Classic,
+    /// Passed on by other nodes, the last of which opened the connection.
+    Routed {
+        /// The node that asked, by its own word.
+        origin: PeerId,
+        /// The nodes that it passed, the asker first.
+        path: Vec<PeerId>,
+    },
+}
+
+/// Who sent a request, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    address: Address,
+    identity: Identity,
+    via: Via,
+}
+
+impl Sender {
+    pub(crate) const fn classic(address: Address) -> Self {
+        Self {
+            address,
+            identity: Identity::Unknown,
+            via: Via::Classic,
+        }
+    }
+
+    pub(crate) fn routed(address: Address, origin: PeerId, path: Vec<PeerId>) -> Self {
+        Self {
+            address,
+            identity: Identity::Claimed(origin.clone()),
+            via: Via::Routed { origin, path },
+        }
+    }
+
+    /// Where the connection came from. The port is the connection's, not the one the sender listens on.
+    #[must_use]
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What is known about the sender's id.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// How the request came.
+    #[must_use]
+    pub const fn via(&self) -> &Via {
+        &self.via
+    }
+}
+
+/// A request, sent to the handler that is registered for its code. Answered with a [`Reply`].
+///
+/// Dropped or answered, it gives back its place among the requests in hand ([`Config::max_requests`](crate::Config::max_requests)); a handler
+/// that keeps it, keeps the place.
+pub struct Incoming {
+    /// Code and data. The data is empty when the code is registered as streaming: take [`into_body`](Self::into_body) then.
+    pub frame: Frame,
+    sender: Sender,
+    body: Option<Body>,
+    token: Token,
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("frame", &self.frame)
+            .field("sender", &self.sender)
+            .field("streaming", &self.body.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Message for Incoming {
+    type Result = Reply;
+}
+
+impl Incoming {
+    pub(crate) const fn new(
+        frame: Frame,
+        sender: Sender,
+        body: Option<Body>,
+        token: Token,
+    ) -> Self {
+        Self {
+            frame,
+            sender,
+            body,
+            token,
+        }
+    }
+
+    /// A request as a handler would get it, for tests of handlers without a node.
+    #[must_use]
+    pub fn for_tests(frame: Frame, from: Address) -> Self {
+        Self::new(frame, Sender::classic(from), None, Token::default())
+    }
+
+    /// The code of the request, as it was sent.
+    #[must_use]
+    pub const fn code(&self) -> TypeCode {
+        self.frame.code()
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub const fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// The data as a body, whether it is still coming (a code registered as streaming) or here already.
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        let Self { frame, body, .. } = self;
+        body.unwrap_or_else(|| Body::whole(frame))
+    }
+
+    pub(crate) fn into_parts(self) -> (Frame, Sender, Token) {
+        (self.frame, self.sender, self.token)
+    }
+}
+
+/// The place of one request among those in hand. Given back when the handler and the connection have let go of it.
+#[derive(Clone, Default)]
+pub(crate) struct Token {
+    _places: Arc<[OwnedSemaphorePermit]>,
+}
+
+impl Token {
+    pub(crate) fn new(places: Vec<OwnedSemaphorePermit>) -> Self {
+        Self {
+            _places: places.into(),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What all actors, connections and handles of one node share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use serde::Serialize;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    connection::{Child, Config, Counters, EventBus, PeerEvent, Refusal, Routes},
+    frame::{FrameError, TypeCode},
+    overlay::{Address, PeerInfo},
+    transport::Transport,
+};
+
+/// Which way an exchange went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The other side asked.
+    In,
+    /// This node asked.
+    Out,
+}
+
+/// An exchange that `stop` cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Cut {
+    /// Who asked whom.
+    pub direction: Direction,
+    /// The other side.
+    pub peer: Address,
+    /// The code of the request; none when its header had not come.
+    pub code: Option<TypeCode>,
+}
+
+/// How many cut exchanges are reported one by one; further ones are counted.
+pub(crate) const CUTS_KEPT: usize = 1_024;
+
+/// The state of one node that is needed wherever a byte moves.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) me: PeerInfo,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) routes: Routes,
+    pub(crate) counters: Counters,
+    pub(crate) events: EventBus,
+    pub(crate) started: Instant,
+    /// Places for accepted connections, requests in hand, dials and own exchanges.
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) dials: Arc<Semaphore>,
+    pub(crate) outgoing: Arc<Semaphore>,
+    /// Everything that has to end before the node has stopped.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the node begins to stop: nothing new.
+    pub(crate) drain: CancellationToken,
+    /// Cancelled when what still runs is cut.
+    pub(crate) cut: CancellationToken,
+    pub(crate) paused: watch::Sender<bool>,
+    pub(crate) joined: AtomicBool,
+    pub(crate) open_in: AtomicUsize,
+    pub(crate) open_out: AtomicUsize,
+    restarts: Mutex<BTreeMap<Child, u64>>,
+    cuts: Mutex<(Vec<Cut>, usize)>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        config: Config,
+        me: PeerInfo,
+        transport: Arc<dyn Transport>,
+        events: EventBus,
+    ) -> Self {
+        let places = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
+        Self {
+            connections: places(config.max_connections),
+            requests: places(config.max_requests),
+            dials: places(config.max_dials),
+            outgoing: places(config.max_outgoing),
+            config,
+            me,
+            transport,
+            events,
+            routes: Routes::default(),
+            counters: Counters::default(),
+            started: Instant::now(),
+            tasks: TaskTracker::new(),
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            paused: watch::Sender::new(false),
+            joined: AtomicBool::new(false),
+            open_in: AtomicUsize::new(0),
+            open_out: AtomicUsize::new(0),
+            restarts: Mutex::default(),
+            cuts: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn emit(&self, event: &PeerEvent) {
+        self.events.emit(event, &self.counters);
+    }
+
+    /// Counts a refusal and tells of it.
+    pub(crate) fn refuse(&self, from: &Address, code: Option<TypeCode>, refusal: Refusal) {
+        self.counters.refused(refusal);
+        tracing::debug!(peer = %from, code = code.map(tracing::field::display), error = refusal.text(), "request refused");
+        self.emit(&PeerEvent::Refused {
+            from: from.clone(),
+            code,
+            refusal,
+        });
+    }
+
+    pub(crate) fn count_frame_error(&self, error: &FrameError) {
+        match error {
+            FrameError::CutHeader { .. } => self.counters.errors_cut_header.one(),
+            FrameError::CutBody { .. } => self.counters.errors_cut_body.one(),
+            FrameError::TooLong { .. } => self.counters.errors_too_long.one(),
+            FrameError::Reserved { .. } | FrameError::Io(_) => self.counters.errors_io.one(),
+        }
+    }
+
+    pub(crate) fn report_cut(&self, cut: Cut) {
+        self.counters.errors_cut_by_stop.one();
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        if cuts.0.len() < CUTS_KEPT {
+            cuts.0.push(cut);
+        } else {
+            cuts.1 += 1;
+        }
+    }
+
+    /// Counts and tells that `child` was started again.
+    pub(crate) fn restarted(&self, child: Child) {
+        let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = restarts.entry(child.clone()).or_default();
+        *times += 1;
+        let event = PeerEvent::Restarted {
+            child,
+            times: *times,
+        };
+        drop(restarts);
+        self.emit(&event);
+    }
+
+    pub(crate) fn restarts(&self) -> BTreeMap<Child, u64> {
+        self.restarts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What was cut, and how many more.
+    pub(crate) fn take_cuts(&self) -> (Vec<Cut>, usize) {
+        std::mem::take(&mut *self.cuts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds one to `open` for as long as the guard lives.
+    pub(crate) fn count_open(self: &Arc<Self>, direction: Direction) -> OpenGuard {
+        let node = Arc::clone(self);
+        node.open(direction).fetch_add(1, Ordering::Relaxed);
+        OpenGuard { node, direction }
+    }
+
+    fn open(&self, direction: Direction) -> &AtomicUsize {
+        match direction {
+            Direction::In => &self.open_in,
+            Direction::Out => &self.open_out,
+        }
+    }
+}
+
+/// Counts one open connection.
+#[derive(Debug)]
+pub(crate) struct OpenGuard {
+    node: Arc<Node>,
+    direction: Direction,
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.node
+            .open(self.direction)
+            .fetch_sub(1, Ordering::Relaxed);
+    }
+}

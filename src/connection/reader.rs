@@ -1,0 +1,253 @@
+//! Frames out of the read half of a connection, counted and under a time limit.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::AsyncRead,
+    time::{Instant, Sleep},
+};
+use tokio_util::{codec::Decoder, io::poll_read_buf};
+
+use crate::{
+    connection::Node,
+    frame::{Frame, FrameCodec, FrameError, FrameHead, HEADER_LEN, Part},
+};
+
+/// The read half of a connection, as the transport gives it.
+pub(crate) type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Room for one read when the codec has asked for nothing.
+const READ_STEP: usize = 4 << 10; // bytes
+
+/// Bodies above this are taken in pieces, so that the receiver can decide and memory follows what has arrived.
+pub(crate) const WHOLE_UP_TO: u32 = 64 << 10; // bytes
+
+/// Why no frame could be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The bytes are not a frame, were cut, or the connection broke. The connection is closed.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Nothing came for so long. The connection is closed.
+    #[error("nothing came for {0:?}")]
+    Late(Duration),
+}
+
+/// Cuts parts of frames out of a byte stream.
+pub(crate) struct FrameReader {
+    half: ReadHalf,
+    codec: FrameCodec,
+    buffer: BytesMut,
+    ended: bool,
+    patience: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+    node: Arc<Node>,
+}
+
+impl fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameReader")
+            .field("buffered", &self.buffer.len())
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FrameReader {
+    /// A reader that has `buffer` already and waits at most `patience` for the next bytes.
+    pub(crate) fn new(
+        half: ReadHalf,
+        buffer: BytesMut,
+        patience: Duration,
+        node: Arc<Node>,
+    ) -> Self {
+        let codec = FrameCodec::new().max_in(u32::MAX).pieces_above(WHOLE_UP_TO);
+        Self {
+            half,
+            codec,
+            buffer,
+            ended: false,
+            patience,
+            timer: None,
+            waiting: false,
+            node,
+        }
+    }
+
+    pub(crate) const fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// What waits in the buffer, undecoded.
+    pub(crate) fn peek_head(&self) -> Option<FrameHead> {
+        FrameHead::peek(&self.buffer)
+    }
+
+    /// Hands out a body from the first byte on, however short it is.
+    pub(crate) fn take_pieces(&mut self) {
+        self.codec = FrameCodec::new().max_in(u32::MAX).pieces_above(0);
+    }
+
+    pub(crate) fn poll_part(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Part>, ReadError>> {
+        loop {
+            let part = if self.ended {
+                self.codec.decode_eof(&mut self.buffer)
+            } else {
+                self.codec.decode(&mut self.buffer)
+            };
+            match part {
+                Ok(Some(part)) => {
+                    self.waiting = false;
+                    self.count(&part);
+                    return Poll::Ready(Ok(Some(part)));
+                }
+                Ok(None) if self.ended => return Poll::Ready(Ok(None)),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(self.failed(error))),
+            }
+            if self.buffer.capacity() == self.buffer.len() {
+                self.buffer.reserve(READ_STEP);
+            }
+            match poll_read_buf(Pin::new(&mut self.half), cx, &mut self.buffer) {
+                Poll::Ready(Ok(0)) => self.ended = true,
+                Poll::Ready(Ok(n)) => self.node.counters.bytes_in.add(n as u64),
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(Err(self.failed(FrameError::Io(error))));
+                }
+                Poll::Pending => {
+                    ready!(self.poll_timer(cx));
+                    self.node.counters.errors_late.one();
+                    return Poll::Ready(Err(ReadError::Late(self.patience)));
+                }
+            }
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = Instant::now() + self.patience;
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                if !self.waiting {
+                    timer.as_mut().reset(until);
+                }
+                timer
+            }
+            none => none.insert(Box::pin(tokio::time::sleep_until(until))),
+        };
+        self.waiting = true;
+        timer.as_mut().poll(cx)
+    }
+
+    fn count(&self, part: &Part) {
+        if matches!(part, Part::Frame(_) | Part::Head(_)) {
+            self.node.counters.frames_in.one();
+        }
+    }
+
+    fn failed(&self, error: FrameError) -> ReadError {
+        self.node.count_frame_error(&error);
+        error.into()
+    }
+
+    /// The next part of a frame; none at a clean end. Cancel safe: what has come stays in the buffer.
+    pub(crate) async fn part(&mut self) -> Result<Option<Part>, ReadError> {
+        std::future::poll_fn(|cx| self.poll_part(cx)).await
+    }
+
+    /// The rest of a body of which the head was read, put together as it arrives. At most `head.len()` bytes.
+    pub(crate) async fn rest(&mut self, head: FrameHead) -> Result<Frame, ReadError> {
+        let mut whole = Gather::new(head);
+        loop {
+            match self.part().await? {
+                Some(Part::Piece { data, last }) => {
+                    if let Some(frame) = whole.push(&data, last) {
+                        return Ok(frame);
+                    }
+                }
+                // The codec gives pieces until the last one, so nothing else can come; an end is an error of its own.
+                _ => return Err(whole.cut().into()),
+            }
+        }
+    }
+
+    /// Reads and forgets what the other side still sends, until it closes, or `bytes` have come.
+    pub(crate) async fn drain(&mut self, mut bytes: usize) {
+        self.buffer.clear();
+        while !self.ended {
+            self.buffer.reserve(READ_STEP);
+            match std::future::poll_fn(|cx| {
+                poll_read_buf(Pin::new(&mut self.half), cx, &mut self.buffer)
+            })
+            .await
+            {
+                Ok(n) if n > 0 && n <= bytes => bytes -= n,
+                _ => return,
+            }
+            self.buffer.clear();
+        }
+    }
+}
+
+/// A frame that is put together from its pieces; memory follows what has come, not what was announced.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    head: FrameHead,
+    data: BytesMut,
+}
+
+impl Gather {
+    pub(crate) fn new(head: FrameHead) -> Self {
+        Self {
+            head,
+            data: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, piece: &Bytes, last: bool) -> Option<Frame> {
+        self.data.extend_from_slice(piece);
+        last.then(|| Frame::new(self.head.code(), std::mem::take(&mut self.data).freeze()))
+    }
+
+    pub(crate) fn cut(&self) -> FrameError {
+        FrameError::CutBody {
+            code: self.head.code(),
+            got: self.data.len() as u64,
+            expected: u64::from(self.head.len()),
+        }
+    }
+}
+
+/// How much of the first segment is read at once. A request of the well-known codes fits in; the buffer lives on the stack and only
+/// while it is being read into, so that a silent connection costs no buffer.
+const FIRST_READ: usize = 2 << 10; // bytes
+
+/// Waits for the complete header of the first frame. Returns what has come: nothing, less than a header at the end of the stream, or at least a header.
+pub(crate) async fn first_bytes(half: &mut ReadHalf) -> std::io::Result<BytesMut> {
+    let mut bytes = BytesMut::new();
+    while bytes.len() < HEADER_LEN {
+        let n = std::future::poll_fn(|cx| {
+            let mut space = [0; FIRST_READ];
+            let mut space = tokio::io::ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut *half).poll_read(cx, &mut space))?;
+            bytes.extend_from_slice(space.filled());
+            Poll::Ready(std::io::Result::Ok(space.filled().len()))
+        })
+        .await?;
+        if n == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
+}

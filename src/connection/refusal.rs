@@ -1,0 +1,79 @@
+//! What a node answers when it does not serve a request, in fixed words.
+
+use serde::Serialize;
+
+use crate::frame::{Frame, TypeCode};
+
+/// Why this node refused a request. The remote sees [`text`](Self::text) in one `ERRO` frame.
+///
+/// The texts are fixed: nothing that a remote sent is echoed (WIRE.md part 1, "no handler for the code, or another
+/// refusal by the framework").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No handler is registered for the code. Not handled.
+    UnknownCode,
+    /// The length in the header is over the limit for this code. Not handled, not read.
+    TooLong,
+    /// All places for requests, or all connections, are taken. Not handled.
+    Busy,
+    /// The handler panicked, or answered something that cannot be sent. It may have done part of its work.
+    HandlerFailed,
+    /// The handler's actor has stopped. Not handled.
+    HandlerGone,
+    /// The handler did not answer in time. It may still be at work.
+    HandlerLate,
+    /// The data is not a message of the type that the handler takes. Not handled.
+    BadMessage,
+    /// The request was cut because the node stops. It may have been handled.
+    Stopping,
+}
+
+impl Refusal {
+    /// Every refusal.
+    pub const ALL: [Self; 8] = [
+        Self::UnknownCode,
+        Self::TooLong,
+        Self::Busy,
+        Self::HandlerFailed,
+        Self::HandlerGone,
+        Self::HandlerLate,
+        Self::BadMessage,
+        Self::Stopping,
+    ];
+
+    /// The text of the `ERRO` frame.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::UnknownCode => "Unknown message type",
+            Self::TooLong => "Message too long",
+            Self::Busy => "Busy",
+            Self::HandlerFailed => "Handler failed",
+            Self::HandlerGone => "Handler gone",
+            Self::HandlerLate => "Handler timed out",
+            Self::BadMessage => "Malformed message",
+            Self::Stopping => "Going away",
+        }
+    }
+
+    /// The `ERRO` frame that says so.
+    #[must_use]
+    pub fn to_frame(self) -> Frame {
+        Frame::new(TypeCode::ERRO, self.text().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_a_text_of_its_own() {
+        let mut texts: Vec<_> = Refusal::ALL.iter().map(|refusal| refusal.text()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), Refusal::ALL.len());
+    }
+}

@@ -1,0 +1,293 @@
+//! The replies to one request, as they come.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures::Stream;
+use tokio::sync::oneshot;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::{
+    connection::{
+        Body, Cut, Direction, ReadError, RequestError,
+        exchange::{OutgoingHeld, Sending},
+        reader::{FrameReader, Gather},
+        writer::WriteError,
+    },
+    frame::{Frame, FrameError, FrameHead, Part, TypeCode},
+    overlay::{Address, RouteFault},
+};
+
+/// The replies to one request, read from the network as they are asked for: a stream of frames.
+///
+/// It ends when the other node closes the connection. An `ERRO` is a frame like any other here; what it means is the application's. Each frame
+/// may have up to [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer ones are read with [`next_body`](Self::next_body).
+///
+/// # Cancel safety
+/// Dropping `next()` or `next_body()` before it is ready loses nothing. Dropping the replies closes the connection: what has not come is not received,
+/// and the request may have been handled.
+pub struct Replies {
+    open: Option<Open>,
+    gather: Option<Gather>,
+    back: Option<oneshot::Receiver<FrameReader>>,
+    remote: Address,
+    code: TypeCode,
+    routed: bool,
+}
+
+/// What there is as long as the exchange is open.
+struct Open {
+    reader: Option<FrameReader>,
+    sending: Sending,
+    write_error: Option<WriteError>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _held: OutgoingHeld,
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies")
+            .field("from", &self.remote)
+            .field("code", &self.code)
+            .field("ended", &self.open.is_none())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came first: a frame, or the head of one that is too long for that.
+enum Item {
+    Frame(Frame),
+    Long(FrameHead),
+}
+
+impl Replies {
+    pub(crate) fn new(
+        reader: FrameReader,
+        sent: (Sending, Option<WriteError>),
+        held: OutgoingHeld,
+        remote: Address,
+        code: TypeCode,
+    ) -> Self {
+        let cut = Box::pin(reader.node().cut.clone().cancelled_owned());
+        let (sending, write_error) = sent;
+        let open = Open {
+            reader: Some(reader),
+            sending,
+            write_error,
+            cut,
+            _held: held,
+        };
+        Self {
+            open: Some(open),
+            gather: None,
+            back: None,
+            remote,
+            code,
+            routed: false,
+        }
+    }
+
+    /// Takes reports of the framework about a routed message for what they are.
+    pub(crate) const fn routed(mut self) -> Self {
+        self.routed = true;
+        self
+    }
+
+    /// The other end of the connection.
+    #[must_use]
+    pub const fn remote(&self) -> &Address {
+        &self.remote
+    }
+
+    /// All replies, up to [`Config::max_collected`](crate::Config::max_collected) bytes. None at all means that the other node really answered nothing.
+    ///
+    /// # Errors
+    /// As the stream's items, and [`RequestError::TooMuch`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; the request may have been handled.
+    pub async fn collect(mut self) -> Result<Vec<Frame>, RequestError> {
+        let limit = self
+            .open
+            .as_ref()
+            .and_then(|open| open.reader.as_ref())
+            .map_or(0, |reader| reader.node().config.max_collected);
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
+            let frame = frame?;
+            bytes += frame.encoded_len();
+            if bytes > limit {
+                return Err(RequestError::TooMuch { limit });
+            }
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    /// The next reply as a body of any length, read in bounded memory. The one before it is given up if it was not read to its end.
+    ///
+    /// # Errors
+    /// As the stream's items.
+    pub async fn next_body(&mut self) -> Result<Option<Body>, RequestError> {
+        std::future::poll_fn(|cx| self.poll_body(cx)).await
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Body>, RequestError>> {
+        let item = match ready!(self.poll_item(cx)) {
+            Ok(Some(item)) => item,
+            Ok(None) => return Poll::Ready(Ok(None)),
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        Poll::Ready(Ok(match item {
+            Item::Frame(frame) => Some(Body::whole(frame)),
+            Item::Long(head) => {
+                self.open
+                    .as_mut()
+                    .and_then(|open| open.reader.take())
+                    .map(|reader| {
+                        let (give, back) = oneshot::channel();
+                        self.back = Some(back);
+                        Body::coming(head, reader, give)
+                    })
+            }
+        }))
+    }
+
+    /// The next part of a frame, as long as the exchange is open and not cut.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, RequestError>> {
+        let Some(open) = self.open.as_mut() else {
+            return Poll::Ready(Ok(None));
+        };
+        if let Some(back) = self.back.as_mut() {
+            // Comes when the body is dropped or at its end.
+            open.reader = ready!(Pin::new(back).poll(cx)).ok();
+            self.back = None;
+        }
+        let Some(reader) = open.reader.as_mut() else {
+            return Poll::Ready(Ok(None));
+        };
+        match reader.poll_part(cx) {
+            Poll::Ready(part) => Poll::Ready(part.map_err(|error| self.broken(error))),
+            Poll::Pending => {
+                ready!(open.cut.as_mut().poll(cx));
+                let (peer, code) = (self.remote.clone(), Some(self.code));
+                reader.node().report_cut(Cut {
+                    direction: Direction::Out,
+                    peer,
+                    code,
+                });
+                self.open = None;
+                Poll::Ready(Err(RequestError::Stopped { sent: true }))
+            }
+        }
+    }
+
+    /// The next part of the stream that begins a frame.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Item>, RequestError>> {
+        loop {
+            return Poll::Ready(match ready!(self.poll_part(cx))? {
+                Some(Part::Frame(frame)) => self.frame(frame).map(|frame| Some(Item::Frame(frame))),
+                Some(Part::Head(head)) => Ok(Some(Item::Long(head))),
+                // The rest of a body that was given up.
+                Some(Part::Piece { .. }) => continue,
+                None => ready!(self.poll_written(cx)).map_or(Ok(None), Err),
+            });
+        }
+    }
+
+    /// At the end: whether the request was written in full.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Option<RequestError>> {
+        let Some(open) = self.open.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let error = match (open.write_error.take(), &mut open.sending) {
+            (None, Sending::UnderWay { result, .. }) => {
+                ready!(Pin::new(result).poll(cx)).ok().flatten()
+            }
+            (error, _) => error,
+        };
+        self.open = None;
+        Poll::Ready(error.map(|error| RequestError::not_written(self.remote.clone(), error)))
+    }
+
+    /// The reply broke. When the request had not been written in full, that is the better reason.
+    fn broken(&mut self, error: ReadError) -> RequestError {
+        let open = self.open.take();
+        match open.and_then(|open| open.write_error) {
+            Some(written) => RequestError::not_written(self.remote.clone(), written),
+            None => error.into(),
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<Frame, RequestError> {
+        match self
+            .routed
+            .then(|| RouteFault::from_frame(&frame))
+            .flatten()
+        {
+            Some(fault) => {
+                self.open = None;
+                Err(RequestError::Route(fault))
+            }
+            None => Ok(frame),
+        }
+    }
+
+    /// Puts a longer frame together.
+    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, RequestError>> {
+        loop {
+            let part = ready!(self.poll_part(cx))?;
+            let Some(gather) = self.gather.as_mut() else {
+                return Poll::Ready(Ok(None));
+            };
+            let frame = match part {
+                Some(Part::Piece { data, last }) => gather.push(&data, last),
+                _ => {
+                    let cut = gather.cut();
+                    return Poll::Ready(Err(self.broken(cut.into())));
+                }
+            };
+            if frame.is_some() {
+                self.gather = None;
+                return Poll::Ready(Ok(frame));
+            }
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, RequestError>> {
+        if self.gather.is_none() {
+            let limit = self
+                .open
+                .as_ref()
+                .and_then(|open| open.reader.as_ref())
+                .map_or(u32::MAX, |reader| reader.node().config.max_frame_len);
+            match ready!(self.poll_item(cx)) {
+                Ok(Some(Item::Frame(frame))) => return Poll::Ready(Ok(Some(frame))),
+                Ok(Some(Item::Long(head))) if head.len() > limit => {
+                    let (length, limit) = (u64::from(head.len()), u64::from(limit));
+                    let error = FrameError::TooLong {
+                        code: head.code(),
+                        length,
+                        limit,
+                    };
+                    return Poll::Ready(Err(self.broken(error.into())));
+                }
+                Ok(Some(Item::Long(head))) => self.gather = Some(Gather::new(head)),
+                Ok(None) => return Poll::Ready(Ok(None)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        self.poll_gathered(cx)
+    }
+}
+
+impl Stream for Replies {
+    type Item = Result<Frame, RequestError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_frame(cx).map(Result::transpose)
+    }
+}
