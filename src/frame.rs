@@ -92,7 +92,12 @@ impl TypeCode {
     #[must_use]
     pub const fn to_ascii_uppercase(self) -> Self {
         let Self([a, b, c, d]) = self;
-        Self([a.to_ascii_uppercase(), b.to_ascii_uppercase(), c.to_ascii_uppercase(), d.to_ascii_uppercase()])
+        Self([
+            a.to_ascii_uppercase(),
+            b.to_ascii_uppercase(),
+            c.to_ascii_uppercase(),
+            d.to_ascii_uppercase(),
+        ])
     }
 }
 
@@ -134,7 +139,10 @@ impl TryFrom<&str> for TypeCode {
     type Error = InvalidTypeCode;
 
     fn try_from(text: &str) -> Result<Self, InvalidTypeCode> {
-        text.as_bytes().try_into().map(Self).map_err(|_| InvalidTypeCode { len: text.len() })
+        text.as_bytes()
+            .try_into()
+            .map(Self)
+            .map_err(|_| InvalidTypeCode { len: text.len() })
     }
 }
 
@@ -174,7 +182,10 @@ impl IntoTypeCode for &'static str {
     /// # Panics
     /// When the literal is not four bytes long. For text that is not a literal there is `TypeCode::try_from`.
     #[track_caller]
-    #[expect(clippy::panic, reason = "a wrong literal is a mistake in the program, as in `HeaderName::from_static`")]
+    #[expect(
+        clippy::panic,
+        reason = "a wrong literal is a mistake in the program, as in `HeaderName::from_static`"
+    )]
     fn into_type_code(self) -> TypeCode {
         match self.try_into() {
             Ok(code) => code,
@@ -193,7 +204,10 @@ pub struct Frame {
 impl fmt::Debug for Frame {
     /// Code and length; never the data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame").field("code", &self.code).field("len", &self.data.len()).finish()
+        f.debug_struct("Frame")
+            .field("code", &self.code)
+            .field("len", &self.data.len())
+            .finish()
     }
 }
 
@@ -205,7 +219,10 @@ impl Frame {
     #[must_use]
     #[track_caller]
     pub fn new(code: impl IntoTypeCode, data: impl Into<Bytes>) -> Self {
-        Self { code: code.into_type_code(), data: data.into() }
+        Self {
+            code: code.into_type_code(),
+            data: data.into(),
+        }
     }
 
     /// A frame with text.
@@ -283,7 +300,10 @@ impl FrameHead {
 
     /// Bytes of data that follow.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a length from a header, not of a collection")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a length from a header, not of a collection"
+    )]
     pub const fn len(&self) -> u32 {
         self.len
     }
@@ -291,15 +311,18 @@ impl FrameHead {
     /// As on the wire: the code, then the length, big-endian.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; HEADER_LEN] {
-        let ([a, b, c, d], [e, f, g, h]) = (self.code.0, self.len.to_be_bytes());
-        [a, b, c, d, e, f, g, h]
+        let ([a, b, c, d], [w, x, y, z]) = (self.code.0, self.len.to_be_bytes());
+        [a, b, c, d, w, x, y, z]
     }
 
     /// From the wire.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; HEADER_LEN]) -> Self {
-        let [a, b, c, d, e, f, g, h] = bytes;
-        Self { code: TypeCode([a, b, c, d]), len: u32::from_be_bytes([e, f, g, h]) }
+        let [a, b, c, d, w, x, y, z] = bytes;
+        Self {
+            code: TypeCode([a, b, c, d]),
+            len: u32::from_be_bytes([w, x, y, z]),
+        }
     }
 
     /// The header at the beginning of `bytes`; none when it is not complete.
@@ -359,14 +382,20 @@ mod tests {
         assert_eq!(TypeCode::new(b"ECHO").to_string(), "ECHO");
         assert_eq!(TypeCode::new(b"a b~").to_string(), "a b~");
         assert_eq!(TypeCode::new(b"EC\nO").to_string(), "0x45430a4f");
-        assert_eq!(TypeCode::new("é\0\0".as_bytes().first_chunk().unwrap()).to_string(), "0xc3a90000");
+        assert_eq!(
+            TypeCode::new("é\0\0".as_bytes().first_chunk().unwrap()).to_string(),
+            "0xc3a90000"
+        );
         assert_eq!(format!("{:?}", TypeCode::new(b"ECHO")), "ECHO");
     }
 
     #[test]
     fn text_of_another_length_is_a_typed_error() {
         for text in ["", "ECH", "ECHO!", "ééé"] {
-            assert_eq!(TypeCode::try_from(text), Err(InvalidTypeCode { len: text.len() }));
+            assert_eq!(
+                TypeCode::try_from(text),
+                Err(InvalidTypeCode { len: text.len() })
+            );
         }
         assert_eq!("ECHO".parse(), Ok(TypeCode::new(b"ECHO")));
     }
@@ -385,8 +414,14 @@ mod tests {
 
     #[test]
     fn upper_case_touches_ascii_letters_only() {
-        assert_eq!(TypeCode::new(b"na-e").to_ascii_uppercase(), TypeCode::new(b"NA-E"));
-        assert_eq!(TypeCode::new(&[0xe9, b'a', 0, 1]).to_ascii_uppercase(), TypeCode::new(&[0xe9, b'A', 0, 1]));
+        assert_eq!(
+            TypeCode::new(b"na-e").to_ascii_uppercase(),
+            TypeCode::new(b"NA-E")
+        );
+        assert_eq!(
+            TypeCode::new(&[0xe9, b'a', 0, 1]).to_ascii_uppercase(),
+            TypeCode::new(&[0xe9, b'A', 0, 1])
+        );
     }
 
     #[test]
@@ -399,6 +434,9 @@ mod tests {
 
     #[test]
     fn the_debug_form_of_a_frame_does_not_show_its_data() {
-        assert_eq!(format!("{:?}", Frame::text("ECHO", "secret")), "Frame { code: ECHO, len: 6 }");
+        assert_eq!(
+            format!("{:?}", Frame::text("ECHO", "secret")),
+            "Frame { code: ECHO, len: 6 }"
+        );
     }
 }

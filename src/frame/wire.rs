@@ -80,14 +80,31 @@ impl WireError {
 
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { type_name, code, format, path, .. } = self;
+        let Self {
+            type_name,
+            code,
+            format,
+            path,
+            ..
+        } = self;
         match self.step {
-            WireStep::Encode => write!(f, "cannot encode {type_name} ({code}, {format:?}) at {path}")?,
-            WireStep::Decode => write!(f, "cannot decode {type_name} ({code}, {format:?}) at {path}")?,
+            WireStep::Encode => write!(
+                f,
+                "cannot encode {type_name} ({code}, {format:?}) at {path}"
+            )?,
+            WireStep::Decode => write!(
+                f,
+                "cannot decode {type_name} ({code}, {format:?}) at {path}"
+            )?,
             WireStep::Code => write!(f, "a frame {code} is not a {type_name}")?,
-            WireStep::End => write!(f, "the data of {code} goes on after the {type_name} ({format:?})")?,
+            WireStep::End => write!(
+                f,
+                "the data of {code} goes on after the {type_name} ({format:?})"
+            )?,
         }
-        self.source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"))
+        self.source
+            .as_ref()
+            .map_or(Ok(()), |source| write!(f, ": {source}"))
     }
 }
 
@@ -99,39 +116,79 @@ impl std::error::Error for WireError {
 
 impl Format {
     fn error<T: ?Sized>(self, code: TypeCode, step: WireStep) -> WireError {
-        WireError { type_name: std::any::type_name::<T>(), code, format: self, step, path: ".".to_owned(), source: None }
+        WireError {
+            type_name: std::any::type_name::<T>(),
+            code,
+            format: self,
+            step,
+            path: ".".to_owned(),
+            source: None,
+        }
     }
 
-    fn failed<T, E>(self, code: TypeCode, step: WireStep, error: serde_path_to_error::Error<E>) -> WireError
+    fn failed<T, E>(
+        self,
+        code: TypeCode,
+        step: WireStep,
+        error: serde_path_to_error::Error<E>,
+    ) -> WireError
     where
         T: ?Sized,
         E: std::error::Error + Send + Sync + 'static,
     {
         let path = error.path().to_string();
-        WireError { path, source: Some(Box::new(error.into_inner())), ..self.error::<T>(code, step) }
+        WireError {
+            path,
+            source: Some(Box::new(error.into_inner())),
+            ..self.error::<T>(code, step)
+        }
     }
 
     /// Makes a frame with `code` of `value`.
     ///
     /// # Errors
     /// The format cannot hold the value (a map key that is not text in JSON, say). Nothing was sent.
-    pub fn encode<T: Serialize + ?Sized>(self, code: TypeCode, value: &T) -> Result<Frame, WireError> {
+    pub fn encode<T: Serialize + ?Sized>(
+        self,
+        code: TypeCode,
+        value: &T,
+    ) -> Result<Frame, WireError> {
         let mut track = serde_path_to_error::Track::new();
         let data = match self {
             Self::Postcard => {
-                let mut serializer = postcard::Serializer { output: postcard::ser_flavors::StdVec::new() };
-                let serialized = value.serialize(serde_path_to_error::Serializer::new(&mut serializer, &mut track));
+                let mut serializer = postcard::Serializer {
+                    output: postcard::ser_flavors::StdVec::new(),
+                };
+                let serialized = value.serialize(serde_path_to_error::Serializer::new(
+                    &mut serializer,
+                    &mut track,
+                ));
                 serialized
                     .and_then(|()| postcard::ser_flavors::Flavor::finalize(serializer.output))
-                    .map_err(|error| self.failed::<T, _>(code, WireStep::Encode, serde_path_to_error::Error::new(track.path(), error)))?
+                    .map_err(|error| {
+                        self.failed::<T, _>(
+                            code,
+                            WireStep::Encode,
+                            serde_path_to_error::Error::new(track.path(), error),
+                        )
+                    })?
             }
             #[cfg(feature = "json")]
             Self::Json => {
                 let mut data = Vec::new();
                 let mut serializer = serde_json::Serializer::new(&mut data);
                 value
-                    .serialize(serde_path_to_error::Serializer::new(&mut serializer, &mut track))
-                    .map_err(|error| self.failed::<T, _>(code, WireStep::Encode, serde_path_to_error::Error::new(track.path(), error)))?;
+                    .serialize(serde_path_to_error::Serializer::new(
+                        &mut serializer,
+                        &mut track,
+                    ))
+                    .map_err(|error| {
+                        self.failed::<T, _>(
+                            code,
+                            WireStep::Encode,
+                            serde_path_to_error::Error::new(track.path(), error),
+                        )
+                    })?;
                 data
             }
         };
@@ -159,7 +216,9 @@ impl Format {
                 let mut deserializer = serde_json::Deserializer::from_slice(frame.data());
                 let value = serde_path_to_error::deserialize(&mut deserializer)
                     .map_err(|error| self.failed::<T, _>(code, WireStep::Decode, error))?;
-                deserializer.end().map_err(|_| self.error::<T>(code, WireStep::End))?;
+                deserializer
+                    .end()
+                    .map_err(|_| self.error::<T>(code, WireStep::End))?;
                 Ok(value)
             }
         }
@@ -238,13 +297,27 @@ mod tests {
     }
 
     fn hosts() -> Hosts {
-        Hosts { all: vec![Host { name: "a".into(), port: 1 }, Host { name: "b".into(), port: 300 }] }
+        Hosts {
+            all: vec![
+                Host {
+                    name: "a".into(),
+                    port: 1,
+                },
+                Host {
+                    name: "b".into(),
+                    port: 300,
+                },
+            ],
+        }
     }
 
     #[test]
     fn postcard_is_compact_and_comes_back() {
         let frame = hosts().to_frame().unwrap();
-        assert_eq!(frame, Frame::new(b"HSTS", &b"\x02\x01a\x01\x01b\xac\x02"[..]));
+        assert_eq!(
+            frame,
+            Frame::new(b"HSTS", &b"\x02\x01a\x01\x01b\xac\x02"[..])
+        );
         assert_eq!(Hosts::from_frame(&frame).unwrap(), hosts());
     }
 
@@ -252,7 +325,10 @@ mod tests {
     fn an_error_names_the_type_the_code_the_format_and_the_place() {
         let cut = Frame::new(b"HSTS", &b"\x02\x01a\x01\x01b\xac"[..]);
         let error = Hosts::from_frame(&cut).unwrap_err();
-        assert_eq!((error.code(), error.step(), error.format()), (Hosts::CODE, WireStep::Decode, Format::Postcard));
+        assert_eq!(
+            (error.code(), error.step(), error.format()),
+            (Hosts::CODE, WireStep::Decode, Format::Postcard)
+        );
         let text = error.to_string();
         assert!(text.contains("Hosts (HSTS, Postcard) at "), "{text}");
         assert!(error.path().contains("[1]"), "{text}");
@@ -263,21 +339,32 @@ mod tests {
     fn a_frame_of_another_code_is_not_decoded() {
         let error = Hosts::from_frame(&Frame::text("NAME", "")).unwrap_err();
         assert_eq!(error.step(), WireStep::Code);
-        assert!(error.to_string().starts_with("a frame NAME is not a "), "{error}");
+        assert!(
+            error.to_string().starts_with("a frame NAME is not a "),
+            "{error}"
+        );
     }
 
     #[test]
     fn data_after_the_value_is_an_error() {
         let mut data = hosts().to_frame().unwrap().data().to_vec();
         data.push(0);
-        assert_eq!(Hosts::from_frame(&Frame::new(b"HSTS", data)).unwrap_err().step(), WireStep::End);
+        assert_eq!(
+            Hosts::from_frame(&Frame::new(b"HSTS", data))
+                .unwrap_err()
+                .step(),
+            WireStep::End
+        );
     }
 
     #[test]
     fn a_length_that_the_data_does_not_have_reserves_nothing() {
         // A sequence of 2^60 elements, says the length.
         let lie = Frame::new(b"HSTS", &b"\x80\x80\x80\x80\x80\x80\x80\x80\x10"[..]);
-        assert_eq!(Hosts::from_frame(&lie).unwrap_err().step(), WireStep::Decode);
+        assert_eq!(
+            Hosts::from_frame(&lie).unwrap_err().step(),
+            WireStep::Decode
+        );
     }
 
     #[cfg(feature = "json")]
@@ -287,13 +374,19 @@ mod tests {
         #[test]
         fn json_is_text_and_comes_back() {
             let frame = Format::Json.encode(Hosts::CODE, &hosts()).unwrap();
-            assert_eq!(frame.as_str(), Ok(r#"{"all":[{"name":"a","port":1},{"name":"b","port":300}]}"#));
+            assert_eq!(
+                frame.as_str(),
+                Ok(r#"{"all":[{"name":"a","port":1},{"name":"b","port":300}]}"#)
+            );
             assert_eq!(Format::Json.decode::<Hosts>(&frame).unwrap(), hosts());
         }
 
         #[test]
         fn an_error_in_json_names_the_field() {
-            let frame = Frame::text("HSTS", r#"{"all":[{"name":"a","port":1},{"name":"b","port":70000}]}"#);
+            let frame = Frame::text(
+                "HSTS",
+                r#"{"all":[{"name":"a","port":1},{"name":"b","port":70000}]}"#,
+            );
             let error = Format::Json.decode::<Hosts>(&frame).unwrap_err();
             assert_eq!(error.path(), "all[1].port");
             assert!(error.to_string().contains("70000"), "{error}");
@@ -302,7 +395,10 @@ mod tests {
         #[test]
         fn text_after_the_value_is_an_error() {
             let frame = Frame::text("HSTS", r#"{"all":[]} x"#);
-            assert_eq!(Format::Json.decode::<Hosts>(&frame).unwrap_err().step(), WireStep::End);
+            assert_eq!(
+                Format::Json.decode::<Hosts>(&frame).unwrap_err().step(),
+                WireStep::End
+            );
         }
 
         #[test]

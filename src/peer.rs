@@ -1,0 +1,31 @@
+//! Layer 6: the node. Its handle, its options, and the actors that it consists of.
+
+mod actor;
+mod builder;
+mod child;
+mod error;
+mod forward;
+mod handle;
+mod join;
+mod list;
+mod listener;
+pub mod messages;
+mod stabilizer;
+mod status;
+mod stop;
+mod supervise;
+mod target;
+mod well_known;
+
+pub use self::{
+    actor::PeerActor,
+    builder::Builder,
+    error::{JoinError, RegisterError, StartError},
+    handle::{Peer, Registration, WeakPeer},
+    list::{NodeDown, PeerListActor, Peers},
+    listener::ListenerActor,
+    stabilizer::StabilizerActor,
+    status::Status,
+    stop::StopReport,
+    target::{IntoTarget, Target},
+};

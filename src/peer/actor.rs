@@ -1,0 +1,233 @@
+//! `PeerActor`: supervises the parts of one node.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use actix::prelude::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message,
+    ResponseActFuture, WrapFuture,
+};
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    connection::{Child, Node, PeerEvent},
+    overlay::Address,
+    peer::{
+        Peers, StopReport, WeakPeer,
+        child::{ChildEnded, Guard},
+        list::{PeerListActor, Table},
+        listener::ListenerActor,
+        stabilizer::{Recipe, StabilizerActor},
+        stop,
+        supervise::Restarts,
+    },
+    transport::Listener,
+};
+
+/// Supervises the parts of one node: the listener, the peer list and the stabilizers.
+///
+/// [`Builder::start`](crate::Builder::start) starts it. It holds a recipe for each child and starts a successor when one dies, with back-off and a
+/// limit; it never waits for a child. It takes the messages of [`messages`](crate::messages) from those who prefer messages to the [`Peer`](crate::Peer)
+/// handle. It ends with the node.
+pub struct PeerActor {
+    pub(crate) node: Arc<Node>,
+    pub(crate) peer: WeakPeer,
+    peers: Peers,
+    table: Arc<Mutex<Table>>,
+    list: watch::Sender<Option<Addr<PeerListActor>>>,
+    bound: Address,
+    recipes: Vec<Recipe>,
+    restarts: BTreeMap<Child, Restarts>,
+    stopped: watch::Sender<Option<Arc<StopReport>>>,
+}
+
+impl fmt::Debug for PeerActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerActor")
+            .field("me", &self.node.me)
+            .field("recipes", &self.recipes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the builder hands over.
+pub(crate) struct Parts {
+    pub(crate) node: Arc<Node>,
+    pub(crate) peer: WeakPeer,
+    pub(crate) table: Table,
+    pub(crate) list: watch::Sender<Option<Addr<PeerListActor>>>,
+    pub(crate) recipes: Vec<Recipe>,
+    pub(crate) stopped: watch::Sender<Option<Arc<StopReport>>>,
+    pub(crate) bound: Address,
+}
+
+impl PeerActor {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            node,
+            peer,
+            table,
+            list,
+            recipes,
+            stopped,
+            bound,
+        } = parts;
+        Self {
+            peers: Peers::new(list.subscribe()),
+            table: Arc::new(Mutex::new(table)),
+            restarts: BTreeMap::new(),
+            node,
+            peer,
+            list,
+            bound,
+            recipes,
+            stopped,
+        }
+    }
+
+    fn guard(&self, child: Child, ctx: &Context<Self>) -> Guard {
+        let _ = self;
+        Guard {
+            parent: ctx.address().downgrade().recipient(),
+            child,
+        }
+    }
+
+    pub(crate) fn start_list(&self, ctx: &Context<Self>) {
+        let guard = self.guard(Child::PeerList, ctx);
+        let actor =
+            PeerListActor::new(Arc::clone(&self.table), Arc::clone(&self.node), guard).start();
+        self.list.send_replace(Some(actor));
+    }
+
+    pub(crate) fn start_listener(&self, listener: Box<dyn Listener>, ctx: &Context<Self>) {
+        ListenerActor::new(
+            listener,
+            Arc::clone(&self.node),
+            self.guard(Child::Listener, ctx),
+        )
+        .start();
+    }
+
+    pub(crate) fn start_stabilizer(&self, recipe: &Recipe, ctx: &Context<Self>) {
+        let guard = self.guard(Child::Stabilizer(recipe.name.clone()), ctx);
+        StabilizerActor::new(
+            recipe,
+            Arc::clone(&self.node),
+            self.peers.clone(),
+            self.peer.clone(),
+            guard,
+        )
+        .start();
+    }
+
+    pub(crate) fn start_stabilizers(&self, ctx: &Context<Self>) {
+        self.recipes
+            .iter()
+            .for_each(|recipe| self.start_stabilizer(recipe, ctx));
+    }
+
+    /// Starts the successor of `child`.
+    fn restart(&mut self, child: Child, ctx: &mut Context<Self>) {
+        if self.node.drain.is_cancelled() {
+            return;
+        }
+        match &child {
+            Child::PeerList => self.start_list(ctx),
+            Child::Listener => return self.listen_again(ctx),
+            Child::Stabilizer(name) => {
+                if let Some(recipe) = self.recipes.iter().find(|recipe| recipe.name == *name) {
+                    self.start_stabilizer(recipe, ctx);
+                }
+            }
+        }
+        self.node.restarted(child);
+    }
+
+    fn listen_again(&self, ctx: &mut Context<Self>) {
+        let (node, bound) = (Arc::clone(&self.node), self.bound.clone());
+        let listen = async move { node.transport.listen(&bound).await };
+        ctx.spawn(
+            listen
+                .into_actor(self)
+                .map(|listener, this, ctx| match listener {
+                    Ok(listener) => {
+                        this.start_listener(listener, ctx);
+                        this.node.restarted(Child::Listener);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot listen again");
+                        this.died(Child::Listener, ctx);
+                    }
+                }),
+        );
+    }
+
+    fn died(&mut self, child: Child, ctx: &mut Context<Self>) {
+        if self.node.drain.is_cancelled() {
+            return;
+        }
+        match self
+            .restarts
+            .entry(child.clone())
+            .or_default()
+            .died(Instant::now().into_std())
+        {
+            Some(pause) => {
+                tracing::warn!(%child, ?pause, "part of the node died");
+                ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));
+            }
+            None => {
+                tracing::warn!(%child, "part of the node given up");
+                self.node.emit(&PeerEvent::GaveUp { child });
+            }
+        }
+    }
+}
+
+impl Actor for PeerActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildEnded> for PeerActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: ChildEnded, ctx: &mut Self::Context) {
+        self.died(msg.child, ctx);
+    }
+}
+
+/// Ends the node: politely, or at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(crate) politely: bool,
+}
+
+impl Message for End {
+    type Result = ();
+}
+
+impl Handler<End> for PeerActor {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, msg: End, _: &mut Self::Context) -> Self::Result {
+        let already = self.node.drain.is_cancelled();
+        if !msg.politely {
+            self.node.drain.cancel();
+            self.node.cut.cancel();
+        }
+        if already {
+            return Box::pin(std::future::ready(()).into_actor(self));
+        }
+        let (node, peers) = (Arc::clone(&self.node), self.peers.clone());
+        let stop = async move { stop::stop(&node, &peers, msg.politely).await };
+        Box::pin(stop.into_actor(self).map(|report, this, ctx| {
+            this.list.send_replace(None);
+            this.stopped.send_replace(Some(Arc::new(report)));
+            ctx.stop();
+        }))
+    }
+}

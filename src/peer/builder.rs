@@ -1,0 +1,389 @@
+//! From options to a running node.
+
+use std::{collections::BTreeSet, fmt, rc::Rc, sync::Arc, time::Duration};
+
+use actix::prelude::{Actor, AsyncContext, Context, Recipient};
+use futures::future::LocalBoxFuture;
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    connection::{
+        Config, EventBus, Incoming, Intake, Node, PeerEvent, PeerMessage, Received, Route, Serve,
+        typed::Typed,
+    },
+    frame::TypeCode,
+    overlay::{Address, Direct, Host, PeerId, PeerInfo, PeerList, Router, Stabilizer},
+    peer::{
+        Peer, Peers, RegisterError, StartError,
+        actor::{Parts, PeerActor},
+        forward::Forward,
+        list::Table,
+        stabilizer::{Job, Recipe},
+        well_known::{self, WellKnown},
+    },
+    transport::{Transport, tcp::Tcp},
+};
+
+/// The options of a node; [`start`](Self::start) makes the node.
+///
+/// Where it listens is the one thing to say; everything else has a default.
+///
+/// ```
+/// use actix_peer::{Peer, Reply, handler};
+/// use actix::prelude::*;
+///
+/// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let echo = handler::from_fn(async |msg: actix_peer::Incoming| Reply::one(msg.frame));
+/// let peer = Peer::builder()
+///     .listen("127.0.0.1:0")
+///     .max_peers(16)
+///     .well_known()
+///     .handle("ECHO", echo.start())?
+///     .start()
+///     .await?;
+/// peer.stop().await;
+/// # Ok(()) }
+/// ```
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    listen: String,
+    id: Option<String>,
+    host: Option<String>,
+    config: Config,
+    transport: Arc<dyn Transport>,
+    router: Box<dyn Router>,
+    handlers: Vec<(TypeCode, Entry)>,
+    well_known: bool,
+    recipes: Vec<Recipe>,
+    events: Vec<Recipient<PeerEvent>>,
+}
+
+/// A handler before the node has its limits.
+#[derive(Clone, Debug)]
+struct Entry {
+    serve: Arc<dyn Serve>,
+    streamed: bool,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("listen", &self.listen)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:0".to_owned(),
+            id: None,
+            host: None,
+            config: Config::default(),
+            transport: Arc::new(Tcp::default()),
+            router: Box::new(Direct),
+            handlers: Vec::new(),
+            well_known: false,
+            recipes: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+}
+
+/// Refuses what the application may not register.
+pub(crate) fn application_code<C>(code: C) -> Result<TypeCode, RegisterError>
+where
+    C: TryInto<TypeCode>,
+    RegisterError: From<C::Error>,
+{
+    let code = code.try_into()?;
+    if code.is_reserved() {
+        Err(RegisterError::Reserved(code))
+    } else {
+        Ok(code)
+    }
+}
+
+/// A route with a share of its own of the requests in hand.
+pub(crate) fn application_route(config: &Config, serve: Arc<dyn Serve>, streamed: bool) -> Route {
+    let intake = if streamed {
+        Intake::Streamed
+    } else {
+        Intake::Whole(config.max_frame_len)
+    };
+    Route {
+        serve,
+        intake,
+        places: Arc::new(Semaphore::new(config.max_requests_per_code)),
+        internal: false,
+    }
+}
+
+impl Builder {
+    /// Where to listen: `host:port`, IPv6 in brackets. Port 0 picks a free one. Default `127.0.0.1:0`.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// The node's id: 1 to 64 letters, digits and `. _ : - [ ]`. Default `host:port`, as in the original framework.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// The host that others are told. Default: the address listened on, or, when that is `0.0.0.0` or `[::]`, the address of the interface that
+    /// has the default route, found without sending a packet; loopback where there is none.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// The most peers in the table; 0 = no limit. Default 128. Short for [`Config::max_peers`].
+    pub fn max_peers(mut self, peers: usize) -> Self {
+        self.config = self.config.max_peers(peers);
+        self
+    }
+
+    /// Limits and times. Replaces what [`max_peers`](Self::max_peers) said before.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Registers the handler for a code: the address of any actor with `Handler<Incoming>`, on any arbiter.
+    ///
+    /// # Errors
+    /// The code is not four bytes, or belongs to the framework. (Two handlers for one code are refused by [`start`](Self::start).)
+    pub fn handle<C>(
+        self,
+        code: C,
+        handler: impl Into<Recipient<Incoming>>,
+    ) -> Result<Self, RegisterError>
+    where
+        C: TryInto<TypeCode>,
+        RegisterError: From<C::Error>,
+    {
+        self.entry(code, Arc::new(handler.into()), false)
+    }
+
+    /// Registers the handler for a code whose data is streamed to it, however long: it takes [`Incoming::into_body`].
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn handle_stream<C>(
+        self,
+        code: C,
+        handler: impl Into<Recipient<Incoming>>,
+    ) -> Result<Self, RegisterError>
+    where
+        C: TryInto<TypeCode>,
+        RegisterError: From<C::Error>,
+    {
+        self.entry(code, Arc::new(handler.into()), true)
+    }
+
+    /// Registers the handler for a typed message: the address of any actor with `Handler<Received<M>>`, on any arbiter.
+    ///
+    /// # Errors
+    /// The message's code belongs to the framework.
+    pub fn on<M: PeerMessage>(
+        self,
+        handler: impl Into<Recipient<Received<M>>>,
+    ) -> Result<Self, RegisterError> {
+        self.entry(M::CODE, Arc::new(Typed::new(handler.into())), false)
+    }
+
+    fn entry<C>(
+        mut self,
+        code: C,
+        serve: Arc<dyn Serve>,
+        streamed: bool,
+    ) -> Result<Self, RegisterError>
+    where
+        C: TryInto<TypeCode>,
+        RegisterError: From<C::Error>,
+    {
+        self.handlers
+            .push((application_code(code)?, Entry { serve, streamed }));
+        Ok(self)
+    }
+
+    /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING` (WIRE.md part 2), so that other nodes, the original programs among them, can join this one.
+    pub fn well_known(mut self) -> Self {
+        self.well_known = true;
+        self
+    }
+
+    /// Who picks the next hop for a message to a node that is not a neighbour. Default [`Direct`]: nobody.
+    pub fn router(mut self, router: impl Router) -> Self {
+        self.router = Box::new(router);
+        self
+    }
+
+    /// Adds a piece of maintenance, [`PingSweep`](crate::PingSweep) for instance. Each runs on its own schedule; one that panics is started again
+    /// from a fresh clone.
+    pub fn stabilizer(mut self, stabilizer: impl Stabilizer + Clone) -> Self {
+        let name = stabilizer.name().to_owned();
+        let make = Box::new(move || Job::Pure(Box::new(stabilizer.clone())));
+        self.recipes.push(Recipe { name, make });
+        self
+    }
+
+    /// Adds a piece of maintenance as an async closure: run at the start, then again `every` so long after the last run ended.
+    pub fn every(
+        mut self,
+        every: Duration,
+        name: impl Into<String>,
+        run: impl AsyncFn(Peer) + 'static,
+    ) -> Self {
+        let run = Rc::new(run);
+        let run: Rc<dyn Fn(Peer) -> LocalBoxFuture<'static, ()>> = Rc::new(move |peer| {
+            let run = Rc::clone(&run);
+            Box::pin(async move { run(peer).await })
+        });
+        let make = Box::new(move || Job::Closure {
+            every,
+            run: Rc::clone(&run),
+        });
+        self.recipes.push(Recipe {
+            name: name.into(),
+            make,
+        });
+        self
+    }
+
+    /// Sends every [`PeerEvent`] to this actor. What its full mailbox does not take is counted and lost. The node keeps the actor alive until it has stopped.
+    pub fn events(mut self, subscriber: impl Into<Recipient<PeerEvent>>) -> Self {
+        self.events.push(subscriber.into());
+        self
+    }
+
+    /// What carries the bytes. Default [`Tcp`].
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Arc::new(transport);
+        self
+    }
+
+    /// Starts the node on the arbiter where it is called.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before it is ready leaves nothing running.
+    pub async fn start(self) -> Result<Peer, StartError> {
+        self.config.validate()?;
+        self.check_handlers()?;
+        let at: Address =
+            self.listen
+                .parse()
+                .map_err(|source| StartError::InvalidListenAddress {
+                    text: self.listen.clone(),
+                    source,
+                })?;
+        let id = self.id.as_deref().map(str::parse::<PeerId>).transpose()?;
+        let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
+        on_arbiter()?;
+        let listener = self
+            .transport
+            .listen(&at)
+            .await
+            .map_err(|source| StartError::listen(at, source))?;
+        let bound = listener.local_address();
+        let host = host.unwrap_or_else(|| self.transport.own_host(&bound));
+        let address = Address::new(host, bound.port());
+        let id = id.map_or_else(|| address.to_string().parse(), Ok)?;
+        let me = PeerInfo::new(id, address)?;
+
+        let events = EventBus::new(self.config.event_queue, self.events);
+        let node = Arc::new(Node::new(self.config, me, self.transport, events));
+        let table = Table {
+            list: PeerList::new(node.me.id().clone(), node.config.max_peers),
+            router: self.router,
+        };
+        let (list, current) = watch::channel(None);
+        let (stopped, report) = watch::channel(None);
+        let peers = Peers::new(current);
+        register(&node, &peers, self.handlers, self.well_known);
+
+        let mut peer = None;
+        PeerActor::create(|ctx: &mut Context<PeerActor>| {
+            let handle = Peer::new(Arc::clone(&node), peers, ctx.address(), report);
+            let weak = handle.downgrade();
+            peer = Some(handle);
+            let parts = Parts {
+                node: Arc::clone(&node),
+                peer: weak,
+                table,
+                list,
+                recipes: self.recipes,
+                stopped,
+                bound,
+            };
+            let actor = PeerActor::new(parts);
+            actor.start_list(ctx);
+            actor.start_listener(listener, ctx);
+            actor.start_stabilizers(ctx);
+            actor
+        });
+        node.emit(&PeerEvent::Started {
+            me: node.me.clone(),
+        });
+        peer.ok_or(StartError::NoArbiter)
+    }
+
+    fn check_handlers(&self) -> Result<(), RegisterError> {
+        let well_known = self
+            .well_known
+            .then_some(WellKnown::CODES)
+            .into_iter()
+            .flatten();
+        let mut seen = BTreeSet::new();
+        let duplicate = self
+            .handlers
+            .iter()
+            .map(|(code, _)| *code)
+            .chain(well_known)
+            .find(|code| !seen.insert(*code));
+        duplicate.map_or(Ok(()), |code| Err(RegisterError::Duplicate(code)))
+    }
+}
+
+/// A node needs an arbiter (or a `LocalSet`): its actors are not `Send`.
+fn on_arbiter() -> Result<(), StartError> {
+    let spawn = std::panic::catch_unwind(|| actix_rt::spawn(std::future::ready(())));
+    spawn.map(drop).map_err(|_| StartError::NoArbiter)
+}
+
+fn register(node: &Arc<Node>, peers: &Peers, handlers: Vec<(TypeCode, Entry)>, well_known: bool) {
+    for (code, Entry { serve, streamed }) in handlers {
+        node.routes
+            .insert(code, application_route(&node.config, serve, streamed));
+    }
+    if well_known {
+        for (code, handler) in well_known::routes(node, peers) {
+            let route = application_route(&node.config, Arc::new(handler), false);
+            node.routes.insert(
+                code,
+                Route {
+                    intake: Intake::Whole(node.config.max_control_len),
+                    ..route
+                },
+            );
+        }
+    }
+    let serve = Arc::new(Forward {
+        node: Arc::downgrade(node),
+        peers: peers.clone(),
+    });
+    let route = application_route(&node.config, serve, false);
+    node.routes.insert(
+        TypeCode::FWD,
+        Route {
+            internal: true,
+            ..route
+        },
+    );
+}

@@ -1,0 +1,122 @@
+//! Why a node does not start, a handler is not registered, or a network is not joined.
+
+use std::io;
+
+use crate::{
+    connection::{ConfigError, RequestError},
+    frame::{InvalidTypeCode, TypeCode},
+    overlay::{Address, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport},
+    peer::NodeDown,
+};
+
+/// Why a node does not start. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An option is out of its bounds.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The text to listen on is not `host:port`.
+    #[error("cannot listen on {text:?}: {source}")]
+    InvalidListenAddress {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        source: InvalidAddress,
+    },
+    /// The id is not one.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidPeerId),
+    /// The host to tell others is not one.
+    #[error(transparent)]
+    InvalidHost(#[from] InvalidHost),
+    /// The node's own `id host port` cannot be told to others.
+    #[error(transparent)]
+    InvalidPeerInfo(#[from] InvalidPeerInfo),
+    /// Another program, or another node, listens there.
+    #[error("the address {address} is in use")]
+    AddressInUse {
+        /// Where.
+        address: Address,
+    },
+    /// The address is not one of this machine's.
+    #[error("the address {address} is not one of this machine's")]
+    AddressNotAvailable {
+        /// Where.
+        address: Address,
+    },
+    /// Listening failed for another reason.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: Address,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A handler could not be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// `start` was called outside an actix arbiter.
+    #[error("a node starts inside an actix system: use #[actix::main] or System::block_on")]
+    NoArbiter,
+}
+
+impl StartError {
+    pub(crate) fn listen(address: Address, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::AddressInUse { address },
+            io::ErrorKind::AddrNotAvailable => Self::AddressNotAvailable { address },
+            _ => Self::Listen { address, source },
+        }
+    }
+}
+
+/// Why a handler is not registered. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The code is not four bytes.
+    #[error(transparent)]
+    InvalidCode(#[from] InvalidTypeCode),
+    /// The code belongs to the framework: it begins with `@` (WIRE.md).
+    #[error("the code {0} belongs to the framework")]
+    Reserved(TypeCode),
+    /// Two handlers for one code, given to the builder. (While the node runs, the new one replaces the old.)
+    #[error("there are two handlers for the code {0}")]
+    Duplicate(TypeCode),
+}
+
+impl From<std::convert::Infallible> for RegisterError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// Why a network was not joined.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The text is not `host:port`.
+    #[error(transparent)]
+    InvalidContact(#[from] InvalidAddress),
+    /// The contact is this node itself.
+    #[error("the contact {0} is this node itself")]
+    ContactIsSelf(Address),
+    /// The contact cannot be reached, or does not speak the protocol.
+    #[error("the contact {contact} did not answer")]
+    ContactFailed {
+        /// The contact.
+        contact: Address,
+        /// What the walk saw.
+        report: Box<JoinReport>,
+    },
+    /// This node has stopped.
+    #[error(transparent)]
+    Down(#[from] NodeDown),
+}
+
+impl From<NodeDown> for RequestError {
+    fn from(_: NodeDown) -> Self {
+        Self::Stopped { sent: false }
+    }
+}

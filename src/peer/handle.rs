@@ -1,0 +1,478 @@
+//! `Peer`: the handle of a running node.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use actix::prelude::{Addr, Recipient};
+use tokio::sync::watch;
+
+use crate::{
+    connection::{
+        Config, Events, Incoming, Node, Outgoing, PeerEvent, PeerMessage, Received, Replies,
+        RequestError, Route, SendError, Serve, exchange, typed,
+    },
+    frame::TypeCode,
+    overlay::{
+        Address, Envelope, Hop, InvalidAddress, JoinConfig, JoinReport, PeerId, PeerInfo,
+        RouteFault, RouteReason,
+    },
+    peer::{
+        Builder, IntoTarget, JoinError, NodeDown, Peers, RegisterError, Status, StopReport, Target,
+        actor::{End, PeerActor},
+        builder::{application_code, application_route},
+        join, status,
+    },
+};
+
+/// A running node. Cheap to clone, `Send` and `Sync`: it fits into an actor's field and into `web::Data`.
+///
+/// When the last clone is dropped without [`stop`](Self::stop), the node is cut as by [`abort`](Self::abort).
+#[derive(Clone)]
+#[must_use = "dropping the last handle ends the node"]
+pub struct Peer(Arc<Inner>);
+
+struct Inner {
+    node: Arc<Node>,
+    peers: Peers,
+    actor: Addr<PeerActor>,
+    stopped: watch::Receiver<Option<Arc<StopReport>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.node.drain.is_cancelled() {
+            // A fresh sender has a place of its own in the mailbox; closed says that the actor is gone already.
+            self.actor.try_send(End { politely: false }).ok();
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Peer").field(&self.0.node.me).finish()
+    }
+}
+
+/// A handle that does not keep its node running.
+#[derive(Clone)]
+pub struct WeakPeer(Weak<Inner>);
+
+impl fmt::Debug for WeakPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakPeer").finish_non_exhaustive()
+    }
+}
+
+impl WeakPeer {
+    /// The handle, as long as there is one.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Peer> {
+        self.0.upgrade().map(Peer)
+    }
+}
+
+/// A handler that was registered, returned by the one that replaced it. Can be put back with [`Peer::restore`].
+#[derive(Debug)]
+pub struct Registration(Route);
+
+/// Where a message goes first, and as what.
+struct Way {
+    to: Address,
+    message: Outgoing,
+    routed: bool,
+}
+
+impl Peer {
+    /// A new node's options.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(
+        node: Arc<Node>,
+        peers: Peers,
+        actor: Addr<PeerActor>,
+        stopped: watch::Receiver<Option<Arc<StopReport>>>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            node,
+            peers,
+            actor,
+            stopped,
+        }))
+    }
+
+    /// A handle that does not keep the node running: for handlers of the node itself, which would otherwise keep it alive for ever.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakPeer {
+        WeakPeer(Arc::downgrade(&self.0))
+    }
+
+    /// What the node tells others: id, host and port.
+    #[must_use]
+    pub fn info(&self) -> &PeerInfo {
+        &self.0.node.me
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub fn id(&self) -> &PeerId {
+        self.0.node.me.id()
+    }
+
+    /// The limits and times in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.node.config
+    }
+
+    /// The node's actor, for those who prefer [messages](crate::messages).
+    #[must_use]
+    pub fn addr(&self) -> Addr<PeerActor> {
+        self.0.actor.clone()
+    }
+
+    /// The table of known peers.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    /// The node's events from now on, as a stream.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.0.node.events.listen()
+    }
+
+    /// Sends the node's events from now on to an actor, as [`Builder::events`] does from the start.
+    pub fn subscribe(&self, subscriber: impl Into<Recipient<PeerEvent>>) {
+        self.0.node.events.subscribe(subscriber.into());
+    }
+
+    /// What the node says about itself.
+    pub async fn status(&self) -> Status {
+        status::status(&self.0.node, &self.0.peers).await
+    }
+
+    /// Sends a request; the replies come as they are read from what this returns.
+    ///
+    /// `to` is an address, a known peer's id, a [`PeerInfo`], text for one of them, or [`Target::routed`].
+    ///
+    /// # Errors
+    /// See [`RequestError`]; [`RequestError::may_have_been_handled`] says what is known about the request.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; the request may have been handled when it had been written.
+    ///
+    /// # Examples
+    /// ```
+    /// # use actix_peer::{Peer, frame::Frame};
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let other = Peer::builder().id("other").well_known().start().await?;
+    /// # let peer = Peer::builder().start().await?;
+    /// let replies = peer.request(other.info(), Frame::text("NAME", "")).await?.collect().await?;
+    /// assert_eq!(replies, [Frame::text("REPL", "other")]);
+    /// # Ok(()) }
+    /// ```
+    pub async fn request(
+        &self,
+        to: impl IntoTarget,
+        message: impl Into<Outgoing>,
+    ) -> Result<Replies, RequestError> {
+        let way = self.way(to.into_target(), message.into()).await?;
+        let replies = exchange::open(&self.0.node, &way.to, way.message).await?;
+        Ok(if way.routed {
+            replies.routed()
+        } else {
+            replies
+        })
+    }
+
+    /// Sends a message and does not wait for replies: the connection is closed as soon as it is written.
+    ///
+    /// Resolves when the operating system has taken all of it. At most once: whether it was handled is not known.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    ///
+    /// # Cancel safety
+    /// As [`request`](Self::request).
+    pub async fn notify(
+        &self,
+        to: impl IntoTarget,
+        message: impl Into<Outgoing>,
+    ) -> Result<(), RequestError> {
+        let way = self.way(to.into_target(), message.into()).await?;
+        exchange::notify(&self.0.node, &way.to, way.message).await
+    }
+
+    /// Sends a typed message and returns its result.
+    ///
+    /// # Errors
+    /// See [`SendError`]; [`SendError::may_have_been_handled`] says what is known about the message.
+    ///
+    /// # Cancel safety
+    /// As [`request`](Self::request).
+    pub async fn send<M: PeerMessage>(
+        &self,
+        to: impl IntoTarget,
+        message: M,
+    ) -> Result<M::Result, SendError> {
+        let frame = message.to_frame().map_err(SendError::Encode)?;
+        typed::answer::<M>(self.request(to, frame).await).await
+    }
+
+    /// Sends a request to the node with this id, which need not be a neighbour: short for [`request`](Self::request) to [`Target::routed`].
+    ///
+    /// The message carries its origin and what it passed; each node asks its own [`Router`](crate::Router), and the replies come back along the way.
+    ///
+    /// # Errors
+    /// [`RequestError::Route`] when it got stuck, with the reason and the node where it did; else as [`request`](Self::request).
+    ///
+    /// # Cancel safety
+    /// As [`request`](Self::request).
+    pub async fn route(
+        &self,
+        to: &PeerId,
+        message: impl Into<Outgoing>,
+    ) -> Result<Replies, RequestError> {
+        self.request(Target::Routed(to.clone()), message).await
+    }
+
+    async fn way(
+        &self,
+        to: Result<Target, InvalidAddress>,
+        message: Outgoing,
+    ) -> Result<Way, RequestError> {
+        message.check().map_err(RequestError::NotSendable)?;
+        let to = match to? {
+            Target::Address(to) => to,
+            Target::Peer(id) => match self.0.peers.get(&id).await? {
+                Some(entry) => entry.info().address().clone(),
+                None => return Err(RequestError::UnknownPeer(id)),
+            },
+            Target::Routed(id) => return self.routed(id, message).await,
+        };
+        Ok(Way {
+            to,
+            message,
+            routed: false,
+        })
+    }
+
+    async fn routed(&self, id: PeerId, message: Outgoing) -> Result<Way, RequestError> {
+        let node = &self.0.node;
+        let frame = message
+            .into_frame()
+            .map_err(|_| RequestError::BodyNotRouted)?;
+        let hops = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
+        let envelope = Envelope::new(id.clone(), node.me.id().clone(), hops, frame.clone());
+        match self.0.peers.step(envelope).await? {
+            Hop::Fail(fault) => Err(RequestError::Route(fault)),
+            Hop::Here(_) => Ok(Way {
+                to: node.me.address().clone(),
+                message: frame.into(),
+                routed: false,
+            }),
+            // A neighbour gets the plain message, so that the original programs can be asked as well.
+            Hop::Next(next, _) if *next.id() == id => Ok(Way {
+                to: next.address().clone(),
+                message: frame.into(),
+                routed: false,
+            }),
+            Hop::Next(next, envelope) => {
+                let malformed = || {
+                    RequestError::Route(RouteFault::new(
+                        RouteReason::Malformed,
+                        node.me.id().clone(),
+                    ))
+                };
+                let envelope = envelope.encode().ok_or_else(malformed)?;
+                Ok(Way {
+                    to: next.address().clone(),
+                    message: envelope.into(),
+                    routed: true,
+                })
+            }
+        }
+    }
+
+    /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].
+    ///
+    /// # Errors
+    /// See [`JoinError`]. A contact that refuses because its table is full is not an error: the walk goes on from its neighbours, and the report says what came of it.
+    ///
+    /// # Cancel safety
+    /// Peers added before the future is dropped stay.
+    pub async fn join(&self, contact: &str) -> Result<JoinReport, JoinError> {
+        self.join_with(contact.parse()?, JoinConfig::default())
+            .await
+    }
+
+    /// Joins the network of `contact`: asks for its name, introduces this node, takes its list, and goes on from there, depth-first.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    /// As [`join`](Self::join).
+    pub async fn join_with(
+        &self,
+        contact: Address,
+        config: JoinConfig,
+    ) -> Result<JoinReport, JoinError> {
+        join::join(&self.0.node, &self.0.peers, contact, config).await
+    }
+
+    /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on. Returns how many peers answered.
+    ///
+    /// # Errors
+    /// [`NodeDown`].
+    ///
+    /// # Cancel safety
+    /// The table is emptied first; peers that were not told find out by their ping sweep.
+    pub async fn leave(&self) -> Result<usize, NodeDown> {
+        join::leave(&self.0.node, &self.0.peers).await
+    }
+
+    /// Registers the handler for a code while the node runs. Returns the one that it replaces.
+    ///
+    /// Requests that the old one has in hand are finished by it.
+    ///
+    /// # Errors
+    /// The code is not four bytes, or belongs to the framework.
+    pub fn handle<C>(
+        &self,
+        code: C,
+        handler: impl Into<Recipient<Incoming>>,
+    ) -> Result<Option<Registration>, RegisterError>
+    where
+        C: TryInto<TypeCode>,
+        RegisterError: From<C::Error>,
+    {
+        Ok(self.register(application_code(code)?, Arc::new(handler.into()), false))
+    }
+
+    /// As [`handle`](Self::handle), for a handler that takes its data as a stream.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn handle_stream<C>(
+        &self,
+        code: C,
+        handler: impl Into<Recipient<Incoming>>,
+    ) -> Result<Option<Registration>, RegisterError>
+    where
+        C: TryInto<TypeCode>,
+        RegisterError: From<C::Error>,
+    {
+        Ok(self.register(application_code(code)?, Arc::new(handler.into()), true))
+    }
+
+    /// As [`handle`](Self::handle), for a typed message.
+    ///
+    /// # Errors
+    /// The message's code belongs to the framework.
+    pub fn on<M: PeerMessage>(
+        &self,
+        handler: impl Into<Recipient<Received<M>>>,
+    ) -> Result<Option<Registration>, RegisterError> {
+        Ok(self.register(
+            application_code(M::CODE)?,
+            Arc::new(typed::Typed::new(handler.into())),
+            false,
+        ))
+    }
+
+    fn register(
+        &self,
+        code: TypeCode,
+        serve: Arc<dyn Serve>,
+        streamed: bool,
+    ) -> Option<Registration> {
+        let node = &self.0.node;
+        node.routes
+            .insert(code, application_route(&node.config, serve, streamed))
+            .map(Registration)
+    }
+
+    /// Removes the handler for a code and returns it. Requests that it has in hand are finished.
+    pub fn unregister(&self, code: TypeCode) -> Option<Registration> {
+        if code.is_reserved() {
+            None
+        } else {
+            self.0.node.routes.remove(code).map(Registration)
+        }
+    }
+
+    /// Puts a handler back. Returns the one that it replaces.
+    ///
+    /// # Errors
+    /// The code belongs to the framework.
+    pub fn restore(
+        &self,
+        code: TypeCode,
+        handler: Registration,
+    ) -> Result<Option<Registration>, RegisterError> {
+        Ok(self
+            .0
+            .node
+            .routes
+            .insert(application_code(code)?, handler.0)
+            .map(Registration))
+    }
+
+    /// Accepts no connections for now: they wait in the operating system's queue. What is open goes on.
+    pub fn pause(&self) {
+        if !self.0.node.paused.send_replace(true) {
+            self.0.node.emit(&PeerEvent::Paused);
+        }
+    }
+
+    /// Accepts connections again.
+    pub fn resume(&self) {
+        if self.0.node.paused.send_replace(false) {
+            self.0.node.emit(&PeerEvent::Resumed);
+        }
+    }
+
+    /// Ends the node politely: stops accepting, says `QUIT` to its peers when it has joined, lets what runs come to its end within
+    /// [`Config::drain_timeout`], cuts what is late, and reports it.
+    ///
+    /// May be called more than once, from any clone; every call returns the same report.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop the stopping.
+    pub async fn stop(&self) -> StopReport {
+        self.end(true).await
+    }
+
+    /// Ends the node at once, without a word to anybody, as a crash would. Everything open is cut.
+    ///
+    /// # Cancel safety
+    /// As [`stop`](Self::stop).
+    pub async fn abort(&self) -> StopReport {
+        self.end(false).await
+    }
+
+    async fn end(&self, politely: bool) -> StopReport {
+        let mut stopped = self.0.stopped.clone();
+        // The actor answers when the node has stopped; an error says that it had stopped before.
+        self.0.actor.send(End { politely }).await.ok();
+        let report = stopped
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|report| report.clone());
+        report.map(|report| (*report).clone()).unwrap_or_default()
+    }
+
+    /// Kills a part of the node, as a bug in it would: for tests of what the application makes of it.
+    #[cfg(feature = "test-utils")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+    pub async fn crash_peer_list(&self) {
+        self.0.peers.crash().await;
+    }
+}

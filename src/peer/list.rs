@@ -1,0 +1,291 @@
+//! `PeerListActor`: the owner of the peer table and of the router.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    connection::{Node, PeerEvent, Removed},
+    overlay::{
+        Added, Envelope, Hop, Learned, PeerEntry, PeerId, PeerInfo, PeerList, RouteFault,
+        RouteReason, Router,
+    },
+    peer::child::Guard,
+};
+
+/// The peer table and the router: what the actor owns and its successor takes over.
+pub(crate) struct Table {
+    pub(crate) list: PeerList,
+    pub(crate) router: Box<dyn Router>,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("list", &self.list)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Owns the peer table and the router.
+///
+/// The `PeerActor` starts it, watches it, and starts a successor with the same table when it dies. It handles one short message after
+/// another and waits for nobody. A panic of the router is caught: the asker gets a typed error.
+#[derive(Debug)]
+pub struct PeerListActor {
+    // Only the actor that lives locks it; the lock outlives the actor, so that its successor finds the table.
+    table: Arc<Mutex<Table>>,
+    node: Arc<Node>,
+    _guard: Guard,
+}
+
+impl Actor for PeerListActor {
+    type Context = Context<Self>;
+}
+
+impl PeerListActor {
+    pub(crate) const fn new(table: Arc<Mutex<Table>>, node: Arc<Node>, guard: Guard) -> Self {
+        Self {
+            table,
+            node,
+            _guard: guard,
+        }
+    }
+}
+
+type Work<R> = Arc<dyn Fn(&mut Table, &Node) -> R + Send + Sync>;
+
+/// A piece of work on the table, done by its owner in the order of arrival.
+struct WithTable<R>(Work<R>);
+
+impl<R: Send + 'static> Message for WithTable<R> {
+    type Result = R;
+}
+
+impl<R: Send + 'static> Handler<WithTable<R>> for PeerListActor {
+    type Result = MessageResult<WithTable<R>>;
+
+    fn handle(&mut self, WithTable(work): WithTable<R>, _: &mut Self::Context) -> Self::Result {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        MessageResult(work(&mut table, &self.node))
+    }
+}
+
+/// The node has stopped, or its peer list is down and did not come back in time. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct NodeDown;
+
+/// How long a caller waits for a successor of a peer list that has died.
+const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
+
+/// The peer table of a node, as a handle: every method asks the `PeerListActor`.
+///
+/// Positions count from 0 in the order in which the peers were added, as in the original framework.
+///
+/// # Cancel safety
+/// A method that is dropped before it is ready may or may not have been carried out.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    actor: watch::Receiver<Option<Addr<PeerListActor>>>,
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {
+    if matches!(added, Added::Added) {
+        node.emit(&PeerEvent::PeerAdded { peer: peer.clone() });
+    }
+}
+
+fn tell_removed(entry: Option<&PeerEntry>, why: Removed, node: &Node) {
+    if let Some(entry) = entry {
+        node.emit(&PeerEvent::PeerRemoved {
+            peer: entry.info().clone(),
+            why,
+        });
+    }
+}
+
+impl Peers {
+    pub(crate) const fn new(actor: watch::Receiver<Option<Addr<PeerListActor>>>) -> Self {
+        Self { actor }
+    }
+
+    /// Has `work` done by the actor; by its successor, when it dies before it has begun.
+    pub(crate) async fn with<R>(
+        &self,
+        work: impl Fn(&mut Table, &Node) -> R + Send + Sync + 'static,
+    ) -> Result<R, NodeDown>
+    where
+        R: Send + 'static,
+    {
+        let work: Work<R> = Arc::new(work);
+        let mut actor = self.actor.clone();
+        loop {
+            let address = actor.borrow_and_update().clone().ok_or(NodeDown)?;
+            if let Ok(result) = address.send(WithTable(Arc::clone(&work))).await {
+                return Ok(result);
+            }
+            timeout(SUCCESSOR_WITHIN, actor.changed())
+                .await
+                .map_err(|_| NodeDown)?
+                .map_err(|_| NodeDown)?;
+        }
+    }
+
+    /// A copy of the whole table.
+    ///
+    /// # Errors
+    /// [`NodeDown`].
+    pub async fn list(&self) -> Result<PeerList, NodeDown> {
+        self.with(|table, _| table.list.clone()).await
+    }
+
+    /// The peer with this id.
+    ///
+    /// # Errors
+    /// [`NodeDown`].
+    pub async fn get(&self, id: &PeerId) -> Result<Option<PeerEntry>, NodeDown> {
+        let id = id.clone();
+        self.with(move |table, _| table.list.get(&id).cloned())
+            .await
+    }
+
+    /// The peer at this position.
+    ///
+    /// # Errors
+    /// [`NodeDown`].
+    pub async fn get_at(&self, position: usize) -> Result<Option<PeerEntry>, NodeDown> {
+        self.with(move |table, _| table.list.get_at(position).cloned())
+            .await
+    }
+
+    /// Adds a peer at the end. It is not asked whether it is there.
+    ///
+    /// # Errors
+    /// [`NodeDown`].
+    pub async fn add(&self, peer: PeerInfo) -> Result<Added, NodeDown> {
+        self.add_learned(peer, Learned::Manual).await
+    }
+
+    pub(crate) async fn add_learned(
+        &self,
+        peer: PeerInfo,
+        learned: Learned,
+    ) -> Result<Added, NodeDown> {
+        self.with(move |table, node| {
+            let added = table.list.add(peer.clone(), learned.clone(), now());
+            tell_added(&added, &peer, node);
+            added
+        })
+        .await
+    }
+
+    /// Adds a peer at `position`; the ones from there on move back. Past the end it is appended.
+    ///
+    /// # Errors
+    /// [`NodeDown`].
+    pub async fn insert_at(&self, position: usize, peer: PeerInfo) -> Result<Added, NodeDown> {
+        self.with(move |table, node| {
+            let added = table
+                .list
+                .insert_at(position, peer.clone(), Learned::Manual, now());
+            tell_added(&added, &peer, node);
+            added
+        })
+        .await
+    }
+
+    /// Removes the peer with this id and returns it.
+    ///
+    /// # Errors
+    /// [`NodeDown`].
+    pub async fn remove(&self, id: &PeerId) -> Result<Option<PeerEntry>, NodeDown> {
+        self.remove_because(id, Removed::Here).await
+    }
+
+    pub(crate) async fn remove_because(
+        &self,
+        id: &PeerId,
+        why: Removed,
+    ) -> Result<Option<PeerEntry>, NodeDown> {
+        let id = id.clone();
+        self.with(move |table, node| {
+            let entry = table.list.remove(&id);
+            tell_removed(entry.as_ref(), why, node);
+            entry
+        })
+        .await
+    }
+
+    /// Removes the peer at this position and returns it; the ones behind it move up.
+    ///
+    /// # Errors
+    /// [`NodeDown`].
+    pub async fn remove_at(&self, position: usize) -> Result<Option<PeerEntry>, NodeDown> {
+        self.with(move |table, node| {
+            let entry = table.list.remove_at(position);
+            tell_removed(entry.as_ref(), Removed::Here, node);
+            entry
+        })
+        .await
+    }
+
+    /// Notes that the peer was seen alive.
+    pub(crate) async fn seen(&self, id: &PeerId) -> Result<bool, NodeDown> {
+        let id = id.clone();
+        self.with(move |table, _| table.list.touch(&id, now()))
+            .await
+    }
+
+    /// Empties the table.
+    pub(crate) async fn clear(&self) -> Result<Vec<PeerEntry>, NodeDown> {
+        self.with(|table, node| {
+            let entries = table.list.clear();
+            entries
+                .iter()
+                .for_each(|entry| tell_removed(Some(entry), Removed::Here, node));
+            entries
+        })
+        .await
+    }
+
+    /// Asks the router for the next step of a routed message.
+    pub(crate) async fn step(&self, envelope: Envelope) -> Result<Hop, NodeDown> {
+        self.with(move |table, node| {
+            let Table { list, router } = table;
+            let step = || envelope.clone().step(node.me.id(), router.as_mut(), list);
+            std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
+                tracing::warn!(error = "the router panicked", "no route");
+                Hop::Fail(RouteFault::new(
+                    RouteReason::RouterFailed,
+                    node.me.id().clone(),
+                ))
+            })
+        })
+        .await
+    }
+
+    /// Kills the actor, as a bug in it would: for tests of the supervision.
+    #[cfg(feature = "test-utils")]
+    #[expect(clippy::panic, reason = "that is what it is for")]
+    pub(crate) async fn crash(&self) {
+        let address = self.actor.borrow().clone();
+        if let Some(address) = address {
+            let crash: Work<()> = Arc::new(|_, _| panic!("crash on request"));
+            address.send(WithTable(crash)).await.ok();
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `StabilizerActor`: runs one piece of maintenance at its interval.
+
+use std::{collections::VecDeque, fmt, rc::Rc, sync::Arc, time::Duration};
+
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    connection::{Node, Removed, RequestError, exchange},
+    frame::Frame,
+    overlay::{AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View},
+    peer::{Peer, Peers, WeakPeer, child::Guard},
+};
+
+/// What is run: a pure stabilizer that asks for things, or the application's own closure.
+pub(crate) enum Job {
+    Pure(Box<dyn Stabilizer>),
+    Closure {
+        every: Duration,
+        run: Rc<dyn Fn(Peer) -> LocalBoxFuture<'static, ()>>,
+    },
+}
+
+/// How to make a job anew: once at the start, and after each death of its actor.
+pub(crate) struct Recipe {
+    pub(crate) name: String,
+    pub(crate) make: Box<dyn Fn() -> Job>,
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Recipe").field(&self.name).finish()
+    }
+}
+
+/// Runs one stabilizer: at once, then again and again with its pause in between, so that it never overlaps itself.
+///
+/// The `PeerActor` starts one for each stabilizer, so a slow one stops no other; a panicking one ends its actor, and the `PeerActor` starts a
+/// successor from the recipe, with back-off. Ends when the node drains.
+pub struct StabilizerActor {
+    name: String,
+    job: Option<Job>,
+    node: Arc<Node>,
+    peers: Peers,
+    peer: WeakPeer,
+    _guard: Guard,
+}
+
+impl fmt::Debug for StabilizerActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StabilizerActor").field(&self.name).finish()
+    }
+}
+
+impl StabilizerActor {
+    pub(crate) fn new(
+        recipe: &Recipe,
+        node: Arc<Node>,
+        peers: Peers,
+        peer: WeakPeer,
+        guard: Guard,
+    ) -> Self {
+        Self {
+            name: recipe.name.clone(),
+            job: Some((recipe.make)()),
+            node,
+            peers,
+            peer,
+            _guard: guard,
+        }
+    }
+}
+
+impl Actor for StabilizerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(job) = self.job.take() else {
+            return ctx.stop();
+        };
+        let (node, peers, peer) = (
+            Arc::clone(&self.node),
+            self.peers.clone(),
+            self.peer.clone(),
+        );
+        let run = async move {
+            let run = async {
+                match job {
+                    Job::Pure(mut stabilizer) => loop {
+                        sweep(stabilizer.as_mut(), &node, &peers).await;
+                        tokio::time::sleep(stabilizer.every()).await;
+                    },
+                    Job::Closure { every, run } => {
+                        while let Some(peer) = peer.upgrade() {
+                            run(peer).await;
+                            tokio::time::sleep(every).await;
+                        }
+                    }
+                }
+            };
+            node.drain.run_until_cancelled(run).await
+        };
+        ctx.spawn(run.into_actor(self).map(|_, _, ctx| ctx.stop()));
+    }
+}
+
+/// One run: a tick, what the stabilizer asks for, and what it makes of the answers, until nothing is left to ask.
+async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers) {
+    // The snapshot of the beginning: the run is about the peers of that moment.
+    let Ok(list) = peers.list().await else { return };
+    let at_once = stabilizer.at_once().max(1);
+    let mut step = |event| {
+        let view = View {
+            me: &node.me,
+            peers: &list,
+            now: Instant::now().into_std(),
+        };
+        stabilizer.step(event, &view)
+    };
+    let mut asks = VecDeque::new();
+    let mut under_way = FuturesUnordered::new();
+    let mut actions = step(StabilizerEvent::Tick);
+    loop {
+        for action in actions {
+            if let StabilizerAction::Ask {
+                peer,
+                frame,
+                within,
+            } = action
+            {
+                asks.push_back((peer, frame, within));
+            } else {
+                apply(action, peers).await;
+            }
+        }
+        while under_way.len() < at_once {
+            let Some((peer, frame, within)) = asks.pop_front() else {
+                break;
+            };
+            under_way.push(ask(node, peer, frame, within));
+        }
+        let Some(event) = under_way.next().await else {
+            return;
+        };
+        actions = step(event);
+    }
+}
+
+async fn apply(action: StabilizerAction, peers: &Peers) {
+    let done = match action {
+        StabilizerAction::Seen(id) => peers.seen(&id).await.map(drop),
+        StabilizerAction::Forget(id) => peers.remove_because(&id, Removed::Lost).await.map(drop),
+        _ => Ok(()),
+    };
+    if let Err(error) = done {
+        tracing::debug!(%error, "maintenance not carried out");
+    }
+}
+
+async fn ask(node: &Arc<Node>, peer: PeerInfo, frame: Frame, within: Duration) -> StabilizerEvent {
+    match question(node, peer.address(), frame, within).await {
+        Ok(replies) => StabilizerEvent::Answered { peer, replies },
+        Err(failure) => StabilizerEvent::Failed { peer, failure },
+    }
+}
+
+/// Asks and collects, within a time; the failure as the pure layers know it.
+pub(crate) async fn question(
+    node: &Arc<Node>,
+    to: &crate::overlay::Address,
+    frame: Frame,
+    within: Duration,
+) -> Result<Vec<Frame>, AskFailure> {
+    let asked = async {
+        exchange::open(node, to, frame.into())
+            .await?
+            .collect()
+            .await
+    };
+    match timeout(within, asked).await {
+        Ok(Ok(replies)) => Ok(replies),
+        Ok(Err(RequestError::Connect { .. } | RequestError::Busy)) => Err(AskFailure::Unreachable),
+        Ok(Err(_)) => Err(AskFailure::Broken),
+        Err(_) => Err(AskFailure::Late),
+    }
+}

@@ -1,0 +1,72 @@
+//! What a node says about itself.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    connection::{ConfigEntry, Counts, Node},
+    frame::TypeCode,
+    overlay::{Address, PeerId},
+    peer::{NodeDown, Peers},
+};
+
+/// A node at one moment. Serialisable.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The node's id.
+    pub id: PeerId,
+    /// The address that it tells others.
+    pub address: Address,
+    /// Since it started.
+    pub uptime: Duration,
+    /// Whether it has joined a network, or another node has joined it.
+    pub joined: bool,
+    /// Whether it accepts no connections for now.
+    pub paused: bool,
+    /// Whether it is stopping or has stopped.
+    pub stopping: bool,
+    /// Known peers.
+    pub peers: usize,
+    /// The most peers that the table holds; 0 = no limit.
+    pub max_peers: usize,
+    /// Accepted connections open now, silent ones included.
+    pub connections: usize,
+    /// Own exchanges open now.
+    pub outgoing: usize,
+    /// The codes that have a handler.
+    pub codes: Vec<TypeCode>,
+    /// What has been counted since it started.
+    pub counts: Counts,
+    /// How often each part has been restarted.
+    pub restarts: BTreeMap<String, u64>,
+    /// The limits and times in force.
+    pub limits: Vec<ConfigEntry>,
+}
+
+pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
+    Status {
+        id: node.me.id().clone(),
+        address: node.me.address().clone(),
+        uptime: node.started.elapsed(),
+        joined: node.joined.load(Ordering::Relaxed),
+        paused: *node.paused.borrow(),
+        stopping: node.drain.is_cancelled(),
+        peers: peers
+            .list()
+            .await
+            .map_or_else(|NodeDown| 0, |list| list.len()),
+        max_peers: node.config.max_peers,
+        connections: node.open_in.load(Ordering::Relaxed),
+        outgoing: node.open_out.load(Ordering::Relaxed),
+        codes: node.routes.codes(),
+        counts: node.counters.read(),
+        restarts: node
+            .restarts()
+            .into_iter()
+            .map(|(child, times)| (child.to_string(), times))
+            .collect(),
+        limits: node.config.entries(),
+    }
+}

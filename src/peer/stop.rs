@@ -1,0 +1,75 @@
+//! Ending a node: drain, goodbye, cut, report.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    connection::{Cut, Node, PeerEvent},
+    peer::{Peers, join::say_goodbye},
+};
+
+/// What came of `stop`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StopReport {
+    /// Peers that were told `QUIT` and answered.
+    pub told: usize,
+    /// Exchanges that were cut because they did not end in time, one by one (at most 1,024).
+    pub cut: Vec<Cut>,
+    /// Cut exchanges beyond those.
+    pub cut_more: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl StopReport {
+    /// Whether everything came to its own end.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.cut.is_empty() && self.cut_more == 0
+    }
+}
+
+/// What was cut has this long to let go of its connection.
+const CUT_TIME: Duration = Duration::from_secs(1);
+
+/// Stops accepting, lets what runs come to its end while the peers are told, cuts what is late.
+pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> StopReport {
+    let begun = Instant::now();
+    node.drain.cancel();
+    node.emit(&PeerEvent::Stopping);
+    let mut told = 0;
+    if politely {
+        let until = begun + node.config.drain_timeout;
+        if node.config.leave_on_stop && node.joined.load(Ordering::Relaxed) {
+            let known = peers
+                .list()
+                .await
+                .map(|list| list.iter().map(|entry| entry.info().clone()).collect());
+            told = timeout_at(until, say_goodbye(node, known.unwrap_or_default()))
+                .await
+                .unwrap_or(0);
+        }
+        node.tasks.close();
+        // What is late is cut below.
+        timeout_at(until, node.tasks.wait()).await.ok();
+    }
+    node.tasks.close();
+    node.cut.cancel();
+    timeout(CUT_TIME, node.tasks.wait()).await.ok();
+    node.routes.clear();
+    node.emit(&PeerEvent::Stopped);
+    node.events.close();
+    let (cut, cut_more) = node.take_cuts();
+    StopReport {
+        told,
+        cut,
+        cut_more,
+        took: begun.elapsed(),
+    }
+}

@@ -1,0 +1,84 @@
+//! When a part of the node that died is started again: a pure rule.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// Restarts with a doubling pause, and a limit.
+///
+/// The first death is answered after [`FIRST_PAUSE`](Self::FIRST_PAUSE); each further one within [`WINDOW`](Self::WINDOW) doubles the pause, up to
+/// [`LONGEST_PAUSE`](Self::LONGEST_PAUSE). More than [`LIMIT`](Self::LIMIT) deaths within the window end in giving up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Restarts {
+    deaths: VecDeque<Instant>,
+}
+
+impl Restarts {
+    /// A part that dies once in a while is back before anybody misses it.
+    pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+    /// A part that keeps dying costs next to nothing.
+    pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+    /// Deaths longer ago are forgotten.
+    pub(crate) const WINDOW: Duration = Duration::from_secs(60);
+    /// So many deaths within the window are answered with a restart.
+    pub(crate) const LIMIT: usize = 10;
+
+    /// A death at `now`: the pause before the restart, or none when the part is given up.
+    pub(crate) fn died(&mut self, now: Instant) -> Option<Duration> {
+        while self
+            .deaths
+            .front()
+            .is_some_and(|death| now.saturating_duration_since(*death) > Self::WINDOW)
+        {
+            self.deaths.pop_front();
+        }
+        if self.deaths.len() >= Self::LIMIT {
+            return None;
+        }
+        let doublings = u32::try_from(self.deaths.len()).unwrap_or(u32::MAX);
+        self.deaths.push_back(now);
+        let pause =
+            Self::FIRST_PAUSE.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX));
+        Some(pause.min(Self::LONGEST_PAUSE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_the_longest() {
+        let (mut restarts, now) = (Restarts::default(), origin());
+        let pauses: Vec<_> = (0..Restarts::LIMIT)
+            .filter_map(|_| restarts.died(now))
+            .collect();
+        assert_eq!(pauses[..4], [50, 100, 200, 400].map(Duration::from_millis));
+        assert_eq!(pauses.last(), Some(&Restarts::LONGEST_PAUSE));
+        assert!(pauses.is_sorted());
+    }
+
+    #[test]
+    fn a_part_that_dies_too_often_is_given_up() {
+        let (mut restarts, now) = (Restarts::default(), origin());
+        let answers = (0..=Restarts::LIMIT).map(|_| restarts.died(now).is_some());
+        assert_eq!(
+            answers.filter(|restarted| *restarted).count(),
+            Restarts::LIMIT
+        );
+    }
+
+    #[test]
+    fn deaths_long_ago_do_not_count() {
+        let (mut restarts, start) = (Restarts::default(), origin());
+        for day in 0..100 {
+            let now = start + Duration::from_secs(86_400 * day);
+            assert_eq!(restarts.died(now), Some(Restarts::FIRST_PAUSE));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Whom a message is for.
+
+use std::net::SocketAddr;
+
+use crate::overlay::{Address, InvalidAddress, PeerId, PeerInfo};
+
+/// Whom a message is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// Whoever listens there, known or not.
+    Address(Address),
+    /// The known peer with this id.
+    Peer(PeerId),
+    /// The node with this id, known or not: the router picks the way, over several nodes when needed.
+    Routed(PeerId),
+}
+
+impl Target {
+    /// The node with this id, by way of the router.
+    #[must_use]
+    pub const fn routed(id: PeerId) -> Self {
+        Self::Routed(id)
+    }
+}
+
+/// What can be taken for a [`Target`]: an address, an id, a peer, or text.
+///
+/// Text is an address when it can be one (`host:port`), else an id.
+pub trait IntoTarget {
+    /// The target.
+    ///
+    /// # Errors
+    /// The text is neither an address nor an id.
+    fn into_target(self) -> Result<Target, InvalidAddress>;
+}
+
+macro_rules! into_target {
+    ($( $from:ty, |$value:ident| $target:expr; )*) => {$(
+        impl IntoTarget for $from {
+            fn into_target(self) -> Result<Target, InvalidAddress> {
+                let $value = self;
+                $target
+            }
+        }
+    )*};
+}
+
+into_target! {
+    Target, |target| Ok(target);
+    Address, |address| Ok(Target::Address(address));
+    &Address, |address| Ok(Target::Address(address.clone()));
+    SocketAddr, |address| Ok(Target::Address(address.into()));
+    PeerId, |id| Ok(Target::Peer(id));
+    &PeerId, |id| Ok(Target::Peer(id.clone()));
+    PeerInfo, |peer| Ok(Target::Address(peer.address().clone()));
+    &PeerInfo, |peer| Ok(Target::Address(peer.address().clone()));
+    &str, |text| text.parse().map(Target::Address).or_else(|error| text.parse().map(Target::Peer).map_err(|_| error));
+    &String, |text| text.as_str().into_target();
+    String, |text| text.as_str().into_target();
+}
