@@ -139,10 +139,7 @@ impl TryFrom<&str> for TypeCode {
     type Error = InvalidTypeCode;
 
     fn try_from(text: &str) -> Result<Self, InvalidTypeCode> {
-        text.as_bytes()
-            .try_into()
-            .map(Self)
-            .map_err(|_| InvalidTypeCode { len: text.len() })
+        text.as_bytes().try_into().map(Self).map_err(|_| InvalidTypeCode { len: text.len() })
     }
 }
 
@@ -204,10 +201,7 @@ pub struct Frame {
 impl fmt::Debug for Frame {
     /// Code and length; never the data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame")
-            .field("code", &self.code)
-            .field("len", &self.data.len())
-            .finish()
+        f.debug_struct("Frame").field("code", &self.code).field("len", &self.data.len()).finish()
     }
 }
 
@@ -219,10 +213,7 @@ impl Frame {
     #[must_use]
     #[track_caller]
     pub fn new(code: impl IntoTypeCode, data: impl Into<Bytes>) -> Self {
-        Self {
-            code: code.into_type_code(),
-            data: data.into(),
-        }
+        Self { code: code.into_type_code(), data: data.into() }
     }
 
     /// A frame with text.
@@ -300,10 +291,7 @@ impl FrameHead {
 
     /// Bytes of data that follow.
     #[must_use]
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a length from a header, not of a collection"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "a length from a header, not of a collection")]
     pub const fn len(&self) -> u32 {
         self.len
     }
@@ -319,10 +307,7 @@ impl FrameHead {
     #[must_use]
     pub const fn from_bytes(bytes: [u8; HEADER_LEN]) -> Self {
         let [a, b, c, d, w, x, y, z] = bytes;
-        Self {
-            code: TypeCode([a, b, c, d]),
-            len: u32::from_be_bytes([w, x, y, z]),
-        }
+        Self { code: TypeCode([a, b, c, d]), len: u32::from_be_bytes([w, x, y, z]) }
     }
 
     /// The header at the beginning of `bytes`; none when it is not complete.
@@ -392,10 +377,7 @@ mod tests {
     #[test]
     fn text_of_another_length_is_a_typed_error() {
         for text in ["", "ECH", "ECHO!", "ééé"] {
-            assert_eq!(
-                TypeCode::try_from(text),
-                Err(InvalidTypeCode { len: text.len() })
-            );
+            assert_eq!(TypeCode::try_from(text), Err(InvalidTypeCode { len: text.len() }));
         }
         assert_eq!("ECHO".parse(), Ok(TypeCode::new(b"ECHO")));
     }
@@ -414,10 +396,7 @@ mod tests {
 
     #[test]
     fn upper_case_touches_ascii_letters_only() {
-        assert_eq!(
-            TypeCode::new(b"na-e").to_ascii_uppercase(),
-            TypeCode::new(b"NA-E")
-        );
+        assert_eq!(TypeCode::new(b"na-e").to_ascii_uppercase(), TypeCode::new(b"NA-E"));
         assert_eq!(
             TypeCode::new(&[0xe9, b'a', 0, 1]).to_ascii_uppercase(),
             TypeCode::new(&[0xe9, b'A', 0, 1])
@@ -434,9 +413,6 @@ mod tests {
 
     #[test]
     fn the_debug_form_of_a_frame_does_not_show_its_data() {
-        assert_eq!(
-            format!("{:?}", Frame::text("ECHO", "secret")),
-            "Frame { code: ECHO, len: 6 }"
-        );
+        assert_eq!(format!("{:?}", Frame::text("ECHO", "secret")), "Frame { code: ECHO, len: 6 }");
     }
 }

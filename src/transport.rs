@@ -125,8 +125,6 @@ pub struct Io {
 
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Io")
-            .field("remote", &self.remote)
-            .finish_non_exhaustive()
+        f.debug_struct("Io").field("remote", &self.remote).finish_non_exhaustive()
     }
 }

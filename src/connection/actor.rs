@@ -43,11 +43,7 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(place: OwnedSemaphorePermit, node: &Arc<Node>) -> Self {
-        Self {
-            _place: place,
-            _open: node.count_open(Direction::In),
-            _task: node.tasks.token(),
-        }
+        Self { _place: place, _open: node.count_open(Direction::In), _task: node.tasks.token() }
     }
 }
 
@@ -86,8 +82,7 @@ impl ConnectionActor {
         match end {
             End::Regular => {}
             End::Panicked => {
-                self.node
-                    .refuse(&self.remote, Some(self.code), Refusal::HandlerFailed)
+                self.node.refuse(&self.remote, Some(self.code), Refusal::HandlerFailed)
             }
             End::Cut => {
                 self.node.report_cut(Cut {
@@ -105,17 +100,10 @@ impl ConnectionActor {
 /// Until the header is complete it is a small task without buffers: closed without ado when it says nothing for too long
 /// ([`Config::header_timeout`](crate::Config::header_timeout)) or when the node stops.
 pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
-    let Io {
-        mut reader,
-        writer,
-        remote,
-    } = io;
+    let Io { mut reader, writer, remote } = io;
     let span = tracing::debug_span!(parent: None, "connection", peer = %remote, direction = "in");
     let limit = node.config.header_timeout;
-    let waited = node
-        .drain
-        .run_until_cancelled(timeout(limit, first_bytes(&mut reader)))
-        .await;
+    let waited = node.drain.run_until_cancelled(timeout(limit, first_bytes(&mut reader))).await;
     let error = match waited {
         None => return,
         Some(Ok(Ok(first))) if first.is_empty() => return node.counters.connections_silent.one(),

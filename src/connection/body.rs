@@ -45,10 +45,7 @@ impl Progress {
 
 enum Source {
     Whole(Option<Bytes>),
-    Coming {
-        reader: Option<FrameReader>,
-        back: Option<oneshot::Sender<FrameReader>>,
-    },
+    Coming { reader: Option<FrameReader>, back: Option<oneshot::Sender<FrameReader>> },
 }
 
 impl fmt::Debug for Body {
@@ -81,10 +78,7 @@ impl Body {
         Self {
             head,
             got: Progress::default(),
-            source: Source::Coming {
-                reader: Some(reader),
-                back: Some(back),
-            },
+            source: Source::Coming { reader: Some(reader), back: Some(back) },
         }
     }
 
@@ -96,10 +90,7 @@ impl Body {
 
     /// Bytes of data that the header announced.
     #[must_use]
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a length from a header, not of a collection"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "a length from a header, not of a collection")]
     pub const fn len(&self) -> u64 {
         self.head.len() as u64
     }
@@ -142,10 +133,7 @@ impl Stream for Body {
         let piece = match &mut this.source {
             Source::Whole(data) => data.take(),
             Source::Coming { reader: None, .. } => None,
-            Source::Coming {
-                reader: Some(reader),
-                ..
-            } => match ready!(reader.poll_part(cx)) {
+            Source::Coming { reader: Some(reader), .. } => match ready!(reader.poll_part(cx)) {
                 Ok(Some(Part::Piece { data, last })) => {
                     if last {
                         this.source.give_back();
@@ -156,12 +144,9 @@ impl Stream for Body {
                     this.source.give_back();
                     let (code, got, expected) =
                         (this.head.code(), this.got.get(), u64::from(this.head.len()));
-                    return Poll::Ready(Some(Err(FrameError::CutBody {
-                        code,
-                        got,
-                        expected,
-                    }
-                    .into())));
+                    return Poll::Ready(Some(Err(
+                        FrameError::CutBody { code, got, expected }.into()
+                    )));
                 }
                 Err(error) => {
                     this.source.give_back();

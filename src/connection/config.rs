@@ -171,8 +171,9 @@ options! {
     handler_timeout: Duration = Duration::from_secs(30), "", "handler's time for a reply";
     /// From wanting an outgoing connection to having it, waiting for a place included. Default 5 s.
     connect_timeout: Duration = Duration::from_secs(5), "", "opening a connection";
-    /// The caller's wait for the first byte of the replies, and from then on without progress. Default 30 s.
-    reply_timeout: Duration = Duration::from_secs(30), "", "wait for the next part of a reply";
+    /// The caller's wait for the first byte of the replies, and from then on without progress. Default 35 s: more than the other
+    /// side's `handler_timeout`, so that its refusal is heard.
+    reply_timeout: Duration = Duration::from_secs(35), "", "wait for the next part of a reply";
     /// How long `stop` lets what runs come to its end before it cuts it. Default 10 s.
     drain_timeout: Duration = Duration::from_secs(10), "", "finishing what runs at stop";
     /// Nodes that a routed message may pass. Default 8, at most 255.

@@ -117,8 +117,7 @@ impl Conversation {
 
     fn refuse(&mut self, refusal: Refusal) {
         self.step(PhaseEvent::Refused);
-        self.node
-            .refuse(&self.remote, Some(self.head.code()), refusal);
+        self.node.refuse(&self.remote, Some(self.head.code()), refusal);
     }
 
     /// Receives the request and has it handled.
@@ -206,10 +205,7 @@ impl Conversation {
             let empty = reader.part().await;
             self.reader = Some(reader);
             return match empty {
-                Ok(_) => Ok((
-                    Body::whole(Frame::empty(self.head.code())),
-                    Progress::default(),
-                )),
+                Ok(_) => Ok((Body::whole(Frame::empty(self.head.code())), Progress::default())),
                 Err(error) => Err(self.broken(&error)),
             };
         }
@@ -249,19 +245,16 @@ impl Conversation {
         let written = match reply.0 {
             ReplyKind::Refused(refusal) => self.write_refusal(refusal).await,
             ReplyKind::One(frame) => {
-                self.write_frames(std::slice::from_ref(&frame), internal)
-                    .await
+                self.write_frames(std::slice::from_ref(&frame), internal).await
             }
             ReplyKind::Frames(frames) => self.write_frames(&frames, internal).await,
             ReplyKind::Stream(frames) => self.write_stream(frames, internal).await,
             ReplyKind::Body { code, .. } if code.is_reserved() && !internal => {
                 self.refuse_reply().await
             }
-            ReplyKind::Body {
-                code,
-                len,
-                mut reader,
-            } => self.writer.body(code, len, &mut reader).await,
+            ReplyKind::Body { code, len, mut reader } => {
+                self.writer.body(code, len, &mut reader).await
+            }
         };
         let closed = match written {
             Ok(()) => self.writer.shutdown().await,
@@ -271,8 +264,7 @@ impl Conversation {
             match &error {
                 WriteError::Stalled(_) => self.node.counters.errors_stalled.one(),
                 WriteError::Source { .. } => {
-                    self.node
-                        .refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
+                    self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
                 }
                 // The caller does not wait for replies, and may have closed already (WIRE.md part 1, step 5).
                 WriteError::Io(_) => {}
@@ -290,8 +282,7 @@ impl Conversation {
 
     /// A handler's frames with a code of the framework are not sent: the handler failed.
     async fn refuse_reply(&mut self) -> Result<(), WriteError> {
-        self.node
-            .refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
+        self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
         self.write_refusal(Refusal::HandlerFailed).await
     }
 

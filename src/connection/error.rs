@@ -124,11 +124,7 @@ impl RequestError {
             WriteError::Stalled(_) => io::ErrorKind::TimedOut.into(),
             WriteError::Io(source) | WriteError::Source { source, .. } => source,
         };
-        Self::Write {
-            to,
-            sent: false,
-            source,
-        }
+        Self::Write { to, sent: false, source }
     }
 }
 

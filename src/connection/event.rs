@@ -145,17 +145,11 @@ pub(crate) struct EventBus {
 
 impl EventBus {
     pub(crate) fn new(queue: usize, recipients: Vec<Recipient<PeerEvent>>) -> Self {
-        Self {
-            stream: broadcast::Sender::new(queue),
-            recipients: Mutex::new(recipients),
-        }
+        Self { stream: broadcast::Sender::new(queue), recipients: Mutex::new(recipients) }
     }
 
     pub(crate) fn subscribe(&self, recipient: Recipient<PeerEvent>) {
-        self.recipients
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(recipient);
+        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).push(recipient);
     }
 
     pub(crate) fn listen(&self) -> Events {
@@ -168,25 +162,21 @@ impl EventBus {
             // An error says that the last receiver went away meanwhile.
             self.stream.send(event.clone()).ok();
         }
-        self.recipients
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|recipient| match recipient.try_send(event.clone()) {
+        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).retain(|recipient| {
+            match recipient.try_send(event.clone()) {
                 Ok(()) => true,
                 Err(SendError::Full(_)) => {
                     counters.events_dropped.one();
                     true
                 }
                 Err(SendError::Closed(_)) => false,
-            });
+            }
+        });
     }
 
     /// Lets go of every subscriber: nothing comes after the last event.
     pub(crate) fn close(&self) {
-        self.recipients
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
@@ -216,10 +206,7 @@ async fn next(mut receiver: broadcast::Receiver<PeerEvent>) -> Next {
 
 impl Events {
     fn new(receiver: broadcast::Receiver<PeerEvent>) -> Self {
-        Self {
-            next: ReusableBoxFuture::new(next(receiver)),
-            ended: false,
-        }
+        Self { next: ReusableBoxFuture::new(next(receiver)), ended: false }
     }
 }
 

@@ -30,18 +30,12 @@ pub struct Outgoing(OutgoingKind);
 
 enum OutgoingKind {
     Frame(Frame),
-    Body {
-        code: TypeCode,
-        len: u32,
-        reader: Box<dyn AsyncRead + Send + Unpin>,
-    },
+    Body { code: TypeCode, len: u32, reader: Box<dyn AsyncRead + Send + Unpin> },
 }
 
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing")
-            .field("code", &self.code())
-            .finish_non_exhaustive()
+        f.debug_struct("Outgoing").field("code", &self.code()).finish_non_exhaustive()
     }
 }
 
@@ -66,11 +60,7 @@ impl Outgoing {
         len: u32,
         reader: impl AsyncRead + Send + Unpin + 'static,
     ) -> Self {
-        Self(OutgoingKind::Body {
-            code: code.into_type_code(),
-            len,
-            reader: Box::new(reader),
-        })
+        Self(OutgoingKind::Body { code: code.into_type_code(), len, reader: Box::new(reader) })
     }
 
     pub(crate) const fn code(&self) -> TypeCode {
@@ -96,11 +86,7 @@ impl Outgoing {
         match &self.0 {
             OutgoingKind::Frame(frame) if u32::try_from(frame.data().len()).is_err() => {
                 let length = frame.data().len() as u64;
-                Err(FrameError::TooLong {
-                    code: frame.code(),
-                    length,
-                    limit: u64::from(u32::MAX),
-                })
+                Err(FrameError::TooLong { code: frame.code(), length, limit: u64::from(u32::MAX) })
             }
             OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => Ok(()),
         }
@@ -112,11 +98,9 @@ impl Outgoing {
                 writer.feed(&frame).await?;
                 writer.flush().await
             }
-            OutgoingKind::Body {
-                code,
-                len,
-                mut reader,
-            } => writer.body(code, u64::from(len), &mut reader).await,
+            OutgoingKind::Body { code, len, mut reader } => {
+                writer.body(code, u64::from(len), &mut reader).await
+            }
         }
     }
 
@@ -137,13 +121,8 @@ pub(crate) struct OutgoingHeld {
 
 /// The write half, kept open until the exchange is over: some callees take a half-close for a goodbye. Stops the task that writes when it is dropped.
 pub(crate) enum Sending {
-    Sent {
-        _writer: FrameWriter,
-    },
-    UnderWay {
-        stop: CancellationToken,
-        result: oneshot::Receiver<Option<WriteError>>,
-    },
+    Sent { _writer: FrameWriter },
+    UnderWay { stop: CancellationToken, result: oneshot::Receiver<Option<WriteError>> },
 }
 
 impl Drop for Sending {
@@ -155,9 +134,8 @@ impl Drop for Sending {
 }
 
 async fn place(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePermit, RequestError> {
-    let place = timeout_at(until, Arc::clone(of).acquire_owned())
-        .await
-        .map_err(|_| RequestError::Busy)?;
+    let place =
+        timeout_at(until, Arc::clone(of).acquire_owned()).await.map_err(|_| RequestError::Busy)?;
     place.map_err(|_| RequestError::Stopped { sent: false })
 }
 
@@ -174,14 +152,9 @@ async fn dial(node: &Arc<Node>, to: &Address) -> Result<(Io, OutgoingHeld), Requ
     drop(dialling);
     let refused = |source| {
         node.counters.errors_dial.one();
-        RequestError::Connect {
-            to: to.clone(),
-            source,
-        }
+        RequestError::Connect { to: to.clone(), source }
     };
-    let io = io
-        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
-        .map_err(refused)?;
+    let io = io.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(refused)?;
     node.counters.connections_dialled.one();
     Ok((io, held))
 }
@@ -198,28 +171,16 @@ pub(crate) async fn open(
     }
     let run = async {
         let (io, held) = dial(node, to).await?;
-        let Io {
-            reader,
-            writer,
-            remote,
-        } = io;
+        let Io { reader, writer, remote } = io;
         node.counters.exchanges_out.one();
         let sending = send(node, writer, request).await;
-        let reader = FrameReader::new(
-            reader,
-            BytesMut::new(),
-            node.config.reply_timeout,
-            Arc::clone(node),
-        );
+        let reader =
+            FrameReader::new(reader, BytesMut::new(), node.config.reply_timeout, Arc::clone(node));
         Ok(Replies::new(reader, sending, held, remote, code))
     };
     // Cut before the request was written in full: the callee has got a part at most, which it does not handle.
     let cut = || {
-        node.report_cut(Cut {
-            direction: Direction::Out,
-            peer: to.clone(),
-            code: Some(code),
-        });
+        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
         Err(RequestError::Stopped { sent: false })
     };
     node.cut.run_until_cancelled(run).await.unwrap_or_else(cut)
@@ -240,9 +201,7 @@ async fn send(
     let stopped = stop.clone();
     let (tell, result) = oneshot::channel();
     node.tasks.spawn(async move {
-        let written = stopped
-            .run_until_cancelled(request.write(&mut writer))
-            .await;
+        let written = stopped.run_until_cancelled(request.write(&mut writer)).await;
         let keep = matches!(written, Some(Ok(())));
         // Nobody listens when the replies were dropped.
         tell.send(written.and_then(Result::err)).ok();
@@ -272,18 +231,12 @@ pub(crate) async fn notify(
             request.write(&mut writer).await?;
             writer.shutdown().await
         };
-        let result = written
-            .await
-            .map_err(|error| RequestError::not_written(io.remote, error));
+        let result = written.await.map_err(|error| RequestError::not_written(io.remote, error));
         drop(held);
         result
     };
     let cut = || {
-        node.report_cut(Cut {
-            direction: Direction::Out,
-            peer: to.clone(),
-            code: Some(code),
-        });
+        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
         Err(RequestError::Stopped { sent: false })
     };
     node.cut.run_until_cancelled(run).await.unwrap_or_else(cut)

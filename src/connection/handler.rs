@@ -10,7 +10,9 @@ use std::{
 
 use actix::{
     dev::ContextFut,
-    prelude::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, Supervised},
+    prelude::{
+        Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle, Supervised,
+    },
 };
 use futures::FutureExt;
 
@@ -47,10 +49,11 @@ use crate::connection::{Incoming, Refusal, Reply};
 pub trait HandlerActor: Actor + Handler<Incoming> {
     /// Starts the actor so that it outlives its panics, with its queue.
     ///
-    /// A panic in a message handler or in a future of the actor is caught before actix sees it: the message in hand is lost (its asker
-    /// gets an error), the actor's own futures and timers are cancelled, [`Supervised::restarting`] and [`Actor::started`] run
-    /// with the value as the panic left it, and the queued messages are handled. An actor that panics again while it restarts, or more
-    /// than [`PANICS_IN_A_ROW`] times without handing back control in between, is given up.
+    /// A panic is caught before actix sees it. In a message handler it costs that message alone: its asker gets an error, the
+    /// value stays as the panic left it, and the queue and the actor's own futures go on. In one of the actor's own futures (a
+    /// `ResponseActFuture`, a timer) it costs all of these, because a future that has panicked cannot be told apart and taken out:
+    /// actix restarts the actor, with [`Supervised::restarting`] and [`Actor::started`], and the queue goes on. More than
+    /// [`PANICS_IN_A_ROW`] panics without handing back control in between, or a panic in `restarting`, end the actor.
     ///
     /// # Panics
     /// Outside an actix arbiter, as `start()`.
@@ -60,10 +63,7 @@ pub trait HandlerActor: Actor + Handler<Incoming> {
     {
         let context = Context::new();
         let address = context.address();
-        let actor = Guarded {
-            inner: Some(context.into_future(self)),
-            in_a_row: 0,
-        };
+        let actor = Guarded { inner: Some(context.into_future(self)), in_a_row: 0 };
         actix_rt::spawn(actor);
         address
     }
@@ -98,8 +98,10 @@ impl<A: Actor<Context = Context<A>> + Supervised> Future for Guarded<A> {
                 }
                 Ok(Poll::Ready(())) => return Poll::Ready(()),
                 Err(_) => {
-                    let restarted = std::panic::catch_unwind(AssertUnwindSafe(|| inner.restart()))
-                        .unwrap_or(false);
+                    // The context knows which of the actor's own futures it was polling; none while it handled a message.
+                    let own_future = inner.ctx().handle() != SpawnHandle::default();
+                    let restart = AssertUnwindSafe(|| !own_future || inner.restart());
+                    let restarted = std::panic::catch_unwind(restart).unwrap_or(false);
                     self.in_a_row += 1;
                     if !restarted || self.in_a_row > PANICS_IN_A_ROW {
                         tracing::warn!(
@@ -167,10 +169,6 @@ where
         let f = Rc::clone(&self.0);
         // The call itself happens inside the future, so one guard catches both.
         let answer = AssertUnwindSafe(async move { f(msg).await }).catch_unwind();
-        Box::pin(async move {
-            answer
-                .await
-                .unwrap_or(Reply::refused(Refusal::HandlerFailed))
-        })
+        Box::pin(async move { answer.await.unwrap_or(Reply::refused(Refusal::HandlerFailed)) })
     }
 }

@@ -48,11 +48,7 @@ pub struct Sender {
 
 impl Sender {
     pub(crate) const fn classic(address: Address) -> Self {
-        Self {
-            address,
-            identity: Identity::Unknown,
-            via: Via::Classic,
-        }
+        Self { address, identity: Identity::Unknown, via: Via::Classic }
     }
 
     pub(crate) fn routed(address: Address, origin: PeerId, path: Vec<PeerId>) -> Self {
@@ -115,12 +111,7 @@ impl Incoming {
         body: Option<Body>,
         token: Token,
     ) -> Self {
-        Self {
-            frame,
-            sender,
-            body,
-            token,
-        }
+        Self { frame, sender, body, token }
     }
 
     /// A request as a handler would get it, for tests of handlers without a node.
@@ -161,8 +152,6 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) fn new(places: Vec<OwnedSemaphorePermit>) -> Self {
-        Self {
-            _places: places.into(),
-        }
+        Self { _places: places.into() }
     }
 }

@@ -116,11 +116,7 @@ impl Node {
     pub(crate) fn refuse(&self, from: &Address, code: Option<TypeCode>, refusal: Refusal) {
         self.counters.refused(refusal);
         tracing::debug!(peer = %from, code = code.map(tracing::field::display), error = refusal.text(), "request refused");
-        self.emit(&PeerEvent::Refused {
-            from: from.clone(),
-            code,
-            refusal,
-        });
+        self.emit(&PeerEvent::Refused { from: from.clone(), code, refusal });
     }
 
     pub(crate) fn count_frame_error(&self, error: &FrameError) {
@@ -147,19 +143,13 @@ impl Node {
         let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
         let times = restarts.entry(child.clone()).or_default();
         *times += 1;
-        let event = PeerEvent::Restarted {
-            child,
-            times: *times,
-        };
+        let event = PeerEvent::Restarted { child, times: *times };
         drop(restarts);
         self.emit(&event);
     }
 
     pub(crate) fn restarts(&self) -> BTreeMap<Child, u64> {
-        self.restarts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.restarts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was cut, and how many more.
@@ -191,8 +181,6 @@ pub(crate) struct OpenGuard {
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.node
-            .open(self.direction)
-            .fetch_sub(1, Ordering::Relaxed);
+        self.node.open(self.direction).fetch_sub(1, Ordering::Relaxed);
     }
 }

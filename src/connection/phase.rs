@@ -91,21 +91,14 @@ mod tests {
             let broken = phase.next(PhaseEvent::Broken);
             assert_eq!(broken, (phase != Phase::Closed).then_some(Phase::Closed));
         }
-        assert!(
-            PhaseEvent::ALL
-                .iter()
-                .all(|event| Phase::Closed.next(*event).is_none())
-        );
+        assert!(PhaseEvent::ALL.iter().all(|event| Phase::Closed.next(*event).is_none()));
     }
 
     #[test]
     fn no_phase_is_visited_twice() {
         for phase in Phase::ALL {
             for event in PhaseEvent::ALL {
-                assert!(
-                    phase.next(event).is_none_or(|next| next > phase),
-                    "{phase:?} {event:?}"
-                );
+                assert!(phase.next(event).is_none_or(|next| next > phase), "{phase:?} {event:?}");
             }
         }
     }

@@ -71,16 +71,7 @@ impl FrameReader {
         node: Arc<Node>,
     ) -> Self {
         let codec = FrameCodec::new().max_in(u32::MAX).pieces_above(WHOLE_UP_TO);
-        Self {
-            half,
-            codec,
-            buffer,
-            ended: false,
-            patience,
-            timer: None,
-            waiting: false,
-            node,
-        }
+        Self { half, codec, buffer, ended: false, patience, timer: None, waiting: false, node }
     }
 
     pub(crate) const fn node(&self) -> &Arc<Node> {
@@ -209,10 +200,7 @@ pub(crate) struct Gather {
 
 impl Gather {
     pub(crate) fn new(head: FrameHead) -> Self {
-        Self {
-            head,
-            data: BytesMut::new(),
-        }
+        Self { head, data: BytesMut::new() }
     }
 
     pub(crate) fn push(&mut self, piece: &Bytes, last: bool) -> Option<Frame> {

@@ -73,21 +73,8 @@ impl Replies {
     ) -> Self {
         let cut = Box::pin(reader.node().cut.clone().cancelled_owned());
         let (sending, write_error) = sent;
-        let open = Open {
-            reader: Some(reader),
-            sending,
-            write_error,
-            cut,
-            _held: held,
-        };
-        Self {
-            open: Some(open),
-            gather: None,
-            back: None,
-            remote,
-            code,
-            routed: false,
-        }
+        let open = Open { reader: Some(reader), sending, write_error, cut, _held: held };
+        Self { open: Some(open), gather: None, back: None, remote, code, routed: false }
     }
 
     /// Takes reports of the framework about a routed message for what they are.
@@ -144,14 +131,11 @@ impl Replies {
         Poll::Ready(Ok(match item {
             Item::Frame(frame) => Some(Body::whole(frame)),
             Item::Long(head) => {
-                self.open
-                    .as_mut()
-                    .and_then(|open| open.reader.take())
-                    .map(|reader| {
-                        let (give, back) = oneshot::channel();
-                        self.back = Some(back);
-                        Body::coming(head, reader, give)
-                    })
+                self.open.as_mut().and_then(|open| open.reader.take()).map(|reader| {
+                    let (give, back) = oneshot::channel();
+                    self.back = Some(back);
+                    Body::coming(head, reader, give)
+                })
             }
         }))
     }
@@ -174,11 +158,7 @@ impl Replies {
             Poll::Pending => {
                 ready!(open.cut.as_mut().poll(cx));
                 let (peer, code) = (self.remote.clone(), Some(self.code));
-                reader.node().report_cut(Cut {
-                    direction: Direction::Out,
-                    peer,
-                    code,
-                });
+                reader.node().report_cut(Cut { direction: Direction::Out, peer, code });
                 self.open = None;
                 Poll::Ready(Err(RequestError::Stopped { sent: true }))
             }
@@ -223,11 +203,7 @@ impl Replies {
     }
 
     fn frame(&mut self, frame: Frame) -> Result<Frame, RequestError> {
-        match self
-            .routed
-            .then(|| RouteFault::from_frame(&frame))
-            .flatten()
-        {
+        match self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
             Some(fault) => {
                 self.open = None;
                 Err(RequestError::Route(fault))
@@ -268,11 +244,7 @@ impl Replies {
                 Ok(Some(Item::Frame(frame))) => return Poll::Ready(Ok(Some(frame))),
                 Ok(Some(Item::Long(head))) if head.len() > limit => {
                     let (length, limit) = (u64::from(head.len()), u64::from(limit));
-                    let error = FrameError::TooLong {
-                        code: head.code(),
-                        length,
-                        limit,
-                    };
+                    let error = FrameError::TooLong { code: head.code(), length, limit };
                     return Poll::Ready(Err(self.broken(error.into())));
                 }
                 Ok(Some(Item::Long(head))) => self.gather = Some(Gather::new(head)),

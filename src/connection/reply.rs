@@ -34,11 +34,7 @@ pub(crate) enum ReplyKind {
     Frames(Vec<Frame>),
     One(Frame),
     Stream(BoxStream<'static, Frame>),
-    Body {
-        code: TypeCode,
-        len: u64,
-        reader: Box<dyn AsyncRead + Send + Unpin>,
-    },
+    Body { code: TypeCode, len: u64, reader: Box<dyn AsyncRead + Send + Unpin> },
     Refused(Refusal),
 }
 
@@ -48,11 +44,9 @@ impl fmt::Debug for Reply {
             ReplyKind::Frames(frames) => f.debug_tuple("Reply::many").field(frames).finish(),
             ReplyKind::One(frame) => f.debug_tuple("Reply::one").field(frame).finish(),
             ReplyKind::Stream(_) => f.write_str("Reply::stream"),
-            ReplyKind::Body { code, len, .. } => f
-                .debug_struct("Reply::body")
-                .field("code", code)
-                .field("len", len)
-                .finish(),
+            ReplyKind::Body { code, len, .. } => {
+                f.debug_struct("Reply::body").field("code", code).field("len", len).finish()
+            }
             ReplyKind::Refused(refusal) => f.debug_tuple("Reply").field(refusal).finish(),
         }
     }
@@ -99,11 +93,7 @@ impl Reply {
         len: u64,
         reader: impl AsyncRead + Send + Unpin + 'static,
     ) -> Self {
-        Self(ReplyKind::Body {
-            code: code.into_type_code(),
-            len,
-            reader: Box::new(reader),
-        })
+        Self(ReplyKind::Body { code: code.into_type_code(), len, reader: Box::new(reader) })
     }
 
     /// One `ERRO` frame with `text`.

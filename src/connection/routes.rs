@@ -70,45 +70,29 @@ pub(crate) struct Routes(RwLock<HashMap<TypeCode, Route>>);
 impl Routes {
     /// Puts `route` in; returns the one that it replaces.
     pub(crate) fn insert(&self, code: TypeCode, route: Route) -> Option<Route> {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(code, route)
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(code, route)
     }
 
     pub(crate) fn remove(&self, code: TypeCode) -> Option<Route> {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&code)
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&code)
     }
 
     /// The route for exactly this code, else the one for its upper-case form (WIRE.md part 1).
     pub(crate) fn find(&self, code: TypeCode) -> Option<Route> {
         let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        routes
-            .get(&code)
-            .or_else(|| routes.get(&code.to_ascii_uppercase()))
-            .cloned()
+        routes.get(&code).or_else(|| routes.get(&code.to_ascii_uppercase())).cloned()
     }
 
     /// The codes of the application, sorted.
     pub(crate) fn codes(&self) -> Vec<TypeCode> {
         let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut codes: Vec<_> = routes
-            .keys()
-            .copied()
-            .filter(|code| !code.is_reserved())
-            .collect();
+        let mut codes: Vec<_> = routes.keys().copied().filter(|code| !code.is_reserved()).collect();
         codes.sort_unstable();
         codes
     }
 
     /// Lets go of every handler.
     pub(crate) fn clear(&self) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -74,9 +74,7 @@ impl<M: PeerMessage> Typed<M> {
 
 impl<M: PeerMessage> fmt::Debug for Typed<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Typed")
-            .field(&std::any::type_name::<M>())
-            .finish()
+        f.debug_tuple("Typed").field(&std::any::type_name::<M>()).finish()
     }
 }
 
@@ -92,13 +90,10 @@ impl<M: PeerMessage> Serve for Typed<M> {
             })?;
             let answer = ask(recipient, Received { message, sender }).await?;
             drop(token);
-            M::FORMAT
-                .encode(TypeCode::REPL, &answer)
-                .map(Reply::one)
-                .map_err(|error| {
-                    tracing::warn!(error = %error, "answer not encoded");
-                    Refusal::HandlerFailed
-                })
+            M::FORMAT.encode(TypeCode::REPL, &answer).map(Reply::one).map_err(|error| {
+                tracing::warn!(error = %error, "answer not encoded");
+                Refusal::HandlerFailed
+            })
         })
     }
 }
@@ -110,9 +105,9 @@ pub(crate) async fn answer<M: PeerMessage>(
     let frames = replies?.collect().await?;
     match frames.first() {
         None => Err(SendError::NoReply),
-        Some(frame) if frame.code() == TypeCode::ERRO => Err(SendError::Refused {
-            text: String::from_utf8_lossy(frame.data()).into_owned(),
-        }),
+        Some(frame) if frame.code() == TypeCode::ERRO => {
+            Err(SendError::Refused { text: String::from_utf8_lossy(frame.data()).into_owned() })
+        }
         Some(frame) => M::FORMAT.decode(frame).map_err(SendError::Decode),
     }
 }

@@ -30,11 +30,7 @@ pub(crate) enum WriteError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the source of a body failed after {got} of {len} bytes")]
-    Source {
-        got: u64,
-        len: u64,
-        source: io::Error,
-    },
+    Source { got: u64, len: u64, source: io::Error },
 }
 
 pub(crate) struct FrameWriter {
@@ -45,11 +41,7 @@ pub(crate) struct FrameWriter {
 
 impl FrameWriter {
     pub(crate) fn new(half: WriteHalf, node: Arc<Node>) -> Self {
-        Self {
-            half,
-            buffer: BytesMut::new(),
-            node,
-        }
+        Self { half, buffer: BytesMut::new(), node }
     }
 
     /// Takes a frame; it leaves with the next `flush` or when enough has come together.
@@ -57,14 +49,7 @@ impl FrameWriter {
         let data = frame.data();
         let head = FrameHead::new(frame.code(), u32::try_from(data.len()).unwrap_or(u32::MAX));
         self.node.counters.frames_out.one();
-        self.buffer.reserve(
-            HEADER_LEN
-                + if data.len() <= COPY_UP_TO {
-                    data.len()
-                } else {
-                    0
-                },
-        );
+        self.buffer.reserve(HEADER_LEN + if data.len() <= COPY_UP_TO { data.len() } else { 0 });
         self.buffer.extend_from_slice(&head.to_bytes());
         if data.len() <= COPY_UP_TO {
             self.buffer.extend_from_slice(data);
@@ -116,8 +101,7 @@ impl FrameWriter {
         loop {
             let part = u32::try_from(left).unwrap_or(u32::MAX);
             self.node.counters.frames_out.one();
-            self.buffer
-                .extend_from_slice(&FrameHead::new(code, part).to_bytes());
+            self.buffer.extend_from_slice(&FrameHead::new(code, part).to_bytes());
             self.one_body(part, source, len, len - left).await?;
             left -= u64::from(part);
             if left == 0 {
@@ -136,8 +120,7 @@ impl FrameWriter {
         let mut left = u64::from(part);
         let failed = |got, source| WriteError::Source { got, len, source };
         while left > 0 {
-            self.buffer
-                .reserve(usize::try_from(left).unwrap_or(usize::MAX).min(BODY_STEP));
+            self.buffer.reserve(usize::try_from(left).unwrap_or(usize::MAX).min(BODY_STEP));
             let got = before + u64::from(part) - left;
             let mut source = (&mut *source).take(left);
             let read = tokio::time::timeout(

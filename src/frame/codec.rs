@@ -72,12 +72,7 @@ impl FrameCodec {
     #[must_use]
     pub const fn new() -> Self {
         let max = DEFAULT_MAX_FRAME_LEN;
-        Self {
-            max_in: max,
-            max_out: max,
-            pieces_above: u32::MAX,
-            state: State::Header,
-        }
+        Self { max_in: max, max_out: max, pieces_above: u32::MAX, state: State::Header }
     }
 
     /// The longest data that is decoded, in bytes. Over it the header alone is an error.
@@ -119,11 +114,7 @@ impl FrameCodec {
         };
         if head.len() > self.max_in {
             let (length, limit) = (u64::from(head.len()), u64::from(self.max_in));
-            return Err(FrameError::TooLong {
-                code: head.code(),
-                length,
-                limit,
-            });
+            return Err(FrameError::TooLong { code: head.code(), length, limit });
         }
         drop(src.split_to(HEADER_LEN));
         Ok(Some(head))
@@ -146,33 +137,20 @@ impl FrameCodec {
             return None;
         }
         self.state = State::Header;
-        Some(Part::Frame(Frame::new(
-            head.code(),
-            src.split_to(len).freeze(),
-        )))
+        Some(Part::Frame(Frame::new(head.code(), src.split_to(len).freeze())))
     }
 
     #[inline]
     fn piece(&mut self, head: FrameHead, left: u32, src: &mut BytesMut) -> Option<Part> {
-        let len = src
-            .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX))
-            .min(PIECE_LEN);
+        let len = src.len().min(usize::try_from(left).unwrap_or(usize::MAX)).min(PIECE_LEN);
         if len == 0 {
             Self::make_room(src, left, PIECE_LEN);
             return None;
         }
         let left = left - u32::try_from(len).unwrap_or(left);
         let last = left == 0;
-        self.state = if last {
-            State::Header
-        } else {
-            State::Pieces { head, left }
-        };
-        Some(Part::Piece {
-            data: src.split_to(len).freeze(),
-            last,
-        })
+        self.state = if last { State::Header } else { State::Pieces { head, left } };
+        Some(Part::Piece { data: src.split_to(len).freeze(), last })
     }
 }
 
@@ -187,10 +165,7 @@ impl Decoder for FrameCodec {
             State::Pieces { head, left } => Ok(self.piece(head, left, src)),
             State::Header => match self.header(src)? {
                 Some(head) if head.len() > self.pieces_above => {
-                    self.state = State::Pieces {
-                        head,
-                        left: head.len(),
-                    };
+                    self.state = State::Pieces { head, left: head.len() };
                     Ok(Some(Part::Head(head)))
                 }
                 Some(head) => Ok(self.whole(head, src)),
@@ -209,11 +184,7 @@ impl Decoder for FrameCodec {
             State::Whole(head) => (head, src.len() as u64),
             State::Pieces { head, left } => (head, u64::from(head.len() - left)),
         };
-        Err(FrameError::CutBody {
-            code: head.code(),
-            got,
-            expected: u64::from(head.len()),
-        })
+        Err(FrameError::CutBody { code: head.code(), got, expected: u64::from(head.len()) })
     }
 }
 
@@ -223,16 +194,10 @@ impl Encoder<&Frame> for FrameCodec {
     /// Header and data in one piece of memory, so that they leave in one write.
     #[inline]
     fn encode(&mut self, frame: &Frame, dst: &mut BytesMut) -> Result<(), FrameError> {
-        let len = u32::try_from(frame.data().len())
-            .ok()
-            .filter(|len| *len <= self.max_out);
+        let len = u32::try_from(frame.data().len()).ok().filter(|len| *len <= self.max_out);
         let Some(len) = len else {
             let (length, limit) = (frame.data().len() as u64, u64::from(self.max_out));
-            return Err(FrameError::TooLong {
-                code: frame.code(),
-                length,
-                limit,
-            });
+            return Err(FrameError::TooLong { code: frame.code(), length, limit });
         };
         dst.reserve(frame.encoded_len());
         dst.extend_from_slice(&FrameHead::new(frame.code(), len).to_bytes());

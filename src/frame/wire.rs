@@ -80,31 +80,20 @@ impl WireError {
 
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            type_name,
-            code,
-            format,
-            path,
-            ..
-        } = self;
+        let Self { type_name, code, format, path, .. } = self;
         match self.step {
-            WireStep::Encode => write!(
-                f,
-                "cannot encode {type_name} ({code}, {format:?}) at {path}"
-            )?,
-            WireStep::Decode => write!(
-                f,
-                "cannot decode {type_name} ({code}, {format:?}) at {path}"
-            )?,
+            WireStep::Encode => {
+                write!(f, "cannot encode {type_name} ({code}, {format:?}) at {path}")?
+            }
+            WireStep::Decode => {
+                write!(f, "cannot decode {type_name} ({code}, {format:?}) at {path}")?
+            }
             WireStep::Code => write!(f, "a frame {code} is not a {type_name}")?,
-            WireStep::End => write!(
-                f,
-                "the data of {code} goes on after the {type_name} ({format:?})"
-            )?,
+            WireStep::End => {
+                write!(f, "the data of {code} goes on after the {type_name} ({format:?})")?
+            }
         }
-        self.source
-            .as_ref()
-            .map_or(Ok(()), |source| write!(f, ": {source}"))
+        self.source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"))
     }
 }
 
@@ -156,13 +145,10 @@ impl Format {
         let mut track = serde_path_to_error::Track::new();
         let data = match self {
             Self::Postcard => {
-                let mut serializer = postcard::Serializer {
-                    output: postcard::ser_flavors::StdVec::new(),
-                };
-                let serialized = value.serialize(serde_path_to_error::Serializer::new(
-                    &mut serializer,
-                    &mut track,
-                ));
+                let mut serializer =
+                    postcard::Serializer { output: postcard::ser_flavors::StdVec::new() };
+                let serialized = value
+                    .serialize(serde_path_to_error::Serializer::new(&mut serializer, &mut track));
                 serialized
                     .and_then(|()| postcard::ser_flavors::Flavor::finalize(serializer.output))
                     .map_err(|error| {
@@ -178,10 +164,7 @@ impl Format {
                 let mut data = Vec::new();
                 let mut serializer = serde_json::Serializer::new(&mut data);
                 value
-                    .serialize(serde_path_to_error::Serializer::new(
-                        &mut serializer,
-                        &mut track,
-                    ))
+                    .serialize(serde_path_to_error::Serializer::new(&mut serializer, &mut track))
                     .map_err(|error| {
                         self.failed::<T, _>(
                             code,
@@ -216,9 +199,7 @@ impl Format {
                 let mut deserializer = serde_json::Deserializer::from_slice(frame.data());
                 let value = serde_path_to_error::deserialize(&mut deserializer)
                     .map_err(|error| self.failed::<T, _>(code, WireStep::Decode, error))?;
-                deserializer
-                    .end()
-                    .map_err(|_| self.error::<T>(code, WireStep::End))?;
+                deserializer.end().map_err(|_| self.error::<T>(code, WireStep::End))?;
                 Ok(value)
             }
         }
@@ -298,26 +279,14 @@ mod tests {
 
     fn hosts() -> Hosts {
         Hosts {
-            all: vec![
-                Host {
-                    name: "a".into(),
-                    port: 1,
-                },
-                Host {
-                    name: "b".into(),
-                    port: 300,
-                },
-            ],
+            all: vec![Host { name: "a".into(), port: 1 }, Host { name: "b".into(), port: 300 }],
         }
     }
 
     #[test]
     fn postcard_is_compact_and_comes_back() {
         let frame = hosts().to_frame().unwrap();
-        assert_eq!(
-            frame,
-            Frame::new(b"HSTS", &b"\x02\x01a\x01\x01b\xac\x02"[..])
-        );
+        assert_eq!(frame, Frame::new(b"HSTS", &b"\x02\x01a\x01\x01b\xac\x02"[..]));
         assert_eq!(Hosts::from_frame(&frame).unwrap(), hosts());
     }
 
@@ -339,10 +308,7 @@ mod tests {
     fn a_frame_of_another_code_is_not_decoded() {
         let error = Hosts::from_frame(&Frame::text("NAME", "")).unwrap_err();
         assert_eq!(error.step(), WireStep::Code);
-        assert!(
-            error.to_string().starts_with("a frame NAME is not a "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("a frame NAME is not a "), "{error}");
     }
 
     #[test]
@@ -350,9 +316,7 @@ mod tests {
         let mut data = hosts().to_frame().unwrap().data().to_vec();
         data.push(0);
         assert_eq!(
-            Hosts::from_frame(&Frame::new(b"HSTS", data))
-                .unwrap_err()
-                .step(),
+            Hosts::from_frame(&Frame::new(b"HSTS", data)).unwrap_err().step(),
             WireStep::End
         );
     }
@@ -361,10 +325,7 @@ mod tests {
     fn a_length_that_the_data_does_not_have_reserves_nothing() {
         // A sequence of 2^60 elements, says the length.
         let lie = Frame::new(b"HSTS", &b"\x80\x80\x80\x80\x80\x80\x80\x80\x10"[..]);
-        assert_eq!(
-            Hosts::from_frame(&lie).unwrap_err().step(),
-            WireStep::Decode
-        );
+        assert_eq!(Hosts::from_frame(&lie).unwrap_err().step(), WireStep::Decode);
     }
 
     #[cfg(feature = "json")]
@@ -383,10 +344,8 @@ mod tests {
 
         #[test]
         fn an_error_in_json_names_the_field() {
-            let frame = Frame::text(
-                "HSTS",
-                r#"{"all":[{"name":"a","port":1},{"name":"b","port":70000}]}"#,
-            );
+            let frame =
+                Frame::text("HSTS", r#"{"all":[{"name":"a","port":1},{"name":"b","port":70000}]}"#);
             let error = Format::Json.decode::<Hosts>(&frame).unwrap_err();
             assert_eq!(error.path(), "all[1].port");
             assert!(error.to_string().contains("70000"), "{error}");
@@ -395,10 +354,7 @@ mod tests {
         #[test]
         fn text_after_the_value_is_an_error() {
             let frame = Frame::text("HSTS", r#"{"all":[]} x"#);
-            assert_eq!(
-                Format::Json.decode::<Hosts>(&frame).unwrap_err().step(),
-                WireStep::End
-            );
+            assert_eq!(Format::Json.decode::<Hosts>(&frame).unwrap_err().step(), WireStep::End);
         }
 
         #[test]

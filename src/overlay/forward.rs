@@ -137,15 +137,10 @@ impl RouteFault {
     /// The report in a frame; none when it is no report.
     #[must_use]
     pub fn from_frame(frame: &Frame) -> Option<Self> {
-        let (number, at) = frame
-            .data()
-            .split_first_chunk()
-            .filter(|_| frame.code() == TypeCode::FWE)?;
+        let (number, at) =
+            frame.data().split_first_chunk().filter(|_| frame.code() == TypeCode::FWE)?;
         let at = std::str::from_utf8(at).ok()?.parse().ok()?;
-        Some(Self {
-            reason: RouteReason::from_number(u16::from_be_bytes(*number)),
-            at,
-        })
+        Some(Self { reason: RouteReason::from_number(u16::from_be_bytes(*number)), at })
     }
 }
 
@@ -165,13 +160,7 @@ impl Envelope {
     /// A message from `origin` for `to` that may be passed on at most `hops` times.
     #[must_use]
     pub const fn new(to: PeerId, origin: PeerId, hops: u8, frame: Frame) -> Self {
-        Self {
-            to,
-            origin,
-            hops_left: hops,
-            trace: Vec::new(),
-            frame,
-        }
+        Self { to, origin, hops_left: hops, trace: Vec::new(), frame }
     }
 
     /// Whom it is for.
@@ -211,28 +200,15 @@ impl Envelope {
     #[must_use]
     pub fn decode(frame: &Frame) -> Option<Self> {
         let data: &Bytes = frame.data();
-        let (header, rest): (Header, _) = postcard::take_from_bytes(data)
-            .ok()
-            .filter(|_| frame.code() == TypeCode::FWD)?;
+        let (header, rest): (Header, _) =
+            postcard::take_from_bytes(data).ok().filter(|_| frame.code() == TypeCode::FWD)?;
         let code = TypeCode::from(header.code);
         if code.is_reserved() || header.trace.len() > usize::from(u8::MAX) {
             return None;
         }
         let frame = Frame::new(code, data.slice_ref(rest));
-        let Header {
-            to,
-            origin,
-            hops_left,
-            trace,
-            ..
-        } = header;
-        Some(Self {
-            to,
-            origin,
-            hops_left,
-            trace,
-            frame,
-        })
+        let Header { to, origin, hops_left, trace, .. } = header;
+        Some(Self { to, origin, hops_left, trace, frame })
     }
 
     /// What the node `me` does with it.
@@ -278,11 +254,7 @@ mod tests {
         let mut list = PeerList::new(id(me), 0);
         for (n, known) in known.iter().enumerate() {
             let now = tokio::time::Instant::now().into_std();
-            list.add(
-                format!("{known} 10.0.0.{n} 9000").parse().unwrap(),
-                Learned::Manual,
-                now,
-            );
+            list.add(format!("{known} 10.0.0.{n} 9000").parse().unwrap(), Learned::Manual, now);
         }
         list
     }
@@ -346,10 +318,7 @@ mod tests {
             let fault = RouteFault::new(RouteReason::from_number(number), id("b"));
             assert_eq!(RouteFault::from_frame(&fault.to_frame()), Some(fault));
         }
-        assert_eq!(
-            RouteFault::from_frame(&Frame::text("REPL", "\0\x0bb")),
-            None
-        );
+        assert_eq!(RouteFault::from_frame(&Frame::text("REPL", "\0\x0bb")), None);
         assert_eq!(RouteFault::from_frame(&Frame::text("@FWE", "\0")), None);
     }
 

@@ -143,9 +143,7 @@ impl FromStr for Host {
         if let Ok(ip) = text.parse() {
             return Ok(Self::Ip(ip));
         }
-        if let Some(inner) = text
-            .strip_prefix('[')
-            .and_then(|text| text.strip_suffix(']'))
+        if let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'))
             && let Ok(ip) = inner.parse::<Ipv6Addr>()
         {
             return Ok(Self::Ip(ip.into()));
@@ -156,9 +154,7 @@ impl FromStr for Host {
         if text.len() <= 253 && name.split('.').all(is_label) && !digits(last) {
             Ok(Self::Name(text.into()))
         } else {
-            Err(InvalidHost {
-                text: shorten(text),
-            })
+            Err(InvalidHost { text: shorten(text) })
         }
     }
 }
@@ -236,35 +232,25 @@ impl Address {
 fn parse_port(text: &str) -> Result<u16, InvalidAddress> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let port = digits.then(|| text.parse().ok()).flatten();
-    port.ok_or_else(|| InvalidAddress::Port {
-        text: shorten(text),
-    })
+    port.ok_or_else(|| InvalidAddress::Port { text: shorten(text) })
 }
 
 impl FromStr for Address {
     type Err = InvalidAddress;
 
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
-        let no_port = || InvalidAddress::NoPort {
-            text: shorten(text),
-        };
+        let no_port = || InvalidAddress::NoPort { text: shorten(text) };
         let (host, port) = text.rsplit_once(':').ok_or_else(no_port)?;
         if host.contains(':') && !host.starts_with('[') {
             return Err(no_port());
         }
-        Ok(Self {
-            host: host.parse()?,
-            port: parse_port(port)?,
-        })
+        Ok(Self { host: host.parse()?, port: parse_port(port)? })
     }
 }
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
-        Self {
-            host: Host::Ip(address.ip()),
-            port: address.port(),
-        }
+        Self { host: Host::Ip(address.ip()), port: address.port() }
     }
 }
 
@@ -327,11 +313,7 @@ impl PeerInfo {
     /// # Errors
     /// The port is 0.
     pub fn new(id: PeerId, address: Address) -> Result<Self, InvalidPeerInfo> {
-        if address.port == 0 {
-            Err(InvalidPeerInfo::PortZero)
-        } else {
-            Ok(Self { id, address })
-        }
+        if address.port == 0 { Err(InvalidPeerInfo::PortZero) } else { Ok(Self { id, address }) }
     }
 
     /// The id.
@@ -365,13 +347,9 @@ impl FromStr for PeerInfo {
     fn from_str(text: &str) -> Result<Self, InvalidPeerInfo> {
         let mut fields = text.split_ascii_whitespace();
         match (fields.next(), fields.next(), fields.next(), fields.next()) {
-            (Some(id), Some(host), Some(port), None) => Self::new(
-                id.parse()?,
-                Address {
-                    host: host.parse()?,
-                    port: parse_port(port)?,
-                },
-            ),
+            (Some(id), Some(host), Some(port), None) => {
+                Self::new(id.parse()?, Address { host: host.parse()?, port: parse_port(port)? })
+            }
             _ => Err(InvalidPeerInfo::Fields),
         }
     }
@@ -414,20 +392,11 @@ mod tests {
 
     #[test]
     fn an_id_is_letters_digits_and_a_few_signs() {
-        for text in [
-            "a",
-            "127.0.0.1:9000",
-            "[::1]:9000",
-            "node_7-b",
-            &"x".repeat(64),
-        ] {
+        for text in ["a", "127.0.0.1:9000", "[::1]:9000", "node_7-b", &"x".repeat(64)] {
             assert_eq!(text.parse::<PeerId>().unwrap().as_str(), text);
         }
         assert_eq!("".parse::<PeerId>(), Err(InvalidPeerId::Empty));
-        assert_eq!(
-            "x".repeat(65).parse::<PeerId>(),
-            Err(InvalidPeerId::TooLong { len: 65 })
-        );
+        assert_eq!("x".repeat(65).parse::<PeerId>(), Err(InvalidPeerId::TooLong { len: 65 }));
         for (text, c) in [
             ("a b", ' '),
             ("a\n", '\n'),

@@ -22,13 +22,7 @@ pub struct JoinConfig {
 
 impl Default for JoinConfig {
     fn default() -> Self {
-        Self {
-            hops: 2,
-            fan_out: 8,
-            max_asks: 64,
-            within: Duration::from_secs(30),
-            target: None,
-        }
+        Self { hops: 2, fan_out: 8, max_asks: 64, within: Duration::from_secs(30), target: None }
     }
 }
 
@@ -222,20 +216,10 @@ impl JoinWalk {
         Self {
             seen_addresses: HashSet::from([me.address().clone()]),
             seen_ids: HashSet::from([me.id().clone()]),
-            to_visit: vec![Visit {
-                to: contact,
-                listed_by: None,
-                hops: config.hops,
-            }],
+            to_visit: vec![Visit { to: contact, listed_by: None, hops: config.hops }],
             deadline: started.checked_add(config.within),
             waiting: Waiting::Nothing,
-            report: JoinReport {
-                added,
-                refused,
-                failed,
-                asked: 0,
-                end: JoinEnd::Complete,
-            },
+            report: JoinReport { added, refused, failed, asked: 0, end: JoinEnd::Complete },
             me,
             config,
         }
@@ -341,9 +325,7 @@ impl JoinWalk {
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
-        let id = replies
-            .first()
-            .filter(|reply| reply.code() == TypeCode::REPL);
+        let id = replies.first().filter(|reply| reply.code() == TypeCode::REPL);
         let id = id.and_then(|reply| reply.as_str().ok()?.trim().parse::<PeerId>().ok());
         match id {
             None => self.failed(visit, AskFailure::Broken, peers, now),
@@ -373,15 +355,10 @@ impl JoinWalk {
         };
         let text = String::from_utf8_lossy(reply.data());
         if reply.code() != TypeCode::REPL && !text.starts_with("Join: peer already inserted") {
-            self.report
-                .refused
-                .push((visit.to.clone(), text.chars().take(REFUSAL_LEN).collect()));
+            self.report.refused.push((visit.to.clone(), text.chars().take(REFUSAL_LEN).collect()));
             return self.ask_list(visit, id, peers, now);
         }
-        let learned = visit
-            .listed_by
-            .clone()
-            .map_or(Learned::Contact, |by| Learned::Listed { by });
+        let learned = visit.listed_by.clone().map_or(Learned::Contact, |by| Learned::Listed { by });
         let Ok(info) = PeerInfo::new(id.clone(), visit.to.clone()) else {
             return self.failed(visit, AskFailure::Broken, peers, now);
         };
@@ -409,12 +386,7 @@ impl JoinWalk {
         if visit.hops <= 1 || self.satisfied(peers).is_some() {
             return self.next(peers, now);
         }
-        self.ask(
-            |visit| Waiting::List(visit, id),
-            visit,
-            Frame::empty(TypeCode::LIST),
-            now,
-        )
+        self.ask(|visit| Waiting::List(visit, id), visit, Frame::empty(TypeCode::LIST), now)
     }
 
     fn listed(
@@ -426,10 +398,7 @@ impl JoinWalk {
         now: Instant,
     ) -> JoinStep {
         // The first reply is the number of entries, which the end of the replies says as well.
-        let entries = replies
-            .iter()
-            .skip(1)
-            .filter(|reply| reply.code() == TypeCode::REPL);
+        let entries = replies.iter().skip(1).filter(|reply| reply.code() == TypeCode::REPL);
         let entries = entries.filter_map(|reply| reply.as_str().ok()?.parse::<PeerInfo>().ok());
         let new = entries.filter(|peer| {
             !self.seen_ids.contains(peer.id()) && !self.seen_addresses.contains(peer.address())

@@ -99,11 +99,7 @@ impl PeerList {
     /// An empty table of the node `own`.
     #[must_use]
     pub fn new(own: PeerId, limit: usize) -> Self {
-        Self {
-            own,
-            limit,
-            entries: IndexMap::new(),
-        }
+        Self { own, limit, entries: IndexMap::new() }
     }
 
     /// The id of the node whose table it is.
@@ -165,14 +161,8 @@ impl PeerList {
             return Added::Full;
         }
         let id = info.id().clone();
-        let entry = PeerEntry {
-            info,
-            learned,
-            added: now,
-            last_seen: None,
-        };
-        self.entries
-            .shift_insert(position.min(self.entries.len()), id, entry);
+        let entry = PeerEntry { info, learned, added: now, last_seen: None };
+        self.entries.shift_insert(position.min(self.entries.len()), id, entry);
         Added::Added
     }
 
@@ -201,9 +191,7 @@ impl PeerList {
 
     /// Removes the peer at this position; the ones behind it move up.
     pub fn remove_at(&mut self, position: usize) -> Option<PeerEntry> {
-        self.entries
-            .shift_remove_index(position)
-            .map(|(_, entry)| entry)
+        self.entries.shift_remove_index(position).map(|(_, entry)| entry)
     }
 
     /// Notes that the peer was seen alive at `now`. Whether it is known.

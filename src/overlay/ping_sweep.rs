@@ -89,17 +89,9 @@ impl PingSweep {
             let peer = entry.info().clone();
             let mut known = before.remove(&peer).unwrap_or_default();
             known.asked_name = by_name && !known.answers_pong;
-            let code = if known.asked_name {
-                TypeCode::NAME
-            } else {
-                TypeCode::PING
-            };
+            let code = if known.asked_name { TypeCode::NAME } else { TypeCode::PING };
             self.known.insert(peer.clone(), known);
-            StabilizerAction::Ask {
-                peer,
-                frame: Frame::empty(code),
-                within: self.within,
-            }
+            StabilizerAction::Ask { peer, frame: Frame::empty(code), within: self.within }
         };
         view.peers.iter().map(ask).collect()
     }
@@ -125,9 +117,7 @@ impl PingSweep {
 
     fn answered(&mut self, peer: &PeerInfo, replies: &[Frame]) -> Vec<StabilizerAction> {
         let says = |code, id: &PeerId| {
-            replies
-                .first()
-                .is_some_and(|reply| reply.code() == code && is_id(reply, id))
+            replies.first().is_some_and(|reply| reply.code() == code && is_id(reply, id))
         };
         let Some(known) = self.known.get_mut(peer) else {
             return Vec::new();
@@ -135,35 +125,19 @@ impl PingSweep {
         let pong = says(TypeCode::PONG, peer.id());
         known.answers_pong |= pong;
         let alive = match *known {
-            Known {
-                asked_name: true, ..
-            } => says(TypeCode::REPL, peer.id()),
-            Known {
-                answers_pong: true, ..
-            } => pong,
+            Known { asked_name: true, .. } => says(TypeCode::REPL, peer.id()),
+            Known { answers_pong: true, .. } => pong,
             // A PONG with another id is another node on the same address.
-            _ => replies
-                .first()
-                .is_none_or(|reply| reply.code() != TypeCode::PONG),
+            _ => replies.first().is_none_or(|reply| reply.code() != TypeCode::PONG),
         };
-        if alive {
-            self.alive(peer)
-        } else {
-            self.missed(peer)
-        }
+        if alive { self.alive(peer) } else { self.missed(peer) }
     }
 
     fn failed(&mut self, peer: &PeerInfo, failure: AskFailure) -> Vec<StabilizerAction> {
-        let lenient = self
-            .known
-            .get(peer)
-            .is_some_and(|known| !known.answers_pong && !known.asked_name);
+        let lenient =
+            self.known.get(peer).is_some_and(|known| !known.answers_pong && !known.asked_name);
         // An original that breaks off could be connected to.
-        if lenient && failure == AskFailure::Broken {
-            self.alive(peer)
-        } else {
-            self.missed(peer)
-        }
+        if lenient && failure == AskFailure::Broken { self.alive(peer) } else { self.missed(peer) }
     }
 }
 
@@ -209,32 +183,15 @@ mod tests {
         let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
         let mut peers = PeerList::new(me.id().clone(), 0);
         peers.add(PEER.parse().unwrap(), Learned::Manual, now);
-        let view = View {
-            me: &me,
-            peers: &peers,
-            now,
-        };
+        let view = View { me: &me, peers: &peers, now };
         let asks = sweep.step(StabilizerEvent::Tick, &view);
-        let [
-            StabilizerAction::Ask {
-                peer,
-                frame,
-                within,
-            },
-        ] = asks.as_slice()
-        else {
+        let [StabilizerAction::Ask { peer, frame, within }] = asks.as_slice() else {
             panic!("{asks:?}")
         };
         assert_eq!(*within, Duration::from_secs(2));
         let event = match answer.clone() {
-            Ok(replies) => StabilizerEvent::Answered {
-                peer: peer.clone(),
-                replies,
-            },
-            Err(failure) => StabilizerEvent::Failed {
-                peer: peer.clone(),
-                failure,
-            },
+            Ok(replies) => StabilizerEvent::Answered { peer: peer.clone(), replies },
+            Err(failure) => StabilizerEvent::Failed { peer: peer.clone(), failure },
         };
         (frame.code(), sweep.step(event, &view))
     }
@@ -275,23 +232,16 @@ mod tests {
     #[test]
     fn with_one_miss_a_sweep_is_as_strict_as_the_originals() {
         assert_eq!(
-            sweep(
-                &mut PingSweep::new().misses(1),
-                &Err(AskFailure::Unreachable)
-            )
-            .1,
+            sweep(&mut PingSweep::new().misses(1), &Err(AskFailure::Unreachable)).1,
             forget()
         );
     }
 
     #[test]
     fn a_peer_that_has_answered_with_pong_has_to_go_on_doing_so() {
-        for answer in [
-            Ok(vec![]),
-            pong("q"),
-            Err(AskFailure::Broken),
-            Ok(vec![Frame::text("REPL", "p")]),
-        ] {
+        for answer in
+            [Ok(vec![]), pong("q"), Err(AskFailure::Broken), Ok(vec![Frame::text("REPL", "p")])]
+        {
             let mut ping = PingSweep::new().misses(1);
             assert_eq!(sweep(&mut ping, &pong("p")).1, seen());
             assert_eq!(sweep(&mut ping, &answer).1, forget(), "{answer:?}");
@@ -304,23 +254,13 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(sweep(&mut ping, &Ok(vec![])), (TypeCode::PING, seen()));
         }
-        assert_eq!(
-            sweep(&mut ping, &Ok(vec![Frame::text("REPL", "p")])),
-            (TypeCode::NAME, seen())
-        );
-        assert_eq!(
-            sweep(&mut ping, &Err(AskFailure::Broken)),
-            (TypeCode::PING, seen())
-        );
+        assert_eq!(sweep(&mut ping, &Ok(vec![Frame::text("REPL", "p")])), (TypeCode::NAME, seen()));
+        assert_eq!(sweep(&mut ping, &Err(AskFailure::Broken)), (TypeCode::PING, seen()));
     }
 
     #[test]
     fn an_original_with_another_name_or_none_is_a_miss() {
-        for answer in [
-            Ok(vec![Frame::text("REPL", "q")]),
-            Ok(vec![]),
-            Err(AskFailure::Broken),
-        ] {
+        for answer in [Ok(vec![Frame::text("REPL", "q")]), Ok(vec![]), Err(AskFailure::Broken)] {
             let mut ping = PingSweep::new().misses(1);
             for _ in 0..3 {
                 sweep(&mut ping, &Ok(vec![]));
@@ -331,10 +271,7 @@ mod tests {
 
     #[test]
     fn another_node_on_the_same_address_is_a_miss() {
-        assert_eq!(
-            sweep(&mut PingSweep::new().misses(1), &pong("q")).1,
-            forget()
-        );
+        assert_eq!(sweep(&mut PingSweep::new().misses(1), &pong("q")).1, forget());
     }
 
     #[test]
@@ -351,14 +288,7 @@ mod tests {
                     now,
                 );
             }
-            ping.step(
-                StabilizerEvent::Tick,
-                &View {
-                    me: &me,
-                    peers: &peers,
-                    now,
-                },
-            );
+            ping.step(StabilizerEvent::Tick, &View { me: &me, peers: &peers, now });
             assert_eq!(ping.known.len(), 100);
         }
     }

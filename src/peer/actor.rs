@@ -66,15 +66,7 @@ pub(crate) struct Parts {
 
 impl PeerActor {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
-            node,
-            peer,
-            table,
-            list,
-            recipes,
-            stopped,
-            bound,
-        } = parts;
+        let Parts { node, peer, table, list, recipes, stopped, bound } = parts;
         Self {
             peers: Peers::new(list.subscribe()),
             table: Arc::new(Mutex::new(table)),
@@ -90,10 +82,7 @@ impl PeerActor {
 
     fn guard(&self, child: Child, ctx: &Context<Self>) -> Guard {
         let _ = self;
-        Guard {
-            parent: ctx.address().downgrade().recipient(),
-            child,
-        }
+        Guard { parent: ctx.address().downgrade().recipient(), child }
     }
 
     pub(crate) fn start_list(&self, ctx: &Context<Self>) {
@@ -104,12 +93,8 @@ impl PeerActor {
     }
 
     pub(crate) fn start_listener(&self, listener: Box<dyn Listener>, ctx: &Context<Self>) {
-        ListenerActor::new(
-            listener,
-            Arc::clone(&self.node),
-            self.guard(Child::Listener, ctx),
-        )
-        .start();
+        ListenerActor::new(listener, Arc::clone(&self.node), self.guard(Child::Listener, ctx))
+            .start();
     }
 
     pub(crate) fn start_stabilizer(&self, recipe: &Recipe, ctx: &Context<Self>) {
@@ -125,9 +110,7 @@ impl PeerActor {
     }
 
     pub(crate) fn start_stabilizers(&self, ctx: &Context<Self>) {
-        self.recipes
-            .iter()
-            .for_each(|recipe| self.start_stabilizer(recipe, ctx));
+        self.recipes.iter().for_each(|recipe| self.start_stabilizer(recipe, ctx));
     }
 
     /// Starts the successor of `child`.
@@ -150,32 +133,23 @@ impl PeerActor {
     fn listen_again(&self, ctx: &mut Context<Self>) {
         let (node, bound) = (Arc::clone(&self.node), self.bound.clone());
         let listen = async move { node.transport.listen(&bound).await };
-        ctx.spawn(
-            listen
-                .into_actor(self)
-                .map(|listener, this, ctx| match listener {
-                    Ok(listener) => {
-                        this.start_listener(listener, ctx);
-                        this.node.restarted(Child::Listener);
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot listen again");
-                        this.died(Child::Listener, ctx);
-                    }
-                }),
-        );
+        ctx.spawn(listen.into_actor(self).map(|listener, this, ctx| match listener {
+            Ok(listener) => {
+                this.start_listener(listener, ctx);
+                this.node.restarted(Child::Listener);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen again");
+                this.died(Child::Listener, ctx);
+            }
+        }));
     }
 
     fn died(&mut self, child: Child, ctx: &mut Context<Self>) {
         if self.node.drain.is_cancelled() {
             return;
         }
-        match self
-            .restarts
-            .entry(child.clone())
-            .or_default()
-            .died(Instant::now().into_std())
-        {
+        match self.restarts.entry(child.clone()).or_default().died(Instant::now().into_std()) {
             Some(pause) => {
                 tracing::warn!(%child, ?pause, "part of the node died");
                 ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));

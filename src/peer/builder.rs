@@ -98,20 +98,12 @@ where
     RegisterError: From<C::Error>,
 {
     let code = code.try_into()?;
-    if code.is_reserved() {
-        Err(RegisterError::Reserved(code))
-    } else {
-        Ok(code)
-    }
+    if code.is_reserved() { Err(RegisterError::Reserved(code)) } else { Ok(code) }
 }
 
 /// A route with a share of its own of the requests in hand.
 pub(crate) fn application_route(config: &Config, serve: Arc<dyn Serve>, streamed: bool) -> Route {
-    let intake = if streamed {
-        Intake::Streamed
-    } else {
-        Intake::Whole(config.max_frame_len)
-    };
+    let intake = if streamed { Intake::Streamed } else { Intake::Whole(config.max_frame_len) };
     Route {
         serve,
         intake,
@@ -205,8 +197,7 @@ impl Builder {
         C: TryInto<TypeCode>,
         RegisterError: From<C::Error>,
     {
-        self.handlers
-            .push((application_code(code)?, Entry { serve, streamed }));
+        self.handlers.push((application_code(code)?, Entry { serve, streamed }));
         Ok(self)
     }
 
@@ -243,14 +234,8 @@ impl Builder {
             let run = Rc::clone(&run);
             Box::pin(async move { run(peer).await })
         });
-        let make = Box::new(move || Job::Closure {
-            every,
-            run: Rc::clone(&run),
-        });
-        self.recipes.push(Recipe {
-            name: name.into(),
-            make,
-        });
+        let make = Box::new(move || Job::Closure { every, run: Rc::clone(&run) });
+        self.recipes.push(Recipe { name: name.into(), make });
         self
     }
 
@@ -276,21 +261,14 @@ impl Builder {
     pub async fn start(self) -> Result<Peer, StartError> {
         self.config.validate()?;
         self.check_handlers()?;
-        let at: Address =
-            self.listen
-                .parse()
-                .map_err(|source| StartError::InvalidListenAddress {
-                    text: self.listen.clone(),
-                    source,
-                })?;
+        let at: Address = self.listen.parse().map_err(|source| {
+            StartError::InvalidListenAddress { text: self.listen.clone(), source }
+        })?;
         let id = self.id.as_deref().map(str::parse::<PeerId>).transpose()?;
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
-        let listener = self
-            .transport
-            .listen(&at)
-            .await
-            .map_err(|source| StartError::listen(at, source))?;
+        let listener =
+            self.transport.listen(&at).await.map_err(|source| StartError::listen(at, source))?;
         let bound = listener.local_address();
         let host = host.unwrap_or_else(|| self.transport.own_host(&bound));
         let address = Address::new(host, bound.port());
@@ -328,18 +306,12 @@ impl Builder {
             actor.start_stabilizers(ctx);
             actor
         });
-        node.emit(&PeerEvent::Started {
-            me: node.me.clone(),
-        });
+        node.emit(&PeerEvent::Started { me: node.me.clone() });
         peer.ok_or(StartError::NoArbiter)
     }
 
     fn check_handlers(&self) -> Result<(), RegisterError> {
-        let well_known = self
-            .well_known
-            .then_some(WellKnown::CODES)
-            .into_iter()
-            .flatten();
+        let well_known = self.well_known.then_some(WellKnown::CODES).into_iter().flatten();
         let mut seen = BTreeSet::new();
         let duplicate = self
             .handlers
@@ -359,31 +331,18 @@ fn on_arbiter() -> Result<(), StartError> {
 
 fn register(node: &Arc<Node>, peers: &Peers, handlers: Vec<(TypeCode, Entry)>, well_known: bool) {
     for (code, Entry { serve, streamed }) in handlers {
-        node.routes
-            .insert(code, application_route(&node.config, serve, streamed));
+        node.routes.insert(code, application_route(&node.config, serve, streamed));
     }
     if well_known {
         for (code, handler) in well_known::routes(node, peers) {
             let route = application_route(&node.config, Arc::new(handler), false);
             node.routes.insert(
                 code,
-                Route {
-                    intake: Intake::Whole(node.config.max_control_len),
-                    ..route
-                },
+                Route { intake: Intake::Whole(node.config.max_control_len), ..route },
             );
         }
     }
-    let serve = Arc::new(Forward {
-        node: Arc::downgrade(node),
-        peers: peers.clone(),
-    });
+    let serve = Arc::new(Forward { node: Arc::downgrade(node), peers: peers.clone() });
     let route = application_route(&node.config, serve, false);
-    node.routes.insert(
-        TypeCode::FWD,
-        Route {
-            internal: true,
-            ..route
-        },
-    );
+    node.routes.insert(TypeCode::FWD, Route { internal: true, ..route });
 }

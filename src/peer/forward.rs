@@ -22,19 +22,12 @@ impl Serve for Forward {
         let (node, peers) = (self.node.upgrade(), self.peers.clone());
         Box::pin(async move {
             let node = node.ok_or(Refusal::HandlerGone)?;
-            let fault = |reason| {
-                Ok(Reply::one(
-                    RouteFault::new(reason, node.me.id().clone()).to_frame(),
-                ))
-            };
+            let fault =
+                |reason| Ok(Reply::one(RouteFault::new(reason, node.me.id().clone()).to_frame()));
             let Some(envelope) = Envelope::decode(&incoming.frame) else {
                 return fault(RouteReason::Malformed);
             };
-            match peers
-                .step(envelope)
-                .await
-                .map_err(|_| Refusal::HandlerGone)?
-            {
+            match peers.step(envelope).await.map_err(|_| Refusal::HandlerGone)? {
                 Hop::Here(envelope) => here(&node, envelope, incoming).await,
                 Hop::Next(next, envelope) => Ok(pass_on(&node, &next, &envelope).await),
                 Hop::Fail(fault) => Ok(Reply::one(fault.to_frame())),
@@ -45,24 +38,16 @@ impl Serve for Forward {
 
 /// The message is for this node: its handler gets it with the asker as its origin.
 async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<Reply, Refusal> {
-    let route = node
-        .routes
-        .find(envelope.frame().code())
-        .filter(|route| !route.internal);
+    let route = node.routes.find(envelope.frame().code()).filter(|route| !route.internal);
     let route = route.ok_or(Refusal::UnknownCode)?;
     let place = Arc::clone(&route.places).acquire_owned();
     let place = tokio::time::timeout(node.config.busy_after, place).await;
-    let place = place
-        .map_err(|_| Refusal::Busy)?
-        .map_err(|_| Refusal::HandlerGone)?;
+    let place = place.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::HandlerGone)?;
     let (frame, origin, path) = envelope.into_delivery();
     let (_, sender, token) = outer.into_parts();
     let sender = Sender::routed(sender.address().clone(), origin, path);
     // The place of the outer request is the one that counts for the node.
-    let answer = route
-        .serve
-        .serve(Incoming::new(frame, sender, None, token))
-        .await;
+    let answer = route.serve.serve(Incoming::new(frame, sender, None, token)).await;
     drop(place);
     answer
 }

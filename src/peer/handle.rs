@@ -96,12 +96,7 @@ impl Peer {
         actor: Addr<PeerActor>,
         stopped: watch::Receiver<Option<Arc<StopReport>>>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            node,
-            peers,
-            actor,
-            stopped,
-        }))
+        Self(Arc::new(Inner { node, peers, actor, stopped }))
     }
 
     /// A handle that does not keep the node running: for handlers of the node itself, which would otherwise keep it alive for ever.
@@ -183,11 +178,7 @@ impl Peer {
     ) -> Result<Replies, RequestError> {
         let way = self.way(to.into_target(), message.into()).await?;
         let replies = exchange::open(&self.0.node, &way.to, way.message).await?;
-        Ok(if way.routed {
-            replies.routed()
-        } else {
-            replies
-        })
+        Ok(if way.routed { replies.routed() } else { replies })
     }
 
     /// Sends a message and does not wait for replies: the connection is closed as soon as it is written.
@@ -255,33 +246,23 @@ impl Peer {
             },
             Target::Routed(id) => return self.routed(id, message).await,
         };
-        Ok(Way {
-            to,
-            message,
-            routed: false,
-        })
+        Ok(Way { to, message, routed: false })
     }
 
     async fn routed(&self, id: PeerId, message: Outgoing) -> Result<Way, RequestError> {
         let node = &self.0.node;
-        let frame = message
-            .into_frame()
-            .map_err(|_| RequestError::BodyNotRouted)?;
+        let frame = message.into_frame().map_err(|_| RequestError::BodyNotRouted)?;
         let hops = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
         let envelope = Envelope::new(id.clone(), node.me.id().clone(), hops, frame.clone());
         match self.0.peers.step(envelope).await? {
             Hop::Fail(fault) => Err(RequestError::Route(fault)),
-            Hop::Here(_) => Ok(Way {
-                to: node.me.address().clone(),
-                message: frame.into(),
-                routed: false,
-            }),
+            Hop::Here(_) => {
+                Ok(Way { to: node.me.address().clone(), message: frame.into(), routed: false })
+            }
             // A neighbour gets the plain message, so that the original programs can be asked as well.
-            Hop::Next(next, _) if *next.id() == id => Ok(Way {
-                to: next.address().clone(),
-                message: frame.into(),
-                routed: false,
-            }),
+            Hop::Next(next, _) if *next.id() == id => {
+                Ok(Way { to: next.address().clone(), message: frame.into(), routed: false })
+            }
             Hop::Next(next, envelope) => {
                 let malformed = || {
                     RequestError::Route(RouteFault::new(
@@ -290,11 +271,7 @@ impl Peer {
                     ))
                 };
                 let envelope = envelope.encode().ok_or_else(malformed)?;
-                Ok(Way {
-                    to: next.address().clone(),
-                    message: envelope.into(),
-                    routed: true,
-                })
+                Ok(Way { to: next.address().clone(), message: envelope.into(), routed: true })
             }
         }
     }
@@ -307,8 +284,7 @@ impl Peer {
     /// # Cancel safety
     /// Peers added before the future is dropped stay.
     pub async fn join(&self, contact: &str) -> Result<JoinReport, JoinError> {
-        self.join_with(contact.parse()?, JoinConfig::default())
-            .await
+        self.join_with(contact.parse()?, JoinConfig::default()).await
     }
 
     /// Joins the network of `contact`: asks for its name, introduces this node, takes its list, and goes on from there, depth-first.
@@ -393,18 +369,12 @@ impl Peer {
         streamed: bool,
     ) -> Option<Registration> {
         let node = &self.0.node;
-        node.routes
-            .insert(code, application_route(&node.config, serve, streamed))
-            .map(Registration)
+        node.routes.insert(code, application_route(&node.config, serve, streamed)).map(Registration)
     }
 
     /// Removes the handler for a code and returns it. Requests that it has in hand are finished.
     pub fn unregister(&self, code: TypeCode) -> Option<Registration> {
-        if code.is_reserved() {
-            None
-        } else {
-            self.0.node.routes.remove(code).map(Registration)
-        }
+        if code.is_reserved() { None } else { self.0.node.routes.remove(code).map(Registration) }
     }
 
     /// Puts a handler back. Returns the one that it replaces.
@@ -416,12 +386,7 @@ impl Peer {
         code: TypeCode,
         handler: Registration,
     ) -> Result<Option<Registration>, RegisterError> {
-        Ok(self
-            .0
-            .node
-            .routes
-            .insert(application_code(code)?, handler.0)
-            .map(Registration))
+        Ok(self.0.node.routes.insert(application_code(code)?, handler.0).map(Registration))
     }
 
     /// Accepts no connections for now: they wait in the operating system's queue. What is open goes on.
@@ -461,11 +426,7 @@ impl Peer {
         let mut stopped = self.0.stopped.clone();
         // The actor answers when the node has stopped; an error says that it had stopped before.
         self.0.actor.send(End { politely }).await.ok();
-        let report = stopped
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|report| report.clone());
+        let report = stopped.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
         report.map(|report| (*report).clone()).unwrap_or_default()
     }
 

@@ -52,15 +52,11 @@ pub(crate) async fn join(
     };
     match report.end() {
         JoinEnd::ContactIsSelf => Err(JoinError::ContactIsSelf(contact)),
-        JoinEnd::ContactFailed => Err(JoinError::ContactFailed {
-            contact,
-            report: Box::new(report),
-        }),
+        JoinEnd::ContactFailed => {
+            Err(JoinError::ContactFailed { contact, report: Box::new(report) })
+        }
         _ => {
-            node.emit(&PeerEvent::Joined {
-                contact,
-                added: report.added().len(),
-            });
+            node.emit(&PeerEvent::Joined { contact, added: report.added().len() });
             Ok(report)
         }
     }
@@ -73,9 +69,7 @@ pub(crate) async fn say_goodbye(node: &Arc<Node>, known: Vec<PeerInfo>) -> usize
         .map(|peer| {
             let goodbye = goodbye.clone();
             async move {
-                question(node, peer.address(), goodbye, node.config.connect_timeout)
-                    .await
-                    .is_ok()
+                question(node, peer.address(), goodbye, node.config.connect_timeout).await.is_ok()
             }
         })
         .buffer_unordered(GOODBYES_AT_ONCE)
@@ -90,9 +84,5 @@ pub(crate) async fn say_goodbye(node: &Arc<Node>, known: Vec<PeerInfo>) -> usize
 /// Leaves the network and goes on without peers.
 pub(crate) async fn leave(node: &Arc<Node>, peers: &Peers) -> Result<usize, NodeDown> {
     let known = peers.clear().await?;
-    Ok(say_goodbye(
-        node,
-        known.iter().map(|entry| entry.info().clone()).collect(),
-    )
-    .await)
+    Ok(say_goodbye(node, known.iter().map(|entry| entry.info().clone()).collect()).await)
 }

@@ -30,9 +30,7 @@ pub(crate) struct Table {
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
-            .field("list", &self.list)
-            .finish_non_exhaustive()
+        f.debug_struct("Table").field("list", &self.list).finish_non_exhaustive()
     }
 }
 
@@ -54,11 +52,7 @@ impl Actor for PeerListActor {
 
 impl PeerListActor {
     pub(crate) const fn new(table: Arc<Mutex<Table>>, node: Arc<Node>, guard: Guard) -> Self {
-        Self {
-            table,
-            node,
-            _guard: guard,
-        }
+        Self { table, node, _guard: guard }
     }
 }
 
@@ -111,10 +105,7 @@ fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {
 
 fn tell_removed(entry: Option<&PeerEntry>, why: Removed, node: &Node) {
     if let Some(entry) = entry {
-        node.emit(&PeerEvent::PeerRemoved {
-            peer: entry.info().clone(),
-            why,
-        });
+        node.emit(&PeerEvent::PeerRemoved { peer: entry.info().clone(), why });
     }
 }
 
@@ -159,8 +150,7 @@ impl Peers {
     /// [`NodeDown`].
     pub async fn get(&self, id: &PeerId) -> Result<Option<PeerEntry>, NodeDown> {
         let id = id.clone();
-        self.with(move |table, _| table.list.get(&id).cloned())
-            .await
+        self.with(move |table, _| table.list.get(&id).cloned()).await
     }
 
     /// The peer at this position.
@@ -168,8 +158,7 @@ impl Peers {
     /// # Errors
     /// [`NodeDown`].
     pub async fn get_at(&self, position: usize) -> Result<Option<PeerEntry>, NodeDown> {
-        self.with(move |table, _| table.list.get_at(position).cloned())
-            .await
+        self.with(move |table, _| table.list.get_at(position).cloned()).await
     }
 
     /// Adds a peer at the end. It is not asked whether it is there.
@@ -199,9 +188,7 @@ impl Peers {
     /// [`NodeDown`].
     pub async fn insert_at(&self, position: usize, peer: PeerInfo) -> Result<Added, NodeDown> {
         self.with(move |table, node| {
-            let added = table
-                .list
-                .insert_at(position, peer.clone(), Learned::Manual, now());
+            let added = table.list.insert_at(position, peer.clone(), Learned::Manual, now());
             tell_added(&added, &peer, node);
             added
         })
@@ -246,17 +233,14 @@ impl Peers {
     /// Notes that the peer was seen alive.
     pub(crate) async fn seen(&self, id: &PeerId) -> Result<bool, NodeDown> {
         let id = id.clone();
-        self.with(move |table, _| table.list.touch(&id, now()))
-            .await
+        self.with(move |table, _| table.list.touch(&id, now())).await
     }
 
     /// Empties the table.
     pub(crate) async fn clear(&self) -> Result<Vec<PeerEntry>, NodeDown> {
         self.with(|table, node| {
             let entries = table.list.clear();
-            entries
-                .iter()
-                .for_each(|entry| tell_removed(Some(entry), Removed::Here, node));
+            entries.iter().for_each(|entry| tell_removed(Some(entry), Removed::Here, node));
             entries
         })
         .await
@@ -269,10 +253,7 @@ impl Peers {
             let step = || envelope.clone().step(node.me.id(), router.as_mut(), list);
             std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
                 tracing::warn!(error = "the router panicked", "no route");
-                Hop::Fail(RouteFault::new(
-                    RouteReason::RouterFailed,
-                    node.me.id().clone(),
-                ))
+                Hop::Fail(RouteFault::new(RouteReason::RouterFailed, node.me.id().clone()))
             })
         })
         .await

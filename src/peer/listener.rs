@@ -35,19 +35,13 @@ pub struct ListenerActor {
 
 impl fmt::Debug for ListenerActor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListenerActor")
-            .field("me", &self.node.me)
-            .finish_non_exhaustive()
+        f.debug_struct("ListenerActor").field("me", &self.node.me).finish_non_exhaustive()
     }
 }
 
 impl ListenerActor {
     pub(crate) const fn new(listener: Box<dyn Listener>, node: Arc<Node>, guard: Guard) -> Self {
-        Self {
-            listener: Some(listener),
-            node,
-            _guard: guard,
-        }
+        Self { listener: Some(listener), node, _guard: guard }
     }
 }
 
@@ -59,11 +53,7 @@ impl Actor for ListenerActor {
             return ctx.stop();
         };
         let node = Arc::clone(&self.node);
-        let accept = async move {
-            node.drain
-                .run_until_cancelled(accept(listener, &node))
-                .await
-        };
+        let accept = async move { node.drain.run_until_cancelled(accept(listener, &node)).await };
         ctx.spawn(accept.into_actor(self).map(|_, _, ctx| ctx.stop()));
     }
 }
@@ -88,9 +78,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
             Err(error) => {
                 node.counters.errors_accept.one();
                 tracing::warn!(%error, "accept failed");
-                node.emit(&PeerEvent::AcceptFailed {
-                    error: error.kind().to_string(),
-                });
+                node.emit(&PeerEvent::AcceptFailed { error: error.kind().to_string() });
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -16,10 +16,7 @@ use crate::{
 /// What is run: a pure stabilizer that asks for things, or the application's own closure.
 pub(crate) enum Job {
     Pure(Box<dyn Stabilizer>),
-    Closure {
-        every: Duration,
-        run: Rc<dyn Fn(Peer) -> LocalBoxFuture<'static, ()>>,
-    },
+    Closure { every: Duration, run: Rc<dyn Fn(Peer) -> LocalBoxFuture<'static, ()>> },
 }
 
 /// How to make a job anew: once at the start, and after each death of its actor.
@@ -79,11 +76,7 @@ impl Actor for StabilizerActor {
         let Some(job) = self.job.take() else {
             return ctx.stop();
         };
-        let (node, peers, peer) = (
-            Arc::clone(&self.node),
-            self.peers.clone(),
-            self.peer.clone(),
-        );
+        let (node, peers, peer) = (Arc::clone(&self.node), self.peers.clone(), self.peer.clone());
         let run = async move {
             let run = async {
                 match job {
@@ -111,11 +104,7 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers)
     let Ok(list) = peers.list().await else { return };
     let at_once = stabilizer.at_once().max(1);
     let mut step = |event| {
-        let view = View {
-            me: &node.me,
-            peers: &list,
-            now: Instant::now().into_std(),
-        };
+        let view = View { me: &node.me, peers: &list, now: Instant::now().into_std() };
         stabilizer.step(event, &view)
     };
     let mut asks = VecDeque::new();
@@ -123,12 +112,7 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers)
     let mut actions = step(StabilizerEvent::Tick);
     loop {
         for action in actions {
-            if let StabilizerAction::Ask {
-                peer,
-                frame,
-                within,
-            } = action
-            {
+            if let StabilizerAction::Ask { peer, frame, within } = action {
                 asks.push_back((peer, frame, within));
             } else {
                 apply(action, peers).await;
@@ -172,12 +156,7 @@ pub(crate) async fn question(
     frame: Frame,
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
-    let asked = async {
-        exchange::open(node, to, frame.into())
-            .await?
-            .collect()
-            .await
-    };
+    let asked = async { exchange::open(node, to, frame.into()).await?.collect().await };
     match timeout(within, asked).await {
         Ok(Ok(replies)) => Ok(replies),
         Ok(Err(RequestError::Connect { .. } | RequestError::Busy)) => Err(AskFailure::Unreachable),

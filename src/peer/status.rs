@@ -53,10 +53,7 @@ pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
         joined: node.joined.load(Ordering::Relaxed),
         paused: *node.paused.borrow(),
         stopping: node.drain.is_cancelled(),
-        peers: peers
-            .list()
-            .await
-            .map_or_else(|NodeDown| 0, |list| list.len()),
+        peers: peers.list().await.map_or_else(|NodeDown| 0, |list| list.len()),
         max_peers: node.config.max_peers,
         connections: node.open_in.load(Ordering::Relaxed),
         outgoing: node.open_out.load(Ordering::Relaxed),

@@ -51,9 +51,8 @@ pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> Sto
                 .list()
                 .await
                 .map(|list| list.iter().map(|entry| entry.info().clone()).collect());
-            told = timeout_at(until, say_goodbye(node, known.unwrap_or_default()))
-                .await
-                .unwrap_or(0);
+            told =
+                timeout_at(until, say_goodbye(node, known.unwrap_or_default())).await.unwrap_or(0);
         }
         node.tasks.close();
         // What is late is cut below.
@@ -66,10 +65,5 @@ pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> Sto
     node.emit(&PeerEvent::Stopped);
     node.events.close();
     let (cut, cut_more) = node.take_cuts();
-    StopReport {
-        told,
-        cut,
-        cut_more,
-        took: begun.elapsed(),
-    }
+    StopReport { told, cut, cut_more, took: begun.elapsed() }
 }

@@ -55,9 +55,7 @@ mod tests {
     #[test]
     fn the_pause_doubles_up_to_the_longest() {
         let (mut restarts, now) = (Restarts::default(), origin());
-        let pauses: Vec<_> = (0..Restarts::LIMIT)
-            .filter_map(|_| restarts.died(now))
-            .collect();
+        let pauses: Vec<_> = (0..Restarts::LIMIT).filter_map(|_| restarts.died(now)).collect();
         assert_eq!(pauses[..4], [50, 100, 200, 400].map(Duration::from_millis));
         assert_eq!(pauses.last(), Some(&Restarts::LONGEST_PAUSE));
         assert!(pauses.is_sorted());
@@ -67,10 +65,7 @@ mod tests {
     fn a_part_that_dies_too_often_is_given_up() {
         let (mut restarts, now) = (Restarts::default(), origin());
         let answers = (0..=Restarts::LIMIT).map(|_| restarts.died(now).is_some());
-        assert_eq!(
-            answers.filter(|restarted| *restarted).count(),
-            Restarts::LIMIT
-        );
+        assert_eq!(answers.filter(|restarted| *restarted).count(), Restarts::LIMIT);
     }
 
     #[test]

@@ -19,13 +19,8 @@ pub(crate) struct WellKnown {
 }
 
 impl WellKnown {
-    pub(crate) const CODES: [TypeCode; 5] = [
-        TypeCode::NAME,
-        TypeCode::LIST,
-        TypeCode::JOIN,
-        TypeCode::QUIT,
-        TypeCode::PING,
-    ];
+    pub(crate) const CODES: [TypeCode; 5] =
+        [TypeCode::NAME, TypeCode::LIST, TypeCode::JOIN, TypeCode::QUIT, TypeCode::PING];
 }
 
 impl Actor for WellKnown {
@@ -55,9 +50,8 @@ async fn answer(request: &Frame, node: &Node, peers: &Peers) -> Result<Reply, No
         TypeCode::LIST => {
             let list = peers.list().await?;
             let count = Frame::text(TypeCode::REPL, list.len().to_string());
-            let entries = list
-                .iter()
-                .map(|entry| Frame::text(TypeCode::REPL, entry.info().to_string()));
+            let entries =
+                list.iter().map(|entry| Frame::text(TypeCode::REPL, entry.info().to_string()));
             Reply::many(std::iter::once(count).chain(entries))
         }
         TypeCode::JOIN => join(text, node, peers).await?,
@@ -107,13 +101,6 @@ pub(crate) fn routes(
     node: &Arc<Node>,
     peers: &Peers,
 ) -> Vec<(TypeCode, actix::Recipient<Incoming>)> {
-    let actor = WellKnown {
-        node: Arc::downgrade(node),
-        peers: peers.clone(),
-    }
-    .start();
-    WellKnown::CODES
-        .into_iter()
-        .map(|code| (code, actor.clone().recipient()))
-        .collect()
+    let actor = WellKnown { node: Arc::downgrade(node), peers: peers.clone() }.start();
+    WellKnown::CODES.into_iter().map(|code| (code, actor.clone().recipient())).collect()
 }

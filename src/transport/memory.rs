@@ -71,9 +71,7 @@ impl MemoryNetwork {
     /// latencies.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(State::new(seed))),
-        }
+        Self { state: Arc::new(Mutex::new(State::new(seed))) }
     }
 
     /// What a node on `host` reaches the network by. Several nodes may share a host, on different
@@ -160,10 +158,7 @@ impl MemoryNetwork {
         let host = key(host);
         let after = self.lock().crash(&host);
         after.tell();
-        Crashed {
-            network: self,
-            host,
-        }
+        Crashed { network: self, host }
     }
 
     /// Ends a crash: the host can dial, and listen anew. What the crash broke stays broken, and a

@@ -90,11 +90,9 @@ impl Transport for Tcp {
             Host::Ip(IpAddr::V4(ip)) if ip.is_unspecified() => {
                 Host::Ip(route_v4().unwrap_or(Ipv4Addr::LOCALHOST.into()))
             }
-            Host::Ip(IpAddr::V6(ip)) if ip.is_unspecified() => Host::Ip(
-                route_v6()
-                    .or_else(route_v4)
-                    .unwrap_or(Ipv6Addr::LOCALHOST.into()),
-            ),
+            Host::Ip(IpAddr::V6(ip)) if ip.is_unspecified() => {
+                Host::Ip(route_v6().or_else(route_v4).unwrap_or(Ipv6Addr::LOCALHOST.into()))
+            }
             Host::Ip(ip) => Host::Ip(ip.to_canonical()),
             name @ Host::Name(_) => name.clone(),
         }
@@ -106,9 +104,9 @@ impl Transport for Tcp {
 async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
     match address.host() {
         Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, address.port())]),
-        name @ Host::Name(_) => Ok(lookup_host((name.to_string(), address.port()))
-            .await?
-            .collect()),
+        name @ Host::Name(_) => {
+            Ok(lookup_host((name.to_string(), address.port())).await?.collect())
+        }
     }
 }
 
@@ -125,9 +123,7 @@ async fn dial_first(addresses: Vec<SocketAddr>, attempt: Duration) -> io::Result
         let connected = if rest.len() == 0 {
             connecting.await
         } else {
-            timeout(attempt, connecting)
-                .await
-                .unwrap_or_else(|late| Err(late.into()))
+            timeout(attempt, connecting).await.unwrap_or_else(|late| Err(late.into()))
         };
         match connected.and_then(dialled) {
             Ok(io) => return Ok(io),
@@ -153,11 +149,7 @@ fn dialled(stream: TcpStream) -> io::Result<Io> {
 fn open(stream: TcpStream, remote: SocketAddr) -> io::Result<Io> {
     stream.set_nodelay(true)?;
     let (reader, writer) = stream.into_split();
-    Ok(Io {
-        reader: Box::new(reader),
-        writer: Box::new(writer),
-        remote: shown(remote),
-    })
+    Ok(Io { reader: Box::new(reader), writer: Box::new(writer), remote: shown(remote) })
 }
 
 fn shown(address: SocketAddr) -> Address {
@@ -168,10 +160,7 @@ fn shown(address: SocketAddr) -> Address {
 /// the route; the destination is a documentation address (RFC 5737), so nobody could ever be
 /// bothered.
 fn route_v4() -> Option<IpAddr> {
-    route(
-        (Ipv4Addr::UNSPECIFIED, 0).into(),
-        (Ipv4Addr::new(192, 0, 2, 1), 9).into(),
-    )
+    route((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
 }
 
 /// The same for IPv6 (RFC 3849).

@@ -4,10 +4,7 @@ use super::*;
 use crate::frame::TypeCode;
 
 fn frame() -> impl Strategy<Value = Frame> {
-    (
-        any::<[u8; 4]>(),
-        proptest::collection::vec(any::<u8>(), 0..200),
-    )
+    (any::<[u8; 4]>(), proptest::collection::vec(any::<u8>(), 0..200))
         .prop_map(|(code, data)| Frame::new(code, data))
 }
 
@@ -22,11 +19,8 @@ fn encode(frames: &[Frame]) -> BytesMut {
 /// Feeds `bytes` in chunks that end at `cuts` and returns every part, checking how much room is reserved on the way.
 fn decode(codec: &mut FrameCodec, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Part>, FrameError> {
     let (mut buffer, mut parts, mut from) = (BytesMut::new(), Vec::new(), 0);
-    let mut ends: Vec<_> = cuts
-        .iter()
-        .map(|cut| cut % (bytes.len() + 1))
-        .chain([bytes.len()])
-        .collect();
+    let mut ends: Vec<_> =
+        cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([bytes.len()]).collect();
     ends.sort_unstable();
     for end in ends {
         buffer.extend_from_slice(&bytes[from..end]);
@@ -37,12 +31,7 @@ fn decode(codec: &mut FrameCodec, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Pa
         // What came, what a vector keeps in reserve, and one step.
         let step = PIECE_LEN.min(codec.max_in as usize);
         let most = 2 * (buffer.len() + FIRST_ROOM + step);
-        assert!(
-            buffer.capacity() <= most,
-            "{} for {}",
-            buffer.capacity(),
-            buffer.len()
-        );
+        assert!(buffer.capacity() <= most, "{} for {}", buffer.capacity(), buffer.len());
     }
     while let Some(part) = codec.decode_eof(&mut buffer)? {
         parts.push(part);
@@ -109,14 +98,8 @@ proptest! {
 
 #[test]
 fn a_frame_is_its_code_its_length_and_its_data() {
-    assert_eq!(
-        &encode(&[Frame::text("REPL", "hello")])[..],
-        b"REPL\x00\x00\x00\x05hello"
-    );
-    assert_eq!(
-        &encode(&[Frame::empty("PING")])[..],
-        b"PING\x00\x00\x00\x00"
-    );
+    assert_eq!(&encode(&[Frame::text("REPL", "hello")])[..], b"REPL\x00\x00\x00\x05hello");
+    assert_eq!(&encode(&[Frame::empty("PING")])[..], b"PING\x00\x00\x00\x00");
 }
 
 #[test]
@@ -124,10 +107,7 @@ fn a_frame_split_at_any_byte_is_still_one_frame() {
     let bytes = b"JOIN\0\0\0\x10a 127.0.0.1 9000";
     for cut in 0..=bytes.len() {
         let parts = decode(&mut FrameCodec::new(), bytes, &[cut]).unwrap();
-        assert_eq!(
-            parts,
-            [Part::Frame(Frame::text("JOIN", "a 127.0.0.1 9000"))]
-        );
+        assert_eq!(parts, [Part::Frame(Frame::text("JOIN", "a 127.0.0.1 9000"))]);
     }
 }
 
@@ -139,15 +119,8 @@ fn a_cut_at_every_byte_says_what_was_cut_and_how_much_came() {
             let mut codec = FrameCodec::new().pieces_above(pieces_above);
             match decode(&mut codec, &bytes[..cut], &[]) {
                 Err(FrameError::CutHeader { got }) => assert!(cut < HEADER_LEN && got == cut),
-                Err(FrameError::CutBody {
-                    code,
-                    got,
-                    expected: 5,
-                }) => {
-                    assert_eq!(
-                        (code, got),
-                        (TypeCode::new(b"ECHO"), (cut - HEADER_LEN) as u64)
-                    );
+                Err(FrameError::CutBody { code, got, expected: 5 }) => {
+                    assert_eq!((code, got), (TypeCode::new(b"ECHO"), (cut - HEADER_LEN) as u64));
                 }
                 other => panic!("cut after {cut}: {other:?}"),
             }
@@ -163,29 +136,17 @@ fn a_length_over_the_limit_is_refused_on_the_header_before_anything_is_reserved(
     let capacity = buffer.capacity();
     let error = codec.decode(&mut buffer).unwrap_err();
     assert!(
-        matches!(
-            error,
-            FrameError::TooLong {
-                length: 4_294_967_295,
-                limit: 100,
-                ..
-            }
-        ),
+        matches!(error, FrameError::TooLong { length: 4_294_967_295, limit: 100, .. }),
         "{error}"
     );
     assert_eq!(buffer.capacity(), capacity);
-    assert_eq!(
-        error.to_string(),
-        "ECHO is too long: 4294967295 bytes, allowed are 100"
-    );
+    assert_eq!(error.to_string(), "ECHO is too long: 4294967295 bytes, allowed are 100");
 }
 
 #[test]
 fn a_header_alone_reserves_one_step_however_much_it_announces() {
     for pieces_above in [0, u32::MAX] {
-        let mut codec = FrameCodec::new()
-            .max_in(u32::MAX)
-            .pieces_above(pieces_above);
+        let mut codec = FrameCodec::new().max_in(u32::MAX).pieces_above(pieces_above);
         let mut buffer = BytesMut::from(&b"ECHO\xff\xff\xff\xff"[..]);
         while codec.decode(&mut buffer).unwrap().is_some() {}
         assert!(buffer.capacity() <= 2 * PIECE_LEN, "{}", buffer.capacity());
@@ -195,21 +156,9 @@ fn a_header_alone_reserves_one_step_however_much_it_announces() {
 #[test]
 fn a_frame_over_the_limit_is_not_encoded() {
     let mut bytes = BytesMut::new();
-    let error = FrameCodec::new()
-        .max_out(4)
-        .encode(Frame::text("ECHO", "hello"), &mut bytes)
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            FrameError::TooLong {
-                length: 5,
-                limit: 4,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let error =
+        FrameCodec::new().max_out(4).encode(Frame::text("ECHO", "hello"), &mut bytes).unwrap_err();
+    assert!(matches!(error, FrameError::TooLong { length: 5, limit: 4, .. }), "{error}");
     assert!(bytes.is_empty());
 }
 
@@ -222,22 +171,13 @@ fn a_large_body_comes_in_pieces_that_are_what_arrived() {
     );
     assert_eq!(
         codec.decode(&mut buffer).unwrap(),
-        Some(Part::Piece {
-            data: "hello".into(),
-            last: false
-        })
+        Some(Part::Piece { data: "hello".into(), last: false })
     );
     assert_eq!(codec.decode(&mut buffer).unwrap(), None);
     buffer.extend_from_slice(b", worldPING\0\0\0\0");
     assert_eq!(
         codec.decode(&mut buffer).unwrap(),
-        Some(Part::Piece {
-            data: ", world".into(),
-            last: true
-        })
+        Some(Part::Piece { data: ", world".into(), last: true })
     );
-    assert_eq!(
-        codec.decode(&mut buffer).unwrap(),
-        Some(Part::Frame(Frame::empty("PING")))
-    );
+    assert_eq!(codec.decode(&mut buffer).unwrap(), Some(Part::Frame(Frame::empty("PING"))));
 }

@@ -11,9 +11,7 @@ struct Network {
 }
 
 fn peer(n: usize) -> PeerInfo {
-    format!("n{n} 10.0.{}.{} 9000", n / 250, n % 250 + 1)
-        .parse()
-        .unwrap()
+    format!("n{n} 10.0.{}.{} 9000", n / 250, n % 250 + 1).parse().unwrap()
 }
 
 impl Network {
@@ -59,10 +57,7 @@ impl Network {
                 let count = Frame::text("REPL", list.len().to_string());
                 [count]
                     .into_iter()
-                    .chain(
-                        list.iter()
-                            .map(|entry| Frame::text("REPL", entry.info().to_string())),
-                    )
+                    .chain(list.iter().map(|entry| Frame::text("REPL", entry.info().to_string())))
                     .collect()
             }
         })
@@ -92,9 +87,7 @@ fn own(limit: usize) -> PeerList {
 }
 
 fn ids(list: &PeerList) -> Vec<String> {
-    list.iter()
-        .map(|entry| entry.info().id().to_string())
-        .collect()
+    list.iter().map(|entry| entry.info().id().to_string()).collect()
 }
 
 #[test]
@@ -105,18 +98,11 @@ fn the_walk_asks_name_join_and_list_and_goes_depth_first() {
     assert_eq!(report.end(), JoinEnd::Complete);
     assert_eq!(ids(&own), ["n0", "n1", "n2", "n3"]);
     let learned: Vec<_> = own.iter().map(|entry| entry.learned().clone()).collect();
-    let by = |n: usize| Learned::Listed {
-        by: peer(n).id().clone(),
-    };
+    let by = |n: usize| Learned::Listed { by: peer(n).id().clone() };
     assert_eq!(learned, [Learned::Contact, by(0), by(1), by(0)]);
     let of_contact: Vec<_> = network.asked[..3].iter().map(|(_, code)| *code).collect();
     assert_eq!(of_contact, [TypeCode::NAME, TypeCode::JOIN, TypeCode::LIST]);
-    assert!(
-        network
-            .nodes
-            .values()
-            .all(|list| list.contains(peer(999).id()))
-    );
+    assert!(network.nodes.values().all(|list| list.contains(peer(999).id())));
 }
 
 #[test]
@@ -134,19 +120,14 @@ fn the_walk_ends_when_the_own_table_is_full_or_holds_as_many_as_wanted() {
     let mut network = Network::new(9, 0, |n| vec![n + 1]);
     let mut small = own(2);
     assert_eq!(
-        network
-            .walk(peer(0).address(), JoinConfig::new().hops(9), &mut small)
-            .end(),
+        network.walk(peer(0).address(), JoinConfig::new().hops(9), &mut small).end(),
         JoinEnd::TableFull
     );
     assert_eq!(small.len(), 2);
     let mut network = Network::new(9, 0, |n| vec![n + 1]);
     let mut large = own(0);
     let config = JoinConfig::new().hops(9).target(4);
-    assert_eq!(
-        network.walk(peer(0).address(), config, &mut large).end(),
-        JoinEnd::TargetReached
-    );
+    assert_eq!(network.walk(peer(0).address(), config, &mut large).end(), JoinEnd::TargetReached);
     assert_eq!(large.len(), 4);
 }
 
@@ -157,22 +138,14 @@ fn a_newcomer_whose_contact_is_full_still_gets_in() {
     let mut own = own(0);
     let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
     assert_eq!(ids(&own), ["n1"]);
-    assert_eq!(
-        report.refused(),
-        [(peer(0).address().clone(), "Join: too many peers".to_owned())]
-    );
+    assert_eq!(report.refused(), [(peer(0).address().clone(), "Join: too many peers".to_owned())]);
 }
 
 #[test]
 fn a_node_that_comes_back_is_added_by_those_who_still_know_it() {
     let mut network = Network::new(1, 0, |_| vec![999]);
     let mut own = own(0);
-    assert_eq!(
-        network
-            .walk(peer(0).address(), JoinConfig::new(), &mut own)
-            .added(),
-        [peer(0)]
-    );
+    assert_eq!(network.walk(peer(0).address(), JoinConfig::new(), &mut own).added(), [peer(0)]);
 }
 
 #[test]
@@ -213,10 +186,7 @@ fn the_own_address_and_the_own_id_are_never_joined() {
     let mut network = Network::new(0, 0, |_| vec![]);
     let alias: Address = "127.0.0.1:9000".parse().unwrap();
     network.nodes.insert(alias.clone(), own(0));
-    assert_eq!(
-        network.walk(&alias, JoinConfig::new(), &mut own(0)).end(),
-        JoinEnd::ContactIsSelf
-    );
+    assert_eq!(network.walk(&alias, JoinConfig::new(), &mut own(0)).end(), JoinEnd::ContactIsSelf);
 }
 
 #[test]
@@ -253,16 +223,11 @@ fn malformed_answers_are_failures_and_nothing_more() {
         vec![Frame::new("REPL", vec![0xff])],
         vec![Frame::text("ERRO", "n0")],
     ] {
-        let JoinStep::Done(report) = name(replies.clone()) else {
-            panic!("{replies:?}")
-        };
+        let JoinStep::Done(report) = name(replies.clone()) else { panic!("{replies:?}") };
         assert_eq!(
             (report.end(), report.failed()[0].1),
             (JoinEnd::ContactFailed, AskFailure::Broken)
         );
     }
-    assert!(matches!(
-        name(vec![Frame::text("REPL", " n0\n")]),
-        JoinStep::Ask { .. }
-    ));
+    assert!(matches!(name(vec![Frame::text("REPL", " n0\n")]), JoinStep::Ask { .. }));
 }

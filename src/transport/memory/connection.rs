@@ -32,10 +32,7 @@ impl Connection {
                 drop(pipes.tear(ending, Some(direction)));
             }
         }
-        let connection = Arc::new(Self {
-            pipes: Mutex::new(pipes),
-            ending,
-        });
+        let connection = Arc::new(Self { pipes: Mutex::new(pipes), ending });
         let dialler = halves(&connection, Direction::ToListener);
         let listener = halves(&connection, Direction::ToDialler);
         (connection, dialler, listener)
@@ -69,17 +66,8 @@ impl Connection {
 type Halves = (ReadHalf, WriteHalf);
 
 fn halves(connection: &Arc<Connection>, writes: Direction) -> Halves {
-    let side = Arc::new(Side {
-        connection: Arc::clone(connection),
-        writes,
-    });
-    (
-        ReadHalf {
-            side: Arc::clone(&side),
-            sleep: None,
-        },
-        WriteHalf { side },
-    )
+    let side = Arc::new(Side { connection: Arc::clone(connection), writes });
+    (ReadHalf { side: Arc::clone(&side), sleep: None }, WriteHalf { side })
 }
 
 /// One end of a connection, closed when both of its halves are gone.
@@ -172,12 +160,7 @@ pub(super) struct WriteHalf {
 impl WriteHalf {
     fn finish(&self) -> io::Result<()> {
         let mut wakers = Wakers::default();
-        let finished = self
-            .side
-            .connection
-            .lock()
-            .get(self.side.writes)
-            .finish(&mut wakers);
+        let finished = self.side.connection.lock().get(self.side.writes).finish(&mut wakers);
         wakers.wake();
         finished
     }
@@ -195,22 +178,14 @@ impl AsyncWrite for WriteHalf {
         let pipe = pipes.get(*writes);
         let written = pipe.write(data, &mut wakers);
         let wait = matches!(written, Ok(0)) && !data.is_empty();
-        let old = if wait {
-            pipe.writing.replace(cx.waker().clone())
-        } else {
-            pipe.writing.take()
-        };
+        let old = if wait { pipe.writing.replace(cx.waker().clone()) } else { pipe.writing.take() };
         if !wait && written.is_ok() && pipe.is_used_up() {
             wakers.append(pipes.tear(connection.ending, Some(*writes)));
         }
         drop(pipes);
         drop(old);
         wakers.wake();
-        if wait {
-            Poll::Pending
-        } else {
-            Poll::Ready(written)
-        }
+        if wait { Poll::Pending } else { Poll::Ready(written) }
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

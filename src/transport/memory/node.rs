@@ -60,28 +60,14 @@ impl MemoryTransport {
         let (place, number) = self.network.lock().listen(&self.host, at.port(), sender)?;
         let local = Address::new(self.host.clone(), place.1);
         let network = self.network.clone();
-        Ok(MemoryListener {
-            network,
-            place,
-            number,
-            local,
-            queue,
-            crashed: false,
-        })
+        Ok(MemoryListener { network, place, number, local, queue, crashed: false })
     }
 
     async fn connect(&self, to: &Address) -> io::Result<Io> {
         if to.port() == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "port 0 cannot be dialled",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "port 0 cannot be dialled"));
         }
-        let host = if self.is_own(to.host()) {
-            &self.host
-        } else {
-            to.host()
-        };
+        let host = if self.is_own(to.host()) { &self.host } else { to.host() };
         let to = Address::new(host.clone(), to.port());
         let dial = self.network.lock().set_out(&self.host, to);
         pause(dial.there).await;
@@ -119,8 +105,7 @@ async fn pause(time: Duration) {
 impl Transport for MemoryTransport {
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            self.listen_now(at)
-                .map(|listener| Box::new(listener) as Box<dyn Listener>)
+            self.listen_now(at).map(|listener| Box::new(listener) as Box<dyn Listener>)
         })
     }
 

@@ -207,9 +207,7 @@ impl Pipe {
     }
 
     fn bytes_until_cut(&self) -> u64 {
-        self.course
-            .cut_after
-            .map_or(u64::MAX, |limit| limit.saturating_sub(self.written))
+        self.course.cut_after.map_or(u64::MAX, |limit| limit.saturating_sub(self.written))
     }
 
     /// What the reader is told about the end, once everything that arrives has been read.

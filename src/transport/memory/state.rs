@@ -142,18 +142,13 @@ impl State {
         let place = place.ok_or(io::ErrorKind::AddrInUse)?;
         let number = self.listened;
         self.listened += 1;
-        self.listeners
-            .insert(place.clone(), Listening { number, queue });
+        self.listeners.insert(place.clone(), Listening { number, queue });
         Ok((place, number))
     }
 
     pub(super) fn unlisten(&mut self, place: &Place, number: u64) -> After {
         let mut after = After::default();
-        if self
-            .listeners
-            .get(place)
-            .is_some_and(|listening| listening.number == number)
-        {
+        if self.listeners.get(place).is_some_and(|listening| listening.number == number) {
             after.gone.extend(self.listeners.remove(place));
         }
         after
@@ -161,33 +156,17 @@ impl State {
 
     pub(super) fn set_out(&mut self, from: &Host, to: Address) -> Dial {
         self.dials += 1;
-        let next = self
-            .diallers
-            .entry(key(from))
-            .or_insert(DIALLERS_PORTS.start);
+        let next = self.diallers.entry(key(from)).or_insert(DIALLERS_PORTS.start);
         let port = *next;
-        *next = if DIALLERS_PORTS.contains(&(port + 1)) {
-            port + 1
-        } else {
-            DIALLERS_PORTS.start
-        };
+        *next = if DIALLERS_PORTS.contains(&(port + 1)) { port + 1 } else { DIALLERS_PORTS.start };
         let from = Address::new(from.clone(), port);
-        Dial {
-            from,
-            to,
-            there: self.draw(),
-            back: self.draw(),
-        }
+        Dial { from, to, there: self.draw(), back: self.draw() }
     }
 
     fn draw(&mut self) -> Duration {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let (least, end) = (nanos(self.latency.start), nanos(self.latency.end));
-        Duration::from_nanos(if least < end {
-            self.random.u64(least..end)
-        } else {
-            least
-        })
+        Duration::from_nanos(if least < end { self.random.u64(least..end) } else { least })
     }
 
     pub(super) fn way(&self, dial: &Dial) -> Way {
@@ -213,27 +192,13 @@ impl State {
             Way::Open(_, number) if number == listener => {}
             Way::Open(..) | Way::BlackHole | Way::Refused => return None,
         }
-        let there = Course {
-            latency: dial.there,
-            cut_after: self.cut_to_listener.take(),
-        };
-        let back = Course {
-            latency: dial.back,
-            cut_after: self.cut_to_dialler.take(),
-        };
+        let there = Course { latency: dial.there, cut_after: self.cut_to_listener.take() };
+        let back = Course { latency: dial.back, cut_after: self.cut_to_dialler.take() };
         let (connection, ours, theirs) = Connection::open(there, back, self.ending);
-        let link = Link {
-            number: self.opened,
-            from: dial.from.clone(),
-            to: dial.to.clone(),
-        };
+        let link = Link { number: self.opened, from: dial.from.clone(), to: dial.to.clone() };
         self.opened += 1;
-        self.links
-            .retain(|linked| linked.connection.strong_count() > 0);
-        self.links.push(Linked {
-            link,
-            connection: Arc::downgrade(&connection),
-        });
+        self.links.retain(|linked| linked.connection.strong_count() > 0);
+        self.links.push(Linked { link, connection: Arc::downgrade(&connection) });
         let io = |(reader, writer), remote: &Address| Io {
             reader: Box::new(reader),
             writer: Box::new(writer),

@@ -52,41 +52,26 @@ async fn accept(listener: &mut Box<dyn Listener>) -> std::io::Result<Io> {
 /// What can be read until the end, and how it ends.
 async fn read_all(io: &mut Io) -> (Vec<u8>, Option<ErrorKind>) {
     let mut got = Vec::new();
-    let end = timeout(LONG, io.reader.read_to_end(&mut got))
-        .await
-        .expect("no end");
+    let end = timeout(LONG, io.reader.read_to_end(&mut got)).await.expect("no end");
     (got, end.err().map(|error| error.kind()))
 }
 
 async fn read(io: &mut Io, len: usize) -> Vec<u8> {
     let mut got = vec![0; len];
-    timeout(LONG, io.reader.read_exact(&mut got))
-        .await
-        .expect("nothing comes")
-        .unwrap();
+    timeout(LONG, io.reader.read_exact(&mut got)).await.expect("nothing comes").unwrap();
     got
 }
 
 async fn assert_silent(io: &mut Io) {
-    assert!(
-        timeout(LONG, io.reader.read_u8()).await.is_err(),
-        "something came"
-    );
+    assert!(timeout(LONG, io.reader.read_u8()).await.is_err(), "something came");
 }
 
 async fn assert_black_hole(network: &MemoryNetwork, from: &str, to: &str) {
-    assert!(
-        timeout(LONG, network.dial_from(from, to)).await.is_err(),
-        "an answer came"
-    );
+    assert!(timeout(LONG, network.dial_from(from, to)).await.is_err(), "an answer came");
 }
 
 async fn write_error(io: &mut Io) -> Option<ErrorKind> {
-    io.writer
-        .write_all(b"!")
-        .await
-        .err()
-        .map(|error| error.kind())
+    io.writer.write_all(b"!").await.err().map(|error| error.kind())
 }
 
 // Listening and dialling.
@@ -104,15 +89,8 @@ async fn bytes_go_both_ways() {
 fn without_latency_no_timer_and_no_runtime_is_needed() {
     let network = MemoryNetwork::new(1);
     let (mut here, mut there) = network.pair("a", "b").now_or_never().unwrap();
-    here.writer
-        .write_all(b"there")
-        .now_or_never()
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        there.reader.read_u8().now_or_never().unwrap().unwrap(),
-        b't'
-    );
+    here.writer.write_all(b"there").now_or_never().unwrap().unwrap();
+    assert_eq!(there.reader.read_u8().now_or_never().unwrap().unwrap(), b't');
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,50 +108,27 @@ async fn port_0_is_the_lowest_free_port_from_49152() {
     let second = network.listen_at("a:0").await;
     assert_eq!(first.local_address(), address("a:49152"));
     assert_eq!(second.local_address(), address("a:49154"));
-    assert_eq!(
-        network.listen_at("b:0").await.local_address(),
-        address("b:49152")
-    );
+    assert_eq!(network.listen_at("b:0").await.local_address(), address("b:49152"));
     drop(first);
-    assert_eq!(
-        network.listen_at("a:0").await.local_address(),
-        address("a:49152")
-    );
+    assert_eq!(network.listen_at("a:0").await.local_address(), address("a:49152"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_taken_port_is_in_use() {
     let network = MemoryNetwork::new(1);
     let _listener = network.listen_at("a:9000").await;
-    let again = network
-        .transport(host("a"))
-        .listen(&address("A:9000"))
-        .await;
+    let again = network.transport(host("a")).listen(&address("A:9000")).await;
     assert_eq!(again.err().unwrap().kind(), ErrorKind::AddrInUse);
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_the_own_host_can_be_listened_at() {
     let network = MemoryNetwork::new(1);
-    let other = network
-        .transport(host("a"))
-        .listen(&address("b:9000"))
-        .await;
+    let other = network.transport(host("a")).listen(&address("b:9000")).await;
     assert_eq!(other.err().unwrap().kind(), ErrorKind::AddrNotAvailable);
     let mut open = Vec::new();
-    for at in [
-        "0.0.0.0:0",
-        "[::]:0",
-        "localhost:0",
-        "127.0.0.1:0",
-        "[::1]:0",
-        "a:0",
-    ] {
-        let listener = network
-            .transport(host("a"))
-            .listen(&address(at))
-            .await
-            .unwrap();
+    for at in ["0.0.0.0:0", "[::]:0", "localhost:0", "127.0.0.1:0", "[::1]:0", "a:0"] {
+        let listener = network.transport(host("a")).listen(&address(at)).await.unwrap();
         assert_eq!(*listener.local_address().host(), host("a"), "{at}");
         open.push(listener);
     }
@@ -205,10 +160,7 @@ async fn a_dial_to_nobody_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn port_0_cannot_be_dialled() {
-    let error = MemoryNetwork::new(1)
-        .dial_from("a", "b:0")
-        .await
-        .unwrap_err();
+    let error = MemoryNetwork::new(1).dial_from("a", "b:0").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
@@ -233,10 +185,8 @@ async fn a_dial_that_waits_is_refused_when_the_listener_goes() {
     while let Some(io) = network.dial_from("a", "b:9000").now_or_never() {
         open.push(io.unwrap());
     }
-    let (refused, ()) = tokio::join!(
-        network.dial_from("a", "b:9000"),
-        async move { drop(listener) }
-    );
+    let (refused, ()) =
+        tokio::join!(network.dial_from("a", "b:9000"), async move { drop(listener) });
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
@@ -245,11 +195,7 @@ async fn a_dial_given_up_halfway_is_a_connection_that_ends_at_once() {
     let network = MemoryNetwork::new(1);
     network.latency(ms(10)..ms(10));
     let mut listener = network.listen_at("b:9000").await;
-    assert!(
-        timeout(ms(15), network.dial_from("a", "b:9000"))
-            .await
-            .is_err()
-    );
+    assert!(timeout(ms(15), network.dial_from("a", "b:9000")).await.is_err());
     let mut there = accept(&mut listener).await.unwrap();
     assert_eq!(read_all(&mut there).await, (Vec::new(), None));
 }
@@ -261,10 +207,7 @@ async fn dials_and_connections_are_counted() {
     let (here, there) = network.pair("a", "b").await;
     assert_eq!((network.dials(), network.connections()), (2, 1));
     let link = network.links().remove(0);
-    assert_eq!(
-        (link.number(), link.from(), link.to()),
-        (0, &there.remote, &here.remote)
-    );
+    assert_eq!((link.number(), link.from(), link.to()), (0, &there.remote, &here.remote));
     drop(here);
     assert_eq!(network.connections(), 1, "the other side still holds it");
     drop(there);
@@ -318,11 +261,7 @@ async fn dropping_the_reader_alone_is_not_noticed() {
     let (here, mut there) = MemoryNetwork::new(1).pair("a", "b").await;
     drop(here.reader);
     assert_eq!(write_error(&mut there).await, None);
-    assert!(
-        timeout(LONG, there.writer.write_all(&vec![0; CAPACITY]))
-            .await
-            .is_err()
-    );
+    assert!(timeout(LONG, there.writer.write_all(&vec![0; CAPACITY])).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,14 +314,8 @@ async fn latency_is_drawn_of_the_range_and_stays_for_the_connection() {
             read(&mut there, 1).await;
             times.push(start.elapsed());
         }
-        assert!(
-            times.iter().all(|time| *time == times[0]),
-            "round {round}: {times:?}"
-        );
-        assert!(
-            (ms(10)..=ms(100)).contains(&times[0]),
-            "round {round}: {times:?}"
-        );
+        assert!(times.iter().all(|time| *time == times[0]), "round {round}: {times:?}");
+        assert!((ms(10)..=ms(100)).contains(&times[0]), "round {round}: {times:?}");
         seen.push(times[0]);
     }
     seen.dedup();
@@ -464,11 +397,7 @@ async fn a_conversation_can_be_cut_at_every_byte_in_either_direction() {
                     let got = read_all(&mut reader).await;
                     assert_eq!(got, (data[..bytes].to_vec(), read_end), "{case}");
                     assert_eq!(write_error(&mut reader).await, Some(write_end), "{case}");
-                    assert_eq!(
-                        read_all(&mut writer).await,
-                        (Vec::new(), read_end),
-                        "{case}"
-                    );
+                    assert_eq!(read_all(&mut writer).await, (Vec::new(), read_end), "{case}");
                     assert_eq!(network.connections(), 0, "{case}");
                 }
             }
@@ -499,20 +428,10 @@ async fn a_cut_wakes_readers_and_writers_that_wait() {
         cut
     );
     assert!(cut);
-    assert_eq!(
-        written.unwrap().unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
-    assert_eq!(
-        read.unwrap().unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(written.unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(read.unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
     let reset = Some(ErrorKind::ConnectionReset);
-    assert_eq!(
-        read_all(&mut there).await,
-        (vec![7; CAPACITY], reset),
-        "what had arrived"
-    );
+    assert_eq!(read_all(&mut there).await, (vec![7; CAPACITY], reset), "what had arrived");
     assert!(!network.cut(0), "it was cut before");
     assert!(!network.cut(1), "there never was one");
 }
@@ -528,10 +447,7 @@ async fn a_cut_loses_what_is_on_its_way() {
     network.cut(0);
     let reset = Some(ErrorKind::ConnectionReset);
     assert_eq!(read_all(&mut there).await, (b"arrived".to_vec(), reset));
-    assert_eq!(
-        here.writer.shutdown().await.unwrap_err().kind(),
-        ErrorKind::NotConnected
-    );
+    assert_eq!(here.writer.shutdown().await.unwrap_err().kind(), ErrorKind::NotConnected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -571,10 +487,7 @@ async fn a_crashed_hosts_listener_fails_once_and_is_silent_then() {
     });
     assert_eq!(failed.unwrap().unwrap_err().kind(), ErrorKind::NetworkDown);
     assert!(timeout(LONG, accept(&mut listener)).await.is_err());
-    let again = network
-        .transport(host("b"))
-        .listen(&address("b:9000"))
-        .await;
+    let again = network.transport(host("b")).listen(&address("b:9000")).await;
     assert_eq!(again.err().unwrap().kind(), ErrorKind::NetworkDown);
 }
 
@@ -623,14 +536,8 @@ async fn a_revived_host_starts_anew() {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     let _new = network.listen_at("b:9000").await;
     drop(gone);
-    assert!(
-        network.dial_from("a", "b:9000").await.is_ok(),
-        "the old listener took the new away"
-    );
-    assert_eq!(
-        write_error(&mut old).await,
-        Some(ErrorKind::ConnectionReset)
-    );
+    assert!(network.dial_from("a", "b:9000").await.is_ok(), "the old listener took the new away");
+    assert_eq!(write_error(&mut old).await, Some(ErrorKind::ConnectionReset));
 }
 
 // Partitions.
@@ -684,14 +591,8 @@ async fn a_partition_hides_a_crash() {
     assert_silent(&mut there).await;
     assert!(timeout(LONG, there.writer.write_all(b"!")).await.is_err());
     network.heal();
-    assert_eq!(
-        write_error(&mut there).await,
-        Some(ErrorKind::ConnectionReset)
-    );
-    assert_eq!(
-        read_all(&mut there).await,
-        (Vec::new(), Some(ErrorKind::ConnectionReset))
-    );
+    assert_eq!(write_error(&mut there).await, Some(ErrorKind::ConnectionReset));
+    assert_eq!(read_all(&mut there).await, (Vec::new(), Some(ErrorKind::ConnectionReset)));
 }
 
 #[tokio::test(start_paused = true)]

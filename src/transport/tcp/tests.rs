@@ -81,10 +81,7 @@ async fn bytes_go_both_ways_over_a_host_name() {
 async fn port_0_becomes_the_port_that_was_taken() {
     let listener = listen("127.0.0.1:0").await;
     assert_ne!(listener.local_address().port(), 0);
-    assert_eq!(
-        listener.local_address().host(),
-        address("127.0.0.1:1").host()
-    );
+    assert_eq!(listener.local_address().host(), address("127.0.0.1:1").host());
 }
 
 #[tokio::test]
@@ -121,18 +118,12 @@ async fn the_address_of_another_machine_cannot_be_listened_at() {
 #[tokio::test]
 async fn a_port_where_nobody_listens_refuses() {
     let (_socket, dead) = dead_port();
-    assert_eq!(
-        dial(&dead).await.unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(dial(&dead).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test]
 async fn port_0_cannot_be_dialled() {
-    assert_eq!(
-        dial(&address("127.0.0.1:0")).await.unwrap_err().kind(),
-        ErrorKind::InvalidInput
-    );
+    assert_eq!(dial(&address("127.0.0.1:0")).await.unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[tokio::test]
@@ -166,9 +157,7 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
     }
     let live = listen("127.0.0.1:0").await;
     let next = live.local_address().to_string().parse().unwrap();
-    let here = dial_first(vec![silent, next], Duration::from_millis(50))
-        .await
-        .unwrap();
+    let here = dial_first(vec![silent, next], Duration::from_millis(50)).await.unwrap();
     assert_eq!(here.remote, live.local_address());
 }
 
@@ -178,10 +167,7 @@ async fn the_last_failure_is_told_when_every_address_fails() {
     let dead: SocketAddr = dead.to_string().parse().unwrap();
     let failure = dial_first(vec![dead, dead], ATTEMPT).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::ConnectionRefused);
-    assert_eq!(
-        dial_first(Vec::new(), ATTEMPT).await.unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(dial_first(Vec::new(), ATTEMPT).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]
@@ -196,10 +182,7 @@ async fn a_socket_connected_to_itself_counts_as_refused() {
             return;
         }
     };
-    assert_eq!(
-        dialled(stream).unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(dialled(stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 #[cfg(target_os = "linux")]
@@ -217,9 +200,7 @@ async fn nodelay_is_set_on_both_sides() {
     }
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let here = TcpStream::connect(listener.local_addr().unwrap())
-        .await
-        .unwrap();
+    let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (there, remote) = listener.accept().await.unwrap();
     assert!(nodelay_after(dialled, here));
     assert!(nodelay_after(|stream| open(stream, remote), there));
@@ -227,10 +208,7 @@ async fn nodelay_is_set_on_both_sides() {
 
 #[tokio::test]
 async fn a_mapped_remote_is_shown_as_ipv4() {
-    assert_eq!(
-        shown("[::ffff:192.0.2.7]:5".parse().unwrap()),
-        address("192.0.2.7:5")
-    );
+    assert_eq!(shown("[::ffff:192.0.2.7]:5".parse().unwrap()), address("192.0.2.7:5"));
     let mut listener = match Tcp::default().listen(&address("[::]:0")).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -246,10 +224,7 @@ async fn a_mapped_remote_is_shown_as_ipv4() {
             return;
         }
     };
-    assert_eq!(
-        accept(&mut listener).await.remote.host().to_string(),
-        "127.0.0.1"
-    );
+    assert_eq!(accept(&mut listener).await.remote.host().to_string(), "127.0.0.1");
 }
 
 #[tokio::test]
@@ -273,9 +248,7 @@ fn the_own_host_is_the_ip_or_name_listened_at() {
 #[test]
 fn the_own_host_of_every_interface_is_one_that_others_can_dial() {
     for at in ["0.0.0.0:9000", "[::]:9000"] {
-        let Host::Ip(ip) = Tcp::default().own_host(&address(at)) else {
-            panic!("not an IP")
-        };
+        let Host::Ip(ip) = Tcp::default().own_host(&address(at)) else { panic!("not an IP") };
         assert!(!ip.is_unspecified() && !ip.is_multicast(), "{at}: {ip}");
     }
 }
@@ -284,8 +257,5 @@ fn the_own_host_of_every_interface_is_one_that_others_can_dial() {
 fn an_error_of_one_connection_does_not_stop_the_listener() {
     assert!(of_one_connection(&ErrorKind::ConnectionAborted.into()));
     assert!(!of_one_connection(&ErrorKind::PermissionDenied.into()));
-    assert!(
-        !of_one_connection(&io::Error::from_raw_os_error(24)),
-        "no file descriptors left"
-    );
+    assert!(!of_one_connection(&io::Error::from_raw_os_error(24)), "no file descriptors left");
 }

@@ -37,16 +37,9 @@ impl State {
     pub(in super::super) fn crash(&mut self, host: &str) -> After {
         self.crashed.insert(host.to_owned(), false);
         let mut after = self.cut(|link| link.touches(host));
-        let places: Vec<Place> = self
-            .listeners
-            .keys()
-            .filter(|(at, _)| at == host)
-            .cloned()
-            .collect();
-        after.gone = places
-            .iter()
-            .filter_map(|place| self.listeners.remove(place))
-            .collect();
+        let places: Vec<Place> =
+            self.listeners.keys().filter(|(at, _)| at == host).cloned().collect();
+        after.gone = places.iter().filter_map(|place| self.listeners.remove(place)).collect();
         after
     }
 
@@ -73,17 +66,11 @@ impl State {
     pub(in super::super) fn partition(&mut self, these: &[Host], those: &[Host]) -> After {
         let keys = |hosts: &[Host]| hosts.iter().map(key).collect();
         self.partitions.push((keys(these), keys(those)));
-        self.each(
-            |link| self.parts(link),
-            |connection| Some(connection.stall(true)),
-        )
+        self.each(|link| self.parts(link), |connection| Some(connection.stall(true)))
     }
 
     pub(in super::super) fn heal(&mut self) -> After {
-        let after = self.each(
-            |link| self.parts(link),
-            |connection| Some(connection.stall(false)),
-        );
+        let after = self.each(|link| self.parts(link), |connection| Some(connection.stall(false)));
         self.partitions.clear();
         after
     }

@@ -1,0 +1,334 @@
+//! Handlers: how they are registered, and what becomes of a request when one panics, is gone, slow or busy.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::prelude::*;
+use actix_peer::{
+    Config, HandlerActor, Incoming, Peer, Refusal, Reply, StartError,
+    frame::{Frame, TypeCode},
+    handler,
+    overlay::Host,
+    peer::RegisterError,
+    transport::memory::MemoryNetwork,
+};
+use futures::{StreamExt, future::join_all};
+
+/// Says what it is asked to: for tests of what surrounds a handler.
+struct Moody {
+    handled: usize,
+}
+
+impl Actor for Moody {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        assert!(self.handled < 100, "panics while stopping as well");
+    }
+}
+
+impl Supervised for Moody {}
+
+impl Handler<Incoming> for Moody {
+    type Result = ResponseActFuture<Self, Reply>;
+
+    fn handle(&mut self, msg: Incoming, ctx: &mut Self::Context) -> Self::Result {
+        self.handled += 1;
+        let mood = msg.frame.as_str().unwrap().to_owned();
+        assert_ne!(mood, "panic");
+        if mood == "stop" {
+            ctx.stop();
+        }
+        if mood == "panic twice" {
+            self.handled = 1_000;
+            panic!("and again in stopped");
+        }
+        let handled = self.handled;
+        let answer = async move {
+            assert_ne!(mood, "panic later");
+            Reply::one(Frame::text("REPL", handled.to_string()))
+        };
+        Box::pin(answer.into_actor(self))
+    }
+}
+
+async fn node(handler: impl Into<Recipient<Incoming>>) -> Peer {
+    let peer = Peer::builder().handle("MOOD", handler).unwrap();
+    peer.handle("ECHO", handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start())
+        .unwrap()
+        .start()
+        .await
+        .unwrap()
+}
+
+async fn ask(node: &Peer, code: &'static str, text: &str) -> Vec<Frame> {
+    node.request(node.info(), Frame::text(code, text)).await.unwrap().collect().await.unwrap()
+}
+
+fn refused(refusal: Refusal) -> Vec<Frame> {
+    vec![refusal.to_frame()]
+}
+
+fn repl(text: &str) -> Vec<Frame> {
+    vec![Frame::text("REPL", text)]
+}
+
+#[actix::test]
+async fn a_panic_costs_the_asker_an_error_and_the_node_nothing() {
+    let node = node(Moody { handled: 0 }.start()).await;
+    assert_eq!(ask(&node, "MOOD", "").await, repl("1"));
+    assert_eq!(ask(&node, "MOOD", "panic").await, refused(Refusal::HandlerFailed));
+    assert_eq!(ask(&node, "ECHO", "still there").await, [Frame::text("ECHO", "still there")]);
+    // Started by actix's own `start`, the actor is gone.
+    assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
+    let counts = node.status().await.counts;
+    assert_eq!((counts.errors_handler_failed, counts.errors_handler_gone), (1, 1));
+}
+
+#[actix::test]
+async fn a_supervised_handler_outlives_its_panics_with_its_state() {
+    let node = node(Moody { handled: 0 }.start_supervised()).await;
+    for (mood, reply) in [
+        ("", repl("1")),
+        ("panic", refused(Refusal::HandlerFailed)),
+        ("", repl("3")),
+        ("panic later", refused(Refusal::HandlerFailed)),
+        ("panic later", refused(Refusal::HandlerFailed)),
+        ("", repl("6")),
+        ("panic twice", refused(Refusal::HandlerFailed)),
+        ("", repl("1001")),
+    ] {
+        assert_eq!(ask(&node, "MOOD", mood).await, reply, "{mood}");
+    }
+}
+
+#[actix::test]
+async fn a_supervised_handler_keeps_its_queue_through_a_panic() {
+    let node = node(Moody { handled: 0 }.start_supervised()).await;
+    let moods = ["", "panic", "", "panic", "", "", "panic", ""];
+    let replies = join_all(moods.map(|mood| ask(&node, "MOOD", mood))).await;
+    let answered = replies.iter().filter(|reply| reply[0].code() == TypeCode::REPL).count();
+    assert_eq!(answered, 5, "{replies:?}");
+}
+
+#[actix::test]
+async fn a_closure_that_panics_goes_on_serving() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let panicky = handler::from_fn(async move |msg: Incoming| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        assert!(msg.frame.data().is_empty());
+        Reply::none()
+    });
+    let node = node(panicky.start()).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&node, "MOOD", "x").await, refused(Refusal::HandlerFailed));
+        assert_eq!(ask(&node, "MOOD", "").await, []);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 6);
+}
+
+#[actix::test]
+async fn a_handler_that_stops_with_a_request_in_hand_is_an_error_for_the_asker() {
+    let node = node(Moody { handled: 0 }.start()).await;
+    assert_eq!(ask(&node, "MOOD", "stop").await, refused(Refusal::HandlerFailed));
+    assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
+}
+
+#[actix::test]
+async fn a_panic_in_a_reply_stream_costs_the_one_connection() {
+    let stream = handler::from_fn(async |_: Incoming| {
+        Reply::stream(futures::stream::iter(0..3).map(|n| {
+            assert_ne!(n, 2);
+            Frame::text("REPL", n.to_string())
+        }))
+    });
+    let node = node(stream.start()).await;
+    let seen = node.request(node.info(), Frame::empty("MOOD")).await.unwrap().collect().await;
+    // What was ready before the panic may or may not have left; nothing hangs and nothing else is harmed.
+    assert!(seen.is_ok_and(|frames| frames.len() <= 2));
+    assert_eq!(node.status().await.counts.errors_handler_failed, 1);
+    assert_eq!(ask(&node, "ECHO", "").await, [Frame::empty("ECHO")]);
+}
+
+#[actix::test]
+async fn handlers_are_registered_replaced_and_removed_while_the_node_runs() {
+    let node = node(Moody { handled: 0 }.start()).await;
+    let code = TypeCode::new(b"NEW_");
+    assert_eq!(ask(&node, "NEW_", "").await, refused(Refusal::UnknownCode));
+    let say = |text: &'static str| {
+        handler::from_fn(async move |_: Incoming| Reply::one(Frame::text("REPL", text))).start()
+    };
+    assert!(node.handle("NEW_", say("first")).unwrap().is_none());
+    assert_eq!(ask(&node, "NEW_", "").await, repl("first"));
+    let first = node.handle(code, say("second")).unwrap().expect("the one that was replaced");
+    assert_eq!(ask(&node, "NEW_", "").await, repl("second"));
+    node.restore(code, first).unwrap().expect("the second");
+    assert_eq!(ask(&node, "NEW_", "").await, repl("first"));
+    assert!(node.unregister(code).is_some());
+    assert_eq!(ask(&node, "NEW_", "").await, refused(Refusal::UnknownCode));
+    assert!(node.unregister(code).is_none());
+}
+
+#[actix::test]
+async fn codes_of_the_framework_and_codes_of_another_length_are_refused_by_name() {
+    let echo = || handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
+    let node = node(echo()).await;
+    let reserved = node.handle("@FWD", echo()).unwrap_err();
+    assert_eq!(reserved, RegisterError::Reserved(TypeCode::FWD));
+    assert_eq!(reserved.to_string(), "the code @FWD belongs to the framework");
+    assert_eq!(
+        node.handle("TOOLONG", echo()).unwrap_err().to_string(),
+        "a type code has 4 bytes, not 7"
+    );
+    assert!(matches!(Peer::builder().handle("@LNK", echo()), Err(RegisterError::Reserved(_))));
+    assert!(node.unregister(TypeCode::FWD).is_none());
+    let twice = Peer::builder().handle("ECHO", echo()).unwrap().handle("ECHO", echo()).unwrap();
+    let error = twice.start().await.unwrap_err();
+    assert!(matches!(error, StartError::Register(RegisterError::Duplicate(_))), "{error}");
+    let twice = Peer::builder().well_known().handle("NAME", echo()).unwrap();
+    assert_eq!(
+        twice.start().await.unwrap_err().to_string(),
+        "there are two handlers for the code NAME"
+    );
+}
+
+#[actix::test]
+async fn a_code_may_be_served_by_an_actor_on_another_arbiter() {
+    #[expect(clippy::disallowed_methods, reason = "the application's choice")]
+    let arbiter = Arbiter::new();
+    let elsewhere = Moody::start_in_arbiter(&arbiter.handle(), |_| Moody { handled: 40 });
+    let node = node(elsewhere).await;
+    for n in 41..50 {
+        assert_eq!(ask(&node, "MOOD", "").await, repl(&n.to_string()));
+    }
+    arbiter.stop();
+}
+
+/// A node on wires of its own, under the paused clock.
+async fn paused_node(config: Config, handler: impl Into<Recipient<Incoming>>) -> Peer {
+    tokio::time::pause();
+    let host: Host = "n1".parse().unwrap();
+    let builder =
+        Peer::builder().transport(MemoryNetwork::new(1).transport(host)).listen("n1:9000");
+    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
+    builder
+        .config(config)
+        .handle("MOOD", handler)
+        .unwrap()
+        .handle("ECHO", echo)
+        .unwrap()
+        .start()
+        .await
+        .unwrap()
+}
+
+fn sleepy() -> Recipient<Incoming> {
+    let sleepy = handler::from_fn(async |msg: Incoming| {
+        let millis = msg.frame.as_str().unwrap().parse().unwrap();
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        Reply::one(Frame::text("REPL", "awake"))
+    });
+    sleepy.start().recipient()
+}
+
+#[actix::test]
+async fn a_handler_that_does_not_answer_in_time_is_an_error_for_the_asker() {
+    let node = paused_node(Config::default(), sleepy()).await;
+    assert_eq!(ask(&node, "MOOD", "29000").await, repl("awake"));
+    assert_eq!(ask(&node, "MOOD", "31000").await, refused(Refusal::HandlerLate));
+}
+
+#[actix::test]
+async fn a_slow_handler_refuses_when_its_places_are_taken_and_nobody_else_suffers() {
+    let config = Config::default().max_requests_per_code(4);
+    let node = paused_node(config, sleepy()).await;
+    let begun = tokio::time::Instant::now();
+    let slow = join_all((0..10).map(|_| async {
+        let replies = ask(&node, "MOOD", "5000").await;
+        (replies, begun.elapsed())
+    }));
+    let quick = async {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        let replies = ask(&node, "ECHO", "quick").await;
+        (replies, begun.elapsed())
+    };
+    let (slow, (quick, quick_after)) = tokio::join!(slow, quick);
+    assert_eq!(quick, [Frame::text("ECHO", "quick")]);
+    assert!(quick_after < Duration::from_millis(1_020), "{quick_after:?}");
+    let busy: Vec<_> =
+        slow.iter().filter(|(replies, _)| *replies == refused(Refusal::Busy)).collect();
+    assert_eq!(busy.len(), 6);
+    assert!(busy.iter().all(|(_, after)| *after < Duration::from_millis(60)), "{busy:?}");
+    assert_eq!(slow.iter().filter(|(replies, _)| *replies == repl("awake")).count(), 4);
+    // The places are free again.
+    assert_eq!(ask(&node, "MOOD", "1").await, repl("awake"));
+}
+
+#[actix::test]
+async fn a_burst_on_a_quick_handler_is_served_and_not_refused() {
+    let config = Config::default().max_requests_per_code(4);
+    let node = paused_node(config, sleepy()).await;
+    let replies = join_all((0..40).map(|_| ask(&node, "MOOD", "1"))).await;
+    assert!(replies.iter().all(|replies| *replies == repl("awake")));
+}
+
+#[actix::test]
+async fn a_handler_that_keeps_a_request_keeps_its_place() {
+    let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keep = Arc::clone(&kept);
+    let keeper = handler::from_fn(async move |msg: Incoming| {
+        keep.lock().unwrap().push(msg);
+        Reply::none()
+    });
+    let node = paused_node(Config::default().max_requests_per_code(2), keeper.start()).await;
+    assert_eq!(ask(&node, "MOOD", "").await, []);
+    assert_eq!(ask(&node, "MOOD", "").await, []);
+    assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::Busy));
+    kept.lock().unwrap().clear();
+    assert_eq!(ask(&node, "MOOD", "").await, []);
+}
+
+#[actix::test]
+async fn a_handler_may_acknowledge_close_and_only_then_work() {
+    struct Worker {
+        done: Arc<AtomicUsize>,
+    }
+    impl Actor for Worker {
+        type Context = Context<Self>;
+    }
+    impl Handler<Incoming> for Worker {
+        type Result = Reply;
+        fn handle(&mut self, _: Incoming, ctx: &mut Self::Context) -> Reply {
+            ctx.run_later(Duration::from_secs(60), |this, _| {
+                this.done.fetch_add(1, Ordering::Relaxed);
+            });
+            Reply::one(Frame::text("REPL", "ACK"))
+        }
+    }
+    let done = Arc::new(AtomicUsize::new(0));
+    let node = paused_node(Config::default(), Worker { done: Arc::clone(&done) }.start()).await;
+    assert_eq!(ask(&node, "MOOD", "").await, repl("ACK"));
+    assert_eq!(done.load(Ordering::Relaxed), 0);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(done.load(Ordering::Relaxed), 1);
+}
+
+#[actix::test]
+async fn a_handler_may_not_answer_with_a_code_of_the_framework() {
+    let rogue = handler::from_fn(async |_: Incoming| Reply::one(Frame::empty("@FWE")));
+    let node = node(rogue.start()).await;
+    assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerFailed));
+}

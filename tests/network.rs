@@ -1,0 +1,198 @@
+//! Whole networks of 100 nodes under the paused clock: they join, lose nodes and heal, the same for the same seed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use actix_peer::{
+    Config, Peer, PeerInfo, PingSweep,
+    frame::Frame,
+    overlay::{Address, Host, JoinConfig},
+    transport::memory::MemoryNetwork,
+};
+use tokio::time::{Instant, sleep};
+
+const TABLE: usize = 8;
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Runs `work` in virtual time: hours pass in a moment, and in the same way each time.
+fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    actix::System::with_tokio_rt(runtime).block_on(work)
+}
+
+struct Network {
+    wires: MemoryNetwork,
+    random: fastrand::Rng,
+    nodes: BTreeMap<usize, Peer>,
+}
+
+fn host(n: usize) -> Host {
+    format!("n{n}").parse().unwrap()
+}
+
+impl Network {
+    fn new(seed: u64) -> Self {
+        let wires = MemoryNetwork::new(seed);
+        wires.latency(Duration::from_millis(1)..Duration::from_millis(30));
+        Self { wires, random: fastrand::Rng::with_seed(seed), nodes: BTreeMap::new() }
+    }
+
+    /// Starts node `n` and lets it join by way of a node that is there already.
+    async fn add(&mut self, n: usize) {
+        let sweep = PingSweep::new().every(SWEEP);
+        let contact = self.some().map(|contact| contact.info().address().clone());
+        let peer = Peer::builder()
+            .transport(self.wires.transport(host(n)))
+            .listen(format!("n{n}:9000"))
+            .id(format!("n{n}"))
+            .config(Config::default().max_peers(TABLE))
+            .well_known()
+            .stabilizer(sweep)
+            .every(Duration::from_secs(20), "rejoin", {
+                let known = RefCell::new(BTreeSet::from_iter(contact.clone()));
+                async move |peer| rejoin(peer, &known).await
+            })
+            .start()
+            .await
+            .unwrap();
+        if let Some(contact) = contact {
+            let report = peer.join_with(contact, join_config()).await.unwrap();
+            assert!(!peer.peers().list().await.unwrap().is_empty(), "n{n}: {report:?}");
+        }
+        self.nodes.insert(n, peer);
+    }
+
+    fn some(&mut self) -> Option<Peer> {
+        let at = self.random.usize(..self.nodes.len().max(1));
+        self.nodes.values().nth(at).cloned()
+    }
+
+    /// Who knows whom.
+    async fn tables(&self) -> BTreeMap<String, Vec<String>> {
+        let mut tables = BTreeMap::new();
+        for peer in self.nodes.values() {
+            let list = peer.peers().list().await.unwrap();
+            let known = list.iter().map(|entry| entry.info().id().to_string()).collect();
+            tables.insert(peer.id().to_string(), known);
+        }
+        tables
+    }
+
+    async fn crash(&mut self, n: usize) {
+        self.wires.crash(&host(n)).refuse();
+        let peer = self.nodes.remove(&n).unwrap();
+        peer.abort().await;
+    }
+}
+
+/// Peers that a joiner looks for. Each link takes a place in two tables, so less than half of a table leaves room for those who come later.
+const WANTED: usize = 3;
+
+fn join_config() -> JoinConfig {
+    JoinConfig::new().hops(12).max_asks(400).target(WANTED)
+}
+
+/// A node that has lost too many peers looks for others by way of those that it has heard of from its peers.
+async fn rejoin(peer: Peer, known: &RefCell<BTreeSet<Address>>) {
+    let Ok(list) = peer.peers().list().await else { return };
+    for entry in list.iter() {
+        let listed =
+            async { peer.request(entry.info(), Frame::empty("LIST")).await?.collect().await };
+        let listed = listed.await.unwrap_or_default();
+        let listed =
+            listed.iter().filter_map(|reply| reply.as_str().ok()?.parse::<PeerInfo>().ok());
+        known.borrow_mut().extend(listed.map(|peer| peer.address().clone()));
+    }
+    if list.len() < WANTED {
+        let contacts: Vec<_> = known.borrow().iter().cloned().collect();
+        for contact in contacts {
+            if peer
+                .join_with(contact, join_config())
+                .await
+                .is_ok_and(|report| !report.added().is_empty())
+            {
+                break;
+            }
+        }
+    }
+}
+
+/// The nodes that can be reached from the first one.
+fn reached(tables: &BTreeMap<String, Vec<String>>) -> BTreeSet<&String> {
+    let mut reached = BTreeSet::new();
+    let mut to_visit: Vec<_> = tables.keys().take(1).collect();
+    while let Some(node) = to_visit.pop() {
+        if reached.insert(node) {
+            to_visit.extend(tables.get(node).into_iter().flatten());
+        }
+    }
+    reached
+}
+
+fn assert_whole(tables: &BTreeMap<String, Vec<String>>, alive: usize) {
+    assert_eq!(tables.len(), alive);
+    let odd: Vec<_> =
+        tables.iter().filter(|(_, known)| !(1..=TABLE).contains(&known.len())).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+    let known: BTreeSet<_> = tables.values().flatten().collect();
+    let dead: Vec<_> = known.into_iter().filter(|id| !tables.contains_key(*id)).collect();
+    assert_eq!(dead, Vec::<&String>::new(), "everybody has forgotten the dead");
+    assert_eq!(reached(tables).len(), alive, "everybody is reached");
+}
+
+/// The life of a network: what everybody knows at three moments, and how long it took in virtual time.
+async fn life(nodes: usize, seed: u64) -> (Vec<BTreeMap<String, Vec<String>>>, Duration, u64) {
+    let begun = Instant::now();
+    let mut network = Network::new(seed);
+    for n in 0..nodes {
+        network.add(n).await;
+    }
+    let joined = network.tables().await;
+    assert_whole(&joined, nodes);
+
+    for _ in 0..nodes / 5 {
+        let victim =
+            network.random.choice(network.nodes.keys().copied().collect::<Vec<_>>()).unwrap();
+        network.crash(victim).await;
+    }
+    // Three sweeps find the dead, and the ones that are left find each other.
+    sleep(SWEEP * 16).await;
+    let healed = network.tables().await;
+    assert_whole(&healed, nodes - nodes / 5);
+
+    let leaver = network.some().unwrap();
+    let at = *network.nodes.iter().find(|(_, peer)| peer.id() == leaver.id()).unwrap().0;
+    assert!(leaver.stop().await.is_clean());
+    network.nodes.remove(&at);
+    let left = network.tables().await;
+    assert_whole(&left, nodes - nodes / 5 - 1);
+    let dials = network.wires.dials();
+    for peer in network.nodes.values() {
+        peer.abort().await;
+    }
+    (vec![joined, healed, left], begun.elapsed(), dials)
+}
+
+#[test]
+fn a_hundred_nodes_join_lose_a_fifth_and_heal_in_the_same_way_for_the_same_seed() {
+    assert!(in_virtual_time(life(100, 1)) == in_virtual_time(life(100, 1)));
+}
+
+#[test]
+fn another_seed_is_another_network() {
+    let lives: Vec<_> = (0..4).map(|seed| in_virtual_time(life(25, seed))).collect();
+    assert!(lives.windows(2).all(|two| two[0].0 != two[1].0));
+}
