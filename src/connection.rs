@@ -45,5 +45,5 @@ pub(crate) use self::{
     incoming::Token,
     node::Node,
     routes::{Intake, Route, Routes, Serve},
-    writer::FrameWriter,
+    writer::explain,
 };

@@ -1,9 +1,12 @@
 //! `ConnectionActor`: one accepted connection as an actor.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use futures::FutureExt;
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
@@ -11,7 +14,7 @@ use tracing::Instrument;
 use crate::{
     connection::{
         Cut, Direction, Node, Refusal, conversation::Conversation, node::OpenGuard,
-        reader::first_bytes,
+        reader::first_bytes, writer::explain,
     },
     frame::{FrameError, HEADER_LEN, TypeCode},
     overlay::Address,
@@ -47,6 +50,9 @@ impl Held {
     }
 }
 
+/// A conversation that is cut has this long to say so. Less than the node waits for it.
+const CUT_GRACE: Duration = Duration::from_millis(500);
+
 /// How a conversation ended.
 enum End {
     Regular,
@@ -63,11 +69,15 @@ impl Actor for ConnectionActor {
         };
         let cut = self.node.cut.clone();
         let run = async move {
+            let late = async move {
+                cut.cancelled().await;
+                tokio::time::sleep(CUT_GRACE).await;
+            };
             let run = AssertUnwindSafe(conversation.run()).catch_unwind();
-            match cut.run_until_cancelled(run).await {
-                Some(Ok(())) => End::Regular,
-                Some(Err(_)) => End::Panicked,
-                None => End::Cut,
+            match select(pin!(run), pin!(late)).await {
+                Either::Left((Ok(()), _)) => End::Regular,
+                Either::Left((Err(_), _)) => End::Panicked,
+                Either::Right(_) => End::Cut,
             }
         };
         ctx.spawn(run.instrument(span).into_actor(self).map(|end, this, ctx| {
@@ -103,32 +113,33 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
     let Io { mut reader, writer, remote } = io;
     let span = tracing::debug_span!(parent: None, "connection", peer = %remote, direction = "in");
     let limit = node.config.header_timeout;
-    let waited = node.drain.run_until_cancelled(timeout(limit, first_bytes(&mut reader))).await;
-    let error = match waited {
-        None => return,
-        Some(Ok(Ok(first))) if first.is_empty() => return node.counters.connections_silent.one(),
-        Some(Ok(Ok(first))) if first.len() < HEADER_LEN => {
-            FrameError::CutHeader { got: first.len() }
+    // What has come already is served, even when the node is about to stop.
+    let first = {
+        let first = pin!(timeout(limit, first_bytes(&mut reader)));
+        let drained = pin!(node.drain.cancelled());
+        match select(first, drained).await {
+            Either::Left((first, _)) => Some(first),
+            Either::Right(_) => None,
         }
-        Some(Ok(Ok(first))) => {
+    };
+    // So that the caller does not take the end for an empty answer.
+    let Some(first) = first else { return explain(writer, Refusal::Stopping, node).await };
+    let error = match first {
+        Ok(Ok(first)) if first.is_empty() => return node.counters.connections_silent.one(),
+        Ok(Ok(first)) if first.len() < HEADER_LEN => FrameError::CutHeader { got: first.len() },
+        Ok(Ok(first)) => {
             node.counters.bytes_in.add(first.len() as u64);
             let conversation =
                 Conversation::new(reader, writer, first, remote.clone(), Arc::clone(&node));
             if let Some(conversation) = conversation {
                 let code = conversation.code();
-                ConnectionActor {
-                    code,
-                    remote,
-                    node,
-                    conversation: Some((conversation, span)),
-                    _held: held,
-                }
-                .start();
+                let conversation = Some((conversation, span));
+                ConnectionActor { code, remote, node, conversation, _held: held }.start();
             }
             return;
         }
-        Some(Ok(Err(error))) => FrameError::Io(error),
-        Some(Err(_)) => {
+        Ok(Err(error)) => FrameError::Io(error),
+        Err(_) => {
             node.counters.errors_late.one();
             tracing::debug!(parent: &span, error = "no header in time", "connection broken");
             return;

@@ -11,7 +11,8 @@ use tokio::{
 
 use crate::{
     connection::{
-        Body, Incoming, Node, Phase, PhaseEvent, ReadError, Refusal, Reply, Sender, Token,
+        Body, Cut, Direction, Incoming, Node, Phase, PhaseEvent, ReadError, Refusal, Reply, Sender,
+        Token,
         body::Progress,
         reader::{FrameReader, ReadHalf},
         reply::ReplyKind,
@@ -99,20 +100,32 @@ impl Conversation {
     async fn exchange(&mut self) -> Result<(), Broken> {
         let route = self.node.routes.find(self.head.code());
         let internal = route.as_ref().is_some_and(|route| route.internal);
-        let reply = match self.request(route).await? {
-            Ok(reply) => {
+        let cut = self.node.cut.clone();
+        let reply = match cut.run_until_cancelled(self.request(route)).await.transpose()? {
+            Some(Ok(reply)) => {
                 self.step(PhaseEvent::Answered);
                 reply
             }
-            Err(refusal) => {
+            None => {
+                self.step(PhaseEvent::Refused);
+                self.report_cut();
+                Reply::refused(Refusal::Stopping)
+            }
+            Some(Err(refusal)) => {
                 self.refuse(refusal);
                 Reply::refused(refusal)
             }
         };
         self.write(reply, internal).await?;
         self.step(PhaseEvent::Written);
-        self.drain().await;
+        // What is cut has no time to wait for the other side.
+        cut.run_until_cancelled(self.drain()).await;
         Ok(())
+    }
+
+    fn report_cut(&self) {
+        let (peer, code) = (self.remote.clone(), Some(self.head.code()));
+        self.node.report_cut(Cut { direction: Direction::In, peer, code });
     }
 
     fn refuse(&mut self, refusal: Refusal) {
@@ -274,7 +287,7 @@ impl Conversation {
     }
 
     async fn write_refusal(&mut self, refusal: Refusal) -> Result<(), WriteError> {
-        if self.node.config.explain_refusals {
+        if self.node.explains() {
             self.writer.feed(&refusal.to_frame()).await?;
         }
         self.writer.flush().await
@@ -303,20 +316,22 @@ impl Conversation {
         internal: bool,
     ) -> Result<(), WriteError> {
         let limit = self.node.config.handler_timeout;
+        let cut = self.node.cut.clone();
         loop {
             let next = match frames.next().now_or_never() {
                 Some(next) => next,
                 None => {
                     self.writer.flush().await?;
-                    match timeout(limit, frames.next()).await {
-                        Ok(next) => next,
-                        Err(_) => {
-                            self.node.refuse(
-                                &self.remote,
-                                Some(self.head.code()),
-                                Refusal::HandlerLate,
-                            );
+                    match cut.run_until_cancelled(timeout(limit, frames.next())).await {
+                        Some(Ok(next)) => next,
+                        Some(Err(_)) => {
+                            let code = Some(self.head.code());
+                            self.node.refuse(&self.remote, code, Refusal::HandlerLate);
                             return self.write_refusal(Refusal::HandlerLate).await;
+                        }
+                        None => {
+                            self.report_cut();
+                            return self.write_refusal(Refusal::Stopping).await;
                         }
                     }
                 }

@@ -68,6 +68,8 @@ pub(crate) struct Node {
     pub(crate) drain: CancellationToken,
     /// Cancelled when what still runs is cut.
     pub(crate) cut: CancellationToken,
+    /// Nothing more is said to anybody: the node ends as in a crash.
+    pub(crate) silent: AtomicBool,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) joined: AtomicBool,
     pub(crate) open_in: AtomicUsize,
@@ -99,6 +101,7 @@ impl Node {
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
+            silent: AtomicBool::new(false),
             paused: watch::Sender::new(false),
             joined: AtomicBool::new(false),
             open_in: AtomicUsize::new(0),
@@ -117,6 +120,11 @@ impl Node {
         self.counters.refused(refusal);
         tracing::debug!(peer = %from, code = code.map(tracing::field::display), error = refusal.text(), "request refused");
         self.emit(&PeerEvent::Refused { from: from.clone(), code, refusal });
+    }
+
+    /// Whether a refusal is put into words.
+    pub(crate) fn explains(&self) -> bool {
+        self.config.explain_refusals && !self.silent.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_frame_error(&self, error: &FrameError) {

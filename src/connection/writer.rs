@@ -1,12 +1,12 @@
 //! Frames into the write half of a connection: few writes, no copy of large data, standstill noticed.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{
-    connection::Node,
+    connection::{Node, Refusal},
     frame::{Frame, FrameHead, HEADER_LEN, TypeCode},
 };
 
@@ -26,7 +26,7 @@ const BODY_STEP: usize = 256 << 10; // bytes
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteError {
     #[error("nothing could be written for {0:?}")]
-    Stalled(std::time::Duration),
+    Stalled(Duration),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("the source of a body failed after {got} of {len} bytes")]
@@ -148,4 +148,22 @@ impl FrameWriter {
             .map_err(|_| WriteError::Stalled(patience))?
             .map_err(WriteError::Io)
     }
+}
+
+/// How long a caller may take to hear why it is refused.
+const EXPLAIN_TIME: Duration = Duration::from_millis(500);
+
+/// Closes a connection whose request was not read, with a word why.
+pub(crate) async fn explain(half: WriteHalf, refusal: Refusal, node: Arc<Node>) {
+    let explains = node.explains();
+    let mut writer = FrameWriter::new(half, node);
+    let explain = async {
+        if explains {
+            writer.feed(&refusal.to_frame()).await?;
+            writer.flush().await?;
+        }
+        writer.shutdown().await
+    };
+    // Who does not take it in time goes without.
+    tokio::time::timeout(EXPLAIN_TIME, explain).await.map(drop).ok();
 }

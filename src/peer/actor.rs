@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 use actix::prelude::{
@@ -190,6 +190,7 @@ impl Handler<End> for PeerActor {
     fn handle(&mut self, msg: End, _: &mut Self::Context) -> Self::Result {
         let already = self.node.drain.is_cancelled();
         if !msg.politely {
+            self.node.silent.store(true, Ordering::Relaxed);
             self.node.drain.cancel();
             self.node.cut.cancel();
         }

@@ -64,6 +64,10 @@ pub(crate) async fn join(
 
 /// Says `QUIT` to every known peer. Returns how many answered.
 pub(crate) async fn say_goodbye(node: &Arc<Node>, known: Vec<PeerInfo>) -> usize {
+    node.joined.store(false, Ordering::Relaxed);
+    if known.is_empty() {
+        return 0;
+    }
     let goodbye = Frame::text(TypeCode::QUIT, node.me.id().to_string());
     let told = stream::iter(known)
         .map(|peer| {
@@ -76,7 +80,6 @@ pub(crate) async fn say_goodbye(node: &Arc<Node>, known: Vec<PeerInfo>) -> usize
         .filter(|told| std::future::ready(*told))
         .count()
         .await;
-    node.joined.store(false, Ordering::Relaxed);
     node.emit(&PeerEvent::Left { told });
     told
 }

@@ -4,10 +4,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures::future::{Either, select};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
 use crate::{
-    connection::{FrameWriter, Held, Node, PeerEvent, Refusal, accepted},
+    connection::{Held, Node, PeerEvent, Refusal, accepted, explain},
     peer::child::Guard,
     transport::{Io, Listener},
 };
@@ -20,9 +20,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Connections over the limit that are told so at the same time; further ones are closed without a word.
 const REFUSALS_AT_ONCE: usize = 64;
-
-/// How long telling them may take.
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Accepts connections, within the limit, and starts each on its way to its own `ConnectionActor`.
 ///
@@ -95,18 +92,10 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     }
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
-    if node.config.explain_refusals
-        && let Ok(place) = Arc::clone(refusals).try_acquire_owned()
-    {
-        let mut writer = FrameWriter::new(io.writer, Arc::clone(node));
-        let refuse = async move {
-            writer.feed(&Refusal::Busy.to_frame()).await?;
-            writer.flush().await?;
-            writer.shutdown().await
-        };
+    if let Ok(place) = Arc::clone(refusals).try_acquire_owned() {
+        let node = Arc::clone(node);
         actix_rt::spawn(async move {
-            // Whoever does not take the refusal in time goes without.
-            timeout(REFUSAL_TIME, refuse).await.map(drop).ok();
+            explain(io.writer, Refusal::Busy, node).await;
             drop((io.reader, place));
         });
     }
