@@ -1,0 +1,385 @@
+//! What happens, step by step, and what each step promises.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use actix_peer::{Outgoing, PeerId, Target, overlay::JoinConfig};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{
+    Options,
+    body::{Spring, resident},
+    member::{Greet, Member, News, Pace, spread},
+    view::{Outcome, View},
+};
+
+/// Why a promise was not kept, in words for a person.
+type Broken = Box<dyn std::error::Error>;
+
+/// No step may take longer, whatever happens.
+const STEP_TIME: Duration = Duration::from_secs(120);
+
+/// How often a step looks whether what it waits for has come.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What memory may grow while a body is streamed.
+const MEMORY_GROWTH: u64 = 32 << 20;
+
+const PROMISES: [&str; 10] = [
+    "every node listens",
+    "all join, and are one network",
+    "everybody learns a way to everybody",
+    "a request reaches one who is no neighbour",
+    "news reach all",
+    "one that is killed is forgotten by all",
+    "one that leaves says so",
+    "one returns and is found",
+    "a large body arrives, in bounded memory",
+    "everybody stops cleanly",
+];
+
+pub(crate) struct Story {
+    options: Options,
+    view: View,
+    members: BTreeMap<PeerId, Member>,
+    killed: Option<PeerId>,
+    random: fastrand::Rng,
+}
+
+impl Story {
+    pub(crate) fn new(options: Options, view: View) -> Self {
+        let random = fastrand::Rng::with_seed(options.seed);
+        Self { options, view, members: BTreeMap::new(), killed: None, random }
+    }
+
+    /// Runs every step; a broken promise ends the story. Whether all were kept.
+    pub(crate) async fn tell(&mut self) -> bool {
+        self.view.title();
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for (number, promise) in PROMISES.into_iter().enumerate() {
+            self.view.begin(promise, PROMISES.len());
+            let begun = Instant::now();
+            let seen = timeout(STEP_TIME, self.step(number))
+                .await
+                .unwrap_or_else(|_| Err("not in time".into()));
+            let kept = seen.is_ok();
+            let seen = seen.unwrap_or_else(|broken| broken.to_string());
+            let outcome = Outcome {
+                promise: promise.to_owned(),
+                seen,
+                kept,
+                millis: begun.elapsed().as_millis(),
+            };
+            self.view.done(&outcome);
+            outcomes.push(outcome);
+            if !kept {
+                break;
+            }
+        }
+        self.view.summary(&outcomes);
+        outcomes.iter().all(|outcome| outcome.kept)
+    }
+
+    async fn step(&mut self, number: usize) -> Result<String, Broken> {
+        match number {
+            0 => self.listen().await,
+            1 => self.join().await,
+            2 => self.learn().await,
+            3 => self.greet().await,
+            4 => self.spread_news().await,
+            5 => self.kill().await,
+            6 => self.leave().await,
+            7 => self.come_back().await,
+            8 => self.stream().await,
+            _ => self.stop().await,
+        }
+    }
+
+    /// Cuts what is left, after an interruption or a broken promise.
+    pub(crate) async fn end(&mut self) {
+        for member in std::mem::take(&mut self.members).into_values() {
+            member.peer.abort().await;
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        // Larger networks look around less often, so that maintenance stays a small part of the work.
+        let every = Duration::from_millis(u64::from(self.options.nodes) * 8)
+            .max(Duration::from_millis(200));
+        Pace { max_peers: self.options.max_peers as usize, every }
+    }
+
+    async fn listen(&mut self) -> Result<String, Broken> {
+        for n in 0..self.options.nodes {
+            let member = Member::start(&format!("n{n:03}"), self.pace()).await?;
+            self.members.insert(member.peer.id().clone(), member);
+        }
+        let ports: BTreeSet<_> =
+            self.members.values().map(|member| member.peer.info().port()).collect();
+        Ok(format!("{} TCP ports", ports.len()))
+    }
+
+    fn member(&self, id: &PeerId) -> Result<&Member, Broken> {
+        self.members.get(id).ok_or_else(|| format!("{id} is not there").into())
+    }
+
+    fn ids(&self) -> Vec<PeerId> {
+        self.members.keys().cloned().collect()
+    }
+
+    /// Lets `id` join by way of one of `others`.
+    async fn join_one(&mut self, id: &PeerId, others: &[PeerId]) -> Result<(), Broken> {
+        let contact = self.random.choice(others).ok_or("there is nobody to join")?;
+        let contact = self.member(contact)?.peer.info().address().clone();
+        // Each link takes a place in two tables: joiners that fill theirs would lock out those who come later.
+        let wanted = (self.options.max_peers as usize / 3).max(1);
+        let config = JoinConfig::new().hops(64).max_asks(2_000).within(STEP_TIME).target(wanted);
+        let report = self.member(id)?.peer.join_with(contact, config).await?;
+        if self.member(id)?.known().await.is_empty() {
+            return Err(format!("{id} found no peer: {report:?}").into());
+        }
+        Ok(())
+    }
+
+    async fn join(&mut self) -> Result<String, Broken> {
+        let ids = self.ids();
+        for (n, id) in ids.iter().enumerate().skip(1) {
+            self.view.moves(&format!("{n} of {}", ids.len()));
+            self.join_one(id, ids.get(..n).unwrap_or_default()).await?;
+        }
+        let tables = self.tables().await;
+        let links: usize = tables.values().map(BTreeSet::len).sum();
+        let most = tables.values().map(BTreeSet::len).max().unwrap_or(0);
+        match ids.iter().find(|id| reached(&tables, id).len() < ids.len()) {
+            Some(id) => Err(format!("{id} does not reach everybody").into()),
+            None => Ok(format!("{} links, at most {most} peers each", links / 2)),
+        }
+    }
+
+    /// Who knows whom.
+    async fn tables(&self) -> BTreeMap<PeerId, BTreeSet<PeerId>> {
+        let mut tables = BTreeMap::new();
+        for (id, member) in &self.members {
+            tables.insert(id.clone(), member.known().await);
+        }
+        tables
+    }
+
+    async fn learn(&mut self) -> Result<String, Broken> {
+        let all = self.members.len() * (self.members.len() - 1);
+        loop {
+            let known: usize = self.members.values().map(|member| member.routes().len()).sum();
+            if known >= all {
+                let hops =
+                    self.members.values().flat_map(|member| member.routes().into_values()).max();
+                return Ok(format!("{all} ways, at most {} hops", hops.unwrap_or(0)));
+            }
+            self.view.moves(&format!("{known} of {all}"));
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Sends a typed request to the node that is farthest from `from`.
+    async fn greet_farthest(&mut self, from: &PeerId) -> Result<String, Broken> {
+        let member = self.member(from)?;
+        let farthest = member.routes().into_iter().max_by_key(|(_, hops)| *hops);
+        let (to, _) = farthest.ok_or("no way to anybody")?;
+        let (answered, passed) = member.peer.send(Target::routed(to.clone()), Greet).await?;
+        if answered != to {
+            return Err(format!("{answered} answered for {to}").into());
+        }
+        Ok(format!("{from} to {to}, {passed} {}", if passed == 1 { "hop" } else { "hops" }))
+    }
+
+    async fn greet(&mut self) -> Result<String, Broken> {
+        let ids = self.ids();
+        let from = self.random.choice(&ids).ok_or("nobody")?.clone();
+        self.greet_farthest(&from).await
+    }
+
+    async fn spread_news(&mut self) -> Result<String, Broken> {
+        let news = News { number: self.random.u64(..) };
+        let ids = self.ids();
+        let from = self.random.choice(&ids).ok_or("nobody")?.clone();
+        spread(&self.member(&from)?.peer, &news).await;
+        loop {
+            let heard = self
+                .members
+                .iter()
+                .filter(|(id, member)| **id == from || member.has_heard(&news))
+                .count();
+            if heard == ids.len() {
+                return Ok(format!("{heard} of {heard} nodes"));
+            }
+            self.view.moves(&format!("{heard} of {}", ids.len()));
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// A member whom the others can do without: the network stays one.
+    async fn dispensable(&mut self) -> Result<PeerId, Broken> {
+        let mut tables = self.tables().await;
+        let mut ids = self.ids();
+        self.random.shuffle(&mut ids);
+        for id in ids {
+            let own = tables.remove(&id).unwrap_or_default();
+            let rest = tables.len();
+            if tables.keys().all(|other| reached(&tables, other).len() == rest) {
+                return Ok(id);
+            }
+            tables.insert(id, own);
+        }
+        Err("everybody is needed".into())
+    }
+
+    async fn forgotten(&self, gone: &PeerId) -> usize {
+        let mut knowing = 0;
+        for member in self.members.values() {
+            knowing += usize::from(member.known().await.contains(gone));
+        }
+        knowing
+    }
+
+    async fn kill(&mut self) -> Result<String, Broken> {
+        let victim = self.dispensable().await?;
+        let member = self.members.remove(&victim).ok_or("nobody")?;
+        member.peer.abort().await;
+        let knew = self.forgotten(&victim).await;
+        loop {
+            let knowing = self.forgotten(&victim).await;
+            if knowing == 0 {
+                let seen = format!("{victim} was known to {knew}, now to none");
+                self.killed = Some(victim);
+                return Ok(seen);
+            }
+            self.view.moves(&format!("{knowing} still know {victim}"));
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn leave(&mut self) -> Result<String, Broken> {
+        let leaver = self.dispensable().await?;
+        let member = self.members.remove(&leaver).ok_or("nobody")?;
+        let report = member.peer.stop().await;
+        let knowing = self.forgotten(&leaver).await;
+        if knowing > 0 || !report.is_clean() {
+            return Err(format!("{knowing} still know {leaver}; {report:?}").into());
+        }
+        Ok(format!("{leaver} told {} peers, nothing was cut", report.told))
+    }
+
+    async fn come_back(&mut self) -> Result<String, Broken> {
+        let id = self.killed.take().ok_or("nobody was killed")?;
+        let others = self.ids();
+        let member = Member::start(id.as_str(), self.pace()).await?;
+        self.members.insert(id.clone(), member);
+        self.join_one(&id, &others).await?;
+        let asker = self.random.choice(&others).ok_or("nobody")?.clone();
+        while !self.member(&asker)?.routes().contains_key(&id) {
+            self.view.moves(&format!("{asker} has no way to {id} yet"));
+            sleep(LOOK_EVERY).await;
+        }
+        // The way may still be changing; a message that gets stuck is asked again within the time of the step.
+        loop {
+            match self.member(&asker)?.peer.send(Target::routed(id.clone()), Greet).await {
+                Ok((answered, passed)) if answered == id => {
+                    return Ok(format!(
+                        "{asker} to {id}, {passed} {}",
+                        if passed == 1 { "hop" } else { "hops" }
+                    ));
+                }
+                Ok((answered, _)) => return Err(format!("{answered} answered for {id}").into()),
+                Err(error) if error.may_have_been_handled() => return Err(error.into()),
+                Err(_) => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    async fn stream(&mut self) -> Result<String, Broken> {
+        let len = self.options.body_mib << 20;
+        let seed = self.random.u64(..);
+        let expected = format!("{len} {:016x}", Spring::sum_of(len.into(), seed));
+        let mut ids = self.ids();
+        self.random.shuffle(&mut ids);
+        let [from, to, ..] = ids.as_slice() else { return Err("nobody".into()) };
+        let to = self.member(to)?.peer.info().clone();
+        let before = resident();
+        let begun = Instant::now();
+        let request = Outgoing::body("BODY", len, Spring::new(len.into(), seed));
+        let exchange = async {
+            self.member(from)?
+                .peer
+                .request(&to, request)
+                .await?
+                .collect()
+                .await
+                .map_err(Broken::from)
+        };
+        let (replies, most) = watched(exchange, &self.view).await;
+        let replies = replies?;
+        let answer = replies.first().and_then(|reply| reply.as_str().ok());
+        if answer != Some(expected.as_str()) {
+            return Err(format!("{answer:?} instead of {expected}").into());
+        }
+        let rate = f64::from(self.options.body_mib) / begun.elapsed().as_secs_f64();
+        let grown = before.zip(most).map(|(before, most)| most.saturating_sub(before));
+        match grown {
+            Some(grown) if grown > MEMORY_GROWTH => {
+                Err(format!("memory grew by {} MiB", grown >> 20).into())
+            }
+            Some(grown) => Ok(format!(
+                "{} MiB, {rate:.0} MiB/s, memory +{:.1} MiB",
+                self.options.body_mib,
+                grown as f64 / f64::from(1 << 20)
+            )),
+            None => {
+                Ok(format!("{} MiB, {rate:.0} MiB/s, memory not measured", self.options.body_mib))
+            }
+        }
+    }
+
+    async fn stop(&mut self) -> Result<String, Broken> {
+        let count = self.members.len();
+        let mut told = 0;
+        while let Some((id, member)) = self.members.pop_first() {
+            let report = member.peer.stop().await;
+            if !report.is_clean() {
+                return Err(format!("{id} cut {:?}", report.cut).into());
+            }
+            told += report.told;
+        }
+        Ok(format!("{count} nodes, {told} goodbyes, nothing was cut"))
+    }
+}
+
+/// Runs `work` and looks at the memory meanwhile: its result, and the most that was resident.
+async fn watched<T>(work: impl Future<Output = T>, view: &View) -> (T, Option<u64>) {
+    let mut work = std::pin::pin!(work);
+    let mut most = resident();
+    loop {
+        match timeout(LOOK_EVERY, work.as_mut()).await {
+            Ok(result) => return (result, most.max(resident())),
+            Err(_) => {
+                most = most.max(resident());
+                view.moves(&format!("{} MiB resident", resident().unwrap_or(0) >> 20));
+            }
+        }
+    }
+}
+
+/// Everybody who can be reached from `start` over known peers.
+fn reached<'a>(
+    tables: &'a BTreeMap<PeerId, BTreeSet<PeerId>>,
+    start: &'a PeerId,
+) -> BTreeSet<&'a PeerId> {
+    let mut reached = BTreeSet::new();
+    let mut to_visit = vec![start];
+    while let Some(id) = to_visit.pop() {
+        if let Some(known) = tables.get(id).filter(|_| reached.insert(id)) {
+            to_visit.extend(known.iter().filter(|id| tables.contains_key(*id)));
+        }
+    }
+    reached
+}
