@@ -174,29 +174,32 @@ impl Story {
             if known >= all {
                 let hops =
                     self.members.values().flat_map(|member| member.routes().into_values()).max();
-                return Ok(format!("{all} ways, at most {} hops", hops.unwrap_or(0)));
+                let hops = usize::from(hops.unwrap_or(0));
+                return Ok(format!("{all} ways, at most {}", count(hops, "hop")));
             }
             self.view.moves(&format!("{known} of {all}"));
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Sends a typed request to the node that is farthest from `from`.
-    async fn greet_farthest(&mut self, from: &PeerId) -> Result<String, Broken> {
-        let member = self.member(from)?;
-        let farthest = member.routes().into_iter().max_by_key(|(_, hops)| *hops);
-        let (to, _) = farthest.ok_or("no way to anybody")?;
-        let (answered, passed) = member.peer.send(Target::routed(to.clone()), Greet).await?;
-        if answered != to {
-            return Err(format!("{answered} answered for {to}").into());
-        }
-        Ok(format!("{from} to {to}, {passed} {}", if passed == 1 { "hop" } else { "hops" }))
-    }
-
+    /// Sends a typed request to the node that is farthest from somebody who does not know everybody.
     async fn greet(&mut self) -> Result<String, Broken> {
-        let ids = self.ids();
-        let from = self.random.choice(&ids).ok_or("nobody")?.clone();
-        self.greet_farthest(&from).await
+        let mut askers = self.ids();
+        self.random.shuffle(&mut askers);
+        let farthest = |id: &PeerId| {
+            let (to, hops) = self.member(id).ok()?.routes().into_iter().max_by_key(|way| way.1)?;
+            Some((id.clone(), to, hops))
+        };
+        let found = askers.iter().filter_map(farthest).find(|(.., hops)| *hops > 1);
+        let Some((from, to, _)) = found else {
+            return Ok("everybody is a neighbour of everybody".to_owned());
+        };
+        let (answered, passed) =
+            self.member(&from)?.peer.send(Target::routed(to.clone()), Greet).await?;
+        if answered != to || passed < 2 {
+            return Err(format!("{answered} answered for {to} after {passed} hops").into());
+        }
+        Ok(format!("{from} to {to}, {}", count(passed, "hop")))
     }
 
     async fn spread_news(&mut self) -> Result<String, Broken> {
@@ -250,7 +253,7 @@ impl Story {
         loop {
             let knowing = self.forgotten(&victim).await;
             if knowing == 0 {
-                let seen = format!("{victim} was known to {knew}, now to none");
+                let seen = format!("{victim} was known to {}, now to none", count(knew, "node"));
                 self.killed = Some(victim);
                 return Ok(seen);
             }
@@ -267,7 +270,7 @@ impl Story {
         if knowing > 0 || !report.is_clean() {
             return Err(format!("{knowing} still know {leaver}; {report:?}").into());
         }
-        Ok(format!("{leaver} told {} peers, nothing was cut", report.told))
+        Ok(format!("{leaver} told {}, nothing was cut", count(report.told, "peer")))
     }
 
     async fn come_back(&mut self) -> Result<String, Broken> {
@@ -285,10 +288,7 @@ impl Story {
         loop {
             match self.member(&asker)?.peer.send(Target::routed(id.clone()), Greet).await {
                 Ok((answered, passed)) if answered == id => {
-                    return Ok(format!(
-                        "{asker} to {id}, {passed} {}",
-                        if passed == 1 { "hop" } else { "hops" }
-                    ));
+                    return Ok(format!("{asker} to {id}, {}", count(passed, "hop")));
                 }
                 Ok((answered, _)) => return Err(format!("{answered} answered for {id}").into()),
                 Err(error) if error.may_have_been_handled() => return Err(error.into()),
@@ -341,7 +341,7 @@ impl Story {
     }
 
     async fn stop(&mut self) -> Result<String, Broken> {
-        let count = self.members.len();
+        let nodes = self.members.len();
         let mut told = 0;
         while let Some((id, member)) = self.members.pop_first() {
             let report = member.peer.stop().await;
@@ -350,7 +350,7 @@ impl Story {
             }
             told += report.told;
         }
-        Ok(format!("{count} nodes, {told} goodbyes, nothing was cut"))
+        Ok(format!("{nodes} nodes, {}, nothing was cut", count(told, "goodbye")))
     }
 }
 
@@ -367,6 +367,11 @@ async fn watched<T>(work: impl Future<Output = T>, view: &View) -> (T, Option<u6
             }
         }
     }
+}
+
+/// A number with its noun, in the plural where that is due.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Everybody who can be reached from `start` over known peers.

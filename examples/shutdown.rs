@@ -1,0 +1,55 @@
+//! A clean end: what runs is finished, peers are told, and what is too late is cut and reported.
+//!
+//! ```text
+//! $ cargo run --example shutdown
+//! a job of 300 ms and one of an hour are under way; the node stops
+//! the short job was finished: REPL "done after 300 ms"
+//! the long job was cut: ERRO "Going away"
+//! bob knows nobody any more
+//! told 1 peer, cut 1 exchange: WORK
+//! ```
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_peer::{Config, Incoming, Peer, Reply, frame::Frame, handler};
+use tokio::time::sleep;
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let work = handler::from_fn(async |msg: Incoming| {
+        let Some(millis) = msg.frame.as_str().ok().and_then(|text| text.parse().ok()) else {
+            return Reply::error("a number of milliseconds, please");
+        };
+        sleep(Duration::from_millis(millis)).await;
+        Reply::one(Frame::text("REPL", format!("done after {millis} ms")))
+    });
+    let config = Config::default().drain_timeout(Duration::from_secs(1));
+    let builder = Peer::builder().id("ada").config(config).well_known();
+    let ada = builder.handle("WORK", work.start())?.start().await?;
+    let bob = Peer::builder().id("bob").well_known().start().await?;
+    bob.join(&ada.info().address().to_string()).await?;
+
+    let short = bob.request(ada.info(), Frame::text("WORK", "300")).await?;
+    let long = bob.request(ada.info(), Frame::text("WORK", "3600000")).await?;
+    // Both jobs are in hand, so that none is refused because it came too late.
+    while ada.status().await.connections < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    println!("a job of 300 ms and one of an hour are under way; the node stops");
+    let (report, short, long) = tokio::join!(ada.stop(), short.collect(), long.collect());
+    for (what, replies) in [("the short job was finished", short?), ("the long job was cut", long?)]
+    {
+        for reply in replies {
+            println!("{what}: {} {:?}", reply.code(), reply.as_str()?);
+        }
+    }
+    if bob.peers().list().await?.is_empty() {
+        println!("bob knows nobody any more");
+    }
+    let codes: Vec<_> =
+        report.cut.iter().filter_map(|cut| cut.code).map(|c| c.to_string()).collect();
+    println!("told {} peer, cut {} exchange: {}", report.told, report.cut.len(), codes.join(" "));
+    bob.stop().await;
+    Ok(())
+}

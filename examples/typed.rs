@@ -1,0 +1,91 @@
+//! Typed messages: an actix message that happens to be answered by an actor on another node.
+//!
+//! ```text
+//! $ cargo run --example typed
+//! ada has 7 points
+//! ada has 12 points
+//! nobody called bob plays
+//! a foreign frame is refused: ERRO "Malformed message"
+//! ```
+
+use std::collections::HashMap;
+
+use actix::prelude::*;
+use actix_peer::{
+    Peer, Received,
+    frame::{Frame, TypeCode, Wire},
+};
+use serde::{Deserialize, Serialize};
+
+/// "This player scored." The result is the new score.
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "u32")]
+struct Scored {
+    player: String,
+    points: u32,
+}
+
+impl Wire for Scored {
+    const CODE: TypeCode = TypeCode::new(b"SCOR");
+}
+
+/// "How many points has this player?"
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "Option<u32>")]
+struct Points(String);
+
+impl Wire for Points {
+    const CODE: TypeCode = TypeCode::new(b"PNTS");
+}
+
+#[derive(Default)]
+struct Board {
+    points: HashMap<String, u32>,
+}
+
+impl Actor for Board {
+    type Context = Context<Self>;
+}
+
+impl Handler<Received<Scored>> for Board {
+    type Result = u32;
+
+    fn handle(&mut self, msg: Received<Scored>, _: &mut Self::Context) -> u32 {
+        let points = self.points.entry(msg.message.player).or_default();
+        *points += msg.message.points;
+        *points
+    }
+}
+
+impl Handler<Received<Points>> for Board {
+    type Result = Option<u32>;
+
+    fn handle(&mut self, msg: Received<Points>, _: &mut Self::Context) -> Option<u32> {
+        self.points.get(&msg.message.0).copied()
+    }
+}
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let board = Board::default().start();
+    let node = Peer::builder().on::<Scored>(board.clone())?.on::<Points>(board)?.start().await?;
+    let player = Peer::builder().start().await?;
+
+    for points in [7, 5] {
+        let score = player.send(node.info(), Scored { player: "ada".into(), points }).await?;
+        println!("ada has {score} points");
+    }
+    if player.send(node.info(), Points("bob".into())).await?.is_none() {
+        println!("nobody called bob plays");
+    }
+
+    // What is not such a message never reaches the actor.
+    let foreign = Frame::text("SCOR", "not postcard");
+    for reply in player.request(node.info(), foreign).await?.collect().await? {
+        println!("a foreign frame is refused: {} {:?}", reply.code(), reply.as_str()?);
+    }
+
+    player.stop().await;
+    node.stop().await;
+    Ok(())
+}
