@@ -37,7 +37,7 @@ pub enum ReadError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// Nothing came for so long. The connection is closed.
-    #[error("nothing came for {0:?}")]
+    #[error("timed out: nothing came for {0:?}")]
     Late(Duration),
 }
 

@@ -1,0 +1,224 @@
+//! The command-line tools and examples, run as a person runs them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+/// An example, as `cargo test` has built it.
+fn example(name: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let path: PathBuf = tests.parent().unwrap().with_file_name("examples").join(name);
+    assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
+    Command::new(path)
+}
+
+fn run(name: &str, options: &[&str]) -> Output {
+    example(name).args(options).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn ask(options: &[&str]) -> (i32, String, String) {
+    let output = run("ask", options);
+    let code = output.status.code().unwrap();
+    (code, text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+}
+
+/// A running `node`; killed when dropped.
+struct Node {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Node {
+    fn start(options: &[&str]) -> Self {
+        let mut child = example("node")
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let mut node = Self { child, lines, address: String::new() };
+        let first = node.line();
+        node.address = first.strip_prefix("listening on ").expect("the first line").to_owned();
+        node
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn line_with(&mut self, what: &str) -> String {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "ended before it said {what:?}");
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Its exit code and the rest of what it said.
+    fn end(mut self) -> (i32, String) {
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code().unwrap(), rest)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A remote that answers the first connection with `bytes`, and then closes or stays silent.
+fn remote(bytes: &'static [u8], close: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 8]).unwrap();
+        stream.write_all(bytes).unwrap();
+        if !close {
+            // Until the other side gives up.
+            stream.read_to_end(&mut Vec::new()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn ask_prints_code_length_and_data_of_every_reply() {
+    let node = Node::start(&["--id", "ada"]);
+    assert_eq!(ask(&[&node.address, "NAME"]), (0, "REPL 3 ada\n".into(), String::new()));
+    assert_eq!(ask(&[&node.address, "ECHO", "hällo"]).1, "ECHO 6 hällo\n");
+    let joined = ask(&[&node.address, "JOIN", "bob 127.0.0.1 9"]).1;
+    assert_eq!(joined, "REPL 21 Join: peer added: bob\n");
+    assert_eq!(ask(&[&node.address, "LIST"]).1, "REPL 1 1\nREPL 15 bob 127.0.0.1 9\n");
+    assert_eq!(ask(&[&node.address, "NOPE"]).1, "ERRO 20 Unknown message type\n");
+}
+
+#[test]
+fn ask_shows_binary_data_as_hexadecimal_digits() {
+    let node = Node::start(&[]);
+    let path = std::env::temp_dir().join(format!("actix-peer-{}.bin", std::process::id()));
+    std::fs::write(&path, [0x00, 0x1b, 0xff]).unwrap();
+    let asked = ask(&[&node.address, "ECHO", "--file", path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(asked.1, "ECHO 3 00 1b ff\n");
+}
+
+#[test]
+fn ask_fails_with_a_clear_message_when_it_gets_no_whole_answer() {
+    let (code, _, message) = ask(&["127.0.0.1:1", "NAME"]);
+    assert_eq!(code, 1);
+    assert!(message.starts_with("cannot connect to 127.0.0.1:1: "), "{message}");
+    let silent = remote(b"", false);
+    let (code, _, message) = ask(&[&silent, "NAME", "--timeout", "0.1"]);
+    assert_eq!((code, message.contains("timed out")), (1, true), "{message}");
+    let cut = remote(b"REPL\0\0\0\x05hel", true);
+    let (code, _, message) = ask(&[&cut, "NAME"]);
+    assert_eq!(code, 1);
+    assert!(message.contains("cut in the data of REPL: 3 of 5 bytes came"), "{message}");
+    let cut = remote(b"REPL\0\0", true);
+    let (code, _, message) = ask(&[&cut, "NAME"]);
+    assert_eq!((code, message.contains("cut in the header: 6 of 8 bytes")), (1, true), "{message}");
+    let mute = remote(b"", true);
+    assert_eq!(ask(&[&mute, "NAME"]), (0, String::new(), String::new()));
+}
+
+#[test]
+fn wrong_options_get_a_usage_message_and_exit_code_2() {
+    let wrong: [(&str, &[&str]); 8] = [
+        ("ask", &[]),
+        ("ask", &["nowhere", "NAME"]),
+        ("ask", &["127.0.0.1:9", "NAMES"]),
+        ("ask", &["127.0.0.1:9", "NAME", "text", "--file", "name"]),
+        ("node", &["--ping-every", "0"]),
+        ("node", &["--join", "nowhere"]),
+        ("network", &["--nodes", "2"]),
+        ("network", &["--seed", "x"]),
+    ];
+    for (name, options) in wrong {
+        let output = run(name, options);
+        assert_eq!(output.status.code(), Some(2), "{name} {options:?}");
+        assert!(text(&output.stderr).contains("--help"), "{name} {options:?}");
+    }
+}
+
+#[test]
+fn nodes_join_by_a_contact_and_leave_politely_on_ctrl_c_and_on_sigterm() {
+    let mut ada = Node::start(&["--id", "ada"]);
+    let mut bob = Node::start(&["--id", "bob", "--join", &ada.address]);
+    assert_eq!(
+        ada.line_with("peer added"),
+        format!("peer added: bob {}", bob.address.replace(':', " "))
+    );
+    assert!(bob.line_with("joined by").ends_with("1 peers added"));
+    bob.signal("INT");
+    let (code, said) = bob.end();
+    assert_eq!((code, said.contains("told 1 peers")), (0, true), "{said}");
+    assert!(ada.line_with("peer removed").ends_with("(Left)"));
+    ada.signal("TERM");
+    assert_eq!(ada.end().0, 0);
+}
+
+#[test]
+fn a_node_that_cannot_start_or_join_says_why_and_fails() {
+    let node = Node::start(&[]);
+    let output = run("node", &["--listen", &node.address]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = format!("cannot start: the address {} is in use\n", node.address);
+    assert_eq!(text(&output.stderr), message);
+    let output = run("node", &["--join", "127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("cannot join 127.0.0.1:1: "));
+}
+
+#[test]
+fn a_remote_cannot_write_to_the_terminal_of_who_watches() {
+    let mut node = Node::start(&[]);
+    let mut stream = TcpStream::connect(&node.address).unwrap();
+    stream.write_all(b"\x1b[2J\0\0\0\0").unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    assert!(node.line_with("refused").starts_with("refused: 0x1b5b324a from "));
+    let id = "JOIN\0\0\0\x14x\x1b[2J 127.0.0.1 9000";
+    let mut stream = TcpStream::connect(&node.address).unwrap();
+    stream.write_all(id.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(text(&answer), "ERRO\0\0\0\x19Join: incorrect arguments");
+}
+
+#[test]
+fn the_network_keeps_its_promises_and_says_so_as_json() {
+    let output = run("network", &["--nodes", "5", "--seed", "3", "--body-mib", "4", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["kept"], true);
+    assert_eq!(summary["nodes"], 5);
+    assert_eq!(summary["promises"].as_array().unwrap().len(), 10);
+}
