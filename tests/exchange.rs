@@ -24,7 +24,7 @@ use actix_peer::{
     router,
     transport::memory::MemoryNetwork,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
@@ -73,7 +73,7 @@ impl AsyncRead for Pattern {
 }
 
 async fn check(
-    mut body: impl futures::Stream<Item = Result<bytes::Bytes, ReadError>> + Unpin,
+    mut body: impl Stream<Item = Result<bytes::Bytes, ReadError>> + Unpin,
 ) -> Result<u64, ReadError> {
     let mut at = 0;
     while let Some(piece) = body.try_next().await? {

@@ -332,8 +332,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_decoded_or_refused_without_a_panic(data in any::<Vec<u8>>()) {
-            let _ = Envelope::decode(&Frame::new(TypeCode::FWD, data.clone()));
-            let _ = RouteFault::from_frame(&Frame::new(TypeCode::FWE, data));
+            drop(Envelope::decode(&Frame::new(TypeCode::FWD, data.clone())));
+            drop(RouteFault::from_frame(&Frame::new(TypeCode::FWE, data)));
         }
     }
 }
