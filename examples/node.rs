@@ -56,8 +56,10 @@ fn line(event: &PeerEvent) -> String {
         PeerEvent::AcceptFailed { error } => format!("cannot accept: {error}"),
         PeerEvent::Restarted { child, times } => format!("restarted: {child} (time {times})"),
         PeerEvent::GaveUp { child } => format!("given up: {child}"),
-        PeerEvent::Joined { contact, added } => format!("joined by {contact}: {added} peers added"),
-        PeerEvent::Left { told } => format!("left: {told} peers told"),
+        PeerEvent::Joined { contact, added } => {
+            format!("joined by {contact}, peers added: {added}")
+        }
+        PeerEvent::Left { told } => format!("left, peers told: {told}"),
         PeerEvent::Missed { events } => format!("missed {events} events"),
         other => format!("{other:?}").to_lowercase(),
     }
@@ -125,6 +127,6 @@ async fn main() -> ExitCode {
     };
     // Ends with the last event.
     printing.await.ok();
-    println!("told {} peers, cut {} exchanges", report.told, report.cut.len() + report.cut_more);
+    println!("peers told: {}, exchanges cut: {}", report.told, report.cut.len() + report.cut_more);
     if asked_to_end { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,4 +1,53 @@
 //! A peer-to-peer node built as actix actors.
+//!
+//! A node listens, takes each connection as an actor of its own, reads frames (a four-byte code, a length, data) and sends them to
+//! the actor that is registered for the code. It knows a bounded number of peers, runs maintenance at intervals, and passes messages on by a
+//! router that the application supplies. It speaks the protocol of PeerBase and btpeer (Nadeem Abdul Hamid, "A lightweight framework for
+//! peer-to-peer programming", J. Comput. Sci. Coll. 22(5), 2007).
+//!
+//! ```
+//! use actix::prelude::*;
+//! use actix_peer::{Incoming, Peer, Reply, frame::Frame};
+//!
+//! struct Echo;
+//! impl Actor for Echo {
+//!     type Context = Context<Self>;
+//! }
+//! impl Handler<Incoming> for Echo {
+//!     type Result = Reply;
+//!     fn handle(&mut self, msg: Incoming, _: &mut Self::Context) -> Reply {
+//!         Reply::one(msg.frame)
+//!     }
+//! }
+//!
+//! # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let peer = Peer::builder().listen("127.0.0.1:0").max_peers(16).handle("ECHO", Echo.start())?.start().await?;
+//! let replies = peer.request(peer.info(), Frame::text("ECHO", "hello")).await?.collect().await?;
+//! assert_eq!(replies, [Frame::text("ECHO", "hello")]);
+//! peer.stop().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Where to read on
+//!
+//! 1. [`Peer`] is the handle of a node: requests, one-way messages, typed messages, joining, stopping. [`Builder`] has its options.
+//! 2. [`Incoming`] is what a handler gets and [`Reply`] what it answers; [`handler`] makes an actor of a closure. [`Received`] and
+//!    [`frame::Wire`] are the typed layer above.
+//! 3. [`Config`] has every limit and time, with default and price.
+//! 4. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the message may have been handled.
+//! 5. [`PeerEvent`] and [`peer::Status`] tell what goes on.
+//! 6. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`] is what is beneath.
+//!
+//! The README has the pictures, the promises and the table of limits.
+//!
+//! # Features
+//!
+//! None is on by default. `json`: typed messages as JSON. `test-utils`: `transport::memory`, a network inside the process.
+//!
+//! # What a node needs
+//!
+//! An actix arbiter (`#[actix::main]`, `#[actix::test]`), on which all its actors run; handlers may live on any. With `panic = "abort"` a panic
+//! in a handler ends the process, as everywhere.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod connection;
@@ -15,3 +64,8 @@ pub use self::{
     overlay::{PeerId, PeerInfo, PingSweep, Router, Stabilizer, router},
     peer::{Builder, Peer, Peers, StartError, Target, messages},
 };
+
+/// The README's programs, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
