@@ -13,8 +13,11 @@ use tracing::Instrument;
 
 use crate::{
     connection::{
-        Cut, Direction, Node, Refusal, conversation::Conversation, node::OpenGuard,
-        reader::first_bytes, writer::explain,
+        Cut, Direction, Node, Refusal,
+        conversation::Conversation,
+        node::{OpenGuard, span},
+        reader::first_bytes,
+        writer::explain,
     },
     frame::{FrameError, HEADER_LEN, TypeCode},
     overlay::Address,
@@ -111,7 +114,7 @@ impl ConnectionActor {
 /// ([`Config::header_timeout`](crate::Config::header_timeout)) or when the node stops.
 pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
     let Io { mut reader, writer, remote } = io;
-    let span = tracing::debug_span!(parent: None, "connection", peer = %remote, direction = "in");
+    let span = span(&remote, Direction::In);
     let limit = node.config.header_timeout;
     // What has come already is served, even when the node is about to stop.
     let first = {

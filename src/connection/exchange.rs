@@ -9,11 +9,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
+use tracing::{Instrument, Span};
 
 use crate::{
     connection::{
         Cut, Direction, Node, Replies, RequestError,
-        node::OpenGuard,
+        node::{OpenGuard, span},
         reader::FrameReader,
         writer::{FrameWriter, WriteError, WriteHalf},
     },
@@ -117,6 +118,7 @@ pub(crate) struct OutgoingHeld {
     _place: OwnedSemaphorePermit,
     _open: OpenGuard,
     _task: TaskTrackerToken,
+    pub(crate) span: Span,
 }
 
 /// The write half, kept open until the exchange is over: some callees take a half-close for a goodbye. Stops the task that writes when it is dropped.
@@ -146,12 +148,14 @@ async fn dial(node: &Arc<Node>, to: &Address) -> Result<(Io, OutgoingHeld), Requ
         _place: place(&node.outgoing, until).await?,
         _open: node.count_open(Direction::Out),
         _task: node.tasks.token(),
+        span: Span::current(),
     };
     let dialling = place(&node.dials, until).await?;
     let io = timeout_at(until, node.transport.dial(to)).await;
     drop(dialling);
     let refused = |source| {
         node.counters.errors_dial.one();
+        tracing::debug!(error = %source, "dial failed");
         RequestError::Connect { to: to.clone(), source }
     };
     let io = io.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(refused)?;
@@ -172,6 +176,7 @@ pub(crate) async fn open(
     let run = async {
         let (io, held) = dial(node, to).await?;
         let Io { reader, writer, remote } = io;
+        tracing::trace!(%code, "request");
         node.counters.exchanges_out.one();
         let sending = send(node, writer, request).await;
         let reader =
@@ -183,7 +188,7 @@ pub(crate) async fn open(
         node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
         Err(RequestError::Stopped { sent: false })
     };
-    node.cut.run_until_cancelled(run).await.unwrap_or_else(cut)
+    node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out))).await.unwrap_or_else(cut)
 }
 
 /// Writes the request, here when it is small. An error in writing is kept: the callee may have refused, and its reply says more.
@@ -225,6 +230,7 @@ pub(crate) async fn notify(
     let code = request.code();
     let run = async {
         let (io, held) = dial(node, to).await?;
+        tracing::trace!(%code, "one-way message");
         node.counters.exchanges_out.one();
         let mut writer = FrameWriter::new(io.writer, Arc::clone(node));
         let written = async {
@@ -239,5 +245,5 @@ pub(crate) async fn notify(
         node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
         Err(RequestError::Stopped { sent: false })
     };
-    node.cut.run_until_cancelled(run).await.unwrap_or_else(cut)
+    node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out))).await.unwrap_or_else(cut)
 }

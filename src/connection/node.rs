@@ -192,3 +192,12 @@ impl Drop for OpenGuard {
         self.node.open(self.direction).fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// The span of one connection. A root of its own: whose task it runs in says nothing about it.
+pub(crate) fn span(peer: &Address, direction: Direction) -> tracing::Span {
+    let direction = match direction {
+        Direction::In => "in",
+        Direction::Out => "out",
+    };
+    tracing::debug_span!(parent: None, "connection", %peer, direction)
+}

@@ -44,7 +44,7 @@ struct Open {
     sending: Sending,
     write_error: Option<WriteError>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _held: OutgoingHeld,
+    held: OutgoingHeld,
 }
 
 impl fmt::Debug for Replies {
@@ -73,7 +73,7 @@ impl Replies {
     ) -> Self {
         let cut = Box::pin(reader.node().cut.clone().cancelled_owned());
         let (sending, write_error) = sent;
-        let open = Open { reader: Some(reader), sending, write_error, cut, _held: held };
+        let open = Open { reader: Some(reader), sending, write_error, cut, held };
         Self { open: Some(open), gather: None, back: None, remote, code, routed: false }
     }
 
@@ -196,6 +196,9 @@ impl Replies {
     /// The reply broke. When the request had not been written in full, that is the better reason.
     fn broken(&mut self, error: ReadError) -> RequestError {
         let open = self.open.take();
+        if let Some(open) = &open {
+            tracing::debug!(parent: &open.held.span, %error, "connection broken");
+        }
         match open.and_then(|open| open.write_error) {
             Some(written) => RequestError::not_written(self.remote.clone(), written),
             None => error.into(),
@@ -203,6 +206,10 @@ impl Replies {
     }
 
     fn frame(&mut self, frame: Frame) -> Result<Frame, RequestError> {
+        if let Some(open) = &self.open {
+            let (code, len) = (frame.code(), frame.data().len());
+            tracing::trace!(parent: &open.held.span, %code, len, "reply");
+        }
         match self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
             Some(fault) => {
                 self.open = None;

@@ -1,4 +1,4 @@
-//! Messages for the [`PeerActor`](crate::PeerActor): what the [`Peer`](crate::Peer) handle does, for those who prefer messages.
+//! Messages for the [`PeerActor`]: what the [`Peer`] handle does, for those who prefer messages.
 //!
 //! ```
 //! use actix_peer::{Peer, frame::Frame, messages::{Ask, GetStatus}};

@@ -1,0 +1,111 @@
+//! What is traced, and what never is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use actix::prelude::Actor;
+use actix_peer::{Config, Incoming, Peer, Reply, frame::Frame, handler};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tracing::{Level, subscriber::DefaultGuard};
+use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
+
+const SECRET: &str = "swordfish";
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(what)).count()
+    }
+}
+
+/// Everything that is traced on this thread from now on.
+fn listen() -> (Log, DefaultGuard) {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(Level::TRACE)
+        .with_span_events(FmtSpan::NEW)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+async fn echo() -> Peer {
+    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+    let config = Config::default().max_frame_len(1 << 10);
+    Peer::builder().config(config).handle("ECHO", echo.start()).unwrap().start().await.unwrap()
+}
+
+#[actix::test]
+async fn every_connection_has_one_span_on_each_side_and_no_data_is_traced() {
+    let (log, _listening) = listen();
+    let (node, peer) = (echo().await, echo().await);
+    for _ in 0..3 {
+        let replies = peer.request(node.info(), Frame::text("ECHO", SECRET)).await.unwrap();
+        assert_eq!(replies.collect().await.unwrap().len(), 1);
+    }
+    peer.stop().await;
+    node.stop().await;
+    let text = log.text();
+    assert_eq!(log.count("direction=\"in\"}: actix_peer::connection::node: new"), 3, "{text}");
+    assert_eq!(log.count("direction=\"out\"}: actix_peer::connection::node: new"), 3, "{text}");
+    assert!(log.count("code=ECHO len=9") > 0, "{text}");
+    assert!(!text.contains(SECRET), "{text}");
+}
+
+#[actix::test]
+async fn what_a_remote_sends_is_escaped_and_nothing_is_louder_than_a_debug_line() {
+    let (log, _listening) = listen();
+    let node = echo().await;
+    for bytes in [
+        &b"\x1b[2J\0\0\0\0"[..],
+        b"A\nB\r\0\0\0\0",
+        b"ECHO\xff\xff\xff\xff",
+        b"ECH",
+        b"ECHO\0\0\0\x05h",
+    ] {
+        let mut stream = TcpStream::connect(node.info().address().to_string()).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+    node.stop().await;
+    let text = log.text();
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    assert_eq!(log.count("code=0x1b5b324a"), 1, "{text}");
+    assert_eq!(log.count("code=0x410a420d"), 1, "{text}");
+    assert_eq!(log.count("cut in the header: 3 of 8 bytes came"), 1, "{text}");
+    assert_eq!(log.count("cut in the data of ECHO: 1 of 5 bytes came"), 1, "{text}");
+    assert_eq!(log.count(" WARN ") + log.count(" ERROR ") + log.count(" INFO "), 0, "{text}");
+}
