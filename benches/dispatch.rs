@@ -1,7 +1,8 @@
 //! One frame to a handler actor and its reply back: `cargo bench --all-features --bench dispatch`.
 //!
-//! `actor`: the message alone, from a `Recipient` to the actor and back, which is actix's own cost. `node`: a whole exchange with a node over
-//! the memory transport, which is everything that the crate does for one request, on both sides, without the kernel.
+//! `actor`: the message alone, from a `Recipient` to the actor and back, which is actix's own cost.
+//! `node`: a whole exchange with a node over the memory transport, which is everything that the
+//! crate does for one request, on both sides, without the kernel.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -1,8 +1,9 @@
 //! Classic exchanges beside the same done with bare tokio: `cargo bench --bench exchange`.
 //!
-//! One thread does everything, client and server, so a rate is the work of both sides. Each round measures both, one after the other; the
-//! ratio is the median over the rounds. The bare version reads header and data, answers with one write, and closes: no limits, no time-outs, no
-//! table of handlers.
+//! One thread does everything, client and server, so a rate is the work of both sides. Each round
+//! measures both, one after the other; the ratio is the median over the rounds. The bare version
+//! reads header and data, answers with one write, and closes: no limits, no time-outs, no table of
+//! handlers.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

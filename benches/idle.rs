@@ -1,8 +1,9 @@
 //! What an idle accepted connection costs: `cargo bench --bench idle`.
 //!
-//! One process is the node, another one holds 5,000 connections to it: first silent ones, then ones that have sent half a header, then ones
-//! whose request is in the hands of a handler that does not answer. Resident memory of the node's process before and after, divided by the
-//! connections. What the kernel keeps for a socket is not resident in the process and not counted.
+//! One process is the node, another one holds 5,000 connections to it: first silent ones, then ones
+//! that have sent half a header, then ones whose request is in the hands of a handler that does not
+//! answer. Resident memory of the node's process before and after, divided by the connections. What
+//! the kernel keeps for a socket is not resident in the process and not counted.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -36,7 +37,8 @@ fn again(arguments: &[&str]) -> Command {
     command
 }
 
-/// The other process: opens connections, sends `bytes` on each, says so, and holds them until its input ends.
+/// The other process: opens connections, sends `bytes` on each, says so, and holds them until its
+/// input ends.
 fn hold(to: &str, bytes: &str) {
     let open = |_| {
         let mut stream = TcpStream::connect(to)?;

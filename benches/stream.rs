@@ -1,6 +1,7 @@
 //! A body of 1 GiB beside a bare socket copy: `cargo bench --bench stream`.
 //!
-//! One thread does both sides. The bare copy writes and reads with 256 KiB at a time. Memory is looked at every 50 ms while the body streams.
+//! One thread does both sides. The bare copy writes and reads with 256 KiB at a time. Memory is
+//! looked at every 50 ms while the body streams.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

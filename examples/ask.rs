@@ -7,8 +7,9 @@
 //! ECHO 3 ff d8 ff
 //! ```
 //!
-//! Each line is code, length and data; data that is no printable text is shown as hexadecimal digits. A frame of any length is printed as it
-//! comes. Exit code 1 with a message when it cannot connect, the time is over or a frame is cut; 2 for wrong options.
+//! Each line is code, length and data; data that is no printable text is shown as hexadecimal
+//! digits. A frame of any length is printed as it comes. Exit code 1 with a message when it cannot
+//! connect, the time is over or a frame is cut; 2 for wrong options.
 
 use std::{
     io::{self, Write},

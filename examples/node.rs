@@ -7,8 +7,8 @@
 //! $ cargo run --example ask -- 127.0.0.1:9000 LIST
 //! ```
 //!
-//! Ctrl-C leaves politely: what runs is finished, every known peer hears `QUIT`. A second one ends at once. Exit code 1 when the node cannot
-//! start or no contact lets it in, 2 for wrong options.
+//! Ctrl-C leaves politely: what runs is finished, every known peer hears `QUIT`. A second one ends
+//! at once. Exit code 1 when the node cannot start or no contact lets it in, 2 for wrong options.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -79,7 +79,8 @@ async fn start(options: &Options) -> Result<Peer, Box<dyn std::error::Error>> {
     Ok(builder.start().await?)
 }
 
-/// Joins by every contact. A contact that is away is said, and no reason to give up as long as another one answers.
+/// Joins by every contact. A contact that is away is said, and no reason to give up as long as
+/// another one answers.
 async fn join(peer: &Peer, contacts: &[Address]) -> bool {
     let mut joined = contacts.is_empty();
     for contact in contacts {

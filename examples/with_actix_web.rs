@@ -1,6 +1,7 @@
 //! A node inside a web application: pages about the network, and a question to a peer over HTTP.
 //!
-//! `cargo run --example with_actix_web` shows one round and ends; `-- --serve` goes on until ctrl-C, for a browser.
+//! `cargo run --example with_actix_web` shows one round and ends; `-- --serve` goes on until
+//! ctrl-C, for a browser.
 //!
 //! ```text
 //! $ cargo run --example with_actix_web

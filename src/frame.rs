@@ -177,7 +177,8 @@ impl IntoTypeCode for &[u8; 4] {
 
 impl IntoTypeCode for &'static str {
     /// # Panics
-    /// When the literal is not four bytes long. For text that is not a literal there is `TypeCode::try_from`.
+    /// When the literal is not four bytes long. For text that is not a literal there is
+    /// `TypeCode::try_from`.
     #[track_caller]
     #[expect(
         clippy::panic,
@@ -337,7 +338,8 @@ pub enum FrameError {
         /// Bytes of data that the header announced.
         expected: u64,
     },
-    /// The length is over the limit. Whoever made the frame is to blame; nothing was reserved, read or written for it.
+    /// The length is over the limit. Whoever made the frame is to blame; nothing was reserved, read
+    /// or written for it.
     #[error("{code} is too long: {length} bytes, allowed are {limit}")]
     TooLong {
         /// The code.

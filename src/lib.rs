@@ -1,9 +1,10 @@
 //! A peer-to-peer node built as actix actors.
 //!
-//! A node listens, takes each connection as an actor of its own, reads frames (a four-byte code, a length, data) and sends them to
-//! the actor that is registered for the code. It knows a bounded number of peers, runs maintenance at intervals, and passes messages on by a
-//! router that the application supplies. It speaks the protocol of PeerBase and btpeer (Nadeem Abdul Hamid, "A lightweight framework for
-//! peer-to-peer programming", J. Comput. Sci. Coll. 22(5), 2007).
+//! A node listens, takes each connection as an actor of its own, reads frames (a four-byte code, a
+//! length, data) and sends them to the actor that is registered for the code. It knows a bounded
+//! number of peers, runs maintenance at intervals, and passes messages on by a router that the
+//! application supplies. It speaks the protocol of PeerBase and btpeer (Nadeem Abdul Hamid, "A
+//! lightweight framework for peer-to-peer programming", J. Comput. Sci. Coll. 22(5), 2007).
 //!
 //! ```
 //! use actix::prelude::*;
@@ -30,24 +31,28 @@
 //!
 //! # Where to read on
 //!
-//! 1. [`Peer`] is the handle of a node: requests, one-way messages, typed messages, joining, stopping. [`Builder`] has its options.
-//! 2. [`Incoming`] is what a handler gets and [`Reply`] what it answers; [`handler`] makes an actor of a closure. [`Received`] and
-//!    [`frame::Wire`] are the typed layer above.
+//! 1. [`Peer`] is the handle of a node: requests, one-way messages, typed messages, joining,
+//!    stopping. [`Builder`] has its options.
+//! 2. [`Incoming`] is what a handler gets and [`Reply`] what it answers; [`handler`] makes an actor
+//!    of a closure. [`Received`] and [`frame::Wire`] are the typed layer above.
 //! 3. [`Config`] has every limit and time, with default and price.
-//! 4. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the message may have been handled.
+//! 4. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the
+//!    message may have been handled.
 //! 5. [`PeerEvent`] and [`peer::Status`] tell what goes on.
-//! 6. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`] is what is beneath.
+//! 6. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
+//!    is what is beneath.
 //!
 //! The README has the pictures, the promises and the table of limits.
 //!
 //! # Features
 //!
-//! None is on by default. `json`: typed messages as JSON. `test-utils`: `transport::memory`, a network inside the process.
+//! None is on by default. `json`: typed messages as JSON. `test-utils`: `transport::memory`, a
+//! network inside the process.
 //!
 //! # What a node needs
 //!
-//! An actix arbiter (`#[actix::main]`, `#[actix::test]`), on which all its actors run; handlers may live on any. With `panic = "abort"` a panic
-//! in a handler ends the process, as everywhere.
+//! An actix arbiter (`#[actix::main]`, `#[actix::test]`), on which all its actors run; handlers may
+//! live on any. With `panic = "abort"` a panic in a handler ends the process, as everywhere.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod connection;

@@ -1,4 +1,5 @@
-//! Layer 2: ids, the peer table, routing, joining and maintenance. Pure: no socket, no clock, no actor.
+//! Layer 2: ids, the peer table, routing, joining and maintenance. Pure: no socket, no clock, no
+//! actor.
 
 mod forward;
 mod id;

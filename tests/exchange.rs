@@ -1,4 +1,5 @@
-//! Exchanges of every kind between two nodes: collect, stream, one-way, bodies of any size, typed, routed.
+//! Exchanges of every kind between two nodes: collect, stream, one-way, bodies of any size, typed,
+//! routed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -451,7 +452,8 @@ async fn a_typed_message_gives_its_typed_result() {
 
 // Routed messages.
 
-/// Nodes in a line: each knows its neighbours, and passes on towards the end or the beginning by the numbers in the names.
+/// Nodes in a line: each knows its neighbours, and passes on towards the end or the beginning by
+/// the numbers in the names.
 async fn line(wires: &MemoryNetwork, nodes: usize) -> Vec<Peer> {
     let mut line: Vec<Peer> = Vec::new();
     for n in 0..nodes {

@@ -1,4 +1,5 @@
-//! Handlers: how they are registered, and what becomes of a request when one panics, is gone, slow or busy.
+//! Handlers: how they are registered, and what becomes of a request when one panics, is gone, slow
+//! or busy.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -157,7 +158,8 @@ async fn a_panic_in_a_reply_stream_costs_the_one_connection() {
     });
     let node = node(stream.start()).await;
     let seen = node.request(node.info(), Frame::empty("MOOD")).await.unwrap().collect().await;
-    // What was ready before the panic may or may not have left; nothing hangs and nothing else is harmed.
+    // What was ready before the panic may or may not have left; nothing hangs and nothing else is
+    // harmed.
     assert!(seen.is_ok_and(|frames| frames.len() <= 2));
     assert_eq!(node.status().await.counts.errors_handler_failed, 1);
     assert_eq!(ask(&node, "ECHO", "").await, [Frame::empty("ECHO")]);

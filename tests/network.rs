@@ -1,4 +1,5 @@
-//! Whole networks of 100 nodes under the paused clock: they join, lose nodes and heal, the same for the same seed.
+//! Whole networks of 100 nodes under the paused clock: they join, lose nodes and heal, the same for
+//! the same seed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -98,14 +99,16 @@ impl Network {
     }
 }
 
-/// Peers that a joiner looks for. Each link takes a place in two tables, so less than half of a table leaves room for those who come later.
+/// Peers that a joiner looks for. Each link takes a place in two tables, so less than half of a
+/// table leaves room for those who come later.
 const WANTED: usize = 3;
 
 fn join_config() -> JoinConfig {
     JoinConfig::new().hops(12).max_asks(400).target(WANTED)
 }
 
-/// A node that has lost too many peers looks for others by way of those that it has heard of from its peers.
+/// A node that has lost too many peers looks for others by way of those that it has heard of from
+/// its peers.
 async fn rejoin(peer: Peer, known: &RefCell<BTreeSet<Address>>) {
     let Ok(list) = peer.peers().list().await else { return };
     for entry in list.iter() {
@@ -153,7 +156,8 @@ fn assert_whole(tables: &BTreeMap<String, Vec<String>>, alive: usize) {
     assert_eq!(reached(tables).len(), alive, "everybody is reached");
 }
 
-/// The life of a network: what everybody knows at three moments, and how long it took in virtual time.
+/// The life of a network: what everybody knows at three moments, and how long it took in virtual
+/// time.
 async fn life(nodes: usize, seed: u64) -> (Vec<BTreeMap<String, Vec<String>>>, Duration, u64) {
     let begun = Instant::now();
     let mut network = Network::new(seed);

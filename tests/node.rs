@@ -32,7 +32,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// A builder of a node on the host `name` of `wires`, with the well-known handlers and one that sleeps.
+/// A builder of a node on the host `name` of `wires`, with the well-known handlers and one that
+/// sleeps.
 fn on(wires: &MemoryNetwork, name: &str) -> actix_peer::Builder {
     let sleepy = handler::from_fn(async |msg: Incoming| {
         let seconds = msg.frame.as_str().unwrap().parse().unwrap();

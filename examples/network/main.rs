@@ -6,9 +6,10 @@
 //! cargo run --release --example network -- --json
 //! ```
 //!
-//! Each node is a real one, on a TCP port of its own. They know one contact each, join, learn routes, pass a typed request on from
-//! node to node, spread news, lose a member without goodbye, see one off and one return, and stream a large body. The exit code is 1 when
-//! a promise was broken, 2 for wrong options.
+//! Each node is a real one, on a TCP port of its own. They know one contact each, join, learn
+//! routes, pass a typed request on from node to node, spread news, lose a member without goodbye,
+//! see one off and one return, and stream a large body. The exit code is 1 when a promise was
+//! broken, 2 for wrong options.
 
 mod body;
 mod member;

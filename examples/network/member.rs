@@ -197,7 +197,8 @@ impl Member {
 
 /// Asks every neighbour for its ways and keeps the shortest: distance-vector routing, one round.
 ///
-/// The table is made anew in each round, so that a way over a neighbour that is gone lasts one round at most.
+/// The table is made anew in each round, so that a way over a neighbour that is gone lasts one
+/// round at most.
 async fn learn(peer: &Peer, routes: &Routes) {
     let Ok(list) = peer.peers().list().await else { return };
     let mut learned: BTreeMap<PeerId, Way> = BTreeMap::new();

@@ -105,7 +105,8 @@ impl Story {
     }
 
     fn pace(&self) -> Pace {
-        // Larger networks look around less often, so that maintenance stays a small part of the work.
+        // Larger networks look around less often, so that maintenance stays a small part of the
+        // work.
         let every = Duration::from_millis(u64::from(self.options.nodes) * 8)
             .max(Duration::from_millis(200));
         Pace { max_peers: self.options.max_peers as usize, every }
@@ -133,7 +134,8 @@ impl Story {
     async fn join_one(&mut self, id: &PeerId, others: &[PeerId]) -> Result<(), Broken> {
         let contact = self.random.choice(others).ok_or("there is nobody to join")?;
         let contact = self.member(contact)?.peer.info().address().clone();
-        // Each link takes a place in two tables: joiners that fill theirs would lock out those who come later.
+        // Each link takes a place in two tables: joiners that fill theirs would lock out those who
+        // come later.
         let wanted = (self.options.max_peers as usize / 3).max(1);
         let config = JoinConfig::new().hops(64).max_asks(2_000).within(STEP_TIME).target(wanted);
         let report = self.member(id)?.peer.join_with(contact, config).await?;
@@ -182,7 +184,8 @@ impl Story {
         }
     }
 
-    /// Sends a typed request to the node that is farthest from somebody who does not know everybody.
+    /// Sends a typed request to the node that is farthest from somebody who does not know
+    /// everybody.
     async fn greet(&mut self) -> Result<String, Broken> {
         let mut askers = self.ids();
         self.random.shuffle(&mut askers);
@@ -284,7 +287,8 @@ impl Story {
             self.view.moves(&format!("{asker} has no way to {id} yet"));
             sleep(LOOK_EVERY).await;
         }
-        // The way may still be changing; a message that gets stuck is asked again within the time of the step.
+        // The way may still be changing; a message that gets stuck is asked again within the time
+        // of the step.
         loop {
             match self.member(&asker)?.peer.send(Target::routed(id.clone()), Greet).await {
                 Ok((answered, passed)) if answered == id => {

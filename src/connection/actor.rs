@@ -26,9 +26,11 @@ use crate::{
 
 /// One accepted connection whose header has come.
 ///
-/// It owns the connection; the listener starts one for each, when the first header is complete (a silent connection is not
-/// worth an actor). It has no messages of its own: the conversation runs in its context and ends it, at the latest when the node cuts it.
-/// It never blocks and never waits upwards, and a panic in it (in a reply stream of the application, say) costs this one connection.
+/// It owns the connection; the listener starts one for each, when the first header is complete (a
+/// silent connection is not worth an actor). It has no messages of its own: the conversation runs
+/// in its context and ends it, at the latest when the node cuts it. It never blocks and never waits
+/// upwards, and a panic in it (in a reply stream of the application, say) costs this one
+/// connection.
 #[derive(Debug)]
 pub struct ConnectionActor {
     code: TypeCode,
@@ -110,8 +112,9 @@ impl ConnectionActor {
 
 /// Takes a new connection from its first byte to its actor.
 ///
-/// Until the header is complete it is a small task without buffers: closed without ado when it says nothing for too long
-/// ([`Config::header_timeout`](crate::Config::header_timeout)) or when the node stops.
+/// Until the header is complete it is a small task without buffers: closed without ado when it says
+/// nothing for too long ([`Config::header_timeout`](crate::Config::header_timeout)) or when the
+/// node stops.
 pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
     let Io { mut reader, writer, remote } = io;
     let span = span(&remote, Direction::In);

@@ -22,8 +22,9 @@ use crate::{
 
 /// The data of one frame, streamed: pieces as they arrive, in bounded memory.
 ///
-/// It ends after exactly [`len`](Self::len) bytes, or with an error: a body that was cut is never taken for a complete one. While nobody reads
-/// it, nothing is read from the network, so a slow reader slows the sender.
+/// It ends after exactly [`len`](Self::len) bytes, or with an error: a body that was cut is never
+/// taken for a complete one. While nobody reads it, nothing is read from the network, so a slow
+/// reader slows the sender.
 ///
 /// # Cancel safety
 /// Dropping `next()` loses nothing. Dropping the body ends the reading; the rest is not received.
@@ -69,7 +70,8 @@ impl Body {
         }
     }
 
-    /// A body that `reader` is in the middle of. At its end, or when it is dropped, the reader goes to `back`.
+    /// A body that `reader` is in the middle of. At its end, or when it is dropped, the reader goes
+    /// to `back`.
     pub(crate) fn coming(
         head: FrameHead,
         reader: FrameReader,

@@ -67,11 +67,12 @@ impl Setting for Duration {
 
 macro_rules! options {
     ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $unit:literal, $about:literal; )*) => {
-        /// Every limit and every time of a node, each with a default that suits a network of strangers.
+        /// Every limit and every time of a node, each with a default that suits a network of
+        /// strangers.
         ///
-        /// Built by setters and checked when the node starts: a limit of zero is a [`ConfigError`], because it would make
-        /// a node that does nothing. The exception is [`max_peers`](Self::max_peers), where 0 means no limit, as in the
-        /// original framework.
+        /// Built by setters and checked when the node starts: a limit of zero is a [`ConfigError`],
+        /// because it would make a node that does nothing. The exception is
+        /// [`max_peers`](Self::max_peers), where 0 means no limit, as in the original framework.
         ///
         /// ```
         /// use std::time::Duration;
@@ -107,7 +108,8 @@ macro_rules! options {
                 }
             )*
 
-            /// Every limit and time with its value: what the README's table shows and a status page can show.
+            /// Every limit and time with its value: what the README's table shows and a status page
+            /// can show.
             #[must_use]
             pub fn entries(&self) -> Vec<ConfigEntry> {
                 vec![
@@ -135,50 +137,63 @@ macro_rules! options {
 }
 
 options! {
-    /// The longest frame that is taken whole, in bytes of data: requests for ordinary handlers and reply frames.
+    /// The longest frame that is taken whole, in bytes of data: requests for ordinary handlers and
+    /// reply frames.
     ///
-    /// Default 1 MiB. The price of more: each connection may hold that much. Longer data belongs to a streaming handler
-    /// ([`Builder::handle_stream`](crate::Builder::handle_stream)), to which this limit does not apply.
+    /// Default 1 MiB. The price of more: each connection may hold that much. Longer data belongs to
+    /// a streaming handler ([`Builder::handle_stream`](crate::Builder::handle_stream)), to which
+    /// this limit does not apply.
     max_frame_len: u32 = 1 << 20, "bytes", "data of a frame that is taken whole";
-    /// The longest request for the well-known codes (`NAME`, `LIST`, `JOIN`, `QUIT`, `PING`), in bytes of data. Default 1 KiB.
+    /// The longest request for the well-known codes (`NAME`, `LIST`, `JOIN`, `QUIT`, `PING`), in
+    /// bytes of data. Default 1 KiB.
     max_control_len: u32 = 1 << 10, "bytes", "data of a request for a well-known code";
-    /// How many bytes of data [`Replies::collect`](crate::Replies::collect) gathers at most. Default 16 MiB.
+    /// How many bytes of data [`Replies::collect`](crate::Replies::collect) gathers at most.
+    /// Default 16 MiB.
     max_collected: usize = 16 << 20, "bytes", "data of all replies that are collected";
     /// Accepted connections open at once, silent ones included. Default 1,024.
     ///
-    /// A connection beyond it is told so (`ERRO`, busy) and closed. The price of more: about 2 KiB for a silent connection, one file
-    /// descriptor each.
+    /// A connection beyond it is told so (`ERRO`, busy) and closed. The price of more: about 2 KiB
+    /// for a silent connection, one file descriptor each.
     max_connections: usize = 1_024, "connections", "accepted connections open at once";
     /// Requests in the hands of handlers at once, in the whole node. Default 1,024.
     max_requests: usize = 1_024, "requests", "requests in hand, whole node";
-    /// Requests in the hands of handlers at once, for each code. Default 64: a slow handler fills its own share and no more.
+    /// Requests in the hands of handlers at once, for each code. Default 64: a slow handler fills
+    /// its own share and no more.
     max_requests_per_code: usize = 64, "requests", "requests in hand, each code";
-    /// How long a request waits for a place among those in hand before it is refused as busy. Default 50 ms.
+    /// How long a request waits for a place among those in hand before it is refused as busy.
+    /// Default 50 ms.
     busy_after: Duration = Duration::from_millis(50), "", "wait for a place in hand, then busy";
-    /// Outgoing connections that are being opened at once. Default 64; a further one waits, at most `connect_timeout`.
+    /// Outgoing connections that are being opened at once. Default 64; a further one waits, at most
+    /// `connect_timeout`.
     max_dials: usize = 64, "dials", "connections being opened at once";
-    /// Outgoing exchanges open at once. Default 1,024; a further one waits, at most `connect_timeout`.
+    /// Outgoing exchanges open at once. Default 1,024; a further one waits, at most
+    /// `connect_timeout`.
     max_outgoing: usize = 1_024, "exchanges", "own exchanges open at once";
-    /// From accepting a connection to its complete header of eight bytes. Default 10 s, not renewed by single bytes.
+    /// From accepting a connection to its complete header of eight bytes. Default 10 s, not renewed
+    /// by single bytes.
     header_timeout: Duration = Duration::from_secs(10), "", "accept to complete header";
-    /// From the header to the complete data of a frame that is taken whole. Default 30 s, and one second more for each 64 KiB above 1 MiB.
+    /// From the header to the complete data of a frame that is taken whole. Default 30 s, and one
+    /// second more for each 64 KiB above 1 MiB.
     body_timeout: Duration = Duration::from_secs(30), "", "header to complete data";
-    /// Without a byte of progress while a body is streamed in, or while anything is written. Default 30 s.
+    /// Without a byte of progress while a body is streamed in, or while anything is written.
+    /// Default 30 s.
     ///
     /// A slow but honest reader is served to the end: only standstill counts.
     stall_timeout: Duration = Duration::from_secs(30), "", "no progress in streaming or writing";
-    /// From handing a request to its handler to the reply. Default 30 s. For a reply that is a stream: from one frame to the next.
+    /// From handing a request to its handler to the reply. Default 30 s. For a reply that is a
+    /// stream: from one frame to the next.
     handler_timeout: Duration = Duration::from_secs(30), "", "handler's time for a reply";
     /// From wanting an outgoing connection to having it, waiting for a place included. Default 5 s.
     connect_timeout: Duration = Duration::from_secs(5), "", "opening a connection";
-    /// The caller's wait for the first byte of the replies, and from then on without progress. Default 35 s: more than the other
-    /// side's `handler_timeout`, so that its refusal is heard.
+    /// The caller's wait for the first byte of the replies, and from then on without progress.
+    /// Default 35 s: more than the other side's `handler_timeout`, so that its refusal is heard.
     reply_timeout: Duration = Duration::from_secs(35), "", "wait for the next part of a reply";
     /// How long `stop` lets what runs come to its end before it cuts it. Default 10 s.
     drain_timeout: Duration = Duration::from_secs(10), "", "finishing what runs at stop";
     /// Nodes that a routed message may pass. Default 8, at most 255.
     max_hops: u32 = 8, "hops", "nodes that a routed message may pass";
-    /// Events that a slow [`Events`](crate::Events) stream may lag behind before it misses some. Default 1,024.
+    /// Events that a slow [`Events`](crate::Events) stream may lag behind before it misses some.
+    /// Default 1,024.
     event_queue: usize = 1_024, "events", "events kept for a slow listener";
 }
 
@@ -201,7 +216,8 @@ impl Config {
         self
     }
 
-    /// Whether `stop` says `QUIT` to the known peers when the node has joined a network. Default true.
+    /// Whether `stop` says `QUIT` to the known peers when the node has joined a network. Default
+    /// true.
     #[must_use]
     pub const fn leave_on_stop(mut self, leave: bool) -> Self {
         self.leave_on_stop = leave;

@@ -23,7 +23,8 @@ use crate::{
     overlay::Address,
 };
 
-/// After the reply, so much more is read and thrown away, so that closing does not destroy the reply on its way (a reset would).
+/// After the reply, so much more is read and thrown away, so that closing does not destroy the
+/// reply on its way (a reset would).
 const DRAIN_BYTES: usize = 64 << 10; // bytes
 
 /// The longest time for that.
@@ -49,11 +50,13 @@ impl fmt::Debug for Conversation {
     }
 }
 
-/// The conversation is over before its regular end; the reason is counted and traced where it was seen.
+/// The conversation is over before its regular end; the reason is counted and traced where it was
+/// seen.
 struct Broken;
 
 impl Conversation {
-    /// A conversation that begins with the bytes in `first`, a header at least. None when they are less.
+    /// A conversation that begins with the bytes in `first`, a header at least. None when they are
+    /// less.
     pub(crate) fn new(
         reader: ReadHalf,
         writer: WriteHalf,
@@ -77,7 +80,8 @@ impl Conversation {
         self.head.code()
     }
 
-    /// Runs the exchange to its end. Cancel safe in the sense that dropping it closes the connection.
+    /// Runs the exchange to its end. Cancel safe in the sense that dropping it closes the
+    /// connection.
     pub(crate) async fn run(mut self) {
         self.step(PhaseEvent::Header);
         self.node.counters.exchanges_in.one();
@@ -236,7 +240,8 @@ impl Conversation {
         }
     }
 
-    /// Places among the requests in hand, of the code and of the node; none when they do not come free in time.
+    /// Places among the requests in hand, of the code and of the node; none when they do not come
+    /// free in time.
     async fn places(&self, route: &Route) -> Option<Vec<tokio::sync::OwnedSemaphorePermit>> {
         let wait = self.node.config.busy_after;
         let place = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
@@ -279,7 +284,8 @@ impl Conversation {
                 WriteError::Source { .. } => {
                     self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
                 }
-                // The caller does not wait for replies, and may have closed already (WIRE.md part 1, step 5).
+                // The caller does not wait for replies, and may have closed already (WIRE.md part
+                // 1, step 5).
                 WriteError::Io(_) => {}
             }
             self.broken(&error)
@@ -309,7 +315,8 @@ impl Conversation {
         self.writer.flush().await
     }
 
-    /// Frames that are there are written together; before waiting for the next one everything is on its way.
+    /// Frames that are there are written together; before waiting for the next one everything is on
+    /// its way.
     async fn write_stream(
         &mut self,
         mut frames: futures::stream::BoxStream<'static, Frame>,

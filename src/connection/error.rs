@@ -27,8 +27,9 @@ pub enum Cause {
 
 /// Why a request failed.
 ///
-/// In every case the connection of this exchange is closed and the node goes on. [`may_have_been_handled`](Self::may_have_been_handled) says
-/// what is known about the request itself.
+/// In every case the connection of this exchange is closed and the node goes on.
+/// [`may_have_been_handled`](Self::may_have_been_handled) says what is known about the request
+/// itself.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -38,16 +39,19 @@ pub enum RequestError {
     /// No peer with this id is in the table. The caller's doing; nothing was sent.
     #[error("no known peer has the id {0}")]
     UnknownPeer(PeerId),
-    /// The frame may not or cannot be sent: a code of the framework, or longer than a frame can be. The caller's doing; nothing was sent.
+    /// The frame may not or cannot be sent: a code of the framework, or longer than a frame can be.
+    /// The caller's doing; nothing was sent.
     #[error(transparent)]
     NotSendable(FrameError),
-    /// A routed message did not reach its destination. Whose doing and where is in the fault; not handled.
+    /// A routed message did not reach its destination. Whose doing and where is in the fault; not
+    /// handled.
     #[error(transparent)]
     Route(RouteFault),
     /// A streamed body cannot be routed over several nodes. The caller's doing; nothing was sent.
     #[error("a streamed body cannot be routed")]
     BodyNotRouted,
-    /// The node's own limit of exchanges or dials was reached for the whole connect time-out. Nothing was sent.
+    /// The node's own limit of exchanges or dials was reached for the whole connect time-out.
+    /// Nothing was sent.
     #[error("too many own exchanges at once")]
     Busy,
     /// The connection could not be opened (`TimedOut`: not in time). Nothing was sent.
@@ -58,7 +62,8 @@ pub enum RequestError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// The request could not be written. When `sent` is false it was not written in full, so it was not handled.
+    /// The request could not be written. When `sent` is false it was not written in full, so it was
+    /// not handled.
     #[error("cannot write to {to}: {source}")]
     Write {
         /// Whom.
@@ -138,14 +143,15 @@ pub enum SendError {
     /// The exchange failed; see there whether the message may have been handled.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The other node answered `ERRO`, with this text. What it did is its to say; this crate's nodes refuse with fixed texts
-    /// ([`Refusal`](crate::Refusal)).
+    /// The other node answered `ERRO`, with this text. What it did is its to say; this crate's
+    /// nodes refuse with fixed texts ([`Refusal`](crate::Refusal)).
     #[error("refused: {text:?}")]
     Refused {
         /// The text, as the remote sent it; anything may be in it.
         text: String,
     },
-    /// The other node closed without an answer. It was handled, or the other node does not explain its refusals.
+    /// The other node closed without an answer. It was handled, or the other node does not explain
+    /// its refusals.
     #[error("no answer")]
     NoReply,
     /// The answer is not what the message's result looks like. It was handled.

@@ -55,7 +55,8 @@ impl fmt::Display for Child {
     }
 }
 
-/// Something that happened in the node. Sent to every subscriber, in the order in which it happened.
+/// Something that happened in the node. Sent to every subscriber, in the order in which it
+/// happened.
 ///
 /// Ids in it may be made up by remotes; they hold no white space and no control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -156,7 +157,8 @@ impl EventBus {
         Events::new(self.stream.subscribe())
     }
 
-    /// Hands `event` to everybody, waiting for nobody: what a full mailbox does not take is counted.
+    /// Hands `event` to everybody, waiting for nobody: what a full mailbox does not take is
+    /// counted.
     pub(crate) fn emit(&self, event: &PeerEvent, counters: &Counters) {
         if self.stream.receiver_count() > 0 {
             // An error says that the last receiver went away meanwhile.
@@ -184,8 +186,9 @@ type Next = (Result<PeerEvent, RecvError>, broadcast::Receiver<PeerEvent>);
 
 /// The node's events as a stream, from the moment of [`Peer::events`](crate::Peer::events) on.
 ///
-/// Ends after [`PeerEvent::Stopped`]. A reader that lags more than [`Config::event_queue`](crate::Config::event_queue)
-/// events behind gets a [`PeerEvent::Missed`] and goes on with the oldest one kept.
+/// Ends after [`PeerEvent::Stopped`]. A reader that lags more than
+/// [`Config::event_queue`](crate::Config::event_queue) events behind gets a [`PeerEvent::Missed`]
+/// and goes on with the oldest one kept.
 ///
 /// # Cancel safety
 /// Dropping `next()` loses nothing.

@@ -23,7 +23,8 @@ use crate::{
     transport::Io,
 };
 
-/// Requests above this are written by a task of their own, so that a callee that answers while it reads cannot bring both to a standstill.
+/// Requests above this are written by a task of their own, so that a callee that answers while it
+/// reads cannot bring both to a standstill.
 const INLINE_UP_TO: usize = 64 << 10; // bytes
 
 /// A request to send: a frame, or a body streamed from a reader.
@@ -47,10 +48,11 @@ impl From<Frame> for Outgoing {
 }
 
 impl Outgoing {
-    /// A request whose data is `len` bytes out of `reader`, sent while they are read, in bounded memory.
+    /// A request whose data is `len` bytes out of `reader`, sent while they are read, in bounded
+    /// memory.
     ///
-    /// A reader that ends early breaks the connection short of the length; a longer one is cut at `len`. At most 4,294,967,295 bytes, as a request
-    /// is one frame.
+    /// A reader that ends early breaks the connection short of the length; a longer one is cut at
+    /// `len`. At most 4,294,967,295 bytes, as a request is one frame.
     ///
     /// # Panics
     /// As [`Frame::new`] when `code` is text of another length than four.
@@ -121,7 +123,8 @@ pub(crate) struct OutgoingHeld {
     pub(crate) span: Span,
 }
 
-/// The write half, kept open until the exchange is over: some callees take a half-close for a goodbye. Stops the task that writes when it is dropped.
+/// The write half, kept open until the exchange is over: some callees take a half-close for a
+/// goodbye. Stops the task that writes when it is dropped.
 pub(crate) enum Sending {
     Sent { _writer: FrameWriter },
     UnderWay { stop: CancellationToken, result: oneshot::Receiver<Option<WriteError>> },
@@ -183,7 +186,8 @@ pub(crate) async fn open(
             FrameReader::new(reader, BytesMut::new(), node.config.reply_timeout, Arc::clone(node));
         Ok(Replies::new(reader, sending, held, remote, code))
     };
-    // Cut before the request was written in full: the callee has got a part at most, which it does not handle.
+    // Cut before the request was written in full: the callee has got a part at most, which it does
+    // not handle.
     let cut = || {
         node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
         Err(RequestError::Stopped { sent: false })
@@ -191,7 +195,8 @@ pub(crate) async fn open(
     node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out))).await.unwrap_or_else(cut)
 }
 
-/// Writes the request, here when it is small. An error in writing is kept: the callee may have refused, and its reply says more.
+/// Writes the request, here when it is small. An error in writing is kept: the callee may have
+/// refused, and its reply says more.
 async fn send(
     node: &Arc<Node>,
     half: WriteHalf,
@@ -210,7 +215,8 @@ async fn send(
         let keep = matches!(written, Some(Ok(())));
         // Nobody listens when the replies were dropped.
         tell.send(written.and_then(Result::err)).ok();
-        // On an error the half is dropped at once, so that the callee sees the cut; else it stays open until the exchange is over.
+        // On an error the half is dropped at once, so that the callee sees the cut; else it stays
+        // open until the exchange is over.
         if keep {
             stopped.cancelled().await;
         }
@@ -218,7 +224,8 @@ async fn send(
     (Sending::UnderWay { stop, result }, None)
 }
 
-/// Sends `request` to `to` and does not wait: the connection is closed as soon as the frame is written (WIRE.md part 1, step 5).
+/// Sends `request` to `to` and does not wait: the connection is closed as soon as the frame is
+/// written (WIRE.md part 1, step 5).
 pub(crate) async fn notify(
     node: &Arc<Node>,
     to: &Address,

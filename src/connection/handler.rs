@@ -43,17 +43,20 @@ use crate::connection::{Incoming, Refusal, Reply};
 /// # }
 /// ```
 ///
-/// A panic in a handler never harms the node: the asker gets an `ERRO`. What becomes of the actor depends on how it was started: `start()` is
-/// actix's own and its actor is gone; [`start_supervised`](Self::start_supervised) keeps it. A closure made into an actor by [`from_fn`] is
-/// always kept.
+/// A panic in a handler never harms the node: the asker gets an `ERRO`. What becomes of the actor
+/// depends on how it was started: `start()` is actix's own and its actor is gone;
+/// [`start_supervised`](Self::start_supervised) keeps it. A closure made into an actor by
+/// [`from_fn`] is always kept.
 pub trait HandlerActor: Actor + Handler<Incoming> {
     /// Starts the actor so that it outlives its panics, with its queue.
     ///
-    /// A panic is caught before actix sees it. In a message handler it costs that message alone: its asker gets an error, the
-    /// value stays as the panic left it, and the queue and the actor's own futures go on. In one of the actor's own futures (a
-    /// `ResponseActFuture`, a timer) it costs all of these, because a future that has panicked cannot be told apart and taken out:
-    /// actix restarts the actor, with [`Supervised::restarting`] and [`Actor::started`], and the queue goes on. More than
-    /// [`PANICS_IN_A_ROW`] panics without handing back control in between, or a panic in `restarting`, end the actor.
+    /// A panic is caught before actix sees it. In a message handler it costs that message alone:
+    /// its asker gets an error, the value stays as the panic left it, and the queue and the actor's
+    /// own futures go on. In one of the actor's own futures (a `ResponseActFuture`, a timer) it
+    /// costs all of these, because a future that has panicked cannot be told apart and taken out:
+    /// actix restarts the actor, with [`Supervised::restarting`] and [`Actor::started`], and the
+    /// queue goes on. More than [`PANICS_IN_A_ROW`] panics without handing back control in between,
+    /// or a panic in `restarting`, end the actor.
     ///
     /// # Panics
     /// Outside an actix arbiter, as `start()`.
@@ -71,8 +74,9 @@ pub trait HandlerActor: Actor + Handler<Incoming> {
 
 impl<A: Actor + Handler<Incoming>> HandlerActor for A {}
 
-/// How often in a row a supervised actor may panic while it is being polled once. Found by thought: one poll drains a mailbox, whose
-/// default bound is 16, so an actor beyond it is not panicking over messages but over itself.
+/// How often in a row a supervised actor may panic while it is being polled once. Found by thought:
+/// one poll drains a mailbox, whose default bound is 16, so an actor beyond it is not panicking
+/// over messages but over itself.
 pub const PANICS_IN_A_ROW: usize = 64;
 
 /// An actor's whole life as a future that survives panics.
@@ -98,7 +102,8 @@ impl<A: Actor<Context = Context<A>> + Supervised> Future for Guarded<A> {
                 }
                 Ok(Poll::Ready(())) => return Poll::Ready(()),
                 Err(_) => {
-                    // The context knows which of the actor's own futures it was polling; none while it handled a message.
+                    // The context knows which of the actor's own futures it was polling; none while
+                    // it handled a message.
                     let own_future = inner.ctx().handle() != SpawnHandle::default();
                     let restart = AssertUnwindSafe(|| !own_future || inner.restart());
                     let restarted = std::panic::catch_unwind(restart).unwrap_or(false);
@@ -124,7 +129,8 @@ impl<A: Actor<Context = Context<A>>> Drop for Guarded<A> {
     }
 }
 
-/// Makes a handler actor of an async closure. Requests run concurrently; a panic costs the one request.
+/// Makes a handler actor of an async closure. Requests run concurrently; a panic costs the one
+/// request.
 ///
 /// ```
 /// use actix::prelude::*;

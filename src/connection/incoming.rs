@@ -59,7 +59,8 @@ impl Sender {
         }
     }
 
-    /// Where the connection came from. The port is the connection's, not the one the sender listens on.
+    /// Where the connection came from. The port is the connection's, not the one the sender listens
+    /// on.
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
@@ -80,10 +81,12 @@ impl Sender {
 
 /// A request, sent to the handler that is registered for its code. Answered with a [`Reply`].
 ///
-/// Dropped or answered, it gives back its place among the requests in hand ([`Config::max_requests`](crate::Config::max_requests)); a handler
-/// that keeps it, keeps the place.
+/// Dropped or answered, it gives back its place among the requests in hand
+/// ([`Config::max_requests`](crate::Config::max_requests)); a handler that keeps it, keeps the
+/// place.
 pub struct Incoming {
-    /// Code and data. The data is empty when the code is registered as streaming: take [`into_body`](Self::into_body) then.
+    /// Code and data. The data is empty when the code is registered as streaming: take
+    /// [`into_body`](Self::into_body) then.
     pub frame: Frame,
     sender: Sender,
     body: Option<Body>,
@@ -132,7 +135,8 @@ impl Incoming {
         &self.sender
     }
 
-    /// The data as a body, whether it is still coming (a code registered as streaming) or here already.
+    /// The data as a body, whether it is still coming (a code registered as streaming) or here
+    /// already.
     #[must_use]
     pub fn into_body(self) -> Body {
         let Self { frame, body, .. } = self;
@@ -144,7 +148,8 @@ impl Incoming {
     }
 }
 
-/// The place of one request among those in hand. Given back when the handler and the connection have let go of it.
+/// The place of one request among those in hand. Given back when the handler and the connection
+/// have let go of it.
 #[derive(Clone, Default)]
 pub(crate) struct Token {
     _places: Arc<[OwnedSemaphorePermit]>,

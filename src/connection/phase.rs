@@ -1,9 +1,11 @@
-//! The life of an accepted connection as a pure state machine. Drawn in `diagrams/connection.mmd`; a test holds the drawing true.
+//! The life of an accepted connection as a pure state machine. Drawn in `diagrams/connection.mmd`;
+//! a test holds the drawing true.
 
 /// Where an accepted connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
-    /// The header has not come. Such a connection has no actor yet and is closed at once when the node stops.
+    /// The header has not come. Such a connection has no actor yet and is closed at once when the
+    /// node stops.
     Waiting,
     /// The header is here; the data comes.
     Receiving,

@@ -26,7 +26,8 @@ pub(crate) type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
 /// Room for one read when the codec has asked for nothing.
 const READ_STEP: usize = 4 << 10; // bytes
 
-/// Bodies above this are taken in pieces, so that the receiver can decide and memory follows what has arrived.
+/// Bodies above this are taken in pieces, so that the receiver can decide and memory follows what
+/// has arrived.
 pub(crate) const WHOLE_UP_TO: u32 = 64 << 10; // bytes
 
 /// Why no frame could be read.
@@ -152,12 +153,14 @@ impl FrameReader {
         error.into()
     }
 
-    /// The next part of a frame; none at a clean end. Cancel safe: what has come stays in the buffer.
+    /// The next part of a frame; none at a clean end. Cancel safe: what has come stays in the
+    /// buffer.
     pub(crate) async fn part(&mut self) -> Result<Option<Part>, ReadError> {
         std::future::poll_fn(|cx| self.poll_part(cx)).await
     }
 
-    /// The rest of a body of which the head was read, put together as it arrives. At most `head.len()` bytes.
+    /// The rest of a body of which the head was read, put together as it arrives. At most
+    /// `head.len()` bytes.
     pub(crate) async fn rest(&mut self, head: FrameHead) -> Result<Frame, ReadError> {
         let mut whole = Gather::new(head);
         loop {
@@ -167,7 +170,8 @@ impl FrameReader {
                         return Ok(frame);
                     }
                 }
-                // The codec gives pieces until the last one, so nothing else can come; an end is an error of its own.
+                // The codec gives pieces until the last one, so nothing else can come; an end is an
+                // error of its own.
                 _ => return Err(whole.cut().into()),
             }
         }
@@ -191,7 +195,8 @@ impl FrameReader {
     }
 }
 
-/// A frame that is put together from its pieces; memory follows what has come, not what was announced.
+/// A frame that is put together from its pieces; memory follows what has come, not what was
+/// announced.
 #[derive(Debug)]
 pub(crate) struct Gather {
     head: FrameHead,
@@ -217,11 +222,13 @@ impl Gather {
     }
 }
 
-/// How much of the first segment is read at once. A request of the well-known codes fits in; the buffer lives on the stack and only
-/// while it is being read into, so that a silent connection costs no buffer.
+/// How much of the first segment is read at once. A request of the well-known codes fits in; the
+/// buffer lives on the stack and only while it is being read into, so that a silent connection
+/// costs no buffer.
 const FIRST_READ: usize = 2 << 10; // bytes
 
-/// Waits for the complete header of the first frame. Returns what has come: nothing, less than a header at the end of the stream, or at least a header.
+/// Waits for the complete header of the first frame. Returns what has come: nothing, less than a
+/// header at the end of the stream, or at least a header.
 pub(crate) async fn first_bytes(half: &mut ReadHalf) -> std::io::Result<BytesMut> {
     let mut bytes = BytesMut::new();
     while bytes.len() < HEADER_LEN {

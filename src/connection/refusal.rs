@@ -6,8 +6,8 @@ use crate::frame::{Frame, TypeCode};
 
 /// Why this node refused a request. The remote sees [`text`](Self::text) in one `ERRO` frame.
 ///
-/// The texts are fixed: nothing that a remote sent is echoed (WIRE.md part 1, "no handler for the code, or another
-/// refusal by the framework").
+/// The texts are fixed: nothing that a remote sent is echoed (WIRE.md part 1, "no handler for the
+/// code, or another refusal by the framework").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -18,7 +18,8 @@ pub enum Refusal {
     TooLong,
     /// All places for requests, or all connections, are taken. Not handled.
     Busy,
-    /// The handler panicked, or answered something that cannot be sent. It may have done part of its work.
+    /// The handler panicked, or answered something that cannot be sent. It may have done part of
+    /// its work.
     HandlerFailed,
     /// The handler's actor has stopped. Not handled.
     HandlerGone,

@@ -23,12 +23,14 @@ use crate::{
 
 /// The replies to one request, read from the network as they are asked for: a stream of frames.
 ///
-/// It ends when the other node closes the connection. An `ERRO` is a frame like any other here; what it means is the application's. Each frame
-/// may have up to [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer ones are read with [`next_body`](Self::next_body).
+/// It ends when the other node closes the connection. An `ERRO` is a frame like any other here;
+/// what it means is the application's. Each frame may have up to
+/// [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer ones are read with
+/// [`next_body`](Self::next_body).
 ///
 /// # Cancel safety
-/// Dropping `next()` or `next_body()` before it is ready loses nothing. Dropping the replies closes the connection: what has not come is not received,
-/// and the request may have been handled.
+/// Dropping `next()` or `next_body()` before it is ready loses nothing. Dropping the replies closes
+/// the connection: what has not come is not received, and the request may have been handled.
 pub struct Replies {
     open: Option<Open>,
     gather: Option<Gather>,
@@ -89,7 +91,8 @@ impl Replies {
         &self.remote
     }
 
-    /// All replies, up to [`Config::max_collected`](crate::Config::max_collected) bytes. None at all means that the other node really answered nothing.
+    /// All replies, up to [`Config::max_collected`](crate::Config::max_collected) bytes. None at
+    /// all means that the other node really answered nothing.
     ///
     /// # Errors
     /// As the stream's items, and [`RequestError::TooMuch`].
@@ -114,7 +117,8 @@ impl Replies {
         Ok(frames)
     }
 
-    /// The next reply as a body of any length, read in bounded memory. The one before it is given up if it was not read to its end.
+    /// The next reply as a body of any length, read in bounded memory. The one before it is given
+    /// up if it was not read to its end.
     ///
     /// # Errors
     /// As the stream's items.

@@ -17,9 +17,10 @@ use crate::{
 
 /// The answer to one request: no frame, one, many, a stream of them, or a body of known length.
 ///
-/// It is the result of the handler's [`Incoming`](crate::Incoming) message, so every response kind of actix works:
-/// `Reply` itself, `ResponseFuture<Reply>`, `ResponseActFuture<Self, Reply>`, `MessageResult<Incoming>`. The connection is closed when the reply is
-/// written; "acknowledge, close, then work" is to return the acknowledgement and spawn the work in the actor's context.
+/// It is the result of the handler's [`Incoming`](crate::Incoming) message, so every response kind
+/// of actix works: `Reply` itself, `ResponseFuture<Reply>`, `ResponseActFuture<Self, Reply>`,
+/// `MessageResult<Incoming>`. The connection is closed when the reply is written; "acknowledge,
+/// close, then work" is to return the acknowledgement and spawn the work in the actor's context.
 ///
 /// ```
 /// use actix_peer::{Reply, frame::Frame};
@@ -71,9 +72,11 @@ impl Reply {
         Self(ReplyKind::Frames(frames.into_iter().collect()))
     }
 
-    /// Frames as they come. The next one is asked for when the last was taken by the network, so a slow reader slows the stream.
+    /// Frames as they come. The next one is asked for when the last was taken by the network, so a
+    /// slow reader slows the stream.
     ///
-    /// Ends with the stream. Between two frames at most [`Config::handler_timeout`](crate::Config::handler_timeout) may pass.
+    /// Ends with the stream. Between two frames at most
+    /// [`Config::handler_timeout`](crate::Config::handler_timeout) may pass.
     #[must_use]
     pub fn stream(frames: impl Stream<Item = Frame> + Send + 'static) -> Self {
         Self(ReplyKind::Stream(frames.boxed()))
@@ -81,8 +84,10 @@ impl Reply {
 
     /// Data of `len` bytes, read from `reader` while it is sent, in bounded memory.
     ///
-    /// One frame, or, as one frame cannot say more than 4,294,967,295 bytes, as many full frames as needed (WIRE.md part 2). A reader that
-    /// ends early or fails breaks the connection short of the length, so that the other side cannot take it for complete; a longer one is cut at `len`.
+    /// One frame, or, as one frame cannot say more than 4,294,967,295 bytes, as many full frames as
+    /// needed (WIRE.md part 2). A reader that ends early or fails breaks the connection short of
+    /// the length, so that the other side cannot take it for complete; a longer one is cut at
+    /// `len`.
     ///
     /// # Panics
     /// As [`Frame::new`] when `code` is text of another length than four.

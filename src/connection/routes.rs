@@ -23,7 +23,8 @@ pub(crate) trait Serve: Send + Sync + fmt::Debug {
 
 /// Hands `message` to an actor and waits for its result.
 ///
-/// A mailbox that was open before and closes under the message belongs to an actor that panicked, or stopped, with the message in its hands.
+/// A mailbox that was open before and closes under the message belongs to an actor that panicked,
+/// or stopped, with the message in its hands.
 pub(crate) async fn ask<M>(recipient: Recipient<M>, message: M) -> Result<M::Result, Refusal>
 where
     M: Message<Result: Send> + Send + 'static,

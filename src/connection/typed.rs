@@ -16,7 +16,8 @@ use crate::{
 
 /// A typed message that came from another node: what an actor registered with `on::<M>` handles.
 ///
-/// Its result is `M::Result`, which goes back to the sender in one `REPL` frame in the format of `M`.
+/// Its result is `M::Result`, which goes back to the sender in one `REPL` frame in the format of
+/// `M`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Received<M> {
@@ -33,7 +34,8 @@ where
     type Result = M::Result;
 }
 
-/// A message between nodes: an actix message with a code and a format, whose result can travel as well.
+/// A message between nodes: an actix message with a code and a format, whose result can travel as
+/// well.
 ///
 /// Implemented for every type that can be one.
 ///

@@ -1,4 +1,5 @@
-//! Frames into the write half of a connection: few writes, no copy of large data, standstill noticed.
+//! Frames into the write half of a connection: few writes, no copy of large data, standstill
+//! noticed.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,13 +14,15 @@ use crate::{
 /// The write half of a connection, as the transport gives it.
 pub(crate) type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Data up to this is copied behind its header, so that both leave in one write; longer data is written from where it is.
+/// Data up to this is copied behind its header, so that both leave in one write; longer data is
+/// written from where it is.
 const COPY_UP_TO: usize = 64 << 10; // bytes
 
 /// Frames are gathered up to this before they are written.
 const GATHER_UP_TO: usize = 64 << 10; // bytes
 
-/// The step in which a body is read and written. Larger steps save system calls; beyond this the gain on loopback is lost in the caches.
+/// The step in which a body is read and written. Larger steps save system calls; beyond this the
+/// gain on loopback is lost in the caches.
 const BODY_STEP: usize = 256 << 10; // bytes
 
 /// Why something could not be written.
@@ -90,7 +93,8 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Writes `len` bytes of `source` as one frame, or as several full ones when one cannot hold them.
+    /// Writes `len` bytes of `source` as one frame, or as several full ones when one cannot hold
+    /// them.
     pub(crate) async fn body(
         &mut self,
         code: TypeCode,

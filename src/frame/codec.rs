@@ -1,4 +1,5 @@
-//! Frames in a byte stream: tokio-util's `Decoder` and `Encoder`, with limits both ways and large bodies in pieces.
+//! Frames in a byte stream: tokio-util's `Decoder` and `Encoder`, with limits both ways and large
+//! bodies in pieces.
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
@@ -8,13 +9,14 @@ use crate::frame::{Frame, FrameError, FrameHead, HEADER_LEN};
 /// The longest frame that a codec takes and makes unless told otherwise, in bytes of data.
 pub const DEFAULT_MAX_FRAME_LEN: u32 = 1 << 20;
 
-/// The longest piece of a body that is handed out in pieces, and the room that is made for the next one.
+/// The longest piece of a body that is handed out in pieces, and the room that is made for the next
+/// one.
 ///
 /// Larger steps mean fewer system calls; on loopback the gain ends at about this size.
 pub const PIECE_LEN: usize = 256 << 10; // bytes
 
-/// The first room that is made for a frame that is handed out whole. From then on as much as has arrived, so that memory follows
-/// the bytes that came and not the length that was announced.
+/// The first room that is made for a frame that is handed out whole. From then on as much as has
+/// arrived, so that memory follows the bytes that came and not the length that was announced.
 const FIRST_ROOM: usize = 4 << 10; // bytes
 
 /// What a codec cuts out of the bytes.

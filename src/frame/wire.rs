@@ -10,7 +10,8 @@ use crate::frame::{Frame, TypeCode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Format {
-    /// [postcard](https://postcard.jamesmunns.com): compact, not self-describing. For codes between programs built from the same types.
+    /// [postcard](https://postcard.jamesmunns.com): compact, not self-describing. For codes between
+    /// programs built from the same types.
     #[default]
     Postcard,
     /// JSON, for codes that foreign programs share.
@@ -33,7 +34,8 @@ pub enum WireStep {
     End,
 }
 
-/// Why a value cannot become a frame, or a frame not a value: which type, which code, which format, and where in it.
+/// Why a value cannot become a frame, or a frame not a value: which type, which code, which format,
+/// and where in it.
 ///
 /// Nothing was sent, or nothing was handled.
 #[derive(Debug)]
@@ -71,7 +73,8 @@ impl WireError {
         self.step
     }
 
-    /// Where in the value it failed: `.` for the value itself, else fields and positions, `hosts[2].port` for instance. (postcard knows positions only.)
+    /// Where in the value it failed: `.` for the value itself, else fields and positions,
+    /// `hosts[2].port` for instance. (postcard knows positions only.)
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -136,7 +139,8 @@ impl Format {
     /// Makes a frame with `code` of `value`.
     ///
     /// # Errors
-    /// The format cannot hold the value (a map key that is not text in JSON, say). Nothing was sent.
+    /// The format cannot hold the value (a map key that is not text in JSON, say). Nothing was
+    /// sent.
     pub fn encode<T: Serialize + ?Sized>(
         self,
         code: TypeCode,

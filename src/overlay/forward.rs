@@ -8,9 +8,11 @@ use crate::{
     overlay::{PeerId, PeerInfo, PeerList, Router},
 };
 
-/// A routed message: whom it is for, who asked, what it has passed, how far it may still go, and the message itself.
+/// A routed message: whom it is for, who asked, what it has passed, how far it may still go, and
+/// the message itself.
 ///
-/// On the wire it is a frame `@FWD`: the header in postcard (destination, origin, hops left, trace, code), then the data as it is.
+/// On the wire it is a frame `@FWD`: the header in postcard (destination, origin, hops left, trace,
+/// code), then the data as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     to: PeerId,
@@ -29,7 +31,8 @@ struct Header {
     code: [u8; 4],
 }
 
-/// Why a routed message got stuck. The numbers are those of WIRE.md part 3, "a reason", where it has one.
+/// Why a routed message got stuck. The numbers are those of WIRE.md part 3, "a reason", where it
+/// has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -93,7 +96,8 @@ impl RouteReason {
     }
 }
 
-/// A report that a routed message got stuck: why and where. On the wire a frame `@FWE`: the reason (two bytes, big-endian), then the id of the node.
+/// A report that a routed message got stuck: why and where. On the wire a frame `@FWE`: the reason
+/// (two bytes, big-endian), then the id of the node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} at {at}", reason.text())]
 pub struct RouteFault {
@@ -120,7 +124,8 @@ impl RouteFault {
         &self.at
     }
 
-    /// Whether the message may have been handled at its destination. False is as certain as the words of the nodes on the way.
+    /// Whether the message may have been handled at its destination. False is as certain as the
+    /// words of the nodes on the way.
     #[must_use]
     pub const fn may_have_been_handled(&self) -> bool {
         matches!(self.reason, RouteReason::Broken | RouteReason::Other(_))
@@ -181,7 +186,8 @@ impl Envelope {
         (self.frame, self.origin, self.trace)
     }
 
-    /// As a frame `@FWD`. None when a header of this size cannot be made, which these types do not allow.
+    /// As a frame `@FWD`. None when a header of this size cannot be made, which these types do not
+    /// allow.
     #[must_use]
     pub fn encode(&self) -> Option<Frame> {
         let header = Header {
@@ -196,7 +202,8 @@ impl Envelope {
         Some(Frame::new(TypeCode::FWD, data))
     }
 
-    /// The message in a frame `@FWD`; its data is shared, not copied. None when it is malformed, or its message has a code of the framework.
+    /// The message in a frame `@FWD`; its data is shared, not copied. None when it is malformed, or
+    /// its message has a code of the framework.
     #[must_use]
     pub fn decode(frame: &Frame) -> Option<Self> {
         let data: &Bytes = frame.data();

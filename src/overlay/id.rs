@@ -138,7 +138,8 @@ fn is_label(label: &str) -> bool {
 impl FromStr for Host {
     type Err = InvalidHost;
 
-    /// IPv4, IPv6 (bare or in brackets), or a host name (RFC 1123, with `_`). A name whose last label is all digits is a wrong IPv4 address.
+    /// IPv4, IPv6 (bare or in brackets), or a host name (RFC 1123, with `_`). A name whose last
+    /// label is all digits is a wrong IPv4 address.
     fn from_str(text: &str) -> Result<Self, InvalidHost> {
         if let Ok(ip) = text.parse() {
             return Ok(Self::Ip(ip));
@@ -269,7 +270,8 @@ impl fmt::Debug for Address {
     }
 }
 
-/// What a node tells others about itself: id, host and port. Its text form on the wire is `id host port` (WIRE.md part 2).
+/// What a node tells others about itself: id, host and port. Its text form on the wire is `id host
+/// port` (WIRE.md part 2).
 ///
 /// ```
 /// use actix_peer::PeerInfo;

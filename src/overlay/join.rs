@@ -1,4 +1,5 @@
-//! Joining a network: the walk that fills the table from a first contact (WIRE.md part 2, "Joining").
+//! Joining a network: the walk that fills the table from a first contact (WIRE.md part 2,
+//! "Joining").
 
 use std::{
     collections::HashSet,
@@ -40,7 +41,8 @@ impl JoinConfig {
         self
     }
 
-    /// How many entries of one peer's list are followed. Default 8: a peer that lists thousands costs no more than others.
+    /// How many entries of one peer's list are followed. Default 8: a peer that lists thousands
+    /// costs no more than others.
     #[must_use]
     pub const fn fan_out(mut self, entries: usize) -> Self {
         self.fan_out = entries;
@@ -63,8 +65,8 @@ impl JoinConfig {
 
     /// Stop when the own table holds so many peers. Default: when it is full.
     ///
-    /// In a network whose tables are small, joiners that fill theirs at once make cliques of full tables; a target below the limit leaves room
-    /// for those who come later.
+    /// In a network whose tables are small, joiners that fill theirs at once make cliques of full
+    /// tables; a target below the limit leaves room for those who come later.
     #[must_use]
     pub const fn target(mut self, peers: usize) -> Self {
         self.target = Some(peers);
@@ -109,7 +111,8 @@ impl JoinReport {
         &self.added
     }
 
-    /// The nodes that refused to add this one, with their words as they came (at most 256 characters).
+    /// The nodes that refused to add this one, with their words as they came (at most 256
+    /// characters).
     #[must_use]
     pub fn refused(&self) -> &[(Address, String)] {
         &self.refused
@@ -188,11 +191,13 @@ enum Waiting {
     List(Visit, PeerId),
 }
 
-/// A walk through a network, one question at a time, depth-first: the contact's `NAME`, `JOIN`, then its `LIST`, and so on into each entry.
+/// A walk through a network, one question at a time, depth-first: the contact's `NAME`, `JOIN`,
+/// then its `LIST`, and so on into each entry.
 ///
-/// It never asks the node itself, and no address or id twice. A node that refuses because its table is full is not added, but its list is followed all
-/// the same, so that a newcomer whose contact is full still gets in (the original programs give up there). `already inserted` counts as accepted: a
-/// node that comes back after a crash is still in its peers' tables.
+/// It never asks the node itself, and no address or id twice. A node that refuses because its table
+/// is full is not added, but its list is followed all the same, so that a newcomer whose contact is
+/// full still gets in (the original programs give up there). `already inserted` counts as accepted:
+/// a node that comes back after a crash is still in its peers' tables.
 #[derive(Clone, Debug)]
 pub struct JoinWalk {
     me: PeerInfo,

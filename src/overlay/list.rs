@@ -143,7 +143,8 @@ impl PeerList {
         self.insert_at(self.entries.len(), info, learned, now)
     }
 
-    /// Adds a peer at `position`; the ones from there on move back. Past the end it is appended. One that is known stays as it is, where it is.
+    /// Adds a peer at `position`; the ones from there on move back. Past the end it is appended.
+    /// One that is known stays as it is, where it is.
     pub fn insert_at(
         &mut self,
         position: usize,

@@ -1,4 +1,5 @@
-//! The ping sweep: asks every known peer whether it is alive and forgets the ones that are not (WIRE.md part 1, "ping sweep").
+//! The ping sweep: asks every known peer whether it is alive and forgets the ones that are not
+//! (WIRE.md part 1, "ping sweep").
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,9 +13,11 @@ const NAME_EVERY: u32 = 4;
 
 /// Asks every known peer whether it is alive, and forgets it after some misses in a row.
 ///
-/// Nodes of this crate answer `PING` with `PONG` and their id, and that answer is required of a peer that has given it before. The original programs
-/// answer `PING` with nothing: such a peer is alive as long as it can be connected to and closes in time, and every fourth sweep asks it for its `NAME`,
-/// which has to be the known id. The questions of one sweep run side by side, so that 1,000 dead peers cost half a minute and not an hour.
+/// Nodes of this crate answer `PING` with `PONG` and their id, and that answer is required of a
+/// peer that has given it before. The original programs answer `PING` with nothing: such a peer is
+/// alive as long as it can be connected to and closes in time, and every fourth sweep asks it for
+/// its `NAME`, which has to be the known id. The questions of one sweep run side by side, so that
+/// 1,000 dead peers cost half a minute and not an hour.
 #[derive(Clone, Debug)]
 pub struct PingSweep {
     every: Duration,
@@ -74,7 +77,8 @@ impl PingSweep {
         self
     }
 
-    /// After how many misses in a row a peer is forgotten. Default 3; with 1 a sweep is as strict as the original programs.
+    /// After how many misses in a row a peer is forgotten. Default 3; with 1 a sweep is as strict
+    /// as the original programs.
     #[must_use]
     pub const fn misses(mut self, misses: u32) -> Self {
         self.misses = misses;
@@ -174,7 +178,8 @@ mod tests {
 
     const PEER: &str = "p 10.0.0.1 9000";
 
-    /// One sweep over one peer that behaves as `answer` says: what was asked, and what the sweep wants done.
+    /// One sweep over one peer that behaves as `answer` says: what was asked, and what the sweep
+    /// wants done.
     fn sweep(
         sweep: &mut PingSweep,
         answer: &Result<Vec<Frame>, AskFailure>,

@@ -18,9 +18,11 @@ use crate::overlay::{PeerId, PeerInfo, PeerList};
 /// }
 /// ```
 pub trait Router: Send + 'static {
-    /// The peer to hand a message for `to` to; none when no way is known. `peers` is the node's table, without the node itself.
+    /// The peer to hand a message for `to` to; none when no way is known. `peers` is the node's
+    /// table, without the node itself.
     ///
-    /// It should not block: the peer table waits for it. A panic is caught, and is an error at the asker.
+    /// It should not block: the peer table waits for it. A panic is caught, and is an error at the
+    /// asker.
     fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo>;
 }
 

@@ -56,7 +56,8 @@ pub enum AskFailure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StabilizerAction {
-    /// Send a frame to a peer and collect its replies, within a time. Told as `Answered` or `Failed`.
+    /// Send a frame to a peer and collect its replies, within a time. Told as `Answered` or
+    /// `Failed`.
     Ask {
         /// Whom.
         peer: PeerInfo,
@@ -71,10 +72,12 @@ pub enum StabilizerAction {
     Forget(PeerId),
 }
 
-/// Periodic maintenance. The node runs each stabilizer at its own interval; a run ends when everything it asked for was answered.
+/// Periodic maintenance. The node runs each stabilizer at its own interval; a run ends when
+/// everything it asked for was answered.
 ///
-/// Pure: it gets the time and the table as arguments and returns what it wants done, so it is tested with plain values. For maintenance
-/// that is easier to write with a [`Peer`](crate::Peer) at hand there is [`Builder::every`](crate::Builder::every).
+/// Pure: it gets the time and the table as arguments and returns what it wants done, so it is
+/// tested with plain values. For maintenance that is easier to write with a [`Peer`](crate::Peer)
+/// at hand there is [`Builder::every`](crate::Builder::every).
 pub trait Stabilizer: Send + 'static {
     /// A short name, for events and logs. Of two with the same name, one death is counted for both.
     fn name(&self) -> &str;
@@ -87,6 +90,7 @@ pub trait Stabilizer: Send + 'static {
         64
     }
 
-    /// Takes an event and says what to do. It should not block; a panic ends this stabilizer, and a fresh one is started after a pause.
+    /// Takes an event and says what to do. It should not block; a panic ends this stabilizer, and a
+    /// fresh one is started after a pause.
     fn step(&mut self, event: StabilizerEvent, view: &View<'_>) -> Vec<StabilizerAction>;
 }

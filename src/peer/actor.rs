@@ -29,9 +29,10 @@ use crate::{
 
 /// Supervises the parts of one node: the listener, the peer list and the stabilizers.
 ///
-/// [`Builder::start`](crate::Builder::start) starts it. It holds a recipe for each child and starts a successor when one dies, with back-off and a
-/// limit; it never waits for a child. It takes the messages of [`messages`](crate::messages) from those who prefer messages to the [`Peer`](crate::Peer)
-/// handle. It ends with the node.
+/// [`Builder::start`](crate::Builder::start) starts it. It holds a recipe for each child and starts
+/// a successor when one dies, with back-off and a limit; it never waits for a child. It takes the
+/// messages of [`messages`](crate::messages) from those who prefer messages to the
+/// [`Peer`](crate::Peer) handle. It ends with the node.
 pub struct PeerActor {
     pub(crate) node: Arc<Node>,
     pub(crate) peer: WeakPeer,

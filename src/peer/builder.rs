@@ -113,20 +113,23 @@ pub(crate) fn application_route(config: &Config, serve: Arc<dyn Serve>, streamed
 }
 
 impl Builder {
-    /// Where to listen: `host:port`, IPv6 in brackets. Port 0 picks a free one. Default `127.0.0.1:0`.
+    /// Where to listen: `host:port`, IPv6 in brackets. Port 0 picks a free one. Default
+    /// `127.0.0.1:0`.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
         self
     }
 
-    /// The node's id: 1 to 64 letters, digits and `. _ : - [ ]`. Default `host:port`, as in the original framework.
+    /// The node's id: 1 to 64 letters, digits and `. _ : - [ ]`. Default `host:port`, as in the
+    /// original framework.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// The host that others are told. Default: the address listened on, or, when that is `0.0.0.0` or `[::]`, the address of the interface that
-    /// has the default route, found without sending a packet; loopback where there is none.
+    /// The host that others are told. Default: the address listened on, or, when that is `0.0.0.0`
+    /// or `[::]`, the address of the interface that has the default route, found without sending a
+    /// packet; loopback where there is none.
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self
@@ -144,10 +147,12 @@ impl Builder {
         self
     }
 
-    /// Registers the handler for a code: the address of any actor with `Handler<Incoming>`, on any arbiter.
+    /// Registers the handler for a code: the address of any actor with `Handler<Incoming>`, on any
+    /// arbiter.
     ///
     /// # Errors
-    /// The code is not four bytes, or belongs to the framework. (Two handlers for one code are refused by [`start`](Self::start).)
+    /// The code is not four bytes, or belongs to the framework. (Two handlers for one code are
+    /// refused by [`start`](Self::start).)
     pub fn handle<C>(
         self,
         code: C,
@@ -160,7 +165,8 @@ impl Builder {
         self.entry(code, Arc::new(handler.into()), false)
     }
 
-    /// Registers the handler for a code whose data is streamed to it, however long: it takes [`Incoming::into_body`].
+    /// Registers the handler for a code whose data is streamed to it, however long: it takes
+    /// [`Incoming::into_body`].
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
@@ -176,7 +182,8 @@ impl Builder {
         self.entry(code, Arc::new(handler.into()), true)
     }
 
-    /// Registers the handler for a typed message: the address of any actor with `Handler<Received<M>>`, on any arbiter.
+    /// Registers the handler for a typed message: the address of any actor with
+    /// `Handler<Received<M>>`, on any arbiter.
     ///
     /// # Errors
     /// The message's code belongs to the framework.
@@ -201,20 +208,22 @@ impl Builder {
         Ok(self)
     }
 
-    /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING` (WIRE.md part 2), so that other nodes, the original programs among them, can join this one.
+    /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING` (WIRE.md part 2), so that other nodes, the
+    /// original programs among them, can join this one.
     pub fn well_known(mut self) -> Self {
         self.well_known = true;
         self
     }
 
-    /// Who picks the next hop for a message to a node that is not a neighbour. Default [`Direct`]: nobody.
+    /// Who picks the next hop for a message to a node that is not a neighbour. Default [`Direct`]:
+    /// nobody.
     pub fn router(mut self, router: impl Router) -> Self {
         self.router = Box::new(router);
         self
     }
 
-    /// Adds a piece of maintenance, [`PingSweep`](crate::PingSweep) for instance. Each runs on its own schedule; one that panics is started again
-    /// from a fresh clone.
+    /// Adds a piece of maintenance, [`PingSweep`](crate::PingSweep) for instance. Each runs on its
+    /// own schedule; one that panics is started again from a fresh clone.
     pub fn stabilizer(mut self, stabilizer: impl Stabilizer + Clone) -> Self {
         let name = stabilizer.name().to_owned();
         let make = Box::new(move || Job::Pure(Box::new(stabilizer.clone())));
@@ -222,7 +231,8 @@ impl Builder {
         self
     }
 
-    /// Adds a piece of maintenance as an async closure: run at the start, then again `every` so long after the last run ended.
+    /// Adds a piece of maintenance as an async closure: run at the start, then again `every` so
+    /// long after the last run ended.
     pub fn every(
         mut self,
         every: Duration,
@@ -239,7 +249,8 @@ impl Builder {
         self
     }
 
-    /// Sends every [`PeerEvent`] to this actor. What its full mailbox does not take is counted and lost. The node keeps the actor alive until it has stopped.
+    /// Sends every [`PeerEvent`] to this actor. What its full mailbox does not take is counted and
+    /// lost. The node keeps the actor alive until it has stopped.
     pub fn events(mut self, subscriber: impl Into<Recipient<PeerEvent>>) -> Self {
         self.events.push(subscriber.into());
         self

@@ -24,7 +24,8 @@ pub(crate) struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(parent) = self.parent.upgrade() {
-            // A sender of its own has a place of its own in the mailbox; closed says that the parent is gone as well.
+            // A sender of its own has a place of its own in the mailbox; closed says that the
+            // parent is gone as well.
             parent.try_send(ChildEnded { child: self.child.clone() }).ok();
         }
     }

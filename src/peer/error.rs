@@ -81,7 +81,8 @@ pub enum RegisterError {
     /// The code belongs to the framework: it begins with `@` (WIRE.md).
     #[error("the code {0} belongs to the framework")]
     Reserved(TypeCode),
-    /// Two handlers for one code, given to the builder. (While the node runs, the new one replaces the old.)
+    /// Two handlers for one code, given to the builder. (While the node runs, the new one replaces
+    /// the old.)
     #[error("there are two handlers for the code {0}")]
     Duplicate(TypeCode),
 }

@@ -10,7 +10,8 @@ use crate::{
     peer::Peers,
 };
 
-/// Serves `@FWD`: hands the message to this node's own handler, or passes it to the next node and the replies back.
+/// Serves `@FWD`: hands the message to this node's own handler, or passes it to the next node and
+/// the replies back.
 #[derive(Debug)]
 pub(crate) struct Forward {
     pub(crate) node: Weak<Node>,
@@ -52,7 +53,8 @@ async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<R
     answer
 }
 
-/// Sends the message to `next` and relays what comes back, frame by frame, at the pace of the asker.
+/// Sends the message to `next` and relays what comes back, frame by frame, at the pace of the
+/// asker.
 async fn pass_on(node: &Arc<Node>, next: &PeerInfo, envelope: &Envelope) -> Reply {
     let me = node.me.id().clone();
     let report = move |reason| RouteFault::new(reason, me.clone()).to_frame();

@@ -26,9 +26,11 @@ use crate::{
     },
 };
 
-/// A running node. Cheap to clone, `Send` and `Sync`: it fits into an actor's field and into `web::Data`.
+/// A running node. Cheap to clone, `Send` and `Sync`: it fits into an actor's field and into
+/// `web::Data`.
 ///
-/// When the last clone is dropped without [`stop`](Self::stop), the node is cut as by [`abort`](Self::abort).
+/// When the last clone is dropped without [`stop`](Self::stop), the node is cut as by
+/// [`abort`](Self::abort).
 #[derive(Clone)]
 #[must_use = "dropping the last handle ends the node"]
 pub struct Peer(Arc<Inner>);
@@ -43,7 +45,8 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         if !self.node.drain.is_cancelled() {
-            // A fresh sender has a place of its own in the mailbox; closed says that the actor is gone already.
+            // A fresh sender has a place of its own in the mailbox; closed says that the actor is
+            // gone already.
             self.actor.try_send(End { politely: false }).ok();
         }
     }
@@ -73,7 +76,8 @@ impl WeakPeer {
     }
 }
 
-/// A handler that was registered, returned by the one that replaced it. Can be put back with [`Peer::restore`].
+/// A handler that was registered, returned by the one that replaced it. Can be put back with
+/// [`Peer::restore`].
 #[derive(Debug)]
 pub struct Registration(Route);
 
@@ -99,7 +103,8 @@ impl Peer {
         Self(Arc::new(Inner { node, peers, actor, stopped }))
     }
 
-    /// A handle that does not keep the node running: for handlers of the node itself, which would otherwise keep it alive for ever.
+    /// A handle that does not keep the node running: for handlers of the node itself, which would
+    /// otherwise keep it alive for ever.
     #[must_use]
     pub fn downgrade(&self) -> WeakPeer {
         WeakPeer(Arc::downgrade(&self.0))
@@ -153,13 +158,16 @@ impl Peer {
 
     /// Sends a request; the replies come as they are read from what this returns.
     ///
-    /// `to` is an address, a known peer's id, a [`PeerInfo`], text for one of them, or [`Target::routed`].
+    /// `to` is an address, a known peer's id, a [`PeerInfo`], text for one of them, or
+    /// [`Target::routed`].
     ///
     /// # Errors
-    /// See [`RequestError`]; [`RequestError::may_have_been_handled`] says what is known about the request.
+    /// See [`RequestError`]; [`RequestError::may_have_been_handled`] says what is known about the
+    /// request.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection; the request may have been handled when it had been written.
+    /// Dropping the future closes the connection; the request may have been handled when it had
+    /// been written.
     ///
     /// # Examples
     /// ```
@@ -181,9 +189,11 @@ impl Peer {
         Ok(if way.routed { replies.routed() } else { replies })
     }
 
-    /// Sends a message and does not wait for replies: the connection is closed as soon as it is written.
+    /// Sends a message and does not wait for replies: the connection is closed as soon as it is
+    /// written.
     ///
-    /// Resolves when the operating system has taken all of it. At most once: whether it was handled is not known.
+    /// Resolves when the operating system has taken all of it. At most once: whether it was handled
+    /// is not known.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -202,7 +212,8 @@ impl Peer {
     /// Sends a typed message and returns its result.
     ///
     /// # Errors
-    /// See [`SendError`]; [`SendError::may_have_been_handled`] says what is known about the message.
+    /// See [`SendError`]; [`SendError::may_have_been_handled`] says what is known about the
+    /// message.
     ///
     /// # Cancel safety
     /// As [`request`](Self::request).
@@ -215,12 +226,15 @@ impl Peer {
         typed::answer::<M>(self.request(to, frame).await).await
     }
 
-    /// Sends a request to the node with this id, which need not be a neighbour: short for [`request`](Self::request) to [`Target::routed`].
+    /// Sends a request to the node with this id, which need not be a neighbour: short for
+    /// [`request`](Self::request) to [`Target::routed`].
     ///
-    /// The message carries its origin and what it passed; each node asks its own [`Router`](crate::Router), and the replies come back along the way.
+    /// The message carries its origin and what it passed; each node asks its own
+    /// [`Router`](crate::Router), and the replies come back along the way.
     ///
     /// # Errors
-    /// [`RequestError::Route`] when it got stuck, with the reason and the node where it did; else as [`request`](Self::request).
+    /// [`RequestError::Route`] when it got stuck, with the reason and the node where it did; else
+    /// as [`request`](Self::request).
     ///
     /// # Cancel safety
     /// As [`request`](Self::request).
@@ -259,7 +273,8 @@ impl Peer {
             Hop::Here(_) => {
                 Ok(Way { to: node.me.address().clone(), message: frame.into(), routed: false })
             }
-            // A neighbour gets the plain message, so that the original programs can be asked as well.
+            // A neighbour gets the plain message, so that the original programs can be asked as
+            // well.
             Hop::Next(next, _) if *next.id() == id => {
                 Ok(Way { to: next.address().clone(), message: frame.into(), routed: false })
             }
@@ -279,7 +294,8 @@ impl Peer {
     /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].
     ///
     /// # Errors
-    /// See [`JoinError`]. A contact that refuses because its table is full is not an error: the walk goes on from its neighbours, and the report says what came of it.
+    /// See [`JoinError`]. A contact that refuses because its table is full is not an error: the
+    /// walk goes on from its neighbours, and the report says what came of it.
     ///
     /// # Cancel safety
     /// Peers added before the future is dropped stay.
@@ -287,7 +303,8 @@ impl Peer {
         self.join_with(contact.parse()?, JoinConfig::default()).await
     }
 
-    /// Joins the network of `contact`: asks for its name, introduces this node, takes its list, and goes on from there, depth-first.
+    /// Joins the network of `contact`: asks for its name, introduces this node, takes its list, and
+    /// goes on from there, depth-first.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -302,7 +319,8 @@ impl Peer {
         join::join(&self.0.node, &self.0.peers, contact, config).await
     }
 
-    /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on. Returns how many peers answered.
+    /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on.
+    /// Returns how many peers answered.
     ///
     /// # Errors
     /// [`NodeDown`].
@@ -389,7 +407,8 @@ impl Peer {
         Ok(self.0.node.routes.insert(application_code(code)?, handler.0).map(Registration))
     }
 
-    /// Accepts no connections for now: they wait in the operating system's queue. What is open goes on.
+    /// Accepts no connections for now: they wait in the operating system's queue. What is open goes
+    /// on.
     pub fn pause(&self) {
         if !self.0.node.paused.send_replace(true) {
             self.0.node.emit(&PeerEvent::Paused);
@@ -403,8 +422,9 @@ impl Peer {
         }
     }
 
-    /// Ends the node politely: stops accepting, says `QUIT` to its peers when it has joined, lets what runs come to its end within
-    /// [`Config::drain_timeout`], cuts what is late, and reports it.
+    /// Ends the node politely: stops accepting, says `QUIT` to its peers when it has joined, lets
+    /// what runs come to its end within [`Config::drain_timeout`], cuts what is late, and reports
+    /// it.
     ///
     /// May be called more than once, from any clone; every call returns the same report.
     ///
@@ -430,7 +450,8 @@ impl Peer {
         report.map(|report| (*report).clone()).unwrap_or_default()
     }
 
-    /// Kills a part of the node, as a bug in it would: for tests of what the application makes of it.
+    /// Kills a part of the node, as a bug in it would: for tests of what the application makes of
+    /// it.
     #[cfg(feature = "test-utils")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
     pub async fn crash_peer_list(&self) {

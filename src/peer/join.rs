@@ -17,7 +17,8 @@ use crate::{
     peer::{JoinError, NodeDown, Peers, stabilizer::question},
 };
 
-/// The longest time for one question of the walk: three round trips of a busy node, and far from the limit of the whole walk.
+/// The longest time for one question of the walk: three round trips of a busy node, and far from
+/// the limit of the whole walk.
 const QUESTION_TIME: Duration = Duration::from_secs(5);
 
 /// Peers that are told `QUIT` at the same time.

@@ -36,11 +36,13 @@ impl fmt::Debug for Table {
 
 /// Owns the peer table and the router.
 ///
-/// The `PeerActor` starts it, watches it, and starts a successor with the same table when it dies. It handles one short message after
-/// another and waits for nobody. A panic of the router is caught: the asker gets a typed error.
+/// The `PeerActor` starts it, watches it, and starts a successor with the same table when it dies.
+/// It handles one short message after another and waits for nobody. A panic of the router is
+/// caught: the asker gets a typed error.
 #[derive(Debug)]
 pub struct PeerListActor {
-    // Only the actor that lives locks it; the lock outlives the actor, so that its successor finds the table.
+    // Only the actor that lives locks it; the lock outlives the actor, so that its successor finds
+    // the table.
     table: Arc<Mutex<Table>>,
     node: Arc<Node>,
     _guard: Guard,
@@ -74,7 +76,8 @@ impl<R: Send + 'static> Handler<WithTable<R>> for PeerListActor {
     }
 }
 
-/// The node has stopped, or its peer list is down and did not come back in time. Nothing was changed.
+/// The node has stopped, or its peer list is down and did not come back in time. Nothing was
+/// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node has stopped")]
 pub struct NodeDown;

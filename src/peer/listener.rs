@@ -15,15 +15,18 @@ use crate::{
 /// After an error in accepting (no descriptors left, say), the first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The pause doubles up to this. Short enough that a node recovers within seconds when descriptors are free again.
+/// The pause doubles up to this. Short enough that a node recovers within seconds when descriptors
+/// are free again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Connections over the limit that are told so at the same time; further ones are closed without a word.
+/// Connections over the limit that are told so at the same time; further ones are closed without a
+/// word.
 const REFUSALS_AT_ONCE: usize = 64;
 
 /// Accepts connections, within the limit, and starts each on its way to its own `ConnectionActor`.
 ///
-/// The `PeerActor` starts it, watches it, and starts a successor on the same address when it dies. Ends when the node drains.
+/// The `PeerActor` starts it, watches it, and starts a successor on the same address when it dies.
+/// Ends when the node drains.
 pub struct ListenerActor {
     listener: Option<Box<dyn Listener>>,
     node: Arc<Node>,

@@ -69,7 +69,8 @@ messages! {
         /// What.
         message: Frame
     } -> Result<(), RequestError>, |peer| peer.notify(to, message).await;
-    /// Joins the network of a contact, as [`Peer::join_with`] with the defaults. Answered with what came of it.
+    /// Joins the network of a contact, as [`Peer::join_with`] with the defaults. Answered with what
+    /// came of it.
     Join {
         /// The contact.
         contact: Address

@@ -31,10 +31,12 @@ impl fmt::Debug for Recipe {
     }
 }
 
-/// Runs one stabilizer: at once, then again and again with its pause in between, so that it never overlaps itself.
+/// Runs one stabilizer: at once, then again and again with its pause in between, so that it never
+/// overlaps itself.
 ///
-/// The `PeerActor` starts one for each stabilizer, so a slow one stops no other; a panicking one ends its actor, and the `PeerActor` starts a
-/// successor from the recipe, with back-off. Ends when the node drains.
+/// The `PeerActor` starts one for each stabilizer, so a slow one stops no other; a panicking one
+/// ends its actor, and the `PeerActor` starts a successor from the recipe, with back-off. Ends when
+/// the node drains.
 pub struct StabilizerActor {
     name: String,
     job: Option<Job>,
@@ -98,7 +100,8 @@ impl Actor for StabilizerActor {
     }
 }
 
-/// One run: a tick, what the stabilizer asks for, and what it makes of the answers, until nothing is left to ask.
+/// One run: a tick, what the stabilizer asks for, and what it makes of the answers, until nothing
+/// is left to ask.
 async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers) {
     // The snapshot of the beginning: the run is about the peers of that moment.
     let Ok(list) = peers.list().await else { return };

@@ -7,8 +7,9 @@ use std::{
 
 /// Restarts with a doubling pause, and a limit.
 ///
-/// The first death is answered after [`FIRST_PAUSE`](Self::FIRST_PAUSE); each further one within [`WINDOW`](Self::WINDOW) doubles the pause, up to
-/// [`LONGEST_PAUSE`](Self::LONGEST_PAUSE). More than [`LIMIT`](Self::LIMIT) deaths within the window end in giving up.
+/// The first death is answered after [`FIRST_PAUSE`](Self::FIRST_PAUSE); each further one within
+/// [`WINDOW`](Self::WINDOW) doubles the pause, up to [`LONGEST_PAUSE`](Self::LONGEST_PAUSE). More
+/// than [`LIMIT`](Self::LIMIT) deaths within the window end in giving up.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Restarts {
     deaths: VecDeque<Instant>,

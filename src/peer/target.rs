@@ -12,7 +12,8 @@ pub enum Target {
     Address(Address),
     /// The known peer with this id.
     Peer(PeerId),
-    /// The node with this id, known or not: the router picks the way, over several nodes when needed.
+    /// The node with this id, known or not: the router picks the way, over several nodes when
+    /// needed.
     Routed(PeerId),
 }
 

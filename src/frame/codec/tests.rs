@@ -16,7 +16,8 @@ fn encode(frames: &[Frame]) -> BytesMut {
     bytes
 }
 
-/// Feeds `bytes` in chunks that end at `cuts` and returns every part, checking how much room is reserved on the way.
+/// Feeds `bytes` in chunks that end at `cuts` and returns every part, checking how much room is
+/// reserved on the way.
 fn decode(codec: &mut FrameCodec, bytes: &[u8], cuts: &[usize]) -> Result<Vec<Part>, FrameError> {
     let (mut buffer, mut parts, mut from) = (BytesMut::new(), Vec::new(), 0);
     let mut ends: Vec<_> =
