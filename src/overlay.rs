@@ -1,6 +1,24 @@
 //! Layer 2: ids, the peer table, routing, joining and maintenance. Pure: no socket, no clock, no
 //! actor.
 
+/// Serialises as the text form.
+macro_rules! serde_as_text {
+    ($($name:ty),*) => {$(
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+mod address;
 mod forward;
 mod id;
 mod join;
@@ -10,11 +28,9 @@ pub mod router;
 mod stabilizer;
 
 pub use self::{
+    address::{Address, Host, InvalidAddress, InvalidHost},
     forward::{Envelope, Hop, RouteFault, RouteReason},
-    id::{
-        Address, Host, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, PeerId,
-        PeerInfo,
-    },
+    id::{InvalidPeerId, InvalidPeerInfo, PeerId, PeerInfo},
     join::{JoinConfig, JoinEnd, JoinEvent, JoinReport, JoinStep, JoinWalk},
     list::{Added, Learned, PeerEntry, PeerList},
     ping_sweep::PingSweep,

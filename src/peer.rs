@@ -10,6 +10,7 @@ mod join;
 mod list;
 mod listener;
 pub mod messages;
+mod registration;
 mod stabilizer;
 mod status;
 mod stop;
@@ -21,9 +22,10 @@ pub use self::{
     actor::PeerActor,
     builder::Builder,
     error::{JoinError, RegisterError, StartError},
-    handle::{Peer, Registration, WeakPeer},
+    handle::{Peer, WeakPeer},
     list::{NodeDown, PeerListActor, Peers},
     listener::ListenerActor,
+    registration::Registration,
     stabilizer::StabilizerActor,
     status::Status,
     stop::StopReport,

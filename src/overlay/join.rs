@@ -1,141 +1,20 @@
 //! Joining a network: the walk that fills the table from a first contact (WIRE.md part 2,
 //! "Joining").
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+mod config;
+mod report;
+
+use std::{collections::HashSet, time::Instant};
 
 use crate::{
     frame::{Frame, TypeCode},
     overlay::{Added, Address, AskFailure, Learned, PeerId, PeerInfo, PeerList},
 };
 
-/// How far a join goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinConfig {
-    hops: u32,
-    fan_out: usize,
-    max_asks: usize,
-    within: Duration,
-    target: Option<usize>,
-}
-
-impl Default for JoinConfig {
-    fn default() -> Self {
-        Self { hops: 2, fan_out: 8, max_asks: 64, within: Duration::from_secs(30), target: None }
-    }
-}
-
-impl JoinConfig {
-    /// Two hops, eight entries of each list, 64 questions, 30 seconds, until the own table is full.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How deep the walk goes: 1 is the contact alone. Default 2.
-    #[must_use]
-    pub const fn hops(mut self, hops: u32) -> Self {
-        self.hops = hops;
-        self
-    }
-
-    /// How many entries of one peer's list are followed. Default 8: a peer that lists thousands
-    /// costs no more than others.
-    #[must_use]
-    pub const fn fan_out(mut self, entries: usize) -> Self {
-        self.fan_out = entries;
-        self
-    }
-
-    /// The most questions of the whole walk, each a connection. Default 64.
-    #[must_use]
-    pub const fn max_asks(mut self, asks: usize) -> Self {
-        self.max_asks = asks;
-        self
-    }
-
-    /// The longest time of the whole walk. Default 30 s. The question under way is finished.
-    #[must_use]
-    pub const fn within(mut self, time: Duration) -> Self {
-        self.within = time;
-        self
-    }
-
-    /// Stop when the own table holds so many peers. Default: when it is full.
-    ///
-    /// In a network whose tables are small, joiners that fill theirs at once make cliques of full
-    /// tables; a target below the limit leaves room for those who come later.
-    #[must_use]
-    pub const fn target(mut self, peers: usize) -> Self {
-        self.target = Some(peers);
-        self
-    }
-}
-
-/// Why a walk came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum JoinEnd {
-    /// Everybody within reach was asked.
-    Complete,
-    /// The own table is full.
-    TableFull,
-    /// The own table holds as many peers as wanted.
-    TargetReached,
-    /// As many questions as allowed were asked.
-    AskLimit,
-    /// The time is up.
-    TimeUp,
-    /// The contact cannot be reached, or does not say its name.
-    ContactFailed,
-    /// The contact is the node itself.
-    ContactIsSelf,
-}
-
-/// What came of a walk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinReport {
-    added: Vec<PeerInfo>,
-    refused: Vec<(Address, String)>,
-    failed: Vec<(Address, AskFailure)>,
-    asked: usize,
-    end: JoinEnd,
-}
-
-impl JoinReport {
-    /// The peers that were added to the own table.
-    #[must_use]
-    pub fn added(&self) -> &[PeerInfo] {
-        &self.added
-    }
-
-    /// The nodes that refused to add this one, with their words as they came (at most 256
-    /// characters).
-    #[must_use]
-    pub fn refused(&self) -> &[(Address, String)] {
-        &self.refused
-    }
-
-    /// The nodes that did not answer, or not in the protocol.
-    #[must_use]
-    pub fn failed(&self) -> &[(Address, AskFailure)] {
-        &self.failed
-    }
-
-    /// How many questions were asked.
-    #[must_use]
-    pub const fn asked(&self) -> usize {
-        self.asked
-    }
-
-    /// Why the walk came to its end.
-    #[must_use]
-    pub const fn end(&self) -> JoinEnd {
-        self.end
-    }
-}
+pub use self::{
+    config::JoinConfig,
+    report::{JoinEnd, JoinReport},
+};
 
 /// What the walk is told.
 #[derive(Clone, Debug, PartialEq, Eq)]

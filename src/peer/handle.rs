@@ -10,18 +10,16 @@ use tokio::sync::watch;
 
 use crate::{
     connection::{
-        Config, Events, Incoming, Node, Outgoing, PeerEvent, PeerMessage, Received, Replies,
-        RequestError, Route, SendError, Serve, exchange, typed,
+        Config, Events, Node, Outgoing, PeerEvent, PeerMessage, Replies, RequestError, SendError,
+        exchange, typed,
     },
-    frame::TypeCode,
     overlay::{
         Address, Envelope, Hop, InvalidAddress, JoinConfig, JoinReport, PeerId, PeerInfo,
         RouteFault, RouteReason,
     },
     peer::{
-        Builder, IntoTarget, JoinError, NodeDown, Peers, RegisterError, Status, StopReport, Target,
+        Builder, IntoTarget, JoinError, NodeDown, Peers, Status, StopReport, Target,
         actor::{End, PeerActor},
-        builder::{application_code, application_route},
         join, status,
     },
 };
@@ -76,11 +74,6 @@ impl WeakPeer {
     }
 }
 
-/// A handler that was registered, returned by the one that replaced it. Can be put back with
-/// [`Peer::restore`].
-#[derive(Debug)]
-pub struct Registration(Route);
-
 /// Where a message goes first, and as what.
 struct Way {
     to: Address,
@@ -101,6 +94,10 @@ impl Peer {
         stopped: watch::Receiver<Option<Arc<StopReport>>>,
     ) -> Self {
         Self(Arc::new(Inner { node, peers, actor, stopped }))
+    }
+
+    pub(super) fn node(&self) -> &Arc<Node> {
+        &self.0.node
     }
 
     /// A handle that does not keep the node running: for handlers of the node itself, which would
@@ -329,82 +326,6 @@ impl Peer {
     /// The table is emptied first; peers that were not told find out by their ping sweep.
     pub async fn leave(&self) -> Result<usize, NodeDown> {
         join::leave(&self.0.node, &self.0.peers).await
-    }
-
-    /// Registers the handler for a code while the node runs. Returns the one that it replaces.
-    ///
-    /// Requests that the old one has in hand are finished by it.
-    ///
-    /// # Errors
-    /// The code is not four bytes, or belongs to the framework.
-    pub fn handle<C>(
-        &self,
-        code: C,
-        handler: impl Into<Recipient<Incoming>>,
-    ) -> Result<Option<Registration>, RegisterError>
-    where
-        C: TryInto<TypeCode>,
-        RegisterError: From<C::Error>,
-    {
-        Ok(self.register(application_code(code)?, Arc::new(handler.into()), false))
-    }
-
-    /// As [`handle`](Self::handle), for a handler that takes its data as a stream.
-    ///
-    /// # Errors
-    /// As [`handle`](Self::handle).
-    pub fn handle_stream<C>(
-        &self,
-        code: C,
-        handler: impl Into<Recipient<Incoming>>,
-    ) -> Result<Option<Registration>, RegisterError>
-    where
-        C: TryInto<TypeCode>,
-        RegisterError: From<C::Error>,
-    {
-        Ok(self.register(application_code(code)?, Arc::new(handler.into()), true))
-    }
-
-    /// As [`handle`](Self::handle), for a typed message.
-    ///
-    /// # Errors
-    /// The message's code belongs to the framework.
-    pub fn on<M: PeerMessage>(
-        &self,
-        handler: impl Into<Recipient<Received<M>>>,
-    ) -> Result<Option<Registration>, RegisterError> {
-        Ok(self.register(
-            application_code(M::CODE)?,
-            Arc::new(typed::Typed::new(handler.into())),
-            false,
-        ))
-    }
-
-    fn register(
-        &self,
-        code: TypeCode,
-        serve: Arc<dyn Serve>,
-        streamed: bool,
-    ) -> Option<Registration> {
-        let node = &self.0.node;
-        node.routes.insert(code, application_route(&node.config, serve, streamed)).map(Registration)
-    }
-
-    /// Removes the handler for a code and returns it. Requests that it has in hand are finished.
-    pub fn unregister(&self, code: TypeCode) -> Option<Registration> {
-        if code.is_reserved() { None } else { self.0.node.routes.remove(code).map(Registration) }
-    }
-
-    /// Puts a handler back. Returns the one that it replaces.
-    ///
-    /// # Errors
-    /// The code belongs to the framework.
-    pub fn restore(
-        &self,
-        code: TypeCode,
-        handler: Registration,
-    ) -> Result<Option<Registration>, RegisterError> {
-        Ok(self.0.node.routes.insert(application_code(code)?, handler.0).map(Registration))
     }
 
     /// Accepts no connections for now: they wait in the operating system's queue. What is open goes

@@ -1,0 +1,66 @@
+//! How far a join goes.
+
+use std::time::Duration;
+
+/// How far a join goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinConfig {
+    pub(super) hops: u32,
+    pub(super) fan_out: usize,
+    pub(super) max_asks: usize,
+    pub(super) within: Duration,
+    pub(super) target: Option<usize>,
+}
+
+impl Default for JoinConfig {
+    fn default() -> Self {
+        Self { hops: 2, fan_out: 8, max_asks: 64, within: Duration::from_secs(30), target: None }
+    }
+}
+
+impl JoinConfig {
+    /// Two hops, eight entries of each list, 64 questions, 30 seconds, until the own table is full.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How deep the walk goes: 1 is the contact alone. Default 2.
+    #[must_use]
+    pub const fn hops(mut self, hops: u32) -> Self {
+        self.hops = hops;
+        self
+    }
+
+    /// How many entries of one peer's list are followed. Default 8: a peer that lists thousands
+    /// costs no more than others.
+    #[must_use]
+    pub const fn fan_out(mut self, entries: usize) -> Self {
+        self.fan_out = entries;
+        self
+    }
+
+    /// The most questions of the whole walk, each a connection. Default 64.
+    #[must_use]
+    pub const fn max_asks(mut self, asks: usize) -> Self {
+        self.max_asks = asks;
+        self
+    }
+
+    /// The longest time of the whole walk. Default 30 s. The question under way is finished.
+    #[must_use]
+    pub const fn within(mut self, time: Duration) -> Self {
+        self.within = time;
+        self
+    }
+
+    /// Stop when the own table holds so many peers. Default: when it is full.
+    ///
+    /// In a network whose tables are small, joiners that fill theirs at once make cliques of full
+    /// tables; a target below the limit leaves room for those who come later.
+    #[must_use]
+    pub const fn target(mut self, peers: usize) -> Self {
+        self.target = Some(peers);
+        self
+    }
+}

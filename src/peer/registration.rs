@@ -1,0 +1,97 @@
+//! Registering, replacing and removing handlers while the node runs.
+
+use std::sync::Arc;
+
+use actix::prelude::Recipient;
+
+use crate::{
+    connection::{Incoming, PeerMessage, Received, Route, Serve, typed},
+    frame::TypeCode,
+    peer::{
+        Peer, RegisterError,
+        builder::{application_code, application_route},
+    },
+};
+
+/// A handler that was registered, returned by the one that replaced it. Can be put back with
+/// [`Peer::restore`].
+#[derive(Debug)]
+pub struct Registration(Route);
+
+impl Peer {
+    /// Registers the handler for a code while the node runs. Returns the one that it replaces.
+    ///
+    /// Requests that the old one has in hand are finished by it.
+    ///
+    /// # Errors
+    /// The code is not four bytes, or belongs to the framework.
+    pub fn handle<C>(
+        &self,
+        code: C,
+        handler: impl Into<Recipient<Incoming>>,
+    ) -> Result<Option<Registration>, RegisterError>
+    where
+        C: TryInto<TypeCode>,
+        RegisterError: From<C::Error>,
+    {
+        Ok(self.register(application_code(code)?, Arc::new(handler.into()), false))
+    }
+
+    /// As [`handle`](Self::handle), for a handler that takes its data as a stream.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn handle_stream<C>(
+        &self,
+        code: C,
+        handler: impl Into<Recipient<Incoming>>,
+    ) -> Result<Option<Registration>, RegisterError>
+    where
+        C: TryInto<TypeCode>,
+        RegisterError: From<C::Error>,
+    {
+        Ok(self.register(application_code(code)?, Arc::new(handler.into()), true))
+    }
+
+    /// As [`handle`](Self::handle), for a typed message.
+    ///
+    /// # Errors
+    /// The message's code belongs to the framework.
+    pub fn on<M: PeerMessage>(
+        &self,
+        handler: impl Into<Recipient<Received<M>>>,
+    ) -> Result<Option<Registration>, RegisterError> {
+        Ok(self.register(
+            application_code(M::CODE)?,
+            Arc::new(typed::Typed::new(handler.into())),
+            false,
+        ))
+    }
+
+    fn register(
+        &self,
+        code: TypeCode,
+        serve: Arc<dyn Serve>,
+        streamed: bool,
+    ) -> Option<Registration> {
+        let node = self.node();
+        node.routes.insert(code, application_route(&node.config, serve, streamed)).map(Registration)
+    }
+
+    /// Removes the handler for a code and returns it. Requests that it has in hand are finished.
+    pub fn unregister(&self, code: TypeCode) -> Option<Registration> {
+        if code.is_reserved() { None } else { self.node().routes.remove(code).map(Registration) }
+    }
+
+    /// Puts a handler back. Returns the one that it replaces.
+    ///
+    /// # Errors
+    /// The code belongs to the framework.
+    pub fn restore(
+        &self,
+        code: TypeCode,
+        handler: Registration,
+    ) -> Result<Option<Registration>, RegisterError> {
+        Ok(self.node().routes.insert(application_code(code)?, handler.0).map(Registration))
+    }
+}
