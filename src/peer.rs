@@ -16,6 +16,7 @@ mod status;
 mod stop;
 mod supervise;
 mod target;
+mod way;
 mod well_known;
 
 pub use self::{

@@ -92,12 +92,10 @@ impl Default for Builder {
 }
 
 /// Refuses what the application may not register.
-pub(crate) fn application_code<C>(code: C) -> Result<TypeCode, RegisterError>
-where
-    C: TryInto<TypeCode>,
-    RegisterError: From<C::Error>,
-{
-    let code = code.try_into()?;
+pub(crate) fn application_code(
+    code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+) -> Result<TypeCode, RegisterError> {
+    let code = code.try_into().map_err(Into::into)?;
     if code.is_reserved() { Err(RegisterError::Reserved(code)) } else { Ok(code) }
 }
 
@@ -153,15 +151,11 @@ impl Builder {
     /// # Errors
     /// The code is not four bytes, or belongs to the framework. (Two handlers for one code are
     /// refused by [`start`](Self::start).)
-    pub fn handle<C>(
+    pub fn handle(
         self,
-        code: C,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
         handler: impl Into<Recipient<Incoming>>,
-    ) -> Result<Self, RegisterError>
-    where
-        C: TryInto<TypeCode>,
-        RegisterError: From<C::Error>,
-    {
+    ) -> Result<Self, RegisterError> {
         self.entry(code, Arc::new(handler.into()), false)
     }
 
@@ -170,15 +164,11 @@ impl Builder {
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
-    pub fn handle_stream<C>(
+    pub fn handle_stream(
         self,
-        code: C,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
         handler: impl Into<Recipient<Incoming>>,
-    ) -> Result<Self, RegisterError>
-    where
-        C: TryInto<TypeCode>,
-        RegisterError: From<C::Error>,
-    {
+    ) -> Result<Self, RegisterError> {
         self.entry(code, Arc::new(handler.into()), true)
     }
 
@@ -194,16 +184,12 @@ impl Builder {
         self.entry(M::CODE, Arc::new(Typed::new(handler.into())), false)
     }
 
-    fn entry<C>(
+    fn entry(
         mut self,
-        code: C,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
         serve: Arc<dyn Serve>,
         streamed: bool,
-    ) -> Result<Self, RegisterError>
-    where
-        C: TryInto<TypeCode>,
-        RegisterError: From<C::Error>,
-    {
+    ) -> Result<Self, RegisterError> {
         self.handlers.push((application_code(code)?, Entry { serve, streamed }));
         Ok(self)
     }

@@ -13,10 +13,7 @@ use crate::{
         Config, Events, Node, Outgoing, PeerEvent, PeerMessage, Replies, RequestError, SendError,
         exchange, typed,
     },
-    overlay::{
-        Address, Envelope, Hop, InvalidAddress, JoinConfig, JoinReport, PeerId, PeerInfo,
-        RouteFault, RouteReason,
-    },
+    overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         Builder, IntoTarget, JoinError, NodeDown, Peers, Status, StopReport, Target,
         actor::{End, PeerActor},
@@ -72,13 +69,6 @@ impl WeakPeer {
     pub fn upgrade(&self) -> Option<Peer> {
         self.0.upgrade().map(Peer)
     }
-}
-
-/// Where a message goes first, and as what.
-struct Way {
-    to: Address,
-    message: Outgoing,
-    routed: bool,
 }
 
 impl Peer {
@@ -241,51 +231,6 @@ impl Peer {
         message: impl Into<Outgoing>,
     ) -> Result<Replies, RequestError> {
         self.request(Target::Routed(to.clone()), message).await
-    }
-
-    async fn way(
-        &self,
-        to: Result<Target, InvalidAddress>,
-        message: Outgoing,
-    ) -> Result<Way, RequestError> {
-        message.check().map_err(RequestError::NotSendable)?;
-        let to = match to? {
-            Target::Address(to) => to,
-            Target::Peer(id) => match self.0.peers.get(&id).await? {
-                Some(entry) => entry.info().address().clone(),
-                None => return Err(RequestError::UnknownPeer(id)),
-            },
-            Target::Routed(id) => return self.routed(id, message).await,
-        };
-        Ok(Way { to, message, routed: false })
-    }
-
-    async fn routed(&self, id: PeerId, message: Outgoing) -> Result<Way, RequestError> {
-        let node = &self.0.node;
-        let frame = message.into_frame().map_err(|_| RequestError::BodyNotRouted)?;
-        let hops = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
-        let envelope = Envelope::new(id.clone(), node.me.id().clone(), hops, frame.clone());
-        match self.0.peers.step(envelope).await? {
-            Hop::Fail(fault) => Err(RequestError::Route(fault)),
-            Hop::Here(_) => {
-                Ok(Way { to: node.me.address().clone(), message: frame.into(), routed: false })
-            }
-            // A neighbour gets the plain message, so that the original programs can be asked as
-            // well.
-            Hop::Next(next, _) if *next.id() == id => {
-                Ok(Way { to: next.address().clone(), message: frame.into(), routed: false })
-            }
-            Hop::Next(next, envelope) => {
-                let malformed = || {
-                    RequestError::Route(RouteFault::new(
-                        RouteReason::Malformed,
-                        node.me.id().clone(),
-                    ))
-                };
-                let envelope = envelope.encode().ok_or_else(malformed)?;
-                Ok(Way { to: next.address().clone(), message: envelope.into(), routed: true })
-            }
-        }
     }
 
     /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].

@@ -25,15 +25,11 @@ impl Peer {
     ///
     /// # Errors
     /// The code is not four bytes, or belongs to the framework.
-    pub fn handle<C>(
+    pub fn handle(
         &self,
-        code: C,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
         handler: impl Into<Recipient<Incoming>>,
-    ) -> Result<Option<Registration>, RegisterError>
-    where
-        C: TryInto<TypeCode>,
-        RegisterError: From<C::Error>,
-    {
+    ) -> Result<Option<Registration>, RegisterError> {
         Ok(self.register(application_code(code)?, Arc::new(handler.into()), false))
     }
 
@@ -41,15 +37,11 @@ impl Peer {
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
-    pub fn handle_stream<C>(
+    pub fn handle_stream(
         &self,
-        code: C,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
         handler: impl Into<Recipient<Incoming>>,
-    ) -> Result<Option<Registration>, RegisterError>
-    where
-        C: TryInto<TypeCode>,
-        RegisterError: From<C::Error>,
-    {
+    ) -> Result<Option<Registration>, RegisterError> {
         Ok(self.register(application_code(code)?, Arc::new(handler.into()), true))
     }
 

@@ -1,0 +1,61 @@
+//! Which connection a message takes first.
+
+use crate::{
+    connection::{Outgoing, RequestError},
+    overlay::{Address, Envelope, Hop, InvalidAddress, PeerId, RouteFault, RouteReason},
+    peer::{Peer, Target},
+};
+
+/// Where a message goes first, and as what.
+pub(super) struct Way {
+    pub(super) to: Address,
+    pub(super) message: Outgoing,
+    pub(super) routed: bool,
+}
+
+impl Peer {
+    pub(super) async fn way(
+        &self,
+        to: Result<Target, InvalidAddress>,
+        message: Outgoing,
+    ) -> Result<Way, RequestError> {
+        message.check().map_err(RequestError::NotSendable)?;
+        let to = match to? {
+            Target::Address(to) => to,
+            Target::Peer(id) => match self.peers().get(&id).await? {
+                Some(entry) => entry.info().address().clone(),
+                None => return Err(RequestError::UnknownPeer(id)),
+            },
+            Target::Routed(id) => return self.routed(id, message).await,
+        };
+        Ok(Way { to, message, routed: false })
+    }
+
+    async fn routed(&self, id: PeerId, message: Outgoing) -> Result<Way, RequestError> {
+        let node = self.node();
+        let frame = message.into_frame().map_err(|_| RequestError::BodyNotRouted)?;
+        let hops = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
+        let envelope = Envelope::new(id.clone(), node.me.id().clone(), hops, frame.clone());
+        match self.peers().step(envelope).await? {
+            Hop::Fail(fault) => Err(RequestError::Route(fault)),
+            Hop::Here(_) => {
+                Ok(Way { to: node.me.address().clone(), message: frame.into(), routed: false })
+            }
+            // A neighbour gets the plain message, so that the original programs can be asked as
+            // well.
+            Hop::Next(next, _) if *next.id() == id => {
+                Ok(Way { to: next.address().clone(), message: frame.into(), routed: false })
+            }
+            Hop::Next(next, envelope) => {
+                let malformed = || {
+                    RequestError::Route(RouteFault::new(
+                        RouteReason::Malformed,
+                        node.me.id().clone(),
+                    ))
+                };
+                let envelope = envelope.encode().ok_or_else(malformed)?;
+                Ok(Way { to: next.address().clone(), message: envelope.into(), routed: true })
+            }
+        }
+    }
+}
