@@ -1,4 +1,5 @@
-//! What a foreign program writes to a node, and what it gets back, byte by byte (WIRE.md parts 1 and 2).
+//! What a foreign program writes to a node, and what it gets back, byte by byte (WIRE.md parts 1
+//! and 2).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -71,7 +71,8 @@ impl FrameReader {
         patience: Duration,
         node: Arc<Node>,
     ) -> Self {
-        let codec = FrameCodec::new().max_in(u32::MAX).pieces_above(WHOLE_UP_TO);
+        let whole = WHOLE_UP_TO.min(node.config.max_frame_len);
+        let codec = FrameCodec::new().max_in(u32::MAX).pieces_above(whole);
         Self { half, codec, buffer, ended: false, patience, timer: None, waiting: false, node }
     }
 

@@ -44,9 +44,9 @@ pub enum StabilizerEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AskFailure {
-    /// It could not be connected to.
+    /// It could not be connected to in time.
     Unreachable,
-    /// It did not come to an end in time.
+    /// It was connected to, and did not come to an end in time.
     Late,
     /// It broke off, or answered what is no frame.
     Broken,

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     connection::{Node, Removed, RequestError, exchange},
@@ -159,10 +159,17 @@ pub(crate) async fn question(
     frame: Frame,
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
-    let asked = async { exchange::open(node, to, frame.into()).await?.collect().await };
-    match timeout(within, asked).await {
+    let until = Instant::now() + within;
+    let opened = timeout_at(until, exchange::open(node, to, frame.into())).await;
+    let replies = match opened {
+        Ok(Ok(replies)) => replies,
+        Ok(Err(RequestError::Connect { .. } | RequestError::Busy)) | Err(_) => {
+            return Err(AskFailure::Unreachable);
+        }
+        Ok(Err(_)) => return Err(AskFailure::Broken),
+    };
+    match timeout_at(until, replies.collect()).await {
         Ok(Ok(replies)) => Ok(replies),
-        Ok(Err(RequestError::Connect { .. } | RequestError::Busy)) => Err(AskFailure::Unreachable),
         Ok(Err(_)) => Err(AskFailure::Broken),
         Err(_) => Err(AskFailure::Late),
     }
