@@ -85,8 +85,11 @@ impl View {
     /// A step is over.
     pub(crate) fn done(&self, outcome: &Outcome) {
         let mark = if outcome.kept { "ok    " } else { "BROKEN" };
+        let Outcome { promise, seen, .. } = outcome;
+        // A live line is gone when the step is over; a plain one has said the promise.
+        let what = if self.bar.is_some() { format!("{promise}: {seen}") } else { seen.clone() };
         let indent = if self.bar.is_some() { "" } else { "      " };
-        self.line(&format!("{indent}{mark} {} ({})", outcome.seen, time(outcome.millis)));
+        self.line(&format!("{indent}{mark} {what} ({})", time(outcome.millis)));
     }
 
     /// The end: the table, or the JSON.
