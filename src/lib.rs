@@ -57,6 +57,7 @@
 
 pub mod connection;
 pub mod frame;
+pub mod link;
 pub mod overlay;
 pub mod peer;
 pub mod transport;

@@ -18,6 +18,7 @@ use std::{
 use actix_peer::{
     connection::{Phase, PhaseEvent},
     frame::{FrameHead, HEADER_LEN, TypeCode},
+    link::{LinkPhase, LinkPhaseEvent},
 };
 
 /// Lines of code in one file: tests, comments and blank lines do not count.
@@ -26,7 +27,7 @@ const LONGEST_FILE: usize = 350;
 /// Bytes of one picture.
 const LARGEST_PICTURE: usize = 60_000;
 
-const PICTURES: [&str; 5] = ["actors", "connection", "frame", "journey", "layers"];
+const PICTURES: [&str; 6] = ["actors", "connection", "frame", "journey", "layers", "link"];
 
 type Set = BTreeSet<String>;
 
@@ -95,7 +96,7 @@ fn words(text: &str) -> Set {
 fn visible_words(name: &str) -> Set {
     let syntax: &[&str] = match name {
         "frame" => &["packet", "title"],
-        "connection" => &["stateDiagram", "v2", "direction", "LR", "state"],
+        "connection" | "link" => &["stateDiagram", "v2", "direction", "LR", "state"],
         _ => &[],
     };
     let shown_as: BTreeMap<_, _> = nodes(name);
@@ -372,20 +373,11 @@ fn the_frame_is_drawn_as_it_is_written() {
     assert_eq!(length.2.contains("big-endian"), big_endian, "the order of the length's bytes");
 }
 
-#[test]
-fn the_life_of_a_connection_is_drawn_as_it_is_lived() {
-    let mut code = Set::new();
-    for from in Phase::ALL {
-        for event in PhaseEvent::ALL {
-            code.extend(from.next(event).map(|to| format!("{from:?} -- {event:?} --> {to:?}")));
-        }
-    }
-    code.insert(format!("[*] --> {:?}", Phase::ALL[0]));
-    code.insert(format!("{:?} --> [*]", Phase::ALL[Phase::ALL.len() - 1]));
-
+/// The arrows of a drawing of phases, as `from -- event --> to`.
+fn lives(name: &str) -> Set {
     let (mut outer, mut inside) = (None, Vec::new());
     let mut drawn = Set::new();
-    for line in drawing("connection") {
+    for line in drawing(name) {
         if let Some(name) = line.strip_prefix("state ") {
             outer = Some((ident(name).to_owned(), true));
         } else if line == "}" {
@@ -407,7 +399,32 @@ fn the_life_of_a_connection_is_drawn_as_it_is_lived() {
             }));
         }
     }
-    compare("diagrams/connection.mmd", &drawn, &code);
+    drawn
+}
+
+/// The same, of the code: a walk through every phase and every event.
+macro_rules! lived {
+    ($phase:ident, $event:ident) => {{
+        let mut code = Set::new();
+        for from in $phase::ALL {
+            for event in $event::ALL {
+                code.extend(from.next(event).map(|to| format!("{from:?} -- {event:?} --> {to:?}")));
+            }
+        }
+        code.insert(format!("[*] --> {:?}", $phase::ALL[0]));
+        code.insert(format!("{:?} --> [*]", $phase::ALL[$phase::ALL.len() - 1]));
+        code
+    }};
+}
+
+#[test]
+fn the_life_of_a_connection_is_drawn_as_it_is_lived() {
+    compare("diagrams/connection.mmd", &lives("connection"), &lived!(Phase, PhaseEvent));
+}
+
+#[test]
+fn the_life_of_a_link_is_drawn_as_it_is_lived() {
+    compare("diagrams/link.mmd", &lives("link"), &lived!(LinkPhase, LinkPhaseEvent));
 }
 
 #[test]

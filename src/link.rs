@@ -1,0 +1,48 @@
+//! Layer 3: the persistent link as a pure state machine (WIRE.md part 3). No socket, no clock, no
+//! actor: frames, credit and the time go in; frames, deliveries and the next wake-up come out.
+//!
+//! One connection carries many exchanges in both directions. What a receiver has not worked off is
+//! bounded by credit, so a sender feels a slow receiver and never fills its memory.
+//!
+//! Where WIRE.md leaves a choice, this is what a link does:
+//!
+//! - Credit counts the data of a frame: exchange header and payload.
+//! - A side that ends an exchange without a message to carry the END sends a frame with the code
+//!   `@END` and no payload; a RESET has the code `@RST`.
+//! - An empty frame, of which a hundred in a row end the link, is one that moves nothing: a part of
+//!   a message without payload, or credit of zero.
+
+mod event;
+mod grant;
+mod header;
+mod hello;
+mod json;
+mod machine;
+mod phase;
+mod reason;
+mod receive;
+
+pub use self::{
+    event::{Counts, LinkConfig, LinkEvent, Refused, Role},
+    header::{ExchangeHead, Flags, MAX_PAYLOAD},
+    hello::{Hello, InvalidHello},
+    machine::Link,
+    phase::{LinkPhase, LinkPhaseEvent},
+    reason::Reason,
+};
+
+/// The codes of the link itself.
+pub(crate) mod code {
+    use crate::frame::TypeCode;
+
+    pub(crate) const LNK: TypeCode = TypeCode::new(b"@LNK");
+    pub(crate) const CRD: TypeCode = TypeCode::new(b"@CRD");
+    pub(crate) const PNG: TypeCode = TypeCode::new(b"@PNG");
+    pub(crate) const PON: TypeCode = TypeCode::new(b"@PON");
+    pub(crate) const BYE: TypeCode = TypeCode::new(b"@BYE");
+    pub(crate) const END: TypeCode = TypeCode::new(b"@END");
+    pub(crate) const RST: TypeCode = TypeCode::new(b"@RST");
+}
+
+#[cfg(test)]
+mod tests;

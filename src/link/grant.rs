@@ -1,0 +1,44 @@
+//! Credit that one side grants the other, seen from the side that receives.
+
+/// A window: what the other side may still send, and what it is to be told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grant {
+    window: u32,
+    /// Bytes that the other side may still send.
+    left: u32,
+    /// Bytes that were worked off and not yet granted again.
+    due: u32,
+}
+
+impl Grant {
+    pub(super) const fn new(window: u32) -> Self {
+        Self { window, left: window, due: 0 }
+    }
+
+    /// Takes `bytes` that arrived. False when they are more than was granted.
+    #[must_use]
+    pub(super) fn take(&mut self, bytes: u32) -> bool {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Notes that `bytes` were worked off: what is to be granted now, once half a window is due.
+    pub(super) fn give_back(&mut self, bytes: u32) -> Option<u32> {
+        self.due = self.due.saturating_add(bytes).min(self.window - self.left);
+        (self.due > 0 && self.due >= self.window / 2).then(|| {
+            let due = std::mem::take(&mut self.due);
+            self.left += due;
+            due
+        })
+    }
+
+    /// Bytes that arrived and are not worked off, or not granted again.
+    pub(super) const fn outstanding(&self) -> u32 {
+        self.window - self.left
+    }
+}

@@ -1,0 +1,92 @@
+//! The five bytes in front of every payload: exchange and flags.
+
+use std::{fmt, ops::BitOr};
+
+/// Bytes of an exchange header.
+pub(crate) const EXCHANGE_HEADER_LEN: usize = 5;
+
+/// The longest payload of one frame of a link, in bytes. A longer message travels as several frames,
+/// so that it never holds up the others.
+pub const MAX_PAYLOAD: usize = 64 << 10;
+
+/// What a frame means for its exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// First frame of an exchange: a request.
+    pub const OPEN: Self = Self(0x01);
+    /// The last frame that this side sends in this exchange.
+    pub const END: Self = Self(0x02);
+    /// The message goes on in this exchange's next frame.
+    pub const MORE: Self = Self(0x04);
+    /// The exchange is over at once; the payload is a reason.
+    pub const RESET: Self = Self(0x08);
+    /// The payload starts with the sender's incarnation and a sequence number.
+    pub const NUMBERED: Self = Self(0x10);
+
+    const ALL: u8 = 0x1f;
+
+    /// Whether every flag of `other` is set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// This, and `flags` when `condition` holds.
+    #[must_use]
+    pub(crate) fn with(self, flags: Self, condition: bool) -> Self {
+        if condition { self | flags } else { self }
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Self::OPEN, "OPEN"),
+            (Self::END, "END"),
+            (Self::MORE, "MORE"),
+            (Self::RESET, "RESET"),
+            (Self::NUMBERED, "NUMBERED"),
+        ];
+        f.debug_list()
+            .entries(names.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| name))
+            .finish()
+    }
+}
+
+/// The exchange header. `exchange` 0 belongs to no exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeHead {
+    /// The number of the exchange.
+    pub exchange: u32,
+    /// What the frame means for it.
+    pub flags: Flags,
+}
+
+impl ExchangeHead {
+    /// As on the wire.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; EXCHANGE_HEADER_LEN] {
+        let [a, b, c, d] = self.exchange.to_be_bytes();
+        [a, b, c, d, self.flags.0]
+    }
+
+    /// From the wire; none when there are less than five bytes or unknown flags.
+    #[must_use]
+    pub fn peek(data: &[u8]) -> Option<Self> {
+        let [a, b, c, d, flags] = *data.first_chunk()?;
+        let known = flags & !Flags::ALL == 0;
+        known.then_some(Self { exchange: u32::from_be_bytes([a, b, c, d]), flags: Flags(flags) })
+    }
+}

@@ -1,0 +1,106 @@
+//! The first frame of each side.
+
+use crate::{
+    frame::Frame,
+    link::{
+        code,
+        json::{Value, members, quote},
+    },
+    overlay::{Address, Host, PeerId, PeerInfo},
+};
+
+/// The version of the link protocol that is spoken here.
+const VERSION: u64 = 1;
+
+/// The longest hello that is read, in bytes.
+pub(crate) const MAX_HELLO_LEN: usize = 4 << 10;
+
+/// What one side says of itself when a link is opened (`@LNK`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Id, host and port, as the other side claims them.
+    pub info: PeerInfo,
+    /// Bytes of one-way messages and requests that it is ready to receive before it grants more.
+    pub window: u32,
+    /// The longest message that it takes, in bytes.
+    pub max_message: u32,
+    /// Requests that it is ready to hold open at once.
+    pub max_open: u32,
+    /// Drawn at start, larger than that of any earlier life of the same node.
+    pub incarnation: u64,
+    /// What else it can do.
+    pub features: Vec<String>,
+}
+
+/// Why a hello was not understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidHello {
+    /// It is not a JSON object, or too long.
+    #[error("the hello is not a JSON object")]
+    Syntax,
+    /// A member is missing or of the wrong kind.
+    #[error("the hello has no proper {0:?}")]
+    Member(&'static str),
+    /// It is of another version.
+    #[error("the hello is of version {0}, not 1")]
+    Version(u64),
+}
+
+impl Hello {
+    /// As a frame.
+    #[must_use]
+    pub fn to_frame(&self) -> Frame {
+        let Self { info, window, max_message, max_open, incarnation, features } = self;
+        let features: Vec<_> = features.iter().map(|feature| quote(feature)).collect();
+        let text = format!(
+            "{{\"version\":{VERSION},\"id\":{},\"host\":{},\"port\":{},\"window\":{window},\
+             \"max_message\":{max_message},\"max_open\":{max_open},\"incarnation\":{incarnation},\
+             \"features\":[{}]}}",
+            quote(info.id().as_str()),
+            quote(&info.host().to_string()),
+            info.port(),
+            features.join(",")
+        );
+        Frame::text(code::LNK, text)
+    }
+
+    /// Out of a frame. Unknown members are ignored.
+    ///
+    /// # Errors
+    /// See [`InvalidHello`]. The remote's doing.
+    pub fn from_frame(frame: &Frame) -> Result<Self, InvalidHello> {
+        let text = frame.as_str().ok().filter(|text| text.len() <= MAX_HELLO_LEN);
+        let members = text.and_then(members).ok_or(InvalidHello::Syntax)?;
+        let find =
+            |name: &'static str| members.iter().find(|member| member.0 == name).map(|m| &m.1);
+        let number = |name| match find(name) {
+            Some(Value::Number(number)) => Ok(*number),
+            _ => Err(InvalidHello::Member(name)),
+        };
+        let small = |name| u32::try_from(number(name)?).map_err(|_| InvalidHello::Member(name));
+        let text = |name| match find(name) {
+            Some(Value::Text(text)) => Ok(text.as_str()),
+            _ => Err(InvalidHello::Member(name)),
+        };
+        match number("version")? {
+            VERSION => {}
+            other => return Err(InvalidHello::Version(other)),
+        }
+        let id: PeerId = text("id")?.parse().map_err(|_| InvalidHello::Member("id"))?;
+        let host: Host = text("host")?.parse().map_err(|_| InvalidHello::Member("host"))?;
+        let port = u16::try_from(number("port")?).map_err(|_| InvalidHello::Member("port"))?;
+        let info = PeerInfo::new(id, Address::new(host, port));
+        Ok(Self {
+            info: info.map_err(|_| InvalidHello::Member("port"))?,
+            window: small("window")?,
+            max_message: small("max_message")?,
+            max_open: small("max_open")?,
+            incarnation: number("incarnation")?,
+            features: match find("features") {
+                Some(Value::Texts(features)) => features.clone(),
+                _ => return Err(InvalidHello::Member("features")),
+            },
+        })
+    }
+}

@@ -1,0 +1,482 @@
+//! The link: its state, and what this side sends.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use bytes::{BufMut, BytesMut};
+
+use crate::{
+    frame::{FrameHead, HEADER_LEN, TypeCode},
+    link::{
+        Counts, ExchangeHead, Flags, Hello, LinkConfig, LinkEvent, LinkPhase, LinkPhaseEvent,
+        MAX_PAYLOAD, Reason, Refused, Role, code, grant::Grant, header::EXCHANGE_HEADER_LEN,
+    },
+};
+
+/// Bytes of replies that each side may have on their way in one exchange before more is granted
+/// (WIRE.md part 3, "Flow control").
+pub(super) const REPLY_WINDOW: u32 = 256 << 10;
+
+/// Frames of the link itself that may wait to be written, in bytes. A remote that makes this side
+/// answer and does not read the answers is cut off here.
+pub(super) const MAX_CONTROL_WAITING: usize = 256 << 10;
+
+const MAX_PAYLOAD_U32: u32 = 64 << 10;
+const EXCHANGE_HEADER_U32: u32 = 5;
+const _: () = assert!(MAX_PAYLOAD_U32 as usize == MAX_PAYLOAD);
+const _: () = assert!(EXCHANGE_HEADER_U32 as usize == EXCHANGE_HEADER_LEN);
+
+/// A link that is silent for so many intervals is dead (WIRE.md part 3, "Liveness and closing").
+const SILENT_INTERVALS: u32 = 3;
+
+/// One exchange, as long as this side has not ended it.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// A request of this side.
+    Asked { sending: bool, grant: Grant },
+    /// A request of the other side.
+    Serving { receiving: bool, credit: u32 },
+    /// A long one-way message of this side.
+    Telling,
+    /// A long one-way message of the other side.
+    Hearing,
+}
+
+/// One side of a link.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use actix_peer::{frame::{Frame, FrameCodec, Part, TypeCode}, link::{Hello, Link, LinkConfig, LinkEvent, Role}};
+/// use bytes::{Bytes, BytesMut};
+/// use tokio_util::codec::Decoder;
+///
+/// fn side(id: &str, role: Role, now: Instant) -> Link {
+///     let hello = Hello {
+///         info: format!("{id} 127.0.0.1 9000").parse().unwrap(),
+///         window: 1 << 20, max_message: 1 << 16, max_open: 8, incarnation: 1, features: vec![],
+///     };
+///     Link::new(role, LinkConfig { hello, keep_alive: Duration::from_secs(5) }, now)
+/// }
+///
+/// /// Everything that `from` has to say, handed to `to`.
+/// fn pass(from: &mut Link, to: &mut Link, now: Instant) {
+///     let mut bytes = BytesMut::new();
+///     from.take_output(&mut bytes);
+///     while let Ok(Some(Part::Frame(frame))) = FrameCodec::new().decode(&mut bytes) {
+///         to.handle(frame, now);
+///     }
+/// }
+///
+/// let now = Instant::now();
+/// let (mut ada, mut bob) = (side("ada", Role::Dialler, now), side("bob", Role::Acceptor, now));
+/// pass(&mut ada, &mut bob, now);
+/// pass(&mut bob, &mut ada, now);
+/// ada.one_way(TypeCode::new(b"NEWS"), b"hello").unwrap();
+/// pass(&mut ada, &mut bob, now);
+/// let message = bob.events().find(|event| matches!(event, LinkEvent::Message { .. }));
+/// assert!(matches!(message, Some(LinkEvent::Message { data, .. }) if data == Bytes::from("hello")));
+/// ```
+#[derive(Debug)]
+pub struct Link {
+    pub(super) role: Role,
+    pub(super) config: LinkConfig,
+    pub(super) theirs: Option<Hello>,
+    pub(super) phase: LinkPhase,
+    pub(super) events: Vec<LinkEvent>,
+    pub(super) exchanges: HashMap<u32, Exchange>,
+    /// Requests and long messages of the other side that are open.
+    pub(super) open_in: u32,
+    /// Requests of this side that are open.
+    pub(super) open_out: u32,
+    /// The number of this side's next exchange.
+    pub(super) next_number: u32,
+    /// The highest number that the other side has used.
+    pub(super) last_number: u32,
+    /// What the other side may send, and what this side may.
+    pub(super) grant: Grant,
+    pub(super) credit: u32,
+    pub(super) empty_in_a_row: u32,
+    pub(super) bye_sent: bool,
+    pub(super) bye_heard: bool,
+    pub(super) heard: Instant,
+    pub(super) ping: (u64, Instant),
+    pub(super) round_trip: Option<Duration>,
+    out: BytesMut,
+    control_waiting: usize,
+    pub(super) counts: Counts,
+}
+
+impl Link {
+    /// A link on a fresh connection. The dialler has its hello to say at once.
+    #[must_use]
+    pub fn new(role: Role, config: LinkConfig, now: Instant) -> Self {
+        let mut link = Self {
+            role,
+            theirs: None,
+            phase: LinkPhase::Greeting,
+            events: Vec::new(),
+            exchanges: HashMap::new(),
+            open_in: 0,
+            open_out: 0,
+            next_number: if role == Role::Dialler { 1 } else { 2 },
+            last_number: 0,
+            grant: Grant::new(config.hello.window),
+            credit: 0,
+            empty_in_a_row: 0,
+            bye_sent: false,
+            bye_heard: false,
+            heard: now,
+            ping: (0, now),
+            round_trip: None,
+            out: BytesMut::new(),
+            control_waiting: 0,
+            counts: Counts::default(),
+            config,
+        };
+        if role == Role::Dialler {
+            link.greet();
+        }
+        link
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub const fn phase(&self) -> LinkPhase {
+        self.phase
+    }
+
+    /// The other side's hello, once it has come.
+    #[must_use]
+    pub const fn theirs(&self) -> Option<&Hello> {
+        self.theirs.as_ref()
+    }
+
+    /// Who opened the connection.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Bytes of one-way messages and requests that this side may send now.
+    #[must_use]
+    pub const fn credit(&self) -> u32 {
+        self.credit
+    }
+
+    /// Bytes of one-way messages and requests that have come and are not worked off. At most the
+    /// window of the own hello.
+    #[must_use]
+    pub const fn unconsumed(&self) -> u32 {
+        self.grant.outstanding()
+    }
+
+    /// Open exchanges, of both sides.
+    #[must_use]
+    pub fn open_exchanges(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// The time between the last question for life and its answer.
+    #[must_use]
+    pub const fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The longest message in one piece that the other side takes: its own limit, and half its
+    /// window, because it grants credit in steps of that.
+    #[must_use]
+    pub fn max_message(&self) -> u32 {
+        self.theirs.as_ref().map_or(0, |theirs| {
+            let frames = theirs.max_message.div_ceil(MAX_PAYLOAD_U32) + 1;
+            let headers = frames * EXCHANGE_HEADER_U32;
+            theirs.max_message.min((theirs.window / 2).saturating_sub(headers))
+        })
+    }
+
+    /// The credit that a message of `len` bytes takes, headers included.
+    #[must_use]
+    pub fn cost(len: u32) -> u32 {
+        len.saturating_add(len.div_ceil(MAX_PAYLOAD_U32).max(1) * EXCHANGE_HEADER_U32)
+    }
+
+    /// Bytes that wait to be written.
+    #[must_use]
+    pub fn output_len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Moves what is to be written into `into`, which should be empty: its room is used again.
+    pub fn take_output(&mut self, into: &mut BytesMut) {
+        self.counts.bytes_out += self.out.len() as u64;
+        self.control_waiting = 0;
+        if into.is_empty() {
+            std::mem::swap(&mut self.out, into);
+        } else {
+            into.unsplit(self.out.split());
+        }
+    }
+
+    /// Takes what has happened since the last call.
+    pub fn events(&mut self) -> std::vec::Drain<'_, LinkEvent> {
+        self.events.drain(..)
+    }
+
+    /// Sends a one-way message in one frame.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn one_way(&mut self, code: TypeCode, data: &[u8]) -> Result<(), Refused> {
+        self.pay(data)?;
+        self.put(code, 0, Flags::NONE, data);
+        Ok(())
+    }
+
+    /// Begins a request (`request`) or a long one-way message with its first part. Returns the
+    /// number of the exchange. With `more`, the rest is sent with [`go_on`](Self::go_on).
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn begin(
+        &mut self,
+        code: TypeCode,
+        data: &[u8],
+        request: bool,
+        more: bool,
+    ) -> Result<u32, Refused> {
+        let number = self.next_number;
+        let max_open = self.theirs.as_ref().map_or(0, |theirs| theirs.max_open);
+        if request && self.open_out >= max_open && self.phase == LinkPhase::Open {
+            return Err(Refused::TooMany);
+        }
+        self.pay(data)?;
+        // The numbers are used up: what is open is finished, and the next link begins anew.
+        match number.checked_add(2) {
+            Some(next) => self.next_number = next,
+            None => self.bye(),
+        }
+        let flags = Flags::NONE.with(Flags::OPEN, request);
+        self.put(code, number, flags.with(Flags::MORE, more).with(Flags::END, !more), data);
+        if request {
+            let grant = Grant::new(REPLY_WINDOW);
+            self.exchanges.insert(number, Exchange::Asked { sending: more, grant });
+            self.open_out += 1;
+        } else if more {
+            self.exchanges.insert(number, Exchange::Telling);
+        }
+        Ok(number)
+    }
+
+    /// Sends the next part of a request or a long one-way message.
+    ///
+    /// # Errors
+    /// See [`Refused`]; `Over` when the other side has ended or reset the exchange meanwhile.
+    pub fn go_on(
+        &mut self,
+        exchange: u32,
+        code: TypeCode,
+        data: &[u8],
+        more: bool,
+    ) -> Result<(), Refused> {
+        match self.exchanges.get(&exchange) {
+            Some(Exchange::Asked { sending: true, .. } | Exchange::Telling) => {}
+            _ => return Err(Refused::Over),
+        }
+        self.pay_open(data)?;
+        self.put(code, exchange, Flags::NONE.with(Flags::MORE, more).with(Flags::END, !more), data);
+        if !more {
+            match self.exchanges.get_mut(&exchange) {
+                Some(Exchange::Asked { sending, .. }) => *sending = false,
+                _ => self.forget(exchange),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a reply, or a part of one (`more`), in an exchange of the other side. With `end` it is
+    /// the last.
+    ///
+    /// # Errors
+    /// See [`Refused`]; `Full` until the other side has read what was sent.
+    pub fn reply(
+        &mut self,
+        exchange: u32,
+        code: TypeCode,
+        data: &[u8],
+        more: bool,
+        end: bool,
+    ) -> Result<(), Refused> {
+        let cost = cost_of(data)?;
+        match self.exchanges.get_mut(&exchange) {
+            Some(Exchange::Serving { credit, .. }) => {
+                *credit = credit.checked_sub(cost).ok_or(Refused::Full)?;
+            }
+            _ => return Err(Refused::Over),
+        }
+        self.put(code, exchange, Flags::NONE.with(Flags::MORE, more).with(Flags::END, end), data);
+        if end {
+            self.forget(exchange);
+        }
+        Ok(())
+    }
+
+    /// Ends an exchange of the other side without another message. No effect when it is over.
+    pub fn end(&mut self, exchange: u32) {
+        if matches!(self.exchanges.get(&exchange), Some(Exchange::Serving { .. })) {
+            self.control(code::END, exchange, Flags::END, &[]);
+            self.forget(exchange);
+        }
+    }
+
+    /// Ends an exchange at once. No effect when it is over.
+    pub fn reset(&mut self, exchange: u32, reason: Reason) {
+        if self.exchanges.contains_key(&exchange) {
+            self.control(code::RST, exchange, Flags::RESET, &reason.to_payload());
+            self.forget(exchange);
+        }
+    }
+
+    /// Notes that `bytes` of one-way messages and requests were worked off.
+    pub fn consumed(&mut self, bytes: u32) {
+        if let Some(due) = self.grant.give_back(bytes) {
+            self.control(code::CRD, 0, Flags::NONE, &due.to_be_bytes());
+        }
+    }
+
+    /// Notes that `bytes` of replies were read.
+    pub fn read(&mut self, exchange: u32, bytes: u32) {
+        if let Some(Exchange::Asked { grant, .. }) = self.exchanges.get_mut(&exchange)
+            && let Some(due) = grant.give_back(bytes)
+        {
+            self.control(code::CRD, exchange, Flags::NONE, &due.to_be_bytes());
+        }
+    }
+
+    /// Starts no new exchange any more: when all that are open are finished, on both sides, the link
+    /// is over.
+    pub fn bye(&mut self) {
+        if matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving) && !self.bye_sent {
+            self.bye_sent = true;
+            self.control(code::BYE, 0, Flags::NONE, &[]);
+            self.step(LinkPhaseEvent::Bye);
+            self.finish_if_done();
+        }
+    }
+
+    /// Ends the link at once, with a word to the other side.
+    pub fn fail(&mut self, reason: Reason) {
+        if self.phase != LinkPhase::Closed {
+            self.control(code::RST, 0, Flags::RESET, &reason.to_payload());
+            self.close(reason, false);
+        }
+    }
+
+    /// Looks at the time: asks whether the other side is alive, or gives it up.
+    pub fn tick(&mut self, now: Instant) {
+        if self.phase == LinkPhase::Closed {
+            return;
+        }
+        let interval = self.config.keep_alive;
+        if now.saturating_duration_since(self.heard) >= interval * SILENT_INTERVALS {
+            return self.fail(Reason::TIMED_OUT);
+        }
+        if now.saturating_duration_since(self.ping.1) >= interval {
+            self.ping = (self.ping.0.wrapping_add(1), now);
+            if self.phase != LinkPhase::Greeting {
+                let ping = self.ping.0.to_be_bytes();
+                self.control(code::PNG, 0, Flags::NONE, &ping);
+            }
+        }
+    }
+
+    /// When [`tick`](Self::tick) should be called next.
+    #[must_use]
+    pub fn next_wake(&self) -> Instant {
+        self.ping.1 + self.config.keep_alive
+    }
+
+    pub(super) fn greet(&mut self) {
+        let hello = self.config.hello.to_frame();
+        self.raw(hello.code(), &[], hello.data());
+    }
+
+    fn raw(&mut self, code: TypeCode, head: &[u8], payload: &[u8]) {
+        let len = head.len() + payload.len();
+        self.out.reserve(HEADER_LEN + len);
+        #[expect(clippy::cast_possible_truncation, reason = "at most a payload and its header")]
+        self.out.put_slice(&FrameHead::new(code, len as u32).to_bytes());
+        self.out.put_slice(head);
+        self.out.put_slice(payload);
+        self.counts.frames_out += 1;
+    }
+
+    fn put(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
+        self.raw(code, &ExchangeHead { exchange, flags }.to_bytes(), payload);
+    }
+
+    /// Sends a frame of the link itself, within their limit.
+    pub(super) fn control(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
+        if self.phase == LinkPhase::Closed {
+            return;
+        }
+        self.put(code, exchange, flags, payload);
+        self.control_waiting += HEADER_LEN + EXCHANGE_HEADER_LEN + payload.len();
+        if self.control_waiting > MAX_CONTROL_WAITING {
+            self.close(Reason::PROTOCOL, false);
+        }
+    }
+
+    fn pay(&mut self, data: &[u8]) -> Result<(), Refused> {
+        if self.phase == LinkPhase::Open { self.pay_open(data) } else { Err(Refused::NotOpen) }
+    }
+
+    fn pay_open(&mut self, data: &[u8]) -> Result<(), Refused> {
+        let cost = cost_of(data)?;
+        self.credit = self.credit.checked_sub(cost).ok_or(Refused::Full)?;
+        Ok(())
+    }
+
+    pub(super) fn step(&mut self, event: LinkPhaseEvent) {
+        if let Some(next) = self.phase.next(event) {
+            self.phase = next;
+        }
+    }
+
+    pub(super) fn close(&mut self, reason: Reason, remote: bool) {
+        if self.phase != LinkPhase::Closed {
+            self.step(LinkPhaseEvent::Broken);
+            self.exchanges.clear();
+            self.events.push(LinkEvent::Closed { reason, remote });
+        }
+    }
+
+    /// The exchange is over for this side.
+    pub(super) fn forget(&mut self, exchange: u32) {
+        match self.exchanges.remove(&exchange) {
+            Some(Exchange::Asked { .. }) => self.open_out -= 1,
+            Some(Exchange::Serving { .. } | Exchange::Hearing) => self.open_in -= 1,
+            Some(Exchange::Telling) | None => {}
+        }
+        self.finish_if_done();
+    }
+
+    pub(super) fn finish_if_done(&mut self) {
+        let said = self.bye_sent && self.bye_heard;
+        if said && self.exchanges.is_empty() && self.phase == LinkPhase::Leaving {
+            self.step(LinkPhaseEvent::Finished);
+            self.events.push(LinkEvent::Closed { reason: Reason::GOING_AWAY, remote: false });
+        }
+    }
+}
+
+pub(super) fn cost_of(data: &[u8]) -> Result<u32, Refused> {
+    let len = u32::try_from(data.len()).ok().filter(|len| *len <= MAX_PAYLOAD_U32);
+    len.map(Link::cost).ok_or(Refused::TooLong)
+}

@@ -1,0 +1,95 @@
+//! Why an exchange or a link was reset.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+/// A reason on the wire: a two-byte number and a short text. Numbers that nobody knows are kept and
+/// shown as numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Reason(u16);
+
+macro_rules! reasons {
+    ($( $(#[$doc:meta])* $name:ident = $number:literal, $text:literal; )*) => {
+        impl Reason {
+            $( $(#[$doc])* pub const $name: Self = Self($number); )*
+
+            /// What it means, in a few words; none for a number that is not known.
+            #[must_use]
+            pub const fn text(self) -> Option<&'static str> {
+                match self.0 {
+                    $( $number => Some($text), )*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No handler for the code. Not handled.
+    UNKNOWN_CODE = 1, "unknown code";
+    /// Longer than the receiver takes. Not handled.
+    TOO_LONG = 2, "too long";
+    /// All places are taken. Not handled.
+    BUSY = 3, "busy";
+    /// The handler failed. It may have done part of its work.
+    HANDLER_FAILED = 4, "handler failed";
+    /// The handler has stopped. Not handled.
+    HANDLER_GONE = 5, "handler gone";
+    /// The sender may not do that. Not handled.
+    NOT_ALLOWED = 6, "not allowed";
+    /// The sender gave the exchange up. It may have been handled.
+    CANCELLED = 7, "cancelled";
+    /// It took too long. It may have been handled.
+    TIMED_OUT = 8, "timed out";
+    /// The node stops. It may have been handled.
+    GOING_AWAY = 9, "going away";
+    /// The other side broke the rules of the link.
+    PROTOCOL = 10, "protocol error";
+    /// No way to the destination. Not handled.
+    NO_ROUTE = 11, "no route";
+    /// The message passed too many nodes. Not handled.
+    HOP_LIMIT = 12, "hop limit";
+}
+
+impl Reason {
+    /// The reason with this number.
+    #[must_use]
+    pub const fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    pub(crate) fn to_payload(self) -> Vec<u8> {
+        let text = self.text().unwrap_or_default();
+        [&self.0.to_be_bytes(), text.as_bytes()].concat()
+    }
+
+    /// From a payload; what is too short is a protocol error of the other side.
+    pub(crate) fn from_payload(payload: &Bytes) -> Self {
+        payload.first_chunk().map_or(Self::PROTOCOL, |number| Self(u16::from_be_bytes(*number)))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text() {
+            Some(text) => f.write_str(text),
+            None => write!(f, "reason {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({})", self.0)
+    }
+}

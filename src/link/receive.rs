@@ -1,0 +1,286 @@
+//! What a link makes of the frames of the other side.
+
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+
+use crate::{
+    frame::{Frame, TypeCode},
+    link::{
+        ExchangeHead, Flags, Hello, Link, LinkEvent, LinkPhase, LinkPhaseEvent, MAX_PAYLOAD,
+        Reason, Role, code,
+        header::EXCHANGE_HEADER_LEN,
+        machine::{Exchange, REPLY_WINDOW},
+    },
+};
+
+/// So many empty frames in a row end a link (WIRE.md part 3, "Bad input").
+const MAX_EMPTY_IN_A_ROW: u32 = 100;
+
+/// A frame broke the rules.
+struct Broken(Reason);
+
+const PROTOCOL: Broken = Broken(Reason::PROTOCOL);
+
+/// A frame that belongs to an exchange, taken apart.
+struct Arrived {
+    exchange: u32,
+    flags: Flags,
+    code: TypeCode,
+    data: Bytes,
+    cost: u32,
+}
+
+impl Link {
+    /// Takes a frame of the other side. One that breaks the rules ends the link with a reason.
+    pub fn handle(&mut self, frame: Frame, now: Instant) {
+        self.heard = now;
+        self.counts.frames_in += 1;
+        self.counts.bytes_in += frame.encoded_len() as u64;
+        let handled = match self.phase {
+            LinkPhase::Greeting => self.greeted(&frame, now),
+            LinkPhase::Open | LinkPhase::Leaving => self.frame(frame, now),
+            LinkPhase::Closed => return,
+        };
+        if let Err(Broken(reason)) = handled {
+            self.fail(reason);
+        }
+    }
+
+    fn greeted(&mut self, frame: &Frame, now: Instant) -> Result<(), Broken> {
+        let hello = Some(frame).filter(|frame| frame.code() == code::LNK);
+        let hello = hello.and_then(|frame| Hello::from_frame(frame).ok()).ok_or(PROTOCOL)?;
+        self.credit = hello.window;
+        self.theirs = Some(hello);
+        if self.role == Role::Acceptor {
+            self.greet();
+        }
+        self.ping.1 = now;
+        self.step(LinkPhaseEvent::Hello);
+        self.events.push(LinkEvent::Opened);
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame, now: Instant) -> Result<(), Broken> {
+        let code = frame.code();
+        let head = ExchangeHead::peek(frame.data()).ok_or(PROTOCOL)?;
+        let mut data = frame.into_data();
+        data.advance(EXCHANGE_HEADER_LEN);
+        if data.len() > MAX_PAYLOAD {
+            return Err(Broken(Reason::TOO_LONG));
+        }
+        let moves_nothing = match code {
+            code::CRD => data.iter().all(|byte| *byte == 0),
+            _ => data.is_empty() && head.flags.has(Flags::MORE),
+        };
+        self.empty_in_a_row = if moves_nothing { self.empty_in_a_row + 1 } else { 0 };
+        if self.empty_in_a_row >= MAX_EMPTY_IN_A_ROW {
+            return Err(PROTOCOL);
+        }
+        let ExchangeHead { exchange, flags } = head;
+        if flags.has(Flags::RESET) {
+            return self.was_reset(exchange, Reason::from_payload(&data));
+        }
+        match code {
+            code::LNK => Err(PROTOCOL),
+            code::CRD => self.granted(exchange, &data),
+            code::PNG => self.pinged(&data),
+            code::PON => {
+                self.answered(&data, now);
+                Ok(())
+            }
+            code::BYE => {
+                self.left();
+                Ok(())
+            }
+            _ => {
+                let cost = Self::cost(u32::try_from(data.len()).map_err(|_| PROTOCOL)?);
+                let arrived = Arrived { exchange, flags, code, data, cost };
+                if exchange == 0 {
+                    self.one_way_came(arrived)
+                } else if (exchange % 2 == 1) == (self.role == Role::Dialler) {
+                    self.reply_came(arrived)
+                } else {
+                    self.message_came(arrived)
+                }
+            }
+        }
+    }
+
+    fn was_reset(&mut self, exchange: u32, reason: Reason) -> Result<(), Broken> {
+        if exchange == 0 {
+            self.close(reason, true);
+        } else if self.exchanges.contains_key(&exchange) {
+            self.forget(exchange);
+            self.events.push(LinkEvent::Reset { exchange, reason });
+        } else if self.was_used(exchange) {
+            self.counts.late += 1;
+        } else {
+            return Err(PROTOCOL);
+        }
+        Ok(())
+    }
+
+    /// Whether the number has been used, by the side that may use it.
+    fn was_used(&self, exchange: u32) -> bool {
+        if (exchange % 2 == 1) == (self.role == Role::Dialler) {
+            exchange < self.next_number
+        } else {
+            exchange <= self.last_number
+        }
+    }
+
+    fn granted(&mut self, exchange: u32, data: &Bytes) -> Result<(), Broken> {
+        let bytes = <[u8; 4]>::try_from(&data[..]).map(u32::from_be_bytes).map_err(|_| PROTOCOL)?;
+        let window = self.theirs.as_ref().map_or(0, |theirs| theirs.window);
+        if exchange == 0 {
+            let credit = self.credit.checked_add(bytes).filter(|credit| *credit <= window);
+            self.credit = credit.ok_or(PROTOCOL)?;
+            self.events.push(LinkEvent::Granted { bytes });
+            return Ok(());
+        }
+        let used = self.was_used(exchange);
+        match self.exchanges.get_mut(&exchange) {
+            Some(Exchange::Serving { credit, .. }) => {
+                let more = credit.checked_add(bytes).filter(|credit| *credit <= REPLY_WINDOW);
+                *credit = more.ok_or(PROTOCOL)?;
+                self.events.push(LinkEvent::ReplyGranted { exchange });
+                Ok(())
+            }
+            Some(_) => Err(PROTOCOL),
+            None if used => {
+                self.counts.late += 1;
+                Ok(())
+            }
+            None => Err(PROTOCOL),
+        }
+    }
+
+    fn pinged(&mut self, data: &Bytes) -> Result<(), Broken> {
+        if data.len() != 8 {
+            return Err(PROTOCOL);
+        }
+        self.control(code::PON, 0, Flags::NONE, data);
+        Ok(())
+    }
+
+    fn answered(&mut self, data: &Bytes, now: Instant) {
+        let (number, asked) = self.ping;
+        if data[..] == number.to_be_bytes() {
+            self.round_trip = Some(now.saturating_duration_since(asked));
+        }
+    }
+
+    fn left(&mut self) {
+        self.bye_heard = true;
+        self.events.push(LinkEvent::Leaving);
+        self.step(LinkPhaseEvent::Bye);
+        self.bye();
+        self.finish_if_done();
+    }
+
+    /// Takes the credit of a one-way message or a request.
+    fn charge(&mut self, cost: u32) -> Result<(), Broken> {
+        if self.grant.take(cost) { Ok(()) } else { Err(PROTOCOL) }
+    }
+
+    fn one_way_came(&mut self, arrived: Arrived) -> Result<(), Broken> {
+        if arrived.flags != Flags::NONE || self.bye_heard {
+            return Err(PROTOCOL);
+        }
+        self.charge(arrived.cost)?;
+        self.message(arrived, true, false);
+        Ok(())
+    }
+
+    fn message(&mut self, arrived: Arrived, first: bool, request: bool) {
+        let Arrived { exchange, flags, code, data, cost } = arrived;
+        let last = !flags.has(Flags::MORE);
+        self.events.push(LinkEvent::Message { exchange, code, data, first, last, request, cost });
+    }
+
+    /// A frame in an exchange that this side has opened.
+    fn reply_came(&mut self, arrived: Arrived) -> Result<(), Broken> {
+        let Arrived { exchange, flags, code, data, cost } = arrived;
+        if flags.has(Flags::OPEN) {
+            return Err(PROTOCOL);
+        }
+        let used = self.was_used(exchange);
+        let grant = match self.exchanges.get_mut(&exchange) {
+            Some(Exchange::Asked { grant, .. }) => grant,
+            Some(_) => return Err(PROTOCOL),
+            None if used => {
+                self.counts.late += 1;
+                return Ok(());
+            }
+            None => return Err(PROTOCOL),
+        };
+        if code != code::END {
+            if !grant.take(cost) {
+                return Err(PROTOCOL);
+            }
+            let last = !flags.has(Flags::MORE);
+            self.events.push(LinkEvent::Reply { exchange, code, data, last, cost });
+        }
+        if flags.has(Flags::END) {
+            self.forget(exchange);
+            self.events.push(LinkEvent::Ended { exchange });
+        }
+        Ok(())
+    }
+
+    /// A frame in an exchange that the other side has opened, or opens with it.
+    fn message_came(&mut self, arrived: Arrived) -> Result<(), Broken> {
+        let (exchange, cost) = (arrived.exchange, arrived.cost);
+        let (opens, more) = (arrived.flags.has(Flags::OPEN), arrived.flags.has(Flags::MORE));
+        self.charge(cost)?;
+        if exchange > self.last_number {
+            return self.begun(arrived, opens, more);
+        }
+        if opens {
+            return Err(PROTOCOL);
+        }
+        match self.exchanges.get_mut(&exchange) {
+            Some(Exchange::Serving { receiving, .. }) if *receiving => {
+                *receiving = more;
+                self.message(arrived, false, true);
+            }
+            Some(Exchange::Hearing) => {
+                self.message(arrived, false, false);
+                if !more {
+                    self.forget(exchange);
+                }
+            }
+            Some(_) => return Err(PROTOCOL),
+            None => {
+                self.counts.late += 1;
+                self.consumed(cost);
+            }
+        }
+        Ok(())
+    }
+
+    fn begun(&mut self, arrived: Arrived, request: bool, more: bool) -> Result<(), Broken> {
+        // Who has said that it starts nothing new may not.
+        if self.bye_heard {
+            return Err(PROTOCOL);
+        }
+        let exchange = arrived.exchange;
+        self.last_number = exchange;
+        let stays = request || more;
+        if stays && self.open_in >= self.config.hello.max_open {
+            self.counts.refused += 1;
+            self.control(code::RST, exchange, Flags::RESET, &Reason::BUSY.to_payload());
+            self.consumed(arrived.cost);
+            return Ok(());
+        }
+        if stays {
+            let serving = Exchange::Serving { receiving: more, credit: REPLY_WINDOW };
+            let kind = if request { serving } else { Exchange::Hearing };
+            self.exchanges.insert(exchange, kind);
+            self.open_in += 1;
+        }
+        self.message(arrived, true, request);
+        Ok(())
+    }
+}

@@ -1,0 +1,538 @@
+//! Two machines joined by a queue, and one machine against arbitrary frames.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use proptest::prelude::*;
+use tokio_util::codec::Decoder;
+
+use super::*;
+use crate::frame::{Frame, FrameCodec, Part, TypeCode};
+
+const CODE: TypeCode = TypeCode::new(b"TEST");
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+fn hello(id: &str, window: u32, max_open: u32) -> Hello {
+    Hello {
+        info: format!("{id} 127.0.0.1 9000").parse().unwrap(),
+        window,
+        max_message: 1 << 20,
+        max_open,
+        incarnation: 7,
+        features: vec![],
+    }
+}
+
+fn start() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn link(role: Role, window: u32, max_open: u32, now: Instant) -> Link {
+    let hello = hello(if role == Role::Dialler { "ada" } else { "bob" }, window, max_open);
+    Link::new(role, LinkConfig { hello, keep_alive: KEEP_ALIVE }, now)
+}
+
+/// The frames in the bytes that wait to be written.
+fn output(link: &mut Link) -> Vec<Frame> {
+    let mut bytes = BytesMut::new();
+    link.take_output(&mut bytes);
+    let mut frames = Vec::new();
+    let mut codec = FrameCodec::new();
+    while let Some(part) = codec.decode(&mut bytes).unwrap() {
+        let Part::Frame(frame) = part else { panic!("{part:?}") };
+        frames.push(frame);
+    }
+    assert!(bytes.is_empty());
+    frames
+}
+
+fn pass(from: &mut Link, to: &mut Link, now: Instant) {
+    for frame in output(from) {
+        to.handle(frame, now);
+    }
+}
+
+/// Two sides after their hellos, without events.
+fn open(window: u32, max_open: u32) -> (Link, Link, Instant) {
+    let now = start();
+    let mut ada = link(Role::Dialler, window, max_open, now);
+    let mut bob = link(Role::Acceptor, window, max_open, now);
+    pass(&mut ada, &mut bob, now);
+    pass(&mut bob, &mut ada, now);
+    assert_eq!((ada.phase(), bob.phase()), (LinkPhase::Open, LinkPhase::Open));
+    ada.events();
+    bob.events();
+    (ada, bob, now)
+}
+
+fn frame(code: &[u8; 4], exchange: u32, flags: u8, payload: &[u8]) -> Frame {
+    Frame::new(code, [&exchange.to_be_bytes()[..], &[flags], payload].concat())
+}
+
+/// How a fresh side takes `frames` after the hellos: the reason why it closed, if it did.
+fn reason(frames: &[Frame]) -> Option<Reason> {
+    let (_, mut bob, now) = open(1_000, 2);
+    for frame in frames {
+        bob.handle(frame.clone(), now);
+    }
+    bob.events().find_map(|event| match event {
+        LinkEvent::Closed { reason, remote: false } => Some(reason),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_hello_is_json_and_unknown_members_are_ignored() {
+    let mut hello = hello("ada", 4_096, 16);
+    hello.features = vec!["x".into()];
+    let text = r#"{"version":1,"id":"ada","host":"127.0.0.1","port":9000,"window":4096,"max_message":1048576,"max_open":16,"incarnation":7,"features":["x"]}"#;
+    assert_eq!(hello.to_frame(), Frame::text("@LNK", text));
+    assert_eq!(Hello::from_frame(&hello.to_frame()), Ok(hello.clone()));
+    let more = text.replace("{\"version\"", "{\"new\":{\"deep\":[1,2]},\"version\"");
+    assert_eq!(Hello::from_frame(&Frame::text("@LNK", more)), Ok(hello));
+    let of = |text: &str| Hello::from_frame(&Frame::text("@LNK", text));
+    assert_eq!(of("[]"), Err(InvalidHello::Syntax));
+    assert_eq!(of(&text.replace(":1,\"id\"", ":2,\"id\"")), Err(InvalidHello::Version(2)));
+    assert_eq!(of(&text.replace("9000", "0")), Err(InvalidHello::Member("port")));
+    assert_eq!(of(&text.replace("4096", "4294967296")), Err(InvalidHello::Member("window")));
+    assert_eq!(of(&text.replace("\"ada\"", "\"a b\"")), Err(InvalidHello::Member("id")));
+}
+
+#[test]
+fn the_bytes_of_every_kind_of_frame_are_those_of_the_specification() {
+    let (mut ada, mut bob, now) = open(1 << 20, 4);
+    ada.one_way(CODE, b"hi").unwrap();
+    assert_eq!(output(&mut ada), [frame(b"TEST", 0, 0, b"hi")]);
+    assert_eq!(ada.begin(CODE, b"a", true, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"b", true, true), Ok(3));
+    ada.go_on(3, CODE, b"c", false).unwrap();
+    assert_eq!(ada.begin(CODE, b"d", false, true), Ok(5));
+    ada.go_on(5, CODE, b"e", false).unwrap();
+    let sent = output(&mut ada);
+    let expected = [
+        frame(b"TEST", 1, 0x03, b"a"),
+        frame(b"TEST", 3, 0x05, b"b"),
+        frame(b"TEST", 3, 0x02, b"c"),
+        frame(b"TEST", 5, 0x04, b"d"),
+        frame(b"TEST", 5, 0x02, b"e"),
+    ];
+    assert_eq!(sent, expected);
+    sent.into_iter().for_each(|frame| bob.handle(frame, now));
+    assert_eq!(bob.begin(CODE, b"", true, false), Ok(2));
+    bob.reply(1, CODE, b"r", false, false).unwrap();
+    bob.end(1);
+    bob.reply(3, CODE, b"s", false, true).unwrap();
+    bob.tick(now + KEEP_ALIVE);
+    bob.bye();
+    let expected = [
+        frame(b"TEST", 2, 0x03, b""),
+        frame(b"TEST", 1, 0, b"r"),
+        frame(b"@END", 1, 0x02, b""),
+        frame(b"TEST", 3, 0x02, b"s"),
+        frame(b"@PNG", 0, 0, &1_u64.to_be_bytes()),
+        frame(b"@BYE", 0, 0, b""),
+    ];
+    assert_eq!(output(&mut bob), expected);
+    ada.reset(3, Reason::CANCELLED);
+    assert_eq!(output(&mut ada), [frame(b"@RST", 3, 0x08, b"\0\x07cancelled")]);
+}
+
+#[test]
+fn a_frame_that_breaks_a_rule_ends_the_link_with_a_reason() {
+    let protocol = Some(Reason::PROTOCOL);
+    let rows = [
+        ("a second hello", vec![hello("eve", 1, 1).to_frame()], protocol),
+        ("no exchange header", vec![Frame::new(b"TEST", &b"\0\0\0\0"[..])], protocol),
+        ("an unknown flag", vec![frame(b"TEST", 0, 0x20, b"")], protocol),
+        ("too long", vec![frame(b"TEST", 0, 0, &[0; MAX_PAYLOAD + 1])], Some(Reason::TOO_LONG)),
+        ("a number of the wrong parity", vec![frame(b"TEST", 2, 0x03, b"")], protocol),
+        ("a reply to nothing", vec![frame(b"TEST", 2, 0x02, b"")], protocol),
+        ("a reset of nothing", vec![frame(b"@RST", 9, 0x08, b"\0\x07")], protocol),
+        ("a number again", vec![frame(b"TEST", 1, 3, b""), frame(b"TEST", 1, 3, b"")], protocol),
+        ("a smaller number", vec![frame(b"TEST", 3, 3, b""), frame(b"TEST", 1, 3, b"")], protocol),
+        ("after its end", vec![frame(b"TEST", 1, 3, b""), frame(b"TEST", 1, 2, b"")], protocol),
+        ("credit exceeded", vec![frame(b"TEST", 0, 0, &[0; 996])], protocol),
+        ("credit beyond the window", vec![frame(b"@CRD", 0, 0, &[0, 0, 0, 1])], protocol),
+        ("credit of another length", vec![frame(b"@CRD", 0, 0, &[0])], protocol),
+        ("a short ping", vec![frame(b"@PNG", 0, 0, &[0; 7])], protocol),
+        ("a hundred empty frames", vec![frame(b"@CRD", 0, 0, &[0; 4]); 100], protocol),
+        (
+            "new after BYE",
+            vec![frame(b"TEST", 1, 3, b""), frame(b"@BYE", 0, 0, b""), frame(b"TEST", 0, 0, b"")],
+            protocol,
+        ),
+        ("ninety-nine empty frames", vec![frame(b"@CRD", 0, 0, &[0; 4]); 99], None),
+        ("within the credit", vec![frame(b"TEST", 0, 0, &[0; 995])], None),
+    ];
+    for (what, frames, expected) in rows {
+        assert_eq!(reason(&frames), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_request_beyond_the_limit_is_refused_as_busy_and_costs_no_credit() {
+    let (mut ada, mut bob, now) = open(1_000, 2);
+    for number in [1, 3] {
+        bob.handle(frame(b"TEST", number, 3, &[0; 95]), now);
+    }
+    for number in [5, 7] {
+        bob.handle(frame(b"TEST", number, 3, &[0; 295]), now);
+    }
+    let busy = |number| frame(b"@RST", number, 0x08, b"\0\x03busy");
+    let credit = frame(b"@CRD", 0, 0, &600_u32.to_be_bytes());
+    assert_eq!(output(&mut bob), [busy(5), busy(7), credit]);
+    assert_eq!(bob.counts().refused, 2);
+    // And this side does not even ask.
+    assert_eq!(ada.begin(CODE, b"", true, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"", true, false), Ok(3));
+    assert_eq!(ada.begin(CODE, b"", true, false), Err(Refused::TooMany));
+}
+
+#[test]
+fn a_silent_link_is_asked_and_then_given_up() {
+    let (mut ada, mut bob, now) = open(1_000, 2);
+    ada.tick(now + KEEP_ALIVE);
+    pass(&mut ada, &mut bob, now + KEEP_ALIVE);
+    pass(&mut bob, &mut ada, now + KEEP_ALIVE + Duration::from_millis(3));
+    assert_eq!(ada.round_trip(), Some(Duration::from_millis(3)));
+    assert_eq!(ada.begin(CODE, b"", true, false), Ok(1));
+    for n in 2..4 {
+        ada.tick(now + KEEP_ALIVE * n);
+        assert_eq!(ada.phase(), LinkPhase::Open);
+    }
+    ada.tick(now + KEEP_ALIVE * 5);
+    let closed = LinkEvent::Closed { reason: Reason::TIMED_OUT, remote: false };
+    assert_eq!(ada.events().collect::<Vec<_>>(), [closed]);
+}
+
+#[test]
+fn after_bye_open_exchanges_are_finished_and_then_the_link_is_over() {
+    let (mut ada, mut bob, now) = open(1_000, 2);
+    assert_eq!(ada.begin(CODE, b"q", true, false), Ok(1));
+    ada.one_way(CODE, b"last").unwrap();
+    ada.bye();
+    assert_eq!(ada.one_way(CODE, b""), Err(Refused::NotOpen));
+    pass(&mut ada, &mut bob, now);
+    assert_eq!((bob.phase(), bob.open_exchanges()), (LinkPhase::Leaving, 1));
+    assert_eq!(bob.begin(CODE, b"", true, false), Err(Refused::NotOpen));
+    bob.reply(1, CODE, b"r", false, true).unwrap();
+    assert_eq!(bob.phase(), LinkPhase::Closed);
+    pass(&mut bob, &mut ada, now);
+    assert_eq!(ada.phase(), LinkPhase::Closed);
+    let replies = ada.events().filter(|event| matches!(event, LinkEvent::Reply { .. })).count();
+    assert_eq!(replies, 1);
+}
+
+#[test]
+fn late_frames_of_an_exchange_that_was_given_up_are_dropped_and_counted() {
+    let (mut ada, mut bob, now) = open(1_000, 2);
+    assert_eq!(ada.begin(CODE, &[0; 600], true, true), Ok(1));
+    pass(&mut ada, &mut bob, now);
+    bob.events();
+    bob.consumed(605);
+    bob.reset(1, Reason::TOO_LONG);
+    pass(&mut bob, &mut ada, now);
+    // The other side learns of it too late.
+    bob.handle(frame(b"TEST", 1, 0x02, &[0; 595]), now);
+    assert_eq!((bob.counts().late, bob.unconsumed(), bob.phase()), (1, 0, LinkPhase::Open));
+    assert_eq!(ada.go_on(1, CODE, b"", false), Err(Refused::Over));
+    assert_eq!(ada.open_exchanges(), 0);
+}
+
+#[test]
+fn a_remote_that_makes_this_side_answer_and_does_not_read_is_cut_off() {
+    let (_, mut bob, now) = open(1_000, 2);
+    for _ in 0..20_000 {
+        bob.handle(frame(b"@PNG", 0, 0, &[1; 8]), now);
+    }
+    assert_eq!(bob.phase(), LinkPhase::Closed);
+    assert!(bob.output_len() < 300_000, "{}", bob.output_len());
+}
+
+// Two machines and everything that can happen between them.
+
+const WINDOW: u32 = 2_000;
+const MAX_OPEN: u32 = 3;
+
+#[derive(Clone, Debug)]
+enum Op {
+    OneWay { len: usize },
+    Begin { request: bool, len: usize, more: bool },
+    GoOn { which: usize, len: usize, more: bool },
+    Reply { which: usize, len: usize, end: bool },
+    Reset { which: usize },
+    Consume { most: u32 },
+    Read { most: usize },
+    Deliver { frames: usize },
+    Tick,
+}
+
+fn op() -> impl Strategy<Value = (usize, Op)> {
+    let op = prop_oneof![
+        4 => (0_usize..700).prop_map(|len| Op::OneWay { len }),
+        4 => (any::<bool>(), 0_usize..700, any::<bool>())
+            .prop_map(|(request, len, more)| Op::Begin { request, len, more }),
+        3 => (0_usize..4, 0_usize..700, any::<bool>())
+            .prop_map(|(which, len, more)| Op::GoOn { which, len, more }),
+        4 => (0_usize..4, 0_usize..60_000, any::<bool>())
+            .prop_map(|(which, len, end)| Op::Reply { which, len, end }),
+        1 => (0_usize..4).prop_map(|which| Op::Reset { which }),
+        4 => (0_u32..3_000).prop_map(|most| Op::Consume { most }),
+        3 => (0_usize..5).prop_map(|most| Op::Read { most }),
+        8 => (0_usize..8).prop_map(|frames| Op::Deliver { frames }),
+        1 => Just(Op::Tick),
+    ];
+    (0_usize..2, op)
+}
+
+/// One side with what it believes.
+struct Side {
+    link: Link,
+    /// Frames on their way to the other side.
+    wire: VecDeque<Frame>,
+    /// Marks of the messages and replies that it has sent, by stream: 0 for one-way messages and
+    /// requests, else the exchange whose replies they are.
+    sent: BTreeMap<u32, Vec<u32>>,
+    got: BTreeMap<u32, Vec<u32>>,
+    sending: Vec<u32>,
+    serving: Vec<u32>,
+    unconsumed: u32,
+    unread: VecDeque<(u32, u32)>,
+    /// Exchanges that either side has reset.
+    given_up: Vec<u32>,
+}
+
+struct World {
+    sides: [Side; 2],
+    now: Instant,
+    mark: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        let (ada, bob, now) = open(WINDOW, MAX_OPEN);
+        let side = |link| Side {
+            link,
+            wire: VecDeque::new(),
+            sent: BTreeMap::new(),
+            got: BTreeMap::new(),
+            sending: Vec::new(),
+            serving: Vec::new(),
+            unconsumed: 0,
+            unread: VecDeque::new(),
+            given_up: Vec::new(),
+        };
+        Self { sides: [side(ada), side(bob)], now, mark: 0 }
+    }
+
+    /// A payload that says which one it is.
+    fn payload(&mut self, len: usize) -> (u32, Vec<u8>) {
+        self.mark += 1;
+        let mut payload = self.mark.to_be_bytes().to_vec();
+        payload.resize(4 + len, 0);
+        (self.mark, payload)
+    }
+
+    fn apply(&mut self, at: usize, op: &Op) {
+        let (mark, payload) = match op {
+            Op::OneWay { len }
+            | Op::Begin { len, .. }
+            | Op::GoOn { len, .. }
+            | Op::Reply { len, .. } => self.payload(*len),
+            _ => (0, Vec::new()),
+        };
+        let now = self.now;
+        let Side { link, sent, sending, serving, unconsumed, unread, given_up, .. } =
+            &mut self.sides[at];
+        match *op {
+            Op::OneWay { .. } => {
+                if link.one_way(CODE, &payload).is_ok() {
+                    sent.entry(0).or_default().push(mark);
+                }
+            }
+            Op::Begin { request, more, .. } => {
+                if let Ok(number) = link.begin(CODE, &payload, request, more) {
+                    sent.entry(0).or_default().push(mark);
+                    if more {
+                        sending.push(number);
+                    }
+                }
+            }
+            Op::GoOn { which, more, .. } if which < sending.len() => {
+                match link.go_on(sending[which], CODE, &payload, more) {
+                    Ok(()) => {
+                        sent.entry(0).or_default().push(mark);
+                        if !more {
+                            sending.remove(which);
+                        }
+                    }
+                    Err(Refused::Over) => drop(sending.remove(which)),
+                    Err(_) => {}
+                }
+            }
+            Op::Reply { which, end, .. } if which < serving.len() => {
+                let number = serving[which];
+                match link.reply(number, CODE, &payload, false, end) {
+                    Ok(()) => sent.entry(number).or_default().push(mark),
+                    Err(Refused::Full) => return,
+                    Err(other) => panic!("{other}"),
+                }
+                if end {
+                    serving.remove(which);
+                }
+            }
+            Op::Reset { which } => {
+                let number = serving.get(which).or_else(|| sending.get(which)).copied();
+                if let Some(number) = number {
+                    link.reset(number, Reason::CANCELLED);
+                    given_up.push(number);
+                    serving.retain(|n| *n != number);
+                    sending.retain(|n| *n != number);
+                }
+            }
+            Op::Consume { most } => {
+                let bytes = most.min(*unconsumed);
+                *unconsumed -= bytes;
+                link.consumed(bytes);
+            }
+            Op::Read { most } => {
+                for (number, cost) in unread.drain(..most.min(unread.len())) {
+                    link.read(number, cost);
+                }
+            }
+            Op::Deliver { frames } => {
+                for _ in 0..frames {
+                    let Some(frame) = self.sides[at].wire.pop_front() else { break };
+                    self.sides[1 - at].link.handle(frame, now);
+                    self.heard(1 - at);
+                }
+            }
+            Op::Tick => {
+                self.now += Duration::from_millis(1);
+                self.sides[at].link.tick(now);
+            }
+            Op::GoOn { .. } | Op::Reply { .. } => {}
+        }
+        let side = &mut self.sides[at];
+        side.wire.extend(output(&mut side.link));
+    }
+
+    fn heard(&mut self, at: usize) {
+        let side = &mut self.sides[at];
+        let events: Vec<_> = side.link.events().collect();
+        for event in events {
+            match event {
+                LinkEvent::Message { exchange, data, first, request, cost, .. } => {
+                    side.unconsumed += cost;
+                    side.got.entry(0).or_default().push(mark_of(&data));
+                    if first && request {
+                        side.serving.push(exchange);
+                    }
+                }
+                LinkEvent::Reply { exchange, data, cost, .. } => {
+                    side.unread.push_back((exchange, cost));
+                    side.got.entry(exchange).or_default().push(mark_of(&data));
+                }
+                LinkEvent::Reset { exchange, .. } => {
+                    side.given_up.push(exchange);
+                    side.serving.retain(|n| *n != exchange);
+                    side.sending.retain(|n| *n != exchange);
+                }
+                LinkEvent::Ended { exchange } => side.sending.retain(|n| *n != exchange),
+                LinkEvent::Granted { .. } | LinkEvent::ReplyGranted { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(side.link.unconsumed() <= WINDOW);
+        side.wire.extend(output(&mut side.link));
+    }
+
+    /// Everything that is under way arrives, is worked off and answered.
+    fn come_to_rest(&mut self) {
+        for _ in 0..1_000 {
+            for at in 0..2 {
+                self.apply(at, &Op::Deliver { frames: usize::MAX });
+                self.apply(at, &Op::Consume { most: u32::MAX });
+                self.apply(at, &Op::Read { most: usize::MAX });
+                self.apply(at, &Op::GoOn { which: 0, len: 0, more: false });
+                self.apply(at, &Op::Reply { which: 0, len: 0, end: true });
+            }
+            let quiet = |side: &Side| {
+                let nothing_left = side.unconsumed == 0 && side.unread.is_empty();
+                nothing_left && side.wire.is_empty() && side.link.open_exchanges() == 0
+            };
+            if self.sides.iter().all(quiet) {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+}
+
+fn mark_of(data: &Bytes) -> u32 {
+    u32::from_be_bytes(*data.first_chunk().unwrap())
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_nothing_comes_twice_order_is_kept_and_every_run_comes_to_rest(
+        ops in proptest::collection::vec(op(), 0..300),
+    ) {
+        let mut world = World::new();
+        for (at, op) in &ops {
+            world.apply(*at, op);
+        }
+        world.come_to_rest();
+        let [ada, bob] = &world.sides;
+        for (from, to) in [(ada, bob), (bob, ada)] {
+            let given_up = |stream: &u32| from.given_up.contains(stream) || to.given_up.contains(stream);
+            for (stream, sent) in &from.sent {
+                let got = to.got.get(stream).map_or(&[][..], Vec::as_slice);
+                if *stream == 0 || given_up(stream) {
+                    // What came is what was sent, in order, perhaps without what was given up.
+                    let mut sent = sent.iter();
+                    prop_assert!(got.iter().all(|mark| sent.any(|s| s == mark)));
+                } else {
+                    prop_assert_eq!(sent, got);
+                }
+            }
+            if ada.given_up.is_empty() && bob.given_up.is_empty() && to.link.counts().refused == 0 && to.link.counts().late == 0 {
+                prop_assert_eq!(from.sent.get(&0), to.got.get(&0));
+            }
+            prop_assert!(from.link.credit() > WINDOW / 2, "{}", from.link.credit());
+            prop_assert_eq!(from.link.phase(), LinkPhase::Open);
+        }
+    }
+
+    #[test]
+    fn any_frames_are_accepted_or_the_link_is_closed_with_a_reason(
+        frames in proptest::collection::vec(
+            (0_usize..10, 0_u32..8, prop_oneof![0_u8..8, any::<u8>()], 0_usize..400, any::<u8>()),
+            0..60,
+        ),
+        leaving in any::<bool>(),
+    ) {
+        const CODES: [&[u8; 4]; 10] =
+            [b"TEST", b"@CRD", b"@PNG", b"@PON", b"@BYE", b"@END", b"@RST", b"@LNK", b"@XYZ", b"\0\0\0\0"];
+        let (mut ada, _, now) = open(1_000, 2);
+        assert_eq!(ada.begin(CODE, b"x", true, true), Ok(1));
+        if leaving {
+            ada.bye();
+        }
+        for (code, exchange, flags, len, byte) in frames {
+            ada.handle(frame(CODES[code], exchange, flags, &vec![byte; len]), now);
+            let events: Vec<_> = ada.events().collect();
+            let closed = events.iter().any(|event| matches!(event, LinkEvent::Closed { .. }));
+            prop_assert!(ada.unconsumed() <= 1_000);
+            prop_assert!(ada.open_exchanges() <= 3);
+            if closed {
+                prop_assert_eq!(ada.phase(), LinkPhase::Closed);
+                break;
+            }
+        }
+        prop_assert!(ada.output_len() <= 64 << 10);
+    }
+}
