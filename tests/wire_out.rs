@@ -1,5 +1,5 @@
 //! What a node writes to a foreign program, byte by byte, and what it makes of the answers (WIRE.md
-//! parts 1 and 2).
+//! parts 1 and 2): the caller's side.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,367 +8,415 @@
     missing_docs
 )]
 
-mod support;
+#[path = "wire/originals.rs"]
+mod originals;
+mod wire;
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use actix_peer::{
     Config, Peer, PeerInfo, PingSweep, RequestError,
-    connection::ReadError,
-    frame::{Frame, FrameError, TypeCode},
-    overlay::{AskFailure, JoinConfig, JoinEnd, JoinReport},
-    transport::memory::MemoryNetwork,
+    connection::{Cause, ReadError},
+    frame::{Frame, FrameError},
+    overlay::{AskFailure, JoinConfig, JoinEnd},
+    peer::JoinError,
+    transport::memory::{Direction, MemoryNetwork},
 };
-use support::{Callee, Noting, address, host, node};
+use futures::{StreamExt, future::join};
+use originals::{
+    Heard, Pair, Then, accept, ada, knows, line, port, python, read_frame, run, run_on,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, sleep, timeout},
 };
+use wire::{Recording, frame, shown, to_the_end};
 
-async fn ada(wires: &MemoryNetwork) -> Peer {
-    node(wires, "ada").well_known().start().await.unwrap()
+const REPLY: &[u8] = b"REPL\0\0\0\x05hello";
+
+fn hello() -> Frame {
+    Frame::text("REPL", "hello")
 }
 
-/// Ada asks a foreign program that answers `reply` and closes.
-async fn asked(reply: &[u8]) -> Result<Vec<Frame>, RequestError> {
+// What is written.
+
+#[actix::test]
+async fn every_request_is_one_frame_in_one_write() {
     let wires = MemoryNetwork::new(1);
-    let ada =
-        node(&wires, "ada").config(Config::default().max_frame_len(1_000)).start().await.unwrap();
-    let mut callee = Callee::listen(&wires, "old:9000").await;
-    let ask = async { ada.request("old:9000", Frame::empty("NAME")).await?.collect().await };
-    let (replies, request) = tokio::join!(ask, callee.answer(reply));
-    assert_eq!(request, b"NAME\0\0\0\0");
-    replies
+    let (transport, writes) = Recording::new(&wires, "ada");
+    let node = ada(&wires).transport(transport).start().await.unwrap();
+    run(&wires, "py", &Heard::default(), python("py", &[])).await;
+    let to = "py:9000";
+    let said = |bytes: &[&[u8]]| bytes.iter().map(|bytes| shown(bytes)).collect::<Vec<_>>();
+
+    node.request(to, Frame::text("ECHO", "hi")).await.unwrap().collect().await.unwrap();
+    node.request(to, Frame::empty("echo")).await.unwrap().collect().await.unwrap();
+    node.notify(to, Frame::new("TELL", vec![0, 255])).await.unwrap();
+    assert_eq!(
+        writes.take(),
+        said(&[b"ECHO\0\0\0\x02hi", b"echo\0\0\0\0", b"TELL\0\0\0\x02\0\xff"])
+    );
+    let large = "x".repeat(60_000);
+    node.notify(to, Frame::text("TELL", &large)).await.unwrap();
+    assert_eq!(writes.take(), said(&[&frame(b"TELL", &large)]));
+    let joining = said(&[b"NAME\0\0\0\0", b"JOIN\0\0\0\x0cada ada 9000", b"LIST\0\0\0\0"]);
+    node.join(to).await.unwrap();
+    assert_eq!(writes.take(), joining);
+    assert_eq!(node.leave().await.unwrap(), 1);
+    assert_eq!(writes.take(), said(&[b"QUIT\0\0\0\x03ada"]));
+    node.join(to).await.unwrap();
+    assert_eq!(writes.take(), joining);
+    assert_eq!(node.stop().await.told, 1);
+    assert_eq!(writes.take(), said(&[b"QUIT\0\0\0\x03ada"]));
 }
 
 #[actix::test]
-async fn a_request_is_one_write_and_its_connection_stays_open_until_the_reply_is_over() {
-    tokio::time::pause();
-    let wires = MemoryNetwork::new(1);
-    let noting = Noting::new(wires.transport(host("ada")));
-    let ada = node(&wires, "ada").transport(noting.clone()).start().await.unwrap();
-    let mut callee = Callee::listen(&wires, "old:9000").await;
-    let answer = async {
-        let (mut io, _) = callee.request().await;
-        // Neither a second byte nor the end: some callees take a half-close for a goodbye.
-        let more = timeout(Duration::from_secs(5), io.reader.read(&mut [0; 1])).await;
-        assert!(more.is_err(), "{more:?}");
-        io.writer.write_all(b"ECHO\0\0\0\x02hi").await.unwrap();
-    };
-    let ask = async {
-        ada.request("old:9000", Frame::text("ECHO", "hi")).await.unwrap().collect().await.unwrap()
-    };
-    let (replies, ()) = tokio::join!(ask, answer);
-    assert_eq!(replies, [Frame::text("ECHO", "hi")]);
-    assert_eq!(noting.writes(), [b"ECHO\0\0\0\x02hi"]);
-}
-
-#[actix::test]
-async fn a_message_that_is_not_waited_for_is_one_write_and_then_the_end() {
-    let wires = MemoryNetwork::new(1);
-    let noting = Noting::new(wires.transport(host("ada")));
-    let ada = node(&wires, "ada").transport(noting.clone()).start().await.unwrap();
-    let mut callee = Callee::listen(&wires, "old:9000").await;
-    let read = async { support::rest(&mut callee.accept().await).await };
-    let (sent, got) = tokio::join!(ada.notify("old:9000", Frame::text("RESP", "a b")), read);
-    assert!(sent.is_ok());
-    assert_eq!(got, b"RESP\0\0\0\x03a b");
-    assert_eq!(noting.writes(), [b"RESP\0\0\0\x03a b"]);
-}
-
-#[actix::test]
-async fn no_reply_is_an_empty_list_and_not_an_error() {
-    assert_eq!(asked(b"").await.unwrap(), []);
-}
-
-#[actix::test]
-async fn replies_may_come_in_any_pieces() {
-    let wires = MemoryNetwork::new(1);
-    let ada = ada(&wires).await;
-    let mut callee = Callee::listen(&wires, "old:9000").await;
-    let reply = b"REPL\0\0\0\x011REPL\0\0\0\x0bbob h1 9001";
-    for at in 1..reply.len() {
-        let answer = async {
-            let (mut io, _) = callee.request().await;
-            for piece in [&reply[..at], &reply[at..]] {
-                io.writer.write_all(piece).await.unwrap();
-                tokio::task::yield_now().await;
-            }
-        };
-        let ask = async { ada.request("old:9000", Frame::empty("LIST")).await?.collect().await };
-        let (replies, ()) = tokio::join!(ask, answer);
-        let expected = [Frame::text("REPL", "1"), Frame::text("REPL", "bob h1 9001")];
-        assert_eq!(replies.unwrap(), expected, "split at {at}");
+async fn a_message_without_an_answer_is_one_frame_and_the_end_of_file() {
+    let node = Peer::builder().start().await.unwrap();
+    let (listener, port) = port().await;
+    for (message, expected) in [
+        (Frame::text("TELL", "hi"), b"TELL\0\0\0\x02hi".as_slice()),
+        (Frame::empty("TELL"), b"TELL\0\0\0\0"),
+    ] {
+        node.notify(format!("127.0.0.1:{port}"), message).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_eq!(to_the_end(&mut stream).await, shown(expected));
     }
 }
 
 #[actix::test]
-async fn a_reply_that_is_cut_says_where_and_that_the_request_may_have_been_handled() {
-    let reply = b"REPL\0\0\0\x05hello";
-    for at in 1..reply.len() {
-        let error = asked(&reply[..at]).await.unwrap_err();
-        assert!(error.may_have_been_handled());
-        let RequestError::Reply(ReadError::Frame(error)) = error else { panic!("{error}") };
-        match error {
-            FrameError::CutHeader { got } => assert_eq!(got, at),
-            FrameError::CutBody { code, got, expected } => {
-                assert_eq!((code, got + 8, expected), (TypeCode::REPL, at as u64, 5));
-            }
-            other => panic!("{other}"),
+async fn a_request_stays_open_for_writing_until_its_replies_are_over() {
+    let mut pair = Pair::start(Config::default()).await;
+    let program = async {
+        let mut io = accept(&mut pair.program).await;
+        assert_eq!(shown(&read_frame(&mut io.reader).await), shown(b"ASK_\0\0\0\0"));
+        for _ in 0..3 {
+            let silence = timeout(Duration::from_secs(30), io.reader.read_u8()).await;
+            assert!(silence.is_err(), "{silence:?}: some callees take a half-close for a goodbye");
+            io.writer.write_all(REPLY).await.unwrap();
         }
-    }
-}
-
-#[actix::test]
-async fn a_whole_reply_before_the_cut_one_is_read() {
-    let wires = MemoryNetwork::new(1);
-    let ada = ada(&wires).await;
-    let mut callee = Callee::listen(&wires, "old:9000").await;
-    let ask = async {
-        let mut replies = ada.request("old:9000", Frame::empty("LIST")).await.unwrap();
-        let first = futures::StreamExt::next(&mut replies).await.unwrap();
-        (first, futures::StreamExt::next(&mut replies).await.unwrap())
+        drop(io.writer);
+        assert_eq!(to_the_end(&mut io.reader).await, "");
     };
-    let ((first, second), _) = tokio::join!(ask, callee.answer(b"REPL\0\0\0\x012REPL\0\0"));
-    assert_eq!(first.unwrap(), Frame::text("REPL", "2"));
-    assert!(matches!(
-        second,
-        Err(RequestError::Reply(ReadError::Frame(FrameError::CutHeader { got: 6 })))
-    ));
+    let asked = async { pair.node.request("py:9000", Frame::empty("ASK_")).await?.collect().await };
+    let (replies, ()) = join(asked, program).await;
+    assert_eq!(replies.unwrap(), [hello(), hello(), hello()]);
+}
+
+// What is read.
+
+#[actix::test]
+async fn replies_are_the_same_wherever_they_are_split() {
+    let mut pair = Pair::start(Config::default()).await;
+    let both = b"REPL\0\0\0\x05helloREPL\0\0\0\0";
+    let expected = [hello(), Frame::empty("REPL")];
+    for at in 0..=both.len() {
+        let (begin, rest) = both.split_at(at);
+        assert_eq!(pair.answer([begin, rest], Then::Close).await.unwrap(), expected, "at {at}");
+    }
+    assert_eq!(pair.answer(both.chunks(1), Then::Close).await.unwrap(), expected);
 }
 
 #[actix::test]
-async fn a_reply_over_the_limit_is_refused_before_it_is_read() {
-    let error = asked(b"REPL\x00\x00\x03\xe9").await.unwrap_err();
-    let RequestError::Reply(ReadError::Frame(error)) = error else { panic!("{error}") };
-    assert!(matches!(error, FrameError::TooLong { length: 1_001, limit: 1_000, .. }), "{error}");
+async fn an_end_without_a_reply_is_an_empty_list_and_not_an_error() {
+    let mut pair = Pair::start(Config::default()).await;
+    assert_eq!(pair.answer([], Then::Close).await.unwrap(), []);
 }
 
 #[actix::test]
-async fn bytes_that_are_no_frames_are_an_error_and_never_a_reply() {
-    let error = asked(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap_err();
-    assert!(matches!(error, RequestError::Reply(ReadError::Frame(FrameError::TooLong { .. }))));
-}
-
-#[actix::test]
-async fn a_callee_that_says_nothing_is_given_up_in_time() {
-    tokio::time::pause();
-    let wires = MemoryNetwork::new(1);
-    let ada = ada(&wires).await;
-    let mut callee = Callee::listen(&wires, "old:9000").await;
-    let begun = Instant::now();
-    let ask = async { ada.request("old:9000", Frame::empty("NAME")).await?.collect().await };
-    let (replies, _held) = tokio::join!(ask, callee.request());
-    let error = replies.unwrap_err();
-    assert!(matches!(error, RequestError::Reply(ReadError::Late(_))), "{error}");
-    assert_eq!(begun.elapsed().as_secs(), 35);
-}
-
-/// Foreign nodes by address, with what each answers to a code. Notes every request.
-struct Originals {
-    seen: Rc<RefCell<Vec<String>>>,
-}
-
-type Answers = &'static [(&'static str, &'static [u8])];
-
-impl Originals {
-    async fn listen(wires: &MemoryNetwork, nodes: &[(&'static str, Answers)]) -> Self {
-        let seen = Rc::new(RefCell::new(Vec::new()));
-        for (at, answers) in nodes {
-            let mut callee = Callee::listen(wires, at).await;
-            let answers: BTreeMap<_, _> = answers.iter().copied().collect();
-            let (seen, at) = (Rc::clone(&seen), *at);
-            actix_rt::spawn(async move {
-                loop {
-                    let (mut io, frame) = callee.request().await;
-                    seen.borrow_mut().push(format!("{at} {}", frame.escape_ascii()));
-                    let code = std::str::from_utf8(&frame[..4]).unwrap();
-                    // Without an answer it closes without a word.
-                    io.writer.write_all(answers.get(code).copied().unwrap_or(b"")).await.unwrap();
+async fn a_reply_that_is_cut_says_how_much_of_it_came() {
+    let mut pair = Pair::start(Config::default()).await;
+    for before in [b"".as_slice(), REPLY] {
+        for bytes in 1..REPLY.len() {
+            let cut = pair.answer([before, &REPLY[..bytes]], Then::Close).await.unwrap_err();
+            assert_eq!((cut.cause(), cut.may_have_been_handled()), (Cause::Remote, true));
+            match (bytes, cut) {
+                (..8, RequestError::Reply(ReadError::Frame(FrameError::CutHeader { got }))) => {
+                    assert_eq!(got, bytes)
                 }
-            });
+                (
+                    8..,
+                    RequestError::Reply(ReadError::Frame(FrameError::CutBody {
+                        got,
+                        expected: 5,
+                        ..
+                    })),
+                ) => assert_eq!(got, bytes as u64 - 8),
+                (_, other) => panic!("{other}"),
+            }
         }
-        Self { seen }
     }
+    let counts = pair.node.status().await.counts;
+    assert_eq!((counts.errors_cut_header, counts.errors_cut_body), (14, 10));
+}
 
-    fn seen(&self) -> Vec<String> {
-        std::mem::take(&mut self.seen.borrow_mut())
+#[actix::test]
+async fn a_reset_is_an_error_even_behind_a_complete_reply() {
+    let mut pair = Pair::start(Config::default()).await;
+    for bytes in 1..=REPLY.len() {
+        pair.wires.cut_after(Direction::ToDialler, bytes as u64);
+        let reset = pair.answer([&REPLY[..bytes], b"more"], Then::Silence).await.unwrap_err();
+        assert_eq!((reset.cause(), reset.may_have_been_handled()), (Cause::Transport, true));
     }
 }
 
-const ADDED: &[u8] = b"REPL\0\0\0\x15Join: peer added: ada";
-
-async fn join(ada: &Peer, contact: &str, hops: u32) -> JoinReport {
-    ada.join_with(address(contact), JoinConfig::new().hops(hops)).await.unwrap()
-}
-
-fn known(added: &[PeerInfo]) -> Vec<String> {
-    added.iter().map(ToString::to_string).collect()
-}
-
 #[actix::test]
-async fn joining_asks_name_join_and_list_depth_first_and_never_itself() {
-    let wires = MemoryNetwork::new(1);
-    let network = Originals::listen(
-        &wires,
-        &[
-            (
-                "h1:1",
-                &[
-                    ("NAME", b"REPL\0\0\0\x02n1"),
-                    ("JOIN", ADDED),
-                    ("LIST", b"REPL\0\0\0\x013REPL\0\0\0\x07n2 h2 2REPL\0\0\0\x0cada ada 9000REPL\0\0\0\x07n3 h3 3"),
-                ],
-            ),
-            (
-                "h2:2",
-                &[
-                    ("NAME", b"REPL\0\0\0\x02n2"),
-                    ("JOIN", ADDED),
-                    ("LIST", b"REPL\0\0\0\x012REPL\0\0\0\x07n1 h1 1REPL\0\0\0\x07n4 h4 4"),
-                ],
-            ),
-            ("h3:3", &[("NAME", b"REPL\0\0\0\x02n3"), ("JOIN", ADDED), ("LIST", b"REPL\0\0\0\x010")]),
-            ("h4:4", &[("NAME", b"REPL\0\0\0\x02n4"), ("JOIN", ADDED), ("LIST", b"REPL\0\0\0\x010")]),
-        ],
-    )
-    .await;
-    let ada = ada(&wires).await;
-    let report = join(&ada, "h1:1", 4).await;
-    assert_eq!(known(report.added()), ["n1 h1 1", "n2 h2 2", "n4 h4 4", "n3 h3 3"]);
-    assert_eq!(report.end(), JoinEnd::Complete);
-    let name = r"NAME\x00\x00\x00\x00";
-    let join = r"JOIN\x00\x00\x00\x0cada ada 9000";
-    let list = r"LIST\x00\x00\x00\x00";
-    let of = |at: &str| [name, join, list].map(|frame| format!("{at} {frame}"));
-    assert_eq!(network.seen(), ["h1:1", "h2:2", "h4:4", "h3:3"].map(of).concat());
-}
-
-#[actix::test]
-async fn a_full_contact_refuses_and_the_walk_goes_on_from_its_list() {
-    let wires = MemoryNetwork::new(1);
-    let _network = Originals::listen(
-        &wires,
-        &[
-            (
-                "h1:1",
-                &[
-                    ("NAME", b"REPL\0\0\0\x02n1"),
-                    ("JOIN", b"ERRO\0\0\0\x14Join: too many peers"),
-                    ("LIST", b"REPL\0\0\0\x012REPL\0\0\0\x07n2 h2 2REPL\0\0\0\x07n3 h3 3"),
-                ],
-            ),
-            // This one is back: its peer still knows it.
-            (
-                "h2:2",
-                &[
-                    ("NAME", b"REPL\0\0\0\x02n2"),
-                    ("JOIN", b"ERRO\0\0\0\x1fJoin: peer already inserted ada"),
-                    ("LIST", b"REPL\0\0\0\x010"),
-                ],
-            ),
-            // And this one closes without a word, as the originals do when something is wrong.
-            ("h3:3", &[("NAME", b"REPL\0\0\0\x02n3")]),
-        ],
-    )
-    .await;
-    let ada = ada(&wires).await;
-    let report = join(&ada, "h1:1", 2).await;
-    assert_eq!(known(report.added()), ["n2 h2 2"]);
-    assert_eq!(report.refused(), [(address("h1:1"), "Join: too many peers".to_owned())]);
-    assert_eq!(report.failed(), [(address("h3:3"), AskFailure::Broken)]);
-}
-
-#[actix::test]
-async fn entries_that_are_no_peers_are_skipped() {
-    let wires = MemoryNetwork::new(1);
-    let network = Originals::listen(
-        &wires,
-        &[
-            (
-                "h1:1",
-                &[
-                    ("NAME", b"REPL\0\0\0\x02n1"),
-                    ("JOIN", ADDED),
-                    (
-                        "LIST",
-                        b"REPL\0\0\0\x019REPL\0\0\0\x07n2 h2 0REPL\0\0\0\x05\x1b[2J1REPL\0\0\0\0ERRO\0\0\0\x07n3 h3 3REPL\0\0\0\x07n4 h4 4",
-                    ),
-                ],
-            ),
-            ("h4:4", &[("NAME", b"REPL\0\0\0\x02n4"), ("JOIN", ADDED), ("LIST", b"")]),
-        ],
-    )
-    .await;
-    let ada = ada(&wires).await;
-    let report = join(&ada, "h1:1", 2).await;
-    assert_eq!(known(report.added()), ["n1 h1 1", "n4 h4 4"]);
-    assert!(network.seen().iter().all(|line| line.starts_with("h1:1") || line.starts_with("h4:4")));
-}
-
-#[actix::test]
-async fn a_contact_that_is_no_node_is_a_typed_error() {
-    let wires = MemoryNetwork::new(1);
-    let _network =
-        Originals::listen(&wires, &[("h1:1", &[]), ("h2:2", &[("NAME", b"ERRO\0\0\0\0")])]).await;
-    let ada = ada(&wires).await;
-    for contact in ["h1:1", "h2:2", "h3:3"] {
-        let error = ada.join(contact).await.unwrap_err();
-        assert!(error.to_string().contains(contact), "{error}");
+async fn a_reply_that_is_too_long_is_refused_on_its_header() {
+    let mut pair = Pair::start(Config::default().max_frame_len(100)).await;
+    let longest = frame(b"REPL", &"x".repeat(100));
+    assert_eq!(pair.answer([&longest[..]], Then::Close).await.unwrap()[0].data().len(), 100);
+    let begun = Instant::now();
+    for len in [101, 65_536, 65_537, 1 << 20, u32::MAX] {
+        let header = [b"REPL".as_slice(), &len.to_be_bytes()].concat();
+        let error = pair.answer([&header[..]], Then::Silence).await.unwrap_err();
+        assert!(error.may_have_been_handled());
+        let (length, limit) = match error {
+            RequestError::Reply(ReadError::Frame(FrameError::TooLong {
+                length, limit, ..
+            })) => (length, limit),
+            other => panic!("{len}: {other}"),
+        };
+        assert_eq!((length, limit), (len.into(), 100));
     }
-    assert!(ada.peers().list().await.unwrap().is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(1), "the header is enough");
 }
 
 #[actix::test]
-async fn leaving_and_stopping_say_quit_with_the_own_id_to_every_peer() {
+async fn a_reply_that_does_not_come_or_does_not_go_on_is_late() {
+    let limit = Duration::from_secs(35);
+    let mut pair = Pair::start(Config::default()).await;
+    for begin in [b"".as_slice(), b"REP", b"REPL\0\0\0\x05hel", REPLY] {
+        let begun = Instant::now();
+        let late = pair.answer([begin], Then::Silence).await.unwrap_err();
+        assert_eq!((late.cause(), late.may_have_been_handled()), (Cause::Remote, true));
+        assert!(matches!(late, RequestError::Reply(ReadError::Late(l)) if l == limit), "{late}");
+        assert_eq!(begun.elapsed().as_secs(), limit.as_secs());
+    }
+}
+
+#[actix::test]
+async fn a_reply_that_comes_byte_by_byte_is_waited_for_as_long_as_it_moves() {
+    let mut pair = Pair::start(Config::default()).await;
+    let answer = async {
+        let mut io = accept(&mut pair.program).await;
+        for byte in REPLY {
+            sleep(Duration::from_secs(30)).await;
+            io.writer.write_all(&[*byte]).await.unwrap();
+        }
+    };
+    let ask = async { pair.node.request("py:9000", Frame::empty("ASK_")).await?.collect().await };
+    let (replies, ()) = join(ask, answer).await;
+    assert_eq!(replies.unwrap(), [hello()]);
+}
+
+#[actix::test]
+async fn what_came_before_a_broken_reply_can_be_had_one_by_one() {
     let wires = MemoryNetwork::new(1);
-    let quit: Answers = &[
-        ("NAME", b"REPL\0\0\0\x02n1"),
-        ("JOIN", ADDED),
-        ("LIST", b"REPL\0\0\0\x010"),
-        ("QUIT", b"REPL\0\0\0\x17Quit: peer removed: ada"),
+    let node = ada(&wires).start().await.unwrap();
+    let answer = |_: &[u8]| [REPLY, b"REPL\0\0"].concat();
+    run(&wires, "py", &Heard::default(), answer).await;
+    let mut replies = node.request("py:9000", Frame::empty("ASK_")).await.unwrap();
+    assert_eq!(replies.next().await.unwrap().unwrap(), hello());
+    let cut = replies.next().await.unwrap().unwrap_err();
+    assert_eq!(cut.to_string(), "reply: cut in the header: 6 of 8 bytes came");
+    assert!(replies.next().await.is_none());
+}
+
+// Joining and leaving.
+
+/// What programs hear in a walk of the node `me`: who is asked for what.
+fn walk(steps: &[&str], me: &str) -> Vec<String> {
+    let heard = |step: &&str| match step.split_once(' ').unwrap() {
+        (who, "NAME") => line(who, b"NAME\0\0\0\0"),
+        (who, "LIST") => line(who, b"LIST\0\0\0\0"),
+        (who, _) => line(who, &frame(b"JOIN", me)),
+    };
+    steps.iter().map(heard).collect()
+}
+
+#[actix::test]
+async fn a_join_walks_depth_first_through_programs_like_the_originals() {
+    for (hops, steps, known) in [
+        (1, "al NAME, al JOIN", "al"),
+        (2, "al NAME, al JOIN, al LIST, bob NAME, bob JOIN, cy NAME, cy JOIN", "al bob cy"),
+        (
+            3,
+            "al NAME, al JOIN, al LIST, bob NAME, bob JOIN, bob LIST, dan NAME, dan JOIN, cy NAME, cy JOIN, cy LIST",
+            "al bob dan cy",
+        ),
+    ] {
+        let node = Peer::builder().id("ada").start().await.unwrap();
+        let me = node.info().to_string();
+        let (al, bob, cy, dan) = (port().await, port().await, port().await, port().await);
+        let heard = Heard::default();
+        let wrong = ["", "x", "x y z", "x 127.0.0.1 0", "x 127.0.0.1 65536", "x ::1 1 1", "\0"];
+        let (contact, al_is) = (format!("127.0.0.1:{}", al.1), format!("al 127.0.0.1 {}", al.1));
+        let (bob_is, cy_is) =
+            (format!("bob localhost {}", bob.1), format!("cy 127.0.0.1 {}", cy.1));
+        let dan_is = format!("dan 127.0.0.1 {}", dan.1);
+        let listed = wrong.map(str::to_owned).into_iter();
+        let listed: Vec<_> = listed.chain([me.clone(), bob_is.clone(), cy_is.clone()]).collect();
+        run_on(al.0, "al", &heard, python("al", &listed));
+        run_on(bob.0, "bob", &heard, python("bob", &[al_is.clone(), dan_is.clone(), me.clone()]));
+        run_on(cy.0, "cy", &heard, python("cy", std::slice::from_ref(&bob_is)));
+        run_on(dan.0, "dan", &heard, python("dan", &[]));
+
+        let config = JoinConfig::new().hops(hops);
+        let report = node.join_with(contact.parse().unwrap(), config).await.unwrap();
+        let steps: Vec<_> = steps.split(", ").collect();
+        assert_eq!(*heard.borrow(), walk(&steps, &me));
+        assert_eq!((report.end(), report.asked()), (JoinEnd::Complete, steps.len()));
+        let all = [al_is, bob_is, cy_is, dan_is];
+        let info = |id| all.iter().find(|peer| peer.split(' ').next() == Some(id)).unwrap().clone();
+        assert_eq!(knows(&node).await, known.split(' ').map(info).collect::<Vec<_>>());
+        assert_eq!(node.status().await.counts.connections_accepted, 0, "nobody asks oneself");
+    }
+}
+
+#[actix::test]
+async fn a_walk_goes_on_behind_a_contact_that_refuses() {
+    let rows: &[(&[u8], Option<&str>, &[&str])] = &[
+        (b"ERRO\0\0\0\x14Join: too many peers", Some("Join: too many peers"), &["bob bob 9000"]),
+        (b"ERRO\0\0\0\x0cWho are you?", Some("Who are you?"), &["bob bob 9000"]),
+        (b"ERRO\0\0\0\x1fJoin: peer already inserted ada", None, &["al al 9000", "bob bob 9000"]),
     ];
-    let network = Originals::listen(&wires, &[("h1:1", quit), ("h2:2", quit)]).await;
-    let ada = ada(&wires).await;
-    join(&ada, "h1:1", 1).await;
-    ada.peers().add("n2 h2 2".parse().unwrap()).await.unwrap();
-    network.seen();
-    assert_eq!(ada.leave().await.unwrap(), 2);
-    let mut seen = network.seen();
-    seen.sort();
-    assert_eq!(seen, [r"h1:1 QUIT\x00\x00\x00\x03ada", r"h2:2 QUIT\x00\x00\x00\x03ada"]);
-    join(&ada, "h2:2", 1).await;
-    network.seen();
-    assert_eq!(ada.stop().await.told, 1);
-    assert_eq!(network.seen(), [r"h2:2 QUIT\x00\x00\x00\x03ada"]);
+    for (answer, refused, known) in rows {
+        let wires = MemoryNetwork::new(1);
+        let node = ada(&wires).start().await.unwrap();
+        let heard = Heard::default();
+        let listed = ["gone gone 9000", "mute mute 9000", "bob bob 9000"].map(str::to_owned);
+        let al = python("al", &listed);
+        let al = move |request: &[u8]| {
+            if request.starts_with(b"JOIN") { answer.to_vec() } else { al(request) }
+        };
+        run(&wires, "al", &heard, al).await;
+        run(&wires, "mute", &heard, |_: &[u8]| Vec::new()).await;
+        run(&wires, "bob", &heard, python("bob", &[])).await;
+        let report = node.join("al:9000").await.unwrap();
+        let steps = ["al NAME", "al JOIN", "al LIST", "mute NAME", "bob NAME", "bob JOIN"];
+        assert_eq!(*heard.borrow(), walk(&steps, "ada ada 9000"));
+        assert_eq!(report.refused().first().map(|(_, text)| text.as_str()), *refused);
+        let failed = report.failed().iter().map(|(to, why)| format!("{to} {why:?}"));
+        assert_eq!(failed.collect::<Vec<_>>(), ["gone:9000 Unreachable", "mute:9000 Broken"]);
+        assert_eq!(knows(&node).await, *known);
+    }
 }
 
 #[actix::test]
-async fn a_sweep_pings_and_asks_of_a_peer_what_it_has_shown_that_it_can() {
-    tokio::time::pause();
-    let wires = MemoryNetwork::new(1);
-    // The originals answer a ping with nothing: that they can be connected to is all that is asked.
-    let network = Originals::listen(&wires, &[("h1:1", &[("NAME", b"REPL\0\0\0\x02n1")])]).await;
-    let sweep = PingSweep::new().every(Duration::from_secs(5)).misses(2);
-    let ada = node(&wires, "ada").stabilizer(sweep).start().await.unwrap();
-    for peer in ["n1 h1 1", "n2 h2 2", "n3 h3 3"] {
-        ada.peers().add(peer.parse().unwrap()).await.unwrap();
+async fn a_contact_that_does_not_say_its_name_is_not_joined() {
+    for answer in [
+        b"".as_slice(),
+        b"REPL",
+        b"REPL\0\0\0\x05al",
+        b"REPL\0\0\0\0",
+        b"REPL\0\0\0\x09two words",
+        b"REPL\0\0\0\x01\xff",
+        b"ERRO\0\0\0\x02al",
+        b"ERRO\0\0\0\x14Unknown message type",
+    ] {
+        let wires = MemoryNetwork::new(1);
+        let node = ada(&wires).start().await.unwrap();
+        let heard = Heard::default();
+        let answer = move |_: &[u8]| answer.to_vec();
+        run(&wires, "al", &heard, answer).await;
+        let failed = node.join("al:9000").await.unwrap_err();
+        let JoinError::ContactFailed { report, .. } = failed else { panic!("{failed}") };
+        assert_eq!((report.failed().len(), report.failed()[0].1), (1, AskFailure::Broken));
+        assert_eq!(*heard.borrow(), [line("al", b"NAME\0\0\0\0")]);
+        assert!(knows(&node).await.is_empty());
     }
-    // This one answers PONG twice, and then only takes connections.
-    let mut turncoat = Callee::listen(&wires, "h2:2").await;
-    let pings = actix_rt::spawn(async move {
-        let mut pings = Vec::new();
-        for reply in [b"PONG\0\0\0\x02n2" as &[u8], b"PONG\0\0\0\x02n2", b"", b"", b"", b""] {
-            pings.push(timeout(Duration::from_secs(60), turncoat.answer(reply)).await.ok());
+}
+
+#[actix::test]
+async fn a_node_that_has_met_itself_or_filled_its_table_asks_no_more() {
+    let wires = MemoryNetwork::new(1);
+    let node = ada(&wires).max_peers(1).start().await.unwrap();
+    let heard = Heard::default();
+    run(&wires, "al", &heard, python("al", &["bob bob 9000".to_owned()])).await;
+    run(&wires, "mirror", &heard, python("ada", &[])).await;
+    let itself = node.join("mirror:9000").await.unwrap_err();
+    assert!(matches!(itself, JoinError::ContactIsSelf(_)), "{itself}");
+    assert!(matches!(node.join("ada:9000").await.unwrap_err(), JoinError::ContactIsSelf(_)));
+    assert_eq!(node.join("al:9000").await.unwrap().end(), JoinEnd::TableFull);
+    assert_eq!(*heard.borrow(), walk(&["mirror NAME", "al NAME", "al JOIN"], "ada ada 9000"));
+    let counts = node.status().await.counts;
+    assert_eq!((counts.connections_accepted, counts.connections_dialled), (0, 3));
+}
+
+#[actix::test]
+async fn a_goodbye_is_said_to_every_known_peer_and_only_by_who_has_joined() {
+    for (joined, config, leaves) in [
+        (true, Config::default(), true),
+        (true, Config::default().leave_on_stop(false), false),
+        (false, Config::default(), false),
+    ] {
+        let wires = MemoryNetwork::new(1);
+        let node = ada(&wires).config(config).start().await.unwrap();
+        let heard = Heard::default();
+        run(&wires, "al", &heard, python("al", &[])).await;
+        let not_found = |_: &[u8]| b"ERRO\0\0\0\x19Quit: peer not found: ada".to_vec();
+        run(&wires, "bob", &heard, not_found).await;
+        if joined {
+            node.join("al:9000").await.unwrap();
         }
-        pings
-    });
-    sleep(Duration::from_secs(120)).await;
-    let list = ada.peers().list().await.unwrap();
-    let left: Vec<_> = list.iter().map(|entry| entry.info().id().as_str()).collect();
-    assert_eq!(left, ["n1"], "n2 broke its word, nobody listens at n3");
-    let (ping, name) = (r"h1:1 PING\x00\x00\x00\x00", r"h1:1 NAME\x00\x00\x00\x00");
-    assert_eq!(network.seen()[..8], [ping, ping, ping, name, ping, ping, ping, name]);
-    let pings: Vec<_> = pings.await.unwrap().into_iter().flatten().collect();
-    assert!(pings.len() >= 4 && pings.iter().all(|ping| ping == b"PING\0\0\0\0"), "{pings:?}");
+        for peer in ["al al 9000", "bob bob 9000", "gone gone 9000"] {
+            node.peers().add(peer.parse::<PeerInfo>().unwrap()).await.unwrap();
+        }
+        heard.borrow_mut().clear();
+        let told = node.stop().await.told;
+        heard.borrow_mut().sort_unstable();
+        let goodbyes = ["al", "bob"].map(|who| line(who, b"QUIT\0\0\0\x03ada"));
+        assert_eq!(*heard.borrow(), if leaves { goodbyes.as_slice() } else { &[] });
+        assert_eq!(told, if leaves { 2 } else { 0 });
+    }
+}
+
+// The ping sweep.
+
+/// How a peer answers one `PING` after the other (the last answer goes on), how it answers `NAME`,
+/// and whether it is still known after some sweeps that forget at the first miss.
+type Sweeps = (&'static [&'static [u8]], &'static [u8], bool);
+
+const SWEEPS: &[Sweeps] = &[
+    // Originals.
+    (&[b""], b"REPL\0\0\0\x02py", true),
+    (&[b"RE"], b"REPL\0\0\0\x02py", true),
+    (&[b""], b"REPL\0\0\0\x03eve", false),
+    (&[b""], b"", false),
+    // Ours; the third answers no more, the last has another id.
+    (&[b"PONG\0\0\0\x02py"], b"", true),
+    (&[b"", b"PONG\0\0\0\x02py"], b"", true),
+    (&[b"PONG\0\0\0\x02py", b"PONG\0\0\0\x02py", b""], b"REPL\0\0\0\x02py", false),
+    (&[b"PONG\0\0\0\x03eve"], b"REPL\0\0\0\x03eve", false),
+];
+
+#[actix::test]
+async fn an_original_is_alive_while_it_can_be_called_and_one_of_ours_while_it_answers() {
+    tokio::time::pause();
+    for (n, (pongs, name, alive)) in SWEEPS.iter().enumerate() {
+        let wires = MemoryNetwork::new(1);
+        let heard = Heard::default();
+        let so_far = Rc::clone(&heard);
+        let answer = move |request: &[u8]| match request {
+            b"NAME\0\0\0\0" => name.to_vec(),
+            _ => pongs[so_far.borrow().len().min(pongs.len()) - 1].to_vec(),
+        };
+        run(&wires, "py", &heard, answer).await;
+        let node = ada(&wires).stabilizer(PingSweep::new().misses(1)).start().await.unwrap();
+        for peer in ["py py 9000", "gone gone 9000"] {
+            node.peers().add(peer.parse::<PeerInfo>().unwrap()).await.unwrap();
+        }
+        sleep(Duration::from_secs(44)).await;
+        let expected: &[_] = if *alive { &["py py 9000"] } else { &[] };
+        assert_eq!(knows(&node).await, expected, "row {n}");
+        if n == 0 {
+            let heard = heard.borrow();
+            let (ping, name) = (line("py", b"PING\0\0\0\0"), line("py", b"NAME\0\0\0\0"));
+            let first = heard.iter().position(|line| *line == name).unwrap();
+            assert_eq!(
+                heard[first..first + 5],
+                [&name, &ping, &ping, &ping, &name].map(Clone::clone)
+            );
+        }
+    }
 }

@@ -115,7 +115,11 @@ impl FrameReader {
             }
             match poll_read_buf(Pin::new(&mut self.half), cx, &mut self.buffer) {
                 Poll::Ready(Ok(0)) => self.ended = true,
-                Poll::Ready(Ok(n)) => self.node.counters.bytes_in.add(n as u64),
+                Poll::Ready(Ok(n)) => {
+                    // Whatever moves is waited for; only standstill is late.
+                    self.waiting = false;
+                    self.node.counters.bytes_in.add(n as u64);
+                }
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Err(self.failed(FrameError::Io(error))));
                 }
