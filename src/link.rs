@@ -21,6 +21,7 @@ mod machine;
 mod phase;
 mod reason;
 mod receive;
+mod send;
 
 pub use self::{
     event::{Counts, LinkConfig, LinkEvent, Refused, Role},
