@@ -18,16 +18,18 @@ mod header;
 mod hello;
 mod json;
 mod machine;
+mod numbered;
 mod phase;
 mod reason;
 mod receive;
 mod send;
 
 pub use self::{
-    event::{Counts, LinkConfig, LinkEvent, Refused, Role},
+    event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},
     machine::Link,
+    numbered::{AckLevel, Numbered},
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,
 };
@@ -42,6 +44,7 @@ pub(crate) mod code {
     pub(crate) const PON: TypeCode = TypeCode::new(b"@PON");
     pub(crate) const BYE: TypeCode = TypeCode::new(b"@BYE");
     pub(crate) const END: TypeCode = TypeCode::new(b"@END");
+    pub(crate) const ACK: TypeCode = TypeCode::new(b"@ACK");
     pub(crate) const RST: TypeCode = TypeCode::new(b"@RST");
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     frame::TypeCode,
-    link::{Hello, Reason},
+    link::{AckLevel, Hello, Numbered, Reason},
 };
 
 /// Who opened the connection. The dialler numbers its exchanges with odd numbers, the acceptor with
@@ -31,6 +31,17 @@ pub struct LinkConfig {
     pub keep_alive: Duration,
 }
 
+/// What kind of message an exchange begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A one-way message that is too long for one frame.
+    OneWay,
+    /// A request: replies are expected.
+    Request,
+    /// A message that is to be acknowledged.
+    Numbered(Numbered),
+}
+
 /// What happened on a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -49,8 +60,10 @@ pub enum LinkEvent {
         first: bool,
         /// Whether it ends here.
         last: bool,
-        /// Whether replies are expected.
+        /// Whether replies, or an acknowledgement, are expected.
         request: bool,
+        /// The numbers of a message that is to be acknowledged, in its first part.
+        numbered: Option<Numbered>,
         /// Bytes to hand to [`Link::consumed`](crate::link::Link::consumed) when they are worked off.
         cost: u32,
     },
@@ -66,6 +79,15 @@ pub enum LinkEvent {
         last: bool,
         /// Bytes to hand to [`Link::read`](crate::link::Link::read) when they are worked off.
         cost: u32,
+    },
+    /// The other side acknowledged a message; the exchange is over.
+    Acknowledged {
+        /// The exchange.
+        exchange: u32,
+        /// The message's number.
+        sequence: u64,
+        /// How far it has come.
+        level: AckLevel,
     },
     /// The other side has sent its last reply in this exchange.
     Ended {

@@ -7,10 +7,11 @@ use bytes::{Buf, Bytes};
 use crate::{
     frame::{Frame, TypeCode},
     link::{
-        ExchangeHead, Flags, Hello, Link, LinkEvent, LinkPhase, LinkPhaseEvent, MAX_PAYLOAD,
-        Reason, Role, code,
+        AckLevel, ExchangeHead, Flags, Hello, Link, LinkEvent, LinkPhase, LinkPhaseEvent,
+        MAX_PAYLOAD, Numbered, Reason, Role, code,
         header::EXCHANGE_HEADER_LEN,
         machine::{Exchange, REPLY_WINDOW},
+        numbered::NUMBERED_LEN,
     },
 };
 
@@ -189,14 +190,22 @@ impl Link {
             return Err(PROTOCOL);
         }
         self.charge(arrived.cost)?;
-        self.message(arrived, true, false);
+        self.message(arrived, true, false, None);
         Ok(())
     }
 
-    fn message(&mut self, arrived: Arrived, first: bool, request: bool) {
+    fn message(
+        &mut self,
+        arrived: Arrived,
+        first: bool,
+        request: bool,
+        numbered: Option<Numbered>,
+    ) {
         let Arrived { exchange, flags, code, data, cost } = arrived;
         let last = !flags.has(Flags::MORE);
-        self.events.push(LinkEvent::Message { exchange, code, data, first, last, request, cost });
+        let message =
+            LinkEvent::Message { exchange, code, data, first, last, request, numbered, cost };
+        self.events.push(message);
     }
 
     /// A frame in an exchange that this side has opened.
@@ -215,7 +224,12 @@ impl Link {
             }
             None => return Err(PROTOCOL),
         };
-        if code != code::END {
+        if code == code::ACK {
+            let (sequence, level) = data.split_first_chunk().ok_or(PROTOCOL)?;
+            let level = level.first().and_then(|level| AckLevel::from_byte(*level));
+            let (sequence, level) = (u64::from_be_bytes(*sequence), level.ok_or(PROTOCOL)?);
+            self.events.push(LinkEvent::Acknowledged { exchange, sequence, level });
+        } else if code != code::END {
             if !grant.take(cost) {
                 return Err(PROTOCOL);
             }
@@ -224,7 +238,9 @@ impl Link {
         }
         if flags.has(Flags::END) {
             self.forget(exchange);
-            self.events.push(LinkEvent::Ended { exchange });
+            if code != code::ACK {
+                self.events.push(LinkEvent::Ended { exchange });
+            }
         }
         Ok(())
     }
@@ -237,16 +253,16 @@ impl Link {
         if exchange > self.last_number {
             return self.begun(arrived, opens, more);
         }
-        if opens {
+        if opens || arrived.flags.has(Flags::NUMBERED) {
             return Err(PROTOCOL);
         }
         match self.exchanges.get_mut(&exchange) {
             Some(Exchange::Serving { receiving, .. }) if *receiving => {
                 *receiving = more;
-                self.message(arrived, false, true);
+                self.message(arrived, false, true, None);
             }
             Some(Exchange::Hearing) => {
-                self.message(arrived, false, false);
+                self.message(arrived, false, false, None);
                 if !more {
                     self.forget(exchange);
                 }
@@ -260,7 +276,16 @@ impl Link {
         Ok(())
     }
 
-    fn begun(&mut self, arrived: Arrived, request: bool, more: bool) -> Result<(), Broken> {
+    fn begun(&mut self, mut arrived: Arrived, request: bool, more: bool) -> Result<(), Broken> {
+        let numbered = match arrived.flags.has(Flags::NUMBERED) {
+            false => None,
+            true if !request => return Err(PROTOCOL),
+            true => {
+                let numbered = Numbered::peek(&arrived.data).ok_or(PROTOCOL)?;
+                arrived.data.advance(NUMBERED_LEN);
+                Some(numbered)
+            }
+        };
         // Who has said that it starts nothing new may not.
         if self.bye_heard {
             return Err(PROTOCOL);
@@ -280,7 +305,7 @@ impl Link {
             self.exchanges.insert(exchange, kind);
             self.open_in += 1;
         }
-        self.message(arrived, true, request);
+        self.message(arrived, true, request, numbered);
         Ok(())
     }
 }

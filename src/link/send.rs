@@ -5,7 +5,7 @@ use bytes::BufMut;
 use crate::{
     frame::{FrameHead, HEADER_LEN, TypeCode},
     link::{
-        ExchangeHead, Flags, Link, LinkPhase, Reason, Refused, code,
+        AckLevel, ExchangeHead, Flags, Kind, Link, LinkPhase, Reason, Refused, code,
         grant::Grant,
         header::EXCHANGE_HEADER_LEN,
         machine::{Exchange, MAX_CONTROL_WAITING, MAX_PAYLOAD_U32, REPLY_WINDOW},
@@ -18,13 +18,14 @@ impl Link {
     /// # Errors
     /// See [`Refused`].
     pub fn one_way(&mut self, code: TypeCode, data: &[u8]) -> Result<(), Refused> {
-        self.pay(data)?;
+        self.pay_new(data.len())?;
         self.put(code, 0, Flags::NONE, data);
         Ok(())
     }
 
-    /// Begins a request (`request`) or a long one-way message with its first part. Returns the
-    /// number of the exchange. With `more`, the rest is sent with [`go_on`](Self::go_on).
+    /// Begins a request, a long one-way message or one that is to be acknowledged with its first
+    /// part. Returns the number of the exchange. With `more`, the rest is sent with
+    /// [`go_on`](Self::go_on). A numbered message has 17 bytes less room in its first frame.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -32,22 +33,27 @@ impl Link {
         &mut self,
         code: TypeCode,
         data: &[u8],
-        request: bool,
+        kind: Kind,
         more: bool,
     ) -> Result<u32, Refused> {
-        let number = self.next_number;
+        let (request, number) = (kind != Kind::OneWay, self.next_number);
         let max_open = self.theirs.as_ref().map_or(0, |theirs| theirs.max_open);
         if request && self.open_out >= max_open && self.phase == LinkPhase::Open {
             return Err(Refused::TooMany);
         }
-        self.pay(data)?;
+        let (numbers, numbered) = match kind {
+            Kind::Numbered(numbered) => (&numbered.to_bytes()[..], true),
+            Kind::OneWay | Kind::Request => (&[][..], false),
+        };
+        self.pay_new(numbers.len() + data.len())?;
         // The numbers are used up: what is open is finished, and the next link begins anew.
         match number.checked_add(2) {
             Some(next) => self.next_number = next,
             None => self.bye(),
         }
-        let flags = Flags::NONE.with(Flags::OPEN, request);
-        self.put(code, number, flags.with(Flags::MORE, more).with(Flags::END, !more), data);
+        let flags = Flags::NONE.with(Flags::OPEN, request).with(Flags::NUMBERED, numbered);
+        let flags = flags.with(Flags::MORE, more).with(Flags::END, !more);
+        self.put_parts(code, number, flags, numbers, data);
         if request {
             let grant = Grant::new(REPLY_WINDOW);
             self.exchanges.insert(number, Exchange::Asked { sending: more, grant });
@@ -73,7 +79,7 @@ impl Link {
             Some(Exchange::Asked { sending: true, .. } | Exchange::Telling) => {}
             _ => return Err(Refused::Over),
         }
-        self.pay_open(data)?;
+        self.pay(data.len())?;
         self.put(code, exchange, Flags::NONE.with(Flags::MORE, more).with(Flags::END, !more), data);
         if !more {
             match self.exchanges.get_mut(&exchange) {
@@ -97,7 +103,7 @@ impl Link {
         more: bool,
         end: bool,
     ) -> Result<(), Refused> {
-        let cost = cost_of(data)?;
+        let cost = cost_of(data.len())?;
         match self.exchanges.get_mut(&exchange) {
             Some(Exchange::Serving { credit, .. }) => {
                 *credit = credit.checked_sub(cost).ok_or(Refused::Full)?;
@@ -109,6 +115,20 @@ impl Link {
             self.forget(exchange);
         }
         Ok(())
+    }
+
+    /// Acknowledges a numbered message of the other side, which ends its exchange.
+    ///
+    /// # Errors
+    /// `Over` when the exchange is.
+    pub fn acknowledge(
+        &mut self,
+        exchange: u32,
+        sequence: u64,
+        level: AckLevel,
+    ) -> Result<(), Refused> {
+        let payload = [&sequence.to_be_bytes()[..], &[level.to_byte()]].concat();
+        self.reply(exchange, code::ACK, &payload, false, true)
     }
 
     /// Ends an exchange of the other side without another message. No effect when it is over.
@@ -145,21 +165,31 @@ impl Link {
 
     pub(super) fn greet(&mut self) {
         let hello = self.config.hello.to_frame();
-        self.raw(hello.code(), &[], hello.data());
+        self.raw(hello.code(), [hello.data(), &[], &[]]);
     }
 
-    fn raw(&mut self, code: TypeCode, head: &[u8], payload: &[u8]) {
-        let len = head.len() + payload.len();
+    fn raw(&mut self, code: TypeCode, parts: [&[u8]; 3]) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
         self.out.reserve(HEADER_LEN + len);
         #[expect(clippy::cast_possible_truncation, reason = "at most a payload and its header")]
         self.out.put_slice(&FrameHead::new(code, len as u32).to_bytes());
-        self.out.put_slice(head);
-        self.out.put_slice(payload);
+        parts.iter().for_each(|part| self.out.put_slice(part));
         self.counts.frames_out += 1;
     }
 
     fn put(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
-        self.raw(code, &ExchangeHead { exchange, flags }.to_bytes(), payload);
+        self.put_parts(code, exchange, flags, &[], payload);
+    }
+
+    fn put_parts(
+        &mut self,
+        code: TypeCode,
+        exchange: u32,
+        flags: Flags,
+        numbers: &[u8],
+        payload: &[u8],
+    ) {
+        self.raw(code, [&ExchangeHead { exchange, flags }.to_bytes(), numbers, payload]);
     }
 
     /// Sends a frame of the link itself, within their limit.
@@ -174,18 +204,18 @@ impl Link {
         }
     }
 
-    fn pay(&mut self, data: &[u8]) -> Result<(), Refused> {
-        if self.phase == LinkPhase::Open { self.pay_open(data) } else { Err(Refused::NotOpen) }
+    /// Takes the credit for something new.
+    fn pay_new(&mut self, len: usize) -> Result<(), Refused> {
+        if self.phase == LinkPhase::Open { self.pay(len) } else { Err(Refused::NotOpen) }
     }
 
-    fn pay_open(&mut self, data: &[u8]) -> Result<(), Refused> {
-        let cost = cost_of(data)?;
-        self.credit = self.credit.checked_sub(cost).ok_or(Refused::Full)?;
+    fn pay(&mut self, len: usize) -> Result<(), Refused> {
+        self.credit = self.credit.checked_sub(cost_of(len)?).ok_or(Refused::Full)?;
         Ok(())
     }
 }
 
-fn cost_of(data: &[u8]) -> Result<u32, Refused> {
-    let len = u32::try_from(data.len()).ok().filter(|len| *len <= MAX_PAYLOAD_U32);
+fn cost_of(len: usize) -> Result<u32, Refused> {
+    let len = u32::try_from(len).ok().filter(|len| *len <= MAX_PAYLOAD_U32);
     len.map(Link::cost).ok_or(Refused::TooLong)
 }

@@ -106,10 +106,10 @@ fn the_bytes_of_every_kind_of_frame_are_those_of_the_specification() {
     let (mut ada, mut bob, now) = open(1 << 20, 4);
     ada.one_way(CODE, b"hi").unwrap();
     assert_eq!(output(&mut ada), [frame(b"TEST", 0, 0, b"hi")]);
-    assert_eq!(ada.begin(CODE, b"a", true, false), Ok(1));
-    assert_eq!(ada.begin(CODE, b"b", true, true), Ok(3));
+    assert_eq!(ada.begin(CODE, b"a", Kind::Request, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"b", Kind::Request, true), Ok(3));
     ada.go_on(3, CODE, b"c", false).unwrap();
-    assert_eq!(ada.begin(CODE, b"d", false, true), Ok(5));
+    assert_eq!(ada.begin(CODE, b"d", Kind::OneWay, true), Ok(5));
     ada.go_on(5, CODE, b"e", false).unwrap();
     let sent = output(&mut ada);
     let expected = [
@@ -121,7 +121,7 @@ fn the_bytes_of_every_kind_of_frame_are_those_of_the_specification() {
     ];
     assert_eq!(sent, expected);
     sent.into_iter().for_each(|frame| bob.handle(frame, now));
-    assert_eq!(bob.begin(CODE, b"", true, false), Ok(2));
+    assert_eq!(bob.begin(CODE, b"", Kind::Request, false), Ok(2));
     bob.reply(1, CODE, b"r", false, false).unwrap();
     bob.end(1);
     bob.reply(3, CODE, b"s", false, true).unwrap();
@@ -159,6 +159,9 @@ fn a_frame_that_breaks_a_rule_ends_the_link_with_a_reason() {
         ("credit of another length", vec![frame(b"@CRD", 0, 0, &[0])], protocol),
         ("a short ping", vec![frame(b"@PNG", 0, 0, &[0; 7])], protocol),
         ("a hundred empty frames", vec![frame(b"@CRD", 0, 0, &[0; 4]); 100], protocol),
+        ("numbers without room", vec![frame(b"TEST", 1, 0x13, &[0; 16])], protocol),
+        ("an unknown level", vec![frame(b"TEST", 1, 0x13, &[3; 17])], protocol),
+        ("a numbered one-way message", vec![frame(b"TEST", 1, 0x12, &[1; 17])], protocol),
         (
             "new after BYE",
             vec![frame(b"TEST", 1, 3, b""), frame(b"@BYE", 0, 0, b""), frame(b"TEST", 0, 0, b"")],
@@ -186,9 +189,33 @@ fn a_request_beyond_the_limit_is_refused_as_busy_and_costs_no_credit() {
     assert_eq!(output(&mut bob), [busy(5), busy(7), credit]);
     assert_eq!(bob.counts().refused, 2);
     // And this side does not even ask.
-    assert_eq!(ada.begin(CODE, b"", true, false), Ok(1));
-    assert_eq!(ada.begin(CODE, b"", true, false), Ok(3));
-    assert_eq!(ada.begin(CODE, b"", true, false), Err(Refused::TooMany));
+    assert_eq!(ada.begin(CODE, b"", Kind::Request, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"", Kind::Request, false), Ok(3));
+    assert_eq!(ada.begin(CODE, b"", Kind::Request, false), Err(Refused::TooMany));
+}
+
+#[test]
+fn a_numbered_message_is_a_request_that_is_acknowledged() {
+    let (mut ada, mut bob, now) = open(1_000, 2);
+    let numbered = Numbered { incarnation: 7, sequence: 258, level: AckLevel::Handled };
+    assert_eq!(ada.begin(CODE, b"hi", Kind::Numbered(numbered), false), Ok(1));
+    let sent = output(&mut ada);
+    let payload = b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\x02\x02hi";
+    assert_eq!(sent, [frame(b"TEST", 1, 0x13, payload)]);
+    sent.into_iter().for_each(|frame| bob.handle(frame, now));
+    let message = bob.events().next();
+    assert!(
+        matches!(&message, Some(LinkEvent::Message { numbered: Some(n), data, cost: 24, .. }) if *n == numbered && data == "hi"),
+        "{message:?}"
+    );
+    bob.acknowledge(1, 258, AckLevel::Handled).unwrap();
+    let sent = output(&mut bob);
+    assert_eq!(sent, [frame(b"@ACK", 1, 0x02, b"\0\0\0\0\0\0\x01\x02\x02")]);
+    sent.into_iter().for_each(|frame| ada.handle(frame, now));
+    let acknowledged =
+        LinkEvent::Acknowledged { exchange: 1, sequence: 258, level: AckLevel::Handled };
+    assert_eq!(ada.events().collect::<Vec<_>>(), [acknowledged]);
+    assert_eq!((ada.open_exchanges(), bob.open_exchanges()), (0, 0));
 }
 
 #[test]
@@ -198,7 +225,7 @@ fn a_silent_link_is_asked_and_then_given_up() {
     pass(&mut ada, &mut bob, now + KEEP_ALIVE);
     pass(&mut bob, &mut ada, now + KEEP_ALIVE + Duration::from_millis(3));
     assert_eq!(ada.round_trip(), Some(Duration::from_millis(3)));
-    assert_eq!(ada.begin(CODE, b"", true, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"", Kind::Request, false), Ok(1));
     for n in 2..4 {
         ada.tick(now + KEEP_ALIVE * n);
         assert_eq!(ada.phase(), LinkPhase::Open);
@@ -211,13 +238,13 @@ fn a_silent_link_is_asked_and_then_given_up() {
 #[test]
 fn after_bye_open_exchanges_are_finished_and_then_the_link_is_over() {
     let (mut ada, mut bob, now) = open(1_000, 2);
-    assert_eq!(ada.begin(CODE, b"q", true, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"q", Kind::Request, false), Ok(1));
     ada.one_way(CODE, b"last").unwrap();
     ada.bye();
     assert_eq!(ada.one_way(CODE, b""), Err(Refused::NotOpen));
     pass(&mut ada, &mut bob, now);
     assert_eq!((bob.phase(), bob.open_exchanges()), (LinkPhase::Leaving, 1));
-    assert_eq!(bob.begin(CODE, b"", true, false), Err(Refused::NotOpen));
+    assert_eq!(bob.begin(CODE, b"", Kind::Request, false), Err(Refused::NotOpen));
     bob.reply(1, CODE, b"r", false, true).unwrap();
     assert_eq!(bob.phase(), LinkPhase::Closed);
     pass(&mut bob, &mut ada, now);
@@ -229,7 +256,7 @@ fn after_bye_open_exchanges_are_finished_and_then_the_link_is_over() {
 #[test]
 fn late_frames_of_an_exchange_that_was_given_up_are_dropped_and_counted() {
     let (mut ada, mut bob, now) = open(1_000, 2);
-    assert_eq!(ada.begin(CODE, &[0; 600], true, true), Ok(1));
+    assert_eq!(ada.begin(CODE, &[0; 600], Kind::Request, true), Ok(1));
     pass(&mut ada, &mut bob, now);
     bob.events();
     bob.consumed(605);
@@ -354,7 +381,12 @@ impl World {
                 }
             }
             Op::Begin { request, more, .. } => {
-                if let Ok(number) = link.begin(CODE, &payload, request, more) {
+                if let Ok(number) = link.begin(
+                    CODE,
+                    &payload,
+                    if request { Kind::Request } else { Kind::OneWay },
+                    more,
+                ) {
                     sent.entry(0).or_default().push(mark);
                     if more {
                         sending.push(number);
@@ -518,7 +550,7 @@ proptest! {
         const CODES: [&[u8; 4]; 10] =
             [b"TEST", b"@CRD", b"@PNG", b"@PON", b"@BYE", b"@END", b"@RST", b"@LNK", b"@XYZ", b"\0\0\0\0"];
         let (mut ada, _, now) = open(1_000, 2);
-        assert_eq!(ada.begin(CODE, b"x", true, true), Ok(1));
+        assert_eq!(ada.begin(CODE, b"x", Kind::Request, true), Ok(1));
         if leaving {
             ada.bye();
         }
