@@ -19,9 +19,11 @@ mod hello;
 mod json;
 mod machine;
 mod numbered;
+mod outbox;
 mod phase;
 mod reason;
 mod receive;
+mod seen;
 mod send;
 
 pub use self::{
@@ -30,8 +32,10 @@ pub use self::{
     hello::{Hello, InvalidHello},
     machine::Link,
     numbered::{AckLevel, Numbered},
+    outbox::{Outbox, OutboxFull},
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,
+    seen::{Novelty, Seen},
 };
 
 /// The codes of the link itself.
