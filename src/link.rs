@@ -12,6 +12,7 @@
 //! - An empty frame, of which a hundred in a row end the link, is one that moves nothing: a part of
 //!   a message without payload, or credit of zero.
 
+mod book;
 mod event;
 mod grant;
 mod header;
@@ -27,6 +28,7 @@ mod seen;
 mod send;
 
 pub use self::{
+    book::{Book, BookConfig, LinkId, Way},
     event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},

@@ -26,8 +26,8 @@ pub enum Role {
 pub struct LinkConfig {
     /// What this side says of itself. Its window should be at least twice its longest message.
     pub hello: Hello,
-    /// The pause between two questions whether the other side is alive. Three without a sign of life
-    /// end the link.
+    /// The pause between two questions whether the other side is alive. Three without a sign of
+    /// life end the link.
     pub keep_alive: Duration,
 }
 
@@ -64,7 +64,8 @@ pub enum LinkEvent {
         request: bool,
         /// The numbers of a message that is to be acknowledged, in its first part.
         numbered: Option<Numbered>,
-        /// Bytes to hand to [`Link::consumed`](crate::link::Link::consumed) when they are worked off.
+        /// Bytes to hand to [`Link::consumed`](crate::link::Link::consumed) when they are worked
+        /// off.
         cost: u32,
     },
     /// A reply to a request of this side, or a part of one.

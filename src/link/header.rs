@@ -5,8 +5,8 @@ use std::{fmt, ops::BitOr};
 /// Bytes of an exchange header.
 pub(crate) const EXCHANGE_HEADER_LEN: usize = 5;
 
-/// The longest payload of one frame of a link, in bytes. A longer message travels as several frames,
-/// so that it never holds up the others.
+/// The longest payload of one frame of a link, in bytes. A longer message travels as several
+/// frames, so that it never holds up the others.
 pub const MAX_PAYLOAD: usize = 64 << 10;
 
 /// What a frame means for its exchange.

@@ -26,8 +26,8 @@ pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", text.chars().map(escape).collect::<String>())
 }
 
-/// The members of the object that `text` is; none when it is no JSON object. Of two members with the
-/// same name both are listed.
+/// The members of the object that `text` is; none when it is no JSON object. Of two members with
+/// the same name both are listed.
 pub(super) fn members(text: &str) -> Option<Vec<(String, Value)>> {
     let mut reader = Reader { rest: text.chars().peekable() };
     let mut members = Vec::new();

@@ -226,8 +226,8 @@ impl Link {
         self.events.drain(..)
     }
 
-    /// Starts no new exchange any more: when all that are open are finished, on both sides, the link
-    /// is over.
+    /// Starts no new exchange any more: when all that are open are finished, on both sides, the
+    /// link is over.
     pub fn bye(&mut self) {
         if matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving) && !self.bye_sent {
             self.bye_sent = true;

@@ -13,8 +13,8 @@ const MAX_MESSAGES: usize = 1_024;
 /// Bytes of data of them.
 const MAX_BYTES: usize = 4 << 20;
 
-/// What waits to be acknowledged by one peer. Sent in order; after a broken link what is left is sent
-/// again, in order, on the next one (WIRE.md part 3, "Frames").
+/// What waits to be acknowledged by one peer. Sent in order; after a broken link what is left is
+/// sent again, in order, on the next one (WIRE.md part 3, "Frames").
 #[derive(Debug)]
 pub struct Outbox {
     incarnation: u64,

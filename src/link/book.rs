@@ -1,0 +1,410 @@
+//! Which peer is reached how: over a link, by a dial that others wait for as well, or in classic
+//! exchanges (WIRE.md part 3, "Opening").
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    link::Role,
+    overlay::{Address, PeerId},
+};
+
+/// The first pause after a dial that failed; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause between two dials.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A pause is shortened by up to so many hundredths, so that nodes do not dial in step.
+const JITTER: u32 = 20;
+
+/// Peers of which is known that they speak no links, or cannot be reached.
+const MAX_REMEMBERED: usize = 1_024;
+
+/// The number that a node gives to one of its links.
+pub type LinkId = u64;
+
+/// The limits of a [`Book`].
+#[derive(Clone, Copy, Debug)]
+pub struct BookConfig {
+    /// Links open at once; an idle one makes room for a new one.
+    pub max_links: usize,
+    /// How long it is remembered that a peer speaks no links.
+    pub classic_for: Duration,
+    /// A link that was not used for so long is ended.
+    pub idle_after: Duration,
+}
+
+/// How to reach a peer now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Over this link.
+    Link(LinkId),
+    /// Dial, and say what came of it. Everybody else who asks meanwhile is told to wait.
+    Dial,
+    /// Somebody dials.
+    Wait,
+    /// The last dial failed: not before this time.
+    NotBefore(Instant),
+    /// It speaks no links.
+    Classic,
+    /// Every link is busy, and there is no room for one more.
+    NoRoom,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    Dialling { failures: u32 },
+    Failed { failures: u32, until: Instant },
+    Classic { until: Instant },
+    Open { link: LinkId },
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    to: Address,
+    role: Role,
+    used: Instant,
+    /// Exchanges that are open on it.
+    busy: usize,
+}
+
+/// What a node knows about reaching its peers over links. Pure: it decides, others dial and close.
+#[derive(Debug)]
+pub struct Book {
+    me: PeerId,
+    config: BookConfig,
+    peers: HashMap<Address, Entry>,
+    links: HashMap<LinkId, Open>,
+}
+
+impl Book {
+    /// An empty book of the node `me`.
+    #[must_use]
+    pub fn new(me: PeerId, config: BookConfig) -> Self {
+        Self { me, config, peers: HashMap::new(), links: HashMap::new() }
+    }
+
+    /// How to reach `to`. When it says [`Way::Dial`], a link that is idle may have to make room:
+    /// its number is returned as well, and it is to be ended.
+    pub fn way(&mut self, to: &Address, now: Instant) -> (Way, Option<LinkId>) {
+        let failures = match self.peers.get(to) {
+            Some(Entry::Open { link }) => {
+                let link = *link;
+                if let Some(open) = self.links.get_mut(&link) {
+                    open.used = now;
+                }
+                return (Way::Link(link), None);
+            }
+            Some(Entry::Dialling { .. }) => return (Way::Wait, None),
+            Some(Entry::Failed { until, .. }) if now < *until => {
+                return (Way::NotBefore(*until), None);
+            }
+            Some(Entry::Classic { until }) if now < *until => return (Way::Classic, None),
+            Some(Entry::Failed { failures, .. }) => *failures,
+            Some(Entry::Classic { .. }) | None => 0,
+        };
+        let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
+        let mut ended = None;
+        if self.links.len() + dials.count() >= self.config.max_links {
+            let idle = self.links.iter().filter(|(_, open)| open.busy == 0);
+            let Some(oldest) = idle.min_by_key(|(id, open)| (open.used, **id)).map(|(id, _)| *id)
+            else {
+                return (Way::NoRoom, None);
+            };
+            self.closed(oldest);
+            ended = Some(oldest);
+        }
+        self.make_room(now);
+        self.peers.insert(to.clone(), Entry::Dialling { failures });
+        (Way::Dial, ended)
+    }
+
+    /// A dial was given up before anything came of it.
+    pub fn gave_up(&mut self, to: &Address) {
+        if matches!(self.peers.get(to), Some(Entry::Dialling { .. })) {
+            self.peers.remove(to);
+        }
+    }
+
+    /// A dial failed. Returns until when nobody dials again: a pause that doubles each time, with
+    /// jitter that differs from peer to peer and is the same in every run.
+    pub fn failed(&mut self, to: &Address, now: Instant) -> Instant {
+        let before = match self.peers.get(to) {
+            Some(Entry::Dialling { failures } | Entry::Failed { failures, .. }) => *failures,
+            _ => 0,
+        };
+        let until = now + self.pause(to, before);
+        if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
+            let failures = before.saturating_add(1);
+            self.peers.insert(to.clone(), Entry::Failed { failures, until });
+        }
+        until
+    }
+
+    fn pause(&self, to: &Address, failures: u32) -> Duration {
+        let full = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
+        let mut hasher = DefaultHasher::new();
+        (&self.me, to, failures).hash(&mut hasher);
+        let off = u32::try_from(hasher.finish() % u64::from(JITTER + 1)).unwrap_or(0);
+        full - full * off / 100
+    }
+
+    /// The peer answered like one that speaks no links.
+    pub fn is_classic(&mut self, to: &Address, now: Instant) {
+        if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
+            let until = now + self.config.classic_for;
+            self.peers.insert(to.clone(), Entry::Classic { until });
+        }
+    }
+
+    /// A link to the peer `id`, who listens at `to`, is open. One that the other side opened is
+    /// taken beyond [`BookConfig::max_links`], too: accepted connections have a limit of their own.
+    /// Of two links with the same peer the one stays that was opened by the node with the smaller
+    /// id: the other one's number is returned, and it is to be ended, once what is open on it is
+    /// finished.
+    pub fn opened(
+        &mut self,
+        link: LinkId,
+        to: &Address,
+        id: &PeerId,
+        role: Role,
+        now: Instant,
+    ) -> Option<LinkId> {
+        let open = Open { to: to.clone(), role, used: now, busy: 0 };
+        let other = match self.peers.get(to) {
+            Some(Entry::Open { link: other }) => Some(*other),
+            _ => None,
+        };
+        let stays = if self.me < *id { Role::Dialler } else { Role::Acceptor };
+        let loses = match other.and_then(|other| Some((other, self.links.get(&other)?.role))) {
+            Some((other, other_role)) if role == stays || other_role == role => Some(other),
+            Some(_) => Some(link),
+            None => None,
+        };
+        if loses != Some(link) {
+            self.links.insert(link, open);
+            self.peers.insert(to.clone(), Entry::Open { link });
+        }
+        if let Some(other) = loses.filter(|loses| *loses != link) {
+            self.links.remove(&other);
+        }
+        loses
+    }
+
+    /// So many exchanges are open on a link now. A link that is not in the book is ignored.
+    pub fn busy(&mut self, link: LinkId, exchanges: usize, now: Instant) {
+        if let Some(open) = self.links.get_mut(&link) {
+            (open.busy, open.used) = (exchanges, now);
+        }
+    }
+
+    /// A link is over, or takes nothing new.
+    pub fn closed(&mut self, link: LinkId) {
+        let Some(open) = self.links.remove(&link) else { return };
+        if matches!(self.peers.get(&open.to), Some(Entry::Open { link: l }) if *l == link) {
+            self.peers.remove(&open.to);
+        }
+    }
+
+    /// The links that nobody has used for long: they are to be ended and are not in the book any
+    /// more.
+    pub fn idle(&mut self, now: Instant) -> Vec<LinkId> {
+        let idle = |open: &Open| {
+            open.busy == 0 && now.saturating_duration_since(open.used) >= self.config.idle_after
+        };
+        let mut idle: Vec<_> =
+            self.links.iter().filter(|(_, open)| idle(open)).map(|(id, _)| *id).collect();
+        idle.sort_unstable();
+        idle.iter().for_each(|link| self.closed(*link));
+        idle
+    }
+
+    /// Open links.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Forgets what has run out, and if that is not enough, what runs out first.
+    fn make_room(&mut self, now: Instant) {
+        let runs_out = |entry: &Entry| match entry {
+            Entry::Failed { until, .. } | Entry::Classic { until } => Some(*until),
+            Entry::Dialling { .. } | Entry::Open { .. } => None,
+        };
+        let remembered = self.peers.values().filter(|entry| runs_out(entry).is_some()).count();
+        if remembered < MAX_REMEMBERED {
+            return;
+        }
+        self.peers.retain(|_, entry| runs_out(entry).is_none_or(|until| now < until));
+        let first = self.peers.iter().filter_map(|(to, entry)| Some((runs_out(entry)?, to)));
+        if let Some(first) = first.min().map(|(_, to)| to.clone()) {
+            self.peers.remove(&first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CONFIG: BookConfig = BookConfig {
+        max_links: 2,
+        classic_for: Duration::from_secs(600),
+        idle_after: Duration::from_secs(60),
+    };
+
+    fn book(me: &str) -> (Book, Instant) {
+        (Book::new(me.parse().unwrap(), CONFIG), tokio::time::Instant::now().into_std())
+    }
+
+    fn at(n: usize) -> Address {
+        format!("10.0.{}.{}:9000", n / 250, n % 250).parse().unwrap()
+    }
+
+    fn id(id: &str) -> PeerId {
+        id.parse().unwrap()
+    }
+
+    #[test]
+    fn one_dials_and_the_others_wait_until_the_link_is_there() {
+        let (mut book, now) = book("m");
+        assert_eq!(book.way(&at(1), now), (Way::Dial, None));
+        assert_eq!(book.way(&at(1), now), (Way::Wait, None));
+        assert_eq!(book.opened(7, &at(1), &id("p"), Role::Dialler, now), None);
+        assert_eq!(book.way(&at(1), now), (Way::Link(7), None));
+        book.closed(7);
+        assert_eq!(book.way(&at(1), now), (Way::Dial, None));
+        book.gave_up(&at(1));
+        assert_eq!(book.way(&at(1), now), (Way::Dial, None));
+    }
+
+    #[test]
+    fn a_dial_that_failed_is_repeated_after_pauses_that_double_up_to_a_limit() {
+        let (mut book, mut now) = book("m");
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            assert_eq!(book.way(&at(1), now), (Way::Dial, None));
+            let until = book.failed(&at(1), now);
+            assert_eq!(book.way(&at(1), now), (Way::NotBefore(until), None));
+            pauses.push(until - now);
+            now = until;
+        }
+        for (n, pause) in pauses.iter().enumerate() {
+            let full = FIRST_PAUSE.saturating_mul(1 << n).min(LONGEST_PAUSE);
+            assert!(*pause <= full && *pause >= full * 8 / 10, "{n}: {pause:?}");
+        }
+        // Another peer is not dialled in step with it, and a success forgets the failures.
+        let others: Vec<_> = (2..9).map(|n| book.failed(&at(n), now)).collect();
+        assert!(others.iter().any(|until| *until != others[0]));
+        assert_eq!(book.way(&at(1), now).0, Way::Dial);
+        book.opened(1, &at(1), &id("p"), Role::Dialler, now);
+        book.closed(1);
+        assert_eq!(book.way(&at(1), now).0, Way::Dial);
+        assert!(book.failed(&at(1), now) - now <= FIRST_PAUSE);
+    }
+
+    #[test]
+    fn that_a_peer_speaks_no_links_is_remembered_for_a_while() {
+        let (mut book, now) = book("m");
+        book.way(&at(1), now);
+        book.is_classic(&at(1), now);
+        assert_eq!(book.way(&at(1), now + Duration::from_secs(599)).0, Way::Classic);
+        assert_eq!(book.way(&at(1), now + Duration::from_secs(600)).0, Way::Dial);
+    }
+
+    #[test]
+    fn of_two_links_the_one_that_the_smaller_id_opened_stays_whichever_came_first() {
+        for (me, stays) in [("a", Role::Dialler), ("z", Role::Acceptor)] {
+            for first in [Role::Dialler, Role::Acceptor] {
+                let second = if first == Role::Dialler { Role::Acceptor } else { Role::Dialler };
+                let (mut book, now) = book(me);
+                assert_eq!(book.opened(1, &at(1), &id("m"), first, now), None);
+                let ended = book.opened(2, &at(1), &id("m"), second, now);
+                let (kept, lost) = if first == stays { (1, 2) } else { (2, 1) };
+                assert_eq!(ended, Some(lost));
+                assert_eq!(book.way(&at(1), now).0, Way::Link(kept));
+                assert_eq!(book.links(), 1);
+                // The end of the other one changes nothing.
+                book.closed(lost);
+                assert_eq!(book.way(&at(1), now).0, Way::Link(kept));
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_that_opens_a_second_link_has_lost_its_first() {
+        let (mut book, now) = book("m");
+        book.opened(1, &at(1), &id("z"), Role::Acceptor, now);
+        assert_eq!(book.opened(2, &at(1), &id("z"), Role::Acceptor, now), Some(1));
+        assert_eq!(book.way(&at(1), now).0, Way::Link(2));
+    }
+
+    #[test]
+    fn the_idle_link_that_was_used_longest_ago_makes_room_and_a_busy_one_never() {
+        let (mut book, now) = book("m");
+        book.opened(1, &at(1), &id("p"), Role::Dialler, now);
+        book.opened(2, &at(2), &id("q"), Role::Dialler, now);
+        let later = now + Duration::from_secs(1);
+        book.way(&at(1), later);
+        assert_eq!(book.way(&at(3), later), (Way::Dial, Some(2)));
+        book.busy(1, 1, later);
+        assert_eq!(book.way(&at(4), later), (Way::NoRoom, None));
+    }
+
+    #[test]
+    fn links_that_nobody_uses_are_ended() {
+        let (mut book, now) = book("m");
+        book.opened(1, &at(1), &id("p"), Role::Dialler, now);
+        book.opened(2, &at(2), &id("q"), Role::Dialler, now);
+        book.busy(2, 1, now);
+        assert!(book.idle(now + Duration::from_secs(59)).is_empty());
+        assert_eq!(book.idle(now + Duration::from_secs(60)), [1]);
+        assert_eq!(book.way(&at(1), now).0, Way::Dial);
+        assert_eq!(book.way(&at(2), now).0, Way::Link(2));
+    }
+
+    proptest! {
+        #[test]
+        fn the_book_stays_bounded_and_never_lets_two_dial_the_same_peer(
+            steps in proptest::collection::vec((0_usize..5, 0_usize..6, 0_u64..120), 0..200),
+        ) {
+            let (mut book, mut now) = book("m");
+            let (mut dialling, mut next) = (std::collections::BTreeSet::new(), 0);
+            for (what, n, seconds) in steps {
+                now += Duration::from_secs(seconds);
+                match what {
+                    0 => {
+                        if book.way(&at(n), now).0 == Way::Dial {
+                            prop_assert!(dialling.insert(n));
+                        }
+                    }
+                    1 if dialling.remove(&n) => {
+                        next += 1;
+                        book.opened(next, &at(n), &id("z"), Role::Dialler, now);
+                    }
+                    2 if dialling.remove(&n) => drop(book.failed(&at(n), now)),
+                    3 if dialling.remove(&n) => book.is_classic(&at(n), now),
+                    _ => drop(book.idle(now)),
+                }
+                prop_assert!(book.links() + dialling.len() <= CONFIG.max_links);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_of_strangers_is_bounded() {
+        let mut book = Book::new(id("m"), BookConfig { max_links: 10, ..CONFIG });
+        let now = tokio::time::Instant::now().into_std();
+        for n in 0..1_200 {
+            book.way(&at(n), now);
+            book.is_classic(&at(n), now);
+        }
+        assert!(book.peers.len() <= MAX_REMEMBERED + 1, "{}", book.peers.len());
+    }
+}
