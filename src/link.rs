@@ -13,6 +13,7 @@
 //!   a message without payload, or credit of zero.
 
 mod book;
+mod cut;
 mod event;
 mod grant;
 mod header;
@@ -29,6 +30,7 @@ mod send;
 
 pub use self::{
     book::{Book, BookConfig, LinkId, Way},
+    cut::{Frames, MAX_FRAME},
     event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},

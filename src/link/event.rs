@@ -160,4 +160,6 @@ pub struct Counts {
     pub late: u64,
     /// Requests that were refused because too many were open.
     pub refused: u64,
+    /// Messages and replies, or parts of them, of both directions: what is no control frame.
+    pub moved: u64,
 }

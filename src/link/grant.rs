@@ -27,10 +27,12 @@ impl Grant {
         }
     }
 
-    /// Notes that `bytes` were worked off: what is to be granted now, once half a window is due.
+    /// Notes that `bytes` were worked off: what is to be granted now, once as much is due as the
+    /// other side has left. That is half a window, and less while a part of the window is held: so
+    /// who holds much of it does not keep the others from going on.
     pub(super) fn give_back(&mut self, bytes: u32) -> Option<u32> {
         self.due = self.due.saturating_add(bytes).min(self.window - self.left);
-        (self.due > 0 && self.due >= self.window / 2).then(|| {
+        (self.due > 0 && self.due >= self.left).then(|| {
             let due = std::mem::take(&mut self.due);
             self.left += due;
             due

@@ -221,6 +221,36 @@ impl Link {
         }
     }
 
+    /// Gives the room for output back, when nothing waits in it: for a link that is idle.
+    pub fn shrink(&mut self) {
+        if self.out.is_empty() {
+            self.out = BytesMut::new();
+        }
+        self.events.shrink_to(0);
+    }
+
+    /// Bytes that this side has said so far, whether they were written or wait.
+    #[must_use]
+    pub fn said(&self) -> u64 {
+        self.counts.bytes_out + self.out.len() as u64
+    }
+
+    /// Whether something has happened since [`events`](Self::events).
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Moves what has happened since the last call into `into`, which should be empty: its room is
+    /// used again.
+    pub fn take_events(&mut self, into: &mut Vec<LinkEvent>) {
+        if into.is_empty() {
+            std::mem::swap(&mut self.events, into);
+        } else {
+            into.append(&mut self.events);
+        }
+    }
+
     /// Takes what has happened since the last call.
     pub fn events(&mut self) -> std::vec::Drain<'_, LinkEvent> {
         self.events.drain(..)

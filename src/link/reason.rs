@@ -53,6 +53,9 @@ reasons! {
     NO_ROUTE = 11, "no route";
     /// The message passed too many nodes. Not handled.
     HOP_LIMIT = 12, "hop limit";
+    /// The data is not a message of the type that the handler takes. Not handled. A number of this
+    /// crate's own.
+    MALFORMED = 13, "malformed message";
 }
 
 impl Reason {
@@ -66,6 +69,22 @@ impl Reason {
     #[must_use]
     pub const fn number(self) -> u16 {
         self.0
+    }
+
+    /// Whether a message that was refused with it may have been handled. False is certain.
+    #[must_use]
+    pub const fn may_have_been_handled(self) -> bool {
+        !matches!(
+            self,
+            Self::UNKNOWN_CODE
+                | Self::TOO_LONG
+                | Self::BUSY
+                | Self::HANDLER_GONE
+                | Self::NOT_ALLOWED
+                | Self::NO_ROUTE
+                | Self::HOP_LIMIT
+                | Self::MALFORMED
+        )
     }
 
     pub(crate) fn to_payload(self) -> Vec<u8> {

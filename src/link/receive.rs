@@ -96,6 +96,7 @@ impl Link {
             }
             _ => {
                 let cost = Self::cost(u32::try_from(data.len()).map_err(|_| PROTOCOL)?);
+                self.counts.moved += 1;
                 let arrived = Arrived { exchange, flags, code, data, cost };
                 if exchange == 0 {
                     self.one_way_came(arrived)

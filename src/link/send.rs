@@ -189,6 +189,7 @@ impl Link {
         numbers: &[u8],
         payload: &[u8],
     ) {
+        self.counts.moved += 1;
         self.raw(code, [&ExchangeHead { exchange, flags }.to_bytes(), numbers, payload]);
     }
 
@@ -197,7 +198,7 @@ impl Link {
         if self.phase == LinkPhase::Closed {
             return;
         }
-        self.put(code, exchange, flags, payload);
+        self.raw(code, [&ExchangeHead { exchange, flags }.to_bytes(), &[], payload]);
         self.control_waiting += HEADER_LEN + EXCHANGE_HEADER_LEN + payload.len();
         if self.control_waiting > MAX_CONTROL_WAITING {
             self.close(Reason::PROTOCOL, false);

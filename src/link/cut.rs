@@ -1,0 +1,116 @@
+//! Cutting what one read brought into frames.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    frame::{Frame, FrameHead, HEADER_LEN},
+    link::{MAX_PAYLOAD, Reason, header::EXCHANGE_HEADER_LEN},
+};
+
+/// The longest data of a frame of a link, in bytes.
+pub const MAX_FRAME: usize = MAX_PAYLOAD + EXCHANGE_HEADER_LEN;
+
+/// The complete frames at the beginning of a buffer.
+///
+/// They are taken out of it in one piece: a frame costs no more than a reference to that.
+#[derive(Debug)]
+pub struct Frames {
+    chunk: Bytes,
+    at: usize,
+    too_long: bool,
+    wanted: usize,
+}
+
+impl Frames {
+    /// Takes the complete frames out of `buffer`.
+    pub fn cut(buffer: &mut BytesMut) -> Self {
+        let (mut end, mut too_long, mut wanted) = (0, false, 0);
+        while let Some(head) = buffer.get(end..).and_then(FrameHead::peek) {
+            let len = head.len() as usize;
+            if len > MAX_FRAME {
+                too_long = true;
+                break;
+            }
+            let next = end + HEADER_LEN + len;
+            if next > buffer.len() {
+                wanted = next - buffer.len();
+                break;
+            }
+            end = next;
+        }
+        Self { chunk: buffer.split_to(end).freeze(), at: 0, too_long, wanted }
+    }
+
+    /// Bytes that the frame behind them still lacks; 0 when its header is not complete.
+    #[must_use]
+    pub const fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chunk.is_empty()
+    }
+}
+
+impl Iterator for Frames {
+    type Item = Result<Frame, Reason>;
+
+    /// The next frame; at the end, once, the reason for which there can be no further one.
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(head) = self.chunk.get(self.at..).and_then(FrameHead::peek) else {
+            return std::mem::take(&mut self.too_long).then_some(Err(Reason::TOO_LONG));
+        };
+        let begin = self.at + HEADER_LEN;
+        self.at = begin + head.len() as usize;
+        Some(Ok(Frame::new(head.code(), self.chunk.slice(begin..self.at))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio_util::codec::Encoder;
+
+    use super::*;
+    use crate::frame::FrameCodec;
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_they_are_split(
+            lens in proptest::collection::vec(0_usize..300, 0..20),
+            step in 1_usize..200,
+        ) {
+            let frames: Vec<_> = lens.iter().map(|len| Frame::new("TEST", vec![7; *len])).collect();
+            let mut bytes = BytesMut::new();
+            frames.iter().for_each(|frame| FrameCodec::new().encode(frame.clone(), &mut bytes).unwrap());
+            let (mut buffer, mut out) = (BytesMut::new(), Vec::new());
+            for piece in bytes.chunks(step) {
+                buffer.extend_from_slice(piece);
+                out.extend(Frames::cut(&mut buffer).map(Result::unwrap));
+            }
+            prop_assert_eq!(out, frames);
+            prop_assert!(buffer.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_ends_it_after_those_before() {
+        let mut bytes = BytesMut::from(&b"TEST\0\0\0\x01aTEST\0\x02\0\0"[..]);
+        let mut frames = Frames::cut(&mut bytes);
+        assert_eq!(frames.next(), Some(Ok(Frame::text("TEST", "a"))));
+        assert_eq!(frames.next(), Some(Err(Reason::TOO_LONG)));
+        assert_eq!(frames.next(), None);
+    }
+
+    #[test]
+    fn what_the_next_frame_lacks_is_known_from_its_header_on() {
+        for (bytes, wanted) in [(&b"TEST\0\0\0"[..], 0), (b"TEST\0\0\0\x05ab", 3)] {
+            let mut buffer = BytesMut::from(bytes);
+            let frames = Frames::cut(&mut buffer);
+            assert_eq!((frames.is_empty(), frames.wanted()), (true, wanted));
+            assert_eq!(buffer.len(), bytes.len());
+        }
+    }
+}
