@@ -53,26 +53,27 @@ fn seconds(text: &str) -> Result<Duration, String> {
 async fn question(options: &Options) -> Result<Outgoing, Box<dyn std::error::Error>> {
     let Some(path) = &options.file else {
         let data = options.data.clone().unwrap_or_default();
-        return Ok(Frame::text(options.code, data).into());
+        return Ok(Outgoing::from(Frame::text(options.code, data)).over(Over::Classic));
     };
     let wrong = |error: io::Error| format!("cannot read {}: {error}", path.display());
     let file = tokio::fs::File::open(path).await.map_err(wrong)?;
     let len = file.metadata().await.map_err(wrong)?.len();
     let len =
         u32::try_from(len).map_err(|_| format!("{} is too long for a frame", path.display()))?;
-    Ok(Outgoing::body(options.code, len, file))
+    Ok(Outgoing::body(options.code, len, file).over(Over::Classic))
 }
 
 /// Prints one frame: as text when it is short and printable, else as hexadecimal digits.
 async fn print(mut body: Body) -> Result<(), Box<dyn std::error::Error>> {
     let mut out = io::stdout().lock();
-    write!(out, "{} {}", body.code(), body.len())?;
+    let len = body.len().ok_or("a frame without a length")?;
+    write!(out, "{} {len}", body.code())?;
     let mut text = None;
     while let Some(piece) = body.try_next().await? {
         let printable =
             |text: &&str| text.chars().all(|c| matches!(c, '\n' | '\t') || !c.is_control());
         let as_text = std::str::from_utf8(&piece).ok().filter(printable);
-        if *text.get_or_insert(as_text.is_some() && piece.len() as u64 == body.len()) {
+        if *text.get_or_insert(as_text.is_some() && piece.len() as u64 == len) {
             write!(out, " {}", as_text.unwrap_or_default())?;
         } else {
             for byte in &piece {

@@ -1,6 +1,7 @@
 //! Layer 5: one conversation between two nodes, and the actors and messages that take part in it.
 
 mod actor;
+mod batch;
 mod body;
 mod config;
 mod conversation;
@@ -10,26 +11,32 @@ mod event;
 pub(crate) mod exchange;
 pub mod handler;
 mod incoming;
+pub(crate) mod links;
 mod node;
+mod parts;
+mod patience;
 mod phase;
 mod reader;
 mod refusal;
 mod replies;
 mod reply;
 mod routes;
+mod threads;
 pub(crate) mod typed;
 mod writer;
 
 pub use self::{
     actor::ConnectionActor,
+    batch::IncomingBatch,
     body::Body,
     config::{Config, ConfigEntry, ConfigError},
     counters::Counts,
     error::{Cause, RequestError, SendError},
     event::{Child, Events, PeerEvent, Removed},
-    exchange::Outgoing,
+    exchange::{Outgoing, Over},
     handler::{FnHandler, HandlerActor},
     incoming::{Identity, Incoming, Sender, Via},
+    links::LinkStatus,
     node::{Cut, Direction},
     phase::{Phase, PhaseEvent},
     reader::ReadError,
@@ -43,7 +50,9 @@ pub(crate) use self::{
     counters::Counters,
     event::EventBus,
     incoming::Token,
+    links::Links,
     node::Node,
-    routes::{Intake, Route, Routes, Serve},
+    routes::{Batched, Intake, Route, Routes, Serve, Told},
+    threads::Threads,
     writer::explain,
 };

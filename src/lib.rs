@@ -64,8 +64,9 @@ pub mod transport;
 
 pub use self::{
     connection::{
-        Body, Child, Config, Events, HandlerActor, Incoming, Outgoing, PeerEvent, PeerMessage,
-        Received, Refusal, Replies, Reply, RequestError, SendError, handler,
+        Body, Child, Config, Events, HandlerActor, Incoming, IncomingBatch, Outgoing, Over,
+        PeerEvent, PeerMessage, Received, Refusal, Replies, Reply, RequestError, SendError,
+        handler,
     },
     overlay::{PeerId, PeerInfo, PingSweep, Router, Stabilizer, router},
     peer::{Builder, Peer, Peers, StartError, Target, messages},

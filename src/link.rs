@@ -35,7 +35,7 @@ pub use self::{
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},
     machine::Link,
-    numbered::{AckLevel, Numbered},
+    numbered::{AckLevel, NUMBERED_LEN, Numbered},
     outbox::{Outbox, OutboxFull},
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,

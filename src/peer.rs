@@ -21,7 +21,7 @@ mod well_known;
 
 pub use self::{
     actor::PeerActor,
-    builder::Builder,
+    builder::{Builder, MAX_WORKERS},
     error::{JoinError, RegisterError, StartError},
     handle::{Peer, WeakPeer},
     list::{NodeDown, PeerListActor, Peers},

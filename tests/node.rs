@@ -42,6 +42,7 @@ fn on(wires: &MemoryNetwork, name: &str) -> actix_peer::Builder {
     });
     let host: Host = name.parse().unwrap();
     let builder = Peer::builder().transport(wires.transport(host)).listen(format!("{name}:9000"));
+    let builder = builder.config(Config::default().links(false));
     builder.id(name).well_known().handle("SLOW", sleepy.start()).unwrap()
 }
 
@@ -85,10 +86,10 @@ async fn what_cannot_be_started_is_a_typed_error_and_nothing_is_left_running() {
     assert!(matches!(error, StartError::InvalidId(_)), "{error}");
     let error = Peer::builder().host("a b").start().await.unwrap_err();
     assert!(matches!(error, StartError::InvalidHost(_)), "{error}");
-    let config = Config::default().max_connections(0);
+    let config = Config::default().links(false).max_connections(0);
     let error = Peer::builder().config(config).start().await.unwrap_err();
     assert_eq!(error.to_string(), "option `max_connections` is 0, but must be at least 1");
-    let config = Config::default().handler_timeout(Duration::ZERO);
+    let config = Config::default().links(false).handler_timeout(Duration::ZERO);
     assert!(matches!(Peer::builder().config(config).start().await, Err(StartError::Config(_))));
     // None of the failures holds the port.
     first.stop().await;
@@ -368,7 +369,11 @@ async fn every_subscriber_hears_what_happens_in_order() {
 async fn a_listener_that_lags_is_told_how_much_it_missed() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
-    let a = on(&wires, "a").config(Config::default().event_queue(4)).start().await.unwrap();
+    let a = on(&wires, "a")
+        .config(Config::default().links(false).event_queue(4))
+        .start()
+        .await
+        .unwrap();
     let mut events = a.events();
     for n in 0..10 {
         a.peers().add(info(&format!("p{n} 10.0.0.1 9000"))).await.unwrap();
@@ -526,7 +531,7 @@ async fn a_node_that_leaves_goes_on_without_peers() {
 async fn connections_over_the_limit_are_told_that_the_node_is_busy() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
-    let config = Config::default().max_connections(2);
+    let config = Config::default().links(false).max_connections(2);
     let (a, b) = (
         on(&wires, "a").config(config).start().await.unwrap(),
         on(&wires, "b").start().await.unwrap(),

@@ -63,7 +63,7 @@ fn listen() -> (Log, DefaultGuard) {
 
 async fn echo() -> Peer {
     let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    let config = Config::default().max_frame_len(1 << 10);
+    let config = Config::default().links(false).max_frame_len(1 << 10);
     Peer::builder().config(config).handle("ECHO", echo.start()).unwrap().start().await.unwrap()
 }
 

@@ -270,7 +270,6 @@ async fn an_unknown_code_gets_one_error_and_a_clean_end() {
         // Codes of the framework.
         b"@XYZ\0\0\0\0",
         b"@xyz\0\0\0\x05hello",
-        b"@LNK\0\0\0\x02{}",
         b"@FWE\0\0\0\0",
         // Other protocols: TLS, SSH, HTTP, a web socket's mask, a port scanner.
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",

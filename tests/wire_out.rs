@@ -44,7 +44,8 @@ fn hello() -> Frame {
 async fn every_request_is_one_frame_in_one_write() {
     let wires = MemoryNetwork::new(1);
     let (transport, writes) = Recording::new(&wires, "ada");
-    let node = ada(&wires).transport(transport).start().await.unwrap();
+    let config = Config::default().links(false);
+    let node = ada(&wires).transport(transport).config(config).start().await.unwrap();
     run(&wires, "py", &Heard::default(), python("py", &[])).await;
     let to = "py:9000";
     let said = |bytes: &[&[u8]]| bytes.iter().map(|bytes| shown(bytes)).collect::<Vec<_>>();
@@ -72,7 +73,8 @@ async fn every_request_is_one_frame_in_one_write() {
 
 #[actix::test]
 async fn a_message_without_an_answer_is_one_frame_and_the_end_of_file() {
-    let node = Peer::builder().start().await.unwrap();
+    let config = Config::default().links(false);
+    let node = Peer::builder().config(config).start().await.unwrap();
     let (listener, port) = port().await;
     for (message, expected) in [
         (Frame::text("TELL", "hi"), b"TELL\0\0\0\x02hi".as_slice()),
@@ -86,7 +88,7 @@ async fn a_message_without_an_answer_is_one_frame_and_the_end_of_file() {
 
 #[actix::test]
 async fn a_request_stays_open_for_writing_until_its_replies_are_over() {
-    let mut pair = Pair::start(Config::default()).await;
+    let mut pair = Pair::start(Config::default().links(false)).await;
     let program = async {
         let mut io = accept(&mut pair.program).await;
         assert_eq!(shown(&read_frame(&mut io.reader).await), shown(b"ASK_\0\0\0\0"));
@@ -107,7 +109,7 @@ async fn a_request_stays_open_for_writing_until_its_replies_are_over() {
 
 #[actix::test]
 async fn replies_are_the_same_wherever_they_are_split() {
-    let mut pair = Pair::start(Config::default()).await;
+    let mut pair = Pair::start(Config::default().links(false)).await;
     let both = b"REPL\0\0\0\x05helloREPL\0\0\0\0";
     let expected = [hello(), Frame::empty("REPL")];
     for at in 0..=both.len() {
@@ -119,13 +121,13 @@ async fn replies_are_the_same_wherever_they_are_split() {
 
 #[actix::test]
 async fn an_end_without_a_reply_is_an_empty_list_and_not_an_error() {
-    let mut pair = Pair::start(Config::default()).await;
+    let mut pair = Pair::start(Config::default().links(false)).await;
     assert_eq!(pair.answer([], Then::Close).await.unwrap(), []);
 }
 
 #[actix::test]
 async fn a_reply_that_is_cut_says_how_much_of_it_came() {
-    let mut pair = Pair::start(Config::default()).await;
+    let mut pair = Pair::start(Config::default().links(false)).await;
     for before in [b"".as_slice(), REPLY] {
         for bytes in 1..REPLY.len() {
             let cut = pair.answer([before, &REPLY[..bytes]], Then::Close).await.unwrap_err();
@@ -152,7 +154,7 @@ async fn a_reply_that_is_cut_says_how_much_of_it_came() {
 
 #[actix::test]
 async fn a_reset_is_an_error_even_behind_a_complete_reply() {
-    let mut pair = Pair::start(Config::default()).await;
+    let mut pair = Pair::start(Config::default().links(false)).await;
     for bytes in 1..=REPLY.len() {
         pair.wires.cut_after(Direction::ToDialler, bytes as u64);
         let reset = pair.answer([&REPLY[..bytes], b"more"], Then::Silence).await.unwrap_err();
@@ -162,7 +164,7 @@ async fn a_reset_is_an_error_even_behind_a_complete_reply() {
 
 #[actix::test]
 async fn a_reply_that_is_too_long_is_refused_on_its_header() {
-    let mut pair = Pair::start(Config::default().max_frame_len(100)).await;
+    let mut pair = Pair::start(Config::default().links(false).max_frame_len(100)).await;
     let longest = frame(b"REPL", &"x".repeat(100));
     assert_eq!(pair.answer([&longest[..]], Then::Close).await.unwrap()[0].data().len(), 100);
     let begun = Instant::now();
@@ -184,7 +186,7 @@ async fn a_reply_that_is_too_long_is_refused_on_its_header() {
 #[actix::test]
 async fn a_reply_that_does_not_come_or_does_not_go_on_is_late() {
     let limit = Duration::from_secs(35);
-    let mut pair = Pair::start(Config::default()).await;
+    let mut pair = Pair::start(Config::default().links(false)).await;
     for begin in [b"".as_slice(), b"REP", b"REPL\0\0\0\x05hel", REPLY] {
         let begun = Instant::now();
         let late = pair.answer([begin], Then::Silence).await.unwrap_err();
@@ -196,7 +198,7 @@ async fn a_reply_that_does_not_come_or_does_not_go_on_is_late() {
 
 #[actix::test]
 async fn a_reply_that_comes_byte_by_byte_is_waited_for_as_long_as_it_moves() {
-    let mut pair = Pair::start(Config::default()).await;
+    let mut pair = Pair::start(Config::default().links(false)).await;
     let answer = async {
         let mut io = accept(&mut pair.program).await;
         for byte in REPLY {
@@ -346,9 +348,9 @@ async fn a_node_that_has_met_itself_or_filled_its_table_asks_no_more() {
 #[actix::test]
 async fn a_goodbye_is_said_to_every_known_peer_and_only_by_who_has_joined() {
     for (joined, config, leaves) in [
-        (true, Config::default(), true),
-        (true, Config::default().leave_on_stop(false), false),
-        (false, Config::default(), false),
+        (true, Config::default().links(false), true),
+        (true, Config::default().links(false).leave_on_stop(false), false),
+        (false, Config::default().links(false), false),
     ] {
         let wires = MemoryNetwork::new(1);
         let node = ada(&wires).config(config).start().await.unwrap();

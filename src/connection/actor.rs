@@ -15,11 +15,13 @@ use crate::{
     connection::{
         Cut, Direction, Node, Refusal,
         conversation::Conversation,
+        links::{self, Driver},
         node::{OpenGuard, span},
         reader::first_bytes,
         writer::explain,
     },
-    frame::{FrameError, HEADER_LEN, TypeCode},
+    frame::{FrameError, FrameHead, HEADER_LEN, TypeCode},
+    link::code,
     overlay::Address,
     transport::Io,
 };
@@ -36,9 +38,25 @@ pub struct ConnectionActor {
     code: TypeCode,
     remote: Address,
     node: Arc<Node>,
-    conversation: Option<(Conversation, tracing::Span)>,
+    talk: Option<(Talk, tracing::Span)>,
     // Given back when the actor ends, whatever the cause.
     _held: Held,
+}
+
+/// What is said on a connection.
+#[derive(Debug)]
+enum Talk {
+    Classic(Conversation),
+    Link(Driver),
+}
+
+impl Talk {
+    const fn code(&self) -> TypeCode {
+        match self {
+            Self::Classic(conversation) => conversation.code(),
+            Self::Link(_) => code::LNK,
+        }
+    }
 }
 
 /// What a connection holds as long as it is open.
@@ -69,8 +87,15 @@ impl Actor for ConnectionActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some((conversation, span)) = self.conversation.take() else {
-            return ctx.stop();
+        let (conversation, span) = match self.talk.take() {
+            Some((Talk::Classic(conversation), span)) => (conversation, span),
+            Some((Talk::Link(link), span)) => {
+                // It looks after its end itself: each open exchange has its own.
+                let run = link.run().instrument(span).into_actor(self);
+                ctx.spawn(run.map(|(), _, ctx| ctx.stop()));
+                return;
+            }
+            None => return ctx.stop(),
         };
         let cut = self.node.cut.clone();
         let run = async move {
@@ -135,12 +160,18 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
         Ok(Ok(first)) if first.len() < HEADER_LEN => FrameError::CutHeader { got: first.len() },
         Ok(Ok(first)) => {
             node.counters.bytes_in.add(first.len() as u64);
-            let conversation =
-                Conversation::new(reader, writer, first, remote.clone(), Arc::clone(&node));
-            if let Some(conversation) = conversation {
-                let code = conversation.code();
-                let conversation = Some((conversation, span));
-                ConnectionActor { code, remote, node, conversation, _held: held }.start();
+            let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
+            let talk = if node.config.links && is_link {
+                let link = links::accepted(&node, reader, writer, first, &remote);
+                link.await.map(Talk::Link)
+            } else {
+                let (remote, node) = (remote.clone(), Arc::clone(&node));
+                Conversation::new(reader, writer, first, remote, node).map(Talk::Classic)
+            };
+            if let Some(talk) = talk {
+                let code = talk.code();
+                ConnectionActor { code, remote, node, talk: Some((talk, span)), _held: held }
+                    .start();
             }
             return;
         }

@@ -16,20 +16,24 @@ use tokio::{io::AsyncRead, sync::oneshot};
 use tokio_util::io::StreamReader;
 
 use crate::{
-    connection::{ReadError, reader::FrameReader},
-    frame::{Frame, FrameError, FrameHead, Part, TypeCode},
+    connection::{
+        ReadError,
+        parts::{Coming, PartReader},
+    },
+    frame::{Frame, FrameError, TypeCode},
 };
 
 /// The data of one frame, streamed: pieces as they arrive, in bounded memory.
 ///
-/// It ends after exactly [`len`](Self::len) bytes, or with an error: a body that was cut is never
-/// taken for a complete one. While nobody reads it, nothing is read from the network, so a slow
+/// It ends after all the bytes that were sent (exactly [`len`](Self::len), when that is known), or
+/// with an error: a body that was cut is never taken for a complete one. While nobody reads it, nothing is read from the network, so a slow
 /// reader slows the sender.
 ///
 /// # Cancel safety
 /// Dropping `next()` loses nothing. Dropping the body ends the reading; the rest is not received.
 pub struct Body {
-    head: FrameHead,
+    code: TypeCode,
+    len: Option<u32>,
     got: Progress,
     source: Source,
 }
@@ -46,14 +50,14 @@ impl Progress {
 
 enum Source {
     Whole(Option<Bytes>),
-    Coming { reader: Option<FrameReader>, back: Option<oneshot::Sender<FrameReader>> },
+    Coming { reader: Option<PartReader>, back: Option<oneshot::Sender<PartReader>> },
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body")
-            .field("code", &self.head.code())
-            .field("len", &self.head.len())
+            .field("code", &self.code)
+            .field("len", &self.len)
             .field("got", &self.received())
             .finish_non_exhaustive()
     }
@@ -61,10 +65,9 @@ impl fmt::Debug for Body {
 
 impl Body {
     pub(crate) fn whole(frame: Frame) -> Self {
-        let len = u32::try_from(frame.data().len()).unwrap_or(u32::MAX);
-        let head = FrameHead::new(frame.code(), len);
         Self {
-            head,
+            code: frame.code(),
+            len: u32::try_from(frame.data().len()).ok(),
             got: Progress::default(),
             source: Source::Whole(Some(frame.into_data()).filter(|data| !data.is_empty())),
         }
@@ -73,12 +76,13 @@ impl Body {
     /// A body that `reader` is in the middle of. At its end, or when it is dropped, the reader goes
     /// to `back`.
     pub(crate) fn coming(
-        head: FrameHead,
-        reader: FrameReader,
-        back: oneshot::Sender<FrameReader>,
+        (code, len): (TypeCode, Option<u32>),
+        reader: PartReader,
+        back: oneshot::Sender<PartReader>,
     ) -> Self {
         Self {
-            head,
+            code,
+            len,
             got: Progress::default(),
             source: Source::Coming { reader: Some(reader), back: Some(back) },
         }
@@ -87,14 +91,15 @@ impl Body {
     /// The code of the frame.
     #[must_use]
     pub const fn code(&self) -> TypeCode {
-        self.head.code()
+        self.code
     }
 
-    /// Bytes of data that the header announced.
+    /// Bytes of data, when the sender has said so: always in a classic exchange. On a link a long
+    /// message comes in parts, and what is not here yet is not known.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a length from a header, not of a collection")]
-    pub const fn len(&self) -> u64 {
-        self.head.len() as u64
+    pub fn len(&self) -> Option<u64> {
+        self.len.map(u64::from)
     }
 
     /// Bytes that were handed out so far.
@@ -124,6 +129,7 @@ pub(crate) fn into_io(error: ReadError) -> std::io::Error {
         }
         ReadError::Frame(error) => std::io::Error::new(ErrorKind::InvalidData, error),
         error @ ReadError::Late(_) => std::io::Error::new(ErrorKind::TimedOut, error),
+        error @ ReadError::Reset(_) => std::io::Error::new(ErrorKind::ConnectionReset, error),
     }
 }
 
@@ -136,16 +142,16 @@ impl Stream for Body {
             Source::Whole(data) => data.take(),
             Source::Coming { reader: None, .. } => None,
             Source::Coming { reader: Some(reader), .. } => match ready!(reader.poll_part(cx)) {
-                Ok(Some(Part::Piece { data, last })) => {
+                Ok(Some(Coming::Piece { data, last })) => {
                     if last {
                         this.source.give_back();
                     }
                     Some(data)
                 }
-                Ok(Some(Part::Frame(_) | Part::Head(_)) | None) => {
+                Ok(Some(Coming::Frame(_) | Coming::Head { .. }) | None) => {
                     this.source.give_back();
-                    let (code, got, expected) =
-                        (this.head.code(), this.got.get(), u64::from(this.head.len()));
+                    let expected = u64::from(this.len.unwrap_or(u32::MAX));
+                    let (code, got) = (this.code, this.got.get());
                     return Poll::Ready(Some(Err(
                         FrameError::CutBody { code, got, expected }.into()
                     )));

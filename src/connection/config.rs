@@ -90,11 +90,12 @@ macro_rules! options {
             pub(crate) max_peers: usize,
             pub(crate) explain_refusals: bool,
             pub(crate) leave_on_stop: bool,
+            pub(crate) links: bool,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $( $name: $default, )* max_peers: 128, explain_refusals: true, leave_on_stop: true }
+                Self { $( $name: $default, )* max_peers: 128, explain_refusals: true, leave_on_stop: true, links: true }
             }
         }
 
@@ -188,6 +189,28 @@ options! {
     /// The caller's wait for the first byte of the replies, and from then on without progress.
     /// Default 35 s: more than the other side's `handler_timeout`, so that its refusal is heard.
     reply_timeout: Duration = Duration::from_secs(35), "", "wait for the next part of a reply";
+    /// Links open at once that this node uses to reach others. Default 256. One that is idle makes
+    /// room for a new one, the least recently used first; when none is, messages take classic
+    /// exchanges.
+    ///
+    /// Links that others open count among the connections, too. The price of more: up to 16 KiB for
+    /// an idle link.
+    max_links: usize = 256, "links", "links open at once";
+    /// Requests that another node may have open on one link. Default 64, as many as one code has
+    /// places for; a further one waits at its sender.
+    max_link_requests: u32 = 64, "requests", "open requests of the other side, each link";
+    /// The window of a link: bytes of one-way messages and requests that have come and that handlers
+    /// have not let go of. Default 2 MiB; at least twice `max_frame_len` is granted in any case.
+    ///
+    /// A sender beyond it waits. The price of more: the memory, for each link.
+    link_window: u32 = 2 << 20, "bytes", "unhandled data of one link";
+    /// A link on which nothing was open or sent for so long is ended. Default 60 s.
+    link_idle_timeout: Duration = Duration::from_secs(60), "", "a link without use, then closed";
+    /// The pause between two questions over a link whether the other side is alive. Default 5 s;
+    /// three without any sign end the link.
+    keep_alive: Duration = Duration::from_secs(5), "", "between two signs of life on a link";
+    /// How long it is remembered that a peer speaks no links. Default 600 s.
+    classic_memory: Duration = Duration::from_secs(600), "", "remembering that a peer has no links";
     /// How long `stop` lets what runs come to its end before it cuts it. Default 10 s.
     drain_timeout: Duration = Duration::from_secs(10), "", "finishing what runs at stop";
     /// Nodes that a routed message may pass. Default 8, at most 255.
@@ -204,6 +227,16 @@ impl Config {
     #[must_use]
     pub const fn max_peers(mut self, peers: usize) -> Self {
         self.max_peers = peers;
+        self
+    }
+
+    /// Whether this node speaks links (WIRE.md part 3). Default true.
+    ///
+    /// With false every message has a connection of its own, as in the original framework, and who
+    /// asks for a link is answered like who asks with any unknown code.
+    #[must_use]
+    pub const fn links(mut self, links: bool) -> Self {
+        self.links = links;
         self
     }
 

@@ -3,17 +3,15 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use futures::{FutureExt, StreamExt};
-use tokio::{
-    sync::{Semaphore, oneshot},
-    time::timeout,
-};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     connection::{
         Body, Cut, Direction, Incoming, Node, Phase, PhaseEvent, ReadError, Refusal, Reply, Sender,
         Token,
         body::Progress,
+        parts::PartReader,
         reader::{FrameReader, ReadHalf},
         reply::ReplyKind,
         routes::{Intake, Route},
@@ -37,7 +35,7 @@ pub(crate) struct Conversation {
     phase: Phase,
     head: FrameHead,
     reader: Option<FrameReader>,
-    back: Option<oneshot::Receiver<FrameReader>>,
+    back: Option<oneshot::Receiver<PartReader>>,
     writer: FrameWriter,
 }
 
@@ -147,12 +145,11 @@ impl Conversation {
             Intake::Whole(_) => Some(self.receive().await?),
             Intake::Streamed => None,
         };
-        let Some(places) = self.places(&route).await else {
+        let Some(places) = self.node.places(&route).await else {
             return Ok(Err(Refusal::Busy));
         };
-        let token = Token::new(places);
+        let token = Token::new(Some(Arc::clone(&places)), None);
         let sender = Sender::classic(self.remote.clone());
-        let held = token.clone();
         let (incoming, progress) = match whole {
             Some(frame) => (Incoming::new(frame, sender, None, token), None),
             None => {
@@ -164,29 +161,10 @@ impl Conversation {
             }
         };
         self.step(PhaseEvent::Ready);
-        let answer = self.answer(route, incoming, progress).await;
-        drop(held);
-        Ok(answer)
-    }
-
-    async fn answer(
-        &self,
-        route: Route,
-        incoming: Incoming,
-        progress: Option<Progress>,
-    ) -> Result<Reply, Refusal> {
         let limit = self.node.config.handler_timeout;
-        let mut answer = route.serve.serve(incoming);
-        loop {
-            let before = progress.as_ref().map(Progress::get);
-            match timeout(limit, &mut answer).await {
-                Ok(Ok(Reply(ReplyKind::Refused(refusal)))) => return Err(refusal),
-                Ok(answer) => return answer,
-                // A handler that streams its request in has time as long as the data moves.
-                Err(_) if before < progress.as_ref().map(Progress::get) => {}
-                Err(_) => return Err(Refusal::HandlerLate),
-            }
-        }
+        let answer = answered(limit, route.serve.serve(incoming), progress).await;
+        drop(places);
+        Ok(answer)
     }
 
     /// Takes the data whole, under a time limit that single bytes do not renew.
@@ -231,26 +209,14 @@ impl Conversation {
             Ok(Some(Part::Head(head))) => {
                 let (give, back) = oneshot::channel();
                 self.back = Some(back);
-                let body = Body::coming(head, reader, give);
+                let coming = (head.code(), Some(head.len()));
+                let body = Body::coming(coming, PartReader::Classic(reader), give);
                 let progress = body.progress();
                 Ok((body, progress))
             }
             Ok(_) => Err(Broken),
             Err(error) => Err(self.broken(&error)),
         }
-    }
-
-    /// Places among the requests in hand, of the code and of the node; none when they do not come
-    /// free in time.
-    async fn places(&self, route: &Route) -> Option<Vec<tokio::sync::OwnedSemaphorePermit>> {
-        let wait = self.node.config.busy_after;
-        let place = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
-        let both = async {
-            let of_code = place(&route.places).await.ok()?;
-            let of_node = place(&self.node.requests).await.ok()?;
-            Some(vec![of_code, of_node])
-        };
-        timeout(wait, both).await.ok().flatten()
     }
 
     fn broken(&self, error: &dyn fmt::Display) -> Broken {
@@ -356,12 +322,33 @@ impl Conversation {
     async fn drain(&mut self) {
         let reader = match (self.reader.take(), self.back.take()) {
             (Some(reader), _) => Some(reader),
-            (None, Some(back)) => timeout(DRAIN_TIME, back).await.ok().and_then(Result::ok),
+            (None, Some(back)) => match timeout(DRAIN_TIME, back).await {
+                Ok(Ok(PartReader::Classic(reader))) => Some(reader),
+                _ => None,
+            },
             (None, None) => None,
         };
         if let Some(mut reader) = reader {
             // Whoever still sends after this time is cut off.
             timeout(DRAIN_TIME, reader.drain(DRAIN_BYTES)).await.ok();
+        }
+    }
+}
+
+/// Waits for a handler's answer, at most for `limit`. A handler that streams its request in has
+/// time as long as the data moves.
+pub(crate) async fn answered(
+    limit: Duration,
+    mut answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    progress: Option<Progress>,
+) -> Result<Reply, Refusal> {
+    loop {
+        let before = progress.as_ref().map(Progress::get);
+        match timeout(limit, &mut answer).await {
+            Ok(Ok(Reply(ReplyKind::Refused(refusal)))) => return Err(refusal),
+            Ok(answer) => return answer,
+            Err(_) if before < progress.as_ref().map(Progress::get) => {}
+            Err(_) => return Err(Refusal::HandlerLate),
         }
     }
 }

@@ -66,6 +66,10 @@ counters! {
     exchanges_in,
     /// Requests sent.
     exchanges_out,
+    /// Links opened, by either side.
+    links_opened,
+    /// Links that ended because the other side broke their rules.
+    links_broken,
     /// Refused: no handler for the code.
     unknown_codes,
     /// Refused: the length in the header was over the limit.

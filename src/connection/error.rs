@@ -1,12 +1,13 @@
 //! Why a request failed, and whether it may have been handled.
 
-use std::io;
+use std::{io, time::Duration};
 
 use serde::Serialize;
 
 use crate::{
     connection::{ReadError, writer::WriteError},
     frame::{FrameError, WireError},
+    link::Reason,
     overlay::{Address, InvalidAddress, PeerId, RouteFault},
 };
 
@@ -50,6 +51,10 @@ pub enum RequestError {
     /// A streamed body cannot be routed over several nodes. The caller's doing; nothing was sent.
     #[error("a streamed body cannot be routed")]
     BodyNotRouted,
+    /// A streamed body cannot be kept until it is acknowledged. The caller's doing; nothing was
+    /// sent.
+    #[error("a streamed body cannot be acknowledged")]
+    BodyNotKept,
     /// The node's own limit of exchanges or dials was reached for the whole connect time-out.
     /// Nothing was sent.
     #[error("too many own exchanges at once")]
@@ -76,6 +81,29 @@ pub enum RequestError {
     /// The reply broke off, was late, or is not made of frames. The request may have been handled.
     #[error("reply: {0}")]
     Reply(#[from] ReadError),
+    /// The other node ended the exchange on a link with this reason, or the link broke.
+    #[error("the exchange was ended: {reason}")]
+    Reset {
+        /// Why.
+        reason: Reason,
+        /// Whether all of the request had left this node.
+        sent: bool,
+    },
+    /// The other node answered `ERRO` where an acknowledgement was asked for, with this text. The
+    /// message may have been handled.
+    #[error("refused: {text:?}")]
+    Refused {
+        /// The text, as the remote sent it; anything may be in it.
+        text: String,
+    },
+    /// The other node worked off too little of what it had: there was no credit for so long. Nothing
+    /// was sent, or not all of it: not handled.
+    #[error("the other node took nothing more for {0:?}")]
+    NoCredit(Duration),
+    /// A link was asked for, and there is none with this node: it speaks none, or it is this node
+    /// itself, or links are off here. The caller's doing; nothing was sent.
+    #[error("no link with {0}")]
+    NoLink(Address),
     /// The collected replies are longer than allowed. The request was handled.
     #[error("replies are longer than {limit} bytes")]
     TooMuch {
@@ -99,10 +127,19 @@ impl RequestError {
             | Self::UnknownPeer(_)
             | Self::NotSendable(_)
             | Self::BodyNotRouted
+            | Self::BodyNotKept
+            | Self::NoLink(_)
             | Self::TooMuch { .. } => Cause::Caller,
             Self::Busy | Self::Stopped { .. } => Cause::Node,
-            Self::Connect { .. } | Self::Write { .. } => Cause::Transport,
-            Self::Route(_) | Self::Reply(ReadError::Late(_)) => Cause::Remote,
+            Self::Connect { .. }
+            | Self::Write { .. }
+            | Self::Reset { reason: Reason::LOST, .. }
+            | Self::Reply(ReadError::Reset(Reason::LOST)) => Cause::Transport,
+            Self::Route(_)
+            | Self::Reset { .. }
+            | Self::Refused { .. }
+            | Self::NoCredit(_)
+            | Self::Reply(ReadError::Late(_) | ReadError::Reset(_)) => Cause::Remote,
             Self::Reply(ReadError::Frame(FrameError::Io(_))) => Cause::Transport,
             Self::Reply(ReadError::Frame(_)) => Cause::Remote,
         }
@@ -116,11 +153,15 @@ impl RequestError {
             | Self::UnknownPeer(_)
             | Self::NotSendable(_)
             | Self::BodyNotRouted
+            | Self::BodyNotKept
             | Self::Busy
+            | Self::NoCredit(_)
+            | Self::NoLink(_)
             | Self::Connect { .. } => false,
             Self::Route(fault) => fault.may_have_been_handled(),
             Self::Write { sent, .. } | Self::Stopped { sent } => *sent,
-            Self::Reply(_) | Self::TooMuch { .. } => true,
+            Self::Reset { reason, sent } => *sent && reason.may_have_been_handled(),
+            Self::Reply(_) | Self::Refused { .. } | Self::TooMuch { .. } => true,
         }
     }
 

@@ -14,8 +14,9 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
-    connection::{Counters, Refusal},
+    connection::{Counters, Direction, Refusal},
     frame::TypeCode,
+    link::Reason,
     overlay::{Address, PeerInfo},
 };
 
@@ -125,6 +126,22 @@ pub enum PeerEvent {
         contact: Address,
         /// How many peers were added.
         added: usize,
+    },
+    /// A link with another node was opened.
+    LinkOpened {
+        /// The other node, as it says.
+        peer: PeerInfo,
+        /// Who opened it: `In` is the other node.
+        direction: Direction,
+    },
+    /// A link is over. What was open on it has failed.
+    LinkClosed {
+        /// The other node, as it says.
+        peer: PeerInfo,
+        /// Who opened it.
+        direction: Direction,
+        /// Why.
+        reason: Reason,
     },
     /// The node said `QUIT` to the peers that it knew.
     Left {

@@ -15,6 +15,7 @@ use crate::{
     connection::{
         Cut, Direction, Node, Replies, RequestError,
         node::{OpenGuard, span},
+        parts::PartReader,
         reader::FrameReader,
         writer::{FrameWriter, WriteError, WriteHalf},
     },
@@ -27,10 +28,26 @@ use crate::{
 /// reads cannot bring both to a standstill.
 const INLINE_UP_TO: usize = 64 << 10; // bytes
 
-/// A request to send: a frame, or a body streamed from a reader.
-pub struct Outgoing(OutgoingKind);
+/// What a message goes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Over {
+    /// A link when the other node speaks links, else a classic exchange.
+    #[default]
+    Any,
+    /// A link, or an error.
+    Link,
+    /// A classic exchange: a connection of its own.
+    Classic,
+}
 
-enum OutgoingKind {
+/// A request to send: a frame, or a body streamed from a reader.
+pub struct Outgoing {
+    pub(crate) kind: OutgoingKind,
+    pub(crate) over: Over,
+}
+
+pub(crate) enum OutgoingKind {
     Frame(Frame),
     Body { code: TypeCode, len: u32, reader: Box<dyn AsyncRead + Send + Unpin> },
 }
@@ -43,11 +60,25 @@ impl fmt::Debug for Outgoing {
 
 impl From<Frame> for Outgoing {
     fn from(frame: Frame) -> Self {
-        Self(OutgoingKind::Frame(frame))
+        Self { kind: OutgoingKind::Frame(frame), over: Over::Any }
     }
 }
 
 impl Outgoing {
+    /// Says what it is to go over. Default [`Over::Any`].
+    ///
+    /// ```
+    /// use actix_peer::{Outgoing, Over, frame::Frame};
+    ///
+    /// let alone = Outgoing::from(Frame::text("NAME", "")).over(Over::Classic);
+    /// # drop(alone);
+    /// ```
+    #[must_use]
+    pub const fn over(mut self, over: Over) -> Self {
+        self.over = over;
+        self
+    }
+
     /// A request whose data is `len` bytes out of `reader`, sent while they are read, in bounded
     /// memory.
     ///
@@ -63,21 +94,20 @@ impl Outgoing {
         len: u32,
         reader: impl AsyncRead + Send + Unpin + 'static,
     ) -> Self {
-        Self(OutgoingKind::Body { code: code.into_type_code(), len, reader: Box::new(reader) })
+        let code = code.into_type_code();
+        let kind = OutgoingKind::Body { code, len, reader: Box::new(reader) };
+        Self { kind, over: Over::Any }
     }
 
     pub(crate) const fn code(&self) -> TypeCode {
-        match &self.0 {
-            OutgoingKind::Frame(frame) => frame.code(),
-            OutgoingKind::Body { code, .. } => *code,
-        }
+        self.kind.code()
     }
 
     /// The frame, unless it is a body.
     pub(crate) fn into_frame(self) -> Result<Frame, Self> {
-        match self.0 {
+        match self.kind {
             OutgoingKind::Frame(frame) => Ok(frame),
-            body @ OutgoingKind::Body { .. } => Err(Self(body)),
+            OutgoingKind::Body { .. } => Err(self),
         }
     }
 
@@ -86,7 +116,7 @@ impl Outgoing {
         if self.code().is_reserved() {
             return Err(FrameError::Reserved { code: self.code() });
         }
-        match &self.0 {
+        match &self.kind {
             OutgoingKind::Frame(frame) if u32::try_from(frame.data().len()).is_err() => {
                 let length = frame.data().len() as u64;
                 Err(FrameError::TooLong { code: frame.code(), length, limit: u64::from(u32::MAX) })
@@ -94,38 +124,60 @@ impl Outgoing {
             OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => Ok(()),
         }
     }
+}
+
+impl OutgoingKind {
+    pub(crate) const fn code(&self) -> TypeCode {
+        match self {
+            Self::Frame(frame) => frame.code(),
+            Self::Body { code, .. } => *code,
+        }
+    }
 
     async fn write(self, writer: &mut FrameWriter) -> Result<(), WriteError> {
-        match self.0 {
-            OutgoingKind::Frame(frame) => {
+        match self {
+            Self::Frame(frame) => {
                 writer.feed(&frame).await?;
                 writer.flush().await
             }
-            OutgoingKind::Body { code, len, mut reader } => {
+            Self::Body { code, len, mut reader } => {
                 writer.body(code, u64::from(len), &mut reader).await
             }
         }
     }
 
     const fn is_small(&self) -> bool {
-        match &self.0 {
-            OutgoingKind::Frame(frame) => frame.encoded_len() <= INLINE_UP_TO,
-            OutgoingKind::Body { .. } => false,
+        match self {
+            Self::Frame(frame) => frame.encoded_len() <= INLINE_UP_TO,
+            Self::Body { .. } => false,
         }
     }
 }
 
 /// What an exchange holds as long as it is open.
 pub(crate) struct OutgoingHeld {
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
     _open: OpenGuard,
     _task: TaskTrackerToken,
     pub(crate) span: Span,
 }
 
+impl OutgoingHeld {
+    /// Of an exchange on a link: how many there may be is the other side's to say.
+    pub(crate) fn on_link(node: &Arc<Node>) -> Self {
+        Self {
+            _place: None,
+            _open: node.count_open(Direction::Out),
+            _task: node.tasks.token(),
+            span: Span::current(),
+        }
+    }
+}
+
 /// The write half, kept open until the exchange is over: some callees take a half-close for a
 /// goodbye. Stops the task that writes when it is dropped.
 pub(crate) enum Sending {
+    Done,
     Sent { _writer: FrameWriter },
     UnderWay { stop: CancellationToken, result: oneshot::Receiver<Option<WriteError>> },
 }
@@ -147,12 +199,13 @@ async fn place(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePerm
 /// Opens a connection to `to`, within the node's limits.
 async fn dial(node: &Arc<Node>, to: &Address) -> Result<(Io, OutgoingHeld), RequestError> {
     let until = Instant::now() + node.config.connect_timeout;
-    let held = OutgoingHeld {
-        _place: place(&node.outgoing, until).await?,
-        _open: node.count_open(Direction::Out),
-        _task: node.tasks.token(),
-        span: Span::current(),
-    };
+    let place = place(&node.outgoing, until).await?;
+    let held = OutgoingHeld { _place: Some(place), ..OutgoingHeld::on_link(node) };
+    Ok((connect(node, to, until).await?, held))
+}
+
+/// Opens a connection to `to`, within the limit of dials at once.
+pub(crate) async fn connect(node: &Node, to: &Address, until: Instant) -> Result<Io, RequestError> {
     let dialling = place(&node.dials, until).await?;
     let io = timeout_at(until, node.transport.dial(to)).await;
     drop(dialling);
@@ -163,14 +216,14 @@ async fn dial(node: &Arc<Node>, to: &Address) -> Result<(Io, OutgoingHeld), Requ
     };
     let io = io.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(refused)?;
     node.counters.connections_dialled.one();
-    Ok((io, held))
+    Ok(io)
 }
 
 /// Sends `request` to `to` and returns the replies to come.
 pub(crate) async fn open(
     node: &Arc<Node>,
     to: &Address,
-    request: Outgoing,
+    request: OutgoingKind,
 ) -> Result<Replies, RequestError> {
     let code = request.code();
     if node.cut.is_cancelled() {
@@ -184,7 +237,7 @@ pub(crate) async fn open(
         let sending = send(node, writer, request).await;
         let reader =
             FrameReader::new(reader, BytesMut::new(), node.config.reply_timeout, Arc::clone(node));
-        Ok(Replies::new(reader, sending, held, remote, code))
+        Ok(Replies::new(PartReader::Classic(reader), sending, held, remote, code))
     };
     // Cut before the request was written in full: the callee has got a part at most, which it does
     // not handle.
@@ -200,7 +253,7 @@ pub(crate) async fn open(
 async fn send(
     node: &Arc<Node>,
     half: WriteHalf,
-    request: Outgoing,
+    request: OutgoingKind,
 ) -> (Sending, Option<WriteError>) {
     let mut writer = FrameWriter::new(half, Arc::clone(node));
     if request.is_small() {
@@ -229,7 +282,7 @@ async fn send(
 pub(crate) async fn notify(
     node: &Arc<Node>,
     to: &Address,
-    request: Outgoing,
+    request: OutgoingKind,
 ) -> Result<(), RequestError> {
     if node.cut.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });

@@ -6,7 +6,7 @@ use actix::prelude::Message;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    connection::{Body, Reply},
+    connection::{Body, Reply, links::Unconsumed},
     frame::{Frame, TypeCode},
     overlay::{Address, PeerId},
 };
@@ -29,6 +29,8 @@ pub enum Identity {
 pub enum Via {
     /// By a classic exchange: one connection for one request (WIRE.md part 1).
     Classic,
+    /// Over a link: one connection for many exchanges (WIRE.md part 3).
+    Link,
     /// Passed on by other nodes, the last of which opened the connection.
     Routed {
         /// The node that asked, by its own word.
@@ -38,58 +40,73 @@ pub enum Via {
     },
 }
 
-/// Who sent a request, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender {
+/// Who sent a request, as far as it is known. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sender(Arc<Known>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Known {
     address: Address,
     identity: Identity,
     via: Via,
 }
 
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Known { address, identity, via } = &*self.0;
+        f.debug_struct("Sender")
+            .field("address", address)
+            .field("identity", identity)
+            .field("via", via)
+            .finish()
+    }
+}
+
 impl Sender {
-    pub(crate) const fn classic(address: Address) -> Self {
-        Self { address, identity: Identity::Unknown, via: Via::Classic }
+    pub(crate) fn classic(address: Address) -> Self {
+        Self(Arc::new(Known { address, identity: Identity::Unknown, via: Via::Classic }))
+    }
+
+    pub(crate) fn link(address: Address, id: PeerId) -> Self {
+        Self(Arc::new(Known { address, identity: Identity::Claimed(id), via: Via::Link }))
     }
 
     pub(crate) fn routed(address: Address, origin: PeerId, path: Vec<PeerId>) -> Self {
-        Self {
-            address,
-            identity: Identity::Claimed(origin.clone()),
-            via: Via::Routed { origin, path },
-        }
+        let identity = Identity::Claimed(origin.clone());
+        Self(Arc::new(Known { address, identity, via: Via::Routed { origin, path } }))
     }
 
     /// Where the connection came from. The port is the connection's, not the one the sender listens
     /// on.
     #[must_use]
-    pub const fn address(&self) -> &Address {
-        &self.address
+    pub fn address(&self) -> &Address {
+        &self.0.address
     }
 
     /// What is known about the sender's id.
     #[must_use]
-    pub const fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
     }
 
     /// How the request came.
     #[must_use]
-    pub const fn via(&self) -> &Via {
-        &self.via
+    pub fn via(&self) -> &Via {
+        &self.0.via
     }
 }
 
 /// A request, sent to the handler that is registered for its code. Answered with a [`Reply`].
 ///
 /// Dropped or answered, it gives back its place among the requests in hand
-/// ([`Config::max_requests`](crate::Config::max_requests)); a handler that keeps it, keeps the
-/// place.
+/// ([`Config::max_requests`](crate::Config::max_requests)), and what came over a link its part of
+/// the link's window; a handler that keeps it, keeps both.
 pub struct Incoming {
     /// Code and data. The data is empty when the code is registered as streaming: take
     /// [`into_body`](Self::into_body) then.
     pub frame: Frame,
     sender: Sender,
-    body: Option<Body>,
+    body: Option<Box<Body>>,
     token: Token,
 }
 
@@ -108,13 +125,8 @@ impl Message for Incoming {
 }
 
 impl Incoming {
-    pub(crate) const fn new(
-        frame: Frame,
-        sender: Sender,
-        body: Option<Body>,
-        token: Token,
-    ) -> Self {
-        Self { frame, sender, body, token }
+    pub(crate) fn new(frame: Frame, sender: Sender, body: Option<Body>, token: Token) -> Self {
+        Self { frame, sender, body: body.map(Box::new), token }
     }
 
     /// A request as a handler would get it, for tests of handlers without a node.
@@ -140,7 +152,7 @@ impl Incoming {
     #[must_use]
     pub fn into_body(self) -> Body {
         let Self { frame, body, .. } = self;
-        body.unwrap_or_else(|| Body::whole(frame))
+        body.map_or_else(|| Body::whole(frame), |body| *body)
     }
 
     pub(crate) fn into_parts(self) -> (Frame, Sender, Token) {
@@ -148,15 +160,19 @@ impl Incoming {
     }
 }
 
-/// The place of one request among those in hand. Given back when the handler and the connection
-/// have let go of it.
-#[derive(Clone, Default)]
+/// Places among the requests in hand.
+pub(crate) type Places = Arc<[OwnedSemaphorePermit]>;
+
+/// What a message holds until its handler has let go of it: its place among those in hand, and its
+/// part of a link's window.
+#[derive(Default)]
 pub(crate) struct Token {
-    _places: Arc<[OwnedSemaphorePermit]>,
+    _places: Option<Places>,
+    _window: Option<Unconsumed>,
 }
 
 impl Token {
-    pub(crate) fn new(places: Vec<OwnedSemaphorePermit>) -> Self {
-        Self { _places: places.into() }
+    pub(crate) const fn new(places: Option<Places>, window: Option<Unconsumed>) -> Self {
+        Self { _places: places, _window: window }
     }
 }

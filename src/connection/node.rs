@@ -11,12 +11,15 @@ use std::{
 use serde::Serialize;
 use tokio::{
     sync::{Semaphore, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    connection::{Child, Config, Counters, EventBus, PeerEvent, Refusal, Routes},
+    connection::{
+        Child, Config, Counters, EventBus, Links, PeerEvent, Refusal, Route, Routes, Threads,
+        incoming::Places,
+    },
     frame::{FrameError, TypeCode},
     overlay::{Address, PeerInfo},
     transport::Transport,
@@ -56,6 +59,8 @@ pub(crate) struct Node {
     pub(crate) routes: Routes,
     pub(crate) counters: Counters,
     pub(crate) events: EventBus,
+    pub(crate) links: Links,
+    pub(crate) threads: Threads,
     pub(crate) started: Instant,
     /// Places for accepted connections, requests in hand, dials and own exchanges.
     pub(crate) connections: Arc<Semaphore>,
@@ -84,6 +89,7 @@ impl Node {
         me: PeerInfo,
         transport: Arc<dyn Transport>,
         events: EventBus,
+        threads: Threads,
     ) -> Self {
         let places = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         Self {
@@ -91,6 +97,8 @@ impl Node {
             requests: places(config.max_requests),
             dials: places(config.max_dials),
             outgoing: places(config.max_outgoing),
+            links: Links::new(&me, &config),
+            threads,
             config,
             me,
             transport,
@@ -120,6 +128,33 @@ impl Node {
         self.counters.refused(refusal);
         tracing::debug!(peer = %from, code = code.map(tracing::field::display), error = refusal.text(), "request refused");
         self.emit(&PeerEvent::Refused { from: from.clone(), code, refusal });
+    }
+
+    /// Runs `work` on one of the node's threads, in turn.
+    pub(crate) fn spawn<F>(&self, work: F)
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.threads.runtime().spawn(work);
+    }
+
+    /// Places among the requests in hand, of the code and of the node, when they are free now.
+    pub(crate) fn try_places(&self, route: &Route) -> Option<Places> {
+        let of_code = Arc::clone(&route.places).try_acquire_owned().ok()?;
+        let of_node = Arc::clone(&self.requests).try_acquire_owned().ok()?;
+        Some(Places::from([of_code, of_node]))
+    }
+
+    /// Places among the requests in hand, of the code and of the node; none when they do not come
+    /// free in time.
+    pub(crate) async fn places(&self, route: &Route) -> Option<Places> {
+        let place = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
+        let both = async {
+            let of_code = place(&route.places).await.ok()?;
+            let of_node = place(&self.requests).await.ok()?;
+            Some(Places::from([of_code, of_node]))
+        };
+        timeout(self.config.busy_after, both).await.ok().flatten()
     }
 
     /// Whether a refusal is put into words.

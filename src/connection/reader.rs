@@ -9,15 +9,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::AsyncRead,
-    time::{Instant, Sleep},
-};
+use tokio::io::AsyncRead;
 use tokio_util::{codec::Decoder, io::poll_read_buf};
 
 use crate::{
-    connection::Node,
-    frame::{Frame, FrameCodec, FrameError, FrameHead, HEADER_LEN, Part},
+    connection::{Node, patience::Patience},
+    frame::{Frame, FrameCodec, FrameError, FrameHead, HEADER_LEN, Part, TypeCode},
+    link::Reason,
 };
 
 /// The read half of a connection, as the transport gives it.
@@ -37,9 +35,12 @@ pub enum ReadError {
     /// The bytes are not a frame, were cut, or the connection broke. The connection is closed.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// Nothing came for so long. The connection is closed.
+    /// Nothing came for so long. The connection, or the exchange on a link, is closed.
     #[error("timed out: nothing came for {0:?}")]
     Late(Duration),
+    /// The exchange on a link, or the whole link, was ended before the data was complete.
+    #[error("ended: {0}")]
+    Reset(Reason),
 }
 
 /// Cuts parts of frames out of a byte stream.
@@ -48,9 +49,7 @@ pub(crate) struct FrameReader {
     codec: FrameCodec,
     buffer: BytesMut,
     ended: bool,
-    patience: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    patience: Patience,
     node: Arc<Node>,
 }
 
@@ -73,7 +72,7 @@ impl FrameReader {
     ) -> Self {
         let whole = WHOLE_UP_TO.min(node.config.max_frame_len);
         let codec = FrameCodec::new().max_in(u32::MAX).pieces_above(whole);
-        Self { half, codec, buffer, ended: false, patience, timer: None, waiting: false, node }
+        Self { half, codec, buffer, ended: false, patience: Patience::new(patience), node }
     }
 
     pub(crate) const fn node(&self) -> &Arc<Node> {
@@ -102,7 +101,7 @@ impl FrameReader {
             };
             match part {
                 Ok(Some(part)) => {
-                    self.waiting = false;
+                    self.patience.moved();
                     self.count(&part);
                     return Poll::Ready(Ok(Some(part)));
                 }
@@ -116,35 +115,19 @@ impl FrameReader {
             match poll_read_buf(Pin::new(&mut self.half), cx, &mut self.buffer) {
                 Poll::Ready(Ok(0)) => self.ended = true,
                 Poll::Ready(Ok(n)) => {
-                    // Whatever moves is waited for; only standstill is late.
-                    self.waiting = false;
+                    self.patience.moved();
                     self.node.counters.bytes_in.add(n as u64);
                 }
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(Err(self.failed(FrameError::Io(error))));
                 }
                 Poll::Pending => {
-                    ready!(self.poll_timer(cx));
+                    let limit = ready!(self.patience.poll(cx));
                     self.node.counters.errors_late.one();
-                    return Poll::Ready(Err(ReadError::Late(self.patience)));
+                    return Poll::Ready(Err(ReadError::Late(limit)));
                 }
             }
         }
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = Instant::now() + self.patience;
-        let timer = match &mut self.timer {
-            Some(timer) => {
-                if !self.waiting {
-                    timer.as_mut().reset(until);
-                }
-                timer
-            }
-            none => none.insert(Box::pin(tokio::time::sleep_until(until))),
-        };
-        self.waiting = true;
-        timer.as_mut().poll(cx)
     }
 
     fn count(&self, part: &Part) {
@@ -167,17 +150,17 @@ impl FrameReader {
     /// The rest of a body of which the head was read, put together as it arrives. At most
     /// `head.len()` bytes.
     pub(crate) async fn rest(&mut self, head: FrameHead) -> Result<Frame, ReadError> {
-        let mut whole = Gather::new(head);
+        let mut whole = Gather::new(head.code(), head.len());
         loop {
             match self.part().await? {
                 Some(Part::Piece { data, last }) => {
-                    if let Some(frame) = whole.push(&data, last) {
+                    if let Some(frame) = whole.push(&data, last)? {
                         return Ok(frame);
                     }
                 }
                 // The codec gives pieces until the last one, so nothing else can come; an end is an
                 // error of its own.
-                _ => return Err(whole.cut().into()),
+                _ => return Err(whole.cut(head.len()).into()),
             }
         }
     }
@@ -204,26 +187,31 @@ impl FrameReader {
 /// announced.
 #[derive(Debug)]
 pub(crate) struct Gather {
-    head: FrameHead,
+    code: TypeCode,
+    limit: u32,
     data: BytesMut,
 }
 
 impl Gather {
-    pub(crate) fn new(head: FrameHead) -> Self {
-        Self { head, data: BytesMut::new() }
+    /// One of at most `limit` bytes of data.
+    pub(crate) fn new(code: TypeCode, limit: u32) -> Self {
+        Self { code, limit, data: BytesMut::new() }
     }
 
-    pub(crate) fn push(&mut self, piece: &Bytes, last: bool) -> Option<Frame> {
-        self.data.extend_from_slice(piece);
-        last.then(|| Frame::new(self.head.code(), std::mem::take(&mut self.data).freeze()))
-    }
-
-    pub(crate) fn cut(&self) -> FrameError {
-        FrameError::CutBody {
-            code: self.head.code(),
-            got: self.data.len() as u64,
-            expected: u64::from(self.head.len()),
+    /// Adds a piece; the frame, when it is the last. Refuses what is longer than the limit.
+    pub(crate) fn push(&mut self, piece: &Bytes, last: bool) -> Result<Option<Frame>, FrameError> {
+        let (length, limit) = ((self.data.len() + piece.len()) as u64, u64::from(self.limit));
+        if length > limit {
+            return Err(FrameError::TooLong { code: self.code, length, limit });
         }
+        self.data.extend_from_slice(piece);
+        Ok(last.then(|| Frame::new(self.code, std::mem::take(&mut self.data).freeze())))
+    }
+
+    /// The error for one that ends here.
+    pub(crate) fn cut(&self, expected: u32) -> FrameError {
+        let (got, expected) = (self.data.len() as u64, u64::from(expected));
+        FrameError::CutBody { code: self.code, got, expected }
     }
 }
 

@@ -2,9 +2,13 @@
 
 use serde::Serialize;
 
-use crate::frame::{Frame, TypeCode};
+use crate::{
+    frame::{Frame, TypeCode},
+    link::Reason,
+};
 
-/// Why this node refused a request. The remote sees [`text`](Self::text) in one `ERRO` frame.
+/// Why this node refused a request. The remote sees [`text`](Self::text) in one `ERRO` frame, and
+/// on a link the [`reason`](Self::reason).
 ///
 /// The texts are fixed: nothing that a remote sent is echoed (WIRE.md part 1, "no handler for the
 /// code, or another refusal by the framework").
@@ -56,6 +60,21 @@ impl Refusal {
             Self::HandlerLate => "Handler timed out",
             Self::BadMessage => "Malformed message",
             Self::Stopping => "Going away",
+        }
+    }
+
+    /// The reason that is given on a link.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::UnknownCode => Reason::UNKNOWN_CODE,
+            Self::TooLong => Reason::TOO_LONG,
+            Self::Busy => Reason::BUSY,
+            Self::HandlerFailed => Reason::HANDLER_FAILED,
+            Self::HandlerGone => Reason::HANDLER_GONE,
+            Self::HandlerLate => Reason::TIMED_OUT,
+            Self::BadMessage => Reason::MALFORMED,
+            Self::Stopping => Reason::GOING_AWAY,
         }
     }
 

@@ -14,10 +14,11 @@ use crate::{
     connection::{
         Body, Cut, Direction, ReadError, RequestError,
         exchange::{OutgoingHeld, Sending},
-        reader::{FrameReader, Gather},
+        parts::{Coming, PartReader},
+        reader::Gather,
         writer::WriteError,
     },
-    frame::{Frame, FrameError, FrameHead, Part, TypeCode},
+    frame::{Frame, FrameError, TypeCode},
     overlay::{Address, RouteFault},
 };
 
@@ -34,7 +35,7 @@ use crate::{
 pub struct Replies {
     open: Option<Open>,
     gather: Option<Gather>,
-    back: Option<oneshot::Receiver<FrameReader>>,
+    back: Option<oneshot::Receiver<PartReader>>,
     remote: Address,
     code: TypeCode,
     routed: bool,
@@ -42,7 +43,7 @@ pub struct Replies {
 
 /// What there is as long as the exchange is open.
 struct Open {
-    reader: Option<FrameReader>,
+    reader: Option<PartReader>,
     sending: Sending,
     write_error: Option<WriteError>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -62,12 +63,12 @@ impl fmt::Debug for Replies {
 /// What came first: a frame, or the head of one that is too long for that.
 enum Item {
     Frame(Frame),
-    Long(FrameHead),
+    Long { code: TypeCode, len: Option<u32> },
 }
 
 impl Replies {
     pub(crate) fn new(
-        reader: FrameReader,
+        reader: PartReader,
         sent: (Sending, Option<WriteError>),
         held: OutgoingHeld,
         remote: Address,
@@ -134,18 +135,18 @@ impl Replies {
         };
         Poll::Ready(Ok(match item {
             Item::Frame(frame) => Some(Body::whole(frame)),
-            Item::Long(head) => {
+            Item::Long { code, len } => {
                 self.open.as_mut().and_then(|open| open.reader.take()).map(|reader| {
                     let (give, back) = oneshot::channel();
                     self.back = Some(back);
-                    Body::coming(head, reader, give)
+                    Body::coming((code, len), reader, give)
                 })
             }
         }))
     }
 
     /// The next part of a frame, as long as the exchange is open and not cut.
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, RequestError>> {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Coming>, RequestError>> {
         let Some(open) = self.open.as_mut() else {
             return Poll::Ready(Ok(None));
         };
@@ -173,10 +174,12 @@ impl Replies {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Item>, RequestError>> {
         loop {
             return Poll::Ready(match ready!(self.poll_part(cx))? {
-                Some(Part::Frame(frame)) => self.frame(frame).map(|frame| Some(Item::Frame(frame))),
-                Some(Part::Head(head)) => Ok(Some(Item::Long(head))),
+                Some(Coming::Frame(frame)) => {
+                    self.frame(frame).map(|frame| Some(Item::Frame(frame)))
+                }
+                Some(Coming::Head { code, len }) => Ok(Some(Item::Long { code, len })),
                 // The rest of a body that was given up.
-                Some(Part::Piece { .. }) => continue,
+                Some(Coming::Piece { .. }) => continue,
                 None => ready!(self.poll_written(cx)).map_or(Ok(None), Err),
             });
         }
@@ -199,13 +202,23 @@ impl Replies {
 
     /// The reply broke. When the request had not been written in full, that is the better reason.
     fn broken(&mut self, error: ReadError) -> RequestError {
-        let open = self.open.take();
+        let mut open = self.open.take();
         if let Some(open) = &open {
             tracing::debug!(parent: &open.held.span, %error, "connection broken");
         }
+        let reader = open.as_mut().and_then(|open| open.reader.take());
         match open.and_then(|open| open.write_error) {
             Some(written) => RequestError::not_written(self.remote.clone(), written),
-            None => error.into(),
+            // The node was faster than the reader of these replies.
+            None if reader.as_ref().is_some_and(|reader| reader.node().cut.is_cancelled()) => {
+                RequestError::Stopped { sent: true }
+            }
+            None => match (error, reader) {
+                (ReadError::Reset(reason), Some(PartReader::Link(inflow))) => {
+                    RequestError::Reset { reason, sent: inflow.was_sent() }
+                }
+                (error, _) => error.into(),
+            },
         }
     }
 
@@ -231,15 +244,16 @@ impl Replies {
                 return Poll::Ready(Ok(None));
             };
             let frame = match part {
-                Some(Part::Piece { data, last }) => gather.push(&data, last),
-                _ => {
-                    let cut = gather.cut();
-                    return Poll::Ready(Err(self.broken(cut.into())));
-                }
+                Some(Coming::Piece { data, last }) => gather.push(&data, last),
+                _ => Err(gather.cut(u32::MAX)),
             };
-            if frame.is_some() {
-                self.gather = None;
-                return Poll::Ready(Ok(frame));
+            match frame {
+                Ok(None) => {}
+                Ok(frame) => {
+                    self.gather = None;
+                    return Poll::Ready(Ok(frame));
+                }
+                Err(error) => return Poll::Ready(Err(self.broken(error.into()))),
             }
         }
     }
@@ -253,12 +267,12 @@ impl Replies {
                 .map_or(u32::MAX, |reader| reader.node().config.max_frame_len);
             match ready!(self.poll_item(cx)) {
                 Ok(Some(Item::Frame(frame))) => return Poll::Ready(Ok(Some(frame))),
-                Ok(Some(Item::Long(head))) if head.len() > limit => {
-                    let (length, limit) = (u64::from(head.len()), u64::from(limit));
-                    let error = FrameError::TooLong { code: head.code(), length, limit };
+                Ok(Some(Item::Long { code, len: Some(len) })) if len > limit => {
+                    let (length, limit) = (u64::from(len), u64::from(limit));
+                    let error = FrameError::TooLong { code, length, limit };
                     return Poll::Ready(Err(self.broken(error.into())));
                 }
-                Ok(Some(Item::Long(head))) => self.gather = Some(Gather::new(head)),
+                Ok(Some(Item::Long { code, .. })) => self.gather = Some(Gather::new(code, limit)),
                 Ok(None) => return Poll::Ready(Ok(None)),
                 Err(error) => return Poll::Ready(Err(error)),
             }

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use actix::prelude::{MailboxError, Message, Recipient};
@@ -11,36 +14,109 @@ use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::{
-    connection::{Incoming, Refusal, Reply},
+    connection::{Incoming, IncomingBatch, Refusal, Reply},
     frame::TypeCode,
 };
 
 /// Whoever answers the requests of one code.
 pub(crate) trait Serve: Send + Sync + fmt::Debug {
-    /// Hands `incoming` over and waits for the reply.
+    /// Hands `incoming` over, in the call: requests reach a handler in the order of the calls. The
+    /// future waits for the reply.
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>>;
+
+    /// Hands a message over of which nobody waits for a reply, in the call. Its sender has credit
+    /// for it: that bounds what may wait in the handler's mailbox.
+    fn tell(&self, incoming: Incoming) -> Told;
+
+    /// Whether one-way messages are to be gathered for [`tell_all`](Self::tell_all).
+    fn takes_batches(&self) -> bool {
+        false
+    }
+
+    /// Hands one-way messages over together.
+    fn tell_all(&self, _: IncomingBatch) -> Result<(), Refusal> {
+        Err(Refusal::HandlerFailed)
+    }
 }
 
-/// Hands `message` to an actor and waits for its result.
+/// What came of handing a one-way message over.
+pub(crate) enum Told {
+    HandedOver,
+    Refused(Refusal),
+    /// It is served as a request is; the answer is nobody's.
+    Serving(BoxFuture<'static, Result<Reply, Refusal>>),
+}
+
+/// Hands `message` to an actor, in the call, and waits for its result.
 ///
 /// A mailbox that was open before and closes under the message belongs to an actor that panicked,
 /// or stopped, with the message in its hands.
-pub(crate) async fn ask<M>(recipient: Recipient<M>, message: M) -> Result<M::Result, Refusal>
+pub(crate) fn ask<M>(
+    recipient: &Recipient<M>,
+    message: M,
+) -> impl Future<Output = Result<M::Result, Refusal>> + use<M>
+where
+    M: Message<Result: Send> + Send + 'static,
+{
+    // A sender of its own has a place of its own in the mailbox, so the message is in it at once.
+    let answer = recipient.connected().then(|| recipient.clone().send(message));
+    async move {
+        answer.ok_or(Refusal::HandlerGone)?.await.map_err(|error| match error {
+            MailboxError::Timeout => Refusal::HandlerLate,
+            MailboxError::Closed => Refusal::HandlerFailed,
+        })
+    }
+}
+
+/// Puts `message` into the mailbox of an actor.
+#[expect(clippy::disallowed_methods, reason = "bounded by credit")]
+pub(crate) fn put<M>(recipient: &Recipient<M>, message: M) -> Result<(), Refusal>
 where
     M: Message<Result: Send> + Send + 'static,
 {
     if !recipient.connected() {
         return Err(Refusal::HandlerGone);
     }
-    recipient.send(message).await.map_err(|error| match error {
-        MailboxError::Timeout => Refusal::HandlerLate,
-        MailboxError::Closed => Refusal::HandlerFailed,
-    })
+    recipient.do_send(message);
+    Ok(())
+}
+
+impl From<Result<(), Refusal>> for Told {
+    fn from(result: Result<(), Refusal>) -> Self {
+        result.map_or_else(Self::Refused, |()| Self::HandedOver)
+    }
 }
 
 impl Serve for Recipient<Incoming> {
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        Box::pin(ask(self.clone(), incoming))
+        Box::pin(ask(self, incoming))
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        put(self, incoming).into()
+    }
+}
+
+/// A handler that takes one-way messages in batches.
+#[derive(Debug)]
+pub(crate) struct Batched(pub(crate) Recipient<IncomingBatch>);
+
+impl Serve for Batched {
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let handled = ask(&self.0, IncomingBatch::of_one(incoming));
+        Box::pin(async move { handled.await.map(|()| Reply::none()) })
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        put(&self.0, IncomingBatch::of_one(incoming)).into()
+    }
+
+    fn takes_batches(&self) -> bool {
+        true
+    }
+
+    fn tell_all(&self, batch: IncomingBatch) -> Result<(), Refusal> {
+        put(&self.0, batch)
     }
 }
 
@@ -66,27 +142,41 @@ pub(crate) struct Route {
 
 /// The table from code to route, shared by all connections of a node and changed while it runs.
 #[derive(Debug, Default)]
-pub(crate) struct Routes(RwLock<HashMap<TypeCode, Route>>);
+pub(crate) struct Routes {
+    table: RwLock<HashMap<TypeCode, Route>>,
+    /// Counts the changes, so that a link can keep what it has looked up.
+    version: AtomicU64,
+}
 
 impl Routes {
+    fn change<R>(&self, change: impl FnOnce(&mut HashMap<TypeCode, Route>) -> R) -> R {
+        let result = change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner));
+        self.version.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     /// Puts `route` in; returns the one that it replaces.
     pub(crate) fn insert(&self, code: TypeCode, route: Route) -> Option<Route> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(code, route)
+        self.change(|table| table.insert(code, route))
     }
 
     pub(crate) fn remove(&self, code: TypeCode) -> Option<Route> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&code)
+        self.change(|table| table.remove(&code))
     }
 
     /// The route for exactly this code, else the one for its upper-case form (WIRE.md part 1).
     pub(crate) fn find(&self, code: TypeCode) -> Option<Route> {
-        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
         routes.get(&code).or_else(|| routes.get(&code.to_ascii_uppercase())).cloned()
     }
 
     /// The codes of the application, sorted.
     pub(crate) fn codes(&self) -> Vec<TypeCode> {
-        let routes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let mut codes: Vec<_> = routes.keys().copied().filter(|code| !code.is_reserved()).collect();
         codes.sort_unstable();
         codes
@@ -94,6 +184,6 @@ impl Routes {
 
     /// Lets go of every handler.
     pub(crate) fn clear(&self) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.change(HashMap::clear);
     }
 }

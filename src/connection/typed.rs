@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     connection::{
-        Incoming, Refusal, Replies, Reply, RequestError, SendError, Sender,
-        routes::{Serve, ask},
+        Incoming, Refusal, Replies, Reply, RequestError, SendError, Sender, Token,
+        routes::{Serve, Told, ask, put},
     },
     frame::{TypeCode, Wire},
 };
@@ -18,13 +18,22 @@ use crate::{
 ///
 /// Its result is `M::Result`, which goes back to the sender in one `REPL` frame in the format of
 /// `M`.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Received<M> {
     /// The message.
     pub message: M,
     /// Who sent it, as far as it is known.
     pub sender: Sender,
+    _token: Token,
+}
+
+impl<M: fmt::Debug> fmt::Debug for Received<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("message", &self.message)
+            .field("sender", &self.sender)
+            .finish()
+    }
 }
 
 impl<M> Message for Received<M>
@@ -72,6 +81,16 @@ impl<M: PeerMessage> Typed<M> {
     pub(crate) const fn new(recipient: Recipient<Received<M>>) -> Self {
         Self(recipient)
     }
+
+    fn decode(incoming: Incoming) -> Result<Received<M>, Refusal> {
+        let (frame, sender, token) = incoming.into_parts();
+        // The code was found by its upper-case form, perhaps; the message does not care.
+        let message = M::FORMAT.decode(&frame).map_err(|error| {
+            tracing::debug!(error = %error, "message not decoded");
+            Refusal::BadMessage
+        })?;
+        Ok(Received { message, sender, _token: token })
+    }
 }
 
 impl<M: PeerMessage> fmt::Debug for Typed<M> {
@@ -82,21 +101,18 @@ impl<M: PeerMessage> fmt::Debug for Typed<M> {
 
 impl<M: PeerMessage> Serve for Typed<M> {
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        let recipient = self.0.clone();
+        let asked = Self::decode(incoming).map(|received| ask(&self.0, received));
         Box::pin(async move {
-            let (frame, sender, token) = incoming.into_parts();
-            // The code was found by its upper-case form, perhaps; the message does not care.
-            let message = M::FORMAT.decode(&frame).map_err(|error| {
-                tracing::debug!(error = %error, "message not decoded");
-                Refusal::BadMessage
-            })?;
-            let answer = ask(recipient, Received { message, sender }).await?;
-            drop(token);
+            let answer = asked?.await?;
             M::FORMAT.encode(TypeCode::REPL, &answer).map(Reply::one).map_err(|error| {
                 tracing::warn!(error = %error, "answer not encoded");
                 Refusal::HandlerFailed
             })
         })
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        Self::decode(incoming).and_then(|received| put(&self.0, received)).into()
     }
 }
 

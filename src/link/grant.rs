@@ -39,6 +39,11 @@ impl Grant {
         })
     }
 
+    /// Bytes that arrived and are not worked off.
+    pub(super) const fn held(&self) -> u32 {
+        self.window - self.left - self.due
+    }
+
     /// Bytes that arrived and are not worked off, or not granted again.
     pub(super) const fn outstanding(&self) -> u32 {
         self.window - self.left

@@ -162,11 +162,17 @@ impl Link {
         self.credit
     }
 
-    /// Bytes of one-way messages and requests that have come and are not worked off. At most the
+    /// Bytes of one-way messages and requests that have come and are not granted again. At most the
     /// window of the own hello.
     #[must_use]
     pub const fn unconsumed(&self) -> u32 {
         self.grant.outstanding()
+    }
+
+    /// Bytes of one-way messages and requests that have come and are not worked off.
+    #[must_use]
+    pub const fn held(&self) -> u32 {
+        self.grant.held()
     }
 
     /// Open exchanges, of both sides.
@@ -273,6 +279,11 @@ impl Link {
             self.control(code::RST, 0, Flags::RESET, &reason.to_payload());
             self.close(reason, false);
         }
+    }
+
+    /// The connection is gone: the link ends without a word.
+    pub fn lost(&mut self) {
+        self.close(Reason::LOST, false);
     }
 
     /// Looks at the time: asks whether the other side is alive, or gives it up.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Bytes in front of the payload: incarnation, sequence number, level.
-pub(super) const NUMBERED_LEN: usize = 17;
+pub const NUMBERED_LEN: usize = 17;
 
 /// How far a message has to come before it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

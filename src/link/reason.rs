@@ -29,6 +29,8 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// The connection broke without a word. Never sent.
+    LOST = 0, "connection lost";
     /// No handler for the code. Not handled.
     UNKNOWN_CODE = 1, "unknown code";
     /// Longer than the receiver takes. Not handled.

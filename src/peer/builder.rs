@@ -8,8 +8,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     connection::{
-        Config, EventBus, Incoming, Intake, Node, PeerEvent, PeerMessage, Received, Route, Serve,
-        typed::Typed,
+        Batched, Config, EventBus, Incoming, IncomingBatch, Intake, Node, PeerEvent, PeerMessage,
+        Received, Route, Serve, Threads, typed::Typed,
     },
     frame::TypeCode,
     overlay::{Address, Direct, Host, PeerId, PeerInfo, PeerList, Router, Stabilizer},
@@ -56,7 +56,11 @@ pub struct Builder {
     well_known: bool,
     recipes: Vec<Recipe>,
     events: Vec<Recipient<PeerEvent>>,
+    workers: usize,
 }
+
+/// The most workers of a node.
+pub const MAX_WORKERS: usize = 256;
 
 /// A handler before the node has its limits.
 #[derive(Clone, Debug)]
@@ -87,6 +91,7 @@ impl Default for Builder {
             well_known: false,
             recipes: Vec::new(),
             events: Vec::new(),
+            workers: 0,
         }
     }
 }
@@ -172,6 +177,19 @@ impl Builder {
         self.entry(code, Arc::new(handler.into()), true)
     }
 
+    /// Registers the handler for a code that takes one-way messages together: the address of any
+    /// actor with `Handler<IncomingBatch>`, on any arbiter.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn handle_batch(
+        self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        handler: impl Into<Recipient<IncomingBatch>>,
+    ) -> Result<Self, RegisterError> {
+        self.entry(code, Arc::new(Batched(handler.into())), false)
+    }
+
     /// Registers the handler for a typed message: the address of any actor with
     /// `Handler<Received<M>>`, on any arbiter.
     ///
@@ -248,6 +266,17 @@ impl Builder {
         self
     }
 
+    /// Spreads links and connections over so many threads of their own, each with an arbiter, in
+    /// turn. Default 0: everything runs where the node is started. At most [`MAX_WORKERS`].
+    ///
+    /// The node's other actors stay where it was started, and handlers run on the arbiter where they
+    /// were started; so this pays when reading, writing and decoding are the bottleneck. The price:
+    /// one thread each, and a message to a handler crosses threads.
+    pub const fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// Starts the node on the arbiter where it is called.
     ///
     /// # Errors
@@ -264,6 +293,7 @@ impl Builder {
         let id = self.id.as_deref().map(str::parse::<PeerId>).transpose()?;
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
+        let threads = Threads::start(self.workers.min(MAX_WORKERS)).await;
         let listener =
             self.transport.listen(&at).await.map_err(|source| StartError::listen(at, source))?;
         let bound = listener.local_address();
@@ -273,7 +303,7 @@ impl Builder {
         let me = PeerInfo::new(id, address)?;
 
         let events = EventBus::new(self.config.event_queue, self.events);
-        let node = Arc::new(Node::new(self.config, me, self.transport, events));
+        let node = Arc::new(Node::new(self.config, me, self.transport, events, threads));
         let table = Table {
             list: PeerList::new(node.me.id().clone(), node.config.max_peers),
             router: self.router,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use futures::{StreamExt, future::BoxFuture};
 
 use crate::{
-    connection::{Incoming, Node, Refusal, Reply, RequestError, Sender, Serve, exchange},
+    connection::{Incoming, Node, Refusal, Reply, RequestError, Sender, Serve, Told, links},
     overlay::{Envelope, Hop, PeerInfo, RouteFault, RouteReason},
     peer::Peers,
 };
@@ -34,6 +34,10 @@ impl Serve for Forward {
                 Hop::Fail(fault) => Ok(Reply::one(fault.to_frame())),
             }
         })
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        Told::Serving(self.serve(incoming))
     }
 }
 
@@ -69,7 +73,7 @@ async fn pass_on(node: &Arc<Node>, next: &PeerInfo, envelope: &Envelope) -> Repl
         })
     };
     node.counters.forwarded.one();
-    match exchange::open(node, next.address(), frame.into()).await {
+    match links::request(node, next.address(), frame.into()).await {
         Ok(replies) => {
             Reply::stream(replies.map(move |reply| reply.unwrap_or_else(|error| fault(&error))))
         }

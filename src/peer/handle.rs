@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use crate::{
     connection::{
         Config, Events, Node, Outgoing, PeerEvent, PeerMessage, Replies, RequestError, SendError,
-        exchange, typed,
+        links, typed,
     },
+    link::AckLevel,
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         Builder, IntoTarget, JoinError, NodeDown, Peers, Status, StopReport, Target,
@@ -172,15 +173,16 @@ impl Peer {
         message: impl Into<Outgoing>,
     ) -> Result<Replies, RequestError> {
         let way = self.way(to.into_target(), message.into()).await?;
-        let replies = exchange::open(&self.0.node, &way.to, way.message).await?;
+        let replies = links::request(&self.0.node, &way.to, way.message).await?;
         Ok(if way.routed { replies.routed() } else { replies })
     }
 
-    /// Sends a message and does not wait for replies: the connection is closed as soon as it is
-    /// written.
+    /// Sends a message and does not wait for replies.
     ///
-    /// Resolves when the operating system has taken all of it. At most once: whether it was handled
-    /// is not known.
+    /// Over a link this resolves when the message is on its way under credit: as long as the other
+    /// node's handlers have not worked off what came before, it waits. In a classic exchange it
+    /// resolves when the operating system has taken all of it. At most once: whether it was handled
+    /// is not known; [`notify_acked`](Self::notify_acked) waits for that.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -193,7 +195,46 @@ impl Peer {
         message: impl Into<Outgoing>,
     ) -> Result<(), RequestError> {
         let way = self.way(to.into_target(), message.into()).await?;
-        exchange::notify(&self.0.node, &way.to, way.message).await
+        links::notify(&self.0.node, &way.to, way.message).await
+    }
+
+    /// Sends a message and waits until the other node's handler has it, or has handled it.
+    ///
+    /// The message is numbered and kept until it is acknowledged: after a broken link it is sent
+    /// again on the next one, and the other node recognises what it has had. So it is handled at
+    /// most once, and when this returns `Ok`, exactly once. To a node without links it goes in a
+    /// classic exchange, whose regular end counts as the acknowledgement of either level.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; when no acknowledgement came within
+    /// [`Config::reply_timeout`](crate::Config::reply_timeout), the message may have been handled. A
+    /// body is not kept, and is refused as [`RequestError::BodyNotKept`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the message back.
+    ///
+    /// # Examples
+    /// ```
+    /// # use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler, link::AckLevel};
+    /// # use actix::prelude::*;
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let news = handler::from_fn(async |_: Incoming| Reply::none()).start();
+    /// # let other = Peer::builder().handle("NEWS", news)?.start().await?;
+    /// # let peer = Peer::builder().start().await?;
+    /// let message = Frame::text("NEWS", "it rains");
+    /// peer.notify_acked(other.info(), message, AckLevel::Handled).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn notify_acked(
+        &self,
+        to: impl IntoTarget,
+        message: impl Into<Outgoing>,
+        level: AckLevel,
+    ) -> Result<(), RequestError> {
+        let way = self.way(to.into_target(), message.into()).await?;
+        let over = way.message.over;
+        let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
+        links::notify_acked(&self.0.node, &way.to, frame, over, level).await
     }
 
     /// Sends a typed message and returns its result.

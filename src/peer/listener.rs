@@ -90,7 +90,7 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     node.counters.connections_accepted.one();
     if let Ok(place) = Arc::clone(&node.connections).try_acquire_owned() {
         let held = Held::new(place, node);
-        actix_rt::spawn(accepted(io, Arc::clone(node), held));
+        node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         return;
     }
     node.counters.connections_refused.one();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::Recipient;
 
 use crate::{
-    connection::{Incoming, PeerMessage, Received, Route, Serve, typed},
+    connection::{Batched, Incoming, IncomingBatch, PeerMessage, Received, Route, Serve, typed},
     frame::TypeCode,
     peer::{
         Peer, RegisterError,
@@ -43,6 +43,18 @@ impl Peer {
         handler: impl Into<Recipient<Incoming>>,
     ) -> Result<Option<Registration>, RegisterError> {
         Ok(self.register(application_code(code)?, Arc::new(handler.into()), true))
+    }
+
+    /// As [`handle`](Self::handle), for a handler that takes one-way messages together.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn handle_batch(
+        &self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        handler: impl Into<Recipient<IncomingBatch>>,
+    ) -> Result<Option<Registration>, RegisterError> {
+        Ok(self.register(application_code(code)?, Arc::new(Batched(handler.into())), false))
     }
 
     /// As [`handle`](Self::handle), for a typed message.

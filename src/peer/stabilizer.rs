@@ -7,7 +7,7 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{Node, Removed, RequestError, exchange},
+    connection::{Node, Removed, RequestError, exchange, exchange::OutgoingKind},
     frame::Frame,
     overlay::{AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View},
     peer::{Peer, Peers, WeakPeer, child::Guard},
@@ -160,7 +160,7 @@ pub(crate) async fn question(
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
     let until = Instant::now() + within;
-    let opened = timeout_at(until, exchange::open(node, to, frame.into())).await;
+    let opened = timeout_at(until, exchange::open(node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
         Ok(Err(RequestError::Connect { .. } | RequestError::Busy)) | Err(_) => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    connection::{ConfigEntry, Counts, Node},
+    connection::{ConfigEntry, Counts, LinkStatus, Node},
     frame::TypeCode,
     overlay::{Address, PeerId},
     peer::{NodeDown, Peers},
@@ -35,6 +35,8 @@ pub struct Status {
     pub connections: usize,
     /// Own exchanges open now.
     pub outgoing: usize,
+    /// Open links.
+    pub links: Vec<LinkStatus>,
     /// The codes that have a handler.
     pub codes: Vec<TypeCode>,
     /// What has been counted since it started.
@@ -57,6 +59,7 @@ pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
         max_peers: node.config.max_peers,
         connections: node.open_in.load(Ordering::Relaxed),
         outgoing: node.open_out.load(Ordering::Relaxed),
+        links: node.links.all().iter().map(|line| line.status()).collect(),
         codes: node.routes.codes(),
         counts: node.counters.read(),
         restarts: node

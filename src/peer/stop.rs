@@ -45,6 +45,7 @@ pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> Sto
     node.emit(&PeerEvent::Stopping);
     let mut told = 0;
     if politely {
+        node.links.bye();
         let until = begun + node.config.drain_timeout;
         if node.config.leave_on_stop && node.joined.load(Ordering::Relaxed) {
             let known = peers
@@ -60,6 +61,7 @@ pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> Sto
     }
     node.tasks.close();
     node.cut.cancel();
+    node.links.cut(!politely);
     timeout(CUT_TIME, node.tasks.wait()).await.ok();
     node.routes.clear();
     node.emit(&PeerEvent::Stopped);

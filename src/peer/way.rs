@@ -33,19 +33,24 @@ impl Peer {
 
     async fn routed(&self, id: PeerId, message: Outgoing) -> Result<Way, RequestError> {
         let node = self.node();
+        let over = message.over;
         let frame = message.into_frame().map_err(|_| RequestError::BodyNotRouted)?;
         let hops = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
         let envelope = Envelope::new(id.clone(), node.me.id().clone(), hops, frame.clone());
         match self.peers().step(envelope).await? {
             Hop::Fail(fault) => Err(RequestError::Route(fault)),
-            Hop::Here(_) => {
-                Ok(Way { to: node.me.address().clone(), message: frame.into(), routed: false })
-            }
+            Hop::Here(_) => Ok(Way {
+                to: node.me.address().clone(),
+                message: Outgoing::from(frame).over(over),
+                routed: false,
+            }),
             // A neighbour gets the plain message, so that the original programs can be asked as
             // well.
-            Hop::Next(next, _) if *next.id() == id => {
-                Ok(Way { to: next.address().clone(), message: frame.into(), routed: false })
-            }
+            Hop::Next(next, _) if *next.id() == id => Ok(Way {
+                to: next.address().clone(),
+                message: Outgoing::from(frame).over(over),
+                routed: false,
+            }),
             Hop::Next(next, envelope) => {
                 let malformed = || {
                     RequestError::Route(RouteFault::new(
@@ -54,7 +59,11 @@ impl Peer {
                     ))
                 };
                 let envelope = envelope.encode().ok_or_else(malformed)?;
-                Ok(Way { to: next.address().clone(), message: envelope.into(), routed: true })
+                Ok(Way {
+                    to: next.address().clone(),
+                    message: Outgoing::from(envelope).over(over),
+                    routed: true,
+                })
             }
         }
     }

@@ -1,0 +1,180 @@
+//! Messages that are acknowledged: kept until then, and sent again on the next link.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    connection::{
+        Node, ReadError, RequestError,
+        links::{inflow::Broken, reach},
+    },
+    frame::Frame,
+    link::{AckLevel, Outbox, Reason},
+    overlay::Address,
+};
+
+/// After a dial that failed, while messages wait.
+const RETRY: Duration = Duration::from_millis(50);
+
+type Answer = Result<(), RequestError>;
+
+/// What waits to be acknowledged by one peer.
+pub(crate) struct Mailbag {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    outbox: Outbox,
+    waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    running: bool,
+}
+
+impl Mailbag {
+    pub(super) fn new(incarnation: u64) -> Self {
+        let outbox = Outbox::new(incarnation);
+        let state = Mutex::new(State { outbox, waiting: HashMap::new(), running: false });
+        Self { state, changed: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.outbox.is_empty() && !state.running
+    }
+
+    /// The message does not wait any more.
+    fn done(&self, sequence: u64, answer: Answer) {
+        let mut state = self.lock();
+        state.outbox.done(sequence);
+        let waiting = state.waiting.remove(&sequence);
+        drop(state);
+        if let Some(waiting) = waiting {
+            // Nobody listens when the caller has given up.
+            waiting.send(answer).ok();
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+/// One numbered message on its way.
+pub(super) struct Acked {
+    bag: Arc<Mailbag>,
+    sequence: u64,
+}
+
+impl Acked {
+    pub(super) fn end(self, end: Result<(), Broken>) {
+        match end {
+            Ok(()) => self.bag.done(self.sequence, Ok(())),
+            // It is sent again on the next link.
+            Err(Broken { link: true, .. }) => self.bag.changed.notify_waiters(),
+            Err(Broken { reason, sent, .. }) => {
+                self.bag.done(self.sequence, Err(RequestError::Reset { reason, sent }));
+            }
+        }
+    }
+}
+
+/// Sends `frame` and waits until it is acknowledged at `level`.
+pub(super) async fn send(
+    node: &Arc<Node>,
+    to: &Address,
+    bag: &Arc<Mailbag>,
+    frame: Frame,
+    level: AckLevel,
+) -> Answer {
+    let limit = node.config.reply_timeout;
+    let until = Instant::now() + limit;
+    let (sequence, answer) = loop {
+        let changed = bag.changed.notified();
+        let mut state = bag.lock();
+        if let Ok(sequence) = state.outbox.push(frame.clone(), level) {
+            let (tell, answer) = oneshot::channel();
+            state.waiting.insert(sequence, tell);
+            if !std::mem::replace(&mut state.running, true) {
+                node.tasks.spawn(pump(Arc::clone(node), to.clone(), Arc::clone(bag)));
+            }
+            break (sequence, answer);
+        }
+        drop(state);
+        timeout_at(until, changed).await.map_err(|_| RequestError::NoCredit(limit))?;
+    };
+    bag.changed.notify_waiters();
+    match timeout_at(until, answer).await {
+        Ok(answer) => answer.unwrap_or(Err(RequestError::Stopped { sent: true })),
+        Err(_) => {
+            bag.done(sequence, Ok(()));
+            Err(RequestError::Reply(ReadError::Late(limit)))
+        }
+    }
+}
+
+/// Sends what waits, in order, as long as something does.
+async fn pump(node: Arc<Node>, to: Address, bag: Arc<Mailbag>) {
+    let stopped = node.cut.clone();
+    let run = async {
+        loop {
+            if one_link(&node, &to, &bag).await {
+                return;
+            }
+        }
+    };
+    let ended = stopped.run_until_cancelled(run).await;
+    if ended.is_none() {
+        let mut state = bag.lock();
+        state.running = false;
+        state.waiting.clear();
+    }
+}
+
+/// Sends what waits over one link until that is over. True when nothing waits any more.
+async fn one_link(node: &Arc<Node>, to: &Address, bag: &Arc<Mailbag>) -> bool {
+    let reached = reach(node, to).await;
+    let line = match reached {
+        Ok(line) => line,
+        Err(_) => {
+            tokio::time::sleep(RETRY).await;
+            let mut state = bag.lock();
+            state.running = !state.outbox.is_empty();
+            return !state.running;
+        }
+    };
+    let unknown = bag.lock().outbox.opened(line.incarnation);
+    for sequence in unknown {
+        let error = RequestError::Reset { reason: Reason::LOST, sent: true };
+        bag.done(sequence, Err(error));
+    }
+    loop {
+        let changed = bag.changed.notified();
+        let next = {
+            let mut state = bag.lock();
+            if state.outbox.is_empty() {
+                state.running = false;
+                return true;
+            }
+            state.outbox.next_unsent()
+        };
+        match next {
+            Some((numbered, frame)) => {
+                let acked = Acked { bag: Arc::clone(bag), sequence: numbered.sequence };
+                if line.ask_numbered(&frame, numbered, acked).await.is_err() {
+                    return false;
+                }
+            }
+            None if !line.is_open() => return false,
+            None => changed.await,
+        }
+    }
+}

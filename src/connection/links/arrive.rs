@@ -1,0 +1,500 @@
+//! What comes over a link, on its way to handlers and callers.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{
+    connection::{
+        Body, Incoming, IncomingBatch, Intake, Node, Refusal, Route, Token,
+        body::Progress,
+        conversation::answered,
+        incoming::Places,
+        links::{
+            Inflow, Line, Unconsumed, answer,
+            inflow::{Broken, Credit, InPart, Queue},
+        },
+        parts::PartReader,
+        reader::Gather,
+        routes::Told,
+    },
+    frame::{Frame, TypeCode},
+    link::{AckLevel, LinkEvent, Novelty, Numbered, Reason},
+};
+
+/// Takes what the machine of one link brings.
+pub(super) struct Arrivals {
+    line: Arc<Line>,
+    routes: LastRoute,
+    ballast: Ballast,
+    /// Messages whose last part has not come.
+    gathering: HashMap<u32, Gathering>,
+    /// Requests in the hands of handlers.
+    serving: HashMap<u32, TypeCode>,
+    running: FuturesUnordered<BoxFuture<'static, u32>>,
+    /// Messages in `running` that wait for a place. As long as there is one, everything else waits
+    /// behind it, so that the order is kept.
+    queued: Arc<AtomicUsize>,
+    batch: Option<Batch>,
+}
+
+/// A message as it came, or its first part.
+struct Arrived {
+    exchange: u32,
+    code: TypeCode,
+    request: bool,
+    numbered: Option<Numbered>,
+}
+
+/// A message that comes in parts.
+enum Gathering {
+    Whole { arrived: Arrived, gather: Gather, cost: u32, until: Instant },
+    Streamed { queue: Arc<Queue> },
+}
+
+/// One-way messages for a handler that takes them together.
+struct Batch {
+    route: Route,
+    code: TypeCode,
+    frames: Vec<Frame>,
+    cost: u32,
+}
+
+/// A message with all that its handler gets.
+struct Delivery {
+    arrived: Arrived,
+    route: Route,
+    frame: Frame,
+    body: Option<Body>,
+    window: Option<Unconsumed>,
+}
+
+impl Arrivals {
+    pub(super) fn new(line: Arc<Line>) -> Self {
+        Self {
+            line,
+            routes: LastRoute::default(),
+            ballast: Ballast::default(),
+            gathering: HashMap::new(),
+            serving: HashMap::new(),
+            running: FuturesUnordered::new(),
+            queued: Arc::default(),
+            batch: None,
+        }
+    }
+
+    /// The codes of the requests that handlers have in hand.
+    pub(super) fn serving(&self) -> Vec<TypeCode> {
+        self.serving.values().copied().collect()
+    }
+
+    /// So many bytes came in all.
+    pub(super) const fn came(&mut self, bytes: u64) {
+        self.ballast.other += bytes;
+    }
+
+    pub(super) fn take(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Message { exchange, code, data, first, last, request, numbered, cost } => {
+                let data = self.ballast.keep(data);
+                if !first {
+                    return self.goes_on(exchange, data, last, cost);
+                }
+                let arrived = Arrived { exchange, code, request, numbered };
+                if last {
+                    self.whole(arrived, Frame::new(code, data), cost);
+                } else {
+                    self.begins(arrived, data, cost);
+                }
+            }
+            LinkEvent::Reply { exchange, code, data, last, cost } => {
+                let data = self.ballast.keep(data);
+                self.line.replied(exchange, InPart { code, data, last, cost });
+            }
+            LinkEvent::Acknowledged { exchange, .. } => self.line.ended(exchange, true, Ok(())),
+            LinkEvent::Ended { exchange } => self.line.ended(exchange, false, Ok(())),
+            LinkEvent::Reset { exchange, reason } => {
+                self.gave_up(exchange, reason);
+                self.line.ended(exchange, false, Err(reason));
+            }
+            LinkEvent::Granted { bytes } => self.line.granted(bytes),
+            LinkEvent::ReplyGranted { .. } => self.line.look_again(),
+            LinkEvent::Leaving => {
+                self.line.close_to_new();
+                self.line.node.links.unlist(&self.line);
+            }
+            LinkEvent::Opened | LinkEvent::Closed { .. } => {}
+        }
+    }
+
+    /// The other side gave up a message before its last part.
+    fn gave_up(&mut self, exchange: u32, reason: Reason) {
+        match self.gathering.remove(&exchange) {
+            Some(Gathering::Whole { cost, .. }) => self.line.consumed(cost),
+            Some(Gathering::Streamed { queue }) => {
+                queue.end(Err(Broken { reason, sent: false, link: false }));
+            }
+            None => {}
+        }
+    }
+
+    fn refuse(&self, arrived: &Arrived, refusal: Refusal, cost: u32) {
+        self.line.refuse(arrived.exchange, arrived.code, refusal);
+        self.line.consumed(cost);
+    }
+
+    /// A message that is complete.
+    fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
+        let Self { line, routes, queued, batch, .. } = self;
+        let Some(route) = routes.find(&line.node, arrived.code) else {
+            return self.refuse(&arrived, Refusal::UnknownCode, cost);
+        };
+        line.node.counters.exchanges_in.one();
+        let (frame, body) = match route.intake {
+            Intake::Whole(limit) if frame.data().len() > limit as usize => {
+                return self.refuse(&arrived, Refusal::TooLong, cost);
+            }
+            Intake::Whole(_) => (frame, None),
+            Intake::Streamed => (Frame::empty(frame.code()), Some(Body::whole(frame))),
+        };
+        if !arrived.request && queued.load(Ordering::Relaxed) == 0 && body.is_none() {
+            if route.serve.takes_batches() {
+                return self.gather_batch(arrived.code, frame, cost);
+            }
+            if batch.is_none() {
+                // The way of most messages.
+                let window = Unconsumed::new(Arc::clone(line), cost);
+                let token = Token::new(None, Some(window));
+                let incoming = Incoming::new(frame, line.sender.clone(), None, token);
+                match route.serve.tell(incoming) {
+                    Told::HandedOver => {}
+                    Told::Refused(refusal) => self.refuse(&arrived, refusal, 0),
+                    Told::Serving(answer) => self.run_on(arrived.exchange, answer),
+                }
+                return;
+            }
+        }
+        let (route, window) = (route.clone(), Unconsumed::new(Arc::clone(line), cost));
+        self.deliver(Delivery { arrived, route, frame, body, window: Some(window) }, None);
+    }
+
+    fn gather_batch(&mut self, code: TypeCode, frame: Frame, cost: u32) {
+        if self.batch.as_ref().is_some_and(|batch| batch.code != code) {
+            self.flush();
+        }
+        match &mut self.batch {
+            Some(batch) => {
+                batch.frames.push(frame);
+                batch.cost += cost;
+            }
+            None => {
+                if let Some(route) = self.routes.find(&self.line.node, code) {
+                    let route = route.clone();
+                    self.batch = Some(Batch { route, code, frames: vec![frame], cost });
+                }
+            }
+        }
+    }
+
+    /// Hands over what was gathered for a handler that takes batches.
+    pub(super) fn flush(&mut self) {
+        if let Some(Batch { route, code, frames, cost }) = self.batch.take() {
+            let window = Unconsumed::new(Arc::clone(&self.line), cost);
+            let token = Token::new(None, Some(window));
+            let batch = IncomingBatch::new(frames, self.line.sender.clone(), token);
+            if let Err(refusal) = route.serve.tell_all(batch) {
+                self.line.refuse(0, code, refusal);
+            }
+        }
+    }
+
+    /// The first part of a message.
+    fn begins(&mut self, arrived: Arrived, data: Bytes, cost: u32) {
+        let Some(route) = self.routes.find(&self.line.node, arrived.code).cloned() else {
+            return self.refuse(&arrived, Refusal::UnknownCode, cost);
+        };
+        let (exchange, code) = (arrived.exchange, arrived.code);
+        match route.intake {
+            Intake::Whole(limit) => {
+                let until = Instant::now() + self.line.node.config.body_deadline(limit);
+                let gather = Gather::new(code, limit);
+                let gathering = Gathering::Whole { arrived, gather, cost: 0, until };
+                self.gathering.insert(exchange, gathering);
+            }
+            Intake::Streamed => {
+                self.line.node.counters.exchanges_in.one();
+                let queue = Arc::new(Queue::default());
+                let inflow =
+                    Inflow::new(Arc::clone(&self.line), Arc::clone(&queue), Credit::Window)
+                        .inside();
+                // Nobody waits for the rest of it.
+                let (give, _) = oneshot::channel();
+                let body = Body::coming((code, None), PartReader::Link(inflow), give);
+                let progress = body.progress();
+                self.gathering.insert(exchange, Gathering::Streamed { queue });
+                let frame = Frame::empty(code);
+                let delivery = Delivery { arrived, route, frame, body: Some(body), window: None };
+                self.deliver(delivery, Some(progress));
+            }
+        }
+        self.goes_on(exchange, data, false, cost);
+    }
+
+    /// A further part.
+    fn goes_on(&mut self, exchange: u32, data: Bytes, last: bool, cost: u32) {
+        match self.gathering.get_mut(&exchange) {
+            Some(Gathering::Streamed { queue }) => {
+                let part = InPart { code: TypeCode::REPL, data, last, cost };
+                let unread = queue.push(part);
+                if last {
+                    queue.end(Ok(()));
+                    self.gathering.remove(&exchange);
+                }
+                if let Some(part) = unread {
+                    self.line.consumed(part.cost);
+                }
+            }
+            Some(Gathering::Whole { gather, cost: costs, .. }) => {
+                *costs += cost;
+                match gather.push(&data, last) {
+                    Ok(None) => {}
+                    Ok(Some(frame)) => {
+                        if let Some(Gathering::Whole { arrived, cost, .. }) =
+                            self.gathering.remove(&exchange)
+                        {
+                            self.whole(arrived, frame, cost);
+                        }
+                    }
+                    Err(_) => self.give_up(exchange, Refusal::TooLong),
+                }
+            }
+            None => self.line.consumed(cost),
+        }
+    }
+
+    /// Refuses a message that is not complete.
+    fn give_up(&mut self, exchange: u32, refusal: Refusal) {
+        if let Some(Gathering::Whole { arrived, cost, .. }) = self.gathering.remove(&exchange) {
+            self.refuse(&arrived, refusal, cost);
+        }
+    }
+
+    /// Hands a message to its handler, in turn.
+    fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
+        self.flush();
+        let line = Arc::clone(&self.line);
+        let Arrived { exchange, code, request, numbered } = delivery.arrived;
+        if let Some(numbered) = numbered {
+            match line.novelty(numbered) {
+                Novelty::New => {}
+                Novelty::Repeated => return acknowledge(&line, exchange, numbered),
+                Novelty::Outlived => {
+                    return line.with(|s| s.link.reset(exchange, Reason::NOT_ALLOWED));
+                }
+            }
+        }
+        let waits = self.queued.load(Ordering::Relaxed) > 0;
+        let handed = numbered.is_some_and(|numbered| numbered.level == AckLevel::HandedOver);
+        if !request || handed {
+            let queued = waits.then(|| Queued::new(&self.queued));
+            let work = async move {
+                let Delivery { route, frame, body, window, .. } = delivery;
+                let place = match queued {
+                    Some(_) => Arc::clone(&route.places).acquire_owned().await.ok(),
+                    None => None,
+                };
+                let token = Token::new(place.map(|place| Places::from([place])), window);
+                let told = route.serve.tell(Incoming::new(frame, line.sender.clone(), body, token));
+                drop(queued);
+                match (told, numbered) {
+                    (Told::Refused(refusal), _) => line.refuse(exchange, code, refusal),
+                    (Told::HandedOver, Some(numbered)) => acknowledge(&line, exchange, numbered),
+                    (Told::HandedOver, None) => {}
+                    (Told::Serving(answer), numbered) => {
+                        if let Some(numbered) = numbered {
+                            acknowledge(&line, exchange, numbered);
+                        }
+                        // The answer is nobody's.
+                        answer.await.map(drop).ok();
+                    }
+                }
+            };
+            return self.run(exchange, code, false, work);
+        }
+        let places = if waits { None } else { line.node.try_places(&delivery.route) };
+        let limit = line.node.config.handler_timeout;
+        match places {
+            Some(places) => {
+                let internal = delivery.route.internal;
+                let answer = hand_over(&line, delivery, &places);
+                let work = async move {
+                    let answer = answered(limit, answer, progress).await;
+                    drop(places);
+                    answer::send(&line, (exchange, code), answer, numbered, internal).await;
+                };
+                self.run(exchange, code, true, work);
+            }
+            None => {
+                let queued = Queued::new(&self.queued);
+                let work = async move {
+                    let Some(places) = line.node.places(&delivery.route).await else {
+                        drop(queued);
+                        return line.refuse(exchange, code, Refusal::Busy);
+                    };
+                    let internal = delivery.route.internal;
+                    let answer = hand_over(&line, delivery, &places);
+                    drop(queued);
+                    let answer = answered(limit, answer, progress).await;
+                    drop(places);
+                    answer::send(&line, (exchange, code), answer, numbered, internal).await;
+                };
+                self.run(exchange, code, true, work);
+            }
+        }
+    }
+
+    /// Runs `work` beside the reading. A panic in it costs this one exchange.
+    fn run(
+        &mut self,
+        exchange: u32,
+        code: TypeCode,
+        request: bool,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        if request {
+            self.serving.insert(exchange, code);
+        }
+        let line = Arc::clone(&self.line);
+        let work = AssertUnwindSafe(work).catch_unwind().map(move |done| {
+            if done.is_err() {
+                line.refuse(exchange, code, Refusal::HandlerFailed);
+            }
+            exchange
+        });
+        self.running.push(work.boxed());
+        // What can be handed over at once is, before anything that came later.
+        self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
+    }
+
+    fn run_on(&self, exchange: u32, answer: BoxFuture<'static, Result<crate::Reply, Refusal>>) {
+        self.running.push(answer.map(move |_| exchange).boxed());
+    }
+
+    /// Lets the requests in hand go on. Says whether one came to its end.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut some = false;
+        while let Poll::Ready(Some(exchange)) = self.running.poll_next_unpin(cx) {
+            self.serving.remove(&exchange);
+            some = true;
+        }
+        some
+    }
+
+    /// Gives up messages whose parts do not come.
+    pub(super) fn look_at_the_time(&mut self, now: Instant) {
+        let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
+            Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
+            _ => None,
+        });
+        for exchange in late.collect::<Vec<_>>() {
+            self.line.node.counters.errors_late.one();
+            self.give_up(exchange, Refusal::HandlerLate);
+        }
+    }
+
+    /// The link is over.
+    pub(super) fn broken(&mut self, reason: Reason) {
+        for (_, gathering) in self.gathering.drain() {
+            if let Gathering::Streamed { queue } = gathering {
+                queue.end(Err(Broken { reason, sent: false, link: true }));
+            }
+        }
+        self.running = FuturesUnordered::new();
+    }
+}
+
+/// Hands a request over, in the call.
+fn hand_over(
+    line: &Arc<Line>,
+    delivery: Delivery,
+    places: &Places,
+) -> BoxFuture<'static, Result<crate::Reply, Refusal>> {
+    let Delivery { route, frame, body, window, .. } = delivery;
+    let token = Token::new(Some(Arc::clone(places)), window);
+    route.serve.serve(Incoming::new(frame, line.sender.clone(), body, token))
+}
+
+/// Acknowledges a numbered message. Nothing to be done when its exchange is over.
+pub(super) fn acknowledge(line: &Line, exchange: u32, numbered: Numbered) {
+    let Numbered { sequence, level, .. } = numbered;
+    line.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
+}
+
+/// Counts a message that waits for a place.
+struct Queued(Arc<AtomicUsize>);
+
+impl Queued {
+    fn new(queued: &Arc<AtomicUsize>) -> Self {
+        queued.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(queued))
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The route that was looked up last: messages come in runs.
+#[derive(Default)]
+struct LastRoute {
+    last: Option<(TypeCode, u64, Option<Route>)>,
+}
+
+impl LastRoute {
+    fn find(&mut self, node: &Node, code: TypeCode) -> Option<&Route> {
+        let version = node.routes.version();
+        let known = |last: &(TypeCode, u64, _)| last.0 == code && last.1 == version;
+        if !self.last.as_ref().is_some_and(known) {
+            self.last = Some((code, version, node.routes.find(code)));
+        }
+        self.last.as_ref().and_then(|last| last.2.as_ref())
+    }
+}
+
+/// Data of a frame is a slice of what one read brought, so a short one keeps that whole read in
+/// memory. As long as most of what comes is kept, that is the cheapest; a remote that sends little
+/// data between much that is thrown away would make this node hold far more than a window.
+#[derive(Debug, Default)]
+struct Ballast {
+    kept: u64,
+    other: u64,
+}
+
+/// The bytes after which the past counts for half.
+const BALLAST_MEMORY: u64 = 1 << 20;
+
+impl Ballast {
+    /// The data as it may be kept.
+    fn keep(&mut self, data: Bytes) -> Bytes {
+        let len = data.len() as u64;
+        self.kept += len;
+        self.other = self.other.saturating_sub(len);
+        if self.kept + self.other > BALLAST_MEMORY {
+            self.kept /= 2;
+            self.other /= 2;
+        }
+        if self.other > self.kept { Bytes::copy_from_slice(&data) } else { data }
+    }
+}

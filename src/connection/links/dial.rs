@@ -1,0 +1,226 @@
+//! Opening a link: by dialling, or when somebody dials this node (WIRE.md part 3, "Opening").
+
+use std::{
+    io,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    connection::{
+        Node, Refusal, RequestError, exchange,
+        links::{Line, Reached, Unreached, driver::Driver},
+        reader::ReadHalf,
+        writer::WriteHalf,
+    },
+    frame::{FrameError, TypeCode},
+    link::{Frames, Hello, Link, LinkConfig, LinkPhase, Role, code},
+    overlay::{Address, Host},
+    transport::Io,
+};
+
+/// Room for a hello. What is longer is read in several steps.
+const HELLO_READ: usize = 1 << 10; // bytes
+
+/// Whoever has taken a connection and says nothing for so long is no node that speaks links: two
+/// round trips of the slowest network.
+const HELLO_TIME: Duration = Duration::from_secs(2);
+
+fn machine(node: &Node, role: Role) -> Link {
+    let config = &node.config;
+    // Two of the longest messages, so that one that is not complete does not keep out the other.
+    let window =
+        config.link_window.max(config.max_frame_len.saturating_mul(2).saturating_add(1 << 10));
+    let hello = Hello {
+        info: node.me.clone(),
+        window,
+        max_message: config.max_frame_len,
+        max_open: config.max_link_requests,
+        incarnation: node.links.incarnation,
+        features: Vec::new(),
+    };
+    let config = LinkConfig { hello, keep_alive: config.keep_alive };
+    Link::new(role, config, Instant::now().into_std())
+}
+
+/// Opens a link to `to`, and says in the book what came of it.
+pub(super) async fn dial(node: &Arc<Node>, to: &Address) -> Reached {
+    let reached = match greet(node, to).await {
+        Ok((io, link, buffer)) => start_dialled(node, to, io, link, buffer),
+        Err(unreached) => Err(unreached),
+    };
+    let now = Instant::now().into_std();
+    let mut pool = node.links.lock();
+    match &reached {
+        Ok(_) => {}
+        Err(Unreached::Classic) => pool.book.is_classic(to, now),
+        Err(Unreached::Failed { .. } | Unreached::Busy) => {
+            pool.book.failed(to, now);
+        }
+        Err(Unreached::NoRoom | Unreached::Stopped) => pool.book.gave_up(to),
+    }
+    drop(pool);
+    reached
+}
+
+/// Connects and exchanges hellos.
+async fn greet(node: &Arc<Node>, to: &Address) -> Result<(Io, Link, BytesMut), Unreached> {
+    let limit = node.config.connect_timeout;
+    let until = Instant::now() + limit;
+    let mut io = exchange::connect(node, to, until).await.map_err(|error| match error {
+        RequestError::Connect { source, .. } => Unreached::failed(&source),
+        RequestError::Busy => Unreached::NoRoom,
+        _ => Unreached::Stopped,
+    })?;
+    let mut link = machine(node, Role::Dialler);
+    let mut buffer = BytesMut::new();
+    // Whoever takes the connection and does not answer in kind is a classic peer.
+    match timeout(limit.min(HELLO_TIME), hellos(node, &mut io, &mut link, &mut buffer)).await {
+        Ok(Ok(Heard::Hello)) => Ok((io, link, buffer)),
+        Ok(Ok(Heard::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
+        Ok(Ok(Heard::Refusal(text))) if text == Refusal::Stopping.text() => {
+            Err(Unreached::failed(&io::ErrorKind::ConnectionAborted.into()))
+        }
+        Ok(Ok(Heard::Refusal(_) | Heard::Nothing) | Err(_)) | Err(_) => Err(Unreached::Classic),
+    }
+}
+
+/// What the other side said first.
+enum Heard {
+    Hello,
+    Refusal(String),
+    Nothing,
+}
+
+async fn hellos(
+    node: &Node,
+    io: &mut Io,
+    link: &mut Link,
+    buffer: &mut BytesMut,
+) -> io::Result<Heard> {
+    let mut out = BytesMut::new();
+    link.take_output(&mut out);
+    node.counters.bytes_out.add(out.len() as u64);
+    node.counters.frames_out.one();
+    io.writer.write_all(&out).await?;
+    loop {
+        buffer.reserve(HELLO_READ);
+        let n = io.reader.read_buf(buffer).await?;
+        node.counters.bytes_in.add(n as u64);
+        for frame in Frames::cut(buffer) {
+            let Ok(frame) = frame else { return Ok(Heard::Nothing) };
+            if link.phase() == LinkPhase::Greeting && frame.code() == TypeCode::ERRO {
+                return Ok(Heard::Refusal(String::from_utf8_lossy(frame.data()).into_owned()));
+            }
+            if link.phase() == LinkPhase::Greeting && frame.code() != code::LNK {
+                return Ok(Heard::Nothing);
+            }
+            link.handle(frame, Instant::now().into_std());
+        }
+        match link.phase() {
+            LinkPhase::Greeting if n == 0 => return Ok(Heard::Nothing),
+            LinkPhase::Greeting => {}
+            LinkPhase::Open | LinkPhase::Leaving => return Ok(Heard::Hello),
+            LinkPhase::Closed => return Ok(Heard::Nothing),
+        }
+    }
+}
+
+fn start_dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut) -> Reached {
+    let id = node.links.next_id();
+    let line = Line::new(Arc::clone(node), id, link, &io.remote, Some(to.clone()));
+    let line = Arc::new(line.ok_or(Unreached::Classic)?);
+    let driver = start(&line, io.reader, io.writer, buffer, true);
+    node.spawn(node.tasks.track_future(driver.run()));
+    // Of two links at once this one may be the one that ends.
+    Ok(node.links.quick(to).unwrap_or(line))
+}
+
+fn start(
+    line: &Arc<Line>,
+    reader: ReadHalf,
+    writer: WriteHalf,
+    buffer: BytesMut,
+    listed: bool,
+) -> Driver {
+    let driver = Driver::new(Arc::clone(line), reader, writer, buffer);
+    line.tell_opened();
+    line.node.links.opened(line, listed);
+    if line.node.drain.is_cancelled() {
+        line.bye();
+    }
+    driver
+}
+
+/// Takes a connection on which somebody wants a link: `buffer` begins with the hello's header. None
+/// when it is none, which was said then.
+pub(crate) async fn accepted(
+    node: &Arc<Node>,
+    mut reader: ReadHalf,
+    mut writer: WriteHalf,
+    mut buffer: BytesMut,
+    remote: &Address,
+) -> Option<Driver> {
+    let mut link = machine(node, Role::Acceptor);
+    let hello = async {
+        loop {
+            for frame in Frames::cut(&mut buffer) {
+                let Ok(frame) = frame else { return Err(FrameError::CutHeader { got: 0 }) };
+                link.handle(frame, Instant::now().into_std());
+            }
+            if link.phase() != LinkPhase::Greeting {
+                return Ok(());
+            }
+            buffer.reserve(HELLO_READ);
+            let n = reader.read_buf(&mut buffer).await?;
+            node.counters.bytes_in.add(n as u64);
+            if n == 0 {
+                let (got, expected) = (buffer.len() as u64, 0);
+                return Err(FrameError::CutBody { code: code::LNK, got, expected });
+            }
+        }
+    };
+    match timeout(node.config.header_timeout, hello).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            node.count_frame_error(&error);
+            return None;
+        }
+        Err(_) => {
+            node.counters.errors_late.one();
+            return None;
+        }
+    }
+    if link.phase() == LinkPhase::Closed {
+        node.counters.links_broken.one();
+        let mut out = BytesMut::new();
+        link.take_output(&mut out);
+        // Who does not take the reason in time goes without.
+        timeout(node.config.header_timeout, writer.write_all(&out)).await.map(drop).ok();
+        return None;
+    }
+    // Who comes from where it says that it listens can be reached over the same link.
+    let claimed = link.theirs()?.info.clone();
+    let listed = same_host(claimed.address().host(), remote.host()) && claimed.id() != node.me.id();
+    let id = node.links.next_id();
+    let line = Arc::new(Line::new(Arc::clone(node), id, link, remote, None)?);
+    Some(start(&line, reader, writer, buffer, listed))
+}
+
+fn same_host(claimed: &Host, from: &Host) -> bool {
+    claimed == from
+}
+
+impl Line {
+    /// Whether a numbered message is new here.
+    pub(super) fn novelty(&self, numbered: crate::link::Numbered) -> crate::link::Novelty {
+        let mut seen = self.node.links.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.note(self.peer.id(), numbered, Instant::now().into_std())
+    }
+}

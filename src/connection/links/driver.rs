@@ -1,0 +1,307 @@
+//! The one task of a link: reads, hands on, has replies written, writes, and looks at the time.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, Sleep, timeout},
+};
+use tokio_util::io::poll_read_buf;
+
+use crate::{
+    connection::{
+        Cut, Direction,
+        links::{Line, arrive::Arrivals},
+        reader::ReadHalf,
+        writer::WriteHalf,
+    },
+    link::{Frames, LinkEvent, LinkPhase, Reason},
+};
+
+/// Room for a read while the link is busy.
+const READ_BUSY: usize = 64 << 10; // bytes
+
+/// The next read has at least so much room.
+const READ_LEAST: usize = 16 << 10; // bytes
+
+/// Room for the first read after the buffer was given back: on the stack.
+const READ_IDLE: usize = 2 << 10; // bytes
+
+/// After so much the handlers get their turn before more is read.
+const READ_AT_ONCE: usize = 64 << 10; // bytes
+
+/// The last words of a link have this long to be taken.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Drives one link until it is over.
+pub(crate) struct Driver {
+    line: Arc<Line>,
+    reader: ReadHalf,
+    writer: WriteHalf,
+    input: BytesMut,
+    /// What is being written.
+    output: BytesMut,
+    /// Since when nothing of it could be written.
+    stalled: Option<Instant>,
+    events: Vec<LinkEvent>,
+    arrivals: Arrivals,
+    timer: Pin<Box<Sleep>>,
+    over: Option<Reason>,
+    told: bool,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("line", &self.line).finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        line: Arc<Line>,
+        reader: ReadHalf,
+        writer: WriteHalf,
+        input: BytesMut,
+    ) -> Self {
+        let wake = line.lock().link.next_wake();
+        Self {
+            arrivals: Arrivals::new(Arc::clone(&line)),
+            timer: Box::pin(tokio::time::sleep_until(wake.into())),
+            line,
+            reader,
+            writer,
+            input,
+            output: BytesMut::new(),
+            stalled: None,
+            events: Vec::new(),
+            over: None,
+            told: false,
+        }
+    }
+
+    /// Runs the link to its end. Dropping the future breaks it.
+    pub(crate) async fn run(mut self) {
+        let reason = std::future::poll_fn(|cx| self.poll(cx)).await;
+        if reason != Reason::LOST {
+            let last = async {
+                self.line.take_output(&mut self.output);
+                self.writer.write_all(&self.output).await?;
+                self.writer.shutdown().await
+            };
+            // Who does not take them in time goes without.
+            timeout(LAST_WORDS, last).await.map(drop).ok();
+        }
+        self.finish(reason);
+    }
+
+    fn finish(&mut self, reason: Reason) {
+        if !std::mem::replace(&mut self.told, true) {
+            let serving = self.arrivals.serving();
+            if self.line.node.cut.is_cancelled() {
+                for code in serving {
+                    let (direction, peer) = (Direction::In, self.line.sender.address().clone());
+                    self.line.node.report_cut(Cut { direction, peer, code: Some(code) });
+                }
+            }
+            self.arrivals.broken(reason);
+            self.line.over(reason);
+            self.line.node.links.closed(&self.line);
+            self.line.tell_closed(reason);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        self.line.driver.register(cx.waker());
+        loop {
+            self.line.flush_consumed();
+            let mut moved = self.arrivals.poll(cx);
+            moved |= self.take_events();
+            if let Some(reason) = self.over {
+                return Poll::Ready(reason);
+            }
+            moved |= self.poll_write(cx);
+            let (read, much) = self.poll_read(cx);
+            moved |= read | self.poll_timer(cx);
+            if much {
+                self.take_events();
+                self.arrivals.flush();
+                // Handlers have their turn; what they let go of makes room in the buffer.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Hands on what the machine made of the frames.
+    fn take_events(&mut self) -> bool {
+        let mut state = self.line.lock();
+        if state.link.has_events() {
+            state.link.take_events(&mut self.events);
+        }
+        drop(state);
+        let some = !self.events.is_empty();
+        for event in self.events.drain(..) {
+            match event {
+                LinkEvent::Closed { reason, .. } => self.over = Some(reason),
+                event => self.arrivals.take(event),
+            }
+        }
+        self.arrivals.flush();
+        some
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut wrote = false;
+        loop {
+            if self.output.is_empty() {
+                self.output.clear();
+                self.line.take_output(&mut self.output);
+                if self.output.is_empty() {
+                    return wrote;
+                }
+            }
+            match Pin::new(&mut self.writer).poll_write(cx, &self.output) {
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.lost();
+                    return true;
+                }
+                Poll::Ready(Ok(n)) => {
+                    self.output.advance(n);
+                    self.stalled = None;
+                    self.line.node.counters.bytes_out.add(n as u64);
+                    self.line.wrote(n);
+                    wrote = true;
+                }
+                Poll::Pending => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                    return wrote;
+                }
+            }
+        }
+    }
+
+    /// Reads once. Says whether something came, and whether it was much.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
+        match self.poll_input(cx) {
+            Poll::Pending => (false, false),
+            Poll::Ready(Ok(0) | Err(_)) => {
+                self.lost();
+                (true, false)
+            }
+            Poll::Ready(Ok(n)) => {
+                self.line.node.counters.bytes_in.add(n as u64);
+                self.frames();
+                (true, n >= READ_AT_ONCE / 2)
+            }
+        }
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.input.capacity() == 0 {
+            let mut space = [0; READ_IDLE];
+            let mut space = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut self.reader).poll_read(cx, &mut space))?;
+            self.input.extend_from_slice(space.filled());
+            return Poll::Ready(Ok(space.filled().len()));
+        }
+        if self.input.capacity() - self.input.len() < READ_LEAST {
+            self.input.reserve(READ_BUSY);
+        }
+        poll_read_buf(Pin::new(&mut self.reader), cx, &mut self.input)
+    }
+
+    /// Hands the complete frames to the machine.
+    fn frames(&mut self) {
+        let frames = Frames::cut(&mut self.input);
+        let wanted = frames.wanted();
+        let now = Instant::now().into_std();
+        let mut state = self.line.lock();
+        let before = state.link.counts();
+        for frame in frames {
+            match frame {
+                Ok(frame) => state.link.handle(frame, now),
+                Err(reason) => state.link.fail(reason),
+            }
+        }
+        let counts = state.link.counts();
+        if counts.moved != state.used.1 {
+            state.used = (now.into(), counts.moved);
+        }
+        drop(state);
+        self.line.node.counters.frames_in.add(counts.frames_in - before.frames_in);
+        self.arrivals.came(counts.bytes_in - before.bytes_in);
+        if wanted > self.input.capacity() - self.input.len() {
+            self.input.reserve(wanted.max(READ_BUSY));
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let now = Instant::now();
+        let line = Arc::clone(&self.line);
+        let config = &line.node.config;
+        let mut state = line.lock();
+        state.link.tick(now.into_std());
+        if self.stalled.is_some_and(|since| now - since >= config.stall_timeout) {
+            self.line.node.counters.errors_stalled.one();
+            state.link.fail(Reason::TIMED_OUT);
+        }
+        let moved = state.link.counts().moved;
+        if moved != state.used.1 {
+            state.used = (now, moved);
+        }
+        let unused = now - state.used.0;
+        let wake = state.link.next_wake();
+        let idle = self.line.is_idle(&state);
+        let quiet = idle && unused >= config.keep_alive;
+        if quiet {
+            state.link.shrink();
+        }
+        let open = state.link.phase() == LinkPhase::Open;
+        drop(state);
+        if quiet {
+            self.give_back();
+        }
+        if idle && open && unused >= config.link_idle_timeout {
+            self.line.node.links.unlist(&self.line);
+            self.line.bye();
+        }
+        self.arrivals.look_at_the_time(now);
+        self.timer.as_mut().reset(wake.into());
+        // It is polled again, so that it wakes this task.
+        true
+    }
+
+    /// Gives the buffers of an idle link back.
+    fn give_back(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+        self.events = Vec::new();
+    }
+
+    fn lost(&self) {
+        self.line.with(|state| state.link.lost());
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.finish(Reason::LOST);
+    }
+}

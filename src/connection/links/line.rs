@@ -1,0 +1,436 @@
+//! One open link, as everybody who uses it shares it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::BytesMut;
+use futures::task::AtomicWaker;
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError},
+    time::Instant,
+};
+
+use crate::{
+    connection::{
+        Node, Refusal, Sender,
+        links::{
+            ask::Asked,
+            inflow::{Broken, InPart},
+        },
+    },
+    frame::TypeCode,
+    link::{Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
+    overlay::{Address, PeerInfo},
+};
+
+/// Senders wait while so much of what they have credit for is not written.
+const OUTPUT_HIGH: usize = 256 << 10; // bytes
+
+/// A message that is longer than the other side may hold whole leaves this part of the window to
+/// the others.
+const SHARE_OF_OTHERS: u32 = 4;
+
+/// One open link. Senders encode into its output under a short lock; the one task that drives it
+/// reads and writes.
+pub(crate) struct Line {
+    pub(super) node: Arc<Node>,
+    pub(super) id: LinkId,
+    pub(super) role: Role,
+    /// Under which address it is in the book.
+    pub(super) to: Address,
+    pub(super) peer: PeerInfo,
+    pub(super) incarnation: u64,
+    /// Who sends what comes over it.
+    pub(super) sender: Sender,
+    pub(super) since: Instant,
+    pub(super) limits: Limits,
+    state: Mutex<State>,
+    /// The credit, as senders wait for it.
+    credit: Semaphore,
+    /// Requests that may be opened.
+    pub(super) slots: Semaphore,
+    /// Somebody who waits should look again.
+    changed: Notify,
+    /// Wakes the driver.
+    pub(super) driver: AtomicWaker,
+    /// Bytes that handlers let go of since the driver looked.
+    consumed: AtomicU64,
+    /// Senders that wait for credit or a place.
+    waiting: AtomicUsize,
+    /// Nothing new is begun on it.
+    closing: AtomicBool,
+}
+
+/// What the other side's hello allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) window: u32,
+    /// The longest message that is paid for as a whole before it begins.
+    pub(super) whole: u32,
+    /// The longest part of a longer one.
+    pub(super) part: usize,
+}
+
+/// What is behind the lock.
+pub(super) struct State {
+    pub(super) link: Link,
+    /// Exchanges of this side.
+    pub(super) asked: HashMap<u32, Asked>,
+    /// When a message last moved, and how many had then.
+    pub(super) used: (Instant, u64),
+    /// Bytes that the operating system has taken.
+    pub(super) written: u64,
+}
+
+/// Why a message did not go out in full.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The link takes nothing new. Nothing of the message was sent.
+    Gone,
+    /// The exchange, or the link, ended before all parts were sent.
+    Over,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts somebody who waits, for as long as it lives.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Line {
+    /// `link` is open. `to` is the address under which others look for it.
+    pub(super) fn new(
+        node: Arc<Node>,
+        id: LinkId,
+        link: Link,
+        remote: &Address,
+        to: Option<Address>,
+    ) -> Option<Self> {
+        let theirs = link.theirs()?;
+        let (window, max_open) = (theirs.window, theirs.max_open);
+        let peer = theirs.info.clone();
+        let part = usize::try_from(window / 8).unwrap_or(MAX_PAYLOAD).clamp(1, MAX_PAYLOAD);
+        let now = Instant::now();
+        Some(Self {
+            id,
+            role: link.role(),
+            to: to.unwrap_or_else(|| peer.address().clone()),
+            incarnation: theirs.incarnation,
+            sender: Sender::link(remote.clone(), peer.id().clone()),
+            peer,
+            since: now,
+            limits: Limits { window, whole: link.max_message(), part },
+            credit: Semaphore::new(link.credit() as usize),
+            slots: Semaphore::new(max_open as usize),
+            state: Mutex::new(State {
+                asked: HashMap::new(),
+                used: (now, 0),
+                written: link.counts().bytes_out,
+                link,
+            }),
+            changed: Notify::new(),
+            driver: AtomicWaker::new(),
+            consumed: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
+            node,
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works on the link and wakes the driver when there is something for it to do.
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let before = state.link.output_len();
+        let result = work(&mut state);
+        let begun = before == 0 && state.link.output_len() > 0;
+        let wake = begun || state.link.has_events();
+        drop(state);
+        if wake {
+            self.driver.wake();
+        }
+        result
+    }
+
+    /// Whether something new may be begun on it.
+    pub(super) fn is_open(&self) -> bool {
+        !self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Nothing new is begun on it from now on.
+    pub(super) fn close_to_new(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.credit.close();
+        self.slots.close();
+        self.changed.notify_waiters();
+    }
+
+    /// Says that nothing new will be begun; what is open is finished.
+    pub(crate) fn bye(&self) {
+        self.close_to_new();
+        self.with(|state| state.link.bye());
+    }
+
+    /// Ends it at once: with a word, or as if the connection had broken.
+    pub(crate) fn cut(&self, silently: bool) {
+        self.close_to_new();
+        self.with(|state| {
+            if silently {
+                state.link.lost();
+            } else {
+                state.link.fail(Reason::GOING_AWAY);
+            }
+        });
+    }
+
+    /// Takes credit; waits for it as long as it takes, in turn.
+    pub(super) async fn pay(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
+        match self.credit.try_acquire_many(cost) {
+            Ok(paid) => Ok(paid),
+            Err(TryAcquireError::Closed) => Err(Unsent::Gone),
+            Err(TryAcquireError::NoPermits) => {
+                let _waits = Waits::new(&self.waiting);
+                self.credit.acquire_many(cost).await.map_err(|_| Unsent::Gone)
+            }
+        }
+    }
+
+    /// Takes credit for a part of a message that the other side does not hold whole. However slowly
+    /// such messages are read there, they leave a share of the window to the others.
+    pub(super) async fn pay_part(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
+        let _waits = Waits::new(&self.waiting);
+        let enough = (self.limits.window / SHARE_OF_OTHERS).saturating_add(cost) as usize;
+        loop {
+            let changed = self.changed.notified();
+            if self.credit.is_closed() {
+                return Err(Unsent::Gone);
+            }
+            if self.credit.available_permits() >= enough
+                && let Ok(paid) = self.credit.try_acquire_many(cost)
+            {
+                return Ok(paid);
+            }
+            changed.await;
+        }
+    }
+
+    /// A place among the requests that the other side holds open.
+    pub(super) async fn slot(&self) -> Result<SemaphorePermit<'_>, Unsent> {
+        match self.slots.try_acquire() {
+            Ok(slot) => Ok(slot),
+            Err(TryAcquireError::Closed) => Err(Unsent::Gone),
+            Err(TryAcquireError::NoPermits) => {
+                let _waits = Waits::new(&self.waiting);
+                self.slots.acquire().await.map_err(|_| Unsent::Gone)
+            }
+        }
+    }
+
+    /// Puts a frame into the output, as soon as there is room.
+    pub(super) async fn put<R>(
+        &self,
+        mut put: impl FnMut(&mut State) -> Result<R, Refused>,
+    ) -> Result<R, Unsent> {
+        let mut attempt = || {
+            self.with(|state| {
+                let room = state.link.output_len() < OUTPUT_HIGH
+                    || state.link.phase() == LinkPhase::Closed;
+                room.then(|| put(state))
+            })
+        };
+        loop {
+            let mut result = attempt();
+            if result.is_none() {
+                let changed = self.changed.notified();
+                result = attempt();
+                if result.is_none() {
+                    changed.await;
+                }
+            }
+            match result {
+                Some(Ok(result)) => return Ok(result),
+                Some(Err(Refused::Over)) => return Err(Unsent::Over),
+                Some(Err(_)) => return Err(Unsent::Gone),
+                None => {}
+            }
+        }
+    }
+
+    /// As [`put`](Self::put), for replies: waits for the credit of the exchange, too.
+    pub(super) async fn put_reply<R>(
+        &self,
+        mut put: impl FnMut(&mut State) -> Result<R, Refused>,
+    ) -> Result<R, Unsent> {
+        loop {
+            let changed = self.changed.notified();
+            match self
+                .put(|state| match put(state) {
+                    Err(Refused::Full) => Ok(None),
+                    result => result.map(Some),
+                })
+                .await?
+            {
+                Some(result) => return Ok(result),
+                None => changed.await,
+            }
+        }
+    }
+
+    /// Handlers have let go of so much.
+    pub(super) fn consumed(&self, cost: u32) {
+        if cost > 0 && self.consumed.fetch_add(u64::from(cost), Ordering::AcqRel) == 0 {
+            self.driver.wake();
+        }
+    }
+
+    /// What they have let go of since the last call, into `state`.
+    pub(super) fn flush_consumed(&self) {
+        if self.consumed.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let bytes = self.consumed.swap(0, Ordering::AcqRel);
+        self.lock().link.consumed(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
+    /// Replies were read.
+    pub(super) fn read(&self, exchange: u32, cost: u32) {
+        self.with(|state| state.link.read(exchange, cost));
+    }
+
+    /// Credit came.
+    pub(super) fn granted(&self, bytes: u32) {
+        if self.is_open() {
+            self.credit.add_permits(bytes as usize);
+        }
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn look_again(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Takes what is to be written.
+    pub(super) fn take_output(&self, into: &mut BytesMut) {
+        let mut state = self.lock();
+        let waits = state.link.output_len() >= OUTPUT_HIGH;
+        state.link.take_output(into);
+        drop(state);
+        if waits {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The operating system has taken so many bytes.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.lock().written += bytes as u64;
+    }
+
+    /// Ends an exchange of this side.
+    pub(super) fn give_up(&self, exchange: u32, reason: Reason) {
+        self.with(|state| {
+            state.link.reset(exchange, reason);
+            state.asked.remove(&exchange)
+        })
+        .inspect(|_| self.slots.add_permits(1));
+    }
+
+    /// A reply came. Returns what nobody reads.
+    pub(super) fn replied(&self, exchange: u32, part: InPart) {
+        let queue = match self.lock().asked.get(&exchange) {
+            Some(Asked::Request { queue, .. }) => Arc::clone(queue),
+            Some(Asked::Numbered(_)) | None => return,
+        };
+        // Without a reader the exchange is being given up.
+        drop(queue.push(part));
+    }
+
+    /// An exchange of this side is over: with an acknowledgement, after the last reply, or before
+    /// that.
+    pub(super) fn ended(&self, exchange: u32, acknowledged: bool, end: Result<(), Reason>) {
+        let asked = self.lock().asked.remove(&exchange);
+        if let Some(asked) = asked {
+            let end = match asked {
+                Asked::Numbered(_) if !acknowledged => end.and(Err(Reason::HANDLER_FAILED)),
+                Asked::Numbered(_) | Asked::Request { .. } => end,
+            };
+            self.slots.add_permits(1);
+            asked.end(end.map_err(|reason| Broken { reason, sent: true, link: false }));
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Ends an exchange of the other side without serving it.
+    pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
+        self.node.refuse(self.sender.address(), Some(code), refusal);
+        self.with(|state| state.link.reset(exchange, refusal.reason()));
+    }
+
+    /// The link is over: everybody who waits is told.
+    pub(super) fn over(&self, reason: Reason) {
+        self.close_to_new();
+        let mut state = self.lock();
+        state.link.lost();
+        let asked = std::mem::take(&mut state.asked);
+        let written = state.written;
+        drop(state);
+        for asked in asked.into_values() {
+            let sent = asked.sent_before(written);
+            asked.end(Err(Broken { reason, sent, link: true }));
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Whether it has not been used since `before`, and nothing is open on it.
+    pub(super) fn is_idle(&self, state: &State) -> bool {
+        self.waiting.load(Ordering::Relaxed) == 0
+            && state.link.open_exchanges() == 0
+            && state.link.held() == 0
+            && state.link.credit() >= self.limits.window / 2
+    }
+}
+
+/// Bytes of a link's window that a handler holds.
+pub(crate) struct Unconsumed {
+    line: Arc<Line>,
+    cost: u32,
+}
+
+impl Unconsumed {
+    pub(super) const fn new(line: Arc<Line>, cost: u32) -> Self {
+        Self { line, cost }
+    }
+}
+
+impl Drop for Unconsumed {
+    fn drop(&mut self) {
+        self.line.consumed(self.cost);
+    }
+}

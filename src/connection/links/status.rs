@@ -1,0 +1,58 @@
+//! What is known of an open link.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{
+    connection::{Direction, links::Line},
+    overlay::{Address, PeerId},
+};
+
+/// An open link at one moment. Serialisable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LinkStatus {
+    /// The other side's id, as it claims.
+    pub peer: PeerId,
+    /// Where it is reached.
+    pub address: Address,
+    /// Who opened it: `In` is the other side.
+    pub direction: Direction,
+    /// Since it was opened.
+    pub age: Duration,
+    /// Bytes received, headers included.
+    pub bytes_in: u64,
+    /// Bytes sent, headers included.
+    pub bytes_out: u64,
+    /// Exchanges open on it, of both sides.
+    pub open: usize,
+    /// Bytes of one-way messages and requests that this node may send now.
+    pub credit: u32,
+    /// Bytes of one-way messages and requests that handlers of this node hold.
+    pub held: u32,
+    /// Round-trip time of the last keep-alive.
+    pub round_trip: Option<Duration>,
+    /// Whether it is being closed: nothing new is begun on it.
+    pub closing: bool,
+}
+
+impl Line {
+    pub(crate) fn status(&self) -> LinkStatus {
+        let state = self.lock();
+        let counts = state.link.counts();
+        LinkStatus {
+            peer: self.peer.id().clone(),
+            address: self.to.clone(),
+            direction: self.direction(),
+            age: self.since.elapsed(),
+            bytes_in: counts.bytes_in,
+            bytes_out: counts.bytes_out,
+            open: state.link.open_exchanges(),
+            credit: state.link.credit(),
+            held: state.link.held(),
+            round_trip: state.link.round_trip(),
+            closing: !self.is_open(),
+        }
+    }
+}

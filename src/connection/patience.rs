@@ -1,0 +1,46 @@
+//! Waiting for something that moves: only standstill is late.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+/// A time limit that every progress renews.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Patience {
+    pub(crate) const fn new(limit: Duration) -> Self {
+        Self { limit, timer: None, waiting: false }
+    }
+
+    /// Something has moved.
+    pub(crate) const fn moved(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Ready with the limit when nothing has moved for so long. To be called whenever there is
+    /// nothing.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
+        let limit = self.limit;
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                if !self.waiting {
+                    timer.as_mut().reset(Instant::now() + limit);
+                }
+                timer
+            }
+            none => none.insert(Box::pin(tokio::time::sleep(limit))),
+        };
+        self.waiting = true;
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(limit)
+    }
+}
