@@ -19,7 +19,7 @@ use std::{
 };
 
 use actix_peer::{
-    Body, Config, Outgoing, Peer,
+    Body, Config, Outgoing, Over, Peer,
     frame::{Frame, TypeCode},
     overlay::Address,
 };

@@ -162,7 +162,7 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
             node.counters.bytes_in.add(first.len() as u64);
             let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
             let talk = if node.config.links && is_link {
-                let link = links::accepted(&node, reader, writer, first, &remote);
+                let link = links::welcome(&node, reader, writer, first, &remote);
                 link.await.map(Talk::Link)
             } else {
                 let (remote, node) = (remote.clone(), Arc::clone(&node));

@@ -4,85 +4,51 @@ mod acked;
 mod answer;
 mod arrive;
 mod ask;
+mod ballast;
+mod credit;
+mod deliver;
 mod dial;
 mod driver;
 mod inflow;
 mod line;
+mod reach;
 mod status;
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
-use self::{acked::Mailbag, ask::Failed, line::Unsent};
+use self::{
+    acked::Mailbag,
+    ask::Failed,
+    line::Unsent,
+    reach::{Reached, Unreached, reach},
+};
 use crate::{
     connection::{
         Config, Direction, Node, Outgoing, Over, PeerEvent, Replies, RequestError, exchange,
         exchange::{OutgoingHeld, OutgoingKind},
     },
     frame::Frame,
-    link::{AckLevel, Book, BookConfig, LinkId, Reason, Role, Seen, Way},
+    link::{AckLevel, Book, BookConfig, LinkId, Reason, Role, Seen},
     overlay::{Address, PeerInfo},
 };
 
 pub use self::status::LinkStatus;
 pub(crate) use self::{
-    dial::accepted,
-    driver::Driver,
-    inflow::Inflow,
-    line::{Line, Unconsumed},
+    credit::Unconsumed, dial::welcome, driver::Driver, inflow::Inflow, line::Line,
 };
-
-/// A pause between two dials up to this is waited out by those who ask for a link meanwhile; in a
-/// longer one they are told at once.
-const SHORT_PAUSE: Duration = Duration::from_millis(500);
-
-/// What a dial came to, for everybody who waits for it.
-type Reached = Result<Arc<Line>, Unreached>;
-
-/// Why there is no link.
-#[derive(Clone, Debug)]
-pub(crate) enum Unreached {
-    /// The peer speaks none.
-    Classic,
-    /// All are in use.
-    NoRoom,
-    /// The peer takes no connections now.
-    Busy,
-    /// It cannot be reached.
-    Failed { kind: io::ErrorKind, text: String },
-    /// This node stops.
-    Stopped,
-}
-
-impl Unreached {
-    pub(super) fn failed(error: &io::Error) -> Self {
-        Self::Failed { kind: error.kind(), text: error.to_string() }
-    }
-
-    fn into_error(self, to: &Address) -> RequestError {
-        match self {
-            Self::Classic => RequestError::NoLink(to.clone()),
-            Self::NoRoom => RequestError::Busy,
-            Self::Busy => RequestError::Reset { reason: Reason::BUSY, sent: false },
-            Self::Failed { kind, text } => {
-                RequestError::Connect { to: to.clone(), source: io::Error::new(kind, text) }
-            }
-            Self::Stopped => RequestError::Stopped { sent: false },
-        }
-    }
-}
 
 /// The links of one node.
 pub(crate) struct Links {
@@ -200,97 +166,6 @@ impl Links {
         bags.retain(|_, bag| Arc::strong_count(bag) > 1 || !bag.is_empty());
         let new = || Arc::new(Mailbag::new(self.incarnation));
         Arc::clone(bags.entry(to.clone()).or_insert_with(new))
-    }
-}
-
-/// What a caller has to do to get a link.
-enum Step {
-    Done(Reached),
-    Wait(watch::Receiver<Option<Reached>>),
-    Pause(Instant),
-    Again,
-}
-
-fn step(node: &Arc<Node>, to: &Address) -> Step {
-    let mut pool = node.links.lock();
-    pool.look_at_lines();
-    let (way, evicted) = pool.book.way(to, Instant::now().into_std());
-    let evicted = evicted.and_then(|id| pool.lines.get(&id).cloned());
-    let step = match way {
-        Way::Link(id) => match pool.lines.get(&id) {
-            Some(line) if line.is_open() => Step::Done(Ok(Arc::clone(line))),
-            _ => {
-                pool.book.closed(id);
-                Step::Again
-            }
-        },
-        Way::Classic => Step::Done(Err(Unreached::Classic)),
-        Way::NoRoom => Step::Done(Err(Unreached::NoRoom)),
-        Way::NotBefore(until) => Step::Pause(until.into()),
-        Way::Dial => {
-            let (tell, reached) = watch::channel(None);
-            pool.dials.insert(to.clone(), reached.clone());
-            let (shared, to) = (Arc::clone(node), to.clone());
-            node.spawn(async move {
-                let reached = dial::dial(&shared, &to).await;
-                shared.links.lock().dials.remove(&to);
-                tell.send_replace(Some(reached));
-            });
-            Step::Wait(reached)
-        }
-        Way::Wait => match pool.dials.get(to) {
-            Some(reached) if reached.has_changed().is_ok() => Step::Wait(reached.clone()),
-            _ => {
-                // The dial ended without a word.
-                pool.dials.remove(to);
-                pool.book.gave_up(to);
-                Step::Again
-            }
-        },
-    };
-    drop(pool);
-    if let Some(idle) = evicted {
-        node.links.unlist(&idle);
-        idle.bye();
-    }
-    step
-}
-
-impl Pool {
-    /// Tells the book which links are in use, and since when they are not.
-    fn look_at_lines(&mut self) {
-        for line in self.lines.values() {
-            let state = line.lock();
-            let open = usize::from(!line.is_idle(&state));
-            self.book.busy(line.id, open, state.used.0.into_std());
-        }
-    }
-}
-
-/// A link to `to`: the open one, or the one that a dial brings for which others may wait as well.
-/// Dropping the future does not end the dial.
-pub(super) async fn reach(node: &Arc<Node>, to: &Address) -> Reached {
-    loop {
-        if node.drain.is_cancelled() {
-            return Err(Unreached::Stopped);
-        }
-        match step(node, to) {
-            Step::Done(reached) => return reached,
-            Step::Pause(pause) if pause > Instant::now() + SHORT_PAUSE => {
-                let text = "the last dials failed; not dialled again yet".to_owned();
-                return Err(Unreached::Failed { kind: io::ErrorKind::NotConnected, text });
-            }
-            Step::Pause(pause) => sleep_until(pause).await,
-            Step::Again => {}
-            // A dial has time limits of its own. One that was dropped is looked for again.
-            Step::Wait(mut reached) => {
-                if let Ok(reached) = reached.wait_for(Option::is_some).await
-                    && let Some(reached) = reached.clone()
-                {
-                    return reached;
-                }
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -27,6 +28,9 @@ pub(crate) trait Serve: Send + Sync + fmt::Debug {
     /// Hands a message over of which nobody waits for a reply, in the call. Its sender has credit
     /// for it: that bounds what may wait in the handler's mailbox.
     fn tell(&self, incoming: Incoming) -> Told;
+
+    /// Tells actors apart, whatever they handle.
+    fn handler(&self) -> u64;
 
     /// Whether one-way messages are to be gathered for [`tell_all`](Self::tell_all).
     fn takes_batches(&self) -> bool {
@@ -81,6 +85,13 @@ where
     Ok(())
 }
 
+/// The same for every recipient of one actor.
+pub(crate) fn number_of(recipient: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    recipient.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl From<Result<(), Refusal>> for Told {
     fn from(result: Result<(), Refusal>) -> Self {
         result.map_or_else(Self::Refused, |()| Self::HandedOver)
@@ -94,6 +105,10 @@ impl Serve for Recipient<Incoming> {
 
     fn tell(&self, incoming: Incoming) -> Told {
         put(self, incoming).into()
+    }
+
+    fn handler(&self) -> u64 {
+        number_of(self)
     }
 }
 
@@ -109,6 +124,10 @@ impl Serve for Batched {
 
     fn tell(&self, incoming: Incoming) -> Told {
         put(&self.0, IncomingBatch::of_one(incoming)).into()
+    }
+
+    fn handler(&self) -> u64 {
+        number_of(&self.0)
     }
 
     fn takes_batches(&self) -> bool {
@@ -133,6 +152,8 @@ pub(crate) enum Intake {
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) serve: Arc<dyn Serve>,
+    /// The actor behind it.
+    pub(crate) handler: u64,
     pub(crate) intake: Intake,
     /// Places for requests in hand.
     pub(crate) places: Arc<Semaphore>,

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     connection::{
         Incoming, Refusal, Replies, Reply, RequestError, SendError, Sender, Token,
-        routes::{Serve, Told, ask, put},
+        routes::{Serve, Told, ask, number_of, put},
     },
     frame::{TypeCode, Wire},
 };
@@ -113,6 +113,10 @@ impl<M: PeerMessage> Serve for Typed<M> {
 
     fn tell(&self, incoming: Incoming) -> Told {
         Self::decode(incoming).and_then(|received| put(&self.0, received)).into()
+    }
+
+    fn handler(&self) -> u64 {
+        number_of(&self.0)
     }
 }
 

@@ -108,6 +108,7 @@ pub(crate) fn application_code(
 pub(crate) fn application_route(config: &Config, serve: Arc<dyn Serve>, streamed: bool) -> Route {
     let intake = if streamed { Intake::Streamed } else { Intake::Whole(config.max_frame_len) };
     Route {
+        handler: serve.handler(),
         serve,
         intake,
         places: Arc::new(Semaphore::new(config.max_requests_per_code)),

@@ -19,6 +19,11 @@ pub(crate) struct Forward {
 }
 
 impl Serve for Forward {
+    /// No actor.
+    fn handler(&self) -> u64 {
+        0
+    }
+
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
         let (node, peers) = (self.node.upgrade(), self.peers.clone());
         Box::pin(async move {

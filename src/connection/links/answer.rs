@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     connection::{
         Refusal, Reply,
-        links::{Line, arrive::acknowledge, line::Unsent},
+        links::{Line, deliver::acknowledge, line::Unsent},
         reply::ReplyKind,
     },
     frame::{Frame, TypeCode},

@@ -2,26 +2,21 @@
 
 use std::{
     collections::HashMap,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     connection::{
         Body, Incoming, IncomingBatch, Intake, Node, Refusal, Route, Token,
-        body::Progress,
-        conversation::answered,
-        incoming::Places,
         links::{
-            Inflow, Line, Unconsumed, answer,
+            Inflow, Line, Unconsumed,
+            ballast::Ballast,
+            deliver::{Delivery, Queues},
             inflow::{Broken, Credit, InPart, Queue},
         },
         parts::PartReader,
@@ -29,31 +24,30 @@ use crate::{
         routes::Told,
     },
     frame::{Frame, TypeCode},
-    link::{AckLevel, LinkEvent, Novelty, Numbered, Reason},
+    link::{LinkEvent, Numbered, Reason},
 };
 
 /// Takes what the machine of one link brings.
 pub(super) struct Arrivals {
-    line: Arc<Line>,
+    pub(super) line: Arc<Line>,
     routes: LastRoute,
     ballast: Ballast,
     /// Messages whose last part has not come.
     gathering: HashMap<u32, Gathering>,
     /// Requests in the hands of handlers.
-    serving: HashMap<u32, TypeCode>,
-    running: FuturesUnordered<BoxFuture<'static, u32>>,
-    /// Messages in `running` that wait for a place. As long as there is one, everything else waits
-    /// behind it, so that the order is kept.
-    queued: Arc<AtomicUsize>,
+    pub(super) serving: HashMap<u32, TypeCode>,
+    pub(super) running: FuturesUnordered<BoxFuture<'static, u32>>,
+    /// Messages in `running` that wait for a place.
+    pub(super) queues: Queues,
     batch: Option<Batch>,
 }
 
 /// A message as it came, or its first part.
-struct Arrived {
-    exchange: u32,
-    code: TypeCode,
-    request: bool,
-    numbered: Option<Numbered>,
+pub(super) struct Arrived {
+    pub(super) exchange: u32,
+    pub(super) code: TypeCode,
+    pub(super) request: bool,
+    pub(super) numbered: Option<Numbered>,
 }
 
 /// A message that comes in parts.
@@ -70,15 +64,6 @@ struct Batch {
     cost: u32,
 }
 
-/// A message with all that its handler gets.
-struct Delivery {
-    arrived: Arrived,
-    route: Route,
-    frame: Frame,
-    body: Option<Body>,
-    window: Option<Unconsumed>,
-}
-
 impl Arrivals {
     pub(super) fn new(line: Arc<Line>) -> Self {
         Self {
@@ -88,7 +73,7 @@ impl Arrivals {
             gathering: HashMap::new(),
             serving: HashMap::new(),
             running: FuturesUnordered::new(),
-            queued: Arc::default(),
+            queues: Queues::default(),
             batch: None,
         }
     }
@@ -100,7 +85,7 @@ impl Arrivals {
 
     /// So many bytes came in all.
     pub(super) const fn came(&mut self, bytes: u64) {
-        self.ballast.other += bytes;
+        self.ballast.came(bytes);
     }
 
     pub(super) fn take(&mut self, event: LinkEvent) {
@@ -155,7 +140,7 @@ impl Arrivals {
 
     /// A message that is complete.
     fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
-        let Self { line, routes, queued, batch, .. } = self;
+        let Self { line, routes, queues, batch, .. } = self;
         let Some(route) = routes.find(&line.node, arrived.code) else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
@@ -167,7 +152,7 @@ impl Arrivals {
             Intake::Whole(_) => (frame, None),
             Intake::Streamed => (Frame::empty(frame.code()), Some(Body::whole(frame))),
         };
-        if !arrived.request && queued.load(Ordering::Relaxed) == 0 && body.is_none() {
+        if !arrived.request && body.is_none() && !queues.waits(route.handler) {
             if route.serve.takes_batches() {
                 return self.gather_batch(arrived.code, frame, cost);
             }
@@ -289,107 +274,6 @@ impl Arrivals {
         }
     }
 
-    /// Hands a message to its handler, in turn.
-    fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
-        self.flush();
-        let line = Arc::clone(&self.line);
-        let Arrived { exchange, code, request, numbered } = delivery.arrived;
-        if let Some(numbered) = numbered {
-            match line.novelty(numbered) {
-                Novelty::New => {}
-                Novelty::Repeated => return acknowledge(&line, exchange, numbered),
-                Novelty::Outlived => {
-                    return line.with(|s| s.link.reset(exchange, Reason::NOT_ALLOWED));
-                }
-            }
-        }
-        let waits = self.queued.load(Ordering::Relaxed) > 0;
-        let handed = numbered.is_some_and(|numbered| numbered.level == AckLevel::HandedOver);
-        if !request || handed {
-            let queued = waits.then(|| Queued::new(&self.queued));
-            let work = async move {
-                let Delivery { route, frame, body, window, .. } = delivery;
-                let place = match queued {
-                    Some(_) => Arc::clone(&route.places).acquire_owned().await.ok(),
-                    None => None,
-                };
-                let token = Token::new(place.map(|place| Places::from([place])), window);
-                let told = route.serve.tell(Incoming::new(frame, line.sender.clone(), body, token));
-                drop(queued);
-                match (told, numbered) {
-                    (Told::Refused(refusal), _) => line.refuse(exchange, code, refusal),
-                    (Told::HandedOver, Some(numbered)) => acknowledge(&line, exchange, numbered),
-                    (Told::HandedOver, None) => {}
-                    (Told::Serving(answer), numbered) => {
-                        if let Some(numbered) = numbered {
-                            acknowledge(&line, exchange, numbered);
-                        }
-                        // The answer is nobody's.
-                        answer.await.map(drop).ok();
-                    }
-                }
-            };
-            return self.run(exchange, code, false, work);
-        }
-        let places = if waits { None } else { line.node.try_places(&delivery.route) };
-        let limit = line.node.config.handler_timeout;
-        match places {
-            Some(places) => {
-                let internal = delivery.route.internal;
-                let answer = hand_over(&line, delivery, &places);
-                let work = async move {
-                    let answer = answered(limit, answer, progress).await;
-                    drop(places);
-                    answer::send(&line, (exchange, code), answer, numbered, internal).await;
-                };
-                self.run(exchange, code, true, work);
-            }
-            None => {
-                let queued = Queued::new(&self.queued);
-                let work = async move {
-                    let Some(places) = line.node.places(&delivery.route).await else {
-                        drop(queued);
-                        return line.refuse(exchange, code, Refusal::Busy);
-                    };
-                    let internal = delivery.route.internal;
-                    let answer = hand_over(&line, delivery, &places);
-                    drop(queued);
-                    let answer = answered(limit, answer, progress).await;
-                    drop(places);
-                    answer::send(&line, (exchange, code), answer, numbered, internal).await;
-                };
-                self.run(exchange, code, true, work);
-            }
-        }
-    }
-
-    /// Runs `work` beside the reading. A panic in it costs this one exchange.
-    fn run(
-        &mut self,
-        exchange: u32,
-        code: TypeCode,
-        request: bool,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) {
-        if request {
-            self.serving.insert(exchange, code);
-        }
-        let line = Arc::clone(&self.line);
-        let work = AssertUnwindSafe(work).catch_unwind().map(move |done| {
-            if done.is_err() {
-                line.refuse(exchange, code, Refusal::HandlerFailed);
-            }
-            exchange
-        });
-        self.running.push(work.boxed());
-        // What can be handed over at once is, before anything that came later.
-        self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
-    }
-
-    fn run_on(&self, exchange: u32, answer: BoxFuture<'static, Result<crate::Reply, Refusal>>) {
-        self.running.push(answer.map(move |_| exchange).boxed());
-    }
-
     /// Lets the requests in hand go on. Says whether one came to its end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let mut some = false;
@@ -423,39 +307,6 @@ impl Arrivals {
     }
 }
 
-/// Hands a request over, in the call.
-fn hand_over(
-    line: &Arc<Line>,
-    delivery: Delivery,
-    places: &Places,
-) -> BoxFuture<'static, Result<crate::Reply, Refusal>> {
-    let Delivery { route, frame, body, window, .. } = delivery;
-    let token = Token::new(Some(Arc::clone(places)), window);
-    route.serve.serve(Incoming::new(frame, line.sender.clone(), body, token))
-}
-
-/// Acknowledges a numbered message. Nothing to be done when its exchange is over.
-pub(super) fn acknowledge(line: &Line, exchange: u32, numbered: Numbered) {
-    let Numbered { sequence, level, .. } = numbered;
-    line.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
-}
-
-/// Counts a message that waits for a place.
-struct Queued(Arc<AtomicUsize>);
-
-impl Queued {
-    fn new(queued: &Arc<AtomicUsize>) -> Self {
-        queued.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(queued))
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The route that was looked up last: messages come in runs.
 #[derive(Default)]
 struct LastRoute {
@@ -470,31 +321,5 @@ impl LastRoute {
             self.last = Some((code, version, node.routes.find(code)));
         }
         self.last.as_ref().and_then(|last| last.2.as_ref())
-    }
-}
-
-/// Data of a frame is a slice of what one read brought, so a short one keeps that whole read in
-/// memory. As long as most of what comes is kept, that is the cheapest; a remote that sends little
-/// data between much that is thrown away would make this node hold far more than a window.
-#[derive(Debug, Default)]
-struct Ballast {
-    kept: u64,
-    other: u64,
-}
-
-/// The bytes after which the past counts for half.
-const BALLAST_MEMORY: u64 = 1 << 20;
-
-impl Ballast {
-    /// The data as it may be kept.
-    fn keep(&mut self, data: Bytes) -> Bytes {
-        let len = data.len() as u64;
-        self.kept += len;
-        self.other = self.other.saturating_sub(len);
-        if self.kept + self.other > BALLAST_MEMORY {
-            self.kept /= 2;
-            self.other /= 2;
-        }
-        if self.other > self.kept { Bytes::copy_from_slice(&data) } else { data }
     }
 }

@@ -178,7 +178,7 @@ async fn send_parts(
             unfinished.map(std::mem::forget);
             return Ok(exchange);
         }
-        unfinished.get_or_insert(Unfinished(line, exchange));
+        unfinished.get_or_insert_with(|| Unfinished(line, exchange));
     }
 }
 
@@ -342,8 +342,12 @@ impl Line {
                 },
                 None => None,
             };
+            let failed = error.is_some();
             // Nobody listens when the replies were dropped.
             tell.send(error).ok();
+            if failed {
+                queue.end(Ok(()));
+            }
         });
         match number.await {
             Ok(Ok(exchange)) => Ok((exchange, sending)),

@@ -21,7 +21,7 @@ use crate::{
     },
     frame::{FrameError, TypeCode},
     link::{Frames, Hello, Link, LinkConfig, LinkPhase, Role, code},
-    overlay::{Address, Host},
+    overlay::Address,
     transport::Io,
 };
 
@@ -52,7 +52,7 @@ fn machine(node: &Node, role: Role) -> Link {
 /// Opens a link to `to`, and says in the book what came of it.
 pub(super) async fn dial(node: &Arc<Node>, to: &Address) -> Reached {
     let reached = match greet(node, to).await {
-        Ok((io, link, buffer)) => start_dialled(node, to, io, link, buffer),
+        Ok((io, link, buffer)) => dialled(node, to, io, link, buffer),
         Err(unreached) => Err(unreached),
     };
     let now = Instant::now().into_std();
@@ -132,17 +132,17 @@ async fn hellos(
     }
 }
 
-fn start_dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut) -> Reached {
+fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut) -> Reached {
     let id = node.links.next_id();
     let line = Line::new(Arc::clone(node), id, link, &io.remote, Some(to.clone()));
     let line = Arc::new(line.ok_or(Unreached::Classic)?);
-    let driver = start(&line, io.reader, io.writer, buffer, true);
+    let driver = open(&line, io.reader, io.writer, buffer, true);
     node.spawn(node.tasks.track_future(driver.run()));
     // Of two links at once this one may be the one that ends.
     Ok(node.links.quick(to).unwrap_or(line))
 }
 
-fn start(
+fn open(
     line: &Arc<Line>,
     reader: ReadHalf,
     writer: WriteHalf,
@@ -160,7 +160,7 @@ fn start(
 
 /// Takes a connection on which somebody wants a link: `buffer` begins with the hello's header. None
 /// when it is none, which was said then.
-pub(crate) async fn accepted(
+pub(crate) async fn welcome(
     node: &Arc<Node>,
     mut reader: ReadHalf,
     mut writer: WriteHalf,
@@ -207,14 +207,10 @@ pub(crate) async fn accepted(
     }
     // Who comes from where it says that it listens can be reached over the same link.
     let claimed = link.theirs()?.info.clone();
-    let listed = same_host(claimed.address().host(), remote.host()) && claimed.id() != node.me.id();
+    let listed = claimed.address().host() == remote.host() && claimed.id() != node.me.id();
     let id = node.links.next_id();
     let line = Arc::new(Line::new(Arc::clone(node), id, link, remote, None)?);
-    Some(start(&line, reader, writer, buffer, listed))
-}
-
-fn same_host(claimed: &Host, from: &Host) -> bool {
-    claimed == from
+    Some(open(&line, reader, writer, buffer, listed))
 }
 
 impl Line {

@@ -152,7 +152,12 @@ impl Driver {
         let some = !self.events.is_empty();
         for event in self.events.drain(..) {
             match event {
-                LinkEvent::Closed { reason, .. } => self.over = Some(reason),
+                LinkEvent::Closed { reason, remote } => {
+                    if reason == Reason::PROTOCOL && !remote {
+                        self.line.node.counters.links_broken.one();
+                    }
+                    self.over = Some(reason);
+                }
                 event => self.arrivals.take(event),
             }
         }

@@ -12,7 +12,7 @@ use std::{
 use bytes::BytesMut;
 use futures::task::AtomicWaker;
 use tokio::{
-    sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError},
+    sync::{Notify, Semaphore},
     time::Instant,
 };
 
@@ -32,10 +32,6 @@ use crate::{
 /// Senders wait while so much of what they have credit for is not written.
 const OUTPUT_HIGH: usize = 256 << 10; // bytes
 
-/// A message that is longer than the other side may hold whole leaves this part of the window to
-/// the others.
-const SHARE_OF_OTHERS: u32 = 4;
-
 /// One open link. Senders encode into its output under a short lock; the one task that drives it
 /// reads and writes.
 pub(crate) struct Line {
@@ -52,17 +48,19 @@ pub(crate) struct Line {
     pub(super) limits: Limits,
     state: Mutex<State>,
     /// The credit, as senders wait for it.
-    credit: Semaphore,
+    pub(super) credit: Semaphore,
     /// Requests that may be opened.
     pub(super) slots: Semaphore,
     /// Somebody who waits should look again.
-    changed: Notify,
+    pub(super) changed: Notify,
+    /// Nothing new is begun any more.
+    pub(super) left: Notify,
     /// Wakes the driver.
     pub(super) driver: AtomicWaker,
     /// Bytes that handlers let go of since the driver looked.
     consumed: AtomicU64,
     /// Senders that wait for credit or a place.
-    waiting: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
     /// Nothing new is begun on it.
     closing: AtomicBool,
 }
@@ -106,22 +104,6 @@ impl fmt::Debug for Line {
     }
 }
 
-/// Counts somebody who waits, for as long as it lives.
-struct Waits<'a>(&'a AtomicUsize);
-
-impl<'a> Waits<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Line {
     /// `link` is open. `to` is the address under which others look for it.
     pub(super) fn new(
@@ -154,6 +136,7 @@ impl Line {
                 link,
             }),
             changed: Notify::new(),
+            left: Notify::new(),
             driver: AtomicWaker::new(),
             consumed: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
@@ -182,15 +165,14 @@ impl Line {
 
     /// Whether something new may be begun on it.
     pub(super) fn is_open(&self) -> bool {
-        !self.closing.load(Ordering::Relaxed)
+        !self.closing.load(Ordering::SeqCst)
     }
 
     /// Nothing new is begun on it from now on.
     pub(super) fn close_to_new(&self) {
-        self.closing.store(true, Ordering::Relaxed);
-        self.credit.close();
+        self.closing.store(true, Ordering::SeqCst);
         self.slots.close();
-        self.changed.notify_waiters();
+        self.left.notify_waiters();
     }
 
     /// Says that nothing new will be begun; what is open is finished.
@@ -209,49 +191,6 @@ impl Line {
                 state.link.fail(Reason::GOING_AWAY);
             }
         });
-    }
-
-    /// Takes credit; waits for it as long as it takes, in turn.
-    pub(super) async fn pay(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
-        match self.credit.try_acquire_many(cost) {
-            Ok(paid) => Ok(paid),
-            Err(TryAcquireError::Closed) => Err(Unsent::Gone),
-            Err(TryAcquireError::NoPermits) => {
-                let _waits = Waits::new(&self.waiting);
-                self.credit.acquire_many(cost).await.map_err(|_| Unsent::Gone)
-            }
-        }
-    }
-
-    /// Takes credit for a part of a message that the other side does not hold whole. However slowly
-    /// such messages are read there, they leave a share of the window to the others.
-    pub(super) async fn pay_part(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
-        let _waits = Waits::new(&self.waiting);
-        let enough = (self.limits.window / SHARE_OF_OTHERS).saturating_add(cost) as usize;
-        loop {
-            let changed = self.changed.notified();
-            if self.credit.is_closed() {
-                return Err(Unsent::Gone);
-            }
-            if self.credit.available_permits() >= enough
-                && let Ok(paid) = self.credit.try_acquire_many(cost)
-            {
-                return Ok(paid);
-            }
-            changed.await;
-        }
-    }
-
-    /// A place among the requests that the other side holds open.
-    pub(super) async fn slot(&self) -> Result<SemaphorePermit<'_>, Unsent> {
-        match self.slots.try_acquire() {
-            Ok(slot) => Ok(slot),
-            Err(TryAcquireError::Closed) => Err(Unsent::Gone),
-            Err(TryAcquireError::NoPermits) => {
-                let _waits = Waits::new(&self.waiting);
-                self.slots.acquire().await.map_err(|_| Unsent::Gone)
-            }
-        }
     }
 
     /// Puts a frame into the output, as soon as there is room.
@@ -327,9 +266,7 @@ impl Line {
 
     /// Credit came.
     pub(super) fn granted(&self, bytes: u32) {
-        if self.is_open() {
-            self.credit.add_permits(bytes as usize);
-        }
+        self.credit.add_permits(bytes as usize);
         self.changed.notify_waiters();
     }
 
@@ -396,6 +333,7 @@ impl Line {
     /// The link is over: everybody who waits is told.
     pub(super) fn over(&self, reason: Reason) {
         self.close_to_new();
+        self.credit.close();
         let mut state = self.lock();
         state.link.lost();
         let asked = std::mem::take(&mut state.asked);
@@ -414,23 +352,5 @@ impl Line {
             && state.link.open_exchanges() == 0
             && state.link.held() == 0
             && state.link.credit() >= self.limits.window / 2
-    }
-}
-
-/// Bytes of a link's window that a handler holds.
-pub(crate) struct Unconsumed {
-    line: Arc<Line>,
-    cost: u32,
-}
-
-impl Unconsumed {
-    pub(super) const fn new(line: Arc<Line>, cost: u32) -> Self {
-        Self { line, cost }
-    }
-}
-
-impl Drop for Unconsumed {
-    fn drop(&mut self) {
-        self.line.consumed(self.cost);
     }
 }

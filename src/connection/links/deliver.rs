@@ -1,0 +1,170 @@
+//! Handing what came over a link to the handler, in turn.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Context,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+
+use crate::{
+    connection::{
+        Body, Incoming, Refusal, Reply, Route, Token,
+        body::Progress,
+        conversation::answered,
+        incoming::Places,
+        links::{
+            Line, Unconsumed, answer,
+            arrive::{Arrivals, Arrived},
+        },
+        routes::Told,
+    },
+    frame::{Frame, TypeCode},
+    link::{AckLevel, Novelty, Numbered, Reason},
+};
+
+/// A message with all that its handler gets.
+pub(super) struct Delivery {
+    pub(super) arrived: Arrived,
+    pub(super) route: Route,
+    pub(super) frame: Frame,
+    pub(super) body: Option<Body>,
+    pub(super) window: Option<Unconsumed>,
+}
+
+impl Arrivals {
+    /// Hands a message to its handler, in turn.
+    pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
+        self.flush();
+        let line = Arc::clone(&self.line);
+        let Arrived { exchange, code, request, numbered } = delivery.arrived;
+        if let Some(numbered) = numbered {
+            match line.novelty(numbered) {
+                Novelty::New => {}
+                Novelty::Repeated => return acknowledge(&line, exchange, numbered),
+                Novelty::Outlived => {
+                    return line.with(|s| s.link.reset(exchange, Reason::NOT_ALLOWED));
+                }
+            }
+        }
+        let handler = delivery.route.handler;
+        let waits = self.queues.waits(handler);
+        let handed = numbered.is_some_and(|numbered| numbered.level == AckLevel::HandedOver);
+        if !request || handed {
+            let queued = waits.then(|| self.queues.enter(handler));
+            let work = async move {
+                let Delivery { route, frame, body, window, .. } = delivery;
+                let place = match queued {
+                    Some(_) => Arc::clone(&route.places).acquire_owned().await.ok(),
+                    None => None,
+                };
+                let token = Token::new(place.map(|place| Places::from([place])), window);
+                let told = route.serve.tell(Incoming::new(frame, line.sender.clone(), body, token));
+                drop(queued);
+                match (told, numbered) {
+                    (Told::Refused(refusal), _) => line.refuse(exchange, code, refusal),
+                    (Told::HandedOver, Some(numbered)) => acknowledge(&line, exchange, numbered),
+                    (Told::HandedOver, None) => {}
+                    (Told::Serving(answer), numbered) => {
+                        if let Some(numbered) = numbered {
+                            acknowledge(&line, exchange, numbered);
+                        }
+                        // The answer is nobody's.
+                        answer.await.map(drop).ok();
+                    }
+                }
+            };
+            return self.run(exchange, code, false, work);
+        }
+        let places = if waits { None } else { line.node.try_places(&delivery.route) };
+        let queued = places.is_none().then(|| self.queues.enter(handler));
+        let limit = line.node.config.handler_timeout;
+        let work = async move {
+            let places = match places {
+                Some(places) => Some(places),
+                None => line.node.places(&delivery.route).await,
+            };
+            let Some(places) = places else {
+                drop(queued);
+                return line.refuse(exchange, code, Refusal::Busy);
+            };
+            let Delivery { route, frame, body, window, .. } = delivery;
+            let token = Token::new(Some(Arc::clone(&places)), window);
+            let answer = route.serve.serve(Incoming::new(frame, line.sender.clone(), body, token));
+            drop(queued);
+            let answer = answered(limit, answer, progress).await;
+            drop(places);
+            answer::send(&line, (exchange, code), answer, numbered, route.internal).await;
+        };
+        self.run(exchange, code, true, work);
+    }
+
+    /// Runs `work` beside the reading. A panic in it costs this one exchange.
+    fn run(
+        &mut self,
+        exchange: u32,
+        code: TypeCode,
+        request: bool,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        if request {
+            self.serving.insert(exchange, code);
+        }
+        let line = Arc::clone(&self.line);
+        let work = AssertUnwindSafe(work).catch_unwind().map(move |done| {
+            if done.is_err() {
+                line.refuse(exchange, code, Refusal::HandlerFailed);
+            }
+            exchange
+        });
+        self.running.push(work.boxed());
+        // What can be handed over at once is, before anything that came later.
+        self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
+    }
+
+    pub(super) fn run_on(&self, exchange: u32, answer: BoxFuture<'static, Result<Reply, Refusal>>) {
+        self.running.push(answer.map(move |_| exchange).boxed());
+    }
+}
+
+/// Acknowledges a numbered message. Nothing to be done when its exchange is over.
+pub(super) fn acknowledge(line: &Line, exchange: u32, numbered: Numbered) {
+    let Numbered { sequence, level, .. } = numbered;
+    line.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
+}
+
+/// How many messages wait for a place with each handler. As long as there is one, what comes for the
+/// same handler waits behind it, so that the order is kept.
+#[derive(Debug, Default)]
+pub(super) struct Queues(HashMap<u64, Arc<AtomicUsize>>);
+
+impl Queues {
+    pub(super) fn waits(&mut self, handler: u64) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let waiting = |queue: &Arc<AtomicUsize>| queue.load(Ordering::Relaxed) > 0;
+        self.0.retain(|_, queue| waiting(queue));
+        self.0.contains_key(&handler)
+    }
+
+    fn enter(&mut self, handler: u64) -> Queued {
+        let queue = self.0.entry(handler).or_default();
+        queue.fetch_add(1, Ordering::Relaxed);
+        Queued(Arc::clone(queue))
+    }
+}
+
+/// A message that waits for a place.
+struct Queued(Arc<AtomicUsize>);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
