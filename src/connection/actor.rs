@@ -46,8 +46,8 @@ pub struct ConnectionActor {
 /// What is said on a connection.
 #[derive(Debug)]
 enum Talk {
-    Classic(Conversation),
-    Link(Driver),
+    Classic(Box<Conversation>),
+    Link(Box<Driver>),
 }
 
 impl Talk {
@@ -163,10 +163,11 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
             let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
             let talk = if node.config.links && is_link {
                 let link = links::welcome(&node, reader, writer, first, &remote);
-                link.await.map(Talk::Link)
+                link.await.map(|driver| Talk::Link(Box::new(driver)))
             } else {
                 let (remote, node) = (remote.clone(), Arc::clone(&node));
-                Conversation::new(reader, writer, first, remote, node).map(Talk::Classic)
+                Conversation::new(reader, writer, first, remote, node)
+                    .map(|conversation| Talk::Classic(Box::new(conversation)))
             };
             if let Some(talk) = talk {
                 let code = talk.code();

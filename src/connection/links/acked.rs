@@ -54,6 +54,20 @@ impl Mailbag {
         state.outbox.is_empty() && !state.running
     }
 
+    /// Adds a message, when there is room for one.
+    fn post(
+        &self,
+        frame: &Frame,
+        level: AckLevel,
+    ) -> Option<(Posted<'_>, oneshot::Receiver<Answer>)> {
+        let mut state = self.lock();
+        let sequence = state.outbox.push(frame.clone(), level).ok()?;
+        let (tell, answer) = oneshot::channel();
+        state.waiting.insert(sequence, tell);
+        let first = !std::mem::replace(&mut state.running, true);
+        Some((Posted { bag: self, sequence, first }, answer))
+    }
+
     /// The message does not wait any more.
     fn done(&self, sequence: u64, answer: Answer) {
         let mut state = self.lock();
@@ -97,27 +111,34 @@ pub(super) async fn send(
 ) -> Answer {
     let limit = node.config.reply_timeout;
     let until = Instant::now() + limit;
-    let (sequence, answer) = loop {
+    let (posted, answer) = loop {
         let changed = bag.changed.notified();
-        let mut state = bag.lock();
-        if let Ok(sequence) = state.outbox.push(frame.clone(), level) {
-            let (tell, answer) = oneshot::channel();
-            state.waiting.insert(sequence, tell);
-            if !std::mem::replace(&mut state.running, true) {
-                node.tasks.spawn(pump(Arc::clone(node), to.clone(), Arc::clone(bag)));
-            }
-            break (sequence, answer);
+        if let Some(posted) = bag.post(&frame, level) {
+            break posted;
         }
-        drop(state);
         timeout_at(until, changed).await.map_err(|_| RequestError::NoCredit(limit))?;
     };
+    if posted.first {
+        node.tasks.spawn(pump(Arc::clone(node), to.clone(), Arc::clone(bag)));
+    }
     bag.changed.notify_waiters();
     match timeout_at(until, answer).await {
         Ok(answer) => answer.unwrap_or(Err(RequestError::Stopped { sent: true })),
-        Err(_) => {
-            bag.done(sequence, Ok(()));
-            Err(RequestError::Reply(ReadError::Late(limit)))
-        }
+        Err(_) => Err(RequestError::Reply(ReadError::Late(limit))),
+    }
+}
+
+/// A message that waits to be acknowledged, as long as somebody waits for that.
+struct Posted<'a> {
+    bag: &'a Mailbag,
+    sequence: u64,
+    /// Nobody sends what waits yet.
+    first: bool,
+}
+
+impl Drop for Posted<'_> {
+    fn drop(&mut self) {
+        self.bag.done(self.sequence, Ok(()));
     }
 }
 

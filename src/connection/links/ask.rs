@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    sync::{SemaphorePermit, oneshot},
+    sync::oneshot,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -175,7 +175,7 @@ async fn send_parts(
         share.forget();
         if !more {
             // What stays open now waits for its replies.
-            unfinished.map(std::mem::forget);
+            std::mem::forget(unfinished);
             return Ok(exchange);
         }
         unfinished.get_or_insert_with(|| Unfinished(line, exchange));
@@ -273,7 +273,9 @@ impl Line {
         let mut opened = |state: &mut State, exchange| {
             open(state, exchange, None);
             begun = Some(exchange);
-            slot.take().map(SemaphorePermit::forget);
+            if let Some(slot) = slot.take() {
+                slot.forget();
+            }
         };
         let sent = send_parts(self, frame.code(), data, Kind::Request, &mut opened).await;
         match (sent, begun) {
@@ -316,7 +318,9 @@ impl Line {
                 let mut opened = |state: &mut State, exchange| {
                     let asked = Asked::Request { queue: Arc::clone(&queue), end: None };
                     state.asked.insert(exchange, asked);
-                    slot.take().map(SemaphorePermit::forget);
+                    if let Some(slot) = slot.take() {
+                        slot.forget();
+                    }
                     // Without a listener the task is stopped.
                     begun.take().map(|begun| begun.send(Ok(exchange)).ok());
                 };
@@ -370,7 +374,9 @@ impl Line {
             if let Some(acked) = acked.take() {
                 state.asked.insert(exchange, Asked::Numbered(acked));
             }
-            slot.take().map(SemaphorePermit::forget);
+            if let Some(slot) = slot.take() {
+                slot.forget();
+            }
         };
         let (data, kind) = (Payload::Whole(frame.data().clone()), Kind::Numbered(numbered));
         match send_parts(self, frame.code(), data, kind, &mut opened).await {
