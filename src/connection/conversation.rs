@@ -155,7 +155,12 @@ impl Conversation {
             None => {
                 let (body, progress) = self.stream().await?;
                 (
-                    Incoming::new(Frame::empty(self.head.code()), sender, Some(body), token),
+                    Incoming::new(
+                        Frame::empty(self.head.code()),
+                        sender,
+                        Some(Box::new(body)),
+                        token,
+                    ),
                     Some(progress),
                 )
             }

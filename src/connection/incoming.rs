@@ -125,8 +125,13 @@ impl Message for Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(frame: Frame, sender: Sender, body: Option<Body>, token: Token) -> Self {
-        Self { frame, sender, body: body.map(Box::new), token }
+    pub(crate) const fn new(
+        frame: Frame,
+        sender: Sender,
+        body: Option<Box<Body>>,
+        token: Token,
+    ) -> Self {
+        Self { frame, sender, body, token }
     }
 
     /// A request as a handler would get it, for tests of handlers without a node.

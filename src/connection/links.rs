@@ -55,6 +55,8 @@ pub(crate) struct Links {
     pool: Mutex<Pool>,
     /// The links that the book would name, for those who are in a hurry.
     open: RwLock<HashMap<Address, Arc<Line>>>,
+    /// The one that was used last: messages go in runs.
+    last: Mutex<Option<Arc<Line>>>,
     next: AtomicU64,
     pub(super) incarnation: u64,
     pub(super) seen: Mutex<Seen>,
@@ -89,6 +91,7 @@ impl Links {
                 dials: HashMap::new(),
             }),
             open: RwLock::default(),
+            last: Mutex::default(),
             next: AtomicU64::new(1),
             incarnation: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
             seen: Mutex::default(),
@@ -106,8 +109,16 @@ impl Links {
 
     /// An open link to `to`, without a look into the book.
     fn quick(&self, to: &Address) -> Option<Arc<Line>> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.get(to).filter(|line| line.is_open()).cloned()
+        let mut last = self.last();
+        if !last.as_ref().is_some_and(|line| line.to == *to) {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            *last = Some(Arc::clone(open.get(to)?));
+        }
+        last.clone().filter(|line| line.is_open())
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Arc<Line>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an open link in. `listed` says that others may use it to reach its address.
@@ -122,6 +133,8 @@ impl Links {
             if lost != Some(line.id) {
                 let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
                 open.insert(line.to.clone(), Arc::clone(line));
+                drop(open);
+                *self.last() = Some(Arc::clone(line));
             }
         }
         drop(pool);
@@ -134,10 +147,13 @@ impl Links {
     /// A link takes nothing new any more.
     pub(super) fn unlist(&self, line: &Line) {
         self.lock().book.closed(line.id);
+        let mut last = self.last();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.get(&line.to).is_some_and(|other| other.id == line.id) {
             open.remove(&line.to);
         }
+        drop(open);
+        last.take_if(|last| last.id == line.id);
     }
 
     pub(super) fn closed(&self, line: &Line) {
@@ -219,6 +235,17 @@ pub(crate) async fn request(
             Err((Failed::Unsent(Unsent::Gone), Some(frame))) => kind = OutgoingKind::Frame(frame),
             Err((failed, _)) => return Err(failed.into_error(&line)),
         }
+    }
+}
+
+/// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
+/// to wait for.
+pub(crate) fn try_notify(node: &Node, to: &Address, message: &Outgoing) -> bool {
+    match &message.kind {
+        OutgoingKind::Frame(frame) if message.over != Over::Classic && message.check().is_ok() => {
+            node.links.quick(to).is_some_and(|line| line.try_tell(frame))
+        }
+        OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => false,
     }
 }
 

@@ -194,8 +194,18 @@ impl Peer {
         to: impl IntoTarget,
         message: impl Into<Outgoing>,
     ) -> Result<(), RequestError> {
-        let way = self.way(to.into_target(), message.into()).await?;
-        links::notify(&self.0.node, &way.to, way.message).await
+        let (to, message) = (to.into_target(), message.into());
+        if let Ok(Target::Address(to)) = &to
+            && links::try_notify(&self.0.node, to, &message)
+        {
+            return Ok(());
+        }
+        // Boxed, so that the future of a message that does not wait is a small one.
+        let waiting = async {
+            let way = self.way(to, message).await?;
+            links::notify(&self.0.node, &way.to, way.message).await
+        };
+        Box::pin(waiting).await
     }
 
     /// Sends a message and waits until the other node's handler has it, or has handled it.
@@ -211,7 +221,7 @@ impl Peer {
     /// body is not kept, and is refused as [`RequestError::BodyNotKept`].
     ///
     /// # Cancel safety
-    /// Dropping the future does not take the message back.
+    /// Dropping the future gives the message up: it is not sent again, and may have been handled.
     ///
     /// # Examples
     /// ```

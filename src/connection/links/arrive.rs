@@ -150,7 +150,7 @@ impl Arrivals {
                 return self.refuse(&arrived, Refusal::TooLong, cost);
             }
             Intake::Whole(_) => (frame, None),
-            Intake::Streamed => (Frame::empty(frame.code()), Some(Body::whole(frame))),
+            Intake::Streamed => (Frame::empty(frame.code()), Some(Box::new(Body::whole(frame)))),
         };
         if !arrived.request && body.is_none() && !queues.waits(route.handler) {
             if route.serve.takes_batches() {
@@ -228,7 +228,8 @@ impl Arrivals {
                 let progress = body.progress();
                 self.gathering.insert(exchange, Gathering::Streamed { queue });
                 let frame = Frame::empty(code);
-                let delivery = Delivery { arrived, route, frame, body: Some(body), window: None };
+                let delivery =
+                    Delivery { arrived, route, frame, body: Some(Box::new(body)), window: None };
                 self.deliver(delivery, Some(progress));
             }
         }

@@ -212,6 +212,21 @@ impl Line {
         }
     }
 
+    /// Sends a one-way message in one frame, when there is nothing to wait for.
+    pub(super) fn try_tell(&self, frame: &Frame) -> bool {
+        let len = frame.data().len();
+        if len > self.limits.part {
+            return false;
+        }
+        let Some(paid) = self.try_pay(cost_of(len)) else { return false };
+        let told = self.try_put(|state| state.link.one_way(frame.code(), frame.data()));
+        let told = told.is_some_and(|told| told.is_ok());
+        if told {
+            paid.forget();
+        }
+        told
+    }
+
     async fn tell_short(&self, frame: &Frame) -> Result<(), Unsent> {
         let paid = self.pay(cost_of(frame.data().len())).await?;
         self.put(|state| state.link.one_way(frame.code(), frame.data())).await?;

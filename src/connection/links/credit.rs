@@ -34,6 +34,11 @@ impl Drop for Waits<'_> {
 }
 
 impl Line {
+    /// Takes credit for a message that is to be begun, if there is enough.
+    pub(super) fn try_pay(&self, cost: u32) -> Option<SemaphorePermit<'_>> {
+        self.credit.try_acquire_many(cost).ok()
+    }
+
     /// Takes credit for a message that is to be begun; waits for it as long as it takes, in turn.
     pub(super) async fn pay(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
         match self.credit.try_acquire_many(cost) {

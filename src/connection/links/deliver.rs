@@ -33,7 +33,7 @@ pub(super) struct Delivery {
     pub(super) arrived: Arrived,
     pub(super) route: Route,
     pub(super) frame: Frame,
-    pub(super) body: Option<Body>,
+    pub(super) body: Option<Box<Body>>,
     pub(super) window: Option<Unconsumed>,
 }
 

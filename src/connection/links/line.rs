@@ -193,23 +193,25 @@ impl Line {
         });
     }
 
+    /// Puts a frame into the output, if there is room.
+    pub(super) fn try_put<R>(&self, put: impl FnOnce(&mut State) -> R) -> Option<R> {
+        self.with(|state| {
+            let room =
+                state.link.output_len() < OUTPUT_HIGH || state.link.phase() == LinkPhase::Closed;
+            room.then(|| put(state))
+        })
+    }
+
     /// Puts a frame into the output, as soon as there is room.
     pub(super) async fn put<R>(
         &self,
         mut put: impl FnMut(&mut State) -> Result<R, Refused>,
     ) -> Result<R, Unsent> {
-        let mut attempt = || {
-            self.with(|state| {
-                let room = state.link.output_len() < OUTPUT_HIGH
-                    || state.link.phase() == LinkPhase::Closed;
-                room.then(|| put(state))
-            })
-        };
         loop {
-            let mut result = attempt();
+            let mut result = self.try_put(&mut put);
             if result.is_none() {
                 let changed = self.changed.notified();
-                result = attempt();
+                result = self.try_put(&mut put);
                 if result.is_none() {
                     changed.await;
                 }

@@ -1,0 +1,107 @@
+//! The side that makes the load, over this crate.
+
+use std::time::{Duration, Instant};
+
+use actix_peer::{
+    Outgoing, Over, Peer, RequestError,
+    frame::{Frame, TypeCode},
+    overlay::Address,
+};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, repeat};
+
+use crate::work::{Done, Job, Mode, spread};
+
+const ECHO: TypeCode = TypeCode::new(b"ECHO");
+const SINK: TypeCode = TypeCode::new(b"SINK");
+
+/// Why a measurement is worth nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error("the answer is {0:?}")]
+    Answer(Vec<Frame>),
+    #[error("{handled} of {sent} messages were handled")]
+    Lost { sent: u64, handled: u64 },
+}
+
+/// Does a job.
+pub(crate) async fn drive(peer: &Peer, to: &Address, job: &Job) -> Result<Done, Failed> {
+    let data = Bytes::from(vec![7; job.size]);
+    match job.mode {
+        Mode::Notify => notify(peer, to, job, data).await,
+        Mode::Request => request(peer, to, job, data).await,
+        Mode::Pipeline => pipeline(peer, to, job, data, Over::Link).await,
+        Mode::Stream => stream(peer, to, job).await,
+        Mode::Classic => pipeline(peer, to, job, data, Over::Classic).await,
+    }
+}
+
+async fn ask(peer: &Peer, to: &Address, message: Outgoing) -> Result<Vec<Frame>, Failed> {
+    Ok(peer.request(to, message).await?.collect().await?)
+}
+
+/// Resident memory of the other side, in bytes.
+pub(crate) async fn resident(peer: &Peer, to: &Address) -> Result<u64, Failed> {
+    let answer = ask(peer, to, Frame::text("MEMO", "").into()).await?;
+    let bytes = answer.first().and_then(|frame| frame.as_str().ok()?.parse().ok());
+    bytes.ok_or(Failed::Answer(answer))
+}
+
+async fn notify(peer: &Peer, to: &Address, job: &Job, data: Bytes) -> Result<Done, Failed> {
+    let (code, stat) = job.handler.codes();
+    let begun = Instant::now();
+    for _ in 0..job.count {
+        peer.notify(to, Outgoing::from(Frame::new(code, data.clone())).over(Over::Link)).await?;
+    }
+    // Asked behind all of them, it is answered behind all of them.
+    let answer = ask(peer, to, Frame::empty(stat).into()).await?;
+    let handled = answer.first().and_then(|frame| frame.data().first_chunk().copied());
+    match handled.map(u64::from_be_bytes) {
+        Some(handled) if handled == job.count => Ok(Done::new(begun)),
+        Some(handled) => Err(Failed::Lost { sent: job.count, handled }),
+        None => Err(Failed::Answer(answer)),
+    }
+}
+
+async fn request(peer: &Peer, to: &Address, job: &Job, data: Bytes) -> Result<Done, Failed> {
+    let (begun, mut latencies) = (Instant::now(), Vec::new());
+    for _ in 0..job.count {
+        latencies.push(echo(peer, to, data.clone(), Over::Link).await?);
+    }
+    Ok(Done::new(begun).with_latencies(latencies))
+}
+
+async fn echo(peer: &Peer, to: &Address, data: Bytes, over: Over) -> Result<Duration, Failed> {
+    let sent = Instant::now();
+    let message = Outgoing::from(Frame::new(ECHO, data)).over(over);
+    let answer = ask(peer, to, message).await?;
+    if answer.first().is_none_or(|frame| frame.code() != ECHO) {
+        return Err(Failed::Answer(answer));
+    }
+    Ok(sent.elapsed())
+}
+
+async fn pipeline(
+    peer: &Peer,
+    to: &Address,
+    job: &Job,
+    data: Bytes,
+    over: Over,
+) -> Result<Done, Failed> {
+    let begun = Instant::now();
+    let latencies = spread(job, || echo(peer, to, data.clone(), over)).await?;
+    Ok(Done::new(begun).with_latencies(latencies))
+}
+
+async fn stream(peer: &Peer, to: &Address, job: &Job) -> Result<Done, Failed> {
+    let begun = Instant::now();
+    let len = u32::try_from(job.count).unwrap_or(u32::MAX);
+    let body = Outgoing::body(SINK, len, repeat(7).take(len.into())).over(Over::Link);
+    let answer = ask(peer, to, body).await?;
+    if answer.first().and_then(|frame| frame.as_str().ok()) != Some(len.to_string().as_str()) {
+        return Err(Failed::Answer(answer));
+    }
+    Ok(Done::new(begun))
+}
