@@ -5,6 +5,7 @@ mod answer;
 mod arrive;
 mod ask;
 mod ballast;
+mod beat;
 mod credit;
 mod deliver;
 mod dial;
@@ -12,6 +13,7 @@ mod driver;
 mod inflow;
 mod line;
 mod reach;
+mod served;
 mod status;
 
 use std::{
@@ -38,7 +40,7 @@ use self::{
 use crate::{
     connection::{
         Config, Direction, Node, Outgoing, Over, PeerEvent, Replies, RequestError, exchange,
-        exchange::{OutgoingHeld, OutgoingKind},
+        exchange::OutgoingKind,
     },
     frame::Frame,
     link::{AckLevel, Book, BookConfig, LinkId, Reason, Role, Seen},
@@ -225,10 +227,8 @@ pub(crate) async fn request(
             Road::Link(line) => line,
             Road::Classic => return exchange::open(node, to, kind).await,
         };
-        let held = OutgoingHeld::on_link(node);
         let limit = node.config.reply_timeout;
-        node.counters.exchanges_out.one();
-        let asked = timeout(limit, line.ask(kind, held)).await;
+        let asked = timeout(limit, line.ask(kind)).await;
         match asked.map_err(|_| RequestError::NoCredit(limit))? {
             Ok(replies) => return Ok(replies),
             // Nothing was sent: another link, or none, does as well.
@@ -238,15 +238,27 @@ pub(crate) async fn request(
     }
 }
 
+/// The link that is open for a message in one frame, with the frame.
+fn quick<'a>(node: &Node, to: &Address, message: &'a Outgoing) -> Option<(Arc<Line>, &'a Frame)> {
+    match &message.kind {
+        OutgoingKind::Frame(frame) if message.over != Over::Classic && message.check().is_ok() => {
+            Some((node.links.quick(to)?, frame))
+        }
+        OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => None,
+    }
+}
+
+/// Sends a request in one frame when there is a link with credit and room for it: nothing to wait
+/// for.
+pub(crate) fn try_request(node: &Node, to: &Address, message: &Outgoing) -> Option<Replies> {
+    let (line, frame) = quick(node, to, message)?;
+    line.try_ask(frame)
+}
+
 /// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
 /// to wait for.
 pub(crate) fn try_notify(node: &Node, to: &Address, message: &Outgoing) -> bool {
-    match &message.kind {
-        OutgoingKind::Frame(frame) if message.over != Over::Classic && message.check().is_ok() => {
-            node.links.quick(to).is_some_and(|line| line.try_tell(frame))
-        }
-        OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => false,
-    }
+    quick(node, to, message).is_some_and(|(line, frame)| line.try_tell(frame))
 }
 
 /// Sends a one-way message over a link when the peer speaks links, else in a classic exchange.

@@ -46,7 +46,8 @@ struct Open {
     reader: Option<PartReader>,
     sending: Sending,
     write_error: Option<WriteError>,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Ready when the node is cut. A link tells its readers itself.
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     held: OutgoingHeld,
 }
 
@@ -74,7 +75,12 @@ impl Replies {
         remote: Address,
         code: TypeCode,
     ) -> Self {
-        let cut = Box::pin(reader.node().cut.clone().cancelled_owned());
+        let cut = match &reader {
+            PartReader::Classic(reader) => {
+                Some(Box::pin(reader.node().cut.clone().cancelled_owned()))
+            }
+            PartReader::Link(_) => None,
+        };
         let (sending, write_error) = sent;
         let open = Open { reader: Some(reader), sending, write_error, cut, held };
         Self { open: Some(open), gather: None, back: None, remote, code, routed: false }
@@ -161,7 +167,8 @@ impl Replies {
         match reader.poll_part(cx) {
             Poll::Ready(part) => Poll::Ready(part.map_err(|error| self.broken(error))),
             Poll::Pending => {
-                ready!(open.cut.as_mut().poll(cx));
+                let Some(cut) = &mut open.cut else { return Poll::Pending };
+                ready!(cut.as_mut().poll(cx));
                 let (peer, code) = (self.remote.clone(), Some(self.code));
                 reader.node().report_cut(Cut { direction: Direction::Out, peer, code });
                 self.open = None;

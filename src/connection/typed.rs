@@ -1,6 +1,9 @@
 //! Typed messages: the thin layer between [`Wire`] types and frames.
 
-use std::fmt;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use actix::prelude::{Message, Recipient};
 use futures::future::BoxFuture;
@@ -85,7 +88,8 @@ impl<M: PeerMessage> Typed<M> {
     fn decode(incoming: Incoming) -> Result<Received<M>, Refusal> {
         let (frame, sender, token) = incoming.into_parts();
         // The code was found by its upper-case form, perhaps; the message does not care.
-        let message = M::FORMAT.decode(&frame).map_err(|error| {
+        let decoded = catch_unwind(AssertUnwindSafe(|| M::FORMAT.decode(&frame)));
+        let message = decoded.map_err(|_| Refusal::HandlerFailed)?.map_err(|error| {
             tracing::debug!(error = %error, "message not decoded");
             Refusal::BadMessage
         })?;

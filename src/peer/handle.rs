@@ -172,9 +172,19 @@ impl Peer {
         to: impl IntoTarget,
         message: impl Into<Outgoing>,
     ) -> Result<Replies, RequestError> {
-        let way = self.way(to.into_target(), message.into()).await?;
-        let replies = links::request(&self.0.node, &way.to, way.message).await?;
-        Ok(if way.routed { replies.routed() } else { replies })
+        let (to, message) = (to.into_target(), message.into());
+        if let Ok(Target::Address(to)) = &to
+            && let Some(replies) = links::try_request(&self.0.node, to, &message)
+        {
+            return Ok(replies);
+        }
+        // Boxed, so that the future of a request that does not wait is a small one.
+        let waiting = async {
+            let way = self.way(to, message).await?;
+            let replies = links::request(&self.0.node, &way.to, way.message).await?;
+            Ok(if way.routed { replies.routed() } else { replies })
+        };
+        Box::pin(waiting).await
     }
 
     /// Sends a message and does not wait for replies.

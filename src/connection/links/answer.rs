@@ -12,11 +12,15 @@ use tokio::{
 use crate::{
     connection::{
         Refusal, Reply,
-        links::{Line, deliver::acknowledge, line::Unsent},
+        links::{
+            Line,
+            deliver::acknowledge,
+            line::{State, Unsent},
+        },
         reply::ReplyKind,
     },
     frame::{Frame, TypeCode},
-    link::{MAX_PAYLOAD, Numbered},
+    link::{MAX_PAYLOAD, Numbered, Refused},
 };
 
 /// Why a reply is not complete.
@@ -53,6 +57,17 @@ pub(super) async fn send(
     if let Err(Stop::Refused(refusal)) = sent {
         line.refuse(exchange, code, refusal);
     }
+}
+
+/// Sends a reply in one frame, which is the last, when there is nothing to wait for.
+pub(super) fn try_one(line: &Line, exchange: u32, frame: &Frame, internal: bool) -> bool {
+    if frame.data().len() > MAX_PAYLOAD || (frame.code().is_reserved() && !internal) {
+        return false;
+    }
+    let reply =
+        |state: &mut State| state.link.reply(exchange, frame.code(), frame.data(), false, true);
+    // Who has given the exchange up needs none.
+    matches!(line.try_put(reply), Some(Ok(()) | Err(Refused::Over)))
 }
 
 struct Replying<'a> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -16,8 +16,10 @@ use crate::{
         links::{
             Inflow, Line, Unconsumed,
             ballast::Ballast,
+            beat::Beat,
             deliver::{Delivery, Queues},
             inflow::{Broken, Credit, InPart, Queue},
+            served::Served,
         },
         parts::PartReader,
         reader::Gather,
@@ -34,9 +36,8 @@ pub(super) struct Arrivals {
     ballast: Ballast,
     /// Messages whose last part has not come.
     gathering: HashMap<u32, Gathering>,
-    /// Requests in the hands of handlers.
-    pub(super) serving: HashMap<u32, TypeCode>,
-    pub(super) running: FuturesUnordered<BoxFuture<'static, u32>>,
+    /// Messages in the hands of handlers.
+    pub(super) running: FuturesUnordered<Served>,
     /// Messages in `running` that wait for a place.
     pub(super) queues: Queues,
     batch: Option<Batch>,
@@ -71,7 +72,6 @@ impl Arrivals {
             routes: LastRoute::default(),
             ballast: Ballast::default(),
             gathering: HashMap::new(),
-            serving: HashMap::new(),
             running: FuturesUnordered::new(),
             queues: Queues::default(),
             batch: None,
@@ -80,7 +80,7 @@ impl Arrivals {
 
     /// The codes of the requests that handlers have in hand.
     pub(super) fn serving(&self) -> Vec<TypeCode> {
-        self.serving.values().copied().collect()
+        self.running.iter().filter_map(Served::request).collect()
     }
 
     /// So many bytes came in all.
@@ -164,7 +164,12 @@ impl Arrivals {
                 match route.serve.tell(incoming) {
                     Told::HandedOver => {}
                     Told::Refused(refusal) => self.refuse(&arrived, refusal, 0),
-                    Told::Serving(answer) => self.run_on(arrived.exchange, answer),
+                    Told::Serving(answer) => {
+                        // The answer is nobody's.
+                        let work = answer.map(drop);
+                        let arrived = (arrived.exchange, arrived.code);
+                        self.running.push(Served::work(&self.line, arrived, false, work));
+                    }
                 }
                 return;
             }
@@ -278,15 +283,31 @@ impl Arrivals {
     /// Lets the requests in hand go on. Says whether one came to its end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let mut some = false;
-        while let Poll::Ready(Some(exchange)) = self.running.poll_next_unpin(cx) {
-            self.serving.remove(&exchange);
+        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {
             some = true;
         }
         some
     }
 
-    /// Gives up messages whose parts do not come.
-    pub(super) fn look_at_the_time(&mut self, now: Instant) {
+    /// Whether something waits that may be late.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.running.is_empty() || !self.gathering.is_empty()
+    }
+
+    /// Gives up what is late: messages whose parts do not come, and handlers that do not answer.
+    pub(super) fn beat(&mut self, now: Instant, beat: &Beat) {
+        for gathering in self.gathering.values() {
+            if let Gathering::Streamed { queue } = gathering {
+                queue.beat(beat.stall);
+            }
+        }
+        let mut late = false;
+        self.running.iter_mut().for_each(|served| late |= served.beat(beat.handler));
+        if late {
+            // Those that are over now are dropped when they are polled, as all are when they are
+            // put in again.
+            self.running = std::mem::take(&mut self.running).into_iter().collect();
+        }
         let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
             Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
             _ => None,

@@ -17,6 +17,7 @@ use crate::{
         links::{
             Line,
             acked::Acked,
+            beat::Beats,
             inflow::{Broken, Credit, Inflow, Queue},
             line::{State, Unsent},
         },
@@ -24,12 +25,13 @@ use crate::{
         writer::WriteError,
     },
     frame::{Frame, TypeCode},
-    link::{Kind, Link, NUMBERED_LEN, Numbered, Reason},
+    link::{Kind, Link, NUMBERED_LEN, Numbered, Reason, Refused},
 };
 
 /// An exchange of this side, as long as it is open.
 pub(super) enum Asked {
     Request {
+        code: TypeCode,
         queue: Arc<Queue>,
         /// Where in this side's output the request ends, once it is there.
         end: Option<u64>,
@@ -42,6 +44,15 @@ impl Asked {
         match self {
             Self::Request { queue, .. } => queue.end(end),
             Self::Numbered(acked) => acked.end(end),
+        }
+    }
+
+    /// Counts a beat of waiting for the reply.
+    pub(super) fn beat(&self, limit: Beats) {
+        match self {
+            Self::Request { queue, .. } => queue.beat(limit),
+            // Its sender has a time limit of its own.
+            Self::Numbered(_) => {}
         }
     }
 
@@ -182,6 +193,25 @@ async fn send_parts(
     }
 }
 
+/// Notes that a request was begun: replies go to `queue`.
+fn open_request(
+    state: &mut State,
+    (exchange, code): (u32, TypeCode),
+    queue: &Arc<Queue>,
+    end: Option<u64>,
+) {
+    let queue = Arc::clone(queue);
+    state.asked.insert(exchange, Asked::Request { code, queue, end });
+}
+
+/// Puts a request in one frame into the output.
+fn begin_request(state: &mut State, frame: &Frame, queue: &Arc<Queue>) -> Result<u32, Refused> {
+    let exchange = state.link.begin(frame.code(), frame.data(), Kind::Request, false)?;
+    let end = state.link.said();
+    open_request(state, (exchange, frame.code()), queue, Some(end));
+    Ok(exchange)
+}
+
 fn cost_of(len: usize) -> u32 {
     Link::cost(u32::try_from(len).unwrap_or(u32::MAX))
 }
@@ -243,7 +273,6 @@ impl Line {
     pub(super) async fn ask(
         self: &Arc<Self>,
         message: OutgoingKind,
-        held: OutgoingHeld,
     ) -> Result<Replies, (Failed, Option<Frame>)> {
         let code = message.code();
         let queue = Arc::new(Queue::default());
@@ -258,27 +287,47 @@ impl Line {
             }
         };
         let (exchange, sending) = sending;
+        Ok(self.replies((exchange, code), queue, sending))
+    }
+
+    /// Sends a request in one frame, when there is nothing to wait for.
+    pub(super) fn try_ask(self: &Arc<Self>, frame: &Frame) -> Option<Replies> {
+        let len = frame.data().len();
+        if len > self.limits.part {
+            return None;
+        }
+        let slot = self.slots.try_acquire().ok()?;
+        let paid = self.try_pay(cost_of(len))?;
+        let queue = Arc::new(Queue::default());
+        let exchange = self.try_put(|state| begin_request(state, frame, &queue))?.ok()?;
+        paid.forget();
+        slot.forget();
+        Some(self.replies((exchange, frame.code()), queue, Sending::Done))
+    }
+
+    fn replies(
+        self: &Arc<Self>,
+        (exchange, code): (u32, TypeCode),
+        queue: Arc<Queue>,
+        sending: Sending,
+    ) -> Replies {
+        self.node.counters.exchanges_out.one();
         let inflow = Inflow::new(Arc::clone(self), queue, Credit::Exchange(exchange));
-        let reader = PartReader::Link(inflow);
-        Ok(Replies::new(reader, (sending, None), held, self.sender.address().clone(), code))
+        let held = OutgoingHeld::on_link(&self.node);
+        Replies::new(
+            PartReader::Link(inflow),
+            (sending, None),
+            held,
+            self.sender.address().clone(),
+            code,
+        )
     }
 
     async fn ask_frame(&self, frame: &Frame, queue: &Arc<Queue>) -> Result<u32, Failed> {
         let slot = self.slot().await?;
-        let open = |state: &mut State, exchange, end| {
-            let asked = Asked::Request { queue: Arc::clone(queue), end };
-            state.asked.insert(exchange, asked);
-        };
         if frame.data().len() <= self.limits.part {
             let paid = self.pay(cost_of(frame.data().len())).await?;
-            let begin = |state: &mut State| {
-                let exchange =
-                    state.link.begin(frame.code(), frame.data(), Kind::Request, false)?;
-                let end = state.link.said();
-                open(state, exchange, Some(end));
-                Ok(exchange)
-            };
-            let exchange = self.put(begin).await?;
+            let exchange = self.put(|state| begin_request(state, frame, queue)).await?;
             paid.forget();
             slot.forget();
             return Ok(exchange);
@@ -286,7 +335,7 @@ impl Line {
         let data = Payload::Whole(frame.data().clone());
         let (mut slot, mut begun) = (Some(slot), None);
         let mut opened = |state: &mut State, exchange| {
-            open(state, exchange, None);
+            open_request(state, (exchange, frame.code()), queue, None);
             begun = Some(exchange);
             if let Some(slot) = slot.take() {
                 slot.forget();
@@ -326,20 +375,19 @@ impl Line {
         let (line, queue, stopped) = (Arc::clone(self), Arc::clone(queue), stop.clone());
         // Gives the task up when this future is dropped before the exchange has begun.
         let sending = Sending::UnderWay { stop, result };
+        let code = body.code();
         self.node.tasks.spawn(async move {
             let mut begun = Some(begun);
             let send = async {
                 let mut slot = Some(line.slot().await?);
                 let mut opened = |state: &mut State, exchange| {
-                    let asked = Asked::Request { queue: Arc::clone(&queue), end: None };
-                    state.asked.insert(exchange, asked);
+                    open_request(state, (exchange, code), &queue, None);
                     if let Some(slot) = slot.take() {
                         slot.forget();
                     }
                     // Without a listener the task is stopped.
                     begun.take().map(|begun| begun.send(Ok(exchange)).ok());
                 };
-                let code = body.code();
                 send_parts(&line, code, body.into(), Kind::Request, &mut opened).await
             };
             let sent = stopped.run_until_cancelled(send).await;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,17 +9,17 @@ use std::{
     task::Context,
 };
 
-use futures::{FutureExt, future::BoxFuture};
-
 use crate::{
     connection::{
-        Body, Incoming, Refusal, Reply, Route, Token,
+        Body, Incoming, Refusal, Route, Token,
         body::Progress,
         conversation::answered,
         incoming::Places,
         links::{
             Line, Unconsumed, answer,
             arrive::{Arrivals, Arrived},
+            beat::Beats,
+            served::{Handling, Served},
         },
         routes::Told,
     },
@@ -82,14 +81,21 @@ impl Arrivals {
             return self.run(exchange, code, false, work);
         }
         let places = if waits { None } else { line.node.try_places(&delivery.route) };
-        let queued = places.is_none().then(|| self.queues.enter(handler));
+        if let Some(places) = places {
+            let Delivery { route, frame, body, window, .. } = delivery;
+            let token = Token::new(Some(Arc::clone(&places)), window);
+            let incoming = Incoming::new(frame, line.sender.clone(), body, token);
+            let answer = route.serve.serve(incoming);
+            let internal = route.internal;
+            let beats = Beats::default();
+            let handling =
+                Handling { answer, _places: places, progress, numbered, internal, beats, read: 0 };
+            return self.running.push(Served::handling(&line, (exchange, code), handling));
+        }
+        let queued = self.queues.enter(handler);
         let limit = line.node.config.handler_timeout;
         let work = async move {
-            let places = match places {
-                Some(places) => Some(places),
-                None => line.node.places(&delivery.route).await,
-            };
-            let Some(places) = places else {
+            let Some(places) = line.node.places(&delivery.route).await else {
                 drop(queued);
                 return line.refuse(exchange, code, Refusal::Busy);
             };
@@ -104,7 +110,7 @@ impl Arrivals {
         self.run(exchange, code, true, work);
     }
 
-    /// Runs `work` beside the reading. A panic in it costs this one exchange.
+    /// Runs `work` beside the reading.
     fn run(
         &mut self,
         exchange: u32,
@@ -112,23 +118,9 @@ impl Arrivals {
         request: bool,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
-        if request {
-            self.serving.insert(exchange, code);
-        }
-        let line = Arc::clone(&self.line);
-        let work = AssertUnwindSafe(work).catch_unwind().map(move |done| {
-            if done.is_err() {
-                line.refuse(exchange, code, Refusal::HandlerFailed);
-            }
-            exchange
-        });
-        self.running.push(work.boxed());
+        self.running.push(Served::work(&self.line, (exchange, code), request, work));
         // What can be handed over at once is, before anything that came later.
         self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
-    }
-
-    pub(super) fn run_on(&self, exchange: u32, answer: BoxFuture<'static, Result<Reply, Refusal>>) {
-        self.running.push(answer.map(move |_| exchange).boxed());
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::io::poll_read_buf;
 use crate::{
     connection::{
         Cut, Direction,
-        links::{Line, arrive::Arrivals},
+        links::{Line, arrive::Arrivals, beat::Beat},
         reader::ReadHalf,
         writer::WriteHalf,
     },
@@ -52,6 +52,9 @@ pub(crate) struct Driver {
     stalled: Option<Instant>,
     events: Vec<LinkEvent>,
     arrivals: Arrivals,
+    beat: Beat,
+    /// Whether the next beat is waited for: as long as anything waits on the link.
+    beating: bool,
     timer: Pin<Box<Sleep>>,
     over: Option<Reason>,
     told: bool,
@@ -73,6 +76,8 @@ impl Driver {
         let wake = line.lock().link.next_wake();
         Self {
             arrivals: Arrivals::new(Arc::clone(&line)),
+            beat: Beat::new(&line.node.config),
+            beating: false,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
             line,
             reader,
@@ -148,6 +153,7 @@ impl Driver {
         if state.link.has_events() {
             state.link.take_events(&mut self.events);
         }
+        let asked = !state.asked.is_empty();
         drop(state);
         let some = !self.events.is_empty();
         for event in self.events.drain(..) {
@@ -162,6 +168,11 @@ impl Driver {
             }
         }
         self.arrivals.flush();
+        if !self.beating && (asked || self.arrivals.is_busy()) {
+            self.beating = true;
+            let next = (Instant::now() + self.beat.every).min(self.timer.deadline());
+            self.timer.as_mut().reset(next);
+        }
         some
     }
 
@@ -275,6 +286,10 @@ impl Driver {
             state.link.shrink();
         }
         let open = state.link.phase() == LinkPhase::Open;
+        for asked in state.asked.values() {
+            asked.beat(self.beat.reply);
+        }
+        self.beating = !state.asked.is_empty() || self.arrivals.is_busy();
         drop(state);
         if quiet {
             self.give_back();
@@ -283,8 +298,13 @@ impl Driver {
             self.line.node.links.unlist(&self.line);
             self.line.bye();
         }
-        self.arrivals.look_at_the_time(now);
-        self.timer.as_mut().reset(wake.into());
+        self.arrivals.beat(now, &self.beat);
+        let wake = Instant::from(wake);
+        self.timer.as_mut().reset(if self.beating {
+            wake.min(now + self.beat.every)
+        } else {
+            wake
+        });
         // It is polled again, so that it wakes this task.
         true
     }

@@ -4,13 +4,17 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 
 use crate::{
-    connection::{Node, ReadError, links::Line, parts::Coming, patience::Patience},
+    connection::{
+        Node, ReadError,
+        links::{Line, beat::Beats},
+        parts::Coming,
+    },
     frame::{Frame, TypeCode},
     link::Reason,
 };
@@ -41,7 +45,10 @@ pub(super) struct Queue(Mutex<Waiting>);
 struct Waiting {
     parts: VecDeque<InPart>,
     end: Option<Result<(), Broken>>,
+    /// Somebody who waits for the next part, and for how long already.
     reader: Option<Waker>,
+    beats: Beats,
+    late: bool,
     abandoned: bool,
 }
 
@@ -72,6 +79,16 @@ impl Queue {
         })
     }
 
+    /// Counts a beat of waiting. After `limit` of them the reader is told that it is late.
+    pub(super) fn beat(&self, limit: Beats) {
+        let mut waiting = self.lock();
+        let late = waiting.reader.is_some() && waiting.beats.count(limit);
+        drop(waiting);
+        if late {
+            self.change(|waiting| waiting.late = true);
+        }
+    }
+
     /// Nothing more comes. What came before can still be read.
     pub(super) fn end(&self, end: Result<(), Broken>) {
         self.change(|waiting| {
@@ -94,7 +111,6 @@ pub(crate) struct Inflow {
     line: Arc<Line>,
     queue: Arc<Queue>,
     credit: Credit,
-    patience: Patience,
     /// A piece whose head was handed out.
     piece: Option<Bytes>,
     inside: bool,
@@ -109,13 +125,7 @@ impl fmt::Debug for Inflow {
 
 impl Inflow {
     pub(super) fn new(line: Arc<Line>, queue: Arc<Queue>, credit: Credit) -> Self {
-        let config = &line.node.config;
-        let patience = match credit {
-            Credit::Window => config.stall_timeout,
-            Credit::Exchange(_) => config.reply_timeout,
-        };
-        let patience = Patience::new(patience);
-        Self { line, queue, credit, patience, piece: None, inside: false, broken: None }
+        Self { line, queue, credit, piece: None, inside: false, broken: None }
     }
 
     /// One whose head is known already.
@@ -150,7 +160,6 @@ impl Inflow {
         let mut waiting = self.queue.lock();
         if let Some(InPart { code, data, last, cost }) = waiting.parts.pop_front() {
             drop(waiting);
-            self.patience.moved();
             self.give_back(cost);
             let begins = !std::mem::replace(&mut self.inside, !last);
             return Poll::Ready(Ok(Some(match (begins, last) {
@@ -168,12 +177,24 @@ impl Inflow {
                 self.broken = Some(broken);
                 return Poll::Ready(Err(ReadError::Reset(broken.reason)));
             }
-            None => waiting.reader = Some(cx.waker().clone()),
+            None if waiting.late => {
+                self.line.node.counters.errors_late.one();
+                let config = &self.line.node.config;
+                return Poll::Ready(Err(ReadError::Late(match self.credit {
+                    Credit::Window => config.stall_timeout,
+                    Credit::Exchange(_) => config.reply_timeout,
+                })));
+            }
+            None => {}
         }
-        drop(waiting);
-        let limit = ready!(self.patience.poll(cx));
-        self.line.node.counters.errors_late.one();
-        Poll::Ready(Err(ReadError::Late(limit)))
+        match &mut waiting.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => {
+                *none = Some(cx.waker().clone());
+                waiting.beats = Beats::default();
+            }
+        }
+        Poll::Pending
     }
 }
 

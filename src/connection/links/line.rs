@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     connection::{
-        Node, Refusal, Sender,
+        Cut, Direction, Node, Refusal, Sender,
         links::{
             ask::Asked,
             inflow::{Broken, InPart},
@@ -342,6 +342,12 @@ impl Line {
         let written = state.written;
         drop(state);
         for asked in asked.into_values() {
+            if let Asked::Request { code, .. } = asked
+                && self.node.cut.is_cancelled()
+            {
+                let (direction, peer) = (Direction::Out, self.sender.address().clone());
+                self.node.report_cut(Cut { direction, peer, code: Some(code) });
+            }
             let sent = asked.sent_before(written);
             asked.end(Err(Broken { reason, sent, link: true }));
         }
