@@ -1,0 +1,72 @@
+//! The beats of a link: one timer for everything that waits on it.
+
+use std::time::Duration;
+
+use crate::connection::Config;
+
+/// So many beats make the shorter of the two times that are counted in them.
+const BEATS: u32 = 8;
+
+/// The shortest beat.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Beats that something has lasted, or may last.
+///
+/// A timer for each exchange would cost more than the rest of it. A link counts beats instead, for
+/// as long as anything waits on it: what may last a time is late after that time, and at most two
+/// beats more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Beats(u32);
+
+impl Beats {
+    /// Adds one. Whether that is more than `limit`.
+    pub(super) const fn count(&mut self, limit: Self) -> bool {
+        self.0 += 1;
+        self.0 > limit.0
+    }
+}
+
+/// The beat of a node's links, and what lasts how many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beat {
+    pub(super) every: Duration,
+    pub(super) handler: Beats,
+    pub(super) reply: Beats,
+    pub(super) stall: Beats,
+}
+
+impl Beat {
+    pub(super) fn new(config: &Config) -> Self {
+        let least = config.handler_timeout.min(config.reply_timeout).min(config.stall_timeout);
+        let every = (least / BEATS).max(SHORTEST);
+        let beats = |time: Duration| {
+            Beats(u32::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u32::MAX - 1))
+        };
+        Self {
+            every,
+            handler: beats(config.handler_timeout),
+            reply: beats(config.reply_timeout),
+            stall: beats(config.stall_timeout),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_last_a_time_is_late_within_two_beats_after_it() {
+        let config = Config::default()
+            .handler_timeout(Duration::from_millis(800))
+            .reply_timeout(Duration::from_millis(1_050));
+        let beat = Beat::new(&config);
+        assert_eq!(beat.every, Duration::from_millis(100));
+        for (limit, late_after) in [(beat.handler, 9), (beat.reply, 12)] {
+            let mut waited = Beats::default();
+            let beats = (1..).find(|_| waited.count(limit));
+            // It may have begun just before the first of them.
+            assert_eq!(beats, Some(late_after));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What handlers of this node have in hand for the other side of a link.
+
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+
+use crate::{
+    connection::{
+        Refusal, Reply,
+        body::Progress,
+        incoming::Places,
+        links::{Line, answer, beat::Beats},
+        reply::ReplyKind,
+    },
+    frame::TypeCode,
+    link::Numbered,
+};
+
+/// A message from handing it over until what came of it is in the output. A panic in it costs this
+/// one exchange.
+pub(super) struct Served {
+    line: Arc<Line>,
+    exchange: u32,
+    code: TypeCode,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The handler has it.
+    Handling(Handling),
+    /// It waits for a place, or its reply is being sent.
+    Work {
+        work: BoxFuture<'static, ()>,
+        request: bool,
+    },
+    Done,
+}
+
+/// A request that a handler has in hand.
+pub(super) struct Handling {
+    pub(super) answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    pub(super) _places: Places,
+    /// Of a body that it reads.
+    pub(super) progress: Option<Progress>,
+    pub(super) numbered: Option<Numbered>,
+    pub(super) internal: bool,
+    pub(super) beats: Beats,
+    pub(super) read: u64,
+}
+
+impl Served {
+    pub(super) fn handling(
+        line: &Arc<Line>,
+        (exchange, code): (u32, TypeCode),
+        handling: Handling,
+    ) -> Self {
+        Self { line: Arc::clone(line), exchange, code, stage: Stage::Handling(handling) }
+    }
+
+    pub(super) fn work(
+        line: &Arc<Line>,
+        (exchange, code): (u32, TypeCode),
+        request: bool,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        let stage = Stage::Work { work: work.boxed(), request };
+        Self { line: Arc::clone(line), exchange, code, stage }
+    }
+
+    /// The code of a request; none of a message of which nobody waits for an answer.
+    pub(super) const fn request(&self) -> Option<TypeCode> {
+        match self.stage {
+            Stage::Handling(_) | Stage::Work { request: true, .. } => Some(self.code),
+            Stage::Work { request: false, .. } | Stage::Done => None,
+        }
+    }
+
+    /// Counts a beat. True when the handler has had its time and the exchange was ended.
+    pub(super) fn beat(&mut self, limit: Beats) -> bool {
+        let Stage::Handling(handling) = &mut self.stage else { return false };
+        let read = handling.progress.as_ref().map_or(0, Progress::get);
+        if mem::replace(&mut handling.read, read) != read {
+            handling.beats = Beats::default();
+        }
+        let late = handling.beats.count(limit);
+        if late {
+            self.stage = Stage::Done;
+            self.line.refuse(self.exchange, self.code, Refusal::HandlerLate);
+        }
+        late
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (exchange, code) = (self.exchange, self.code);
+        let answer = match &mut self.stage {
+            Stage::Handling(handling) => ready!(handling.answer.as_mut().poll(cx)),
+            Stage::Work { work, .. } => return work.as_mut().poll(cx),
+            Stage::Done => return Poll::Ready(()),
+        };
+        let Stage::Handling(handling) = mem::replace(&mut self.stage, Stage::Done) else {
+            return Poll::Ready(());
+        };
+        let Handling { numbered, internal, .. } = handling;
+        let answer = match answer {
+            Ok(Reply(ReplyKind::Refused(refusal))) | Err(refusal) => Err(refusal),
+            // The way of most replies.
+            Ok(Reply(ReplyKind::One(frame)))
+                if numbered.is_none()
+                    && answer::try_one(&self.line, exchange, &frame, internal) =>
+            {
+                return Poll::Ready(());
+            }
+            Ok(reply) => Ok(reply),
+        };
+        let line = Arc::clone(&self.line);
+        let work = async move {
+            answer::send(&line, (exchange, code), answer, numbered, internal).await;
+        };
+        self.stage = Stage::Work { work: work.boxed(), request: true };
+        self.advance(cx)
+    }
+}
+
+impl Future for Served {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        catch_unwind(AssertUnwindSafe(|| self.advance(cx))).unwrap_or_else(|_| {
+            self.line.refuse(self.exchange, self.code, Refusal::HandlerFailed);
+            Poll::Ready(())
+        })
+    }
+}
