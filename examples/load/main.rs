@@ -16,6 +16,8 @@
 //! that what else the machine does cancels out. A message that is not handled ends it with exit
 //! code 1; so does a server that cannot be reached. 2 for wrong options.
 
+#![allow(clippy::disallowed_methods, reason = "it measures real time")]
+
 mod bare;
 mod drive;
 mod report;
@@ -27,6 +29,7 @@ use std::{net::SocketAddr, process::ExitCode};
 use actix_peer::{Peer, overlay::Address};
 use clap::Parser;
 
+use report::Report;
 use work::{Job, Mode, Taker};
 
 /// Measures links between two processes beside bare tokio.
@@ -102,16 +105,8 @@ async fn measure(options: Drive) -> Result<(), Broken> {
         outstanding: options.outstanding.into(),
     };
     let peer = Peer::builder().start().await?;
-    let mut report = report::Report::new(job, options.json);
-    for _ in 0..options.rounds {
-        let watch = report.watch(&peer, &options.to);
-        let ours = drive::drive(&peer, &options.to, &report.job).await?;
-        report.watched(watch).await;
-        let bare = bare::drive(options.bare, &report.job).await;
-        let bare = bare.map_err(|error| format!("the bare server {}: {error}", options.bare))?;
-        report.round(&ours, &bare);
-    }
-    report.print()?;
+    let report = Report::measure(&peer, (&options.to, options.bare), job, options.rounds).await?;
+    report.print(options.json)?;
     peer.stop().await;
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! What came out, for a person and as JSON.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use actix_peer::{Peer, overlay::Address};
 use serde::Serialize;
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
-    drive,
+    bare, drive,
     work::{Done, Job, Mode, Taker, resident},
 };
 
@@ -28,21 +28,19 @@ struct Side {
 
 /// Resident memory in bytes: the least and the most that was seen while this crate worked.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Memory {
+struct Memory {
     driver: Option<(u64, u64)>,
     server: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    pub(crate) job: Job,
+    job: Job,
     links: Side,
     bare: Side,
     /// Median of the rounds' ratios; latencies for one request at a time, else rates.
-    ratio: f64,
+    pub(crate) ratio: f64,
     memory: Memory,
-    #[serde(skip)]
-    json: bool,
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -64,9 +62,9 @@ impl Memory {
         Self { driver: join(self.driver, other.driver), server: join(self.server, other.server) }
     }
 
-    async fn watch(peer: Peer, to: Address, mut stop: tokio::sync::oneshot::Receiver<()>) -> Self {
+    async fn watch(peer: Peer, to: Address, mut stop: oneshot::Receiver<()>) -> Self {
         let mut memory = Self::default();
-        while stop.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+        while stop.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
             memory.driver = span(memory.driver, resident());
             memory.server = span(memory.server, drive::resident(&peer, &to).await.ok());
             tokio::time::sleep(LOOK_EVERY).await;
@@ -75,8 +73,8 @@ impl Memory {
     }
 }
 
-/// Looks at memory as long as it is kept.
-pub(crate) type Watch = (JoinHandle<Memory>, tokio::sync::oneshot::Sender<()>);
+/// Looks at memory as long as the sender is kept.
+type Watch = (JoinHandle<Memory>, oneshot::Sender<()>);
 
 impl Side {
     fn add(&mut self, job: &Job, done: &Done) {
@@ -99,21 +97,40 @@ impl Side {
 }
 
 impl Report {
-    pub(crate) fn new(job: Job, json: bool) -> Self {
+    /// Does a job so many times over a link to the node `to`, and as often with the bare server.
+    ///
+    /// # Errors
+    ///
+    /// A server that is not there, or does not handle everything.
+    pub(crate) async fn measure(
+        peer: &Peer,
+        (to, server): (&Address, SocketAddr),
+        job: Job,
+        rounds: u16,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let (links, bare, memory) = Default::default();
-        Self { job, links, bare, ratio: f64::NAN, memory, json }
+        let mut report = Self { job, links, bare, ratio: f64::NAN, memory };
+        for _ in 0..rounds {
+            let watch = report.watch(peer, to);
+            let links = drive::drive(peer, to, &report.job).await?;
+            report.watched(watch).await;
+            let bare = bare::drive(server, &report.job).await;
+            let bare = bare.map_err(|error| format!("the bare server {server}: {error}"))?;
+            report.round(&links, &bare);
+        }
+        Ok(report)
     }
 
     /// Looks at memory, where that is of interest.
-    pub(crate) fn watch(&self, peer: &Peer, to: &Address) -> Option<Watch> {
+    fn watch(&self, peer: &Peer, to: &Address) -> Option<Watch> {
         let sleepy = self.job.mode == Mode::Notify && self.job.handler == Taker::Sleepy;
         (sleepy || self.job.mode == Mode::Stream).then(|| {
-            let (stop, stopped) = tokio::sync::oneshot::channel();
+            let (stop, stopped) = oneshot::channel();
             (actix_rt::spawn(Memory::watch(peer.clone(), to.clone(), stopped)), stop)
         })
     }
 
-    pub(crate) async fn watched(&mut self, watch: Option<Watch>) {
+    async fn watched(&mut self, watch: Option<Watch>) {
         if let Some((watch, stop)) = watch {
             drop(stop);
             if let Ok(memory) = watch.await {
@@ -122,7 +139,7 @@ impl Report {
         }
     }
 
-    pub(crate) fn round(&mut self, links: &Done, bare: &Done) {
+    fn round(&mut self, links: &Done, bare: &Done) {
         self.links.add(&self.job, links);
         self.bare.add(&self.job, bare);
         let latency = self.job.mode == Mode::Request;
@@ -133,12 +150,9 @@ impl Report {
         self.ratio = median(ratios).unwrap_or(f64::NAN);
     }
 
-    pub(crate) fn ratio(&self) -> f64 {
-        self.ratio
-    }
-
-    pub(crate) fn print(&self) -> serde_json::Result<()> {
-        if self.json {
+    /// Prints it for a person, or as JSON.
+    pub(crate) fn print(&self, json: bool) -> serde_json::Result<()> {
+        if json {
             println!("{}", serde_json::to_string_pretty(self)?);
             return Ok(());
         }

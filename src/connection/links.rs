@@ -13,6 +13,7 @@ mod driver;
 mod inflow;
 mod line;
 mod reach;
+mod send;
 mod served;
 mod status;
 
@@ -33,9 +34,9 @@ use tokio::{
 
 use self::{
     acked::Mailbag,
-    ask::Failed,
     line::Unsent,
     reach::{Reached, Unreached, reach},
+    send::Failed,
 };
 use crate::{
     connection::{
@@ -112,7 +113,7 @@ impl Links {
     /// An open link to `to`, without a look into the book.
     fn quick(&self, to: &Address) -> Option<Arc<Line>> {
         let mut last = self.last();
-        if !last.as_ref().is_some_and(|line| line.to == *to) {
+        if last.as_ref().is_none_or(|line| line.to != *to) {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
             *last = Some(Arc::clone(open.get(to)?));
         }

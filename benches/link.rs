@@ -1,0 +1,131 @@
+//! Links beside the same work on bare tokio, between two processes: `cargo bench --bench link`.
+//!
+//! The work is that of the example `load`, and so is the code. Then 200 links rest in one process,
+//! and resident memory is looked at.
+#![allow(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub,
+    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+)]
+
+#[path = "../examples/load/bare.rs"]
+mod bare;
+#[path = "../examples/load/drive.rs"]
+mod drive;
+#[path = "../examples/load/report.rs"]
+mod report;
+#[path = "../examples/load/serve.rs"]
+mod serve;
+mod support;
+#[path = "../examples/load/work.rs"]
+mod work;
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use actix::Actor;
+use actix_peer::{Config, Outgoing, Over, Peer, Reply, frame::Frame, handler, overlay::Address};
+use futures::future::try_join_all;
+
+use report::Report;
+use work::{Job, Mode, Taker};
+
+const ROUNDS: u16 = 7;
+const LINKS: usize = 200;
+const AIM_IDLE: u64 = 16 << 10;
+
+/// What is measured, and what the ratio should be.
+const AIMS: [(Mode, Taker, usize, f64); 8] = [
+    (Mode::Notify, Taker::Each, 64, 0.6),
+    (Mode::Notify, Taker::Batch, 64, 1.0),
+    (Mode::Notify, Taker::Each, 1 << 10, 1.2),
+    (Mode::Notify, Taker::Each, 16 << 10, 1.0),
+    (Mode::Request, Taker::Each, 64, 1.2),
+    (Mode::Pipeline, Taker::Each, 64, 0.8),
+    (Mode::Stream, Taker::Each, 0, 0.6),
+    (Mode::Notify, Taker::Sleepy, 64, 0.0),
+];
+
+/// The other process.
+#[actix::main]
+async fn serve() {
+    let node = serve::node("127.0.0.1:0", 0).await.expect("a node");
+    let bare = serve::bare("127.0.0.1:0").await.expect("a bare server");
+    println!("{} {bare}", node.info().address());
+    std::future::pending().await
+}
+
+fn server() -> (Child, Address, SocketAddr) {
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut child =
+        Command::new(program).arg("serve").stdout(Stdio::piped()).spawn().expect("a process");
+    let mut line = String::new();
+    let out = child.stdout.take().expect("its output");
+    BufReader::new(out).read_line(&mut line).expect("a line");
+    let (node, bare) = line.trim().split_once(' ').expect("two addresses");
+    (child, node.parse().expect("an address"), bare.parse().expect("an address"))
+}
+
+#[actix::main]
+async fn measure(to: &Address, bare: SocketAddr) {
+    let peer = Peer::builder().start().await.expect("a node");
+    for (mode, handler, size, aim) in AIMS {
+        let sleepy = handler == Taker::Sleepy;
+        let (count, rounds) = if sleepy { (1_000_000, 1) } else { (mode.count(size), ROUNDS) };
+        let job = Job { mode, handler, size, count, outstanding: 64 };
+        let report = Report::measure(&peer, (to, bare), job, rounds).await.expect("a measurement");
+        report.print(false).expect("a report");
+        let reached = if mode == Mode::Request { report.ratio <= aim } else { report.ratio >= aim };
+        if !sleepy {
+            let verdict = if reached { "reached" } else { "MISSED" };
+            println!("  aim          {aim:>9.2}: {verdict}");
+        }
+        println!();
+    }
+    peer.stop().await;
+}
+
+/// Both ends of every link are in this process, so that half of what is added is one end's.
+#[actix::main]
+async fn idle() {
+    let keep_alive = Duration::from_millis(200);
+    let config = Config::default().keep_alive(keep_alive).max_links(2 * LINKS);
+    let sink = handler::from_fn(async |_| Reply::none());
+    let builder = Peer::builder().config(config.clone()).handle("SINK", sink.start());
+    let hub = builder.expect("a code").start().await.expect("a node");
+    let builder = || Peer::builder().config(config.clone());
+    let nodes = try_join_all((0..LINKS).map(|_| builder().start())).await.expect("nodes");
+    tokio::time::sleep(2 * keep_alive).await;
+    let before = support::resident("self");
+    for node in &nodes {
+        // As much as makes every buffer grow.
+        for _ in 0..100 {
+            let message = Outgoing::from(Frame::new("SINK", vec![7; 4 << 10])).over(Over::Link);
+            node.notify(hub.info(), message).await.expect("a link");
+        }
+    }
+    // Buffers are given back after an interval of keep-alive without use.
+    tokio::time::sleep(5 * keep_alive).await;
+    assert_eq!(hub.status().await.links.len(), LINKS);
+    let each = support::resident("self").saturating_sub(before) / (2 * LINKS as u64);
+    let verdict = if each <= AIM_IDLE { "reached" } else { "MISSED" };
+    println!("{LINKS} idle links that were used");
+    println!("  resident     {:>9} for each end", support::bytes(each));
+    println!("  aim          {:>9}: {verdict}", support::bytes(AIM_IDLE));
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == "serve") {
+        return serve();
+    }
+    idle();
+    let (mut child, node, bare) = server();
+    measure(&node, bare);
+    child.kill().and_then(|()| child.wait()).expect("the other process ends");
+}
