@@ -227,11 +227,9 @@ impl Link {
         }
     }
 
-    /// Gives the room for output back, when nothing waits in it: for a link that is idle.
+    /// Gives back the room that the output does not need now: for a link that is idle.
     pub fn shrink(&mut self) {
-        if self.out.is_empty() {
-            self.out = BytesMut::new();
-        }
+        self.out = BytesMut::from(self.out.as_ref());
         self.events.shrink_to(0);
     }
 
