@@ -33,7 +33,7 @@ use tokio::{
 };
 
 use self::{
-    acked::Mailbag,
+    acked::{Mailbag, Mailbags},
     line::Unsent,
     reach::{Reached, Unreached, reach},
     send::Failed,
@@ -45,7 +45,7 @@ use crate::{
     },
     frame::Frame,
     link::{AckLevel, Book, BookConfig, LinkId, Reason, Role, Seen},
-    overlay::{Address, PeerInfo},
+    overlay::{Address, PeerId, PeerInfo},
 };
 
 pub use self::status::LinkStatus;
@@ -63,7 +63,7 @@ pub(crate) struct Links {
     next: AtomicU64,
     pub(super) incarnation: u64,
     pub(super) seen: Mutex<Seen>,
-    mailbags: Mutex<HashMap<Address, Arc<Mailbag>>>,
+    mailbags: Mutex<Mailbags>,
 }
 
 struct Pool {
@@ -180,11 +180,9 @@ impl Links {
         self.all().iter().for_each(|line| line.cut(silently));
     }
 
-    fn mailbag(&self, to: &Address) -> Arc<Mailbag> {
+    fn mailbag(&self, peer: &PeerId) -> Arc<Mailbag> {
         let mut bags = self.mailbags.lock().unwrap_or_else(PoisonError::into_inner);
-        bags.retain(|_, bag| Arc::strong_count(bag) > 1 || !bag.is_empty());
-        let new = || Arc::new(Mailbag::new(self.incarnation));
-        Arc::clone(bags.entry(to.clone()).or_insert_with(new))
+        bags.of(peer, self.incarnation)
     }
 }
 
@@ -292,8 +290,8 @@ pub(crate) async fn notify_acked(
     level: AckLevel,
 ) -> Result<(), RequestError> {
     match road(node, to, over).await? {
-        Road::Link(_) => {
-            let bag = node.links.mailbag(to);
+        Road::Link(line) => {
+            let bag = node.links.mailbag(line.peer.id());
             acked::send(node, to, &bag, frame, level).await
         }
         Road::Classic => {

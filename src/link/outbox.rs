@@ -42,17 +42,24 @@ struct Waiting {
 pub struct OutboxFull;
 
 impl Outbox {
-    /// An empty one, of a node in this incarnation.
+    /// An empty one, of a node in this incarnation, whose messages get numbers after `last`: no
+    /// number goes to the same peer twice.
     #[must_use]
-    pub const fn new(incarnation: u64) -> Self {
+    pub const fn new(incarnation: u64, last: u64) -> Self {
         Self {
             incarnation,
-            last_sequence: 0,
+            last_sequence: last,
             waiting: VecDeque::new(),
             sent: 0,
             bytes: 0,
             peer: None,
         }
+    }
+
+    /// The highest number that was given to a message.
+    #[must_use]
+    pub const fn last_sequence(&self) -> u64 {
+        self.last_sequence
     }
 
     /// Messages that wait.

@@ -103,21 +103,21 @@ mod tests {
 
     #[test]
     fn an_outbox_is_full_at_its_limits_and_takes_one_message_of_any_length() {
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(1, 0);
         for n in 0..1_024 {
             outbox.push(message(n), AckLevel::Handled).unwrap();
         }
         assert_eq!(outbox.push(message(0), AckLevel::Handled), Err(OutboxFull));
         assert!(outbox.done(7) && !outbox.done(7));
         assert_eq!(outbox.push(message(0), AckLevel::Handled), Ok(1_025));
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(1, 0);
         outbox.push(Frame::new("TEST", vec![0; 5 << 20]), AckLevel::Handled).unwrap();
         assert_eq!(outbox.push(message(0), AckLevel::Handled), Err(OutboxFull));
     }
 
     #[test]
     fn what_was_sent_to_an_earlier_life_of_the_peer_is_unknown_and_the_rest_goes_on() {
-        let mut outbox = Outbox::new(1);
+        let mut outbox = Outbox::new(1, 0);
         for n in 0..3 {
             outbox.push(message(n), AckLevel::Handled).unwrap();
         }
@@ -171,7 +171,7 @@ mod tests {
                 1 => Just(Op::Cut),
             ], 0..200),
         ) {
-            let (mut outbox, mut seen) = (Outbox::new(3), Seen::default());
+            let (mut outbox, mut seen) = (Outbox::new(3, 0), Seen::default());
             let (mut wire, mut acks, mut got, mut pushed) = (Vec::new(), Vec::new(), Vec::new(), 0);
             outbox.opened(1);
             let ends = [Op::Cut, Op::Deliver(usize::MAX), Op::Acknowledge(usize::MAX)];

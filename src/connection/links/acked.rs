@@ -18,7 +18,7 @@ use crate::{
     },
     frame::Frame,
     link::{AckLevel, Outbox, Reason},
-    overlay::Address,
+    overlay::{Address, PeerId},
 };
 
 /// After a dial that failed, while messages wait.
@@ -26,8 +26,30 @@ const RETRY: Duration = Duration::from_millis(50);
 
 type Answer = Result<(), RequestError>;
 
+/// What waits to be acknowledged, by peer.
+#[derive(Default)]
+pub(super) struct Mailbags {
+    bags: HashMap<PeerId, Arc<Mailbag>>,
+    /// The highest number that one of those that are gone has given.
+    last_sequence: u64,
+}
+
+impl Mailbags {
+    pub(super) fn of(&mut self, peer: &PeerId, incarnation: u64) -> Arc<Mailbag> {
+        let last = &mut self.last_sequence;
+        self.bags.retain(|_, bag| {
+            let keep = Arc::strong_count(bag) > 1 || !bag.is_empty();
+            *last = (*last).max(if keep { 0 } else { bag.lock().outbox.last_sequence() });
+            keep
+        });
+        let new = || Arc::new(Mailbag::new(peer.clone(), Outbox::new(incarnation, *last)));
+        Arc::clone(self.bags.entry(peer.clone()).or_insert_with(new))
+    }
+}
+
 /// What waits to be acknowledged by one peer.
-pub(crate) struct Mailbag {
+pub(super) struct Mailbag {
+    peer: PeerId,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -39,17 +61,16 @@ struct State {
 }
 
 impl Mailbag {
-    pub(super) fn new(incarnation: u64) -> Self {
-        let outbox = Outbox::new(incarnation);
+    fn new(peer: PeerId, outbox: Outbox) -> Self {
         let state = Mutex::new(State { outbox, waiting: HashMap::new(), running: false });
-        Self { state, changed: Notify::new() }
+        Self { peer, state, changed: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         let state = self.lock();
         state.outbox.is_empty() && !state.running
     }
@@ -164,8 +185,9 @@ async fn pump(node: Arc<Node>, to: Address, bag: Arc<Mailbag>) {
 async fn one_link(node: &Arc<Node>, to: &Address, bag: &Arc<Mailbag>) -> bool {
     let reached = reach(node, to).await;
     let line = match reached {
-        Ok(line) => line,
-        Err(_) => {
+        Ok(line) if *line.peer.id() == bag.peer => line,
+        // Somebody else there gets nothing of it.
+        Ok(_) | Err(_) => {
             tokio::time::sleep(RETRY).await;
             let mut state = bag.lock();
             state.running = !state.outbox.is_empty();

@@ -1,0 +1,311 @@
+//! What the public face offers is the same over links and in classic exchanges.
+
+use actix::prelude::*;
+use actix_peer::{
+    Config, IncomingBatch, Outgoing, Over, Peer, Received, Reply, RequestError,
+    connection::Via,
+    frame::{Frame, TypeCode, Wire},
+    handler,
+    link::{AckLevel, Reason},
+    transport::memory::MemoryNetwork,
+};
+use futures::{StreamExt, TryStreamExt, future::ready, stream};
+use serde::{Deserialize, Serialize};
+
+use crate::{Recorder, Taken, ask, builder, echo, node, node_with, pass, via, zeros};
+
+const BOTH: [Over; 2] = [Over::Classic, Over::Link];
+
+/// Twice a number.
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "u64")]
+struct Double(u64);
+
+impl Wire for Double {
+    const CODE: TypeCode = TypeCode::new(b"DOUB");
+}
+
+struct Doubler;
+
+impl Actor for Doubler {
+    type Context = Context<Self>;
+}
+
+impl Handler<Received<Double>> for Doubler {
+    type Result = u64;
+
+    fn handle(&mut self, msg: Received<Double>, _: &mut Self::Context) -> u64 {
+        2 * msg.message.0
+    }
+}
+
+fn frames(count: usize) -> impl Iterator<Item = Frame> {
+    (0..count).map(|n| Frame::text("PART", n.to_string()))
+}
+
+#[actix::test]
+async fn every_kind_of_reply_comes_over_both() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let kinds = handler::from_fn(async |msg| match msg.frame.as_str().unwrap() {
+        "none" => Reply::none(),
+        "one" => frames(1).next().map_or_else(Reply::none, Reply::one),
+        "many" => Reply::many(frames(3)),
+        "stream" => Reply::stream(stream::iter(frames(1_000))),
+        "body" => Reply::body("BODY", 1 << 20, zeros(1 << 20)),
+        "short" => Reply::body("BODY", 1 << 20, zeros(1 << 19)),
+        text => Reply::error(text),
+    });
+    let builder = builder(&wires, "bob").handle("KIND", kinds.start()).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
+    for over in BOTH {
+        let asked = async |kind: &str| {
+            let message = Outgoing::from(Frame::text("KIND", kind)).over(over);
+            ada.request(bob.info(), message).await.unwrap().collect().await
+        };
+        assert_eq!(asked("none").await.unwrap(), []);
+        assert_eq!(asked("one").await.unwrap(), frames(1).collect::<Vec<_>>());
+        assert_eq!(asked("many").await.unwrap(), frames(3).collect::<Vec<_>>());
+        assert_eq!(asked("stream").await.unwrap(), frames(1_000).collect::<Vec<_>>());
+        assert_eq!(asked("body").await.unwrap(), [Frame::new("BODY", vec![0; 1 << 20])]);
+        assert_eq!(asked("what?").await.unwrap(), [Frame::text("ERRO", "what?")]);
+        let short = asked("short").await.unwrap_err();
+        assert!(short.may_have_been_handled(), "{over:?}: {short:?}");
+    }
+}
+
+#[actix::test]
+async fn bodies_stream_in_both_directions_over_both() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let back = handler::from_fn(async |msg: actix_peer::Incoming| {
+        let pieces = msg.into_body().map_ok(|piece| Frame::new("PART", piece));
+        Reply::stream(
+            pieces.take_while(|piece| ready(piece.is_ok())).filter_map(async |piece| piece.ok()),
+        )
+    });
+    let builder = builder(&wires, "bob").handle_stream("BACK", back.start()).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
+    for over in BOTH {
+        for len in [0, 1, 1 << 16, 1 << 20, 4 << 20] {
+            let body = Outgoing::body("SINK", len, zeros(len)).over(over);
+            assert_eq!(ask(&ada, &bob, body).await.unwrap(), len.to_string());
+        }
+        // More than all windows hold, answered while it comes.
+        let body = Outgoing::body("BACK", 8 << 20, zeros(8 << 20)).over(over);
+        let mut replies = ada.request(bob.info(), body).await.unwrap();
+        let mut got = 0;
+        while let Some(reply) = replies.next().await {
+            got += reply.unwrap().data().len();
+        }
+        assert_eq!(got, 8 << 20, "{over:?}");
+    }
+}
+
+#[actix::test]
+async fn a_source_that_ends_too_early_is_the_callers_error() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
+    for over in BOTH {
+        for (len, there) in [(10, 5), (1 << 20, 1 << 17), (4 << 20, 3 << 20)] {
+            let body = Outgoing::body("SINK", len, zeros(there)).over(over);
+            let asked = async { ada.request(bob.info(), body).await?.collect().await };
+            let error = asked.await.unwrap_err();
+            assert!(matches!(error, RequestError::Write { sent: false, .. }), "{error:?}");
+        }
+    }
+}
+
+#[actix::test]
+async fn typed_messages_go_over_both_and_are_refused_alike() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let bob = builder(&wires, "bob").on::<Double>(Doubler.start()).unwrap().start().await.unwrap();
+    let linked = node(&wires, "ada").await;
+    let classic = node_with(&wires, "cyd", Config::default().links(false)).await;
+    for (asker, open) in [(&linked, 1), (&classic, 0)] {
+        assert_eq!(asker.send(bob.info(), Double(21)).await.unwrap(), 42);
+        assert_eq!(asker.status().await.links.len(), open);
+        let malformed = Frame::new(Double::CODE, vec![0xff]);
+        match ask(asker, &bob, malformed.into()).await {
+            Ok(text) => assert_eq!((text.as_str(), open), ("Malformed message", 0)),
+            Err(RequestError::Reset { reason, sent: true }) => {
+                assert_eq!((reason, open), (Reason::MALFORMED, 1));
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[actix::test]
+async fn the_handler_sees_which_way_a_message_came() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
+    let by = async |over| {
+        let message = Outgoing::from(Frame::empty("VIA_")).over(over);
+        ask(&ada, &bob, message).await.unwrap()
+    };
+    assert_eq!(by(Over::Classic).await, "Classic");
+    assert_eq!(by(Over::Link).await, "Link");
+    assert_eq!(by(Over::Classic).await, "Classic", "as long as the link is open, too");
+    // Unless asked for something else, a link is taken.
+    assert_eq!(via(&ada, &bob).await.unwrap(), Via::Link);
+}
+
+#[actix::test]
+async fn an_unknown_code_and_a_message_that_is_too_long_are_refused_over_both() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let ada = node_with(&wires, "ada", Config::default().max_frame_len(1 << 20)).await;
+    let bob = node_with(&wires, "bob", Config::default().max_frame_len(1 << 10)).await;
+    for over in BOTH {
+        let refused = async |message: Outgoing, text: &str, expected| {
+            let asked = ask(&ada, &bob, message.over(over)).await;
+            match (over, asked) {
+                (Over::Link, Err(RequestError::Reset { reason, sent: true })) => {
+                    assert_eq!(reason, expected);
+                }
+                (_, asked) => assert_eq!(asked.unwrap(), text),
+            }
+        };
+        refused(Frame::empty("NOPE").into(), "Unknown message type", Reason::UNKNOWN_CODE).await;
+        let long = Frame::new("ECHO", vec![0; 2 << 10]).into();
+        refused(long, "Message too long", Reason::TOO_LONG).await;
+        assert_eq!(ask(&ada, &bob, echo("and on").over(over)).await.unwrap(), "and on");
+    }
+}
+
+#[actix::test]
+async fn one_way_messages_and_requests_reach_a_handler_in_the_order_sent() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let taken = Taken::default();
+    let recorder = Recorder::start(&taken, std::time::Duration::ZERO);
+    let builder = builder(&wires, "bob").handle("NOTE", recorder).unwrap();
+    // Few places, so that some have to wait for one.
+    let config = Config::default().max_requests_per_code(2);
+    let (ada, bob) = (node(&wires, "ada").await, builder.config(config).start().await.unwrap());
+    let mut asked = Vec::new();
+    let mut sent = Vec::new();
+    for n in 0..60 {
+        let long = n % 7 == 0;
+        let text = if long { format!("{n} {}", "x".repeat(100_000)) } else { n.to_string() };
+        sent.push(text.clone());
+        let note = Frame::text("NOTE", text);
+        if n % 3 == 0 {
+            asked.push(ada.request(bob.info(), note).await.unwrap());
+        } else {
+            ada.notify(bob.info(), note).await.unwrap();
+        }
+    }
+    for replies in asked {
+        let replies = replies.collect().await.unwrap();
+        assert_eq!(replies[0].code(), TypeCode::new(b"NOTE"));
+    }
+    pass(crate::SECOND).await;
+    assert_eq!(taken.all(), sent);
+}
+
+/// Notes how many came together.
+struct Batches(Taken);
+
+impl Actor for Batches {
+    type Context = Context<Self>;
+}
+
+impl Handler<IncomingBatch> for Batches {
+    type Result = ();
+
+    fn handle(&mut self, batch: IncomingBatch, _: &mut Self::Context) {
+        let texts: Vec<_> = batch.frames().iter().map(|frame| frame.as_str().unwrap()).collect();
+        self.0.add(texts.join(" "));
+    }
+}
+
+#[actix::test]
+async fn a_handler_of_batches_gets_what_one_read_brought_in_order() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let taken = Taken::default();
+    let batches = Batches(taken.clone()).start();
+    let builder = builder(&wires, "bob").handle_batch("BATC", batches).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
+    ask(&ada, &bob, echo("the link is open")).await.unwrap();
+    for n in 0..100 {
+        ada.notify(bob.info(), Frame::text("BATC", n.to_string())).await.unwrap();
+    }
+    pass(crate::SECOND).await;
+    let all = taken.all();
+    assert!(all.len() < 10, "{} batches", all.len());
+    let numbers: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!(all.join(" "), numbers.join(" "));
+    // Whoever asks, in whichever way, comes alone and gets the end as the answer.
+    for over in BOTH {
+        let message = Outgoing::from(Frame::text("BATC", "asked")).over(over);
+        let replies = ada.request(bob.info(), message).await.unwrap();
+        assert_eq!(replies.collect().await.unwrap(), []);
+        assert_eq!(taken.all().last().unwrap(), "asked");
+    }
+}
+
+#[actix::test]
+async fn a_message_that_is_to_be_acknowledged_is_handled_when_that_returns() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let taken = Taken::default();
+    let recorder = Recorder::start(&taken, std::time::Duration::ZERO);
+    let builder = builder(&wires, "bob").handle("NOTE", recorder).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
+    let mut sent = Vec::new();
+    for over in BOTH {
+        for level in [AckLevel::HandedOver, AckLevel::Handled] {
+            let text = format!("{over:?} {level:?}");
+            let message = Outgoing::from(Frame::text("NOTE", text.as_str())).over(over);
+            ada.notify_acked(bob.info(), message, level).await.unwrap();
+            sent.push(text);
+            if level == AckLevel::Handled {
+                assert_eq!(taken.all(), sent);
+            }
+        }
+        let unknown = Outgoing::from(Frame::empty("NOPE")).over(over);
+        let error = ada.notify_acked(bob.info(), unknown, AckLevel::Handled).await.unwrap_err();
+        assert!(matches!(
+            error,
+            RequestError::Refused { .. } | RequestError::Reset { .. } | RequestError::Reply(_)
+        ));
+    }
+    pass(crate::SECOND).await;
+    assert_eq!(taken.all(), sent);
+    let body = Outgoing::body("NOTE", 1, zeros(1));
+    let error = ada.notify_acked(bob.info(), body, AckLevel::Handled).await.unwrap_err();
+    assert!(matches!(error, RequestError::BodyNotKept));
+}
+
+#[actix::test]
+async fn replies_are_read_one_by_one_and_dropping_them_ends_the_exchange_alone() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let endless = handler::from_fn(async |_| {
+        Reply::stream(stream::iter(0..).map(|n: u64| Frame::text("PART", n.to_string())))
+    });
+    let builder = builder(&wires, "bob").handle("MORE", endless.start()).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
+    for over in BOTH {
+        let message = Outgoing::from(Frame::empty("MORE")).over(over);
+        let replies = ada.request(bob.info(), message).await.unwrap();
+        let some: Vec<_> = replies.take(5_000).try_collect().await.unwrap();
+        assert_eq!(some.last(), Some(&Frame::text("PART", "4999")));
+    }
+    pass(crate::SECOND).await;
+    let open: Vec<_> = ada.status().await.links.iter().map(|link| link.open).collect();
+    assert_eq!(open, [0], "the link lives, the exchange does not");
+    assert_eq!(ask(&ada, &bob, echo("go on")).await.unwrap(), "go on");
+    assert!(holds_nothing(&bob).await);
+}
+
+/// Whether nothing of a link's window is held.
+async fn holds_nothing(peer: &Peer) -> bool {
+    peer.status().await.links.iter().all(|link| link.held == 0)
+}
