@@ -12,6 +12,7 @@ mod dial;
 mod driver;
 mod inflow;
 mod line;
+mod once;
 mod reach;
 mod send;
 mod served;
@@ -35,6 +36,7 @@ use tokio::{
 use self::{
     acked::{Mailbag, Mailbags},
     line::Unsent,
+    once::Once,
     reach::{Reached, Unreached, reach},
     send::Failed,
 };
@@ -44,7 +46,7 @@ use crate::{
         exchange::OutgoingKind,
     },
     frame::Frame,
-    link::{AckLevel, Book, BookConfig, LinkId, Reason, Role, Seen},
+    link::{AckLevel, Book, BookConfig, LinkId, Reason, Role},
     overlay::{Address, PeerId, PeerInfo},
 };
 
@@ -62,7 +64,7 @@ pub(crate) struct Links {
     last: Mutex<Option<Arc<Line>>>,
     next: AtomicU64,
     pub(super) incarnation: u64,
-    pub(super) seen: Mutex<Seen>,
+    once: Mutex<Once>,
     mailbags: Mutex<Mailbags>,
 }
 
@@ -97,7 +99,7 @@ impl Links {
             last: Mutex::default(),
             next: AtomicU64::new(1),
             incarnation: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
-            seen: Mutex::default(),
+            once: Mutex::default(),
             mailbags: Mutex::default(),
         }
     }

@@ -1,1 +1,152 @@
-//! x
+//! Links that break: what is known of the messages then, and what is sent again.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use actix_peer::{
+    Outgoing, Over, Peer, PeerEvent, RequestError,
+    frame::Frame,
+    link::{AckLevel, Reason},
+    transport::memory::{Direction, Ending, MemoryNetwork},
+};
+use futures::{StreamExt, future::join_all};
+
+use crate::{Recorder, SECOND, Taken, builder, event, links, node, pass};
+
+const DIRECTIONS: [Direction; 2] = [Direction::ToListener, Direction::ToDialler];
+
+fn note(text: &str) -> Outgoing {
+    Outgoing::from(Frame::text("NOTE", text)).over(Over::Link)
+}
+
+async fn two(wires: &MemoryNetwork, taken: &Taken) -> (Peer, Peer) {
+    let recorder = Recorder::start(taken, Duration::ZERO);
+    let bob = builder(wires, "bob").handle("NOTE", recorder).unwrap().start().await.unwrap();
+    (node(wires, "ada").await, bob)
+}
+
+/// Bytes that a conversation takes in a direction.
+async fn bytes(talk: impl AsyncFn(&Peer, &Peer), direction: Direction) -> u64 {
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob) = two(&wires, &Taken::default()).await;
+    talk(&ada, &bob).await;
+    let link = links(&ada).await.remove(0);
+    match direction {
+        Direction::ToListener => link.bytes_out,
+        Direction::ToDialler => link.bytes_in,
+    }
+}
+
+#[actix::test]
+async fn wherever_a_link_is_cut_the_errors_tell_the_truth_and_nothing_is_handled_twice() {
+    tokio::time::pause();
+    let mut told = BTreeSet::new();
+    for direction in DIRECTIONS {
+        let all = bytes(async |ada, bob| drop(small_talk(ada, bob).await), direction).await;
+        assert!((100..1_000).contains(&all), "{all}");
+        for (cut, ending) in (0..=all).flat_map(|at| [(at, Ending::Reset), (at, Ending::Eof)]) {
+            let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
+            wires.ending(ending);
+            let (ada, bob) = two(&wires, &taken).await;
+            wires.cut_after(direction, cut);
+            let results = small_talk(&ada, &bob).await;
+            pass(SECOND).await;
+            let taken = taken.all();
+            for (text, result) in results {
+                let handled = taken.iter().filter(|other| *other == text).count();
+                let at = format!("{direction:?} {cut} of {all}: {text}: {result:?}");
+                assert!(handled <= 1, "{at}");
+                match result {
+                    Ok(true) => assert_eq!(handled, 1, "{at}"),
+                    // On its way, no more than that.
+                    Ok(false) => {}
+                    Err(error) => {
+                        let possible = error.may_have_been_handled();
+                        assert!(possible || handled == 0, "{at}");
+                        told.insert((possible, handled));
+                    }
+                }
+            }
+        }
+    }
+    // Every truth was told: not handled, perhaps not, perhaps handled.
+    assert_eq!(told, BTreeSet::from([(false, 0), (true, 0), (true, 1)]));
+}
+
+/// A one-way message, requests one after the other, and two at once. Whether each was answered.
+async fn small_talk(ada: &Peer, bob: &Peer) -> Vec<(&'static str, Result<bool, RequestError>)> {
+    let ask = async |text: &'static str| {
+        let asked = async { ada.request(bob.info(), note(text)).await?.collect().await };
+        (text, asked.await.map(|replies| replies == [Frame::text("NOTE", text)]))
+    };
+    let mut results =
+        vec![("one-way", ada.notify(bob.info(), note("one-way")).await.map(|()| false))];
+    results.push(ask("first").await);
+    results.push(ask("second").await);
+    results.extend(join_all(["third", "fourth"].map(ask)).await);
+    results
+}
+
+#[actix::test]
+async fn an_acknowledged_message_is_handled_exactly_once_wherever_the_link_is_cut() {
+    tokio::time::pause();
+    for level in [AckLevel::HandedOver, AckLevel::Handled] {
+        let tell = async |ada: &Peer, bob: &Peer| {
+            let all = ["first", "second", "third"];
+            let each = all.map(|text| ada.notify_acked(bob.info(), note(text), level));
+            for told in join_all(each).await {
+                told.unwrap();
+            }
+        };
+        for direction in DIRECTIONS {
+            let all = bytes(tell, direction).await;
+            // Cut before the hello is answered, a peer seems to speak no links.
+            let hello = bytes(async |ada, bob| open(ada, bob).await, direction).await;
+            for cut in hello..=all {
+                let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
+                let (ada, bob) = two(&wires, &taken).await;
+                wires.cut_after(direction, cut);
+                tell(&ada, &bob).await;
+                pass(SECOND).await;
+                let handled = taken.all();
+                assert_eq!(handled, ["first", "second", "third"], "{level:?} {direction:?} {cut}");
+            }
+        }
+    }
+}
+
+/// Opens the link, with no more than that on it.
+async fn open(ada: &Peer, bob: &Peer) {
+    let mut events = ada.events();
+    ada.notify(bob.info(), Outgoing::from(Frame::empty("NOPE")).over(Over::Link)).await.unwrap();
+    event(&mut events, |event| matches!(event, PeerEvent::LinkOpened { .. }).then_some(())).await;
+}
+
+#[actix::test]
+async fn when_a_link_breaks_every_open_exchange_fails_and_the_next_one_opens_another() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let never = actix_peer::handler::from_fn(async |_| std::future::pending().await);
+    let builder = builder(&wires, "bob").handle("WAIT", actix::Actor::start(never)).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
+    let mut events = ada.events();
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(ada.request(bob.info(), Frame::empty("WAIT")).await.unwrap());
+    }
+    pass(SECOND).await;
+    assert_eq!((wires.connections(), links(&ada).await[0].open), (1, 20));
+    assert!(wires.cut(wires.links()[0].number()));
+    for mut replies in open {
+        let error = replies.next().await.unwrap().unwrap_err();
+        assert!(error.may_have_been_handled(), "{error:?}");
+        assert!(matches!(error, RequestError::Reset { reason: Reason::LOST, sent: true }));
+    }
+    let reason = event(&mut events, |event| match event {
+        PeerEvent::LinkClosed { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(reason.await, Reason::LOST);
+    assert!(links(&ada).await.is_empty() && links(&bob).await.is_empty());
+    assert_eq!(crate::ask(&ada, &bob, crate::echo("again")).await.unwrap(), "again");
+    assert_eq!((wires.connections(), wires.dials()), (1, 2));
+}

@@ -1,1 +1,240 @@
-//! x
+//! Back-pressure: whom a slow handler, a slow reader and handlers that ask each other hold up.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::prelude::*;
+use actix_peer::{
+    Builder, Config, Incoming, Outgoing, Over, Peer, Reply, RequestError, frame::Frame, handler,
+    transport::memory::MemoryNetwork,
+};
+use futures::{
+    FutureExt, StreamExt,
+    future::{join, join_all},
+    stream,
+};
+use tokio::time::{Instant, timeout};
+
+use crate::{Recorder, SECOND, Taken, ask, builder, echo, links, node, node_with, pass};
+
+const WINDOW: u32 = 64 << 10;
+
+/// The default of `reply_timeout`.
+const LIMIT: Duration = Duration::from_secs(35);
+
+fn small() -> Config {
+    Config::default().link_window(WINDOW).max_frame_len(16 << 10)
+}
+
+fn kib(n: usize) -> Frame {
+    Frame::text("NOTE", format!("{n:<1024}"))
+}
+
+#[actix::test]
+async fn a_slow_handler_slows_its_sender_and_nobody_else() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let taken = Taken::default();
+    let slow = Recorder::start(&taken, SECOND);
+    let bob = builder(&wires, "bob").config(small()).handle("NOTE", slow).unwrap();
+    let bob = bob.start().await.unwrap();
+    let (ada, cyd) = (node(&wires, "ada").await, node(&wires, "cyd").await);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let sending = {
+        let (ada, bob, sent) = (ada.clone(), bob.info().clone(), Arc::clone(&sent));
+        actix_rt::spawn(async move {
+            for n in 0..200 {
+                ada.notify(&bob, kib(n)).await.unwrap();
+                sent.store(n + 1, Ordering::SeqCst);
+            }
+        })
+    };
+    pass(SECOND / 2).await;
+    // A window full is on its way, then the sender waits.
+    let on_their_way = sent.load(Ordering::SeqCst) - taken.len();
+    assert!((32..=64).contains(&on_their_way), "{on_their_way}");
+    let held = links(&bob).await[0].held;
+    assert!((WINDOW / 2..=WINDOW).contains(&held), "{held}");
+    // Nobody else does; nor does the same sender in the other direction, or with its replies.
+    let begun = Instant::now();
+    assert_eq!(ask(&cyd, &bob, echo("cyd")).await.unwrap(), "cyd");
+    assert_eq!(ask(&bob, &ada, echo("bob")).await.unwrap(), "bob");
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    // At the handler's pace everything is taken, in order, within the same bound.
+    while taken.len() < 200 {
+        pass(SECOND).await;
+        assert!(links(&bob).await.iter().all(|link| link.held <= WINDOW));
+    }
+    sending.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs().abs_diff(200), 1, "{:?}", begun.elapsed());
+    let numbers: Vec<usize> = taken.all().iter().map(|text| text.trim().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..200).collect::<Vec<_>>());
+}
+
+#[actix::test]
+async fn a_request_waits_for_credit_no_longer_than_for_its_reply() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let never = handler::from_fn(async |_| std::future::pending().await);
+    let bob = builder(&wires, "bob").config(small()).handle("NOTE", never.start()).unwrap();
+    let bob = bob.start().await.unwrap();
+    let limit = 5 * SECOND;
+    let ada = node_with(&wires, "ada", Config::default().reply_timeout(limit)).await;
+    // One-way messages fill the window; nobody lets go of them.
+    while ada.notify(bob.info(), kib(0)).now_or_never().is_some_and(|told| told.is_ok())
+        || links(&ada).await.is_empty()
+    {
+        pass(SECOND / 100).await;
+    }
+    let begun = Instant::now();
+    let error = ada.request(bob.info(), Frame::new("ECHO", vec![0; 4 << 10])).await.unwrap_err();
+    assert!(matches!(error, RequestError::NoCredit(_)), "{error:?}");
+    assert!(!error.may_have_been_handled());
+    assert_eq!(begun.elapsed().as_secs(), limit.as_secs());
+}
+
+#[actix::test]
+async fn who_does_not_read_its_replies_holds_up_nothing_but_them() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let given = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&given);
+    let endless = handler::from_fn(async move |_| {
+        let count = Arc::clone(&count);
+        Reply::stream(stream::iter(0..).map(move |n: usize| {
+            count.store(n, Ordering::SeqCst);
+            Frame::new("PART", vec![0; 1 << 10])
+        }))
+    });
+    let bob = builder(&wires, "bob").handle("MORE", endless.start()).unwrap();
+    let config = Config::default().stall_timeout(100 * SECOND).reply_timeout(100 * SECOND);
+    let bob = bob.config(config.clone()).start().await.unwrap();
+    let ada = node_with(&wires, "ada", config).await;
+    let unread = Outgoing::from(Frame::empty("MORE")).over(Over::Link);
+    let mut unread = ada.request(bob.info(), unread).await.unwrap();
+    pass(SECOND).await;
+    let ahead = given.load(Ordering::SeqCst);
+    assert!((200..=300).contains(&ahead), "{ahead} KiB are made ahead of the reader");
+    let others = (0..50).map(|n| ask(&ada, &bob, echo(&n.to_string())).map(move |r| (n, r)));
+    for (n, echoed) in join_all(others).await {
+        assert_eq!(echoed.unwrap(), n.to_string());
+    }
+    assert_eq!(given.load(Ordering::SeqCst), ahead);
+    // The reader goes on, and so does the rest.
+    for _ in 0..10_000 {
+        assert_eq!(unread.next().await.unwrap().unwrap().data().len(), 1 << 10);
+    }
+}
+
+/// A node that passes `n` on to the other one as `n - 1`, and answers with what that answers.
+fn circle(wires: &MemoryNetwork, name: &str, other: &Arc<OnceLock<Peer>>) -> Builder {
+    let other = Arc::clone(other);
+    let next = handler::from_fn(async move |msg: Incoming| {
+        let n: u32 = msg.frame.as_str().unwrap().parse().unwrap();
+        let Some(left) = n.checked_sub(1) else { return Reply::one(Frame::text("REPL", "done")) };
+        let (to, from) = other.get().map(|other| (other.info().clone(), other)).unwrap();
+        let asked = async {
+            from.request(&to, Frame::text("CIRC", left.to_string())).await?.collect().await
+        };
+        match asked.await {
+            Ok(frames) => Reply::many(frames),
+            Err(error) => Reply::error(error.to_string()),
+        }
+    });
+    builder(wires, name).handle("CIRC", next.start()).unwrap()
+}
+
+#[actix::test]
+async fn handlers_that_ask_each_other_in_a_circle_go_on_or_end_in_an_error() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (to_bob, to_ada) = <(Arc<OnceLock<_>>, Arc<OnceLock<_>>)>::default();
+    let ada = circle(&wires, "ada", &to_bob).start().await.unwrap();
+    let bob = circle(&wires, "bob", &to_ada).start().await.unwrap();
+    to_bob.set(bob.clone()).unwrap();
+    to_ada.set(ada.clone()).unwrap();
+    let circle = async |depth: u32| {
+        let begun = Instant::now();
+        let message = Outgoing::from(Frame::text("CIRC", depth.to_string())).over(Over::Link);
+        let answer = timeout(60 * SECOND, ask(&ada, &bob, message)).await.expect("no standstill");
+        (answer, begun.elapsed())
+    };
+    // As deep as there are places: it goes on.
+    for depth in [0, 1, 2, 50, 100] {
+        assert_eq!(circle(depth).await.0.unwrap(), "done", "{depth}");
+    }
+    // Deeper than that, and without end: an error, in time.
+    for depth in [1_000, u32::MAX] {
+        let (answer, took) = circle(depth).await;
+        assert_ne!(answer.unwrap_or_else(|error| error.to_string()), "done");
+        assert!(took <= LIMIT, "{took:?}");
+    }
+    // Many at once, from both sides.
+    let many = |from: &Peer, to: &Peer| {
+        let (from, to) = (from.clone(), to.clone());
+        join_all((0..40).map(move |n| {
+            let (from, to) = (from.clone(), to.clone());
+            async move {
+                let message = Outgoing::from(Frame::text("CIRC", n.to_string())).over(Over::Link);
+                ask(&from, &to, message).await
+            }
+        }))
+    };
+    let all = timeout(60 * SECOND, join(many(&ada, &bob), many(&bob, &ada))).await;
+    let (here, there) = all.expect("no standstill");
+    assert_eq!(here.len() + there.len(), 80);
+    // And then all is as it was.
+    pass(60 * SECOND).await;
+    assert_eq!(circle(100).await.0.unwrap(), "done");
+    for node in [&ada, &bob] {
+        assert!(links(node).await.iter().all(|link| link.open == 0 && link.held == 0));
+    }
+}
+
+#[actix::test]
+async fn two_nodes_that_flood_each_other_with_bodies_go_on() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    wires.latency(Duration::from_millis(1)..Duration::from_millis(5));
+    let config = || small().max_link_requests(8);
+    let ada = node_with(&wires, "ada", config()).await;
+    let bob = node_with(&wires, "bob", config()).await;
+    let flood = |from: Peer, to: Peer| {
+        join_all((0..24_u32).map(move |n| {
+            let (from, to) = (from.clone(), to.clone());
+            async move {
+                let len = n * 10_000;
+                let body = Outgoing::body("SINK", len, crate::zeros(len)).over(Over::Link);
+                assert_eq!(ask(&from, &to, body).await.unwrap(), len.to_string());
+            }
+        }))
+    };
+    let both = join(flood(ada.clone(), bob.clone()), flood(bob.clone(), ada.clone()));
+    timeout(30 * SECOND, both).await.expect("no standstill");
+}
+
+#[actix::test]
+async fn a_request_beyond_what_the_other_side_holds_open_waits_for_its_turn() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let most = Arc::new(AtomicUsize::new(0));
+    let (open, highest) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&most));
+    let slow = handler::from_fn(async move |msg: Incoming| {
+        highest.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        pass(SECOND).await;
+        open.fetch_sub(1, Ordering::SeqCst);
+        Reply::one(msg.frame)
+    });
+    let bob = builder(&wires, "bob").handle("SLOW", slow.start()).unwrap();
+    let bob = bob.config(Config::default().max_link_requests(4)).start().await.unwrap();
+    let ada = node(&wires, "ada").await;
+    let begun = Instant::now();
+    let all = join_all((0..20).map(|_| ask(&ada, &bob, Frame::text("SLOW", "x").into()))).await;
+    assert!(all.into_iter().all(|answer| answer.is_ok()));
+    assert_eq!((most.load(Ordering::SeqCst), begun.elapsed().as_secs()), (4, 5));
+}

@@ -14,13 +14,12 @@ use crate::{
         Refusal, Reply,
         links::{
             Line,
-            deliver::acknowledge,
             line::{State, Unsent},
         },
         reply::ReplyKind,
     },
     frame::{Frame, TypeCode},
-    link::{MAX_PAYLOAD, Numbered, Refused},
+    link::{MAX_PAYLOAD, Refused},
 };
 
 /// Why a reply is not complete.
@@ -42,17 +41,12 @@ pub(super) async fn send(
     line: &Arc<Line>,
     (exchange, code): (u32, TypeCode),
     answer: Result<Reply, Refusal>,
-    numbered: Option<Numbered>,
     internal: bool,
 ) {
     let replying = Replying { line, exchange, internal };
-    let sent = match (answer, numbered) {
-        (Err(refusal), _) => Err(Stop::Refused(refusal)),
-        (Ok(_), Some(numbered)) => {
-            acknowledge(line, exchange, numbered);
-            Ok(())
-        }
-        (Ok(reply), None) => replying.reply(reply).await,
+    let sent = match answer {
+        Ok(reply) => replying.reply(reply).await,
+        Err(refusal) => Err(Stop::Refused(refusal)),
     };
     if let Err(Stop::Refused(refusal)) = sent {
         line.refuse(exchange, code, refusal);

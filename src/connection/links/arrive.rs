@@ -214,7 +214,14 @@ impl Arrivals {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         let (exchange, code) = (arrived.exchange, arrived.code);
-        match route.intake {
+        let intake = match route.intake {
+            // Half of one that breaks off would have been handled, and not be handled again.
+            Intake::Streamed if arrived.numbered.is_some() => {
+                Intake::Whole(self.line.node.config.max_frame_len)
+            }
+            intake => intake,
+        };
+        match intake {
             Intake::Whole(limit) => {
                 let until = Instant::now() + self.line.node.config.body_deadline(limit);
                 let gather = Gather::new(code, limit);

@@ -16,7 +16,7 @@ use crate::{
         conversation::answered,
         incoming::Places,
         links::{
-            Line, Unconsumed, answer,
+            Unconsumed, answer,
             arrive::{Arrivals, Arrived},
             beat::Beats,
             served::{Handling, Served},
@@ -24,7 +24,6 @@ use crate::{
         routes::Told,
     },
     frame::{Frame, TypeCode},
-    link::{AckLevel, Novelty, Numbered, Reason},
 };
 
 /// A message with all that its handler gets.
@@ -43,18 +42,11 @@ impl Arrivals {
         let line = Arc::clone(&self.line);
         let Arrived { exchange, code, request, numbered } = delivery.arrived;
         if let Some(numbered) = numbered {
-            match line.novelty(numbered) {
-                Novelty::New => {}
-                Novelty::Repeated => return acknowledge(&line, exchange, numbered),
-                Novelty::Outlived => {
-                    return line.with(|s| s.link.reset(exchange, Reason::NOT_ALLOWED));
-                }
-            }
+            return self.deliver_once(delivery, numbered);
         }
         let handler = delivery.route.handler;
         let waits = self.queues.waits(handler);
-        let handed = numbered.is_some_and(|numbered| numbered.level == AckLevel::HandedOver);
-        if !request || handed {
+        if !request {
             let queued = waits.then(|| self.queues.enter(handler));
             let work = async move {
                 let Delivery { route, frame, body, window, .. } = delivery;
@@ -65,17 +57,11 @@ impl Arrivals {
                 let token = Token::new(place.map(|place| Places::from([place])), window);
                 let told = route.serve.tell(Incoming::new(frame, line.sender.clone(), body, token));
                 drop(queued);
-                match (told, numbered) {
-                    (Told::Refused(refusal), _) => line.refuse(exchange, code, refusal),
-                    (Told::HandedOver, Some(numbered)) => acknowledge(&line, exchange, numbered),
-                    (Told::HandedOver, None) => {}
-                    (Told::Serving(answer), numbered) => {
-                        if let Some(numbered) = numbered {
-                            acknowledge(&line, exchange, numbered);
-                        }
-                        // The answer is nobody's.
-                        answer.await.map(drop).ok();
-                    }
+                match told {
+                    Told::Refused(refusal) => line.refuse(exchange, code, refusal),
+                    Told::HandedOver => {}
+                    // The answer is nobody's.
+                    Told::Serving(answer) => answer.await.map(drop).unwrap_or_default(),
                 }
             };
             return self.run(exchange, code, false, work);
@@ -88,8 +74,7 @@ impl Arrivals {
             let answer = route.serve.serve(incoming);
             let internal = route.internal;
             let beats = Beats::default();
-            let handling =
-                Handling { answer, _places: places, progress, numbered, internal, beats, read: 0 };
+            let handling = Handling { answer, _places: places, progress, internal, beats, read: 0 };
             return self.running.push(Served::handling(&line, (exchange, code), handling));
         }
         let queued = self.queues.enter(handler);
@@ -105,13 +90,13 @@ impl Arrivals {
             drop(queued);
             let answer = answered(limit, answer, progress).await;
             drop(places);
-            answer::send(&line, (exchange, code), answer, numbered, route.internal).await;
+            answer::send(&line, (exchange, code), answer, route.internal).await;
         };
         self.run(exchange, code, true, work);
     }
 
     /// Runs `work` beside the reading.
-    fn run(
+    pub(super) fn run(
         &mut self,
         exchange: u32,
         code: TypeCode,
@@ -122,12 +107,6 @@ impl Arrivals {
         // What can be handed over at once is, before anything that came later.
         self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
     }
-}
-
-/// Acknowledges a numbered message. Nothing to be done when its exchange is over.
-pub(super) fn acknowledge(line: &Line, exchange: u32, numbered: Numbered) {
-    let Numbered { sequence, level, .. } = numbered;
-    line.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
 }
 
 /// How many messages wait for a place with each handler. As long as there is one, what comes for the
@@ -145,7 +124,7 @@ impl Queues {
         self.0.contains_key(&handler)
     }
 
-    fn enter(&mut self, handler: u64) -> Queued {
+    pub(super) fn enter(&mut self, handler: u64) -> Queued {
         let queue = self.0.entry(handler).or_default();
         queue.fetch_add(1, Ordering::Relaxed);
         Queued(Arc::clone(queue))
@@ -153,7 +132,7 @@ impl Queues {
 }
 
 /// A message that waits for a place.
-struct Queued(Arc<AtomicUsize>);
+pub(super) struct Queued(Arc<AtomicUsize>);
 
 impl Drop for Queued {
     fn drop(&mut self) {

@@ -1,10 +1,6 @@
 //! Opening a link: by dialling, or when somebody dials this node (WIRE.md part 3, "Opening").
 
-use std::{
-    io,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -211,12 +207,4 @@ pub(crate) async fn welcome(
     let id = node.links.next_id();
     let line = Arc::new(Line::new(Arc::clone(node), id, link, remote, None)?);
     Some(open(&line, reader, writer, buffer, listed))
-}
-
-impl Line {
-    /// Whether a numbered message is new here.
-    pub(super) fn novelty(&self, numbered: crate::link::Numbered) -> crate::link::Novelty {
-        let mut seen = self.node.links.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.note(self.peer.id(), numbered, Instant::now().into_std())
-    }
 }

@@ -19,7 +19,6 @@ use crate::{
         reply::ReplyKind,
     },
     frame::TypeCode,
-    link::Numbered,
 };
 
 /// A message from handing it over until what came of it is in the output. A panic in it costs this
@@ -48,7 +47,6 @@ pub(super) struct Handling {
     pub(super) _places: Places,
     /// Of a body that it reads.
     pub(super) progress: Option<Progress>,
-    pub(super) numbered: Option<Numbered>,
     pub(super) internal: bool,
     pub(super) beats: Beats,
     pub(super) read: u64,
@@ -106,13 +104,12 @@ impl Served {
         let Stage::Handling(handling) = mem::replace(&mut self.stage, Stage::Done) else {
             return Poll::Ready(());
         };
-        let Handling { numbered, internal, .. } = handling;
+        let internal = handling.internal;
         let answer = match answer {
             Ok(Reply(ReplyKind::Refused(refusal))) | Err(refusal) => Err(refusal),
             // The way of most replies.
             Ok(Reply(ReplyKind::One(frame)))
-                if numbered.is_none()
-                    && answer::try_one(&self.line, exchange, &frame, internal) =>
+                if answer::try_one(&self.line, exchange, &frame, internal) =>
             {
                 return Poll::Ready(());
             }
@@ -120,7 +117,7 @@ impl Served {
         };
         let line = Arc::clone(&self.line);
         let work = async move {
-            answer::send(&line, (exchange, code), answer, numbered, internal).await;
+            answer::send(&line, (exchange, code), answer, internal).await;
         };
         self.stage = Stage::Work { work: work.boxed(), request: true };
         self.advance(cx)
