@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use actix_peer::{
-    Outgoing, Over, Peer, PeerEvent, RequestError,
+    Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
     frame::Frame,
     link::{AckLevel, Reason},
     transport::memory::{Direction, Ending, MemoryNetwork},
@@ -149,4 +149,43 @@ async fn when_a_link_breaks_every_open_exchange_fails_and_the_next_one_opens_ano
     assert!(links(&ada).await.is_empty() && links(&bob).await.is_empty());
     assert_eq!(crate::ask(&ada, &bob, crate::echo("again")).await.unwrap(), "again");
     assert_eq!((wires.connections(), wires.dials()), (1, 2));
+}
+
+#[actix::test]
+async fn a_handler_that_is_at_work_when_the_link_breaks_says_over_the_next_one_what_came_of_it() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let taken = Taken::default();
+    let note = taken.clone();
+    let slow = actix_peer::handler::from_fn(async move |msg: Incoming| {
+        let text = msg.frame.as_str().unwrap().to_owned();
+        note.add(text.as_str());
+        pass(SECOND).await;
+        assert_ne!(text, "boom");
+        Reply::none()
+    });
+    let builder = builder(&wires, "bob").handle("SLOW", actix::Actor::start(slow)).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
+    let tell = |text: &str| {
+        let (ada, bob, message) = (ada.clone(), bob.info().clone(), Frame::text("SLOW", text));
+        async move { ada.notify_acked(&bob, message, AckLevel::Handled).await }
+    };
+    for (text, cuts) in [("well", 1), ("twice", 2), ("boom", 1)] {
+        let begun = tokio::time::Instant::now();
+        let told = actix_rt::spawn(tell(text));
+        for _ in 0..cuts {
+            pass(SECOND / 4).await;
+            assert!(wires.cut(wires.links()[0].number()));
+        }
+        match told.await.unwrap() {
+            Ok(()) => assert_ne!(text, "boom"),
+            Err(error) => {
+                assert_eq!(text, "boom");
+                let failed = RequestError::Reset { reason: Reason::HANDLER_FAILED, sent: true };
+                assert_eq!(error.to_string(), failed.to_string());
+            }
+        }
+        assert_eq!(begun.elapsed().as_millis() / 10, 100, "{text}");
+    }
+    assert_eq!(taken.all(), ["well", "twice", "boom"]);
 }

@@ -1,1 +1,318 @@
-//! x
+//! Which links there are: opened on demand, shared, given up, and remembered where there are none.
+
+use std::time::Duration;
+
+use actix_peer::{
+    Config, Outgoing, Over, PeerEvent, RequestError,
+    connection::{Direction, Via},
+    frame::Frame,
+    link::Reason,
+    overlay::{Address, Host},
+    transport::{Transport, memory::MemoryNetwork},
+};
+use futures::{
+    FutureExt,
+    future::{join, join_all},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
+
+use crate::{SECOND, ask, echo, event, links, node, node_with, pass, transport, via};
+
+/// The limit of the back-off.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+fn host(name: &str) -> Host {
+    name.parse().unwrap()
+}
+
+fn link(text: &str) -> Outgoing {
+    echo(text).over(Over::Link)
+}
+
+#[actix::test]
+async fn all_who_want_a_link_share_one_dial_and_each_can_give_up() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    wires.latency(SECOND / 10..SECOND / 10);
+    let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
+    let asked = (0..100).map(|n| {
+        let (ada, bob) = (ada.clone(), bob.clone());
+        async move {
+            let text = n.to_string();
+            let asked = ask(&ada, &bob, link(&text));
+            // Every other one is not so patient; the first one, who began the dial, neither.
+            let patience = if n % 2 == 0 { SECOND / 20 } else { 10 * SECOND };
+            tokio::time::timeout(patience, asked).await.map(|answer| answer.unwrap() == text)
+        }
+    });
+    for (n, answer) in join_all(asked).await.into_iter().enumerate() {
+        assert_eq!(answer.ok(), (n % 2 == 1).then_some(true), "{n}");
+    }
+    assert_eq!((wires.dials(), links(&ada).await.len()), (1, 1));
+}
+
+#[actix::test]
+async fn a_link_serves_both_directions() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
+    assert_eq!(ask(&ada, &bob, link("out")).await.unwrap(), "out");
+    assert_eq!(ask(&bob, &ada, link("back")).await.unwrap(), "back");
+    assert_eq!((wires.dials(), wires.connections()), (1, 1));
+}
+
+#[actix::test]
+async fn two_nodes_that_open_a_link_to_each_other_at_once_keep_one_and_lose_nothing() {
+    tokio::time::pause();
+    for (latency, seed) in [(1, 1), (5, 2), (50, 3), (50, 4), (50, 5)] {
+        let wires = MemoryNetwork::new(seed);
+        wires.latency(Duration::from_millis(latency)..Duration::from_millis(2 * latency));
+        let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
+        let many = |from, to| join_all((0..10).map(move |_| ask(from, to, link("x"))));
+        let (here, there) = join(many(&ada, &bob), many(&bob, &ada)).await;
+        assert!(here.into_iter().chain(there).all(|answer| answer.is_ok()), "{seed}");
+        pass(SECOND).await;
+        let (of_ada, of_bob) = (links(&ada).await, links(&bob).await);
+        assert_eq!((of_ada.len(), of_bob.len(), wires.connections()), (1, 1, 1), "{seed}");
+        // Whichever has the smaller id: "ada".
+        assert_eq!(of_ada[0].direction, Direction::Out);
+        assert_eq!(of_bob[0].direction, Direction::In);
+        let dials = wires.dials();
+        ask(&ada, &bob, link("x")).await.unwrap();
+        ask(&bob, &ada, link("x")).await.unwrap();
+        assert_eq!(wires.dials(), dials);
+    }
+}
+
+#[actix::test]
+async fn a_peer_that_cannot_be_reached_is_dialled_again_after_longer_and_longer_pauses() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let ada = node(&wires, "ada").await;
+    let nobody: Address = "bob:9000".parse().unwrap();
+    let begun = Instant::now();
+    let mut dialled = Vec::new();
+    while begun.elapsed() < 200 * SECOND {
+        let before = wires.dials();
+        let error = ada.request(&nobody, link("x")).await.unwrap_err();
+        assert!(matches!(error, RequestError::Connect { .. }), "{error:?}");
+        assert!(!error.may_have_been_handled());
+        if wires.dials() > before {
+            dialled.push(begun.elapsed());
+        }
+        pass(SECOND / 20).await;
+    }
+    let pauses: Vec<_> = dialled.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(pauses[0] < SECOND, "{pauses:?}");
+    assert!(pauses[..6].is_sorted(), "{pauses:?}");
+    // No longer than the limit, and not all the same.
+    assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE + SECOND / 10), "{pauses:?}");
+    assert!(pauses[10..].iter().any(|pause| *pause < LONGEST_PAUSE - SECOND / 2), "{pauses:?}");
+    // Once it is there, it is reached after one more pause.
+    let bob = node(&wires, "bob").await;
+    pass(LONGEST_PAUSE).await;
+    assert_eq!(ask(&ada, &bob, link("there")).await.unwrap(), "there");
+}
+
+#[actix::test]
+async fn a_link_without_use_is_closed_on_both_sides_and_opened_on_demand() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().link_idle_timeout(20 * SECOND);
+    let ada = node_with(&wires, "ada", config).await;
+    let bob = node(&wires, "bob").await;
+    let mut events = bob.events();
+    ask(&ada, &bob, link("x")).await.unwrap();
+    pass(15 * SECOND).await;
+    ask(&ada, &bob, link("used")).await.unwrap();
+    pass(15 * SECOND).await;
+    assert_eq!(wires.connections(), 1);
+    pass(11 * SECOND).await;
+    assert_eq!((wires.connections(), links(&ada).await.len(), links(&bob).await.len()), (0, 0, 0));
+    let opened = event(&mut events, |event| match event {
+        PeerEvent::LinkOpened { peer, direction } => Some((peer.id().clone(), *direction)),
+        _ => None,
+    });
+    assert_eq!(opened.await, (ada.id().clone(), Direction::In));
+    let closed = event(&mut events, |event| match event {
+        PeerEvent::LinkClosed { peer, reason, .. } => Some((peer.id().clone(), *reason)),
+        _ => None,
+    });
+    assert_eq!(closed.await, (ada.id().clone(), Reason::GOING_AWAY));
+    ask(&ada, &bob, link("again")).await.unwrap();
+    assert_eq!((wires.connections(), wires.dials()), (1, 2));
+}
+
+#[actix::test]
+async fn when_all_links_are_taken_the_idle_one_of_longest_ago_makes_room() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let hub = node_with(&wires, "hub", Config::default().max_links(2)).await;
+    let (ada, bob, cyd) =
+        (node(&wires, "ada").await, node(&wires, "bob").await, node(&wires, "cyd").await);
+    for peer in [&ada, &bob, &ada, &cyd] {
+        ask(&hub, peer, link("x")).await.unwrap();
+        pass(SECOND).await;
+    }
+    let mut with: Vec<_> = links(&hub).await.iter().map(|link| link.peer.to_string()).collect();
+    with.sort();
+    assert_eq!(with, ["ada", "cyd"]);
+    // Both in use: who insists on a link is told, for the others classic exchanges do.
+    let never = |to| hub.request(to, Outgoing::body("SINK", 9, NeverRead).over(Over::Link));
+    let held = [never(ada.info()).await.unwrap(), never(cyd.info()).await.unwrap()];
+    let error = ask(&hub, &bob, link("x")).await.unwrap_err();
+    assert!(matches!(error, RequestError::Busy), "{error:?}");
+    assert_eq!(via(&hub, &bob).await.unwrap(), Via::Classic);
+    drop(held);
+    pass(SECOND).await;
+    assert_eq!(via(&hub, &bob).await.unwrap(), Via::Link);
+}
+
+/// A source that gives one byte, and then nothing more.
+struct NeverRead;
+
+impl tokio::io::AsyncRead for NeverRead {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        into: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        if into.remaining() < 9 {
+            return std::task::Poll::Pending;
+        }
+        into.put_slice(&[0]);
+        std::task::Poll::Ready(Ok(()))
+    }
+}
+
+#[actix::test]
+async fn a_link_that_stays_silent_for_three_intervals_is_closed_with_what_is_open_on_it() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let config = || Config::default().keep_alive(2 * SECOND);
+    let (ada, bob) =
+        (node_with(&wires, "ada", config()).await, node_with(&wires, "bob", config()).await);
+    ask(&ada, &bob, link("x")).await.unwrap();
+    // Alive without a message: three intervals and more.
+    pass(10 * SECOND).await;
+    assert_eq!(wires.connections(), 1);
+    let mut events = ada.events();
+    wires.partition(&[host("ada")], &[host("bob")]);
+    let cut = Instant::now();
+    let error = ask(&ada, &bob, link("into the void")).await.unwrap_err();
+    assert!(error.may_have_been_handled(), "{error:?}");
+    assert!((4..=8).contains(&cut.elapsed().as_secs()), "{:?}", cut.elapsed());
+    let closed = event(&mut events, |event| match event {
+        PeerEvent::LinkClosed { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(closed.await, Reason::TIMED_OUT);
+    wires.heal();
+    pass(10 * SECOND).await;
+    assert_eq!(ask(&ada, &bob, link("healed")).await.unwrap(), "healed");
+}
+
+#[actix::test]
+async fn status_shows_a_link_as_it_is() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    wires.latency(SECOND / 20..SECOND / 20);
+    let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
+    ask(&ada, &bob, link("x")).await.unwrap();
+    let unanswered =
+        ada.request(bob.info(), Outgoing::body("SINK", 9, NeverRead).over(Over::Link)).await;
+    pass(16 * SECOND).await;
+    let (out, back) = (links(&ada).await.remove(0), links(&bob).await.remove(0));
+    assert_eq!((out.peer.as_str(), out.direction), ("bob", Direction::Out));
+    assert_eq!((back.peer.as_str(), back.direction), ("ada", Direction::In));
+    assert_eq!(out.address, *bob.info().address());
+    assert_eq!((out.open, back.open, out.closing), (1, 1, false));
+    assert_eq!(out.age.as_secs(), 16);
+    assert!(out.bytes_out > 100 && out.bytes_in > 100, "{out:?}");
+    assert!(out.bytes_out.abs_diff(back.bytes_in) <= 21, "{out:?} {back:?}");
+    assert!(out.credit < 3 << 20 && out.credit > 1 << 20, "{out:?}");
+    assert_eq!(out.round_trip.unwrap().as_millis() / 10, 10);
+    let json = serde_json::to_value(&out).unwrap();
+    assert_eq!(json["peer"], "bob");
+    drop(unanswered);
+}
+
+#[actix::test]
+async fn a_classic_only_node_is_used_by_nodes_with_links_and_the_other_way_round() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let memory = 100 * SECOND;
+    let ada = node_with(&wires, "ada", Config::default().classic_memory(memory)).await;
+    let old = node_with(&wires, "old", Config::default().links(false)).await;
+    let dials = async || {
+        let before = wires.dials();
+        assert_eq!(via(&ada, &old).await.unwrap(), Via::Classic);
+        wires.dials() - before
+    };
+    assert_eq!(dials().await, 2, "a link is tried, and not spoken");
+    for _ in 0..5 {
+        assert_eq!(dials().await, 1, "that is remembered");
+    }
+    let error = ask(&ada, &old, link("x")).await.unwrap_err();
+    assert!(matches!(error, RequestError::NoLink(_)), "{error:?}");
+    pass(memory).await;
+    assert_eq!(dials().await, 2, "for a limited time");
+    assert_eq!(via(&old, &ada).await.unwrap(), Via::Classic);
+    assert!(links(&ada).await.is_empty() && links(&old).await.is_empty());
+    // One-way messages, too.
+    ada.notify(old.info(), Frame::text("ECHO", "x")).await.unwrap();
+    pass(SECOND).await;
+    assert_eq!(wires.connections(), 0);
+}
+
+#[actix::test]
+async fn a_node_does_not_open_a_link_with_itself() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let ada = node(&wires, "ada").await;
+    assert_eq!(via(&ada, &ada).await.unwrap(), Via::Classic);
+    let error = ask(&ada, &ada, link("x")).await.unwrap_err();
+    assert!(matches!(error, RequestError::NoLink(_)), "{error:?}");
+}
+
+#[actix::test]
+async fn a_remote_that_breaks_the_rules_of_links_is_told_so_and_harms_no_other() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
+    ask(&ada, &bob, link("x")).await.unwrap();
+    let rude: [&[u8]; 4] = [
+        b"@LNK\0\0\0\x02{}",
+        b"@LNK\0\0\0\x09not json!",
+        // A hello, and then a number of the wrong parity, and a frame without a header.
+        b"\0\0\0\x05\0\0\0\x02\x01",
+        b"\0\0\0\x01x",
+    ];
+    let hello = br#"{"version":1,"id":"eve","host":"eve","port":9000,"window":65536,
+        "max_message":1024,"max_open":8,"incarnation":1,"features":[]}"#;
+    for (n, bytes) in rude.into_iter().enumerate() {
+        let mut io = transport(&wires, "eve").dial(bob.info().address()).await.unwrap();
+        let mut sent = Vec::new();
+        if n >= 2 {
+            sent.extend_from_slice(b"@LNK\0\0\0");
+            sent.push(u8::try_from(hello.len()).unwrap());
+            sent.extend_from_slice(hello);
+            sent.extend_from_slice(b"ECHO");
+        }
+        sent.extend_from_slice(bytes);
+        io.writer.write_all(&sent).await.unwrap();
+        let mut answer = Vec::new();
+        io.reader.read_to_end(&mut answer).now_or_never();
+        pass(SECOND).await;
+        io.reader.read_to_end(&mut answer).await.ok();
+        let end = answer.windows(9).any(|bytes| bytes.ends_with(b"\0\0\0\0\x08"));
+        assert!(end, "{n}: {:?}", String::from_utf8_lossy(&answer));
+    }
+    let counts = bob.status().await.counts;
+    assert_eq!(counts.links_broken, 4, "{counts:?}");
+    assert_eq!(ask(&ada, &bob, link("and on")).await.unwrap(), "and on");
+    assert_eq!(wires.dials(), 5);
+}
