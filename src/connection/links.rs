@@ -82,11 +82,7 @@ impl fmt::Debug for Links {
 
 impl Links {
     pub(crate) fn new(me: &PeerInfo, config: &Config) -> Self {
-        let config = BookConfig {
-            max_links: config.max_links,
-            classic_for: config.classic_memory,
-            idle_after: config.link_idle_timeout,
-        };
+        let config = BookConfig { max_links: config.max_links, classic_for: config.classic_memory };
         // Later than any earlier life of the node, as long as the clock does not go back.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -130,12 +126,14 @@ impl Links {
     pub(super) fn opened(&self, line: &Arc<Line>, listed: bool) {
         let mut pool = self.lock();
         pool.lines.insert(line.id, Arc::clone(line));
-        let mut loser = None;
+        let mut ended = Vec::new();
         if listed {
             let now = Instant::now().into_std();
             let lost = pool.book.opened(line.id, &line.to, line.peer.id(), line.role, now);
-            loser = lost.and_then(|lost| pool.lines.get(&lost).cloned());
-            if lost != Some(line.id) {
+            pool.look_at_lines();
+            let lost = lost.into_iter().chain(pool.book.too_many(line.id));
+            ended.extend(lost.filter_map(|id| pool.lines.get(&id).cloned()));
+            if ended.iter().all(|lost| lost.id != line.id) {
                 let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
                 open.insert(line.to.clone(), Arc::clone(line));
                 drop(open);
@@ -143,9 +141,10 @@ impl Links {
             }
         }
         drop(pool);
-        // Two at once: what is open on the other one is finished.
-        if let Some(loser) = loser {
-            loser.bye();
+        // What is open on them is finished.
+        for line in ended {
+            self.unlist(&line);
+            line.bye();
         }
     }
 

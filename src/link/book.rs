@@ -34,8 +34,6 @@ pub struct BookConfig {
     pub max_links: usize,
     /// How long it is remembered that a peer speaks no links.
     pub classic_for: Duration,
-    /// A link that was not used for so long is ended.
-    pub idle_after: Duration,
 }
 
 /// How to reach a peer now.
@@ -110,17 +108,28 @@ impl Book {
         let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
         let mut ended = None;
         if self.links.len() + dials.count() >= self.config.max_links {
-            let idle = self.links.iter().filter(|(_, open)| open.busy == 0);
-            let Some(oldest) = idle.min_by_key(|(id, open)| (open.used, **id)).map(|(id, _)| *id)
-            else {
+            ended = self.end_one(None);
+            if ended.is_none() {
                 return (Way::NoRoom, None);
-            };
-            self.closed(oldest);
-            ended = Some(oldest);
+            }
         }
         self.make_room(now);
         self.peers.insert(to.clone(), Entry::Dialling { failures });
         (Way::Dial, ended)
+    }
+
+    /// The idle link that was used longest ago, other than `new`: it is to be ended, to make room.
+    fn end_one(&mut self, new: Option<LinkId>) -> Option<LinkId> {
+        let idle = self.links.iter().filter(|(id, open)| open.busy == 0 && Some(**id) != new);
+        let oldest = idle.min_by_key(|(id, open)| (open.used, **id)).map(|(id, _)| *id)?;
+        self.closed(oldest);
+        Some(oldest)
+    }
+
+    /// There are more links than there should be, as the other side of `new` has opened it: the one
+    /// that is to be ended, if one is idle.
+    pub fn too_many(&mut self, new: LinkId) -> Option<LinkId> {
+        if self.links.len() > self.config.max_links { self.end_one(Some(new)) } else { None }
     }
 
     /// A dial was given up before anything came of it.
@@ -162,7 +171,8 @@ impl Book {
     }
 
     /// A link to the peer `id`, who listens at `to`, is open. One that the other side opened is
-    /// taken beyond [`BookConfig::max_links`], too: accepted connections have a limit of their own.
+    /// taken beyond [`BookConfig::max_links`], too, when none is idle and could be ended
+    /// ([`too_many`](Self::too_many)): accepted connections have a limit of their own.
     /// Of two links with the same peer the one stays that was opened by the node with the smaller
     /// id: the other one's number is returned, and it is to be ended, once what is open on it is
     /// finished.
@@ -210,19 +220,6 @@ impl Book {
         }
     }
 
-    /// The links that nobody has used for long: they are to be ended and are not in the book any
-    /// more.
-    pub fn idle(&mut self, now: Instant) -> Vec<LinkId> {
-        let idle = |open: &Open| {
-            open.busy == 0 && now.saturating_duration_since(open.used) >= self.config.idle_after
-        };
-        let mut idle: Vec<_> =
-            self.links.iter().filter(|(_, open)| idle(open)).map(|(id, _)| *id).collect();
-        idle.sort_unstable();
-        idle.iter().for_each(|link| self.closed(*link));
-        idle
-    }
-
     /// Open links.
     #[must_use]
     pub fn links(&self) -> usize {
@@ -253,11 +250,7 @@ mod tests {
 
     use super::*;
 
-    const CONFIG: BookConfig = BookConfig {
-        max_links: 2,
-        classic_for: Duration::from_secs(600),
-        idle_after: Duration::from_secs(60),
-    };
+    const CONFIG: BookConfig = BookConfig { max_links: 2, classic_for: Duration::from_secs(600) };
 
     fn book(me: &str) -> (Book, Instant) {
         (Book::new(me.parse().unwrap(), CONFIG), tokio::time::Instant::now().into_std())
@@ -358,15 +351,19 @@ mod tests {
     }
 
     #[test]
-    fn links_that_nobody_uses_are_ended() {
+    fn a_link_that_another_node_opens_ends_an_idle_one_when_there_are_too_many() {
         let (mut book, now) = book("m");
-        book.opened(1, &at(1), &id("p"), Role::Dialler, now);
-        book.opened(2, &at(2), &id("q"), Role::Dialler, now);
-        book.busy(2, 1, now);
-        assert!(book.idle(now + Duration::from_secs(59)).is_empty());
-        assert_eq!(book.idle(now + Duration::from_secs(60)), [1]);
-        assert_eq!(book.way(&at(1), now).0, Way::Dial);
-        assert_eq!(book.way(&at(2), now).0, Way::Link(2));
+        for (n, link) in [(1, 1), (2, 2)] {
+            book.opened(link, &at(n), &id("p"), Role::Acceptor, now);
+            assert_eq!(book.too_many(link), None);
+        }
+        book.busy(1, 1, now);
+        book.opened(3, &at(3), &id("r"), Role::Acceptor, now);
+        assert_eq!(book.too_many(3), Some(2));
+        book.busy(3, 1, now);
+        book.opened(4, &at(4), &id("s"), Role::Acceptor, now);
+        // All others are in use: it is taken as well.
+        assert_eq!((book.too_many(4), book.links()), (None, 3));
     }
 
     proptest! {
@@ -390,7 +387,7 @@ mod tests {
                     }
                     2 if dialling.remove(&n) => drop(book.failed(&at(n), now)),
                     3 if dialling.remove(&n) => book.is_classic(&at(n), now),
-                    _ => drop(book.idle(now)),
+                    _ => drop(book.too_many(next)),
                 }
                 prop_assert!(book.links() + dialling.len() <= CONFIG.max_links);
             }

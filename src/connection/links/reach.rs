@@ -111,7 +111,7 @@ fn step(node: &Arc<Node>, to: &Address) -> Step {
 
 impl Pool {
     /// Tells the book which links are in use, and since when they are not.
-    fn look_at_lines(&mut self) {
+    pub(super) fn look_at_lines(&mut self) {
         for line in self.lines.values() {
             let state = line.lock();
             let open = usize::from(!line.is_idle(&state));
