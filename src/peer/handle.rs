@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use crate::{
     connection::{
-        Config, Events, Node, Outgoing, PeerEvent, PeerMessage, Replies, RequestError, SendError,
-        links, typed,
+        Config, Events, Node, Outgoing, Over, PeerEvent, PeerMessage, Replies, RequestError,
+        SendError, links, typed,
     },
     link::AckLevel,
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
@@ -270,8 +270,25 @@ impl Peer {
         to: impl IntoTarget,
         message: M,
     ) -> Result<M::Result, SendError> {
+        self.send_over(Over::Any, to, message).await
+    }
+
+    /// As [`send`](Self::send), over a link or in a classic exchange, whichever is asked for.
+    ///
+    /// # Errors
+    /// See [`SendError`]; [`RequestError::NoLink`] when there is no link to be had.
+    ///
+    /// # Cancel safety
+    /// As [`request`](Self::request).
+    pub async fn send_over<M: PeerMessage>(
+        &self,
+        over: Over,
+        to: impl IntoTarget,
+        message: M,
+    ) -> Result<M::Result, SendError> {
         let frame = message.to_frame().map_err(SendError::Encode)?;
-        typed::answer::<M>(self.request(to, frame).await).await
+        let message = Outgoing::from(frame).over(over);
+        typed::answer::<M>(self.request(to, message).await).await
     }
 
     /// Sends a request to the node with this id, which need not be a neighbour: short for

@@ -122,20 +122,20 @@ async fn typed_messages_go_over_both_and_are_refused_alike() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "bob").on::<Double>(Doubler.start()).unwrap().start().await.unwrap();
-    let linked = node(&wires, "ada").await;
-    let classic = node_with(&wires, "cyd", Config::default().links(false)).await;
-    for (asker, open) in [(&linked, 1), (&classic, 0)] {
-        assert_eq!(asker.send(bob.info(), Double(21)).await.unwrap(), 42);
-        assert_eq!(asker.status().await.links.len(), open);
-        let malformed = Frame::new(Double::CODE, vec![0xff]);
-        match ask(asker, &bob, malformed.into()).await {
-            Ok(text) => assert_eq!((text.as_str(), open), ("Malformed message", 0)),
+    let ada = node(&wires, "ada").await;
+    for (over, open) in [(Over::Classic, 0), (Over::Link, 1), (Over::Any, 1)] {
+        assert_eq!(ada.send_over(over, bob.info(), Double(21)).await.unwrap(), 42);
+        assert_eq!(ada.status().await.links.len(), open);
+        let malformed = Outgoing::from(Frame::new(Double::CODE, vec![0xff])).over(over);
+        match ask(&ada, &bob, malformed).await {
+            Ok(text) => assert_eq!((text.as_str(), over), ("Malformed message", Over::Classic)),
             Err(RequestError::Reset { reason, sent: true }) => {
-                assert_eq!((reason, open), (Reason::MALFORMED, 1));
+                assert_eq!(reason, Reason::MALFORMED);
             }
             Err(error) => panic!("{error:?}"),
         }
     }
+    assert_eq!(ada.send(bob.info(), Double(4)).await.unwrap(), 8);
 }
 
 #[actix::test]

@@ -13,6 +13,7 @@ mod credit;
 mod many;
 mod pool;
 mod stopping;
+mod workers;
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,0 +1,38 @@
+//! Links and connections on several threads. Over TCP on loopback and in real time: the paused clock
+//! is one thread's.
+
+use std::{collections::BTreeSet, thread};
+
+use actix::prelude::*;
+use actix_peer::{Incoming, Outgoing, Over, Peer, Reply, frame::Frame, handler};
+use futures::{FutureExt, future::join_all, stream};
+
+use crate::ask;
+
+#[actix::test]
+async fn links_and_connections_are_spread_over_the_workers() {
+    // A stream of replies is asked for its frames where the connection lives.
+    let place = handler::from_fn(async |_: Incoming| {
+        let here = async { Frame::text("REPL", format!("{:?}", thread::current().id())) };
+        Reply::stream(stream::once(here))
+    });
+    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+    let builder = Peer::builder().handle("WHER", place.start()).unwrap();
+    let hub = builder.handle("ECHO", echo.start()).unwrap().workers(3).start().await.unwrap();
+    let nodes = join_all((0..12).map(|_| Peer::builder().start().map(|node| node.unwrap()))).await;
+    for over in [Over::Link, Over::Classic] {
+        let message = || Outgoing::from(Frame::empty("WHER")).over(over);
+        let threads = join_all(nodes.iter().map(|node| ask(node, &hub, message()))).await;
+        let threads: BTreeSet<_> = threads.into_iter().map(|thread| thread.unwrap()).collect();
+        assert_eq!(threads.len(), 3, "{over:?}: {threads:?}");
+        assert!(!threads.contains(&format!("{:?}", thread::current().id())));
+    }
+    // They carry load from all sides at once.
+    let many = nodes.iter().flat_map(|node| (0..50).map(move |n| (node, n.to_string())));
+    let echoed = many.map(|(node, text)| {
+        let hub = &hub;
+        async move { ask(node, hub, crate::echo(&text)).await.unwrap() == text }
+    });
+    assert!(join_all(echoed).await.into_iter().all(|same| same));
+    assert!(hub.stop().await.cut.is_empty());
+}
