@@ -34,7 +34,7 @@ use actix_peer::{Config, Outgoing, Over, Peer, Reply, frame::Frame, handler, ove
 use futures::future::try_join_all;
 
 use report::Report;
-use work::{Job, Mode, Taker};
+use work::{Flush, Job, Mode, Taker};
 
 const ROUNDS: u16 = 7;
 const LINKS: usize = 200;
@@ -76,7 +76,7 @@ async fn measure(to: &Address, bare: SocketAddr) {
     for (mode, handler, size, aim) in AIMS {
         let sleepy = handler == Taker::Sleepy;
         let (count, rounds) = if sleepy { (1_000_000, 1) } else { (mode.count(size), ROUNDS) };
-        let job = Job { mode, handler, size, count, outstanding: 64 };
+        let job = Job { mode, handler, size, count, outstanding: 64, flush: Flush::Each };
         let report = Report::measure(&peer, (to, bare), job, rounds).await.expect("a measurement");
         report.print(false).expect("a report");
         let reached = if mode == Mode::Request { report.ratio <= aim } else { report.ratio >= aim };

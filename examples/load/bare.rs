@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::codec::{Decoder, Encoder, Framed};
 
-use crate::work::{Done, Job, Mode, PIECE, spread};
+use crate::work::{Done, Flush, Job, Mode, PIECE, spread};
 
 /// Code, length, data: the frames of WIRE.md part 1, as anybody would write them down.
 struct Plain;
@@ -69,6 +69,13 @@ async fn connection(mut stream: TcpStream) -> io::Result<()> {
         return sink(&mut stream).await;
     }
     let (mut framed, mut count) = (Framed::new(stream, Plain), 0_u64);
+    if &head == b"EACH" {
+        // As the documentation of `Framed` shows it.
+        while let Some(frame) = framed.try_next().await? {
+            framed.send(frame).await?;
+        }
+        return Ok(());
+    }
     while let Some(frame) = framed.try_next().await? {
         let mut next = Some(frame);
         // The answers to all that has come go out together.
@@ -115,7 +122,8 @@ pub(crate) async fn drive(to: SocketAddr, job: &Job) -> io::Result<Done> {
     match job.mode {
         Mode::Notify => notify(to, job, data).await,
         Mode::Request => request(to, job, data).await,
-        Mode::Pipeline => pipeline(to, job, data).await,
+        Mode::Pipeline if job.flush == Flush::Each => pipeline(to, job, data).await,
+        Mode::Pipeline => batched(to, job, data).await,
         Mode::Stream => stream(to, job).await,
         Mode::Classic => classic(to, job, data).await,
     }
@@ -147,7 +155,25 @@ async fn request(to: SocketAddr, job: &Job, data: Bytes) -> io::Result<Done> {
     Ok(Done::new(begun).with_latencies(latencies))
 }
 
+/// As the documentation of `Framed` shows it: the next request is sent when an answer has come.
 async fn pipeline(to: SocketAddr, job: &Job, data: Bytes) -> io::Result<Done> {
+    let mut framed = connect(to).await?;
+    let (begun, mut latencies) = (Instant::now(), Vec::new());
+    let (mut left, mut under_way) = (job.count, VecDeque::new());
+    while left > 0 || !under_way.is_empty() {
+        while left > 0 && under_way.len() < job.outstanding {
+            framed.send(Frame { code: *b"EACH", data: data.clone() }).await?;
+            under_way.push_back(Instant::now());
+            left -= 1;
+        }
+        framed.try_next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        latencies.extend(under_way.pop_front().map(|sent| sent.elapsed()));
+    }
+    Ok(Done::new(begun).with_latencies(latencies))
+}
+
+/// Requests and answers leave together, as many as there are.
+async fn batched(to: SocketAddr, job: &Job, data: Bytes) -> io::Result<Done> {
     let mut framed = connect(to).await?;
     let (begun, mut latencies) = (Instant::now(), Vec::new());
     let (mut left, mut under_way) = (job.count, VecDeque::new());

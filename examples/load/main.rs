@@ -6,6 +6,7 @@
 //! $ cargo run --release --example load -- drive --mode notify --handler batch
 //! $ cargo run --release --example load -- drive --mode request
 //! $ cargo run --release --example load -- drive --mode pipeline --outstanding 64
+//! $ cargo run --release --example load -- drive --mode pipeline --bare-flush batch
 //! $ cargo run --release --example load -- drive --mode stream
 //! $ cargo run --release --example load -- drive --mode notify --handler sleepy --rounds 1
 //! $ cargo run --release --example load -- drive --mode classic --outstanding 8 --json
@@ -30,7 +31,7 @@ use actix_peer::{Peer, overlay::Address};
 use clap::Parser;
 
 use report::Report;
-use work::{Job, Mode, Taker};
+use work::{Flush, Job, Mode, Taker};
 
 /// Measures links between two processes beside bare tokio.
 #[derive(Parser)]
@@ -68,6 +69,9 @@ struct Drive {
     /// Requests under way at once, in the modes pipeline and classic.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     outstanding: u16,
+    /// When the bare side flushes, in the mode pipeline.
+    #[arg(long, value_enum, default_value_t = Flush::Each)]
+    bare_flush: Flush,
     /// How often both are measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
@@ -103,6 +107,7 @@ async fn measure(options: Drive) -> Result<(), Broken> {
         size,
         count: options.count.unwrap_or_else(|| options.mode.count(size)),
         outstanding: options.outstanding.into(),
+        flush: options.bare_flush,
     };
     let peer = Peer::builder().start().await?;
     let report = Report::measure(&peer, (&options.to, options.bare), job, options.rounds).await?;

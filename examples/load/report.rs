@@ -156,12 +156,12 @@ impl Report {
             println!("{}", serde_json::to_string_pretty(self)?);
             return Ok(());
         }
-        let Job { mode, handler, size, count, outstanding } = &self.job;
+        let Job { mode, handler, size, count, outstanding, flush } = &self.job;
         let what = match mode {
             Mode::Notify => format!("{count} one-way messages of {size} bytes ({handler:?})"),
             Mode::Request => format!("{count} requests of {size} bytes, one at a time"),
             Mode::Pipeline => {
-                format!("{count} requests of {size} bytes, {outstanding} outstanding")
+                format!("{count} requests of {size} bytes, {outstanding} outstanding ({flush:?})")
             }
             Mode::Classic => {
                 format!(

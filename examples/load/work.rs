@@ -72,6 +72,16 @@ impl Taker {
     }
 }
 
+/// When the bare side of [`Mode::Pipeline`] gives what it has written to the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Flush {
+    /// After each message, as the documentation of `Framed` shows it.
+    Each,
+    /// After all that can be answered, or sent, at that time: batched by hand.
+    Batch,
+}
+
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Job {
@@ -80,6 +90,7 @@ pub(crate) struct Job {
     pub(crate) size: usize,
     pub(crate) count: u64,
     pub(crate) outstanding: usize,
+    pub(crate) flush: Flush,
 }
 
 /// How long it took.
