@@ -17,6 +17,7 @@ use crate::{
             Inflow, Line, Unconsumed,
             ballast::Ballast,
             beat::Beat,
+            credit::Run,
             deliver::{Delivery, Queues},
             inflow::{Broken, Credit, InPart, Queue},
             served::Served,
@@ -41,6 +42,9 @@ pub(super) struct Arrivals {
     /// Messages in `running` that wait for a place.
     pub(super) queues: Queues,
     batch: Option<Batch>,
+    run: Option<(TypeCode, Arc<Run>)>,
+    /// Messages that are not counted yet.
+    uncounted: u64,
 }
 
 /// A message as it came, or its first part.
@@ -75,6 +79,8 @@ impl Arrivals {
             running: FuturesUnordered::new(),
             queues: Queues::default(),
             batch: None,
+            run: None,
+            uncounted: 0,
         }
     }
 
@@ -140,11 +146,11 @@ impl Arrivals {
 
     /// A message that is complete.
     fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
-        let Self { line, routes, queues, batch, .. } = self;
+        let Self { line, routes, queues, batch, run, uncounted, .. } = self;
         let Some(route) = routes.find(&line.node, arrived.code) else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
-        line.node.counters.exchanges_in.one();
+        *uncounted += 1;
         let (frame, body) = match route.intake {
             Intake::Whole(limit) if frame.data().len() > limit as usize => {
                 return self.refuse(&arrived, Refusal::TooLong, cost);
@@ -158,9 +164,14 @@ impl Arrivals {
             }
             if batch.is_none() {
                 // The way of most messages.
-                let window = Unconsumed::new(Arc::clone(line), cost);
-                let token = Token::new(None, Some(window));
-                let incoming = Incoming::new(frame, line.sender.clone(), None, token);
+                let same = run.as_ref().filter(|run| run.0 == arrived.code);
+                let held = same.and_then(|run| run.1.add(cost)).unwrap_or_else(|| {
+                    let new = Run::new(Arc::clone(line));
+                    let held = new.add(cost);
+                    *run = Some((arrived.code, new));
+                    held.unwrap_or_else(|| Unconsumed::new(Arc::clone(line), cost))
+                });
+                let incoming = Incoming::over_link(frame, held, None, None);
                 match route.serve.tell(incoming) {
                     Told::HandedOver => {}
                     Told::Refused(refusal) => self.refuse(&arrived, refusal, 0),
@@ -198,6 +209,10 @@ impl Arrivals {
 
     /// Hands over what was gathered for a handler that takes batches.
     pub(super) fn flush(&mut self) {
+        self.run = None;
+        if self.uncounted > 0 {
+            self.line.node.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
+        }
         if let Some(Batch { route, code, frames, cost }) = self.batch.take() {
             let window = Unconsumed::new(Arc::clone(&self.line), cost);
             let token = Token::new(None, Some(window));
@@ -229,7 +244,7 @@ impl Arrivals {
                 self.gathering.insert(exchange, gathering);
             }
             Intake::Streamed => {
-                self.line.node.counters.exchanges_in.one();
+                self.uncounted += 1;
                 let queue = Arc::new(Queue::default());
                 let inflow =
                     Inflow::new(Arc::clone(&self.line), Arc::clone(&queue), Credit::Window)

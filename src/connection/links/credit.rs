@@ -4,18 +4,24 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 
 use futures::future::{Either, select};
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
-use crate::connection::links::{Line, line::Unsent};
+use crate::connection::{
+    Sender,
+    links::{Line, line::Unsent},
+};
 
 /// A message that is longer than the other side may hold whole leaves this part of the window to
 /// the others.
 const SHARE_OF_OTHERS: u32 = 4;
+
+/// The longest run of messages that count as consumed together: a small part of any window.
+const MAX_RUN: u32 = 8 << 10; // bytes
 
 /// Counts somebody who waits, for as long as it lives.
 struct Waits<'a>(&'a AtomicUsize);
@@ -92,19 +98,61 @@ impl Line {
 }
 
 /// Bytes of a link's window that a handler holds.
-pub(crate) struct Unconsumed {
+pub(crate) struct Unconsumed(Held);
+
+enum Held {
+    One { line: Arc<Line>, cost: u32 },
+    Run(Arc<Run>),
+}
+
+/// One-way messages that came one after the other for one handler: they count as consumed when it
+/// has let go of all. One count for each message less is worth 4 % of a short one's time.
+pub(super) struct Run {
     line: Arc<Line>,
-    cost: u32,
+    /// Only the link's task adds to it.
+    cost: AtomicU32,
+}
+
+impl Run {
+    pub(super) fn new(line: Arc<Line>) -> Arc<Self> {
+        Arc::new(Self { line, cost: AtomicU32::new(0) })
+    }
+
+    /// Adds a message. None when the run is as long as it may be.
+    pub(super) fn add(self: &Arc<Self>, cost: u32) -> Option<Unconsumed> {
+        let sum = self.cost.load(Ordering::Relaxed).saturating_add(cost);
+        if sum > MAX_RUN && sum != cost {
+            return None;
+        }
+        self.cost.store(sum, Ordering::Relaxed);
+        Some(Unconsumed(Held::Run(Arc::clone(self))))
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.line.consumed(*self.cost.get_mut());
+    }
 }
 
 impl Unconsumed {
     pub(super) const fn new(line: Arc<Line>, cost: u32) -> Self {
-        Self { line, cost }
+        Self(Held::One { line, cost })
+    }
+
+    /// Who sent it.
+    pub(crate) fn sender(&self) -> &Sender {
+        match &self.0 {
+            Held::One { line, .. } => &line.sender,
+            Held::Run(run) => &run.line.sender,
+        }
     }
 }
 
 impl Drop for Unconsumed {
     fn drop(&mut self) {
-        self.line.consumed(self.cost);
+        if let Held::One { line, cost } = &self.0 {
+            line.consumed(*cost);
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         conversation::answered,
         incoming::Places,
         links::{
-            Unconsumed, answer,
+            Line, Unconsumed, answer,
             arrive::{Arrivals, Arrived},
             beat::Beats,
             served::{Handling, Served},
@@ -35,6 +35,19 @@ pub(super) struct Delivery {
     pub(super) window: Option<Unconsumed>,
 }
 
+impl Delivery {
+    /// The message as its handler gets it.
+    pub(super) fn open(self, line: &Line, places: Option<Places>) -> (Route, Incoming) {
+        let Self { route, frame, body, window, .. } = self;
+        let incoming = match window {
+            Some(held) => Incoming::over_link(frame, held, body, places),
+            // The parts of a body hold it.
+            None => Incoming::new(frame, line.sender.clone(), body, Token::new(places, None)),
+        };
+        (route, incoming)
+    }
+}
+
 impl Arrivals {
     /// Hands a message to its handler, in turn.
     pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
@@ -49,13 +62,13 @@ impl Arrivals {
         if !request {
             let queued = waits.then(|| self.queues.enter(handler));
             let work = async move {
-                let Delivery { route, frame, body, window, .. } = delivery;
                 let place = match queued {
-                    Some(_) => Arc::clone(&route.places).acquire_owned().await.ok(),
+                    Some(_) => Arc::clone(&delivery.route.places).acquire_owned().await.ok(),
                     None => None,
                 };
-                let token = Token::new(place.map(|place| Places::from([place])), window);
-                let told = route.serve.tell(Incoming::new(frame, line.sender.clone(), body, token));
+                let places = place.map(|place| Places::from([place]));
+                let (route, incoming) = delivery.open(&line, places);
+                let told = route.serve.tell(incoming);
                 drop(queued);
                 match told {
                     Told::Refused(refusal) => line.refuse(exchange, code, refusal),
@@ -68,9 +81,7 @@ impl Arrivals {
         }
         let places = if waits { None } else { line.node.try_places(&delivery.route) };
         if let Some(places) = places {
-            let Delivery { route, frame, body, window, .. } = delivery;
-            let token = Token::new(Some(Arc::clone(&places)), window);
-            let incoming = Incoming::new(frame, line.sender.clone(), body, token);
+            let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
             let answer = route.serve.serve(incoming);
             let internal = route.internal;
             let beats = Beats::default();
@@ -84,9 +95,8 @@ impl Arrivals {
                 drop(queued);
                 return line.refuse(exchange, code, Refusal::Busy);
             };
-            let Delivery { route, frame, body, window, .. } = delivery;
-            let token = Token::new(Some(Arc::clone(&places)), window);
-            let answer = route.serve.serve(Incoming::new(frame, line.sender.clone(), body, token));
+            let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
+            let answer = route.serve.serve(incoming);
             drop(queued);
             let answer = answered(limit, answer, progress).await;
             drop(places);

@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     connection::{
-        Incoming, Node, Refusal, Token,
+        Node, Refusal,
         conversation::answered,
         incoming::Places,
         links::{
@@ -146,17 +146,17 @@ async fn hand_over(
     queued: Option<Queued>,
 ) -> Result<(), Refusal> {
     let node = &line.node;
-    let Delivery { route, frame, body, window, .. } = delivery;
     let places = match (level, &queued) {
-        (AckLevel::Handled, _) => Some(node.places(&route).await.ok_or(Refusal::Busy)?),
+        (AckLevel::Handled, _) => Some(node.places(&delivery.route).await.ok_or(Refusal::Busy)?),
         (AckLevel::HandedOver, Some(_)) => {
-            let place = Arc::clone(&route.places).acquire_owned().await;
+            let place = Arc::clone(&delivery.route.places).acquire_owned().await;
             Some(Places::from([place.map_err(|_| Refusal::Busy)?]))
         }
         (AckLevel::HandedOver, None) => None,
     };
-    let token = Token::new(places.clone(), window);
-    let incoming = Incoming::new(frame, line.sender.clone(), body, token);
+    // A handler that answers and keeps the message keeps its place.
+    let _places = places.clone();
+    let (route, incoming) = delivery.open(&line, places);
     if level == AckLevel::HandedOver {
         return match route.serve.tell(incoming) {
             Told::Refused(refusal) => Err(refusal),
