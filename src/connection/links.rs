@@ -108,14 +108,24 @@ impl Links {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// An open link to `to`, without a look into the book.
-    fn quick(&self, to: &Address) -> Option<Arc<Line>> {
-        let mut last = self.last();
-        if last.as_ref().is_none_or(|line| line.to != *to) {
+    /// Works on the open link to `to`, without a look into the book. To be short: others of this
+    /// node wait for it, or look for their link the longer way.
+    fn on_open<R>(&self, to: &Address, work: impl FnOnce(&Arc<Line>) -> R) -> Option<R> {
+        let find = || {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            *last = Some(Arc::clone(open.get(to)?));
+            open.get(to).cloned()
+        };
+        if let Ok(mut last) = self.last.try_lock() {
+            if last.as_ref().is_none_or(|line| line.to != *to) {
+                *last = Some(find()?);
+            }
+            return last.as_ref().filter(|line| line.is_open()).map(work);
         }
-        last.clone().filter(|line| line.is_open())
+        find().filter(|line| line.is_open()).as_ref().map(work)
+    }
+
+    fn quick(&self, to: &Address) -> Option<Arc<Line>> {
+        self.on_open(to, Arc::clone)
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Arc<Line>>> {
@@ -238,11 +248,16 @@ pub(crate) async fn request(
     }
 }
 
-/// The link that is open for a message in one frame, with the frame.
-fn quick<'a>(node: &Node, to: &Address, message: &'a Outgoing) -> Option<(Arc<Line>, &'a Frame)> {
+/// Works on the open link to `to` with a message in one frame, when there is such a link.
+fn on_open<R>(
+    node: &Node,
+    to: &Address,
+    message: &Outgoing,
+    work: impl FnOnce(&Arc<Line>, &Frame) -> R,
+) -> Option<R> {
     match &message.kind {
         OutgoingKind::Frame(frame) if message.over != Over::Classic && message.check().is_ok() => {
-            Some((node.links.quick(to)?, frame))
+            node.links.on_open(to, |line| work(line, frame))
         }
         OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => None,
     }
@@ -251,14 +266,13 @@ fn quick<'a>(node: &Node, to: &Address, message: &'a Outgoing) -> Option<(Arc<Li
 /// Sends a request in one frame when there is a link with credit and room for it: nothing to wait
 /// for.
 pub(crate) fn try_request(node: &Node, to: &Address, message: &Outgoing) -> Option<Replies> {
-    let (line, frame) = quick(node, to, message)?;
-    line.try_ask(frame)
+    on_open(node, to, message, |line, frame| line.try_ask(frame))?
 }
 
 /// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
 /// to wait for.
 pub(crate) fn try_notify(node: &Node, to: &Address, message: &Outgoing) -> bool {
-    quick(node, to, message).is_some_and(|(line, frame)| line.try_tell(frame))
+    on_open(node, to, message, |line, frame| line.try_tell(frame)).unwrap_or(false)
 }
 
 /// Sends a one-way message over a link when the peer speaks links, else in a classic exchange.

@@ -172,12 +172,12 @@ impl Peer {
         to: impl IntoTarget,
         message: impl Into<Outgoing>,
     ) -> Result<Replies, RequestError> {
-        let (to, message) = (to.into_target(), message.into());
-        if let Ok(Target::Address(to)) = &to
-            && let Some(replies) = links::try_request(&self.0.node, to, &message)
-        {
+        let message = message.into();
+        let quick = to.as_address().and_then(|to| links::try_request(&self.0.node, to, &message));
+        if let Some(replies) = quick {
             return Ok(replies);
         }
+        let to = to.into_target();
         // Boxed, so that the future of a request that does not wait is a small one.
         let waiting = async {
             let way = self.way(to, message).await?;
@@ -204,12 +204,11 @@ impl Peer {
         to: impl IntoTarget,
         message: impl Into<Outgoing>,
     ) -> Result<(), RequestError> {
-        let (to, message) = (to.into_target(), message.into());
-        if let Ok(Target::Address(to)) = &to
-            && links::try_notify(&self.0.node, to, &message)
-        {
+        let message = message.into();
+        if to.as_address().is_some_and(|to| links::try_notify(&self.0.node, to, &message)) {
             return Ok(());
         }
+        let to = to.into_target();
         // Boxed, so that the future of a message that does not wait is a small one.
         let waiting = async {
             let way = self.way(to, message).await?;

@@ -34,28 +34,39 @@ pub trait IntoTarget {
     /// # Errors
     /// The text is neither an address nor an id.
     fn into_target(self) -> Result<Target, InvalidAddress>;
+
+    /// The address, where there is nothing to look up or to read: to send over an open link without
+    /// a copy of it. None unless overridden.
+    fn as_address(&self) -> Option<&Address> {
+        None
+    }
 }
 
 macro_rules! into_target {
-    ($( $from:ty, |$value:ident| $target:expr; )*) => {$(
+    ($( $from:ty, |$value:ident| $target:expr $(, $address:expr)?; )*) => {$(
         impl IntoTarget for $from {
             fn into_target(self) -> Result<Target, InvalidAddress> {
                 let $value = self;
                 $target
             }
+
+            $(fn as_address(&self) -> Option<&Address> {
+                let $value = self;
+                Some($address)
+            })?
         }
     )*};
 }
 
 into_target! {
     Target, |target| Ok(target);
-    Address, |address| Ok(Target::Address(address));
-    &Address, |address| Ok(Target::Address(address.clone()));
+    Address, |address| Ok(Target::Address(address)), address;
+    &Address, |address| Ok(Target::Address(address.clone())), address;
     SocketAddr, |address| Ok(Target::Address(address.into()));
     PeerId, |id| Ok(Target::Peer(id));
     &PeerId, |id| Ok(Target::Peer(id.clone()));
-    PeerInfo, |peer| Ok(Target::Address(peer.address().clone()));
-    &PeerInfo, |peer| Ok(Target::Address(peer.address().clone()));
+    PeerInfo, |peer| Ok(Target::Address(peer.address().clone())), peer.address();
+    &PeerInfo, |peer| Ok(Target::Address(peer.address().clone())), peer.address();
     &str, |text| text.parse().map(Target::Address).or_else(|error| text.parse().map(Target::Peer).map_err(|_| error));
     &String, |text| text.as_str().into_target();
     String, |text| text.as_str().into_target();
