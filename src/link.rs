@@ -21,6 +21,7 @@ mod hello;
 mod json;
 mod machine;
 mod numbered;
+mod one_ways;
 mod outbox;
 mod phase;
 mod reason;
@@ -36,6 +37,7 @@ pub use self::{
     hello::{Hello, InvalidHello},
     machine::Link,
     numbered::{AckLevel, NUMBERED_LEN, Numbered},
+    one_ways::OneWays,
     outbox::{Outbox, OutboxFull},
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,

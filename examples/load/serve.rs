@@ -52,7 +52,7 @@ impl Handler<IncomingBatch> for Counter {
     type Result = ();
 
     fn handle(&mut self, batch: IncomingBatch, _: &mut Self::Context) {
-        self.count += batch.frames().len() as u64;
+        self.count += batch.iter().filter(|data| !data.is_empty()).count() as u64;
     }
 }
 

@@ -1,10 +1,13 @@
 //! Several one-way messages handed over together.
 
+use std::fmt;
+
 use actix::prelude::Message;
 
 use crate::{
     connection::{Incoming, Sender, Token},
-    frame::Frame,
+    frame::{Frame, TypeCode},
+    link::OneWays,
 };
 
 /// One-way messages of one code that came over a link in one read, in the order in which they were
@@ -30,20 +33,26 @@ use crate::{
 ///     type Result = ();
 ///
 ///     fn handle(&mut self, batch: IncomingBatch, _: &mut Self::Context) {
-///         self.0 += batch.frames().iter().map(|frame| frame.data().len()).sum::<usize>();
+///         self.0 += batch.iter().map(<[u8]>::len).sum::<usize>();
 ///     }
 /// }
 /// ```
 pub struct IncomingBatch {
-    frames: Vec<Frame>,
+    messages: Messages,
     sender: Sender,
     _token: Token,
 }
 
-impl std::fmt::Debug for IncomingBatch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+enum Messages {
+    One(Frame),
+    Several(OneWays),
+}
+
+impl fmt::Debug for IncomingBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IncomingBatch")
-            .field("frames", &self.frames.len())
+            .field("code", &self.code())
+            .field("count", &self.count())
             .field("sender", &self.sender)
             .finish_non_exhaustive()
     }
@@ -54,25 +63,54 @@ impl Message for IncomingBatch {
 }
 
 impl IncomingBatch {
-    pub(crate) const fn new(frames: Vec<Frame>, sender: Sender, token: Token) -> Self {
-        Self { frames, sender, _token: token }
+    pub(crate) const fn new(messages: OneWays, sender: Sender, token: Token) -> Self {
+        Self { messages: Messages::Several(messages), sender, _token: token }
     }
 
     pub(crate) fn of_one(incoming: Incoming) -> Self {
         let (frame, sender, token) = incoming.into_parts();
-        Self::new(vec![frame], sender, token)
+        Self { messages: Messages::One(frame), sender, _token: token }
     }
 
-    /// The messages. Never empty.
+    /// The code of all of them, as it was sent.
     #[must_use]
-    pub fn frames(&self) -> &[Frame] {
-        &self.frames
+    pub const fn code(&self) -> TypeCode {
+        match &self.messages {
+            Messages::One(frame) => frame.code(),
+            Messages::Several(run) => run.code(),
+        }
     }
 
-    /// The messages, without a copy. Their part of the window is given back.
+    /// How many messages it has: at least one.
     #[must_use]
-    pub fn into_frames(self) -> Vec<Frame> {
-        self.frames
+    pub const fn count(&self) -> usize {
+        match &self.messages {
+            Messages::One(_) => 1,
+            Messages::Several(run) => run.count(),
+        }
+    }
+
+    /// The data of each message, in the order in which they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, several) = self.parts();
+        one.map(|frame| &frame.data()[..])
+            .into_iter()
+            .chain(several.map(OneWays::iter).into_iter().flatten())
+    }
+
+    /// Each message as a frame of its own, without a copy of its data. A frame that is kept keeps
+    /// all that came with it in memory.
+    pub fn frames(&self) -> impl Iterator<Item = Frame> {
+        let (one, several) = self.parts();
+        let payloads = several.map(OneWays::payloads).into_iter().flatten();
+        one.cloned().into_iter().chain(payloads.map(|data| Frame::new(self.code(), data)))
+    }
+
+    const fn parts(&self) -> (Option<&Frame>, Option<&OneWays>) {
+        match &self.messages {
+            Messages::One(frame) => (Some(frame), None),
+            Messages::Several(run) => (None, Some(run)),
+        }
     }
 
     /// Who sent them.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     frame::TypeCode,
-    link::{AckLevel, Hello, Numbered, Reason},
+    link::{AckLevel, Hello, Numbered, OneWays, Reason},
 };
 
 /// Who opened the connection. The dialler numbers its exchanges with odd numbers, the acceptor with
@@ -68,6 +68,10 @@ pub enum LinkEvent {
         /// off.
         cost: u32,
     },
+    /// One-way messages that came together, from [`Link::handle_all`](crate::link::Link::handle_all).
+    /// Their bytes of data, exchange headers included, are to be handed to
+    /// [`Link::consumed`](crate::link::Link::consumed) when they are worked off.
+    OneWays(OneWays),
     /// A reply to a request of this side, or a part of one.
     Reply {
         /// The exchange.

@@ -2,8 +2,13 @@
 
 use std::{fmt, ops::BitOr};
 
+use crate::frame::HEADER_LEN;
+
 /// Bytes of an exchange header.
 pub(crate) const EXCHANGE_HEADER_LEN: usize = 5;
+
+/// Code, length and exchange header: what stands in front of a payload.
+pub(super) const HEADERS_LEN: usize = HEADER_LEN + EXCHANGE_HEADER_LEN;
 
 /// The longest payload of one frame of a link, in bytes. A longer message travels as several
 /// frames, so that it never holds up the others.

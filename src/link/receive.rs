@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 use crate::{
     frame::{Frame, TypeCode},
     link::{
-        AckLevel, ExchangeHead, Flags, Hello, Link, LinkEvent, LinkPhase, LinkPhaseEvent,
-        MAX_PAYLOAD, Numbered, Reason, Role, code,
+        AckLevel, ExchangeHead, Flags, Frames, Hello, Link, LinkEvent, LinkPhase, LinkPhaseEvent,
+        MAX_PAYLOAD, Numbered, OneWays, Reason, Role, code,
         header::EXCHANGE_HEADER_LEN,
         machine::{Exchange, REPLY_WINDOW},
         numbered::NUMBERED_LEN,
@@ -46,6 +46,41 @@ impl Link {
         if let Err(Broken(reason)) = handled {
             self.fail(reason);
         }
+    }
+
+    /// Takes all that a read brought, as if each frame were [handled](Self::handle); one-way messages
+    /// that follow each other come out together. That is worth a third of the time of short ones.
+    pub fn handle_all(&mut self, mut frames: Frames, now: Instant) {
+        loop {
+            match frames.one_ways().filter(|run| self.takes(run)) {
+                Some(run) => {
+                    frames.pass(&run);
+                    self.one_ways_came(run, now);
+                }
+                None => match frames.next() {
+                    Some(Ok(frame)) => self.handle(frame, now),
+                    Some(Err(reason)) => self.fail(reason),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Whether the other side may send all of these now; takes their credit. If not, it is the
+    /// business of [`handle`](Self::handle) which of them it may.
+    fn takes(&mut self, run: &OneWays) -> bool {
+        matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving)
+            && !self.bye_heard
+            && self.grant.take(run.cost())
+    }
+
+    fn one_ways_came(&mut self, run: OneWays, now: Instant) {
+        self.heard = now;
+        self.empty_in_a_row = 0;
+        self.counts.frames_in += run.count() as u64;
+        self.counts.moved += run.count() as u64;
+        self.counts.bytes_in += run.encoded_len() as u64;
+        self.events.push(LinkEvent::OneWays(run));
     }
 
     fn greeted(&mut self, frame: &Frame, now: Instant) -> Result<(), Broken> {

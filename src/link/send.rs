@@ -7,7 +7,7 @@ use crate::{
     link::{
         AckLevel, ExchangeHead, Flags, Kind, Link, LinkPhase, Reason, Refused, code,
         grant::Grant,
-        header::EXCHANGE_HEADER_LEN,
+        header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
         machine::{Exchange, MAX_CONTROL_WAITING, MAX_PAYLOAD_U32, REPLY_WINDOW},
     },
 };
@@ -165,16 +165,32 @@ impl Link {
 
     pub(super) fn greet(&mut self) {
         let hello = self.config.hello.to_frame();
-        self.raw(hello.code(), [hello.data(), &[], &[]]);
+        let head = self.head(hello.code(), hello.data().len());
+        self.out.put_slice(&head);
+        self.out.put_slice(hello.data());
     }
 
-    fn raw(&mut self, code: TypeCode, parts: [&[u8]; 3]) {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
+    /// Counts a frame with `len` bytes of data, and makes room for it. Returns its header.
+    fn head(&mut self, code: TypeCode, len: usize) -> [u8; HEADER_LEN] {
+        self.counts.frames_out += 1;
         self.out.reserve(HEADER_LEN + len);
         #[expect(clippy::cast_possible_truncation, reason = "at most a payload and its header")]
-        self.out.put_slice(&FrameHead::new(code, len as u32).to_bytes());
-        parts.iter().for_each(|part| self.out.put_slice(part));
-        self.counts.frames_out += 1;
+        FrameHead::new(code, len as u32).to_bytes()
+    }
+
+    /// Both headers and the payload.
+    fn raw(&mut self, code: TypeCode, exchange: ExchangeHead, payload: [&[u8]; 2]) {
+        let [numbers, payload] = payload;
+        let head = self.head(code, EXCHANGE_HEADER_LEN + numbers.len() + payload.len());
+        let mut headers = [0; HEADERS_LEN];
+        let (frame_part, exchange_part) = headers.split_at_mut(HEADER_LEN);
+        frame_part.copy_from_slice(&head);
+        exchange_part.copy_from_slice(&exchange.to_bytes());
+        self.out.put_slice(&headers);
+        if !numbers.is_empty() {
+            self.out.put_slice(numbers);
+        }
+        self.out.put_slice(payload);
     }
 
     fn put(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
@@ -190,7 +206,7 @@ impl Link {
         payload: &[u8],
     ) {
         self.counts.moved += 1;
-        self.raw(code, [&ExchangeHead { exchange, flags }.to_bytes(), numbers, payload]);
+        self.raw(code, ExchangeHead { exchange, flags }, [numbers, payload]);
     }
 
     /// Sends a frame of the link itself, within their limit.
@@ -198,7 +214,7 @@ impl Link {
         if self.phase == LinkPhase::Closed {
             return;
         }
-        self.raw(code, [&ExchangeHead { exchange, flags }.to_bytes(), &[], payload]);
+        self.raw(code, ExchangeHead { exchange, flags }, [&[], payload]);
         self.control_waiting += HEADER_LEN + EXCHANGE_HEADER_LEN + payload.len();
         if self.control_waiting > MAX_CONTROL_WAITING {
             self.close(Reason::PROTOCOL, false);

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
-use tokio_util::codec::Decoder;
+use tokio_util::codec::{Decoder, Encoder};
 
 use super::*;
 use crate::frame::{Frame, FrameCodec, Part, TypeCode};
@@ -293,7 +293,7 @@ enum Op {
     Reset { which: usize },
     Consume { most: u32 },
     Read { most: usize },
-    Deliver { frames: usize },
+    Deliver { bytes: usize },
     Tick,
 }
 
@@ -309,7 +309,7 @@ fn op() -> impl Strategy<Value = (usize, Op)> {
         1 => (0_usize..4).prop_map(|which| Op::Reset { which }),
         4 => (0_u32..3_000).prop_map(|most| Op::Consume { most }),
         3 => (0_usize..5).prop_map(|most| Op::Read { most }),
-        8 => (0_usize..8).prop_map(|frames| Op::Deliver { frames }),
+        8 => prop_oneof![0_usize..40, 0_usize..3_000].prop_map(|bytes| Op::Deliver { bytes }),
         1 => Just(Op::Tick),
     ];
     (0_usize..2, op)
@@ -318,8 +318,10 @@ fn op() -> impl Strategy<Value = (usize, Op)> {
 /// One side with what it believes.
 struct Side {
     link: Link,
-    /// Frames on their way to the other side.
-    wire: VecDeque<Frame>,
+    /// Bytes on their way to the other side.
+    wire: BytesMut,
+    /// Bytes from the other side that are no frame yet.
+    input: BytesMut,
     /// Marks of the messages and replies that it has sent, by stream: 0 for one-way messages and
     /// requests, else the exchange whose replies they are.
     sent: BTreeMap<u32, Vec<u32>>,
@@ -330,6 +332,14 @@ struct Side {
     unread: VecDeque<(u32, u32)>,
     /// Exchanges that either side has reset.
     given_up: Vec<u32>,
+}
+
+impl Side {
+    fn speak(&mut self) {
+        let mut bytes = BytesMut::new();
+        self.link.take_output(&mut bytes);
+        self.wire.unsplit(bytes);
+    }
 }
 
 struct World {
@@ -343,7 +353,8 @@ impl World {
         let (ada, bob, now) = open(WINDOW, MAX_OPEN);
         let side = |link| Side {
             link,
-            wire: VecDeque::new(),
+            wire: BytesMut::new(),
+            input: BytesMut::new(),
             sent: BTreeMap::new(),
             got: BTreeMap::new(),
             sending: Vec::new(),
@@ -435,12 +446,13 @@ impl World {
                     link.read(number, cost);
                 }
             }
-            Op::Deliver { frames } => {
-                for _ in 0..frames {
-                    let Some(frame) = self.sides[at].wire.pop_front() else { break };
-                    self.sides[1 - at].link.handle(frame, now);
-                    self.heard(1 - at);
-                }
+            Op::Deliver { bytes } => {
+                let wire = &mut self.sides[at].wire;
+                let arrived = wire.split_to(bytes.min(wire.len()));
+                let other = &mut self.sides[1 - at];
+                other.input.unsplit(arrived);
+                other.link.handle_all(Frames::cut(&mut other.input), now);
+                self.heard(1 - at);
             }
             Op::Tick => {
                 self.now += Duration::from_millis(1);
@@ -448,8 +460,7 @@ impl World {
             }
             Op::GoOn { .. } | Op::Reply { .. } => {}
         }
-        let side = &mut self.sides[at];
-        side.wire.extend(output(&mut side.link));
+        self.sides[at].speak();
     }
 
     fn heard(&mut self, at: usize) {
@@ -463,6 +474,11 @@ impl World {
                     if first && request {
                         side.serving.push(exchange);
                     }
+                }
+                LinkEvent::OneWays(messages) => {
+                    side.unconsumed += messages.cost();
+                    let marks = messages.payloads().map(|data| mark_of(&data));
+                    side.got.entry(0).or_default().extend(marks);
                 }
                 LinkEvent::Reply { exchange, data, cost, .. } => {
                     side.unread.push_back((exchange, cost));
@@ -479,14 +495,14 @@ impl World {
             }
         }
         assert!(side.link.unconsumed() <= WINDOW);
-        side.wire.extend(output(&mut side.link));
+        side.speak();
     }
 
     /// Everything that is under way arrives, is worked off and answered.
     fn come_to_rest(&mut self) {
         for _ in 0..1_000 {
             for at in 0..2 {
-                self.apply(at, &Op::Deliver { frames: usize::MAX });
+                self.apply(at, &Op::Deliver { bytes: usize::MAX });
                 self.apply(at, &Op::Consume { most: u32::MAX });
                 self.apply(at, &Op::Read { most: usize::MAX });
                 self.apply(at, &Op::GoOn { which: 0, len: 0, more: false });
@@ -537,6 +553,53 @@ proptest! {
             prop_assert!(from.link.credit() > WINDOW / 2, "{}", from.link.credit());
             prop_assert_eq!(from.link.phase(), LinkPhase::Open);
         }
+    }
+
+    #[test]
+    fn all_that_a_read_brings_is_taken_as_if_each_frame_came_alone(
+        frames in proptest::collection::vec(
+            (0_usize..3, prop_oneof![9 => Just(0_u32), 1 => 0_u32..4], prop_oneof![9 => Just(0_u8), 1 => 0_u8..8], 0_usize..60),
+            0..60,
+        ),
+        at_once in 1_usize..900,
+    ) {
+        const CODES: [&[u8; 4]; 3] = [b"TEST", b"NEWS", b"@BYE"];
+        let frame = |&(code, exchange, flags, len): &(usize, u32, u8, usize)| {
+            frame(CODES[code], exchange, flags, &vec![7; len])
+        };
+        let frames: Vec<_> = frames.iter().map(frame).collect();
+        let (mut one, _, now) = open(1_000, 2);
+        frames.iter().for_each(|frame| one.handle(frame.clone(), now));
+        let mut bytes = BytesMut::new();
+        frames.iter().for_each(|frame| FrameCodec::new().encode(frame.clone(), &mut bytes).unwrap());
+        let (mut all, _, _) = open(1_000, 2);
+        let mut input = BytesMut::new();
+        for piece in bytes.chunks(at_once) {
+            input.extend_from_slice(piece);
+            all.handle_all(Frames::cut(&mut input), now);
+        }
+        let apart = |event| match event {
+            LinkEvent::OneWays(messages) => {
+                assert_eq!(messages.iter().count(), messages.count());
+                let message = |data: Bytes| LinkEvent::Message {
+                    exchange: 0,
+                    code: messages.code(),
+                    cost: Link::cost(u32::try_from(data.len()).unwrap()),
+                    data,
+                    first: true,
+                    last: true,
+                    request: false,
+                    numbered: None,
+                };
+                messages.payloads().map(message).collect()
+            }
+            event => vec![event],
+        };
+        let events: Vec<_> = all.events().flat_map(apart).collect();
+        prop_assert_eq!(one.events().collect::<Vec<_>>(), events);
+        prop_assert_eq!(one.counts(), all.counts());
+        prop_assert_eq!((one.phase(), one.credit(), one.held()), (all.phase(), all.credit(), all.held()));
+        prop_assert_eq!(output(&mut one), output(&mut all));
     }
 
     #[test]

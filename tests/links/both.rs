@@ -219,7 +219,8 @@ impl Handler<IncomingBatch> for Batches {
     type Result = ();
 
     fn handle(&mut self, batch: IncomingBatch, _: &mut Self::Context) {
-        let texts: Vec<_> = batch.frames().iter().map(|frame| frame.as_str().unwrap()).collect();
+        let texts: Vec<_> = batch.iter().map(|data| std::str::from_utf8(data).unwrap()).collect();
+        assert_eq!(batch.frames().count(), batch.count());
         self.0.add(texts.join(" "));
     }
 }

@@ -77,6 +77,24 @@ async fn a_slow_handler_slows_its_sender_and_nobody_else() {
 }
 
 #[actix::test]
+async fn credit_that_short_messages_took_in_advance_is_there_for_a_long_one() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let never = handler::from_fn(async |_| std::future::pending().await);
+    let bob = builder(&wires, "bob").config(small()).handle("NOTE", never.start()).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, bob.start().await.unwrap());
+    ask(&ada, &bob, echo("the link is open")).await.unwrap();
+    ada.notify(bob.info(), Frame::text("NOTE", "short")).await.unwrap();
+    // Four of these fill the window but for a little, and nobody lets go of anything.
+    for _ in 0..4 {
+        let long = Frame::new("NOTE", vec![0; 15 << 10]);
+        timeout(SECOND, ada.notify(bob.info(), long)).await.unwrap().unwrap();
+    }
+    pass(SECOND).await;
+    assert!(links(&bob).await[0].held > 60 << 10);
+}
+
+#[actix::test]
 async fn a_request_waits_for_credit_no_longer_than_for_its_reply() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);

@@ -20,6 +20,7 @@ use crate::{
             credit::Run,
             deliver::{Delivery, Queues},
             inflow::{Broken, Credit, InPart, Queue},
+            send::cost_of,
             served::Served,
         },
         parts::PartReader,
@@ -27,7 +28,7 @@ use crate::{
         routes::Told,
     },
     frame::{Frame, TypeCode},
-    link::{LinkEvent, Numbered, Reason},
+    link::{LinkEvent, Numbered, OneWays, Reason},
 };
 
 /// Takes what the machine of one link brings.
@@ -41,8 +42,6 @@ pub(super) struct Arrivals {
     pub(super) running: FuturesUnordered<Served>,
     /// Messages in `running` that wait for a place.
     pub(super) queues: Queues,
-    batch: Option<Batch>,
-    run: Option<(TypeCode, Arc<Run>)>,
     /// Messages that are not counted yet.
     uncounted: u64,
 }
@@ -61,14 +60,6 @@ enum Gathering {
     Streamed { queue: Arc<Queue> },
 }
 
-/// One-way messages for a handler that takes them together.
-struct Batch {
-    route: Route,
-    code: TypeCode,
-    frames: Vec<Frame>,
-    cost: u32,
-}
-
 impl Arrivals {
     pub(super) fn new(line: Arc<Line>) -> Self {
         Self {
@@ -78,8 +69,6 @@ impl Arrivals {
             gathering: HashMap::new(),
             running: FuturesUnordered::new(),
             queues: Queues::default(),
-            batch: None,
-            run: None,
             uncounted: 0,
         }
     }
@@ -107,6 +96,10 @@ impl Arrivals {
                 } else {
                     self.begins(arrived, data, cost);
                 }
+            }
+            LinkEvent::OneWays(messages) => {
+                let messages = self.ballast.keep_all(messages);
+                self.one_ways(&messages);
             }
             LinkEvent::Reply { exchange, code, data, last, cost } => {
                 let data = self.ballast.keep(data);
@@ -146,11 +139,10 @@ impl Arrivals {
 
     /// A message that is complete.
     fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
-        let Self { line, routes, queues, batch, run, uncounted, .. } = self;
-        let Some(route) = routes.find(&line.node, arrived.code) else {
+        let Some(route) = self.routes.find(&self.line.node, arrived.code) else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
-        *uncounted += 1;
+        self.uncounted += 1;
         let (frame, body) = match route.intake {
             Intake::Whole(limit) if frame.data().len() > limit as usize => {
                 return self.refuse(&arrived, Refusal::TooLong, cost);
@@ -158,68 +150,63 @@ impl Arrivals {
             Intake::Whole(_) => (frame, None),
             Intake::Streamed => (Frame::empty(frame.code()), Some(Box::new(Body::whole(frame)))),
         };
-        if !arrived.request && body.is_none() && !queues.waits(route.handler) {
-            if route.serve.takes_batches() {
-                return self.gather_batch(arrived.code, frame, cost);
-            }
-            if batch.is_none() {
-                // The way of most messages.
-                let same = run.as_ref().filter(|run| run.0 == arrived.code);
-                let held = same.and_then(|run| run.1.add(cost)).unwrap_or_else(|| {
-                    let new = Run::new(Arc::clone(line));
-                    let held = new.add(cost);
-                    *run = Some((arrived.code, new));
-                    held.unwrap_or_else(|| Unconsumed::new(Arc::clone(line), cost))
-                });
-                let incoming = Incoming::over_link(frame, held, None, None);
-                match route.serve.tell(incoming) {
-                    Told::HandedOver => {}
-                    Told::Refused(refusal) => self.refuse(&arrived, refusal, 0),
-                    Told::Serving(answer) => {
-                        // The answer is nobody's.
-                        let work = answer.map(drop);
-                        let arrived = (arrived.exchange, arrived.code);
-                        self.running.push(Served::work(&self.line, arrived, false, work));
-                    }
-                }
-                return;
-            }
-        }
-        let (route, window) = (route.clone(), Unconsumed::new(Arc::clone(line), cost));
+        let (route, window) = (route.clone(), Unconsumed::new(Arc::clone(&self.line), cost));
         self.deliver(Delivery { arrived, route, frame, body, window: Some(window) }, None);
     }
 
-    fn gather_batch(&mut self, code: TypeCode, frame: Frame, cost: u32) {
-        if self.batch.as_ref().is_some_and(|batch| batch.code != code) {
-            self.flush();
-        }
-        match &mut self.batch {
-            Some(batch) => {
-                batch.frames.push(frame);
-                batch.cost += cost;
+    /// One-way messages that came together: the way of most messages.
+    fn one_ways(&mut self, messages: &OneWays) {
+        let Self { line, routes, queues, uncounted, running, .. } = self;
+        let code = messages.code();
+        let direct = routes.find(&line.node, code).and_then(|route| match route.intake {
+            Intake::Whole(limit) if !queues.waits(route.handler) => Some((&route.serve, limit)),
+            Intake::Whole(_) | Intake::Streamed => None,
+        });
+        let Some((serve, limit)) = direct else {
+            for data in messages.payloads() {
+                let arrived = Arrived { exchange: 0, code, request: false, numbered: None };
+                let cost = cost_of(data.len());
+                self.whole(arrived, Frame::new(code, data), cost);
             }
-            None => {
-                if let Some(route) = self.routes.find(&self.line.node, code) {
-                    let route = route.clone();
-                    self.batch = Some(Batch { route, code, frames: vec![frame], cost });
+            return;
+        };
+        *uncounted += messages.count() as u64;
+        let fits = |data: &[u8]| data.len() <= limit as usize;
+        if serve.takes_batches() && messages.iter().all(fits) {
+            let window = Unconsumed::new(Arc::clone(line), messages.cost());
+            let token = Token::new(None, Some(window));
+            let batch = IncomingBatch::new(messages.clone(), line.sender.clone(), token);
+            if let Err(refusal) = serve.tell_all(batch) {
+                line.refuse(0, code, refusal);
+            }
+            return;
+        }
+        let mut run = Run::new(Arc::clone(line));
+        for data in messages.payloads() {
+            let cost = cost_of(data.len());
+            let held = run.add(cost).unwrap_or_else(|| {
+                run = Run::new(Arc::clone(line));
+                run.add(cost).unwrap_or_else(|| Unconsumed::new(Arc::clone(line), cost))
+            });
+            if !fits(&data) {
+                line.refuse(0, code, Refusal::TooLong);
+                continue;
+            }
+            match serve.tell(Incoming::over_link(Frame::new(code, data), held, None, None)) {
+                Told::HandedOver => {}
+                Told::Refused(refusal) => line.refuse(0, code, refusal),
+                // The answer is nobody's.
+                Told::Serving(answer) => {
+                    running.push(Served::work(line, (0, code), false, answer.map(drop)));
                 }
             }
         }
     }
 
-    /// Hands over what was gathered for a handler that takes batches.
+    /// Counts what was handed on.
     pub(super) fn flush(&mut self) {
-        self.run = None;
         if self.uncounted > 0 {
             self.line.node.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
-        }
-        if let Some(Batch { route, code, frames, cost }) = self.batch.take() {
-            let window = Unconsumed::new(Arc::clone(&self.line), cost);
-            let token = Token::new(None, Some(window));
-            let batch = IncomingBatch::new(frames, self.line.sender.clone(), token);
-            if let Err(refusal) = route.serve.tell_all(batch) {
-                self.line.refuse(0, code, refusal);
-            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::link::OneWays;
+
 /// Data of a frame is a slice of what one read brought, so a short one keeps that whole read in
 /// memory. As long as most of what comes is kept, that is the cheapest; a remote that sends little
 /// data between much that is thrown away would make this node hold far more than a window.
@@ -22,13 +24,23 @@ impl Ballast {
 
     /// The data as it may be kept.
     pub(super) fn keep(&mut self, data: Bytes) -> Bytes {
-        let len = data.len() as u64;
+        if self.is_mostly_other(data.len()) { Bytes::copy_from_slice(&data) } else { data }
+    }
+
+    /// The messages as they may be kept. Who keeps one of them keeps all.
+    pub(super) fn keep_all(&mut self, messages: OneWays) -> OneWays {
+        if self.is_mostly_other(messages.encoded_len()) { messages.copied() } else { messages }
+    }
+
+    /// Counts `len` bytes that are kept. Says whether more than that is thrown away.
+    const fn is_mostly_other(&mut self, len: usize) -> bool {
+        let len = len as u64;
         self.kept += len;
         self.other = self.other.saturating_sub(len);
         if self.kept + self.other > BALLAST_MEMORY {
             self.kept /= 2;
             self.other /= 2;
         }
-        if self.other > self.kept { Bytes::copy_from_slice(&data) } else { data }
+        self.other > self.kept
     }
 }

@@ -13,7 +13,10 @@ use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use crate::connection::{
     Sender,
-    links::{Line, line::Unsent},
+    links::{
+        Line,
+        line::{State, Unsent},
+    },
 };
 
 /// A message that is longer than the other side may hold whole leaves this part of the window to
@@ -22,6 +25,9 @@ const SHARE_OF_OTHERS: u32 = 4;
 
 /// The longest run of messages that count as consumed together: a small part of any window.
 const MAX_RUN: u32 = 8 << 10; // bytes
+
+/// Short messages take credit in pieces of this, as long as nobody waits for it.
+const PREPAID: u32 = 8 << 10; // bytes
 
 /// Counts somebody who waits, for as long as it lives.
 struct Waits<'a>(&'a AtomicUsize);
@@ -45,13 +51,39 @@ impl Line {
         self.credit.try_acquire_many(cost).ok()
     }
 
+    /// Takes credit for a short message, from what was taken in advance where there is some: to take
+    /// it for each alone is worth a tenth of its time.
+    pub(super) fn pay_short(&self, state: &mut State, cost: u32) -> bool {
+        if state.prepaid < cost {
+            // Whoever waits comes first.
+            if self.waiting.load(Ordering::Relaxed) > 0 {
+                return false;
+            }
+            let take = |credit| self.try_pay(credit).map(SemaphorePermit::forget).map(|()| credit);
+            match take(PREPAID.max(cost)).or_else(|| take(cost)) {
+                Some(credit) => state.prepaid += credit,
+                None => return false,
+            }
+        }
+        state.prepaid -= cost;
+        true
+    }
+
+    /// Somebody waits for credit from now on: what others took in advance is there for all.
+    fn wait_for_credit(&self) -> Waits<'_> {
+        let waits = Waits::new(&self.waiting);
+        let prepaid = std::mem::take(&mut self.lock().prepaid);
+        self.credit.add_permits(prepaid as usize);
+        waits
+    }
+
     /// Takes credit for a message that is to be begun; waits for it as long as it takes, in turn.
     pub(super) async fn pay(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
         match self.credit.try_acquire_many(cost) {
             Ok(paid) => Ok(paid),
             Err(TryAcquireError::Closed) => Err(Unsent::Gone),
             Err(TryAcquireError::NoPermits) => {
-                let _waits = Waits::new(&self.waiting);
+                let _waits = self.wait_for_credit();
                 let left = self.left.notified();
                 if !self.is_open() {
                     return Err(Unsent::Gone);
@@ -68,7 +100,7 @@ impl Line {
     /// Takes credit for a part of a message that the other side does not hold whole. However slowly
     /// such messages are read there, they leave a share of the window to the others.
     pub(super) async fn pay_part(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
-        let _waits = Waits::new(&self.waiting);
+        let _waits = self.wait_for_credit();
         let enough = (self.limits.window / SHARE_OF_OTHERS).saturating_add(cost) as usize;
         loop {
             let changed = self.changed.notified();

@@ -26,16 +26,16 @@ use crate::{
 };
 
 /// Room for a read while the link is busy.
-const READ_BUSY: usize = 64 << 10; // bytes
+const READ_BUSY: usize = 16 << 10; // bytes
 
 /// The next read has at least so much room.
-const READ_LEAST: usize = 16 << 10; // bytes
+const READ_LEAST: usize = 4 << 10; // bytes
 
 /// Room for the first read after the buffer was given back: on the stack.
 const READ_IDLE: usize = 2 << 10; // bytes
 
 /// After so much the handlers get their turn before more is read.
-const READ_AT_ONCE: usize = 64 << 10; // bytes
+const READ_AT_ONCE: usize = 16 << 10; // bytes
 
 /// The last words of a link have this long to be taken.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -243,12 +243,7 @@ impl Driver {
         let now = Instant::now().into_std();
         let mut state = self.line.lock();
         let before = state.link.counts();
-        for frame in frames {
-            match frame {
-                Ok(frame) => state.link.handle(frame, now),
-                Err(reason) => state.link.fail(reason),
-            }
-        }
+        state.link.handle_all(frames, now);
         let counts = state.link.counts();
         if counts.moved != state.used.1 {
             state.used = (now.into(), counts.moved);

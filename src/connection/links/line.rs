@@ -84,6 +84,8 @@ pub(super) struct State {
     pub(super) used: (Instant, u64),
     /// Bytes that the operating system has taken.
     pub(super) written: u64,
+    /// Credit that was taken for short messages to come.
+    pub(super) prepaid: u32,
 }
 
 /// Why a message did not go out in full.
@@ -133,6 +135,7 @@ impl Line {
                 asked: HashMap::new(),
                 used: (now, 0),
                 written: link.counts().bytes_out,
+                prepaid: 0,
                 link,
             }),
             changed: Notify::new(),

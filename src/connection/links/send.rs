@@ -196,13 +196,11 @@ impl Line {
         if len > self.limits.part {
             return false;
         }
-        let Some(paid) = self.try_pay(cost_of(len)) else { return false };
-        let told = self.try_put(|state| state.link.one_way(frame.code(), frame.data()));
-        let told = told.is_some_and(|told| told.is_ok());
-        if told {
-            paid.forget();
-        }
-        told
+        let told = self.try_put(|state| {
+            self.pay_short(state, cost_of(len))
+                && state.link.one_way(frame.code(), frame.data()).is_ok()
+        });
+        told.unwrap_or(false)
     }
 
     async fn tell_short(&self, frame: &Frame) -> Result<(), Unsent> {

@@ -1,0 +1,105 @@
+//! One-way messages that came together: most of what a busy link carries.
+
+use std::{fmt, ops::Range};
+
+use bytes::Bytes;
+
+use crate::{
+    frame::{FrameHead, HEADER_LEN, TypeCode},
+    link::header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
+};
+
+/// One-way messages of one code, in one frame each, that came one after the other. Never empty.
+///
+/// They stay in the piece of memory that a read has filled: all of them cost no more than one
+/// reference to that, as long as nobody asks for a single one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OneWays {
+    code: TypeCode,
+    count: usize,
+    /// The complete frames.
+    frames: Bytes,
+}
+
+impl fmt::Debug for OneWays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneWays").field("code", &self.code).field("count", &self.count).finish()
+    }
+}
+
+impl OneWays {
+    /// Those at `begin` of `chunk`, which consists of complete frames; none when the frame there is
+    /// something else.
+    pub(super) fn at_front(chunk: &Bytes, begin: usize) -> Option<Self> {
+        let code = chunk.get(begin..).and_then(FrameHead::peek)?.code();
+        if code.is_reserved() {
+            return None;
+        }
+        let (mut end, mut count) = (begin, 0);
+        while let Some(payload) = chunk.get(end..).and_then(|rest| one_way(rest, code)) {
+            end += payload.end;
+            count += 1;
+        }
+        (count > 0).then(|| Self { code, count, frames: chunk.slice(begin..end) })
+    }
+
+    /// The code of all of them.
+    #[must_use]
+    pub const fn code(&self) -> TypeCode {
+        self.code
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Bytes on the wire, headers included.
+    #[must_use]
+    pub const fn encoded_len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Bytes of credit that they take: payloads and exchange headers.
+    #[must_use]
+    pub(crate) fn cost(&self) -> u32 {
+        u32::try_from(self.frames.len() - self.count * HEADER_LEN).unwrap_or(u32::MAX)
+    }
+
+    /// The payloads, in the order in which they came.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.ranges().filter_map(|range| self.frames.get(range))
+    }
+
+    /// As [`iter`](Self::iter), each with a reference of its own to the memory that they share.
+    pub fn payloads(&self) -> impl Iterator<Item = Bytes> {
+        self.ranges().map(|range| self.frames.slice(range))
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let payload = one_way(self.frames.get(at..)?, self.code)?;
+            let range = at + payload.start..at + payload.end;
+            at = range.end;
+            Some(range)
+        })
+    }
+
+    /// The same in memory of their own.
+    pub(crate) fn copied(&self) -> Self {
+        Self { frames: Bytes::copy_from_slice(&self.frames), ..*self }
+    }
+}
+
+/// Where the payload of the first frame is, if that is a one-way message with this code.
+fn one_way(bytes: &[u8], code: TypeCode) -> Option<Range<usize>> {
+    let (headers, _) = bytes.split_first_chunk::<HEADERS_LEN>()?;
+    let (head, exchange) = headers.split_first_chunk()?;
+    let head = FrameHead::from_bytes(*head);
+    let end = HEADER_LEN + head.len() as usize;
+    // No exchange, no flags; a frame without room for that is none of these.
+    let plain = head.code() == code && exchange == [0; EXCHANGE_HEADER_LEN] && end >= HEADERS_LEN;
+    plain.then_some(HEADERS_LEN..end)
+}
