@@ -10,6 +10,7 @@ mod join;
 mod list;
 mod listener;
 pub mod messages;
+mod notify_all;
 mod registration;
 mod stabilizer;
 mod status;
@@ -26,6 +27,7 @@ pub use self::{
     handle::{Peer, WeakPeer},
     list::{NodeDown, PeerListActor, Peers},
     listener::ListenerActor,
+    notify_all::NotAllSent,
     registration::Registration,
     stabilizer::StabilizerActor,
     status::Status,

@@ -27,7 +27,10 @@ const LONGEST_FILE: usize = 350;
 /// Bytes of one picture.
 const LARGEST_PICTURE: usize = 60_000;
 
-const PICTURES: [&str; 6] = ["actors", "connection", "frame", "journey", "layers", "link"];
+const PICTURES: [&str; 7] = ["actors", "connection", "frame", "journey", "layers", "link", "road"];
+
+/// The pictures of a message on its way.
+const JOURNEYS: [&str; 2] = ["journey", "road"];
 
 type Set = BTreeSet<String>;
 
@@ -104,12 +107,12 @@ fn visible_words(name: &str) -> Set {
     let (mut in_label, lines) = (false, drawing(name));
     for line in &lines {
         let mut text = line.replace("<br/>", " ");
-        if name == "journey" {
+        if JOURNEYS.contains(&name) {
             // Message texts, notes, and participants under the name that they are shown with.
             text = match line.strip_prefix("participant ") {
                 Some(who) => who.split(" as ").last().unwrap().to_owned(),
                 None if line == "end" => continue,
-                None if line.starts_with("box ") => line.rsplit(' ').next().unwrap().to_owned(),
+                None if line.starts_with("box ") => line.split_once(") ").unwrap().1.to_owned(),
                 None => line.split_once(": ").map_or(String::new(), |(_, text)| text.to_owned()),
             };
         } else if in_label || line.contains("\"`") {
@@ -518,28 +521,34 @@ fn defined_besides(files: &[File], actors: &BTreeMap<String, &File>, name: &str)
     !actors.contains_key(name) && defined(files, name)
 }
 
-#[test]
-fn the_journey_passes_things_that_exist_in_the_order_of_the_phases() {
+/// What the notes of a journey say, in order. Everything else in it is checked: the participants,
+/// the functions that are called and the messages that are sent are in the code.
+fn notes(name: &str) -> Vec<String> {
     let files = sources();
-    let (mut unknown, mut phases) = (Set::new(), Vec::new());
+    let (mut unknown, mut notes) = (Set::new(), Vec::new());
     let mut check = |name: &str, line: &str| {
         if !defined(&files, name) {
             unknown.insert(format!("{name} (in {line:?})"));
         }
     };
-    for line in drawing("journey") {
-        if let Some((_, phase)) =
+    for line in drawing(name) {
+        if let Some((_, note)) =
             line.strip_prefix("Note over ").and_then(|rest| rest.split_once(": "))
         {
-            phases.push(phase.to_owned());
-        } else if let Some(who) =
-            line.strip_prefix("participant ").filter(|who| !who.contains(" as "))
-        {
-            check(who, &line);
-        } else if line.starts_with("box ") {
-            check(line.rsplit(' ').next().unwrap(), &line);
+            notes.push(note.to_owned());
+        } else if let Some(who) = line.strip_prefix("participant ") {
+            match who.split_once(" as ") {
+                Some((_, who)) if who.starts_with(|c: char| c.is_lowercase()) => {}
+                Some((_, who)) => check(who.split(',').next().unwrap(), &line),
+                None => check(who, &line),
+            }
+        } else if let Some(who) = line.strip_prefix("box ") {
+            let who = who.rsplit(' ').next().unwrap();
+            if who.starts_with(|c: char| c.is_uppercase()) {
+                check(who, &line);
+            }
         } else if let Some((_, text)) = line.split_once(": ") {
-            for word in text.split(", ") {
+            for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
                 match word.strip_suffix("()") {
                     Some(function) => check(function, &line),
                     None if word.starts_with(|c: char| c.is_uppercase()) => check(word, &line),
@@ -548,9 +557,19 @@ fn the_journey_passes_things_that_exist_in_the_order_of_the_phases() {
             }
         }
     }
-    assert!(unknown.is_empty(), "diagrams/journey.mmd: drawn, but not in the code: {unknown:#?}");
+    assert!(unknown.is_empty(), "diagrams/{name}.mmd: drawn, but not in the code: {unknown:#?}");
+    notes
+}
+
+#[test]
+fn the_journey_passes_things_that_exist_in_the_order_of_the_phases() {
     let lived = Phase::ALL.map(|phase| format!("{phase:?}"));
-    assert_eq!(phases, lived, "diagrams/journey.mmd: the notes are the phases, in order");
+    assert_eq!(notes("journey"), lived, "diagrams/journey.mmd: the notes are the phases, in order");
+}
+
+#[test]
+fn the_road_of_a_message_over_a_link_passes_things_that_exist() {
+    assert_eq!(notes("road").len(), 2);
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! The side that makes the load, over this crate.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter::repeat_n,
+    time::{Duration, Instant},
+};
 
 use actix_peer::{
     Outgoing, Over, Peer, RequestError,
     frame::{Frame, TypeCode},
     overlay::Address,
+    peer::NotAllSent,
 };
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, repeat};
 
-use crate::work::{Done, Job, Mode, spread};
+use crate::work::{Done, Job, Mode, Taker, spread};
 
 const ECHO: TypeCode = TypeCode::new(b"ECHO");
 const SINK: TypeCode = TypeCode::new(b"SINK");
@@ -20,6 +24,8 @@ const SINK: TypeCode = TypeCode::new(b"SINK");
 pub(crate) enum Failed {
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error(transparent)]
+    NotAll(#[from] NotAllSent),
     #[error("the answer is {0:?}")]
     Answer(Vec<Frame>),
     #[error("{handled} of {sent} messages were handled")]
@@ -52,8 +58,14 @@ pub(crate) async fn resident(peer: &Peer, to: &Address) -> Result<u64, Failed> {
 async fn notify(peer: &Peer, to: &Address, job: &Job, data: Bytes) -> Result<Done, Failed> {
     let (code, stat) = job.handler.codes();
     let begun = Instant::now();
-    for _ in 0..job.count {
-        peer.notify(to, Outgoing::from(Frame::new(code, data.clone())).over(Over::Link)).await?;
+    if job.handler == Taker::Batch {
+        let count = usize::try_from(job.count).unwrap_or(usize::MAX);
+        peer.notify_all(to, repeat_n(Frame::new(code, data), count)).await?;
+    } else {
+        for _ in 0..job.count {
+            let message = Outgoing::from(Frame::new(code, data.clone()));
+            peer.notify(to, message.over(Over::Link)).await?;
+        }
     }
     // Asked behind all of them, it is answered behind all of them.
     let answer = ask(peer, to, Frame::empty(stat).into()).await?;

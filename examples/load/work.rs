@@ -54,7 +54,7 @@ impl Mode {
 pub(crate) enum Taker {
     /// An actor, one message to it for each frame.
     Each,
-    /// An actor that takes batches.
+    /// An actor that takes batches, sent many at a time.
     Batch,
     /// An actor that sleeps 10 ms after every 1,000 messages.
     Sleepy,

@@ -19,7 +19,7 @@ mod served;
 mod status;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -273,6 +273,12 @@ pub(crate) fn try_request(node: &Node, to: &Address, message: &Outgoing) -> Opti
 /// to wait for.
 pub(crate) fn try_notify(node: &Node, to: &Address, message: &Outgoing) -> bool {
     on_open(node, to, message, |line, frame| line.try_tell(frame)).unwrap_or(false)
+}
+
+/// Sends the first of these one-way messages, as many as there is a link with credit and room for,
+/// and takes them out. Returns how many.
+pub(crate) fn try_notify_all(node: &Node, to: &Address, messages: &mut VecDeque<Frame>) -> u64 {
+    node.links.on_open(to, |line| line.try_tell_all(messages)).unwrap_or(0)
 }
 
 /// Sends a one-way message over a link when the peer speaks links, else in a classic exchange.

@@ -95,6 +95,33 @@ async fn credit_that_short_messages_took_in_advance_is_there_for_a_long_one() {
 }
 
 #[actix::test]
+async fn many_messages_sent_together_come_in_order_at_the_handlers_pace() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let taken = Taken::default();
+    let slow = Recorder::start(&taken, SECOND / 100);
+    let bob = builder(&wires, "bob").config(small()).handle("NOTE", slow).unwrap();
+    let (ada, bob) = (node(&wires, "ada").await, bob.start().await.unwrap());
+    let begun = Instant::now();
+    assert_eq!(ada.notify_all(bob.info(), (0..300).map(kib)).await.unwrap(), 300);
+    // All but a window full have been handled by then.
+    assert!(begun.elapsed() > 2 * SECOND, "{:?}", begun.elapsed());
+    assert!(links(&bob).await[0].held <= WINDOW);
+    pass(SECOND).await;
+    let numbers: Vec<usize> = taken.all().iter().map(|text| text.trim().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+    // A message that cannot be sent ends it: those before it are on their way.
+    let mut messages: Vec<_> = (300..400).map(kib).collect();
+    messages[70] = Frame::text("@BAD", "a code of the framework");
+    let error = ada.notify_all(bob.info(), messages).await.unwrap_err();
+    assert_eq!(error.sent, 70);
+    assert!(!error.source.may_have_been_handled());
+    pass(2 * SECOND).await;
+    assert_eq!(taken.len(), 370);
+    assert_eq!(ada.notify_all("nobody at all", [kib(0)]).await.unwrap_err().sent, 0);
+}
+
+#[actix::test]
 async fn a_request_waits_for_credit_no_longer_than_for_its_reply() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);

@@ -88,6 +88,13 @@ pub(super) struct State {
     pub(super) prepaid: u32,
 }
 
+impl State {
+    /// Whether a frame may be put into the output. Over a link that is closed nobody waits for that.
+    pub(super) fn has_room(&self) -> bool {
+        self.link.output_len() < OUTPUT_HIGH || self.link.phase() == LinkPhase::Closed
+    }
+}
+
 /// Why a message did not go out in full.
 #[derive(Debug)]
 pub(super) enum Unsent {
@@ -198,11 +205,7 @@ impl Line {
 
     /// Puts a frame into the output, if there is room.
     pub(super) fn try_put<R>(&self, put: impl FnOnce(&mut State) -> R) -> Option<R> {
-        self.with(|state| {
-            let room =
-                state.link.output_len() < OUTPUT_HIGH || state.link.phase() == LinkPhase::Closed;
-            room.then(|| put(state))
-        })
+        self.with(|state| state.has_room().then(|| put(state)))
     }
 
     /// Puts a frame into the output, as soon as there is room.

@@ -1,5 +1,7 @@
 //! Sending over a link: one-way messages, and messages in parts.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -192,15 +194,29 @@ impl Line {
 
     /// Sends a one-way message in one frame, when there is nothing to wait for.
     pub(super) fn try_tell(&self, frame: &Frame) -> bool {
-        let len = frame.data().len();
-        if len > self.limits.part {
-            return false;
-        }
-        let told = self.try_put(|state| {
-            self.pay_short(state, cost_of(len))
-                && state.link.one_way(frame.code(), frame.data()).is_ok()
-        });
-        told.unwrap_or(false)
+        self.with(|state| self.try_put_short(state, frame))
+    }
+
+    /// Sends the first of these one-way messages, as many as can be sent in one frame each when
+    /// there is nothing to wait for, and takes them out. Returns how many.
+    pub(super) fn try_tell_all(&self, frames: &mut VecDeque<Frame>) -> u64 {
+        self.with(|state| {
+            let mut told = 0;
+            while frames.front().is_some_and(|frame| self.try_put_short(state, frame)) {
+                frames.pop_front();
+                told += 1;
+            }
+            told
+        })
+    }
+
+    fn try_put_short(&self, state: &mut State, frame: &Frame) -> bool {
+        let (code, data) = (frame.code(), frame.data());
+        !code.is_reserved()
+            && data.len() <= self.limits.part
+            && state.has_room()
+            && self.pay_short(state, cost_of(data.len()))
+            && state.link.one_way(code, data).is_ok()
     }
 
     async fn tell_short(&self, frame: &Frame) -> Result<(), Unsent> {

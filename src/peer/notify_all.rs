@@ -1,0 +1,74 @@
+//! Sending many one-way messages to one node.
+
+use std::collections::VecDeque;
+
+use crate::{
+    connection::{Outgoing, RequestError, links},
+    frame::Frame,
+    peer::{IntoTarget, Peer, Target},
+};
+
+/// Messages that are taken from the iterator, and go into the link's output, at a time.
+const AT_ONCE: usize = 64;
+
+/// Some one-way messages were sent, and then one could not be.
+#[derive(Debug, thiserror::Error)]
+#[error("after {sent} messages: {source}")]
+pub struct NotAllSent {
+    /// The messages before the one that failed: they are on their way.
+    pub sent: u64,
+    /// Why that one failed. Those behind it were not sent.
+    pub source: RequestError,
+}
+
+impl Peer {
+    /// Sends one-way messages, one after the other, as [`notify`](Self::notify) does with each.
+    ///
+    /// Over a link that is worth a half of the time of short ones: as many as there is credit for
+    /// go into the link's output together. Returns how many were sent.
+    ///
+    /// # Errors
+    /// [`NotAllSent`]: how many are on their way, and what became of the next one.
+    ///
+    /// # Cancel safety
+    /// Some of the messages are on their way when the future is dropped, in order and without a gap.
+    ///
+    /// # Examples
+    /// ```
+    /// # use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler};
+    /// # use actix::prelude::*;
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let tick = handler::from_fn(async |_: Incoming| Reply::none()).start();
+    /// # let other = Peer::builder().handle("TICK", tick)?.start().await?;
+    /// # let peer = Peer::builder().start().await?;
+    /// let ticks = (0..1_000).map(|n| Frame::text("TICK", n.to_string()));
+    /// assert_eq!(peer.notify_all(other.info(), ticks).await?, 1_000);
+    /// # Ok(()) }
+    /// ```
+    pub async fn notify_all(
+        &self,
+        to: impl IntoTarget,
+        messages: impl IntoIterator<Item = Frame>,
+    ) -> Result<u64, NotAllSent> {
+        let mut sent = 0;
+        let to = to.into_target().map_err(|error| NotAllSent { sent, source: error.into() })?;
+        let mut messages = messages.into_iter();
+        let mut next = VecDeque::with_capacity(AT_ONCE);
+        loop {
+            // Out of the caller's iterator before the link is locked: it may do anything.
+            next.extend(messages.by_ref().take(AT_ONCE - next.len()));
+            if next.is_empty() {
+                return Ok(sent);
+            }
+            if let Target::Address(to) = &to {
+                sent += links::try_notify_all(self.node(), to, &mut next);
+            }
+            // What is left has to wait for a link, for credit or for room.
+            if let Some(frame) = next.pop_front() {
+                let told = self.notify(to.clone(), Outgoing::from(frame)).await;
+                told.map_err(|source| NotAllSent { sent, source })?;
+                sent += 1;
+            }
+        }
+    }
+}
