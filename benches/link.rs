@@ -2,6 +2,30 @@
 //!
 //! The work is that of the example `load`, and so is the code. Then 200 links rest in one process,
 //! and resident memory is looked at.
+//!
+//! # What the remaining cost consists of
+//!
+//! Counted with `perf record` and taken apart with `addr2line`, for one-way messages of 64 bytes on
+//! the machine of the README, in nanoseconds for each message. Framed needs 52 on the slower side.
+//!
+//! | receiving | ns | |
+//! |---|---|---|
+//! | mailbox of the handler | 48 | two allocations, four atomic operations: `do_send` to an idle actor, alone |
+//! | system calls, and copies in them | 18 | |
+//! | data as a slice of what was read | 10 | a count up and a count down |
+//! | the message's part of the window | 10 | a count up and a count down |
+//! | the machine, the route, the handler | 30 | |
+//!
+//! A handler of batches costs none of the first, third and fourth. So one message for each frame
+//! comes to at most 0.7 of Framed here even if all that is this crate's own cost nothing; on a
+//! machine with dearer system calls, which Framed makes for every 8 KiB, the ratio is better.
+//!
+//! | sending | ns | |
+//! |---|---|---|
+//! | system calls, and copies in them | 18 | |
+//! | the caller's own reference to the data | 11 | the same for Framed |
+//! | finding the link, and its lock | 18 | two locks that nobody else holds; none with `notify_all` |
+//! | credit, encoding, the future | 23 | |
 #![allow(
     clippy::expect_used,
     clippy::disallowed_methods,
@@ -70,8 +94,13 @@ fn server() -> (Child, Address, SocketAddr) {
     (child, node.parse().expect("an address"), bare.parse().expect("an address"))
 }
 
+/// In a task, as whatever runs in an actix application.
 #[actix::main]
-async fn measure(to: &Address, bare: SocketAddr) {
+async fn measure(to: Address, bare: SocketAddr) {
+    actix_rt::spawn(async move { compare(&to, bare).await }).await.expect("the measurements");
+}
+
+async fn compare(to: &Address, bare: SocketAddr) {
     let peer = Peer::builder().start().await.expect("a node");
     for (mode, handler, size, aim) in AIMS {
         let sleepy = handler == Taker::Sleepy;
@@ -134,7 +163,7 @@ fn main() {
         ["idle", messages] => idle(messages.parse().expect("a number")),
         _ => {
             let (mut child, node, bare) = server();
-            measure(&node, bare);
+            measure(node, bare);
             child.kill().and_then(|()| child.wait()).expect("the other process ends");
             for messages in ["1", "100"] {
                 let status = again(&["idle", messages]).status();

@@ -35,11 +35,13 @@
 //!    stopping. [`Builder`] has its options.
 //! 2. [`Incoming`] is what a handler gets and [`Reply`] what it answers; [`handler`] makes an actor
 //!    of a closure. [`Received`] and [`frame::Wire`] are the typed layer above.
-//! 3. [`Config`] has every limit and time, with default and price.
-//! 4. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the
+//! 3. Messages go over a [`link`] where the other node speaks links, else in a classic exchange;
+//!    [`Outgoing::over`] asks for one or the other.
+//! 4. [`Config`] has every limit and time, with default and price.
+//! 5. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the
 //!    message may have been handled.
-//! 5. [`PeerEvent`] and [`peer::Status`] tell what goes on.
-//! 6. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
+//! 6. [`PeerEvent`] and [`peer::Status`] tell what goes on.
+//! 7. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
 //!    is what is beneath.
 //!
 //! The README has the pictures, the promises and the table of limits.

@@ -45,7 +45,11 @@ struct Node {
 
 impl Node {
     fn start(options: &[&str]) -> Self {
-        let mut child = example("node")
+        Self::start_as("node", options)
+    }
+
+    fn start_as(name: &str, options: &[&str]) -> Self {
+        let mut child = example(name)
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -221,4 +225,25 @@ fn the_network_keeps_its_promises_and_says_so_as_json() {
     assert_eq!(summary["kept"], true);
     assert_eq!(summary["nodes"], 5);
     assert_eq!(summary["promises"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn load_measures_a_link_beside_bare_tokio_and_says_so_as_json() {
+    let options = ["serve", "--listen", "127.0.0.1:0", "--bare", "127.0.0.1:0"];
+    let mut served = Node::start_as("load", &options);
+    let bare = served.line().strip_prefix("bare server on ").unwrap().to_owned();
+    for mode in ["notify", "request", "pipeline", "stream", "classic"] {
+        let drive = ["drive", "--to", &served.address, "--bare", &bare, "--mode", mode];
+        let output =
+            run("load", &[&drive[..], &["--count", "200", "--rounds", "1", "--json"]].concat());
+        assert!(output.status.success(), "{mode}: {}", text(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(report["ratio"].as_f64().unwrap() > 0.0, "{mode}: {report}");
+        assert_eq!(report["job"]["mode"], mode);
+    }
+    let nobody = ["drive", "--mode", "request", "--to", "127.0.0.1:1", "--bare", "127.0.0.1:1"];
+    let output = run("load", &nobody);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("127.0.0.1:1"), "{}", text(&output.stderr));
+    assert_eq!(run("load", &["drive"]).status.code(), Some(2));
 }

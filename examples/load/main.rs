@@ -120,7 +120,11 @@ async fn measure(options: Drive) -> Result<(), Broken> {
 async fn main() -> ExitCode {
     let done = match Options::parse() {
         Options::Serve { listen, bare, workers } => serve(&listen, &bare, workers).await,
-        Options::Drive(options) => measure(options).await,
+        // As a task, like whatever runs in an actix application: the future of `main` itself is
+        // polled by another, slower loop.
+        Options::Drive(options) => {
+            actix_rt::spawn(measure(options)).await.unwrap_or_else(|error| Err(error.into()))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
