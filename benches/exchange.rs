@@ -17,7 +17,7 @@ mod support;
 use std::time::Instant;
 
 use actix::prelude::*;
-use actix_peer::{Incoming, Peer, Reply, frame::Frame};
+use actix_peer::{Config, Incoming, Peer, Reply, frame::Frame};
 use futures::{StreamExt, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -83,7 +83,8 @@ async fn measure<F: Future<Output = ()>>(count: usize, at_once: usize, one: impl
 #[actix::main]
 async fn main() {
     let run = async {
-        let node = Peer::builder().handle("ECHO", Echo.start())?.start().await?;
+        let config = Config::default().max_connections_per_source(1_024);
+        let node = Peer::builder().config(config).handle("ECHO", Echo.start())?.start().await?;
         let peer = Peer::builder().start().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let bare = listener.local_addr()?;

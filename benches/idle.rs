@@ -72,6 +72,8 @@ async fn measure(what: &str, bytes: &str, handling: usize) {
     let waits = handler::from_fn(async |_: Incoming| std::future::pending().await);
     let config = Config::default()
         .max_connections(2 * CONNECTIONS)
+        .max_connections_per_source(2 * CONNECTIONS)
+        .max_half_open(2 * CONNECTIONS)
         .max_requests(2 * CONNECTIONS)
         .max_requests_per_code(2 * CONNECTIONS)
         .header_timeout(LONG)

@@ -122,7 +122,10 @@ async fn compare(to: &Address, bare: SocketAddr) {
 #[actix::main]
 async fn idle(messages: usize) {
     let keep_alive = Duration::from_millis(200);
-    let config = Config::default().keep_alive(keep_alive).max_links(2 * LINKS);
+    let config = Config::default()
+        .keep_alive(keep_alive)
+        .max_links(2 * LINKS)
+        .max_connections_per_source(2 * LINKS);
     let sink = handler::from_fn(async |_| Reply::none());
     let builder = Peer::builder().config(config.clone()).handle("SINK", sink.start());
     let hub = builder.expect("a code").start().await.expect("a node");

@@ -6,9 +6,11 @@ mod body;
 mod config;
 mod conversation;
 mod counters;
+mod door;
 mod error;
 mod event;
 pub(crate) mod exchange;
+mod gate;
 pub mod handler;
 mod incoming;
 pub(crate) mod links;
@@ -48,7 +50,9 @@ pub use self::{
 pub(crate) use self::{
     actor::{Held, accepted},
     counters::Counters,
+    door::Door,
     event::EventBus,
+    gate::TurnedAway,
     incoming::Token,
     links::Links,
     node::Node,

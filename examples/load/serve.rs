@@ -98,7 +98,7 @@ pub(crate) async fn node(listen: &str, workers: usize) -> Result<Peer, StartErro
         .handle(slow_stat, sleepy)?
         .listen(listen)
         .workers(workers)
-        .config(Config::default().max_connections(10_000))
+        .config(Config::default().max_connections(10_000).max_connections_per_source(10_000))
         .handle("ECHO", Echo.start())?
         .handle_stream("SINK", sink.start())?
         .handle("MEMO", memory.start())?

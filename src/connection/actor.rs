@@ -15,6 +15,7 @@ use crate::{
     connection::{
         Cut, Direction, Node, Refusal,
         conversation::Conversation,
+        door::Pass,
         links::{self, Driver},
         node::{OpenGuard, span},
         reader::first_bytes,
@@ -62,14 +63,16 @@ impl Talk {
 /// What a connection holds as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Held {
+    pass: Pass,
     _place: OwnedSemaphorePermit,
     _open: OpenGuard,
     _task: TaskTrackerToken,
 }
 
 impl Held {
-    pub(crate) fn new(place: OwnedSemaphorePermit, node: &Arc<Node>) -> Self {
-        Self { _place: place, _open: node.count_open(Direction::In), _task: node.tasks.token() }
+    pub(crate) fn new(pass: Pass, place: OwnedSemaphorePermit, node: &Arc<Node>) -> Self {
+        let (open, task) = (node.count_open(Direction::In), node.tasks.token());
+        Self { pass, _place: place, _open: open, _task: task }
     }
 }
 
@@ -140,7 +143,7 @@ impl ConnectionActor {
 /// Until the header is complete it is a small task without buffers: closed without ado when it says
 /// nothing for too long ([`Config::header_timeout`](crate::Config::header_timeout)) or when the
 /// node stops.
-pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
+pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
     let Io { mut reader, writer, remote } = io;
     let span = span(&remote, Direction::In);
     let limit = node.config.header_timeout;
@@ -148,13 +151,19 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
     let first = {
         let first = pin!(timeout(limit, first_bytes(&mut reader)));
         let drained = pin!(node.drain.cancelled());
-        match select(first, drained).await {
-            Either::Left((first, _)) => Some(first),
-            Either::Right(_) => None,
+        let told_to_go = pin!(held.pass.told_to_go());
+        match select(first, select(drained, told_to_go)).await {
+            Either::Left((first, _)) => Ok(first),
+            Either::Right((Either::Left(_), _)) => Err(Refusal::Stopping),
+            Either::Right((Either::Right(_), _)) => Err(Refusal::Busy),
         }
     };
-    // So that the caller does not take the end for an empty answer.
-    let Some(first) = first else { return explain(writer, Refusal::Stopping, node).await };
+    held.pass.greeted();
+    let first = match first {
+        Ok(first) => first,
+        // So that the caller does not take the end for an empty answer.
+        Err(refusal) => return explain(writer, refusal, node).await,
+    };
     let error = match first {
         Ok(Ok(first)) if first.is_empty() => return node.counters.connections_silent.one(),
         Ok(Ok(first)) if first.len() < HEADER_LEN => FrameError::CutHeader { got: first.len() },

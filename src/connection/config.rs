@@ -156,6 +156,20 @@ options! {
     /// A connection beyond it is told so (`ERRO`, busy) and closed. The price of more: about 2 KiB
     /// for a silent connection, one file descriptor each.
     max_connections: usize = 1_024, "connections", "accepted connections open at once";
+    /// Accepted connections open at once from one source: an IPv4 address, the /64 of an IPv6
+    /// address. Default 64.
+    ///
+    /// A connection beyond it is told so (`ERRO`, busy) and closed. The price of more: one source can
+    /// take so many of `max_connections`. A network of many nodes behind one address needs more.
+    max_connections_per_source: usize = 64, "connections", "accepted connections, each source address";
+    /// Accepted connections at once whose header is not complete. Default 512.
+    ///
+    /// When there are more, the oldest from the source that has the most of them is closed, not the
+    /// newcomer. The price of more: about 2 KiB and a file descriptor each.
+    max_half_open: usize = 512, "connections", "accepted connections without a complete header";
+    /// Connections that are accepted from one source in a second, on average; twice as many at once
+    /// is a burst. Default 200. Those beyond it are closed without a word. Loopback has no pace.
+    max_accepts_per_source: u32 = 200, "connections/s", "new connections, each source address";
     /// Requests in the hands of handlers at once, in the whole node. Default 1,024.
     max_requests: usize = 1_024, "requests", "requests in hand, whole node";
     /// Requests in the hands of handlers at once, for each code. Default 64: a slow handler fills

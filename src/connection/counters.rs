@@ -56,8 +56,12 @@ counters! {
     bytes_out,
     /// Connections accepted.
     connections_accepted,
-    /// Connections refused because all were taken.
+    /// Connections refused because all were taken, of the node or of their source.
     connections_refused,
+    /// Connections closed because they came too fast from their source.
+    connections_too_fast,
+    /// Connections closed before their header was complete, to make room for others.
+    connections_displaced,
     /// Connections that ended before one byte came.
     connections_silent,
     /// Connections opened by this node.

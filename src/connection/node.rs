@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     connection::{
         Child, Config, Counters, EventBus, Links, PeerEvent, Refusal, Route, Routes, Threads,
-        incoming::Places,
+        door::Door, incoming::Places,
     },
     frame::{FrameError, TypeCode},
     overlay::{Address, PeerInfo},
@@ -62,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) links: Links,
     pub(crate) threads: Threads,
     pub(crate) started: Instant,
+    /// Whom it has let in.
+    pub(crate) door: Door,
     /// Places for accepted connections, requests in hand, dials and own exchanges.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) requests: Arc<Semaphore>,
@@ -98,6 +100,7 @@ impl Node {
             dials: places(config.max_dials),
             outgoing: places(config.max_outgoing),
             links: Links::new(&me, &config),
+            door: Door::new(&config),
             threads,
             config,
             me,

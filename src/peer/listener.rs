@@ -7,7 +7,7 @@ use futures::future::{Either, select};
 use tokio::sync::Semaphore;
 
 use crate::{
-    connection::{Held, Node, PeerEvent, Refusal, accepted, explain},
+    connection::{Door, Held, Node, PeerEvent, Refusal, TurnedAway, accepted, explain},
     peer::child::Guard,
     transport::{Io, Listener},
 };
@@ -88,11 +88,19 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
 
 fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     node.counters.connections_accepted.one();
-    if let Ok(place) = Arc::clone(&node.connections).try_acquire_owned() {
-        let held = Held::new(place, node);
-        node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
-        return;
+    let place = Arc::clone(&node.connections).try_acquire_owned().ok();
+    match (place, Door::enter(node, &io.remote)) {
+        (Some(place), Ok(pass)) => {
+            let held = Held::new(pass, place, node);
+            node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
+        }
+        // Nothing is said to a flood.
+        (_, Err(TurnedAway::TooFast)) => node.counters.connections_too_fast.one(),
+        (None, _) | (_, Err(TurnedAway::TooMany)) => refuse(io, node, refusals),
     }
+}
+
+fn refuse(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
     if let Ok(place) = Arc::clone(refusals).try_acquire_owned() {

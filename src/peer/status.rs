@@ -33,6 +33,8 @@ pub struct Status {
     pub max_peers: usize,
     /// Accepted connections open now, silent ones included.
     pub connections: usize,
+    /// Of these, the ones whose header is not complete.
+    pub half_open: usize,
     /// Own exchanges open now.
     pub outgoing: usize,
     /// Open links.
@@ -58,6 +60,7 @@ pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
         peers: peers.list().await.map_or_else(|NodeDown| 0, |list| list.len()),
         max_peers: node.config.max_peers,
         connections: node.open_in.load(Ordering::Relaxed),
+        half_open: node.door.half_open(),
         outgoing: node.open_out.load(Ordering::Relaxed),
         links: node.links.all().iter().map(|line| line.status()).collect(),
         codes: node.routes.codes(),

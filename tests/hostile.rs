@@ -1,0 +1,119 @@
+//! What can hurt a node, and what happens instead. Each test is named after the harm.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::time::Duration;
+
+use actix_peer::{
+    Config, Peer,
+    connection::Counts,
+    overlay::Host,
+    transport::{Io, Transport, memory::MemoryNetwork},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn node(wires: &MemoryNetwork, config: Config) -> Peer {
+    tokio::time::pause();
+    let transport = wires.transport("node".parse::<Host>().unwrap());
+    let builder = Peer::builder().transport(transport).listen("node:9000").id("node").well_known();
+    builder.config(config).start().await.unwrap()
+}
+
+/// A connection from `host`, on which nothing is said yet.
+async fn connect(wires: &MemoryNetwork, host: &str) -> Io {
+    let from = wires.transport(host.parse::<Host>().unwrap());
+    from.dial(&"node:9000".parse().unwrap()).await.unwrap()
+}
+
+/// Whatever comes until the end.
+async fn heard(io: &mut Io) -> String {
+    let mut heard = Vec::new();
+    let read = timeout(100 * SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end");
+    read.unwrap();
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+async fn name(mut io: Io) -> String {
+    io.writer.write_all(b"NAME\0\0\0\0").await.unwrap();
+    heard(&mut io).await
+}
+
+const NAME: &str = "REPL\0\0\0\x04node";
+const BUSY: &str = "ERRO\0\0\0\x04Busy";
+
+async fn counts(node: &Peer) -> Counts {
+    node.status().await.counts
+}
+
+/// Lets everything that can happen now happen.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[actix::test]
+async fn many_connections_from_one_address_are_refused_and_cost_nobody_else() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    let mut all = Vec::new();
+    for _ in 0..64 {
+        all.push(connect(&wires, "flood").await);
+    }
+    for _ in 0..10 {
+        assert_eq!(heard(&mut connect(&wires, "flood").await).await, BUSY);
+    }
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    assert_eq!(counts(&node).await.connections_refused, 10);
+    // What it lets go of it may have again.
+    assert_eq!(name(all.pop().unwrap()).await, NAME);
+    settle().await;
+    assert_eq!(name(connect(&wires, "flood").await).await, NAME);
+}
+
+#[actix::test]
+async fn silent_connections_that_take_every_place_make_room_for_a_newcomer() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default().max_half_open(20)).await;
+    let mut quiet = connect(&wires, "quiet").await;
+    let mut flood = Vec::new();
+    for _ in 0..19 {
+        flood.push(connect(&wires, "flood").await);
+    }
+    settle().await;
+    assert_eq!(node.status().await.half_open, 20);
+    // The oldest from the busiest address goes: neither the newcomer nor who came before.
+    let begun = Instant::now();
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    assert_eq!(heard(&mut flood.remove(0)).await, BUSY);
+    assert!(begun.elapsed() < SECOND);
+    quiet.writer.write_all(b"NAME\0\0\0\0").await.unwrap();
+    assert_eq!(heard(&mut quiet).await, NAME);
+    let counts = counts(&node).await;
+    assert_eq!((counts.connections_displaced, counts.connections_refused), (1, 0));
+}
+
+#[actix::test]
+async fn a_flood_of_connections_is_closed_without_a_word_and_others_are_served() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    let mut served = 0;
+    for _ in 0..1_000 {
+        let mut io = connect(&wires, "flood").await;
+        // A connection that is closed may not take the request any more.
+        io.writer.write_all(b"NAME\0\0\0\0").await.ok();
+        let mut heard = Vec::new();
+        let read = timeout(SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end");
+        served += usize::from(read.is_ok() && heard == NAME.as_bytes());
+    }
+    // A burst of 400, and what has come due since.
+    assert!((400..500).contains(&served), "{served}");
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    assert_eq!(counts(&node).await.connections_too_fast, 1_000 - served as u64);
+    // One event for each would fill somebody's log; the count says it.
+    assert_eq!(counts(&node).await.connections_refused, 0);
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(name(connect(&wires, "flood").await).await, NAME);
+}
