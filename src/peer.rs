@@ -3,6 +3,7 @@
 mod actor;
 mod builder;
 mod child;
+mod descriptors;
 mod error;
 mod forward;
 mod handle;

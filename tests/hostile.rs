@@ -1,14 +1,26 @@
 //! What can hurt a node, and what happens instead. Each test is named after the harm.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use actix_peer::{
     Config, Peer,
     connection::Counts,
-    overlay::Host,
-    transport::{Io, Transport, memory::MemoryNetwork},
+    overlay::{Address, Host},
+    transport::{
+        Io, Listener, Transport,
+        memory::{MemoryNetwork, MemoryTransport},
+    },
 };
+use futures::future::BoxFuture;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout},
@@ -93,6 +105,65 @@ async fn silent_connections_that_take_every_place_make_room_for_a_newcomer() {
     assert_eq!(heard(&mut quiet).await, NAME);
     let counts = counts(&node).await;
     assert_eq!((counts.connections_displaced, counts.connections_refused), (1, 0));
+}
+
+/// A transport whose listener has no file descriptors left for a while.
+#[derive(Debug)]
+struct Exhausted(MemoryTransport, Arc<AtomicUsize>);
+
+struct ExhaustedListener(Box<dyn Listener>, Arc<AtomicUsize>);
+
+impl Transport for Exhausted {
+    fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        Box::pin(async {
+            let listener = ExhaustedListener(self.0.listen(at).await?, Arc::clone(&self.1));
+            Ok(Box::new(listener) as Box<dyn Listener>)
+        })
+    }
+    fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        self.0.dial(to)
+    }
+    fn own_host(&self, listening: &Address) -> Host {
+        self.0.own_host(listening)
+    }
+}
+
+impl Listener for ExhaustedListener {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
+        // Every second attempt, as the system has it: one descriptor comes free and is used up.
+        let left = self.1.load(Ordering::SeqCst);
+        if left > 0 {
+            self.1.store(left - 1, Ordering::SeqCst);
+            if left.is_multiple_of(2) {
+                return Poll::Ready(Err(io::Error::from_raw_os_error(24)));
+            }
+        }
+        self.0.poll_accept(cx)
+    }
+    fn local_address(&self) -> Address {
+        self.0.local_address()
+    }
+}
+
+#[actix::test]
+async fn without_descriptors_connections_are_told_so_what_is_open_lives_on_and_it_recovers() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let left = Arc::new(AtomicUsize::new(0));
+    let inner = wires.transport("node".parse::<Host>().unwrap());
+    let builder = Peer::builder().transport(Exhausted(inner, Arc::clone(&left)));
+    let node = builder.listen("node:9000").id("node").well_known().start().await.unwrap();
+    let before = connect(&wires, "honest").await;
+    settle().await;
+    left.store(6, Ordering::SeqCst);
+    for _ in 0..3 {
+        assert_eq!(heard(&mut connect(&wires, "late").await).await, BUSY);
+    }
+    assert_eq!(name(before).await, NAME);
+    assert_eq!(counts(&node).await.errors_accept, 3);
+    let begun = Instant::now();
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    assert!(begun.elapsed() < 5 * SECOND);
 }
 
 #[actix::test]

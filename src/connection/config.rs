@@ -154,7 +154,8 @@ options! {
     /// Accepted connections open at once, silent ones included. Default 1,024.
     ///
     /// A connection beyond it is told so (`ERRO`, busy) and closed. The price of more: about 2 KiB
-    /// for a silent connection, one file descriptor each.
+    /// for a silent connection, one file descriptor each; a node that may not have so many lowers it
+    /// at the start, with a warning, so that 64 descriptors are left.
     max_connections: usize = 1_024, "connections", "accepted connections open at once";
     /// Accepted connections open at once from one source: an IPv4 address, the /64 of an IPv6
     /// address. Default 64.

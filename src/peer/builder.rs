@@ -16,6 +16,7 @@ use crate::{
     peer::{
         Peer, Peers, RegisterError, StartError,
         actor::{Parts, PeerActor},
+        descriptors,
         forward::Forward,
         list::Table,
         stabilizer::{Job, Recipe},
@@ -304,7 +305,8 @@ impl Builder {
         let me = PeerInfo::new(id, address)?;
 
         let events = EventBus::new(self.config.event_queue, self.events);
-        let node = Arc::new(Node::new(self.config, me, self.transport, events, threads));
+        let config = descriptors::fit(self.config);
+        let node = Arc::new(Node::new(config, me, self.transport, events, threads));
         let table = Table {
             list: PeerList::new(node.me.id().clone(), node.config.max_peers),
             router: self.router,

@@ -1,9 +1,12 @@
 //! `ListenerActor`: accepts connections.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, fs::File, io, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use futures::future::{Either, select};
+use futures::{
+    FutureExt,
+    future::{Either, select},
+};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -62,6 +65,8 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     let mut paused = node.paused.subscribe();
     let mut pause = FIRST_PAUSE;
+    let mut reserve = Reserve::default();
+    reserve.fill();
     loop {
         // The sender of this channel lives in the node.
         paused.wait_for(|paused| !paused).await.ok();
@@ -79,11 +84,42 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
                 node.counters.errors_accept.one();
                 tracing::warn!(%error, "accept failed");
                 node.emit(&PeerEvent::AcceptFailed { error: error.kind().to_string() });
+                if out_of_descriptors(&error) {
+                    reserve.release();
+                    let next = std::future::poll_fn(|cx| listener.poll_accept(cx));
+                    if let Some(Ok(io)) = next.now_or_never() {
+                        refuse(io, node, &refusals).await;
+                    }
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
+        reserve.fill();
     }
+}
+
+/// One file descriptor that is kept back: with it a connection can be taken and told that the node
+/// is busy when there is no other one left.
+#[derive(Debug, Default)]
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn fill(&mut self) {
+        if self.0.is_none() {
+            // Where there is no such file, or still no descriptor, it goes without.
+            self.0 = File::open("/dev/null").ok();
+        }
+    }
+
+    fn release(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// `EMFILE` or `ENFILE`: this process, or the machine, has no file descriptor left.
+fn out_of_descriptors(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
@@ -96,18 +132,21 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
         }
         // Nothing is said to a flood.
         (_, Err(TurnedAway::TooFast)) => node.counters.connections_too_fast.one(),
-        (None, _) | (_, Err(TurnedAway::TooMany)) => refuse(io, node, refusals),
+        (None, _) | (_, Err(TurnedAway::TooMany)) => {
+            actix_rt::spawn(refuse(io, node, refusals));
+        }
     }
 }
 
-fn refuse(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
+/// Tells a connection that the node is busy, unless too many are being told so.
+fn refuse(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) -> impl Future<Output = ()> + use<> {
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
-    if let Ok(place) = Arc::clone(refusals).try_acquire_owned() {
-        let node = Arc::clone(node);
-        actix_rt::spawn(async move {
+    let (place, node) = (Arc::clone(refusals).try_acquire_owned().ok(), Arc::clone(node));
+    async move {
+        if let Some(place) = place {
             explain(io.writer, Refusal::Busy, node).await;
             drop((io.reader, place));
-        });
+        }
     }
 }
