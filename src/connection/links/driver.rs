@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::{Instant, Sleep, timeout},
@@ -29,7 +29,8 @@ use crate::{
 /// a fifth of the time.
 const READ_SHORT: usize = 16 << 10; // bytes
 
-/// Room for a read of long frames, of which the end of each read cuts one that is then moved.
+/// Room for a read of long frames: as many as fit, and no more, so that the end of the read does not
+/// cut one, which would then be moved.
 const READ_LONG: usize = 64 << 10; // bytes
 
 /// A frame from which on they are long.
@@ -50,8 +51,10 @@ pub(crate) struct Driver {
     reader: ReadHalf,
     writer: WriteHalf,
     input: BytesMut,
-    /// Room for the next read.
-    room: usize,
+    /// The length of the frames that come now, when they are long; else 0.
+    long: usize,
+    /// What the last of them still lacks.
+    wanted: usize,
     /// What is being written.
     output: BytesMut,
     /// Since when nothing of it could be written.
@@ -89,7 +92,8 @@ impl Driver {
             reader,
             writer,
             input,
-            room: READ_SHORT,
+            long: 0,
+            wanted: 0,
             output: BytesMut::new(),
             stalled: None,
             events: Vec::new(),
@@ -237,10 +241,17 @@ impl Driver {
             self.input.extend_from_slice(space.filled());
             return Poll::Ready(Ok(space.filled().len()));
         }
-        if self.input.capacity() - self.input.len() < self.room / 4 {
-            self.input.reserve(self.room);
+        let (room, least, most) = match READ_LONG.checked_div(self.long) {
+            None => (READ_SHORT, READ_SHORT / 4, usize::MAX),
+            Some(frames) => {
+                let room = self.wanted + frames.max(1) * self.long;
+                (room, room, room)
+            }
+        };
+        if self.input.capacity() - self.input.len() < least {
+            self.input.reserve(room);
         }
-        poll_read_buf(Pin::new(&mut self.reader), cx, &mut self.input)
+        poll_read_buf(Pin::new(&mut self.reader), cx, &mut (&mut self.input).limit(most))
     }
 
     /// Hands the complete frames to the machine.
@@ -259,12 +270,10 @@ impl Driver {
         self.line.node.counters.frames_in.add(counts.frames_in - before.frames_in);
         self.arrivals.came(counts.bytes_in - before.bytes_in);
         if wanted > 0 {
-            let long = wanted + self.input.len() >= LONG_FRAME;
-            self.room = if long { READ_LONG } else { READ_SHORT };
+            let len = wanted + self.input.len();
+            self.long = if len < LONG_FRAME { 0 } else { len };
         }
-        if wanted > self.input.capacity() - self.input.len() {
-            self.input.reserve(wanted.max(self.room));
-        }
+        self.wanted = wanted;
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
