@@ -41,8 +41,10 @@ impl Announced {
         let folder = folder();
         create_private(&folder)?;
         check_private(&folder)?;
-        let port = url.trim_end_matches('/').rsplit(':').next().unwrap_or_default();
-        let path = folder.join(format!("{}-{port}.json", std::process::id()));
+        // Named after the address, which only one can listen on: it replaces that of a killed instance.
+        let address = url.trim_start_matches("http://").trim_end_matches('/');
+        let name = address.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let path = folder.join(format!("{name}.json"));
         let instance = Instance { url: url.to_owned(), token: token.map(str::to_owned) };
         remove(&path)?;
         let mut options = OpenOptions::new();

@@ -1,6 +1,6 @@
 // The page: forms, peers, news, and the live connection that feeds all of it.
 
-import { bytes, by, call, duration, icon, ids, keyed, make, plural, say, sentence } from "./dom.js";
+import { bytes, by, call, duration, icon, keyed, make, plural, say, sentence } from "./dom.js";
 import { addFiles, offerUploads, showFiles, setUp as setUpFiles } from "./files.js";
 import { showNetwork } from "./network.js";
 import { clearTransfers, showTransfer } from "./transfers.js";
@@ -45,7 +45,6 @@ function connect() {
   const on = (name, handle) => source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
   on("status", showStatus);
   on("peers", (network) => {
-    for (const id of network.nodes) ids.add(id);
     showPeers(network.peers);
     showNetwork(network, status?.id ?? network.nodes[0]);
   });

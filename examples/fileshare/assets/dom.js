@@ -75,16 +75,14 @@ export async function call(method, path, body) {
   return answer;
 }
 
-/** Ids of nodes: a sentence that begins with one keeps its small letter. */
-export const ids = new Set();
+/** Words that may begin a sentence with a capital letter; any other may be a name, which stays as it is. */
+const OPENERS = /^(?:a|an|the|no|nothing|nobody|this|there|it|only|several|calls)\s/;
 
 /** Errors are written for programs' logs; people get a capital letter and a full stop. */
 export function sentence(text) {
   const trimmed = text.trim();
-  const first = /^[a-z]+(?=\s|$)/.exec(trimmed);
-  const capital = first && !ids.has(first[0]);
-  const begin = capital ? trimmed.slice(0, 1).toUpperCase() : trimmed.slice(0, 1);
-  return begin + trimmed.slice(1) + (/[.!?…]$/.test(trimmed) ? "" : ".");
+  const first = trimmed.slice(0, 1);
+  return (OPENERS.test(trimmed) ? first.toUpperCase() : first) + trimmed.slice(1) + (/[.!?…]$/.test(trimmed) ? "" : ".");
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];

@@ -1,6 +1,6 @@
 // The table of files: filter, order, pages; fetching with a choice of sources; adding.
 
-import { bytes, by, call, icon, keyed, make, plural, say, sentence } from "./dom.js";
+import { bytes, by, call, icon, keyed, make, plural, say } from "./dom.js";
 
 /** Rows on one page: enough to look through, few enough to draw at once. */
 const PAGE = 50;
@@ -227,7 +227,7 @@ function upload({ file, row, bar, close, text }) {
       if (event.lengthComputable && event.total) bar.value = event.loaded / event.total;
     };
     const failed = (why) => {
-      say(text, `${file.name} was not added: ${sentence(why)}`, "bad");
+      say(text, `Not added: ${why}.`, "bad");
       bar.remove();
       close.hidden = false;
     };

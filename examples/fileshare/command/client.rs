@@ -132,7 +132,10 @@ impl Client {
         };
         let request = request.body(body).map_err(|error| self.strange(error))?;
         let request = self.agent.configure_request(request).timeout_recv_body(limit).build();
-        self.agent.run(request).map_err(|error| self.unreachable(error))
+        self.agent.run(request).map_err(|error| match error {
+            ureq::Error::Io(error) => self.unreachable(error),
+            error => self.unreachable(error),
+        })
     }
 
     fn read<T: DeserializeOwned>(&self, mut response: http::Response<Body>) -> Result<T, Trouble> {

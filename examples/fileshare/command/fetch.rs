@@ -22,7 +22,8 @@ pub(super) fn run(
 ) -> Result<(), Trouble> {
     // Listening begins before the transfer, so that its end is not missed.
     let mut events = client.events(None)?;
-    let mut transfer: Transfer = client.post("api/fetch", &Fetch { name, from, replace })?;
+    let started = client.post("api/fetch", &Fetch { name, from, replace });
+    let mut transfer: Transfer = started.map_err(with_advice)?;
     let bar = bar(&transfer, output);
     while transfer.state == TransferState::Running {
         let Some(Event::Transfer(news)) = events.next(&["transfer"])? else { continue };
@@ -38,6 +39,17 @@ pub(super) fn run(
             Err(Trouble::Failed(format!("{} was not fetched: {reason}", transfer.name)))
         }
         TransferState::Running | TransferState::Done => output.show(&transfer, done),
+    }
+}
+
+/// What to do about a refusal, where an option does it.
+fn with_advice(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Refused(mut refusal) if refusal.kind == "exists" => {
+            refusal.error.push_str(" (--replace takes the new one)");
+            Trouble::Refused(refusal)
+        }
+        other => other,
     }
 }
 

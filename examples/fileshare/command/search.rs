@@ -40,10 +40,7 @@ pub(super) fn run(
         return output.show(&found, |_| String::new());
     }
     if found.is_empty() {
-        return Err(Trouble::Failed(format!(
-            "nothing found for {key:?} in {} s",
-            wait.as_secs_f64()
-        )));
+        output.line(&format!("nothing found for {key:?} in {} s", wait.as_secs_f64()))?;
     }
     Ok(())
 }
