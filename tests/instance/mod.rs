@@ -123,7 +123,7 @@ impl Instance {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         let given = |name: &str| {
             let starts = |header: &&str| header.to_lowercase().starts_with(name);
-            headers.iter().any(|header| starts(header))
+            headers.iter().any(starts)
         };
         if !given("host:") {
             head.push_str(&format!("Host: {}\r\n", self.web));
