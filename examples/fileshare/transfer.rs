@@ -1,0 +1,2 @@
+//! Fetching files.
+mod plan; mod store;
