@@ -114,7 +114,10 @@ pub(crate) struct Manifest {
 
 impl fmt::Debug for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Manifest").field("cut", &self.cut).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Manifest")
+            .field("cut", &self.cut)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,7 +128,11 @@ pub(crate) struct WrongChecks;
 
 impl Manifest {
     /// Checks that came from elsewhere, held against the digest.
-    pub(crate) fn verified(cut: Cut, digest: Digest, checks: Vec<Check>) -> Result<Self, WrongChecks> {
+    pub(crate) fn verified(
+        cut: Cut,
+        digest: Digest,
+        checks: Vec<Check>,
+    ) -> Result<Self, WrongChecks> {
         let fits = if cut.parts() <= 1 {
             checks.is_empty()
         } else {
@@ -267,7 +274,10 @@ mod tests {
         assert_eq!(verified(good.checks()[..4].to_vec()), Err(WrongChecks));
         assert_eq!(verified(Vec::new()), Err(WrongChecks));
         let small = manifest(b"one part");
-        assert_eq!(Manifest::verified(small.cut(), small.digest(), vec![[0; 32]]), Err(WrongChecks));
+        assert_eq!(
+            Manifest::verified(small.cut(), small.digest(), vec![[0; 32]]),
+            Err(WrongChecks)
+        );
         assert!(Manifest::verified(small.cut(), small.digest(), Vec::new()).is_ok());
     }
 

@@ -134,7 +134,11 @@ fn scope(ip: IpAddr) -> Scope {
             let [a, b, ..] = ip.octets();
             // 100.64/10 is what carriers put their customers into.
             let shared = a == 100 && (64..128).contains(&b);
-            if ip.is_private() || ip.is_link_local() || shared { Scope::Private } else { Scope::Public }
+            if ip.is_private() || ip.is_link_local() || shared {
+                Scope::Private
+            } else {
+                Scope::Public
+            }
         }
         IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Scope::Private,
         IpAddr::V6(_) => Scope::Public,

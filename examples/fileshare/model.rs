@@ -148,7 +148,10 @@ pub(crate) enum Event {
     /// One transfer began, moved or ended; at most ten a second for each.
     Transfer(Transfer),
     /// Something worth telling: a peer came or went, a query was answered, an error.
-    Notice { level: Level, text: String },
+    Notice {
+        level: Level,
+        text: String,
+    },
 }
 
 /// How loud a notice is.

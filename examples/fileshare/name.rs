@@ -109,7 +109,9 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_taken_as_they_are() {
-        for name in ["a", "report 2024.pdf", "Die Schöne.ogg", "a..b", "a:b", "COM0", "console", "漢字"] {
+        for name in
+            ["a", "report 2024.pdf", "Die Schöne.ogg", "a..b", "a:b", "COM0", "console", "漢字"]
+        {
             assert_eq!(name.parse::<FileName>().unwrap().as_str(), name);
         }
         assert!("x".repeat(255).parse::<FileName>().is_ok());

@@ -118,7 +118,12 @@ impl Query {
         let (answer_to, rest) = first_field(text)?;
         let (key, ttl) = last_field(rest)?;
         let ttl = u32::try_from(self::number(ttl)?).map_or(MAX_TTL, |ttl| ttl.min(MAX_TTL));
-        Some(Self { answer_to: reachable(answer_to)?, key: valid_key(key)?.to_owned(), ttl, number })
+        Some(Self {
+            answer_to: reachable(answer_to)?,
+            key: valid_key(key)?.to_owned(),
+            ttl,
+            number,
+        })
     }
 
     /// As the original programs read it.
@@ -244,9 +249,18 @@ mod tests {
         assert_eq!(query("127.0.0.1:9000 x 99999999999999999999"), read("x", MAX_TTL));
         assert_eq!(query("localhost:1 x 0").unwrap().0, "localhost:1");
         for wrong in [
-            "", "a", "127.0.0.1:9000", "127.0.0.1:9000 4", "127.0.0.1:9000  4", "ada song 4",
-            "127.0.0.1:0 song 4", "0.0.0.0:9 song 4", "224.0.0.1:9 song 4", "127.0.0.1:9000 song x",
-            "127.0.0.1:9000 song -1", "127.0.0.1:9000 so\0ng 4",
+            "",
+            "a",
+            "127.0.0.1:9000",
+            "127.0.0.1:9000 4",
+            "127.0.0.1:9000  4",
+            "ada song 4",
+            "127.0.0.1:0 song 4",
+            "0.0.0.0:9 song 4",
+            "224.0.0.1:9 song 4",
+            "127.0.0.1:9000 song x",
+            "127.0.0.1:9000 song -1",
+            "127.0.0.1:9000 so\0ng 4",
         ] {
             assert_eq!(query(wrong), None, "{wrong:?}");
         }
@@ -286,7 +300,10 @@ mod tests {
         assert_eq!(frames.len(), 2);
         let most = CHECKS_A_FRAME as u64;
         assert!(push_checks(&mut checks, &frames[0], most).is_some());
-        assert!(push_checks(&mut checks, &frames[1], most).is_none(), "one more than there are parts");
+        assert!(
+            push_checks(&mut checks, &frames[1], most).is_none(),
+            "one more than there are parts"
+        );
         assert!(push_checks(&mut checks, &Frame::new("REPL", vec![0; 33]), 1 << 20).is_none());
     }
 

@@ -221,7 +221,13 @@ impl Share {
         }
     }
 
-    fn note(&self, folder: &Folder, number: usize, name: &FileName, manifest: Option<Arc<Manifest>>) {
+    fn note(
+        &self,
+        folder: &Folder,
+        number: usize,
+        name: &FileName,
+        manifest: Option<Arc<Manifest>>,
+    ) {
         // One that has vanished again is found out by the next scan.
         if let Ok(opened) = folder.open(name) {
             let found = Found { name: name.clone(), folder: number, stamp: opened.stamp() };

@@ -54,7 +54,8 @@ fn regular_files_with_safe_names_of_both_folders_are_shared_and_nothing_else() {
     fs::create_dir(place.shared.join("folder")).unwrap();
     fs::write(place.outside.join("secret"), "s").unwrap();
     symlink(place.outside.join("secret"), place.shared.join("link")).unwrap();
-    rustix::fs::mkfifoat(rustix::fs::CWD, place.shared.join("pipe"), rustix::fs::Mode::RWXU).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.shared.join("pipe"), rustix::fs::Mode::RWXU)
+        .unwrap();
     place.ready();
     assert_eq!(place.names(), ["a.txt", "b.txt"]);
     let rows = place.share.rows("me");
@@ -82,7 +83,10 @@ fn a_file_that_changes_shrinks_or_vanishes_is_not_served_under_its_old_digest() 
         let mut buffer = Vec::new();
         place.share.read_part(&digest, 0, &mut buffer).unwrap();
         assert_eq!(buffer, b"first");
-        assert!(matches!(place.share.read_part(&digest, 1, &mut buffer), Err(PartFailure::NoSuchPart)));
+        assert!(matches!(
+            place.share.read_part(&digest, 1, &mut buffer),
+            Err(PartFailure::NoSuchPart)
+        ));
         // The same length within one tick of the clock would go unnoticed; an inode does not.
         fs::remove_file(&path).unwrap();
         fs::write(&path, "").unwrap();

@@ -44,8 +44,12 @@ impl Plan {
     /// A plan for all parts but those that are there.
     pub(crate) fn new(there: &[bool]) -> Self {
         let part = |there: &bool| if *there { Part::Done } else { Part::Missing };
-        let queue: VecDeque<_> =
-            there.iter().enumerate().filter(|(_, there)| !**there).map(|(index, _)| index).collect();
+        let queue: VecDeque<_> = there
+            .iter()
+            .enumerate()
+            .filter(|(_, there)| !**there)
+            .map(|(index, _)| index)
+            .collect();
         Self { parts: there.iter().map(part).collect(), left: queue.len(), queue }
     }
 
