@@ -264,9 +264,9 @@ async fn the_page_says_that_the_program_is_gone_and_comes_back_with_it() {
     page.see_text("#connection.offline", "offline").await;
     page.click("#refresh").await;
     page.see_text("#files-said.bad", "does not answer").await;
-    let _again = Instance::start_with(user.path(), "ada again", &["--web", &ada.web]);
+    let _again = Instance::start_with(user.path(), "ada-again", &["--web", &ada.web]);
     page.see_text("#connection.live", "live").await;
-    page.see_text("#own-id", "ada again").await;
+    page.see_text("#own-id", "ada-again").await;
 }
 
 #[tokio::test]

@@ -115,8 +115,11 @@ impl Browser {
         self.client.find(Locator::Css(selector)).await.unwrap()
     }
 
+    /// Clicks what is there now: news may put another element in its place at any moment.
     pub async fn click(&self, selector: &str) {
-        self.find(selector).await.click().await.unwrap();
+        while let Err(error) = self.find(selector).await.click().await {
+            assert!(error.is_stale_element_reference(), "{selector}: {error}");
+        }
     }
 
     pub async fn write(&self, selector: &str, text: &str) {

@@ -67,8 +67,10 @@ impl Instance {
     }
 
     fn start_in(folders: TempDir, run: &Path, id: &str, options: &[&str]) -> Self {
+        let web = if options.contains(&"--web") { &[][..] } else { &["--web", "127.0.0.1:0"] };
         let mut child = program()
-            .args(["--id", id, "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"])
+            .args(["--id", id, "--listen", "127.0.0.1:0"])
+            .args(web)
             .arg("--share")
             .arg(folders.path().join("share"))
             .arg("--downloads")
