@@ -1,0 +1,228 @@
+//! Server-sent events: what changes is made into text once, and sent to every listener.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix_web::{
+    HttpResponse,
+    http::header,
+    web::{Bytes, Data},
+};
+use futures::stream::{self, Stream};
+use serde::Serialize;
+use tokio::{
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        broadcast::{self, error::RecvError},
+    },
+    task::AbortHandle,
+};
+
+use super::{Site, failure::Failure, with_url};
+use crate::{
+    app::App,
+    model::{Event, Level},
+};
+
+/// Listeners at once. A page is one, a subcommand is one.
+const MAX_LISTENERS: usize = 64;
+
+/// Events that wait for a slow listener, before it gets a fresh snapshot instead.
+const QUEUE: usize = 256;
+
+/// Between two signs of life to a listener, so that both sides notice a dead connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One event for the listeners.
+#[derive(Clone, Debug)]
+enum Live {
+    Text(Bytes),
+    /// Look at the newest list of files. It is large, so it never waits in the queue.
+    Files,
+}
+
+/// The newest list of files, as an event, and how many there were before it.
+#[derive(Debug, Default)]
+struct Files {
+    version: u64,
+    text: Bytes,
+}
+
+/// Where listeners subscribe.
+#[derive(Clone, Debug)]
+pub(super) struct Hub {
+    /// The only strong one is the pump's: with it the listeners end.
+    live: broadcast::WeakSender<Live>,
+    files: Arc<Mutex<Files>>,
+    listeners: Arc<Semaphore>,
+    pump: AbortHandle,
+}
+
+impl Hub {
+    /// Has to be called inside the actix runtime.
+    pub(super) fn start(app: &App, url: &str) -> Self {
+        let (sender, _) = broadcast::channel(QUEUE);
+        let live = sender.downgrade();
+        let files = Arc::default();
+        let pump = pump(app.clone(), url.to_owned(), sender, Arc::clone(&files));
+        let pump = actix_rt::spawn(pump).abort_handle();
+        Self { live, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
+    }
+
+    /// Ends every listener.
+    pub(super) fn stop(&self) {
+        self.pump.abort();
+    }
+}
+
+/// Takes the node's events for as long as there are any. Nothing is made into text for nobody.
+async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<Mutex<Files>>) {
+    let mut events = app.events();
+    let send = |text| live.send(text).map_or(0, |listeners| listeners);
+    loop {
+        match events.recv().await {
+            Err(RecvError::Closed) => return,
+            _ if live.receiver_count() == 0 => {}
+            Ok(Event::Files(rows)) => {
+                let Some(text) = event_text(Event::Files(rows)).await else { continue };
+                let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                *files = Files { version: files.version.wrapping_add(1), text };
+                send(Live::Files);
+            }
+            Ok(event) => {
+                let text = sse(&complete(event, &url));
+                send(Live::Text(text));
+            }
+            // This task was too slow: everything that may have been missed.
+            Err(RecvError::Lagged(_)) => {
+                for text in snapshot(&app, &url).await {
+                    send(Live::Text(text));
+                }
+            }
+        }
+    }
+}
+
+fn complete(event: Event, url: &str) -> Event {
+    match event {
+        Event::Status(status) => Event::Status(with_url(status, url)),
+        other @ (Event::Peers(_) | Event::Files(_) | Event::Transfer(_) | Event::Notice { .. }) => {
+            other
+        }
+    }
+}
+
+/// One of each kind but notices.
+async fn snapshot(app: &App, url: &str) -> VecDeque<Bytes> {
+    let mut texts = VecDeque::new();
+    texts.push_back(sse(&Event::Status(with_url(app.status().await, url))));
+    texts.push_back(sse(&Event::Peers(app.network().await)));
+    texts.extend(event_text(Event::Files(app.files())).await);
+    // The oldest first, as they would have come.
+    texts.extend(app.transfers().into_iter().rev().map(|transfer| sse(&Event::Transfer(transfer))));
+    texts
+}
+
+/// The list of files as JSON. `None` when the process is ending.
+pub(super) async fn files(app: &App) -> Option<String> {
+    let app = app.clone();
+    let made = tokio::task::spawn_blocking(move || serde_json::to_string(&app.files())).await;
+    made.ok()?.ok()
+}
+
+/// Thousands of rows are made into text where nothing else waits for it.
+async fn event_text(event: Event) -> Option<Bytes> {
+    tokio::task::spawn_blocking(move || sse(&event)).await.ok()
+}
+
+/// The event's name on one line, its content on the next: JSON escapes the line ends in it.
+fn sse(event: &Event) -> Bytes {
+    #[derive(Serialize)]
+    struct Notice<'a> {
+        level: Level,
+        text: &'a str,
+    }
+    let (name, data) = match event {
+        Event::Status(status) => ("status", serde_json::to_string(status)),
+        Event::Peers(network) => ("peers", serde_json::to_string(network)),
+        Event::Files(files) => ("files", serde_json::to_string(files)),
+        Event::Transfer(transfer) => ("transfer", serde_json::to_string(transfer)),
+        Event::Notice { level, text } => {
+            ("notice", serde_json::to_string(&Notice { level: *level, text }))
+        }
+    };
+    Bytes::from(match data {
+        Ok(data) => format!("event: {name}\ndata: {data}\n\n"),
+        // No value of the model fails; a comment keeps the stream whole if one ever does.
+        Err(error) => format!(": {error}\n\n"),
+    })
+}
+
+/// One connection at `/api/events`.
+struct Listener {
+    app: App,
+    url: String,
+    live: broadcast::Receiver<Live>,
+    files: Arc<Mutex<Files>>,
+    /// The version of the files that this listener has.
+    has: u64,
+    waiting: VecDeque<Bytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(text) = self.waiting.pop_front() {
+                return Some(text);
+            }
+            match tokio::time::timeout(KEEP_ALIVE, self.live.recv()).await {
+                Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
+                Ok(Ok(Live::Text(text))) => return Some(text),
+                Ok(Ok(Live::Files)) => {
+                    let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                    if files.version != self.has {
+                        self.has = files.version;
+                        return Some(files.text.clone());
+                    }
+                }
+                Ok(Err(RecvError::Lagged(_))) => {
+                    self.waiting = snapshot(&self.app, &self.url).await
+                }
+                Ok(Err(RecvError::Closed)) => return None,
+            }
+        }
+    }
+
+    fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        stream::unfold(self, async |mut listener| {
+            let text = listener.next().await?;
+            Some((Ok(text), listener))
+        })
+    }
+}
+
+/// `GET /api/events`.
+pub(super) async fn listen(site: Data<Site>) -> Result<HttpResponse, Failure> {
+    let place = Arc::clone(&site.hub.listeners).try_acquire_owned();
+    let _place =
+        place.map_err(|_| Failure::busy(format!("{MAX_LISTENERS} listeners are here already")))?;
+    // Subscribed before the snapshot: an event may come twice, but none is missed.
+    let live = site.hub.live.upgrade().ok_or_else(Failure::stopped)?.subscribe();
+    let listener = Listener {
+        app: site.app.clone(),
+        url: site.url.clone(),
+        live,
+        files: Arc::clone(&site.hub.files),
+        has: 0,
+        waiting: snapshot(&site.app, &site.url).await,
+        _place,
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .streaming(listener.stream()))
+}
