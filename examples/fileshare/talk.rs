@@ -48,13 +48,6 @@ impl From<RequestError> for NoAnswer {
     }
 }
 
-impl NoAnswer {
-    /// Whether the node could not even be connected to.
-    pub(crate) const fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Request(RequestError::Connect { .. }))
-    }
-}
-
 impl State {
     /// Sends a request. What it went over is remembered.
     pub(crate) async fn request(

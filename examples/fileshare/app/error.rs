@@ -8,9 +8,7 @@ use actix_peer::{
     peer::{JoinError, NodeDown, RegisterError},
 };
 
-use crate::{
-    name::InvalidName, share::AddFailure, state::Stopping, talk::NoAnswer, transfer::TransferBusy,
-};
+use crate::{name::InvalidName, share::AddFailure, state::Stopping, transfer::TransferBusy};
 
 /// Why the program does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +63,6 @@ pub(crate) enum AppError {
     Join(#[from] JoinError),
     #[error("{contact} lets nobody in: {words}")]
     NotLetIn { contact: String, words: String },
-    #[error("{peer} does not answer: {source}")]
-    NoAnswer { peer: String, source: NoAnswer },
     #[error("the shared folder cannot be read: {0}")]
     Folder(io::Error),
     #[error("the program is stopping")]
@@ -83,7 +79,7 @@ impl AppError {
             Self::UnknownPeer(_) | Self::UnknownFile(_) => "not_found",
             Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",
             Self::Busy(_) => "busy",
-            Self::Join(JoinError::ContactFailed { .. }) | Self::NoAnswer { .. } => "unreachable",
+            Self::Join(JoinError::ContactFailed { .. }) => "unreachable",
             Self::NotLetIn { .. } => "refused",
             Self::Join(JoinError::Down(_)) | Self::Stopping => "stopped",
             Self::Join(_) | Self::Add(AddFailure::Write { .. }) | Self::Folder(_) => "internal",
