@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Longer than anything here takes; then a test fails instead of hanging.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -49,7 +50,7 @@ pub struct Instance {
 impl Instance {
     /// Starts one with this id, on free ports of loopback.
     pub fn start(id: &str, options: &[&str]) -> Self {
-        let folders = tempfile::tempdir().unwrap();
+        let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["run", "share", "downloads"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
         }
@@ -59,7 +60,7 @@ impl Instance {
 
     /// The same, of the user whose runtime folder is `run`.
     pub fn start_with(run: &Path, id: &str, options: &[&str]) -> Self {
-        let folders = tempfile::tempdir().unwrap();
+        let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["share", "downloads"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
         }
@@ -260,8 +261,10 @@ impl Events {
 
     /// The first event of this name whose content is as wanted.
     pub fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
         loop {
             let (event, data) = self.next().expect("an event");
+            assert!(began.elapsed() < LIMIT, "no {name} event is as wanted; the last one: {data}");
             if event == name && wanted(&data) {
                 return data;
             }

@@ -1,6 +1,7 @@
 // The table of files: filter, order, pages; fetching with a choice of sources; adding.
 
 import { bytes, by, call, icon, keyed, make, plural, say } from "./dom.js";
+import { isComing } from "./transfers.js";
 
 /** Rows on one page: enough to look through, few enough to draw at once. */
 const PAGE = 50;
@@ -38,6 +39,7 @@ export function setUp() {
   }
   by("page-back").addEventListener("click", () => turn(-1));
   by("page-on").addEventListener("click", () => turn(1));
+  document.addEventListener("coming", draw);
 }
 
 function fromTheFirst() {
@@ -141,13 +143,14 @@ function updateOwner(cell, file) {
 }
 
 function updateGet(row, cell, file) {
-  const state = file.local ? "" : [differs(file), ...file.owners].join("\0");
+  const state = file.local ? "" : [isComing(file.name), differs(file), ...file.owners].join("\0");
   if (cell.dataset.state === state) return;
   const focused = cell.contains(document.activeElement);
   const picked = cell.querySelector("select")?.value;
   cell.dataset.state = state;
   cell.replaceChildren();
   if (file.local) return;
+  if (isComing(file.name)) return cell.append(make("span", { class: "coming" }, "on the way"));
   const button = make("button", { class: "fetch", "aria-label": `Fetch ${file.name}` }, "Fetch");
   button.addEventListener("click", () => fetchFile(row.file, cell.querySelector("select")?.value));
   if (file.owners.length > 1) {
