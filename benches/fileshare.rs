@@ -222,6 +222,7 @@ fn main() {
         rest(&copy);
         let bare = bare(&source, &folder.path().join("bare"));
         rest(&folder.path().join("bare"));
+        eprintln!("round {round}: {took:.2?} beside {bare:.2?}");
         rounds.push((support::rate(mib, took), support::rate(mib, bare)));
     }
     support::compare(&format!("a file of {gib} GiB"), "MiB/s", AIM, &rounds);

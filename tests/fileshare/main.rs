@@ -64,7 +64,9 @@ impl Instance {
     fn find(&self, name: &str, digested: bool) -> Value {
         self.search(name);
         self.until_file(|file| {
-            file["name"] == name && file["local"] == false && (!digested || file["digest"].is_string())
+            file["name"] == name
+                && file["local"] == false
+                && (!digested || file["digest"].is_string())
         })
     }
 

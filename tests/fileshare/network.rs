@@ -26,7 +26,10 @@ fn a_file_is_found_over_three_hops_and_fetched_with_its_digest() {
     assert_eq!(ada.post("/api/search", &json!({"key": "my song", "ttl": 1})).status, 200);
     let found = ada.find("My Song.ogg", true);
     assert_eq!(found["owners"], json!(["dave"]));
-    assert_eq!((found["size"].as_u64(), found["digest"].as_str()), (Some(8), Some(&*blake3::hash(b"la la la").to_hex())));
+    assert_eq!(
+        (found["size"].as_u64(), found["digest"].as_str()),
+        (Some(8), Some(&*blake3::hash(b"la la la").to_hex()))
+    );
 
     let transfer = ada.fetched(&json!({"name": "My Song.ogg"}));
     assert_eq!(transfer["state"], "done", "{transfer}");
@@ -64,7 +67,9 @@ fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
     let ada = Instance::start("ada", &["--join", &bob.address, "--join", &carol.address]);
     ada.until_peers(|ids| ids.len() == 2);
     ada.search("film");
-    ada.until_file(|file| file["owners"].as_array().unwrap().len() == 2 && file["digest"].is_string());
+    ada.until_file(|file| {
+        file["owners"].as_array().unwrap().len() == 2 && file["digest"].is_string()
+    });
 
     let mut events = ada.events();
     ada.fetch(&json!({"name": "film.mkv"}));
@@ -73,7 +78,11 @@ fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
     bob.kill();
     assert!(moving["done"].as_u64() < Some(MIB << 20), "killed in the middle: {moving}");
     let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
-    assert_eq!((&ended["state"], ended["done"].as_u64()), (&json!("done"), Some(MIB << 20)), "{ended}");
+    assert_eq!(
+        (&ended["state"], ended["done"].as_u64()),
+        (&json!("done"), Some(MIB << 20)),
+        "{ended}"
+    );
     assert!(same_content(&ada.downloads().join("film.mkv"), &carol.share().join("film.mkv")));
     assert_eq!(names(&ada.downloads()), ["film.mkv"]);
     // The sweep finds the dead one out.

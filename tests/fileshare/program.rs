@@ -6,7 +6,8 @@ use crate::instance::{program, text};
 
 fn failed(options: &[&str]) -> (i32, String) {
     let run = tempfile::tempdir().unwrap();
-    let output: Output = program().args(options).env("XDG_RUNTIME_DIR", run.path()).output().unwrap();
+    let output: Output =
+        program().args(options).env("XDG_RUNTIME_DIR", run.path()).output().unwrap();
     (output.status.code().unwrap(), text(&output.stderr).to_owned())
 }
 
@@ -15,7 +16,10 @@ fn what_is_in_the_way_is_said_with_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, said) = failed(&["--listen", &address]);
-    assert_eq!((code, said.as_str()), (1, &*format!("cannot start: the address {address} is in use\n")));
+    assert_eq!(
+        (code, said.as_str()),
+        (1, &*format!("cannot start: the address {address} is in use\n"))
+    );
     let (code, said) = failed(&["--web", &address]);
     assert!(code == 1 && said.contains(&address) && said.contains("in use"), "{code}: {said}");
     for option in ["--share", "--downloads"] {
