@@ -12,6 +12,7 @@
 //! 1 when it cannot start, 2 for wrong options. With a subcommand it asks a running instance.
 
 mod app;
+mod buffers;
 mod command;
 mod digest;
 mod instances;

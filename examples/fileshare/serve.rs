@@ -9,10 +9,7 @@ use std::sync::Arc;
 use actix::prelude::Actor;
 use actix_peer::{Builder, Incoming, Reply, frame::TypeCode, handler, peer::RegisterError};
 
-pub(crate) use self::{
-    files::room,
-    queries::{QueryWork, send_query, work_on_queries},
-};
+pub(crate) use self::queries::{QueryWork, send_query, work_on_queries};
 use crate::{
     protocol::{FGRC, FINF, FMAN, FQRY},
     state::State,

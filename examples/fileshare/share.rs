@@ -175,23 +175,23 @@ impl Share {
         Err(failure)
     }
 
-    /// Reads one part of the file with this digest into `buffer`, unless the file has changed.
+    /// Reads one part of the file with this digest into `buffer`, which is as long as the part,
+    /// unless the file has changed.
     pub(crate) fn read_part(
         &self,
         digest: &Digest,
         index: u64,
-        buffer: &mut Vec<u8>,
+        buffer: &mut [u8],
     ) -> Result<(), PartFailure> {
         let by_digest = self.index().by_digest(digest);
         let (found, name, manifest) = by_digest.ok_or(PartFailure::Unknown)?;
         let cut = manifest.cut();
         let len = cut.len(index);
-        if len == 0 {
+        if len == 0 || len != buffer.len() {
             return Err(PartFailure::NoSuchPart);
         }
         let folder = self.folders.get(found.folder).ok_or(PartFailure::Unknown)?;
         let opened = folder.open(&name)?;
-        buffer.resize(len, 0);
         let read = opened.read_exact_at(buffer, cut.offset(index));
         // Before and after: what was read in between is of the same file.
         if opened.stamp() != found.stamp || opened.has_changed() {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::contacts::Contacts;
 use crate::{
+    buffers::Buffers,
     limits::Limits,
     model::{Event, Level},
     remote::RemoteFiles,
@@ -30,10 +31,10 @@ use crate::{
 const EVENT_QUEUE: usize = 64;
 
 /// MiB of parts that are in memory to be sent.
-pub(crate) const SEND_MIB: usize = 16;
+const SEND_MIB: usize = 16;
 
 /// MiB of parts that are in memory while they are received and written.
-pub(crate) const RECEIVE_MIB: usize = 16;
+const RECEIVE_MIB: usize = 16;
 
 /// Whole files that are streamed to others at once, each with two pieces in memory.
 const MAX_STREAMS: usize = 32;
@@ -55,8 +56,10 @@ pub(crate) struct State {
     /// Wakes whoever tells listeners about files.
     pub(crate) files_changed: Notify,
     pub(crate) peers_changed: Notify,
-    pub(crate) send_room: Arc<Semaphore>,
-    pub(crate) receive_room: Arc<Semaphore>,
+    /// Parts that are in memory to be sent.
+    pub(crate) sending: Buffers,
+    /// Parts that are in memory while they are received and written.
+    pub(crate) receiving: Buffers,
     pub(crate) streams: Arc<Semaphore>,
     peer: OnceLock<(WeakPeer, PeerInfo)>,
     search_number: AtomicU64,
@@ -99,8 +102,8 @@ impl State {
             ask_owners: Notify::new(),
             files_changed: Notify::new(),
             peers_changed: Notify::new(),
-            send_room: Arc::new(Semaphore::new(SEND_MIB)),
-            receive_room: Arc::new(Semaphore::new(RECEIVE_MIB)),
+            sending: Buffers::new(SEND_MIB),
+            receiving: Buffers::new(RECEIVE_MIB),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             peer: OnceLock::new(),
             // Not that of an earlier life, which others may remember.

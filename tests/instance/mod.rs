@@ -67,15 +67,34 @@ impl Instance {
         Self::start_in(folders, run, id, options)
     }
 
+    /// Starts one whose downloads are where an option says.
+    pub fn start_at(id: &str, options: &[&str]) -> Self {
+        let folders = tempfile::tempdir().unwrap();
+        for folder in ["run", "share"] {
+            fs::create_dir(folders.path().join(folder)).unwrap();
+        }
+        let run = folders.path().join("run");
+        Self::start_in(folders, &run, id, options)
+    }
+
+    /// Starts it again, in the same folders, after its process has ended.
+    pub fn again(mut self, id: &str, options: &[&str]) -> Self {
+        self.kill();
+        let folders = std::mem::replace(&mut self.folders, tempfile::tempdir().unwrap());
+        let run = folders.path().join("run");
+        Self::start_in(folders, &run, id, options)
+    }
+
     fn start_in(folders: TempDir, run: &Path, id: &str, options: &[&str]) -> Self {
         let web = if options.contains(&"--web") { &[][..] } else { &["--web", "127.0.0.1:0"] };
+        let downloads = folders.path().join("downloads");
+        let downloads = downloads.exists().then(|| ["--downloads".as_ref(), downloads.as_os_str()]);
         let mut child = program()
             .args(["--id", id, "--listen", "127.0.0.1:0"])
             .args(web)
             .arg("--share")
             .arg(folders.path().join("share"))
-            .arg("--downloads")
-            .arg(folders.path().join("downloads"))
+            .args(downloads.into_iter().flatten())
             .args(options)
             .env("XDG_RUNTIME_DIR", run)
             .stdout(Stdio::piped())

@@ -8,11 +8,7 @@ use actix_peer::{
 };
 use bytes::Bytes;
 use futures::stream;
-use tokio::{
-    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
-    time::{error::Elapsed, timeout},
-};
+use tokio::task::spawn_blocking;
 
 use crate::{
     digest::Digest,
@@ -96,42 +92,18 @@ pub(super) async fn parts(state: Arc<State>, msg: &Incoming) -> Reply {
     Reply::stream(futures::StreamExt::chain(stream::once(async { first }), rest))
 }
 
-/// A part in memory, with its place there.
-struct Held {
-    data: Vec<u8>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
-    }
-}
-
-/// Room for `bytes` bytes; each permit is a MiB.
-pub(crate) async fn room(
-    room: &Arc<Semaphore>,
-    bytes: usize,
-    within: Duration,
-) -> Result<Result<OwnedSemaphorePermit, AcquireError>, Elapsed> {
-    let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-    timeout(within, Arc::clone(room).acquire_many_owned(mib)).await
-}
-
 async fn part(state: &Arc<State>, request: &PartsRequest, at: u64) -> Frame {
     let refuse = |text: &'static str| Frame::text(TypeCode::ERRO, text);
     let (digest, index) = (request.digest, request.first.saturating_add(at));
     let len = state.share.manifest(&digest).map_or(0, |manifest| manifest.cut().len(index));
-    let Ok(Ok(room)) = room(&state.send_room, len, ROOM_WITHIN).await else {
+    let Some(mut buffer) = state.sending.take(len, ROOM_WITHIN).await else {
         return refuse(BUSY);
     };
     let share = Arc::clone(&state.share);
-    let read = spawn_blocking(move || {
-        let mut data = Vec::new();
-        share.read_part(&digest, index, &mut data).map(|()| data)
-    });
+    let read =
+        spawn_blocking(move || share.read_part(&digest, index, buffer.as_mut()).map(|()| buffer));
     match read.await {
-        Ok(Ok(data)) => Frame::new(TypeCode::REPL, Bytes::from_owner(Held { data, _room: room })),
+        Ok(Ok(data)) => Frame::new(TypeCode::REPL, Bytes::from_owner(data)),
         Ok(Err(PartFailure::Unknown | PartFailure::NoSuchPart)) => refuse(FILE_NOT_FOUND),
         Ok(Err(error)) => {
             state.error(format!("a shared file was asked for and not sent: {error}"));

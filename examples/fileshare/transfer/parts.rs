@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix_peer::{
-    Over,
+    Body, Over,
     frame::{Frame, TypeCode},
     overlay::Address,
 };
@@ -23,7 +23,6 @@ use tokio::{
 use crate::{
     digest::{Digest, Manifest},
     protocol::{BUSY, FMAN, FileInfo, PartsRequest, push_checks},
-    serve::room,
     state::{State, now},
     talk::{NoAnswer, shown},
     transfer::{
@@ -47,6 +46,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// How long a lane without work waits before it looks for a slow part to help with.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// Bytes of a refusal that are looked at.
+const MAX_TEXT: usize = 1 << 10;
 
 /// How long a lane waits for room in memory.
 const ROOM_WITHIN: Duration = Duration::from_secs(600);
@@ -245,19 +247,14 @@ impl Fetching<'_> {
         index: u64,
     ) -> Result<Result<(), PartError>, TransferFailure> {
         let len = self.manifest.cut().len(index);
-        let Ok(Ok(room)) = room(&self.state.receive_room, len, ROOM_WITHIN).await else {
+        let Some(mut data) = self.state.receiving.take(len, ROOM_WITHIN).await else {
             return Ok(Err(PartError::Busy));
         };
-        let data = match self.receive(source, index, len).await {
-            Ok(data) => data,
-            Err(error) => return Ok(Err(error)),
-        };
+        if let Err(error) = self.receive(source, index, data.as_mut()).await {
+            return Ok(Err(error));
+        }
         let store = Arc::clone(&self.store);
-        let good = blocking(move || {
-            let written = store.write(index, &data);
-            drop((data, room));
-            written
-        });
+        let good = blocking(move || store.write(index, data.as_ref()));
         if !good.await? {
             return Ok(Err(PartError::Bad("it sent data that does not belong to the digest")));
         }
@@ -269,32 +266,32 @@ impl Fetching<'_> {
         Ok(Ok(()))
     }
 
-    async fn receive(&self, source: &Source, index: u64, len: usize) -> Result<Vec<u8>, PartError> {
+    /// Receives one part into `space`, which is as long as the part.
+    async fn receive(
+        &self,
+        source: &Source,
+        index: u64,
+        space: &mut [u8],
+    ) -> Result<(), PartError> {
         let request = PartsRequest { digest: self.digest, first: index, count: 1 };
         let mut replies =
             self.state.request(&source.address, request.to_frame(), Over::Link).await?;
         let Some(mut body) = replies.next_body().await? else {
             return Err(PartError::Gone("no answer".to_owned()));
         };
-        let refused = body.code() == TypeCode::ERRO;
-        let most = if refused { 1 << 10 } else { len };
-        let mut data = Vec::with_capacity(most);
+        if body.code() == TypeCode::ERRO {
+            return Err(refusal(body).await);
+        }
+        let mut left = space;
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(actix_peer::RequestError::from)?;
-            if data.len() + piece.len() > most {
-                return Err(PartError::Bad("it sent more than it announced"));
-            }
-            data.extend_from_slice(&piece);
+            let (space, rest) = left
+                .split_at_mut_checked(piece.len())
+                .ok_or(PartError::Bad("it sent more than it announced"))?;
+            space.copy_from_slice(&piece);
+            left = rest;
         }
-        if refused {
-            let text = String::from_utf8_lossy(&data);
-            return Err(if text == BUSY { PartError::Busy } else { PartError::Gone(shown(&text)) });
-        }
-        if data.len() == len {
-            Ok(data)
-        } else {
-            Err(PartError::Bad("it sent less than it announced"))
-        }
+        if left.is_empty() { Ok(()) } else { Err(PartError::Bad("it sent less than it announced")) }
     }
 
     /// Decides what becomes of a source that did not bring a part.
@@ -325,4 +322,16 @@ impl Fetching<'_> {
             }
         }
     }
+}
+
+/// What a source says in place of a part.
+async fn refusal(mut body: Body) -> PartError {
+    let mut text = Vec::new();
+    while let Some(Ok(piece)) = body.next().await
+        && text.len() < MAX_TEXT
+    {
+        text.extend_from_slice(&piece);
+    }
+    let text = String::from_utf8_lossy(&text);
+    if text == BUSY { PartError::Busy } else { PartError::Gone(shown(&text)) }
 }

@@ -7,7 +7,7 @@ use std::{
     io,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustix::fs::OFlags;
@@ -64,6 +64,8 @@ pub(crate) struct Store {
     file: File,
     path: PathBuf,
     manifest: Arc<Manifest>,
+    /// One writes at a time: the file system would let the others spin meanwhile.
+    writing: Mutex<()>,
 }
 
 impl Store {
@@ -83,7 +85,7 @@ impl Store {
             return Err(StoreFailure::Io(io::ErrorKind::AlreadyExists.into()));
         }
         let cut = manifest.cut();
-        let store = Self { file, path, manifest };
+        let store = Self { file, path, manifest, writing: Mutex::new(()) };
         let mut there = vec![false; usize::try_from(cut.parts()).unwrap_or(0)];
         if metadata.len() != cut.size() {
             store.file.set_len(0)?;
@@ -109,6 +111,7 @@ impl Store {
     pub(crate) fn write(&self, index: u64, data: &[u8]) -> Result<bool, StoreFailure> {
         let good = self.manifest.is_part(index, data);
         if good {
+            let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             self.file.write_all_at(data, self.manifest.cut().offset(index))?;
         }
         Ok(good)
