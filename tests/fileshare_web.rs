@@ -114,7 +114,7 @@ fn with_a_token_the_api_answers_only_those_who_show_it() {
     assert_eq!(ada.get("/api/status").refusal(), (401, "refused".into()));
     assert_eq!(status(&["Authorization: Bearer wrong"]), 401);
     assert_eq!(status(&["Authorization: Bearer correct horse & battery"]), 200);
-    assert_eq!(status(&["Cookie: fileshare=correct horse & battery"]), 401);
+    assert_eq!(status(&["Cookie: fileshare-0=correct horse & battery"]), 401);
 
     // The printed address lets a browser in, by a cookie that does not tell the token.
     let entrance = ada.url.split_once(&ada.web).unwrap().1;
@@ -160,6 +160,7 @@ fn what_is_not_there_is_refused_with_a_reason() {
     assert_eq!(ada.post("/api/fetch", &json!({ "name": "nothing" })).refusal(), not_found);
     assert_eq!(ada.get("/api/nothing").refusal(), not_found);
     assert_eq!(ada.get("/../Cargo.toml").refusal(), not_found);
+    assert_eq!(ada.post("/api/status", &json!({})).refusal(), not_found, "not with this method");
     let bad = |answer: instance::Answer| {
         let (status, kind) = answer.refusal();
         assert_eq!((status, kind.as_str()), (400, "bad_request"), "{answer:?}");
@@ -327,4 +328,29 @@ fn subcommands_join_search_fetch_and_leave() {
     let (code, _, errors) = bob.subcommand(&["leave", "ada"]);
     assert_eq!(code, 1);
     assert!(errors.contains("ada"), "{errors}");
+}
+
+#[test]
+fn a_fetch_whose_instance_is_killed_fails_with_the_reason() {
+    let ada = Instance::start("ada", &[]);
+    let mut bob = Instance::start("bob", &["--join", &ada.address]);
+    fs::File::create(ada.share().join("film.mp4")).unwrap().set_len(8 << 30).unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let mut events = bob.events();
+    events.wait("peers", |network| network["peers"] != json!([]));
+    ada.events().wait("files", |files| has(files, "film.mp4"));
+    assert_eq!(bob.post("/api/search", &json!({ "key": "film" })).status, 200);
+    events.wait("files", |files| has(files, "film.mp4"));
+    let fetch = program()
+        .args(["fetch", "film.mp4"])
+        .env("XDG_RUNTIME_DIR", bob.run())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    events.wait("transfer", |transfer| transfer["state"] == "running");
+    bob.kill();
+    let output = fetch.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no answer from http://"), "{}", text(&output.stderr));
 }

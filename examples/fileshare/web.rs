@@ -103,7 +103,7 @@ pub(crate) fn serve(app: App, listen: &str, token: Option<String>) -> io::Result
     let site = web::Data::from(Arc::new(Site {
         app,
         url,
-        rules: Rules::new(address.ip(), token.as_deref()),
+        rules: Rules::new(address, token.as_deref()),
         hub: hub.clone(),
         uploads: Semaphore::new(upload::MAX_UPLOADS),
     }));

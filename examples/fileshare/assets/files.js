@@ -9,6 +9,9 @@ const PAGE = 50;
 /** Uploads at once; the others wait their turn. */
 const AT_ONCE = 2;
 
+/** Bytes that one upload may have, as the program says as well: then it need not be sent first. */
+const MAX_UPLOAD = 4 * 2 ** 30;
+
 const CROSS = "M6 6l12 12M18 6L6 18";
 
 let files = [];
@@ -238,6 +241,10 @@ function upload({ file, row, bar, close, text }) {
       bar.remove();
       close.hidden = false;
     };
+    if (file.size > MAX_UPLOAD) {
+      failed("it has more than 4 GiB; put it into the shared folder and press Refresh");
+      return resolve();
+    }
     request.onload = () => {
       if (request.status < 300) {
         row.remove();
@@ -246,7 +253,7 @@ function upload({ file, row, bar, close, text }) {
         failed(request.response?.error ?? `status ${request.status}`);
       }
     };
-    request.onerror = () => failed("the connection was cut; it may be too large, or a folder");
+    request.onerror = () => failed("the connection was cut; a folder cannot be added");
     request.onloadend = resolve;
     request.send(file);
   });
