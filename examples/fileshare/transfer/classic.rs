@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf, sync::Arc};
 
 use actix_peer::{
-    Over,
+    Over, RequestError,
     connection::ReadError,
     frame::{Frame, FrameError, TypeCode},
     overlay::Address,
@@ -114,12 +114,7 @@ async fn receive(
         size = size.zip(len).map(|(size, len)| size + len);
         running.change(|view| view.size = size);
         while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|error| match error {
-                ReadError::Frame(FrameError::CutBody { .. }) => {
-                    TransferFailure::Short(peer.to_owned())
-                }
-                error => broken(actix_peer::RequestError::from(error).into()),
-            })?;
+            let piece = piece.map_err(|error| broken(RequestError::from(error).into()))?;
             sink.push(&piece).await?;
             running.add(piece.len() as u64);
         }
@@ -130,5 +125,11 @@ async fn receive(
 }
 
 fn broken(peer: &str, error: &NoAnswer) -> TransferFailure {
-    TransferFailure::Broken { peer: peer.to_owned(), why: error.to_string() }
+    let peer = peer.to_owned();
+    match error {
+        NoAnswer::Request(RequestError::Reply(ReadError::Frame(FrameError::CutBody {
+            ..
+        }))) => TransferFailure::Short(peer),
+        error => TransferFailure::Broken { peer, why: error.to_string() },
+    }
 }

@@ -36,7 +36,7 @@ use crate::{
 const MAX_SOURCES: usize = 8;
 
 /// Parts that are asked of one source at once: while one is verified and written, others come.
-const LANES: usize = 3;
+const LANES: usize = 6;
 
 /// Broken connections in a row after which a source is given up.
 const MAX_FAILURES: u32 = 3;
