@@ -103,7 +103,7 @@ pub(crate) fn serve(app: App, listen: &str, token: Option<String>) -> io::Result
     let site = web::Data::from(Arc::new(Site {
         app,
         url,
-        rules: Rules::new(address.ip(), token.as_deref()),
+        rules: Rules::new(address, token.as_deref()),
         hub: hub.clone(),
         uploads: Semaphore::new(upload::MAX_UPLOADS),
     }));
@@ -118,6 +118,8 @@ pub(crate) fn serve(app: App, listen: &str, token: Option<String>) -> io::Result
     .workers(WORKERS)
     .max_connections(MAX_CONNECTIONS)
     .client_request_timeout(HEADERS_WITHIN)
+    // Who closes a listener's connection frees its place at once.
+    .h1_allow_half_closed(false)
     .shutdown_timeout(STOP_WITHIN_SECONDS)
     .disable_signals()
     .listen(listener)?

@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 /// Longer than anything here takes; then a test fails instead of hanging.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -49,7 +50,7 @@ pub struct Instance {
 impl Instance {
     /// Starts one with this id, on free ports of loopback.
     pub fn start(id: &str, options: &[&str]) -> Self {
-        let folders = tempfile::tempdir().unwrap();
+        let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["run", "share", "downloads"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
         }
@@ -59,7 +60,7 @@ impl Instance {
 
     /// The same, of the user whose runtime folder is `run`.
     pub fn start_with(run: &Path, id: &str, options: &[&str]) -> Self {
-        let folders = tempfile::tempdir().unwrap();
+        let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["share", "downloads"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
         }
@@ -85,10 +86,12 @@ impl Instance {
     }
 
     fn start_in(folders: TempDir, run: &Path, id: &str, options: &[&str]) -> Self {
+        let web = if options.contains(&"--web") { &[][..] } else { &["--web", "127.0.0.1:0"] };
         let downloads = folders.path().join("downloads");
         let downloads = downloads.exists().then(|| ["--downloads".as_ref(), downloads.as_os_str()]);
         let mut child = program()
-            .args(["--id", id, "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"])
+            .args(["--id", id, "--listen", "127.0.0.1:0"])
+            .args(web)
             .arg("--share")
             .arg(folders.path().join("share"))
             .args(downloads.into_iter().flatten())
@@ -142,7 +145,7 @@ impl Instance {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         let given = |name: &str| {
             let starts = |header: &&str| header.to_lowercase().starts_with(name);
-            headers.iter().any(|header| starts(header))
+            headers.iter().any(starts)
         };
         if !given("host:") {
             head.push_str(&format!("Host: {}\r\n", self.web));
@@ -277,8 +280,10 @@ impl Events {
 
     /// The first event of this name whose content is as wanted.
     pub fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
         loop {
             let (event, data) = self.next().expect("an event");
+            assert!(began.elapsed() < LIMIT, "no {name} event is as wanted; the last one: {data}");
             if event == name && wanted(&data) {
                 return data;
             }

@@ -32,8 +32,6 @@ function connect() {
     retries = 0;
     badge("live", "live");
     by("banner").hidden = true;
-    // A snapshot follows, with the transfers that there are.
-    clearTransfers();
   };
   source.onerror = () => {
     source.close();
@@ -90,6 +88,8 @@ document.addEventListener("visibilitychange", () => {
 // ---- this node ----
 
 function showStatus(news) {
+  // Started anew: its transfers count from one again.
+  if (status && (news.id !== status.id || news.uptime_seconds < status.uptime_seconds)) clearTransfers();
   status = news;
   document.title = `${news.id} · fileshare`;
   say(by("own-id"), news.id);

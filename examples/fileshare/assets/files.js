@@ -1,6 +1,7 @@
 // The table of files: filter, order, pages; fetching with a choice of sources; adding.
 
 import { bytes, by, call, icon, keyed, make, plural, say } from "./dom.js";
+import { isComing } from "./transfers.js";
 
 /** Rows on one page: enough to look through, few enough to draw at once. */
 const PAGE = 50;
@@ -8,17 +9,21 @@ const PAGE = 50;
 /** Uploads at once; the others wait their turn. */
 const AT_ONCE = 2;
 
+/** Bytes that one upload may have, as the program says as well: then it need not be sent first. */
+const MAX_UPLOAD = 4 * 2 ** 30;
+
 const CROSS = "M6 6l12 12M18 6L6 18";
 
 let files = [];
+/** How many files of others there are of each name. */
+let named = new Map();
 let own = "";
 let page = 0;
 let order = { by: "name", down: false };
-/** What is being asked or was refused, by row: it outlives the row's own element. */
+/** What is being asked or was refused, by name: it outlives the row's own element. */
 const said = new Map();
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
-const keyOf = (file) => `${file.name}\0${file.digest ?? ""}`;
 const ORDERS = {
   name: (a, b) => collator.compare(a.name, b.name),
   size: (a, b) => (a.size ?? -1) - (b.size ?? -1),
@@ -37,6 +42,7 @@ export function setUp() {
   }
   by("page-back").addEventListener("click", () => turn(-1));
   by("page-on").addEventListener("click", () => turn(1));
+  document.addEventListener("coming", draw);
 }
 
 function fromTheFirst() {
@@ -53,6 +59,8 @@ function turn(by_) {
 /** A new list. Several within one frame are drawn once. */
 export function showFiles(news, id) {
   files = news;
+  named = new Map();
+  for (const { name, local } of news) if (!local) named.set(name, (named.get(name) ?? 0) + 1);
   own = id ?? own;
   if (!scheduled) scheduled = requestAnimationFrame(draw);
 }
@@ -75,7 +83,7 @@ function draw() {
   const last = Math.max(0, Math.ceil(rows.length / PAGE) - 1);
   page = Math.min(Math.max(page, 0), last);
   const shown = rows.slice(page * PAGE, (page + 1) * PAGE);
-  keyed(by("files"), shown, keyOf, create, update);
+  keyed(by("files"), shown, (file) => file.name, create, update);
   say(by("files-count"), rows.length === files.length ? plural(files.length, "file") : `${rows.length.toLocaleString("en")} of ${plural(files.length, "file")}`);
   by("table").hidden = rows.length === 0;
   by("pager").hidden = last === 0;
@@ -112,6 +120,7 @@ function create() {
 }
 
 function update(row, file) {
+  row.file = file;
   const name = row.querySelector(".name .text");
   if (name.textContent !== file.name) name.textContent = name.title = file.name;
   const size = row.querySelector(".size");
@@ -121,7 +130,7 @@ function update(row, file) {
   const digest = row.querySelector("code");
   say(digest, file.digest ? file.digest.slice(0, 8) : "–");
   digest.title = file.digest ? `BLAKE3 ${file.digest}` : "Not known";
-  updateGet(row.querySelector(".get"), file);
+  updateGet(row, row.querySelector(".get"), file);
   updateAsked(row.querySelector(".asked"), file);
 }
 
@@ -136,19 +145,22 @@ function updateOwner(cell, file) {
   if (others.length) cell.append(make("span", { class: "others" }, others.length > 2 ? `${others[0]} and ${others.length - 1} more` : others.join(", ")));
 }
 
-function updateGet(cell, file) {
-  const state = file.local ? "" : file.owners.join("\0");
+function updateGet(row, cell, file) {
+  const state = file.local ? "" : [isComing(file.name), differs(file), ...file.owners].join("\0");
   if (cell.dataset.state === state) return;
   const focused = cell.contains(document.activeElement);
+  const picked = cell.querySelector("select")?.value;
   cell.dataset.state = state;
   cell.replaceChildren();
   if (file.local) return;
+  if (isComing(file.name)) return cell.append(make("span", { class: "coming" }, "on the way"));
   const button = make("button", { class: "fetch", "aria-label": `Fetch ${file.name}` }, "Fetch");
-  button.addEventListener("click", () => fetchFile(file, cell.querySelector("select")?.value));
+  button.addEventListener("click", () => fetchFile(row.file, cell.querySelector("select")?.value));
   if (file.owners.length > 1) {
     const pick = make("select", { "aria-label": `Source of ${file.name}` });
     if (!differs(file)) pick.append(make("option", { value: "" }, `all ${file.owners.length}`));
     pick.append(...file.owners.map((owner) => make("option", { value: owner }, owner)));
+    if (file.owners.includes(picked)) pick.value = picked;
     cell.append(make("span", { class: "from" }, pick, button));
   } else {
     cell.append(button);
@@ -156,31 +168,29 @@ function updateGet(cell, file) {
   if (focused) button.focus();
 }
 
-/** Whether another file has the same name: then the name alone does not say which is meant. */
-const differs = (file) => files.some((other) => other.name === file.name && other.digest !== file.digest && !other.local);
+/** Whether another file of others has the same name: then the name alone does not say which is meant. */
+const differs = (file) => named.get(file.name) > 1;
 
 async function fetchFile(file, from, replace = false) {
-  const key = keyOf(file);
   const source = from || (differs(file) ? file.owners[0] : null);
-  said.delete(key);
+  said.delete(file.name);
   draw();
   try {
     await call("POST", "fetch", { name: file.name, from: source, replace });
   } catch (refused) {
-    said.set(key, { text: refused.message, again: refused.kind === "exists" ? () => fetchFile(file, source, true) : null });
+    said.set(file.name, { text: refused.message, again: refused.kind === "exists" ? () => fetchFile(file, source, true) : null });
     draw();
   }
 }
 
 function updateAsked(box, file) {
-  const key = keyOf(file);
-  const news = said.get(key);
+  const news = file.local ? undefined : said.get(file.name);
   if (box.news === news) return;
   box.news = news;
   box.replaceChildren();
   if (!news) return;
   const close = () => {
-    said.delete(key);
+    said.delete(file.name);
     draw();
     box.closest("tr").querySelector(".fetch")?.focus();
   };
@@ -231,6 +241,10 @@ function upload({ file, row, bar, close, text }) {
       bar.remove();
       close.hidden = false;
     };
+    if (file.size > MAX_UPLOAD) {
+      failed("it has more than 4 GiB; put it into the shared folder and press Refresh");
+      return resolve();
+    }
     request.onload = () => {
       if (request.status < 300) {
         row.remove();
@@ -239,7 +253,7 @@ function upload({ file, row, bar, close, text }) {
         failed(request.response?.error ?? `status ${request.status}`);
       }
     };
-    request.onerror = () => failed("the connection was cut; it may be too large, or a folder");
+    request.onerror = () => failed("the connection was cut; a folder cannot be added");
     request.onloadend = resolve;
     request.send(file);
   });

@@ -12,7 +12,7 @@ const MAX_NODES = 40;
 /** More nodes than these have their names only under the pointer. */
 const MAX_NAMES = 16;
 
-const [WIDTH, HEIGHT, MARGIN] = [400, 300, 34];
+const [WIDTH, HEIGHT, MARGIN] = [400, 250, 30];
 /** Steps until the springs are at rest. */
 const STEPS = 240;
 

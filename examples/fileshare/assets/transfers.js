@@ -7,6 +7,10 @@ const MAX_TRANSFERS = 20;
 
 let transfers = new Map();
 let scheduled = 0;
+/** Names of the files that are on the way. */
+const coming = new Set();
+
+export const isComing = (name) => coming.has(name);
 
 export function clearTransfers() {
   transfers = new Map();
@@ -27,7 +31,13 @@ function schedule() {
 function draw() {
   scheduled = 0;
   const rows = [...transfers.values()].sort((a, b) => b.number - a.number);
-  const running = rows.filter((row) => row.state === "running").length;
+  const names = rows.filter((row) => row.state === "running").map((row) => row.name);
+  const running = names.length;
+  if (names.some((name) => !coming.has(name)) || new Set(names).size !== coming.size) {
+    coming.clear();
+    for (const name of names) coming.add(name);
+    document.dispatchEvent(new Event("coming"));
+  }
   by("transfers-card").hidden = rows.length === 0;
   say(by("transfers-count"), running ? `${plural(running, "file")} on the way` : "");
   keyed(by("transfers"), rows, (row) => String(row.number), create, update);

@@ -55,3 +55,20 @@ fn url(web: &str) -> String {
     let authority = web.split(['/', '?']).next().unwrap_or(web);
     format!("http://{authority}/")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn an_instance_is_named_by_its_address_or_as_it_was_printed() {
+        for web in [
+            "127.0.0.1:80",
+            "http://127.0.0.1:80",
+            "http://127.0.0.1:80/",
+            "http://127.0.0.1:80/?token=x",
+        ] {
+            assert_eq!(url(web), "http://127.0.0.1:80/");
+        }
+    }
+}

@@ -200,3 +200,46 @@ fn table(rows: &[Vec<String>]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, owners: &[&str], local: bool) -> FileRow {
+        let owners = owners.iter().map(|&owner| owner.to_owned()).collect();
+        let (size, digest) = (local.then_some(1_500), local.then(|| "ab".repeat(32)));
+        FileRow { name: name.into(), owners, local, size, digest }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [row("a", &["me", "bob"], true), row("longer", &["b", "c", "d", "e"], false)];
+        let expected = "\
+NAME    SIZE     DIGEST        OWNERS
+a       1.50 kB  abababababab  here, bob
+longer  ?        -             b, c, d and 1 more
+";
+        assert_eq!(files(&rows), expected);
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        let title = "\u{1b}]0;owned\u{7}.txt\r";
+        assert_eq!(harmless(title), "\u{fffd}]0;owned\u{fffd}.txt\u{fffd}");
+        assert_eq!(harmless("plain\nlines"), "plain\nlines");
+    }
+
+    #[test]
+    fn round_trips_are_rounded_to_a_tenth_of_a_millisecond() {
+        let shown = [(0, "0.0 ms"), (49, "0.0 ms"), (50, "0.1 ms"), (12_345, "12.3 ms")];
+        for (us, text) in shown {
+            assert_eq!(milliseconds(us), text);
+        }
+    }
+
+    #[test]
+    fn an_empty_answer_says_what_to_do() {
+        assert!(peers(&[]).contains("join HOST:PORT"));
+        assert!(files(&[]).contains("search KEY"));
+    }
+}

@@ -73,6 +73,24 @@ impl Hub {
         Self { live, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
     }
 
+    /// Takes a listener in, which begins with a snapshot.
+    async fn listener(&self, app: &App, url: &str) -> Result<Listener, Failure> {
+        let place = Arc::clone(&self.listeners).try_acquire_owned();
+        let place = place
+            .map_err(|_| Failure::busy(format!("{MAX_LISTENERS} listeners are here already")))?;
+        // Subscribed before the snapshot: an event may come twice, but none is missed.
+        let live = self.live.upgrade().ok_or_else(Failure::stopped)?.subscribe();
+        Ok(Listener {
+            app: app.clone(),
+            url: url.to_owned(),
+            live,
+            files: Arc::clone(&self.files),
+            has: 0,
+            waiting: snapshot(app, url).await,
+            _place: place,
+        })
+    }
+
     /// Ends every listener.
     pub(super) fn stop(&self) {
         self.pump.abort();
@@ -208,21 +226,114 @@ impl Listener {
 
 /// `GET /api/events`.
 pub(super) async fn listen(site: Data<Site>) -> Result<HttpResponse, Failure> {
-    let place = Arc::clone(&site.hub.listeners).try_acquire_owned();
-    let _place =
-        place.map_err(|_| Failure::busy(format!("{MAX_LISTENERS} listeners are here already")))?;
-    // Subscribed before the snapshot: an event may come twice, but none is missed.
-    let live = site.hub.live.upgrade().ok_or_else(Failure::stopped)?.subscribe();
-    let listener = Listener {
-        app: site.app.clone(),
-        url: site.url.clone(),
-        live,
-        files: Arc::clone(&site.hub.files),
-        has: 0,
-        waiting: snapshot(&site.app, &site.url).await,
-        _place,
-    };
+    let listener = site.hub.listener(&site.app, &site.url).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .streaming(listener.stream()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        model::{Network, Status},
+        options::Options,
+    };
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    async fn app() -> App {
+        App::start(Line::parse_from(["fileshare"]).options).await.unwrap()
+    }
+
+    fn name(text: &Bytes) -> String {
+        let text = std::str::from_utf8(text).unwrap();
+        let name = text.strip_prefix("event: ").and_then(|rest| rest.split('\n').next());
+        name.unwrap_or_else(|| panic!("{text:?} has no name")).to_owned()
+    }
+
+    #[test]
+    fn an_event_is_named_like_its_tag_and_takes_one_line() {
+        let text = "two\nlines".to_owned();
+        for event in [
+            Event::Status(Status::default()),
+            Event::Peers(Network::default()),
+            Event::Files(Vec::new()),
+            Event::Notice { level: Level::Error, text },
+        ] {
+            let value = serde_json::to_value(&event).unwrap();
+            let expected = format!(
+                "event: {}\ndata: {}\n\n",
+                value["event"].as_str().unwrap(),
+                serde_json::to_string(&value["data"]).unwrap()
+            );
+            let sent = sse(&event);
+            let sent = std::str::from_utf8(&sent).unwrap();
+            assert_eq!(sent.lines().count(), expected.lines().count());
+            let data = |text: &str| {
+                let line = text.lines().nth(1).unwrap().strip_prefix("data: ").unwrap();
+                serde_json::from_str::<serde_json::Value>(line).unwrap()
+            };
+            assert_eq!(
+                (name(&sse(&event)), data(sent)),
+                (value["event"].as_str().unwrap().into(), data(&expected))
+            );
+        }
+    }
+
+    #[actix::test]
+    async fn a_listener_that_is_too_slow_gets_a_fresh_snapshot_instead() {
+        let app = app().await;
+        let hub = Hub::start(&app, "http://127.0.0.1/");
+        let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
+        for expected in ["status", "peers", "files"] {
+            assert_eq!(name(&listener.next().await.unwrap()), expected);
+        }
+        let live = hub.live.upgrade().unwrap();
+        for _ in 0..=QUEUE {
+            live.send(Live::Text(Bytes::from_static(b"event: old\n\n"))).unwrap();
+        }
+        drop(live);
+        for expected in ["status", "peers", "files"] {
+            assert_eq!(name(&listener.next().await.unwrap()), expected);
+        }
+        assert_eq!(
+            name(&listener.next().await.unwrap()),
+            "old",
+            "what is still in the queue follows"
+        );
+        hub.stop();
+        while listener.next().await.is_some() {}
+        assert!(hub.listener(&app, "").await.is_err(), "nobody listens to a hub that has stopped");
+        app.stop().await;
+    }
+
+    #[actix::test]
+    async fn a_list_of_files_is_sent_once_however_often_it_is_announced() {
+        let app = app().await;
+        let hub = Hub::start(&app, "http://127.0.0.1/");
+        let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
+        listener.waiting.clear();
+        let live = hub.live.upgrade().unwrap();
+        *hub.files.lock().unwrap() =
+            Files { version: 7, text: Bytes::from_static(b"event: files\n\n") };
+        for event in [Live::Files, Live::Files, Live::Text(Bytes::from_static(b"event: last\n\n"))]
+        {
+            live.send(event).unwrap();
+        }
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|last| last != "last") {
+            seen.push(name(&listener.next().await.unwrap()));
+        }
+        seen.retain(|name| name == "files" || name == "last");
+        assert_eq!(seen, ["files", "last"]);
+        hub.stop();
+        app.stop().await;
+    }
 }

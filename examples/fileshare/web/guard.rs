@@ -4,7 +4,7 @@
 //! keep it out. The `Host` has to be an address, not a name that a foreign site may point at this
 //! machine (DNS rebinding). A call to the API has to come from this page, or from no page at all.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::{
     Error, ResponseError,
@@ -22,8 +22,9 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 
 use super::{Site, failure::Failure};
 
-/// Where the page keeps its right to call.
-const COOKIE: &str = "fileshare";
+/// Where the page keeps its right to call. The port follows: browsers give the cookies of one instance
+/// to all that run on the same host.
+const COOKIE: &str = "fileshare-";
 
 /// No script or style but the program's own files, and no frame around the page.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -43,7 +44,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
 /// What decides who may call.
 #[derive(Debug)]
 pub(super) struct Rules {
-    bound: IpAddr,
+    bound: SocketAddr,
     /// Its digest, which compares in constant time.
     token: Option<blake3::Hash>,
 }
@@ -72,7 +73,7 @@ impl From<Refusal> for Failure {
 }
 
 impl Rules {
-    pub(super) fn new(bound: IpAddr, token: Option<&str>) -> Self {
+    pub(super) fn new(bound: SocketAddr, token: Option<&str>) -> Self {
         Self { bound, token: token.map(|token| blake3::hash(token.as_bytes())) }
     }
 
@@ -95,7 +96,7 @@ impl Rules {
             return Err(Refusal::Origin);
         }
         match &self.token {
-            Some(token) if !shows(headers, token) => Err(Refusal::Token),
+            Some(token) if !self.shows(headers, token) => Err(Refusal::Token),
             _ => Ok(()),
         }
     }
@@ -109,7 +110,7 @@ impl Rules {
         let address =
             name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
         match address.parse::<IpAddr>() {
-            Ok(ip) => ip.is_loopback() || ip == self.bound || self.bound.is_unspecified(),
+            Ok(ip) => ip.is_loopback() || ip == self.bound.ip() || self.bound.ip().is_unspecified(),
             Err(_) => name.eq_ignore_ascii_case("localhost"),
         }
     }
@@ -122,8 +123,26 @@ impl Rules {
         if blake3::hash(&given) != *expected {
             return None;
         }
-        let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict", proof(expected));
+        let cookie = self.cookie_name();
+        let cookie = format!("{cookie}={}; Path=/; HttpOnly; SameSite=Strict", proof(expected));
         HeaderValue::try_from(cookie).ok()
+    }
+
+    fn cookie_name(&self) -> String {
+        format!("{COOKIE}{}", self.bound.port())
+    }
+
+    /// Whether the call shows the token, or the cookie that the page got for it.
+    fn shows(&self, headers: &HeaderMap, token: &blake3::Hash) -> bool {
+        let bearer = only(headers, header::AUTHORIZATION).ok().flatten();
+        if let Some(given) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+            return blake3::hash(given.as_bytes()) == *token;
+        }
+        let (own, proof) = (self.cookie_name(), blake3::hash(proof(token).as_bytes()));
+        let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+        let mut pairs =
+            cookies.flat_map(|value| value.split("; ")).filter_map(|pair| pair.split_once('='));
+        pairs.any(|(name, value)| name == own && blake3::hash(value.as_bytes()) == proof)
     }
 }
 
@@ -140,18 +159,6 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
 /// The cookie holds no token: who reads it cannot use it elsewhere.
 fn proof(token: &blake3::Hash) -> String {
     blake3::hash(token.as_bytes()).to_hex().to_string()
-}
-
-fn shows(headers: &HeaderMap, token: &blake3::Hash) -> bool {
-    let bearer = only(headers, header::AUTHORIZATION).ok().flatten();
-    if let Some(given) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
-        return blake3::hash(given.as_bytes()) == *token;
-    }
-    let proof = blake3::hash(proof(token).as_bytes());
-    let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
-    let mut pairs =
-        cookies.flat_map(|value| value.split("; ")).filter_map(|pair| pair.split_once('='));
-    pairs.any(|(name, value)| name == COOKIE && blake3::hash(value.as_bytes()) == proof)
 }
 
 /// The address that lets a browser in.
@@ -185,4 +192,66 @@ pub(super) async fn pass(
         headers.insert(header::SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn rules(bound: &str) -> Rules {
+        Rules::new(bound.parse().unwrap(), None)
+    }
+
+    #[test]
+    fn only_addresses_of_this_machine_are_its_names() {
+        let (loopback, any, one) =
+            (rules("127.0.0.1:80"), rules("0.0.0.0:80"), rules("192.0.2.7:80"));
+        for host in ["127.0.0.1", "127.1.2.3:99", "[::1]:80", "localhost", "LOCALHOST:80"] {
+            assert!(loopback.is_this_machine(host), "{host}");
+            assert!(any.is_this_machine(host) && one.is_this_machine(host), "{host}");
+        }
+        for host in ["example.org", "localhost.example.org", "127.0.0.1.nip.io", "2130706433", ""] {
+            assert!(!any.is_this_machine(host), "{host}");
+        }
+        assert!(!loopback.is_this_machine("192.0.2.7"));
+        assert!(one.is_this_machine("192.0.2.7:80") && any.is_this_machine("192.0.2.7:80"));
+        assert!(!one.is_this_machine("192.0.2.8"));
+    }
+
+    #[test]
+    fn a_header_that_comes_twice_is_no_proof_of_anything() {
+        let mut twice = headers(&[("host", "127.0.0.1"), ("origin", "http://127.0.0.1")]);
+        assert_eq!(rules("127.0.0.1:80").check(&twice, true), Ok(()));
+        twice.append(header::HOST, HeaderValue::from_static("127.0.0.1"));
+        assert_eq!(rules("127.0.0.1:80").check(&twice, true), Err(Refusal::Host));
+    }
+
+    #[test]
+    fn the_page_itself_needs_no_token_but_its_calls_do() {
+        let rules = Rules::new("127.0.0.1:80".parse().unwrap(), Some("secret"));
+        let headers = headers(&[("host", "127.0.0.1")]);
+        assert_eq!(rules.check(&headers, false), Ok(()));
+        assert_eq!(rules.check(&headers, true), Err(Refusal::Token));
+    }
+
+    #[test]
+    fn the_entrance_carries_any_token_to_the_cookie() {
+        let token = "a&b=c %/?#\u{e4}";
+        let rules = Rules::new("127.0.0.1:80".parse().unwrap(), Some(token));
+        let entrance = entrance("http://127.0.0.1/", token);
+        let query = entrance.split_once('?').unwrap().1;
+        let cookie = rules.cookie(query).unwrap();
+        let cookie = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let mut headers = headers(&[("host", "127.0.0.1")]);
+        headers.insert(header::COOKIE, HeaderValue::try_from(cookie).unwrap());
+        assert_eq!(rules.check(&headers, true), Ok(()));
+        assert_eq!(rules.cookie("token=a"), None);
+    }
 }
