@@ -134,7 +134,8 @@ impl App {
         state.own().open(&query.key, now());
         // It comes back by others, and is not to be worked on here.
         state.seen().is_new(&query, now());
-        let mut to = state.contacts().table().to_vec();
+        let list = self.0.peer.peers().list().await?;
+        let mut to: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
         fastrand::shuffle(&mut to);
         to.truncate(MAX_ASKED);
         self.0.runtime.spawn(async move {

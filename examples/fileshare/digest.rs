@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     fn bytes(len: usize) -> Vec<u8> {
-        (0..len).map(|n| (n % 251) as u8).collect()
+        (0..=250).cycle().take(len).collect()
     }
 
     fn manifest(data: &[u8]) -> Manifest {

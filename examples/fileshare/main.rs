@@ -105,7 +105,7 @@ async fn run(options: Options) -> Result<(), (String, ExitCode)> {
     let (listen, token) = (options.web.clone(), options.token.clone());
     let mut ends = Ends::new().map_err(|error| (error.to_string(), ExitCode::FAILURE))?;
     let app = App::start(options).await.map_err(|error| (error.to_string(), error.exit_code()))?;
-    actix_rt::spawn(say_notices(app.events()));
+    let events = app.events();
     let served = match web::serve(app.clone(), &listen, token) {
         Ok(served) => served,
         Err(error) => {
@@ -118,6 +118,8 @@ async fn run(options: Options) -> Result<(), (String, ExitCode)> {
     let status = app.status().await;
     say(format_args!("listening on {}", status.address));
     say(format_args!("page at {}", served.url));
+    // From here on: the first line is the address, for whoever starts this and reads on.
+    actix_rt::spawn(say_notices(events));
     if temporary {
         let share = status.share.display();
         say(format_args!("sharing a temporary folder, removed at the end: {share}"));

@@ -1,10 +1,11 @@
 //! Fetching files: who has them, from whom which part comes, and what people see of it.
 
 mod classic;
+mod owners;
 mod parts;
 mod plan;
 mod running;
-mod sources;
+mod source;
 mod store;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -12,11 +13,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use actix_peer::overlay::Address;
 use tokio::task::spawn_blocking;
 
+use self::{owners::Found, store::StoreFailure};
 pub(crate) use self::{
+    owners::ask_owner,
     running::{Running, TransferBusy, Transfers},
-    sources::ask_owner,
 };
-use self::{sources::Found, store::StoreFailure};
 use crate::{
     model::{Event, Transfer, TransferState},
     name::FileName,
@@ -125,7 +126,7 @@ async fn work(
     running: &Arc<Running>,
     order: &Order,
 ) -> Result<PathBuf, TransferFailure> {
-    let Found { same, classic, failures } = sources::find(state, order).await;
+    let Found { same, classic, failures } = owners::find(state, order).await;
     if let Some((info, owners)) = same {
         let fetched = parts::fetch(state, running, order, info, owners).await;
         // An original may still have it when all others fail.

@@ -95,7 +95,8 @@ fn a_flood_of_queries_is_refused_and_names_no_victim() {
     let (count, counted) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in victim.incoming() {
-            if count.send(drop(stream)).is_err() {
+            drop(stream);
+            if count.send(()).is_err() {
                 return;
             }
         }

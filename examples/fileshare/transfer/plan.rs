@@ -156,6 +156,10 @@ mod tests {
         assert!(plan.done(0));
     }
 
+    fn at(index: u64) -> usize {
+        index.try_into().unwrap()
+    }
+
     proptest! {
         #[test]
         fn whatever_fails_each_part_is_done_once_in_the_end(
@@ -168,13 +172,13 @@ mod tests {
             let mut held = Vec::new();
             for (source, ok) in steps {
                 if let Task::Fetch(index) = plan.take(source, now) {
-                    prop_assert!(!done[index as usize]);
+                    prop_assert!(!done[at(index)]);
                     held.push((source, index));
                 }
                 if let Some((source, index)) = held.pop() {
                     if ok {
                         prop_assert!(plan.done(index));
-                        done[index as usize] = true;
+                        done[at(index)] = true;
                     } else {
                         plan.failed(source, index);
                     }
@@ -183,7 +187,7 @@ mod tests {
             held.into_iter().for_each(|(source, index)| plan.failed(source, index));
             while let Task::Fetch(index) = plan.take(9, now) {
                 prop_assert!(plan.done(index));
-                prop_assert!(!std::mem::replace(&mut done[index as usize], true));
+                prop_assert!(!std::mem::replace(&mut done[at(index)], true));
             }
             prop_assert!(plan.is_finished() && done.iter().all(|done| *done));
         }
