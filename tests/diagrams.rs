@@ -27,6 +27,9 @@ const LONGEST_FILE: usize = 350;
 /// Bytes of one picture.
 const LARGEST_PICTURE: usize = 60_000;
 
+/// Bytes of the picture of the page.
+const LARGEST_SCREENSHOT: u64 = 200_000;
+
 const PICTURES: [&str; 7] = ["actors", "connection", "frame", "journey", "layers", "link", "road"];
 
 /// The pictures of a message on its way.
@@ -602,6 +605,14 @@ fn every_picture_shows_its_source() {
             &visible_words(name),
         );
     }
+}
+
+#[test]
+fn the_screenshot_is_small_and_in_the_readme() {
+    let path = "diagrams/fileshare.png";
+    let len = fs::metadata(root().join(path)).unwrap().len();
+    assert!(len < LARGEST_SCREENSHOT, "{path} has {len} bytes");
+    assert!(read("README.md").contains(path));
 }
 
 /// The words between the tags of a picture.

@@ -50,6 +50,8 @@ pub struct Status {
 }
 
 pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
+    // Before the rest: no guard is held while this waits, so that the future is `Send`.
+    let known = peers.list().await.map_or_else(|NodeDown| 0, |list| list.len());
     Status {
         id: node.me.id().clone(),
         address: node.me.address().clone(),
@@ -57,7 +59,7 @@ pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
         joined: node.joined.load(Ordering::Relaxed),
         paused: *node.paused.borrow(),
         stopping: node.drain.is_cancelled(),
-        peers: peers.list().await.map_or_else(|NodeDown| 0, |list| list.len()),
+        peers: known,
         max_peers: node.config.max_peers,
         connections: node.open_in.load(Ordering::Relaxed),
         half_open: node.door.half_open(),

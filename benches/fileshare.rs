@@ -1,0 +1,238 @@
+//! A file from one process to another by `fileshare`, beside a bare socket copy of the same file to
+//! disk: `cargo bench --bench fileshare`, for 4 GiB `cargo bench --bench fileshare -- --gib 4`.
+//!
+//! Both take turns. The bare copy is two processes as well, with blocking sockets and 256 KiB at a
+//! time. What is written is removed and synced before the next turn, so that none pays for another.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+)]
+
+mod support;
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const ROUNDS: usize = 5;
+const PIECE: usize = 256 << 10;
+const NAME: &str = "bench.bin";
+const AIM: f64 = 0.7;
+const MOST_MEMORY: u64 = 64 << 20;
+
+/// An option's value.
+fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|arg| arg != name).nth(1)
+}
+
+/// The sending process of the bare copy: tells its port, and sends the file to who connects.
+fn send(path: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    println!("{}", listener.local_addr().unwrap().port());
+    let (mut stream, _) = listener.accept().expect("a connection");
+    let (mut file, mut piece) = (File::open(path).expect("the file"), vec![0; PIECE]);
+    loop {
+        match file.read(&mut piece).expect("a piece") {
+            0 => return,
+            n => stream.write_all(&piece[..n]).expect("a reader"),
+        }
+    }
+}
+
+/// The receiving process of the bare copy.
+fn receive(port: &str, path: &str) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).expect("a sender");
+    let (mut file, mut piece) = (File::create(path).expect("a file"), vec![0; PIECE]);
+    loop {
+        match stream.read(&mut piece).expect("a piece") {
+            0 => return,
+            n => file.write_all(&piece[..n]).expect("room"),
+        }
+    }
+}
+
+fn bare(from: &Path, to: &Path) -> Duration {
+    let this = std::env::current_exe().unwrap();
+    let mut sender = Command::new(&this)
+        .arg("--send")
+        .arg(from)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let mut port = String::new();
+    BufReader::new(sender.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let begun = Instant::now();
+    let receiver =
+        Command::new(&this).arg("--receive").arg(port.trim()).arg("--to").arg(to).status();
+    let took = begun.elapsed();
+    assert!(receiver.expect("a process").success() && sender.wait().unwrap().success());
+    took
+}
+
+/// An instance of the program, as a person starts it.
+struct Instance {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    address: String,
+    web: String,
+}
+
+impl Instance {
+    fn start(program: &Path, options: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program");
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let mut instance = Self { child, lines, address: String::new(), web: String::new() };
+        instance.address = instance.line("listening on ");
+        let web = instance.line("page at http://");
+        web.trim_end_matches('/').clone_into(&mut instance.web);
+        instance
+    }
+
+    fn line(&mut self, begin: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "it ended before {begin:?}");
+            if let Some(rest) = line.strip_prefix(begin) {
+                return rest.trim_end().to_owned();
+            }
+        }
+    }
+
+    fn call(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let mut stream = TcpStream::connect(&self.web).expect("the page");
+        let (host, len) = (&self.web, body.len());
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+             Content-Length: {len}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let at = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+        serde_json::from_slice(&answer[at + 4..]).expect("JSON")
+    }
+
+    /// Asks again and again until it is so.
+    fn wait(&self, path: &str, so: impl Fn(&serde_json::Value) -> bool) {
+        let until = Instant::now() + Duration::from_secs(300);
+        while !so(&self.call("GET", path, "")) {
+            assert!(Instant::now() < until, "{path} is not as it should be");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The most memory that it ever had.
+    fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1_024
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn ours(to: &Instance, from: &Instance) -> Duration {
+    let begun = Instant::now();
+    let body = format!(r#"{{"name": "{NAME}", "from": "{}", "replace": true}}"#, from.address);
+    let transfer = to.call("POST", "/api/fetch", &body);
+    let number = transfer["number"].as_u64().unwrap_or_else(|| panic!("{transfer}"));
+    to.wait("/api/transfers", |transfers| {
+        let mut all = transfers.as_array().unwrap().iter();
+        let this = all.find(|transfer| transfer["number"] == number).unwrap();
+        assert_ne!(this["state"], "failed", "{this}");
+        this["state"] == "done"
+    });
+    begun.elapsed()
+}
+
+/// The program, as `cargo bench` does not build it.
+fn program() -> PathBuf {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--example", "fileshare"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.expect("cargo").success());
+    let this = std::env::current_exe().unwrap();
+    this.parent().unwrap().with_file_name("examples").join("fileshare")
+}
+
+/// A file whose pieces differ.
+fn make_file(path: &Path, len: u64) {
+    let (mut file, mut piece) = (File::create(path).expect("a file"), vec![0_u8; 1 << 20]);
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..len >> 20 {
+        random.fill(&mut piece);
+        file.write_all(&piece).expect("room");
+    }
+}
+
+/// Removes what was fetched, and lets the disk come to rest.
+fn rest(fetched: &Path) {
+    std::fs::remove_file(fetched).expect("what was fetched");
+    Command::new("sync").status().expect("sync");
+}
+
+fn main() {
+    if let Some(path) = option("--send") {
+        return send(&path);
+    }
+    if let Some(port) = option("--receive") {
+        return receive(&port, &option("--to").expect("a path"));
+    }
+    let gib: u64 = option("--gib").map_or(1, |gib| gib.parse().expect("a number"));
+    let program = program();
+    let folder = tempfile::tempdir_in(program.parent().unwrap()).expect("a folder");
+    let [shared, fetched] = ["shared", "fetched"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::create_dir(&fetched).unwrap();
+    make_file(&shared.join(NAME), gib << 30);
+    let from = Instance::start(&program, &["--share", shared.to_str().unwrap()]);
+    from.wait("/api/files", |files| files[0]["digest"].is_string());
+    let to = Instance::start(&program, &["--share", fetched.to_str().unwrap()]);
+    let (source, copy) = (shared.join(NAME), fetched.join(NAME));
+    Command::new("sync").status().expect("sync");
+    let mut rounds = Vec::new();
+    let mib = (gib << 10) as f64;
+    // The first one warms up: the memory that files are kept in is new to the machine.
+    for round in 0..=ROUNDS {
+        let took = ours(&to, &from);
+        if round == 0 {
+            let same = Command::new("cmp").arg(&source).arg(&copy).status().expect("cmp");
+            assert!(same.success(), "what was fetched is what was shared");
+        }
+        rest(&copy);
+        let bare = bare(&source, &folder.path().join("bare"));
+        rest(&folder.path().join("bare"));
+        eprintln!("round {round}: {took:.2?} beside {bare:.2?}");
+        if round > 0 {
+            rounds.push((support::rate(mib, took), support::rate(mib, bare)));
+        }
+    }
+    support::compare(&format!("a file of {gib} GiB"), "MiB/s", AIM, &rounds);
+    for (who, instance) in [("the source", &from), ("the fetching one", &to)] {
+        let most = instance.most_memory();
+        let verdict = if most <= MOST_MEMORY { "reached" } else { "MISSED" };
+        let (most, aim) = (support::bytes(most), support::bytes(MOST_MEMORY));
+        println!("most memory of {who}: {most}, aim {aim}: {verdict}");
+    }
+}

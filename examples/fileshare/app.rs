@@ -1,0 +1,313 @@
+//! The program as its page and its command line see it.
+
+mod background;
+mod error;
+mod start;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix_peer::{
+    Over, Peer, PeerInfo,
+    frame::{Frame, TypeCode},
+    overlay::{Address, JoinConfig},
+    peer::StopReport,
+};
+use futures::{StreamExt, stream};
+use tempfile::TempDir;
+use tokio::{runtime::Handle, sync::broadcast, task::spawn_blocking, time::timeout};
+
+pub(crate) use self::error::{AppError, StartFailed};
+use crate::{
+    model::{Event, Fetch, FileRow, Joined, Network, Search, Status, Transfer},
+    name::FileName,
+    protocol::{MAX_TTL, Query, reachable, valid_key},
+    serve::send_query,
+    state::{State, now},
+    talk::shown,
+    transfer::{self, Order},
+};
+
+/// Peers that are told or asked something at the same time.
+const AT_ONCE: usize = 16;
+
+/// Peers that an own search is sent to.
+const MAX_ASKED: usize = 64;
+
+/// How long a removed peer has to hear of it.
+const GOODBYE_TIME: Duration = Duration::from_secs(2);
+
+/// How long a peer has to answer when the network is built anew.
+const PING_TIME: Duration = Duration::from_secs(2);
+
+/// The program, while it runs. Cheap to clone; may be used on any thread.
+#[derive(Clone, Debug)]
+pub(crate) struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Arc<State>,
+    peer: Peer,
+    /// Where all of the work is done, whoever asks for it.
+    runtime: Handle,
+    shared: PathBuf,
+    hops: u32,
+    contacts: Vec<Address>,
+    temporary: Mutex<Option<TempDir>>,
+}
+
+impl App {
+    fn state(&self) -> &Arc<State> {
+        &self.0.state
+    }
+
+    fn me(&self) -> &PeerInfo {
+        self.0.peer.info()
+    }
+
+    /// Does the work where the program runs: what it leaves behind, links above all, must not end
+    /// with a thread of the page.
+    async fn here<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, AppError>> + Send + 'static,
+    ) -> Result<T, AppError> {
+        self.0.runtime.spawn(work).await.unwrap_or(Err(AppError::Stopping))
+    }
+
+    /// The program at this moment. `web` is for the page to fill in.
+    pub(crate) async fn status(&self) -> Status {
+        let node = self.0.peer.status().await;
+        Status {
+            id: node.id.to_string(),
+            address: node.address.to_string(),
+            web: String::new(),
+            share: self.0.shared.clone(),
+            downloads: self.state().downloads.clone(),
+            max_peers: node.max_peers,
+            peers: node.peers,
+            files: self.state().share.len(),
+            uptime_seconds: node.uptime.as_secs(),
+            bytes_in: node.counts.bytes_in,
+            bytes_out: node.counts.bytes_out,
+        }
+    }
+
+    /// The known peers, and who knows whom.
+    pub(crate) async fn network(&self) -> Network {
+        let links = self.0.peer.status().await.links;
+        let times: HashMap<_, _> = links
+            .into_iter()
+            .filter_map(|link| Some((link.peer, u64::try_from(link.round_trip?.as_micros()).ok()?)))
+            .collect();
+        let contacts = self.state().contacts();
+        contacts.network(self.me().id(), |peer| times.get(peer.id()).copied())
+    }
+
+    /// The files, local and remote, sorted by name.
+    pub(crate) fn files(&self) -> Vec<FileRow> {
+        let mut rows = self.state().share.rows(self.me().id().as_str());
+        let contacts = self.state().contacts();
+        let remote = self.state().remote();
+        remote.merge_into(&mut rows, |address| contacts.name_of(address));
+        rows
+    }
+
+    /// The transfers, the newest first.
+    pub(crate) fn transfers(&self) -> Vec<Transfer> {
+        self.state().transfers.all()
+    }
+
+    /// Sends a search to all peers. What they find arrives by and by.
+    pub(crate) async fn search(&self, search: Search) -> Result<(), AppError> {
+        let key = valid_key(&search.key).ok_or(AppError::Key)?.to_owned();
+        let ttl = search.ttl.unwrap_or(self.state().ttl).min(MAX_TTL);
+        let state = Arc::clone(self.state());
+        if state.stopping.is_cancelled() {
+            return Err(AppError::Stopping);
+        }
+        let (answer_to, number) = (self.me().address().clone(), Some(state.next_search()));
+        let query = Query { answer_to, key, ttl, number };
+        state.own().open(&query.key, now());
+        // It comes back by others, and is not to be worked on here.
+        state.seen().is_new(&query, now());
+        let list = self.0.peer.peers().list().await?;
+        let mut to: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
+        fastrand::shuffle(&mut to);
+        to.truncate(MAX_ASKED);
+        self.0.runtime.spawn(async move {
+            stream::iter(to)
+                .for_each_concurrent(AT_ONCE, async |peer| {
+                    if let Err(error) = send_query(&state, peer.address(), &query).await {
+                        state.error(format!("{} was not asked: {error}", peer.id()));
+                    }
+                })
+                .await;
+        });
+        Ok(())
+    }
+
+    /// Begins to fetch a file.
+    pub(crate) async fn fetch(&self, fetch: Fetch) -> Result<Transfer, AppError> {
+        let name: FileName = fetch.name.parse()?;
+        let state = Arc::clone(self.state());
+        let owners = match &fetch.from {
+            Some(from) => {
+                let known = state.contacts().address_of(from);
+                let owner = known.or_else(|| reachable(from));
+                vec![owner.ok_or_else(|| AppError::NotAPeer(shown(from)))?]
+            }
+            None => state.remote().offers(&name).into_iter().map(|offer| offer.owner).collect(),
+        };
+        if owners.is_empty() {
+            return Err(AppError::UnknownFile(name.to_string()));
+        }
+        let (replace, runtime) = (fetch.replace, self.0.runtime.clone());
+        self.here(async move {
+            let (looking, of) = (Arc::clone(&state), name.clone());
+            let taken = spawn_blocking(move || {
+                transfer::is_taken(&looking, &of) || looking.share.known(&of).is_some()
+            });
+            if taken.await.unwrap_or(true) && !replace {
+                return Err(AppError::Exists(name.to_string()));
+            }
+            Ok(transfer::start(&state, &runtime, Order { name, owners, replace })?)
+        })
+        .await
+    }
+
+    /// Joins the network of a first contact.
+    pub(crate) async fn join(&self, address: &str) -> Result<Joined, AppError> {
+        let contact: Address = address.trim().parse()?;
+        let (peer, config) = (self.0.peer.clone(), JoinConfig::new().hops(self.0.hops));
+        self.here(async move {
+            let report = peer.join_with(contact, config).await?;
+            let peers = peer.peers().list().await?.len();
+            if peers == 0
+                && let Some((contact, words)) = report.refused().first()
+            {
+                let (contact, words) = (contact.to_string(), shown(words));
+                return Err(AppError::NotLetIn { contact, words });
+            }
+            Ok(Joined { added: report.added().len(), peers })
+        })
+        .await
+    }
+
+    /// Drops the peers that do not answer, and joins again by those that do.
+    pub(crate) async fn rebuild(&self) -> Result<Joined, AppError> {
+        let app = self.clone();
+        self.here(async move {
+            let (state, peers) = (app.state(), app.0.peer.peers());
+            let known: Vec<_> =
+                peers.list().await?.iter().map(|entry| entry.info().clone()).collect();
+            let asked = stream::iter(known).map(async |peer| {
+                // An original answers nothing: that it can be connected to is enough.
+                let ping = state.ask(peer.address(), Frame::empty(TypeCode::PING), Over::Any);
+                let alive = matches!(timeout(PING_TIME, ping).await, Ok(Ok(_)));
+                (peer, alive)
+            });
+            let asked: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+            let mut contacts = Vec::new();
+            for (peer, alive) in asked {
+                if alive {
+                    contacts.push(peer.address().clone());
+                } else {
+                    peers.remove(peer.id()).await?;
+                }
+            }
+            if contacts.is_empty() {
+                contacts.clone_from(&app.0.contacts);
+            }
+            let mut added = 0;
+            for contact in contacts {
+                // One that has gone just now is no reason to stop.
+                if let Ok(joined) = app.join(&contact.to_string()).await {
+                    added += joined.added;
+                }
+            }
+            background::ask_lists(state).await;
+            Ok(Joined { added, peers: peers.list().await?.len() })
+        })
+        .await
+    }
+
+    /// Reads the shared folders again, and asks the peers whom they know.
+    pub(crate) async fn refresh(&self) -> Result<(), AppError> {
+        let state = Arc::clone(self.state());
+        self.here(async move {
+            background::scan(&state).await.map_err(AppError::Folder)?;
+            state.ask_owners.notify_one();
+            background::ask_lists(&state).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Copies a file into the shared folder, never over another one.
+    pub(crate) async fn add_file(&self, name: &str, from: &Path) -> Result<FileRow, AppError> {
+        let name: FileName = name.parse()?;
+        let (state, from) = (Arc::clone(self.state()), from.to_owned());
+        let me = self.me().id().to_string();
+        self.here(async move {
+            let (share, of) = (Arc::clone(&state.share), name.clone());
+            let added = spawn_blocking(move || share.add(&of, &from)).await;
+            added.unwrap_or_else(|error| {
+                let (name, source) = (name.clone(), std::io::Error::other(error));
+                Err(crate::share::AddFailure::Write { name, source })
+            })?;
+            state.share.digest_in_background(&Handle::current());
+            state.share.row(&name, &me).ok_or(AppError::Stopping)
+        })
+        .await
+    }
+
+    /// Forgets a peer, and tells it so.
+    pub(crate) async fn remove_peer(&self, id: &str) -> Result<(), AppError> {
+        let found = self.state().contacts().find(id).cloned();
+        let peer = found.ok_or_else(|| AppError::UnknownPeer(shown(id)))?;
+        let app = self.clone();
+        self.here(async move {
+            if app.0.peer.peers().remove(peer.id()).await?.is_none() {
+                return Err(AppError::UnknownPeer(peer.id().to_string()));
+            }
+            let goodbye = Frame::text(TypeCode::QUIT, app.me().id().as_str());
+            // It finds out by itself when it does not hear it.
+            timeout(GOODBYE_TIME, app.state().ask(peer.address(), goodbye, Over::Any)).await.ok();
+            Ok(())
+        })
+        .await
+    }
+
+    /// What happens from now on. Bounded: who lags misses some.
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
+        self.state().events.subscribe()
+    }
+
+    /// Ends the program politely: transfers end where they are, the peers are told.
+    pub(crate) async fn stop(&self) -> StopReport {
+        self.state().stopping.cancel();
+        self.state().share.stop();
+        let report = self.0.peer.stop().await;
+        self.clean_up();
+        report
+    }
+
+    /// Ends the program at once.
+    pub(crate) async fn abort(&self) -> StopReport {
+        self.state().stopping.cancel();
+        self.state().share.stop();
+        let report = self.0.peer.abort().await;
+        self.clean_up();
+        report
+    }
+
+    fn clean_up(&self) {
+        let temporary = self.0.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A folder that cannot be removed is left to the system.
+        drop(temporary);
+    }
+}

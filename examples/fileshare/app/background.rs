@@ -1,0 +1,254 @@
+//! What goes on by itself, until the program stops.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use actix_peer::{
+    Over, PeerEvent, PeerInfo,
+    connection::Removed,
+    frame::{Frame, TypeCode},
+    overlay::Host,
+};
+use futures::{StreamExt, stream};
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    app::App,
+    model::{Event, Speaks},
+    serve::{QueryWork, work_on_queries},
+    state::{State, now},
+    transfer::ask_owner,
+};
+
+/// How often the shared folders are read again.
+const SCAN_EVERY: Duration = Duration::from_secs(15);
+
+/// How often the peers' own lists are asked for.
+const LISTS_EVERY: Duration = Duration::from_secs(5);
+
+/// Questions of one kind that are open at once.
+const AT_ONCE: usize = 8;
+
+/// Between two events with all files, and for each thousand of them so much longer.
+const FILES_PAUSE: Duration = Duration::from_millis(250);
+
+const PEERS_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often round trips and counts are looked at.
+const STATUS_EVERY: Duration = Duration::from_secs(2);
+
+/// After so long an owner that has not told what it has is asked again.
+const OWNERS_EVERY: Duration = Duration::from_secs(5);
+
+/// The longest pause between two tries to join.
+const MAX_JOIN_PAUSE: Duration = Duration::from_secs(30);
+
+/// Starts it all.
+pub(super) fn start(app: &App, queries: mpsc::Receiver<QueryWork>) {
+    let runtime = app.0.runtime.clone();
+    let state = &app.0.state;
+    // Each holds what it needs and not the application, whose end is the end of all.
+    let run = |work: futures::future::BoxFuture<'static, ()>| {
+        let stopping = state.stopping.clone();
+        runtime.spawn(async move { stopping.run_until_cancelled(work).await });
+    };
+    run(Box::pin(work_on_queries(Arc::clone(state), queries)));
+    run(Box::pin(watch_files(Arc::clone(state))));
+    run(Box::pin(watch_owners(Arc::clone(state))));
+    run(Box::pin(watch_lists(Arc::clone(state))));
+    run(Box::pin(watch_peers(Arc::clone(state))));
+    run(Box::pin(tell_files(app.clone())));
+    run(Box::pin(tell_peers(app.clone())));
+    run(Box::pin(tell_status(app.clone())));
+    run(Box::pin(join(app.clone())));
+}
+
+/// Reads the folders, and computes digests.
+pub(super) async fn scan(state: &Arc<State>) -> std::io::Result<()> {
+    let share = Arc::clone(&state.share);
+    let scanned = spawn_blocking(move || share.scan()).await;
+    state.share.digest_in_background(&tokio::runtime::Handle::current());
+    scanned.unwrap_or(Ok(()))
+}
+
+async fn watch_files(state: Arc<State>) {
+    let share = Arc::clone(&state.share);
+    // What is left over is no harm.
+    spawn_blocking(move || share.sweep()).await.ok();
+    let mut said = false;
+    loop {
+        if let Err(error) = scan(&state).await {
+            if !said {
+                state.error(format!("the shared folder cannot be read: {error}"));
+            }
+            said = true;
+        } else {
+            said = false;
+        }
+        sleep(SCAN_EVERY).await;
+    }
+}
+
+/// Asks owners what it is that they have under a name.
+async fn watch_owners(state: Arc<State>) {
+    loop {
+        timeout(OWNERS_EVERY, state.ask_owners.notified()).await.ok();
+        let mut untold = state.remote().untold();
+        untold.retain(|(_, owner)| state.contacts().how(owner) != Speaks::Classic);
+        let mut dialled = HashSet::new();
+        // Answers name owners, so connecting to one that is not a known peer is limited.
+        untold.retain(|(_, owner)| {
+            let limited = match owner.host() {
+                Host::Ip(ip) if !state.contacts().is_known(owner) => Some((*ip, owner.port())),
+                _ => None,
+            };
+            limited.is_none_or(|to| {
+                dialled.contains(&to)
+                    || (state.limits().dial_stranger(to, now()) && dialled.insert(to))
+            })
+        });
+        let state = &state;
+        stream::iter(untold)
+            .for_each_concurrent(AT_ONCE, async |(name, owner)| {
+                if ask_owner(state, &name, &owner).await.is_some() {
+                    state.files_changed.notify_one();
+                }
+            })
+            .await;
+    }
+}
+
+/// Asks the peers whom they know.
+pub(super) async fn ask_lists(state: &State) {
+    let peers = state.contacts().table().to_vec();
+    stream::iter(peers)
+        .for_each_concurrent(AT_ONCE, async |peer| {
+            let Ok(frames) =
+                state.ask(peer.address(), Frame::empty(TypeCode::LIST), Over::Any).await
+            else {
+                return;
+            };
+            let entries = frames
+                .iter()
+                .skip(1)
+                .filter_map(|frame| frame.as_str().ok()?.parse::<PeerInfo>().ok());
+            state.contacts().set_list(peer.id(), entries.map(|entry| entry.id().clone()).collect());
+        })
+        .await;
+    state.peers_changed.notify_one();
+}
+
+async fn watch_lists(state: Arc<State>) {
+    loop {
+        ask_lists(&state).await;
+        sleep(LISTS_EVERY).await;
+    }
+}
+
+/// Follows the node's own events.
+async fn watch_peers(state: Arc<State>) {
+    let Ok(peer) = state.peer() else { return };
+    let mut events = peer.events();
+    let peers = peer.peers().clone();
+    // The program's own handle is what keeps the node running.
+    drop(peer);
+    loop {
+        if let Ok(list) = peers.list().await {
+            for gone in state.contacts().set_table(&list) {
+                if state.remote().forget_owner(gone.address()) {
+                    state.files_changed.notify_one();
+                }
+            }
+        }
+        state.peers_changed.notify_one();
+        match events.next().await {
+            Some(PeerEvent::PeerAdded { peer }) => {
+                state.info(format!("peer added: {peer}"));
+                let state = Arc::clone(&state);
+                // Whether it speaks links is known once one was tried.
+                tokio::spawn(async move {
+                    state.ask(peer.address(), Frame::empty(TypeCode::PING), Over::Link).await.ok();
+                });
+            }
+            Some(PeerEvent::PeerRemoved { peer, why }) => {
+                let why = match why {
+                    Removed::Left => "it left",
+                    Removed::Lost => "it does not answer",
+                    _ => "removed here",
+                };
+                state.info(format!("peer removed: {peer} ({why})"));
+            }
+            Some(PeerEvent::LinkOpened { peer, .. }) => {
+                state.contacts().met(peer.address(), peer.id());
+                state.contacts().speaks(peer.address(), Speaks::Links);
+            }
+            Some(_) => {}
+            None => return,
+        }
+    }
+}
+
+async fn tell_files(app: App) {
+    let state = Arc::clone(&app.0.state);
+    let mut share = state.share.changes();
+    loop {
+        tokio::select! {
+            () = state.files_changed.notified() => {}
+            _ = share.changed() => {}
+        }
+        let mut pause = FILES_PAUSE;
+        if state.events.receiver_count() > 0 {
+            let files = app.files();
+            pause += FILES_PAUSE * u32::try_from(files.len() / 1_000).unwrap_or(0);
+            state.emit(Event::Files(files));
+        }
+        sleep(pause).await;
+    }
+}
+
+async fn tell_peers(app: App) {
+    let state = Arc::clone(&app.0.state);
+    let mut last = None;
+    loop {
+        timeout(STATUS_EVERY, state.peers_changed.notified()).await.ok();
+        let network = app.network().await;
+        if last.as_ref() != Some(&network) {
+            state.emit(Event::Peers(network.clone()));
+            last = Some(network);
+        }
+        sleep(PEERS_PAUSE).await;
+    }
+}
+
+async fn tell_status(app: App) {
+    loop {
+        if app.0.state.events.receiver_count() > 0 {
+            app.0.state.emit(Event::Status(app.status().await));
+        }
+        sleep(STATUS_EVERY).await;
+    }
+}
+
+/// Joins by the contacts that were named; again and again, until one of them lets this node in.
+async fn join(app: App) {
+    let mut pause = Duration::from_secs(1);
+    let mut contacts = app.0.contacts.clone();
+    while !contacts.is_empty() {
+        let mut failed = Vec::new();
+        for contact in contacts {
+            if let Err(error) = app.join(&contact.to_string()).await {
+                app.0.state.error(format!("{contact} was not joined: {error}"));
+                failed.push(contact);
+            }
+        }
+        contacts = failed;
+        if !app.0.state.contacts().table().is_empty() {
+            break;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(MAX_JOIN_PAUSE);
+    }
+}

@@ -1,0 +1,100 @@
+//! Why something is not done, for people and for programs.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use actix_peer::{
+    StartError,
+    overlay::InvalidAddress,
+    peer::{JoinError, NodeDown, RegisterError},
+};
+
+use crate::{name::InvalidName, share::AddFailure, state::Stopping, transfer::TransferBusy};
+
+/// Why the program does not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartFailed {
+    #[error("the folder {path} cannot be used: {source}", path = path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("a temporary folder cannot be made: {0}")]
+    Temporary(io::Error),
+    #[error(transparent)]
+    Node(#[from] StartError),
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+}
+
+impl StartFailed {
+    /// 2 for what is wrong with the options themselves, 1 for what is in the way.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Node(
+                StartError::InvalidListenAddress { .. }
+                | StartError::InvalidId(_)
+                | StartError::InvalidHost(_)
+                | StartError::Config(_),
+            ) => 2.into(),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Why a wish is not fulfilled.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error("a search has 1 to 128 bytes without control characters")]
+    Key,
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    #[error("{0} is neither a known peer nor host:port")]
+    NotAPeer(String),
+    #[error("no known peer is called {0}")]
+    UnknownPeer(String),
+    #[error("nobody is known to have {0}: search for it first")]
+    UnknownFile(String),
+    #[error("there is a file {0} already")]
+    Exists(String),
+    #[error(transparent)]
+    Add(#[from] AddFailure),
+    #[error(transparent)]
+    Busy(#[from] TransferBusy),
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error("{contact} lets nobody in: {words}")]
+    NotLetIn { contact: String, words: String },
+    #[error("the shared folder cannot be read: {0}")]
+    Folder(io::Error),
+    #[error("the program is stopping")]
+    Stopping,
+}
+
+impl AppError {
+    /// One of the kinds that `ApiError` knows.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Name(_) | Self::Key | Self::Address(_) | Self::NotAPeer(_) => "bad_request",
+            Self::Join(JoinError::InvalidContact(_) | JoinError::ContactIsSelf(_)) => "bad_request",
+            Self::Add(AddFailure::Source { .. }) => "bad_request",
+            Self::UnknownPeer(_) | Self::UnknownFile(_) => "not_found",
+            Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",
+            Self::Busy(_) => "busy",
+            Self::Join(JoinError::ContactFailed { .. }) => "unreachable",
+            Self::NotLetIn { .. } => "refused",
+            Self::Join(JoinError::Down(_)) | Self::Stopping => "stopped",
+            Self::Join(_) | Self::Add(AddFailure::Write { .. }) | Self::Folder(_) => "internal",
+        }
+    }
+}
+
+impl From<Stopping> for AppError {
+    fn from(_: Stopping) -> Self {
+        Self::Stopping
+    }
+}
+
+impl From<NodeDown> for AppError {
+    fn from(_: NodeDown) -> Self {
+        Self::Stopping
+    }
+}

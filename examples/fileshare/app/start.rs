@@ -1,0 +1,111 @@
+//! From options to a running program.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actix_peer::{Config, Peer, PingSweep};
+use tempfile::TempDir;
+use tokio::{runtime::Handle, sync::mpsc};
+
+use crate::{
+    app::{App, Inner, StartFailed, background},
+    options::Options,
+    serve,
+    share::Share,
+    state::State,
+};
+
+/// Queries that were acknowledged and wait to be worked on.
+const QUERY_QUEUE: usize = 256;
+
+/// The longest silence of a node that was asked: a source that hangs is to be replaced soon.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long what runs may take to end when the program stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+struct Folders {
+    share: PathBuf,
+    downloads: PathBuf,
+    temporary: Option<TempDir>,
+}
+
+fn folder(path: &Path) -> Result<PathBuf, StartFailed> {
+    let failed = |source| StartFailed::Folder { path: path.to_owned(), source };
+    let path = fs::canonicalize(path).map_err(failed)?;
+    // Says whether it is a folder, and whether it may be read.
+    fs::read_dir(&path).map_err(failed)?;
+    Ok(path)
+}
+
+/// A folder of its own for who names none.
+fn temporary() -> Result<TempDir, StartFailed> {
+    tempfile::Builder::new().prefix("fileshare-").tempdir().map_err(StartFailed::Temporary)
+}
+
+/// Something to find: each instance has another one.
+fn sample(folder: &Path, port: u16) -> std::io::Result<()> {
+    let text = format!(
+        "This file is shared by the peer on port {port}.\n\n\
+         Put files of your own into a folder and start with --share FOLDER.\n"
+    );
+    fs::write(folder.join(format!("sample-from-{port}.txt")), text)
+}
+
+fn folders(options: &Options) -> Result<Folders, StartFailed> {
+    let temporary = if options.share.is_none() { Some(temporary()?) } else { None };
+    let share = match (&options.share, &temporary) {
+        (Some(share), _) => folder(share)?,
+        (None, Some(temporary)) => folder(temporary.path())?,
+        (None, None) => PathBuf::new(),
+    };
+    let downloads = options.downloads.as_deref().map_or_else(|| Ok(share.clone()), folder)?;
+    Ok(Folders { share, downloads, temporary })
+}
+
+impl App {
+    /// Starts the node and everything around it, on the arbiter where it is called.
+    ///
+    /// Joining goes on in the background, so that the program is there even if its contacts are not.
+    pub(crate) async fn start(options: Options) -> Result<Self, StartFailed> {
+        let Folders { share: shared, downloads, temporary } = folders(&options)?;
+        let share = Arc::new(Share::new(shared.clone(), downloads.clone()));
+        let (queries, work) = mpsc::channel(QUERY_QUEUE);
+        let state =
+            Arc::new(State::new(Arc::clone(&share), downloads.clone(), options.ttl, queries));
+        let config = Config::default()
+            .max_peers(options.max_peers)
+            .reply_timeout(REPLY_TIMEOUT)
+            .drain_timeout(DRAIN_TIMEOUT);
+        let mut builder = Peer::builder()
+            .listen(&options.listen)
+            .config(config)
+            .well_known()
+            .stabilizer(PingSweep::new().every(options.ping_every));
+        if let Some(id) = &options.id {
+            builder = builder.id(id);
+        }
+        let peer = serve::register(builder, &state)?.start().await?;
+        state.set_peer(&peer);
+        if temporary.is_some() {
+            sample(&shared, peer.info().port()).map_err(StartFailed::Temporary)?;
+        }
+        let runtime = Handle::current();
+        let inner = Inner {
+            state: Arc::clone(&state),
+            peer,
+            runtime,
+            shared,
+            hops: options.hops,
+            contacts: options.join,
+            temporary: Mutex::new(temporary),
+        };
+        let app = Self(Arc::new(inner));
+        background::start(&app, work);
+        Ok(app)
+    }
+}

@@ -1,0 +1,265 @@
+// The page: forms, peers, news, and the live connection that feeds all of it.
+
+import { bytes, by, call, duration, icon, keyed, make, plural, say, sentence } from "./dom.js";
+import { addFiles, offerUploads, showFiles, setUp as setUpFiles } from "./files.js";
+import { showNetwork } from "./network.js";
+import { clearTransfers, showTransfer } from "./transfers.js";
+
+/** News that are kept on the page. */
+const MAX_NEWS = 30;
+
+/** Milliseconds until a lost connection is tried again, growing. */
+const RETRY = [500, 1000, 2000, 4000, 8000];
+
+const SPEAKS = { links: "links", classic: "classic", unknown: "not known yet" };
+const CROSS = "M6 6l12 12M18 6L6 18";
+
+let status = null;
+let searching = null;
+let known = [];
+
+// ---- the live connection ----
+
+let source = null;
+let retries = 0;
+let retryTimer = 0;
+
+function connect() {
+  clearTimeout(retryTimer);
+  source?.close();
+  source = new EventSource("api/events");
+  source.onopen = () => {
+    retries = 0;
+    badge("live", "live");
+    by("banner").hidden = true;
+  };
+  source.onerror = () => {
+    source.close();
+    badge("offline", "offline");
+    retryTimer = setTimeout(connect, RETRY[Math.min(retries, RETRY.length - 1)]);
+    retries += 1;
+    explain();
+  };
+  const on = (name, handle) => source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+  on("status", showStatus);
+  on("peers", (network) => {
+    showPeers(network.peers);
+    showNetwork(network, status?.id ?? network.nodes[0]);
+  });
+  on("files", (files) => {
+    known = files;
+    showFiles(files, status?.id);
+    followSearch();
+  });
+  on("transfer", showTransfer);
+  on("notice", showNotice);
+}
+
+/** An event source does not say why it failed; a plain call does. */
+async function explain() {
+  try {
+    await call("GET", "status");
+  } catch (refused) {
+    if (refused.kind === "unreachable") return;
+    const banner = by("banner");
+    banner.hidden = false;
+    say(banner, refused.message);
+  }
+}
+
+function badge(kind, text) {
+  const badge = by("connection");
+  badge.className = `badge ${kind}`;
+  if (badge.textContent !== text) badge.textContent = text;
+  document.body.classList.toggle("stale", kind === "offline");
+}
+
+// A page that nobody sees needs no connection: browsers allow only a few to one program.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    clearTimeout(retryTimer);
+    source?.close();
+    source = null;
+  } else if (!source) {
+    connect();
+  }
+});
+
+// ---- this node ----
+
+function showStatus(news) {
+  // Started anew: its transfers count from one again.
+  if (status && (news.id !== status.id || news.uptime_seconds < status.uptime_seconds)) clearTransfers();
+  status = news;
+  document.title = `${news.id} · fileshare`;
+  say(by("own-id"), news.id);
+  say(by("own-address"), news.id === news.address ? "" : news.address);
+  by("own-address").hidden = news.id === news.address;
+  say(by("bytes-in"), bytes(news.bytes_in));
+  say(by("bytes-out"), bytes(news.bytes_out));
+  say(by("uptime"), duration(news.uptime_seconds));
+  by("files-title").title = `Shared from ${news.share}, fetched into ${news.downloads}`;
+  emptyPeers();
+}
+
+// ---- peers ----
+
+function showPeers(peers) {
+  say(by("peers-count"), peers.length ? String(peers.length) : "");
+  keyed(by("peers"), peers, (peer) => peer.id, createPeer, updatePeer);
+  by("peers-empty").hidden = peers.length > 0;
+  peerCount = peers.length;
+}
+
+let peerCount = 0;
+
+function createPeer(peer) {
+  const remove = make("button", { class: "plain", "aria-label": `Remove ${peer.id}`, title: "Forget this peer" }, icon(CROSS));
+  const said = make("p", { class: "said", role: "alert" });
+  const row = make("li", {},
+    make("div", { class: "peer" },
+      make("span", { class: "who" }, make("b", {}, peer.id), make("small", { class: "address" })),
+      make("span", { class: "speaks" }), make("span", { class: "trip number" }), remove),
+    said);
+  remove.addEventListener("click", async () => {
+    remove.disabled = true;
+    try {
+      await call("DELETE", `peers/${encodeURIComponent(peer.id)}`);
+      // The row goes with the next event; the focus must not go with it.
+      if (document.activeElement === document.body || row.contains(document.activeElement)) by("peers-title").focus();
+    } catch (refused) {
+      say(said, refused.message, "bad");
+      remove.disabled = false;
+    }
+  });
+  return row;
+}
+
+function updatePeer(row, peer) {
+  say(row.querySelector(".address"), peer.address === peer.id ? "" : peer.address);
+  const speaks = row.querySelector(".speaks");
+  speaks.className = `speaks ${peer.speaks}`;
+  say(speaks, SPEAKS[peer.speaks] ?? peer.speaks);
+  speaks.title = peer.speaks === "classic" ? "One connection for each message, as the original programs" : "";
+  say(row.querySelector(".trip"), peer.round_trip_us === null ? "" : `${(peer.round_trip_us / 1000).toFixed(1)} ms`);
+}
+
+function emptyPeers() {
+  const empty = by("peers-empty");
+  if (!status || empty.dataset.address === status.address) return;
+  empty.dataset.address = status.address;
+  empty.replaceChildren(
+    make("p", {}, "Nobody here yet. Join a peer below, or let others join this one:"),
+    make("code", {}, `--join ${status.address}`));
+}
+
+// ---- forms ----
+
+/** A form or button that calls, and says under itself what came of it. */
+async function run(said, controls, action) {
+  say(said, "");
+  for (const control of controls) control.disabled = true;
+  try {
+    say(said, (await action()) ?? "", "good");
+    return true;
+  } catch (refused) {
+    say(said, refused.message, "bad");
+    return false;
+  } finally {
+    for (const control of controls) control.disabled = false;
+  }
+}
+
+by("join").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const input = by("join-address");
+  const address = input.value.trim();
+  const button = event.target.querySelector("button");
+  if (!address) return wrong(input, by("join-said"), "Give the address of a peer, such as 127.0.0.1:9000.");
+  const done = await run(by("join-said"), [button], async () => {
+    const { added, peers } = await call("POST", "join", { address });
+    return added ? `${plural(added, "new peer")}, ${peers} known.` : "Nobody new: all of them are known already.";
+  });
+  input.setAttribute("aria-invalid", String(!done));
+  if (done) input.value = "";
+  else input.focus();
+});
+
+by("search").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const input = by("search-key");
+  const key = input.value.trim();
+  if (!key) return wrong(input, by("search-said"), "Type a part of the name first.");
+  const button = event.target.querySelector("button");
+  const done = await run(by("search-said"), [button], async () => {
+    await call("POST", "search", { key });
+    return "";
+  });
+  input.setAttribute("aria-invalid", String(!done));
+  if (!done) return;
+  searching = { key };
+  const filter = by("filter");
+  filter.value = key;
+  document.querySelector("input[name=whose][value=all]").checked = true;
+  filter.dispatchEvent(new Event("input"));
+  followSearch();
+});
+
+function wrong(input, said, text) {
+  say(said, text, "bad");
+  input.setAttribute("aria-invalid", "true");
+  input.focus();
+}
+
+/** Says how many there are by now, for as long as the search is the newest one. */
+function followSearch() {
+  if (!searching) return;
+  const key = searching.key.toLowerCase();
+  const count = known.filter((file) => !file.local && file.name.toLowerCase().includes(key)).length;
+  const asked = peerCount ? `Asked ${plural(peerCount, "peer")} for “${searching.key}”.` : `There is nobody to ask for “${searching.key}”.`;
+  say(by("search-said"), count ? `${asked} ${plural(count, "file")} of others found so far.` : asked, count ? "good" : "");
+}
+
+for (const id of ["search-key", "join-address"]) {
+  by(id).addEventListener("input", (event) => event.target.removeAttribute("aria-invalid"));
+}
+
+by("refresh").addEventListener("click", () =>
+  run(by("files-said"), [by("refresh")], async () => {
+    await call("POST", "refresh");
+    return "";
+  }));
+
+by("rebuild").addEventListener("click", () =>
+  run(by("peers-said"), [by("rebuild")], async () => {
+    const { added, peers } = await call("POST", "rebuild");
+    return `${plural(peers, "peer")} known, ${added} of them new.`;
+  }));
+
+// ---- adding files ----
+
+by("add").addEventListener("click", () => by("add-input").click());
+by("add-input").addEventListener("change", (event) => {
+  addFiles([...event.target.files]);
+  event.target.value = "";
+});
+offerUploads(by("drop"));
+
+// ---- news ----
+
+function showNotice({ level, text }) {
+  by("news-card").hidden = false;
+  const time = new Date();
+  const clock = time.toLocaleTimeString("en", { hour12: false, hour: "2-digit", minute: "2-digit" });
+  const list = by("news");
+  list.prepend(make("li", { class: level },
+    make("time", { datetime: time.toISOString() }, clock), make("span", {}, sentence(text))));
+  while (list.children.length > MAX_NEWS) list.lastElementChild.remove();
+}
+
+// ---- start ----
+
+// The token is in a cookie by now. It should not stay in the address bar, or in the history.
+if (location.search) history.replaceState(null, "", location.pathname);
+setUpFiles();
+connect();

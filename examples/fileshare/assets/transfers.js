@@ -1,0 +1,105 @@
+// The transfers: a bar for each, with speed and time left.
+
+import { bytes, by, call, duration, keyed, make, plural, say, sentence } from "./dom.js";
+
+/** Transfers that are kept on the page. */
+const MAX_TRANSFERS = 20;
+
+let transfers = new Map();
+let scheduled = 0;
+/** Names of the files that are on the way. */
+const coming = new Set();
+
+export const isComing = (name) => coming.has(name);
+
+export function clearTransfers() {
+  transfers = new Map();
+  schedule();
+}
+
+export function showTransfer(transfer) {
+  transfers.set(transfer.number, transfer);
+  for (const oldest of [...transfers.keys()].sort((a, b) => a - b).slice(0, -MAX_TRANSFERS)) transfers.delete(oldest);
+  schedule();
+}
+
+/** Ten events a second for each transfer are drawn once for each frame. */
+function schedule() {
+  if (!scheduled) scheduled = requestAnimationFrame(draw);
+}
+
+function draw() {
+  scheduled = 0;
+  const rows = [...transfers.values()].sort((a, b) => b.number - a.number);
+  const names = rows.filter((row) => row.state === "running").map((row) => row.name);
+  const running = names.length;
+  if (names.some((name) => !coming.has(name)) || new Set(names).size !== coming.size) {
+    coming.clear();
+    for (const name of names) coming.add(name);
+    document.dispatchEvent(new Event("coming"));
+  }
+  by("transfers-card").hidden = rows.length === 0;
+  say(by("transfers-count"), running ? `${plural(running, "file")} on the way` : "");
+  keyed(by("transfers"), rows, (row) => String(row.number), create, update);
+}
+
+function create(transfer) {
+  return make("li", { class: "transfer" },
+    make("div", { class: "first" },
+      make("b", { class: "text", title: transfer.name }, transfer.name),
+      make("span", { class: "figures number" })),
+    make("progress", { max: 1, "aria-label": `Progress of ${transfer.name}` }),
+    make("p", { class: "second", "aria-live": "off" }),
+    make("p", { class: "said", role: "alert" }));
+}
+
+function update(row, transfer) {
+  row.className = `transfer ${transfer.state}`;
+  const bar = row.querySelector("progress");
+  const part = transfer.size ? transfer.done / transfer.size : transfer.state === "done" ? 1 : null;
+  if (part === null) bar.removeAttribute("value");
+  else bar.value = transfer.state === "done" ? 1 : Math.min(part, 1);
+  bar.hidden = transfer.state !== "running";
+  say(row.querySelector(".figures"), figures(transfer, part));
+  say(row.querySelector(".second"), details(transfer));
+  const said = row.querySelector(".said");
+  const failed = transfer.state === "failed";
+  say(said, failed ? sentence(transfer.error ?? "For a reason that is not known") : "", failed ? "bad" : "");
+  offerAgain(row, transfer, failed);
+}
+
+function figures(transfer, part) {
+  switch (transfer.state) {
+    case "running": return part === null ? bytes(transfer.done) : `${Math.floor(Math.min(part, 1) * 100)} %`;
+    case "done": return "done";
+    default: return "failed";
+  }
+}
+
+function details(transfer) {
+  const from = transfer.sources.length ? `from ${transfer.sources.join(", ")}` : "";
+  const size = transfer.size === null ? "" : bytes(transfer.size);
+  if (transfer.state === "done") return [bytes(transfer.done), from, transfer.path ?? ""].filter(Boolean).join(" · ");
+  if (transfer.state === "failed") return [size, from].filter(Boolean).join(" · ");
+  const left = transfer.seconds_left === null ? "" : `${duration(transfer.seconds_left)} left`;
+  const done = size ? `${bytes(transfer.done)} of ${size}` : bytes(transfer.done);
+  return [done, `${bytes(transfer.bytes_per_second)}/s`, left, from].filter(Boolean).join(" · ");
+}
+
+function offerAgain(row, transfer, failed) {
+  const old = row.querySelector(".again");
+  if (!failed) return old?.remove();
+  if (old) return;
+  const again = make("button", { class: "small again", "aria-label": `Try ${transfer.name} again` }, "Try again");
+  again.addEventListener("click", async () => {
+    again.disabled = true;
+    try {
+      await call("POST", "fetch", { name: transfer.name, from: null, replace: false });
+      again.remove();
+    } catch (refused) {
+      say(row.querySelector(".said"), refused.message, "bad");
+      again.disabled = false;
+    }
+  });
+  row.append(again);
+}

@@ -1,0 +1,74 @@
+//! Which of the running instances a subcommand talks to.
+
+use std::time::Duration;
+
+use super::{
+    Target,
+    client::{Client, Trouble},
+};
+use crate::{
+    instances::{self, Instance},
+    model::Status,
+};
+
+/// For an instance to show that it lives.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The one that `--web` names, else the only one that runs.
+pub(super) fn instance(target: Target) -> Result<Instance, Trouble> {
+    let announced = instances::announced().map_err(Trouble::Listing);
+    if let Some(web) = target.web {
+        let url = url(&web);
+        // Its token is known here when this user started it.
+        let token = target.token.or_else(|| {
+            let known = announced.ok()?.into_iter().map(|(_, instance)| instance);
+            known.into_iter().find(|instance| instance.url == url)?.token
+        });
+        return Ok(Instance { url, token });
+    }
+    let mut running = Vec::new();
+    for (path, instance) in announced? {
+        match Client::with_time_limit(&instance, ALIVE_WITHIN).get::<Status>("api/status") {
+            Ok(status) => running.push((instance, status)),
+            Err(Trouble::Unreachable { .. }) => {
+                // It was killed: nothing listens there any more.
+                instances::forget(&path).map_err(Trouble::Listing)?;
+            }
+            // Another program has its port by now.
+            Err(_) => {}
+        }
+    }
+    if running.len() > 1 {
+        return Err(Trouble::Several(running.iter().map(described).collect()));
+    }
+    running.pop().map(|(instance, _)| instance).ok_or(Trouble::NoInstance)
+}
+
+fn described((instance, status): &(Instance, Status)) -> String {
+    let web = instance.url.trim_start_matches("http://").trim_end_matches('/');
+    format!("  --web {web}  (node {} at {})", status.id, status.address)
+}
+
+/// `HOST:PORT`, or the address as the instance has printed it.
+fn url(web: &str) -> String {
+    let web = web.strip_prefix("http://").unwrap_or(web);
+    let authority = web.split(['/', '?']).next().unwrap_or(web);
+    format!("http://{authority}/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn an_instance_is_named_by_its_address_or_as_it_was_printed() {
+        for web in [
+            "127.0.0.1:80",
+            "http://127.0.0.1:80",
+            "http://127.0.0.1:80/",
+            "http://127.0.0.1:80/?token=x",
+        ] {
+            assert_eq!(url(web), "http://127.0.0.1:80/");
+        }
+    }
+}

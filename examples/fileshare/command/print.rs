@@ -1,0 +1,245 @@
+//! Answers for people: plain tables that fit a terminal.
+
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use indicatif::{DecimalBytes, HumanDuration};
+use serde::Serialize;
+
+use super::client::Trouble;
+use crate::model::{ApiError, FileRow, Joined, PeerRow, Speaks, Status};
+
+/// Digits of a digest that are shown; `--json` has all of them.
+const SHORT_DIGEST: usize = 12;
+
+/// Owners that are named; more are counted.
+const SHOWN_OWNERS: usize = 3;
+
+/// Where answers go, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    pub(super) json: bool,
+}
+
+impl Output {
+    /// Prints one answer.
+    pub(super) fn show<T: Serialize>(
+        self,
+        answer: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Trouble> {
+        if self.json {
+            let mut json = serde_json::to_string_pretty(answer)
+                .map_err(|error| Trouble::Printing(error.into()))?;
+            json.push('\n');
+            return write(&json);
+        }
+        write(&harmless(&text(answer)))
+    }
+
+    /// Prints a part of an answer that goes on, for people only.
+    pub(super) fn line(self, line: &str) -> Result<(), Trouble> {
+        if self.json { Ok(()) } else { write(&format!("{}\n", harmless(line))) }
+    }
+
+    /// Says on standard error why nothing came of it.
+    pub(super) fn trouble(self, trouble: &Trouble) {
+        if !self.json {
+            eprintln!("{}", harmless(&trouble.to_string()));
+            return;
+        }
+        let error = match trouble {
+            Trouble::Refused(error) => error.clone(),
+            other => ApiError { kind: kind(other).to_owned(), error: other.to_string() },
+        };
+        match serde_json::to_string_pretty(&error) {
+            Ok(json) => eprintln!("{json}"),
+            Err(error) => eprintln!("{error}"),
+        }
+    }
+}
+
+fn kind(trouble: &Trouble) -> &'static str {
+    match trouble {
+        Trouble::Refused(_) => "refused",
+        Trouble::Unreachable { .. } | Trouble::Strange { .. } => "unreachable",
+        Trouble::NoInstance => "not_found",
+        Trouble::Several(_) => "bad_request",
+        Trouble::Listing(_) | Trouble::Failed(_) | Trouble::Printing(_) => "internal",
+    }
+}
+
+/// Whoever reads the output may have closed it, such as `head`; that is no trouble.
+fn write(text: &str) -> Result<(), Trouble> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Trouble::Printing(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Without the control characters with which a name from the network could steer the terminal.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n';
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace(steers, "\u{fffd}"))
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let uptime = HumanDuration(std::time::Duration::from_secs(status.uptime_seconds));
+    let (received, sent) = (DecimalBytes(status.bytes_in), DecimalBytes(status.bytes_out));
+    let limit = match status.max_peers {
+        0 => String::new(),
+        limit => format!(" of at most {limit}"),
+    };
+    table(&[
+        vec!["id".into(), status.id.clone()],
+        vec!["address".into(), status.address.clone()],
+        vec!["page".into(), status.web.clone()],
+        vec!["share".into(), format!("{} ({} files)", status.share.display(), status.files)],
+        vec!["downloads".into(), status.downloads.display().to_string()],
+        vec!["peers".into(), format!("{}{limit}", status.peers)],
+        vec!["traffic".into(), format!("{received} received, {sent} sent")],
+        vec!["running".into(), format!("for {uptime}")],
+    ])
+}
+
+pub(super) fn peers(peers: &[PeerRow]) -> String {
+    if peers.is_empty() {
+        return "no peers: join HOST:PORT\n".into();
+    }
+    let mut rows = vec![["ID", "ADDRESS", "SPEAKS", "ROUND TRIP"].map(str::to_owned).to_vec()];
+    rows.extend(peers.iter().map(|peer| {
+        let speaks = match peer.speaks {
+            Speaks::Unknown => "?",
+            Speaks::Links => "links",
+            Speaks::Classic => "classic",
+        };
+        let round_trip = peer.round_trip_us.map_or("-".into(), milliseconds);
+        vec![peer.id.clone(), peer.address.clone(), speaks.into(), round_trip]
+    }));
+    table(&rows)
+}
+
+/// From microseconds, with one decimal.
+fn milliseconds(us: u64) -> String {
+    let tenths = us.saturating_add(50) / 100;
+    format!("{}.{} ms", tenths / 10, tenths % 10)
+}
+
+pub(super) fn files(files: &[FileRow]) -> String {
+    if files.is_empty() {
+        return "no files: put some into the share, or search KEY\n".into();
+    }
+    let mut rows = vec![["NAME", "SIZE", "DIGEST", "OWNERS"].map(str::to_owned).to_vec()];
+    rows.extend(files.iter().map(|file| {
+        let size = file.size.map_or("?".into(), |size| DecimalBytes(size).to_string());
+        let digest = file
+            .digest
+            .as_deref()
+            .map_or("-", |digest| digest.get(..SHORT_DIGEST).unwrap_or(digest));
+        vec![file.name.clone(), size, digest.into(), owners(file)]
+    }));
+    table(&rows)
+}
+
+/// A file as a line that comes while others are still awaited.
+pub(super) fn file(file: &FileRow) -> String {
+    let size = file.size.map_or("size unknown".into(), |size| DecimalBytes(size).to_string());
+    format!("{}  {size}  {}", file.name, owners(file))
+}
+
+fn owners(file: &FileRow) -> String {
+    let mut text = if file.local { "here" } else { "" }.to_owned();
+    // The first owner of a local file is this node.
+    let others = file.owners.get(usize::from(file.local)..).unwrap_or_default();
+    for owner in others.iter().take(SHOWN_OWNERS) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        text.push_str(separator);
+        text.push_str(owner);
+    }
+    if let more @ 1.. = others.len().saturating_sub(SHOWN_OWNERS) {
+        // Writing to a string does not fail.
+        write!(text, " and {more} more").ok();
+    }
+    text
+}
+
+pub(super) fn joined(joined: &Joined) -> String {
+    let peers = |count| if count == 1 { "peer" } else { "peers" };
+    format!(
+        "{} new {}, {} {} known\n",
+        joined.added,
+        peers(joined.added),
+        joined.peers,
+        peers(joined.peers)
+    )
+}
+
+/// Columns as wide as their widest cell, with two spaces between.
+fn table(rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            write!(line, "{cell:<width$}  ").ok();
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, owners: &[&str], local: bool) -> FileRow {
+        let owners = owners.iter().map(|&owner| owner.to_owned()).collect();
+        let (size, digest) = (local.then_some(1_500), local.then(|| "ab".repeat(32)));
+        FileRow { name: name.into(), owners, local, size, digest }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [row("a", &["me", "bob"], true), row("longer", &["b", "c", "d", "e"], false)];
+        let expected = "\
+NAME    SIZE     DIGEST        OWNERS
+a       1.50 kB  abababababab  here, bob
+longer  ?        -             b, c, d and 1 more
+";
+        assert_eq!(files(&rows), expected);
+    }
+
+    #[test]
+    fn names_cannot_steer_the_terminal() {
+        let title = "\u{1b}]0;owned\u{7}.txt\r";
+        assert_eq!(harmless(title), "\u{fffd}]0;owned\u{fffd}.txt\u{fffd}");
+        assert_eq!(harmless("plain\nlines"), "plain\nlines");
+    }
+
+    #[test]
+    fn round_trips_are_rounded_to_a_tenth_of_a_millisecond() {
+        let shown = [(0, "0.0 ms"), (49, "0.0 ms"), (50, "0.1 ms"), (12_345, "12.3 ms")];
+        for (us, text) in shown {
+            assert_eq!(milliseconds(us), text);
+        }
+    }
+
+    #[test]
+    fn an_empty_answer_says_what_to_do() {
+        assert!(peers(&[]).contains("join HOST:PORT"));
+        assert!(files(&[]).contains("search KEY"));
+    }
+}

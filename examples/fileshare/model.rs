@@ -1,0 +1,163 @@
+//! What the program knows, as people see it: the same for the page, the command line and the API.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /api/status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) id: String,
+    /// Where other peers reach this one, `host:port`.
+    pub(crate) address: String,
+    /// The address of its page.
+    pub(crate) web: String,
+    pub(crate) share: PathBuf,
+    pub(crate) downloads: PathBuf,
+    pub(crate) max_peers: usize,
+    pub(crate) peers: usize,
+    pub(crate) files: usize,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// One known peer: `GET /api/peers` is a [`Network`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PeerRow {
+    pub(crate) id: String,
+    pub(crate) address: String,
+    pub(crate) speaks: Speaks,
+    /// Round trip over its link, where there is one, in microseconds.
+    pub(crate) round_trip_us: Option<u64>,
+}
+
+/// How a peer is talked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Speaks {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// A node of this crate.
+    Links,
+    /// One of the original programs.
+    Classic,
+}
+
+/// `GET /api/peers`: the known peers, and who knows whom, for the picture of the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Network {
+    pub(crate) peers: Vec<PeerRow>,
+    /// Every node that this one has heard of, itself first.
+    pub(crate) nodes: Vec<String>,
+    /// `(a, b)`: a knows b. As the peers' own lists said when they were last asked.
+    pub(crate) knows: Vec<(String, String)>,
+}
+
+/// One file: `GET /api/files` is a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileRow {
+    pub(crate) name: String,
+    /// Who has it; this node's own id for a local file.
+    pub(crate) owners: Vec<String>,
+    /// Whether this node has it.
+    pub(crate) local: bool,
+    /// Bytes; not known of a file that only an original program has, until it is fetched.
+    pub(crate) size: Option<u64>,
+    /// BLAKE3, 64 hexadecimal digits; not known as long as it is computed, or of an original's.
+    pub(crate) digest: Option<String>,
+}
+
+/// One fetch: `GET /api/transfers` is a list of them, the newest first, bounded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Transfer {
+    pub(crate) number: u64,
+    pub(crate) name: String,
+    pub(crate) sources: Vec<String>,
+    pub(crate) done: u64,
+    pub(crate) size: Option<u64>,
+    pub(crate) bytes_per_second: u64,
+    pub(crate) seconds_left: Option<u64>,
+    pub(crate) state: TransferState,
+    /// Why it failed, for a person.
+    pub(crate) error: Option<String>,
+    /// Where the file is, once it is complete.
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// How far a transfer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TransferState {
+    Running,
+    Done,
+    Failed,
+}
+
+/// `POST /api/search`. Answered at once with an empty object; results arrive as `Files` events.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Search {
+    pub(crate) key: String,
+    /// Hops that the query may go on; the default of the program when it is not given.
+    pub(crate) ttl: Option<u32>,
+}
+
+/// `POST /api/fetch`. Answered with the [`Transfer`], or an [`ApiError`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Fetch {
+    pub(crate) name: String,
+    /// One owner; all that are known when it is not given.
+    pub(crate) from: Option<String>,
+    /// Whether a file of that name in the downloads may be replaced.
+    #[serde(default)]
+    pub(crate) replace: bool,
+}
+
+/// `POST /api/join`: the address of a first contact. Answered with [`Joined`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) address: String,
+}
+
+/// What came of joining, or of `POST /api/rebuild`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Joined {
+    pub(crate) added: usize,
+    pub(crate) peers: usize,
+}
+
+/// Every refusal of the API, with a fitting HTTP status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ApiError {
+    /// For programs: `not_found`, `exists`, `bad_request`, `unreachable`, `refused`, `busy`, `stopped`, `internal`.
+    pub(crate) kind: String,
+    /// For people.
+    pub(crate) error: String,
+}
+
+/// Server-sent events at `/api/events`: the event's name is the tag, its data the content. The first
+/// ones after connecting are one of each kind but `Notice`, so that a page needs nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "data", rename_all = "snake_case")]
+pub(crate) enum Event {
+    Status(Status),
+    Peers(Network),
+    /// All files: sent at most a few times a second.
+    Files(Vec<FileRow>),
+    /// One transfer began, moved or ended; at most ten a second for each.
+    Transfer(Transfer),
+    /// Something worth telling: a peer came or went, a query was answered, an error.
+    Notice {
+        level: Level,
+        text: String,
+    },
+}
+
+/// How loud a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Level {
+    Info,
+    Error,
+}

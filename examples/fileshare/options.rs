@@ -1,0 +1,53 @@
+//! What the program is told on its command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use actix_peer::overlay::Address;
+use clap::Args;
+
+use crate::protocol::MAX_TTL;
+
+/// The options of an instance. Every one has a default: without any, the program shares a temporary
+/// folder with a sample file.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Where other peers reach this one; port 0 picks a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+    /// The name of this peer [default: its host:port, which the original programs need].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) id: Option<String>,
+    /// How many peers it knows at most; 0 = no limit.
+    #[arg(long, value_name = "PEERS", default_value_t = 32)]
+    pub(crate) max_peers: usize,
+    /// A peer to join the network of; may be given more than once.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) join: Vec<Address>,
+    /// How deep joining goes: 1 is the contact alone.
+    #[arg(long, value_name = "HOPS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) hops: u32,
+    /// The folder to share [default: a temporary one with a sample file].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) share: Option<PathBuf>,
+    /// Where fetched files go; they are shared, too [default: the shared folder].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) downloads: Option<PathBuf>,
+    /// Where the page is; port 0 picks a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) web: String,
+    /// What the page asks for; needed when it is not on loopback.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) token: Option<String>,
+    /// Hops that a search goes on.
+    #[arg(long, value_name = "HOPS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_TTL)))]
+    pub(crate) ttl: u32,
+    /// Seconds between two rounds of asking all peers whether they are there.
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub(crate) ping_every: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let time = seconds.filter(|time| (0.1..=86_400.0).contains(&time.as_secs_f64()));
+    time.ok_or_else(|| "0.1 to 86400 seconds, please".to_owned())
+}

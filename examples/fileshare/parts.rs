@@ -1,0 +1,24 @@
+//! The tests inside the program's modules, which are those of `main.rs`.
+//!
+//! A target of its own: cargo builds an example either to be run, as the tests of whole processes
+//! need it, or to be tested.
+#![allow(dead_code, reason = "what `main.rs` uses of the modules is not used here")]
+
+mod app;
+mod buffers;
+mod command;
+mod digest;
+mod instances;
+mod limits;
+mod model;
+mod name;
+mod options;
+mod protocol;
+mod remote;
+mod search;
+mod serve;
+mod share;
+mod state;
+mod talk;
+mod transfer;
+mod web;

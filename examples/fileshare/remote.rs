@@ -1,0 +1,193 @@
+//! The files that others are known to have. Pure values.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use actix_peer::overlay::Address;
+
+use crate::{
+    digest::{Cut, Digest},
+    model::FileRow,
+    name::FileName,
+};
+
+/// Names with owners that are remembered; the oldest give way.
+const MAX_ENTRIES: usize = 16_384;
+
+/// What one owner has under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) owner: Address,
+    /// Size and digest, where the owner has told them.
+    pub(crate) what: Option<(Cut, Digest)>,
+}
+
+/// The files of others, by name.
+#[derive(Debug, Default)]
+pub(crate) struct RemoteFiles {
+    names: BTreeMap<FileName, Vec<Offer>>,
+    order: VecDeque<(FileName, Address)>,
+}
+
+impl RemoteFiles {
+    /// Adds an owner to a name. Whether it is new.
+    pub(crate) fn add(&mut self, name: &FileName, owner: &Address) -> bool {
+        let offers = self.names.entry(name.clone()).or_default();
+        if offers.iter().any(|offer| offer.owner == *owner) {
+            return false;
+        }
+        offers.push(Offer { owner: owner.clone(), what: None });
+        self.order.push_back((name.clone(), owner.clone()));
+        if self.order.len() > MAX_ENTRIES
+            && let Some((name, owner)) = self.order.pop_front()
+        {
+            self.take_out(&name, &owner);
+        }
+        true
+    }
+
+    fn take_out(&mut self, name: &FileName, owner: &Address) {
+        if let Some(offers) = self.names.get_mut(name) {
+            offers.retain(|offer| offer.owner != *owner);
+            if offers.is_empty() {
+                self.names.remove(name);
+            }
+        }
+    }
+
+    /// What the owner says about its file. Whether that is news.
+    pub(crate) fn set(&mut self, name: &FileName, owner: &Address, what: (Cut, Digest)) -> bool {
+        let offers = self.names.get_mut(name).into_iter().flatten();
+        let mut offers = offers.filter(|offer| offer.owner == *owner);
+        offers.next().is_some_and(|offer| offer.what.replace(what) != Some(what))
+    }
+
+    /// The owner does not have that file any more.
+    pub(crate) fn remove(&mut self, name: &FileName, owner: &Address) {
+        self.order.retain(|entry| (&entry.0, &entry.1) != (name, owner));
+        self.take_out(name, owner);
+    }
+
+    /// The owner is gone. Whether it had anything.
+    pub(crate) fn forget_owner(&mut self, owner: &Address) -> bool {
+        let before = self.order.len();
+        self.order.retain(|(_, of)| of != owner);
+        self.names.retain(|_, offers| {
+            offers.retain(|offer| offer.owner != *owner);
+            !offers.is_empty()
+        });
+        self.order.len() != before
+    }
+
+    /// Who has a file of this name.
+    pub(crate) fn offers(&self, name: &FileName) -> Vec<Offer> {
+        self.names.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The names whose owner has not told size and digest yet.
+    pub(crate) fn untold(&self) -> Vec<(FileName, Address)> {
+        let untold = self.names.iter().flat_map(|(name, offers)| {
+            let untold = offers.iter().filter(|offer| offer.what.is_none());
+            untold.map(|offer| (name.clone(), offer.owner.clone()))
+        });
+        untold.collect()
+    }
+
+    /// Adds these files to the rows of the local ones: an owner of the very same file joins its
+    /// row, another one makes a row of its own. Sorted by name, local ones first.
+    pub(crate) fn merge_into(&self, rows: &mut Vec<FileRow>, id_of: impl Fn(&Address) -> String) {
+        let local = rows.len();
+        for (name, offers) in &self.names {
+            let first = rows.len();
+            let at = rows.get(..local).unwrap_or_default();
+            let same_name = at.binary_search_by(|row| row.name.as_str().cmp(name.as_str())).ok();
+            for offer in offers {
+                let digest = offer.what.map(|(_, digest)| digest.to_string());
+                let id = id_of(&offer.owner);
+                let same_digest = |row: &FileRow| row.digest == digest && row.digest.is_some();
+                let here = same_name.filter(|at| rows.get(*at).is_some_and(same_digest));
+                let there = || {
+                    let mut new = rows.iter().enumerate().skip(first);
+                    new.find(|(_, row)| row.digest == digest).map(|(at, _)| at)
+                };
+                match here.or_else(there).and_then(|at| rows.get_mut(at)) {
+                    Some(row) => row.owners.push(id),
+                    None => rows.push(FileRow {
+                        name: name.to_string(),
+                        owners: vec![id],
+                        local: false,
+                        size: offer.what.map(|(cut, _)| cut.size()),
+                        digest,
+                    }),
+                }
+            }
+        }
+        // Stable: a local row stays before a remote one of the same name.
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(port: u16) -> Address {
+        format!("127.0.0.1:{port}").parse().unwrap()
+    }
+
+    fn what(text: &str) -> (Cut, Digest) {
+        let digest = Digest::from_hex(blake3::hash(text.as_bytes()).to_hex().as_str()).unwrap();
+        (Cut::of(text.len() as u64).unwrap(), digest)
+    }
+
+    fn local(name: &str, text: &str) -> FileRow {
+        let (cut, digest) = what(text);
+        FileRow {
+            name: name.into(),
+            owners: vec!["me".into()],
+            local: true,
+            size: Some(cut.size()),
+            digest: Some(digest.to_string()),
+        }
+    }
+
+    #[test]
+    fn owners_of_the_same_bytes_share_a_row_and_others_have_their_own() {
+        let mut remote = RemoteFiles::default();
+        let name: FileName = "b".parse().unwrap();
+        for (port, text) in [(1, Some("one")), (2, Some("two")), (3, Some("two")), (4, None)] {
+            assert!(remote.add(&name, &owner(port)));
+            if let Some(text) = text {
+                assert!(remote.set(&name, &owner(port), what(text)));
+            }
+        }
+        assert!(!remote.add(&name, &owner(1)));
+        let mut rows = vec![local("a", "x"), local("b", "one"), local("c", "x")];
+        remote.merge_into(&mut rows, |address| address.port().to_string());
+        let shown: Vec<_> =
+            rows.iter().map(|row| (row.name.as_str(), row.local, row.owners.join(" "))).collect();
+        assert_eq!(
+            shown,
+            [
+                ("a", true, "me".to_owned()),
+                ("b", true, "me 1".to_owned()),
+                ("b", false, "2 3".to_owned()),
+                ("b", false, "4".to_owned()),
+                ("c", true, "me".to_owned()),
+            ]
+        );
+        assert_eq!(remote.untold(), [(name.clone(), owner(4))]);
+        assert!(remote.forget_owner(&owner(2)) && !remote.forget_owner(&owner(2)));
+        remote.remove(&name, &owner(4));
+        assert_eq!(remote.offers(&name).len(), 2);
+    }
+
+    #[test]
+    fn what_others_have_is_remembered_up_to_a_bound() {
+        let mut remote = RemoteFiles::default();
+        for n in 0..MAX_ENTRIES + 100 {
+            remote.add(&format!("f{n}").parse().unwrap(), &owner(1));
+        }
+        assert_eq!((remote.order.len(), remote.names.len()), (MAX_ENTRIES, MAX_ENTRIES));
+        assert!(remote.offers(&"f0".parse().unwrap()).is_empty());
+    }
+}

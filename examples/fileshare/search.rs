@@ -1,0 +1,156 @@
+//! What is remembered of searches: those that passed through, and this node's own. Pure values.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use actix_peer::overlay::Address;
+
+use crate::{name::FileName, protocol::Query};
+
+/// How long a query is remembered: much longer than any flood lasts.
+const SEEN_FOR: Duration = Duration::from_secs(60);
+
+/// Queries that are remembered.
+const MAX_SEEN: usize = 1_024;
+
+/// Own searches that answers are taken for.
+const MAX_OWN: usize = 256;
+
+/// How long answers to an own search are taken.
+const OWN_FOR: Duration = Duration::from_secs(60);
+
+/// Answers that are taken for one own search, and that one node gives to one query.
+pub(crate) const MAX_ANSWERS: usize = 64;
+
+type Id = (Address, String, Option<u64>);
+
+/// The queries of the last minute: a flood comes back from all sides.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    ids: HashSet<Id>,
+    order: VecDeque<(Instant, Id)>,
+}
+
+impl Seen {
+    /// Whether the query is new. It is remembered in any case, without its number as well: an
+    /// original program may pass it back without.
+    pub(crate) fn is_new(&mut self, query: &Query, now: Instant) -> bool {
+        while let Some((at, _)) = self.order.front()
+            && (now.saturating_duration_since(*at) >= SEEN_FOR || self.order.len() >= MAX_SEEN)
+        {
+            if let Some((_, id)) = self.order.pop_front() {
+                self.ids.remove(&id);
+            }
+        }
+        let new = self.remember(query, query.number, now);
+        if new && query.number.is_some() {
+            self.remember(query, None, now);
+        }
+        new
+    }
+
+    fn remember(&mut self, query: &Query, number: Option<u64>, now: Instant) -> bool {
+        let id = (query.answer_to.clone(), query.key.clone(), number);
+        let new = self.ids.insert(id.clone());
+        if new {
+            self.order.push_back((now, id));
+        }
+        new
+    }
+}
+
+#[derive(Debug)]
+struct Own {
+    /// In lower case.
+    key: String,
+    until: Instant,
+    answers: usize,
+}
+
+/// The own searches that answers are awaited for: what nobody asked for is not believed.
+#[derive(Debug, Default)]
+pub(crate) struct OwnSearches(VecDeque<Own>);
+
+impl OwnSearches {
+    /// Opens a search. The oldest one gives way when there are too many.
+    pub(crate) fn open(&mut self, key: &str, now: Instant) {
+        self.0.retain(|own| own.until > now);
+        if self.0.len() >= MAX_OWN {
+            self.0.pop_front();
+        }
+        self.0.push_back(Own { key: key.to_lowercase(), until: now + OWN_FOR, answers: 0 });
+    }
+
+    /// Whether `name` answers an open search that has not had all its answers. Counts it.
+    pub(crate) fn take(&mut self, name: &FileName, now: Instant) -> bool {
+        self.0.retain(|own| own.until > now);
+        let name = name.as_str().to_lowercase();
+        let fits = |own: &&mut Own| own.answers < MAX_ANSWERS && name.contains(&own.key);
+        let own = self.0.iter_mut().rev().find(fits);
+        own.is_some_and(|own| {
+            own.answers += 1;
+            true
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn query(port: u16, number: Option<u64>) -> Query {
+        let answer_to = format!("127.0.0.1:{port}").parse().unwrap();
+        Query { answer_to, key: "song".into(), ttl: 3, number }
+    }
+
+    #[test]
+    fn a_query_is_new_once_a_minute() {
+        let (mut seen, begin) = (Seen::default(), now());
+        assert!(seen.is_new(&query(1, None), begin));
+        assert!(!seen.is_new(&query(1, None), begin + SEEN_FOR / 2));
+        assert!(seen.is_new(&query(2, None), begin + SEEN_FOR / 2));
+        assert!(seen.is_new(&query(1, None), begin + SEEN_FOR));
+    }
+
+    #[test]
+    fn a_repeated_search_has_another_number_and_its_echo_from_an_original_has_none() {
+        let (mut seen, now) = (Seen::default(), now());
+        assert!(seen.is_new(&query(1, Some(1)), now));
+        assert!(!seen.is_new(&query(1, None), now));
+        assert!(!seen.is_new(&query(1, Some(1)), now));
+        assert!(seen.is_new(&query(1, Some(2)), now));
+    }
+
+    #[test]
+    fn the_memory_of_queries_is_bounded() {
+        let (mut seen, now) = (Seen::default(), now());
+        for port in 1..5_000 {
+            assert!(seen.is_new(&query(port, Some(1)), now));
+        }
+        assert!(seen.order.len() <= MAX_SEEN + 1 && seen.ids.len() == seen.order.len());
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
+        let (mut own, begin) = (OwnSearches::default(), now());
+        let name: FileName = "My SONG.ogg".parse().unwrap();
+        assert!(!own.take(&name, begin));
+        own.open("sOnG", begin);
+        assert!(!own.take(&"other".parse().unwrap(), begin));
+        for _ in 0..MAX_ANSWERS {
+            assert!(own.take(&name, begin));
+        }
+        assert!(!own.take(&name, begin));
+        own.open("song", begin);
+        assert!(own.take(&name, begin));
+        assert!(!own.take(&name, begin + OWN_FOR));
+        (0..1_000).for_each(|_| own.open("x", begin));
+        assert_eq!(own.0.len(), MAX_OWN);
+    }
+}

@@ -1,0 +1,114 @@
+//! Files for others: whole ones, and parts.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_peer::{
+    Incoming, Reply,
+    frame::{Frame, TypeCode},
+};
+use bytes::Bytes;
+use futures::stream;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    digest::Digest,
+    name::FileName,
+    protocol::{
+        BUSY, FILE_ERROR, FILE_NOT_FOUND, FILE_NOT_READY, FileInfo, PartsRequest, checks_to_frames,
+        text_of,
+    },
+    serve::stream::FileStream,
+    share::{Known, OpenFailure, PartFailure},
+    state::State,
+};
+
+/// How long a request waits for room in memory before it is told that all is taken.
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
+
+fn name_of(msg: &Incoming) -> Option<FileName> {
+    text_of(&msg.frame)?.trim_ascii().parse().ok()
+}
+
+/// `FGET`: the whole file in as few frames as can be.
+pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
+    // What is no name of a file is no file: others are not told which names are safe.
+    let Some(name) = name_of(msg) else { return Reply::error(FILE_NOT_FOUND) };
+    let Ok(place) = Arc::clone(&state.streams).try_acquire_owned() else {
+        return Reply::error(BUSY);
+    };
+    let share = Arc::clone(&state.share);
+    match spawn_blocking(move || share.open(&name)).await {
+        Ok(Ok(opened)) => {
+            let len = opened.stamp().len();
+            Reply::body(TypeCode::REPL, len, FileStream::new(opened, place))
+        }
+        Ok(Err(OpenFailure::NotFound)) => Reply::error(FILE_NOT_FOUND),
+        Ok(Err(OpenFailure::Io(error))) => {
+            state.error(format!("a shared file cannot be read: {error}"));
+            Reply::error(FILE_ERROR)
+        }
+        Err(_) => Reply::error(FILE_ERROR),
+    }
+}
+
+/// `FINF`: size and digest.
+pub(super) fn info(state: &State, msg: &Incoming) -> Reply {
+    let known = name_of(msg).and_then(|name| state.share.known(&name));
+    match (known, state.me()) {
+        (Some(Known::Digested(manifest)), Ok(me)) => {
+            let (cut, digest, id) = (manifest.cut(), manifest.digest(), me.id().clone());
+            FileInfo { cut, digest, id }.to_reply()
+        }
+        (Some(_), _) => Reply::error(FILE_NOT_READY),
+        (None, _) => Reply::error(FILE_NOT_FOUND),
+    }
+}
+
+/// `FMAN`: the check values.
+pub(super) fn manifest(state: &State, msg: &Incoming) -> Reply {
+    let digest = text_of(&msg.frame).and_then(Digest::from_hex);
+    let manifest = digest.and_then(|digest| state.share.manifest(&digest));
+    manifest.map_or_else(
+        || Reply::error(FILE_NOT_FOUND),
+        |manifest| Reply::many(checks_to_frames(manifest.checks())),
+    )
+}
+
+/// `FGRC`: parts, one after another, as fast as they are taken.
+pub(super) async fn parts(state: Arc<State>, msg: &Incoming) -> Reply {
+    let Some(request) = text_of(&msg.frame).and_then(PartsRequest::parse) else {
+        return Reply::error(FILE_NOT_FOUND);
+    };
+    let first = part(&state, &request, 0).await;
+    if request.count == 1 || first.code() == TypeCode::ERRO {
+        return Reply::one(first);
+    }
+    let rest = stream::unfold((state, Some(1)), move |(state, next)| async move {
+        let at = next.filter(|at| *at < request.count)?;
+        let frame = part(&state, &request, at).await;
+        let next = (frame.code() != TypeCode::ERRO).then(|| at + 1);
+        Some((frame, (state, next)))
+    });
+    Reply::stream(futures::StreamExt::chain(stream::once(async { first }), rest))
+}
+
+async fn part(state: &Arc<State>, request: &PartsRequest, at: u64) -> Frame {
+    let refuse = |text: &'static str| Frame::text(TypeCode::ERRO, text);
+    let (digest, index) = (request.digest, request.first.saturating_add(at));
+    let len = state.share.manifest(&digest).map_or(0, |manifest| manifest.cut().len(index));
+    let Some(mut buffer) = state.sending.take(len, ROOM_WITHIN).await else {
+        return refuse(BUSY);
+    };
+    let share = Arc::clone(&state.share);
+    let read =
+        spawn_blocking(move || share.read_part(&digest, index, buffer.as_mut()).map(|()| buffer));
+    match read.await {
+        Ok(Ok(data)) => Frame::new(TypeCode::REPL, Bytes::from_owner(data)),
+        Ok(Err(PartFailure::Unknown | PartFailure::NoSuchPart)) => refuse(FILE_NOT_FOUND),
+        Ok(Err(error)) => {
+            state.error(format!("a shared file was asked for and not sent: {error}"));
+            refuse(FILE_ERROR)
+        }
+        Err(_) => refuse(FILE_ERROR),
+    }
+}

@@ -1,0 +1,241 @@
+//! The shared files: those in the shared folder, and those that were downloaded.
+
+mod digesting;
+mod folder;
+mod index;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+pub(crate) use self::folder::{OpenFailure, Opened, PART_PREFIX, temporary_in};
+use self::{
+    folder::Folder,
+    index::{Found, Index},
+};
+use crate::{
+    digest::{Digest, Manifest},
+    model::FileRow,
+    name::FileName,
+};
+
+/// Bytes that one read of a whole file asks for.
+pub(crate) const PIECE: usize = 256 << 10;
+
+/// Why a file was not added to the share. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AddFailure {
+    #[error("there is a file {0} already")]
+    Exists(FileName),
+    #[error("{path}: {source}", path = path.display())]
+    Source { path: PathBuf, source: io::Error },
+    #[error("cannot write {name}: {source}")]
+    Write { name: FileName, source: io::Error },
+}
+
+/// What became of a file while it was served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PartFailure {
+    #[error("no file with this digest")]
+    Unknown,
+    #[error("no such part")]
+    NoSuchPart,
+    #[error("the file has changed")]
+    Changed,
+    #[error(transparent)]
+    Open(#[from] OpenFailure),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What is known about one name.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    Digested(Arc<Manifest>),
+    /// Its digest is being computed.
+    NotYet,
+}
+
+/// The shared files. All methods that touch the disk block: they belong on a blocking thread.
+#[derive(Debug)]
+pub(crate) struct Share {
+    /// The shared folder, then the downloads, when they are not the same.
+    folders: Vec<Folder>,
+    index: Mutex<Index>,
+    digesting: AtomicBool,
+    stopping: AtomicBool,
+    changes: watch::Sender<u64>,
+}
+
+impl Share {
+    /// The share over two folders, which may be one. Nothing is read yet.
+    pub(crate) fn new(share: PathBuf, downloads: PathBuf) -> Self {
+        let mut folders = vec![Folder::new(share)];
+        if folders.iter().all(|folder| folder.path() != downloads) {
+            folders.push(Folder::new(downloads));
+        }
+        Self {
+            folders,
+            index: Mutex::default(),
+            digesting: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // A panic under the lock leaves an index that is whole: each change is one call.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Wakes whoever watches when files or digests change.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Ends the work on digests soon.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Reads the folders again. Digests of files that did not change are kept.
+    pub(crate) fn scan(&self) -> io::Result<()> {
+        let mut found = Vec::new();
+        for (number, folder) in self.folders.iter().enumerate() {
+            for (name, stamp) in folder.list()? {
+                found.push(Found { name, folder: number, stamp });
+            }
+        }
+        if self.index().replace(found) {
+            self.changed();
+        }
+        Ok(())
+    }
+
+    /// Removes what interrupted work left in the folders long ago.
+    pub(crate) fn sweep(&self) {
+        self.folders.iter().for_each(Folder::sweep);
+    }
+
+    /// How many files are shared.
+    pub(crate) fn len(&self) -> usize {
+        self.index().len()
+    }
+
+    /// The files as rows of this node, sorted by name.
+    pub(crate) fn rows(&self, me: &str) -> Vec<FileRow> {
+        self.index().rows(me)
+    }
+
+    /// The row of one file.
+    pub(crate) fn row(&self, name: &FileName, me: &str) -> Option<FileRow> {
+        self.index().row(name, me)
+    }
+
+    /// At most `most` files whose names contain `key`, whatever the case.
+    pub(crate) fn matching(&self, key: &str, most: usize) -> Vec<FileName> {
+        self.index().matching(key, most)
+    }
+
+    /// Size and digest of a file. One that is still to be digested is moved to the front.
+    pub(crate) fn known(&self, name: &FileName) -> Option<Known> {
+        self.index().known(name)
+    }
+
+    /// The manifest of a digest.
+    pub(crate) fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
+        self.index().by_digest(digest).map(|(_, _, manifest)| manifest)
+    }
+
+    /// Opens a file by its name, whichever folder it is in.
+    pub(crate) fn open(&self, name: &FileName) -> Result<Opened, OpenFailure> {
+        let mut failure = OpenFailure::NotFound;
+        for folder in &self.folders {
+            match folder.open(name) {
+                Err(OpenFailure::NotFound) => {}
+                Err(other) => failure = other,
+                opened => return opened,
+            }
+        }
+        Err(failure)
+    }
+
+    /// Reads one part of the file with this digest into `buffer`, which is as long as the part,
+    /// unless the file has changed.
+    pub(crate) fn read_part(
+        &self,
+        digest: &Digest,
+        index: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), PartFailure> {
+        let by_digest = self.index().by_digest(digest);
+        let (found, name, manifest) = by_digest.ok_or(PartFailure::Unknown)?;
+        let cut = manifest.cut();
+        let len = cut.len(index);
+        if len == 0 || len != buffer.len() {
+            return Err(PartFailure::NoSuchPart);
+        }
+        let folder = self.folders.get(found.folder).ok_or(PartFailure::Unknown)?;
+        let opened = folder.open(&name)?;
+        let read = opened.read_exact_at(buffer, cut.offset(index));
+        // Before and after: what was read in between is of the same file.
+        if opened.stamp() != found.stamp || opened.has_changed() {
+            self.index().forget_digest(&name);
+            self.changed();
+            return Err(PartFailure::Changed);
+        }
+        Ok(read?)
+    }
+
+    /// Copies the file `from` into the shared folder under `name`, never over another one.
+    pub(crate) fn add(&self, name: &FileName, from: &Path) -> Result<(), AddFailure> {
+        if self.index().known(name).is_some() {
+            return Err(AddFailure::Exists(name.clone()));
+        }
+        let folder = self.folders.first().ok_or_else(|| AddFailure::Exists(name.clone()))?;
+        folder.copy_in(name, from)?;
+        self.note(folder, 0, name, None);
+        Ok(())
+    }
+
+    /// Notes a file that was just put into the downloads.
+    pub(crate) fn add_download(&self, name: &FileName, manifest: Option<Arc<Manifest>>) {
+        let number = self.folders.len() - 1;
+        if let Some(folder) = self.folders.get(number) {
+            self.note(folder, number, name, manifest);
+        }
+    }
+
+    fn note(
+        &self,
+        folder: &Folder,
+        number: usize,
+        name: &FileName,
+        manifest: Option<Arc<Manifest>>,
+    ) {
+        // One that has vanished again is found out by the next scan.
+        if let Ok(opened) = folder.open(name) {
+            let found = Found { name: name.clone(), folder: number, stamp: opened.stamp() };
+            self.index().insert(found, manifest);
+            self.changed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Questions to other nodes: over a link where there is one to be had, else as the originals speak.
+
+use std::time::Duration;
+
+use actix_peer::{
+    Outgoing, Over, Replies, RequestError,
+    frame::{Frame, TypeCode},
+    link::Reason,
+    overlay::Address,
+};
+use tokio::time::timeout;
+
+use crate::{
+    model::Speaks,
+    state::{State, Stopping},
+};
+
+/// The time for a short question, connecting included.
+pub(crate) const QUESTION_TIME: Duration = Duration::from_secs(5);
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// There is no link with that node: it is one of the originals.
+    #[error("it speaks no links")]
+    Classic,
+    /// It opens links but is no file-sharing program, or an older one.
+    #[error("it does not know the question")]
+    Unknown,
+    #[error("no answer in time")]
+    Late,
+    #[error(transparent)]
+    Request(RequestError),
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+impl From<RequestError> for NoAnswer {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::NoLink(_) => Self::Classic,
+            RequestError::Reset { reason: Reason::UNKNOWN_CODE, .. } => Self::Unknown,
+            RequestError::Reply(actix_peer::connection::ReadError::Reset(Reason::UNKNOWN_CODE)) => {
+                Self::Unknown
+            }
+            error => Self::Request(error),
+        }
+    }
+}
+
+impl State {
+    /// Sends a request. What it went over is remembered.
+    pub(crate) async fn request(
+        &self,
+        to: &Address,
+        frame: Frame,
+        over: Over,
+    ) -> Result<Replies, NoAnswer> {
+        let peer = self.peer()?;
+        let replies = peer.request(to, Outgoing::from(frame).over(over)).await;
+        let replies = replies.map_err(NoAnswer::from);
+        let speaks = match (&replies, over) {
+            (Ok(_), Over::Link) => Some(Speaks::Links),
+            (Err(NoAnswer::Classic), _) => Some(Speaks::Classic),
+            _ => None,
+        };
+        if speaks.is_some_and(|speaks| self.contacts().speaks(to, speaks)) {
+            self.peers_changed.notify_one();
+        }
+        replies
+    }
+
+    /// Asks a short question and collects the answer.
+    pub(crate) async fn ask(
+        &self,
+        to: &Address,
+        frame: Frame,
+        over: Over,
+    ) -> Result<Vec<Frame>, NoAnswer> {
+        let asked = async { Ok(self.request(to, frame, over).await?.collect().await?) };
+        timeout(QUESTION_TIME, asked).await.map_err(|_| NoAnswer::Late)?
+    }
+}
+
+/// The text of a single `REPL`, or of the first `ERRO`.
+pub(crate) fn single(frames: &[Frame]) -> Result<&str, &str> {
+    match frames.first() {
+        Some(frame) if frame.code() == TypeCode::REPL => frame.as_str().map_err(|_| ""),
+        Some(frame) => Err(frame.as_str().unwrap_or("")),
+        None => Err(""),
+    }
+}
+
+/// Words of another node, made fit for a person to see.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 120; // characters
+    text.chars().filter(|c| !c.is_control()).take(MOST).collect()
+}

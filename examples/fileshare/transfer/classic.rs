@@ -1,0 +1,135 @@
+//! Fetching a whole file from one of the original programs.
+
+use std::{io::Write, path::PathBuf, sync::Arc};
+
+use actix_peer::{
+    Over, RequestError,
+    connection::ReadError,
+    frame::{Frame, FrameError, TypeCode},
+    overlay::Address,
+};
+use futures::StreamExt;
+use tempfile::NamedTempFile;
+
+use crate::{
+    share::temporary_in,
+    state::State,
+    talk::{NoAnswer, shown},
+    transfer::{
+        Order, Running, TransferFailure, blocking,
+        store::{StoreFailure, give_name},
+    },
+};
+
+/// Bytes that are gathered before they are written.
+const WRITE_LEN: usize = 1 << 20;
+
+/// Bytes of an `ERRO` that are looked at.
+const MAX_TEXT: usize = 1 << 10;
+
+/// Where the data goes: written on a blocking thread, a piece at a time.
+struct Sink {
+    file: Option<NamedTempFile>,
+    buffer: Vec<u8>,
+}
+
+impl Sink {
+    async fn push(&mut self, data: &[u8]) -> Result<(), TransferFailure> {
+        self.buffer.extend_from_slice(data);
+        if self.buffer.len() >= WRITE_LEN { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), TransferFailure> {
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = blocking(move || {
+            file.write_all(&buffer)?;
+            buffer.clear();
+            Ok((file, buffer))
+        });
+        let (file, buffer) = written.await?;
+        (self.file, self.buffer) = (Some(file), buffer);
+        Ok(())
+    }
+}
+
+/// Fetches the file from `owner`. Its length is what the frame's header announces.
+pub(super) async fn fetch(
+    state: &Arc<State>,
+    running: &Running,
+    order: &Order,
+    owner: &Address,
+) -> Result<PathBuf, TransferFailure> {
+    let peer = state.contacts().name_of(owner);
+    running.begin_at(0);
+    running.change(|view| {
+        view.sources = vec![peer.clone()];
+        view.size = None;
+    });
+    let downloads = state.downloads.clone();
+    let file = blocking(move || Ok(temporary_in(&downloads)?)).await?;
+    let mut sink = Sink { file: Some(file), buffer: Vec::with_capacity(WRITE_LEN) };
+    receive(state, running, order, (owner, &peer), &mut sink).await?;
+    sink.flush().await?;
+    let Some(file) = sink.file else { return Err(StoreFailure::DiskFull.into()) };
+    let (downloads, order) = (state.downloads.clone(), order.clone());
+    let share = Arc::clone(&state.share);
+    blocking(move || {
+        let path = give_name(file.into_temp_path(), &downloads, &order.name, order.replace)?;
+        share.add_download(&order.name, None);
+        Ok(path)
+    })
+    .await
+}
+
+async fn receive(
+    state: &State,
+    running: &Running,
+    order: &Order,
+    (owner, peer): (&Address, &str),
+    sink: &mut Sink,
+) -> Result<(), TransferFailure> {
+    let broken = |error: NoAnswer| broken(peer, &error);
+    let request = Frame::text(TypeCode::FGET, order.name.as_str());
+    let asked = state.request(owner, request, Over::Any).await;
+    let mut replies = asked.map_err(broken)?;
+    let (mut size, mut more) = (Some(0_u64), true);
+    let mut frames = 0_u64;
+    while let Some(mut body) = replies.next_body().await.map_err(|error| broken(error.into()))? {
+        if body.code() != TypeCode::REPL {
+            let mut text = Vec::new();
+            while let Some(Ok(piece)) = body.next().await
+                && text.len() < MAX_TEXT
+            {
+                text.extend_from_slice(&piece);
+            }
+            let text = shown(&String::from_utf8_lossy(&text));
+            return Err(TransferFailure::Refused { peer: peer.to_owned(), text });
+        }
+        if !more {
+            return Err(TransferFailure::Long(peer.to_owned()));
+        }
+        frames += 1;
+        let len = body.len();
+        size = size.zip(len).map(|(size, len)| size + len);
+        running.change(|view| view.size = size);
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| broken(RequestError::from(error).into()))?;
+            sink.push(&piece).await?;
+            running.add(piece.len() as u64);
+        }
+        // Only a frame that could hold no more is followed by another one.
+        more = body.received() == u64::from(u32::MAX);
+    }
+    if frames == 0 { Err(TransferFailure::Silent(peer.to_owned())) } else { Ok(()) }
+}
+
+fn broken(peer: &str, error: &NoAnswer) -> TransferFailure {
+    let peer = peer.to_owned();
+    match error {
+        NoAnswer::Request(RequestError::Reply(ReadError::Frame(FrameError::CutBody {
+            ..
+        }))) => TransferFailure::Short(peer),
+        error => TransferFailure::Broken { peer, why: error.to_string() },
+    }
+}

@@ -1,0 +1,135 @@
+//! Who has a file, and which of them have the very same.
+
+use std::time::Duration;
+
+use actix_peer::{Over, frame::Frame, overlay::Address};
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    model::Speaks,
+    name::FileName,
+    protocol::{FILE_NOT_READY, FINF, FileInfo},
+    state::State,
+    talk::{NoAnswer, shown, single},
+    transfer::Order,
+};
+
+/// Owners that are asked for one file.
+const MAX_ASKED: usize = 32;
+
+/// How long an owner is waited for that is still computing its digest.
+const DIGEST_WITHIN: Duration = Duration::from_secs(120);
+
+const DIGEST_EVERY: Duration = Duration::from_millis(250);
+
+/// How long the others have once one has answered.
+const OTHERS_WITHIN: Duration = Duration::from_millis(500);
+
+/// What an owner said.
+pub(super) enum Told {
+    Has(FileInfo),
+    NotYet,
+    /// It is one of the originals, or as little able to tell.
+    Classic,
+    Not(String),
+}
+
+/// Who can be asked for the file.
+pub(super) struct Found {
+    /// The digest that most of them have, and who has it.
+    pub(super) same: Option<(FileInfo, Vec<Address>)>,
+    /// Those who can only send it whole.
+    pub(super) classic: Vec<Address>,
+    /// What the others said.
+    pub(super) failures: Vec<String>,
+}
+
+/// Asks one owner.
+pub(super) async fn ask(state: &State, name: &FileName, owner: &Address) -> Told {
+    if state.contacts().how(owner) == Speaks::Classic {
+        return Told::Classic;
+    }
+    match state.ask(owner, Frame::text(FINF, name.as_str()), Over::Link).await {
+        Ok(frames) => match single(&frames) {
+            Ok(text) => FileInfo::parse(text).map_or_else(
+                || Told::Not("it does not keep to the protocol".to_owned()),
+                Told::Has,
+            ),
+            Err(FILE_NOT_READY) => Told::NotYet,
+            Err(text) => Told::Not(shown(text)),
+        },
+        Err(NoAnswer::Classic | NoAnswer::Unknown) => Told::Classic,
+        Err(error) => Told::Not(error.to_string()),
+    }
+}
+
+/// Asks all owners, and waits for those who are still computing when nobody else has it.
+pub(super) async fn find(state: &State, order: &Order) -> Found {
+    let begun = Instant::now();
+    let ask_until_told = async |owner: &Address| loop {
+        match ask(state, &order.name, owner).await {
+            Told::NotYet if begun.elapsed() < DIGEST_WITHIN => sleep(DIGEST_EVERY).await,
+            told => return (owner.clone(), told),
+        }
+    };
+    let mut asked: FuturesUnordered<_> =
+        order.owners.iter().take(MAX_ASKED).map(ask_until_told).collect();
+    let mut until = None;
+    let mut groups: Vec<(FileInfo, Vec<Address>)> = Vec::new();
+    let mut found = Found { same: None, classic: Vec::new(), failures: Vec::new() };
+    loop {
+        let late = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let next = tokio::select! {
+            next = asked.next() => next,
+            () = late => None,
+        };
+        match next {
+            None => break,
+            Some((owner, Told::Has(info))) => {
+                until.get_or_insert_with(|| Instant::now() + OTHERS_WITHIN);
+                state.contacts().met(&owner, &info.id);
+                state.remote().set(&order.name, &owner, (info.cut, info.digest));
+                let same = |(other, _): &&mut (FileInfo, Vec<Address>)| {
+                    (other.cut, other.digest) == (info.cut, info.digest)
+                };
+                match groups.iter_mut().find(same) {
+                    Some((_, owners)) => owners.push(owner),
+                    None => groups.push((info, vec![owner])),
+                }
+            }
+            Some((owner, Told::Classic)) => found.classic.push(owner),
+            Some((owner, Told::NotYet)) => {
+                found
+                    .failures
+                    .push(format!("{}: {FILE_NOT_READY}", state.contacts().name_of(&owner)));
+            }
+            Some((owner, Told::Not(why))) => {
+                state.remote().remove(&order.name, &owner);
+                found.failures.push(format!("{}: {why}", state.contacts().name_of(&owner)));
+            }
+        }
+    }
+    drop(asked);
+    // Of equal ones the first that answered.
+    groups.sort_by_key(|(_, owners)| std::cmp::Reverse(owners.len()));
+    found.same = groups.into_iter().next();
+    found
+}
+
+/// Asks for what is not known yet of the files of others.
+pub(crate) async fn ask_owner(state: &State, name: &FileName, owner: &Address) -> Option<()> {
+    match ask(state, name, owner).await {
+        Told::Has(info) => {
+            state.contacts().met(owner, &info.id);
+            state.remote().set(name, owner, (info.cut, info.digest));
+            Some(())
+        }
+        Told::NotYet | Told::Classic | Told::Not(_) => None,
+    }
+}

@@ -1,0 +1,228 @@
+//! The transfers of this program, as people see them.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::{
+    digest::Digest,
+    model::{Transfer, TransferState},
+    name::FileName,
+};
+
+/// Transfers that are remembered.
+const MAX_REMEMBERED: usize = 200;
+
+/// Transfers that run at once.
+const MAX_RUNNING: usize = 16;
+
+/// How much of a new measurement goes into the speed that is shown.
+const SMOOTHING: f64 = 0.3;
+
+/// Why a transfer does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TransferBusy {
+    #[error("{MAX_RUNNING} files are being fetched already")]
+    TooMany,
+    #[error("that file is being fetched already")]
+    Twice,
+}
+
+#[derive(Debug)]
+struct Meter {
+    at: Instant,
+    done: u64,
+    per_second: f64,
+}
+
+/// One transfer.
+#[derive(Debug)]
+pub(crate) struct Running {
+    view: Mutex<Transfer>,
+    /// Bytes that are there, verified where that is possible.
+    done: AtomicU64,
+    meter: Mutex<Option<Meter>>,
+    digest: Mutex<Option<Digest>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Running {
+    /// What people see.
+    pub(crate) fn view(&self) -> Transfer {
+        let mut view = lock(&self.view).clone();
+        view.done = self.done.load(Ordering::Relaxed);
+        view
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Transfer)) {
+        let mut view = lock(&self.view);
+        view.done = self.done.load(Ordering::Relaxed);
+        change(&mut view);
+    }
+
+    /// So many bytes more are there.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes are there at the beginning: of an earlier try, or none, when it is begun anew.
+    pub(crate) fn begin_at(&self, bytes: u64) {
+        self.done.store(bytes, Ordering::Relaxed);
+        *lock(&self.meter) = None;
+    }
+
+    /// Measures the speed. Whether the transfer has moved.
+    pub(crate) fn measure(&self, now: Instant) -> bool {
+        let done = self.done.load(Ordering::Relaxed);
+        let mut meter = lock(&self.meter);
+        let Some(last) = meter.as_mut() else {
+            *meter = Some(Meter { at: now, done, per_second: 0.0 });
+            return true;
+        };
+        let seconds = now.saturating_duration_since(last.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return false;
+        }
+        let speed = done.saturating_sub(last.done) as f64 / seconds;
+        let first = last.per_second == 0.0;
+        let weight = if first { 1.0 } else { SMOOTHING };
+        let moved = done != last.done || last.per_second >= 1.0;
+        let per_second = (speed - last.per_second).mul_add(weight, last.per_second);
+        *last =
+            Meter { at: now, done, per_second: if per_second < 1.0 { 0.0 } else { per_second } };
+        drop(meter);
+        self.change(|view| {
+            view.bytes_per_second = to_u64(per_second);
+            let left = view.size.map(|size| size.saturating_sub(done) as f64);
+            view.seconds_left =
+                left.filter(|_| per_second >= 1.0).map(|left| to_u64((left / per_second).ceil()));
+        });
+        moved
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+const fn to_u64(value: f64) -> u64 {
+    value as u64
+}
+
+/// All transfers, the newest first, bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Transfers(Mutex<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    last: u64,
+    all: VecDeque<Arc<Running>>,
+    running: Vec<Arc<Running>>,
+}
+
+impl Transfers {
+    pub(crate) fn begin(
+        &self,
+        name: &FileName,
+        sources: Vec<String>,
+    ) -> Result<Arc<Running>, TransferBusy> {
+        let mut list = lock(&self.0);
+        if list.running.len() >= MAX_RUNNING {
+            return Err(TransferBusy::TooMany);
+        }
+        if list.running.iter().any(|other| lock(&other.view).name == name.as_str()) {
+            return Err(TransferBusy::Twice);
+        }
+        list.last += 1;
+        let view = Transfer {
+            number: list.last,
+            name: name.to_string(),
+            sources,
+            done: 0,
+            size: None,
+            bytes_per_second: 0,
+            seconds_left: None,
+            state: TransferState::Running,
+            error: None,
+            path: None,
+        };
+        let running = Arc::new(Running {
+            view: Mutex::new(view),
+            done: AtomicU64::new(0),
+            meter: Mutex::default(),
+            digest: Mutex::default(),
+        });
+        list.running.push(Arc::clone(&running));
+        list.all.push_front(Arc::clone(&running));
+        list.all.truncate(MAX_REMEMBERED);
+        Ok(running)
+    }
+
+    /// Claims a digest for a transfer: two of them would write to the same place.
+    pub(crate) fn claim(&self, running: &Running, digest: Digest) -> bool {
+        let list = lock(&self.0);
+        let taken = list.running.iter().any(|other| *lock(&other.digest) == Some(digest));
+        if !taken {
+            *lock(&running.digest) = Some(digest);
+        }
+        !taken
+    }
+
+    pub(crate) fn end(&self, running: &Running) {
+        lock(&self.0).running.retain(|other| !std::ptr::eq(Arc::as_ptr(other), running));
+    }
+
+    pub(crate) fn all(&self) -> Vec<Transfer> {
+        lock(&self.0).all.iter().map(|running| running.view()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn name(n: usize) -> FileName {
+        format!("f{n}").parse().unwrap()
+    }
+
+    #[test]
+    fn transfers_are_bounded_and_the_newest_is_first() {
+        let transfers = Transfers::default();
+        for n in 0..MAX_RUNNING {
+            transfers.begin(&name(n), Vec::new()).unwrap();
+        }
+        assert_eq!(transfers.begin(&name(99), Vec::new()).unwrap_err(), TransferBusy::TooMany);
+        let first = Arc::clone(&lock(&transfers.0).running[0]);
+        transfers.end(&first);
+        assert_eq!(transfers.begin(&name(5), Vec::new()).unwrap_err(), TransferBusy::Twice);
+        for n in 100..500 {
+            let running = transfers.begin(&name(n), Vec::new()).unwrap();
+            transfers.end(&running);
+        }
+        let all = transfers.all();
+        assert_eq!((all.len(), all[0].name.as_str()), (MAX_REMEMBERED, "f499"));
+    }
+
+    #[test]
+    fn speed_and_time_left_follow_what_came() {
+        let transfers = Transfers::default();
+        let running = transfers.begin(&name(1), Vec::new()).unwrap();
+        running.change(|view| view.size = Some(1_000_000));
+        let begin = tokio::time::Instant::now().into_std();
+        running.measure(begin);
+        running.add(100_000);
+        assert!(running.measure(begin + Duration::from_secs(1)));
+        let view = running.view();
+        assert_eq!(
+            (view.done, view.bytes_per_second, view.seconds_left),
+            (100_000, 100_000, Some(9))
+        );
+    }
+}

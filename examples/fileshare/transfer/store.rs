@@ -1,0 +1,229 @@
+//! Where a download is until it is complete: a hidden file beside its place.
+//!
+//! All of it blocks: it belongs on a blocking thread.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustix::fs::OFlags;
+use tempfile::TempPath;
+
+use crate::{digest::Manifest, name::FileName, share::PART_PREFIX};
+
+/// Bytes of one write. Measured: with more, the system looks for larger runs of memory to keep the
+/// file in, and finding and clearing those costs more than it saves.
+const WRITE_LEN: usize = 256 << 10;
+
+/// Why a download cannot be kept. Nothing under its final name was touched.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreFailure {
+    #[error("there is a file {0} already")]
+    Exists(FileName),
+    #[error("the disk is full")]
+    DiskFull,
+    #[error("cannot write the file: {0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for StoreFailure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Whether a download of this name would have to go over something.
+pub(crate) fn is_taken(downloads: &Path, name: &FileName) -> bool {
+    fs::symlink_metadata(downloads.join(name)).is_ok()
+}
+
+/// Gives a complete file its name in one step. Over another file only when `replace` says so.
+pub(crate) fn give_name(
+    from: TempPath,
+    downloads: &Path,
+    name: &FileName,
+    replace: bool,
+) -> Result<PathBuf, StoreFailure> {
+    let to = downloads.join(name);
+    let given = if replace { from.persist(&to) } else { from.persist_noclobber(&to) };
+    match given {
+        Ok(()) => Ok(to),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(StoreFailure::Exists(name.clone()))
+        }
+        Err(error) => Err(error.error.into()),
+    }
+}
+
+/// A download whose parts can be verified, as far as it is.
+#[derive(Debug)]
+pub(crate) struct Store {
+    file: File,
+    path: PathBuf,
+    manifest: Arc<Manifest>,
+    /// One writes at a time: the file system would let the others spin meanwhile.
+    writing: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the hidden file of this digest, and says which of its parts are there: what an
+    /// interrupted download left is held against the manifest, never believed.
+    pub(crate) fn open(
+        downloads: &Path,
+        manifest: Arc<Manifest>,
+    ) -> Result<(Self, Vec<bool>), StoreFailure> {
+        let path = downloads.join(format!("{PART_PREFIX}{}", manifest.digest()));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = options.custom_flags(flags.bits().cast_signed()).open(&path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(StoreFailure::Io(io::ErrorKind::AlreadyExists.into()));
+        }
+        let cut = manifest.cut();
+        let store = Self { file, path, manifest, writing: Mutex::new(()) };
+        let mut there = vec![false; usize::try_from(cut.parts()).unwrap_or(0)];
+        if metadata.len() != cut.size() {
+            store.file.set_len(0)?;
+            // Sparse: what is not written takes no room.
+            store.file.set_len(cut.size())?;
+        } else if metadata.blocks() > 0 {
+            store.look(&mut there)?;
+        }
+        Ok((store, there))
+    }
+
+    fn look(&self, there: &mut [bool]) -> Result<(), StoreFailure> {
+        let (cut, mut buffer) = (self.manifest.cut(), Vec::new());
+        for (index, there) in (0..).zip(there) {
+            buffer.resize(cut.len(index), 0);
+            self.file.read_exact_at(&mut buffer, cut.offset(index))?;
+            *there = self.manifest.is_part(index, &buffer);
+        }
+        Ok(())
+    }
+
+    /// Verifies a part and writes it. False: it is not what the digest says.
+    pub(crate) fn write(&self, index: u64, data: &[u8]) -> Result<bool, StoreFailure> {
+        let good = self.manifest.is_part(index, data);
+        if good {
+            let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut at = self.manifest.cut().offset(index);
+            for piece in data.chunks(WRITE_LEN) {
+                self.file.write_all_at(piece, at)?;
+                at += piece.len() as u64;
+            }
+        }
+        Ok(good)
+    }
+
+    /// Gives the complete file its name. When it cannot have it, it stays for another try.
+    pub(crate) fn finish(
+        &self,
+        downloads: &Path,
+        name: &FileName,
+        replace: bool,
+    ) -> Result<PathBuf, StoreFailure> {
+        let from = TempPath::try_from_path(&self.path)?;
+        let to = downloads.join(name);
+        let given = if replace { from.persist(&to) } else { from.persist_noclobber(&to) };
+        given.map(|()| to).map_err(|error| {
+            let kind = error.error.kind();
+            // A temporary path that is dropped takes its file with it.
+            error.path.keep().ok();
+            if kind == io::ErrorKind::AlreadyExists {
+                StoreFailure::Exists(name.clone())
+            } else {
+                error.error.into()
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{Cut, Digesting};
+
+    fn manifest(data: &[u8]) -> Arc<Manifest> {
+        let mut digesting = Digesting::new(Cut::of(data.len() as u64).unwrap());
+        data.chunks(1 << 20).for_each(|part| digesting.push(part));
+        Arc::new(digesting.finish().unwrap())
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_download_is_taken_up_where_it_was_and_nothing_on_the_disk_is_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let data: Vec<u8> = (0..(3 << 20) + 1).map(|n: u32| (n % 253) as u8).collect();
+        let parts: Vec<_> = data.chunks(1 << 20).collect();
+        let manifest = manifest(&data);
+        let (store, there) = Store::open(folder.path(), Arc::clone(&manifest)).unwrap();
+        assert_eq!(there, [false; 4]);
+        assert!(!store.write(0, parts[1]).unwrap(), "a wrong part is not written");
+        for index in [0, 2, 3] {
+            assert!(store.write(index as u64, parts[index]).unwrap());
+        }
+        store.file.write_all_at(b"x", 5).unwrap();
+        drop(store);
+        let (store, there) = Store::open(folder.path(), manifest).unwrap();
+        assert_eq!(there, [false, false, true, true]);
+        assert!(names(folder.path())[0].starts_with(PART_PREFIX));
+        assert!(store.write(0, parts[0]).unwrap() && store.write(1, parts[1]).unwrap());
+        let path = store.finish(folder.path(), &"a.bin".parse().unwrap(), false).unwrap();
+        assert_eq!(fs::read(path).unwrap(), data);
+        assert_eq!(names(folder.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn a_file_of_that_name_stays_unless_it_is_to_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (manifest, name) = (manifest(b"new"), "a".parse().unwrap());
+        fs::write(folder.path().join("a"), "old").unwrap();
+        let (store, _) = Store::open(folder.path(), manifest).unwrap();
+        store.write(0, b"new").unwrap();
+        let refused = store.finish(folder.path(), &name, false);
+        assert!(matches!(refused, Err(StoreFailure::Exists(_))), "{refused:?}");
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"old");
+        assert_eq!(names(folder.path()).len(), 2, "the download is kept for another try");
+        store.finish(folder.path(), &name, true).unwrap();
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"new");
+        assert_eq!(names(folder.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_hidden_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        let manifest = manifest(b"data");
+        let hidden = format!("{PART_PREFIX}{}", manifest.digest());
+        std::os::unix::fs::symlink(&victim, folder.path().join(hidden)).unwrap();
+        assert!(Store::open(folder.path(), manifest).is_err());
+        assert_eq!(fs::read(victim).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn an_empty_file_is_a_download_without_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, there) = Store::open(folder.path(), manifest(b"")).unwrap();
+        assert!(there.is_empty());
+        store.finish(folder.path(), &"empty".parse().unwrap(), false).unwrap();
+        assert_eq!(fs::read(folder.path().join("empty")).unwrap(), b"");
+    }
+}

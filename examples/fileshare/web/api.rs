@@ -1,0 +1,93 @@
+//! The calls of the JSON API.
+
+use actix_web::{
+    HttpResponse,
+    web::{self, Data, Json, JsonConfig, Path, PathConfig, QueryConfig, ServiceConfig},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Site, events,
+    failure::{self, Failure},
+    upload,
+};
+use crate::model::{Fetch, FileRow, Join, Joined, Network, Search, Status, Transfer};
+
+/// Bytes of a JSON body: names and addresses are short.
+const MAX_JSON: usize = 16 * 1024;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+pub(super) fn routes(config: &mut ServiceConfig) {
+    config
+        .app_data(JsonConfig::default().limit(MAX_JSON).error_handler(failure::json))
+        .app_data(QueryConfig::default().error_handler(failure::query))
+        .app_data(PathConfig::default().error_handler(failure::path))
+        .route("/api/status", web::get().to(status))
+        .route("/api/peers", web::get().to(peers))
+        .route("/api/peers/{id}", web::delete().to(remove_peer))
+        .route("/api/files", web::get().to(files))
+        .route("/api/files", web::post().to(upload::add_file))
+        .route("/api/transfers", web::get().to(transfers))
+        .route("/api/search", web::post().to(search))
+        .route("/api/fetch", web::post().to(fetch))
+        .route("/api/join", web::post().to(join))
+        .route("/api/rebuild", web::post().to(rebuild))
+        .route("/api/refresh", web::post().to(refresh))
+        .route("/api/events", web::get().to(events::listen));
+}
+
+/// What calls without a result answer.
+fn done() -> Json<Value> {
+    Json(json!({}))
+}
+
+async fn status(site: Data<Site>) -> Json<Status> {
+    Json(site.complete(site.app.status().await))
+}
+
+async fn peers(site: Data<Site>) -> Json<Network> {
+    Json(site.app.network().await)
+}
+
+async fn remove_peer(site: Data<Site>, id: Path<String>) -> Answer<Value> {
+    site.app.remove_peer(&id).await?;
+    Ok(done())
+}
+
+/// Thousands of rows: made on a thread where nothing else waits for them.
+async fn files(site: Data<Site>) -> Result<HttpResponse, Failure> {
+    let json = events::files(&site.app).await.ok_or_else(Failure::stopped)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(json))
+}
+
+async fn transfers(site: Data<Site>) -> Json<Vec<Transfer>> {
+    Json(site.app.transfers())
+}
+
+async fn search(site: Data<Site>, search: Json<Search>) -> Answer<Value> {
+    site.app.search(search.into_inner()).await?;
+    Ok(done())
+}
+
+async fn fetch(site: Data<Site>, fetch: Json<Fetch>) -> Answer<Transfer> {
+    Ok(Json(site.app.fetch(fetch.into_inner()).await?))
+}
+
+async fn join(site: Data<Site>, join: Json<Join>) -> Answer<Joined> {
+    Ok(Json(site.app.join(join.address.trim()).await?))
+}
+
+async fn rebuild(site: Data<Site>) -> Answer<Joined> {
+    Ok(Json(site.app.rebuild().await?))
+}
+
+async fn refresh(site: Data<Site>) -> Answer<Value> {
+    site.app.refresh().await?;
+    Ok(done())
+}
+
+/// So that the upload handler answers with the same type.
+pub(super) fn added(row: FileRow) -> HttpResponse {
+    HttpResponse::Created().json(row)
+}

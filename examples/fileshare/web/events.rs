@@ -1,0 +1,342 @@
+//! Server-sent events: what changes is made into text once, and sent to every listener.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix_web::{
+    HttpResponse,
+    http::header,
+    web::{Bytes, Data},
+};
+use futures::stream::{self, Stream};
+use serde::Serialize;
+use tokio::{
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        broadcast::{self, error::RecvError},
+    },
+    task::AbortHandle,
+};
+
+use super::{Site, failure::Failure, with_url};
+use crate::{
+    app::App,
+    model::{Event, Level},
+};
+
+/// Listeners at once. A page is one, a subcommand is one.
+const MAX_LISTENERS: usize = 64;
+
+/// Events that wait for a slow listener, before it gets a fresh snapshot instead.
+const QUEUE: usize = 256;
+
+/// Between two signs of life to a listener, so that both sides notice a dead connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One event for the listeners.
+#[derive(Clone, Debug)]
+enum Live {
+    Text(Bytes),
+    /// Look at the newest list of files. It is large, so it never waits in the queue.
+    Files,
+}
+
+/// The newest list of files, as an event, and how many there were before it.
+#[derive(Debug, Default)]
+struct Files {
+    version: u64,
+    text: Bytes,
+}
+
+/// Where listeners subscribe.
+#[derive(Clone, Debug)]
+pub(super) struct Hub {
+    /// The only strong one is the pump's: with it the listeners end.
+    live: broadcast::WeakSender<Live>,
+    files: Arc<Mutex<Files>>,
+    listeners: Arc<Semaphore>,
+    pump: AbortHandle,
+}
+
+impl Hub {
+    /// Has to be called inside the actix runtime.
+    pub(super) fn start(app: &App, url: &str) -> Self {
+        let (sender, _) = broadcast::channel(QUEUE);
+        let live = sender.downgrade();
+        let files = Arc::default();
+        let pump = pump(app.clone(), url.to_owned(), sender, Arc::clone(&files));
+        let pump = actix_rt::spawn(pump).abort_handle();
+        Self { live, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
+    }
+
+    /// Takes a listener in, which begins with a snapshot.
+    async fn listener(&self, app: &App, url: &str) -> Result<Listener, Failure> {
+        let place = Arc::clone(&self.listeners).try_acquire_owned();
+        let place = place
+            .map_err(|_| Failure::busy(format!("{MAX_LISTENERS} listeners are here already")))?;
+        // Subscribed before the snapshot: an event may come twice, but none is missed.
+        let live = self.live.upgrade().ok_or_else(Failure::stopped)?.subscribe();
+        Ok(Listener {
+            app: app.clone(),
+            url: url.to_owned(),
+            live,
+            files: Arc::clone(&self.files),
+            has: 0,
+            waiting: snapshot(app, url).await,
+            _place: place,
+        })
+    }
+
+    /// Ends every listener.
+    pub(super) fn stop(&self) {
+        self.pump.abort();
+    }
+}
+
+/// Takes the node's events for as long as there are any. Nothing is made into text for nobody.
+async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<Mutex<Files>>) {
+    let mut events = app.events();
+    let send = |text| live.send(text).map_or(0, |listeners| listeners);
+    loop {
+        match events.recv().await {
+            Err(RecvError::Closed) => return,
+            _ if live.receiver_count() == 0 => {}
+            Ok(Event::Files(rows)) => {
+                let Some(text) = event_text(Event::Files(rows)).await else { continue };
+                let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                *files = Files { version: files.version.wrapping_add(1), text };
+                send(Live::Files);
+            }
+            Ok(event) => {
+                let text = sse(&complete(event, &url));
+                send(Live::Text(text));
+            }
+            // This task was too slow: everything that may have been missed.
+            Err(RecvError::Lagged(_)) => {
+                for text in snapshot(&app, &url).await {
+                    send(Live::Text(text));
+                }
+            }
+        }
+    }
+}
+
+fn complete(event: Event, url: &str) -> Event {
+    match event {
+        Event::Status(status) => Event::Status(with_url(status, url)),
+        other @ (Event::Peers(_) | Event::Files(_) | Event::Transfer(_) | Event::Notice { .. }) => {
+            other
+        }
+    }
+}
+
+/// One of each kind but notices.
+async fn snapshot(app: &App, url: &str) -> VecDeque<Bytes> {
+    let mut texts = VecDeque::new();
+    texts.push_back(sse(&Event::Status(with_url(app.status().await, url))));
+    texts.push_back(sse(&Event::Peers(app.network().await)));
+    texts.extend(event_text(Event::Files(app.files())).await);
+    // The oldest first, as they would have come.
+    texts.extend(app.transfers().into_iter().rev().map(|transfer| sse(&Event::Transfer(transfer))));
+    texts
+}
+
+/// The list of files as JSON. `None` when the process is ending.
+pub(super) async fn files(app: &App) -> Option<String> {
+    let app = app.clone();
+    let made = tokio::task::spawn_blocking(move || serde_json::to_string(&app.files())).await;
+    made.ok()?.ok()
+}
+
+/// Thousands of rows are made into text where nothing else waits for it.
+async fn event_text(event: Event) -> Option<Bytes> {
+    tokio::task::spawn_blocking(move || sse(&event)).await.ok()
+}
+
+/// The event's name on one line, its content on the next: JSON escapes the line ends in it.
+fn sse(event: &Event) -> Bytes {
+    #[derive(Serialize)]
+    struct Notice<'a> {
+        level: Level,
+        text: &'a str,
+    }
+    let (name, data) = match event {
+        Event::Status(status) => ("status", serde_json::to_string(status)),
+        Event::Peers(network) => ("peers", serde_json::to_string(network)),
+        Event::Files(files) => ("files", serde_json::to_string(files)),
+        Event::Transfer(transfer) => ("transfer", serde_json::to_string(transfer)),
+        Event::Notice { level, text } => {
+            ("notice", serde_json::to_string(&Notice { level: *level, text }))
+        }
+    };
+    Bytes::from(match data {
+        Ok(data) => format!("event: {name}\ndata: {data}\n\n"),
+        // No value of the model fails; a comment keeps the stream whole if one ever does.
+        Err(error) => format!(": {error}\n\n"),
+    })
+}
+
+/// One connection at `/api/events`.
+struct Listener {
+    app: App,
+    url: String,
+    live: broadcast::Receiver<Live>,
+    files: Arc<Mutex<Files>>,
+    /// The version of the files that this listener has.
+    has: u64,
+    waiting: VecDeque<Bytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(text) = self.waiting.pop_front() {
+                return Some(text);
+            }
+            match tokio::time::timeout(KEEP_ALIVE, self.live.recv()).await {
+                Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
+                Ok(Ok(Live::Text(text))) => return Some(text),
+                Ok(Ok(Live::Files)) => {
+                    let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                    if files.version != self.has {
+                        self.has = files.version;
+                        return Some(files.text.clone());
+                    }
+                }
+                Ok(Err(RecvError::Lagged(_))) => {
+                    // What still waits in the queue is older than the snapshot.
+                    self.live = self.live.resubscribe();
+                    self.waiting = snapshot(&self.app, &self.url).await;
+                }
+                Ok(Err(RecvError::Closed)) => return None,
+            }
+        }
+    }
+
+    fn stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        stream::unfold(self, async |mut listener| {
+            let text = listener.next().await?;
+            Some((Ok(text), listener))
+        })
+    }
+}
+
+/// `GET /api/events`.
+pub(super) async fn listen(site: Data<Site>) -> Result<HttpResponse, Failure> {
+    let listener = site.hub.listener(&site.app, &site.url).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .streaming(listener.stream()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        model::{Network, Status},
+        options::Options,
+    };
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    async fn app() -> App {
+        App::start(Line::parse_from(["fileshare"]).options).await.unwrap()
+    }
+
+    fn name(text: &Bytes) -> String {
+        let text = std::str::from_utf8(text).unwrap();
+        let name = text.strip_prefix("event: ").and_then(|rest| rest.split('\n').next());
+        name.unwrap_or_else(|| panic!("{text:?} has no name")).to_owned()
+    }
+
+    #[test]
+    fn an_event_is_named_like_its_tag_and_takes_one_line() {
+        let text = "two\nlines".to_owned();
+        for event in [
+            Event::Status(Status::default()),
+            Event::Peers(Network::default()),
+            Event::Files(Vec::new()),
+            Event::Notice { level: Level::Error, text },
+        ] {
+            let value = serde_json::to_value(&event).unwrap();
+            let expected = format!(
+                "event: {}\ndata: {}\n\n",
+                value["event"].as_str().unwrap(),
+                serde_json::to_string(&value["data"]).unwrap()
+            );
+            let sent = sse(&event);
+            let sent = std::str::from_utf8(&sent).unwrap();
+            assert_eq!(sent.lines().count(), expected.lines().count());
+            let data = |text: &str| {
+                let line = text.lines().nth(1).unwrap().strip_prefix("data: ").unwrap();
+                serde_json::from_str::<serde_json::Value>(line).unwrap()
+            };
+            assert_eq!(
+                (name(&sse(&event)), data(sent)),
+                (value["event"].as_str().unwrap().into(), data(&expected))
+            );
+        }
+    }
+
+    #[actix::test]
+    async fn a_listener_that_is_too_slow_gets_a_fresh_snapshot_instead() {
+        let app = app().await;
+        let hub = Hub::start(&app, "http://127.0.0.1/");
+        let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
+        for expected in ["status", "peers", "files"] {
+            assert_eq!(name(&listener.next().await.unwrap()), expected);
+        }
+        let live = hub.live.upgrade().unwrap();
+        for _ in 0..=QUEUE {
+            live.send(Live::Text(Bytes::from_static(b"event: old\n\n"))).unwrap();
+        }
+        for expected in ["status", "peers", "files"] {
+            assert_eq!(name(&listener.next().await.unwrap()), expected);
+        }
+        live.send(Live::Text(Bytes::from_static(b"event: new\n\n"))).unwrap();
+        drop(live);
+        let mut seen = String::new();
+        while seen != "new" {
+            seen = name(&listener.next().await.unwrap());
+            assert_ne!(seen, "old", "the snapshot is newer");
+        }
+        hub.stop();
+        while listener.next().await.is_some() {}
+        assert!(hub.listener(&app, "").await.is_err(), "nobody listens to a hub that has stopped");
+        app.stop().await;
+    }
+
+    #[actix::test]
+    async fn a_list_of_files_is_sent_once_however_often_it_is_announced() {
+        let app = app().await;
+        let hub = Hub::start(&app, "http://127.0.0.1/");
+        let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
+        listener.waiting.clear();
+        let live = hub.live.upgrade().unwrap();
+        *hub.files.lock().unwrap() =
+            Files { version: 7, text: Bytes::from_static(b"event: files\n\n") };
+        for event in [Live::Files, Live::Files, Live::Text(Bytes::from_static(b"event: last\n\n"))]
+        {
+            live.send(event).unwrap();
+        }
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|last| last != "last") {
+            seen.push(name(&listener.next().await.unwrap()));
+        }
+        seen.retain(|name| name == "files" || name == "last");
+        assert_eq!(seen, ["files", "last"]);
+        hub.stop();
+        app.stop().await;
+    }
+}

@@ -1,0 +1,257 @@
+//! Who may call: only programs of this machine, or those with the token, and no foreign web page.
+//!
+//! A page from elsewhere runs in the same browser, so listening on loopback is not enough. Two checks
+//! keep it out. The `Host` has to be an address, not a name that a foreign site may point at this
+//! machine (DNS rebinding). A call to the API has to come from this page, or from no page at all.
+
+use std::net::{IpAddr, SocketAddr};
+
+use actix_web::{
+    Error, ResponseError,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+        uri::Authority,
+    },
+    middleware::Next,
+    web,
+};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{Site, failure::Failure};
+
+/// Where the page keeps its right to call. The port follows: browsers give the cookies of one instance
+/// to all that run on the same host.
+const COOKIE: &str = "fileshare-";
+
+/// No script or style but the program's own files, and no frame around the page.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+];
+
+/// What decides who may call.
+#[derive(Debug)]
+pub(super) struct Rules {
+    bound: SocketAddr,
+    /// Its digest, which compares in constant time.
+    token: Option<blake3::Hash>,
+}
+
+/// Why a call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error(
+        "the Host header has to name this machine by a loopback address, or by the one listened on"
+    )]
+    Host,
+    #[error("calls from pages of other origins are refused")]
+    Origin,
+    #[error("this instance wants its token: open the page at the address that the program printed")]
+    Token,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::Host | Refusal::Origin => StatusCode::FORBIDDEN,
+            Refusal::Token => StatusCode::UNAUTHORIZED,
+        };
+        Self::new(status, "refused", refusal.to_string())
+    }
+}
+
+impl Rules {
+    pub(super) fn new(bound: SocketAddr, token: Option<&str>) -> Self {
+        Self { bound, token: token.map(|token| blake3::hash(token.as_bytes())) }
+    }
+
+    fn check(&self, headers: &HeaderMap, api: bool) -> Result<(), Refusal> {
+        let host = only(headers, header::HOST).ok().flatten().ok_or(Refusal::Host)?;
+        if !self.is_this_machine(host) {
+            return Err(Refusal::Host);
+        }
+        if !api {
+            return Ok(());
+        }
+        let origin = only(headers, header::ORIGIN).map_err(|()| Refusal::Origin)?;
+        if origin.is_some_and(|origin| origin.strip_prefix("http://") != Some(host)) {
+            return Err(Refusal::Origin);
+        }
+        // Browsers say it of every call, also of those without an origin. `none`: typed by a person.
+        let site = only(headers, HeaderName::from_static("sec-fetch-site"))
+            .map_err(|()| Refusal::Origin)?;
+        if site.is_some_and(|site| site != "same-origin" && site != "none") {
+            return Err(Refusal::Origin);
+        }
+        match &self.token {
+            Some(token) if !self.shows(headers, token) => Err(Refusal::Token),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_this_machine(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        if host.contains('@') {
+            return false;
+        }
+        let name = authority.host();
+        let address =
+            name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        match address.parse::<IpAddr>() {
+            Ok(ip) => ip.is_loopback() || ip == self.bound.ip() || self.bound.ip().is_unspecified(),
+            Err(_) => name.eq_ignore_ascii_case("localhost"),
+        }
+    }
+
+    /// The cookie for a page that was opened with the right token.
+    fn cookie(&self, query: &str) -> Option<HeaderValue> {
+        let expected = self.token.as_ref()?;
+        let given = query.split('&').find_map(|field| field.strip_prefix("token="))?;
+        let given: Vec<u8> = percent_decode_str(given).collect();
+        if blake3::hash(&given) != *expected {
+            return None;
+        }
+        let cookie = self.cookie_name();
+        let cookie = format!("{cookie}={}; Path=/; HttpOnly; SameSite=Strict", proof(expected));
+        HeaderValue::try_from(cookie).ok()
+    }
+
+    fn cookie_name(&self) -> String {
+        format!("{COOKIE}{}", self.bound.port())
+    }
+
+    /// Whether the call shows the token, or the cookie that the page got for it.
+    fn shows(&self, headers: &HeaderMap, token: &blake3::Hash) -> bool {
+        let bearer = only(headers, header::AUTHORIZATION).ok().flatten();
+        if let Some(given) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+            return blake3::hash(given.as_bytes()) == *token;
+        }
+        let (own, proof) = (self.cookie_name(), blake3::hash(proof(token).as_bytes()));
+        let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+        let mut pairs =
+            cookies.flat_map(|value| value.split("; ")).filter_map(|pair| pair.split_once('='));
+        pairs.any(|(name, value)| name == own && blake3::hash(value.as_bytes()) == proof)
+    }
+}
+
+/// The value of a header that may be there once. Twice, or unreadable, is an error.
+fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
+    let mut values = headers.get_all(name);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
+/// The cookie holds no token: who reads it cannot use it elsewhere.
+fn proof(token: &blake3::Hash) -> String {
+    blake3::hash(token.as_bytes()).to_hex().to_string()
+}
+
+/// The address that lets a browser in.
+pub(super) fn entrance(url: &str, token: &str) -> String {
+    format!("{url}?token={}", utf8_percent_encode(token, NON_ALPHANUMERIC))
+}
+
+/// Lets a call pass or refuses it, and adds the security headers to whatever is answered.
+pub(super) async fn pass(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    let api = request.path().starts_with("/api");
+    let (checked, cookie) = match request.app_data::<web::Data<Site>>() {
+        Some(site) => {
+            (site.rules.check(request.headers(), api), site.rules.cookie(request.query_string()))
+        }
+        None => (Err(Refusal::Host), None),
+    };
+    let mut response = match checked {
+        Ok(()) => next.call(request).await?.map_into_left_body(),
+        Err(refusal) => {
+            request.into_response(Failure::from(refusal).error_response()).map_into_right_body()
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let (Ok(()), Some(cookie), false) = (checked, cookie, api) {
+        headers.insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn rules(bound: &str) -> Rules {
+        Rules::new(bound.parse().unwrap(), None)
+    }
+
+    #[test]
+    fn only_addresses_of_this_machine_are_its_names() {
+        let (loopback, any, one) =
+            (rules("127.0.0.1:80"), rules("0.0.0.0:80"), rules("192.0.2.7:80"));
+        for host in ["127.0.0.1", "127.1.2.3:99", "[::1]:80", "localhost", "LOCALHOST:80"] {
+            assert!(loopback.is_this_machine(host), "{host}");
+            assert!(any.is_this_machine(host) && one.is_this_machine(host), "{host}");
+        }
+        for host in ["example.org", "localhost.example.org", "127.0.0.1.nip.io", "2130706433", ""] {
+            assert!(!any.is_this_machine(host), "{host}");
+        }
+        assert!(!loopback.is_this_machine("192.0.2.7"));
+        assert!(one.is_this_machine("192.0.2.7:80") && any.is_this_machine("192.0.2.7:80"));
+        assert!(!one.is_this_machine("192.0.2.8"));
+    }
+
+    #[test]
+    fn a_header_that_comes_twice_is_no_proof_of_anything() {
+        let mut twice = headers(&[("host", "127.0.0.1"), ("origin", "http://127.0.0.1")]);
+        assert_eq!(rules("127.0.0.1:80").check(&twice, true), Ok(()));
+        twice.append(header::HOST, HeaderValue::from_static("127.0.0.1"));
+        assert_eq!(rules("127.0.0.1:80").check(&twice, true), Err(Refusal::Host));
+    }
+
+    #[test]
+    fn the_page_itself_needs_no_token_but_its_calls_do() {
+        let rules = Rules::new("127.0.0.1:80".parse().unwrap(), Some("secret"));
+        let headers = headers(&[("host", "127.0.0.1")]);
+        assert_eq!(rules.check(&headers, false), Ok(()));
+        assert_eq!(rules.check(&headers, true), Err(Refusal::Token));
+    }
+
+    #[test]
+    fn the_entrance_carries_any_token_to_the_cookie() {
+        let token = "a&b=c %/?#\u{e4}";
+        let rules = Rules::new("127.0.0.1:80".parse().unwrap(), Some(token));
+        let entrance = entrance("http://127.0.0.1/", token);
+        let query = entrance.split_once('?').unwrap().1;
+        let cookie = rules.cookie(query).unwrap();
+        let cookie = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+        let mut headers = headers(&[("host", "127.0.0.1")]);
+        headers.insert(header::COOKIE, HeaderValue::try_from(cookie).unwrap());
+        assert_eq!(rules.check(&headers, true), Ok(()));
+        assert_eq!(rules.cookie("token=a"), None);
+    }
+}

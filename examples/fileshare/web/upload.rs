@@ -1,0 +1,104 @@
+//! `POST /api/files`: the body goes to a temporary file, which the node then takes into its share.
+
+use std::{io, path::Path, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{Data, Payload, Query},
+};
+use futures::StreamExt;
+use serde::Deserialize;
+use tempfile::{NamedTempFile, TempPath};
+use tokio::io::AsyncWriteExt;
+
+use super::{Site, api, failure::Failure};
+
+/// Uploads under way at once; each has a temporary file.
+pub(super) const MAX_UPLOADS: usize = 4;
+
+/// Bytes of one upload. Larger files are put into the shared folder by hand, without a copy.
+const MAX_UPLOAD: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Without a single byte, then the upload is given up.
+const STANDSTILL: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    name: String,
+}
+
+pub(super) async fn add_file(
+    site: Data<Site>,
+    named: Query<Named>,
+    request: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Failure> {
+    if announced(&request).is_some_and(|len| len > MAX_UPLOAD) {
+        return Err(too_large());
+    }
+    let _place = site
+        .uploads
+        .try_acquire()
+        .map_err(|_| Failure::busy(format!("{MAX_UPLOADS} uploads are under way")))?;
+    // Beside the downloads: on a disk that is meant for files, which the system's folder may not be.
+    let downloads = site.app.status().await.downloads;
+    let received = receive(&downloads, body).await?;
+    let row = site.app.add_file(&named.name, &received).await?;
+    Ok(api::added(row))
+}
+
+fn announced(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The whole body in a file that is gone when the path is dropped.
+async fn receive(folder: &Path, mut body: Payload) -> Result<TempPath, Failure> {
+    let folder = folder.to_owned();
+    let created = tokio::task::spawn_blocking(move || create(&folder)).await;
+    let created = created.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let (file, path) = created.map_err(|error| on_disk(&error))?;
+    let mut file = tokio::fs::File::from_std(file);
+    let mut received: u64 = 0;
+    loop {
+        let next = tokio::time::timeout(STANDSTILL, body.next()).await;
+        let next = next.map_err(|_| {
+            let text = format!("nothing came for {} s", STANDSTILL.as_secs());
+            Failure::new(StatusCode::REQUEST_TIMEOUT, "bad_request", text)
+        })?;
+        let Some(piece) = next else { break };
+        let piece =
+            piece.map_err(|error| Failure::bad_request(format!("the body was cut: {error}")))?;
+        received = received.saturating_add(piece.len() as u64);
+        if received > MAX_UPLOAD {
+            return Err(too_large());
+        }
+        file.write_all(&piece).await.map_err(|error| on_disk(&error))?;
+    }
+    file.flush().await.map_err(|error| on_disk(&error))?;
+    Ok(path)
+}
+
+fn create(folder: &Path) -> io::Result<(std::fs::File, TempPath)> {
+    let file: NamedTempFile = tempfile::Builder::new().prefix(".upload-").tempfile_in(folder)?;
+    Ok(file.into_parts())
+}
+
+fn too_large() -> Failure {
+    Failure::too_large(format!(
+        "a file of more than {} GiB cannot be added here: put it into the shared folder",
+        MAX_UPLOAD >> 30
+    ))
+}
+
+fn on_disk(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failure::new(StatusCode::INSUFFICIENT_STORAGE, "internal", "the disk is full")
+        }
+        _ => {
+            let text = format!("the file cannot be kept: {error}");
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", text)
+        }
+    }
+}

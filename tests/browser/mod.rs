@@ -1,0 +1,184 @@
+//! A real Chromium without a window, driven over WebDriver; both end with the test.
+#![allow(unreachable_pub)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, key::Key, wd};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::instance::LIMIT;
+
+const CHROMIUM: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+];
+
+/// Calls back as soon as `CONDITION` holds in the page.
+const SEE: &str = "
+    const back = arguments[arguments.length - 1];
+    const look = () => {
+        let seen = null;
+        try { seen = (() => { CONDITION })(); } catch { }
+        if (seen) back(seen); else setTimeout(look, 10);
+    };
+    look();";
+
+pub struct Browser {
+    driver: Child,
+    /// Of this session, for what is not in the client.
+    session: String,
+    client: Client,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("chromedriver is installed (Debian: chromium-driver)");
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = lines
+            .filter_map(|line| Some(line.split_once("successfully on port ")?.1.to_owned()))
+            .map(|port| port.trim_end_matches('.').to_owned())
+            .next()
+            .expect("the port of chromedriver");
+        let address = format!("http://127.0.0.1:{port}");
+        let profile = tempfile::tempdir().unwrap();
+        let folder = format!("--user-data-dir={}", profile.path().display());
+        let arguments: Vec<&str> = CHROMIUM.into_iter().chain([folder.as_str()]).collect();
+        let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities.as_object().unwrap().clone())
+            .connect(&address)
+            .await
+            .expect("a session with chromium");
+        let id = client.session_id().await.unwrap().expect("a session's id");
+        let times = wd::TimeoutConfiguration::new(Some(LIMIT), Some(LIMIT), Some(Duration::ZERO));
+        client.update_timeouts(times).await.unwrap();
+        let session = format!("{address}/session/{id}");
+        Self { driver, session, client, _profile: profile }
+    }
+
+    /// Opens the page of an instance and waits until it is live.
+    pub async fn open(&self, url: &str) {
+        self.visit(url).await;
+        self.see("return document.querySelector('#connection.live')").await;
+    }
+
+    /// Opens a page that may not come to life.
+    pub async fn visit(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    /// Waits until a script's result is true in the page, and returns it.
+    pub async fn see(&self, condition: &str) -> Value {
+        let script = SEE.replace("CONDITION", condition);
+        let seen = self.client.execute_async(&script, Vec::new()).await;
+        match seen {
+            Ok(value) => value,
+            Err(error) => {
+                let text = self.run("return document.body.innerText").await;
+                panic!("never came: {condition}\n{error}\nthe page: {text}");
+            }
+        }
+    }
+
+    /// Waits until the text of the first element of this kind contains `text`.
+    pub async fn see_text(&self, selector: &str, text: &str) {
+        let condition = format!(
+            "return document.querySelector({}).innerText.includes({})",
+            json!(selector),
+            json!(text)
+        );
+        self.see(&condition).await;
+    }
+
+    pub async fn run(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap()
+    }
+
+    pub async fn find(&self, selector: &str) -> Element {
+        let shown = format!("return document.querySelector({})", json!(selector));
+        self.see(&shown).await;
+        self.client.find(Locator::Css(selector)).await.unwrap()
+    }
+
+    /// Clicks what is there now: news may put another element in its place at any moment.
+    pub async fn click(&self, selector: &str) {
+        while let Err(error) = self.find(selector).await.click().await {
+            assert!(error.is_stale_element_reference(), "{selector}: {error}");
+        }
+    }
+
+    pub async fn write(&self, selector: &str, text: &str) {
+        self.find(selector).await.send_keys(text).await.unwrap();
+    }
+
+    /// Presses a key where the focus is.
+    pub async fn press(&self, key: Key) {
+        self.type_text(&char::from(key).to_string()).await;
+    }
+
+    pub async fn type_text(&self, text: &str) {
+        self.client.active_element().await.unwrap().send_keys(text).await.unwrap();
+    }
+
+    /// What a person who listens to the page is told of the focus: the name of the element.
+    pub async fn focus(&self) -> String {
+        let name = self
+            .run(
+                "const at = document.activeElement;
+                 return at.ariaLabel ?? at.labels?.[0]?.innerText ?? at.innerText ?? at.tagName",
+            )
+            .await;
+        name.as_str().unwrap_or_default().trim().to_owned()
+    }
+
+    /// A command of Chromium's own protocol.
+    pub fn chromium(&self, command: &str, parameters: Value) {
+        let body = json!({ "cmd": command, "params": parameters });
+        ureq::post(format!("{}/goog/cdp/execute", self.session)).send_json(body).unwrap();
+    }
+
+    pub fn size(&self, width: u32, height: u32, scale: f64, phone: bool) {
+        let parameters = json!({
+            "width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone,
+        });
+        self.chromium("Emulation.setDeviceMetricsOverride", parameters);
+    }
+
+    pub fn colours(&self, scheme: &str) {
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.chromium("Emulation.setEmulatedMedia", features);
+    }
+
+    pub async fn photograph(&self, to: &Path) {
+        fs::write(to, self.client.screenshot().await.unwrap()).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Chromium ends with its session; killing the driver alone would leave it behind.
+        ureq::delete(&self.session).call().ok();
+        self.driver.kill().ok();
+        self.driver.wait().ok();
+    }
+}

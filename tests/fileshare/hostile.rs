@@ -1,0 +1,223 @@
+//! What others must not be able to do.
+
+use std::{fs, net::TcpListener, os::unix::fs::symlink, time::Duration};
+
+use actix::prelude::Actor;
+use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler};
+use serde_json::{Value, json};
+
+use crate::{
+    Instance, names,
+    originals::{Original, exchange, frame, joins},
+};
+
+const NOT_FOUND: &str = r"ERRO\x00\x00\x00\x0eFile not found";
+
+#[test]
+fn nothing_outside_the_shared_folders_can_be_fetched() {
+    let ada = Instance::start("ada", &[]);
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    symlink(outside.path().join("secret"), ada.share().join("link")).unwrap();
+    symlink(outside.path(), ada.share().join("folder")).unwrap();
+    symlink("/proc/self/environ", ada.share().join("magic")).unwrap();
+    fs::write(ada.share().join(".hidden"), "secret").unwrap();
+    fs::create_dir(ada.share().join("inner")).unwrap();
+    fs::write(ada.share().join("inner/secret"), "secret").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    assert_eq!(ada.get("/api/files").json(), json!([]));
+    let absolute = outside.path().join("secret");
+    for name in [
+        "../run",
+        "..",
+        ".",
+        "",
+        "/etc/passwd",
+        absolute.to_str().unwrap(),
+        "../../../../../../etc/passwd",
+        "..\\..\\etc\\passwd",
+        "inner/secret",
+        "folder/secret",
+        "./link",
+        "link",
+        "magic",
+        "folder",
+        "inner",
+        ".hidden",
+        "a\0b",
+        "%2e%2e%2fsecret",
+        "con",
+    ] {
+        assert_eq!(exchange(&ada.address, b"FGET", name), NOT_FOUND, "{name:?}");
+        assert_eq!(exchange(&ada.address, b"FINF", name), NOT_FOUND, "{name:?}");
+    }
+    assert_eq!(exchange(&ada.address, b"FGET", [0xff, 0xfe]), NOT_FOUND);
+    assert_eq!(exchange(&ada.address, b"FGET", vec![b'x'; 100_000]), NOT_FOUND);
+}
+
+#[test]
+fn a_response_is_believed_only_when_it_was_asked_for_and_has_a_safe_name() {
+    let ada = Instance::start("ada", &[]);
+    let respond = |text: &str| exchange(&ada.address, b"RESP", text);
+    let not_asked = r"ERRO\x00\x00\x00\x13Resp: not asked for";
+    assert_eq!(respond("song.ogg 127.0.0.1:9"), not_asked);
+    ada.search("s");
+    for name in ["../s", "/etc/passwd", ".ssh", "a/s", "s\u{202e}", "aux.s", "s\0"] {
+        let heard = respond(&format!("{name} 127.0.0.1:9"));
+        assert_eq!(heard, r"ERRO\x00\x00\x00\x19Resp: incorrect arguments", "{name:?}");
+    }
+    for owner in ["nobody", "0.0.0.0:9", "127.0.0.1:0", "224.0.0.1:9", &ada.address] {
+        let heard = respond(&format!("s.ogg {owner}"));
+        assert_eq!(heard, r"ERRO\x00\x00\x00\x19Resp: incorrect arguments", "{owner:?}");
+    }
+    assert_eq!(respond("other 127.0.0.1:9"), not_asked);
+    assert_eq!(ada.get("/api/files").json(), json!([]));
+    // Only so many answers to one search.
+    let taken = (0..80).filter(|n| respond(&format!("s{n} 127.0.0.1:9")).starts_with("REPL"));
+    assert_eq!(taken.count(), 64);
+}
+
+#[test]
+fn a_flood_of_queries_is_refused_and_names_no_victim() {
+    let ada = Instance::start("ada", &[]);
+    fs::write(ada.share().join("abcdefghijklmnopqrstuvwxyz"), "x").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let victim = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = victim.local_addr().unwrap();
+    let heard: Vec<_> = ('a'..='z')
+        .chain('a'..='z')
+        .map(|key| exchange(&ada.address, b"QUER", format!("{to} {key} 7")))
+        .collect();
+    let taken = heard.iter().filter(|heard| heard.contains("Query: ACK")).count();
+    assert!((20..40).contains(&taken), "{taken} of {} were taken", heard.len());
+    assert!(heard.iter().any(|heard| heard == r"ERRO\x00\x00\x00\x04Busy"));
+    // All that were taken matched. The victim never answers; what it would see is counted.
+    let (count, counted) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in victim.incoming() {
+            drop(stream);
+            if count.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let dials = std::iter::from_fn(|| counted.recv_timeout(Duration::from_millis(1_500)).ok());
+    let dials = dials.count();
+    assert!((1..=3).contains(&dials), "{dials} connections to a stranger");
+}
+
+/// Fetches from an original that answers `FGET` with these bytes: what becomes of the transfer.
+fn fetched_from(reply: Vec<u8>) -> (String, Value) {
+    let original = Original::start(move |me, code, text| match code {
+        "FGET" => reply.clone(),
+        _ => joins(me, code, text),
+    });
+    let ada = Instance::start("ada", &[]);
+    let ended = ada.fetched(&json!({"name": "a.bin", "from": original.address}));
+    assert_eq!(ended["state"], "failed", "{ended}");
+    assert_eq!(names(&ada.downloads()), [""; 0], "nothing is left");
+    assert_eq!(ada.get("/api/files").json(), json!([]));
+    let error = ended["error"].as_str().unwrap().replace(&original.address, "PEER");
+    (error, ended)
+}
+
+#[test]
+fn a_classic_peer_that_breaks_its_word_is_a_clear_error_and_leaves_no_file() {
+    let short = [b"REPL\0\0\0\x64".as_slice(), &[7; 50]].concat();
+    assert_eq!(fetched_from(short).0, "PEER sent less than it announced");
+    let large = [b"REPL\0\x20\0\0".as_slice(), &[7; 1 << 20]].concat();
+    assert_eq!(fetched_from(large).0, "PEER sent less than it announced");
+    let long = [frame(b"REPL", "ten bytes."), frame(b"REPL", "and more")].concat();
+    assert_eq!(fetched_from(long).0, "PEER sent more than it announced");
+    assert_eq!(fetched_from(Vec::new()).0, "PEER closed the connection without an answer");
+    let said = fetched_from(frame(b"ERRO", "File\nnot\x1b[31m found")).0;
+    assert_eq!(said, "PEER does not send the file: Filenot[31m found");
+    let said = fetched_from(b"REP".to_vec()).0;
+    assert!(said.starts_with("the connection with PEER broke"), "{said}");
+}
+
+/// A node that claims to have `content` and sends `parts` in its place.
+fn liar(content: &'static [u8], parts: &'static [u8]) -> String {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        actix::System::new().block_on(async move {
+            let info = handler::from_fn(async move |_: Incoming| {
+                let (len, digest) = (content.len(), blake3::hash(content).to_hex());
+                Reply::one(Frame::text("REPL", format!("{len} {digest} mallory")))
+            });
+            let get =
+                handler::from_fn(async move |_: Incoming| Reply::one(Frame::new("REPL", parts)));
+            let node = Peer::builder()
+                .id("mallory")
+                .well_known()
+                .handle("FINF", info.start())
+                .unwrap()
+                .handle("FGRC", get.start())
+                .unwrap()
+                .start()
+                .await
+                .unwrap();
+            tell.send(node.info().address().to_string()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    told.recv().unwrap()
+}
+
+#[test]
+fn data_that_does_not_belong_to_the_digest_is_never_kept() {
+    for (parts, why) in [
+        (b"good datA".as_slice(), "data that does not belong to the digest"),
+        (b"good dat", "less than it announced"),
+        (b"good data and more", "more than it announced"),
+        (b"", "less than it announced"),
+    ] {
+        let mallory = liar(b"good data", parts);
+        let ada = Instance::start("ada", &[]);
+        let ended = ada.fetched(&json!({"name": "a.bin", "from": mallory}));
+        let error = ended["error"].as_str().unwrap();
+        assert!(ended["state"] == "failed" && error.contains(why), "{ended}");
+        assert!(error.contains("mallory"), "{error}");
+        assert!(!ada.downloads().join("a.bin").exists());
+        assert_eq!(ada.get("/api/files").json(), json!([]));
+    }
+}
+
+#[test]
+fn a_source_that_lies_is_dropped_and_an_honest_one_finishes() {
+    let bob = Instance::start("bob", &[]);
+    fs::write(bob.share().join("a.bin"), "good data").unwrap();
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    bob.until_file(|file| file["digest"].is_string());
+    let ada = Instance::start("ada", &["--join", &bob.address]);
+    ada.until_peers(|ids| ids == ["bob"]);
+    // The liar is the first to be known.
+    let mallory = liar(b"good data", b"bad  data");
+    ada.search("a.b");
+    let added = exchange(&ada.address, b"RESP", format!("a.bin {mallory}"));
+    assert!(added.starts_with("REPL"), "{added}");
+    ada.until_file(|file| file["owners"].as_array().unwrap().len() == 2);
+    let ended = ada.fetched(&json!({"name": "a.bin"}));
+    assert_eq!(ended["state"], "done", "{ended}");
+    assert_eq!(fs::read(ada.downloads().join("a.bin")).unwrap(), b"good data");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_fetched_ends_in_an_error() {
+    let bob = Instance::start("bob", &[]);
+    let file = bob.share().join("film.mkv");
+    crate::large_file(&file, 512);
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    let ada = Instance::start("ada", &["--join", &bob.address]);
+    ada.until_peers(|ids| ids == ["bob"]);
+    ada.find("film.mkv", true);
+    let mut events = ada.events();
+    ada.fetch(&json!({"name": "film.mkv"}));
+    events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(1 << 20).unwrap();
+    let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
+    assert_eq!(ended["state"], "failed", "{ended}");
+    assert!(ended["error"].as_str().unwrap().contains("bob"), "{ended}");
+    assert!(!ada.downloads().join("film.mkv").exists());
+    assert_eq!(bob.status()["peers"], 1, "it goes on");
+}

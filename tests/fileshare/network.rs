@@ -1,0 +1,212 @@
+//! Nodes of the program among themselves.
+
+use std::{fs, process::Command};
+
+use serde_json::json;
+
+use crate::{Instance, ids, large_file, names, same_content};
+
+/// One that knows its contact and nobody else.
+fn joined(id: &str, contact: &Instance) -> Instance {
+    let node = Instance::start(id, &["--hops", "1", "--join", &contact.address]);
+    node.until_peers(|ids| !ids.is_empty());
+    node
+}
+
+#[test]
+fn a_file_is_found_over_three_hops_and_fetched_with_its_digest() {
+    let dave = Instance::start("dave", &[]);
+    fs::write(dave.share().join("My Song.ogg"), "la la la").unwrap();
+    assert_eq!(dave.post("/api/refresh", &json!({})).status, 200);
+    let carol = joined("carol", &dave);
+    let bob = joined("bob", &carol);
+    let ada = joined("ada", &bob);
+    assert_eq!(ids(&ada.get("/api/peers").json()), ["bob"]);
+    // Nobody within two hops has it.
+    assert_eq!(ada.post("/api/search", &json!({"key": "my song", "ttl": 1})).status, 200);
+    let found = ada.find("My Song.ogg", true);
+    assert_eq!(found["owners"], json!(["dave"]));
+    assert_eq!(
+        (found["size"].as_u64(), found["digest"].as_str()),
+        (Some(8), Some(&*blake3::hash(b"la la la").to_hex()))
+    );
+
+    let transfer = ada.fetched(&json!({"name": "My Song.ogg"}));
+    assert_eq!(transfer["state"], "done", "{transfer}");
+    assert_eq!(fs::read(ada.downloads().join("My Song.ogg")).unwrap(), b"la la la");
+    assert_eq!(names(&ada.downloads()), ["My Song.ogg"]);
+    // What was fetched is shared, too: now it is two hops nearer for the others.
+    let here = ada.until_file(|file| file["name"] == "My Song.ogg" && file["local"] == true);
+    assert_eq!(here["owners"], json!(["ada", "dave"]));
+    bob.search("MY SONG");
+    bob.until_file(|file| file["owners"].as_array().unwrap().contains(&json!("ada")));
+}
+
+#[test]
+fn the_picture_shows_who_knows_whom() {
+    let carol = Instance::start("carol", &[]);
+    let bob = joined("bob", &carol);
+    let ada = joined("ada", &bob);
+    let knows = ada.events().wait("peers", |network| {
+        let knows = network["knows"].as_array().unwrap();
+        knows.contains(&json!(["ada", "bob"])) && knows.contains(&json!(["bob", "carol"]))
+    });
+    assert_eq!(knows["nodes"][0], "ada");
+    assert_eq!(knows["peers"][0]["speaks"], "links");
+}
+
+#[test]
+fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
+    const MIB: u64 = 768;
+    let [mut bob, carol] = ["bob", "carol"].map(|id| Instance::start(id, &[]));
+    for owner in [&bob, &carol] {
+        large_file(&owner.share().join("film.mkv"), MIB);
+        assert_eq!(owner.post("/api/refresh", &json!({})).status, 200);
+        owner.until_file(|file| file["digest"].is_string());
+    }
+    let ada = Instance::start("ada", &["--join", &bob.address, "--join", &carol.address]);
+    ada.until_peers(|ids| ids.len() == 2);
+    ada.search("film");
+    ada.until_file(|file| {
+        file["owners"].as_array().unwrap().len() == 2 && file["digest"].is_string()
+    });
+
+    let mut events = ada.events();
+    ada.fetch(&json!({"name": "film.mkv"}));
+    let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
+    assert_eq!(moving["sources"].as_array().unwrap().len(), 2, "{moving}");
+    bob.kill();
+    assert!(moving["done"].as_u64() < Some(MIB << 20), "killed in the middle: {moving}");
+    let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
+    assert_eq!(
+        (&ended["state"], ended["done"].as_u64()),
+        (&json!("done"), Some(MIB << 20)),
+        "{ended}"
+    );
+    assert!(same_content(&ada.downloads().join("film.mkv"), &carol.share().join("film.mkv")));
+    assert_eq!(names(&ada.downloads()), ["film.mkv"]);
+    // The sweep finds the dead one out.
+    ada.until_peers(|ids| ids == ["carol"]);
+}
+
+#[test]
+fn a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
+    const MIB: u64 = 512;
+    let bob = Instance::start("bob", &[]);
+    large_file(&bob.share().join("film.mkv"), MIB);
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    bob.until_file(|file| file["digest"].is_string());
+    let mut ada = joined("ada", &bob);
+    ada.find("film.mkv", true);
+    let mut events = ada.events();
+    ada.fetch(&json!({"name": "film.mkv"}));
+    let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(64 << 20));
+    assert!(moving["done"].as_u64() < Some(MIB << 20), "killed in the middle: {moving}");
+    ada.kill();
+    let left = names(&ada.downloads());
+    assert!(left.len() == 1 && left[0].starts_with(".fileshare-part-"), "{left:?}");
+
+    let ada = ada.again("ada", &["--join", &bob.address]);
+    ada.until_peers(|ids| !ids.is_empty());
+    assert_eq!(ada.get("/api/files").json(), json!([]), "what is not complete is not shared");
+    ada.find("film.mkv", true);
+    let ended = ada.fetched(&json!({"name": "film.mkv"}));
+    assert_eq!(ended["state"], "done", "{ended}");
+    let came = ada.status()["bytes_in"].as_u64().unwrap();
+    assert!(came < (MIB - 48) << 20, "what was there did not come again: {came}");
+    assert!(same_content(&ada.downloads().join("film.mkv"), &bob.share().join("film.mkv")));
+    assert_eq!(names(&ada.downloads()), ["film.mkv"]);
+}
+
+#[test]
+fn who_leaves_tells_the_others_and_its_files_are_gone() {
+    let bob = Instance::start("bob", &[]);
+    let mut ada = joined("ada", &bob);
+    fs::write(ada.share().join("a.txt"), "a").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    bob.find("a.txt", true);
+    let mut events = bob.events();
+    let (code, rest) = ada.interrupt();
+    assert_eq!(code, Some(0));
+    assert!(rest.contains("peers told: 1, exchanges cut: 0"), "{rest}");
+    let left = Instance::until_notice(&mut events, "peer removed");
+    assert!(left["text"].as_str().unwrap().contains("it left"), "{left}");
+    bob.until_peers(|ids| ids.is_empty());
+    bob.events().wait("files", |files| *files == json!([]));
+}
+
+#[test]
+fn a_removed_peer_hears_of_it_and_a_rebuilt_network_drops_the_dead() {
+    let carol = Instance::start("carol", &[]);
+    let mut bob = joined("bob", &carol);
+    // A sweep is far away, so that only what is asked for here drops a peer.
+    let ada = Instance::start("ada", &["--ping-every", "3600", "--join", &bob.address]);
+    ada.until_peers(|ids| ids.len() == 2);
+    bob.kill();
+    let rebuilt = ada.post("/api/rebuild", &json!({})).json();
+    assert_eq!(rebuilt["peers"], 1, "{rebuilt}");
+    assert_eq!(ids(&ada.get("/api/peers").json()), ["carol"]);
+    let removed = ada.call("DELETE", "/api/peers/carol", &[], b"");
+    assert_eq!(removed.status, 200, "{removed:?}");
+    carol.until_peers(|ids| !ids.contains(&"ada"));
+    assert_eq!(ada.call("DELETE", "/api/peers/carol", &[], b"").refusal().1, "not_found");
+}
+
+#[test]
+fn a_search_that_is_repeated_finds_what_has_come_meanwhile() {
+    let carol = Instance::start("carol", &[]);
+    let bob = joined("bob", &carol);
+    let ada = joined("ada", &bob);
+    // The first search finds nothing; an answer to the second says that the first has passed.
+    fs::write(carol.share().join("other.txt"), "x").unwrap();
+    assert_eq!(carol.post("/api/refresh", &json!({})).status, 200);
+    ada.search("new.txt");
+    ada.find("other.txt", true);
+    fs::write(carol.share().join("new.txt"), "x").unwrap();
+    assert_eq!(carol.post("/api/refresh", &json!({})).status, 200);
+    ada.find("new.txt", true);
+}
+
+#[test]
+fn an_existing_file_stays_unless_it_is_to_be_replaced() {
+    let bob = Instance::start("bob", &[]);
+    fs::write(bob.share().join("a.txt"), "new").unwrap();
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    let ada = joined("ada", &bob);
+    fs::write(ada.downloads().join("a.txt"), "mine").unwrap();
+    ada.find("a.txt", true);
+    let refused = ada.post("/api/fetch", &json!({"name": "a.txt"})).refusal();
+    assert_eq!(refused, (409, "exists".into()));
+    assert_eq!(fs::read(ada.downloads().join("a.txt")).unwrap(), b"mine");
+    let ended = ada.fetched(&json!({"name": "a.txt", "replace": true}));
+    assert_eq!(ended["state"], "done", "{ended}");
+    assert_eq!(fs::read(ada.downloads().join("a.txt")).unwrap(), b"new");
+}
+
+#[test]
+fn a_full_disk_is_a_clear_error_and_nothing_else_is_harmed() {
+    let bob = Instance::start("bob", &[]);
+    large_file(&bob.share().join("film.mkv"), 16);
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    let small = tempfile::tempdir().unwrap();
+    let mount = |program: &str, arguments: &[&str]| {
+        let done = Command::new(program).args(arguments).arg(small.path()).output();
+        done.is_ok_and(|output| output.status.success())
+    };
+    if !mount("mount", &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]) {
+        eprintln!("not tested: this user may not mount a small disk");
+        return;
+    }
+    let downloads = small.path().join("d");
+    fs::create_dir(&downloads).unwrap();
+    let options = ["--join", &bob.address, "--downloads", downloads.to_str().unwrap()];
+    let ada = Instance::start_at("ada", &options);
+    ada.until_peers(|ids| !ids.is_empty());
+    ada.find("film.mkv", true);
+    let ended = ada.fetched(&json!({"name": "film.mkv"}));
+    assert_eq!((&ended["state"], &ended["error"]), (&json!("failed"), &json!("the disk is full")));
+    assert!(!downloads.join("film.mkv").exists());
+    assert_eq!(ada.status()["peers"], 1, "it goes on");
+    drop(ada);
+    assert!(mount("umount", &[]));
+}

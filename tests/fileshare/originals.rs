@@ -1,0 +1,259 @@
+//! The original programs, byte for byte (WIRE.md part 2): as callers and as callees.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::{
+    Instance,
+    instance::{LIMIT, has},
+};
+
+/// A frame as the originals pack it.
+pub(crate) fn frame(code: &[u8; 4], data: impl AsRef<[u8]>) -> Vec<u8> {
+    let data = data.as_ref();
+    [code.as_slice(), &(data.len() as u32).to_be_bytes(), data].concat()
+}
+
+/// Bytes as a literal.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+/// One exchange as an original opens it: everything that comes until the end.
+pub(crate) fn exchange(address: &str, code: &[u8; 4], data: impl AsRef<[u8]>) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(&frame(code, data)).unwrap();
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).expect("a clean end, not a reset");
+    shown(&heard)
+}
+
+fn read_frame(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut header = [0; 8];
+    stream.read_exact(&mut header).ok()?;
+    let len = u32::from_be_bytes(header[4..].try_into().unwrap());
+    let mut data = vec![0; len as usize];
+    stream.read_exact(&mut data).ok()?;
+    Some((shown(&header[..4]), data))
+}
+
+/// A program like the originals: one frame from each connection, an answer, and it closes.
+pub(crate) struct Original {
+    pub(crate) address: String,
+    pub(crate) heard: Receiver<(String, String)>,
+}
+
+impl Original {
+    /// `answer` is told the code and the text, and answers bytes. Links are unknown to it.
+    pub(crate) fn start(answer: impl Fn(&str, &str, &str) -> Vec<u8> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (tell, heard): (Sender<(String, String)>, _) = channel();
+        let me = address.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                let Some((code, data)) = read_frame(&mut stream) else { continue };
+                let text = String::from_utf8(data).unwrap();
+                if code != "@LNK" {
+                    // The caller may have hung up already.
+                    stream.write_all(&answer(&me, &code, &text)).ok();
+                }
+                drop(stream);
+                if tell.send((code, text)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { address, heard }
+    }
+
+    /// The first request with this code.
+    pub(crate) fn until(&self, code: &str) -> String {
+        loop {
+            let (heard, text) = self.heard.recv_timeout(LIMIT).expect("a request");
+            if heard == code {
+                return text;
+            }
+        }
+    }
+}
+
+/// How both originals answer what is needed to join and leave.
+pub(crate) fn joins(me: &str, code: &str, text: &str) -> Vec<u8> {
+    match code {
+        "NAME" => frame(b"REPL", me),
+        "JOIN" => {
+            let id = text.split(' ').next().unwrap();
+            frame(b"REPL", format!("Join: peer added: {id}"))
+        }
+        "LIST" => frame(b"REPL", "0"),
+        "QUIT" => frame(b"REPL", format!("Quit: peer removed: {text}")),
+        // PING: they just close.
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_program_answers_an_original_byte_for_byte() {
+    let ada = Instance::start("ada", &["--max-peers", "2"]);
+    fs::write(ada.share().join("a.txt"), "some text").unwrap();
+    fs::write(ada.share().join("empty"), "").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let ask = |code, data: &str| exchange(&ada.address, code, data);
+    assert_eq!(ask(b"NAME", ""), r"REPL\x00\x00\x00\x03ada");
+    assert_eq!(ask(b"PING", ""), r"PONG\x00\x00\x00\x03ada");
+    assert_eq!(ask(b"LIST", ""), r"REPL\x00\x00\x00\x010");
+    assert_eq!(ask(b"JOIN", "py 127.0.0.1 9"), r"REPL\x00\x00\x00\x14Join: peer added: py");
+    assert_eq!(
+        ask(b"JOIN", "py 127.0.0.1 9"),
+        r"ERRO\x00\x00\x00\x1eJoin: peer already inserted py"
+    );
+    assert_eq!(
+        ask(b"JOIN", "ada 127.0.0.1 9"),
+        r"ERRO\x00\x00\x00\x1cJoin: attempt to insert self"
+    );
+    assert_eq!(ask(b"JOIN", "py"), r"ERRO\x00\x00\x00\x19Join: incorrect arguments");
+    assert_eq!(ask(b"LIST", ""), r"REPL\x00\x00\x00\x011REPL\x00\x00\x00\x0epy 127.0.0.1 9");
+    assert_eq!(ask(b"QUIT", "py"), r"REPL\x00\x00\x00\x16Quit: peer removed: py");
+    assert_eq!(ask(b"QUIT", "py"), r"ERRO\x00\x00\x00\x18Quit: peer not found: py");
+    assert_eq!(ask(b"QUER", "127.0.0.1:9 nothing 4"), r"REPL\x00\x00\x00\nQuery: ACK");
+    assert_eq!(ask(b"QUER", "127.0.0.1:9 4"), r"ERRO\x00\x00\x00\x1aQuery: incorrect arguments");
+    assert_eq!(ask(b"quer", "127.0.0.1:9 other 4"), r"REPL\x00\x00\x00\nQuery: ACK");
+    assert_eq!(ask(b"FGET", "a.txt"), r"REPL\x00\x00\x00\tsome text");
+    assert_eq!(ask(b"FGET", "empty"), r"REPL\x00\x00\x00\x00");
+    assert_eq!(ask(b"FGET", "missing"), r"ERRO\x00\x00\x00\x0eFile not found");
+    assert_eq!(ask(b"RESP", "a.txt"), r"ERRO\x00\x00\x00\x19Resp: incorrect arguments");
+    ada.search("song");
+    assert_eq!(
+        ask(b"RESP", "My Song.ogg 127.0.0.1:9"),
+        r"REPL\x00\x00\x00!Resp: file info added My Song.ogg"
+    );
+    assert_eq!(
+        ask(b"RESP", "My Song.ogg 127.0.0.1:9"),
+        r"ERRO\x00\x00\x00*Resp: can\'t add duplicate file My Song.ogg"
+    );
+}
+
+#[test]
+fn a_header_and_a_small_body_come_in_one_read() {
+    let ada = Instance::start("ada", &[]);
+    fs::write(ada.share().join("a.txt"), "some text").unwrap();
+    for (code, data, len) in [
+        (b"NAME", "", 11),
+        (b"QUER", "127.0.0.1:9 x 1", 18),
+        (b"FGET", "a.txt", 17),
+        (b"FGET", "missing", 22),
+    ] {
+        let mut stream = TcpStream::connect(&ada.address).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(&frame(code, data)).unwrap();
+        // As the Java original reads: what one call returns is the header, and then the body.
+        let mut header = [0; 8];
+        assert_eq!(stream.read(&mut header).unwrap(), 8);
+        let mut body = [0; 64];
+        assert_eq!(stream.read(&mut body).unwrap() + 8, len, "{}", shown(&header));
+        assert_eq!(stream.read(&mut body).unwrap(), 0);
+    }
+}
+
+#[test]
+fn an_original_that_searches_hears_one_response_for_each_match() {
+    let ada = Instance::start("ada", &[]);
+    for name in ["one song.ogg", "Two SONGS.ogg", "other.txt"] {
+        fs::write(ada.share().join(name), "x").unwrap();
+    }
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let python = Original::start(joins);
+    let joining = format!("{0} 127.0.0.1 {1}", python.address, &python.address[10..]);
+    assert!(exchange(&ada.address, b"JOIN", joining).contains("peer added"));
+    let query = format!("{} song 4", python.address);
+    assert_eq!(exchange(&ada.address, b"QUER", &query), r"REPL\x00\x00\x00\nQuery: ACK");
+    let heard = [python.until("RESP"), python.until("RESP")];
+    assert_eq!(
+        heard,
+        [format!("Two SONGS.ogg {}", ada.address), format!("one song.ogg {}", ada.address)]
+    );
+}
+
+#[test]
+fn an_original_is_joined_searched_and_fetched_from_and_hears_goodbye() {
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 249) as u8).collect();
+    let (file, (give, found)) = (content.clone(), channel());
+    let java = Original::start(move |me, code, text| match code {
+        // The Java original acknowledges, closes, and then tells what it has found.
+        "QUER" => {
+            give.send((me.to_owned(), text.to_owned())).unwrap();
+            frame(b"REPL", "Query: ACK")
+        }
+        "FGET" if text == "my song.ogg" => frame(b"REPL", &file),
+        "FGET" => frame(b"ERRO", format!("Fget: file not found {text}")),
+        _ => joins(me, code, text),
+    });
+    let mut ada = Instance::start("ada", &["--join", &java.address]);
+    let joined = java.until("JOIN");
+    assert_eq!(joined, format!("ada 127.0.0.1 {}", &ada.address[10..]));
+    let network = ada.events().wait("peers", |network| network["peers"][0]["speaks"] == "classic");
+    assert_eq!(network["peers"][0]["id"], json!(java.address));
+
+    ada.search("song");
+    let (me, query) = found.recv_timeout(LIMIT).unwrap();
+    assert_eq!(query, format!("{} song 4", ada.address));
+    let answer = exchange(&ada.address, b"RESP", format!("my song.ogg {me}"));
+    assert_eq!(answer, r"REPL\x00\x00\x00!Resp: file info added my song.ogg");
+    let row = ada.until_file(|file| file["name"] == "my song.ogg");
+    assert_eq!(
+        row,
+        json!({
+            "name": "my song.ogg", "owners": [me], "local": false, "size": null, "digest": null
+        })
+    );
+    let ended = ada.fetched(&json!({"name": "my song.ogg"}));
+    assert_eq!(
+        (&ended["state"], ended["size"].as_u64()),
+        (&json!("done"), Some(3_000_000)),
+        "{ended}"
+    );
+    assert_eq!(fs::read(ada.downloads().join("my song.ogg")).unwrap(), content);
+    // It has a digest now, and is shared.
+    ada.until_file(|file| file["local"] == true && file["digest"].is_string());
+    let missing = ada.fetched(&json!({"name": "other", "from": me}));
+    let error = missing["error"].as_str().unwrap();
+    assert!(error.contains("Fget: file not found other"), "{error}");
+    assert_eq!(ada.interrupt().0, Some(0));
+    assert_eq!(java.until("QUIT"), "ada");
+}
+
+#[test]
+fn a_query_of_an_original_goes_on_from_node_to_node_and_echoes_are_dropped() {
+    let carol = Instance::start("carol", &[]);
+    fs::write(carol.share().join("song.ogg"), "x").unwrap();
+    assert_eq!(carol.post("/api/refresh", &json!({})).status, 200);
+    let bob = Instance::start("bob", &["--hops", "1", "--join", &carol.address]);
+    bob.until_peers(|ids| ids == ["carol"]);
+    let ada = Instance::start("ada", &["--hops", "1", "--join", &bob.address]);
+    ada.until_peers(|ids| ids == ["bob"]);
+    let python = Original::start(joins);
+    // Not known to anybody: it is answered within the limit for strangers.
+    let query = format!("{} song 2", python.address);
+    for _ in 0..3 {
+        assert_eq!(exchange(&ada.address, b"QUER", &query), r"REPL\x00\x00\x00\nQuery: ACK");
+    }
+    assert_eq!(python.until("RESP"), format!("song.ogg {}", carol.address));
+    let echo = python.heard.recv_timeout(Duration::from_millis(700));
+    assert!(echo.is_err(), "one answer to one query: {echo:?}");
+    // With a ttl of 0 it goes no further than to ada.
+    let query = format!("{} song.o 0", python.address);
+    exchange(&ada.address, b"QUER", &query);
+    assert!(python.heard.recv_timeout(Duration::from_millis(700)).is_err());
+    assert!(!has(&ada.get("/api/files").json(), "song.ogg"));
+}

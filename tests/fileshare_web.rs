@@ -1,0 +1,356 @@
+//! The file-sharing program's web side and its subcommands, without a browser.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod instance;
+
+use std::{fs, process::Stdio};
+
+use instance::{Instance, LIMIT, has, program, subcommand, text};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+// ---- who may call ----
+
+#[test]
+fn the_page_runs_only_the_programs_own_files() {
+    let ada = Instance::start("ada", &[]);
+    let page = ada.get("/");
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy").unwrap();
+    for rule in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(rule), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    for path in ["/", "/app.js", "/app.css", "/dom.js", "/files.js", "/network.js", "/transfers.js"]
+    {
+        let asset = ada.get(path);
+        assert_eq!(asset.status, 200, "{path}");
+        let content = text(&asset.body).replace("http://www.w3.org/2000/svg", "");
+        assert!(!content.contains("//www.") && !content.contains("http"), "{path} names a host");
+        assert!(!content.contains("innerHTML") && !content.contains("<script>"), "{path}");
+    }
+}
+
+#[test]
+fn a_name_that_a_foreign_site_points_at_this_machine_is_refused() {
+    let ada = Instance::start("ada", &[]);
+    let port = ada.web.rsplit(':').next().unwrap();
+    let ask = |host: &str| ada.call("GET", "/api/status", &[&format!("Host: {host}")], b"").status;
+    for host in ["localhost", "127.0.0.1", "127.5.6.7", "[::1]"] {
+        assert_eq!(ask(&format!("{host}:{port}")), 200, "{host}");
+        assert_eq!(ask(host), 200, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "192.0.2.1",
+        "a@127.0.0.1",
+        "[::1",
+        "",
+        "absent",
+    ] {
+        assert!([400, 403].contains(&ask(host)), "{host}");
+    }
+    let page = ada.call("GET", "/", &["Host: evil.example"], b"");
+    assert_eq!(page.refusal(), (403, "refused".into()), "the page as well");
+}
+
+#[test]
+fn pages_of_other_origins_can_neither_change_nor_read_anything() {
+    let ada = Instance::start("ada", &[]);
+    let own = format!("Origin: http://{}", ada.web);
+    let refresh = |headers: &[&str]| ada.call("POST", "/api/refresh", headers, b"");
+    assert_eq!(refresh(&[]).status, 200, "a program, which has no origin");
+    assert_eq!(refresh(&[&own, "Sec-Fetch-Site: same-origin"]).status, 200, "the page itself");
+    for headers in [
+        ["Origin: http://evil.example"].as_slice(),
+        &["Origin: null"],
+        &["Origin: https://127.0.0.1"],
+        &["Origin: http://127.0.0.1:1"],
+        &["Sec-Fetch-Site: cross-site"],
+        &["Sec-Fetch-Site: same-site"],
+        &[&own, "Sec-Fetch-Site: cross-site"],
+        &[&own, "Origin: http://evil.example"],
+    ] {
+        assert_eq!(refresh(headers).refusal(), (403, "refused".into()), "{headers:?}");
+        let events = ada.call("GET", "/api/events", headers, b"");
+        assert_eq!(events.refusal(), (403, "refused".into()), "{headers:?}");
+    }
+    // What a form of any page can send without asking first.
+    let form =
+        ada.call("POST", "/api/join", &["Content-Type: text/plain"], br#"{"address":"a:1"}"#);
+    assert_eq!(form.refusal(), (415, "bad_request".into()));
+}
+
+#[test]
+fn an_address_that_others_can_reach_needs_a_long_token() {
+    let folders = tempfile::tempdir().unwrap();
+    for token in [&[][..], &["--token", "short"]] {
+        let output = program()
+            .args(["--listen", "127.0.0.1:0", "--web", "0.0.0.0:0"])
+            .args(token)
+            .env("XDG_RUNTIME_DIR", folders.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!([1, 2].contains(&output.status.code().unwrap()));
+        let said = text(&output.stderr);
+        assert!(said.contains("others can reach 0.0.0.0:0") && said.contains("--token"), "{said}");
+    }
+}
+
+#[test]
+fn with_a_token_the_api_answers_only_those_who_show_it() {
+    let ada = Instance::start("ada", &["--token", "correct horse & battery"]);
+    let status = |headers: &[&str]| ada.call("GET", "/api/status", headers, b"").status;
+    assert_eq!(ada.get("/api/status").refusal(), (401, "refused".into()));
+    assert_eq!(status(&["Authorization: Bearer wrong"]), 401);
+    assert_eq!(status(&["Authorization: Bearer correct horse & battery"]), 200);
+    assert_eq!(status(&["Cookie: fileshare-0=correct horse & battery"]), 401);
+
+    // The printed address lets a browser in, by a cookie that does not tell the token.
+    let entrance = ada.url.split_once(&ada.web).unwrap().1;
+    assert!(entrance.starts_with("/?token="), "{entrance}");
+    let page = ada.get(entrance);
+    let cookie = page.header("set-cookie").unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    assert!(!cookie.contains("horse"), "{cookie}");
+    let cookie = format!("Cookie: other=1; {}", cookie.split(';').next().unwrap());
+    assert_eq!(status(&[&cookie]), 200);
+    assert_eq!(ada.get("/?token=wrong").header("set-cookie"), None);
+    assert_eq!(status(&[&cookie, "Origin: http://evil.example"]), 403);
+
+    // Subcommands of the same user know the token, others give it.
+    assert_eq!(ada.json(&["status"])["id"], "ada");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let ask = |token: &str| {
+        let arguments = ["status", "--web", &ada.web, "--token", token];
+        subcommand(elsewhere.path(), &arguments).status.code()
+    };
+    assert_eq!(ask("correct horse & battery"), Some(0));
+    assert_eq!(ask("wrong"), Some(1));
+}
+
+// ---- what is refused ----
+
+#[test]
+fn too_large_bodies_are_refused_before_they_are_taken() {
+    let ada = Instance::start("ada", &[]);
+    let long = json!({ "key": "k".repeat(20_000) });
+    assert_eq!(ada.post("/api/search", &long).refusal(), (413, "bad_request".into()));
+    let announced = format!("Content-Length: {}", 5_u64 << 30);
+    let huge = ada.call("POST", "/api/files?name=huge", &[&announced], b"");
+    assert_eq!(huge.refusal(), (413, "bad_request".into()));
+    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "nothing is kept");
+}
+
+#[test]
+fn what_is_not_there_is_refused_with_a_reason() {
+    let ada = Instance::start("ada", &[]);
+    let not_found = (404, "not_found".to_owned());
+    assert_eq!(ada.call("DELETE", "/api/peers/nobody", &[], b"").refusal(), not_found);
+    assert_eq!(ada.post("/api/fetch", &json!({ "name": "nothing" })).refusal(), not_found);
+    assert_eq!(ada.get("/api/nothing").refusal(), not_found);
+    assert_eq!(ada.get("/../Cargo.toml").refusal(), not_found);
+    assert_eq!(ada.post("/api/status", &json!({})).refusal(), not_found, "not with this method");
+    let bad = |answer: instance::Answer| {
+        let (status, kind) = answer.refusal();
+        assert_eq!((status, kind.as_str()), (400, "bad_request"), "{answer:?}");
+    };
+    bad(ada.post("/api/join", &json!({ "address": "nonsense" })));
+    bad(ada.post("/api/join", &json!({ "nothing": 1 })));
+    bad(ada.post("/api/search", &json!({ "key": "" })));
+    bad(ada.call("POST", "/api/files", &[], b"no name"));
+    let nobody = ada.post("/api/join", &json!({ "address": "127.0.0.1:1" }));
+    assert_eq!(nobody.refusal(), (502, "unreachable".into()));
+}
+
+#[test]
+fn an_added_file_is_whole_and_never_replaces_another_one() {
+    let ada = Instance::start("ada", &[]);
+    let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let added = ada.call("POST", "/api/files?name=many%20numbers.bin", &[], &content);
+    assert_eq!(added.status, 201, "{}", text(&added.body));
+    assert_eq!(added.json()["name"], "many numbers.bin");
+    assert!(fs::read(ada.share().join("many numbers.bin")).unwrap() == content);
+    let again = ada.call("POST", "/api/files?name=many%20numbers.bin", &[], b"other");
+    assert_eq!(again.refusal(), (409, "exists".into()));
+    assert!(fs::read(ada.share().join("many numbers.bin")).unwrap() == content);
+    for name in ["..", "a/b", "..%2F..%2Fetc%2Fpasswd", "%00", "a%0Ab", ""] {
+        let answer = ada.call("POST", &format!("/api/files?name={name}"), &[], b"x");
+        assert_eq!(answer.refusal(), (400, "bad_request".into()), "{name}");
+    }
+    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "no temporary file stays");
+}
+
+// ---- events ----
+
+#[test]
+fn events_begin_with_a_snapshot_and_tell_what_changes() {
+    let ada = Instance::start("ada", &[]);
+    let mut events = ada.events();
+    assert_eq!(events.status, 200);
+    let first: Vec<_> = std::iter::from_fn(|| events.next()).take(3).collect();
+    let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["status", "peers", "files"]);
+    assert_eq!(first[0].1["id"], "ada");
+    assert_eq!(first[0].1["web"], format!("http://{}/", ada.web));
+    assert_eq!(first[1].1["peers"], json!([]));
+
+    assert_eq!(ada.call("POST", "/api/files?name=news.txt", &[], b"news").status, 201);
+    events.wait("files", |files| has(files, "news.txt"));
+    let bob = Instance::start("bob", &["--join", &ada.address]);
+    events.wait("peers", |network| network["peers"][0]["id"] == "bob");
+    drop(bob);
+}
+
+#[test]
+fn listeners_are_bounded_and_a_place_is_free_again_when_one_leaves() {
+    let ada = Instance::start("ada", &[]);
+    let mut listeners = Vec::new();
+    for _ in 0..64 {
+        let mut listener = ada.events();
+        assert_eq!(listener.status, 200);
+        listener.next().expect("a snapshot");
+        listeners.push(listener);
+    }
+    assert_eq!(ada.get("/api/events").refusal(), (503, "busy".into()));
+    assert_eq!(ada.get("/api/status").status, 200, "other calls go on");
+    drop(listeners);
+    // The server sees their ends in an order that is not promised, so it is asked until then.
+    let began = Instant::now();
+    while ada.events().status != 200 {
+        assert!(began.elapsed() < LIMIT, "no place is free");
+    }
+}
+
+#[test]
+fn an_instance_that_stops_ends_its_listeners_and_leaves_nothing_behind() {
+    let mut ada = Instance::start("ada", &[]);
+    let mut events = ada.events();
+    events.next().expect("a snapshot");
+    let folder = ada.run().join("actix-peer-fileshare");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    let (code, _) = ada.interrupt();
+    assert_eq!(code, Some(0));
+    while events.next().is_some() {}
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+// ---- subcommands ----
+
+#[test]
+fn subcommands_find_the_only_instance_and_list_several() {
+    let user = tempfile::tempdir().unwrap();
+    let ask = |arguments: &[&str]| {
+        let output = subcommand(user.path(), arguments);
+        let code = output.status.code().unwrap();
+        (code, text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+    };
+    let (code, _, said) = ask(&["status"]);
+    assert_eq!(code, 1);
+    assert!(said.starts_with("no instance of this user is running"), "{said}");
+
+    let mut ada = Instance::start_with(user.path(), "ada", &[]);
+    let (code, status, _) = ask(&["status"]);
+    assert_eq!(code, 0);
+    assert!(status.contains("id         ada\n"), "{status}");
+    assert!(status.contains(&format!("address    {}\n", ada.address)), "{status}");
+
+    let bob = Instance::start_with(user.path(), "bob", &[]);
+    let (code, _, said) = ask(&["peers"]);
+    assert_eq!(code, 1);
+    for (instance, id) in [(&ada, "ada"), (&bob, "bob")] {
+        let line = format!("--web {}  (node {id} at {})", instance.web, instance.address);
+        assert!(said.contains(&line), "{said}");
+    }
+    assert_eq!(ask(&["peers", "--web", &bob.web]).0, 0);
+    let (_, _, said) = ask(&["peers", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["kind"], "bad_request");
+
+    // A killed one leaves its file behind; nobody is sent there.
+    ada.kill();
+    let (code, status, said) = ask(&["status"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(status.contains("id         bob\n"), "{status}");
+}
+
+#[test]
+fn subcommands_join_search_fetch_and_leave() {
+    let ada = Instance::start("ada", &[]);
+    let bob = Instance::start("bob", &[]);
+    let content = "la ".repeat(100_000);
+    fs::write(ada.share().join("Song of ada.txt"), &content).unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+
+    let (code, said, errors) = bob.subcommand(&["join", &ada.address]);
+    assert_eq!((code, said.as_str()), (0, "1 new peer, 1 peer known\n"), "{errors}");
+    let (_, peers, _) = bob.subcommand(&["peers"]);
+    assert!(peers.starts_with("ID   ADDRESS"), "{peers}");
+    assert!(peers.contains(&format!("ada  {}  ", ada.address)), "{peers}");
+    assert_eq!(bob.json(&["peers"])["peers"][0]["id"], "ada");
+
+    let (code, found, _) = bob.subcommand(&["search", "SONG", "--wait", "3"]);
+    assert_eq!(code, 0);
+    assert!(found.contains("Song of ada.txt"), "{found}");
+    assert!(found.contains("ada\n"), "{found}");
+    let found = bob.json(&["search", "song", "--wait", "0.5"]);
+    assert_eq!(found[0]["owners"], json!(["ada"]));
+    let (code, nothing, _) = bob.subcommand(&["search", "no such name", "--wait", "0.1"]);
+    assert_eq!(code, 0);
+    assert!(nothing.starts_with("nothing found for \"no such name\""), "{nothing}");
+
+    let (code, said, errors) = bob.subcommand(&["fetch", "Song of ada.txt"]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(said.contains("Song of ada.txt") && said.contains("from ada"), "{said}");
+    assert!(fs::read_to_string(bob.downloads().join("Song of ada.txt")).unwrap() == content);
+    let (code, _, errors) = bob.subcommand(&["fetch", "Song of ada.txt"]);
+    assert_eq!(code, 1);
+    assert!(errors.contains("--replace"), "{errors}");
+    let again = bob.json(&["fetch", "Song of ada.txt", "--from", "ada", "--replace"]);
+    assert_eq!((again["state"].as_str(), again["done"].as_u64()), (Some("done"), Some(300_000)));
+    let (code, _, errors) = bob.subcommand(&["fetch", "nothing"]);
+    assert_eq!(code, 1);
+    assert!(!errors.is_empty());
+    let (_, files, _) = bob.subcommand(&["files"]);
+    assert!(files.contains("Song of ada.txt  300.00 kB"), "{files}");
+
+    assert_eq!(bob.subcommand(&["leave", "ada"]).1, "left ada\n");
+    assert_eq!(bob.json(&["peers"])["peers"], json!([]));
+    let (code, _, errors) = bob.subcommand(&["leave", "ada"]);
+    assert_eq!(code, 1);
+    assert!(errors.contains("ada"), "{errors}");
+}
+
+#[test]
+fn a_fetch_whose_instance_is_killed_fails_with_the_reason() {
+    let ada = Instance::start("ada", &[]);
+    let mut bob = Instance::start("bob", &["--join", &ada.address]);
+    fs::File::create(ada.share().join("film.mp4")).unwrap().set_len(8 << 30).unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let mut events = bob.events();
+    events.wait("peers", |network| network["peers"] != json!([]));
+    ada.events().wait("files", |files| has(files, "film.mp4"));
+    assert_eq!(bob.post("/api/search", &json!({ "key": "film" })).status, 200);
+    events.wait("files", |files| has(files, "film.mp4"));
+    let fetch = program()
+        .args(["fetch", "film.mp4"])
+        .env("XDG_RUNTIME_DIR", bob.run())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    events.wait("transfer", |transfer| transfer["state"] == "running");
+    bob.kill();
+    let output = fetch.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no answer from http://"), "{}", text(&output.stderr));
+}
