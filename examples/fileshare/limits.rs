@@ -10,6 +10,9 @@ use std::{
 /// Queries of one sender: 10 in a second, 20 in a row.
 const QUERIES: Rate = Rate { burst: 20.0, per_second: 10.0 };
 
+/// Files that one sender says unasked to have: 64 in a row, then one in a second.
+const ANNOUNCEMENTS: Rate = Rate { burst: 64.0, per_second: 1.0 };
+
 /// Connections to one address that is not a known peer: 3 in a minute.
 const DIALS_TO_ONE: Rate = Rate { burst: 3.0, per_second: 3.0 / 60.0 };
 
@@ -90,6 +93,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 #[derive(Debug)]
 pub(crate) struct Limits {
     queries: Buckets<IpAddr>,
+    announcements: Buckets<IpAddr>,
     dials: Buckets<(IpAddr, u16)>,
     all_dials: Bucket,
 }
@@ -98,6 +102,7 @@ impl Limits {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             queries: Buckets::new(QUERIES),
+            announcements: Buckets::new(ANNOUNCEMENTS),
             dials: Buckets::new(DIALS_TO_ONE),
             all_dials: Bucket::full(DIALS_TO_ALL, now),
         }
@@ -106,6 +111,11 @@ impl Limits {
     /// Whether a query from this sender may be worked on now.
     pub(crate) fn query_from(&mut self, sender: IpAddr, now: Instant) -> bool {
         self.queries.take(&sender, now)
+    }
+
+    /// Whether this sender may tell now, unasked, of a file of its own.
+    pub(crate) fn announcement_from(&mut self, sender: IpAddr, now: Instant) -> bool {
+        self.announcements.take(&sender, now)
     }
 
     /// Whether this address, which is not a known peer, may be connected to now.
@@ -171,6 +181,14 @@ mod tests {
         assert!(limits.query_from(b, begin), "others are not touched");
         let later = begin + Duration::from_secs(1);
         assert_eq!((0..100).filter(|_| limits.query_from(a, later)).count(), 10);
+    }
+
+    #[test]
+    fn a_sender_tells_of_sixty_four_files_of_its_own_in_a_row() {
+        let (begin, a) = (now(), ip("10.0.0.1"));
+        let mut limits = Limits::new(begin);
+        assert_eq!((0..100).filter(|_| limits.announcement_from(a, begin)).count(), 64);
+        assert!(limits.announcement_from(ip("10.0.0.2"), begin));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) const MAX_RANGE: u64 = 64;
 pub(crate) const QUERY_ACK: &str = "Query: ACK";
 pub(crate) const QUERY_INCORRECT: &str = "Query: incorrect arguments";
 pub(crate) const RESP_INCORRECT: &str = "Resp: incorrect arguments";
-/// Not one of the originals' texts: they believe every answer.
+/// Not one of the originals' texts: they believe everybody about everybody.
 pub(crate) const RESP_NOT_ASKED: &str = "Resp: not asked for";
 pub(crate) const FILE_NOT_FOUND: &str = "File not found";
 pub(crate) const FILE_ERROR: &str = "Error reading file";

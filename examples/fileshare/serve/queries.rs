@@ -180,7 +180,7 @@ impl Way {
     }
 }
 
-/// `RESP`: believed when it answers an own search.
+/// `RESP`: believed when it answers an own search, or when its sender has the file.
 pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     let Some(found) = text_of(&msg.frame).and_then(Match::parse) else {
         return Reply::error(RESP_INCORRECT);
@@ -203,7 +203,11 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     if !may || own {
         return Reply::error(RESP_INCORRECT);
     }
-    if !state.own().take(&found.name, now()) {
+    // The original programs take any answer. A node may say unasked what it has itself, within a
+    // limit; what others have, only when it was asked.
+    let itself = matches!(owner.host(), Host::Ip(ip) if ip.to_canonical() == sender);
+    let asked = state.own().take(&found.name, now());
+    if !(asked || itself && state.limits().announcement_from(sender, now())) {
         return Reply::error(RESP_NOT_ASKED);
     }
     if !state.remote().add(&found.name, &owner) {
