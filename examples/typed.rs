@@ -5,7 +5,7 @@
 //! ada has 7 points
 //! ada has 12 points
 //! nobody called bob plays
-//! a foreign frame is refused: ERRO "Malformed message"
+//! a foreign frame is refused: the exchange was ended: malformed message
 //! ```
 
 use std::collections::HashMap;
@@ -81,8 +81,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // What is not such a message never reaches the actor.
     let foreign = Frame::text("SCOR", "not postcard");
-    for reply in player.request(node.info(), foreign).await?.collect().await? {
-        println!("a foreign frame is refused: {} {:?}", reply.code(), reply.as_str()?);
+    if let Err(error) = player.request(node.info(), foreign).await?.collect().await {
+        println!("a foreign frame is refused: {error}");
     }
 
     player.stop().await;

@@ -1,0 +1,55 @@
+//! The small examples run to their end and print what their comments say.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{path::Path, process::Command};
+
+/// Whether `printed` is `said`, in which `…` stands for a port.
+fn is_as_said(printed: &str, said: &str) -> bool {
+    let mut rest = printed;
+    let mut parts = said.split('…');
+    let Some(tail) = parts.next().and_then(|first| rest.strip_prefix(first)) else { return false };
+    rest = tail;
+    for part in parts {
+        let Some(tail) = rest.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(part)
+        else {
+            return false;
+        };
+        rest = tail;
+    }
+    rest.is_empty()
+}
+
+fn prints_what_it_says(name: &str) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
+    let source = std::fs::read_to_string(source).unwrap();
+    let call = format!("//! $ cargo run --example {name}\n");
+    let said = source.split_once(&call).expect("how it is run").1.split("//! ```").next().unwrap();
+    let said: Vec<_> = said.lines().map(|line| line.trim_start_matches("//! ")).collect();
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().with_file_name("examples").join(name);
+    let output = Command::new(program).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let printed: Vec<_> = printed.lines().collect();
+    let same = printed.len() == said.len()
+        && printed.iter().zip(&said).all(|(printed, said)| is_as_said(printed, said));
+    assert!(same, "{name} prints {printed:#?}, but says {said:#?}");
+}
+
+macro_rules! examples {
+    ($( $name:ident, $promise:ident; )*) => {$(
+        #[test]
+        fn $promise() {
+            prints_what_it_says(stringify!($name));
+        }
+    )*};
+}
+
+examples! {
+    first_node, a_first_node_answers;
+    typed, typed_messages_are_answered_and_foreign_ones_refused;
+    router, a_question_goes_round_a_ring;
+    stabilizer, a_dead_peer_is_forgotten;
+    shutdown, a_stop_finishes_what_it_can_and_says_what_it_cut;
+    with_actix_web, a_web_application_asks_a_peer;
+}
