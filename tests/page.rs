@@ -324,6 +324,19 @@ async fn the_page_fits_a_phone_and_follows_the_colours_of_the_system() {
     assert_ne!(light, dark);
 }
 
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver"]
+async fn with_a_token_the_page_opens_at_the_printed_address_alone() {
+    let ada = Instance::start("ada", &["--token", "a token of many words"]);
+    let page = Browser::start().await;
+    page.visit(&format!("http://{}/", ada.web)).await;
+    page.see_text("#banner", "This instance wants its token").await;
+    page.open(&ada.url).await;
+    page.see_text("#own-id", "ada").await;
+    assert_eq!(page.run("return location.search").await, "", "it does not stay in the history");
+    page.open(&format!("http://{}/", ada.web)).await;
+}
+
 /// The picture of the README: a network of five, and a transfer on its way.
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]

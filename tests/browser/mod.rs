@@ -78,8 +78,13 @@ impl Browser {
 
     /// Opens the page of an instance and waits until it is live.
     pub async fn open(&self, url: &str) {
-        self.client.goto(url).await.unwrap();
+        self.visit(url).await;
         self.see("return document.querySelector('#connection.live')").await;
+    }
+
+    /// Opens a page that may not come to life.
+    pub async fn visit(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
     }
 
     /// Waits until a script's result is true in the page, and returns it.

@@ -16,7 +16,12 @@ const [WIDTH, HEIGHT, MARGIN] = [400, 250, 30];
 /** Steps until the springs are at rest. */
 const STEPS = 240;
 
-/** Where each node is, by id; kept from one picture to the next. */
+/** Characters of a name that are shown, and how wide one of them is. */
+const [MAX_NAME, CHARACTER] = [18, 6.4];
+
+/** Where the springs have left each node, by id; kept from one picture to the next. */
+let settled = new Map();
+/** Where each node is shown. */
 let places = new Map();
 let drawn = "";
 let frame = 0;
@@ -68,7 +73,7 @@ function layOut(ids, edges, own) {
   const ideal = 0.9 * Math.sqrt((WIDTH * HEIGHT) / Math.max(ids.length, 4)) * 0.62;
   const nodes = ids.map((id) => {
     const angle = angleOf(id);
-    const place = places.get(id) ?? { x: WIDTH / 2 + Math.cos(angle) * ideal * 1.3, y: HEIGHT / 2 + Math.sin(angle) * ideal * 1.3 };
+    const place = settled.get(id) ?? { x: WIDTH / 2 + Math.cos(angle) * ideal * 1.3, y: HEIGHT / 2 + Math.sin(angle) * ideal * 1.3 };
     return id === own ? { x: WIDTH / 2, y: HEIGHT / 2 } : { ...place };
   });
   const index = new Map(ids.map((id, at) => [id, at]));
@@ -89,7 +94,19 @@ function layOut(ids, edges, own) {
       node.y = Math.min(HEIGHT - MARGIN, Math.max(MARGIN - 12, node.y + pull[at].y * length));
     });
   }
-  return new Map(ids.map((id, at) => [id, nodes[at]]));
+  settled = new Map(ids.map((id, at) => [id, nodes[at]]));
+  return centred(ids, nodes);
+}
+
+/** The whole in the middle, and each name inside. */
+function centred(ids, nodes) {
+  const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
+  const [dx, dy] = [WIDTH / 2 - middle(nodes.map(({ x }) => x)), HEIGHT / 2 - 6 - middle(nodes.map(({ y }) => y))];
+  return new Map(ids.map((id, at) => {
+    const side = Math.max(MARGIN / 2, (Math.min(id.length, MAX_NAME) * CHARACTER) / 2);
+    const x = Math.min(WIDTH - side, Math.max(side, nodes[at].x + dx));
+    return [id, { x, y: nodes[at].y + dy }];
+  }));
 }
 
 /** Adds a force along the line between two nodes; positive drives them apart. */
@@ -115,7 +132,7 @@ function build(ids, edges, own, peers) {
   const lines = edges.map((edge) => ({ edge, element: shape("line", { class: edge.both ? "edge" : "edge one" }) }));
   const groups = ids.map((id) => {
     const kind = id === own ? "own" : peers.has(id) ? "peer" : "far";
-    const name = shape("text", { y: kind === "own" ? 27 : 22 }, id.length > 18 ? `${id.slice(0, 17)}…` : id);
+    const name = shape("text", { y: kind === "own" ? 27 : 22 }, id.length > MAX_NAME ? `${id.slice(0, MAX_NAME - 1)}…` : id);
     const group = shape("g", { class: `node ${kind}` }, shape("circle", { r: kind === "own" ? 12 : 8 }), name, shape("title", {}, id));
     group.addEventListener("pointerenter", () => mark(id));
     group.addEventListener("pointerleave", () => mark(null));
