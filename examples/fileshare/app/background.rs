@@ -113,7 +113,7 @@ async fn watch_owners(state: Arc<State>) {
         let state = &state;
         stream::iter(untold)
             .for_each_concurrent(AT_ONCE, async |(name, owner)| {
-                if ask_owner(state, &name, &owner).await.is_some() {
+                if ask_owner(state, &name, &owner).await {
                     state.files_changed.notify_one();
                 }
             })

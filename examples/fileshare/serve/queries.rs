@@ -1,10 +1,11 @@
 //! Searches of others, and answers to own ones.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, task::Poll};
 
 use actix_peer::{
     Incoming, Over, PeerInfo, Reply,
     connection::{Identity, Via},
+    frame::{Frame, TypeCode},
     overlay::{Address, Host},
 };
 use futures::{StreamExt, future::join_all, stream};
@@ -57,15 +58,34 @@ pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
         return Reply::error(QUERY_INCORRECT);
     };
     // A place first: a query that is seen and then not worked on would be lost.
-    let Ok(place) = state.queries.try_reserve() else { return Reply::error(BUSY) };
-    if state.seen().is_new(&query, now()) {
-        let sender_id = match (msg.sender().via(), msg.sender().identity()) {
-            (Via::Link, Identity::Claimed(id) | Identity::Proven(id)) => Some(id.to_string()),
-            _ => None,
-        };
-        place.send(QueryWork { query, sender, sender_id });
+    let Ok(place) = state.queries.clone().try_reserve_owned() else { return Reply::error(BUSY) };
+    if !state.seen().is_new(&query, now()) {
+        return repl(QUERY_ACK);
     }
-    repl(QUERY_ACK)
+    let sender_id = match (msg.sender().via(), msg.sender().identity()) {
+        (Via::Link, Identity::Claimed(id) | Identity::Proven(id)) => Some(id.to_string()),
+        _ => None,
+    };
+    let mut later = Later(Some((place, QueryWork { query, sender, sender_id })));
+    // Dropped when another frame is asked for after this one, which then was taken, or when nobody
+    // takes it because the sender did not wait.
+    Reply::stream(stream::once(async { Frame::text(TypeCode::REPL, QUERY_ACK) }).chain(
+        stream::poll_fn(move |_| {
+            drop(std::mem::replace(&mut later, Later(None)));
+            Poll::Ready(None)
+        }),
+    ))
+}
+
+/// Hands a query to those who work on it when the exchange is over, however it ends.
+struct Later(Option<(mpsc::OwnedPermit<QueryWork>, QueryWork)>);
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        if let Some((place, work)) = self.0.take() {
+            place.send(work);
+        }
+    }
 }
 
 /// Works on queries until the program stops.

@@ -32,7 +32,10 @@ pub(super) enum Told {
     NotYet,
     /// It is one of the originals, or as little able to tell.
     Classic,
+    /// It does not have the file, or not in this protocol.
     Not(String),
+    /// It did not answer.
+    Silent(String),
 }
 
 /// Who can be asked for the file.
@@ -60,7 +63,7 @@ pub(super) async fn ask(state: &State, name: &FileName, owner: &Address) -> Told
             Err(text) => Told::Not(shown(text)),
         },
         Err(NoAnswer::Classic | NoAnswer::Unknown) => Told::Classic,
-        Err(error) => Told::Not(error.to_string()),
+        Err(error) => Told::Silent(error.to_string()),
     }
 }
 
@@ -109,6 +112,9 @@ pub(super) async fn find(state: &State, order: &Order) -> Found {
                     .failures
                     .push(format!("{}: {FILE_NOT_READY}", state.contacts().name_of(&owner)));
             }
+            Some((owner, Told::Silent(why))) => {
+                found.failures.push(format!("{}: {why}", state.contacts().name_of(&owner)));
+            }
             Some((owner, Told::Not(why))) => {
                 state.remote().remove(&order.name, &owner);
                 found.failures.push(format!("{}: {why}", state.contacts().name_of(&owner)));
@@ -122,14 +128,18 @@ pub(super) async fn find(state: &State, order: &Order) -> Found {
     found
 }
 
-/// Asks for what is not known yet of the files of others.
-pub(crate) async fn ask_owner(state: &State, name: &FileName, owner: &Address) -> Option<()> {
+/// Asks for what is not known yet of a file of another node. Whether that is known now.
+pub(crate) async fn ask_owner(state: &State, name: &FileName, owner: &Address) -> bool {
     match ask(state, name, owner).await {
         Told::Has(info) => {
             state.contacts().met(owner, &info.id);
             state.remote().set(name, owner, (info.cut, info.digest));
-            Some(())
+            true
         }
-        Told::NotYet | Told::Classic | Told::Not(_) => None,
+        Told::Not(_) => {
+            state.remote().remove(name, owner);
+            true
+        }
+        Told::NotYet | Told::Classic | Told::Silent(_) => false,
     }
 }

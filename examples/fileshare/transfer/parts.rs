@@ -29,8 +29,8 @@ use crate::{
 const MAX_SOURCES: usize = 8;
 
 /// Parts that are asked of one source at once at most: while one is verified and written, others
-/// come. Measured: with fewer the connection rests now and then.
-const LANES: usize = 6;
+/// come. Measured: with more, what came has left the cache of the processor before it is written.
+const LANES: usize = 3;
 
 /// Parts that are asked for at once in one transfer, or two of each source.
 const ALL_LANES: usize = 12;

@@ -92,7 +92,12 @@ impl Store {
         let store = Self { file, path, manifest, writing: Mutex::new(()) };
         let mut there = vec![false; usize::try_from(cut.parts()).unwrap_or(0)];
         if metadata.len() != cut.size() {
-            store.file.set_len(0)?;
+            // Nothing of another length is of this file. (One that is truncated for nothing is
+            // written to the disk in full when it is closed: some file systems take that as a sign
+            // of old programs that replace files in place.)
+            if metadata.len() > 0 {
+                store.file.set_len(0)?;
+            }
             // Sparse: what is not written takes no room.
             store.file.set_len(cut.size())?;
         } else if metadata.blocks() > 0 {
