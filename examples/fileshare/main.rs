@@ -27,6 +27,8 @@ mod serve;
 mod share;
 mod state;
 mod talk;
+#[path = "../support/test_handlers.rs"]
+mod test_handlers;
 mod transfer;
 mod web;
 

@@ -20,5 +20,7 @@ mod serve;
 mod share;
 mod state;
 mod talk;
+#[path = "../support/test_handlers.rs"]
+mod test_handlers;
 mod transfer;
 mod web;

@@ -17,6 +17,7 @@ use crate::{
     serve,
     share::Share,
     state::State,
+    test_handlers,
 };
 
 /// Queries that were acknowledged and wait to be worked on.
@@ -88,6 +89,9 @@ impl App {
             .stabilizer(PingSweep::new().every(options.ping_every));
         if let Some(id) = &options.id {
             builder = builder.id(id);
+        }
+        if options.test_handlers {
+            builder = test_handlers::register(builder)?;
         }
         let peer = serve::register(builder, &state)?.start().await?;
         state.set_peer(&peer);
