@@ -13,6 +13,9 @@ mod limits;
 mod model;
 mod name;
 mod options;
+#[cfg(feature = "metrics")]
+#[path = "../support/prometheus.rs"]
+mod prometheus;
 mod protocol;
 mod remote;
 mod search;

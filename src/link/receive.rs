@@ -203,7 +203,9 @@ impl Link {
 
     fn answered(&mut self, data: &Bytes, now: Instant) {
         let (number, asked) = self.ping;
-        if data[..] == number.to_be_bytes() {
+        // Once for each question: who repeats the answer changes nothing.
+        if data[..] == number.to_be_bytes() && std::mem::take(&mut self.asked_for_life) {
+            self.counts.pongs += 1;
             self.round_trip = Some(now.saturating_duration_since(asked));
         }
     }

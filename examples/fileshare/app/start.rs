@@ -93,6 +93,8 @@ impl App {
         if options.test_handlers {
             builder = test_handlers::register(builder)?;
         }
+        #[cfg(feature = "metrics")]
+        crate::prometheus::install();
         let peer = serve::register(builder, &state)?.start().await?;
         state.set_peer(&peer);
         if temporary.is_some() {
