@@ -8,7 +8,11 @@
 //! ```
 //!
 //! Ctrl-C leaves politely: what runs is finished, every known peer hears `QUIT`. A second one ends
-//! at once. Exit code 1 when the node cannot start or no contact lets it in, 2 for wrong options.
+//! at once. With `--test-handlers` it has handlers that are slow, panic or answer nothing, to see
+//! from outside what becomes of a node then. Exit code 1 when the node cannot start or no contact lets it in, 2 for wrong options.
+
+#[path = "support/test_handlers.rs"]
+mod test_handlers;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -36,6 +40,9 @@ struct Options {
     /// Seconds between two ping sweeps.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     ping_every: Duration,
+    /// Serves SLOW, BOOM, BOO2 and SINK as well, for tests and demonstrations.
+    #[arg(long)]
+    test_handlers: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -66,13 +73,17 @@ fn line(event: &PeerEvent) -> String {
 }
 
 async fn start(options: &Options) -> Result<Peer, Box<dyn std::error::Error>> {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let mut builder = Peer::builder()
         .listen(&options.listen)
         .config(Config::default().max_peers(options.max_peers))
         .well_known()
-        .handle("ECHO", echo.start())?
         .stabilizer(PingSweep::new().every(options.ping_every));
+    builder = if options.test_handlers {
+        test_handlers::register(builder)?
+    } else {
+        let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+        builder.handle("ECHO", echo.start())?
+    };
     if let Some(id) = &options.id {
         builder = builder.id(id);
     }

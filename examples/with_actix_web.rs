@@ -1,7 +1,7 @@
 //! A node inside a web application: pages about the network, and a question to a peer over HTTP.
 //!
 //! `cargo run --example with_actix_web` shows one round and ends; `-- --serve` goes on until
-//! ctrl-C, for a browser.
+//! ctrl-C, for a browser. With `--features metrics` there is a `/metrics` for Prometheus, too.
 //!
 //! ```text
 //! $ cargo run --example with_actix_web
@@ -10,6 +10,10 @@
 //! GET /ask/bob/hello -> 200 hello
 //! GET /ask/eve/hello -> 502 no known peer has the id eve
 //! ```
+
+#[cfg(feature = "metrics")]
+#[path = "support/prometheus.rs"]
+mod prometheus;
 
 use actix::prelude::*;
 use actix_peer::{Incoming, Peer, PeerId, Reply, frame::Frame, handler};
@@ -28,6 +32,12 @@ async fn status(peer: web::Data<Peer>) -> impl Responder {
 async fn peers(peer: web::Data<Peer>) -> actix_web::Result<impl Responder> {
     let list = peer.peers().list().await.map_err(error::ErrorServiceUnavailable)?;
     Ok(web::Json(list.iter().map(|entry| entry.info().to_string()).collect::<Vec<_>>()))
+}
+
+#[cfg(feature = "metrics")]
+#[get("/metrics")]
+async fn metrics(peer: web::Data<Peer>) -> impl Responder {
+    HttpResponse::Ok().content_type(prometheus::CONTENT_TYPE).body(prometheus::scrape(&peer).await)
 }
 
 #[get("/ask/{id}/{text}")]
@@ -67,6 +77,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             std::process::exit(2);
         }
     };
+    #[cfg(feature = "metrics")]
+    prometheus::install();
     let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let bob = Peer::builder().id("bob").well_known().handle("ECHO", echo.start())?.start().await?;
     let peer = Peer::builder().id("web").well_known().start().await?;
@@ -74,7 +86,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The handle is Send, Sync and cheap to clone: every worker of the web server gets one.
     let data = web::Data::new(peer.clone());
-    let app = move || App::new().app_data(data.clone()).service(status).service(peers).service(ask);
+    let app = move || {
+        let app = App::new().app_data(data.clone()).service(status).service(peers).service(ask);
+        #[cfg(feature = "metrics")]
+        let app = app.service(metrics);
+        app
+    };
     let server = HttpServer::new(app).workers(1).disable_signals().bind("127.0.0.1:0")?;
     let address = server.addrs().first().copied().ok_or("nothing is bound")?;
     let server = server.run();

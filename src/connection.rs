@@ -14,6 +14,7 @@ mod gate;
 pub mod handler;
 mod incoming;
 pub(crate) mod links;
+pub(crate) mod measures;
 mod node;
 mod parts;
 mod patience;
@@ -55,6 +56,7 @@ pub(crate) use self::{
     gate::TurnedAway,
     incoming::Token,
     links::Links,
+    measures::{Asking, Measures, Times},
     node::Node,
     routes::{Batched, Intake, Route, Routes, Serve, Told},
     threads::Threads,

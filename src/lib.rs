@@ -48,7 +48,8 @@
 //!
 //! # Features
 //!
-//! None is on by default. `json`: typed messages as JSON. `test-utils`: `transport::memory`, a
+//! None is on by default. `json`: typed messages as JSON. `metrics`: counts and times for whatever
+//! collects them (`peer::metrics`). `test-utils`: `transport::memory`, a
 //! network inside the process.
 //!
 //! # What a node needs

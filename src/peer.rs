@@ -11,6 +11,9 @@ mod join;
 mod list;
 mod listener;
 pub mod messages;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub mod metrics;
 mod notify_all;
 mod registration;
 mod stabilizer;

@@ -107,6 +107,26 @@ fn an_address_that_others_can_reach_needs_a_long_token() {
     }
 }
 
+#[cfg(feature = "metrics")]
+#[test]
+fn the_metrics_are_for_those_who_may_call_the_api() {
+    let ada = Instance::start("ada", &["--token", "correct horse & battery"]);
+    let bob = Instance::start("bob", &["--join", &ada.address]);
+    let bearer = "Authorization: Bearer correct horse & battery";
+    let missing = "the program was built without `metrics`: cargo build --all-features --examples";
+    let scrape = |headers: &[&str]| ada.call("GET", "/metrics", headers, b"");
+    assert_eq!(scrape(&[]).refusal(), (401, "refused".into()), "{missing}");
+    assert_eq!(scrape(&[bearer, "Origin: http://evil.example"]).status, 403);
+    assert_eq!(scrape(&[bearer, "Host: evil.example"]).status, 403);
+    bob.events().wait("peers", |network| network["peers"].as_array().unwrap().len() == 1);
+    let answer = scrape(&[bearer]);
+    assert_eq!(answer.status, 200, "{missing}");
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for line in ["# TYPE actix_peer_peers gauge\n", "actix_peer_peers 1\n", "{code=\"JOIN\""] {
+        assert!(text(&answer.body).contains(line), "{line}: {}", text(&answer.body));
+    }
+}
+
 #[test]
 fn with_a_token_the_api_answers_only_those_who_show_it() {
     let ada = Instance::start("ada", &["--token", "correct horse & battery"]);

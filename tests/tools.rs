@@ -7,6 +7,8 @@
     missing_docs
 )]
 
+mod test_handlers;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -51,6 +53,8 @@ impl Node {
     fn start_as(name: &str, options: &[&str]) -> Self {
         let mut child = example(name)
             .args(options)
+            // What panics on purpose is not to fill a pipe that nobody reads.
+            .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -215,6 +219,18 @@ fn a_remote_cannot_write_to_the_terminal_of_who_watches() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     assert_eq!(text(&answer), "ERRO\0\0\0\x19Join: incorrect arguments");
+}
+
+#[test]
+fn a_handler_that_panics_or_dawdles_costs_its_asker_an_error_and_the_node_nothing() {
+    let node = Node::start(&["--test-handlers"]);
+    test_handlers::keep_the_program_serving(&node.address);
+    // Without a wish it takes five seconds: longer than this asker waits.
+    let (code, _, message) = ask(&[&node.address, "SLOW", "--timeout", "0.2"]);
+    assert_eq!((code, message.contains("timed out")), (1, true), "{message}");
+    assert_eq!(ask(&[&node.address, "NAME"]).0, 0);
+    let plain = Node::start(&[]);
+    assert_eq!(ask(&[&plain.address, "BOOM"]).1, "ERRO 20 Unknown message type\n");
 }
 
 #[test]

@@ -22,6 +22,8 @@ use tempfile::TempDir;
 use tokio::{runtime::Handle, sync::broadcast, task::spawn_blocking, time::timeout};
 
 pub(crate) use self::error::{AppError, StartFailed};
+#[cfg(feature = "metrics")]
+use crate::prometheus;
 use crate::{
     model::{Event, Fetch, FileRow, Joined, Network, Search, Status, Transfer},
     name::FileName,
@@ -76,6 +78,12 @@ impl App {
         work: impl Future<Output = Result<T, AppError>> + Send + 'static,
     ) -> Result<T, AppError> {
         self.0.runtime.spawn(work).await.unwrap_or(Err(AppError::Stopping))
+    }
+
+    /// What the node counts and measures, for Prometheus.
+    #[cfg(feature = "metrics")]
+    pub(crate) async fn metrics(&self) -> String {
+        prometheus::scrape(&self.0.peer).await
     }
 
     /// The program at this moment. `web` is for the page to fill in.

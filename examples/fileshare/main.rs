@@ -20,6 +20,9 @@ mod limits;
 mod model;
 mod name;
 mod options;
+#[cfg(feature = "metrics")]
+#[path = "../support/prometheus.rs"]
+mod prometheus;
 mod protocol;
 mod remote;
 mod search;
@@ -27,6 +30,8 @@ mod serve;
 mod share;
 mod state;
 mod talk;
+#[path = "../support/test_handlers.rs"]
+mod test_handlers;
 mod transfer;
 mod web;
 

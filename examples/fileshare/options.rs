@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// Seconds between two rounds of asking all peers whether they are there.
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     pub(crate) ping_every: Duration,
+    /// Serves ECHO, SLOW, BOOM, BOO2 and SINK as well, for tests and demonstrations.
+    #[arg(long)]
+    pub(crate) test_handlers: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

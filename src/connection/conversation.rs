@@ -167,7 +167,7 @@ impl Conversation {
         };
         self.step(PhaseEvent::Ready);
         let limit = self.node.config.handler_timeout;
-        let answer = answered(limit, route.serve.serve(incoming), progress).await;
+        let answer = answered(limit, route.ask(incoming), progress).await;
         drop(places);
         Ok(answer)
     }

@@ -23,7 +23,7 @@ impl Counter {
 }
 
 macro_rules! counters {
-    ($( $(#[$doc:meta])* $name:ident, )*) => {
+    ($( $(#[doc = $doc:literal])* $name:ident, )*) => {
         /// The node's counters, one atomic each, written by whoever sees the thing happen.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
@@ -34,7 +34,20 @@ macro_rules! counters {
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
         #[non_exhaustive]
         pub struct Counts {
-            $( $(#[$doc])* pub $name: u64, )*
+            $( $(#[doc = $doc])* pub $name: u64, )*
+        }
+
+        #[cfg(feature = "metrics")]
+        impl Counts {
+            /// Each with the name and the description of its metric.
+            pub(crate) fn entries(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                let entries = [$( (
+                    concat!("actix_peer_", stringify!($name), "_total"),
+                    concat!($( $doc ),*),
+                    self.$name,
+                ), )*];
+                entries.into_iter()
+            }
         }
 
         impl Counters {

@@ -44,8 +44,9 @@ use crate::connection::{Incoming, Refusal, Reply};
 /// ```
 ///
 /// A panic in a handler never harms the node: the asker gets an `ERRO`. What becomes of the actor
-/// depends on how it was started: `start()` is actix's own and its actor is gone;
-/// [`start_supervised`](Self::start_supervised) keeps it. A closure made into an actor by
+/// depends on how it was started: `start()` is actix's own and its actor is gone, and if its
+/// `stopping` or `stopped` panic as well, Rust ends the process;
+/// [`start_supervised`](Self::start_supervised) keeps it, and catches these, too. A closure made into an actor by
 /// [`from_fn`] is always kept.
 pub trait HandlerActor: Actor + Handler<Incoming> {
     /// Starts the actor so that it outlives its panics, with its queue.

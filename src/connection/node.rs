@@ -17,8 +17,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     connection::{
-        Child, Config, Counters, EventBus, Links, PeerEvent, Refusal, Route, Routes, Threads,
-        door::Door, incoming::Places,
+        Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route, Routes,
+        Threads, door::Door, incoming::Places,
     },
     frame::{FrameError, TypeCode},
     overlay::{Address, PeerInfo},
@@ -58,6 +58,7 @@ pub(crate) struct Node {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) routes: Routes,
     pub(crate) counters: Counters,
+    pub(crate) measures: Measures,
     pub(crate) events: EventBus,
     pub(crate) links: Links,
     pub(crate) threads: Threads,
@@ -108,6 +109,7 @@ impl Node {
             events,
             routes: Routes::default(),
             counters: Counters::default(),
+            measures: Measures::new(),
             started: Instant::now(),
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -120,6 +122,13 @@ impl Node {
             restarts: Mutex::default(),
             cuts: Mutex::default(),
         }
+    }
+
+    /// Requests that hold a place: handlers have them, or they wait for one.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn requests_in_hand(&self) -> usize {
+        let places = self.config.max_requests.min(Semaphore::MAX_PERMITS);
+        places.saturating_sub(self.requests.available_permits())
     }
 
     pub(crate) fn emit(&self, event: &PeerEvent) {

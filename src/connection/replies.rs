@@ -12,7 +12,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::{
     connection::{
-        Body, Cut, Direction, ReadError, RequestError,
+        Asking, Body, Cut, Direction, ReadError, RequestError,
         exchange::{OutgoingHeld, Sending},
         parts::{Coming, PartReader},
         reader::Gather,
@@ -39,6 +39,7 @@ pub struct Replies {
     remote: Address,
     code: TypeCode,
     routed: bool,
+    asking: Option<Asking>,
 }
 
 /// What there is as long as the exchange is open.
@@ -83,13 +84,37 @@ impl Replies {
         };
         let (sending, write_error) = sent;
         let open = Open { reader: Some(reader), sending, write_error, cut, held };
-        Self { open: Some(open), gather: None, back: None, remote, code, routed: false }
+        Self {
+            open: Some(open),
+            gather: None,
+            back: None,
+            remote,
+            code,
+            routed: false,
+            asking: None,
+        }
     }
 
     /// Takes reports of the framework about a routed message for what they are.
     pub(crate) const fn routed(mut self) -> Self {
         self.routed = true;
         self
+    }
+
+    /// Measures the time until they have ended.
+    pub(crate) fn measured(mut self, mut asking: Asking) -> Self {
+        let reader = self.open.as_ref().and_then(|open| open.reader.as_ref());
+        asking.over(matches!(reader, Some(PartReader::Link(_))));
+        self.asking = Some(asking);
+        self
+    }
+
+    /// They have ended, all of them there or not.
+    fn end(&mut self, answered: bool) -> Option<Open> {
+        if let Some(asking) = self.asking.take() {
+            asking.end(answered);
+        }
+        self.open.take()
     }
 
     /// The other end of the connection.
@@ -171,7 +196,7 @@ impl Replies {
                 ready!(cut.as_mut().poll(cx));
                 let (peer, code) = (self.remote.clone(), Some(self.code));
                 reader.node().report_cut(Cut { direction: Direction::Out, peer, code });
-                self.open = None;
+                self.end(false);
                 Poll::Ready(Err(RequestError::Stopped { sent: true }))
             }
         }
@@ -203,13 +228,13 @@ impl Replies {
             }
             (error, _) => error,
         };
-        self.open = None;
+        self.end(error.is_none());
         Poll::Ready(error.map(|error| RequestError::not_written(self.remote.clone(), error)))
     }
 
     /// The reply broke. When the request had not been written in full, that is the better reason.
     fn broken(&mut self, error: ReadError) -> RequestError {
-        let mut open = self.open.take();
+        let mut open = self.end(false);
         if let Some(open) = &open {
             tracing::debug!(parent: &open.held.span, %error, "connection broken");
         }
@@ -236,7 +261,7 @@ impl Replies {
         }
         match self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
             Some(fault) => {
-                self.open = None;
+                self.end(false);
                 Err(RequestError::Route(fault))
             }
             None => Ok(frame),

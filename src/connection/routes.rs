@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::{
-    connection::{Incoming, IncomingBatch, Refusal, Reply},
+    connection::{Incoming, IncomingBatch, Refusal, Reply, Times},
     frame::TypeCode,
 };
 
@@ -159,6 +159,15 @@ pub(crate) struct Route {
     pub(crate) places: Arc<Semaphore>,
     /// Whether replies may have codes of the framework.
     pub(crate) internal: bool,
+    pub(crate) times: Times,
+}
+
+impl Route {
+    /// Hands a request over, in the call, as [`Serve::serve`] does; the time until the answer is
+    /// measured.
+    pub(crate) fn ask(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        self.times.take(self.serve.serve(incoming))
+    }
 }
 
 /// The table from code to route, shared by all connections of a node and changed while it runs.

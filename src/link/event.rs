@@ -166,4 +166,6 @@ pub struct Counts {
     pub refused: u64,
     /// Messages and replies, or parts of them, of both directions: what is no control frame.
     pub moved: u64,
+    /// Questions for life that the other side has answered.
+    pub pongs: u64,
 }

@@ -100,6 +100,8 @@ pub struct Link {
     pub(super) heard: Instant,
     pub(super) ping: (u64, Instant),
     pub(super) round_trip: Option<Duration>,
+    /// Whether the last question for life is not answered yet.
+    pub(super) asked_for_life: bool,
     pub(super) out: BytesMut,
     pub(super) control_waiting: usize,
     pub(super) counts: Counts,
@@ -127,6 +129,7 @@ impl Link {
             heard: now,
             ping: (0, now),
             round_trip: None,
+            asked_for_life: false,
             out: BytesMut::new(),
             control_waiting: 0,
             counts: Counts::default(),
@@ -296,6 +299,7 @@ impl Link {
         if now.saturating_duration_since(self.ping.1) >= interval {
             self.ping = (self.ping.0.wrapping_add(1), now);
             if self.phase != LinkPhase::Greeting {
+                self.asked_for_life = true;
                 let ping = self.ping.0.to_be_bytes();
                 self.control(code::PNG, 0, Flags::NONE, &ping);
             }

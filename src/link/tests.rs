@@ -176,6 +176,23 @@ fn a_frame_that_breaks_a_rule_ends_the_link_with_a_reason() {
 }
 
 #[test]
+fn what_comes_beyond_the_credit_or_the_end_costs_no_more_than_its_length() {
+    // It would grow with the square of that: minutes.
+    let mut bytes = BytesMut::new();
+    for _ in 0..400_000 {
+        FrameCodec::new().encode(frame(b"TEST", 0, 0, b""), &mut bytes).unwrap();
+    }
+    for ended in [false, true] {
+        let (_, mut bob, now) = open(1_000, 2);
+        if ended {
+            bob.fail(Reason::GOING_AWAY);
+        }
+        bob.handle_all(Frames::cut(&mut bytes.clone()), now);
+        assert_eq!(bob.phase(), LinkPhase::Closed);
+    }
+}
+
+#[test]
 fn a_request_beyond_the_limit_is_refused_as_busy_and_costs_no_credit() {
     let (mut ada, mut bob, now) = open(1_000, 2);
     for number in [1, 3] {

@@ -106,7 +106,13 @@ pub(crate) fn application_code(
 }
 
 /// A route with a share of its own of the requests in hand.
-pub(crate) fn application_route(config: &Config, serve: Arc<dyn Serve>, streamed: bool) -> Route {
+pub(crate) fn application_route(
+    node: &Node,
+    code: TypeCode,
+    serve: Arc<dyn Serve>,
+    streamed: bool,
+) -> Route {
+    let config = &node.config;
     let intake = if streamed { Intake::Streamed } else { Intake::Whole(config.max_frame_len) };
     Route {
         handler: serve.handler(),
@@ -114,6 +120,7 @@ pub(crate) fn application_route(config: &Config, serve: Arc<dyn Serve>, streamed
         intake,
         places: Arc::new(Semaphore::new(config.max_requests_per_code)),
         internal: false,
+        times: node.measures.times(code),
     }
 }
 
@@ -304,6 +311,8 @@ impl Builder {
         let id = id.map_or_else(|| address.to_string().parse(), Ok)?;
         let me = PeerInfo::new(id, address)?;
 
+        #[cfg(feature = "metrics")]
+        crate::peer::metrics::describe();
         let events = EventBus::new(self.config.event_queue, self.events);
         let config = descriptors::fit(self.config);
         let node = Arc::new(Node::new(config, me, self.transport, events, threads));
@@ -361,11 +370,11 @@ fn on_arbiter() -> Result<(), StartError> {
 
 fn register(node: &Arc<Node>, peers: &Peers, handlers: Vec<(TypeCode, Entry)>, well_known: bool) {
     for (code, Entry { serve, streamed }) in handlers {
-        node.routes.insert(code, application_route(&node.config, serve, streamed));
+        node.routes.insert(code, application_route(node, code, serve, streamed));
     }
     if well_known {
         for (code, handler) in well_known::routes(node, peers) {
-            let route = application_route(&node.config, Arc::new(handler), false);
+            let route = application_route(node, code, Arc::new(handler), false);
             node.routes.insert(
                 code,
                 Route { intake: Intake::Whole(node.config.max_control_len), ..route },
@@ -373,6 +382,6 @@ fn register(node: &Arc<Node>, peers: &Peers, handlers: Vec<(TypeCode, Entry)>, w
         }
     }
     let serve = Arc::new(Forward { node: Arc::downgrade(node), peers: peers.clone() });
-    let route = application_route(&node.config, serve, false);
+    let route = application_route(node, TypeCode::FWD, serve, false);
     node.routes.insert(TypeCode::FWD, Route { internal: true, ..route });
 }

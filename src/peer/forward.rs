@@ -57,7 +57,7 @@ async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<R
     let (_, sender, token) = outer.into_parts();
     let sender = Sender::routed(sender.address().clone(), origin, path);
     // The place of the outer request is the one that counts for the node.
-    let answer = route.serve.serve(Incoming::new(frame, sender, None, token)).await;
+    let answer = route.ask(Incoming::new(frame, sender, None, token)).await;
     drop(place);
     answer
 }

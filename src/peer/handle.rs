@@ -172,10 +172,11 @@ impl Peer {
         to: impl IntoTarget,
         message: impl Into<Outgoing>,
     ) -> Result<Replies, RequestError> {
+        let asking = self.node().measures.asking();
         let message = message.into();
         let quick = to.as_address().and_then(|to| links::try_request(&self.0.node, to, &message));
         if let Some(replies) = quick {
-            return Ok(replies);
+            return Ok(replies.measured(asking));
         }
         let to = to.into_target();
         // Boxed, so that the future of a request that does not wait is a small one.
@@ -184,7 +185,13 @@ impl Peer {
             let replies = links::request(&self.0.node, &way.to, way.message).await?;
             Ok(if way.routed { replies.routed() } else { replies })
         };
-        Box::pin(waiting).await
+        match Box::pin(waiting).await {
+            Ok(replies) => Ok(replies.measured(asking)),
+            Err(error) => {
+                asking.end(false);
+                Err(error)
+            }
+        }
     }
 
     /// Sends a message and does not wait for replies.

@@ -79,7 +79,7 @@ impl Peer {
         streamed: bool,
     ) -> Option<Registration> {
         let node = self.node();
-        node.routes.insert(code, application_route(&node.config, serve, streamed)).map(Registration)
+        node.routes.insert(code, application_route(node, code, serve, streamed)).map(Registration)
     }
 
     /// Removes the handler for a code and returns it. Requests that it has in hand are finished.

@@ -15,6 +15,8 @@ mod hostile;
 mod network;
 mod originals;
 mod program;
+#[path = "../test_handlers/mod.rs"]
+mod test_handlers;
 
 use std::{
     fs::{self, File},

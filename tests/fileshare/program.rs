@@ -2,7 +2,10 @@
 
 use std::{net::TcpListener, process::Output};
 
-use crate::instance::{program, text};
+use crate::{
+    instance::{Instance, program, text},
+    test_handlers,
+};
 
 fn failed(options: &[&str]) -> (i32, String) {
     let run = tempfile::tempdir().unwrap();
@@ -89,4 +92,11 @@ fn without_options_it_shares_a_sample_and_a_second_one_joins_with_a_contact_alon
         assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
     }
     assert!(!std::path::Path::new(&folder).exists(), "it is removed at the end");
+}
+
+#[test]
+fn a_handler_that_panics_or_dawdles_costs_its_asker_an_error_and_the_program_nothing() {
+    let ada = Instance::start("ada", &["--test-handlers"]);
+    test_handlers::keep_the_program_serving(&ada.address);
+    assert_eq!(ada.get("/api/status").json()["id"], "ada");
 }

@@ -17,6 +17,7 @@ use crate::{
     serve,
     share::Share,
     state::State,
+    test_handlers,
 };
 
 /// Queries that were acknowledged and wait to be worked on.
@@ -89,6 +90,11 @@ impl App {
         if let Some(id) = &options.id {
             builder = builder.id(id);
         }
+        if options.test_handlers {
+            builder = test_handlers::register(builder)?;
+        }
+        #[cfg(feature = "metrics")]
+        crate::prometheus::install();
         let peer = serve::register(builder, &state)?.start().await?;
         state.set_peer(&peer);
         if temporary.is_some() {

@@ -35,6 +35,14 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/api/rebuild", web::post().to(rebuild))
         .route("/api/refresh", web::post().to(refresh))
         .route("/api/events", web::get().to(events::listen));
+    #[cfg(feature = "metrics")]
+    config.route("/metrics", web::get().to(metrics));
+}
+
+#[cfg(feature = "metrics")]
+async fn metrics(site: Data<Site>) -> HttpResponse {
+    let text = site.app.metrics().await;
+    HttpResponse::Ok().content_type(crate::prometheus::CONTENT_TYPE).body(text)
 }
 
 /// What calls without a result answer.

@@ -171,7 +171,7 @@ pub(super) async fn pass(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
-    let api = request.path().starts_with("/api");
+    let api = request.path().starts_with("/api") || request.path() == "/metrics";
     let (checked, cookie) = match request.app_data::<web::Data<Site>>() {
         Some(site) => {
             (site.rules.check(request.headers(), api), site.rules.cookie(request.query_string()))

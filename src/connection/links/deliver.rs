@@ -82,7 +82,7 @@ impl Arrivals {
         let places = if waits { None } else { line.node.try_places(&delivery.route) };
         if let Some(places) = places {
             let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
-            let answer = route.serve.serve(incoming);
+            let answer = route.ask(incoming);
             let internal = route.internal;
             let beats = Beats::default();
             let handling = Handling { answer, _places: places, progress, internal, beats, read: 0 };
@@ -96,7 +96,7 @@ impl Arrivals {
                 return line.refuse(exchange, code, Refusal::Busy);
             };
             let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
-            let answer = route.serve.serve(incoming);
+            let answer = route.ask(incoming);
             drop(queued);
             let answer = answered(limit, answer, progress).await;
             drop(places);

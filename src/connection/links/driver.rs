@@ -266,7 +266,11 @@ impl Driver {
         if counts.moved != state.used.1 {
             state.used = (now.into(), counts.moved);
         }
+        let round_trip = state.link.round_trip();
         drop(state);
+        if counts.pongs != before.pongs {
+            self.line.node.measures.round_trip(round_trip);
+        }
         self.line.node.counters.frames_in.add(counts.frames_in - before.frames_in);
         self.arrivals.came(counts.bytes_in - before.bytes_in);
         if wanted > 0 {

@@ -168,7 +168,7 @@ async fn hand_over(
             }
         };
     }
-    let answer = route.serve.serve(incoming);
+    let answer = route.ask(incoming);
     drop(queued);
     match answered(node.config.handler_timeout, answer, None).await?.0 {
         ReplyKind::Refused(refusal) => Err(refusal),

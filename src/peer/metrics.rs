@@ -1,0 +1,203 @@
+//! What a node counts and measures, for whatever collects metrics in the application (feature
+//! `metrics`).
+//!
+//! The node speaks to the [`metrics`](https://docs.rs/metrics) facade; the application installs the
+//! recorder, an exporter for Prometheus for instance, *before* it starts the node. Request and
+//! handler times and round trips are recorded as they happen. Everything else the node counts for
+//! itself, as in [`Status`], and hands over when
+//! [`Peer::record_metrics`](crate::Peer::record_metrics) is called: before each scrape, or at
+//! intervals. So a one-way message costs the same with metrics as without.
+//!
+//! Labels have a fixed set of values: no id and no address of a peer is in them. Handlers are told
+//! apart by the code that they were registered for, up to 64 codes, the rest together as `other`;
+//! codes that nobody is registered for are one counter. Several nodes of one process share the
+//! names: record one of them.
+//!
+//! ```
+//! use std::time::Duration;
+//! use actix_peer::Peer;
+//! use metrics_exporter_prometheus::PrometheusBuilder;
+//!
+//! # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let exporter = PrometheusBuilder::new().install_recorder()?;
+//! let peer = Peer::builder()
+//!     // For exporters that push; one that is asked calls it before it answers.
+//!     .every(Duration::from_secs(10), "metrics", async |peer: Peer| peer.record_metrics().await)
+//!     .start()
+//!     .await?;
+//! peer.record_metrics().await;
+//! assert!(exporter.render().contains("actix_peer_connections 0"));
+//! # peer.stop().await;
+//! # Ok(()) }
+//! ```
+#![doc = include_str!("metrics.md")]
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+
+use crate::{
+    connection::{
+        Child, Counts,
+        measures::{HANDLER, REQUEST, ROUND_TRIP},
+    },
+    peer::{Peer, Status},
+};
+
+const RESTARTS: &str = "actix_peer_restarts_total";
+const RESTARTS_ABOUT: &str = "Parts of the node that were started again.";
+
+/// Each gauge: its name, its description, and where its value comes from.
+type Gauge = (&'static str, &'static str, fn(&Now<'_>) -> f64);
+
+/// What gauges are read from.
+struct Now<'a> {
+    status: &'a Status,
+    in_hand: usize,
+}
+
+const GAUGES: [Gauge; 14] = [
+    ("actix_peer_peers", "Known peers.", |now| number(now.status.peers)),
+    ("actix_peer_connections", "Accepted connections open now, silent ones included.", |now| {
+        number(now.status.connections)
+    }),
+    ("actix_peer_half_open", "Of these, the ones whose header is not complete.", |now| {
+        number(now.status.half_open)
+    }),
+    ("actix_peer_outgoing_exchanges", "Own exchanges open now.", |now| number(now.status.outgoing)),
+    ("actix_peer_requests_in_hand", "Requests that handlers have, or that wait for one.", |now| {
+        number(now.in_hand)
+    }),
+    ("actix_peer_links", "Open links.", |now| number(now.status.links.len())),
+    ("actix_peer_link_exchanges", "Exchanges open on all links, of both sides.", |now| {
+        now.status.links.iter().map(|link| number(link.open)).sum()
+    }),
+    ("actix_peer_link_credit_bytes", "Bytes that this node may send now on all links.", |now| {
+        now.status.links.iter().map(|link| f64::from(link.credit)).sum()
+    }),
+    (
+        "actix_peer_link_held_bytes",
+        "Bytes that came over all links and are in the hands of handlers.",
+        |now| now.status.links.iter().map(|link| f64::from(link.held)).sum(),
+    ),
+    ("actix_peer_handlers", "Codes that have a handler.", |now| number(now.status.codes.len())),
+    ("actix_peer_uptime_seconds", "Time since the node started.", |now| {
+        now.status.uptime.as_secs_f64()
+    }),
+    (
+        "actix_peer_joined",
+        "1 when the node has joined a network, or another node has joined it.",
+        |now| truth(now.status.joined),
+    ),
+    ("actix_peer_paused", "1 when the node accepts no connections for now.", |now| {
+        truth(now.status.paused)
+    }),
+    ("actix_peer_stopping", "1 when the node is stopping or has stopped.", |now| {
+        truth(now.status.stopping)
+    }),
+];
+
+const HISTOGRAMS: [(&str, &str, &str); 3] = [
+    (
+        REQUEST,
+        "`over`: `link`, `classic`, `none`; `outcome`: `answered`, `failed`, `dropped`",
+        "Time from the call of a request until its last reply was read.",
+    ),
+    (
+        HANDLER,
+        "`code`: as registered; `outcome`: `answered`, `refused`, `given_up`",
+        "Time from handing a request over until its handler's answer.",
+    ),
+    (ROUND_TRIP, "", "Time between a sign of life asked for on a link and its answer."),
+];
+
+/// Counts stay below 2^53, where they are exact.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+const fn number(count: usize) -> f64 {
+    count as f64
+}
+
+fn truth(so: bool) -> f64 {
+    f64::from(u8::from(so))
+}
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// The distribution of times, in seconds.
+    Histogram,
+}
+
+/// One of the metrics of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// Its labels and their values, as text; empty without labels.
+    pub labels: &'static str,
+    /// What it says.
+    pub about: &'static str,
+}
+
+/// Every metric of a node.
+#[must_use]
+pub fn all() -> Vec<Metric> {
+    let of = |kind| move |(name, labels, about)| Metric { name, kind, labels, about };
+    let counts = Counts::default();
+    let counters = counts.entries().map(|(name, about, _)| (name, "", about.trim()));
+    let restarts = (RESTARTS, "`part`: `listener`, `peer_list`, `stabilizer`", RESTARTS_ABOUT);
+    let gauges = GAUGES.iter().map(|(name, about, _)| (*name, "", *about));
+    counters
+        .chain([restarts])
+        .map(of(Kind::Counter))
+        .chain(gauges.map(of(Kind::Gauge)))
+        .chain(HISTOGRAMS.into_iter().map(of(Kind::Histogram)))
+        .collect()
+}
+
+/// Tells the recorder what the metrics are.
+pub(crate) fn describe() {
+    for Metric { name, kind, about, .. } in all() {
+        match kind {
+            Kind::Counter => describe_counter!(name, about),
+            Kind::Gauge => describe_gauge!(name, about),
+            Kind::Histogram => describe_histogram!(name, Unit::Seconds, about),
+        }
+    }
+}
+
+/// The label of a part: how many stabilizers there are, and their names, is the application's.
+const fn part(child: &Child) -> &'static str {
+    match child {
+        Child::Listener => "listener",
+        Child::PeerList => "peer_list",
+        Child::Stabilizer(_) => "stabilizer",
+    }
+}
+
+impl Peer {
+    /// Hands the node's counts and gauges to the recorder of the [`metrics`](crate::peer::metrics)
+    /// facade: to be called before each scrape, or at intervals.
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub async fn record_metrics(&self) {
+        let status = self.status().await;
+        for (name, _, value) in status.counts.entries() {
+            counter!(name).absolute(value);
+        }
+        for kind in ["listener", "peer_list", "stabilizer"] {
+            let restarts = self.node().restarts();
+            let times = restarts.iter().filter(|(child, _)| part(child) == kind);
+            counter!(RESTARTS, "part" => kind).absolute(times.map(|(_, times)| times).sum());
+        }
+        let now = Now { status: &status, in_hand: self.node().requests_in_hand() };
+        for (name, _, value) in GAUGES {
+            gauge!(name).set(value(&now));
+        }
+    }
+}

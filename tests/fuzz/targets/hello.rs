@@ -1,0 +1,31 @@
+//! The hello of a link, whose JSON reader is our own, held against serde_json.
+
+use actix_peer::{frame::Frame, link::Hello};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+pub(crate) fn run(bytes: &[u8]) {
+    let frame = Frame::new(b"@LNK", bytes.to_vec());
+    let Ok(hello) = Hello::from_frame(&frame) else { return };
+    assert_eq!(Hello::from_frame(&hello.to_frame()), Ok(hello.clone()));
+
+    // What is taken is JSON, and means what others read in it.
+    serde_json::from_slice::<IgnoredAny>(bytes).expect("no JSON");
+    // Others may refuse numbers that we skip, and of two members take the other one.
+    let Ok(Value::Object(others)) = serde_json::from_slice(bytes) else { return };
+    let is_text = |name: &str, text: &str| {
+        let once = bytes.windows(name.len()).filter(|part| *part == name.as_bytes()).count() == 1;
+        assert!(!once || others[name] == text, "{name}: {text:?}, {:?}", others[name]);
+    };
+    is_text("id", hello.info.id().as_str());
+    let (Ok(again), true) =
+        (serde_json::from_slice::<Value>(hello.to_frame().data()), !bytes.contains(&b'\\'))
+    else {
+        return;
+    };
+    for (name, value) in again.as_object().unwrap() {
+        let quoted = format!("\"{name}\"");
+        let count = bytes.windows(quoted.len()).filter(|part| *part == quoted.as_bytes()).count();
+        assert!(name == "host" || count != 1 || others.get(name) == Some(value), "{name}");
+    }
+}

@@ -1,0 +1,28 @@
+//! What is done with arbitrary bytes: one function for each thing that reads what comes from a
+//! network. Each panics when a promise is broken; libFuzzer and the test beside this folder feed
+//! them.
+
+mod addresses;
+mod codec;
+mod envelope;
+mod hello;
+mod input;
+mod link;
+mod records;
+mod typed;
+mod walk;
+
+/// A target.
+pub(crate) type Target = fn(&[u8]);
+
+/// All of them, by the names of their folders in `corpus`.
+pub(crate) const ALL: [(&str, Target); 8] = [
+    ("addresses", addresses::run),
+    ("codec", codec::run),
+    ("envelope", envelope::run),
+    ("hello", hello::run),
+    ("link", link::run),
+    ("records", records::run),
+    ("typed", typed::run),
+    ("walk", walk::run),
+];

@@ -1,0 +1,54 @@
+//! The lines of text of the file-sharing program: `QUER`, `RESP`, `FGET`, and those of its own.
+
+use actix_peer::frame::Frame;
+
+use crate::{
+    name::FileName,
+    protocol::{
+        FileInfo, MAX_KEY, MAX_RANGE, MAX_TTL, Match, PartsRequest, Query, push_checks, text_of,
+    },
+};
+
+/// A name that can do no harm, whatever it came from.
+fn is_harmless(name: &FileName) {
+    let text = name.as_str();
+    assert!(!text.is_empty() && text.len() <= 255 && !text.starts_with('.'));
+    assert!(!text.contains(|c: char| c == '/' || c == '\\' || c.is_control()));
+    let path: &std::path::Path = name.as_ref();
+    let mut parts = path.components();
+    let only = parts.next().expect("one part");
+    assert!(matches!(only, std::path::Component::Normal(_)) && parts.next().is_none());
+}
+
+pub(crate) fn run(bytes: &[u8]) {
+    if let Ok(name) = FileName::from_bytes(bytes) {
+        is_harmless(&name);
+        assert_eq!(name.as_str().as_bytes(), bytes);
+    }
+    let mut checks = Vec::new();
+    let frame = Frame::new("REPL", bytes.to_vec());
+    let pushed = push_checks(&mut checks, &frame, 4).is_some();
+    assert_eq!(checks.len() * 32, if pushed { bytes.len() } else { 0 });
+    assert!(checks.len() <= 4);
+
+    let Some(text) = text_of(&frame) else { return };
+    for numbered in [false, true] {
+        let Some(query) = Query::parse(text, numbered) else { continue };
+        assert!(query.ttl <= MAX_TTL && query.key.len() <= MAX_KEY && !query.key.is_empty());
+        assert!(query.answer_to.port() != 0 && query.number.is_some() == numbered);
+        let written = query.to_frame();
+        assert_eq!(Query::parse(written.as_str().unwrap(), numbered), Some(query));
+    }
+    if let Some(found) = Match::parse(text) {
+        is_harmless(&found.name);
+        assert_eq!(Match::parse(found.to_frame().as_str().unwrap()), Some(found));
+    }
+    if let Some(info) = FileInfo::parse(text) {
+        // Bounds how many check values are asked for.
+        assert!(info.cut.parts() <= crate::digest::MAX_PARTS);
+    }
+    if let Some(parts) = PartsRequest::parse(text) {
+        assert!((1..=MAX_RANGE).contains(&parts.count));
+        assert_eq!(PartsRequest::parse(parts.to_frame().as_str().unwrap()), Some(parts));
+    }
+}

@@ -1,0 +1,77 @@
+//! What `--test-handlers` shows from outside, of whichever program has them.
+
+use actix_peer::{
+    Outgoing, Over, Peer, Refusal, Replies, RequestError, frame::Frame, link::Reason,
+};
+
+/// A program as its peers see it.
+struct Asked<'a> {
+    by: Peer,
+    address: &'a str,
+    over: Over,
+}
+
+impl Asked<'_> {
+    async fn begin(&self, code: &'static str, data: &str) -> Replies {
+        let question = Outgoing::from(Frame::text(code, data)).over(self.over);
+        self.by.request(self.address, question).await.unwrap()
+    }
+
+    async fn ask(&self, code: &'static str, data: &str) -> Result<Vec<Frame>, RequestError> {
+        self.begin(code, data).await.collect().await
+    }
+
+    async fn answers(&self, text: &str) {
+        let answer = self.ask("ECHO", text).await.unwrap();
+        assert_eq!(answer, [Frame::text("ECHO", text)], "over {:?}", self.over);
+    }
+
+    /// The asker hears that the handler failed, in the words of the way that it asked.
+    async fn fails(&self, code: &'static str) {
+        match self.ask(code, "").await {
+            Ok(answer) => assert_eq!(answer, [Refusal::HandlerFailed.to_frame()], "{code}"),
+            Err(RequestError::Reset { reason, .. }) => {
+                assert_eq!(reason, Reason::HANDLER_FAILED, "{code}: {reason}");
+            }
+            Err(error) => panic!("{code} over {:?}: {error}", self.over),
+        }
+    }
+}
+
+async fn each_promise(address: &str) {
+    for over in [Over::Classic, Over::Link] {
+        let asked = Asked { by: Peer::builder().start().await.unwrap(), address, over };
+        asked.answers("before").await;
+        // A panic costs its asker an error, and twice is no more than once.
+        for code in ["BOOM", "BOO2", "BOOM", "BOO2", "BOO2"] {
+            asked.fails(code).await;
+            asked.answers("still there").await;
+        }
+        // More slow ones than a handler that does one after the other would get through in this test.
+        let mut slow = Vec::new();
+        for _ in 0..8 {
+            slow.push(asked.begin("SLOW", "60000").await);
+        }
+        asked.answers("not held up").await;
+        assert_eq!(asked.ask("SLOW", "1").await.unwrap(), [Frame::text("REPL", "1")]);
+        drop(slow);
+        for wrong in ["soon", "-1", "60001", "99999999999999999999"] {
+            let answer = asked.ask("SLOW", wrong).await.unwrap();
+            assert_eq!(answer, [Frame::text("ERRO", "Slow: 0 to 60000 milliseconds, please")]);
+        }
+        // Longer than any frame that is taken whole.
+        let len = 3 << 20;
+        let data = tokio::io::AsyncReadExt::take(tokio::io::repeat(7), len);
+        let message = Outgoing::body("SINK", u32::try_from(len).unwrap(), data).over(over);
+        let answer = asked.by.request(address, message).await.unwrap().collect().await.unwrap();
+        assert_eq!(answer, []);
+        asked.answers("after").await;
+        asked.by.stop().await;
+    }
+}
+
+/// Asks each of them, in classic exchanges and over a link; fails where one of them costs anybody
+/// but its own asker.
+pub(crate) fn keep_the_program_serving(address: &str) {
+    actix_rt::System::new().block_on(each_promise(address));
+}
