@@ -48,6 +48,8 @@ pub(crate) struct Driver {
     input: BytesMut,
     /// What is being written.
     output: BytesMut,
+    /// Whether something may be left in the transport that has not been flushed.
+    unflushed: bool,
     /// Since when nothing of it could be written.
     stalled: Option<Instant>,
     events: Vec<LinkEvent>,
@@ -84,6 +86,7 @@ impl Driver {
             writer,
             input,
             output: BytesMut::new(),
+            unflushed: false,
             stalled: None,
             events: Vec::new(),
             over: None,
@@ -183,7 +186,7 @@ impl Driver {
                 self.output.clear();
                 self.line.take_output(&mut self.output);
                 if self.output.is_empty() {
-                    return wrote;
+                    return self.poll_flush(cx) || wrote;
                 }
             }
             match Pin::new(&mut self.writer).poll_write(cx, &self.output) {
@@ -193,6 +196,7 @@ impl Driver {
                 }
                 Poll::Ready(Ok(n)) => {
                     self.output.advance(n);
+                    self.unflushed = true;
                     self.stalled = None;
                     self.line.node.counters.bytes_out.add(n as u64);
                     self.line.wrote(n);
@@ -204,6 +208,27 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Has what was written leave this node. Says whether the link was lost.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.unflushed {
+            match Pin::new(&mut self.writer).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    self.stalled = None;
+                }
+                Poll::Ready(Err(_)) => {
+                    self.unflushed = false;
+                    self.lost();
+                    return true;
+                }
+                Poll::Pending => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                }
+            }
+        }
+        false
     }
 
     /// Reads once. Says whether something came, and whether it was much.
