@@ -7,6 +7,7 @@
 //! | transport | for |
 //! | --- | --- |
 //! | [`tcp::Tcp`] | plain TCP; the default |
+//! | `tls::TlsTransport` | mutual TLS 1.3 over another transport; ids are public keys, and proven (feature `tls`) |
 //! | `memory::MemoryNetwork` | a network inside the process, with latency, partitions and crashes (feature `test-utils`) |
 //!
 //! No transport has a time limit of its own for a whole dial, keeps a connection alive or notices
@@ -17,6 +18,9 @@ mod fault;
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
 pub mod memory;
 pub mod tcp;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub mod tls;
 
 use std::fmt;
 use std::io;

@@ -261,6 +261,15 @@ impl Builder {
         self
     }
 
+    /// Has the node prove who it is, and all others, with mutual TLS: its id is its public key then.
+    /// Short for `transport(TlsTransport::new(identity))`, which replaces the transport; options are
+    /// those of [`TlsTransport`](crate::transport::tls::TlsTransport).
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn identity(self, identity: crate::transport::tls::NodeIdentity) -> Self {
+        self.transport(crate::transport::tls::TlsTransport::new(identity))
+    }
+
     /// What carries the bytes. Default [`Tcp`].
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Arc::new(transport);
