@@ -16,7 +16,7 @@ use crate::{
         writer::WriteHalf,
     },
     frame::{FrameError, TypeCode},
-    link::{Frames, Hello, Link, LinkConfig, LinkPhase, Role, code},
+    link::{Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, Role, code},
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };
@@ -49,6 +49,11 @@ fn machine(node: &Node, role: Role) -> Link {
 pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {
     let reached = match greet(node, to, whom).await {
         Ok((io, link, buffer)) => dialled(node, to, io, link, buffer),
+        // It has another link with this node already, which this one lost to.
+        Err(Unreached::Left) => {
+            let left = || Unreached::failed(&io::ErrorKind::ConnectionAborted.into());
+            node.links.quick((to, whom)).ok_or_else(left)
+        }
         Err(unreached) => Err(unreached),
     };
     let now = Instant::now().into_std();
@@ -60,7 +65,7 @@ pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) 
             pool.book.failed(to, now);
         }
         // Somebody else may be asked for there the next time, or be admitted.
-        Err(Unreached::NoRoom | Unreached::Stopped | Unreached::Identity(_)) => {
+        Err(Unreached::NoRoom | Unreached::Stopped | Unreached::Left | Unreached::Identity(_)) => {
             pool.book.gave_up(to)
         }
     }
@@ -93,6 +98,7 @@ async fn greet(
             }
             None => Ok((io, link, buffer)),
         },
+        Ok(Ok(Heard::Goodbye)) => Err(Unreached::Left),
         Ok(Ok(Heard::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
         Ok(Ok(Heard::Refusal(text))) if text == Refusal::Stopping.text() => {
             Err(Unreached::failed(&io::ErrorKind::ConnectionAborted.into()))
@@ -114,6 +120,8 @@ fn claims_another(node: &Node, io: &Io, link: &Link, to: &Address) -> Option<Ide
 /// What the other side said first.
 enum Heard {
     Hello,
+    /// A hello, and at once that nothing will be begun.
+    Goodbye,
     Refusal(String),
     Nothing,
 }
@@ -148,9 +156,17 @@ async fn hellos(
             LinkPhase::Greeting if n == 0 => return Ok(Heard::Nothing),
             LinkPhase::Greeting => {}
             LinkPhase::Open | LinkPhase::Leaving => return Ok(Heard::Hello),
-            LinkPhase::Closed => return Ok(Heard::Nothing),
+            LinkPhase::Closed => return Ok(parted(link)),
         }
     }
+}
+
+/// What a link is that was closed before it was used.
+fn parted(link: &mut Link) -> Heard {
+    let mut events = Vec::new();
+    link.take_events(&mut events);
+    let polite = events.iter().any(|event| matches!(event, LinkEvent::Leaving));
+    if polite { Heard::Goodbye } else { Heard::Nothing }
 }
 
 fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut) -> Reached {

@@ -37,6 +37,8 @@ pub(crate) enum Unreached {
     Failed { kind: io::ErrorKind, text: String },
     /// Somebody else is there, or it is not admitted, or does not admit this node.
     Identity(IdentityFault),
+    /// It said hello and goodbye at once.
+    Left,
     /// This node stops.
     Stopped,
 }
@@ -55,6 +57,7 @@ impl Unreached {
                 RequestError::Connect { to: to.clone(), source: io::Error::new(kind, text) }
             }
             Self::Identity(fault) => RequestError::Identity(fault),
+            Self::Left => RequestError::Reset { reason: Reason::GOING_AWAY, sent: false },
             Self::Stopped => RequestError::Stopped { sent: false },
         }
     }
