@@ -47,7 +47,7 @@ pub enum IdentityFault {
         at: Address,
     },
     /// What is there does not speak TLS, so it cannot prove who it is. There is no falling back.
-    #[error("what listens at {at} does not speak TLS")]
+    #[error("what is at {at} does not speak TLS")]
     NotTls {
         /// Where.
         at: Address,

@@ -173,7 +173,7 @@ impl Transport for TlsTransport {
     /// connections are served.
     fn dial_peer<'a>(&'a self, to: &'a Address, id: &'a PeerId) -> BoxFuture<'a, io::Result<Io>> {
         if !id.is_key() && self.serves_unproven() {
-            return self.inner.dial(to);
+            return Box::pin(async move { self.handshakes.plain(self.inner.dial(to).await?) });
         }
         Box::pin(async move { self.handshakes.dial(self.inner.dial(to), to, Some(id)).await })
     }
@@ -186,7 +186,8 @@ impl Transport for TlsTransport {
             match first {
                 // In a box of its own: a connection that says nothing does not need so much.
                 sniff::First::Tls => Box::pin(self.handshakes.accept(io)).await,
-                // Whether it is served is the node's affair, which has words for it.
+                sniff::First::Plain if self.serves_unproven() => self.handshakes.plain(io),
+                // It is not served, for which the node has words.
                 sniff::First::Plain | sniff::First::End => Ok(io),
             }
         })

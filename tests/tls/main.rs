@@ -7,6 +7,14 @@
     missing_docs
 )]
 
+mod admission;
+mod claims;
+mod files;
+mod foreign;
+mod handshakes;
+mod outcomes;
+mod plain;
+
 #[path = "../links/both.rs"]
 mod both;
 #[path = "../links/broken.rs"]
@@ -24,28 +32,71 @@ mod stopping;
 #[path = "../links/workers.rs"]
 mod workers;
 
+use actix::Actor;
 use actix_peer::{
-    Builder,
+    Builder, Incoming, Peer, PeerId, PeerInfo, Reply,
+    connection::Counts,
+    frame::Frame,
+    handler,
     overlay::Host,
     transport::{
-        memory::MemoryNetwork,
+        Io, Transport,
+        memory::{MemoryNetwork, MemoryTransport},
         tls::{NodeIdentity, TlsTransport},
     },
 };
+use tokio::io::AsyncReadExt;
 
 use self::common::{
     Recorder, SECOND, Taken, ask, builder, echo, event, links, node, node_with, pass, via, zeros,
 };
 
+fn host(wires: &MemoryNetwork, name: &str) -> MemoryTransport {
+    wires.transport(name.parse::<Host>().unwrap())
+}
+
 /// The host `name`, whose node is always the same.
 fn transport(wires: &MemoryNetwork, name: &str) -> TlsTransport {
-    let host = wires.transport(name.parse::<Host>().unwrap());
-    TlsTransport::over(host, NodeIdentity::for_tests(name))
+    TlsTransport::over(host(wires, name), NodeIdentity::for_tests(name))
 }
 
 /// The id of the node on the host `name`.
-fn id_of(name: &str) -> String {
-    NodeIdentity::for_tests(name).id().to_string()
+fn id_of(name: &str) -> PeerId {
+    NodeIdentity::for_tests(name).id().clone()
+}
+
+/// The host `name` with the id of the node on the host `id`.
+fn info(id: &str, name: &str) -> PeerInfo {
+    format!("{} {name} 9000", id_of(id)).parse().unwrap()
+}
+
+/// A node on the host `name` over this transport, that tells at `WHO_` who asked.
+async fn start(name: &str, transport: impl Transport) -> Peer {
+    let who = handler::from_fn(async |msg: Incoming| {
+        Reply::one(Frame::text("REPL", format!("{:?}", msg.sender().identity())))
+    });
+    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+    let builder = Peer::builder().transport(transport).listen(format!("{name}:9000")).well_known();
+    let builder = builder.handle("WHO_", who.start()).unwrap();
+    builder.handle("ECHO", echo.start()).unwrap().start().await.unwrap()
+}
+
+/// Lets everybody who is ready have their turn, and no time pass.
+async fn turns() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn counts(peer: &Peer) -> Counts {
+    peer.status().await.counts
+}
+
+/// All that comes, until the other side ends it or breaks it.
+async fn all(io: &mut Io) -> Vec<u8> {
+    let mut all = Vec::new();
+    io.reader.read_to_end(&mut all).await.ok();
+    all
 }
 
 /// What may be said of a message on a link that was cut, and how often it was handled then: of half

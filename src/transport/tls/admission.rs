@@ -32,6 +32,10 @@ impl Policy {
         }
     }
 
+    fn admits_open(&self, id: Option<&PeerId>) -> bool {
+        id.map_or_else(|| self.admits_unproven(), |id| self.admits(id))
+    }
+
     /// Whether it admits a node that proves nothing, where those are served at all.
     #[must_use]
     pub const fn admits_unproven(&self) -> bool {
@@ -73,7 +77,8 @@ struct State {
 }
 
 struct Open {
-    id: PeerId,
+    /// None of who has proved nothing.
+    id: Option<PeerId>,
     connection: Weak<dyn Revoke>,
 }
 
@@ -177,8 +182,10 @@ impl Admission {
         let mut state = self.lock();
         let State { policy, open, .. } = &mut *state;
         change(policy);
-        let gone: Vec<_> =
-            open.extract_if(|_, open| !policy.admits(&open.id)).map(|(_, open)| open).collect();
+        let gone: Vec<_> = open
+            .extract_if(|_, open| !policy.admits_open(open.id.as_ref()))
+            .map(|(_, open)| open)
+            .collect();
         drop(state);
         // Without the lock: closing wakes others, and drops what they hold.
         let open = gone.iter().filter_map(|open| open.connection.upgrade());
@@ -187,14 +194,18 @@ impl Admission {
 
     /// Notes an open connection, as long as the ticket lives. None when its other side is not
     /// admitted by now.
-    pub(super) fn enter(&self, id: &PeerId, connection: Weak<dyn Revoke>) -> Option<Ticket> {
+    pub(super) fn enter(
+        &self,
+        id: Option<&PeerId>,
+        connection: Weak<dyn Revoke>,
+    ) -> Option<Ticket> {
         let mut state = self.lock();
-        if !state.policy.admits(id) {
+        if !state.policy.admits_open(id) {
             return None;
         }
         let number = state.next;
         state.next += 1;
-        state.open.insert(number, Open { id: id.clone(), connection });
+        state.open.insert(number, Open { id: id.cloned(), connection });
         drop(state);
         Some(Ticket { admission: self.clone(), number })
     }
@@ -234,7 +245,7 @@ mod tests {
     fn enter(admission: &Admission, who: &str) -> (Arc<Connection>, Option<Ticket>) {
         let connection = Arc::new(Connection::default());
         let weak: Weak<Connection> = Arc::downgrade(&connection);
-        (Arc::clone(&connection), admission.enter(&id(who), weak))
+        (Arc::clone(&connection), admission.enter(Some(&id(who)), weak))
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
     Admission, NodeIdentity,
     identity::id_of,
     places::Places,
-    stream::{Wire, halves},
+    stream::{Stream, Wire, halves},
     verify::{Checks, Dialled, Diallers},
 };
 use crate::{
@@ -138,7 +138,13 @@ impl Handshakes {
 
     fn halves(&self, stream: TlsStream<Wire>, at: Address, id: PeerId) -> io::Result<Io> {
         let others = Some(&self.admission).filter(|_| id != *self.identity.id());
-        Ok(halves(stream, at, id, others)?)
+        Ok(halves(Stream::Tls(Box::new(stream), id), at, others)?)
+    }
+
+    /// A plain connection that is closed when such are no longer admitted.
+    pub(super) fn plain(&self, io: Io) -> io::Result<Io> {
+        let Io { reader, writer, remote, .. } = io;
+        Ok(halves(Stream::Plain(join(reader, writer)), remote, Some(&self.admission))?)
     }
 
     /// Makes the handshake of a connection that was accepted, with whoever is there and admitted.
