@@ -12,8 +12,7 @@ use crate::{
     connection::{Node, PeerEvent},
     frame::{Frame, TypeCode},
     overlay::{
-        Added, Address, JoinConfig, JoinEnd, JoinEvent, JoinReport, JoinStep, JoinWalk, PeerId,
-        PeerInfo,
+        Added, Address, JoinConfig, JoinEnd, JoinEvent, JoinReport, JoinStep, JoinWalk, PeerInfo,
     },
     peer::{JoinError, NodeDown, Peers, stabilizer::question},
 };
@@ -35,24 +34,12 @@ pub(crate) async fn join(
     let now = || Instant::now().into_std();
     let mut walk = JoinWalk::new(node.me.clone(), contact.clone(), config, now());
     let mut event = JoinEvent::Start;
-    // Who the node that is being visited says that it is: from then on it has to prove it, where ids
-    // are proven.
-    let mut named: Option<(Address, PeerId)> = None;
     let report = loop {
         let list = peers.list().await?;
         event = match walk.step(event, &list, now()) {
-            JoinStep::Ask { to, frame } => {
-                let asks_name = frame.code() == TypeCode::NAME;
-                named = named.filter(|(address, _)| *address == to && !asks_name);
-                let whom = named.as_ref().map(|(_, id)| id);
-                match question(node, (&to, whom), frame, QUESTION_TIME).await {
-                    Ok(replies) => {
-                        if asks_name {
-                            let name = replies.first().and_then(|name| name.as_str().ok());
-                            named = name.and_then(|id| Some((to, id.trim().parse().ok()?)));
-                        }
-                        JoinEvent::Replies(replies)
-                    }
+            JoinStep::Ask { to, whom, frame } => {
+                match question(node, (&to, whom.as_ref()), frame, QUESTION_TIME).await {
+                    Ok(replies) => JoinEvent::Replies(replies),
                     Err(failure) => JoinEvent::Failed(failure),
                 }
             }

@@ -95,6 +95,10 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     }
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
+    // Plain words would look as if nobody spoke TLS here, and a handshake is too dear.
+    if node.secure {
+        return;
+    }
     if let Ok(place) = Arc::clone(refusals).try_acquire_owned() {
         let node = Arc::clone(node);
         actix_rt::spawn(async move {

@@ -33,7 +33,7 @@ mod sniff;
 mod stream;
 mod verify;
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -88,6 +88,8 @@ pub enum Plain {
 pub struct TlsTransport {
     inner: Arc<dyn Transport>,
     plain: Plain,
+    /// Who is dialled in plain without a known id.
+    plain_at: BTreeSet<Address>,
     handshakes: Handshakes,
 }
 
@@ -114,6 +116,7 @@ impl TlsTransport {
         Self {
             inner: Arc::new(inner),
             plain: Plain::default(),
+            plain_at: BTreeSet::new(),
             handshakes: Handshakes::new(identity),
         }
     }
@@ -129,6 +132,15 @@ impl TlsTransport {
     #[must_use]
     pub const fn plain(mut self, plain: Plain) -> Self {
         self.plain = plain;
+        self
+    }
+
+    /// Dials this address in plain, where plain connections are served and no key is asked for: the
+    /// first contact with a network of the original programs. All other addresses are dialled with
+    /// TLS.
+    #[must_use]
+    pub fn plain_at(mut self, address: Address) -> Self {
+        self.plain_at.insert(address);
         self
     }
 
@@ -157,6 +169,10 @@ impl TlsTransport {
     pub const fn id(&self) -> &PeerId {
         self.handshakes.identity.id()
     }
+
+    fn dial_plain<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        Box::pin(async move { self.handshakes.plain(self.inner.dial(to).await?) })
+    }
 }
 
 impl Transport for TlsTransport {
@@ -164,8 +180,11 @@ impl Transport for TlsTransport {
         self.inner.listen(at)
     }
 
-    /// Over TLS, to whoever is there and admitted.
+    /// Over TLS, to whoever is there and admitted; in plain where [`plain_at`](Self::plain_at) says so.
     fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        if self.plain_at.contains(to) && self.serves_unproven() {
+            return self.dial_plain(to);
+        }
         Box::pin(async move { self.handshakes.dial(self.inner.dial(to), to, None).await })
     }
 
@@ -173,7 +192,7 @@ impl Transport for TlsTransport {
     /// connections are served.
     fn dial_peer<'a>(&'a self, to: &'a Address, id: &'a PeerId) -> BoxFuture<'a, io::Result<Io>> {
         if !id.is_key() && self.serves_unproven() {
-            return Box::pin(async move { self.handshakes.plain(self.inner.dial(to).await?) });
+            return self.dial_plain(to);
         }
         Box::pin(async move { self.handshakes.dial(self.inner.dial(to), to, Some(id)).await })
     }

@@ -96,6 +96,20 @@ async fn a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
 }
 
 #[actix::test]
+async fn a_node_that_is_full_closes_without_a_word_that_could_be_taken_for_a_plain_one() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
+    let config = actix_peer::Config::default().max_connections(1);
+    let bob = builder.config(config).start().await.unwrap();
+    let taken = transport(&wires, "cyd").dial(bob.info().address()).await.unwrap();
+    let error = transport(&wires, "ada").dial(bob.info().address()).await.unwrap_err();
+    let fault = IdentityFault::of(&error);
+    assert!(!matches!(fault, Some(IdentityFault::NotTls { .. })), "{error:?}");
+    drop(taken);
+}
+
+#[actix::test]
 async fn a_dial_that_nobody_answers_ends_in_time() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);

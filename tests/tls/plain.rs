@@ -80,6 +80,24 @@ async fn one_port_serves_both_and_tells_them_apart() {
 }
 
 #[actix::test]
+async fn a_network_without_tls_is_joined_through_a_contact_that_is_named_for_that() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (old, other) =
+        (start("old", host(&wires, "old")).await, start("x", host(&wires, "x")).await);
+    other.join("old:9000").await.unwrap();
+    for plain in [Plain::Refused, Plain::Served] {
+        let over = transport(&wires, "ada").plain(plain);
+        let ada = start("ada", over.plain_at(old.info().address().clone())).await;
+        let joined = ada.join("old:9000").await;
+        // Those that it names have ids that are no keys, and are dialled in plain.
+        let added = joined.map_or(0, |report| report.added().len());
+        assert_eq!(added, if plain == Plain::Served { 2 } else { 0 });
+        ada.stop().await;
+    }
+}
+
+#[actix::test]
 async fn a_node_with_tls_never_falls_back_to_plain() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
