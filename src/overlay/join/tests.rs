@@ -237,7 +237,7 @@ fn each_question_is_for_whom_somebody_named() {
     let me: PeerInfo = "me 10.0.0.1 1".parse().unwrap();
     let contact: Address = "10.0.0.2:1".parse().unwrap();
     let list = PeerList::new(me.id().clone(), 0);
-    let now = Instant::now();
+    let now = tokio::time::Instant::now().into_std();
     let mut walk = JoinWalk::new(me, contact, JoinConfig::default(), now);
     let replies = |texts: &[&str]| {
         JoinEvent::Replies(texts.iter().map(|text| Frame::text("REPL", *text)).collect())

@@ -29,7 +29,6 @@ use super::{
     verify::{Checks, Dialled, Diallers},
 };
 use crate::{
-    frame::{FrameHead, HEADER_LEN, TypeCode},
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };
@@ -37,8 +36,8 @@ use crate::{
 /// The application protocol: frames.
 const ALPN: &[u8] = b"actix-peer/1";
 
-/// The empty frame that says that the dialler is admitted.
-const ADMITTED: TypeCode = TypeCode::new(b"@ADM");
+/// The empty frame that says that the dialler is admitted: a code of the framework, and no length.
+const ADMITTED: [u8; 8] = *b"@ADM\0\0\0\0";
 
 /// The longest time for a handshake, unless it is set.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -159,7 +158,7 @@ impl Handshakes {
             let stream = TlsStream::from(accept.await.map_err(|error| seen(error, &remote))?);
             let id = self.peer(&stream, &remote)?;
             let mut io = self.halves(stream, remote.clone(), id)?;
-            io.writer.write_all(&FrameHead::new(ADMITTED, 0).to_bytes()).await?;
+            io.writer.write_all(&ADMITTED).await?;
             io.writer.flush().await?;
             Ok(io)
         };
@@ -188,9 +187,9 @@ impl Handshakes {
             let connect = TlsConnector::from(Arc::new(config)).connect(name, join(reader, writer));
             let mut stream = TlsStream::from(connect.await.map_err(wrong)?);
             let id = self.peer(&stream, to)?;
-            let mut head = [0; HEADER_LEN];
+            let mut head = [0; ADMITTED.len()];
             stream.read_exact(&mut head).await.map_err(|error| seen(error, to))?;
-            if head != FrameHead::new(ADMITTED, 0).to_bytes() {
+            if head != ADMITTED {
                 return Err(failed(to, "the other side does not say that this node is admitted"));
             }
             self.halves(stream, remote, id)
