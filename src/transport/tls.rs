@@ -79,8 +79,8 @@ pub enum Plain {
 /// assert_eq!(replies, [Frame::text("REPL", bob.id().to_string())]);
 ///
 /// admission.ban(ada.id());
-/// let refused = ada.request(bob.info(), Frame::text("NAME", "")).await;
-/// assert!(refused.is_err());
+/// let asked = async { ada.request(bob.info(), Frame::text("NAME", "")).await?.collect().await };
+/// assert!(asked.await.is_err());
 /// # ada.stop().await; bob.stop().await;
 /// # Ok(()) }
 /// ```

@@ -184,6 +184,27 @@ async fn replies_that_are_cut_between_two_frames_are_no_short_success() {
 }
 
 #[actix::test]
+async fn what_is_encrypted_leaves_at_once_and_not_with_what_is_said_next() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob) = (
+        start("ada", transport(&wires, "ada")).await,
+        start("bob", transport(&wires, "bob")).await,
+    );
+    let begun = Instant::now();
+    // Around what the pipes of the network and the buffers of the library hold.
+    for len in (0..40).map(|n| 8_000 * n).chain([60_000, 65_000, 500_000, 1_000_000]) {
+        for over in [Over::Classic, Over::Link] {
+            let frame = Frame::new("ECHO", vec![7; len]);
+            let message = Outgoing::from(frame.clone()).over(over);
+            let replies = ada.request(bob.info(), message).await.unwrap().collect().await;
+            assert!(replies.unwrap() == [frame], "{len} {over:?}");
+        }
+    }
+    assert_eq!(begun.elapsed(), std::time::Duration::ZERO);
+}
+
+#[actix::test]
 async fn a_node_asks_and_is_asked_over_tcp_at_once_and_in_bulk() {
     let (ada, bob) = (tcp("ada").await, tcp("bob").await);
     let data = vec![7; 1 << 20];
