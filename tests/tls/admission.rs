@@ -115,20 +115,24 @@ async fn a_ban_during_the_handshake_is_not_too_late() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 10..SECOND / 10);
-    let admission = Admission::open();
-    let bob = start("bob", transport(&wires, "bob").admission(admission.clone())).await;
-    let ada = start("ada", transport(&wires, "ada")).await;
-    for after in 0..8 {
-        admission.set(Policy::Open);
+    let (of_ada, of_bob) = (Admission::open(), Admission::open());
+    let bob = start("bob", transport(&wires, "bob").admission(of_bob.clone())).await;
+    let ada = start("ada", transport(&wires, "ada").admission(of_ada.clone())).await;
+    // Six ways of the network, and two more for the question and the answer.
+    for (after, by_ada) in (0..14).flat_map(|after| [(after, false), (after, true)]) {
         let asked = answered(&ada, &bob, Over::Classic);
         let ban = async {
             pass(after * SECOND / 20).await;
-            admission.ban(ada.id());
+            if by_ada { of_ada.ban(bob.id()) } else { of_bob.ban(ada.id()) }
         };
-        let (asked, ()) = tokio::join!(asked, ban);
-        assert!(asked.is_err(), "{after}");
+        let (asked, _) = tokio::join!(asked, ban);
+        assert!(asked.is_err(), "{after} {by_ada}");
         pass(SECOND).await;
-        assert_eq!(wires.connections(), 0, "{after}");
+        assert_eq!(wires.connections(), 0, "{after} {by_ada}");
+        of_ada.allow(bob.id());
+        of_bob.allow(ada.id());
+        answered(&ada, &bob, Over::Classic).await.unwrap();
+        pass(SECOND).await;
     }
 }
 

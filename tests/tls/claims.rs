@@ -200,28 +200,35 @@ async fn a_routed_message_with_a_false_origin_is_refused_and_counted() {
 async fn who_says_that_it_listens_where_another_does_gets_none_of_its_messages() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
-    let ada = start("ada", transport(&wires, "ada")).await;
+    let cyd = start("cyd", transport(&wires, "cyd")).await;
     // Eve is on the same host as Bob, and has her own key.
     let eve = TlsTransport::over(host(&wires, "bob"), identity("eve"));
-    let mut io = eve.dial(ada.info().address()).await.unwrap();
+    let mut io = eve.dial(cyd.info().address()).await.unwrap();
     io.writer.write_all(&hello(id_of("eve").as_str(), "bob")).await.unwrap();
     io.writer.flush().await.unwrap();
     io.reader.read_u8().await.unwrap();
-    assert_eq!(links(&ada).await[0].address.to_string(), "bob:9000");
+    assert_eq!(links(&cyd).await[0].address.to_string(), "bob:9000");
     let bob = start("bob", transport(&wires, "bob")).await;
     let ask = async || {
         let message = Outgoing::from(Frame::text("ECHO", "x")).over(Over::Link);
-        ada.request(bob.info(), message).await.unwrap().collect().await.unwrap()
+        cyd.request(bob.info(), message).await.unwrap().collect().await.unwrap()
     };
     assert_eq!(ask().await, [Frame::text("ECHO", "x")]);
-    // And again while Bob's link is open.
-    let mut again = eve.dial(ada.info().address()).await.unwrap();
-    again.writer.write_all(&hello(id_of("eve").as_str(), "bob")).await.unwrap();
-    again.writer.flush().await.unwrap();
-    again.reader.read_u8().await.unwrap();
+    // And again while Bob's link is open, with ids on either side of this node's: of two links of one peer
+    // the ids decide which one stays.
     let dials = wires.dials();
-    assert_eq!(ask().await, [Frame::text("ECHO", "x")]);
-    assert_eq!(wires.dials(), dials, "over the link that there was");
+    let names = ["eve", "mallory", "trudy", "oscar", "victor", "sybil", "chuck", "walter"];
+    assert!(names.iter().any(|name| id_of(name) < *cyd.id()));
+    assert!(names.iter().any(|name| id_of(name) > *cyd.id()));
+    for (n, name) in (1..).zip(names) {
+        let over = TlsTransport::over(host(&wires, "bob"), identity(name));
+        let mut io = over.dial(cyd.info().address()).await.unwrap();
+        io.writer.write_all(&hello(id_of(name).as_str(), "bob")).await.unwrap();
+        io.writer.flush().await.unwrap();
+        io.reader.read_u8().await.unwrap();
+        assert_eq!(ask().await, [Frame::text("ECHO", "x")]);
+        assert_eq!(wires.dials(), dials + n, "{name}: over the link that there was");
+    }
 }
 
 fn identity(name: &str) -> actix_peer::transport::tls::NodeIdentity {

@@ -127,6 +127,19 @@ fn what_is_no_key_is_an_error_that_names_the_file() {
     assert!(matches!(error, IdentityError::Write { .. }), "{error:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_the_file_holds_nobody_up() {
+    let folder = Folder::new();
+    let made = std::process::Command::new("mkfifo").arg(folder.file()).status();
+    assert!(made.unwrap().success());
+    let (tell, told) = std::sync::mpsc::channel();
+    let file = folder.file();
+    thread::spawn(move || tell.send(NodeIdentity::load(file)));
+    let error = told.recv_timeout(std::time::Duration::from_secs(10)).unwrap().unwrap_err();
+    assert!(matches!(error, IdentityError::NotAFile { .. }), "{error:?}");
+}
+
 #[test]
 fn the_key_is_in_no_message() {
     let folder = Folder::new();

@@ -1,9 +1,11 @@
 //! What comes of a message, by who is there and whom both sides admit.
 
+use actix::Actor;
 use actix_peer::{
-    Outgoing, Over, Peer, PeerId, RequestError, Target,
+    Incoming, Outgoing, Over, Peer, PeerId, Reply, RequestError, Target,
     connection::{Cause, Identity},
     frame::Frame,
+    handler,
     link::AckLevel,
     transport::{
         IdentityFault,
@@ -172,7 +174,12 @@ async fn a_peer_whose_address_has_got_another_node_is_given_up_by_the_ping_sweep
     let sweep = actix_peer::PingSweep::default();
     let builder = Peer::builder().transport(transport(&wires, "ada")).listen("ada:9000");
     let ada = builder.stabilizer(sweep).start().await.unwrap();
-    let _eve = start("eve", transport(&wires, "eve")).await;
+    // Eve is where Bob was, and says that she is Bob.
+    let pong = handler::from_fn(async |_: Incoming| {
+        Reply::one(Frame::text("PONG", id_of("bob").to_string()))
+    });
+    let eve = Peer::builder().transport(transport(&wires, "eve")).listen("eve:9000");
+    let _eve = eve.handle("PING", pong.start()).unwrap().start().await.unwrap();
     let _cyd = start("cyd", transport(&wires, "cyd")).await;
     ada.peers().add(info("bob", "eve")).await.unwrap();
     ada.peers().add(info("cyd", "cyd")).await.unwrap();
