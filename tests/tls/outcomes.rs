@@ -145,24 +145,31 @@ async fn another_peer_at_the_address_is_an_error_that_a_person_understands() {
 #[actix::test]
 async fn those_who_wait_for_one_dial_get_an_answer_of_their_own() {
     tokio::time::pause();
-    let wires = MemoryNetwork::new(1);
-    wires.latency(SECOND / 50..SECOND / 20);
-    let (ada, eve) = (
-        start("ada", transport(&wires, "ada")).await,
-        start("eve", transport(&wires, "eve")).await,
-    );
-    let bob = info("bob", "eve");
-    let asks = (0..12).map(|n| {
-        let (ada, bob, eve) = (ada.clone(), bob.clone(), eve.info().clone());
-        async move {
-            let to = if n % 3 == 0 { &bob } else { &eve };
-            (n, ada.request(to, who(Over::Link)).await)
-        }
-    });
-    for (n, result) in futures::future::join_all(asks).await {
-        match result {
-            Err(error) => assert!(n % 3 == 0, "{n}: {error}"),
-            Ok(_) => assert!(n % 3 != 0, "{n}"),
+    // Who is first, and so begins the dial: somebody who asks for another, or for whom is there.
+    for first in 0..3 {
+        let wires = MemoryNetwork::new(1);
+        wires.latency(SECOND / 50..SECOND / 20);
+        let (ada, eve) = (
+            start("ada", transport(&wires, "ada")).await,
+            start("eve", transport(&wires, "eve")).await,
+        );
+        let bob = info("bob", "eve");
+        let asks = (first..first + 12).map(|n| {
+            let (ada, bob, eve) = (ada.clone(), bob.clone(), eve.info().clone());
+            async move {
+                let asked = match n % 3 {
+                    0 => ada.request(&bob, who(Over::Link)).await,
+                    1 => ada.request(&eve, who(Over::Link)).await,
+                    _ => ada.request(eve.address(), who(Over::Link)).await,
+                };
+                (n % 3 == 0, asked)
+            }
+        });
+        for (wrong, asked) in futures::future::join_all(asks).await {
+            match asked {
+                Err(error) => assert!(wrong, "{first}: {error}"),
+                Ok(_) => assert!(!wrong, "{first}"),
+            }
         }
     }
 }
