@@ -41,16 +41,17 @@
 //! 5. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the
 //!    message may have been handled.
 //! 6. [`PeerEvent`] and [`peer::Status`] tell what goes on.
-//! 7. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
+//! 7. With the feature `tls` a node's id is its public key, and proven: `transport::tls`.
+//! 8. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
 //!    is what is beneath.
 //!
 //! The README has the pictures, the promises and the table of limits.
 //!
 //! # Features
 //!
-//! None is on by default. `json`: typed messages as JSON. `metrics`: counts and times for whatever
-//! collects them (`peer::metrics`). `test-utils`: `transport::memory`, a
-//! network inside the process.
+//! None is on by default. `json`: typed messages as JSON. `tls`: `transport::tls`, mutual TLS with
+//! keys as ids. `metrics`: counts and times for whatever collects them (`peer::metrics`).
+//! `test-utils`: `transport::memory`, a network inside the process.
 //!
 //! # What a node needs
 //!

@@ -7,15 +7,20 @@
 //! | transport | for |
 //! | --- | --- |
 //! | [`tcp::Tcp`] | plain TCP; the default |
+//! | `tls::TlsTransport` | mutual TLS 1.3 over another transport; ids are public keys, and proven (feature `tls`) |
 //! | `memory::MemoryNetwork` | a network inside the process, with latency, partitions and crashes (feature `test-utils`) |
 //!
 //! No transport has a time limit of its own for a whole dial, keeps a connection alive or notices
 //! that a remote has gone silent: whoever dials and reads brings the clock.
 
+mod fault;
 #[cfg(feature = "test-utils")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
 pub mod memory;
 pub mod tcp;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub mod tls;
 
 use std::fmt;
 use std::io;
@@ -24,7 +29,9 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::overlay::{Address, Host};
+use crate::overlay::{Address, Host, PeerId};
+
+pub use self::fault::IdentityFault;
 
 /// A way to listen and to dial.
 ///
@@ -88,6 +95,45 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// closed at once.
     fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>>;
 
+    /// Opens a connection to the peer with this id, and proves that it is that peer where the
+    /// transport can. Unless overridden, ids are only claimed, and this is [`dial`](Self::dial).
+    ///
+    /// # Errors
+    /// As [`dial`](Self::dial); what is wrong with who is there as an [`IdentityFault`] inside the
+    /// error.
+    ///
+    /// # Cancel safety
+    /// As [`dial`](Self::dial).
+    fn dial_peer<'a>(&'a self, to: &'a Address, _id: &'a PeerId) -> BoxFuture<'a, io::Result<Io>> {
+        self.dial(to)
+    }
+
+    /// Takes a connection that was accepted to where its frames begin: finds out who is there, where
+    /// the transport can. Unless overridden, nothing is done.
+    ///
+    /// It may take as long as the other side likes: the caller sets the time limit.
+    ///
+    /// # Errors
+    /// Nothing that could be served comes. The connection is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    fn secure(&self, io: Io) -> BoxFuture<'_, io::Result<Io>> {
+        Box::pin(std::future::ready(Ok(io)))
+    }
+
+    /// The id that this transport proves to others, which is the node's then. None where ids are
+    /// only claimed.
+    fn proves(&self) -> Option<&PeerId> {
+        None
+    }
+
+    /// Whether a connection on which nobody has proved an id is served. Only asked where ids are
+    /// [proven](Self::proves).
+    fn serves_unproven(&self) -> bool {
+        true
+    }
+
     /// The host under which others reach a node that listens at `listening`: what the node tells
     /// about itself when its configuration does not say otherwise. Never sends a packet and never
     /// blocks.
@@ -121,10 +167,27 @@ pub struct Io {
     /// The other side's address. For a connection that was accepted the port is the one it dialled
     /// from, not the one it listens at.
     pub remote: Address,
+    /// The other side's id, where the transport has proved it.
+    pub proven: Option<PeerId>,
+}
+
+impl Io {
+    /// A connection on which nobody has proved an id.
+    #[must_use]
+    pub fn new(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        remote: Address,
+    ) -> Self {
+        Self { reader: Box::new(reader), writer: Box::new(writer), remote, proven: None }
+    }
 }
 
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Io").field("remote", &self.remote).finish_non_exhaustive()
+        f.debug_struct("Io")
+            .field("remote", &self.remote)
+            .field("proven", &self.proven)
+            .finish_non_exhaustive()
     }
 }

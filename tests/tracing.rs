@@ -109,3 +109,27 @@ async fn what_a_remote_sends_is_escaped_and_nothing_is_louder_than_a_debug_line(
     assert_eq!(log.count("cut in the data of ECHO: 1 of 5 bytes came"), 1, "{text}");
     assert_eq!(log.count(" WARN ") + log.count(" ERROR ") + log.count(" INFO "), 0, "{text}");
 }
+
+#[actix::test]
+async fn a_node_that_others_can_reach_without_tls_warns_once_at_its_start() {
+    let (log, _guard) = listen();
+    let warned = || log.count("listening beyond loopback without TLS");
+    for loopback in ["127.0.0.1:0", "[::1]:0", "localhost:0"] {
+        Peer::builder().listen(loopback).start().await.unwrap().stop().await;
+    }
+    assert_eq!(warned(), 0);
+    let node = Peer::builder().listen("0.0.0.0:0").host("127.0.0.1").start().await.unwrap();
+    assert_eq!(warned(), 1);
+    node.stop().await;
+    assert_eq!(log.count(" WARN "), 1, "{}", log.text());
+}
+
+#[cfg(feature = "tls")]
+#[actix::test]
+async fn a_node_with_tls_does_not_warn() {
+    let (log, _guard) = listen();
+    let identity = actix_peer::transport::tls::NodeIdentity::generate().unwrap();
+    let builder = Peer::builder().identity(identity).listen("0.0.0.0:0").host("127.0.0.1");
+    builder.start().await.unwrap().stop().await;
+    assert_eq!(log.count(" WARN "), 0, "{}", log.text());
+}

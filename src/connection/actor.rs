@@ -7,7 +7,10 @@ use futures::{
     FutureExt,
     future::{Either, select},
 };
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
@@ -144,14 +147,36 @@ impl ConnectionActor {
 /// nothing for too long ([`Config::header_timeout`](crate::Config::header_timeout)) or when the
 /// node stops.
 pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
-    let Io { mut reader, writer, remote } = io;
-    let span = span(&remote, Direction::In);
+    let span = span(&io.remote, Direction::In);
     let limit = node.config.header_timeout;
+    let until = Instant::now() + limit;
+    let mut told_to_go = pin!(held.pass.told_to_go());
+    let secured = {
+        let secured = pin!(timeout_at(until, node.transport.secure(io)));
+        let drained = pin!(node.drain.cancelled());
+        match select(secured, select(drained, told_to_go.as_mut())).await {
+            Either::Left((secured, _)) => secured,
+            // There are no words for it before it is known who is there.
+            Either::Right(_) => return,
+        }
+    };
+    let Io { mut reader, writer, remote, proven } = match secured {
+        Ok(Ok(io)) => io,
+        Ok(Err(error)) => {
+            node.counters.errors_handshake.one();
+            tracing::debug!(parent: &span, %error, "connection not secured");
+            return;
+        }
+        Err(_) => {
+            node.counters.errors_late.one();
+            tracing::debug!(parent: &span, error = "not secured in time", "connection broken");
+            return;
+        }
+    };
     // What has come already is served, even when the node is about to stop.
     let first = {
-        let first = pin!(timeout(limit, first_bytes(&mut reader)));
+        let first = pin!(timeout_at(until, first_bytes(&mut reader)));
         let drained = pin!(node.drain.cancelled());
-        let told_to_go = pin!(held.pass.told_to_go());
         match select(first, select(drained, told_to_go)).await {
             Either::Left((first, _)) => Ok(first),
             Either::Right((Either::Left(_), _)) => Err(Refusal::Stopping),
@@ -170,12 +195,13 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
         Ok(Ok(first)) => {
             node.counters.bytes_in.add(first.len() as u64);
             let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
-            let talk = if node.config.links && is_link {
-                let link = links::welcome(&node, reader, writer, first, &remote);
+            let served = proven.is_some() || node.serves_unproven();
+            let talk = if node.config.links && is_link && served {
+                let link = links::welcome(&node, (reader, writer), first, (&remote, proven));
                 link.await.map(|driver| Talk::Link(Box::new(driver)))
             } else {
-                let (remote, node) = (remote.clone(), Arc::clone(&node));
-                Conversation::new(reader, writer, first, remote, node)
+                let (who, node) = ((remote.clone(), proven), Arc::clone(&node));
+                Conversation::new(reader, writer, first, who, node)
                     .map(|conversation| Talk::Classic(Box::new(conversation)))
             };
             if let Some(talk) = talk {

@@ -18,7 +18,7 @@ use crate::{
         writer::{FrameWriter, WriteError, WriteHalf},
     },
     frame::{Frame, FrameHead, Part, TypeCode},
-    overlay::Address,
+    overlay::{Address, PeerId},
 };
 
 /// After the reply, so much more is read and thrown away, so that closing does not destroy the
@@ -32,6 +32,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 pub(crate) struct Conversation {
     node: Arc<Node>,
     remote: Address,
+    proven: Option<PeerId>,
     phase: Phase,
     head: FrameHead,
     reader: Option<FrameReader>,
@@ -59,13 +60,14 @@ impl Conversation {
         reader: ReadHalf,
         writer: WriteHalf,
         first: BytesMut,
-        remote: Address,
+        (remote, proven): (Address, Option<PeerId>),
         node: Arc<Node>,
     ) -> Option<Self> {
         let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
         Some(Self {
             head: reader.peek_head()?,
             remote,
+            proven,
             phase: Phase::Waiting,
             reader: Some(reader),
             back: None,
@@ -137,6 +139,9 @@ impl Conversation {
 
     /// Receives the request and has it handled.
     async fn request(&mut self, route: Option<Route>) -> Result<Result<Reply, Refusal>, Broken> {
+        if self.proven.is_none() && !self.node.serves_unproven() {
+            return Ok(Err(Refusal::NoTls));
+        }
         let Some(route) = route else {
             return Ok(Err(Refusal::UnknownCode));
         };
@@ -149,7 +154,7 @@ impl Conversation {
             return Ok(Err(Refusal::Busy));
         };
         let token = Token::new(Some(Arc::clone(&places)), None);
-        let sender = Sender::classic(self.remote.clone());
+        let sender = Sender::classic(self.remote.clone(), self.proven.clone());
         let (incoming, progress) = match whole {
             Some(frame) => (Incoming::new(frame, sender, None, token), None),
             None => {

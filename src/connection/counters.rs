@@ -101,6 +101,14 @@ counters! {
     errors_handler_late,
     /// Refused: the data was not of the handler's type.
     errors_bad_message,
+    /// Refused: the sender claimed an id that is not its own.
+    errors_not_your_id,
+    /// Refused: without TLS, where this node serves nobody without.
+    errors_no_tls,
+    /// Connections that ended before it was known who is there: no handshake, or not admitted.
+    errors_handshake,
+    /// Connections that were closed because the other side was no longer admitted.
+    errors_not_admitted,
     /// Requests cut because the node stopped.
     errors_cut_by_stop,
     /// Connections that ended inside a header.
@@ -135,6 +143,8 @@ impl Counters {
             Refusal::HandlerLate => &self.errors_handler_late,
             Refusal::BadMessage => &self.errors_bad_message,
             Refusal::Stopping => &self.errors_cut_by_stop,
+            Refusal::NotYourId => &self.errors_not_your_id,
+            Refusal::NoTls => &self.errors_no_tls,
         }
         .one();
     }
@@ -160,7 +170,9 @@ mod tests {
             counts.errors_handler_late,
             counts.errors_bad_message,
             counts.errors_cut_by_stop,
+            counts.errors_not_your_id,
+            counts.errors_no_tls,
         ];
-        assert_eq!(ones, [1; 8]);
+        assert_eq!(ones, [1; 10]);
     }
 }

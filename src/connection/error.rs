@@ -9,6 +9,7 @@ use crate::{
     frame::{FrameError, WireError},
     link::Reason,
     overlay::{Address, InvalidAddress, PeerId, RouteFault},
+    transport::IdentityFault,
 };
 
 /// Who is to blame for an error.
@@ -59,6 +60,10 @@ pub enum RequestError {
     /// Nothing was sent.
     #[error("too many own exchanges at once")]
     Busy,
+    /// Another peer than the one that was asked for is there, or one that this node does not admit,
+    /// or one that does not admit this node. Nothing was sent.
+    #[error(transparent)]
+    Identity(#[from] IdentityFault),
     /// The connection could not be opened (`TimedOut`: not in time). Nothing was sent.
     #[error("cannot connect to {to}: {source}")]
     Connect {
@@ -131,11 +136,14 @@ impl RequestError {
             | Self::NoLink(_)
             | Self::TooMuch { .. } => Cause::Caller,
             Self::Busy | Self::Stopped { .. } => Cause::Node,
-            Self::Connect { .. }
+            Self::Identity(IdentityFault::NotAdmitted { .. }) => Cause::Node,
+            Self::Identity(IdentityFault::Late { .. })
+            | Self::Connect { .. }
             | Self::Write { .. }
             | Self::Reset { reason: Reason::LOST, .. }
             | Self::Reply(ReadError::Reset(Reason::LOST)) => Cause::Transport,
             Self::Route(_)
+            | Self::Identity(_)
             | Self::Reset { .. }
             | Self::Refused { .. }
             | Self::NoCredit(_)
@@ -157,6 +165,7 @@ impl RequestError {
             | Self::Busy
             | Self::NoCredit(_)
             | Self::NoLink(_)
+            | Self::Identity(_)
             | Self::Connect { .. } => false,
             Self::Route(fault) => fault.may_have_been_handled(),
             Self::Write { sent, .. } | Self::Stopped { sent } => *sent,

@@ -20,8 +20,8 @@ use crate::{
         writer::{FrameWriter, WriteError, WriteHalf},
     },
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
-    overlay::Address,
-    transport::Io,
+    overlay::{Address, PeerId},
+    transport::{IdentityFault, Io},
 };
 
 /// Requests above this are written by a task of their own, so that a callee that answers while it
@@ -45,6 +45,8 @@ pub enum Over {
 pub struct Outgoing {
     pub(crate) kind: OutgoingKind,
     pub(crate) over: Over,
+    /// The node that it is for, where that is known.
+    pub(crate) whom: Option<PeerId>,
 }
 
 pub(crate) enum OutgoingKind {
@@ -60,7 +62,7 @@ impl fmt::Debug for Outgoing {
 
 impl From<Frame> for Outgoing {
     fn from(frame: Frame) -> Self {
-        Self { kind: OutgoingKind::Frame(frame), over: Over::Any }
+        Self { kind: OutgoingKind::Frame(frame), over: Over::Any, whom: None }
     }
 }
 
@@ -96,7 +98,13 @@ impl Outgoing {
     ) -> Self {
         let code = code.into_type_code();
         let kind = OutgoingKind::Body { code, len, reader: Box::new(reader) };
-        Self { kind, over: Over::Any }
+        Self { kind, over: Over::Any, whom: None }
+    }
+
+    /// Says which node is to get it, and no other.
+    pub(crate) fn only_to(mut self, whom: &PeerId) -> Self {
+        self.whom = Some(whom.clone());
+        self
     }
 
     pub(crate) const fn code(&self) -> TypeCode {
@@ -197,32 +205,46 @@ async fn place(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePerm
 }
 
 /// Opens a connection to `to`, within the node's limits.
-async fn dial(node: &Arc<Node>, to: &Address) -> Result<(Io, OutgoingHeld), RequestError> {
+async fn dial(
+    node: &Arc<Node>,
+    to: &Address,
+    whom: Option<&PeerId>,
+) -> Result<(Io, OutgoingHeld), RequestError> {
     let until = Instant::now() + node.config.connect_timeout;
     let place = place(&node.outgoing, until).await?;
     let held = OutgoingHeld { _place: Some(place), ..OutgoingHeld::on_link(node) };
-    Ok((connect(node, to, until).await?, held))
+    Ok((connect(node, to, whom, until).await?, held))
 }
 
-/// Opens a connection to `to`, within the limit of dials at once.
-pub(crate) async fn connect(node: &Node, to: &Address, until: Instant) -> Result<Io, RequestError> {
+/// Opens a connection to `to`, and to nobody but `whom`, within the limit of dials at once.
+pub(crate) async fn connect(
+    node: &Node,
+    to: &Address,
+    whom: Option<&PeerId>,
+    until: Instant,
+) -> Result<Io, RequestError> {
     let dialling = place(&node.dials, until).await?;
-    let io = timeout_at(until, node.transport.dial(to)).await;
+    let dial =
+        whom.map_or_else(|| node.transport.dial(to), |whom| node.transport.dial_peer(to, whom));
+    let io = timeout_at(until, dial).await;
     drop(dialling);
     let refused = |source| {
         node.counters.errors_dial.one();
         tracing::debug!(error = %source, "dial failed");
-        RequestError::Connect { to: to.clone(), source }
+        match IdentityFault::of(&source) {
+            Some(fault) => RequestError::Identity(fault.clone()),
+            None => RequestError::Connect { to: to.clone(), source },
+        }
     };
     let io = io.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(refused)?;
     node.counters.connections_dialled.one();
     Ok(io)
 }
 
-/// Sends `request` to `to` and returns the replies to come.
+/// Sends `request` to `to`, where `whom` is, and returns the replies to come.
 pub(crate) async fn open(
     node: &Arc<Node>,
-    to: &Address,
+    (to, whom): (&Address, Option<&PeerId>),
     request: OutgoingKind,
 ) -> Result<Replies, RequestError> {
     let code = request.code();
@@ -230,8 +252,8 @@ pub(crate) async fn open(
         return Err(RequestError::Stopped { sent: false });
     }
     let run = async {
-        let (io, held) = dial(node, to).await?;
-        let Io { reader, writer, remote } = io;
+        let (io, held) = dial(node, to, whom).await?;
+        let Io { reader, writer, remote, .. } = io;
         tracing::trace!(%code, "request");
         node.counters.exchanges_out.one();
         let sending = send(node, writer, request).await;
@@ -277,11 +299,11 @@ async fn send(
     (Sending::UnderWay { stop, result }, None)
 }
 
-/// Sends `request` to `to` and does not wait: the connection is closed as soon as the frame is
+/// Sends `request` to `to`, where `whom` is, and does not wait: the connection is closed as soon as the frame is
 /// written (WIRE.md part 1, step 5).
 pub(crate) async fn notify(
     node: &Arc<Node>,
-    to: &Address,
+    (to, whom): (&Address, Option<&PeerId>),
     request: OutgoingKind,
 ) -> Result<(), RequestError> {
     if node.cut.is_cancelled() {
@@ -289,7 +311,7 @@ pub(crate) async fn notify(
     }
     let code = request.code();
     let run = async {
-        let (io, held) = dial(node, to).await?;
+        let (io, held) = dial(node, to, whom).await?;
         tracing::trace!(%code, "one-way message");
         node.counters.exchanges_out.one();
         let mut writer = FrameWriter::new(io.writer, Arc::clone(node));

@@ -63,16 +63,24 @@ impl fmt::Debug for Sender {
 }
 
 impl Sender {
-    pub(crate) fn classic(address: Address) -> Self {
-        Self(Arc::new(Known { address, identity: Identity::Unknown, via: Via::Classic }))
+    pub(crate) fn classic(address: Address, proven: Option<PeerId>) -> Self {
+        let identity = proven.map_or(Identity::Unknown, Identity::Proven);
+        Self(Arc::new(Known { address, identity, via: Via::Classic }))
     }
 
-    pub(crate) fn link(address: Address, id: PeerId) -> Self {
-        Self(Arc::new(Known { address, identity: Identity::Claimed(id), via: Via::Link }))
+    /// `id` is the one in the hello, which was compared with the proven one.
+    pub(crate) fn link(address: Address, id: PeerId, proven: bool) -> Self {
+        let identity = if proven { Identity::Proven(id) } else { Identity::Claimed(id) };
+        Self(Arc::new(Known { address, identity, via: Via::Link }))
     }
 
-    pub(crate) fn routed(address: Address, origin: PeerId, path: Vec<PeerId>) -> Self {
-        let identity = Identity::Claimed(origin.clone());
+    /// The origin is proven when it is the node that sent the message here.
+    pub(crate) fn routed(last: &Self, origin: PeerId, path: Vec<PeerId>) -> Self {
+        let address = last.address().clone();
+        let identity = match last.proven() {
+            Some(proven) if *proven == origin => Identity::Proven(origin.clone()),
+            _ => Identity::Claimed(origin.clone()),
+        };
         Self(Arc::new(Known { address, identity, via: Via::Routed { origin, path } }))
     }
 
@@ -87,6 +95,15 @@ impl Sender {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.0.identity
+    }
+
+    /// The sender's id, where it is proven.
+    #[must_use]
+    pub fn proven(&self) -> Option<&PeerId> {
+        match &self.0.identity {
+            Identity::Proven(id) => Some(id),
+            Identity::Unknown | Identity::Claimed(_) => None,
+        }
     }
 
     /// How the request came.
@@ -159,7 +176,7 @@ impl Incoming {
     /// A request as a handler would get it, for tests of handlers without a node.
     #[must_use]
     pub fn for_tests(frame: Frame, from: Address) -> Self {
-        Self::new(frame, Sender::classic(from), None, Token::default())
+        Self::new(frame, Sender::classic(from, None), None, Token::default())
     }
 
     /// The code of the request, as it was sent.

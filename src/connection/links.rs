@@ -110,7 +110,12 @@ impl Links {
 
     /// Works on the open link to `to`, without a look into the book. To be short: others of this
     /// node wait for it, or look for their link the longer way.
-    fn on_open<R>(&self, to: &Address, work: impl FnOnce(&Arc<Line>) -> R) -> Option<R> {
+    fn on_open<R>(
+        &self,
+        (to, whom): (&Address, Option<&PeerId>),
+        work: impl FnOnce(&Arc<Line>) -> R,
+    ) -> Option<R> {
+        let usable = |line: &&Arc<Line>| line.is_open() && line.is_to(whom);
         let find = || {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
             open.get(to).cloned()
@@ -119,12 +124,12 @@ impl Links {
             if last.as_ref().is_none_or(|line| line.to != *to) {
                 *last = Some(find()?);
             }
-            return last.as_ref().filter(|line| line.is_open()).map(work);
+            return last.as_ref().filter(usable).map(work);
         }
-        find().filter(|line| line.is_open()).as_ref().map(work)
+        find().as_ref().filter(usable).map(work)
     }
 
-    fn quick(&self, to: &Address) -> Option<Arc<Line>> {
+    fn quick(&self, to: (&Address, Option<&PeerId>)) -> Option<Arc<Line>> {
         self.on_open(to, Arc::clone)
     }
 
@@ -137,7 +142,8 @@ impl Links {
         let mut pool = self.lock();
         pool.lines.insert(line.id, Arc::clone(line));
         let mut ended = Vec::new();
-        if listed {
+        // That somebody can be reached where somebody else was found is only a word.
+        if listed && !(line.role == Role::Acceptor && self.proved_another(line)) {
             let now = Instant::now().into_std();
             let lost = pool.book.opened(line.id, &line.to, line.peer.id(), line.role, now);
             pool.look_at_lines();
@@ -156,6 +162,14 @@ impl Links {
             self.unlist(&line);
             line.bye();
         }
+    }
+
+    /// Whether another peer has an open link under the address of `line`, and has proved its id.
+    fn proved_another(&self, line: &Line) -> bool {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.get(&line.to).is_some_and(|other| {
+            other.is_open() && other.sender.proven().is_some_and(|id| id != line.peer.id())
+        })
     }
 
     /// A link takes nothing new any more.
@@ -203,19 +217,23 @@ enum Road {
     Classic,
 }
 
-async fn road(node: &Arc<Node>, to: &Address, over: Over) -> Result<Road, RequestError> {
+async fn road(
+    node: &Arc<Node>,
+    (to, whom): (&Address, Option<&PeerId>),
+    over: Over,
+) -> Result<Road, RequestError> {
     if node.cut.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });
     }
     if over == Over::Classic {
         return Ok(Road::Classic);
     }
-    if let Some(line) = node.links.quick(to) {
+    if let Some(line) = node.links.quick((to, whom)) {
         return Ok(Road::Link(line));
     }
     // A link with oneself would be both of its ends.
     let possible = node.config.links && to != node.me.address();
-    let reached = if possible { reach(node, to).await } else { Err(Unreached::Classic) };
+    let reached = if possible { reach(node, to, whom).await } else { Err(Unreached::Classic) };
     match (reached, over) {
         (Ok(line), _) => Ok(Road::Link(line)),
         (Err(Unreached::Classic | Unreached::NoRoom | Unreached::Stopped), Over::Any) => {
@@ -231,7 +249,8 @@ pub(crate) async fn request(
     to: &Address,
     message: Outgoing,
 ) -> Result<Replies, RequestError> {
-    let Outgoing { mut kind, over } = message;
+    let Outgoing { mut kind, over, whom } = message;
+    let to = (to, whom.as_ref());
     loop {
         let line = match road(node, to, over).await? {
             Road::Link(line) => line,
@@ -251,7 +270,7 @@ pub(crate) async fn request(
 /// Works on the open link to `to` with a message in one frame, when there is such a link.
 fn on_open<R>(
     node: &Node,
-    to: &Address,
+    to: (&Address, Option<&PeerId>),
     message: &Outgoing,
     work: impl FnOnce(&Arc<Line>, &Frame) -> R,
 ) -> Option<R> {
@@ -265,19 +284,27 @@ fn on_open<R>(
 
 /// Sends a request in one frame when there is a link with credit and room for it: nothing to wait
 /// for.
-pub(crate) fn try_request(node: &Node, to: &Address, message: &Outgoing) -> Option<Replies> {
+pub(crate) fn try_request(
+    node: &Node,
+    to: (&Address, Option<&PeerId>),
+    message: &Outgoing,
+) -> Option<Replies> {
     on_open(node, to, message, |line, frame| line.try_ask(frame))?
 }
 
 /// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
 /// to wait for.
-pub(crate) fn try_notify(node: &Node, to: &Address, message: &Outgoing) -> bool {
+pub(crate) fn try_notify(node: &Node, to: (&Address, Option<&PeerId>), message: &Outgoing) -> bool {
     on_open(node, to, message, |line, frame| line.try_tell(frame)).unwrap_or(false)
 }
 
 /// Sends the first of these one-way messages, as many as there is a link with credit and room for,
 /// and takes them out. Returns how many.
-pub(crate) fn try_notify_all(node: &Node, to: &Address, messages: &mut VecDeque<Frame>) -> u64 {
+pub(crate) fn try_notify_all(
+    node: &Node,
+    to: (&Address, Option<&PeerId>),
+    messages: &mut VecDeque<Frame>,
+) -> u64 {
     node.links.on_open(to, |line| line.try_tell_all(messages)).unwrap_or(0)
 }
 
@@ -287,7 +314,8 @@ pub(crate) async fn notify(
     to: &Address,
     message: Outgoing,
 ) -> Result<(), RequestError> {
-    let Outgoing { mut kind, over } = message;
+    let Outgoing { mut kind, over, whom } = message;
+    let to = (to, whom.as_ref());
     loop {
         let line = match road(node, to, over).await? {
             Road::Link(line) => line,
@@ -305,7 +333,7 @@ pub(crate) async fn notify(
 /// regularly is the acknowledgement.
 pub(crate) async fn notify_acked(
     node: &Arc<Node>,
-    to: &Address,
+    to: (&Address, Option<&PeerId>),
     frame: Frame,
     over: Over,
     level: AckLevel,
@@ -313,7 +341,7 @@ pub(crate) async fn notify_acked(
     match road(node, to, over).await? {
         Road::Link(line) => {
             let bag = node.links.mailbag(line.peer.id());
-            acked::send(node, to, &bag, frame, level).await
+            acked::send(node, to.0, &bag, frame, level).await
         }
         Road::Classic => {
             let replies = exchange::open(node, to, OutgoingKind::Frame(frame)).await?;

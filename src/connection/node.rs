@@ -21,8 +21,8 @@ use crate::{
         Threads, door::Door, incoming::Places,
     },
     frame::{FrameError, TypeCode},
-    overlay::{Address, PeerInfo},
-    transport::Transport,
+    overlay::{Address, PeerId, PeerInfo},
+    transport::{IdentityFault, Transport},
 };
 
 /// Which way an exchange went.
@@ -56,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) me: PeerInfo,
     pub(crate) transport: Arc<dyn Transport>,
+    /// Whether ids are proven.
+    pub(crate) secure: bool,
     pub(crate) routes: Routes,
     pub(crate) counters: Counters,
     pub(crate) measures: Measures,
@@ -105,6 +107,7 @@ impl Node {
             threads,
             config,
             me,
+            secure: transport.proves().is_some(),
             transport,
             events,
             routes: Routes::default(),
@@ -129,6 +132,20 @@ impl Node {
     pub(crate) fn requests_in_hand(&self) -> usize {
         let places = self.config.max_requests.min(Semaphore::MAX_PERMITS);
         places.saturating_sub(self.requests.available_permits())
+    }
+
+    /// Whether a connection on which nobody has proved an id is served.
+    pub(crate) fn serves_unproven(&self) -> bool {
+        !self.secure || self.transport.serves_unproven()
+    }
+
+    /// Whether who has proved `proven` may call itself `claimed`. Where ids are proven, one that is a
+    /// key belongs to nobody who has not proved it.
+    pub(crate) fn may_claim(&self, proven: Option<&PeerId>, claimed: &PeerId) -> bool {
+        match proven {
+            Some(proven) => proven == claimed,
+            None => !self.secure || !claimed.is_key(),
+        }
     }
 
     pub(crate) fn emit(&self, event: &PeerEvent) {
@@ -179,6 +196,9 @@ impl Node {
             FrameError::CutHeader { .. } => self.counters.errors_cut_header.one(),
             FrameError::CutBody { .. } => self.counters.errors_cut_body.one(),
             FrameError::TooLong { .. } => self.counters.errors_too_long.one(),
+            FrameError::Io(error) if IdentityFault::of(error).is_some() => {
+                self.counters.errors_not_admitted.one();
+            }
             FrameError::Reserved { .. } | FrameError::Io(_) => self.counters.errors_io.one(),
         }
     }

@@ -33,11 +33,15 @@ pub enum Refusal {
     BadMessage,
     /// The request was cut because the node stops. It may have been handled.
     Stopping,
+    /// The sender claimed an id that is not its own. Not handled.
+    NotYourId,
+    /// The connection is plain, and this node serves none without TLS. Not handled.
+    NoTls,
 }
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::UnknownCode,
         Self::TooLong,
         Self::Busy,
@@ -46,6 +50,8 @@ impl Refusal {
         Self::HandlerLate,
         Self::BadMessage,
         Self::Stopping,
+        Self::NotYourId,
+        Self::NoTls,
     ];
 
     /// The text of the `ERRO` frame.
@@ -60,6 +66,8 @@ impl Refusal {
             Self::HandlerLate => "Handler timed out",
             Self::BadMessage => "Malformed message",
             Self::Stopping => "Going away",
+            Self::NotYourId => "Not your id",
+            Self::NoTls => "TLS required",
         }
     }
 
@@ -75,6 +83,7 @@ impl Refusal {
             Self::HandlerLate => Reason::TIMED_OUT,
             Self::BadMessage => Reason::MALFORMED,
             Self::Stopping => Reason::GOING_AWAY,
+            Self::NotYourId | Self::NoTls => Reason::NOT_ALLOWED,
         }
     }
 

@@ -90,6 +90,10 @@ impl FrameWriter {
             }
             node.counters.bytes_out.add(written as u64);
         }
+        // A transport that encrypts may hold back a part.
+        tokio::time::timeout(patience, half.flush())
+            .await
+            .map_err(|_| WriteError::Stalled(patience))??;
         Ok(())
     }
 

@@ -174,6 +174,18 @@ impl Envelope {
         &self.to
     }
 
+    /// Who asked, by the word of the nodes on the way.
+    #[must_use]
+    pub const fn origin(&self) -> &PeerId {
+        &self.origin
+    }
+
+    /// The nodes that it passed, the asker first.
+    #[must_use]
+    pub fn trace(&self) -> &[PeerId] {
+        &self.trace
+    }
+
     /// The message itself.
     #[must_use]
     pub const fn frame(&self) -> &Frame {

@@ -6,7 +6,8 @@ use crate::overlay::address::{Address, Host, InvalidAddress, InvalidHost, parse_
 
 /// The name of a node: 1 to 64 ASCII letters, digits and `. _ : - [ ]`. By convention `host:port`.
 ///
-/// Over plain TCP an id is only claimed: nothing proves it.
+/// Over plain TCP an id is only claimed: nothing proves it. With `transport::tls` it is the node's
+/// Ed25519 public key, as 64 hexadecimal digits, and proven.
 ///
 /// ```
 /// use actix_peer::PeerId;
@@ -21,6 +22,12 @@ pub struct PeerId(Arc<str>);
 
 /// The most bytes of an id.
 const MAX_ID_LEN: usize = 64;
+
+/// Digits of a public key.
+const KEY_LEN: usize = 64;
+
+/// Digits of a key that tell it from others at a glance.
+const SHORT: usize = 8;
 
 /// Text that cannot be a [`PeerId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +52,29 @@ impl PeerId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it looks like a public key: 64 hexadecimal digits. Such an id can be proven.
+    #[must_use]
+    pub fn is_key(&self) -> bool {
+        self.0.len() == KEY_LEN && self.0.bytes().all(|digit| digit.is_ascii_hexdigit())
+    }
+
+    /// The text, or the beginning of one that is as long as a key, for messages to people.
+    pub(crate) const fn short(&self) -> Short<'_> {
+        Short(self)
+    }
+}
+
+/// An id, or the beginning of one that is a key.
+pub(crate) struct Short<'a>(&'a PeerId);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_str().get(..SHORT) {
+            Some(first) if self.0.is_key() => write!(f, "{first}…"),
+            _ => f.write_str(self.0.as_str()),
+        }
     }
 }
 
@@ -224,6 +254,18 @@ mod tests {
             ("\u{7f}", '\u{7f}'),
         ] {
             assert_eq!(text.parse::<PeerId>(), Err(InvalidPeerId::Character(c)));
+        }
+    }
+
+    #[test]
+    fn a_key_is_64_hexadecimal_digits_and_is_shown_short() {
+        let key: PeerId = "0123456789abcdef".repeat(4).parse().unwrap();
+        assert!(key.is_key());
+        assert_eq!(key.short().to_string(), "01234567…");
+        for text in ["127.0.0.1:9000", "abc", &"0".repeat(63), &"x".repeat(64)] {
+            let id: PeerId = text.parse().unwrap();
+            assert!(!id.is_key());
+            assert_eq!(id.short().to_string(), text);
         }
     }
 

@@ -36,8 +36,10 @@ pub enum JoinEvent {
 pub enum JoinStep {
     /// Send this and collect the replies.
     Ask {
-        /// To whom.
+        /// Where to.
         to: Address,
+        /// To whom, once somebody has said who is there: where ids are proven, to nobody else.
+        whom: Option<PeerId>,
         /// What.
         frame: Frame,
     },
@@ -56,6 +58,8 @@ pub enum JoinStep {
 #[derive(Clone, Debug)]
 struct Visit {
     to: Address,
+    /// Who is there, by the word of the list or its own.
+    whom: Option<PeerId>,
     listed_by: Option<PeerId>,
     hops: u32,
 }
@@ -100,7 +104,7 @@ impl JoinWalk {
         Self {
             seen_addresses: HashSet::from([me.address().clone()]),
             seen_ids: HashSet::from([me.id().clone()]),
-            to_visit: vec![Visit { to: contact, listed_by: None, hops: config.hops }],
+            to_visit: vec![Visit { to: contact, whom: None, listed_by: None, hops: config.hops }],
             deadline: started.checked_add(config.within),
             waiting: Waiting::Nothing,
             report: JoinReport { added, refused, failed, asked: 0, end: JoinEnd::Complete },
@@ -175,9 +179,9 @@ impl JoinWalk {
             return self.done(JoinEnd::AskLimit);
         }
         self.report.asked += 1;
-        let to = visit.to.clone();
+        let (to, whom) = (visit.to.clone(), visit.whom.clone());
         self.waiting = then(visit);
-        JoinStep::Ask { to, frame }
+        JoinStep::Ask { to, whom, frame }
     }
 
     fn done(&mut self, end: JoinEnd) -> JoinStep {
@@ -204,13 +208,14 @@ impl JoinWalk {
 
     fn named(
         &mut self,
-        visit: Visit,
+        mut visit: Visit,
         replies: &[Frame],
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
         let id = replies.first().filter(|reply| reply.code() == TypeCode::REPL);
         let id = id.and_then(|reply| reply.as_str().ok()?.trim().parse::<PeerId>().ok());
+        visit.whom.clone_from(&id);
         match id {
             None => self.failed(visit, AskFailure::Broken, peers, now),
             Some(id) if id == *self.me.id() && visit.listed_by.is_none() => {
@@ -289,6 +294,7 @@ impl JoinWalk {
         });
         let visit_of = |peer: PeerInfo| Visit {
             to: peer.address().clone(),
+            whom: Some(peer.id().clone()),
             listed_by: Some(id.clone()),
             hops: visit.hops - 1,
         };

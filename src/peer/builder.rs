@@ -133,7 +133,7 @@ impl Builder {
     }
 
     /// The node's id: 1 to 64 letters, digits and `. _ : - [ ]`. Default `host:port`, as in the
-    /// original framework.
+    /// original framework; with TLS it is the key and can be no other.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
@@ -269,6 +269,15 @@ impl Builder {
         self
     }
 
+    /// Has the node prove who it is, and all others, with mutual TLS: its id is its public key then.
+    /// Short for `transport(TlsTransport::new(identity))`, which replaces the transport; options are
+    /// those of [`TlsTransport`](crate::transport::tls::TlsTransport).
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn identity(self, identity: crate::transport::tls::NodeIdentity) -> Self {
+        self.transport(crate::transport::tls::TlsTransport::new(identity))
+    }
+
     /// What carries the bytes. Default [`Tcp`].
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Arc::new(transport);
@@ -300,6 +309,12 @@ impl Builder {
             StartError::InvalidListenAddress { text: self.listen.clone(), source }
         })?;
         let id = self.id.as_deref().map(str::parse::<PeerId>).transpose()?;
+        let id = match (id, self.transport.proves()) {
+            (Some(id), Some(key)) if id != *key => {
+                return Err(StartError::NotTheKey { id, key: key.clone() });
+            }
+            (id, key) => key.cloned().or(id),
+        };
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
         let threads = Threads::start(self.workers.min(MAX_WORKERS)).await;
@@ -313,6 +328,13 @@ impl Builder {
 
         #[cfg(feature = "metrics")]
         crate::peer::metrics::describe();
+        if self.transport.proves().is_none() && is_public(&bound) {
+            tracing::warn!(
+                address = %bound,
+                "listening beyond loopback without TLS: ids are only claimed, and everybody on the way reads along"
+            );
+        }
+
         let events = EventBus::new(self.config.event_queue, self.events);
         let config = descriptors::fit(self.config);
         let node = Arc::new(Node::new(config, me, self.transport, events, threads));
@@ -359,6 +381,15 @@ impl Builder {
             .chain(well_known)
             .find(|code| !seen.insert(*code));
         duplicate.map_or(Ok(()), |code| Err(RegisterError::Duplicate(code)))
+    }
+}
+
+/// Whether others than this machine may reach it. What has a name is in a network of tests, or is
+/// bound by its IP.
+const fn is_public(bound: &Address) -> bool {
+    match bound.host() {
+        Host::Ip(ip) => !ip.to_canonical().is_loopback(),
+        Host::Name(_) => false,
     }
 }
 

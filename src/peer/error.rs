@@ -5,7 +5,9 @@ use std::io;
 use crate::{
     connection::{ConfigError, RequestError},
     frame::{InvalidTypeCode, TypeCode},
-    overlay::{Address, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport},
+    overlay::{
+        Address, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport, PeerId,
+    },
     peer::NodeDown,
 };
 
@@ -27,6 +29,14 @@ pub enum StartError {
     /// The id is not one.
     #[error(transparent)]
     InvalidId(#[from] InvalidPeerId),
+    /// An id was given that is not the key which the transport proves.
+    #[error("the id {} was given, but the identity is {}", id.short(), key.short())]
+    NotTheKey {
+        /// What was given.
+        id: PeerId,
+        /// The key.
+        key: PeerId,
+    },
     /// The host to tell others is not one.
     #[error(transparent)]
     InvalidHost(#[from] InvalidHost),

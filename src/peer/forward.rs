@@ -5,7 +5,9 @@ use std::sync::{Arc, Weak};
 use futures::{StreamExt, future::BoxFuture};
 
 use crate::{
-    connection::{Incoming, Node, Refusal, Reply, RequestError, Sender, Serve, Told, links},
+    connection::{
+        Incoming, Node, Outgoing, Refusal, Reply, RequestError, Sender, Serve, Told, links,
+    },
     overlay::{Envelope, Hop, PeerInfo, RouteFault, RouteReason},
     peer::Peers,
 };
@@ -33,6 +35,15 @@ impl Serve for Forward {
             let Some(envelope) = Envelope::decode(&incoming.frame) else {
                 return fault(RouteReason::Malformed);
             };
+            // What it has passed ends with the node that sent it here, and begins with its origin.
+            let (first, last) = (envelope.trace().first(), envelope.trace().last());
+            if incoming
+                .sender()
+                .proven()
+                .is_some_and(|proven| last != Some(proven) || first != Some(envelope.origin()))
+            {
+                return Err(Refusal::NotYourId);
+            }
             match peers.step(envelope).await.map_err(|_| Refusal::HandlerGone)? {
                 Hop::Here(envelope) => here(&node, envelope, incoming).await,
                 Hop::Next(next, envelope) => Ok(pass_on(&node, &next, &envelope).await),
@@ -55,7 +66,7 @@ async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<R
     let place = place.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::HandlerGone)?;
     let (frame, origin, path) = envelope.into_delivery();
     let (_, sender, token) = outer.into_parts();
-    let sender = Sender::routed(sender.address().clone(), origin, path);
+    let sender = Sender::routed(&sender, origin, path);
     // The place of the outer request is the one that counts for the node.
     let answer = route.ask(Incoming::new(frame, sender, None, token)).await;
     drop(place);
@@ -78,7 +89,7 @@ async fn pass_on(node: &Arc<Node>, next: &PeerInfo, envelope: &Envelope) -> Repl
         })
     };
     node.counters.forwarded.one();
-    match links::request(node, next.address(), frame.into()).await {
+    match links::request(node, next.address(), Outgoing::from(frame).only_to(next.id())).await {
         Ok(replies) => {
             Reply::stream(replies.map(move |reply| reply.unwrap_or_else(|error| fault(&error))))
         }

@@ -19,6 +19,7 @@ use crate::{
         Builder, IntoTarget, JoinError, NodeDown, Peers, Status, StopReport, Target,
         actor::{End, PeerActor},
         join, status,
+        target::ForWhom,
     },
 };
 
@@ -174,10 +175,12 @@ impl Peer {
     ) -> Result<Replies, RequestError> {
         let asking = self.node().measures.asking();
         let message = message.into();
-        let quick = to.as_address().and_then(|to| links::try_request(&self.0.node, to, &message));
-        if let Some(replies) = quick {
+        let node = &self.0.node;
+        let quick = |to_address| links::try_request(node, (to_address, to.as_id()), &message);
+        if let Some(replies) = to.as_address().and_then(quick) {
             return Ok(replies.measured(asking));
         }
+        let message = to.for_whom(message);
         let to = to.into_target();
         // Boxed, so that the future of a request that does not wait is a small one.
         let waiting = async {
@@ -212,9 +215,12 @@ impl Peer {
         message: impl Into<Outgoing>,
     ) -> Result<(), RequestError> {
         let message = message.into();
-        if to.as_address().is_some_and(|to| links::try_notify(&self.0.node, to, &message)) {
+        let node = &self.0.node;
+        let quick = |to_address| links::try_notify(node, (to_address, to.as_id()), &message);
+        if to.as_address().is_some_and(quick) {
             return Ok(());
         }
+        let message = to.for_whom(message);
         let to = to.into_target();
         // Boxed, so that the future of a message that does not wait is a small one.
         let waiting = async {
@@ -257,10 +263,11 @@ impl Peer {
         message: impl Into<Outgoing>,
         level: AckLevel,
     ) -> Result<(), RequestError> {
-        let way = self.way(to.into_target(), message.into()).await?;
-        let over = way.message.over;
+        let message = to.for_whom(message.into());
+        let way = self.way(to.into_target(), message).await?;
+        let (over, whom) = (way.message.over, way.message.whom.clone());
         let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
-        links::notify_acked(&self.0.node, &way.to, frame, over, level).await
+        links::notify_acked(&self.0.node, (&way.to, whom.as_ref()), frame, over, level).await
     }
 
     /// Sends a typed message and returns its result.

@@ -37,10 +37,12 @@ pub(crate) async fn join(
     let report = loop {
         let list = peers.list().await?;
         event = match walk.step(event, &list, now()) {
-            JoinStep::Ask { to, frame } => match question(node, &to, frame, QUESTION_TIME).await {
-                Ok(replies) => JoinEvent::Replies(replies),
-                Err(failure) => JoinEvent::Failed(failure),
-            },
+            JoinStep::Ask { to, whom, frame } => {
+                match question(node, (&to, whom.as_ref()), frame, QUESTION_TIME).await {
+                    Ok(replies) => JoinEvent::Replies(replies),
+                    Err(failure) => JoinEvent::Failed(failure),
+                }
+            }
             JoinStep::Add { info, learned } => {
                 let added = peers.add_learned(info, learned).await?;
                 if matches!(added, Added::Added) {
@@ -74,7 +76,14 @@ pub(crate) async fn say_goodbye(node: &Arc<Node>, known: Vec<PeerInfo>) -> usize
         .map(|peer| {
             let goodbye = goodbye.clone();
             async move {
-                question(node, peer.address(), goodbye, node.config.connect_timeout).await.is_ok()
+                question(
+                    node,
+                    (peer.address(), Some(peer.id())),
+                    goodbye,
+                    node.config.connect_timeout,
+                )
+                .await
+                .is_ok()
             }
         })
         .buffer_unordered(GOODBYES_AT_ONCE)

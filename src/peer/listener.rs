@@ -142,7 +142,9 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
 fn refuse(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) -> impl Future<Output = ()> + use<> {
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
-    let (place, node) = (Arc::clone(refusals).try_acquire_owned().ok(), Arc::clone(node));
+    // Plain words would look as if nobody spoke TLS here, and a handshake is too dear.
+    let place = if node.secure { None } else { Arc::clone(refusals).try_acquire_owned().ok() };
+    let node = Arc::clone(node);
     async move {
         if let Some(place) = place {
             explain(io.writer, Refusal::Busy, node).await;

@@ -51,6 +51,7 @@ impl Peer {
         messages: impl IntoIterator<Item = Frame>,
     ) -> Result<u64, NotAllSent> {
         let mut sent = 0;
+        let whom = to.as_id().cloned();
         let to = to.into_target().map_err(|error| NotAllSent { sent, source: error.into() })?;
         let mut messages = messages.into_iter();
         let mut next = VecDeque::with_capacity(AT_ONCE);
@@ -61,11 +62,12 @@ impl Peer {
                 return Ok(sent);
             }
             if let Target::Address(to) = &to {
-                sent += links::try_notify_all(self.node(), to, &mut next);
+                sent += links::try_notify_all(self.node(), (to, whom.as_ref()), &mut next);
             }
             // What is left has to wait for a link, for credit or for room.
             if let Some(frame) = next.pop_front() {
-                let told = self.notify(to.clone(), Outgoing::from(frame)).await;
+                let message = Outgoing { whom: whom.clone(), ..Outgoing::from(frame) };
+                let told = self.notify(to.clone(), message).await;
                 told.map_err(|source| NotAllSent { sent, source })?;
                 sent += 1;
             }

@@ -9,7 +9,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     connection::{Node, Removed, RequestError, exchange, exchange::OutgoingKind},
     frame::Frame,
-    overlay::{AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View},
+    overlay::{
+        Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
+    },
     peer::{Peer, Peers, WeakPeer, child::Guard},
 };
 
@@ -146,7 +148,7 @@ async fn apply(action: StabilizerAction, peers: &Peers) {
 }
 
 async fn ask(node: &Arc<Node>, peer: PeerInfo, frame: Frame, within: Duration) -> StabilizerEvent {
-    match question(node, peer.address(), frame, within).await {
+    match question(node, (peer.address(), Some(peer.id())), frame, within).await {
         Ok(replies) => StabilizerEvent::Answered { peer, replies },
         Err(failure) => StabilizerEvent::Failed { peer, failure },
     }
@@ -155,7 +157,7 @@ async fn ask(node: &Arc<Node>, peer: PeerInfo, frame: Frame, within: Duration) -
 /// Asks and collects, within a time; the failure as the pure layers know it.
 pub(crate) async fn question(
     node: &Arc<Node>,
-    to: &crate::overlay::Address,
+    to: (&Address, Option<&PeerId>),
     frame: Frame,
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
@@ -163,7 +165,8 @@ pub(crate) async fn question(
     let opened = timeout_at(until, exchange::open(node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
-        Ok(Err(RequestError::Connect { .. } | RequestError::Busy)) | Err(_) => {
+        Ok(Err(RequestError::Connect { .. } | RequestError::Identity(_) | RequestError::Busy))
+        | Err(_) => {
             return Err(AskFailure::Unreachable);
         }
         Ok(Err(_)) => return Err(AskFailure::Broken),

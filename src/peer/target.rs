@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::overlay::{Address, InvalidAddress, PeerId, PeerInfo};
+use crate::{
+    connection::Outgoing,
+    overlay::{Address, InvalidAddress, PeerId, PeerInfo},
+};
 
 /// Whom a message is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,18 @@ pub enum Target {
     /// needed.
     Routed(PeerId),
 }
+
+/// A message that knows whom it is for.
+pub(super) trait ForWhom: IntoTarget {
+    fn for_whom(&self, message: Outgoing) -> Outgoing {
+        match self.as_id() {
+            Some(id) => message.only_to(id),
+            None => message,
+        }
+    }
+}
+
+impl<T: IntoTarget> ForWhom for T {}
 
 impl Target {
     /// The node with this id, by way of the router.
@@ -35,6 +50,12 @@ pub trait IntoTarget {
     /// The text is neither an address nor an id.
     fn into_target(self) -> Result<Target, InvalidAddress>;
 
+    /// The id of the node at the address, and of no other, where it is known. None unless
+    /// overridden.
+    fn as_id(&self) -> Option<&PeerId> {
+        None
+    }
+
     /// The address, where there is nothing to look up or to read: to send over an open link without
     /// a copy of it. None unless overridden.
     fn as_address(&self) -> Option<&Address> {
@@ -43,7 +64,7 @@ pub trait IntoTarget {
 }
 
 macro_rules! into_target {
-    ($( $from:ty, |$value:ident| $target:expr $(, $address:expr)?; )*) => {$(
+    ($( $from:ty, |$value:ident| $target:expr $(, $address:expr $(, $id:expr)?)?; )*) => {$(
         impl IntoTarget for $from {
             fn into_target(self) -> Result<Target, InvalidAddress> {
                 let $value = self;
@@ -53,7 +74,12 @@ macro_rules! into_target {
             $(fn as_address(&self) -> Option<&Address> {
                 let $value = self;
                 Some($address)
-            })?
+            }
+
+            $(fn as_id(&self) -> Option<&PeerId> {
+                let $value = self;
+                Some($id)
+            })?)?
         }
     )*};
 }
@@ -65,8 +91,8 @@ into_target! {
     SocketAddr, |address| Ok(Target::Address(address.into()));
     PeerId, |id| Ok(Target::Peer(id));
     &PeerId, |id| Ok(Target::Peer(id.clone()));
-    PeerInfo, |peer| Ok(Target::Address(peer.address().clone())), peer.address();
-    &PeerInfo, |peer| Ok(Target::Address(peer.address().clone())), peer.address();
+    PeerInfo, |peer| Ok(Target::Address(peer.address().clone())), peer.address(), peer.id();
+    &PeerInfo, |peer| Ok(Target::Address(peer.address().clone())), peer.address(), peer.id();
     &str, |text| text.parse().map(Target::Address).or_else(|error| text.parse().map(Target::Peer).map_err(|_| error));
     &String, |text| text.as_str().into_target();
     String, |text| text.as_str().into_target();

@@ -23,7 +23,10 @@ impl Peer {
         let to = match to? {
             Target::Address(to) => to,
             Target::Peer(id) => match self.peers().get(&id).await? {
-                Some(entry) => entry.info().address().clone(),
+                Some(entry) => {
+                    let (to, message) = (entry.info().address().clone(), message.only_to(&id));
+                    return Ok(Way { to, message, routed: false });
+                }
                 None => return Err(RequestError::UnknownPeer(id)),
             },
             Target::Routed(id) => return self.routed(id, message).await,
@@ -48,7 +51,7 @@ impl Peer {
             // well.
             Hop::Next(next, _) if *next.id() == id => Ok(Way {
                 to: next.address().clone(),
-                message: Outgoing::from(frame).over(over),
+                message: Outgoing::from(frame).over(over).only_to(&id),
                 routed: false,
             }),
             Hop::Next(next, envelope) => {
@@ -61,7 +64,7 @@ impl Peer {
                 let envelope = envelope.encode().ok_or_else(malformed)?;
                 Ok(Way {
                     to: next.address().clone(),
-                    message: Outgoing::from(envelope).over(over),
+                    message: Outgoing::from(envelope).over(over).only_to(next.id()),
                     routed: true,
                 })
             }

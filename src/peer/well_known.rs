@@ -36,13 +36,14 @@ impl Handler<Incoming> for WellKnown {
             let Some(node) = node else {
                 return Reply::refused(Refusal::HandlerGone);
             };
-            let reply = answer(&msg.frame, &node, &peers).await;
+            let reply = answer(&msg, &node, &peers).await;
             reply.unwrap_or(Reply::refused(Refusal::HandlerGone))
         })
     }
 }
 
-async fn answer(request: &Frame, node: &Node, peers: &Peers) -> Result<Reply, NodeDown> {
+async fn answer(msg: &Incoming, node: &Node, peers: &Peers) -> Result<Reply, NodeDown> {
+    let (request, proven) = (&msg.frame, msg.sender().proven());
     let text = request.as_str().unwrap_or("\0");
     Ok(match request.code().to_ascii_uppercase() {
         TypeCode::NAME => repl(node.me.id().to_string()),
@@ -54,8 +55,8 @@ async fn answer(request: &Frame, node: &Node, peers: &Peers) -> Result<Reply, No
                 list.iter().map(|entry| Frame::text(TypeCode::REPL, entry.info().to_string()));
             Reply::many(std::iter::once(count).chain(entries))
         }
-        TypeCode::JOIN => join(text, node, peers).await?,
-        TypeCode::QUIT => quit(text, peers).await?,
+        TypeCode::JOIN => join(text, proven, node, peers).await?,
+        TypeCode::QUIT => quit(text, proven, node, peers).await?,
         _ => Reply::refused(Refusal::UnknownCode),
     })
 }
@@ -64,11 +65,19 @@ fn repl(text: String) -> Reply {
     Reply::one(Frame::text(TypeCode::REPL, text))
 }
 
-async fn join(text: &str, node: &Node, peers: &Peers) -> Result<Reply, NodeDown> {
+async fn join(
+    text: &str,
+    proven: Option<&PeerId>,
+    node: &Node,
+    peers: &Peers,
+) -> Result<Reply, NodeDown> {
     let Ok(peer) = text.parse::<PeerInfo>() else {
         return Ok(Reply::error("Join: incorrect arguments"));
     };
     let id = peer.id().clone();
+    if !node.may_claim(proven, &id) {
+        return Ok(Reply::refused(Refusal::NotYourId));
+    }
     Ok(match peers.add_learned(peer, Learned::Joined).await? {
         Added::Added => {
             node.joined.store(true, Ordering::Relaxed);
@@ -80,9 +89,15 @@ async fn join(text: &str, node: &Node, peers: &Peers) -> Result<Reply, NodeDown>
     })
 }
 
-async fn quit(text: &str, peers: &Peers) -> Result<Reply, NodeDown> {
+async fn quit(
+    text: &str,
+    proven: Option<&PeerId>,
+    node: &Node,
+    peers: &Peers,
+) -> Result<Reply, NodeDown> {
     let text = text.trim();
     let removed = match text.parse::<PeerId>() {
+        Ok(id) if !node.may_claim(proven, &id) => return Ok(Reply::refused(Refusal::NotYourId)),
         Ok(id) => peers.remove_because(&id, Removed::Left).await?,
         Err(_) => None,
     };

@@ -149,7 +149,7 @@ fn dialled(stream: TcpStream) -> io::Result<Io> {
 fn open(stream: TcpStream, remote: SocketAddr) -> io::Result<Io> {
     stream.set_nodelay(true)?;
     let (reader, writer) = stream.into_split();
-    Ok(Io { reader: Box::new(reader), writer: Box::new(writer), remote: shown(remote) })
+    Ok(Io::new(reader, writer, shown(remote)))
 }
 
 fn shown(address: SocketAddr) -> Address {

@@ -9,157 +9,42 @@
 
 mod both;
 mod broken;
+mod common;
 mod credit;
 mod many;
 mod pool;
 mod stopping;
 mod workers;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
-use actix::prelude::*;
 use actix_peer::{
-    Builder, Config, Events, Incoming, Outgoing, Peer, PeerEvent, Reply, RequestError,
-    connection::{LinkStatus, Via},
-    frame::Frame,
-    handler,
+    Builder,
     overlay::Host,
     transport::memory::{MemoryNetwork, MemoryTransport},
 };
-use futures::{StreamExt, TryStreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, repeat};
 
-const SECOND: Duration = Duration::from_secs(1);
+use self::common::{
+    Recorder, SECOND, Taken, ask, builder, echo, event, links, node, node_with, pass, via, zeros,
+};
 
 fn transport(wires: &MemoryNetwork, name: &str) -> MemoryTransport {
     wires.transport(name.parse::<Host>().unwrap())
 }
 
-/// A node with handlers that most tests need.
-fn builder(wires: &MemoryNetwork, name: &str) -> Builder {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    let via = handler::from_fn(async |msg: Incoming| {
-        Reply::one(Frame::text("REPL", format!("{:?}", msg.sender().via())))
-    });
-    let drink = handler::from_fn(async |msg: Incoming| {
-        let (mut body, mut len) = (msg.into_body(), 0);
-        loop {
-            match body.try_next().await {
-                Ok(Some(piece)) => len += piece.len(),
-                Ok(None) => break Reply::one(Frame::text("REPL", len.to_string())),
-                Err(error) => break Reply::error(error.to_string()),
-            }
-        }
-    });
-    Peer::builder()
-        .transport(transport(wires, name))
-        .listen(format!("{name}:9000"))
-        .id(name)
-        .well_known()
-        .handle("ECHO", echo.start())
-        .unwrap()
-        .handle("VIA_", via.start())
-        .unwrap()
-        .handle_stream("SINK", drink.start())
-        .unwrap()
+/// The id of the node on the host `name`.
+fn id_of(name: &str) -> &str {
+    name
 }
 
-async fn node(wires: &MemoryNetwork, name: &str) -> Peer {
-    builder(wires, name).start().await.unwrap()
+/// What may be said of a message on a link that was cut, and how often it was handled then.
+const TRUTHS: [(bool, usize); 3] = [(false, 0), (true, 0), (true, 1)];
+
+/// Where a connection is cut: behind each byte that the links of both sides send, from one to
+/// another.
+fn cuts(from: u64, to: u64) -> impl Iterator<Item = u64> {
+    from..=to
 }
 
-async fn node_with(wires: &MemoryNetwork, name: &str, config: Config) -> Peer {
-    builder(wires, name).config(config).start().await.unwrap()
-}
-
-/// The text of the only reply.
-async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<String, RequestError> {
-    let replies = from.request(to.info(), message).await?.collect().await?;
-    assert_eq!(replies.len(), 1, "{replies:?}");
-    Ok(replies[0].as_str().unwrap().to_owned())
-}
-
-fn echo(text: &str) -> Outgoing {
-    Frame::text("ECHO", text).into()
-}
-
-/// By which way a message goes when the sender does not care.
-async fn via(from: &Peer, to: &Peer) -> Result<Via, RequestError> {
-    let text = ask(from, to, Frame::empty("VIA_").into()).await?;
-    Ok(if text == "Link" { Via::Link } else { Via::Classic })
-}
-
-fn zeros(len: u32) -> impl AsyncRead + Send + Unpin + 'static {
-    repeat(0).take(len.into())
-}
-
-async fn links(peer: &Peer) -> Vec<LinkStatus> {
-    peer.status().await.links
-}
-
-/// Lets `time` pass, for everybody.
-async fn pass(time: Duration) {
-    tokio::time::sleep(time).await;
-}
-
-/// The next event that is one of these.
-async fn event<T>(events: &mut Events, which: impl Fn(&PeerEvent) -> Option<T>) -> T {
-    let found = async {
-        loop {
-            let event = events.next().await.expect("an event");
-            if let Some(found) = which(&event) {
-                return found;
-            }
-        }
-    };
-    tokio::time::timeout(100 * SECOND, found).await.expect("the event")
-}
-
-/// What a handler has taken, in order.
-#[derive(Clone, Default)]
-struct Taken(Arc<Mutex<Vec<String>>>);
-
-impl Taken {
-    fn add(&self, text: impl Into<String>) {
-        self.0.lock().unwrap().push(text.into());
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-
-    fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
-}
-
-/// Notes what it takes, and answers with it; takes so long for each.
-struct Recorder {
-    taken: Taken,
-    each: Duration,
-}
-
-impl Recorder {
-    fn start(taken: &Taken, each: Duration) -> Addr<Self> {
-        Actor::start(Self { taken: taken.clone(), each })
-    }
-}
-
-impl Actor for Recorder {
-    type Context = Context<Self>;
-}
-
-impl Handler<Incoming> for Recorder {
-    type Result = Reply;
-
-    fn handle(&mut self, msg: Incoming, ctx: &mut Self::Context) -> Reply {
-        self.taken.add(msg.frame.as_str().unwrap());
-        if !self.each.is_zero() {
-            ctx.wait(tokio::time::sleep(self.each).into_actor(self));
-        }
-        Reply::one(msg.frame)
-    }
+/// A node on the host `name` that calls itself so.
+fn known_as(builder: Builder, wires: &MemoryNetwork, name: &str) -> Builder {
+    builder.transport(transport(wires, name)).id(name)
 }

@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     connection::{
         Node, ReadError, RequestError,
-        links::{inflow::Broken, reach},
+        links::{Unreached, inflow::Broken, reach},
     },
     frame::Frame,
     link::{AckLevel, Outbox, Reason},
@@ -23,6 +23,9 @@ use crate::{
 
 /// After a dial that failed, while messages wait.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// After a dial that found somebody else, or was not admitted.
+const RETRY_IDENTITY: Duration = Duration::from_secs(1);
 
 type Answer = Result<(), RequestError>;
 
@@ -183,12 +186,13 @@ async fn pump(node: Arc<Node>, to: Address, bag: Arc<Mailbag>) {
 
 /// Sends what waits over one link until that is over. True when nothing waits any more.
 async fn one_link(node: &Arc<Node>, to: &Address, bag: &Arc<Mailbag>) -> bool {
-    let reached = reach(node, to).await;
+    let reached = reach(node, to, Some(&bag.peer)).await;
     let line = match reached {
         Ok(line) if *line.peer.id() == bag.peer => line,
         // Somebody else there gets nothing of it.
-        Ok(_) | Err(_) => {
-            tokio::time::sleep(RETRY).await;
+        reached => {
+            let identity = matches!(reached, Err(Unreached::Identity(_)));
+            tokio::time::sleep(if identity { RETRY_IDENTITY } else { RETRY }).await;
             let mut state = bag.lock();
             state.running = !state.outbox.is_empty();
             return !state.running;

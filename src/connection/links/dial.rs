@@ -16,9 +16,9 @@ use crate::{
         writer::WriteHalf,
     },
     frame::{FrameError, TypeCode},
-    link::{Frames, Hello, Link, LinkConfig, LinkPhase, Role, code},
-    overlay::Address,
-    transport::Io,
+    link::{Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, Role, code},
+    overlay::{Address, PeerId},
+    transport::{IdentityFault, Io},
 };
 
 /// Room for a hello. What is longer is read in several steps.
@@ -45,10 +45,15 @@ fn machine(node: &Node, role: Role) -> Link {
     Link::new(role, config, Instant::now().into_std())
 }
 
-/// Opens a link to `to`, and says in the book what came of it.
-pub(super) async fn dial(node: &Arc<Node>, to: &Address) -> Reached {
-    let reached = match greet(node, to).await {
+/// Opens a link to `to`, where `whom` is, and says in the book what came of it.
+pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {
+    let reached = match greet(node, to, whom).await {
         Ok((io, link, buffer)) => dialled(node, to, io, link, buffer),
+        // It has another link with this node already, which this one lost to.
+        Err(Unreached::Left) => {
+            let left = || Unreached::failed(&io::ErrorKind::ConnectionAborted.into());
+            node.links.quick((to, whom)).ok_or_else(left)
+        }
         Err(unreached) => Err(unreached),
     };
     let now = Instant::now().into_std();
@@ -59,17 +64,25 @@ pub(super) async fn dial(node: &Arc<Node>, to: &Address) -> Reached {
         Err(Unreached::Failed { .. } | Unreached::Busy) => {
             pool.book.failed(to, now);
         }
-        Err(Unreached::NoRoom | Unreached::Stopped) => pool.book.gave_up(to),
+        // Somebody else may be asked for there the next time, or be admitted.
+        Err(Unreached::NoRoom | Unreached::Stopped | Unreached::Left | Unreached::Identity(_)) => {
+            pool.book.gave_up(to)
+        }
     }
     drop(pool);
     reached
 }
 
 /// Connects and exchanges hellos.
-async fn greet(node: &Arc<Node>, to: &Address) -> Result<(Io, Link, BytesMut), Unreached> {
+async fn greet(
+    node: &Arc<Node>,
+    to: &Address,
+    whom: Option<&PeerId>,
+) -> Result<(Io, Link, BytesMut), Unreached> {
     let limit = node.config.connect_timeout;
     let until = Instant::now() + limit;
-    let mut io = exchange::connect(node, to, until).await.map_err(|error| match error {
+    let mut io = exchange::connect(node, to, whom, until).await.map_err(|error| match error {
+        RequestError::Identity(fault) => Unreached::Identity(fault),
         RequestError::Connect { source, .. } => Unreached::failed(&source),
         RequestError::Busy => Unreached::NoRoom,
         _ => Unreached::Stopped,
@@ -78,7 +91,14 @@ async fn greet(node: &Arc<Node>, to: &Address) -> Result<(Io, Link, BytesMut), U
     let mut buffer = BytesMut::new();
     // Whoever takes the connection and does not answer in kind is a classic peer.
     match timeout(limit.min(HELLO_TIME), hellos(node, &mut io, &mut link, &mut buffer)).await {
-        Ok(Ok(Heard::Hello)) => Ok((io, link, buffer)),
+        Ok(Ok(Heard::Hello)) => match claims_another(node, &io, &link, to) {
+            Some(fault) => {
+                node.counters.errors_not_your_id.one();
+                Err(Unreached::Identity(fault))
+            }
+            None => Ok((io, link, buffer)),
+        },
+        Ok(Ok(Heard::Goodbye)) => Err(Unreached::Left),
         Ok(Ok(Heard::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
         Ok(Ok(Heard::Refusal(text))) if text == Refusal::Stopping.text() => {
             Err(Unreached::failed(&io::ErrorKind::ConnectionAborted.into()))
@@ -87,9 +107,21 @@ async fn greet(node: &Arc<Node>, to: &Address) -> Result<(Io, Link, BytesMut), U
     }
 }
 
+/// Whether the hello has another id than the one that the other side has proved.
+fn claims_another(node: &Node, io: &Io, link: &Link, to: &Address) -> Option<IdentityFault> {
+    let (at, claimed) = (to.clone(), link.theirs()?.info.id().clone());
+    let proven = io.proven.as_ref();
+    (!node.may_claim(proven, &claimed)).then(|| match proven.cloned() {
+        Some(proven) => IdentityFault::ClaimsAnother { at, proven, claimed },
+        None => IdentityFault::NotTls { at },
+    })
+}
+
 /// What the other side said first.
 enum Heard {
     Hello,
+    /// A hello, and at once that nothing will be begun.
+    Goodbye,
     Refusal(String),
     Nothing,
 }
@@ -105,6 +137,7 @@ async fn hellos(
     node.counters.bytes_out.add(out.len() as u64);
     node.counters.frames_out.one();
     io.writer.write_all(&out).await?;
+    io.writer.flush().await?;
     loop {
         buffer.reserve(HELLO_READ);
         let n = io.reader.read_buf(buffer).await?;
@@ -123,19 +156,28 @@ async fn hellos(
             LinkPhase::Greeting if n == 0 => return Ok(Heard::Nothing),
             LinkPhase::Greeting => {}
             LinkPhase::Open | LinkPhase::Leaving => return Ok(Heard::Hello),
-            LinkPhase::Closed => return Ok(Heard::Nothing),
+            LinkPhase::Closed => return Ok(parted(link)),
         }
     }
 }
 
+/// What a link is that was closed before it was used.
+fn parted(link: &mut Link) -> Heard {
+    let mut events = Vec::new();
+    link.take_events(&mut events);
+    let polite = events.iter().any(|event| matches!(event, LinkEvent::Leaving));
+    if polite { Heard::Goodbye } else { Heard::Nothing }
+}
+
 fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut) -> Reached {
     let id = node.links.next_id();
-    let line = Line::new(Arc::clone(node), id, link, &io.remote, Some(to.clone()));
+    let who = (&io.remote, io.proven.is_some());
+    let line = Line::new(Arc::clone(node), id, link, who, Some(to.clone()));
     let line = Arc::new(line.ok_or(Unreached::Classic)?);
     let driver = open(&line, io.reader, io.writer, buffer, true);
     node.spawn(node.tasks.track_future(driver.run()));
     // Of two links at once this one may be the one that ends.
-    Ok(node.links.quick(to).unwrap_or(line))
+    Ok(node.links.quick((to, None)).unwrap_or(line))
 }
 
 fn open(
@@ -158,10 +200,9 @@ fn open(
 /// when it is none, which was said then.
 pub(crate) async fn welcome(
     node: &Arc<Node>,
-    mut reader: ReadHalf,
-    mut writer: WriteHalf,
+    (mut reader, mut writer): (ReadHalf, WriteHalf),
     mut buffer: BytesMut,
-    remote: &Address,
+    (remote, proven): (&Address, Option<PeerId>),
 ) -> Option<Driver> {
     let mut link = machine(node, Role::Acceptor);
     let hello = async {
@@ -193,18 +234,29 @@ pub(crate) async fn welcome(
             return None;
         }
     }
-    if link.phase() == LinkPhase::Closed {
+    if let Some(hello) = link.theirs()
+        && !node.may_claim(proven.as_ref(), hello.info.id())
+    {
+        node.refuse(remote, Some(code::LNK), Refusal::NotYourId);
+        link.fail(Refusal::NotYourId.reason());
+    } else if link.phase() == LinkPhase::Closed {
         node.counters.links_broken.one();
+    }
+    if link.phase() == LinkPhase::Closed {
         let mut out = BytesMut::new();
         link.take_output(&mut out);
         // Who does not take the reason in time goes without.
-        timeout(node.config.header_timeout, writer.write_all(&out)).await.map(drop).ok();
+        let last = async {
+            writer.write_all(&out).await?;
+            writer.shutdown().await
+        };
+        timeout(node.config.header_timeout, last).await.map(drop).ok();
         return None;
     }
     // Who comes from where it says that it listens can be reached over the same link.
     let claimed = link.theirs()?.info.clone();
     let listed = claimed.address().host() == remote.host() && claimed.id() != node.me.id();
     let id = node.links.next_id();
-    let line = Arc::new(Line::new(Arc::clone(node), id, link, remote, None)?);
+    let line = Arc::new(Line::new(Arc::clone(node), id, link, (remote, proven.is_some()), None)?);
     Some(open(&line, reader, writer, buffer, listed))
 }

@@ -57,6 +57,8 @@ pub(crate) struct Driver {
     wanted: usize,
     /// What is being written.
     output: BytesMut,
+    /// Whether something may be left in the transport that has not been flushed.
+    unflushed: bool,
     /// Since when nothing of it could be written.
     stalled: Option<Instant>,
     events: Vec<LinkEvent>,
@@ -95,6 +97,7 @@ impl Driver {
             long: 0,
             wanted: 0,
             output: BytesMut::new(),
+            unflushed: false,
             stalled: None,
             events: Vec::new(),
             over: None,
@@ -194,7 +197,7 @@ impl Driver {
                 self.output.clear();
                 self.line.take_output(&mut self.output);
                 if self.output.is_empty() {
-                    return wrote;
+                    return self.poll_flush(cx) || wrote;
                 }
             }
             match Pin::new(&mut self.writer).poll_write(cx, &self.output) {
@@ -204,6 +207,7 @@ impl Driver {
                 }
                 Poll::Ready(Ok(n)) => {
                     self.output.advance(n);
+                    self.unflushed = true;
                     self.stalled = None;
                     self.line.node.counters.bytes_out.add(n as u64);
                     self.line.wrote(n);
@@ -215,6 +219,27 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Has what was written leave this node. Says whether the link was lost.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.unflushed {
+            match Pin::new(&mut self.writer).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    self.stalled = None;
+                }
+                Poll::Ready(Err(_)) => {
+                    self.unflushed = false;
+                    self.lost();
+                    return true;
+                }
+                Poll::Pending => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                }
+            }
+        }
+        false
     }
 
     /// Reads once. Says whether something came, and whether it was much.

@@ -26,7 +26,7 @@ use crate::{
     },
     frame::TypeCode,
     link::{Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
-    overlay::{Address, PeerInfo},
+    overlay::{Address, PeerId, PeerInfo},
 };
 
 /// Senders wait while so much of what they have credit for is not written.
@@ -119,7 +119,7 @@ impl Line {
         node: Arc<Node>,
         id: LinkId,
         link: Link,
-        remote: &Address,
+        (remote, proven): (&Address, bool),
         to: Option<Address>,
     ) -> Option<Self> {
         let theirs = link.theirs()?;
@@ -132,7 +132,7 @@ impl Line {
             role: link.role(),
             to: to.unwrap_or_else(|| peer.address().clone()),
             incarnation: theirs.incarnation,
-            sender: Sender::link(remote.clone(), peer.id().clone()),
+            sender: Sender::link(remote.clone(), peer.id().clone(), proven),
             peer,
             since: now,
             limits: Limits { window, whole: link.max_message(), part },
@@ -152,6 +152,15 @@ impl Line {
             waiting: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             node,
+        })
+    }
+
+    /// Whether what is meant for this peer, and nobody else, may go over it. Where ids are only
+    /// claimed, the address decides.
+    pub(super) fn is_to(&self, whom: Option<&PeerId>) -> bool {
+        whom.is_none_or(|whom| match self.sender.proven() {
+            Some(proven) => proven == whom,
+            None => self.node.may_claim(None, whom),
         })
     }
 

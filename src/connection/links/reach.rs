@@ -12,8 +12,9 @@ use crate::{
         Node, RequestError,
         links::{Line, Pool, dial},
     },
-    link::{Reason, Way},
-    overlay::Address,
+    link::{Reason, Role, Way},
+    overlay::{Address, PeerId},
+    transport::IdentityFault,
 };
 
 /// A pause between two dials up to this is waited out by those who ask for a link meanwhile; in a
@@ -34,6 +35,10 @@ pub(crate) enum Unreached {
     Busy,
     /// It cannot be reached.
     Failed { kind: io::ErrorKind, text: String },
+    /// Somebody else is there, or it is not admitted, or does not admit this node.
+    Identity(IdentityFault),
+    /// It said hello and goodbye at once.
+    Left,
     /// This node stops.
     Stopped,
 }
@@ -51,6 +56,8 @@ impl Unreached {
             Self::Failed { kind, text } => {
                 RequestError::Connect { to: to.clone(), source: io::Error::new(kind, text) }
             }
+            Self::Identity(fault) => RequestError::Identity(fault),
+            Self::Left => RequestError::Reset { reason: Reason::GOING_AWAY, sent: false },
             Self::Stopped => RequestError::Stopped { sent: false },
         }
     }
@@ -64,14 +71,23 @@ enum Step {
     Again,
 }
 
-fn step(node: &Arc<Node>, to: &Address) -> Step {
+fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
     let mut pool = node.links.lock();
     pool.look_at_lines();
     let (way, evicted) = pool.book.way(to, Instant::now().into_std());
     let evicted = evicted.and_then(|id| pool.lines.get(&id).cloned());
     let step = match way {
         Way::Link(id) => match pool.lines.get(&id) {
-            Some(line) if line.is_open() => Step::Done(Ok(Arc::clone(line))),
+            Some(line) if line.is_open() && line.is_to(whom) => Step::Done(Ok(Arc::clone(line))),
+            // Whoever opened it says that it is reached there, and is not who is looked for.
+            Some(line) if line.is_open() && line.role == Role::Acceptor => {
+                let line = Arc::clone(line);
+                pool.book.closed(id);
+                drop(pool);
+                node.links.unlist(&line);
+                return Step::Again;
+            }
+            Some(line) if line.is_open() => Step::Done(Err(line.wrong_peer(to, whom))),
             _ => {
                 pool.book.closed(id);
                 Step::Again
@@ -83,9 +99,9 @@ fn step(node: &Arc<Node>, to: &Address) -> Step {
         Way::Dial => {
             let (tell, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
-            let (shared, to) = (Arc::clone(node), to.clone());
+            let (shared, to, whom) = (Arc::clone(node), to.clone(), whom.cloned());
             node.spawn(async move {
-                let reached = dial::dial(&shared, &to).await;
+                let reached = dial::dial(&shared, &to, whom.as_ref()).await;
                 shared.links.lock().dials.remove(&to);
                 tell.send_replace(Some(reached));
             });
@@ -120,14 +136,34 @@ impl Pool {
     }
 }
 
-/// A link to `to`: the open one, or the one that a dial brings for which others may wait as well.
-/// Dropping the future does not end the dial.
-pub(super) async fn reach(node: &Arc<Node>, to: &Address) -> Reached {
+impl Line {
+    /// This one leads to another peer than the one that is looked for.
+    fn wrong_peer(&self, at: &Address, whom: Option<&PeerId>) -> Unreached {
+        let (at, found) = (at.clone(), self.peer.id().clone());
+        let expected = whom.unwrap_or(&found).clone();
+        Unreached::Identity(match self.sender.proven() {
+            Some(_) => IdentityFault::WrongPeer { at, expected, found },
+            None => IdentityFault::NotTls { at },
+        })
+    }
+}
+
+/// Whether a dial that was for another peer than `whom` says nothing about `whom`.
+fn says_nothing(fault: &IdentityFault, whom: Option<&PeerId>) -> bool {
+    match fault {
+        IdentityFault::WrongPeer { expected, .. } => whom != Some(expected),
+        _ => false,
+    }
+}
+
+/// A link to `to`, where `whom` is: the open one, or the one that a dial brings for which others may
+/// wait as well. Dropping the future does not end the dial.
+pub(super) async fn reach(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {
     loop {
         if node.drain.is_cancelled() {
             return Err(Unreached::Stopped);
         }
-        match step(node, to) {
+        match step(node, to, whom) {
             Step::Done(reached) => return reached,
             Step::Pause(pause) if pause > Instant::now() + SHORT_PAUSE => {
                 let text = "the last dials failed; not dialled again yet".to_owned();
@@ -140,7 +176,12 @@ pub(super) async fn reach(node: &Arc<Node>, to: &Address) -> Reached {
                 if let Ok(reached) = reached.wait_for(Option::is_some).await
                     && let Some(reached) = reached.clone()
                 {
-                    return reached;
+                    match reached {
+                        // It was dialled for somebody else.
+                        Err(Unreached::Identity(fault)) if says_nothing(&fault, whom) => {}
+                        Ok(line) if !line.is_to(whom) => return Err(line.wrong_peer(to, whom)),
+                        reached => return reached,
+                    }
                 }
             }
         }

@@ -13,8 +13,10 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LinkStatus {
-    /// The other side's id, as it claims.
+    /// The other side's id.
     pub peer: PeerId,
+    /// Whether it has proved that, or only claims it.
+    pub proven: bool,
     /// Where it is reached.
     pub address: Address,
     /// Who opened it: `In` is the other side.
@@ -43,6 +45,7 @@ impl Line {
         let counts = state.link.counts();
         LinkStatus {
             peer: self.peer.id().clone(),
+            proven: self.sender.proven().is_some(),
             address: self.to.clone(),
             direction: self.direction(),
             age: self.since.elapsed(),

@@ -69,7 +69,7 @@ impl Network {
         let mut event = JoinEvent::Start;
         loop {
             event = match walk.step(event, own, self.now) {
-                JoinStep::Ask { to, frame } => {
+                JoinStep::Ask { to, frame, .. } => {
                     assert_ne!(to, *peer(999).address(), "a node never dials itself");
                     self.answer(&to, &frame)
                 }
@@ -230,4 +230,26 @@ fn malformed_answers_are_failures_and_nothing_more() {
         );
     }
     assert!(matches!(name(vec![Frame::text("REPL", " n0\n")]), JoinStep::Ask { .. }));
+}
+
+#[test]
+fn each_question_is_for_whom_somebody_named() {
+    let me: PeerInfo = "me 10.0.0.1 1".parse().unwrap();
+    let contact: Address = "10.0.0.2:1".parse().unwrap();
+    let list = PeerList::new(me.id().clone(), 0);
+    let now = tokio::time::Instant::now().into_std();
+    let mut walk = JoinWalk::new(me, contact, JoinConfig::default(), now);
+    let replies = |texts: &[&str]| {
+        JoinEvent::Replies(texts.iter().map(|text| Frame::text("REPL", *text)).collect())
+    };
+    let mut asked = |event, list: &PeerList| match walk.step(event, list, now) {
+        JoinStep::Ask { whom, .. } => Some(whom.map(|id| id.to_string())),
+        _ => None,
+    };
+    assert_eq!(asked(JoinEvent::Start, &list), Some(None));
+    assert_eq!(asked(replies(&["a"]), &list), Some(Some("a".to_owned())), "JOIN");
+    assert_eq!(asked(replies(&["Join: peer added: me"]), &list), None, "the peer is added");
+    assert_eq!(asked(JoinEvent::Added(Added::Added), &list), Some(Some("a".to_owned())), "LIST");
+    let listed = replies(&["1", "b 10.0.0.3 1"]);
+    assert_eq!(asked(listed, &list), Some(Some("b".to_owned())), "NAME of a listed one");
 }

@@ -199,11 +199,7 @@ impl State {
         self.opened += 1;
         self.links.retain(|linked| linked.connection.strong_count() > 0);
         self.links.push(Linked { link, connection: Arc::downgrade(&connection) });
-        let io = |(reader, writer), remote: &Address| Io {
-            reader: Box::new(reader),
-            writer: Box::new(writer),
-            remote: remote.clone(),
-        };
+        let io = |(reader, writer), remote: &Address| Io::new(reader, writer, remote.clone());
         Some((io(ours, &dial.to), io(theirs, &dial.from)))
     }
 

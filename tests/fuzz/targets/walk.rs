@@ -55,7 +55,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut event = JoinEvent::Start;
     for _ in 0..=4 * MAX_ASKS + LIMIT {
         event = match walk.step(event, &peers, now) {
-            JoinStep::Ask { to, frame } => {
+            JoinStep::Ask { to, frame, .. } => {
                 asks += 1;
                 assert_ne!(&to, me.address(), "it never asks itself");
                 if frame.code() == TypeCode::JOIN {

@@ -1,0 +1,226 @@
+//! Mutual TLS 1.3 over another transport: a node's id is its public key, and is proven.
+//!
+//! Both sides show an Ed25519 key as it is (a raw public key, RFC 7250) and prove that they have its
+//! private part; no certificate, no authority, no name, no clock is needed. The id of a node is its
+//! key, as 64 hexadecimal digits ([`NodeIdentity::id`]). There is no resumption, no ticket and no
+//! early data: who was banned does not come back by an old session, and nothing can be replayed.
+//!
+//! # On the wire
+//!
+//! TLS runs directly on the connection; the application protocol (ALPN) is `actix-peer/1`. When the
+//! side that was dialled has checked the dialler, it sends one empty frame `@ADM`. Until it has come
+//! the dial is not over, so that a node that is not admitted hears so from the dial and not in the
+//! middle of an exchange (in TLS 1.3 a client is done before the server has looked at its key). Then
+//! frames go over the connection as over any other.
+//!
+//! A port serves TLS and plain connections: a first byte of 0x16 is TLS, and no frame begins so. Plain
+//! ones are refused with one `ERRO` frame unless [`TlsTransport::plain`] says otherwise.
+//!
+//! # Which connections are checked
+//!
+//! Every message to a known peer by its id, or to a [`PeerInfo`](crate::PeerInfo), reaches the node
+//! with that key or fails with an [`IdentityFault`](super::IdentityFault). A message to an address
+//! reaches whoever is there and admitted. There is no falling back to plain connections: a peer whose
+//! id is a key is never spoken to in plain.
+
+mod admission;
+mod handshake;
+mod identity;
+mod key_file;
+mod pem;
+mod places;
+mod sniff;
+mod stream;
+mod verify;
+
+use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+
+use self::handshake::Handshakes;
+pub use self::{
+    admission::{Admission, Policy},
+    identity::{IdentityError, NodeIdentity},
+};
+use super::{Io, Listener, Transport, tcp::Tcp};
+use crate::overlay::{Address, Host, PeerId};
+
+/// What becomes of connections without TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Plain {
+    /// They are refused, with one `ERRO` frame in plain that says why.
+    #[default]
+    Refused,
+    /// They are served, unless an [allow-list](Policy::AllowList) is in force: who comes so can prove
+    /// nothing. Nobody can claim an id that is a key over them. Peers whose ids are no keys, as those
+    /// of the original programs, are dialled in plain.
+    Served,
+}
+
+/// Mutual TLS 1.3 over another transport. Give it to
+/// [`Builder::transport`](crate::Builder::transport).
+///
+/// Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use actix_peer::{Peer, frame::Frame, transport::tls::{Admission, NodeIdentity, TlsTransport}};
+///
+/// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ada, bob) = (NodeIdentity::generate()?, NodeIdentity::generate()?);
+/// let admission = Admission::allow_list([ada.id().clone()]);
+/// let transport = TlsTransport::new(bob).admission(admission.clone());
+/// let bob = Peer::builder().transport(transport).well_known().start().await?;
+/// let ada = Peer::builder().identity(ada).start().await?;
+///
+/// let replies = ada.request(bob.info(), Frame::text("NAME", "")).await?.collect().await?;
+/// assert_eq!(replies, [Frame::text("REPL", bob.id().to_string())]);
+///
+/// admission.ban(ada.id());
+/// let asked = async { ada.request(bob.info(), Frame::text("NAME", "")).await?.collect().await };
+/// assert!(asked.await.is_err());
+/// # ada.stop().await; bob.stop().await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct TlsTransport {
+    inner: Arc<dyn Transport>,
+    plain: Plain,
+    /// Who is dialled in plain without a known id.
+    plain_at: BTreeSet<Address>,
+    handshakes: Handshakes,
+}
+
+impl fmt::Debug for TlsTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsTransport")
+            .field("id", self.id())
+            .field("inner", &self.inner)
+            .field("plain", &self.plain)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsTransport {
+    /// TLS over TCP, open to everybody who proves an id.
+    #[must_use]
+    pub fn new(identity: NodeIdentity) -> Self {
+        Self::over(Tcp::default(), identity)
+    }
+
+    /// TLS over another transport.
+    #[must_use]
+    pub fn over(inner: impl Transport, identity: NodeIdentity) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            plain: Plain::default(),
+            plain_at: BTreeSet::new(),
+            handshakes: Handshakes::new(identity),
+        }
+    }
+
+    /// Who may connect and be connected to. Default: everybody. Keep a clone to change it later.
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.handshakes.set_admission(admission);
+        self
+    }
+
+    /// What becomes of connections without TLS. Default [`Plain::Refused`].
+    #[must_use]
+    pub const fn plain(mut self, plain: Plain) -> Self {
+        self.plain = plain;
+        self
+    }
+
+    /// Dials this address in plain, where plain connections are served and no key is asked for: the
+    /// first contact with a network of the original programs. All other addresses are dialled with
+    /// TLS.
+    #[must_use]
+    pub fn plain_at(mut self, address: Address) -> Self {
+        self.plain_at.insert(address);
+        self
+    }
+
+    /// The longest time for a handshake, of either side: default 10 s. Within it the node's own
+    /// limits apply as well, [`Config::header_timeout`](crate::Config::header_timeout) from accepting
+    /// a connection to its first frame and
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout) for a dial.
+    #[must_use]
+    pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.handshakes.limit = limit;
+        self
+    }
+
+    /// Handshakes of accepted connections under way at once: default 256, at least 1. One source gets
+    /// a quarter of them at most. Further ones wait.
+    ///
+    /// The price of more: about 20 KiB each.
+    #[must_use]
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.handshakes.set_places(handshakes);
+        self
+    }
+
+    /// This node's id: its public key.
+    #[must_use]
+    pub const fn id(&self) -> &PeerId {
+        self.handshakes.identity.id()
+    }
+
+    fn dial_plain<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        Box::pin(async move { self.handshakes.plain(self.inner.dial(to).await?) })
+    }
+}
+
+impl Transport for TlsTransport {
+    fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        self.inner.listen(at)
+    }
+
+    /// Over TLS, to whoever is there and admitted; in plain where [`plain_at`](Self::plain_at) says so.
+    fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        if self.plain_at.contains(to) && self.serves_unproven() {
+            return self.dial_plain(to);
+        }
+        Box::pin(async move { self.handshakes.dial(self.inner.dial(to), to, None).await })
+    }
+
+    /// Over TLS, to nobody else. A peer whose id is no key is dialled in plain where plain
+    /// connections are served.
+    fn dial_peer<'a>(&'a self, to: &'a Address, id: &'a PeerId) -> BoxFuture<'a, io::Result<Io>> {
+        if !id.is_key() && self.serves_unproven() {
+            return self.dial_plain(to);
+        }
+        Box::pin(async move { self.handshakes.dial(self.inner.dial(to), to, Some(id)).await })
+    }
+
+    fn secure(&self, io: Io) -> BoxFuture<'_, io::Result<Io>> {
+        Box::pin(async move {
+            let Io { reader, writer, remote, .. } = io;
+            let (first, reader) = sniff::sniff(reader).await?;
+            let io = Io { reader: Box::new(reader), writer, remote, proven: None };
+            match first {
+                // In a box of its own: a connection that says nothing does not need so much.
+                sniff::First::Tls => Box::pin(self.handshakes.accept(io)).await,
+                sniff::First::Plain if self.serves_unproven() => self.handshakes.plain(io),
+                // It is not served, for which the node has words.
+                sniff::First::Plain | sniff::First::End => Ok(io),
+            }
+        })
+    }
+
+    fn proves(&self) -> Option<&PeerId> {
+        Some(self.id())
+    }
+
+    fn serves_unproven(&self) -> bool {
+        self.plain == Plain::Served && self.handshakes.admission().admits_unproven()
+    }
+
+    fn own_host(&self, listening: &Address) -> Host {
+        self.inner.own_host(listening)
+    }
+}

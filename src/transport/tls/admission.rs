@@ -1,0 +1,286 @@
+//! Who may connect: a policy that may change while nodes run.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use crate::overlay::PeerId;
+
+/// Whom a node admits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Everybody who proves an id, whichever.
+    Open,
+    /// Those on the list. Nobody else, so nobody without a proven id.
+    AllowList(BTreeSet<PeerId>),
+    /// Everybody who proves an id that is not on the list. An id costs nothing, so this keeps out
+    /// who is mistaken, not who is hostile.
+    BanList(BTreeSet<PeerId>),
+}
+
+impl Policy {
+    /// Whether it admits the node with this id.
+    #[must_use]
+    pub fn admits(&self, id: &PeerId) -> bool {
+        match self {
+            Self::Open => true,
+            Self::AllowList(list) => list.contains(id),
+            Self::BanList(list) => !list.contains(id),
+        }
+    }
+
+    fn admits_open(&self, id: Option<&PeerId>) -> bool {
+        id.map_or_else(|| self.admits_unproven(), |id| self.admits(id))
+    }
+
+    /// Whether it admits a node that proves nothing, where those are served at all.
+    #[must_use]
+    pub const fn admits_unproven(&self) -> bool {
+        match self {
+            Self::Open | Self::BanList(_) => true,
+            Self::AllowList(_) => false,
+        }
+    }
+}
+
+/// Decides, for both directions, who a node talks to. A handle that is cheap to clone, to be used
+/// from any thread; it may be shared by several nodes.
+///
+/// A change closes at once what is open with those who are no longer admitted: their connections and
+/// links break, and their handshakes are refused from then on. A node always admits itself.
+///
+/// # Examples
+///
+/// ```
+/// use actix_peer::transport::tls::{Admission, NodeIdentity};
+///
+/// let (ada, bob) = (NodeIdentity::generate()?, NodeIdentity::generate()?);
+/// let admission = Admission::allow_list([ada.id().clone()]);
+/// assert!(admission.admits(ada.id()) && !admission.admits(bob.id()));
+///
+/// admission.allow(bob.id());
+/// admission.ban(ada.id());
+/// assert!(admission.admits(bob.id()) && !admission.admits(ada.id()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Admission(Arc<Mutex<State>>);
+
+struct State {
+    policy: Policy,
+    /// What is open, so that it can be closed. As many as there are connections.
+    open: HashMap<u64, Open>,
+    next: u64,
+}
+
+struct Open {
+    /// None of who has proved nothing.
+    id: Option<PeerId>,
+    connection: Weak<dyn Revoke>,
+}
+
+/// Something that is closed when its other side is no longer admitted.
+pub(super) trait Revoke: Send + Sync {
+    fn revoke(&self);
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Admission").field(&self.lock().policy).finish()
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self::new(Policy::Open)
+    }
+}
+
+impl Admission {
+    /// One with this policy.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self(Arc::new(Mutex::new(State { policy, open: HashMap::new(), next: 0 })))
+    }
+
+    /// Admits everybody who proves an id. The default.
+    #[must_use]
+    pub fn open() -> Self {
+        Self::default()
+    }
+
+    /// Admits these alone.
+    #[must_use]
+    pub fn allow_list(ids: impl IntoIterator<Item = PeerId>) -> Self {
+        Self::new(Policy::AllowList(ids.into_iter().collect()))
+    }
+
+    /// Admits all but these.
+    #[must_use]
+    pub fn ban_list(ids: impl IntoIterator<Item = PeerId>) -> Self {
+        Self::new(Policy::BanList(ids.into_iter().collect()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The policy of this moment.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.lock().policy.clone()
+    }
+
+    /// Whether the node with this id is admitted now.
+    #[must_use]
+    pub fn admits(&self, id: &PeerId) -> bool {
+        self.lock().policy.admits(id)
+    }
+
+    /// Whether who proves nothing is admitted now, where plain connections are served.
+    #[must_use]
+    pub fn admits_unproven(&self) -> bool {
+        self.lock().policy.admits_unproven()
+    }
+
+    /// Replaces the policy. Returns how many connections were closed.
+    pub fn set(&self, policy: Policy) -> usize {
+        self.change(|now| *now = policy)
+    }
+
+    /// Admits this node from now on: puts it on an allow-list, takes it off a ban-list.
+    pub fn allow(&self, id: &PeerId) {
+        self.change(|policy| match policy {
+            Policy::Open => {}
+            Policy::AllowList(list) => {
+                list.insert(id.clone());
+            }
+            Policy::BanList(list) => {
+                list.remove(id);
+            }
+        });
+    }
+
+    /// Does not admit this node any more: takes it off an allow-list, puts it on a ban-list, makes a
+    /// ban-list of what was open. Returns how many connections were closed.
+    pub fn ban(&self, id: &PeerId) -> usize {
+        self.change(|policy| match policy {
+            Policy::Open => *policy = Policy::BanList([id.clone()].into()),
+            Policy::AllowList(list) => {
+                list.remove(id);
+            }
+            Policy::BanList(list) => {
+                list.insert(id.clone());
+            }
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Policy)) -> usize {
+        let mut state = self.lock();
+        let State { policy, open, .. } = &mut *state;
+        change(policy);
+        let gone: Vec<_> = open
+            .extract_if(|_, open| !policy.admits_open(open.id.as_ref()))
+            .map(|(_, open)| open)
+            .collect();
+        drop(state);
+        // Without the lock: closing wakes others, and drops what they hold.
+        let open = gone.iter().filter_map(|open| open.connection.upgrade());
+        open.inspect(|connection| connection.revoke()).count()
+    }
+
+    /// Notes an open connection, as long as the ticket lives. None when its other side is not
+    /// admitted by now.
+    pub(super) fn enter(
+        &self,
+        id: Option<&PeerId>,
+        connection: Weak<dyn Revoke>,
+    ) -> Option<Ticket> {
+        let mut state = self.lock();
+        if !state.policy.admits_open(id) {
+            return None;
+        }
+        let number = state.next;
+        state.next += 1;
+        state.open.insert(number, Open { id: id.cloned(), connection });
+        drop(state);
+        Some(Ticket { admission: self.clone(), number })
+    }
+}
+
+/// The place of an open connection in the books of an [`Admission`].
+pub(super) struct Ticket {
+    admission: Admission,
+    number: u64,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.admission.lock().open.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Connection(AtomicBool);
+
+    impl Revoke for Connection {
+        fn revoke(&self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn id(text: &str) -> PeerId {
+        text.parse().unwrap()
+    }
+
+    fn enter(admission: &Admission, who: &str) -> (Arc<Connection>, Option<Ticket>) {
+        let connection = Arc::new(Connection::default());
+        let weak: Weak<Connection> = Arc::downgrade(&connection);
+        (Arc::clone(&connection), admission.enter(Some(&id(who)), weak))
+    }
+
+    #[test]
+    fn each_policy_admits_whom_it_says() {
+        let open = Admission::open();
+        assert!(open.admits(&id("a")) && open.admits_unproven());
+        let some = Admission::allow_list([id("a")]);
+        assert!(some.admits(&id("a")) && !some.admits(&id("b")) && !some.admits_unproven());
+        let most = Admission::ban_list([id("a")]);
+        assert!(!most.admits(&id("a")) && most.admits(&id("b")) && most.admits_unproven());
+    }
+
+    #[test]
+    fn allowing_and_banning_do_the_same_whatever_the_policy() {
+        for admission in
+            [Admission::open(), Admission::allow_list([id("a")]), Admission::ban_list([id("b")])]
+        {
+            admission.ban(&id("a"));
+            admission.allow(&id("b"));
+            assert!(!admission.admits(&id("a")) && admission.admits(&id("b")), "{admission:?}");
+            admission.set(Policy::Open);
+            assert!(admission.admits(&id("a")));
+        }
+    }
+
+    #[test]
+    fn a_change_closes_what_is_no_longer_admitted_and_nothing_else() {
+        let admission = Admission::open();
+        let ((a, in_a), (b, in_b)) = (enter(&admission, "a"), enter(&admission, "b"));
+        assert_eq!(admission.ban(&id("a")), 1);
+        assert!(a.0.load(Ordering::Relaxed) && !b.0.load(Ordering::Relaxed));
+        assert_eq!(admission.ban(&id("a")), 0);
+        assert!(enter(&admission, "a").1.is_none(), "not admitted any more");
+        drop((in_a, in_b));
+        assert_eq!(admission.set(Policy::AllowList(BTreeSet::new())), 0, "nothing is open");
+        assert!(admission.lock().open.is_empty());
+    }
+}

@@ -1,0 +1,92 @@
+//! How many handshakes may be under way at once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::overlay::Host;
+
+/// Places for handshakes, in all and for each source. Who finds none waits, which costs nothing but
+/// its connection.
+#[derive(Debug)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    /// The most of one source.
+    share: usize,
+    /// The sources that have a place or wait for one, and perhaps some that had: never more than
+    /// twice as many.
+    sources: Mutex<HashMap<Host, Weak<Semaphore>>>,
+}
+
+/// A place, until it is dropped.
+pub(super) struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_source: OwnedSemaphorePermit,
+}
+
+impl Places {
+    pub(super) fn new(all: usize) -> Self {
+        let all = all.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            share: all.div_ceil(4),
+            sources: Mutex::default(),
+        }
+    }
+
+    fn source(&self, host: &Host) -> Arc<Semaphore> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = sources.get(host).and_then(Weak::upgrade) {
+            return source;
+        }
+        if sources.len() >= sources.capacity() {
+            sources.retain(|_, source| source.strong_count() > 0);
+        }
+        let source = Arc::new(Semaphore::new(self.share));
+        sources.insert(host.clone(), Arc::downgrade(&source));
+        source
+    }
+
+    /// Waits for a place. None only when this is being torn down.
+    pub(super) async fn enter(&self, host: &Host) -> Option<Place> {
+        // A permit keeps its semaphore, so that the source is known as long as it has one.
+        let of_source = self.source(host).acquire_owned().await.ok()?;
+        let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Place { _of_all: of_all, _of_source: of_source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn host(n: u32) -> Host {
+        std::net::IpAddr::from(n.to_be_bytes()).into()
+    }
+
+    #[test]
+    fn one_source_gets_a_quarter_and_all_get_no_more_than_there_are() {
+        let places = Places::new(8);
+        let take = |n| places.enter(&host(n)).now_or_never().flatten();
+        let first: Vec<_> = std::iter::from_fn(|| take(1)).collect();
+        assert_eq!(first.len(), 2);
+        let others: Vec<_> = (2..20).filter_map(take).collect();
+        assert_eq!(others.len(), 6);
+        drop(first);
+        assert!(take(1).is_some());
+    }
+
+    #[test]
+    fn sources_that_are_gone_are_forgotten() {
+        let places = Places::new(8);
+        for n in 0..100_000 {
+            assert!(places.enter(&host(n)).now_or_never().is_some());
+        }
+        assert!(places.sources.lock().unwrap().len() < 64);
+    }
+}

@@ -1,0 +1,197 @@
+//! What the TLS library asks us: is this key one that we talk to?
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
+    SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+
+use super::{Admission, identity::id_of};
+use crate::{
+    overlay::{Address, PeerId},
+    transport::IdentityFault,
+};
+
+/// What both sides check.
+#[derive(Clone)]
+pub(super) struct Checks {
+    pub(super) me: PeerId,
+    pub(super) admission: Admission,
+    pub(super) provider: Arc<CryptoProvider>,
+}
+
+impl Checks {
+    fn admits(&self, id: &PeerId) -> bool {
+        *id == self.me || self.admission.admits(id)
+    }
+
+    /// That who is there has the private key.
+    fn signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = SubjectPublicKeyInfoDer::from(key.as_ref());
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
+    }
+}
+
+/// The id that a key stands for. There is one key, and no chain of certificates behind it.
+fn id(key: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
+    let id = id_of(key).filter(|_| others.is_empty());
+    id.ok_or_else(|| CertificateError::BadEncoding.into())
+}
+
+fn only_tls13() -> Result<HandshakeSignatureValid, Error> {
+    Err(PeerIncompatible::Tls12NotOffered.into())
+}
+
+/// Checks those who dial this node.
+pub(super) struct Diallers(pub(super) Checks);
+
+impl fmt::Debug for Diallers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Diallers").field(&self.0.admission).finish()
+    }
+}
+
+impl ClientCertVerifier for Diallers {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let id = id(key, others)?;
+        if self.0.admits(&id) {
+            return Ok(ClientCertVerified::assertion());
+        }
+        tracing::debug!(peer = %id, "not admitted");
+        // The dialler hears "access denied".
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        only_tls13()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.signature(message, key, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// Checks whom this node dials: one for each dial.
+pub(super) struct Dialled {
+    checks: Checks,
+    at: Address,
+    expected: Option<PeerId>,
+    /// What was wrong with who is there.
+    fault: Mutex<Option<IdentityFault>>,
+}
+
+impl fmt::Debug for Dialled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialled")
+            .field("at", &self.at)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Dialled {
+    pub(super) fn new(checks: Checks, at: Address, expected: Option<PeerId>) -> Self {
+        Self { checks, at, expected, fault: Mutex::default() }
+    }
+
+    pub(super) fn take_fault(&self) -> Option<IdentityFault> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn wrong(&self, fault: IdentityFault, error: CertificateError) -> Error {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        error.into()
+    }
+}
+
+impl ServerCertVerifier for Dialled {
+    fn verify_server_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        id(key, others)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        only_tls13()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let proven = self.checks.signature(message, key, signature)?;
+        // Not before: only now it is known who is there.
+        let (id, at) = (id(key, &[])?, self.at.clone());
+        if let Some(expected) = self.expected.clone().filter(|expected| *expected != id) {
+            let fault = IdentityFault::WrongPeer { at, expected, found: id };
+            return Err(self.wrong(fault, CertificateError::NotValidForName));
+        }
+        if !self.checks.admits(&id) {
+            let fault = IdentityFault::NotAdmitted { at, id };
+            return Err(self.wrong(fault, CertificateError::ApplicationVerificationFailure));
+        }
+        Ok(proven)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,394 @@
+//! Others than nodes of this crate at a port for TLS: wrong keys, wrong versions, wrong protocols.
+
+use std::sync::Arc;
+
+use actix_peer::{
+    Outgoing, Over, Peer, RequestError,
+    frame::Frame,
+    transport::{
+        IdentityFault, Io, Transport,
+        memory::MemoryNetwork,
+        tls::{Admission, Policy},
+    },
+};
+use rustls::{
+    AlertDescription, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind,
+    ServerConfig, SignatureScheme,
+    client::{
+        AlwaysResolvesClientRawPublicKeys, ResolvesClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::ring::{default_provider, sign::any_eddsa_type},
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime, pem::PemObject},
+    server::{
+        AlwaysResolvesServerRawPublicKeys,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+    version::TLS13,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Join, join};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+
+use crate::{SECOND, all, counts, host, pass, start, transport};
+
+/// A key, and a certificate that somebody has signed with it.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIGw4F3pHV3Jzx9f/L79p2aNRc4SZLBbL8gexCFO5ntjd\n\
+    -----END PRIVATE KEY-----\n";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+    MIIBNDCB56ADAgECAhQB7AvnP8sEJilk/OH9RCxkJtKBHjAFBgMrZXAwDzENMAsG\n\
+    A1UEAwwEcGVlcjAgFw0yNjExMjQyMzA0MjBaGA8yMTI2MTAzMTIzMDQyMFowDzEN\n\
+    MAsGA1UEAwwEcGVlcjAqMAUGAytlcAMhAF751D6OfdHrWPd6sovY0vewhZuNiOp1\n\
+    +jNXKN2djX4Zo1MwUTAdBgNVHQ4EFgQUb6MCCNUjgOtLpuHOTn3uTmAgP58wHwYD\n\
+    VR0jBBgwFoAUb6MCCNUjgOtLpuHOTn3uTmAgP58wDwYDVR0TAQH/BAUwAwEB/zAF\n\
+    BgMrZXADQQCGNoCSysUMKX/18DusDtCQnMiKLmlpbpbvASUYEZUCBcpPv4xuf7/I\n\
+    WkyoaJndY4yTMvhEgiL80bXwhgV5CvwC\n\
+    -----END CERTIFICATE-----\n";
+
+/// What `openssl` shows as the public key of `KEY`.
+const ID: &str = "5ef9d43e8e7dd1eb58f77ab28bd8d2f7b0859b8d88ea75fa335728dd9d8d7e19";
+
+/// Believes everything.
+#[derive(Debug)]
+struct Gullible {
+    raw: bool,
+}
+
+impl ServerCertVerifier for Gullible {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.raw
+    }
+}
+
+impl ClientCertVerifier for Gullible {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.raw
+    }
+}
+
+/// `KEY`, shown as these keys or certificates.
+fn shown_as(shown: Vec<CertificateDer<'static>>) -> Arc<CertifiedKey> {
+    let key = PrivatePkcs8KeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    Arc::new(CertifiedKey::new(shown, any_eddsa_type(&key).unwrap()))
+}
+
+/// A public key as it is shown in a handshake.
+fn spki(id: &str) -> CertificateDer<'static> {
+    let byte = |at: usize| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).unwrap();
+    let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    CertificateDer::from(prefix.into_iter().chain((0..32).map(byte)).collect::<Vec<_>>())
+}
+
+fn own_key() -> Arc<dyn ResolvesClientCert> {
+    Arc::new(AlwaysResolvesClientRawPublicKeys::new(shown_as(vec![spki(ID)])))
+}
+
+/// A client that shows this key, and accepts every server.
+fn client(key: Option<Arc<dyn ResolvesClientCert>>) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Gullible { raw: true }));
+    let mut config = match key {
+        Some(key) => builder.with_client_cert_resolver(key),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"actix-peer/1".to_vec()];
+    config
+}
+
+type Stream = TlsStream<Join<Reader, Writer>>;
+type Reader = Box<dyn tokio::io::AsyncRead + Send + Unpin>;
+type Writer = Box<dyn tokio::io::AsyncWrite + Send + Unpin>;
+
+/// Connects, and waits until the node says that it admits the client: the frame `@ADM`.
+async fn connect(
+    wires: &MemoryNetwork,
+    to: &Peer,
+    config: &Arc<ClientConfig>,
+) -> Result<Stream, std::io::Error> {
+    let Io { reader, writer, .. } = host(wires, "eve").dial(to.info().address()).await.unwrap();
+    let name = ServerName::try_from("peer.invalid").unwrap();
+    let mut stream =
+        TlsConnector::from(Arc::clone(config)).connect(name, join(reader, writer)).await?;
+    let mut admitted = [0; 8];
+    stream.read_exact(&mut admitted).await?;
+    assert_eq!(&admitted, b"@ADM\0\0\0\0");
+    Ok(stream)
+}
+
+fn alert(error: &std::io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref()? {
+        Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+#[actix::test]
+async fn the_key_is_the_id_that_openssl_sees() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let bob = start("bob", transport(&wires, "bob")).await;
+    let mut stream = connect(&wires, &bob, &Arc::new(client(Some(own_key())))).await.unwrap();
+    stream.write_all(b"WHO_\0\0\0\0").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(String::from_utf8(answer[8..].to_vec()).unwrap(), format!("Proven({ID:?})"));
+}
+
+#[actix::test]
+async fn who_was_banned_does_not_come_back_by_an_old_session() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let admission = Admission::open();
+    let bob = start("bob", transport(&wires, "bob").admission(admission.clone())).await;
+    // It keeps sessions as long as it can, and would send early data.
+    let mut config = client(Some(own_key()));
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    for _ in 0..3 {
+        let mut stream = connect(&wires, &bob, &config).await.unwrap();
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+        // A ticket would come now at the latest.
+        stream.write_all(b"WHO_\0\0\0\0").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
+    }
+    admission.set(Policy::BanList([ID.parse().unwrap()].into()));
+    let error = connect(&wires, &bob, &config).await.err().unwrap();
+    assert_eq!(alert(&error), Some(AlertDescription::AccessDenied));
+}
+
+#[actix::test]
+async fn a_key_that_one_has_not_the_private_part_of_is_worth_nothing() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let admission = Admission::allow_list([crate::id_of("ada")]);
+    let bob = start("bob", transport(&wires, "bob").admission(admission)).await;
+    let stolen = shown_as(vec![spki(crate::id_of("ada").as_str())]);
+    let config = client(Some(Arc::new(AlwaysResolvesClientRawPublicKeys::new(stolen))));
+    let error = connect(&wires, &bob, &Arc::new(config)).await.err().unwrap();
+    assert!(
+        alert(&error).is_some_and(|alert| alert != AlertDescription::AccessDenied),
+        "{error:?}"
+    );
+    assert_eq!(counts(&bob).await.errors_handshake, 1);
+}
+
+/// What a node gets that asks for Bob where a server shows this key.
+async fn asks_for_bob(key: Arc<CertifiedKey>) -> IdentityFault {
+    let wires = MemoryNetwork::new(1);
+    let ada = start("ada", transport(&wires, "ada")).await;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_client_cert_verifier(Arc::new(Gullible { raw: true }))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
+    config.alpn_protocols = vec![b"actix-peer/1".to_vec()];
+    let eve = async {
+        let over = host(&wires, "eve");
+        let mut listener = over.listen(&"eve:9000".parse().unwrap()).await.unwrap();
+        let io = std::future::poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+        let Io { reader, writer, .. } = io;
+        let stream = TlsAcceptor::from(Arc::new(config)).accept(join(reader, writer)).await;
+        assert!(stream.is_err(), "the dialler does not show its key to somebody else");
+    };
+    let asked = async {
+        pass(SECOND).await;
+        let message = Outgoing::from(Frame::empty("ECHO")).over(Over::Classic);
+        ada.request(crate::info("bob", "eve"), message).await.unwrap_err()
+    };
+    let ((), error) = tokio::join!(eve, asked);
+    match error {
+        RequestError::Identity(fault) => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[actix::test]
+async fn who_shows_the_key_of_another_when_dialled_is_neither_believed_nor_named() {
+    tokio::time::pause();
+    // Bob's key, without its private part: nothing is known of who is there.
+    let stolen = asks_for_bob(shown_as(vec![spki(crate::id_of("bob").as_str())])).await;
+    assert!(matches!(stolen, IdentityFault::Handshake { .. }), "{stolen:?}");
+    // Cyd's key, likewise: it is not Cyd who is there.
+    let stolen = asks_for_bob(shown_as(vec![spki(crate::id_of("cyd").as_str())])).await;
+    assert!(matches!(stolen, IdentityFault::Handshake { .. }), "{stolen:?}");
+    // Its own key: that is told.
+    let own = asks_for_bob(shown_as(vec![spki(ID)])).await;
+    assert!(
+        matches!(&own, IdentityFault::WrongPeer { found, .. } if found.as_str() == ID),
+        "{own:?}"
+    );
+}
+
+#[actix::test]
+async fn a_client_without_a_key_or_with_a_certificate_is_refused() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let bob = start("bob", transport(&wires, "bob")).await;
+    assert!(connect(&wires, &bob, &Arc::new(client(None))).await.is_err());
+    let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap();
+    let key = PrivatePkcs8KeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Gullible { raw: false }))
+        .with_client_auth_cert(vec![certificate], key.into())
+        .unwrap();
+    config.alpn_protocols = vec![b"actix-peer/1".to_vec()];
+    assert!(connect(&wires, &bob, &Arc::new(config)).await.is_err());
+    let counts = counts(&bob).await;
+    assert_eq!((counts.errors_handshake, counts.exchanges_in), (2, 0));
+}
+
+#[actix::test]
+async fn more_than_one_key_or_something_long_in_its_place_is_refused() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let bob = start("bob", transport(&wires, "bob")).await;
+    let many = vec![spki(ID); 100];
+    let long = vec![CertificateDer::from(vec![0x30; 60_000])];
+    let cut = vec![CertificateDer::from(spki(ID)[..43].to_vec())];
+    for shown in [many, long, cut] {
+        let config = client(Some(Arc::new(Certificates(shown_as(shown)))));
+        assert!(connect(&wires, &bob, &Arc::new(config)).await.is_err());
+    }
+    assert_eq!(counts(&bob).await.errors_handshake, 3);
+}
+
+/// Shows whatever there is as a raw key.
+#[derive(Debug)]
+struct Certificates(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Certificates {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[actix::test]
+async fn another_protocol_over_tls_is_refused() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let bob = start("bob", transport(&wires, "bob")).await;
+    for protocols in [vec![], vec![b"h2".to_vec()], vec![b"actix-peer/2".to_vec()]] {
+        let mut config = client(Some(own_key()));
+        config.alpn_protocols = protocols.clone();
+        assert!(connect(&wires, &bob, &Arc::new(config)).await.is_err(), "{protocols:?}");
+    }
+    assert_eq!(counts(&bob).await.errors_handshake, 3);
+}
+
+#[actix::test]
+async fn an_older_version_of_tls_is_refused_without_a_plain_word() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let bob = start("bob", transport(&wires, "bob")).await;
+    for version in [1, 2, 3] {
+        // A whole ClientHello of TLS 1.0 to 1.2: version, random, no session, two ciphers.
+        let mut hello = vec![3, version];
+        hello.extend_from_slice(&[7; 32]);
+        hello.extend_from_slice(&[0, 0, 4, 0xc0, 0x2b, 0xc0, 0x2f, 1, 0]);
+        let len = u8::try_from(hello.len()).unwrap();
+        let mut record = vec![0x16, 3, 1, 0, len + 4, 1, 0, 0, len];
+        record.extend_from_slice(&hello);
+        let mut io = host(&wires, "old").dial(bob.info().address()).await.unwrap();
+        io.writer.write_all(&record).await.unwrap();
+        let answer = all(&mut io).await;
+        // One fatal alert: protocol version, or what it says of a hello without extensions.
+        assert_eq!((answer.len(), answer[0], answer[5]), (7, 0x15, 2), "{version}: {answer:?}");
+    }
+    assert_eq!(counts(&bob).await.errors_handshake, 3);
+}
+
+#[actix::test]
+async fn a_tls_client_at_a_plain_port_is_told_so_and_learns_what_is_there() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let old = start("old", host(&wires, "old")).await;
+    let at = old.info().address();
+    let error = transport(&wires, "ada").dial(at).await.err().unwrap();
+    assert_eq!(IdentityFault::of(&error), Some(&IdentityFault::NotTls { at: at.clone() }));
+    assert_eq!(error.to_string(), "what is at old:9000 does not speak TLS");
+    assert_eq!(counts(&old).await.unknown_codes, 1);
+}
