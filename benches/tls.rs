@@ -82,6 +82,26 @@ async fn node(transport: impl Transport) -> Peer {
     builder.handle_stream("SINK", sink.start()).expect("a code").start().await.expect("a node")
 }
 
+/// Connections to a node that say nothing; the other ends are bare sockets.
+async fn silent(what: &str, transport: impl Transport) {
+    let long = std::time::Duration::from_secs(600);
+    let config = Config::default().max_connections(2 * HELD).header_timeout(long);
+    let node = Peer::builder().transport(transport).config(config).start().await.expect("a node");
+    let before = support::resident("self");
+    let to = node.info().address().to_string();
+    let mut held = Vec::new();
+    for _ in 0..HELD {
+        held.push(tokio::net::TcpStream::connect(&to).await.expect("a connection"));
+    }
+    while node.status().await.connections < HELD {
+        tokio::task::yield_now().await;
+    }
+    let each = support::resident("self").saturating_sub(before) / HELD as u64;
+    println!("{what:<5} silent connections  {:>9} each", support::bytes(each));
+    drop(held);
+    node.abort().await;
+}
+
 async fn body(what: &str, from: Peer, to: Peer) {
     for over in [Over::Link, Over::Classic] {
         let begun = Instant::now();
@@ -104,6 +124,8 @@ fn identity() -> NodeIdentity {
 #[actix::main]
 async fn main() {
     let (plain, tls) = (Tcp::default(), TlsTransport::new(identity()).max_handshakes(1_024));
+    silent("plain", plain.clone()).await;
+    silent("TLS", tls.clone()).await;
     memory("plain", &plain).await;
     memory("TLS", &tls).await;
     dials("plain", &plain).await;

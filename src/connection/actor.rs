@@ -179,7 +179,9 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
         }
     };
     // So that the caller does not take the end for an empty answer.
-    let Some(first) = first else { return explain(writer, Refusal::Stopping, node).await };
+    let Some(first) = first else {
+        return Box::pin(explain(writer, Refusal::Stopping, node)).await;
+    };
     let error = match first {
         Ok(Ok(first)) if first.is_empty() => return node.counters.connections_silent.one(),
         Ok(Ok(first)) if first.len() < HEADER_LEN => FrameError::CutHeader { got: first.len() },
@@ -188,7 +190,9 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, held: Held) {
             let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
             let served = proven.is_some() || node.serves_unproven();
             let talk = if node.config.links && is_link && served {
-                let link = links::welcome(&node, (reader, writer), first, (&remote, proven));
+                // Boxed, so that a silent connection does not keep the room for it.
+                let link =
+                    Box::pin(links::welcome(&node, (reader, writer), first, (&remote, proven)));
                 link.await.map(|driver| Talk::Link(Box::new(driver)))
             } else {
                 let (who, node) = ((remote.clone(), proven), Arc::clone(&node));
