@@ -121,16 +121,34 @@ fn identity() -> NodeIdentity {
     NodeIdentity::generate().expect("random numbers")
 }
 
+fn tls() -> TlsTransport {
+    TlsTransport::new(identity()).max_handshakes(1_024)
+}
+
 #[actix::main]
-async fn main() {
-    let (plain, tls) = (Tcp::default(), TlsTransport::new(identity()).max_handshakes(1_024));
-    silent("plain", plain.clone()).await;
-    silent("TLS", tls.clone()).await;
-    memory("plain", &plain).await;
-    memory("TLS", &tls).await;
-    dials("plain", &plain).await;
-    dials("TLS", &tls).await;
-    body("plain", node(Tcp::default()).await, node(Tcp::default()).await).await;
-    let (one, other) = (TlsTransport::new(identity()), TlsTransport::new(identity()));
-    body("TLS", node(one).await, node(other).await).await;
+async fn one(part: &str) {
+    match part {
+        "silent plain" => silent("plain", Tcp::default()).await,
+        "silent TLS" => silent("TLS", tls()).await,
+        "idle plain" => memory("plain", &Tcp::default()).await,
+        "idle TLS" => memory("TLS", &tls()).await,
+        _ => {
+            dials("plain", &Tcp::default()).await;
+            dials("TLS", &tls()).await;
+            body("plain", node(Tcp::default()).await, node(Tcp::default()).await).await;
+            body("TLS", node(tls()).await, node(tls()).await).await;
+        }
+    }
+}
+
+fn main() {
+    if let Some(part) = std::env::args().skip(1).find(|argument| argument != "--bench") {
+        return one(&part);
+    }
+    // Each in a process of its own: memory that was used before would be used again.
+    let program = std::env::current_exe().expect("the path of this program");
+    for part in ["silent plain", "silent TLS", "idle plain", "idle TLS", "speed"] {
+        let status = std::process::Command::new(&program).arg(part).status();
+        assert!(status.expect("another process").success(), "{part}");
+    }
 }
