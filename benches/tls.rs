@@ -82,6 +82,26 @@ async fn node(transport: impl Transport) -> Peer {
     builder.handle_stream("SINK", sink.start()).expect("a code").start().await.expect("a node")
 }
 
+/// Connections to a node that say nothing; the other ends are bare sockets.
+async fn silent(what: &str, transport: impl Transport) {
+    let long = std::time::Duration::from_secs(600);
+    let config = Config::default().max_connections(2 * HELD).header_timeout(long);
+    let node = Peer::builder().transport(transport).config(config).start().await.expect("a node");
+    let before = support::resident("self");
+    let to = node.info().address().to_string();
+    let mut held = Vec::new();
+    for _ in 0..HELD {
+        held.push(tokio::net::TcpStream::connect(&to).await.expect("a connection"));
+    }
+    while node.status().await.connections < HELD {
+        tokio::task::yield_now().await;
+    }
+    let each = support::resident("self").saturating_sub(before) / HELD as u64;
+    println!("{what:<5} silent connections  {:>9} each", support::bytes(each));
+    drop(held);
+    node.abort().await;
+}
+
 async fn body(what: &str, from: Peer, to: Peer) {
     for over in [Over::Link, Over::Classic] {
         let begun = Instant::now();
@@ -101,14 +121,34 @@ fn identity() -> NodeIdentity {
     NodeIdentity::generate().expect("random numbers")
 }
 
+fn tls() -> TlsTransport {
+    TlsTransport::new(identity()).max_handshakes(1_024)
+}
+
 #[actix::main]
-async fn main() {
-    let (plain, tls) = (Tcp::default(), TlsTransport::new(identity()).max_handshakes(1_024));
-    memory("plain", &plain).await;
-    memory("TLS", &tls).await;
-    dials("plain", &plain).await;
-    dials("TLS", &tls).await;
-    body("plain", node(Tcp::default()).await, node(Tcp::default()).await).await;
-    let (one, other) = (TlsTransport::new(identity()), TlsTransport::new(identity()));
-    body("TLS", node(one).await, node(other).await).await;
+async fn one(part: &str) {
+    match part {
+        "silent plain" => silent("plain", Tcp::default()).await,
+        "silent TLS" => silent("TLS", tls()).await,
+        "idle plain" => memory("plain", &Tcp::default()).await,
+        "idle TLS" => memory("TLS", &tls()).await,
+        _ => {
+            dials("plain", &Tcp::default()).await;
+            dials("TLS", &tls()).await;
+            body("plain", node(Tcp::default()).await, node(Tcp::default()).await).await;
+            body("TLS", node(tls()).await, node(tls()).await).await;
+        }
+    }
+}
+
+fn main() {
+    if let Some(part) = std::env::args().skip(1).find(|argument| argument != "--bench") {
+        return one(&part);
+    }
+    // Each in a process of its own: memory that was used before would be used again.
+    let program = std::env::current_exe().expect("the path of this program");
+    for part in ["silent plain", "silent TLS", "idle plain", "idle TLS", "speed"] {
+        let status = std::process::Command::new(&program).arg(part).status();
+        assert!(status.expect("another process").success(), "{part}");
+    }
 }

@@ -186,8 +186,9 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
     held.pass.greeted();
     let first = match first {
         Ok(first) => first,
-        // So that the caller does not take the end for an empty answer.
-        Err(refusal) => return explain(writer, refusal, node).await,
+        // So that the caller does not take the end for an empty answer. Boxed: it is no part of what
+        // a silent connection costs.
+        Err(refusal) => return Box::pin(explain(writer, refusal, node)).await,
     };
     let error = match first {
         Ok(Ok(first)) if first.is_empty() => return node.counters.connections_silent.one(),
@@ -197,7 +198,9 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
             let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
             let served = proven.is_some() || node.serves_unproven();
             let talk = if node.config.links && is_link && served {
-                let link = links::welcome(&node, (reader, writer), first, (&remote, proven));
+                // Boxed, so that a silent connection does not keep the room for it.
+                let link =
+                    Box::pin(links::welcome(&node, (reader, writer), first, (&remote, proven)));
                 link.await.map(|driver| Talk::Link(Box::new(driver)))
             } else {
                 let (who, node) = ((remote.clone(), proven), Arc::clone(&node));
