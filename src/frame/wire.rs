@@ -212,6 +212,9 @@ impl Format {
 
 /// A serde type that is the data of one kind of frame.
 ///
+/// A sequence of elements that take no bytes, such as `Vec<()>`, is in postcard as long as its sender
+/// says, whatever that costs: no type for what strangers send.
+///
 /// ```
 /// use actix_peer::frame::{TypeCode, Wire};
 /// use serde::{Deserialize, Serialize};

@@ -47,6 +47,12 @@ async fn each_promise(address: &str) {
             asked.fails(code).await;
             asked.answers("still there").await;
         }
+        // Nor when nobody waits to hear of it.
+        for code in ["BOOM", "BOO2", "SINK"] {
+            let message = Outgoing::from(Frame::text(code, "")).over(over);
+            asked.by.notify(address, message).await.unwrap();
+            asked.answers("still there").await;
+        }
         // More slow ones than a handler that does one after the other would get through in this test.
         let mut slow = Vec::new();
         for _ in 0..8 {
