@@ -115,6 +115,55 @@ async fn a_supervised_handler_outlives_its_panics_with_its_state() {
     }
 }
 
+/// Panics in its hooks, and counts how often each is called.
+struct Stubborn {
+    in_stopping: bool,
+    calls: Arc<[AtomicUsize; 2]>,
+}
+
+impl Actor for Stubborn {
+    type Context = Context<Self>;
+
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        self.calls[0].fetch_add(1, Ordering::Relaxed);
+        assert!(!self.in_stopping, "in stopping");
+        Running::Stop
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.calls[1].fetch_add(1, Ordering::Relaxed);
+        panic!("in stopped");
+    }
+}
+
+impl Supervised for Stubborn {}
+
+impl Handler<Incoming> for Stubborn {
+    type Result = Reply;
+
+    fn handle(&mut self, msg: Incoming, ctx: &mut Self::Context) -> Reply {
+        ctx.stop();
+        assert!(msg.frame.data().is_empty(), "in the handler, too");
+        Reply::none()
+    }
+}
+
+#[actix::test]
+async fn an_actor_that_panics_while_it_stops_is_let_go_and_not_asked_again_and_again() {
+    for (in_stopping, panics, calls) in
+        [(false, "", [1, 1]), (false, "x", [1, 1]), (true, "", [3, 0]), (true, "x", [2, 0])]
+    {
+        let counts = Arc::new([0, 0].map(AtomicUsize::new));
+        let stubborn = Stubborn { in_stopping, calls: Arc::clone(&counts) };
+        let node = node(stubborn.start_supervised()).await;
+        ask(&node, "MOOD", panics).await;
+        assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
+        let counts = [&counts[0], &counts[1]].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, calls, "{in_stopping} {panics:?}");
+        assert_eq!(ask(&node, "ECHO", "still there").await, [Frame::text("ECHO", "still there")]);
+    }
+}
+
 #[actix::test]
 async fn a_supervised_handler_keeps_its_queue_through_a_panic() {
     let node = node(Moody { handled: 0 }.start_supervised()).await;

@@ -11,7 +11,8 @@ use std::{
 use actix::{
     dev::ContextFut,
     prelude::{
-        Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle, Supervised,
+        Actor, ActorContext, ActorState, Addr, AsyncContext, Context, Handler, ResponseFuture,
+        SpawnHandle, Supervised,
     },
 };
 use futures::FutureExt;
@@ -57,7 +58,7 @@ pub trait HandlerActor: Actor + Handler<Incoming> {
     /// costs all of these, because a future that has panicked cannot be told apart and taken out:
     /// actix restarts the actor, with [`Supervised::restarting`] and [`Actor::started`], and the
     /// queue goes on. More than [`PANICS_IN_A_ROW`] panics without handing back control in between,
-    /// or a panic in `restarting`, end the actor.
+    /// or a panic in `restarting` or while it stops, end the actor.
     ///
     /// # Panics
     /// Outside an actix arbiter, as `start()`.
@@ -67,7 +68,8 @@ pub trait HandlerActor: Actor + Handler<Incoming> {
     {
         let context = Context::new();
         let address = context.address();
-        let actor = Guarded { inner: Some(context.into_future(self)), in_a_row: 0 };
+        let actor =
+            Guarded { inner: Some(context.into_future(self)), in_a_row: 0, stopping: false };
         actix_rt::spawn(actor);
         address
     }
@@ -84,6 +86,8 @@ pub const PANICS_IN_A_ROW: usize = 64;
 struct Guarded<A: Actor<Context = Context<A>>> {
     inner: Option<ContextFut<A, Context<A>>>,
     in_a_row: usize,
+    /// It was stopping when it panicked the last time.
+    stopping: bool,
 }
 
 impl<A: Actor<Context = Context<A>>> Unpin for Guarded<A> {}
@@ -108,8 +112,14 @@ impl<A: Actor<Context = Context<A>> + Supervised> Future for Guarded<A> {
                     let own_future = inner.ctx().handle() != SpawnHandle::default();
                     let restart = AssertUnwindSafe(|| !own_future || inner.restart());
                     let restarted = std::panic::catch_unwind(restart).unwrap_or(false);
+                    // Behind `stopped` there is nothing; the second panic of one that stops is that of its
+                    // `stopping`.
+                    let state = inner.ctx().state();
+                    let ended = state == ActorState::Stopped
+                        || (state == ActorState::Stopping && self.stopping);
+                    self.stopping = state == ActorState::Stopping;
                     self.in_a_row += 1;
-                    if !restarted || self.in_a_row > PANICS_IN_A_ROW {
+                    if ended || !restarted || self.in_a_row > PANICS_IN_A_ROW {
                         tracing::warn!(
                             actor = std::any::type_name::<A>(),
                             "handler actor given up after panics"

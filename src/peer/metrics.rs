@@ -6,11 +6,14 @@
 //! handler times and round trips are recorded as they happen. Everything else the node counts for
 //! itself, as in [`Status`], and hands over when
 //! [`Peer::record_metrics`](crate::Peer::record_metrics) is called: before each scrape, or at
-//! intervals. So a one-way message costs the same with metrics as without.
+//! intervals. So a one-way message costs the same with metrics as without; without a recorder a
+//! request over a link takes 0.2 µs more, of 10.
 //!
 //! Labels have a fixed set of values: no id and no address of a peer is in them. Handlers are told
 //! apart by the code that they were registered for, up to 64 codes, the rest together as `other`;
-//! codes that nobody is registered for are one counter. Several nodes of one process share the
+//! codes that nobody is registered for are one counter. `dropped` are requests whose asker let go of
+//! the replies before it had heard their end, `given_up` those whose handler nobody waited for any
+//! more: it was too late, or the asker was gone. Several nodes of one process share the
 //! names: record one of them.
 //!
 //! ```
