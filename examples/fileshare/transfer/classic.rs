@@ -75,7 +75,8 @@ pub(super) async fn fetch(
     let (downloads, order) = (state.downloads.clone(), order.clone());
     let share = Arc::clone(&state.share);
     blocking(move || {
-        let path = give_name(file.into_temp_path(), &downloads, &order.name, order.replace)?;
+        let (file, from) = file.into_parts();
+        let path = give_name(&file, from, &downloads, &order.name, order.replace)?;
         share.add_download(&order.name, None);
         Ok(path)
     })

@@ -44,22 +44,35 @@ pub(crate) fn is_taken(downloads: &Path, name: &FileName) -> bool {
     fs::symlink_metadata(downloads.join(name)).is_ok()
 }
 
-/// Gives a complete file its name in one step. Over another file only when `replace` says so.
+/// Gives a complete file its name in one step, once its data is on the disk: a name never stands for
+/// less than the file, whatever happens to the machine. Over another file only when `replace` says
+/// so.
 pub(crate) fn give_name(
+    file: &File,
     from: TempPath,
     downloads: &Path,
     name: &FileName,
     replace: bool,
 ) -> Result<PathBuf, StoreFailure> {
+    file.sync_all()?;
     let to = downloads.join(name);
     let given = if replace { from.persist(&to) } else { from.persist_noclobber(&to) };
     match given {
-        Ok(()) => Ok(to),
+        Ok(()) => {
+            sync_folder(downloads);
+            Ok(to)
+        }
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
             Err(StoreFailure::Exists(name.clone()))
         }
         Err(error) => Err(error.error.into()),
     }
+}
+
+/// Has a new name reach the disk. Where folders cannot be synced, a crash may cost the name, and the
+/// file is fetched again.
+fn sync_folder(folder: &Path) {
+    File::open(folder).and_then(|folder| folder.sync_all()).ok();
 }
 
 /// A download whose parts can be verified, as far as it is.
@@ -130,17 +143,19 @@ impl Store {
         Ok(good)
     }
 
-    /// Gives the complete file its name. When it cannot have it, it stays for another try.
+    /// Gives the complete file its name, as [`give_name`] does. When it cannot have it, it stays for
+    /// another try.
     pub(crate) fn finish(
         &self,
         downloads: &Path,
         name: &FileName,
         replace: bool,
     ) -> Result<PathBuf, StoreFailure> {
+        self.file.sync_all()?;
         let from = TempPath::try_from_path(&self.path)?;
         let to = downloads.join(name);
         let given = if replace { from.persist(&to) } else { from.persist_noclobber(&to) };
-        given.map(|()| to).map_err(|error| {
+        given.inspect(|()| sync_folder(downloads)).map(|()| to).map_err(|error| {
             let kind = error.error.kind();
             // A temporary path that is dropped takes its file with it.
             error.path.keep().ok();
