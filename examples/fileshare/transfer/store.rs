@@ -46,7 +46,7 @@ pub(crate) fn is_taken(downloads: &Path, name: &FileName) -> bool {
 
 /// Gives a complete file its name in one step, once its data is on the disk: a name never stands for
 /// less than the file, whatever happens to the machine. Over another file only when `replace` says
-/// so.
+/// so. A file that cannot have its name is gone.
 pub(crate) fn give_name(
     file: &File,
     from: TempPath,
@@ -55,6 +55,16 @@ pub(crate) fn give_name(
     replace: bool,
 ) -> Result<PathBuf, StoreFailure> {
     file.sync_all()?;
+    put(from, downloads, name, replace).map_err(|(failure, _)| failure)
+}
+
+/// As [`give_name`], of a file that is on the disk; gives back one that cannot have its name.
+fn put(
+    from: TempPath,
+    downloads: &Path,
+    name: &FileName,
+    replace: bool,
+) -> Result<PathBuf, (StoreFailure, TempPath)> {
     let to = downloads.join(name);
     let given = if replace { from.persist(&to) } else { from.persist_noclobber(&to) };
     match given {
@@ -63,9 +73,9 @@ pub(crate) fn give_name(
             Ok(to)
         }
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(StoreFailure::Exists(name.clone()))
+            Err((StoreFailure::Exists(name.clone()), error.path))
         }
-        Err(error) => Err(error.error.into()),
+        Err(error) => Err((error.error.into(), error.path)),
     }
 }
 
@@ -153,17 +163,10 @@ impl Store {
     ) -> Result<PathBuf, StoreFailure> {
         self.file.sync_all()?;
         let from = TempPath::try_from_path(&self.path)?;
-        let to = downloads.join(name);
-        let given = if replace { from.persist(&to) } else { from.persist_noclobber(&to) };
-        given.inspect(|()| sync_folder(downloads)).map(|()| to).map_err(|error| {
-            let kind = error.error.kind();
+        put(from, downloads, name, replace).map_err(|(failure, path)| {
             // A temporary path that is dropped takes its file with it.
-            error.path.keep().ok();
-            if kind == io::ErrorKind::AlreadyExists {
-                StoreFailure::Exists(name.clone())
-            } else {
-                error.error.into()
-            }
+            path.keep().ok();
+            failure
         })
     }
 }
