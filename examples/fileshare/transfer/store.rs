@@ -7,7 +7,10 @@ use std::{
     io,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rustix::fs::OFlags;
@@ -18,6 +21,10 @@ use crate::{digest::Manifest, name::FileName, share::PART_PREFIX};
 /// Bytes of one write. Measured: with more, the system looks for larger runs of memory to keep the
 /// file in, and finding and clearing those costs more than it saves.
 const WRITE_LEN: usize = 256 << 10;
+
+/// Bytes after which what was written is brought to the disk while more comes: the last of them are
+/// soon there when the file is complete, and a crash of the machine costs not much more than these.
+const SYNC_EVERY: u64 = 64 << 20;
 
 /// Why a download cannot be kept. Nothing under its final name was touched.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +100,8 @@ pub(crate) struct Store {
     manifest: Arc<Manifest>,
     /// One writes at a time: the file system would let the others spin meanwhile.
     writing: Mutex<()>,
+    /// Bytes that were written since somebody began to bring them to the disk.
+    unsynced: AtomicU64,
 }
 
 impl Store {
@@ -112,7 +121,8 @@ impl Store {
             return Err(StoreFailure::Io(io::ErrorKind::AlreadyExists.into()));
         }
         let cut = manifest.cut();
-        let store = Self { file, path, manifest, writing: Mutex::new(()) };
+        let store =
+            Self { file, path, manifest, writing: Mutex::new(()), unsynced: AtomicU64::new(0) };
         let mut there = vec![false; usize::try_from(cut.parts()).unwrap_or(0)];
         if metadata.len() != cut.size() {
             // Nothing of another length is of this file. (One that is truncated for nothing is
@@ -143,11 +153,17 @@ impl Store {
     pub(crate) fn write(&self, index: u64, data: &[u8]) -> Result<bool, StoreFailure> {
         let good = self.manifest.is_part(index, data);
         if good {
-            let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             let mut at = self.manifest.cut().offset(index);
             for piece in data.chunks(WRITE_LEN) {
                 self.file.write_all_at(piece, at)?;
                 at += piece.len() as u64;
+            }
+            drop(turn);
+            let len = data.len() as u64;
+            if self.unsynced.fetch_add(len, Ordering::Relaxed) + len >= SYNC_EVERY {
+                self.unsynced.store(0, Ordering::Relaxed);
+                self.file.sync_data()?;
             }
         }
         Ok(good)
