@@ -1,5 +1,4 @@
-//! What can hurt a node, and what happens instead. Each test is named after the harm.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+//! Connections: how many there are, from where, and what they cost.
 
 use std::{
     io,
@@ -8,12 +7,10 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use actix_peer::{
     Config, Peer,
-    connection::Counts,
     overlay::{Address, Host},
     transport::{
         Io, Listener, Transport,
@@ -26,45 +23,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-const SECOND: Duration = Duration::from_secs(1);
-
-async fn node(wires: &MemoryNetwork, config: Config) -> Peer {
-    tokio::time::pause();
-    let transport = wires.transport("node".parse::<Host>().unwrap());
-    let builder = Peer::builder().transport(transport).listen("node:9000").id("node").well_known();
-    builder.config(config).start().await.unwrap()
-}
-
-/// A connection from `host`, on which nothing is said yet.
-async fn connect(wires: &MemoryNetwork, host: &str) -> Io {
-    let from = wires.transport(host.parse::<Host>().unwrap());
-    from.dial(&"node:9000".parse().unwrap()).await.unwrap()
-}
-
-/// Whatever comes until the end.
-async fn heard(io: &mut Io) -> String {
-    let mut heard = Vec::new();
-    let read = timeout(100 * SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end");
-    read.unwrap();
-    String::from_utf8_lossy(&heard).into_owned()
-}
-
-async fn name(mut io: Io) -> String {
-    io.writer.write_all(b"NAME\0\0\0\0").await.unwrap();
-    heard(&mut io).await
-}
-
-const NAME: &str = "REPL\0\0\0\x04node";
-const BUSY: &str = "ERRO\0\0\0\x04Busy";
-
-async fn counts(node: &Peer) -> Counts {
-    node.status().await.counts
-}
-
-/// Lets everything that can happen now happen.
-async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
-}
+use crate::common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle};
 
 #[actix::test]
 async fn many_connections_from_one_address_are_refused_and_cost_nobody_else() {
