@@ -259,3 +259,17 @@ fn an_error_of_one_connection_does_not_stop_the_listener() {
     assert!(!of_one_connection(&ErrorKind::PermissionDenied.into()));
     assert!(!of_one_connection(&io::Error::from_raw_os_error(24)), "no file descriptors left");
 }
+
+#[tokio::test]
+async fn hundreds_that_come_at_once_wait_for_being_accepted_and_none_tries_twice() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    let most: usize = most.trim().parse().unwrap_or(usize::MAX);
+    let listener = listen("127.0.0.1:0").await;
+    let to = listener.local_address();
+    let mut waiting = Vec::new();
+    for _ in 0..most.min(400) {
+        // A SYN that was dropped is sent again after a second.
+        let dialled = timeout(Duration::from_millis(900), dial(&to)).await;
+        waiting.push(dialled.expect("a place in the queue").unwrap());
+    }
+}
