@@ -22,7 +22,7 @@ use crate::{
         Threads, door::Door, incoming::Places,
     },
     frame::{FrameError, TypeCode},
-    overlay::{Address, DialPace, Host, PeerId, PeerInfo},
+    overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope},
     transport::{IdentityFault, Transport},
 };
 
@@ -174,7 +174,7 @@ impl Node {
 
     /// What a host means that somebody else has said; none when its name cannot be looked up in time.
     pub(crate) async fn look_up(&self, host: &Host) -> Option<Vec<Host>> {
-        if matches!(host, Host::Ip(_)) {
+        if matches!(host, Host::Ip(_)) || Scope::of(host) == Some(Scope::Machine) {
             return Some(vec![host.clone()]);
         }
         let (transport, host) = (Arc::clone(&self.transport), host.clone());

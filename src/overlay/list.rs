@@ -171,7 +171,8 @@ impl PeerList {
     }
 
     /// Adds a peer at the end, without regard to [`Shares`](crate::overlay::Shares). One that is known
-    /// stays as it is. It is taken as verified unless it only introduced itself.
+    /// stays as it is. It is taken as verified unless it only introduced itself; so is one that is
+    /// known with the same address.
     pub fn add(&mut self, info: PeerInfo, learned: Learned, now: Instant) -> Added {
         self.insert_at(self.entries.len(), info, learned, now)
     }
@@ -216,6 +217,11 @@ impl PeerList {
             let verified = verified.then_some(now);
             let entry = PeerEntry { info, learned, added: now, seen_at, verified, last_seen: None };
             self.entries.shift_insert(position.min(self.entries.len()), id, entry);
+        } else if candidate.verified
+            && let Some(known) = self.entries.get_mut(candidate.info.id())
+            && known.info == candidate.info
+        {
+            known.verified.get_or_insert(now);
         }
         place
     }

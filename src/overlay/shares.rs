@@ -184,8 +184,7 @@ impl Shares {
         let shared = matches!(candidate.learned, Learned::Joined | Learned::Listed { .. });
         let refused = match list.place_for(&candidate.info) {
             Added::Added if shared => self.refuse(list, &candidate, now),
-            Added::Added => None,
-            other => Some(other),
+            _ => None,
         };
         refused.unwrap_or_else(|| list.put(candidate, now))
     }

@@ -150,8 +150,9 @@ fn lister(id: &'static str, entries: impl Fn() -> Vec<String> + 'static) -> Answ
         "NAME" => Some(said("REPL", id)),
         "LIST" => {
             let entries = entries();
-            let count = said("REPL", &entries.len().to_string());
-            Some(entries.iter().fold(count, |all, entry| [all, said("REPL", entry)].concat()))
+            let count = entries.len().to_string();
+            let all = std::iter::once(&count).chain(&entries);
+            Some(all.flat_map(|entry| said("REPL", entry)).collect())
         }
         _ => Some(said("REPL", "Join: peer added: node")),
     })
@@ -619,6 +620,19 @@ async fn f36_what_remotes_choose_as_keys_is_forgotten_again() {
     }
     sleep(120 * SECOND).await;
     assert!(table(&node).await.is_empty());
+}
+
+#[actix::test]
+async fn f36_a_list_without_an_end_is_read_for_64_kib_and_no_further() {
+    let wires = MemoryNetwork::new(1);
+    let (node, _) = started(&wires).await;
+    let entries = || (0..100_000).map(|n| format!("x{n} 9.9.9.1 {}", n % 60_000 + 1)).collect();
+    program(&wires, "9.9.9.1", lister("al", entries)).await;
+    let config = JoinConfig::new().fan_out(1);
+    let report = node.join_with("9.9.9.1:9000".parse().unwrap(), config).await.unwrap();
+    assert_eq!(report.added().len(), 1);
+    // What was read at once, and not three megabytes.
+    assert!(counts(&node).await.bytes_in < 200_000, "{}", counts(&node).await.bytes_in);
 }
 
 #[actix::test]

@@ -207,3 +207,17 @@ fn a_table_without_a_limit_has_a_thousand_unverified_peers_at_most() {
     assert!((0..1_024).all(|n| join(n) == Added::Added));
     assert_eq!(join(1_024), Added::TooManyUnverified);
 }
+
+#[test]
+fn who_is_known_and_vouched_for_at_the_same_address_is_verified() {
+    let (mut list, now) = (table(), now());
+    let mut admit = |candidate| Shares::default().admit(&mut list, candidate, now);
+    assert_eq!(admit(candidate(1, "10.0.0.1")), Added::Added);
+    let vouched =
+        |host| Candidate { learned: Learned::Manual, ..candidate(1, host).verified(true) };
+    assert_eq!(admit(vouched("10.0.0.2")), Added::AlreadyKnown);
+    assert_eq!(list.unverified(), 1);
+    let mut admit = |candidate| Shares::default().admit(&mut list, candidate, now);
+    assert_eq!(admit(vouched("10.0.0.1")), Added::AlreadyKnown);
+    assert_eq!(list.unverified(), 0);
+}
