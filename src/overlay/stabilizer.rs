@@ -50,6 +50,9 @@ pub enum AskFailure {
     Late,
     /// It broke off, or answered what is no frame.
     Broken,
+    /// It was not asked: nobody may send this node to such an address, or it was dialled too often
+    /// without an answer.
+    NotAllowed,
 }
 
 /// What a stabilizer may ask for.

@@ -86,6 +86,23 @@ impl Transport for Tcp {
         })
     }
 
+    fn resolve<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, io::Result<Vec<Host>>> {
+        Box::pin(async move {
+            let addresses = resolve(&Address::new(host.clone(), 1)).await?;
+            Ok(addresses.into_iter().map(|at| Host::Ip(at.ip().to_canonical())).collect())
+        })
+    }
+
+    /// Whether the way to that address begins at it, which it does for the machine's own.
+    fn is_here(&self, host: &Host) -> bool {
+        let Host::Ip(ip) = host else { return false };
+        let any: IpAddr = match ip {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        route((any, 0).into(), (*ip, 9).into()) == Some(*ip)
+    }
+
     /// The IP or name that `listening` has. For `0.0.0.0` and `::` the address of the interface
     /// with the default route (for `::` of IPv6, else of IPv4, which such a socket serves as well),
     /// and loopback without such a route.
