@@ -20,6 +20,7 @@ macro_rules! serde_as_text {
 
 mod address;
 mod forward;
+mod gap;
 mod id;
 mod join;
 mod list;
@@ -27,6 +28,7 @@ mod ping_sweep;
 pub mod router;
 mod stabilizer;
 
+pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 pub use self::{
     address::{Address, Host, InvalidAddress, InvalidHost},
     forward::{Envelope, Hop, RouteFault, RouteReason},

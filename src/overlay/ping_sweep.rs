@@ -1,11 +1,16 @@
 //! The ping sweep: asks every known peer whether it is alive and forgets the ones that are not
 //! (WIRE.md part 1, "ping sweep").
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::{AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View},
+    overlay::{
+        AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View, is_gap,
+    },
 };
 
 /// In how many sweeps one asks an original program for its name.
@@ -17,7 +22,8 @@ const NAME_EVERY: u32 = 4;
 /// peer that has given it before. The original programs answer `PING` with nothing: such a peer is
 /// alive as long as it can be connected to, and every fourth sweep asks it for its `NAME`, which
 /// has to be the known id. The questions of one sweep run side by side, so that
-/// 1,000 dead peers cost half a minute and not an hour.
+/// 1,000 dead peers cost half a minute and not an hour. When this node itself has stood still for more
+/// than ten seconds (the machine slept, say), all misses are forgotten.
 #[derive(Clone, Debug)]
 pub struct PingSweep {
     every: Duration,
@@ -25,6 +31,8 @@ pub struct PingSweep {
     at_once: usize,
     misses: u32,
     sweeps: u32,
+    /// When the sweep did something last.
+    last: Option<Instant>,
     known: HashMap<PeerInfo, Known>,
 }
 
@@ -44,6 +52,7 @@ impl Default for PingSweep {
             at_once: 64,
             misses: 3,
             sweeps: 0,
+            last: None,
             known: HashMap::new(),
         }
     }
@@ -86,6 +95,9 @@ impl PingSweep {
     }
 
     fn tick(&mut self, view: &View<'_>) -> Vec<StabilizerAction> {
+        if self.last.is_some_and(|last| is_gap(last + self.every, view.now)) {
+            self.begin_anew();
+        }
         let by_name = self.sweeps % NAME_EVERY == NAME_EVERY - 1;
         self.sweeps = self.sweeps.wrapping_add(1);
         let mut before = std::mem::take(&mut self.known);
@@ -98,6 +110,11 @@ impl PingSweep {
             StabilizerAction::Ask { peer, frame: Frame::empty(code), within: self.within }
         };
         view.peers.iter().map(ask).collect()
+    }
+
+    /// This node stood still: what it missed of others was its own doing.
+    fn begin_anew(&mut self) {
+        self.known.values_mut().for_each(|known| known.misses = 0);
     }
 
     fn alive(&mut self, peer: &PeerInfo) -> Vec<StabilizerAction> {
@@ -138,6 +155,10 @@ impl PingSweep {
     }
 
     fn failed(&mut self, peer: &PeerInfo, failure: AskFailure) -> Vec<StabilizerAction> {
+        if failure == AskFailure::StoodStill {
+            self.begin_anew();
+            return Vec::new();
+        }
         let lenient =
             self.known.get(peer).is_some_and(|known| !known.answers_pong && !known.asked_name);
         // An original that breaks off, or does not come to an end, could be connected to.
@@ -167,11 +188,13 @@ impl Stabilizer for PingSweep {
     }
 
     fn step(&mut self, event: StabilizerEvent, view: &View<'_>) -> Vec<StabilizerAction> {
-        match event {
+        let actions = match event {
             StabilizerEvent::Tick => self.tick(view),
             StabilizerEvent::Answered { peer, replies } => self.answered(&peer, &replies),
             StabilizerEvent::Failed { peer, failure } => self.failed(&peer, failure),
-        }
+        };
+        self.last = Some(view.now);
+        actions
     }
 }
 
@@ -237,6 +260,21 @@ mod tests {
             assert_eq!(sweep(&mut ping, &Err(failure)).1, []);
             assert_eq!(sweep(&mut ping, &Err(failure)).1, forget());
         }
+    }
+
+    #[test]
+    fn misses_of_a_time_when_this_node_stood_still_do_not_count() {
+        let dead = Err(AskFailure::Unreachable);
+        let mut ping = PingSweep::new().misses(2);
+        for _ in 0..3 {
+            assert_eq!(sweep(&mut ping, &dead).1, []);
+            assert_eq!(sweep(&mut ping, &Err(AskFailure::StoodStill)).1, []);
+            assert_eq!(sweep(&mut ping, &dead).1, []);
+            // As if the last run had been long ago.
+            ping.last = ping.last.map(|last| last - Duration::from_secs(16));
+        }
+        assert_eq!(sweep(&mut ping, &dead).1, []);
+        assert_eq!(sweep(&mut ping, &dead).1, forget());
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub enum AskFailure {
     Late,
     /// It broke off, or answered what is no frame.
     Broken,
+    /// This node itself stood still meanwhile, for more than ten seconds: its process was stopped, or
+    /// the machine slept. That says nothing about the peer.
+    StoodStill,
 }
 
 /// What a stabilizer may ask for.

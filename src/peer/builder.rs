@@ -20,6 +20,7 @@ use crate::{
         forward::Forward,
         list::Table,
         stabilizer::{Job, Recipe},
+        watchdog,
         well_known::{self, WellKnown},
     },
     transport::{Transport, tcp::Tcp},
@@ -367,6 +368,7 @@ impl Builder {
             actor.start_stabilizers(ctx);
             actor
         });
+        watchdog::start(&node);
         node.emit(&PeerEvent::Started { me: node.me.clone() });
         peer.ok_or(StartError::NoArbiter)
     }
