@@ -32,6 +32,8 @@ pub enum Removed {
     Lost,
     /// This program removed it.
     Here,
+    /// It is not admitted any more.
+    NotAdmitted,
 }
 
 /// A part of the node that is watched and restarted.

@@ -120,6 +120,20 @@ impl PeerActor {
         self.recipes.iter().for_each(|recipe| self.start_stabilizer(recipe, ctx));
     }
 
+    /// Drops from the table whom the transport does not admit any more, as long as the node lives.
+    pub(crate) fn follow_admission(&self, ctx: &mut Context<Self>) {
+        let Some(mut changes) = self.node.transport.admission_changes() else { return };
+        let (node, peers) = (Arc::clone(&self.node), self.peers.clone());
+        let follow = async move {
+            while changes.changed().await.is_ok() {
+                if peers.drop_not_admitted(&node).await.is_err() {
+                    return;
+                }
+            }
+        };
+        ctx.spawn(follow.into_actor(self));
+    }
+
     /// Starts the successor of `child`.
     fn restart(&mut self, child: Child, ctx: &mut Context<Self>) {
         if self.node.drain.is_cancelled() {

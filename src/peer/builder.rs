@@ -366,6 +366,7 @@ impl Builder {
             actor.start_list(ctx);
             actor.start_listener(listener, ctx);
             actor.start_stabilizers(ctx);
+            actor.follow_admission(ctx);
             actor
         });
         watchdog::start(&node);
