@@ -11,6 +11,7 @@ use std::{
 
 use actix_peer::{
     Config, Peer,
+    frame::Frame,
     overlay::{Address, Host},
     transport::{
         Io, Listener, Transport,
@@ -153,11 +154,11 @@ async fn f18_what_a_node_dials_and_what_it_accepts_have_places_of_their_own() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().links(false).max_outgoing(4).max_dials(4).max_connections(4);
     let node = node(&wires, config).await;
-    let mut nowhere = wires.transport("mute".parse::<Host>().unwrap());
-    let _listening = Transport::listen(&mut nowhere, &"mute:9000".parse().unwrap()).await.unwrap();
+    let nowhere = wires.transport("mute".parse::<Host>().unwrap());
+    let _listening = nowhere.listen(&"mute:9000".parse().unwrap()).await.unwrap();
     let mut asked = Vec::new();
     for _ in 0..4 {
-        let frame = actix_peer::frame::Frame::empty("NAME");
+        let frame = Frame::empty("NAME");
         asked.push(node.request("mute:9000", frame).await.unwrap());
     }
     assert_eq!(node.status().await.outgoing, 4);
@@ -172,6 +173,6 @@ async fn f18_what_a_node_dials_and_what_it_accepts_have_places_of_their_own() {
     settle().await;
     assert_eq!(heard(&mut connect(&wires, "flood").await).await, BUSY);
     // All its places for others are taken; it asks all the same.
-    let frame = actix_peer::frame::Frame::empty("NAME");
+    let frame = Frame::empty("NAME");
     asked.push(node.request("mute:9000", frame).await.unwrap());
 }
