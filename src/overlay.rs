@@ -21,6 +21,7 @@ macro_rules! serde_as_text {
 mod address;
 mod dial_pace;
 mod forward;
+mod gap;
 mod id;
 mod join;
 mod list;
@@ -32,6 +33,7 @@ mod scope;
 mod shares;
 mod stabilizer;
 
+pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 pub use self::{
     address::{Address, Host, InvalidAddress, InvalidHost},
     forward::{Envelope, Hop, RouteFault, RouteReason},

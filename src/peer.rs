@@ -22,6 +22,7 @@ mod status;
 mod stop;
 mod supervise;
 mod target;
+mod watchdog;
 mod way;
 mod well_known;
 

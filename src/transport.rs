@@ -27,7 +27,10 @@ use std::io;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
 
 use crate::overlay::{Address, Host, PeerId};
 
@@ -151,6 +154,17 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// blocks. Unless overridden, none is.
     fn is_here(&self, _host: &Host) -> bool {
         false
+    }
+
+    /// Whether the peer with this id may be talked to. Unless overridden, everybody may.
+    fn admits(&self, _id: &PeerId) -> bool {
+        true
+    }
+
+    /// Is marked as changed when [`admits`](Self::admits) may have another answer than before: the
+    /// node then drops from its table whom it does not admit. None where that never happens.
+    fn admission_changes(&self) -> Option<watch::Receiver<()>> {
+        None
     }
 
     /// The host under which others reach a node that listens at `listening`: what the node tells

@@ -137,6 +137,8 @@ counters! {
     forwarded,
     /// Events that a subscriber's full mailbox did not take.
     events_dropped,
+    /// Times that a thread of the node stood still for seconds.
+    standstills,
 }
 
 impl Counters {

@@ -23,6 +23,7 @@ use crate::{
         forward::Forward,
         list::Table,
         stabilizer::{Job, Recipe},
+        watchdog,
         well_known::{self, WellKnown},
     },
     transport::{Transport, tcp::Tcp},
@@ -384,8 +385,10 @@ impl Builder {
             actor.start_list(ctx);
             actor.start_listener(listener, ctx);
             actor.start_stabilizers(ctx);
+            actor.follow_admission(ctx);
             actor
         });
+        watchdog::start(&node);
         node.emit(&PeerEvent::Started { me: node.me.clone() });
         peer.ok_or(StartError::NoArbiter)
     }

@@ -243,6 +243,16 @@ impl Peers {
         .await
     }
 
+    /// Removes the peers that the transport does not admit.
+    pub(crate) async fn drop_not_admitted(&self, node: &Node) -> Result<(), NodeDown> {
+        let list = self.list().await?;
+        let gone = list.iter().map(|entry| entry.info().id());
+        for id in gone.filter(|id| !node.transport.admits(id)) {
+            self.remove_because(id, Removed::NotAdmitted).await?;
+        }
+        Ok(())
+    }
+
     /// Removes the peer at this position and returns it; the ones behind it move up.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::{
     frame::Frame,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
+        is_gap,
     },
     peer::{Peer, Peers, WeakPeer, child::Guard},
 };
@@ -56,20 +57,14 @@ impl fmt::Debug for StabilizerActor {
 
 impl StabilizerActor {
     pub(crate) fn new(
-        recipe: &Recipe,
+        name: &str,
+        job: Option<Job>,
         node: Arc<Node>,
         peers: Peers,
         peer: WeakPeer,
         guard: Guard,
     ) -> Self {
-        Self {
-            name: recipe.name.clone(),
-            job: Some((recipe.make)()),
-            node,
-            peers,
-            peer,
-            _guard: guard,
-        }
+        Self { name: name.to_owned(), job, node, peers, peer, _guard: guard }
     }
 }
 
@@ -180,6 +175,18 @@ pub(crate) async fn question(
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
     let until = Instant::now() + within;
+    let answer = question_until(node, to, frame, until).await;
+    // What waited longer than it may was not looked at.
+    let gap = is_gap(until.into_std(), Instant::now().into_std());
+    answer.map_err(|failure| if gap { AskFailure::StoodStill } else { failure })
+}
+
+async fn question_until(
+    node: &Arc<Node>,
+    to: (&Address, Option<&PeerId>),
+    frame: Frame,
+    until: Instant,
+) -> Result<Vec<Frame>, AskFailure> {
     let opened = timeout_at(until, exchange::open(node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
