@@ -485,7 +485,7 @@ async fn f30_the_verified_peers_stay_whatever_a_flood_of_joins_does_and_no_third
 }
 
 #[actix::test]
-#[ignore = "takes two minutes"]
+#[ignore = "takes a minute"]
 async fn f30_the_same_with_a_hundred_thousand_joins_over_the_network() {
     flood(100_000).await;
 }
