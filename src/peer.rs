@@ -15,6 +15,7 @@ pub mod messages;
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod metrics;
 mod notify_all;
+mod probation;
 mod registration;
 mod stabilizer;
 mod status;

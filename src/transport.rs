@@ -148,6 +148,25 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// The addresses that a host has. Unless overridden, a host is its own address.
+    ///
+    /// It may take as long as the network likes: the caller sets the time limit.
+    ///
+    /// # Errors
+    /// It has none, or nobody knows. Nothing was sent to any of them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the look-up up; what it takes of the system may go on for a while.
+    fn resolve<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, io::Result<Vec<Host>>> {
+        Box::pin(std::future::ready(Ok(vec![host.clone()])))
+    }
+
+    /// Whether a host is an address of this machine, loopback aside. Never sends a packet and never
+    /// blocks. Unless overridden, none is.
+    fn is_here(&self, _host: &Host) -> bool {
+        false
+    }
+
     /// The host under which others reach a node that listens at `listening`: what the node tells
     /// about itself when its configuration does not say otherwise. Never sends a packet and never
     /// blocks.

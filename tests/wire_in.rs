@@ -67,7 +67,7 @@ async fn paused(builder: Builder) -> (Peer, MemoryNetwork) {
 }
 
 async fn dial(wires: &MemoryNetwork) -> Io {
-    let program = wires.transport("program".parse::<Host>().unwrap());
+    let program = wires.transport("127.0.0.1".parse::<Host>().unwrap());
     program.dial(&"ada:9000".parse().unwrap()).await.unwrap()
 }
 

@@ -30,6 +30,8 @@ pub enum Removed {
     Left,
     /// It did not answer the ping sweep, or another stabilizer gave it up.
     Lost,
+    /// It joined, and nobody with its id answered where it said it was.
+    Unverified,
     /// This program removed it.
     Here,
     /// It is not admitted any more.

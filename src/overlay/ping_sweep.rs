@@ -21,7 +21,8 @@ const NAME_EVERY: u32 = 4;
 /// Nodes of this crate answer `PING` with `PONG` and their id, and that answer is required of a
 /// peer that has given it before. The original programs answer `PING` with nothing: such a peer is
 /// alive as long as it can be connected to, and every fourth sweep asks it for its `NAME`, which
-/// has to be the known id. The questions of one sweep run side by side, so that
+/// has to be the known id: without that as often as the misses, it is forgotten, too. A peer that is
+/// not verified yet is not asked: that is done elsewhere. The questions of one sweep run side by side, so that
 /// 1,000 dead peers cost half a minute and not an hour. When this node itself has stood still for more
 /// than ten seconds (the machine slept, say), all misses are forgotten.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct PingSweep {
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     misses: u32,
+    /// Questions for its name in a row that were not answered with it.
+    nameless: u32,
     answers_pong: bool,
     asked_name: bool,
 }
@@ -109,17 +112,23 @@ impl PingSweep {
             self.known.insert(peer.clone(), known);
             StabilizerAction::Ask { peer, frame: Frame::empty(code), within: self.within }
         };
-        view.peers.iter().map(ask).collect()
+        view.peers.iter().filter(|entry| entry.verified().is_some()).map(ask).collect()
     }
 
     /// This node stood still: what it missed of others was its own doing.
     fn begin_anew(&mut self) {
-        self.known.values_mut().for_each(|known| known.misses = 0);
+        for known in self.known.values_mut() {
+            (known.misses, known.nameless) = (0, 0);
+        }
     }
 
+    /// It could be connected to, and has said its id where it was asked for it.
     fn alive(&mut self, peer: &PeerInfo) -> Vec<StabilizerAction> {
         if let Some(known) = self.known.get_mut(peer) {
             known.misses = 0;
+            if known.asked_name || known.answers_pong {
+                known.nameless = 0;
+            }
         }
         vec![StabilizerAction::Seen(peer.id().clone())]
     }
@@ -129,7 +138,8 @@ impl PingSweep {
             return Vec::new();
         };
         known.misses += 1;
-        if known.misses < self.misses {
+        known.nameless += u32::from(known.asked_name);
+        if known.misses.max(known.nameless) < self.misses {
             return Vec::new();
         }
         self.known.remove(peer);
@@ -315,6 +325,30 @@ mod tests {
             }
             assert_eq!(sweep(&mut ping, &answer), (TypeCode::NAME, forget()));
         }
+    }
+
+    #[test]
+    fn an_original_that_only_can_be_connected_to_is_forgotten_after_three_names_that_it_did_not_say()
+     {
+        let (mut ping, mut sweeps) = (PingSweep::new(), 1);
+        while sweep(&mut ping, &Err(AskFailure::Late)).1 != forget() {
+            sweeps += 1;
+            assert!(sweeps < 100, "it is never forgotten");
+        }
+        assert_eq!(sweeps, 12);
+    }
+
+    #[test]
+    fn who_is_not_verified_is_not_asked() {
+        let now = tokio::time::Instant::now().into_std();
+        let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
+        let mut peers = PeerList::new(me.id().clone(), 0);
+        peers.add(PEER.parse().unwrap(), Learned::Joined, now);
+        let mut ping = PingSweep::new();
+        assert_eq!(ping.step(StabilizerEvent::Tick, &View { me: &me, peers: &peers, now }), []);
+        peers.verify(&"p".parse().unwrap(), now);
+        let asks = ping.step(StabilizerEvent::Tick, &View { me: &me, peers: &peers, now });
+        assert_eq!(asks.len(), 1);
     }
 
     #[test]

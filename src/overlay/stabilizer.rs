@@ -53,6 +53,9 @@ pub enum AskFailure {
     /// This node itself stood still meanwhile, for more than ten seconds: its process was stopped, or
     /// the machine slept. That says nothing about the peer.
     StoodStill,
+    /// It was not asked: nobody may send this node to such an address, or it was dialled too often
+    /// without an answer.
+    NotAllowed,
 }
 
 /// What a stabilizer may ask for.

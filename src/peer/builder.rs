@@ -12,7 +12,10 @@ use crate::{
         Received, Route, Serve, Threads, typed::Typed,
     },
     frame::TypeCode,
-    overlay::{Address, Direct, Host, PeerId, PeerInfo, PeerList, Router, Stabilizer},
+    overlay::{
+        Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router,
+        Stabilizer,
+    },
     peer::{
         Peer, Peers, RegisterError, StartError,
         actor::{Parts, PeerActor},
@@ -154,7 +157,22 @@ impl Builder {
         self
     }
 
-    /// Limits and times. Replaces what [`max_peers`](Self::max_peers) said before.
+    /// Whom a `JOIN` adds to the table. Default [`JoinPolicy::Verified`]. Short for
+    /// [`Config::join_policy`].
+    pub fn join_policy(mut self, policy: JoinPolicy) -> Self {
+        self.config = self.config.join_policy(policy);
+        self
+    }
+
+    /// Whom a `QUIT` takes out of the table. Default [`QuitPolicy::Own`]. Short for
+    /// [`Config::quit_policy`].
+    pub fn quit_policy(mut self, policy: QuitPolicy) -> Self {
+        self.config = self.config.quit_policy(policy);
+        self
+    }
+
+    /// Limits and times. Replaces what [`max_peers`](Self::max_peers), [`join_policy`](Self::join_policy)
+    /// and [`quit_policy`](Self::quit_policy) said before.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -340,7 +358,8 @@ impl Builder {
         let config = descriptors::fit(self.config);
         let node = Arc::new(Node::new(config, me, self.transport, events, threads));
         let table = Table {
-            list: PeerList::new(node.me.id().clone(), node.config.max_peers),
+            list: PeerList::new(node.me.id().clone(), node.config.max_peers)
+                .located(node.me.address().clone()),
             router: self.router,
         };
         let (list, current) = watch::channel(None);

@@ -235,6 +235,14 @@ impl Transport for TlsTransport {
         Some(self.handshakes.admission().changes())
     }
 
+    fn resolve<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, io::Result<Vec<Host>>> {
+        self.inner.resolve(host)
+    }
+
+    fn is_here(&self, host: &Host) -> bool {
+        self.inner.is_here(host)
+    }
+
     fn own_host(&self, listening: &Address) -> Host {
         self.inner.own_host(listening)
     }
