@@ -117,7 +117,9 @@ impl PingSweep {
 
     /// This node stood still: what it missed of others was its own doing.
     fn begin_anew(&mut self) {
-        self.known.values_mut().for_each(|known| known.misses = 0);
+        for known in self.known.values_mut() {
+            (known.misses, known.nameless) = (0, 0);
+        }
     }
 
     /// It could be connected to, and has said its id where it was asked for it.

@@ -413,8 +413,10 @@ async fn f55_a_node_may_be_stopped_or_dropped_before_it_had_a_turn() {
     for _ in 0..3 {
         let node = on(&wires, "node").start().await.unwrap();
         assert!(node.stop().await.is_clean());
-        // Dropped while it starts, and without a `stop`: nothing is left, the address is free.
-        assert!(on(&wires, "node").workers(1).start().now_or_never().is_none());
+        // Dropped while it starts (unless the worker was quick), and without a `stop`: nothing is
+        // left, the address is free.
+        drop(on(&wires, "node").workers(1).start().now_or_never());
+        settle().await;
         drop(on(&wires, "node").start().await.unwrap());
         settle().await;
         assert_eq!(wires.connections(), 0);

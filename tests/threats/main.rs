@@ -17,7 +17,7 @@ mod peers;
 const WITHOUT: &[(&str, &str)] = &[
     ("07 10 12 13 22 25", "limits of bytes and rates"),
     ("19 56 57 58", "take network namespaces or processes that are killed"),
-    ("26 27 28 29 30 31 34 36 37 38 39 44", "the table of peers, and what is dialled"),
+    ("34 44", "answers to third parties, and updates about members"),
     ("59", "both dial at once"),
     ("60 61", "what a flood may write to logs and metrics"),
     ("63", "advisories are checked by `.deny.toml`, not by a test"),
