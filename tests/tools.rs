@@ -209,6 +209,31 @@ fn a_node_that_cannot_start_or_join_says_why_and_fails() {
 }
 
 #[test]
+fn f56_a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
+    let mut node = Node::start(&[]);
+    let address = node.address.clone();
+    for _ in 0..5 {
+        // One that says nothing, one that is half said, one that was answered, one whose
+        // answer nobody has read: each leaves the kernel with a connection to close.
+        let mut open: Vec<_> =
+            (0..4).map(|_| TcpStream::connect(&address).expect("a connection")).collect();
+        open[1].write_all(b"ECHO\0\0\0\x05ha").unwrap();
+        for stream in &mut open[2..] {
+            stream.write_all(b"NAME\0\0\0\0").unwrap();
+        }
+        open[2].read_to_end(&mut Vec::new()).unwrap();
+        node.signal("KILL");
+        node.child.wait().unwrap();
+        let begun = tokio::time::Instant::now();
+        node = Node::start(&["--listen", &address]);
+        let took = begun.elapsed();
+        assert_eq!(node.address, address);
+        assert!(took.as_secs() < 2, "{took:?}");
+        assert_eq!(ask(&[&address, "NAME"]).0, 0);
+    }
+}
+
+#[test]
 fn a_remote_cannot_write_to_the_terminal_of_who_watches() {
     let mut node = Node::start(&[]);
     let mut stream = TcpStream::connect(&node.address).unwrap();
