@@ -108,3 +108,41 @@ impl Trend {
         self.to <= self.from + self.from / 10 + slack
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_right_within_a_sixteenth() {
+        let mut latencies = Latencies::default();
+        for micros in (1..=100_000).rev() {
+            latencies.add(Duration::from_micros(micros));
+        }
+        for (thousandths, right) in [(500, 50.0), (900, 90.0), (990, 99.0), (999, 99.9)] {
+            let below = latencies.below(thousandths).unwrap();
+            assert!(
+                (right..=right * (1.0 + 1.0 / 16.0)).contains(&below),
+                "{thousandths}: {below}"
+            );
+        }
+        assert_eq!((latencies.below(1_000), latencies.most()), (Some(100.0), 100.0));
+        latencies.add(Duration::MAX);
+        assert!(latencies.below(1_000).unwrap() > 1e12);
+        assert_eq!(Latencies::default().below(500), None);
+    }
+
+    #[test]
+    fn growth_after_the_warm_up_counts_and_growth_within_it_does_not() {
+        let looks = |resident: fn(u64) -> u64| {
+            let look = |n: u64| Look { at: n as f64, resident: resident(n), descriptors: 9 };
+            Trend::of(&(0..90).map(look).collect::<Vec<_>>(), |look| look.resident).unwrap()
+        };
+        assert!(looks(|n| if n < 30 { n } else { 100 }).is_flat(0));
+        let leak = looks(|n| 100 + n);
+        assert_eq!((leak.from, leak.to), (145, 175));
+        assert!(!leak.is_flat(15) && leak.is_flat(16));
+        assert!(looks(|n| 1_000 - n).is_flat(0));
+        assert!(Trend::of(&[], |look| look.resident).is_none());
+    }
+}

@@ -70,3 +70,25 @@ impl Handler<Incoming> for Ledger {
         Reply::one(msg.frame)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(numbers: impl IntoIterator<Item = u64>) -> Page {
+        let mut page = Page::default();
+        numbers.into_iter().for_each(|number| page.note(number));
+        page
+    }
+
+    #[test]
+    fn what_comes_twice_or_behind_a_later_one_is_told() {
+        let counts = |page: &Page| (page.handled, page.doubled, page.disordered);
+        let fine = page(0..10_000);
+        assert_eq!(counts(&fine), (10_000, 0, 0));
+        assert!(fine.has(9_999) && !fine.has(10_000));
+        assert_eq!(fine.recent.len(), REMEMBERED);
+        assert_eq!(counts(&page([0, 1, 1, 2, 0])), (3, 2, 0));
+        assert_eq!(counts(&page([0, 2, 1, 3])), (4, 0, 1));
+    }
+}

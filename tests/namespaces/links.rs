@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use actix_peer::{RequestError, link::Reason};
+use actix_peer::{Outgoing, Over, RequestError, connection::ReadError, frame::Frame, link::Reason};
 use tokio::time::Instant;
 
 use crate::{
@@ -140,6 +140,33 @@ fn a_cable_that_is_out_for_eight_seconds_costs_a_request_that_time_and_nothing_e
     network.cut(2);
     pass(8 * SECOND);
     network.plug(2);
+    ada.join().unwrap();
+}
+
+#[test]
+#[ignore = "real time, and needs root"]
+fn a_classic_request_over_a_cut_cable_ends_with_its_own_time_limit() {
+    let Some(network) = Network::of(2) else { return };
+    let _bob = Served::start(&network, 2);
+    let (begun, broke) = std::sync::mpsc::channel();
+    let ada = network.run(1, async move || {
+        let ada = node(1, &Diary::default()).await;
+        let wait = Outgoing::from(Frame::text("WAIT", "5000")).over(Over::Classic);
+        let replies = ada.request(address(2).as_str(), wait).await.unwrap();
+        begun.send(()).unwrap();
+        let asked = Instant::now();
+        let error = replies.collect().await.unwrap_err();
+        println!("classic: a waiting request failed after {:.1?}: {error}", asked.elapsed());
+        assert!(error.may_have_been_handled(), "{error:?}");
+        assert!(matches!(error, RequestError::Reply(ReadError::Late(_))), "{error:?}");
+        let limit =
+            ada.config().entries().into_iter().find(|entry| entry.option == "reply_timeout");
+        assert_eq!(limit.unwrap().value, "35 s");
+        assert!((33..=37).contains(&asked.elapsed().as_secs()), "{:?}", asked.elapsed());
+        ada.abort().await;
+    });
+    broke.recv().unwrap();
+    network.cut(2);
     ada.join().unwrap();
 }
 
