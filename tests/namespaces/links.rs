@@ -12,7 +12,7 @@ use crate::{
 
 /// What a link has found when it was silent for three times the keep-alive of 5 s; less what it was
 /// silent before, and a little more for a busy machine.
-const SILENT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(17);
+const SILENT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(16);
 
 /// Who still hears the other one's questions whether it is alive, but is not heard, is not in silence
 /// before the other one has given up.
