@@ -16,7 +16,7 @@ const SILENT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::fro
 
 /// Who still hears the other one's questions whether it is alive, but is not heard, is not in silence
 /// before the other one has given up.
-const HALF_SILENT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(32);
+const HALF_SILENT: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(27);
 
 /// What is done to the network, and undone.
 type Fault = fn(&Network);
