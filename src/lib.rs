@@ -72,7 +72,7 @@ pub use self::{
         PeerEvent, PeerMessage, Received, Refusal, Replies, Reply, RequestError, SendError,
         handler,
     },
-    overlay::{PeerId, PeerInfo, PingSweep, Router, Stabilizer, router},
+    overlay::{JoinPolicy, PeerId, PeerInfo, PingSweep, QuitPolicy, Router, Stabilizer, router},
     peer::{Builder, Peer, Peers, StartError, Target, messages},
 };
 

@@ -12,6 +12,7 @@
 //! - An empty frame, of which a hundred in a row end the link, is one that moves nothing: a part of
 //!   a message without payload, or credit of zero.
 
+mod alive;
 mod book;
 mod cut;
 mod event;

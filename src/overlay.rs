@@ -19,14 +19,21 @@ macro_rules! serde_as_text {
 }
 
 mod address;
+mod dial_pace;
 mod forward;
+mod gap;
 mod id;
 mod join;
 mod list;
 mod ping_sweep;
+mod policy;
+mod probation;
 pub mod router;
+mod scope;
+mod shares;
 mod stabilizer;
 
+pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 pub use self::{
     address::{Address, Host, InvalidAddress, InvalidHost},
     forward::{Envelope, Hop, RouteFault, RouteReason},
@@ -34,6 +41,14 @@ pub use self::{
     join::{JoinConfig, JoinEnd, JoinEvent, JoinReport, JoinStep, JoinWalk},
     list::{Added, Learned, PeerEntry, PeerList},
     ping_sweep::PingSweep,
+    policy::{JoinPolicy, QuitPolicy},
     router::{Direct, FnRouter, Router},
+    scope::Scope,
+    shares::{Candidate, Shares},
     stabilizer::{AskFailure, Stabilizer, StabilizerAction, StabilizerEvent, View},
+};
+pub(crate) use self::{
+    dial_pace::DialPace,
+    policy::Claim,
+    probation::{ASKED_AFTER, Verdict, WITHIN},
 };

@@ -15,12 +15,14 @@ pub mod messages;
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod metrics;
 mod notify_all;
+mod probation;
 mod registration;
 mod stabilizer;
 mod status;
 mod stop;
 mod supervise;
 mod target;
+mod watchdog;
 mod way;
 mod well_known;
 

@@ -27,7 +27,10 @@ use std::io;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
 
 use crate::overlay::{Address, Host, PeerId};
 
@@ -132,6 +135,36 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// [proven](Self::proves).
     fn serves_unproven(&self) -> bool {
         true
+    }
+
+    /// The addresses that a host has. Unless overridden, a host is its own address.
+    ///
+    /// It may take as long as the network likes: the caller sets the time limit.
+    ///
+    /// # Errors
+    /// It has none, or nobody knows. Nothing was sent to any of them.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the look-up up; what it takes of the system may go on for a while.
+    fn resolve<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, io::Result<Vec<Host>>> {
+        Box::pin(std::future::ready(Ok(vec![host.clone()])))
+    }
+
+    /// Whether a host is an address of this machine, loopback aside. Never sends a packet and never
+    /// blocks. Unless overridden, none is.
+    fn is_here(&self, _host: &Host) -> bool {
+        false
+    }
+
+    /// Whether the peer with this id may be talked to. Unless overridden, everybody may.
+    fn admits(&self, _id: &PeerId) -> bool {
+        true
+    }
+
+    /// Is marked as changed when [`admits`](Self::admits) may have another answer than before: the
+    /// node then drops from its table whom it does not admit. None where that never happens.
+    fn admission_changes(&self) -> Option<watch::Receiver<()>> {
+        None
     }
 
     /// The host under which others reach a node that listens at `listening`: what the node tells

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_new_once_a_minute() {
+    fn f33_a_query_is_new_once_a_minute() {
         let (mut seen, begin) = (Seen::default(), now());
         assert!(seen.is_new(&query(1, None), begin));
         assert!(!seen.is_new(&query(1, None), begin + SEEN_FOR / 2));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
+    fn f35_only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
         let (mut own, begin) = (OwnSearches::default(), now());
         let name: FileName = "My SONG.ogg".parse().unwrap();
         assert!(!own.take(&name, begin));

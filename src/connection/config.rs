@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::overlay::{JoinPolicy, QuitPolicy, Shares};
+
 /// Why a [`Config`] is refused: one of its limits is zero.
 ///
 /// The caller's doing; nothing was started.
@@ -44,6 +46,7 @@ macro_rules! number_setting {
                 match (unit, self) {
                     ("bytes", n) if n >= MIB && n % MIB == 0 => format!("{} MiB", n / MIB),
                     ("bytes", n) if n >= 1 << 10 && n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
+                    ("%", n) => format!("{n} %"),
                     _ => format!("{self} {unit}"),
                 }
             }
@@ -91,11 +94,21 @@ macro_rules! options {
             pub(crate) explain_refusals: bool,
             pub(crate) leave_on_stop: bool,
             pub(crate) links: bool,
+            pub(crate) join_policy: JoinPolicy,
+            pub(crate) quit_policy: QuitPolicy,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $( $name: $default, )* max_peers: 128, explain_refusals: true, leave_on_stop: true, links: true }
+                Self {
+                    $( $name: $default, )*
+                    max_peers: 128,
+                    explain_refusals: true,
+                    leave_on_stop: true,
+                    links: true,
+                    join_policy: JoinPolicy::default(),
+                    quit_policy: QuitPolicy::default(),
+                }
             }
         }
 
@@ -138,6 +151,26 @@ macro_rules! options {
 }
 
 options! {
+    /// How much of the table one address may have: an IPv4 address, the /64 of an IPv6 address; in
+    /// percent of `max_peers`, at least two peers. Default 25 %. 100 % is no share.
+    ///
+    /// The price of more: who has one address can have so much of the table, and with it of what
+    /// this node learns of the network. This share and the next three hold for peers that join
+    /// themselves and for those that others list; not on loopback, and not for what the program adds
+    /// ([`Shares`]).
+    address_share: u32 = 25, "%", "of the table for peers at one address, at least 2";
+    /// How much of the table one network may have: the /24 of an IPv4 address, the /48 of an IPv6
+    /// address; in percent, at least two peers. Default 50 %.
+    network_share: u32 = 50, "%", "of the table for peers in one /24 or /48, at least 2";
+    /// How much of the table peers may have that are not verified yet; in percent, at least two
+    /// peers. Default 50 %.
+    unverified_share: u32 = 50, "%", "of the table for unverified peers, at least 2";
+    /// How much of the table peers may have that joined themselves and were verified less than
+    /// `newcomer_time` ago; in percent, at least two peers. Default 75 %: a flood of newcomers does
+    /// not get the rest.
+    newcomer_share: u32 = 75, "%", "of the table for peers that joined lately, at least 2";
+    /// How long a peer that joined is a newcomer after it was verified. Default 600 s.
+    newcomer_time: Duration = Duration::from_secs(600), "", "a verified peer is a newcomer";
     /// The longest frame that is taken whole, in bytes of data: requests for ordinary handlers and
     /// reply frames.
     ///
@@ -179,9 +212,17 @@ options! {
     /// How long a request waits for a place among those in hand before it is refused as busy.
     /// Default 50 ms.
     busy_after: Duration = Duration::from_millis(50), "", "wait for a place in hand, then busy";
-    /// Outgoing connections that are being opened at once. Default 64; a further one waits, at most
-    /// `connect_timeout`.
-    max_dials: usize = 64, "dials", "connections being opened at once";
+    /// Outgoing connections that are being opened at once. Default 32; a further one waits, at most
+    /// `connect_timeout`. They take nothing from those that are accepted.
+    max_dials: usize = 32, "dials", "connections being opened at once";
+    /// Dials in a second of addresses that only somebody's word leads to, on average: peers that
+    /// joined and are not verified, and peers that others listed. Default 32; a further one waits.
+    ///
+    /// What the program asks for, and peers that are verified, have no pace.
+    max_unverified_dials: u32 = 32, "dials/s", "dials of unverified addresses";
+    /// Dials in a minute of one such address. Default 3; it is not dialled more often until it has
+    /// answered as expected.
+    max_dials_per_unverified: u32 = 3, "dials/min", "dials of each unverified address";
     /// Outgoing exchanges open at once. Default 1,024; a further one waits, at most
     /// `connect_timeout`.
     max_outgoing: usize = 1_024, "exchanges", "own exchanges open at once";
@@ -245,6 +286,21 @@ impl Config {
         self
     }
 
+    /// Whom a `JOIN` adds to the table. Default [`JoinPolicy::Verified`]: who is where it says, and
+    /// answers there. The price of less is in [`JoinPolicy`].
+    #[must_use]
+    pub const fn join_policy(mut self, policy: JoinPolicy) -> Self {
+        self.join_policy = policy;
+        self
+    }
+
+    /// Whom a `QUIT` takes out of the table. Default [`QuitPolicy::Own`]: nobody but its sender.
+    #[must_use]
+    pub const fn quit_policy(mut self, policy: QuitPolicy) -> Self {
+        self.quit_policy = policy;
+        self
+    }
+
     /// Whether this node speaks links (WIRE.md part 3). Default true.
     ///
     /// With false every message has a connection of its own, as in the original framework, and who
@@ -270,6 +326,17 @@ impl Config {
     pub const fn leave_on_stop(mut self, leave: bool) -> Self {
         self.leave_on_stop = leave;
         self
+    }
+
+    /// The shares of the table.
+    pub(crate) const fn shares(&self) -> Shares {
+        Shares {
+            address: self.address_share,
+            network: self.network_share,
+            unverified: self.unverified_share,
+            newcomers: self.newcomer_share,
+            newcomer_for: self.newcomer_time,
+        }
     }
 
     /// The time for the data of a frame with `len` bytes that is taken whole.

@@ -125,10 +125,20 @@ counters! {
     errors_accept,
     /// Outgoing connections that could not be opened.
     errors_dial,
+    /// `JOIN` that added nobody: not where it said, not allowed, or no place for it.
+    joins_refused,
+    /// `QUIT` for somebody else that took nobody out.
+    quits_refused,
+    /// Peers that joined and went because they never answered with their id.
+    peers_not_verified,
+    /// Dials that were not made because the address was dialled too often without an answer.
+    dials_held_back,
     /// Routed messages that this node passed on.
     forwarded,
     /// Events that a subscriber's full mailbox did not take.
     events_dropped,
+    /// Times that a thread of the node stood still for seconds.
+    standstills,
 }
 
 impl Counters {

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix::prelude::{Message, Recipient, SendError};
@@ -29,8 +30,12 @@ pub enum Removed {
     Left,
     /// It did not answer the ping sweep, or another stabilizer gave it up.
     Lost,
+    /// It joined, and nobody with its id answered where it said it was.
+    Unverified,
     /// This program removed it.
     Here,
+    /// It is not admitted any more.
+    NotAdmitted,
 }
 
 /// A part of the node that is watched and restarted.
@@ -106,6 +111,13 @@ pub enum PeerEvent {
     GaveUp {
         /// Which part.
         child: Child,
+    },
+    /// A thread of the node stood still, and everything on it: a handler blocked it, the process
+    /// was stopped, or the machine slept. Told when it goes on. Five seconds are always seen, less
+    /// than four never.
+    StoodStill {
+        /// How long, or up to a second more.
+        time: Duration,
     },
     /// The node stopped accepting connections; `resume` ends that.
     Paused,

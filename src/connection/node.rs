@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -21,7 +22,7 @@ use crate::{
         Threads, door::Door, incoming::Places,
     },
     frame::{FrameError, TypeCode},
-    overlay::{Address, PeerId, PeerInfo},
+    overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope},
     transport::{IdentityFault, Transport},
 };
 
@@ -50,6 +51,13 @@ pub struct Cut {
 /// How many cut exchanges are reported one by one; further ones are counted.
 pub(crate) const CUTS_KEPT: usize = 1_024;
 
+/// Names that others said and that are looked up at the same time: each may take a thread of the
+/// runtime until the system gives up.
+const LOOKUPS_AT_ONCE: usize = 4;
+
+/// The longest wait for such a look-up, its place included.
+const LOOKUP_TIME: Duration = Duration::from_secs(2);
+
 /// The state of one node that is needed wherever a byte moves.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -72,6 +80,10 @@ pub(crate) struct Node {
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) dials: Arc<Semaphore>,
     pub(crate) outgoing: Arc<Semaphore>,
+    /// How often it dials whom it only heard of.
+    pace: Mutex<DialPace>,
+    /// Places for look-ups of names that others said.
+    lookups: Arc<Semaphore>,
     /// Everything that has to end before the node has stopped.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the node begins to stop: nothing new.
@@ -102,6 +114,12 @@ impl Node {
             requests: places(config.max_requests),
             dials: places(config.max_dials),
             outgoing: places(config.max_outgoing),
+            pace: Mutex::new(DialPace::new(
+                config.max_unverified_dials,
+                config.max_dials_per_unverified,
+                Instant::now().into_std(),
+            )),
+            lookups: places(LOOKUPS_AT_ONCE),
             links: Links::new(&me, &config),
             door: Door::new(&config),
             threads,
@@ -134,6 +152,12 @@ impl Node {
         places.saturating_sub(self.requests.available_permits())
     }
 
+    /// Own connections that are being opened.
+    pub(crate) fn dialling(&self) -> usize {
+        let places = self.config.max_dials.min(Semaphore::MAX_PERMITS);
+        places.saturating_sub(self.dials.available_permits())
+    }
+
     /// Whether a connection on which nobody has proved an id is served.
     pub(crate) fn serves_unproven(&self) -> bool {
         !self.secure || self.transport.serves_unproven()
@@ -146,6 +170,45 @@ impl Node {
             Some(proven) => proven == claimed,
             None => !self.secure || !claimed.is_key(),
         }
+    }
+
+    /// What a host means that somebody else has said; none when its name cannot be looked up in time.
+    pub(crate) async fn look_up(&self, host: &Host) -> Option<Vec<Host>> {
+        if matches!(host, Host::Ip(_)) || Scope::of(host) == Some(Scope::Machine) {
+            return Some(vec![host.clone()]);
+        }
+        let (transport, host) = (Arc::clone(&self.transport), host.clone());
+        let place = Arc::clone(&self.lookups).acquire_owned();
+        let look_up = async {
+            let place = place.await.ok()?;
+            // A task of its own, which has the place for as long as the look-up really takes.
+            let found = tokio::spawn(async move {
+                let _place = place;
+                transport.resolve(&host).await.ok()
+            });
+            found.await.ok().flatten()
+        };
+        timeout(LOOKUP_TIME, look_up).await.ok().flatten()
+    }
+
+    /// Waits until `to`, of which only somebody's word says that a node is there, may be dialled.
+    /// False when it was dialled too often.
+    pub(crate) async fn may_dial(&self, to: &Address) -> bool {
+        let now = Instant::now();
+        let wait = self.pace().dial(to, now.into_std());
+        let Some(wait) = wait else {
+            self.counters.dials_held_back.one();
+            return false;
+        };
+        if !wait.is_zero() {
+            tokio::time::sleep_until(now + wait).await;
+        }
+        true
+    }
+
+    /// The pace of dials, for a moment.
+    pub(crate) fn pace(&self) -> MutexGuard<'_, DialPace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn emit(&self, event: &PeerEvent) {

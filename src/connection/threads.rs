@@ -50,6 +50,18 @@ impl Threads {
             None => drop(actix_rt::spawn(work)),
         }
     }
+
+    /// Runs `work` on this arbiter, the node's own, and on that of every worker.
+    pub(crate) fn spawn_on_each<F>(&self, work: impl Fn() -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        drop(actix_rt::spawn(work()));
+        for (arbiter, _) in &self.workers {
+            // It takes work until the node is gone.
+            let _taken = arbiter.spawn(work());
+        }
+    }
 }
 
 impl Drop for Threads {

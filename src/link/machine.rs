@@ -25,9 +25,6 @@ const EXCHANGE_HEADER_U32: u32 = 5;
 const _: () = assert!(MAX_PAYLOAD_U32 as usize == MAX_PAYLOAD);
 const _: () = assert!(EXCHANGE_HEADER_U32 as usize == EXCHANGE_HEADER_LEN);
 
-/// A link that is silent for so many intervals is dead (WIRE.md part 3, "Liveness and closing").
-const SILENT_INTERVALS: u32 = 3;
-
 /// One exchange, as long as this side has not ended it.
 #[derive(Debug)]
 pub(super) enum Exchange {
@@ -184,12 +181,6 @@ impl Link {
         self.exchanges.len()
     }
 
-    /// The time between the last question for life and its answer.
-    #[must_use]
-    pub const fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
-    }
-
     /// What it has counted.
     #[must_use]
     pub const fn counts(&self) -> Counts {
@@ -285,32 +276,6 @@ impl Link {
     /// The connection is gone: the link ends without a word.
     pub fn lost(&mut self) {
         self.close(Reason::LOST, false);
-    }
-
-    /// Looks at the time: asks whether the other side is alive, or gives it up.
-    pub fn tick(&mut self, now: Instant) {
-        if self.phase == LinkPhase::Closed {
-            return;
-        }
-        let interval = self.config.keep_alive;
-        if now.saturating_duration_since(self.heard) >= interval * SILENT_INTERVALS {
-            return self.fail(Reason::TIMED_OUT);
-        }
-        if now.saturating_duration_since(self.ping.1) >= interval {
-            self.ping = (self.ping.0.wrapping_add(1), now);
-            if self.phase != LinkPhase::Greeting {
-                self.asked_for_life = true;
-                let ping = self.ping.0.to_be_bytes();
-                self.control(code::PNG, 0, Flags::NONE, &ping);
-            }
-        }
-    }
-
-    /// When [`tick`](Self::tick) should be called next.
-    #[must_use]
-    pub fn next_wake(&self) -> Instant {
-        let silent = self.heard + self.config.keep_alive * SILENT_INTERVALS;
-        silent.min(self.ping.1 + self.config.keep_alive)
     }
 
     pub(super) fn step(&mut self, event: LinkPhaseEvent) {

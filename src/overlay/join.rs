@@ -42,6 +42,10 @@ pub enum JoinStep {
         whom: Option<PeerId>,
         /// What.
         frame: Frame,
+        /// Where it was listed, when nobody has answered there yet: it has to be an address that this
+        /// one may name ([`Scope`](crate::overlay::Scope)), and is dialled at the pace of unverified
+        /// addresses.
+        named_by: Option<Address>,
     },
     /// Add this peer to the own table.
     Add {
@@ -60,7 +64,7 @@ struct Visit {
     to: Address,
     /// Who is there, by the word of the list or its own.
     whom: Option<PeerId>,
-    listed_by: Option<PeerId>,
+    listed_by: Option<PeerInfo>,
     hops: u32,
 }
 
@@ -180,8 +184,10 @@ impl JoinWalk {
         }
         self.report.asked += 1;
         let (to, whom) = (visit.to.clone(), visit.whom.clone());
+        let named_by = visit.listed_by.as_ref().filter(|_| frame.code() == TypeCode::NAME);
+        let named_by = named_by.map(|by| by.address().clone());
         self.waiting = then(visit);
-        JoinStep::Ask { to, whom, frame }
+        JoinStep::Ask { to, whom, frame, named_by }
     }
 
     fn done(&mut self, end: JoinEnd) -> JoinStep {
@@ -247,7 +253,8 @@ impl JoinWalk {
             self.report.refused.push((visit.to.clone(), text.chars().take(REFUSAL_LEN).collect()));
             return self.ask_list(visit, id, peers, now);
         }
-        let learned = visit.listed_by.clone().map_or(Learned::Contact, |by| Learned::Listed { by });
+        let by = visit.listed_by.as_ref().map(|by| by.id().clone());
+        let learned = by.map_or(Learned::Contact, |by| Learned::Listed { by });
         let Ok(info) = PeerInfo::new(id.clone(), visit.to.clone()) else {
             return self.failed(visit, AskFailure::Broken, peers, now);
         };
@@ -292,10 +299,11 @@ impl JoinWalk {
         let new = entries.filter(|peer| {
             !self.seen_ids.contains(peer.id()) && !self.seen_addresses.contains(peer.address())
         });
+        let by = PeerInfo::new(id.clone(), visit.to.clone()).ok();
         let visit_of = |peer: PeerInfo| Visit {
             to: peer.address().clone(),
             whom: Some(peer.id().clone()),
-            listed_by: Some(id.clone()),
+            listed_by: by.clone(),
             hops: visit.hops - 1,
         };
         let visits: Vec<_> = new.take(self.config.fan_out).map(visit_of).collect();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::overlay::{PeerId, PeerInfo};
+use crate::overlay::{Address, Candidate, Host, PeerId, PeerInfo};
 
 /// What came of adding a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -20,6 +20,14 @@ pub enum Added {
     Full,
     /// It is this node itself, which never enters its own table.
     Own,
+    /// Its address has as many peers in the table as one address may have.
+    TooManyOfAddress,
+    /// Its network has as many peers in the table as one network may have.
+    TooManyOfNetwork,
+    /// As many peers are unverified as may be.
+    TooManyUnverified,
+    /// As many peers have introduced themselves lately as may have.
+    TooManyNewcomers,
 }
 
 /// How a peer was learned.
@@ -46,6 +54,8 @@ pub struct PeerEntry {
     info: PeerInfo,
     learned: Learned,
     added: Instant,
+    seen_at: Host,
+    verified: Option<Instant>,
     last_seen: Option<Instant>,
 }
 
@@ -66,6 +76,20 @@ impl PeerEntry {
     #[must_use]
     pub const fn added(&self) -> Instant {
         self.added
+    }
+
+    /// The address that it has shown to have: where its connection came from, or where it answered.
+    /// It counts for the shares of the table.
+    #[must_use]
+    pub const fn seen_at(&self) -> &Host {
+        &self.seen_at
+    }
+
+    /// Since when it is verified: somebody with its id has answered at its address, it has proved its
+    /// id, or this program vouches for it. None as long as nothing but its own word says so.
+    #[must_use]
+    pub const fn verified(&self) -> Option<Instant> {
+        self.verified
     }
 
     /// When it was last seen alive by this node; none as long as it only was heard of.
@@ -91,6 +115,7 @@ impl PeerEntry {
 #[derive(Clone, Debug)]
 pub struct PeerList {
     own: PeerId,
+    own_address: Option<Address>,
     limit: usize,
     entries: IndexMap<PeerId, PeerEntry>,
 }
@@ -99,7 +124,14 @@ impl PeerList {
     /// An empty table of the node `own`.
     #[must_use]
     pub fn new(own: PeerId, limit: usize) -> Self {
-        Self { own, limit, entries: IndexMap::new() }
+        Self { own, own_address: None, limit, entries: IndexMap::new() }
+    }
+
+    /// Says where the node itself listens: nobody else enters the table with that address.
+    #[must_use]
+    pub fn located(mut self, at: Address) -> Self {
+        self.own_address = Some(at);
+        self
     }
 
     /// The id of the node whose table it is.
@@ -138,7 +170,9 @@ impl PeerList {
         self.entries.contains_key(id)
     }
 
-    /// Adds a peer at the end. One that is known stays as it is.
+    /// Adds a peer at the end, without regard to [`Shares`](crate::overlay::Shares). One that is known
+    /// stays as it is. It is taken as verified unless it only introduced itself; so is one that is
+    /// known with the same address.
     pub fn add(&mut self, info: PeerInfo, learned: Learned, now: Instant) -> Added {
         self.insert_at(self.entries.len(), info, learned, now)
     }
@@ -152,19 +186,44 @@ impl PeerList {
         learned: Learned,
         now: Instant,
     ) -> Added {
-        if *info.id() == self.own {
-            return Added::Own;
+        let candidate = Candidate::new(info, learned);
+        let verified = candidate.learned != Learned::Joined;
+        self.put_at(position, candidate.verified(verified), now)
+    }
+
+    /// What would come of adding it: [`Added::Added`] when it has a place.
+    pub(super) fn place_for(&self, info: &PeerInfo) -> Added {
+        if *info.id() == self.own || self.own_address.as_ref() == Some(info.address()) {
+            Added::Own
+        } else if self.contains(info.id()) {
+            Added::AlreadyKnown
+        } else if self.is_full() {
+            Added::Full
+        } else {
+            Added::Added
         }
-        if self.contains(info.id()) {
-            return Added::AlreadyKnown;
+    }
+
+    /// Adds a candidate at the end.
+    pub(super) fn put(&mut self, candidate: Candidate, now: Instant) -> Added {
+        self.put_at(self.entries.len(), candidate, now)
+    }
+
+    fn put_at(&mut self, position: usize, candidate: Candidate, now: Instant) -> Added {
+        let place = self.place_for(&candidate.info);
+        if place == Added::Added {
+            let Candidate { info, learned, seen_at, verified } = candidate;
+            let id = info.id().clone();
+            let verified = verified.then_some(now);
+            let entry = PeerEntry { info, learned, added: now, seen_at, verified, last_seen: None };
+            self.entries.shift_insert(position.min(self.entries.len()), id, entry);
+        } else if candidate.verified
+            && let Some(known) = self.entries.get_mut(candidate.info.id())
+            && known.info == candidate.info
+        {
+            known.verified.get_or_insert(now);
         }
-        if self.is_full() {
-            return Added::Full;
-        }
-        let id = info.id().clone();
-        let entry = PeerEntry { info, learned, added: now, last_seen: None };
-        self.entries.shift_insert(position.min(self.entries.len()), id, entry);
-        Added::Added
+        place
     }
 
     /// The peer with this id.
@@ -201,6 +260,22 @@ impl PeerList {
             entry.last_seen = Some(now);
             true
         })
+    }
+
+    /// Notes that somebody with this id has answered at the peer's address. One that is verified stays
+    /// so since it was. Whether it is known.
+    pub fn verify(&mut self, id: &PeerId, now: Instant) -> bool {
+        self.entries.get_mut(id).is_some_and(|entry| {
+            entry.verified.get_or_insert(now);
+            entry.last_seen = Some(now);
+            true
+        })
+    }
+
+    /// How many peers are not verified.
+    #[must_use]
+    pub fn unverified(&self) -> usize {
+        self.entries.values().filter(|entry| entry.verified.is_none()).count()
     }
 
     /// The peers in the order of their positions.

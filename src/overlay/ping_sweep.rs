@@ -1,11 +1,16 @@
 //! The ping sweep: asks every known peer whether it is alive and forgets the ones that are not
 //! (WIRE.md part 1, "ping sweep").
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::{AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View},
+    overlay::{
+        AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View, is_gap,
+    },
 };
 
 /// In how many sweeps one asks an original program for its name.
@@ -16,8 +21,10 @@ const NAME_EVERY: u32 = 4;
 /// Nodes of this crate answer `PING` with `PONG` and their id, and that answer is required of a
 /// peer that has given it before. The original programs answer `PING` with nothing: such a peer is
 /// alive as long as it can be connected to, and every fourth sweep asks it for its `NAME`, which
-/// has to be the known id. The questions of one sweep run side by side, so that
-/// 1,000 dead peers cost half a minute and not an hour.
+/// has to be the known id: without that as often as the misses, it is forgotten, too. A peer that is
+/// not verified yet is not asked: that is done elsewhere. The questions of one sweep run side by side, so that
+/// 1,000 dead peers cost half a minute and not an hour. When this node itself has stood still for more
+/// than ten seconds (the machine slept, say), all misses are forgotten.
 #[derive(Clone, Debug)]
 pub struct PingSweep {
     every: Duration,
@@ -25,6 +32,8 @@ pub struct PingSweep {
     at_once: usize,
     misses: u32,
     sweeps: u32,
+    /// When the sweep did something last.
+    last: Option<Instant>,
     known: HashMap<PeerInfo, Known>,
 }
 
@@ -32,6 +41,8 @@ pub struct PingSweep {
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     misses: u32,
+    /// Questions for its name in a row that were not answered with it.
+    nameless: u32,
     answers_pong: bool,
     asked_name: bool,
 }
@@ -44,6 +55,7 @@ impl Default for PingSweep {
             at_once: 64,
             misses: 3,
             sweeps: 0,
+            last: None,
             known: HashMap::new(),
         }
     }
@@ -86,6 +98,9 @@ impl PingSweep {
     }
 
     fn tick(&mut self, view: &View<'_>) -> Vec<StabilizerAction> {
+        if self.last.is_some_and(|last| is_gap(last + self.every, view.now)) {
+            self.begin_anew();
+        }
         let by_name = self.sweeps % NAME_EVERY == NAME_EVERY - 1;
         self.sweeps = self.sweeps.wrapping_add(1);
         let mut before = std::mem::take(&mut self.known);
@@ -97,12 +112,21 @@ impl PingSweep {
             self.known.insert(peer.clone(), known);
             StabilizerAction::Ask { peer, frame: Frame::empty(code), within: self.within }
         };
-        view.peers.iter().map(ask).collect()
+        view.peers.iter().filter(|entry| entry.verified().is_some()).map(ask).collect()
     }
 
+    /// This node stood still: what it missed of others was its own doing.
+    fn begin_anew(&mut self) {
+        self.known.values_mut().for_each(|known| known.misses = 0);
+    }
+
+    /// It could be connected to, and has said its id where it was asked for it.
     fn alive(&mut self, peer: &PeerInfo) -> Vec<StabilizerAction> {
         if let Some(known) = self.known.get_mut(peer) {
             known.misses = 0;
+            if known.asked_name || known.answers_pong {
+                known.nameless = 0;
+            }
         }
         vec![StabilizerAction::Seen(peer.id().clone())]
     }
@@ -112,7 +136,8 @@ impl PingSweep {
             return Vec::new();
         };
         known.misses += 1;
-        if known.misses < self.misses {
+        known.nameless += u32::from(known.asked_name);
+        if known.misses.max(known.nameless) < self.misses {
             return Vec::new();
         }
         self.known.remove(peer);
@@ -138,6 +163,10 @@ impl PingSweep {
     }
 
     fn failed(&mut self, peer: &PeerInfo, failure: AskFailure) -> Vec<StabilizerAction> {
+        if failure == AskFailure::StoodStill {
+            self.begin_anew();
+            return Vec::new();
+        }
         let lenient =
             self.known.get(peer).is_some_and(|known| !known.answers_pong && !known.asked_name);
         // An original that breaks off, or does not come to an end, could be connected to.
@@ -167,11 +196,13 @@ impl Stabilizer for PingSweep {
     }
 
     fn step(&mut self, event: StabilizerEvent, view: &View<'_>) -> Vec<StabilizerAction> {
-        match event {
+        let actions = match event {
             StabilizerEvent::Tick => self.tick(view),
             StabilizerEvent::Answered { peer, replies } => self.answered(&peer, &replies),
             StabilizerEvent::Failed { peer, failure } => self.failed(&peer, failure),
-        }
+        };
+        self.last = Some(view.now);
+        actions
     }
 }
 
@@ -240,6 +271,21 @@ mod tests {
     }
 
     #[test]
+    fn misses_of_a_time_when_this_node_stood_still_do_not_count() {
+        let dead = Err(AskFailure::Unreachable);
+        let mut ping = PingSweep::new().misses(2);
+        for _ in 0..3 {
+            assert_eq!(sweep(&mut ping, &dead).1, []);
+            assert_eq!(sweep(&mut ping, &Err(AskFailure::StoodStill)).1, []);
+            assert_eq!(sweep(&mut ping, &dead).1, []);
+            // As if the last run had been long ago.
+            ping.last = ping.last.map(|last| last - Duration::from_secs(16));
+        }
+        assert_eq!(sweep(&mut ping, &dead).1, []);
+        assert_eq!(sweep(&mut ping, &dead).1, forget());
+    }
+
+    #[test]
     fn with_one_miss_a_sweep_is_as_strict_as_the_originals() {
         assert_eq!(
             sweep(&mut PingSweep::new().misses(1), &Err(AskFailure::Unreachable)).1,
@@ -277,6 +323,30 @@ mod tests {
             }
             assert_eq!(sweep(&mut ping, &answer), (TypeCode::NAME, forget()));
         }
+    }
+
+    #[test]
+    fn an_original_that_only_can_be_connected_to_is_forgotten_after_three_names_that_it_did_not_say()
+     {
+        let (mut ping, mut sweeps) = (PingSweep::new(), 1);
+        while sweep(&mut ping, &Err(AskFailure::Late)).1 != forget() {
+            sweeps += 1;
+            assert!(sweeps < 100, "it is never forgotten");
+        }
+        assert_eq!(sweeps, 12);
+    }
+
+    #[test]
+    fn who_is_not_verified_is_not_asked() {
+        let now = tokio::time::Instant::now().into_std();
+        let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
+        let mut peers = PeerList::new(me.id().clone(), 0);
+        peers.add(PEER.parse().unwrap(), Learned::Joined, now);
+        let mut ping = PingSweep::new();
+        assert_eq!(ping.step(StabilizerEvent::Tick, &View { me: &me, peers: &peers, now }), []);
+        peers.verify(&"p".parse().unwrap(), now);
+        let asks = ping.step(StabilizerEvent::Tick, &View { me: &me, peers: &peers, now });
+        assert_eq!(asks.len(), 1);
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub enum AskFailure {
     Late,
     /// It broke off, or answered what is no frame.
     Broken,
+    /// It was not asked: nobody may send this node to such an address, or it was dialled too often
+    /// without an answer.
+    NotAllowed,
+    /// This node itself stood still meanwhile, for more than ten seconds: its process was stopped, or
+    /// the machine slept. That says nothing about the peer.
+    StoodStill,
 }
 
 /// What a stabilizer may ask for.

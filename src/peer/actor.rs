@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, atomic::Ordering},
 };
 
@@ -10,6 +11,7 @@ use actix::prelude::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message,
     ResponseActFuture, WrapFuture,
 };
+use futures::FutureExt;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -100,8 +102,12 @@ impl PeerActor {
 
     pub(crate) fn start_stabilizer(&self, recipe: &Recipe, ctx: &Context<Self>) {
         let guard = self.guard(Child::Stabilizer(recipe.name.clone()), ctx);
+        // The application's own `clone`. Without a job the actor ends at once, which counts as a
+        // death.
+        let job = catch_unwind(AssertUnwindSafe(|| (recipe.make)())).ok();
         StabilizerActor::new(
-            recipe,
+            &recipe.name,
+            job,
             Arc::clone(&self.node),
             self.peers.clone(),
             self.peer.clone(),
@@ -112,6 +118,20 @@ impl PeerActor {
 
     pub(crate) fn start_stabilizers(&self, ctx: &Context<Self>) {
         self.recipes.iter().for_each(|recipe| self.start_stabilizer(recipe, ctx));
+    }
+
+    /// Drops from the table whom the transport does not admit any more, as long as the node lives.
+    pub(crate) fn follow_admission(&self, ctx: &mut Context<Self>) {
+        let Some(mut changes) = self.node.transport.admission_changes() else { return };
+        let (node, peers) = (Arc::clone(&self.node), self.peers.clone());
+        let follow = async move {
+            while changes.changed().await.is_ok() {
+                if peers.drop_not_admitted(&node).await.is_err() {
+                    return;
+                }
+            }
+        };
+        ctx.spawn(follow.into_actor(self));
     }
 
     /// Starts the successor of `child`.
@@ -133,7 +153,11 @@ impl PeerActor {
 
     fn listen_again(&self, ctx: &mut Context<Self>) {
         let (node, bound) = (Arc::clone(&self.node), self.bound.clone());
-        let listen = async move { node.transport.listen(&bound).await };
+        // The transport may be the application's.
+        let listen = async move {
+            let listen = AssertUnwindSafe(async { node.transport.listen(&bound).await });
+            listen.catch_unwind().await.unwrap_or_else(|_| Err(io::Error::other("panic")))
+        };
         ctx.spawn(listen.into_actor(self).map(|listener, this, ctx| match listener {
             Ok(listener) => {
                 this.start_listener(listener, ctx);
@@ -160,6 +184,15 @@ impl PeerActor {
                 self.node.emit(&PeerEvent::GaveUp { child });
             }
         }
+    }
+}
+
+impl Drop for PeerActor {
+    /// Without it there is no node: its arbiter has ended, or it has stopped. Whoever asks hears so
+    /// at once.
+    fn drop(&mut self) {
+        self.node.drain.cancel();
+        self.node.cut.cancel();
     }
 }
 
@@ -190,10 +223,12 @@ impl Handler<End> for PeerActor {
 
     fn handle(&mut self, msg: End, _: &mut Self::Context) -> Self::Result {
         let already = self.node.drain.is_cancelled();
+        // Here, so that who comes behind finds it so.
+        self.node.drain.cancel();
         if !msg.politely {
             self.node.silent.store(true, Ordering::Relaxed);
-            self.node.drain.cancel();
             self.node.cut.cancel();
+            self.node.links.cut(true);
         }
         if already {
             return Box::pin(std::future::ready(()).into_actor(self));

@@ -12,7 +12,10 @@ use crate::{
         Received, Route, Serve, Threads, typed::Typed,
     },
     frame::TypeCode,
-    overlay::{Address, Direct, Host, PeerId, PeerInfo, PeerList, Router, Stabilizer},
+    overlay::{
+        Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router,
+        Stabilizer,
+    },
     peer::{
         Peer, Peers, RegisterError, StartError,
         actor::{Parts, PeerActor},
@@ -20,6 +23,7 @@ use crate::{
         forward::Forward,
         list::Table,
         stabilizer::{Job, Recipe},
+        watchdog,
         well_known::{self, WellKnown},
     },
     transport::{Transport, tcp::Tcp},
@@ -153,7 +157,22 @@ impl Builder {
         self
     }
 
-    /// Limits and times. Replaces what [`max_peers`](Self::max_peers) said before.
+    /// Whom a `JOIN` adds to the table. Default [`JoinPolicy::Verified`]. Short for
+    /// [`Config::join_policy`].
+    pub fn join_policy(mut self, policy: JoinPolicy) -> Self {
+        self.config = self.config.join_policy(policy);
+        self
+    }
+
+    /// Whom a `QUIT` takes out of the table. Default [`QuitPolicy::Own`]. Short for
+    /// [`Config::quit_policy`].
+    pub fn quit_policy(mut self, policy: QuitPolicy) -> Self {
+        self.config = self.config.quit_policy(policy);
+        self
+    }
+
+    /// Limits and times. Replaces what [`max_peers`](Self::max_peers), [`join_policy`](Self::join_policy)
+    /// and [`quit_policy`](Self::quit_policy) said before.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -339,7 +358,8 @@ impl Builder {
         let config = descriptors::fit(self.config);
         let node = Arc::new(Node::new(config, me, self.transport, events, threads));
         let table = Table {
-            list: PeerList::new(node.me.id().clone(), node.config.max_peers),
+            list: PeerList::new(node.me.id().clone(), node.config.max_peers)
+                .located(node.me.address().clone()),
             router: self.router,
         };
         let (list, current) = watch::channel(None);
@@ -365,8 +385,10 @@ impl Builder {
             actor.start_list(ctx);
             actor.start_listener(listener, ctx);
             actor.start_stabilizers(ctx);
+            actor.follow_admission(ctx);
             actor
         });
+        watchdog::start(&node);
         node.emit(&PeerEvent::Started { me: node.me.clone() });
         peer.ok_or(StartError::NoArbiter)
     }

@@ -16,8 +16,8 @@ use tokio::{
 use crate::{
     connection::{Node, PeerEvent, Removed},
     overlay::{
-        Added, Envelope, Hop, Learned, PeerEntry, PeerId, PeerInfo, PeerList, RouteFault,
-        RouteReason, Router,
+        Added, Candidate, Envelope, Hop, Learned, PeerEntry, PeerId, PeerInfo, PeerList,
+        RouteFault, RouteReason, Router,
     },
     peer::child::Guard,
 };
@@ -164,23 +164,46 @@ impl Peers {
         self.with(move |table, _| table.list.get_at(position).cloned()).await
     }
 
-    /// Adds a peer at the end. It is not asked whether it is there.
+    /// Adds a peer at the end. It is not asked whether it is there: the program vouches for it, so
+    /// that it is verified and has no share of the table to keep to.
     ///
     /// # Errors
     /// [`NodeDown`].
     pub async fn add(&self, peer: PeerInfo) -> Result<Added, NodeDown> {
-        self.add_learned(peer, Learned::Manual).await
+        self.admit(Candidate::new(peer, Learned::Manual).verified(true)).await
     }
 
-    pub(crate) async fn add_learned(
-        &self,
-        peer: PeerInfo,
-        learned: Learned,
-    ) -> Result<Added, NodeDown> {
+    /// Adds a peer at the end if it is within its shares.
+    pub(crate) async fn admit(&self, candidate: Candidate) -> Result<Added, NodeDown> {
         self.with(move |table, node| {
-            let added = table.list.add(peer.clone(), learned.clone(), now());
-            tell_added(&added, &peer, node);
+            let added = node.config.shares().admit(&mut table.list, candidate.clone(), now());
+            tell_added(&added, &candidate.info, node);
             added
+        })
+        .await
+    }
+
+    /// Notes that a peer has answered with its id, if it still is what it was. True.
+    pub(crate) async fn verify(&self, entry: &PeerEntry) -> Result<bool, NodeDown> {
+        let (id, added) = (entry.info().id().clone(), entry.added());
+        self.with(move |table, _| {
+            if table.list.get(&id).is_some_and(|known| known.added() == added) {
+                table.list.verify(&id, now());
+            }
+            true
+        })
+        .await
+    }
+
+    /// Takes a peer out that could not be verified, if it still is what it was.
+    pub(crate) async fn give_up(&self, entry: &PeerEntry) -> Result<(), NodeDown> {
+        let (id, added) = (entry.info().id().clone(), entry.added());
+        self.with(move |table, node| {
+            let is_it = |known: &PeerEntry| known.added() == added && known.verified().is_none();
+            if table.list.get(&id).is_some_and(is_it) {
+                node.counters.peers_not_verified.one();
+                tell_removed(table.list.remove(&id).as_ref(), Removed::Unverified, node);
+            }
         })
         .await
     }
@@ -218,6 +241,16 @@ impl Peers {
             entry
         })
         .await
+    }
+
+    /// Removes the peers that the transport does not admit.
+    pub(crate) async fn drop_not_admitted(&self, node: &Node) -> Result<(), NodeDown> {
+        let list = self.list().await?;
+        let gone = list.iter().map(|entry| entry.info().id());
+        for id in gone.filter(|id| !node.transport.admits(id)) {
+            self.remove_because(id, Removed::NotAdmitted).await?;
+        }
+        Ok(())
     }
 
     /// Removes the peer at this position and returns it; the ones behind it move up.

@@ -7,7 +7,10 @@ use futures::{
     FutureExt,
     future::{Either, select},
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use crate::{
     connection::{Door, Held, Node, PeerEvent, Refusal, TurnedAway, accepted, explain},
@@ -25,6 +28,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Connections over the limit that are told so at the same time; further ones are closed without a
 /// word.
 const REFUSALS_AT_ONCE: usize = 64;
+
+/// As many, where a refusal takes a handshake first: plain words would look as if nobody spoke TLS.
+const SECURED_REFUSALS_AT_ONCE: usize = 8;
+
+/// A handshake for the sake of a refusal has this long.
+const SECURED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Each takes a place for at least so long, so that a flood cannot have the node make handshakes all
+/// the time: 80 in a second are about a hundredth of a core.
+const SECURED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections, within the limit, and starts each on its way to its own `ConnectionActor`.
 ///
@@ -62,7 +75,8 @@ impl Actor for ListenerActor {
 }
 
 async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
-    let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
+    let at_once = if node.secure { SECURED_REFUSALS_AT_ONCE } else { REFUSALS_AT_ONCE };
+    let refusals = Arc::new(Semaphore::new(at_once));
     let mut paused = node.paused.subscribe();
     let mut pause = FIRST_PAUSE;
     let mut reserve = Reserve::default();
@@ -88,10 +102,14 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
                     reserve.release();
                     let next = std::future::poll_fn(|cx| listener.poll_accept(cx));
                     if let Some(Ok(io)) = next.now_or_never() {
-                        refuse(io, node, &refusals).await;
+                        let told = refuse(io, node, &refusals);
+                        // The only descriptor is not lent for a handshake.
+                        if !node.secure {
+                            told.await;
+                        }
                     }
                 }
-                tokio::time::sleep(pause).await;
+                sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
@@ -142,13 +160,25 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
 fn refuse(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) -> impl Future<Output = ()> + use<> {
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
-    // Plain words would look as if nobody spoke TLS here, and a handshake is too dear.
-    let place = if node.secure { None } else { Arc::clone(refusals).try_acquire_owned().ok() };
+    let place = Arc::clone(refusals).try_acquire_owned().ok();
     let node = Arc::clone(node);
     async move {
-        if let Some(place) = place {
-            explain(io.writer, Refusal::Busy, node).await;
-            drop((io.reader, place));
+        let Some(_place) = place else { return };
+        if !node.secure {
+            let Io { reader, writer, .. } = io;
+            explain(writer, Refusal::Busy, node).await;
+            return drop(reader);
+        }
+        let pause = sleep(SECURED_PAUSE);
+        // Who is not there in time goes without a word.
+        if let Ok(Ok(io)) = timeout(SECURED_WITHIN, node.transport.secure(io)).await {
+            let Io { reader, writer, .. } = io;
+            explain(writer, Refusal::Busy, node).await;
+            // Its request may still be on its way; closed at once, it would not hear why.
+            pause.await;
+            drop(reader);
+        } else {
+            pause.await;
         }
     }
 }

@@ -7,10 +7,11 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{Node, Removed, RequestError, exchange, exchange::OutgoingKind},
+    connection::{Node, Removed, Replies, RequestError, exchange, exchange::OutgoingKind},
     frame::Frame,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
+        is_gap,
     },
     peer::{Peer, Peers, WeakPeer, child::Guard},
 };
@@ -56,20 +57,14 @@ impl fmt::Debug for StabilizerActor {
 
 impl StabilizerActor {
     pub(crate) fn new(
-        recipe: &Recipe,
+        name: &str,
+        job: Option<Job>,
         node: Arc<Node>,
         peers: Peers,
         peer: WeakPeer,
         guard: Guard,
     ) -> Self {
-        Self {
-            name: recipe.name.clone(),
-            job: Some((recipe.make)()),
-            node,
-            peers,
-            peer,
-            _guard: guard,
-        }
+        Self { name: name.to_owned(), job, node, peers, peer, _guard: guard }
     }
 }
 
@@ -154,7 +149,25 @@ async fn ask(node: &Arc<Node>, peer: PeerInfo, frame: Frame, within: Duration) -
     }
 }
 
-/// Asks and collects, within a time; the failure as the pure layers know it.
+/// The most bytes of replies to one question of the node's own, headers included: a list of some
+/// hundreds of peers. What comes beyond is not read.
+const MOST_REPLIES: usize = 64 << 10;
+
+/// What comes, up to the most.
+async fn some(mut replies: Replies) -> Result<Vec<Frame>, RequestError> {
+    let (mut frames, mut bytes) = (Vec::new(), 0);
+    while let Some(frame) = replies.next().await.transpose()? {
+        bytes += frame.encoded_len();
+        if bytes > MOST_REPLIES {
+            break;
+        }
+        frames.push(frame);
+    }
+    Ok(frames)
+}
+
+/// Asks and collects, within a time; the failure as the pure layers know it. Replies beyond 64 KiB
+/// are cut off.
 pub(crate) async fn question(
     node: &Arc<Node>,
     to: (&Address, Option<&PeerId>),
@@ -162,6 +175,18 @@ pub(crate) async fn question(
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
     let until = Instant::now() + within;
+    let answer = question_until(node, to, frame, until).await;
+    // What waited longer than it may was not looked at.
+    let gap = is_gap(until.into_std(), Instant::now().into_std());
+    answer.map_err(|failure| if gap { AskFailure::StoodStill } else { failure })
+}
+
+async fn question_until(
+    node: &Arc<Node>,
+    to: (&Address, Option<&PeerId>),
+    frame: Frame,
+    until: Instant,
+) -> Result<Vec<Frame>, AskFailure> {
     let opened = timeout_at(until, exchange::open(node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
@@ -171,7 +196,7 @@ pub(crate) async fn question(
         }
         Ok(Err(_)) => return Err(AskFailure::Broken),
     };
-    match timeout_at(until, replies.collect()).await {
+    match timeout_at(until, some(replies)).await {
         Ok(Ok(replies)) => Ok(replies),
         Ok(Err(_)) => Err(AskFailure::Broken),
         Err(_) => Err(AskFailure::Late),

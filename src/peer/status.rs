@@ -8,7 +8,7 @@ use crate::{
     connection::{ConfigEntry, Counts, LinkStatus, Node},
     frame::TypeCode,
     overlay::{Address, PeerId},
-    peer::{NodeDown, Peers},
+    peer::Peers,
 };
 
 /// A node at one moment. Serialisable.
@@ -29,6 +29,8 @@ pub struct Status {
     pub stopping: bool,
     /// Known peers.
     pub peers: usize,
+    /// Of these, the ones that are not verified.
+    pub unverified: usize,
     /// The most peers that the table holds; 0 = no limit.
     pub max_peers: usize,
     /// Accepted connections open now, silent ones included.
@@ -37,6 +39,8 @@ pub struct Status {
     pub half_open: usize,
     /// Own exchanges open now.
     pub outgoing: usize,
+    /// Own connections that are being opened now.
+    pub dialling: usize,
     /// Open links.
     pub links: Vec<LinkStatus>,
     /// The codes that have a handler.
@@ -51,7 +55,8 @@ pub struct Status {
 
 pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
     // Before the rest: no guard is held while this waits, so that the future is `Send`.
-    let known = peers.list().await.map_or_else(|NodeDown| 0, |list| list.len());
+    let known = peers.list().await.map(|list| (list.len(), list.unverified()));
+    let (known, unverified) = known.unwrap_or((0, 0));
     Status {
         id: node.me.id().clone(),
         address: node.me.address().clone(),
@@ -60,10 +65,12 @@ pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
         paused: *node.paused.borrow(),
         stopping: node.drain.is_cancelled(),
         peers: known,
+        unverified,
         max_peers: node.config.max_peers,
         connections: node.open_in.load(Ordering::Relaxed),
         half_open: node.door.half_open(),
         outgoing: node.open_out.load(Ordering::Relaxed),
+        dialling: node.dialling(),
         links: node.links.all().iter().map(|line| line.status()).collect(),
         codes: node.routes.codes(),
         counts: node.counters.read(),

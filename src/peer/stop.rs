@@ -38,6 +38,20 @@ impl StopReport {
 /// What was cut has this long to let go of its connection.
 const CUT_TIME: Duration = Duration::from_secs(1);
 
+/// Tells the peers, and lets what runs come to its end.
+async fn goodbye(node: &Arc<Node>, peers: &Peers, begun: Instant, told: &mut usize) {
+    node.links.bye();
+    let until = begun + node.config.drain_timeout;
+    if node.config.leave_on_stop && node.joined.load(Ordering::Relaxed) {
+        let known =
+            peers.list().await.map(|list| list.iter().map(|entry| entry.info().clone()).collect());
+        *told = timeout_at(until, say_goodbye(node, known.unwrap_or_default())).await.unwrap_or(0);
+    }
+    node.tasks.close();
+    // What is late is cut.
+    timeout_at(until, node.tasks.wait()).await.ok();
+}
+
 /// Stops accepting, lets what runs come to its end while the peers are told, cuts what is late.
 pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> StopReport {
     let begun = Instant::now();
@@ -45,23 +59,12 @@ pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> Sto
     node.emit(&PeerEvent::Stopping);
     let mut told = 0;
     if politely {
-        node.links.bye();
-        let until = begun + node.config.drain_timeout;
-        if node.config.leave_on_stop && node.joined.load(Ordering::Relaxed) {
-            let known = peers
-                .list()
-                .await
-                .map(|list| list.iter().map(|entry| entry.info().clone()).collect());
-            told =
-                timeout_at(until, say_goodbye(node, known.unwrap_or_default())).await.unwrap_or(0);
-        }
-        node.tasks.close();
-        // What is late is cut below.
-        timeout_at(until, node.tasks.wait()).await.ok();
+        // Until an abort.
+        node.cut.run_until_cancelled(goodbye(node, peers, begun, &mut told)).await;
     }
     node.tasks.close();
     node.cut.cancel();
-    node.links.cut(!politely);
+    node.links.cut(node.silent.load(Ordering::Relaxed));
     timeout(CUT_TIME, node.tasks.wait()).await.ok();
     node.routes.clear();
     node.emit(&PeerEvent::Stopped);

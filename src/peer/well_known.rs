@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak, atomic::Ordering};
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 
 use crate::{
-    connection::{Incoming, Node, Refusal, Removed, Reply},
+    connection::{Incoming, Node, Refusal, Removed, Reply, Sender, Via},
     frame::{Frame, TypeCode},
-    overlay::{Added, Learned, PeerId, PeerInfo},
-    peer::{NodeDown, Peers},
+    overlay::{Added, Candidate, Claim, Host, JoinPolicy, Learned, PeerId, PeerInfo, QuitPolicy},
+    peer::{NodeDown, Peers, probation},
 };
 
 /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, with the words of the original programs.
@@ -42,8 +42,8 @@ impl Handler<Incoming> for WellKnown {
     }
 }
 
-async fn answer(msg: &Incoming, node: &Node, peers: &Peers) -> Result<Reply, NodeDown> {
-    let (request, proven) = (&msg.frame, msg.sender().proven());
+async fn answer(msg: &Incoming, node: &Arc<Node>, peers: &Peers) -> Result<Reply, NodeDown> {
+    let (request, sender) = (&msg.frame, msg.sender());
     let text = request.as_str().unwrap_or("\0");
     Ok(match request.code().to_ascii_uppercase() {
         TypeCode::NAME => repl(node.me.id().to_string()),
@@ -55,8 +55,8 @@ async fn answer(msg: &Incoming, node: &Node, peers: &Peers) -> Result<Reply, Nod
                 list.iter().map(|entry| Frame::text(TypeCode::REPL, entry.info().to_string()));
             Reply::many(std::iter::once(count).chain(entries))
         }
-        TypeCode::JOIN => join(text, proven, node, peers).await?,
-        TypeCode::QUIT => quit(text, proven, node, peers).await?,
+        TypeCode::JOIN => join(text, sender, node, peers).await?,
+        TypeCode::QUIT => quit(text, sender, node, peers).await?,
         _ => Reply::refused(Refusal::UnknownCode),
     })
 }
@@ -65,49 +65,103 @@ fn repl(text: String) -> Reply {
     Reply::one(Frame::text(TypeCode::REPL, text))
 }
 
+/// Where a sender is, as far as its connection shows. What others passed on shows nothing.
+fn source(sender: &Sender) -> Option<&Host> {
+    match sender.via() {
+        Via::Classic | Via::Link => Some(sender.address().host()),
+        Via::Routed { .. } => None,
+    }
+}
+
+/// Whether `holds` of the claim of the sender to be at `host`.
+async fn claims(
+    node: &Node,
+    sender: &Sender,
+    host: &Host,
+    holds: impl FnOnce(&Claim<'_>) -> bool,
+) -> bool {
+    let Some(source) = source(sender) else { return false };
+    let means = node.look_up(host).await.unwrap_or_default();
+    holds(&Claim {
+        host,
+        means: &means,
+        here: node.transport.is_here(host),
+        source,
+        source_here: node.transport.is_here(source),
+    })
+}
+
 async fn join(
     text: &str,
-    proven: Option<&PeerId>,
-    node: &Node,
+    sender: &Sender,
+    node: &Arc<Node>,
     peers: &Peers,
 ) -> Result<Reply, NodeDown> {
     let Ok(peer) = text.parse::<PeerInfo>() else {
         return Ok(Reply::error("Join: incorrect arguments"));
     };
-    let id = peer.id().clone();
+    let (id, proven) = (peer.id().clone(), sender.proven());
     if !node.may_claim(proven, &id) {
         return Ok(Reply::refused(Refusal::NotYourId));
     }
-    Ok(match peers.add_learned(peer, Learned::Joined).await? {
+    let policy = node.config.join_policy;
+    let refused = |text: &str| {
+        node.counters.joins_refused.one();
+        Ok(Reply::error(format!("Join: {text}")))
+    };
+    // Its own id is told as such, as in the originals, wherever it comes from.
+    if id != *node.me.id() && policy == JoinPolicy::Closed {
+        return refused("not allowed");
+    }
+    let lets_in = |claim: &Claim<'_>| policy.lets_in(claim);
+    if id != *node.me.id() && !claims(node, sender, peer.host(), lets_in).await {
+        return refused("not your address");
+    }
+    let verified = policy == JoinPolicy::Open || proven.is_some();
+    let seen_at = sender.address().host().clone();
+    let candidate = Candidate::new(peer.clone(), Learned::Joined).seen_at(seen_at);
+    match peers.admit(candidate.verified(verified)).await? {
         Added::Added => {
             node.joined.store(true, Ordering::Relaxed);
-            repl(format!("Join: peer added: {id}"))
+            if !verified {
+                probation::begin(node, peers, peer);
+            }
+            Ok(repl(format!("Join: peer added: {id}")))
         }
-        Added::AlreadyKnown => Reply::error(format!("Join: peer already inserted {id}")),
-        Added::Own => Reply::error("Join: attempt to insert self"),
-        _ => Reply::error("Join: too many peers"),
-    })
+        Added::AlreadyKnown => Ok(Reply::error(format!("Join: peer already inserted {id}"))),
+        Added::Own => Ok(Reply::error("Join: attempt to insert self")),
+        Added::TooManyOfAddress => refused("too many peers at your address"),
+        Added::TooManyOfNetwork => refused("too many peers in your network"),
+        Added::TooManyUnverified | Added::TooManyNewcomers => refused("too many new peers"),
+        Added::Full => refused("too many peers"),
+    }
 }
 
-async fn quit(
-    text: &str,
-    proven: Option<&PeerId>,
-    node: &Node,
-    peers: &Peers,
-) -> Result<Reply, NodeDown> {
-    let text = text.trim();
-    let removed = match text.parse::<PeerId>() {
-        Ok(id) if !node.may_claim(proven, &id) => return Ok(Reply::refused(Refusal::NotYourId)),
-        Ok(id) => peers.remove_because(&id, Removed::Left).await?,
-        Err(_) => None,
-    };
-    Ok(match removed {
-        Some(entry) => repl(format!("Quit: peer removed: {}", entry.info().id())),
+async fn quit(text: &str, sender: &Sender, node: &Node, peers: &Peers) -> Result<Reply, NodeDown> {
+    let Ok(id) = text.trim().parse::<PeerId>() else {
         // The text names what was asked for only when it can be an id: nothing else is echoed.
-        None if text.parse::<PeerId>().is_ok() => {
-            Reply::error(format!("Quit: peer not found: {text}"))
+        return Ok(Reply::error("Quit: peer not found: "));
+    };
+    let proven = sender.proven();
+    if !node.may_claim(proven, &id) {
+        return Ok(Reply::refused(Refusal::NotYourId));
+    }
+    let entry = peers.get(&id).await?;
+    let is_own = match &entry {
+        Some(entry) if node.config.quit_policy == QuitPolicy::Own && proven.is_none() => {
+            // Where it was seen needs no look-up.
+            claims(node, sender, entry.seen_at(), |claim| claim.is_own()).await
+                || claims(node, sender, entry.info().host(), |claim| claim.is_own()).await
         }
-        None => Reply::error("Quit: peer not found: "),
+        _ => true,
+    };
+    if !is_own {
+        node.counters.quits_refused.one();
+        return Ok(Reply::error("Quit: not your address"));
+    }
+    Ok(match peers.remove_because(&id, Removed::Left).await? {
+        Some(entry) => repl(format!("Quit: peer removed: {}", entry.info().id())),
+        None => Reply::error(format!("Quit: peer not found: {id}")),
     })
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::{Io, Listener, Transport};
@@ -16,6 +16,10 @@ use crate::overlay::{Address, Host};
 /// for one SYN to be sent again (after 1 s on the usual systems), short enough to leave time for
 /// the next address.
 const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// Connections that may wait for being accepted, if the system allows so many (`somaxconn`). The usual 128 overflow when
+/// a few hundred peers come at once, and whose SYN is dropped tries again after a second.
+const BACKLOG: u32 = 1_024;
 
 /// Plain TCP. It has nothing to configure.
 ///
@@ -61,7 +65,7 @@ impl Transport for Tcp {
         Box::pin(async move {
             let mut failure = None;
             for address in resolve(at).await? {
-                match TcpListener::bind(address).await.and_then(Accepting::new) {
+                match bind(address).and_then(Accepting::new) {
                     Ok(listener) => return Ok(Box::new(listener) as Box<dyn Listener>),
                     Err(error) => failure = Some(error),
                 }
@@ -80,6 +84,23 @@ impl Transport for Tcp {
             }
             dial_first(resolve(to).await?, ATTEMPT).await
         })
+    }
+
+    fn resolve<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, io::Result<Vec<Host>>> {
+        Box::pin(async move {
+            let addresses = resolve(&Address::new(host.clone(), 1)).await?;
+            Ok(addresses.into_iter().map(|at| Host::Ip(at.ip().to_canonical())).collect())
+        })
+    }
+
+    /// Whether the way to that address begins at it, which it does for the machine's own.
+    fn is_here(&self, host: &Host) -> bool {
+        let Host::Ip(ip) = host else { return false };
+        let any: IpAddr = match ip {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        route((any, 0).into(), (*ip, 9).into()) == Some(*ip)
     }
 
     /// The IP or name that `listening` has. For `0.0.0.0` and `::` the address of the interface
@@ -108,6 +129,16 @@ async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
             Ok(lookup_host((name.to_string(), address.port())).await?.collect())
         }
     }
+}
+
+/// As [`TcpListener::bind`] does it, but for a longer queue.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Elsewhere it would let two programs listen at one address.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn no_address() -> io::Error {

@@ -36,6 +36,7 @@ mod verify;
 use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use self::handshake::Handshakes;
 pub use self::{
@@ -218,6 +219,28 @@ impl Transport for TlsTransport {
 
     fn serves_unproven(&self) -> bool {
         self.plain == Plain::Served && self.handshakes.admission().admits_unproven()
+    }
+
+    fn resolve<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, io::Result<Vec<Host>>> {
+        self.inner.resolve(host)
+    }
+
+    fn is_here(&self, host: &Host) -> bool {
+        self.inner.is_here(host)
+    }
+
+    /// Who proves its id is on a list or not; of the others, who is served without a proof.
+    fn admits(&self, id: &PeerId) -> bool {
+        let admission = self.handshakes.admission();
+        if id.is_key() {
+            admission.admits(id)
+        } else {
+            self.plain == Plain::Refused || admission.admits_unproven()
+        }
+    }
+
+    fn admission_changes(&self) -> Option<watch::Receiver<()>> {
+        Some(self.handshakes.admission().changes())
     }
 
     fn own_host(&self, listening: &Address) -> Host {

@@ -14,7 +14,7 @@ use crate::{
 const NOT_FOUND: &str = r"ERRO\x00\x00\x00\x0eFile not found";
 
 #[test]
-fn nothing_outside_the_shared_folders_can_be_fetched() {
+fn f50_nothing_outside_the_shared_folders_can_be_fetched() {
     let ada = Instance::start("ada", &[]);
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "secret").unwrap();
@@ -56,7 +56,19 @@ fn nothing_outside_the_shared_folders_can_be_fetched() {
 }
 
 #[test]
-fn a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for() {
+fn f62_what_is_not_there_and_what_is_not_allowed_are_refused_in_the_same_words() {
+    let ada = Instance::start("ada", &[]);
+    fs::write(ada.share().join(".hidden"), "secret").unwrap();
+    symlink("/etc/hostname", ada.share().join("link")).unwrap();
+    for name in ["no such file", ".hidden", "link", "../share/.hidden", "/etc/hostname", "\0"] {
+        for code in [b"FGET", b"FINF"] {
+            assert_eq!(exchange(&ada.address, code, name), NOT_FOUND, "{name:?}");
+        }
+    }
+}
+
+#[test]
+fn f35_a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for() {
     let ada = Instance::start("ada", &[]);
     let respond = |text: &str| exchange(&ada.address, b"RESP", text);
     let not_asked = r"ERRO\x00\x00\x00\x13Resp: not asked for";
@@ -82,7 +94,7 @@ fn a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for()
 }
 
 #[test]
-fn a_flood_of_queries_is_refused_and_names_no_victim() {
+fn f32_a_flood_of_queries_is_refused_and_names_no_victim() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("abcdefghijklmnopqrstuvwxyz"), "x").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
@@ -126,7 +138,7 @@ fn fetched_from(reply: Vec<u8>) -> (String, Value) {
 }
 
 #[test]
-fn a_classic_peer_that_breaks_its_word_is_a_clear_error_and_leaves_no_file() {
+fn f52_a_classic_peer_that_breaks_its_word_is_a_clear_error_and_leaves_no_file() {
     let short = [b"REPL\0\0\0\x64".as_slice(), &[7; 50]].concat();
     assert_eq!(fetched_from(short).0, "PEER sent less than it announced");
     let large = [b"REPL\0\x20\0\0".as_slice(), &[7; 1 << 20]].concat();
@@ -207,7 +219,7 @@ fn a_source_that_lies_is_dropped_and_an_honest_one_finishes() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_fetched_ends_in_an_error() {
+fn f51_a_file_that_changes_while_it_is_fetched_ends_in_an_error() {
     let bob = Instance::start("bob", &[]);
     let file = bob.share().join("film.mkv");
     crate::large_file(&file, 512);

@@ -90,7 +90,7 @@ fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
 }
 
 #[test]
-fn a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
+fn f52_a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
     const MIB: u64 = 512;
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), MIB);
@@ -184,7 +184,7 @@ fn an_existing_file_stays_unless_it_is_to_be_replaced() {
 }
 
 #[test]
-fn a_full_disk_is_a_clear_error_and_nothing_else_is_harmed() {
+fn f53_a_full_disk_is_a_clear_error_and_nothing_else_is_harmed() {
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), 16);
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);

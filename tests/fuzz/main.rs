@@ -13,6 +13,8 @@
 
 #[path = "../../examples/fileshare/digest.rs"]
 mod digest;
+#[path = "../../examples/fileshare/model.rs"]
+mod model;
 #[path = "../../examples/fileshare/name.rs"]
 mod name;
 #[path = "../../examples/fileshare/protocol.rs"]

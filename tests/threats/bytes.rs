@@ -1,1 +1,231 @@
-//! Bytes of a remote: what is cut, too long, too slow, or not for this node.
+//! Bytes of a remote: what is cut, too long, too slow, or not for this node. What a single exchange
+//! shows is in `tests/wire_in.rs` and `tests/wire_out.rs`.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use actix::Actor;
+use actix_peer::{
+    Config, Incoming, Peer, Reply,
+    frame::Frame,
+    handler,
+    transport::memory::{Direction, Ending, MemoryNetwork},
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use crate::common::{NAME, SECOND, connect, counts, heard, name, node, settle};
+
+/// The request that changes the table: whoever handles a part of it is seen.
+const JOIN: &[u8] = b"JOIN\0\0\0\x0ebob eve 9001  ";
+
+#[actix::test]
+async fn f03_a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothing_was_handled() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    for ending in [Ending::Eof, Ending::Reset] {
+        wires.ending(ending);
+        for bytes in 0..JOIN.len() as u64 {
+            wires.cut_after(Direction::ToListener, bytes);
+            let mut io = connect(&wires, "eve").await;
+            // The end of it does not arrive.
+            io.writer.write_all(JOIN).await.ok();
+            let mut heard = Vec::new();
+            io.reader.read_to_end(&mut heard).await.ok();
+            assert_eq!(heard, b"", "after {bytes} bytes");
+            tokio::time::sleep(SECOND).await;
+            let status = node.status().await;
+            assert_eq!((status.connections, status.half_open), (0, 0), "after {bytes} bytes");
+        }
+    }
+    assert_eq!((wires.connections(), counts(&node).await.frames_out), (0, 0));
+    assert!(node.peers().list().await.unwrap().is_empty());
+}
+
+#[actix::test]
+async fn f05_the_refusal_of_what_is_too_long_arrives_although_the_rest_is_still_being_sent() {
+    let node = Peer::builder().id("node").well_known().start().await.unwrap();
+    for _ in 0..5 {
+        let mut io = TcpStream::connect(node.info().address().to_string()).await.unwrap();
+        io.write_all(b"NAME\0\0\xff\xff").await.unwrap();
+        let mut heard = [0; 24];
+        io.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"ERRO\0\0\0\x10Message too long");
+        // Whoever has not heard it yet sends on, and must not be reset before it does.
+        for _ in 0..12 {
+            io.write_all(&[b'x'; 5_000]).await.expect("taken, and thrown away");
+            for _ in 0..200 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let end = io.read_to_end(&mut Vec::new()).await;
+        assert_eq!(end.expect("a clean end, not a reset"), 0);
+    }
+    // None of it was kept, or taken for a request.
+    let counts = counts(&node).await;
+    assert_eq!((counts.errors_too_long, counts.frames_in), (5, 0));
+}
+
+/// A node that answers `ECHO`.
+async fn echo(wires: &MemoryNetwork, config: Config) -> Peer {
+    let node = node(wires, config).await;
+    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+    assert!(node.handle("ECHO", echo.start()).unwrap().is_none());
+    node
+}
+
+#[actix::test]
+async fn f06_lengths_that_are_claimed_and_do_not_come_hold_nobody_up_and_end_in_time() {
+    let wires = MemoryNetwork::new(1);
+    let node = echo(&wires, Config::default()).await;
+    let begun = Instant::now();
+    let mut claimed = Vec::new();
+    for n in 0..300 {
+        let mut io = connect(&wires, &format!("liar{}", n % 10)).await;
+        io.writer.write_all(b"ECHO\0\x10\0\0").await.unwrap();
+        claimed.push(io);
+    }
+    settle().await;
+    assert_eq!((node.status().await.connections, node.status().await.half_open), (300, 0));
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    for io in &mut claimed {
+        assert_eq!(heard(io).await, "");
+    }
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    assert_eq!((node.status().await.connections, counts(&node).await.errors_late), (0, 300));
+}
+
+#[actix::test]
+async fn f08_a_byte_now_and_then_renews_no_deadline() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    for (begin, seconds) in [(&b"J"[..], 10), (b"JOIN\0\0\x01\0", 30)] {
+        let mut io = connect(&wires, "slow").await;
+        let begun = Instant::now();
+        io.writer.write_all(begin).await.unwrap();
+        let mut end = Vec::new();
+        while timeout(2 * SECOND, io.reader.read_to_end(&mut end)).await.is_err() {
+            io.writer.write_all(b"x").await.unwrap();
+        }
+        assert_eq!(begun.elapsed().as_secs(), seconds);
+    }
+    assert_eq!(counts(&node).await.errors_late, 2);
+}
+
+#[actix::test]
+async fn f09_connections_that_say_nothing_are_cut_after_ten_seconds_and_leave_nothing() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    let mut silent = Vec::new();
+    for n in 0..200 {
+        silent.push(connect(&wires, &format!("mute{}", n % 10)).await);
+    }
+    let begun = Instant::now();
+    for io in &mut silent {
+        assert_eq!(heard(io).await, "");
+    }
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    drop(silent);
+    let status = node.status().await;
+    assert_eq!((status.connections, status.half_open, wires.connections()), (0, 0, 0));
+    // It is their own doing, and no request was refused.
+    assert_eq!(status.counts.errors_late, 200);
+}
+
+#[actix::test]
+async fn f14_connections_that_are_opened_and_reset_leave_nothing_and_others_are_served() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    wires.ending(Ending::Reset);
+    for n in 0..2_000 {
+        let host = format!("flood{}", n % 20);
+        let io = connect(&wires, &host).await;
+        wires.cut_all_between(&host.parse().unwrap(), &"node".parse().unwrap());
+        drop(io);
+        if n % 100 == 0 {
+            let begun = Instant::now();
+            assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+            assert!(begun.elapsed() < SECOND / 4);
+        }
+    }
+    settle().await;
+    let status = node.status().await;
+    assert_eq!((status.connections, status.half_open, wires.connections()), (0, 0, 0));
+    assert_eq!(status.counts.exchanges_in, 20);
+}
+
+/// As many bytes as are taken, and how many were.
+struct Poured(Arc<AtomicUsize>);
+
+impl AsyncRead for Poured {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.0.fetch_add(into.remaining(), Ordering::Relaxed);
+        into.put_slice(&vec![7; into.remaining()]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[actix::test]
+async fn f21_a_reply_that_is_not_read_waits_in_its_handler_and_is_cut_in_time() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let source = Arc::clone(&taken);
+    let pour = handler::from_fn(async move |_: Incoming| {
+        Reply::body("POUR", 64 << 20, Poured(Arc::clone(&source)))
+    });
+    assert!(node.handle("POUR", pour.start()).unwrap().is_none());
+    let mut readers = Vec::new();
+    for n in 0..10 {
+        let mut io = connect(&wires, &format!("mute{n}")).await;
+        io.writer.write_all(b"POUR\0\0\0\0").await.unwrap();
+        readers.push(io);
+    }
+    settle().await;
+    // What the network holds (64 KiB each way) is in it.
+    let buffered = taken.load(Ordering::Relaxed) / readers.len();
+    assert!((1..=512 << 10).contains(&buffered), "{buffered}");
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    tokio::time::sleep(29 * SECOND).await;
+    assert_eq!(node.status().await.connections, 10);
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(node.status().await.connections, 0);
+    assert_eq!(counts(&node).await.errors_stalled, 10);
+    assert_eq!(taken.load(Ordering::Relaxed) / readers.len(), buffered);
+}
+
+#[actix::test]
+async fn f23_a_reader_that_takes_an_hour_is_served_to_the_end() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    let long =
+        handler::from_fn(async |_: Incoming| Reply::one(Frame::new("REPL", vec![b'x'; 1_000_000])));
+    assert!(node.handle("LONG", long.start()).unwrap().is_none());
+    let mut io = connect(&wires, "slow").await;
+    io.writer.write_all(b"LONG\0\0\0\0").await.unwrap();
+    let (mut got, mut space) = (0, vec![0; 6_000]);
+    let begun = Instant::now();
+    loop {
+        match io.reader.read(&mut space).await.expect("not cut") {
+            0 => break,
+            n => got += n,
+        }
+        tokio::time::sleep(22 * SECOND).await;
+    }
+    assert_eq!(got, 8 + 1_000_000);
+    assert!(begun.elapsed() > 3_600 * SECOND, "{:?}", begun.elapsed());
+    assert_eq!(counts(&node).await.errors_stalled, 0);
+}

@@ -11,6 +11,7 @@ use std::{
 
 use actix_peer::{
     Config, Peer,
+    frame::Frame,
     overlay::{Address, Host},
     transport::{
         Io, Listener, Transport,
@@ -26,7 +27,7 @@ use tokio::{
 use crate::common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle};
 
 #[actix::test]
-async fn many_connections_from_one_address_are_refused_and_cost_nobody_else() {
+async fn f15_many_connections_from_one_address_are_refused_and_cost_nobody_else() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut all = Vec::new();
@@ -45,7 +46,7 @@ async fn many_connections_from_one_address_are_refused_and_cost_nobody_else() {
 }
 
 #[actix::test]
-async fn silent_connections_that_take_every_place_make_room_for_a_newcomer() {
+async fn f16_silent_connections_that_take_every_place_make_room_for_a_newcomer() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default().max_half_open(20)).await;
     let mut quiet = connect(&wires, "quiet").await;
@@ -105,7 +106,7 @@ impl Listener for ExhaustedListener {
 }
 
 #[actix::test]
-async fn without_descriptors_connections_are_told_so_what_is_open_lives_on_and_it_recovers() {
+async fn f17_without_descriptors_connections_are_told_so_what_is_open_lives_on_and_it_recovers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let left = Arc::new(AtomicUsize::new(0));
@@ -126,7 +127,7 @@ async fn without_descriptors_connections_are_told_so_what_is_open_lives_on_and_i
 }
 
 #[actix::test]
-async fn a_flood_of_connections_is_closed_without_a_word_and_others_are_served() {
+async fn f14_a_flood_of_connections_is_closed_without_a_word_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut served = 0;
@@ -146,4 +147,32 @@ async fn a_flood_of_connections_is_closed_without_a_word_and_others_are_served()
     assert_eq!(counts(&node).await.connections_refused, 0);
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(name(connect(&wires, "flood").await).await, NAME);
+}
+
+#[actix::test]
+async fn f18_what_a_node_dials_and_what_it_accepts_have_places_of_their_own() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().links(false).max_outgoing(4).max_dials(4).max_connections(4);
+    let node = node(&wires, config).await;
+    let nowhere = wires.transport("mute".parse::<Host>().unwrap());
+    let _listening = nowhere.listen(&"mute:9000".parse().unwrap()).await.unwrap();
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        let frame = Frame::empty("NAME");
+        asked.push(node.request("mute:9000", frame).await.unwrap());
+    }
+    assert_eq!(node.status().await.outgoing, 4);
+    // All its own exchanges wait; whoever asks it is served.
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    asked.clear();
+    settle().await;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(connect(&wires, "flood").await);
+    }
+    settle().await;
+    assert_eq!(heard(&mut connect(&wires, "flood").await).await, BUSY);
+    // All its places for others are taken; it asks all the same.
+    let frame = Frame::empty("NAME");
+    asked.push(node.request("mute:9000", frame).await.unwrap());
 }

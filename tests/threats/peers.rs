@@ -1,1 +1,757 @@
-//! The table of peers, who may change it, and what a remote can have a node do to others.
+//! The table of peers: who gets in, who stays, who is dialled for it.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    future::{pending, poll_fn},
+    io,
+    net::Ipv4Addr,
+    rc::Rc,
+    sync::{Arc, Mutex},
+};
+
+use actix_peer::{
+    Builder, Config, JoinPolicy, Peer, PeerEvent, PeerInfo, PingSweep, QuitPolicy,
+    connection::Removed,
+    frame::Frame,
+    overlay::{Address, AskFailure, Host, JoinConfig, Learned, PeerList, Shares},
+    router,
+    transport::{
+        Io, Listener, Transport,
+        memory::{MemoryNetwork, MemoryTransport},
+    },
+};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, sleep},
+};
+
+use crate::common::{SECOND, connect, counts, heard, settle};
+
+/// Everything that a node has dialled, and when.
+#[derive(Clone, Debug, Default)]
+struct Dialled(Arc<Mutex<Vec<(Instant, Address)>>>);
+
+impl Dialled {
+    fn take(&self) -> Vec<(Instant, Address)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    fn hosts(&self) -> BTreeSet<String> {
+        self.take().iter().map(|(_, to)| to.host().to_string()).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Recording(MemoryTransport, Dialled);
+
+impl Transport for Recording {
+    fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        self.0.listen(at)
+    }
+    fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        self.1.0.lock().unwrap().push((Instant::now(), to.clone()));
+        self.0.dial(to)
+    }
+    fn own_host(&self, listening: &Address) -> Host {
+        self.0.own_host(listening)
+    }
+}
+
+fn at(wires: &MemoryNetwork, host: &str) -> MemoryTransport {
+    wires.transport(host.parse::<Host>().unwrap())
+}
+
+/// The node of a test, not started, and what it will have dialled.
+fn builder(wires: &MemoryNetwork) -> (Builder, Dialled) {
+    tokio::time::pause();
+    let dialled = Dialled::default();
+    let transport = Recording(at(wires, "node"), dialled.clone());
+    let builder = Peer::builder().transport(transport).listen("node:9000").id("node");
+    (builder.well_known(), dialled)
+}
+
+async fn started(wires: &MemoryNetwork) -> (Peer, Dialled) {
+    let (builder, dialled) = builder(wires);
+    (builder.start().await.unwrap(), dialled)
+}
+
+/// One request from `host`, and what comes back, without the header.
+async fn ask(wires: &MemoryNetwork, host: &str, code: &'static str, text: &str) -> String {
+    let frame = Frame::text(code, text.to_owned());
+    let mut io = connect(wires, host).await;
+    let mut bytes = Vec::from(code);
+    bytes.extend_from_slice(&u32::try_from(frame.data().len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(frame.data());
+    io.writer.write_all(&bytes).await.unwrap();
+    heard(&mut io).await.split_off(8)
+}
+
+async fn join(wires: &MemoryNetwork, host: &str, text: &str) -> String {
+    ask(wires, host, "JOIN", text).await
+}
+
+/// What a program answers to a request, and whether it answers at all.
+type Answer = Rc<dyn Fn(&str) -> Option<Vec<u8>>>;
+
+fn said(code: &str, text: &str) -> Vec<u8> {
+    let len = u32::try_from(text.len()).unwrap().to_be_bytes();
+    [code.as_bytes(), &len, text.as_bytes()].concat()
+}
+
+/// A program at `host`, port 9000, that answers as it likes; without an answer it holds the
+/// connection. The times at which it was connected to.
+async fn program(wires: &MemoryNetwork, host: &str, answer: Answer) -> Rc<RefCell<Vec<Instant>>> {
+    let mut listener = at(wires, host)
+        .listen(&format!("{}:9000", bracketed(host)).parse().unwrap())
+        .await
+        .unwrap();
+    let times = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&times);
+    actix::spawn(async move {
+        loop {
+            let mut io = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+            seen.borrow_mut().push(Instant::now());
+            let answer = Rc::clone(&answer);
+            actix::spawn(async move {
+                let mut header = [0; 8];
+                if io.reader.read_exact(&mut header).await.is_err() {
+                    return;
+                }
+                let code = String::from_utf8_lossy(header.get(..4).unwrap()).into_owned();
+                match answer(&code) {
+                    Some(bytes) => drop(io.writer.write_all(&bytes).await),
+                    None => pending().await,
+                }
+            });
+        }
+    });
+    times
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// A program that behaves like the originals: it says its name, and does not know `PING`.
+fn original(id: &'static str) -> Answer {
+    Rc::new(move |code| match code {
+        "NAME" => Some(said("REPL", id)),
+        "JOIN" => Some(said("REPL", "Join: peer added: node")),
+        "LIST" => Some(said("REPL", "0")),
+        _ => Some(Vec::new()),
+    })
+}
+
+/// One that joins and then says what `entries` are.
+fn lister(id: &'static str, entries: impl Fn() -> Vec<String> + 'static) -> Answer {
+    Rc::new(move |code| match code {
+        "NAME" => Some(said("REPL", id)),
+        "LIST" => {
+            let entries = entries();
+            let count = entries.len().to_string();
+            let all = std::iter::once(&count).chain(&entries);
+            Some(all.flat_map(|entry| said("REPL", entry)).collect())
+        }
+        _ => Some(said("REPL", "Join: peer added: node")),
+    })
+}
+
+async fn table(node: &Peer) -> PeerList {
+    node.peers().list().await.unwrap()
+}
+
+async fn known(node: &Peer) -> Vec<String> {
+    table(node).await.iter().map(|entry| entry.info().id().to_string()).collect()
+}
+
+async fn verified(node: &Peer) -> Vec<String> {
+    let list = table(node).await;
+    let verified = list.iter().filter(|entry| entry.verified().is_some());
+    verified.map(|entry| entry.info().id().to_string()).collect()
+}
+
+#[actix::test]
+async fn f26_a_malformed_join_is_refused_and_changes_nothing() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    let long = "a".repeat(65);
+    for text in [
+        "",
+        " ",
+        "eve",
+        "eve 10.0.0.1",
+        "eve 10.0.0.1 9000 9000",
+        "eve 10.0.0.1 0",
+        "eve 10.0.0.1 65536",
+        "eve 10.0.0.1 -1",
+        "e/ve 10.0.0.1 9000",
+        "eve 10.0.0.256 9000",
+        "eve 10.0.0.1\0 9000",
+        "eve\x1b[2J 10.0.0.1 9000",
+        &format!("{long} 10.0.0.1 9000"),
+    ] {
+        assert_eq!(join(&wires, "10.0.0.1", text).await, "Join: incorrect arguments", "{text:?}");
+    }
+    sleep(20 * SECOND).await;
+    assert!(table(&node).await.is_empty() && dialled.take().is_empty());
+}
+
+/// Where somebody else is, or nobody: what a node at 9.9.9.9 may not say of itself.
+const FOREIGN: [&str; 17] = [
+    "9.9.9.8",
+    "10.0.0.1",
+    "192.168.0.1",
+    "169.254.169.254",
+    "127.0.0.1",
+    "localhost",
+    "::1",
+    "::ffff:9.9.9.9",
+    "::ffff:127.0.0.1",
+    "0.0.0.0",
+    "::",
+    "224.0.0.1",
+    "ff02::1",
+    "255.255.255.255",
+    "victim",
+    "fd00::1",
+    "fe80::1",
+];
+
+#[actix::test]
+async fn f27_a_join_in_the_name_of_another_host_is_refused_and_nobody_is_dialled() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
+    for host in FOREIGN {
+        let said = join(&wires, "9.9.9.9", &format!("eve {host} 9000")).await;
+        assert_eq!(said, "Join: not your address", "{host}");
+    }
+    sleep(60 * SECOND).await;
+    assert!(table(&node).await.is_empty());
+    assert_eq!(dialled.take(), [], "third parties");
+    assert_eq!(counts(&node).await.joins_refused, FOREIGN.len() as u64);
+}
+
+#[actix::test]
+async fn f27_an_open_node_takes_what_its_asker_could_reach_and_nothing_else() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, _) = builder(&wires);
+    let open = builder.join_policy(JoinPolicy::Open).start().await.unwrap();
+    let mut joined = Vec::new();
+    for (n, host) in FOREIGN.iter().enumerate() {
+        if join(&wires, "9.9.9.9", &format!("e{n} {host} 9000")).await.contains("peer added") {
+            joined.push(*host);
+        }
+    }
+    assert_eq!(joined, ["9.9.9.8", "victim"]);
+    assert_eq!(verified(&open).await.len(), 2);
+}
+
+#[actix::test]
+async fn f27_who_never_listens_is_asked_three_times_and_goes() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    let mut events = node.events();
+    let begun = Instant::now();
+    assert_eq!(join(&wires, "9.9.9.9", "eve 9.9.9.9 9000").await, "Join: peer added: eve");
+    // It is in the table and in the list at once, as the originals expect.
+    assert_eq!(ask(&wires, "other", "LIST", "").await, "1REPL\0\0\0\x10eve 9.9.9.9 9000");
+    assert!(verified(&node).await.is_empty());
+    assert_eq!(node.status().await.unverified, 1);
+    sleep(9 * SECOND).await;
+    assert_eq!(known(&node).await, ["eve"]);
+    sleep(4 * SECOND).await;
+    assert!(known(&node).await.is_empty());
+    let dialled = dialled.take();
+    assert!(dialled.iter().all(|(_, to)| to.to_string() == "9.9.9.9:9000"));
+    let times: Vec<_> = dialled.iter().map(|(at, _)| (*at - begun).as_millis() / 100).collect();
+    assert_eq!(times, [5, 30, 100]);
+    let mut removed = Vec::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        if let PeerEvent::PeerRemoved { peer, why } = event {
+            removed.push((peer.id().to_string(), why));
+        }
+    }
+    assert_eq!(removed, [("eve".to_owned(), Removed::Unverified)]);
+    assert_eq!(counts(&node).await.peers_not_verified, 1);
+}
+
+#[actix::test]
+async fn f27_an_original_that_listens_after_it_has_joined_is_verified_and_stays() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, _) = builder(&wires);
+    let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
+    join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
+    sleep(2 * SECOND).await;
+    program(&wires, "9.9.9.9", original("al")).await;
+    assert!(verified(&node).await.is_empty());
+    sleep(2 * SECOND).await;
+    assert_eq!(verified(&node).await, ["al"]);
+    sleep(120 * SECOND).await;
+    assert_eq!(verified(&node).await, ["al"]);
+}
+
+#[actix::test]
+async fn f27_a_closed_node_lets_nobody_join() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let node = builder.join_policy(JoinPolicy::Closed).start().await.unwrap();
+    assert_eq!(join(&wires, "9.9.9.9", "eve 9.9.9.9 9000").await, "Join: not allowed");
+    program(&wires, "9.9.9.1", original("al")).await;
+    node.join("9.9.9.1:9000").await.unwrap();
+    assert_eq!(verified(&node).await, ["al"]);
+    assert_eq!(dialled.hosts(), BTreeSet::from(["9.9.9.1".to_owned()]));
+}
+
+#[actix::test]
+async fn f28_a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    let hosts = [
+        "10.0.0.5",
+        "127.0.0.1",
+        "localhost",
+        "::1",
+        "0.0.0.0",
+        "255.255.255.255",
+        "239.0.0.1",
+        "169.254.169.254",
+        "::ffff:9.9.9.2",
+        "fd00::1",
+        "9.9.9.2",
+    ];
+    let entries = move || {
+        let named = hosts.iter().enumerate();
+        named.map(|(n, host)| format!("p{n} {host} 9000")).collect()
+    };
+    program(&wires, "9.9.9.1", lister("al", entries)).await;
+    program(&wires, "9.9.9.2", original("p10")).await;
+    let config = JoinConfig::new().fan_out(100);
+    let report = node.join_with("9.9.9.1:9000".parse().unwrap(), config).await.unwrap();
+    assert_eq!(dialled.hosts(), BTreeSet::from(["9.9.9.1", "9.9.9.2"].map(str::to_owned)));
+    assert_eq!(verified(&node).await, ["al", "p10"]);
+    assert_eq!(report.failed().len(), 10);
+    assert!(report.failed().iter().all(|(_, failure)| *failure == AskFailure::NotAllowed));
+    // One on the same site may name its neighbours.
+    let neighbour = || vec!["n 10.0.0.5 9000".to_owned(), "m 127.0.0.1 9000".to_owned()];
+    program(&wires, "10.0.0.4", lister("inner", neighbour)).await;
+    node.join("10.0.0.4:9000").await.unwrap();
+    assert_eq!(dialled.hosts(), BTreeSet::from(["10.0.0.4", "10.0.0.5"].map(str::to_owned)));
+}
+
+#[actix::test]
+async fn f28_an_address_that_does_not_answer_is_dialled_three_times_a_minute_whoever_lists_it() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    let victim = || vec![format!("v{} 9.9.9.2 9000", fastrand::u32(..))];
+    program(&wires, "9.9.9.1", lister("al", victim)).await;
+    let begun = Instant::now();
+    for _ in 0..12 {
+        node.join("9.9.9.1:9000").await.unwrap();
+        sleep(10 * SECOND).await;
+    }
+    let victim = |(_, to): &(Instant, Address)| to.host().to_string() == "9.9.9.2";
+    let times: Vec<_> =
+        dialled.take().into_iter().filter(victim).map(|(at, _)| (at - begun).as_secs()).collect();
+    assert_eq!(times, [0, 10, 20, 60, 70, 80]);
+    assert_eq!(counts(&node).await.dials_held_back, 6);
+}
+
+#[actix::test]
+async fn f28_a_network_that_is_made_up_costs_a_walk_no_more_than_its_questions() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    // Each host lists a hundred others, all of which say so, too.
+    let next = Rc::new(Cell::new(0));
+    let entries = move || {
+        let new = |_| {
+            next.set(next.get() + 1);
+            format!("x{} 9.{}.{}.1 9000", next.get(), next.get() / 200, next.get() % 200)
+        };
+        (0..100).map(new).collect::<Vec<_>>()
+    };
+    let entries = Rc::new(entries);
+    program(
+        &wires,
+        "9.9.9.1",
+        lister("al", {
+            let entries = Rc::clone(&entries);
+            move || entries()
+        }),
+    )
+    .await;
+    let config = JoinConfig::new().hops(1_000).fan_out(1_000);
+    let begun = Instant::now();
+    let report = node.join_with("9.9.9.1:9000".parse().unwrap(), config).await.unwrap();
+    assert_eq!(report.asked(), 64);
+    assert!(dialled.take().len() <= 64);
+    // 32 unverified addresses in a second.
+    assert!((1..=3).contains(&(Instant::now() - begun).as_secs()));
+}
+
+#[actix::test]
+async fn f29_a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_minute() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    let mut outcomes = BTreeMap::new();
+    let mut ids = 0;
+    let mut flood = async |host: String| {
+        ids += 1;
+        let said = join(&wires, &host, &format!("e{ids} {host} {ids}")).await;
+        let said = if said.starts_with("Join: peer added") { "added".to_owned() } else { said };
+        *outcomes.entry(said).or_insert(0) += 1;
+    };
+    for _ in 0..50 {
+        flood("9.9.9.9".to_owned()).await;
+    }
+    for n in 0..50 {
+        flood(format!("9.9.9.{}", n + 10)).await;
+    }
+    for n in 0..50 {
+        flood(format!("11.{n}.0.1")).await;
+    }
+    let expected = [
+        // A quarter for one address, half for what is not verified (or for one network).
+        ("Join: too many new peers", 68),
+        ("Join: too many peers at your address", 18),
+        ("added", 64),
+    ];
+    let outcomes: Vec<_> = outcomes.iter().map(|(said, n)| (said.as_str(), *n)).collect();
+    assert_eq!(outcomes, expected);
+    sleep(15 * SECOND).await;
+    assert!(table(&node).await.is_empty());
+    // Three questions for each at most, and none to anybody else.
+    let dialled = dialled.take();
+    assert!(dialled.len() <= 3 * 64, "{}", dialled.len());
+}
+
+/// Hostile nodes join from few networks, so often, and some answer with their names.
+async fn flood(joins: u32) {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let builder = builder.config(Config::default().max_peers(32));
+    let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
+    let honest = [("al", "20.0.0.1"), ("bo", "21.0.0.1"), ("cy", "22.0.0.1")];
+    for (id, host) in honest {
+        program(&wires, host, original(id)).await;
+        join(&wires, host, &format!("{id} {host} 9000")).await;
+    }
+    sleep(SECOND).await;
+    assert_eq!(verified(&node).await, ["al", "bo", "cy"]);
+    dialled.take();
+    // Four networks with ten addresses each; what listens there says whatever name is asked for last.
+    let hosts: Vec<_> = (0..40).map(|n| format!("66.0.{}.{}", n / 10, n % 10 + 1)).collect();
+    for host in &hosts {
+        let name = format!("evil-{host}").leak();
+        program(&wires, host, original(name)).await;
+    }
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut added = 0;
+    for round in 0..joins {
+        let host = random.choice(&hosts).unwrap();
+        let claimed = match round % 4 {
+            0 => format!("evil-{host} {host} 9000"),
+            1 => format!("x{round} {host} 9000"),
+            2 => format!("y{round} {host} {}", 1 + round % 60_000),
+            _ => format!("z{round} 20.0.0.1 {}", 1 + round % 60_000),
+        };
+        added += usize::from(join(&wires, host, &claimed).await.starts_with("Join: peer added"));
+        if round % 8 == 0 {
+            sleep(SECOND / 4).await;
+        }
+        if round % 100 == 0 {
+            check_shares(&table(&node).await, 32);
+        }
+    }
+    assert!(added > 40, "{added}");
+    let verified = verified(&node).await;
+    assert!(
+        ["al", "bo", "cy"].iter().all(|id| verified.contains(&(*id).to_owned())),
+        "{verified:?}"
+    );
+    check_shares(&table(&node).await, 32);
+    // The honest ones are swept, the hostile ones are asked for their name: nobody else.
+    let mut asked: BTreeSet<_> = hosts.into_iter().collect();
+    asked.extend(honest.map(|(_, host)| host.to_owned()));
+    assert!(dialled.hosts().is_subset(&asked), "third parties");
+}
+
+#[actix::test]
+async fn f30_the_verified_peers_stay_whatever_a_flood_of_joins_does_and_no_third_party_is_dialled()
+{
+    flood(3_000).await;
+}
+
+#[actix::test]
+#[ignore = "takes two minutes"]
+async fn f30_the_same_with_a_hundred_thousand_joins_over_the_network() {
+    flood(100_000).await;
+}
+
+/// Nobody has more of the table than one may have.
+fn check_shares(list: &PeerList, limit: usize) {
+    let (mut addresses, mut networks) = (BTreeMap::new(), BTreeMap::new());
+    for entry in list.iter() {
+        let host = entry.seen_at().to_string();
+        let network = host.rsplit_once('.').unwrap().0.to_owned();
+        *addresses.entry(host).or_insert(0) += 1;
+        *networks.entry(network).or_insert(0) += 1;
+    }
+    assert!(list.len() <= limit && list.unverified() <= limit / 2);
+    assert!(addresses.values().all(|count| *count <= limit / 4), "{addresses:?}");
+    assert!(networks.values().all(|count| *count <= limit / 2), "{networks:?}");
+}
+
+#[test]
+fn f30_the_rules_hold_in_a_hundred_thousand_joins() {
+    let mut now = Instant::now().into_std();
+    let mut list = PeerList::new("node".parse().unwrap(), 128);
+    let shares = Shares::default();
+    let join = |list: &mut PeerList, id: &str, ip: Ipv4Addr, now| {
+        let info: PeerInfo = format!("{id} {ip} 9000").parse().unwrap();
+        let candidate = actix_peer::overlay::Candidate::new(info, Learned::Joined);
+        shares.admit(list, candidate, now)
+    };
+    let honest = ["al", "bo", "cy"];
+    for (n, id) in (1..).zip(honest) {
+        join(&mut list, id, Ipv4Addr::new(20, n, 0, 1), now);
+        list.verify(&id.parse().unwrap(), now);
+    }
+    let mut random = fastrand::Rng::with_seed(5);
+    for n in 0..100_000 {
+        now += SECOND / 100;
+        let ip = Ipv4Addr::new(66, 0, random.u8(..8), random.u8(..));
+        let id = format!("e{n}");
+        join(&mut list, &id, ip, now);
+        // Half of them answer with their name.
+        if random.bool() {
+            list.verify(&id.parse().unwrap(), now);
+        }
+        // The others go when they have been asked three times.
+        let late: Vec<_> = list
+            .iter()
+            .filter(|entry| entry.verified().is_none() && now - entry.added() > 12 * SECOND)
+            .map(|entry| entry.info().id().clone())
+            .collect();
+        late.iter().for_each(|id| drop(list.remove(id)));
+        if n % 100 == 0 {
+            check_shares(&list, 128);
+        }
+    }
+    check_shares(&list, 128);
+    assert!(honest.iter().all(|id| list.contains(&id.parse().unwrap())));
+}
+
+#[actix::test]
+async fn f31_nobody_quits_for_another() {
+    let wires = MemoryNetwork::new(1);
+    let (node, _) = started(&wires).await;
+    join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
+    node.peers().add("bo 9.9.9.8 9000".parse().unwrap()).await.unwrap();
+    for (host, id) in [("9.9.9.7", "al"), ("victim", "al"), ("9.9.9.9", "bo"), ("127.0.0.1", "al")]
+    {
+        assert_eq!(ask(&wires, host, "QUIT", id).await, "Quit: not your address", "{id} by {host}");
+    }
+    assert_eq!(ask(&wires, "9.9.9.7", "QUIT", "cy").await, "Quit: peer not found: cy");
+    assert_eq!(known(&node).await, ["al", "bo"]);
+    assert_eq!(counts(&node).await.quits_refused, 4);
+    assert_eq!(ask(&wires, "9.9.9.9", "QUIT", "al").await, "Quit: peer removed: al");
+    assert_eq!(ask(&wires, "9.9.9.8", "QUIT", "bo").await, "Quit: peer removed: bo");
+}
+
+#[actix::test]
+async fn f31_nobody_joins_or_quits_for_another_by_having_it_pass_the_request_on() {
+    let wires = MemoryNetwork::new(1);
+    let (node, _) = started(&wires).await;
+    let other = |host: &'static str| {
+        let builder = Peer::builder().transport(at(&wires, host)).listen(format!("{host}:9000"));
+        builder.id(host).well_known()
+    };
+    let victim = other("victim").start().await.unwrap();
+    victim.peers().add(node.info().clone()).await.unwrap();
+    let by_the_victim = router::from_fn(|_: &actix_peer::PeerId, peers: &PeerList| {
+        peers.get_at(0).map(|entry| entry.info().clone())
+    });
+    let eve = other("eve").router(by_the_victim).start().await.unwrap();
+    eve.peers().add(victim.info().clone()).await.unwrap();
+    node.peers().add(victim.info().clone()).await.unwrap();
+    for (code, text, expected) in [
+        ("NAME", "", "node"),
+        ("QUIT", "victim", "Quit: not your address"),
+        ("JOIN", "eve victim 9001", "Join: not your address"),
+    ] {
+        let frame = Frame::text(code, text);
+        let replies = eve.route(node.id(), frame).await.unwrap().collect().await.unwrap();
+        assert_eq!(replies.first().unwrap().as_str(), Ok(expected));
+    }
+    assert_eq!(known(&node).await, ["victim"]);
+}
+
+#[actix::test]
+async fn f31_an_open_node_believes_everybody_as_the_originals_do() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, _) = builder(&wires);
+    let node = builder.quit_policy(QuitPolicy::Open).start().await.unwrap();
+    node.peers().add("bo 9.9.9.8 9000".parse().unwrap()).await.unwrap();
+    assert_eq!(ask(&wires, "9.9.9.9", "QUIT", "bo").await, "Quit: peer removed: bo");
+}
+
+#[actix::test]
+async fn f36_what_remotes_choose_as_keys_is_forgotten_again() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, _) = builder(&wires);
+    // No limit, and still nobody fills the memory with ids.
+    let node = builder.max_peers(0).start().await.unwrap();
+    for n in 0..1_100 {
+        let said = join(
+            &wires,
+            &format!("11.{}.{}.1", n / 200, n % 200),
+            &format!("e{n} 11.{}.{}.1 9000", n / 200, n % 200),
+        )
+        .await;
+        let expected = if n < 1_024 {
+            format!("Join: peer added: e{n}")
+        } else {
+            "Join: too many new peers".to_owned()
+        };
+        assert_eq!(said, expected);
+    }
+    sleep(120 * SECOND).await;
+    assert!(table(&node).await.is_empty());
+}
+
+#[actix::test]
+async fn f36_a_list_without_an_end_is_read_for_64_kib_and_no_further() {
+    let wires = MemoryNetwork::new(1);
+    let (node, _) = started(&wires).await;
+    let entries = || (0..100_000).map(|n| format!("x{n} 9.9.9.1 {}", n % 60_000 + 1)).collect();
+    program(&wires, "9.9.9.1", lister("al", entries)).await;
+    let config = JoinConfig::new().fan_out(1);
+    let report = node.join_with("9.9.9.1:9000".parse().unwrap(), config).await.unwrap();
+    assert_eq!(report.added().len(), 1);
+    // What was read at once, and not three megabytes.
+    assert!(counts(&node).await.bytes_in < 200_000, "{}", counts(&node).await.bytes_in);
+}
+
+#[actix::test]
+async fn f37_a_frozen_peer_is_gone_after_three_misses() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, _) = builder(&wires);
+    let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
+    let frozen = Rc::new(Cell::new(false));
+    let pongs: Answer = {
+        let frozen = Rc::clone(&frozen);
+        Rc::new(move |code| match (frozen.get(), code) {
+            (true, _) => None,
+            (false, "PING") => Some(said("PONG", "al")),
+            (false, _) => Some(said("REPL", "al")),
+        })
+    };
+    program(&wires, "9.9.9.9", pongs).await;
+    join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
+    sleep(12 * SECOND).await;
+    assert_eq!(verified(&node).await, ["al"]);
+    // It is connected to as before, and says nothing.
+    frozen.set(true);
+    let begun = Instant::now();
+    while !known(&node).await.is_empty() {
+        sleep(SECOND / 10).await;
+    }
+    let took = Instant::now() - begun;
+    assert!((10 * SECOND..=21 * SECOND).contains(&took), "{took:?}");
+}
+
+/// How long a peer stays in the table when another node has its address, which answers `PING` with
+/// this code.
+async fn after_another_came(answers: &'static str) -> u64 {
+    let wires = MemoryNetwork::new(1);
+    let (builder, _) = builder(&wires);
+    let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
+    let id = Rc::new(RefCell::new("al"));
+    let named: Answer = {
+        let id = Rc::clone(&id);
+        Rc::new(move |code| match code {
+            "PING" if answers == "PONG" => Some(said("PONG", &id.borrow())),
+            "PING" => Some(Vec::new()),
+            _ => Some(said("REPL", &id.borrow())),
+        })
+    };
+    program(&wires, "9.9.9.9", named).await;
+    join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
+    sleep(60 * SECOND).await;
+    assert_eq!(verified(&node).await, ["al"]);
+    *id.borrow_mut() = "eve";
+    let begun = Instant::now();
+    while !known(&node).await.is_empty() {
+        sleep(SECOND).await;
+        assert!(begun.elapsed() < 600 * SECOND, "it stays");
+    }
+    begun.elapsed().as_secs()
+}
+
+#[actix::test]
+async fn f38_another_node_at_the_address_of_a_peer_is_not_that_peer() {
+    assert!(after_another_came("PONG").await <= 20);
+}
+
+#[actix::test]
+async fn f38_another_original_at_the_address_of_an_original_is_not_that_one() {
+    // It says its name in every fourth sweep.
+    assert!(after_another_came("").await <= 65);
+}
+
+#[actix::test]
+async fn f39_of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
+    program(&wires, "9.9.9.1", original("al")).await;
+    program(&wires, "9.9.9.2", original("al")).await;
+    join(&wires, "9.9.9.1", "al 9.9.9.1 9000").await;
+    let second = join(&wires, "9.9.9.2", "al 9.9.9.2 9000").await;
+    assert_eq!(second, "Join: peer already inserted al");
+    sleep(60 * SECOND).await;
+    let list = table(&node).await;
+    let entry = list.get_at(0).unwrap();
+    assert_eq!(entry.info().to_string(), "al 9.9.9.1 9000");
+    assert!(entry.verified().is_some());
+    assert_eq!(dialled.hosts(), BTreeSet::from(["9.9.9.1".to_owned()]));
+    // Nor does the other take it out, or get in where somebody else says his name.
+    assert_eq!(ask(&wires, "9.9.9.2", "QUIT", "al").await, "Quit: not your address");
+    join(&wires, "9.9.9.2", "bo 9.9.9.2 9000").await;
+    sleep(SECOND).await;
+    assert_eq!(known(&node).await, ["al"]);
+    settle().await;
+}
+
+#[cfg(feature = "tls")]
+#[actix::test]
+async fn f40_a_proven_id_is_its_own_and_needs_no_question() {
+    use actix_peer::transport::tls::{NodeIdentity, TlsTransport};
+
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let dialled = Dialled::default();
+    let plain = Recording(at(&wires, "node"), dialled.clone());
+    let transport = TlsTransport::over(plain, NodeIdentity::for_tests("node"));
+    let builder = Peer::builder().transport(transport).listen("node:9000").well_known();
+    let node = builder.start().await.unwrap();
+    let eve = TlsTransport::over(at(&wires, "eve"), NodeIdentity::for_tests("eve"));
+    let (own, other) = (NodeIdentity::for_tests("eve"), NodeIdentity::for_tests("al"));
+    for (id, host, expected) in [
+        (other.id(), "eve", "Not your id"),
+        // Its id is its own, the host is not.
+        (own.id(), "al", "Join: not your address"),
+        (own.id(), "eve", "Join: peer added"),
+    ] {
+        let mut io = eve.dial(&"node:9000".parse().unwrap()).await.unwrap();
+        io.writer.write_all(&said("JOIN", &format!("{id} {host} 9000"))).await.unwrap();
+        let heard = heard(&mut io).await;
+        assert!(heard.contains(expected), "{heard}");
+    }
+    assert_eq!(verified(&node).await, [own.id().as_str()]);
+    sleep(20 * SECOND).await;
+    assert_eq!(dialled.take(), []);
+}

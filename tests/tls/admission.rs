@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix::Actor;
 use actix_peer::{
     Outgoing, Over, Peer, PeerEvent, RequestError,
+    connection::Removed,
     frame::Frame,
     handler,
     transport::{
@@ -59,6 +60,39 @@ async fn a_ban_while_connected_breaks_the_links_of_both_directions_at_once() {
         assert!(answered(&bob, &ada, Over::Any).await.is_err());
         tokio::join!(ada.stop(), bob.stop(), cyd.stop());
     }
+}
+
+#[actix::test]
+async fn who_is_banned_is_no_peer_any_more_and_the_others_are() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let admission = Admission::open();
+    let bob = start("bob", transport(&wires, "bob").admission(admission.clone())).await;
+    let (mut events, mut others) = (bob.events(), Vec::new());
+    for name in ["ada", "cyd"] {
+        let node = start(name, transport(&wires, name)).await;
+        node.join("bob:9000").await.unwrap();
+        bob.peers().add(node.info().clone()).await.unwrap();
+        answered(&node, &bob, Over::Link).await.unwrap();
+        others.push(node);
+    }
+    // Who is not there changes nothing.
+    admission.ban(&id_of("nobody"));
+    turns().await;
+    assert_eq!(bob.peers().list().await.unwrap().len(), 2);
+    admission.ban(&id_of("ada"));
+    turns().await;
+    let list = bob.peers().list().await.unwrap();
+    let left: Vec<_> = list.iter().map(|entry| entry.info().id().clone()).collect();
+    assert_eq!(left, [id_of("cyd")]);
+    let removed = event(&mut events, |event| match event {
+        PeerEvent::PeerRemoved { peer, why } => Some((peer.id().clone(), *why)),
+        _ => None,
+    });
+    assert_eq!(removed.now_or_never(), Some((id_of("ada"), Removed::NotAdmitted)));
+    admission.set(Policy::AllowList([id_of("eve")].into()));
+    turns().await;
+    assert!(bob.peers().list().await.unwrap().is_empty());
 }
 
 #[actix::test]

@@ -6,7 +6,11 @@ use actix_peer::{
     Outgoing, Over, Peer, RequestError,
     connection::ReadError,
     frame::{Frame, FrameError},
-    transport::{IdentityFault, Io, Transport, memory::MemoryNetwork},
+    transport::{
+        IdentityFault, Io, Transport,
+        memory::MemoryNetwork,
+        tls::{NodeIdentity, TlsTransport},
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,7 +45,7 @@ async fn a_connection_that_says_nothing_is_cut_after_ten_seconds() {
 }
 
 #[actix::test]
-async fn single_bytes_do_not_renew_the_time_of_a_handshake() {
+async fn f43_single_bytes_do_not_renew_the_time_of_a_handshake() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -71,7 +75,7 @@ async fn one_time_limit_goes_for_the_handshake_and_the_first_frame() {
 }
 
 #[actix::test]
-async fn a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
+async fn f43_a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob").max_handshakes(8)).await;
@@ -95,18 +99,75 @@ async fn a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
     answered(&ada, &bob).await.unwrap();
 }
 
+/// What `to` answers to `NAME`.
+async fn name(from: &Peer, to: &Peer) -> Vec<Frame> {
+    let message = Outgoing::from(Frame::empty("NAME")).over(Over::Classic);
+    from.request(to.info(), message).await.unwrap().collect().await.unwrap()
+}
+
 #[actix::test]
-async fn a_node_that_is_full_closes_without_a_word_that_could_be_taken_for_a_plain_one() {
+async fn a_node_that_is_full_says_so_after_the_handshake_and_not_to_a_flood() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
     let config = actix_peer::Config::default().max_connections(1);
-    let bob = builder.config(config).start().await.unwrap();
+    let bob = builder.config(config).well_known().start().await.unwrap();
     let taken = transport(&wires, "cyd").dial(bob.info().address()).await.unwrap();
-    let error = transport(&wires, "ada").dial(bob.info().address()).await.unwrap_err();
-    let fault = IdentityFault::of(&error);
-    assert!(!matches!(fault, Some(IdentityFault::NotTls { .. })), "{error:?}");
+    let ada = start("ada", transport(&wires, "ada")).await;
+    assert_eq!(name(&ada, &bob).await, [Frame::text("ERRO", "Busy")]);
+    // A plain word is for who speaks plain.
+    let mut io = host(&wires, "eve").dial(bob.info().address()).await.unwrap();
+    io.writer.write_all(b"NAME\0\0\0\0").await.unwrap();
+    assert_eq!(all(&mut io).await, b"ERRO\0\0\0\x04Busy");
+    pass(SECOND).await;
+    let mut flood = Vec::new();
+    for _ in 0..40 {
+        flood.push(host(&wires, "eve").dial(bob.info().address()).await.unwrap());
+    }
+    let begun = Instant::now();
+    for io in &mut flood[8..] {
+        assert_eq!(all(io).await, b"");
+    }
+    assert_eq!(begun.elapsed().as_secs(), 0);
+    // Eight may make a handshake, for two seconds at most.
+    for io in &mut flood[..8] {
+        assert_eq!(all(io).await, b"");
+        assert_eq!(begun.elapsed().as_secs(), 2);
+    }
+    assert_eq!(counts(&bob).await.connections_refused, 42);
     drop(taken);
+    pass(SECOND).await;
+    assert_eq!(name(&ada, &bob).await, [Frame::text("REPL", bob.id().to_string())]);
+}
+
+#[actix::test]
+async fn f15_connections_with_tls_count_for_their_source_as_long_as_they_are_open() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
+    let config = actix_peer::Config::default().max_connections_per_source(4);
+    let bob = builder.config(config).well_known().start().await.unwrap();
+    // Four keys on one host: links that are open after their handshakes.
+    let mut keys = Vec::new();
+    for n in 0..4 {
+        let key = NodeIdentity::for_tests(&format!("key {n}"));
+        let over = TlsTransport::over(host(&wires, "eve"), key);
+        let node = Peer::builder().transport(over).listen(format!("eve:{}", 9_001 + n));
+        let node = node.start().await.unwrap();
+        let asked = Outgoing::from(Frame::empty("NAME")).over(Over::Link);
+        node.request(bob.info(), asked).await.unwrap().collect().await.unwrap();
+        keys.push(node);
+    }
+    pass(20 * SECOND).await;
+    assert_eq!((bob.status().await.connections, bob.status().await.half_open), (4, 0));
+    let fifth = Peer::builder().transport(transport(&wires, "eve")).listen("eve:9009");
+    let fifth = fifth.start().await.unwrap();
+    assert_eq!(name(&fifth, &bob).await, [Frame::text("ERRO", "Busy")]);
+    let served = [Frame::text("REPL", bob.id().to_string())];
+    assert_eq!(name(&start("ada", transport(&wires, "ada")).await, &bob).await, served);
+    keys.pop().unwrap().stop().await;
+    pass(SECOND).await;
+    assert_eq!(name(&fifth, &bob).await, served);
 }
 
 #[actix::test]
@@ -229,7 +290,7 @@ async fn tcp(name: &str) -> Peer {
     let echo = actix_peer::handler::from_fn(async |msg: actix_peer::Incoming| {
         actix_peer::Reply::one(msg.frame)
     });
-    let identity = actix_peer::transport::tls::NodeIdentity::for_tests(name);
+    let identity = NodeIdentity::for_tests(name);
     let builder = Peer::builder().identity(identity).handle("ECHO", echo.start()).unwrap();
     let node = builder.start().await.unwrap();
     assert_eq!(*node.id(), id_of(name));

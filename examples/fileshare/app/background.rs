@@ -177,6 +177,7 @@ async fn watch_peers(state: Arc<State>) {
                 let why = match why {
                     Removed::Left => "it left",
                     Removed::Lost => "it does not answer",
+                    Removed::Unverified => "nobody with its id answers there",
                     _ => "removed here",
                 };
                 state.info(format!("peer removed: {peer} ({why})"));

@@ -318,7 +318,10 @@ impl Driver {
         let line = Arc::clone(&self.line);
         let config = &line.node.config;
         let mut state = line.lock();
-        state.link.tick(now.into_std());
+        if state.link.tick(now.into_std()) {
+            // This node stood still, and what is written had no chance to go on.
+            self.stalled = self.stalled.map(|_| now);
+        }
         if self.stalled.is_some_and(|since| now - since >= config.stall_timeout) {
             self.line.node.counters.errors_stalled.one();
             state.link.fail(Reason::TIMED_OUT);

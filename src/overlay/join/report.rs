@@ -46,7 +46,7 @@ impl JoinReport {
         &self.refused
     }
 
-    /// The nodes that did not answer, or not in the protocol.
+    /// The nodes that did not answer, or not in the protocol, or that were not asked.
     #[must_use]
     pub fn failed(&self) -> &[(Address, AskFailure)] {
         &self.failed

@@ -50,7 +50,7 @@ impl Network {
                         Frame::text("ERRO", format!("Join: peer already inserted {}", info.id()))
                     }
                     Added::Own => Frame::text("ERRO", "Join: attempt to insert self"),
-                    Added::Full => Frame::text("ERRO", "Join: too many peers"),
+                    _ => Frame::text("ERRO", "Join: too many peers"),
                 }]
             }
             _ => {

@@ -259,3 +259,40 @@ fn an_error_of_one_connection_does_not_stop_the_listener() {
     assert!(!of_one_connection(&ErrorKind::PermissionDenied.into()));
     assert!(!of_one_connection(&io::Error::from_raw_os_error(24)), "no file descriptors left");
 }
+
+#[tokio::test]
+async fn hundreds_that_come_at_once_wait_for_being_accepted_and_none_tries_twice() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    let most: usize = most.trim().parse().unwrap_or(usize::MAX);
+    let listener = listen("127.0.0.1:0").await;
+    let to = listener.local_address();
+    let mut waiting = Vec::new();
+    for _ in 0..most.min(400) {
+        // A SYN that was dropped is sent again after a second.
+        let dialled = timeout(Duration::from_millis(900), dial(&to)).await;
+        waiting.push(dialled.expect("a place in the queue").unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_name_has_addresses_and_an_address_has_itself() {
+    let resolve = async |host: &str| Tcp::default().resolve(&host.parse().unwrap()).await;
+    let loopback = |host: &Host| matches!(host, Host::Ip(ip) if ip.is_loopback());
+    let found = resolve("localhost").await.unwrap();
+    assert!(!found.is_empty() && found.iter().all(loopback), "{found:?}");
+    assert_eq!(resolve("192.0.2.1").await.unwrap(), ["192.0.2.1".parse::<Host>().unwrap()]);
+}
+
+#[test]
+fn the_addresses_of_this_machine_are_known_without_a_packet() {
+    let is_here = |host: &str| Tcp::default().is_here(&host.parse().unwrap());
+    assert!(is_here("127.0.0.1"));
+    for host in
+        ["192.0.2.1", "0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "localhost"]
+    {
+        assert!(!is_here(host), "{host}");
+    }
+    if let Some(own) = route_v4() {
+        assert!(Tcp::default().is_here(&Host::Ip(own)));
+    }
+}

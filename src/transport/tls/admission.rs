@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use tokio::sync::watch;
+
 use crate::overlay::PeerId;
 
 /// Whom a node admits.
@@ -50,7 +52,8 @@ impl Policy {
 /// from any thread; it may be shared by several nodes.
 ///
 /// A change closes at once what is open with those who are no longer admitted: their connections and
-/// links break, and their handshakes are refused from then on. A node always admits itself.
+/// links break, their handshakes are refused from then on, and nodes drop them from their tables of
+/// peers. A node always admits itself.
 ///
 /// # Examples
 ///
@@ -74,6 +77,8 @@ struct State {
     /// What is open, so that it can be closed. As many as there are connections.
     open: HashMap<u64, Open>,
     next: u64,
+    /// Told of every change.
+    changes: watch::Sender<()>,
 }
 
 struct Open {
@@ -103,7 +108,12 @@ impl Admission {
     /// One with this policy.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self(Arc::new(Mutex::new(State { policy, open: HashMap::new(), next: 0 })))
+        Self(Arc::new(Mutex::new(State {
+            policy,
+            open: HashMap::new(),
+            next: 0,
+            changes: watch::Sender::new(()),
+        })))
     }
 
     /// Admits everybody who proves an id. The default.
@@ -122,6 +132,10 @@ impl Admission {
     #[must_use]
     pub fn ban_list(ids: impl IntoIterator<Item = PeerId>) -> Self {
         Self::new(Policy::BanList(ids.into_iter().collect()))
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.lock().changes.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -186,6 +200,7 @@ impl Admission {
             .extract_if(|_, open| !policy.admits_open(open.id.as_ref()))
             .map(|(_, open)| open)
             .collect();
+        state.changes.send_replace(());
         drop(state);
         // Without the lock: closing wakes others, and drops what they hold.
         let open = gone.iter().filter_map(|open| open.connection.upgrade());

@@ -3,12 +3,14 @@
 //! them.
 
 mod addresses;
+mod api;
 mod codec;
 mod envelope;
 mod hello;
 mod input;
 mod link;
 mod records;
+mod sniff;
 mod typed;
 mod walk;
 
@@ -16,13 +18,15 @@ mod walk;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus`.
-pub(crate) const ALL: [(&str, Target); 8] = [
+pub(crate) const ALL: [(&str, Target); 10] = [
     ("addresses", addresses::run),
+    ("api", api::run),
     ("codec", codec::run),
     ("envelope", envelope::run),
     ("hello", hello::run),
     ("link", link::run),
     ("records", records::run),
+    ("sniff", sniff::run),
     ("typed", typed::run),
     ("walk", walk::run),
 ];

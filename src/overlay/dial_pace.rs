@@ -1,0 +1,114 @@
+//! How often a node dials addresses that nobody has answered at.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::overlay::Address;
+
+/// For so long dials of one address count.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The most addresses that are remembered, whatever the pace.
+const MAX_REMEMBERED: usize = 65_536;
+
+/// The pace of dials to unverified addresses: in all, and for each.
+///
+/// An address that answers is forgotten, and may be dialled anew.
+#[derive(Debug)]
+pub(crate) struct DialPace {
+    per_address: usize,
+    between: Duration,
+    /// When the next dial is due, of all.
+    due: Instant,
+    /// When each address was dialled, within the window.
+    dialled: HashMap<Address, VecDeque<Instant>>,
+    most: usize,
+}
+
+impl DialPace {
+    /// At most `per_second` dials a second of all addresses, and `per_address` a minute of each.
+    pub(crate) fn new(per_second: u32, per_address: u32, now: Instant) -> Self {
+        let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        Self {
+            per_address: number(per_address),
+            between: Duration::from_secs(1) / per_second.max(1),
+            due: now,
+            dialled: HashMap::new(),
+            most: number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED),
+        }
+    }
+
+    /// How long to wait before dialling `to`; none when it was dialled too often already, or when
+    /// so many others were that it cannot be counted.
+    pub(crate) fn dial(&mut self, to: &Address, now: Instant) -> Option<Duration> {
+        let is_over = |at: &Instant| now.saturating_duration_since(*at) >= WINDOW;
+        if self.dialled.len() >= self.most && !self.dialled.contains_key(to) {
+            self.dialled.retain(|_, times| times.back().is_some_and(|last| !is_over(last)));
+            if self.dialled.len() >= self.most {
+                return None;
+            }
+        }
+        let times = self.dialled.entry(to.clone()).or_default();
+        times.retain(|at| !is_over(at));
+        if times.len() >= self.per_address {
+            return None;
+        }
+        let at = self.due.max(now);
+        times.push_back(at);
+        self.due = at + self.between;
+        Some(at.saturating_duration_since(now))
+    }
+
+    /// Somebody has answered there as expected.
+    pub(crate) fn answered(&mut self, at: &Address) {
+        self.dialled.remove(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(n: u32) -> Address {
+        format!("10.{}.{}.{}:9000", n >> 16, n >> 8 & 255, n & 255).parse().unwrap()
+    }
+
+    fn now() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    #[test]
+    fn an_address_that_never_answers_is_dialled_three_times_in_any_minute() {
+        let begun = now();
+        let mut pace = DialPace::new(32, 3, begun);
+        // At the end of a minute and at the beginning of the next, too.
+        let tries = [0, 59, 59, 60, 60, 60, 61, 119, 119, 119, 120, 121, 200];
+        let dialled =
+            tries.map(|second| pace.dial(&at(1), begun + Duration::from_secs(second)).is_some());
+        let expected =
+            [true, true, true, true, false, false, false, true, false, false, true, true, true];
+        assert_eq!(dialled, expected);
+        let now = begun + Duration::from_secs(201);
+        assert!(pace.dial(&at(1), now).is_some() && pace.dial(&at(1), now).is_some());
+        assert!(pace.dial(&at(1), now).is_none());
+        assert!(pace.dial(&at(2), now).is_some());
+        pace.answered(&at(1));
+        assert!(pace.dial(&at(1), now).is_some());
+    }
+
+    #[test]
+    fn dials_of_all_addresses_come_at_a_pace_and_the_memory_is_bounded() {
+        let now = now();
+        let mut pace = DialPace::new(10, 3, now);
+        let waits: Vec<_> = (0..1_200).filter_map(|n| pace.dial(&at(n), now)).collect();
+        assert_eq!(waits.first(), Some(&Duration::ZERO));
+        assert_eq!(waits.last(), Some(&Duration::from_millis(119_900)));
+        assert_eq!(pace.dial(&at(5_000), now), None, "no room to count it");
+        for n in 0..100_000 {
+            pace.dial(&at(n), now + Duration::from_millis(u64::from(n)));
+            assert!(pace.dialled.len() <= 1_200);
+        }
+    }
+}

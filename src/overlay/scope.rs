@@ -1,0 +1,144 @@
+//! How far an address reaches, and who may name it.
+
+use std::net::IpAddr;
+
+use crate::overlay::Host;
+
+/// From where an address can be reached. A narrower scope is less than a wider one.
+///
+/// ```
+/// use actix_peer::overlay::{Host, Scope};
+///
+/// let scope = |host: &str| Scope::of(&host.parse::<Host>().unwrap());
+/// assert_eq!(scope("127.0.0.1"), Some(Scope::Machine));
+/// assert_eq!(scope("localhost"), Some(Scope::Machine));
+/// assert_eq!(scope("192.168.1.9"), Some(Scope::Site));
+/// assert_eq!(scope("0.0.0.0"), None);
+/// assert!(Scope::World > Scope::Site);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Loopback: this machine.
+    Machine,
+    /// Link-local (RFC 3927, RFC 4291 section 2.5.6).
+    Link,
+    /// Private, shared or unique local (RFC 1918, RFC 6598, RFC 4193).
+    Site,
+    /// Everywhere; a name, too, unless it is `localhost` (RFC 6761): what it means says its look-up.
+    World,
+}
+
+impl Scope {
+    /// The scope of a host; none where no node can be: an unspecified, multicast, broadcast or
+    /// reserved address, or IPv4 dressed as IPv6.
+    #[must_use]
+    pub fn of(host: &Host) -> Option<Self> {
+        match host {
+            Host::Name(_) if is_localhost(host) => Some(Self::Machine),
+            Host::Name(_) => Some(Self::World),
+            Host::Ip(IpAddr::V4(ip)) => {
+                let [first, second, ..] = ip.octets();
+                match first {
+                    0 | 224.. => None,
+                    _ if ip.is_loopback() => Some(Self::Machine),
+                    _ if ip.is_link_local() => Some(Self::Link),
+                    100 if (64..128).contains(&second) => Some(Self::Site),
+                    _ if ip.is_private() => Some(Self::Site),
+                    _ => Some(Self::World),
+                }
+            }
+            Host::Ip(IpAddr::V6(ip)) => {
+                if ip.is_loopback() {
+                    Some(Self::Machine)
+                } else if ip.is_unspecified() || ip.is_multicast() || ip.to_ipv4().is_some() {
+                    None
+                } else if ip.is_unicast_link_local() {
+                    Some(Self::Link)
+                } else if ip.is_unique_local() {
+                    Some(Self::Site)
+                } else {
+                    Some(Self::World)
+                }
+            }
+        }
+    }
+
+    /// Whether one who is in this scope may name a host of the scope `other` to a node: never one
+    /// of a narrower scope, which would make the node a scanner of what its asker cannot see.
+    #[must_use]
+    pub fn may_name(self, other: Self) -> bool {
+        other >= self
+    }
+}
+
+fn is_localhost(host: &Host) -> bool {
+    let Host::Name(name) = host else { return false };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
+}
+
+/// Whether two texts are one host: names in any case, IPv4 however it is dressed.
+#[must_use]
+pub(crate) fn is_same(a: &Host, b: &Host) -> bool {
+    match (a, b) {
+        (Host::Ip(a), Host::Ip(b)) => a.to_canonical() == b.to_canonical(),
+        (Host::Name(a), Host::Name(b)) => a.eq_ignore_ascii_case(b),
+        _ => false,
+    }
+}
+
+/// Whether a host is this machine by itself, without asking anybody.
+#[must_use]
+pub(crate) fn is_loopback(host: &Host) -> bool {
+    let host = match host {
+        Host::Ip(ip) => Host::Ip(ip.to_canonical()),
+        name @ Host::Name(_) => name.clone(),
+    };
+    Scope::of(&host) == Some(Scope::Machine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(text: &str) -> Option<Scope> {
+        Scope::of(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn where_no_node_can_be_has_no_scope() {
+        for text in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "255.255.255.255",
+            "224.0.0.1",
+            "239.255.255.250",
+            "240.0.0.1",
+            "::",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "::7f00:1",
+        ] {
+            assert_eq!(scope(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_names_what_is_in_a_narrower_scope() {
+        let rows = [
+            (Scope::Machine, ["127.0.0.1", "127.9.9.9", "::1", "localhost", "a.LocalHost."]),
+            (Scope::Link, ["169.254.1.1", "fe80::1", "169.254.169.254", "fe80::2", "febf::1"]),
+            (Scope::Site, ["10.0.0.1", "172.16.0.1", "192.168.0.1", "fd00::1", "100.64.0.1"]),
+            (Scope::World, ["9.9.9.9", "2606::1", "example.org", "100.128.0.1", "localhost.org"]),
+        ];
+        for (at, (expected, texts)) in rows.iter().enumerate() {
+            for text in texts {
+                assert_eq!(scope(text), Some(*expected), "{text}");
+                for (other, (asker, _)) in rows.iter().enumerate() {
+                    assert_eq!(asker.may_name(*expected), other <= at, "{asker:?} names {text}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Who gets into the table of peers: shares of it, so that nobody can fill it alone.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use crate::overlay::{Added, Host, Learned, PeerEntry, PeerInfo, PeerList, scope::is_loopback};
+
+/// A share is at least so many peers, however small the table is.
+const LEAST: usize = 2;
+
+/// Unverified peers of a table without a limit.
+const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
+
+/// The shares of a table that others can take, in percent of its limit, each at least two peers.
+/// 100 and more is no share.
+///
+/// They hold for peers that introduced themselves and for those that other peers listed. What the
+/// program adds itself, and the contacts of its joins, are let in as long as there is room; they
+/// count all the same. Loopback is no share of anybody: who can connect from there can do worse, and
+/// networks on one machine work as they are. A table without a limit has no shares but one: at most
+/// 1,024 unverified peers.
+///
+/// The idea of one share for each address and one for each network is that of Heilman et al.,
+/// "Eclipse Attacks on Bitcoin's Peer-to-Peer Network" (USENIX Security 2015), section 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Peers at one IPv4 address, in the /64 of an IPv6 address, or at one name. 25.
+    pub address: u32,
+    /// Peers in the /24 of an IPv4 address, the /48 of an IPv6 address. 50.
+    pub network: u32,
+    /// Peers that are not verified. 50.
+    pub unverified: u32,
+    /// Peers that introduced themselves and have not been verified for `newcomer_for` yet. 75: the
+    /// last quarter is for those whom this node went to, and for those who have been there for long.
+    pub newcomers: u32,
+    /// How long a verified peer is a newcomer. 10 minutes.
+    pub newcomer_for: Duration,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        let newcomer_for = Duration::from_secs(600);
+        Self { address: 25, network: 50, unverified: 50, newcomers: 75, newcomer_for }
+    }
+}
+
+/// A peer that wants to be in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Id, host and port.
+    pub info: PeerInfo,
+    /// How it was learned.
+    pub learned: Learned,
+    /// The address that it has shown to have: where its connection came from, or where it answered.
+    /// A name is none: whoever owns a domain has as many of them as it likes.
+    pub seen_at: Host,
+    /// Whether somebody with its id has answered there, or has proved the id.
+    pub verified: bool,
+}
+
+impl Candidate {
+    /// A peer of which nothing is known but what it says.
+    #[must_use]
+    pub fn new(info: PeerInfo, learned: Learned) -> Self {
+        Self { seen_at: info.host().clone(), info, learned, verified: false }
+    }
+
+    /// Where it was seen.
+    #[must_use]
+    pub fn seen_at(mut self, host: Host) -> Self {
+        self.seen_at = host;
+        self
+    }
+
+    /// Whether it is verified.
+    #[must_use]
+    pub const fn verified(mut self, verified: bool) -> Self {
+        self.verified = verified;
+        self
+    }
+}
+
+/// What one owner has: an address, or the /64 that belongs to an IPv6 subscriber.
+fn address_of(host: &Host) -> Host {
+    match host {
+        Host::Ip(ip) => Host::Ip(masked(*ip, 32, 64)),
+        Host::Name(name) => Host::Name(name.to_ascii_lowercase().into()),
+    }
+}
+
+/// The network that an address is in.
+fn network_of(host: &Host) -> Option<IpAddr> {
+    match host {
+        Host::Ip(ip) => Some(masked(*ip, 24, 48)),
+        Host::Name(_) => None,
+    }
+}
+
+fn masked(ip: IpAddr, v4: u32, v6: u32) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - v4).unwrap_or(0);
+            std::net::Ipv4Addr::from_bits(ip.to_bits() & mask).into()
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - v6).unwrap_or(0);
+            std::net::Ipv6Addr::from_bits(ip.to_bits() & mask).into()
+        }
+    }
+}
+
+impl Shares {
+    /// So many peers of a table with this limit; no limit where the table has none.
+    fn of(percent: u32, limit: usize) -> usize {
+        if limit == 0 {
+            return usize::MAX;
+        }
+        let percent = usize::try_from(percent).unwrap_or(usize::MAX);
+        (limit.saturating_mul(percent) / 100).max(LEAST)
+    }
+
+    fn is_newcomer(&self, entry: &PeerEntry, now: Instant) -> bool {
+        *entry.learned() == Learned::Joined
+            && entry
+                .verified()
+                .is_none_or(|since| now.saturating_duration_since(since) < self.newcomer_for)
+    }
+
+    /// Why a candidate gets no place, if it gets none.
+    fn refuse(&self, list: &PeerList, candidate: &Candidate, now: Instant) -> Option<Added> {
+        let count = |is: &dyn Fn(&PeerEntry) -> bool| list.iter().filter(|entry| is(entry)).count();
+        let limit = list.limit();
+        let most_unverified = match limit {
+            0 => UNVERIFIED_WITHOUT_LIMIT,
+            _ => Self::of(self.unverified, limit),
+        };
+        let is_local = is_loopback(&candidate.seen_at);
+        if !candidate.verified
+            && (!is_local || limit == 0)
+            && count(&|entry| entry.verified().is_none()) >= most_unverified
+        {
+            return Some(Added::TooManyUnverified);
+        }
+        if is_local || limit == 0 {
+            return None;
+        }
+        let (address, network) = (address_of(&candidate.seen_at), network_of(&candidate.seen_at));
+        if count(&|entry| address_of(entry.seen_at()) == address) >= Self::of(self.address, limit) {
+            return Some(Added::TooManyOfAddress);
+        }
+        if network.is_some()
+            && count(&|entry| network_of(entry.seen_at()) == network)
+                >= Self::of(self.network, limit)
+        {
+            return Some(Added::TooManyOfNetwork);
+        }
+        let newcomers =
+            || count(&|entry| !is_loopback(entry.seen_at()) && self.is_newcomer(entry, now));
+        (candidate.learned == Learned::Joined && newcomers() >= Self::of(self.newcomers, limit))
+            .then_some(Added::TooManyNewcomers)
+    }
+
+    /// Adds a candidate at the end of the table if it is within its shares. Nobody is displaced:
+    /// who is in the table stays until it does not answer, leaves, or is removed here.
+    ///
+    /// ```
+    /// use actix_peer::overlay::{Added, Candidate, Learned, PeerList, Shares};
+    ///
+    /// # let now = tokio::time::Instant::now().into_std();
+    /// let mut list = PeerList::new("me".parse()?, 8);
+    /// let mut join = |text: &str| {
+    ///     let candidate = Candidate::new(text.parse().unwrap(), Learned::Joined);
+    ///     Shares::default().admit(&mut list, candidate, now)
+    /// };
+    /// assert_eq!(join("a 192.0.2.7 9000"), Added::Added);
+    /// assert_eq!(join("b 192.0.2.7 9001"), Added::Added);
+    /// assert_eq!(join("c 192.0.2.7 9002"), Added::TooManyOfAddress);
+    /// assert_eq!(join("c 198.51.100.1 9002"), Added::Added);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn admit(&self, list: &mut PeerList, candidate: Candidate, now: Instant) -> Added {
+        let shared = matches!(candidate.learned, Learned::Joined | Learned::Listed { .. });
+        let refused = match list.place_for(&candidate.info) {
+            Added::Added if shared => self.refuse(list, &candidate, now),
+            _ => None,
+        };
+        refused.unwrap_or_else(|| list.put(candidate, now))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::overlay::PeerId;
+
+const LIMIT: usize = 32;
+
+fn candidate(id: u32, host: &str) -> Candidate {
+    let info = format!("p{id} {host} {}", 9_000 + id % 1_000).parse().unwrap();
+    Candidate::new(info, Learned::Joined)
+}
+
+fn id(n: u32) -> PeerId {
+    format!("p{n}").parse().unwrap()
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn table() -> PeerList {
+    let me: PeerInfo = "me 10.9.9.9 9000".parse().unwrap();
+    PeerList::new(me.id().clone(), LIMIT).located(me.address().clone())
+}
+
+/// A share that others have exceeded; none when all hold.
+fn exceeded(shares: &Shares, list: &PeerList, now: Instant) -> Option<&'static str> {
+    let others = || list.iter().filter(|entry| !is_loopback(entry.seen_at()));
+    let (mut addresses, mut networks) = (BTreeMap::new(), BTreeMap::new());
+    for entry in others() {
+        *addresses.entry(address_of(entry.seen_at())).or_insert(0) += 1;
+        if let Some(network) = network_of(entry.seen_at()) {
+            *networks.entry(network).or_insert(0) += 1;
+        }
+    }
+    let unverified = others().filter(|entry| entry.verified().is_none()).count();
+    let newcomers = others().filter(|entry| shares.is_newcomer(entry, now)).count();
+    let limit = list.limit();
+    [
+        ("table", list.len(), limit),
+        ("address", addresses.into_values().max().unwrap_or(0), Shares::of(shares.address, limit)),
+        ("network", networks.into_values().max().unwrap_or(0), Shares::of(shares.network, limit)),
+        ("unverified", unverified, Shares::of(shares.unverified, limit)),
+        ("newcomers", newcomers, Shares::of(shares.newcomers, limit)),
+    ]
+    .into_iter()
+    .find_map(|(what, count, most)| (count > most).then_some(what))
+}
+
+/// One operation of somebody who wants the whole table, drawn from a number.
+fn operate(list: &mut PeerList, draw: u64, now: Instant) -> Added {
+    let [what, a, b, c, d, e, f, g] = draw.to_le_bytes();
+    let n = u32::from(u16::from_le_bytes([f, g])) % 64;
+    let host = match a % 16 {
+        0..=8 => format!("10.0.{}.{}", c % 2, d % 16),
+        9 | 10 => format!("2001:db8:{:x}:{:x}::{:x}", b % 3, c % 3, d),
+        11 => "127.0.0.1".to_owned(),
+        12 => format!("n{}", b % 6),
+        _ => "198.51.100.7".to_owned(),
+    };
+    match what % 8 {
+        0..=2 => Shares::default().admit(list, candidate(n, &host), now),
+        3 => Shares::default().admit(list, candidate(n, &host).verified(true), now),
+        4 => {
+            let listed =
+                Candidate { learned: Learned::Listed { by: id(0) }, ..candidate(n, &host) };
+            Shares::default().admit(list, listed.verified(e.is_multiple_of(2)), now)
+        }
+        5 => {
+            list.verify(&id(n), now);
+            Added::AlreadyKnown
+        }
+        _ => {
+            list.remove(&id(n));
+            Added::AlreadyKnown
+        }
+    }
+}
+
+#[test]
+fn no_share_is_ever_exceeded_in_a_hundred_thousand_operations() {
+    let (mut list, mut now) = (table(), now());
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut outcomes = BTreeMap::new();
+    for at in 0..100_000 {
+        now += Duration::from_millis(random.u64(0..2_000));
+        let outcome = operate(&mut list, random.u64(..), now);
+        *outcomes.entry(format!("{outcome:?}")).or_insert(0) += 1;
+        assert_eq!(exceeded(&Shares::default(), &list, now), None, "after {at} operations");
+    }
+    assert_eq!(outcomes.len(), 7, "each bound was met: {outcomes:?}");
+}
+
+proptest! {
+    #[test]
+    fn no_share_is_ever_exceeded(steps in proptest::collection::vec((any::<u64>(), 0_u64..100_000), 0..400)) {
+        let (mut list, mut now) = (table(), now());
+        for (draw, millis) in steps {
+            now += Duration::from_millis(millis);
+            let before: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
+            let outcome = operate(&mut list, draw, now);
+            prop_assert_eq!(exceeded(&Shares::default(), &list, now), None);
+            if outcome == Added::Added {
+                let after: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
+                prop_assert!(after.starts_with(&before), "nobody is displaced");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_address_gets_a_quarter_and_one_network_a_half() {
+    let (mut list, now) = (table(), now());
+    let shares = Shares { unverified: 100, newcomers: 100, ..Shares::default() };
+    let mut join = |n, host: &str| shares.admit(&mut list, candidate(n, host), now);
+    for n in 0..8 {
+        assert_eq!(join(n, "10.0.0.1"), Added::Added);
+    }
+    for host in ["10.0.0.1", "::ffff:10.0.0.1"] {
+        assert_eq!(join(8, host), Added::TooManyOfAddress);
+    }
+    for n in 8..16 {
+        assert_eq!(join(n, &format!("10.0.0.{n}")), Added::Added);
+    }
+    assert_eq!(join(16, "10.0.0.99"), Added::TooManyOfNetwork);
+    for n in 16..24 {
+        assert_eq!(join(n, &format!("2001:db8:0:1::{n:x}")), Added::Added);
+    }
+    assert_eq!(join(24, "2001:db8:0:1:f::9"), Added::TooManyOfAddress);
+    assert_eq!(join(24, "2001:db8:1:1::9"), Added::Added);
+}
+
+#[test]
+fn a_name_is_no_way_around_the_share_of_an_address() {
+    let (mut list, now) = (table(), now());
+    let mut join = |n: u32| {
+        let named = candidate(n, &format!("n{n}.example"));
+        Shares::default().admit(&mut list, named.seen_at("10.0.0.1".parse().unwrap()), now)
+    };
+    for n in 0..8 {
+        assert_eq!(join(n), Added::Added);
+    }
+    assert_eq!(join(8), Added::TooManyOfAddress);
+}
+
+#[test]
+fn the_last_quarter_is_for_those_who_have_been_there_for_long_or_were_gone_to() {
+    let (mut list, mut now) = (table(), now());
+    let shares = Shares::default();
+    for n in 0..24 {
+        let newcomer = candidate(n, &format!("10.{n}.0.1")).verified(true);
+        assert_eq!(shares.admit(&mut list, newcomer, now), Added::Added);
+    }
+    let flood = |list: &mut PeerList, n, now| {
+        shares.admit(list, candidate(n, &format!("11.{n}.0.1")).verified(true), now)
+    };
+    assert_eq!(flood(&mut list, 24, now), Added::TooManyNewcomers);
+    let own_way =
+        Candidate { learned: Learned::Contact, ..candidate(25, "12.0.0.1").verified(true) };
+    assert_eq!(shares.admit(&mut list, own_way, now), Added::Added);
+    let manual = Candidate { learned: Learned::Manual, ..candidate(26, "12.0.0.1") };
+    assert_eq!(shares.admit(&mut list, manual, now), Added::Added);
+    now += Duration::from_secs(600);
+    assert_eq!(flood(&mut list, 24, now), Added::Added);
+}
+
+#[test]
+fn unverified_peers_take_half_and_make_no_verified_one_go() {
+    let (mut list, now) = (table(), now());
+    let shares = Shares::default();
+    for n in 0..16 {
+        assert_eq!(
+            shares.admit(&mut list, candidate(n, &format!("10.{n}.0.1")), now),
+            Added::Added
+        );
+    }
+    let next = candidate(16, "10.99.0.1");
+    assert_eq!(shares.admit(&mut list, next.clone(), now), Added::TooManyUnverified);
+    assert!(list.verify(&id(3), now));
+    assert_eq!(shares.admit(&mut list, next, now), Added::Added);
+    assert!(list.contains(&id(3)));
+}
+
+#[test]
+fn loopback_has_no_share_and_a_node_never_enters_its_own_table() {
+    let (mut list, now) = (table(), now());
+    let shares = Shares::default();
+    for own in ["me 10.0.0.1 9000", "other 10.9.9.9 9000"] {
+        for learned in [Learned::Joined, Learned::Manual, Learned::Contact] {
+            let own = Candidate::new(own.parse().unwrap(), learned).verified(true);
+            assert_eq!(shares.admit(&mut list, own, now), Added::Own);
+        }
+        assert_eq!(list.add(own.parse().unwrap(), Learned::Manual, now), Added::Own);
+    }
+    for n in 0..32 {
+        assert_eq!(shares.admit(&mut list, candidate(n, "127.0.0.1"), now), Added::Added);
+    }
+    assert_eq!(shares.admit(&mut list, candidate(32, "127.0.0.1"), now), Added::Full);
+}
+
+#[test]
+fn a_table_without_a_limit_has_a_thousand_unverified_peers_at_most() {
+    let (mut list, now) = (PeerList::new("me".parse().unwrap(), 0), now());
+    let mut join = |n| Shares::default().admit(&mut list, candidate(n, "127.0.0.1"), now);
+    assert!((0..1_024).all(|n| join(n) == Added::Added));
+    assert_eq!(join(1_024), Added::TooManyUnverified);
+}
+
+#[test]
+fn who_is_known_and_vouched_for_at_the_same_address_is_verified() {
+    let (mut list, now) = (table(), now());
+    let mut admit = |candidate| Shares::default().admit(&mut list, candidate, now);
+    assert_eq!(admit(candidate(1, "10.0.0.1")), Added::Added);
+    let vouched =
+        |host| Candidate { learned: Learned::Manual, ..candidate(1, host).verified(true) };
+    assert_eq!(admit(vouched("10.0.0.2")), Added::AlreadyKnown);
+    assert_eq!(list.unverified(), 1);
+    let mut admit = |candidate| Shares::default().admit(&mut list, candidate, now);
+    assert_eq!(admit(vouched("10.0.0.1")), Added::AlreadyKnown);
+    assert_eq!(list.unverified(), 0);
+}

@@ -1,0 +1,54 @@
+//! Verifying peers that have joined: asking each for its `NAME` where it says it listens.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    connection::Node,
+    frame::{Frame, TypeCode},
+    overlay::{ASKED_AFTER, PeerEntry, PeerInfo, Verdict, WITHIN},
+    peer::{NodeDown, Peers, stabilizer::question},
+};
+
+/// Has a peer that has just been added verified, or taken out again. As many of these run as peers
+/// are unverified, which is a share of the table, each for as long as its last question takes.
+pub(crate) fn begin(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
+    let (tasks, drain) = (node.tasks.clone(), node.drain.clone());
+    let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
+    let run = async move {
+        let Ok(Some(entry)) = peers.get(peer.id()).await else { return };
+        // A transport that panics verifies nobody.
+        let verified = AssertUnwindSafe(verify(&node, &peers, &entry)).catch_unwind().await;
+        if let Ok(Ok(false)) | Err(_) = verified {
+            peers.give_up(&entry).await.ok();
+        }
+    };
+    of.spawn(tasks.track_future(async move { drain.run_until_cancelled(run).await }));
+}
+
+/// Whether the peer is verified, or no longer what it was.
+async fn verify(node: &Arc<Node>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
+    let (id, at) = (entry.info().id(), entry.info().address());
+    for after in ASKED_AFTER {
+        sleep_until(Instant::from_std(entry.added()) + after).await;
+        let known = peers.get(id).await?;
+        if known.is_none_or(|known| known.added() != entry.added() || known.verified().is_some()) {
+            return Ok(true);
+        }
+        if !node.may_dial(at).await {
+            continue;
+        }
+        let name = Frame::empty(TypeCode::NAME);
+        match Verdict::of(&question(node, (at, Some(id)), name, WITHIN).await, id) {
+            Verdict::Verified => {
+                node.pace().answered(at);
+                return peers.verify(entry).await;
+            }
+            Verdict::Another => return Ok(false),
+            Verdict::Silent => {}
+        }
+    }
+    Ok(false)
+}

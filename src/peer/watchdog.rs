@@ -1,0 +1,33 @@
+//! Watches that the threads of a node do not stand still.
+
+use std::sync::{Arc, Weak};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    connection::{Node, PeerEvent},
+    overlay::{LOOK_EVERY, standstill},
+};
+
+/// Has every thread of the node watch itself: one look at the clock in a second. What comes too
+/// late to look was held up, and so was everything else on that thread.
+pub(crate) fn start(node: &Arc<Node>) {
+    node.threads.spawn_on_each(|| watch(Arc::downgrade(node)));
+}
+
+/// Ends with the node.
+async fn watch(node: Weak<Node>) {
+    let Some(drain) = node.upgrade().map(|node| node.drain.clone()) else { return };
+    loop {
+        let due = Instant::now() + LOOK_EVERY;
+        if drain.run_until_cancelled(sleep_until(due)).await.is_none() {
+            return;
+        }
+        let Some(node) = node.upgrade() else { return };
+        if let Some(time) = standstill(due.into_std(), Instant::now().into_std()) {
+            tracing::warn!(?time, "a thread of the node stood still");
+            node.counters.standstills.one();
+            node.emit(&PeerEvent::StoodStill { time });
+        }
+    }
+}
