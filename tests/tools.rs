@@ -160,7 +160,7 @@ fn ask_fails_with_a_clear_message_when_it_gets_no_whole_answer() {
 
 #[test]
 fn wrong_options_get_a_usage_message_and_exit_code_2() {
-    let wrong: [(&str, &[&str]); 8] = [
+    let wrong: [(&str, &[&str]); 10] = [
         ("ask", &[]),
         ("ask", &["nowhere", "NAME"]),
         ("ask", &["127.0.0.1:9", "NAMES"]),
@@ -169,6 +169,8 @@ fn wrong_options_get_a_usage_message_and_exit_code_2() {
         ("node", &["--join", "nowhere"]),
         ("network", &["--nodes", "2"]),
         ("network", &["--seed", "x"]),
+        ("soak", &["--minutes", "0"]),
+        ("soak", &["--peers", "0"]),
     ];
     for (name, options) in wrong {
         let output = run(name, options);
@@ -207,6 +209,31 @@ fn a_node_that_cannot_start_or_join_says_why_and_fails() {
 }
 
 #[test]
+fn f56_a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
+    let mut node = Node::start(&[]);
+    let address = node.address.clone();
+    for _ in 0..5 {
+        // One that says nothing, one that is half said, one that was answered, one whose
+        // answer nobody has read: each leaves the kernel with a connection to close.
+        let mut open: Vec<_> =
+            (0..4).map(|_| TcpStream::connect(&address).expect("a connection")).collect();
+        open[1].write_all(b"ECHO\0\0\0\x05ha").unwrap();
+        for stream in &mut open[2..] {
+            stream.write_all(b"NAME\0\0\0\0").unwrap();
+        }
+        open[2].read_to_end(&mut Vec::new()).unwrap();
+        node.signal("KILL");
+        node.child.wait().unwrap();
+        let begun = tokio::time::Instant::now();
+        node = Node::start(&["--listen", &address]);
+        let took = begun.elapsed();
+        assert_eq!(node.address, address);
+        assert!(took.as_secs() < 2, "{took:?}");
+        assert_eq!(ask(&[&address, "NAME"]).0, 0);
+    }
+}
+
+#[test]
 fn a_remote_cannot_write_to_the_terminal_of_who_watches() {
     let mut node = Node::start(&[]);
     let mut stream = TcpStream::connect(&node.address).unwrap();
@@ -241,6 +268,36 @@ fn the_network_keeps_its_promises_and_says_so_as_json() {
     assert_eq!(summary["kept"], true);
     assert_eq!(summary["nodes"], 5);
     assert_eq!(summary["promises"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn a_soak_keeps_its_promises_and_says_so_as_json() {
+    let options = ["--minutes", "0.04", "--peers", "20", "--rate", "20", "--seed", "3", "--json"];
+    let output = run("soak", &options);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["kept"], &report["interrupted"]), (&true.into(), &false.into()));
+    let lanes = report["lanes"].as_array().unwrap();
+    assert!(lanes.iter().all(|lane| lane["handled"].as_u64() > Some(10)), "{report}");
+    assert!(!report["deeds"].as_object().unwrap().is_empty());
+    assert!(!report["looks"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn ctrl_c_ends_a_soak_with_the_figures_so_far() {
+    let mut soak = example("soak");
+    let mut child =
+        soak.arg("--peers=5").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut out, mut told) = (child.stdout.take().unwrap(), String::new());
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    err.read_line(&mut told).unwrap();
+    assert_eq!(told, "5 peers come, for 3 minutes; ctrl-C ends it before\n");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    let mut said = String::new();
+    out.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert!(said.ends_with("every promise was kept so far\n"), "{said}");
 }
 
 #[test]

@@ -41,7 +41,8 @@ impl Link {
     /// When [`tick`](Self::tick) should be called next.
     #[must_use]
     pub fn next_wake(&self) -> Instant {
-        self.ping.1 + self.config.keep_alive
+        let silent = self.heard + self.config.keep_alive * SILENT_INTERVALS;
+        silent.min(self.ping.1 + self.config.keep_alive)
     }
 
     /// The time between the last question for life and its answer.

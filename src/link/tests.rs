@@ -253,6 +253,22 @@ fn a_silent_link_is_asked_and_then_given_up() {
 }
 
 #[test]
+fn a_silent_link_is_given_up_three_intervals_after_the_last_word_and_no_later() {
+    let (mut ada, mut bob, now) = open(1_000, 2);
+    let last = now + KEEP_ALIVE / 10;
+    bob.one_way(CODE, b"word").unwrap();
+    pass(&mut bob, &mut ada, last);
+    let given_up = loop {
+        let wake = ada.next_wake();
+        ada.tick(wake);
+        if ada.phase() == LinkPhase::Closed {
+            break wake;
+        }
+    };
+    assert_eq!(given_up - last, KEEP_ALIVE * 3);
+}
+
+#[test]
 fn after_bye_open_exchanges_are_finished_and_then_the_link_is_over() {
     let (mut ada, mut bob, now) = open(1_000, 2);
     assert_eq!(ada.begin(CODE, b"q", Kind::Request, false), Ok(1));
