@@ -16,6 +16,7 @@ pub mod messages;
 pub mod metrics;
 mod notify_all;
 mod registration;
+mod reliable;
 mod stabilizer;
 mod status;
 mod stop;

@@ -132,8 +132,11 @@ impl Arrivals {
         }
     }
 
-    fn refuse(&self, arrived: &Arrived, refusal: Refusal, cost: u32) {
-        self.line.refuse(arrived.exchange, arrived.code, refusal);
+    fn refuse(&mut self, arrived: &Arrived, refusal: Refusal, cost: u32) {
+        match arrived.numbered {
+            Some(numbered) => self.refuse_once(arrived, numbered, refusal),
+            None => self.line.refuse(arrived.exchange, arrived.code, refusal),
+        }
         self.line.consumed(cost);
     }
 
