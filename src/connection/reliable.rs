@@ -55,7 +55,8 @@ impl From<AckLevel> for Reliability {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unsure {
-    /// The other node was started again, or stops, and had not acknowledged it.
+    /// The other node was started again, or stops, or speaks no links any more, and had not
+    /// acknowledged it.
     Restarted,
     /// No acknowledgement came within
     /// [`Config::reliable_timeout`](crate::Config::reliable_timeout).

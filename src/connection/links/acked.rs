@@ -27,7 +27,7 @@ const RETRY_IDENTITY: Duration = Duration::from_secs(1);
 
 /// A peer that has spoken links before does not any more when it seems so for so many times in a
 /// row: a connection that broke in the middle of a hello looks the same.
-const CLASSIC_ANSWERS: u32 = 3;
+const CLASSIC_ANSWERS: u32 = 10;
 
 /// Waits for room, in turn, and adds a message.
 pub(super) async fn post(
