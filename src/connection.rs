@@ -6,6 +6,7 @@ mod body;
 mod config;
 mod conversation;
 mod counters;
+pub mod delivery;
 mod door;
 mod error;
 mod event;

@@ -109,6 +109,7 @@ impl Arrivals {
             LinkEvent::Ended { exchange } => self.line.ended(exchange, false, Ok(())),
             LinkEvent::Reset { exchange, reason } => {
                 self.gave_up(exchange, reason);
+                self.cancel(exchange);
                 self.line.ended(exchange, false, Err(reason));
             }
             LinkEvent::Granted { bytes } => self.line.granted(bytes),
@@ -316,9 +317,7 @@ impl Arrivals {
         let mut late = false;
         self.running.iter_mut().for_each(|served| late |= served.beat(beat.handler));
         if late {
-            // Those that are over now are dropped when they are polled, as all are when they are
-            // put in again.
-            self.running = std::mem::take(&mut self.running).into_iter().collect();
+            self.put_in_again();
         }
         let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
             Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
