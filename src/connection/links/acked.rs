@@ -154,7 +154,7 @@ async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
                     line.node.counters.reliable_resent.one();
                 }
                 let sequence = numbered.sequence;
-                let acked = Acked { bag: Arc::clone(bag), sequence };
+                let acked = Acked { bag: Arc::clone(bag), numbered };
                 match line.ask_numbered(&frame, numbered, acked).await {
                     Ok(()) => {}
                     Err(Unsent::Gone) => {

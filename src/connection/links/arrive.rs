@@ -105,12 +105,14 @@ impl Arrivals {
                 let data = self.ballast.keep(data);
                 self.line.replied(exchange, InPart { code, data, last, cost });
             }
-            LinkEvent::Acknowledged { exchange, .. } => self.line.ended(exchange, true, Ok(())),
-            LinkEvent::Ended { exchange } => self.line.ended(exchange, false, Ok(())),
+            LinkEvent::Acknowledged { exchange, sequence, level } => {
+                self.line.ended(exchange, Some((sequence, level)), Ok(()));
+            }
+            LinkEvent::Ended { exchange } => self.line.ended(exchange, None, Ok(())),
             LinkEvent::Reset { exchange, reason } => {
                 self.gave_up(exchange, reason);
                 self.cancel(exchange);
-                self.line.ended(exchange, false, Err(reason));
+                self.line.ended(exchange, None, Err(reason));
             }
             LinkEvent::Granted { bytes } => self.line.granted(bytes),
             LinkEvent::ReplyGranted { .. } => self.line.look_again(),

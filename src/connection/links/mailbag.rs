@@ -13,7 +13,7 @@ use crate::{
         links::{Unreached, inflow::Broken},
     },
     frame::Frame,
-    link::{OnRestart, Outbox, OutboxLimits, Reason},
+    link::{AckLevel, Numbered, OnRestart, Outbox, OutboxLimits, Reason},
     overlay::{Address, PeerId},
 };
 
@@ -182,23 +182,30 @@ impl Drop for Posted {
 /// One numbered message on its way.
 pub(super) struct Acked {
     pub(super) bag: Arc<Mailbag>,
-    pub(super) sequence: u64,
+    pub(super) numbered: Numbered,
 }
 
 impl Acked {
+    /// Whether it is this message that was acknowledged, at its level or beyond.
+    pub(super) fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool {
+        let Numbered { sequence, level, .. } = self.numbered;
+        acknowledged.is_some_and(|(of, at)| of == sequence && at >= level)
+    }
+
     pub(super) fn end(self, end: Result<(), Broken>) {
+        let sequence = self.numbered.sequence;
         match end {
-            Ok(()) => self.bag.done(self.sequence, Ok(())),
+            Ok(()) => self.bag.done(sequence, Ok(())),
             // It is sent again on the next link.
             Err(Broken { link: true, .. }) => self.bag.changed.notify_waiters(),
             // The same, to the life that follows.
             Err(Broken { reason: Reason::GOING_AWAY, .. })
-                if self.bag.lock().outbox.on_restart(self.sequence) == Some(OnRestart::Resend) =>
+                if self.bag.lock().outbox.on_restart(sequence) == Some(OnRestart::Resend) =>
             {
                 self.bag.changed.notify_waiters();
             }
             Err(Broken { reason, sent, .. }) => {
-                self.bag.done(self.sequence, Err(Ended::Refused { reason, sent }));
+                self.bag.done(sequence, Err(Ended::Refused { reason, sent }));
             }
         }
     }

@@ -251,7 +251,10 @@ async fn hand_over(
 ) -> Result<(), Refusal> {
     let node = &line.node;
     let before = turn.before.take();
-    let (route, bytes) = (delivery.route.clone(), delivery.frame.data().len());
+    // A body is not looked into: it counts as the longest message that there is.
+    let longest = usize::try_from(node.config.max_frame_len).unwrap_or(usize::MAX);
+    let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
+    let route = delivery.route.clone();
     let places = in_turn(node, (&route, bytes), level, (queued.is_some(), before)).await?;
     // A handler that answers and keeps the message keeps its place.
     let _places = places.clone();
