@@ -6,6 +6,7 @@ mod body;
 mod config;
 mod conversation;
 mod counters;
+pub mod delivery;
 mod door;
 mod error;
 mod event;
@@ -21,6 +22,7 @@ mod patience;
 mod phase;
 mod reader;
 mod refusal;
+mod reliable;
 mod replies;
 mod reply;
 mod routes;
@@ -44,6 +46,7 @@ pub use self::{
     phase::{Phase, PhaseEvent},
     reader::ReadError,
     refusal::Refusal,
+    reliable::{Kept, KeptId, Outbox, Receipt, Reliability, ReliableError, Unsure},
     replies::Replies,
     reply::Reply,
     typed::{PeerMessage, Received},
@@ -58,6 +61,7 @@ pub(crate) use self::{
     links::Links,
     measures::{Asking, Measures, Times},
     node::Node,
+    reliable::SharedOutbox,
     routes::{Batched, Intake, Route, Routes, Serve, Told},
     threads::Threads,
     writer::explain,

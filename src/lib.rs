@@ -37,6 +37,8 @@
 //!    of a closure. [`Received`] and [`frame::Wire`] are the typed layer above.
 //! 3. Messages go over a [`link`] where the other node speaks links, else in a classic exchange;
 //!    [`Outgoing::over`] asks for one or the other.
+//!    [`Peer::send_reliable`] survives broken links; [`connection::delivery`] says what is promised,
+//!    rule by rule.
 //! 4. [`Config`] has every limit and time, with default and price.
 //! 5. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the
 //!    message may have been handled.

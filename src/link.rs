@@ -39,10 +39,10 @@ pub use self::{
     machine::Link,
     numbered::{AckLevel, NUMBERED_LEN, Numbered},
     one_ways::OneWays,
-    outbox::{Outbox, OutboxFull},
+    outbox::{OnRestart, Outbox, OutboxFull, OutboxLimits},
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,
-    seen::{Novelty, Seen},
+    seen::{Novelty, REMEMBERED, REMEMBERED_FOR, Seen},
 };
 
 /// The codes of the link itself.

@@ -17,6 +17,7 @@ pub mod metrics;
 mod notify_all;
 mod probation;
 mod registration;
+mod reliable;
 mod stabilizer;
 mod status;
 mod stop;

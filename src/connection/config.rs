@@ -265,6 +265,20 @@ options! {
     /// The pause between two questions over a link whether the other side is alive. Default 5 s;
     /// three without any sign end the link.
     keep_alive: Duration = Duration::from_secs(5), "", "between two signs of life on a link";
+    /// Messages to one peer that wait to be acknowledged
+    /// ([`Peer::send_reliable`](crate::Peer::send_reliable)). Default 1,024. A further one waits, or
+    /// is refused as [`ReliableError::Full`](crate::connection::ReliableError::Full).
+    ///
+    /// The price of more: the memory. The other node remembers 4,096 messages: the oldest that waits
+    /// is never farther behind than that, whatever is set here.
+    reliable_messages: usize = 1_024, "messages", "unacknowledged messages, each peer";
+    /// Bytes of data of messages to one peer that wait to be acknowledged. Default 4 MiB; one message
+    /// of any length is taken when no other waits.
+    reliable_bytes: usize = 4 << 20, "bytes", "unacknowledged data, each peer";
+    /// How long a message waits to be acknowledged, over however many links, before its sender is told
+    /// that it was not sent or that nobody knows. Default 300 s, at most 540 s: the other node
+    /// remembers it for 600 s.
+    reliable_timeout: Duration = Duration::from_secs(300), "", "wait for an acknowledgement";
     /// How long it is remembered that a peer speaks no links. Default 600 s.
     classic_memory: Duration = Duration::from_secs(600), "", "remembering that a peer has no links";
     /// How long `stop` lets what runs come to its end before it cuts it. Default 10 s.

@@ -87,6 +87,10 @@ counters! {
     links_opened,
     /// Links that ended because the other side broke their rules.
     links_broken,
+    /// Acknowledged messages that were sent once more, on another link.
+    reliable_resent,
+    /// Acknowledged messages that came once more, and were not handed over again.
+    reliable_repeated,
     /// Refused: no handler for the code.
     unknown_codes,
     /// Refused: the length in the header was over the limit.

@@ -12,8 +12,10 @@ mod dial;
 mod driver;
 mod inflow;
 mod line;
+mod mailbag;
 mod once;
 mod reach;
+mod reliable;
 mod send;
 mod served;
 mod status;
@@ -22,37 +24,42 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, timeout},
 };
 
 use self::{
-    acked::{Mailbag, Mailbags},
     line::Unsent,
-    once::Once,
+    mailbag::Mailbags,
+    once::{MAX_WAITING, Once},
     reach::{Reached, Unreached, reach},
     send::Failed,
 };
 use crate::{
     connection::{
-        Config, Direction, Node, Outgoing, Over, PeerEvent, Replies, RequestError, exchange,
-        exchange::OutgoingKind,
+        Config, Direction, Node, Outgoing, Over, PeerEvent, Replies, RequestError, SharedOutbox,
+        exchange, exchange::OutgoingKind,
     },
     frame::Frame,
-    link::{AckLevel, Book, BookConfig, LinkId, Reason, Role},
+    link::{AckLevel, Book, BookConfig, LinkId, OutboxLimits, Reason, Role},
     overlay::{Address, PeerId, PeerInfo},
 };
 
 pub use self::status::LinkStatus;
 pub(crate) use self::{
-    credit::Unconsumed, dial::welcome, driver::Driver, inflow::Inflow, line::Line,
+    credit::Unconsumed,
+    dial::welcome,
+    driver::Driver,
+    inflow::Inflow,
+    line::Line,
+    reliable::{replay, take},
 };
 
 /// The links of one node.
@@ -65,7 +72,13 @@ pub(crate) struct Links {
     next: AtomicU64,
     pub(super) incarnation: u64,
     once: Mutex<Once>,
+    /// Bytes of messages that may wait for a handler behind the end of their link.
+    waiting: Semaphore,
     mailbags: Mutex<Mailbags>,
+    limits: OutboxLimits,
+    outbox: OnceLock<SharedOutbox>,
+    /// The next message that is stored has this number.
+    stored: AtomicU64,
 }
 
 struct Pool {
@@ -82,6 +95,8 @@ impl fmt::Debug for Links {
 
 impl Links {
     pub(crate) fn new(me: &PeerInfo, config: &Config) -> Self {
+        let limits =
+            OutboxLimits { messages: config.reliable_messages, bytes: config.reliable_bytes };
         let config = BookConfig { max_links: config.max_links, classic_for: config.classic_memory };
         // Later than any earlier life of the node, as long as the clock does not go back.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -96,7 +111,11 @@ impl Links {
             next: AtomicU64::new(1),
             incarnation: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
             once: Mutex::default(),
+            waiting: Semaphore::new(MAX_WAITING),
             mailbags: Mutex::default(),
+            limits,
+            outbox: OnceLock::new(),
+            stored: AtomicU64::new(1),
         }
     }
 
@@ -203,11 +222,6 @@ impl Links {
     /// Ends every link at once.
     pub(crate) fn cut(&self, silently: bool) {
         self.all().iter().for_each(|line| line.cut(silently));
-    }
-
-    fn mailbag(&self, peer: &PeerId) -> Arc<Mailbag> {
-        let mut bags = self.mailbags.lock().unwrap_or_else(PoisonError::into_inner);
-        bags.of(peer, self.incarnation)
     }
 }
 
@@ -340,7 +354,7 @@ pub(crate) async fn notify_acked(
 ) -> Result<(), RequestError> {
     match road(node, to, over).await? {
         Road::Link(line) => {
-            let bag = node.links.mailbag(line.peer.id());
+            let bag = node.links.mailbag(line.peer.id(), to.0);
             acked::send(node, to.0, &bag, frame, level).await
         }
         Road::Classic => {

@@ -240,13 +240,18 @@ impl Node {
     /// Places among the requests in hand, of the code and of the node; none when they do not come
     /// free in time.
     pub(crate) async fn places(&self, route: &Route) -> Option<Places> {
+        self.places_within(route, self.config.busy_after).await
+    }
+
+    /// As [`places`](Self::places), in this time.
+    pub(crate) async fn places_within(&self, route: &Route, limit: Duration) -> Option<Places> {
         let place = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
         let both = async {
             let of_code = place(&route.places).await.ok()?;
             let of_node = place(&self.requests).await.ok()?;
             Some(Places::from([of_code, of_node]))
         };
-        timeout(self.config.busy_after, both).await.ok().flatten()
+        timeout(limit, both).await.ok().flatten()
     }
 
     /// Whether a refusal is put into words.

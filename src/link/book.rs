@@ -170,6 +170,13 @@ impl Book {
         }
     }
 
+    /// That the peer speaks no links may be a mistake: it is dialled again the next time.
+    pub fn doubt_classic(&mut self, to: &Address) {
+        if matches!(self.peers.get(to), Some(Entry::Classic { .. })) {
+            self.peers.remove(to);
+        }
+    }
+
     /// A link to the peer `id`, who listens at `to`, is open. One that the other side opened is
     /// taken beyond [`BookConfig::max_links`], too, when none is idle and could be ended
     /// ([`too_many`](Self::too_many)): accepted connections have a limit of their own.
@@ -309,6 +316,9 @@ mod tests {
         book.is_classic(&at(1), now);
         assert_eq!(book.way(&at(1), now + Duration::from_secs(599)).0, Way::Classic);
         assert_eq!(book.way(&at(1), now + Duration::from_secs(600)).0, Way::Dial);
+        book.is_classic(&at(1), now);
+        book.doubt_classic(&at(1));
+        assert_eq!(book.way(&at(1), now).0, Way::Dial);
     }
 
     #[test]

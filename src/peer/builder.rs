@@ -8,8 +8,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     connection::{
-        Batched, Config, EventBus, Incoming, IncomingBatch, Intake, Node, PeerEvent, PeerMessage,
-        Received, Route, Serve, Threads, typed::Typed,
+        Batched, Config, EventBus, Incoming, IncomingBatch, Intake, Node, Outbox, PeerEvent,
+        PeerMessage, Received, Route, Serve, Threads, links, typed::Typed,
     },
     frame::TypeCode,
     overlay::{
@@ -62,6 +62,7 @@ pub struct Builder {
     recipes: Vec<Recipe>,
     events: Vec<Recipient<PeerEvent>>,
     workers: usize,
+    outbox: Option<Arc<dyn Outbox>>,
 }
 
 /// The most workers of a node.
@@ -97,6 +98,7 @@ impl Default for Builder {
             recipes: Vec::new(),
             events: Vec::new(),
             workers: 0,
+            outbox: None,
         }
     }
 }
@@ -297,6 +299,13 @@ impl Builder {
         self.transport(crate::transport::tls::TlsTransport::new(identity))
     }
 
+    /// Where messages of [`Peer::send_reliable`] are kept until they are acknowledged, so that they
+    /// survive a restart of this node. Default: nowhere.
+    pub fn outbox(mut self, outbox: impl Outbox) -> Self {
+        self.outbox = Some(Arc::new(outbox));
+        self
+    }
+
     /// What carries the bytes. Default [`Tcp`].
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Arc::new(transport);
@@ -336,6 +345,10 @@ impl Builder {
         };
         let host = self.host.as_deref().map(str::parse::<Host>).transpose()?;
         on_arbiter()?;
+        let kept = match &self.outbox {
+            Some(outbox) => outbox.load().await.map_err(StartError::Outbox)?,
+            None => Vec::new(),
+        };
         let threads = Threads::start(self.workers.min(MAX_WORKERS)).await;
         let listener =
             self.transport.listen(&at).await.map_err(|source| StartError::listen(at, source))?;
@@ -357,6 +370,9 @@ impl Builder {
         let events = EventBus::new(self.config.event_queue, self.events);
         let config = descriptors::fit(self.config);
         let node = Arc::new(Node::new(config, me, self.transport, events, threads));
+        if let Some(outbox) = self.outbox {
+            node.links.keep_in(outbox);
+        }
         let table = Table {
             list: PeerList::new(node.me.id().clone(), node.config.max_peers)
                 .located(node.me.address().clone()),
@@ -390,6 +406,7 @@ impl Builder {
         });
         watchdog::start(&node);
         node.emit(&PeerEvent::Started { me: node.me.clone() });
+        links::replay(&node, kept);
         peer.ok_or(StartError::NoArbiter)
     }
 

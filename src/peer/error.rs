@@ -63,6 +63,9 @@ pub enum StartError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// What the [`Outbox`](crate::connection::Outbox) keeps cannot be loaded.
+    #[error("cannot load the outbox: {0}")]
+    Outbox(io::Error),
     /// A handler could not be registered.
     #[error(transparent)]
     Register(#[from] RegisterError),

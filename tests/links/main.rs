@@ -13,6 +13,7 @@ mod common;
 mod credit;
 mod many;
 mod pool;
+mod reliable;
 mod stopping;
 mod workers;
 

@@ -1,6 +1,13 @@
 //! What can hurt a node, and what happens instead. Each test is named after the harm, by its number in the list of
 //! threats.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    missing_docs
+)]
 
 use std::path::Path;
 

@@ -27,6 +27,8 @@ mod credit;
 mod many;
 #[path = "../links/pool.rs"]
 mod pool;
+#[path = "../links/reliable.rs"]
+mod reliable;
 #[path = "../links/stopping.rs"]
 mod stopping;
 #[path = "../links/workers.rs"]

@@ -2,7 +2,7 @@
 
 use actix::Actor;
 use actix_peer::{
-    Incoming, Outgoing, Over, Peer, PeerId, Reply, RequestError, Target,
+    Incoming, Outgoing, Over, Peer, PeerId, PeerInfo, Reply, RequestError, Target,
     connection::{Cause, Identity},
     frame::Frame,
     handler,
@@ -206,4 +206,22 @@ async fn an_id_that_is_not_the_key_is_refused_at_the_start() {
     let key = identity.id().to_string();
     let node = Peer::builder().identity(identity).id(key).start().await.unwrap();
     node.stop().await;
+}
+
+#[actix::test]
+async fn a_kept_message_takes_the_link_of_a_peer_that_has_proved_its_id_wherever_that_is() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let ada = start("ada", transport(&wires, "ada")).await;
+    let bob = start("bob", transport(&wires, "bob")).await;
+    // Nobody listens there; bob is behind it, and dials by itself.
+    let elsewhere = PeerInfo::new(bob.id().clone(), "elsewhere:9000".parse().unwrap()).unwrap();
+    let sent = ada.send_reliable(elsewhere, who(Over::Link), AckLevel::Handled);
+    let dial = async {
+        pass(10 * SECOND).await;
+        ask(&bob, ada.info(), Over::Link).await
+    };
+    let (sent, asked) = futures::future::join(sent, dial).await;
+    sent.unwrap();
+    assert_eq!(asked, proven(bob.id()));
 }

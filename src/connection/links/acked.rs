@@ -1,208 +1,142 @@
-//! Messages that are acknowledged: kept until then, and sent again on the next link.
+//! Messages that are acknowledged, at their sender: sent in order, and again on the next link.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Notify, oneshot},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     connection::{
-        Node, ReadError, RequestError,
-        links::{Unreached, inflow::Broken, reach},
+        Node, ReadError, Reliability, RequestError,
+        links::{
+            Line, Unreached,
+            line::Unsent,
+            mailbag::{Acked, Answer, Ended, Mailbag, Posted},
+            reach,
+        },
     },
     frame::Frame,
-    link::{AckLevel, Outbox, Reason},
-    overlay::{Address, PeerId},
+    link::{AckLevel, Reason},
+    overlay::Address,
 };
 
 /// After a dial that failed, while messages wait.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// After a dial that found somebody else, or was not admitted.
+/// After a dial that found somebody else, or was not admitted, or one who seems to speak no links.
 const RETRY_IDENTITY: Duration = Duration::from_secs(1);
 
-type Answer = Result<(), RequestError>;
+/// A peer that has spoken links before does not any more when it seems so for so many times in a
+/// row: a connection that broke in the middle of a hello looks the same.
+const CLASSIC_ANSWERS: u32 = 10;
 
-/// What waits to be acknowledged, by peer.
-#[derive(Default)]
-pub(super) struct Mailbags {
-    bags: HashMap<PeerId, Arc<Mailbag>>,
-    /// The highest number that one of those that are gone has given.
-    last_sequence: u64,
-}
-
-impl Mailbags {
-    pub(super) fn of(&mut self, peer: &PeerId, incarnation: u64) -> Arc<Mailbag> {
-        let last = &mut self.last_sequence;
-        self.bags.retain(|_, bag| {
-            let keep = Arc::strong_count(bag) > 1 || !bag.is_empty();
-            *last = (*last).max(if keep { 0 } else { bag.lock().outbox.last_sequence() });
-            keep
-        });
-        let new = || Arc::new(Mailbag::new(peer.clone(), Outbox::new(incarnation, *last)));
-        Arc::clone(self.bags.entry(peer.clone()).or_insert_with(new))
-    }
-}
-
-/// What waits to be acknowledged by one peer.
-pub(super) struct Mailbag {
-    peer: PeerId,
-    state: Mutex<State>,
-    changed: Notify,
-}
-
-struct State {
-    outbox: Outbox,
-    waiting: HashMap<u64, oneshot::Sender<Answer>>,
-    running: bool,
-}
-
-impl Mailbag {
-    fn new(peer: PeerId, outbox: Outbox) -> Self {
-        let state = Mutex::new(State { outbox, waiting: HashMap::new(), running: false });
-        Self { peer, state, changed: Notify::new() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_empty(&self) -> bool {
-        let state = self.lock();
-        state.outbox.is_empty() && !state.running
-    }
-
-    /// Adds a message, when there is room for one.
-    fn post(
-        &self,
-        frame: &Frame,
-        level: AckLevel,
-    ) -> Option<(Posted<'_>, oneshot::Receiver<Answer>)> {
-        let mut state = self.lock();
-        let sequence = state.outbox.push(frame.clone(), level).ok()?;
-        let (tell, answer) = oneshot::channel();
-        state.waiting.insert(sequence, tell);
-        let first = !std::mem::replace(&mut state.running, true);
-        Some((Posted { bag: self, sequence, first }, answer))
-    }
-
-    /// The message does not wait any more.
-    fn done(&self, sequence: u64, answer: Answer) {
-        let mut state = self.lock();
-        state.outbox.done(sequence);
-        let waiting = state.waiting.remove(&sequence);
-        drop(state);
-        if let Some(waiting) = waiting {
-            // Nobody listens when the caller has given up.
-            waiting.send(answer).ok();
-        }
-        self.changed.notify_waiters();
-    }
-}
-
-/// One numbered message on its way.
-pub(super) struct Acked {
-    bag: Arc<Mailbag>,
-    sequence: u64,
-}
-
-impl Acked {
-    pub(super) fn end(self, end: Result<(), Broken>) {
-        match end {
-            Ok(()) => self.bag.done(self.sequence, Ok(())),
-            // It is sent again on the next link.
-            Err(Broken { link: true, .. }) => self.bag.changed.notify_waiters(),
-            Err(Broken { reason, sent, .. }) => {
-                self.bag.done(self.sequence, Err(RequestError::Reset { reason, sent }));
-            }
+/// Waits for room, in turn, and adds a message.
+pub(super) async fn post(
+    node: &Arc<Node>,
+    bag: &Arc<Mailbag>,
+    frame: &Frame,
+    how: Reliability,
+) -> Posted {
+    let _turn = bag.turn.lock().await;
+    loop {
+        room(bag, frame).await;
+        if let Some(posted) = bag.post(frame, how) {
+            sends(node, bag, &posted);
+            return posted;
         }
     }
 }
 
-/// Sends `frame` and waits until it is acknowledged at `level`.
+/// Ready when there is room for a message.
+pub(super) async fn room(bag: &Mailbag, frame: &Frame) {
+    loop {
+        let changed = bag.changed.notified();
+        if bag.has_room(frame) {
+            return;
+        }
+        changed.await;
+    }
+}
+
+/// Sees to it that what waits is sent.
+pub(super) fn sends(node: &Arc<Node>, bag: &Arc<Mailbag>, posted: &Posted) {
+    if posted.first {
+        node.tasks.spawn(pump(Arc::clone(node), Arc::clone(bag)));
+    }
+    bag.changed.notify_waiters();
+}
+
+/// Sends `frame` and waits until it is acknowledged at `level`, for as long as for a reply.
 pub(super) async fn send(
     node: &Arc<Node>,
     to: &Address,
     bag: &Arc<Mailbag>,
     frame: Frame,
     level: AckLevel,
-) -> Answer {
+) -> Result<(), RequestError> {
     let limit = node.config.reply_timeout;
     let until = Instant::now() + limit;
-    let (posted, answer) = loop {
-        let changed = bag.changed.notified();
-        if let Some(posted) = bag.post(&frame, level) {
-            break posted;
+    let posted = timeout_at(until, post(node, bag, &frame, level.into())).await;
+    let mut posted = posted.map_err(|_| RequestError::NoCredit(limit))?;
+    match timeout_at(until, &mut posted.answer).await {
+        Ok(answer) => {
+            answer.unwrap_or(Err(Ended::Stopped { sent: true })).map_err(|ended| match ended {
+                Ended::Refused { reason, sent } => RequestError::Reset { reason, sent },
+                Ended::Restarted => RequestError::Reset { reason: Reason::LOST, sent: true },
+                Ended::Stopped { sent } => RequestError::Stopped { sent },
+                Ended::Unreached(unreached) => unreached.into_error(to),
+            })
         }
-        timeout_at(until, changed).await.map_err(|_| RequestError::NoCredit(limit))?;
-    };
-    if posted.first {
-        node.tasks.spawn(pump(Arc::clone(node), to.clone(), Arc::clone(bag)));
-    }
-    bag.changed.notify_waiters();
-    match timeout_at(until, answer).await {
-        Ok(answer) => answer.unwrap_or(Err(RequestError::Stopped { sent: true })),
         Err(_) => Err(RequestError::Reply(ReadError::Late(limit))),
     }
 }
 
-/// A message that waits to be acknowledged, as long as somebody waits for that.
-struct Posted<'a> {
-    bag: &'a Mailbag,
-    sequence: u64,
-    /// Nobody sends what waits yet.
-    first: bool,
-}
-
-impl Drop for Posted<'_> {
-    fn drop(&mut self) {
-        self.bag.done(self.sequence, Ok(()));
-    }
-}
-
 /// Sends what waits, in order, as long as something does.
-async fn pump(node: Arc<Node>, to: Address, bag: Arc<Mailbag>) {
+async fn pump(node: Arc<Node>, bag: Arc<Mailbag>) {
     let stopped = node.cut.clone();
     let run = async {
-        loop {
-            if one_link(&node, &to, &bag).await {
-                return;
-            }
-        }
+        let mut classic = 0;
+        while !one_link(&node, &bag, &mut classic).await {}
     };
-    let ended = stopped.run_until_cancelled(run).await;
-    if ended.is_none() {
-        let mut state = bag.lock();
-        state.running = false;
-        state.waiting.clear();
+    if stopped.run_until_cancelled(run).await.is_none() {
+        bag.end(false, |sent| Ended::Stopped { sent });
+        bag.lock().running = false;
     }
+}
+
+/// Whether nothing waits any more; then nothing sends it, either.
+fn is_over(bag: &Mailbag) -> bool {
+    let mut state = bag.lock();
+    state.running = !state.outbox.is_empty();
+    !state.running
 }
 
 /// Sends what waits over one link until that is over. True when nothing waits any more.
-async fn one_link(node: &Arc<Node>, to: &Address, bag: &Arc<Mailbag>) -> bool {
-    let reached = reach(node, to, Some(&bag.peer)).await;
+async fn one_link(node: &Arc<Node>, bag: &Arc<Mailbag>, classic: &mut u32) -> bool {
+    let to = bag.lock().to.clone();
+    let reached = match node.links.proven(&bag.peer) {
+        Some(line) => Ok(line),
+        None => reach(node, &to, Some(&bag.peer)).await,
+    };
     let line = match reached {
         Ok(line) if *line.peer.id() == bag.peer => line,
-        // Somebody else there gets nothing of it.
         reached => {
-            let identity = matches!(reached, Err(Unreached::Identity(_)));
-            tokio::time::sleep(if identity { RETRY_IDENTITY } else { RETRY }).await;
-            let mut state = bag.lock();
-            state.running = !state.outbox.is_empty();
-            return !state.running;
+            unreached(node, bag, &to, (reached, classic)).await;
+            return is_over(bag);
         }
     };
-    let unknown = bag.lock().outbox.opened(line.incarnation);
+    *classic = 0;
+    let unknown = {
+        let mut state = bag.lock();
+        state.unreached = None;
+        state.outbox.opened(line.incarnation)
+    };
     for sequence in unknown {
-        let error = RequestError::Reset { reason: Reason::LOST, sent: true };
-        bag.done(sequence, Err(error));
+        bag.done(sequence, Err(Ended::Restarted));
     }
+    send_over(&line, bag).await
+}
+
+async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
     loop {
         let changed = bag.changed.notified();
         let next = {
@@ -211,17 +145,91 @@ async fn one_link(node: &Arc<Node>, to: &Address, bag: &Arc<Mailbag>) -> bool {
                 state.running = false;
                 return true;
             }
-            state.outbox.next_unsent()
+            let next = state.outbox.next_unsent();
+            next.map(|next| (state.outbox.tries(next.0.sequence) > Some(1), next))
         };
         match next {
-            Some((numbered, frame)) => {
-                let acked = Acked { bag: Arc::clone(bag), sequence: numbered.sequence };
-                if line.ask_numbered(&frame, numbered, acked).await.is_err() {
-                    return false;
+            Some((again, (numbered, frame))) => {
+                if again {
+                    line.node.counters.reliable_resent.one();
+                }
+                let sequence = numbered.sequence;
+                let acked = Acked { bag: Arc::clone(bag), numbered };
+                match line.ask_numbered(&frame, numbered, acked).await {
+                    Ok(()) => {}
+                    Err(Unsent::Gone) => {
+                        bag.lock().outbox.not_sent(sequence);
+                        return false;
+                    }
+                    Err(Unsent::Over) => return false,
                 }
             }
             None if !line.is_open() => return false,
             None => changed.await,
         }
     }
+}
+
+/// What a dial without success means for what waits, and a pause before the next one.
+async fn unreached(
+    node: &Arc<Node>,
+    bag: &Arc<Mailbag>,
+    to: &Address,
+    (reached, classic): (Result<Arc<Line>, Unreached>, &mut u32),
+) {
+    let why = match reached {
+        // Somebody else there gets nothing of it.
+        Ok(line) => Unreached::Failed {
+            kind: std::io::ErrorKind::NotFound,
+            text: format!("{} is there, not {}", line.peer.id().short(), bag.peer.short()),
+        },
+        Err(why) => why,
+    };
+    bag.lock().unreached = Some(why.clone());
+    let pause = match why {
+        Unreached::Stopped => return stopping(node, bag).await,
+        Unreached::Classic => {
+            *classic += 1;
+            let spoke_before = bag.lock().outbox.was_opened();
+            if !spoke_before || *classic >= CLASSIC_ANSWERS {
+                let why = |sent| {
+                    if sent { Ended::Restarted } else { Ended::Unreached(Unreached::Classic) }
+                };
+                return bag.end(false, why);
+            }
+            node.links.doubt_classic(to);
+            RETRY_IDENTITY
+        }
+        Unreached::Identity(_) => RETRY_IDENTITY,
+        Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left => RETRY,
+    };
+    // Sooner, when nothing waits any more.
+    let over = async {
+        loop {
+            let changed = bag.changed.notified();
+            if bag.lock().outbox.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    };
+    tokio::time::timeout(pause, over).await.ok();
+}
+
+/// This node stops: what was not sent is not, and what was is waited for as long as its link lives.
+async fn stopping(node: &Node, bag: &Mailbag) {
+    bag.end(true, |sent| Ended::Stopped { sent });
+    loop {
+        let changed = bag.changed.notified();
+        let waits = !bag.lock().outbox.is_empty();
+        if !(waits && node.links.all().iter().any(|line| *line.peer.id() == bag.peer)) {
+            return bag.end(false, |sent| Ended::Stopped { sent });
+        }
+        changed.await;
+    }
+}
+
+/// What came of a message, for its sender.
+pub(super) fn told(answer: Option<Answer>) -> Answer {
+    answer.unwrap_or(Err(Ended::Stopped { sent: true }))
 }

@@ -105,11 +105,14 @@ impl Arrivals {
                 let data = self.ballast.keep(data);
                 self.line.replied(exchange, InPart { code, data, last, cost });
             }
-            LinkEvent::Acknowledged { exchange, .. } => self.line.ended(exchange, true, Ok(())),
-            LinkEvent::Ended { exchange } => self.line.ended(exchange, false, Ok(())),
+            LinkEvent::Acknowledged { exchange, sequence, level } => {
+                self.line.ended(exchange, Some((sequence, level)), Ok(()));
+            }
+            LinkEvent::Ended { exchange } => self.line.ended(exchange, None, Ok(())),
             LinkEvent::Reset { exchange, reason } => {
                 self.gave_up(exchange, reason);
-                self.line.ended(exchange, false, Err(reason));
+                self.cancel(exchange);
+                self.line.ended(exchange, None, Err(reason));
             }
             LinkEvent::Granted { bytes } => self.line.granted(bytes),
             LinkEvent::ReplyGranted { .. } => self.line.look_again(),
@@ -132,8 +135,11 @@ impl Arrivals {
         }
     }
 
-    fn refuse(&self, arrived: &Arrived, refusal: Refusal, cost: u32) {
-        self.line.refuse(arrived.exchange, arrived.code, refusal);
+    fn refuse(&mut self, arrived: &Arrived, refusal: Refusal, cost: u32) {
+        match arrived.numbered {
+            Some(numbered) => self.refuse_once(arrived, numbered, refusal),
+            None => self.line.refuse(arrived.exchange, arrived.code, refusal),
+        }
         self.line.consumed(cost);
     }
 
@@ -313,9 +319,7 @@ impl Arrivals {
         let mut late = false;
         self.running.iter_mut().for_each(|served| late |= served.beat(beat.handler));
         if late {
-            // Those that are over now are dropped when they are polled, as all are when they are
-            // put in again.
-            self.running = std::mem::take(&mut self.running).into_iter().collect();
+            self.put_in_again();
         }
         let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
             Gathering::Whole { until, .. } if *until <= now => Some(*exchange),

@@ -11,10 +11,10 @@ use crate::{
         exchange::{OutgoingHeld, OutgoingKind, Sending},
         links::{
             Line,
-            acked::Acked,
             beat::Beats,
             inflow::{Broken, Credit, Inflow, Queue},
             line::{State, Unsent},
+            mailbag::Acked,
             send::{Failed, Payload, cost_of, send_parts},
         },
         parts::PartReader,

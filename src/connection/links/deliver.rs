@@ -105,6 +105,20 @@ impl Arrivals {
         self.run(exchange, code, true, work);
     }
 
+    /// The other side has given this exchange up. One that this side opened is not among them, nor
+    /// are one-way messages.
+    pub(super) fn cancel(&mut self, exchange: u32) {
+        if self.running.iter_mut().any(|served| served.cancel(exchange)) {
+            self.put_in_again();
+        }
+    }
+
+    /// Those in `running` that are over now are dropped when they are polled, as all are when they
+    /// are put in again.
+    pub(super) fn put_in_again(&mut self) {
+        self.running = std::mem::take(&mut self.running).into_iter().collect();
+    }
+
     /// Runs `work` beside the reading.
     pub(super) fn run(
         &mut self,

@@ -25,7 +25,7 @@ use crate::{
         },
     },
     frame::TypeCode,
-    link::{Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
+    link::{AckLevel, Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
     overlay::{Address, PeerId, PeerInfo},
 };
 
@@ -328,11 +328,19 @@ impl Line {
 
     /// An exchange of this side is over: with an acknowledgement, after the last reply, or before
     /// that.
-    pub(super) fn ended(&self, exchange: u32, acknowledged: bool, end: Result<(), Reason>) {
+    pub(super) fn ended(
+        &self,
+        exchange: u32,
+        acknowledged: Option<(u64, AckLevel)>,
+        end: Result<(), Reason>,
+    ) {
         let asked = self.lock().asked.remove(&exchange);
         if let Some(asked) = asked {
             let end = match asked {
-                Asked::Numbered(_) if !acknowledged => end.and(Err(Reason::HANDLER_FAILED)),
+                // Whoever acknowledges something else has not acknowledged this.
+                Asked::Numbered(ref acked) if !acked.is_meant(acknowledged) => {
+                    end.and(Err(Reason::HANDLER_FAILED))
+                }
                 Asked::Numbered(_) | Asked::Request { .. } => end,
             };
             self.slots.add_permits(1);

@@ -1,37 +1,47 @@
-//! Messages that are to be acknowledged, at their receiver: handed over once, and brought to an end
-//! whatever becomes of the link (WIRE.md part 3, "Frames").
+//! Messages that are to be acknowledged, at their receiver: handed over once, in order, and brought
+//! to an end whatever becomes of the link (WIRE.md part 3, "Frames").
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{SemaphorePermit, oneshot},
+    time::{Instant, timeout},
+};
 
 use crate::{
     connection::{
-        Node, Refusal,
+        Node, Refusal, Route,
         conversation::answered,
         incoming::Places,
         links::{
             Line,
-            arrive::Arrivals,
+            arrive::{Arrivals, Arrived},
             deliver::{Delivery, Queued},
         },
         reply::ReplyKind,
         routes::Told,
     },
+    frame::TypeCode,
     link::{AckLevel, Novelty, Numbered, Reason, Seen},
     overlay::PeerId,
 };
 
-/// Messages that failed and are remembered, so that they fail again when they are sent again.
-const MAX_FAILED: usize = 1_024;
+/// Messages wait for their handler also when their link is over, as long as those of the whole node
+/// that wait have so many bytes. Those beyond wait as others do, for `busy_after`.
+pub(super) const MAX_WAITING: usize = 16 << 20; // bytes
+
+/// Handlers for which somebody's message waited are looked through for the first time when they are
+/// so many.
+const FIRST_SWEEP: usize = 64;
 
 /// Whose message, in which of its lives, and its number.
 type Name = (PeerId, u64, u64);
@@ -43,48 +53,63 @@ type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
 #[derive(Default)]
 pub(super) struct Once {
     seen: Seen,
-    /// Those that are not at their end, and some of those that failed: all others are done.
+    /// Those that are not at their end. Of all others `seen` knows it.
     outcomes: HashMap<Name, Outcome>,
-    failed: VecDeque<Name>,
+    turns: Turns,
+}
+
+/// The message of each sender that comes to each handler before the next one, over whichever link.
+#[derive(Default)]
+struct Turns {
+    last: HashMap<(PeerId, u64), oneshot::Receiver<()>>,
+    sweep_at: usize,
+}
+
+/// A message's turn with its handler: it lasts until this is dropped.
+struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    _after: oneshot::Sender<()>,
+}
+
+impl Turns {
+    fn take(&mut self, from: &PeerId, handler: u64) -> Turn {
+        if self.last.len() >= self.sweep_at.max(FIRST_SWEEP) {
+            self.last.retain(|_, last| last.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+            self.sweep_at = self.last.len().saturating_mul(2);
+        }
+        let (after, next) = oneshot::channel();
+        Turn { before: self.last.insert((from.clone(), handler), next), _after: after }
+    }
 }
 
 /// What is to be done about a message that came.
 enum Due {
-    Refuse,
+    Reset(Reason),
     Acknowledge,
     Wait(Outcome),
-    HandOver(Name, oneshot::Sender<Result<(), Refusal>>, Outcome),
+    HandOver(Name, Turn),
 }
 
 impl Once {
-    fn came(&mut self, from: &PeerId, numbered: Numbered) -> Due {
+    /// A message came that is for this handler.
+    fn came(&mut self, from: &PeerId, numbered: Numbered, handler: u64) -> Due {
         let name = (from.clone(), numbered.incarnation, numbered.sequence);
         match self.seen.note(from, numbered, Instant::now().into_std()) {
-            Novelty::Outlived => Due::Refuse,
+            Novelty::New => Due::HandOver(name, self.turns.take(from, handler)),
             Novelty::Repeated => {
                 self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)
             }
-            Novelty::New => {
-                let (tell, told) = oneshot::channel();
-                // Without a word the node was stopped.
-                let flat = |told: Result<_, _>| told.unwrap_or(Err(Refusal::Stopping));
-                let outcome = told.map(flat).boxed().shared();
-                self.outcomes.insert(name.clone(), outcome.clone());
-                Due::HandOver(name, tell, outcome)
-            }
+            Novelty::Failed(reason) => Due::Reset(reason),
+            Novelty::NoRoom => Due::Reset(Reason::BUSY),
+            Novelty::Outlived | Novelty::Forgotten => Due::Reset(Reason::NOT_ALLOWED),
         }
     }
 
-    fn settle(&mut self, name: Name, outcome: Result<(), Refusal>) {
-        if outcome.is_ok() {
-            self.outcomes.remove(&name);
-            return;
-        }
-        self.failed.push_back(name);
-        if self.failed.len() > MAX_FAILED
-            && let Some(oldest) = self.failed.pop_front()
-        {
-            self.outcomes.remove(&oldest);
+    /// A message came to its end.
+    fn settle(&mut self, name: &Name, numbered: Numbered, outcome: Result<(), Refusal>) {
+        self.outcomes.remove(name);
+        if let Err(refusal) = outcome {
+            self.seen.failed(&name.0, numbered, refusal.reason());
         }
     }
 }
@@ -98,36 +123,64 @@ impl Arrivals {
     pub(super) fn deliver_once(&mut self, delivery: Delivery, numbered: Numbered) {
         let line = Arc::clone(&self.line);
         let (exchange, code) = (delivery.arrived.exchange, delivery.arrived.code);
-        let due = once(&line.node).came(line.peer.id(), numbered);
-        let outcome = match due {
-            Due::Refuse => {
-                return line.with(|state| state.link.reset(exchange, Reason::NOT_ALLOWED));
-            }
-            Due::Acknowledge => return acknowledge(&line, exchange, numbered),
-            Due::Wait(outcome) => outcome,
-            Due::HandOver(name, tell, outcome) => {
-                let handler = delivery.route.handler;
-                let queued = self.queues.waits(handler).then(|| self.queues.enter(handler));
-                let work = hand_over(Arc::clone(&line), delivery, numbered.level, queued);
-                let node = Arc::clone(&line.node);
-                let finish = async move {
-                    let ended = AssertUnwindSafe(work).catch_unwind().await;
-                    let ended = ended.unwrap_or(Err(Refusal::HandlerFailed));
-                    once(&node).settle(name, ended);
-                    // Nobody waits any more when its links are over.
-                    tell.send(ended).ok();
-                };
-                let cut = line.node.cut.clone();
-                let mut finish =
-                    async move { cut.run_until_cancelled(finish).await.unwrap_or_default() }
-                        .boxed();
-                // It begins at once, so that the order is kept, and goes on without the link.
-                if (&mut finish).now_or_never().is_none() {
-                    line.node.tasks.spawn(finish);
-                }
-                outcome
+        let handler = delivery.route.handler;
+        let mut known = once(&line.node);
+        let (name, turn) = match known.came(line.peer.id(), numbered, handler) {
+            Due::HandOver(name, turn) => (name, turn),
+            due => {
+                drop(known);
+                return self.came_again((exchange, code), numbered, due);
             }
         };
+        let (tell, told) = oneshot::channel();
+        // Without a word the node was stopped.
+        let flat = |told: Result<_, _>| told.unwrap_or(Err(Refusal::Stopping));
+        let outcome = told.map(flat).boxed().shared();
+        known.outcomes.insert(name.clone(), outcome.clone());
+        drop(known);
+        let queued = self.queues.waits(handler).then(|| self.queues.enter(handler));
+        let work = hand_over(Arc::clone(&line), delivery, numbered.level, (queued, turn));
+        let node = Arc::clone(&line.node);
+        let finish = async move {
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            let ended = ended.unwrap_or(Err(Refusal::HandlerFailed));
+            once(&node).settle(&name, numbered, ended);
+            // Nobody waits any more when its links are over.
+            tell.send(ended).ok();
+        };
+        let cut = line.node.cut.clone();
+        let mut finish =
+            async move { cut.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
+        // It begins at once, so that the order is kept, and goes on without the link.
+        if (&mut finish).now_or_never().is_none() {
+            line.node.tasks.spawn(finish);
+        }
+        self.tell_outcome((exchange, code), numbered, outcome);
+    }
+
+    /// Says what became of a message that came before.
+    fn came_again(&mut self, (exchange, code): (u32, TypeCode), numbered: Numbered, due: Due) {
+        let line = &self.line;
+        match due {
+            Due::Reset(reason) => line.with(|state| state.link.reset(exchange, reason)),
+            Due::Acknowledge | Due::HandOver(..) => {
+                line.node.counters.reliable_repeated.one();
+                acknowledge(line, exchange, numbered);
+            }
+            Due::Wait(outcome) => {
+                line.node.counters.reliable_repeated.one();
+                self.tell_outcome((exchange, code), numbered, outcome);
+            }
+        }
+    }
+
+    fn tell_outcome(
+        &mut self,
+        (exchange, code): (u32, TypeCode),
+        numbered: Numbered,
+        outcome: Outcome,
+    ) {
+        let line = Arc::clone(&self.line);
         let handled = numbered.level == AckLevel::Handled;
         self.run(exchange, code, handled, async move {
             match outcome.await {
@@ -136,6 +189,57 @@ impl Arrivals {
             }
         });
     }
+
+    /// Refuses a message that is to be acknowledged and never reaches a handler. It is refused again
+    /// when it comes again; and what was handed over, when there still was a handler, is not refused.
+    pub(super) fn refuse_once(&mut self, arrived: &Arrived, numbered: Numbered, refusal: Refusal) {
+        let line = Arc::clone(&self.line);
+        let due = {
+            let mut known = once(&line.node);
+            let due = known.came(line.peer.id(), numbered, 0);
+            if let Due::HandOver(name, _) = &due {
+                known.settle(name, numbered, Err(refusal));
+            }
+            due
+        };
+        match due {
+            Due::HandOver(..) => line.refuse(arrived.exchange, arrived.code, refusal),
+            due => self.came_again((arrived.exchange, arrived.code), numbered, due),
+        }
+    }
+}
+
+/// How long a message may wait for its handler, and its share of all that may wait so long.
+fn patience(node: &Node, bytes: usize) -> (Duration, Option<SemaphorePermit<'_>>) {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let held = node.links.waiting.try_acquire_many(bytes.saturating_add(1)).ok();
+    let config = &node.config;
+    (if held.is_some() { config.handler_timeout } else { config.busy_after }, held)
+}
+
+/// Waits for the message's turn, and for the places that it needs.
+async fn in_turn(
+    node: &Node,
+    (route, bytes): (&Route, usize),
+    level: AckLevel,
+    (queued, before): (bool, Option<oneshot::Receiver<()>>),
+) -> Result<Option<Places>, Refusal> {
+    let (limit, _held) = patience(node, bytes);
+    let wait = async {
+        if let Some(before) = before {
+            // However it ended, it is over.
+            before.await.ok();
+        }
+        match (level, queued) {
+            (AckLevel::Handled, _) => node.places_within(route, limit).await.map(Some),
+            (AckLevel::HandedOver, true) => {
+                let place = Arc::clone(&route.places).acquire_owned().await.ok();
+                place.map(|place| Some(Places::from([place])))
+            }
+            (AckLevel::HandedOver, false) => Some(None),
+        }
+    };
+    timeout(limit, wait).await.ok().flatten().ok_or(Refusal::Busy)
 }
 
 /// Ready when the handler has the message, or has handled it.
@@ -143,17 +247,15 @@ async fn hand_over(
     line: Arc<Line>,
     delivery: Delivery,
     level: AckLevel,
-    queued: Option<Queued>,
+    (queued, mut turn): (Option<Queued>, Turn),
 ) -> Result<(), Refusal> {
     let node = &line.node;
-    let places = match (level, &queued) {
-        (AckLevel::Handled, _) => Some(node.places(&delivery.route).await.ok_or(Refusal::Busy)?),
-        (AckLevel::HandedOver, Some(_)) => {
-            let place = Arc::clone(&delivery.route.places).acquire_owned().await;
-            Some(Places::from([place.map_err(|_| Refusal::Busy)?]))
-        }
-        (AckLevel::HandedOver, None) => None,
-    };
+    let before = turn.before.take();
+    // A body is not looked into: it counts as the longest message that there is.
+    let longest = usize::try_from(node.config.max_frame_len).unwrap_or(usize::MAX);
+    let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
+    let route = delivery.route.clone();
+    let places = in_turn(node, (&route, bytes), level, (queued.is_some(), before)).await?;
     // A handler that answers and keeps the message keeps its place.
     let _places = places.clone();
     let (route, incoming) = delivery.open(&line, places);
@@ -169,7 +271,7 @@ async fn hand_over(
         };
     }
     let answer = route.ask(incoming);
-    drop(queued);
+    drop((queued, turn));
     match answered(node.config.handler_timeout, answer, None).await?.0 {
         ReplyKind::Refused(refusal) => Err(refusal),
         _ => Ok(()),

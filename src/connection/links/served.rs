@@ -94,6 +94,17 @@ impl Served {
         late
     }
 
+    /// Lets go of the exchange when the other side has given it up: a message that waits is not
+    /// handed over any more, one that its handler has begun with is not interrupted. True when it
+    /// was this one.
+    pub(super) fn cancel(&mut self, exchange: u32) -> bool {
+        let this = self.exchange == exchange && self.request().is_some();
+        if this {
+            self.stage = Stage::Done;
+        }
+        this
+    }
+
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (exchange, code) = (self.exchange, self.code);
         let answer = match &mut self.stage {

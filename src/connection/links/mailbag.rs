@@ -1,0 +1,212 @@
+//! Messages that wait to be acknowledged, by peer.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Mutex as Turn, Notify, oneshot};
+
+use crate::{
+    connection::{
+        Reliability,
+        links::{Unreached, inflow::Broken},
+    },
+    frame::Frame,
+    link::{AckLevel, Numbered, OnRestart, Outbox, OutboxLimits, Reason},
+    overlay::{Address, PeerId},
+};
+
+/// Why a message does not wait any more, and was not acknowledged.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The other side says no, or that its handler failed.
+    Refused { reason: Reason, sent: bool },
+    /// It was sent to a life of the peer that is over.
+    Restarted,
+    /// This node stops.
+    Stopped { sent: bool },
+    /// There is no link to be had, and it was not sent.
+    Unreached(Unreached),
+}
+
+pub(super) type Answer = Result<(), Ended>;
+
+/// What waits to be acknowledged, by peer.
+#[derive(Default)]
+pub(super) struct Mailbags {
+    bags: HashMap<PeerId, Arc<Mailbag>>,
+    /// The highest number that one of those that are gone has given.
+    last_sequence: u64,
+}
+
+impl Mailbags {
+    /// The one of `peer`, who is reached at `to`.
+    pub(super) fn of(
+        &mut self,
+        (peer, to): (&PeerId, &Address),
+        incarnation: u64,
+        limits: OutboxLimits,
+    ) -> Arc<Mailbag> {
+        let last = &mut self.last_sequence;
+        self.bags.retain(|_, bag| {
+            let keep = Arc::strong_count(bag) > 1 || !bag.is_empty();
+            *last = (*last).max(if keep { 0 } else { bag.lock().outbox.last_sequence() });
+            keep
+        });
+        let new = || {
+            let outbox = Outbox::new(incarnation, *last, limits);
+            Arc::new(Mailbag::new(peer.clone(), to.clone(), outbox))
+        };
+        let bag = Arc::clone(self.bags.entry(peer.clone()).or_insert_with(new));
+        let mut state = bag.lock();
+        if state.to != *to {
+            state.to = to.clone();
+        }
+        drop(state);
+        bag
+    }
+
+    /// Who was last reached at `to`, as long as something waits for it.
+    pub(super) fn at(&self, to: &Address) -> Option<PeerId> {
+        let mut waiting = self.bags.values().filter(|bag| !bag.is_empty());
+        let found = waiting.find(|bag| bag.lock().to == *to);
+        found.map(|bag| bag.peer.clone())
+    }
+}
+
+/// What waits to be acknowledged by one peer.
+pub(super) struct Mailbag {
+    pub(super) peer: PeerId,
+    state: Mutex<State>,
+    pub(super) changed: Notify,
+    /// Whose message is next, when there is no room.
+    pub(super) turn: Turn<()>,
+}
+
+pub(super) struct State {
+    pub(super) outbox: Outbox,
+    pub(super) to: Address,
+    pub(super) waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    /// Something sends what waits.
+    pub(super) running: bool,
+    /// Why the peer could not be reached the last time.
+    pub(super) unreached: Option<Unreached>,
+}
+
+impl Mailbag {
+    fn new(peer: PeerId, to: Address, outbox: Outbox) -> Self {
+        let state = State { outbox, to, waiting: HashMap::new(), running: false, unreached: None };
+        Self { peer, state: Mutex::new(state), changed: Notify::new(), turn: Turn::new(()) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.outbox.is_empty() && !state.running
+    }
+
+    pub(super) fn has_room(&self, frame: &Frame) -> bool {
+        self.lock().outbox.has_room(frame.data().len())
+    }
+
+    /// Adds a message, when there is room for one.
+    pub(super) fn post(self: &Arc<Self>, frame: &Frame, how: Reliability) -> Option<Posted> {
+        let mut state = self.lock();
+        let sequence = state.outbox.push(frame.clone(), how.level, how.on_restart).ok()?;
+        let (tell, answer) = oneshot::channel();
+        state.waiting.insert(sequence, tell);
+        let first = !std::mem::replace(&mut state.running, true);
+        drop(state);
+        Some(Posted { bag: Arc::clone(self), sequence, first, answer })
+    }
+
+    /// The message does not wait any more.
+    pub(super) fn done(&self, sequence: u64, answer: Answer) {
+        let mut state = self.lock();
+        state.outbox.done(sequence);
+        let waiting = state.waiting.remove(&sequence);
+        drop(state);
+        if let Some(waiting) = waiting {
+            // Nobody listens when the caller has given up.
+            waiting.send(answer).ok();
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Ends all that waits, or all that was not sent: `why` is told whether it was.
+    pub(super) fn end(&self, unsent_only: bool, why: impl Fn(bool) -> Ended) {
+        let state = self.lock();
+        let all: Vec<_> = state.outbox.sequences().collect();
+        let sent = |sequence: &u64| state.outbox.tries(*sequence).is_some_and(|tries| tries > 0);
+        let all: Vec<_> = all.iter().map(|sequence| (*sequence, sent(sequence))).collect();
+        drop(state);
+        for (sequence, sent) in all {
+            if !(sent && unsent_only) {
+                self.done(sequence, Err(why(sent)));
+            }
+        }
+    }
+}
+
+/// A message that waits to be acknowledged, as long as somebody waits for that.
+pub(super) struct Posted {
+    bag: Arc<Mailbag>,
+    sequence: u64,
+    /// Nobody sends what waits yet.
+    pub(super) first: bool,
+    pub(super) answer: oneshot::Receiver<Answer>,
+}
+
+impl Posted {
+    /// Whether some of it may have left this node.
+    pub(super) fn was_sent(&self) -> bool {
+        self.bag.lock().outbox.tries(self.sequence).is_none_or(|tries| tries > 0)
+    }
+
+    /// Why the peer could not be reached the last time.
+    pub(super) fn unreached(&self) -> Option<Unreached> {
+        self.bag.lock().unreached.clone()
+    }
+}
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        self.bag.done(self.sequence, Ok(()));
+    }
+}
+
+/// One numbered message on its way.
+pub(super) struct Acked {
+    pub(super) bag: Arc<Mailbag>,
+    pub(super) numbered: Numbered,
+}
+
+impl Acked {
+    /// Whether it is this message that was acknowledged, at its level or beyond.
+    pub(super) fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool {
+        let Numbered { sequence, level, .. } = self.numbered;
+        acknowledged.is_some_and(|(of, at)| of == sequence && at >= level)
+    }
+
+    pub(super) fn end(self, end: Result<(), Broken>) {
+        let sequence = self.numbered.sequence;
+        match end {
+            Ok(()) => self.bag.done(sequence, Ok(())),
+            // It is sent again on the next link.
+            Err(Broken { link: true, .. }) => self.bag.changed.notify_waiters(),
+            // The same, to the life that follows.
+            Err(Broken { reason: Reason::GOING_AWAY, .. })
+                if self.bag.lock().outbox.on_restart(sequence) == Some(OnRestart::Resend) =>
+            {
+                self.bag.changed.notify_waiters();
+            }
+            Err(Broken { reason, sent, .. }) => {
+                self.bag.done(sequence, Err(Ended::Refused { reason, sent }));
+            }
+        }
+    }
+}

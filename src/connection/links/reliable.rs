@@ -1,0 +1,271 @@
+//! Messages that wait for a link, however long that takes, and perhaps in a store meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    connection::{
+        Kept, KeptId, Node, Receipt, Reliability, ReliableError, RequestError, SharedOutbox,
+        Unsure,
+        links::{
+            Line, Links, Unreached, acked,
+            mailbag::{Ended, Mailbag, Mailbags, Posted},
+            reach,
+        },
+    },
+    frame::Frame,
+    link::{OnRestart, REMEMBERED_FOR, Reason},
+    overlay::{Address, PeerId, PeerInfo},
+};
+
+/// After a dial that failed, while nobody knows yet who is there.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// After a message that was stored in an earlier life found nobody.
+const REPLAY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A message is given up so long before its receiver may have forgotten that it has had it.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// Whom a message is for: where, and who, when that is known.
+pub(crate) type Whither<'a> = (&'a Address, Option<&'a PeerId>);
+
+/// How long a message waits to be acknowledged.
+fn limit(node: &Node) -> Duration {
+    node.config.reliable_timeout.min(REMEMBERED_FOR - MARGIN)
+}
+
+/// Takes a message as soon as there is room for it, or, when it is not to `wait`, if there is.
+pub(crate) async fn take(
+    node: &Arc<Node>,
+    to: Whither<'_>,
+    frame: Frame,
+    how: Reliability,
+    wait: bool,
+) -> Result<Receipt, ReliableError> {
+    let limit = limit(node);
+    let until = Instant::now() + limit;
+    let bag = bag(node, to, until).await.map_err(ReliableError::NotSent)?;
+    let late = || ReliableError::NotSent(RequestError::NoCredit(limit));
+    let turn = if wait {
+        timeout_at(until, bag.turn.lock()).await.map_err(|_| late())?
+    } else {
+        let turn = bag.turn.try_lock().ok().filter(|_| bag.has_room(&frame));
+        turn.ok_or_else(|| ReliableError::Full { message: frame.clone() })?
+    };
+    timeout_at(until, acked::room(&bag, &frame)).await.map_err(|_| late())?;
+    let kept = store(node, &bag, to.0, &frame, how).await?;
+    let Some(posted) = bag.post(&frame, how) else {
+        // Not possible, as it is this message's turn.
+        return Err(ReliableError::Full { message: frame });
+    };
+    acked::sends(node, &bag, &posted);
+    drop(turn);
+    let (node, to) = (Arc::clone(node), to.0.clone());
+    Ok(Receipt(
+        async move {
+            let end = end(posted, (until, limit), &to, frame).await;
+            let is_final = end.as_ref().map_or_else(ReliableError::is_final, |()| true);
+            if let (Some(id), true) = (kept, is_final) {
+                delete(&node, id).await;
+            }
+            end
+        }
+        .boxed(),
+    ))
+}
+
+/// Waits for what comes of a message.
+async fn end(
+    mut posted: Posted,
+    (until, limit): (Instant, Duration),
+    to: &Address,
+    message: Frame,
+) -> Result<(), ReliableError> {
+    let ended = match timeout_at(until, &mut posted.answer).await {
+        Ok(answer) => match acked::told(answer.ok()) {
+            Ok(()) => return Ok(()),
+            Err(ended) => ended,
+        },
+        Err(_) if posted.was_sent() => {
+            return Err(ReliableError::Unknown { message, why: Unsure::Late });
+        }
+        Err(_) => {
+            let no_credit = || RequestError::NoCredit(limit);
+            let unreached = posted.unreached().map(|unreached| unreached.into_error(to));
+            return Err(ReliableError::NotSent(unreached.unwrap_or_else(no_credit)));
+        }
+    };
+    Err(match ended {
+        Ended::Refused { reason: Reason::GOING_AWAY, .. } | Ended::Restarted => {
+            ReliableError::Unknown { message, why: Unsure::Restarted }
+        }
+        Ended::Refused { reason, sent } if sent && reason.may_have_been_handled() => {
+            ReliableError::Failed { reason }
+        }
+        Ended::Refused { reason, .. } => ReliableError::Refused { reason },
+        Ended::Stopped { sent: true } => ReliableError::Unknown { message, why: Unsure::Stopped },
+        Ended::Stopped { sent } => ReliableError::NotSent(RequestError::Stopped { sent }),
+        Ended::Unreached(unreached) => ReliableError::NotSent(unreached.into_error(to)),
+    })
+}
+
+/// Where messages to that peer wait. Who it is may have to be asked first.
+async fn bag(
+    node: &Arc<Node>,
+    (to, whom): Whither<'_>,
+    until: Instant,
+) -> Result<Arc<Mailbag>, RequestError> {
+    if node.drain.is_cancelled() {
+        return Err(RequestError::Stopped { sent: false });
+    }
+    // A link with oneself would be both of its ends.
+    if !node.config.links || to == node.me.address() {
+        return Err(RequestError::NoLink(to.clone()));
+    }
+    let there = || node.links.quick((to, None)).map(|line| line.peer.id().clone());
+    if let Some(whom) = whom.cloned().or_else(there).or_else(|| node.links.waits_at(to)) {
+        return Ok(node.links.mailbag(&whom, to));
+    }
+    loop {
+        let why = match reach(node, to, None).await {
+            Ok(line) => return Ok(node.links.mailbag(line.peer.id(), to)),
+            Err(why) => why,
+        };
+        let passes = matches!(
+            why,
+            Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left
+        );
+        if !passes || Instant::now() + RETRY >= until {
+            return Err(why.into_error(to));
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Stores a message before it is sent, where there is a store.
+async fn store(
+    node: &Node,
+    bag: &Mailbag,
+    to: &Address,
+    frame: &Frame,
+    how: Reliability,
+) -> Result<Option<KeptId>, ReliableError> {
+    let Some(outbox) = node.links.outbox() else { return Ok(None) };
+    let invalid = |error| ReliableError::NotStored(std::io::Error::other(error));
+    let to = PeerInfo::new(bag.peer.clone(), to.clone()).map_err(invalid)?;
+    let number = node.links.stored.fetch_add(1, Ordering::Relaxed);
+    let id = KeptId::new(node.links.incarnation, number);
+    let kept = Kept { id, to, level: how.level, message: frame.clone() };
+    outbox.store(&kept).await.map_err(ReliableError::NotStored)?;
+    Ok(Some(id))
+}
+
+async fn delete(node: &Node, id: KeptId) {
+    if let Some(outbox) = node.links.outbox()
+        && let Err(error) = outbox.delete(id).await
+    {
+        tracing::warn!(%id, %error, "a message that is delivered is still stored");
+    }
+}
+
+/// Sends again what was stored in earlier lives of this node, until it is acknowledged or refused.
+pub(crate) fn replay(node: &Arc<Node>, kept: Vec<Kept>) {
+    let mut by_peer: BTreeMap<PeerId, Vec<Kept>> = BTreeMap::new();
+    for kept in kept {
+        by_peer.entry(kept.to.id().clone()).or_default().push(kept);
+    }
+    for kept in by_peer.into_values() {
+        node.tasks.spawn(replay_to_one(Arc::clone(node), kept));
+    }
+}
+
+async fn replay_to_one(node: Arc<Node>, mut left: Vec<Kept>) {
+    let limit = limit(&node);
+    left.sort_by_key(Kept::id);
+    loop {
+        let mut receipts = Vec::new();
+        for kept in left {
+            let how = Reliability { level: kept.level, on_restart: OnRestart::Resend };
+            let posted = post_again(&node, &kept, how).await;
+            receipts.push((kept, posted));
+        }
+        left = Vec::new();
+        for (kept, posted) in receipts {
+            let until = (Instant::now() + limit, limit);
+            let ended = match posted {
+                Ok(posted) => end(posted, until, kept.to.address(), kept.message.clone()).await,
+                Err(error) => Err(ReliableError::NotSent(error)),
+            };
+            match ended {
+                Err(ReliableError::Unknown { .. } | ReliableError::NotSent(_)) => left.push(kept),
+                ended => {
+                    if let Err(error) = ended {
+                        tracing::warn!(id = %kept.id, %error, "a stored message was refused");
+                    }
+                    delete(&node, kept.id).await;
+                }
+            }
+        }
+        let pause = node.drain.run_until_cancelled(sleep(REPLAY_PAUSE));
+        if left.is_empty() || pause.await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn post_again(
+    node: &Arc<Node>,
+    kept: &Kept,
+    how: Reliability,
+) -> Result<Posted, RequestError> {
+    let to = (kept.to.address(), Some(kept.to.id()));
+    let bag = bag(node, to, Instant::now()).await?;
+    let limit = limit(node);
+    let posted = tokio::time::timeout(limit, acked::post(node, &bag, &kept.message, how)).await;
+    posted.map_err(|_| RequestError::NoCredit(limit))
+}
+
+impl Links {
+    /// Where messages are stored.
+    fn outbox(&self) -> Option<&SharedOutbox> {
+        self.outbox.get()
+    }
+
+    /// Has messages stored from now on.
+    pub(crate) fn keep_in(&self, outbox: SharedOutbox) {
+        // Set once, by the builder.
+        self.outbox.set(outbox).ok();
+    }
+
+    pub(super) fn mailbag(&self, peer: &PeerId, to: &Address) -> Arc<Mailbag> {
+        self.mailbags().of((peer, to), self.incarnation, self.limits)
+    }
+
+    fn mailbags(&self) -> MutexGuard<'_, Mailbags> {
+        self.mailbags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For whom messages wait who is reached at `to`.
+    fn waits_at(&self, to: &Address) -> Option<PeerId> {
+        self.mailbags().at(to)
+    }
+
+    /// An open link to a peer that has proved its id, whoever opened it, and from wherever.
+    pub(super) fn proven(&self, peer: &PeerId) -> Option<Arc<Line>> {
+        let pool = self.lock();
+        let proven = |line: &&Arc<Line>| line.is_open() && line.sender.proven() == Some(peer);
+        pool.lines.values().filter(proven).min_by_key(|line| line.id).cloned()
+    }
+
+    /// A peer that has spoken links may have been cut off in the middle of a hello.
+    pub(super) fn doubt_classic(&self, to: &Address) {
+        self.lock().book.doubt_classic(to);
+    }
+}
