@@ -24,6 +24,7 @@ mod refusal;
 mod replies;
 mod reply;
 mod routes;
+mod source;
 mod threads;
 pub(crate) mod typed;
 mod writer;
@@ -46,6 +47,7 @@ pub use self::{
     refusal::Refusal,
     replies::Replies,
     reply::Reply,
+    source::Source,
     typed::{PeerMessage, Received},
 };
 pub(crate) use self::{

@@ -91,11 +91,12 @@ macro_rules! options {
             pub(crate) explain_refusals: bool,
             pub(crate) leave_on_stop: bool,
             pub(crate) links: bool,
+            pub(crate) limit_loopback: bool,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $( $name: $default, )* max_peers: 128, explain_refusals: true, leave_on_stop: true, links: true }
+                Self { $( $name: $default, )* max_peers: 128, explain_refusals: true, leave_on_stop: true, links: true, limit_loopback: false }
             }
         }
 
@@ -169,7 +170,8 @@ options! {
     /// newcomer. The price of more: about 2 KiB and a file descriptor each.
     max_half_open: usize = 512, "connections", "accepted connections without a complete header";
     /// Connections that are accepted from one source in a second, on average; twice as many at once
-    /// is a burst. Default 200. Those beyond it are closed without a word. Loopback has no pace.
+    /// is a burst. Default 200. Those beyond it are closed without a word. Loopback has no pace, unless
+    /// [`limit_loopback`](Self::limit_loopback) says so.
     max_accepts_per_source: u32 = 200, "connections/s", "new connections, each source address";
     /// Requests in the hands of handlers at once, in the whole node. Default 1,024.
     max_requests: usize = 1_024, "requests", "requests in hand, whole node";
@@ -252,6 +254,15 @@ impl Config {
     #[must_use]
     pub const fn links(mut self, links: bool) -> Self {
         self.links = links;
+        self
+    }
+
+    /// Whether what is limited for each source address is limited for loopback, too: the pace of new
+    /// connections, of frames and of bytes, and bans. Default false: who can connect from there can
+    /// do worse, and all nodes of a demonstration are one address.
+    #[must_use]
+    pub const fn limit_loopback(mut self, limit: bool) -> Self {
+        self.limit_loopback = limit;
         self
     }
 

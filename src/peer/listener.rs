@@ -124,17 +124,19 @@ fn out_of_descriptors(error: &io::Error) -> bool {
 
 fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     node.counters.connections_accepted.one();
-    let place = Arc::clone(&node.connections).try_acquire_owned().ok();
-    match (place, Door::enter(node, &io.remote)) {
-        (Some(place), Ok(pass)) => {
+    // Without a place nobody is let in, so that nobody half open has to go for it.
+    let entered = match Arc::clone(&node.connections).try_acquire_owned() {
+        Ok(place) => Door::enter(node, &io.remote).map(|pass| (place, pass)),
+        Err(_) => Err(node.door.turn_away(&io.remote)),
+    };
+    match entered {
+        Ok((place, pass)) => {
             let held = Held::new(pass, place, node);
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
         // Nothing is said to a flood.
-        (_, Err(TurnedAway::TooFast)) => node.counters.connections_too_fast.one(),
-        (None, _) | (_, Err(TurnedAway::TooMany)) => {
-            actix_rt::spawn(refuse(io, node, refusals));
-        }
+        Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
+        Err(TurnedAway::TooMany) => drop(actix_rt::spawn(refuse(io, node, refusals))),
     }
 }
 
