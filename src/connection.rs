@@ -3,6 +3,8 @@
 mod actor;
 mod batch;
 mod body;
+mod brake;
+mod budget;
 mod config;
 mod conversation;
 mod counters;
@@ -15,6 +17,7 @@ pub mod handler;
 mod incoming;
 pub(crate) mod links;
 pub(crate) mod measures;
+mod meter;
 mod node;
 mod parts;
 mod patience;

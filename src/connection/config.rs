@@ -43,6 +43,7 @@ macro_rules! number_setting {
                 const MIB: $number = (1 << 10) << 10;
                 match (unit, self) {
                     ("bytes", n) if n >= MIB && n % MIB == 0 => format!("{} MiB", n / MIB),
+                    ("bytes/s", n) if n >= MIB && n % MIB == 0 => format!("{} MiB/s", n / MIB),
                     ("bytes", n) if n >= 1 << 10 && n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
                     _ => format!("{self} {unit}"),
                 }
@@ -149,6 +150,21 @@ options! {
     /// The longest request for the well-known codes (`NAME`, `LIST`, `JOIN`, `QUIT`, `PING`), in
     /// bytes of data. Default 1 KiB.
     max_control_len: u32 = 1 << 10, "bytes", "data of a request for a well-known code";
+    /// What one question of the framework itself (`NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, asked by a
+    /// join, a leave or a ping sweep) takes as its answer, in bytes of all reply frames, headers
+    /// included. Default 64 KiB: a `LIST` of some 700 peers with proven ids.
+    ///
+    /// A longer answer counts as a broken one. A network of larger tables needs more.
+    max_control_reply: usize = 64 << 10, "bytes", "replies to one question for a well-known code";
+    /// What all connections together hold of frames that have not come in full, in bytes. Default
+    /// 64 MiB, taken in steps of 64 KiB as bytes arrive, never for what was only announced; frames up
+    /// to 4 KiB are exempt.
+    ///
+    /// Beyond it no more of a frame is read until there is room, or its time is up
+    /// (`body_timeout`); of a message that comes over a link in several frames no more is kept: it is
+    /// refused as busy. Small frames keep flowing. A frame that is taken whole is never longer than
+    /// this. The price of more: the memory, all of which strangers can take.
+    max_partial_bytes: usize = 64 << 20, "bytes", "frames that have not come in full, whole node";
     /// How many bytes of data [`Replies::collect`](crate::Replies::collect) gathers at most.
     /// Default 16 MiB.
     max_collected: usize = 16 << 20, "bytes", "data of all replies that are collected";
@@ -173,6 +189,18 @@ options! {
     /// is a burst. Default 200. Those beyond it are closed without a word. Loopback has no pace, unless
     /// [`limit_loopback`](Self::limit_loopback) says so.
     max_accepts_per_source: u32 = 200, "connections/s", "new connections, each source address";
+    /// Frames from one source in a second, on average, on all its connections and links; twice as many
+    /// at once is a burst. Default 1,000,000.
+    ///
+    /// Beyond it a classic request is refused as busy, and a link is not read from for as long as it
+    /// takes, so that its sender waits: that is no error. Loopback has no pace, unless
+    /// [`limit_loopback`](Self::limit_loopback) says so. The price of more: the time of one core that a
+    /// source can take; less costs a busy honest peer its speed.
+    max_frames_per_source: u32 = 1_000_000, "frames/s", "frames, each source address";
+    /// Bytes from one source in a second, on average, as
+    /// [`max_frames_per_source`](Self::max_frames_per_source). Default 256 MiB: twice what gigabit
+    /// Ethernet brings. A faster network among friends needs more.
+    max_bytes_per_source: u32 = 256 << 20, "bytes/s", "bytes, each source address";
     /// Requests in the hands of handlers at once, in the whole node. Default 1,024.
     max_requests: usize = 1_024, "requests", "requests in hand, whole node";
     /// Requests in the hands of handlers at once, for each code. Default 64: a slow handler fills

@@ -11,6 +11,7 @@ use crate::{
         Body, Cut, Direction, Incoming, Node, Phase, PhaseEvent, ReadError, Refusal, Reply, Sender,
         Token,
         body::Progress,
+        brake::Brake,
         parts::PartReader,
         reader::{FrameReader, ReadHalf},
         reply::ReplyKind,
@@ -63,7 +64,9 @@ impl Conversation {
         (remote, proven): (Address, Option<PeerId>),
         node: Arc<Node>,
     ) -> Option<Self> {
+        let brake = Brake::new(&node, &remote);
         let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
+        let reader = reader.braked(brake);
         Some(Self {
             head: reader.peek_head()?,
             remote,
@@ -142,15 +145,23 @@ impl Conversation {
         if self.proven.is_none() && !self.node.serves_unproven() {
             return Ok(Err(Refusal::NoTls));
         }
+        if !self.reader.as_ref().is_some_and(FrameReader::in_pace) {
+            self.node.counters.requests_too_fast.one();
+            return Ok(Err(Refusal::Busy));
+        }
         let Some(route) = route else {
             return Ok(Err(Refusal::UnknownCode));
         };
+        if self.head.len() > route.intake.limit() {
+            return Ok(Err(Refusal::TooLong));
+        }
         let whole = match route.intake {
-            Intake::Whole(limit) if self.head.len() > limit => return Ok(Err(Refusal::TooLong)),
             Intake::Whole(_) => Some(self.receive().await?),
-            Intake::Streamed => None,
+            Intake::Streamed(_) => None,
         };
-        let Some(places) = self.node.places(&route).await else {
+        let places = self.node.places(&route).await;
+        self.reader.iter_mut().for_each(FrameReader::let_go);
+        let Some(places) = places else {
             return Ok(Err(Refusal::Busy));
         };
         let token = Token::new(Some(Arc::clone(&places)), None);
@@ -183,6 +194,7 @@ impl Conversation {
         let Some(reader) = self.reader.as_mut() else {
             return Err(Broken);
         };
+        reader.holds(self.head.len());
         let receive = async {
             match reader.part().await? {
                 Some(Part::Frame(frame)) => Ok(Some(frame)),

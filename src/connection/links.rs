@@ -11,6 +11,7 @@ mod deliver;
 mod dial;
 mod driver;
 mod inflow;
+mod inlet;
 mod line;
 mod once;
 mod reach;

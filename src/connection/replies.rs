@@ -131,12 +131,17 @@ impl Replies {
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the request may have been handled.
-    pub async fn collect(mut self) -> Result<Vec<Frame>, RequestError> {
+    pub async fn collect(self) -> Result<Vec<Frame>, RequestError> {
         let limit = self
             .open
             .as_ref()
             .and_then(|open| open.reader.as_ref())
             .map_or(0, |reader| reader.node().config.max_collected);
+        self.collect_up_to(limit).await
+    }
+
+    /// All replies, up to so many bytes.
+    pub(crate) async fn collect_up_to(mut self, limit: usize) -> Result<Vec<Frame>, RequestError> {
         let (mut frames, mut bytes) = (Vec::new(), 0);
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             let frame = frame?;

@@ -171,7 +171,7 @@ pub(crate) async fn question(
         }
         Ok(Err(_)) => return Err(AskFailure::Broken),
     };
-    match timeout_at(until, replies.collect()).await {
+    match timeout_at(until, replies.collect_up_to(node.config.max_control_reply)).await {
         Ok(Ok(replies)) => Ok(replies),
         Ok(Err(_)) => Err(AskFailure::Broken),
         Err(_) => Err(AskFailure::Late),
