@@ -1,6 +1,7 @@
 //! Layer 5: one conversation between two nodes, and the actors and messages that take part in it.
 
 mod actor;
+mod bans;
 mod batch;
 mod body;
 mod brake;
@@ -27,6 +28,7 @@ mod refusal;
 mod replies;
 mod reply;
 mod routes;
+mod score;
 mod source;
 mod threads;
 pub(crate) mod typed;
@@ -50,11 +52,13 @@ pub use self::{
     refusal::Refusal,
     replies::Replies,
     reply::Reply,
+    score::{Ban, Offence, Offender},
     source::Source,
     typed::{PeerMessage, Received},
 };
 pub(crate) use self::{
     actor::{Held, accepted},
+    bans::watch_bans,
     counters::Counters,
     door::Door,
     event::EventBus,

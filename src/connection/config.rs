@@ -201,6 +201,20 @@ options! {
     /// [`max_frames_per_source`](Self::max_frames_per_source). Default 256 MiB: twice what gigabit
     /// Ethernet brings. A faster network among friends needs more.
     max_bytes_per_source: u32 = 256 << 20, "bytes/s", "bytes, each source address";
+    /// Points for misbehaviour at which a source, or a proven id, is banned. Default 100;
+    /// [`Offence`](crate::connection::Offence) says what costs how many. `u32::MAX` bans nobody.
+    ///
+    /// A banned source is refused at accept, without a word, and its links are cut. Loopback has no
+    /// points, unless [`limit_loopback`](Self::limit_loopback) says so.
+    ban_at: u32 = 100, "points", "misbehaviour that is a ban, each source address or proven id";
+    /// Points are half as many after this time. Default 60 s. The price of more: a long memory adds up
+    /// what happens to everybody now and then.
+    ban_half_life: Duration = Duration::from_secs(60), "", "points for misbehaviour fade by half";
+    /// The first ban. Default 60 s; the next one is twice as long.
+    ban_time: Duration = Duration::from_secs(60), "", "the first ban";
+    /// The longest ban, and how long the last one is remembered after its end. Default 3,600 s. The
+    /// price of more: who gets the address next is banned, too.
+    ban_longest: Duration = Duration::from_secs(3_600), "", "the longest ban";
     /// Requests in the hands of handlers at once, in the whole node. Default 1,024.
     max_requests: usize = 1_024, "requests", "requests in hand, whole node";
     /// Requests in the hands of handlers at once, for each code. Default 64: a slow handler fills

@@ -8,8 +8,8 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     connection::{
-        Body, Cut, Direction, Incoming, Node, Phase, PhaseEvent, ReadError, Refusal, Reply, Sender,
-        Token,
+        Body, Cut, Direction, Incoming, Node, Offence, Phase, PhaseEvent, ReadError, Refusal,
+        Reply, Sender, Token,
         body::Progress,
         brake::Brake,
         parts::PartReader,
@@ -138,6 +138,14 @@ impl Conversation {
     fn refuse(&mut self, refusal: Refusal) {
         self.step(PhaseEvent::Refused);
         self.node.refuse(&self.remote, Some(self.head.code()), refusal);
+        // What is passed on is not the doing of the last one.
+        if let Some(what) = Offence::of(refusal).filter(|_| self.code() != TypeCode::FWD) {
+            self.offended(what);
+        }
+    }
+
+    fn offended(&self, what: Offence) {
+        self.node.offended(&self.remote, self.proven.as_ref(), what);
     }
 
     /// Receives the request and has it handled.
@@ -147,6 +155,7 @@ impl Conversation {
         }
         if !self.reader.as_ref().is_some_and(FrameReader::in_pace) {
             self.node.counters.requests_too_fast.one();
+            self.offended(Offence::TooFast);
             return Ok(Err(Refusal::Busy));
         }
         let Some(route) = route else {
@@ -205,9 +214,13 @@ impl Conversation {
         match timeout(limit, receive).await {
             Ok(Ok(Some(frame))) => Ok(frame),
             Ok(Ok(None)) => Err(Broken),
-            Ok(Err(error)) => Err(self.broken(&error)),
+            Ok(Err(error)) => {
+                self.offended(Offence::Cut);
+                Err(self.broken(&error))
+            }
             Err(_) => {
                 self.node.counters.errors_late.one();
+                self.offended(Offence::Late);
                 Err(self.broken(&ReadError::Late(limit)))
             }
         }

@@ -43,8 +43,8 @@ use self::{
 };
 use crate::{
     connection::{
-        Config, Direction, Node, Outgoing, Over, PeerEvent, Replies, RequestError, exchange,
-        exchange::OutgoingKind,
+        Config, Direction, Node, Offender, Outgoing, Over, PeerEvent, Replies, RequestError,
+        Source, exchange, exchange::OutgoingKind,
     },
     frame::Frame,
     link::{AckLevel, Book, BookConfig, LinkId, Reason, Role},
@@ -204,6 +204,15 @@ impl Links {
     /// Ends every link at once.
     pub(crate) fn cut(&self, silently: bool) {
         self.all().iter().for_each(|line| line.cut(silently));
+    }
+
+    /// Ends every link with somebody who is banned.
+    pub(super) fn cut_those_of(&self, whom: &Offender) {
+        let is_theirs = |line: &&Arc<Line>| match whom {
+            Offender::Source(source) => Source::of(line.sender.address()) == *source,
+            Offender::Id(id) => line.sender.proven() == Some(id),
+        };
+        self.all().iter().filter(is_theirs).for_each(|line| line.cut(false));
     }
 
     fn mailbag(&self, peer: &PeerId) -> Arc<Mailbag> {

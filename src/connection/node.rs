@@ -19,6 +19,7 @@ use crate::{
     connection::{
         Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route, Routes,
         Threads,
+        bans::Bans,
         budget::Budget,
         door::Door,
         incoming::Places,
@@ -73,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) door: Door,
     /// How fast frames and bytes come, from where.
     pub(crate) meters: Meters,
+    /// Who is banned.
+    pub(crate) bans: Bans,
     /// Memory for frames that have not come in full.
     pub(crate) partial: Budget,
     /// Places for accepted connections, requests in hand, dials and own exchanges.
@@ -112,6 +115,7 @@ impl Node {
             outgoing: places(config.max_outgoing),
             links: Links::new(&me, &config),
             door: Door::new(&config),
+            bans: Bans::new(&config),
             meters: Meters::new(Rates {
                 frames: config.max_frames_per_source,
                 bytes: config.max_bytes_per_source,

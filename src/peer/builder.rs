@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     connection::{
         Batched, Config, EventBus, Incoming, IncomingBatch, Intake, Node, PeerEvent, PeerMessage,
-        Received, Route, Serve, Threads, typed::Typed,
+        Received, Route, Serve, Threads, typed::Typed, watch_bans,
     },
     frame::TypeCode,
     overlay::{Address, Direct, Host, PeerId, PeerInfo, PeerList, Router, Stabilizer},
@@ -376,6 +376,7 @@ impl Builder {
             list: PeerList::new(node.me.id().clone(), node.config.max_peers),
             router: self.router,
         };
+        node.spawn(node.tasks.track_future(watch_bans(Arc::clone(&node))));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);
         let peers = Peers::new(current);

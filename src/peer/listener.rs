@@ -124,6 +124,10 @@ fn out_of_descriptors(error: &io::Error) -> bool {
 
 fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     node.counters.connections_accepted.one();
+    // Nothing is said to a flood.
+    if node.bans.refuses(&io.remote) {
+        return node.counters.connections_banned.one();
+    }
     // Without a place nobody is let in, so that nobody half open has to go for it.
     let entered = match Arc::clone(&node.connections).try_acquire_owned() {
         Ok(place) => Door::enter(node, &io.remote).map(|pass| (place, pass)),
@@ -134,7 +138,6 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
             let held = Held::new(pass, place, node);
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
-        // Nothing is said to a flood.
         Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
         Err(TurnedAway::TooMany) => drop(actix_rt::spawn(refuse(io, node, refusals))),
     }

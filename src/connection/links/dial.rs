@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     connection::{
-        Node, Refusal, RequestError, exchange,
+        Node, Offence, Refusal, RequestError, exchange,
         links::{Line, Reached, Unreached, driver::Driver},
         reader::ReadHalf,
         writer::WriteHalf,
@@ -227,10 +227,12 @@ pub(crate) async fn welcome(
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             node.count_frame_error(&error);
+            node.offended(remote, proven.as_ref(), Offence::Cut);
             return None;
         }
         Err(_) => {
             node.counters.errors_late.one();
+            node.offended(remote, proven.as_ref(), Offence::Late);
             return None;
         }
     }
@@ -238,9 +240,11 @@ pub(crate) async fn welcome(
         && !node.may_claim(proven.as_ref(), hello.info.id())
     {
         node.refuse(remote, Some(code::LNK), Refusal::NotYourId);
+        node.offended(remote, proven.as_ref(), Offence::NotItsId);
         link.fail(Refusal::NotYourId.reason());
     } else if link.phase() == LinkPhase::Closed {
         node.counters.links_broken.one();
+        node.offended(remote, proven.as_ref(), Offence::BrokeLink);
     }
     if link.phase() == LinkPhase::Closed {
         let mut out = BytesMut::new();

@@ -17,7 +17,7 @@ use tokio_util::io::poll_read_buf;
 
 use crate::{
     connection::{
-        Cut, Direction,
+        Cut, Direction, Offence,
         brake::Brake,
         links::{Line, arrive::Arrivals, beat::Beat, inlet::Inlet},
         reader::ReadHalf,
@@ -183,8 +183,9 @@ impl Driver {
         for event in self.events.drain(..) {
             match event {
                 LinkEvent::Closed { reason, remote } => {
-                    if reason == Reason::PROTOCOL && !remote {
+                    if matches!(reason, Reason::PROTOCOL | Reason::TOO_LONG) && !remote {
                         self.line.node.counters.links_broken.one();
+                        self.line.offended(Offence::BrokeLink);
                     }
                     self.over = Some(reason);
                 }

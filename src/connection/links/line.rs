@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     connection::{
-        Cut, Direction, Node, Refusal, Sender,
+        Cut, Direction, Node, Offence, Refusal, Sender,
         links::{
             ask::Asked,
             inflow::{Broken, InPart},
@@ -344,7 +344,16 @@ impl Line {
     /// Ends an exchange of the other side without serving it.
     pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
         self.node.refuse(self.sender.address(), Some(code), refusal);
+        // What is passed on is not the doing of the last one.
+        if let Some(what) = Offence::of(refusal).filter(|_| code != TypeCode::FWD) {
+            self.offended(what);
+        }
         self.with(|state| state.link.reset(exchange, refusal.reason()));
+    }
+
+    /// The other side has done something wrong.
+    pub(super) fn offended(&self, what: Offence) {
+        self.node.offended(self.sender.address(), self.sender.proven(), what);
     }
 
     /// The link is over: everybody who waits is told.
