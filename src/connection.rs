@@ -23,6 +23,7 @@ mod node;
 mod parts;
 mod patience;
 mod phase;
+pub(crate) mod quiet;
 mod reader;
 mod refusal;
 mod replies;

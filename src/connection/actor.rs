@@ -21,6 +21,7 @@ use crate::{
         door::Pass,
         links::{self, Driver},
         node::{OpenGuard, span},
+        quiet::Shown,
         reader::first_bytes,
         writer::explain,
     },
@@ -166,7 +167,7 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
         Ok(Err(error)) => {
             node.counters.errors_handshake.one();
             node.offended(&from, None, Offence::NoHandshake);
-            tracing::debug!(parent: &span, %error, "connection not secured");
+            tracing::debug!(parent: &span, error = %Shown(&error), "connection not secured");
             return;
         }
         Err(_) => {
@@ -232,5 +233,5 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
     if matches!(error, FrameError::CutHeader { .. }) {
         node.offended(&remote, proven.as_ref(), Offence::Cut);
     }
-    tracing::debug!(parent: &span, %error, "connection broken");
+    tracing::debug!(parent: &span, error = %Shown(&error), "connection broken");
 }

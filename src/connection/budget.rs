@@ -91,12 +91,6 @@ impl Share {
         self.waits = None;
         Poll::Ready(())
     }
-
-    /// Gives back what it holds.
-    pub(crate) fn release(&mut self) {
-        self.waits = None;
-        self.held = None;
-    }
 }
 
 #[cfg(test)]
@@ -116,7 +110,7 @@ mod tests {
         drop(other);
         assert_eq!(budget.used(), STEP);
         assert!(one.try_cover(3 * STEP));
-        one.release();
+        drop(one);
         assert_eq!(budget.used(), 0);
     }
 

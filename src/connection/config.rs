@@ -162,7 +162,7 @@ options! {
     ///
     /// Beyond it no more of a frame is read until there is room, or its time is up
     /// (`body_timeout`); of a message that comes over a link in several frames no more is kept: it is
-    /// refused as busy. Small frames keep flowing. A frame that is taken whole is never longer than
+    /// refused as busy; besides, each link holds one frame, of up to 64 KiB. Small frames keep flowing. A frame that is taken whole is never longer than
     /// this. The price of more: the memory, all of which strangers can take.
     max_partial_bytes: usize = 64 << 20, "bytes", "frames that have not come in full, whole node";
     /// How many bytes of data [`Replies::collect`](crate::Replies::collect) gathers at most.

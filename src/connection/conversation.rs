@@ -13,6 +13,7 @@ use crate::{
         body::Progress,
         brake::Brake,
         parts::PartReader,
+        quiet::Shown,
         reader::{FrameReader, ReadHalf},
         reply::ReplyKind,
         routes::{Intake, Route},
@@ -255,7 +256,7 @@ impl Conversation {
     }
 
     fn broken(&self, error: &dyn fmt::Display) -> Broken {
-        tracing::debug!(phase = ?self.phase, error = %error, "connection broken");
+        tracing::debug!(phase = ?self.phase, error = %Shown(error), "connection broken");
         Broken
     }
 

@@ -11,7 +11,6 @@ mod deliver;
 mod dial;
 mod driver;
 mod inflow;
-mod inlet;
 mod line;
 mod once;
 mod reach;
@@ -44,7 +43,7 @@ use self::{
 use crate::{
     connection::{
         Config, Direction, Node, Offender, Outgoing, Over, PeerEvent, Replies, RequestError,
-        Source, exchange, exchange::OutgoingKind,
+        Source, exchange, exchange::OutgoingKind, quiet::Shown,
     },
     frame::Frame,
     link::{AckLevel, Book, BookConfig, LinkId, Reason, Role},
@@ -376,13 +375,13 @@ impl Line {
 
     pub(super) fn tell_opened(&self) {
         self.node.counters.links_opened.one();
-        tracing::debug!(peer = %self.peer, direction = ?self.direction(), "link opened");
+        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), "link opened");
         self.node
             .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
     }
 
     pub(super) fn tell_closed(&self, reason: Reason) {
-        tracing::debug!(peer = %self.peer, direction = ?self.direction(), %reason, "link closed");
+        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), %reason, "link closed");
         self.node.emit(&PeerEvent::LinkClosed {
             peer: self.peer.clone(),
             direction: self.direction(),

@@ -99,7 +99,8 @@ impl FrameReader {
     /// memory of the node until [`let_go`](Self::let_go).
     pub(crate) fn holds(&mut self, len: u32) {
         if len as usize > EXEMPT {
-            self.share = Some((self.node.partial.share(), self.buffer.len()));
+            let come = self.buffer.len().saturating_sub(HEADER_LEN);
+            self.share = Some((self.node.partial.share(), come));
         }
     }
 

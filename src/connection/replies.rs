@@ -15,6 +15,7 @@ use crate::{
         Asking, Body, Cut, Direction, ReadError, RequestError,
         exchange::{OutgoingHeld, Sending},
         parts::{Coming, PartReader},
+        quiet::Shown,
         reader::Gather,
         writer::WriteError,
     },
@@ -241,7 +242,7 @@ impl Replies {
     fn broken(&mut self, error: ReadError) -> RequestError {
         let mut open = self.end(false);
         if let Some(open) = &open {
-            tracing::debug!(parent: &open.held.span, %error, "connection broken");
+            tracing::debug!(parent: &open.held.span, error = %Shown(&error), "connection broken");
         }
         let reader = open.as_mut().and_then(|open| open.reader.take());
         match open.and_then(|open| open.write_error) {

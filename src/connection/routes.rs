@@ -253,6 +253,16 @@ impl Routes {
         self.change(|table| table.remove(&code))
     }
 
+    /// The longest data that any of them takes whole.
+    pub(crate) fn longest(&self) -> u32 {
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let whole = |route: &Route| match route.intake {
+            Intake::Whole(limit) => limit,
+            Intake::Streamed(_) => 0,
+        };
+        routes.values().map(whole).max().unwrap_or(0)
+    }
+
     /// The route for exactly this code, else the one for its upper-case form (WIRE.md part 1).
     pub(crate) fn find(&self, code: TypeCode) -> Option<Route> {
         let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);

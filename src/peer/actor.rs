@@ -13,7 +13,10 @@ use actix::prelude::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    connection::{Child, Node, PeerEvent},
+    connection::{
+        Child, Node, PeerEvent,
+        quiet::{Kind, warn_some},
+    },
     overlay::Address,
     peer::{
         Peers, StopReport, WeakPeer,
@@ -140,7 +143,7 @@ impl PeerActor {
                 this.node.restarted(Child::Listener);
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot listen again");
+                warn_some!(Kind::Part, %error, "cannot listen again");
                 this.died(Child::Listener, ctx);
             }
         }));
@@ -152,11 +155,11 @@ impl PeerActor {
         }
         match self.restarts.entry(child.clone()).or_default().died(Instant::now().into_std()) {
             Some(pause) => {
-                tracing::warn!(%child, ?pause, "part of the node died");
+                warn_some!(Kind::Part, %child, ?pause, "part of the node died");
                 ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));
             }
             None => {
-                tracing::warn!(%child, "part of the node given up");
+                warn_some!(Kind::Part, %child, "part of the node given up");
                 self.node.emit(&PeerEvent::GaveUp { child });
             }
         }

@@ -184,7 +184,9 @@ impl Builder {
     ///
     /// A longer request is refused as too long: a classic one on its header, without waiting for its
     /// data; one on a link with the first of its frames that is beyond. The price of more: so much
-    /// memory for each of up to [`Config::max_requests_per_code`] requests in hand.
+    /// memory for each of up to [`Config::max_requests_per_code`] requests in hand, and a link's window
+    /// is at least twice the longest. Links that are open already keep theirs, and take no more whole
+    /// than they said when they were opened.
     ///
     /// ```
     /// # use actix::prelude::*;

@@ -10,7 +10,10 @@ use futures::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    connection::{Door, Held, Node, PeerEvent, Refusal, TurnedAway, accepted, explain},
+    connection::{
+        Door, Held, Node, PeerEvent, Refusal, TurnedAway, accepted, explain,
+        quiet::{Kind, warn_some},
+    },
     peer::child::Guard,
     transport::{Io, Listener},
 };
@@ -82,7 +85,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
             }
             Err(error) => {
                 node.counters.errors_accept.one();
-                tracing::warn!(%error, "accept failed");
+                warn_some!(Kind::Accept, %error, "accept failed");
                 node.emit(&PeerEvent::AcceptFailed { error: error.kind().to_string() });
                 if out_of_descriptors(&error) {
                     reserve.release();

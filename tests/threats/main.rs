@@ -9,4 +9,5 @@ mod connections;
 mod delivery;
 mod house;
 mod limits;
+mod logs;
 mod peers;

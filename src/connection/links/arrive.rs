@@ -226,6 +226,8 @@ impl Arrivals {
         };
         match intake {
             Intake::Whole(limit) => {
+                // More than the hello promised would not fit into the window.
+                let limit = limit.min(self.line.limits.mine);
                 let until = Instant::now() + self.line.node.config.body_deadline(limit);
                 let gather = Gather::new(code, limit);
                 let share = self.line.node.partial.share();
@@ -279,12 +281,7 @@ impl Arrivals {
                 }
             }
             Some(Gathering::Whole { gather, share, cost: costs, .. }) => {
-                // What is longer than a window comes on the node's memory alone.
-                if *costs > self.line.node.config.max_frame_len {
-                    self.line.consumed(cost);
-                } else {
-                    *costs += cost;
-                }
+                *costs += cost;
                 let come = gather.len() + data.len();
                 if come > EXEMPT && !share.try_cover(come) {
                     return self.give_up(exchange, Refusal::Busy);

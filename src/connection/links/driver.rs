@@ -19,7 +19,7 @@ use crate::{
     connection::{
         Cut, Direction, Offence,
         brake::Brake,
-        links::{Line, arrive::Arrivals, beat::Beat, inlet::Inlet},
+        links::{Line, arrive::Arrivals, beat::Beat},
         reader::ReadHalf,
         writer::WriteHalf,
     },
@@ -69,7 +69,7 @@ pub(crate) struct Driver {
     events: Vec<LinkEvent>,
     arrivals: Arrivals,
     beat: Beat,
-    inlet: Inlet,
+    brake: Brake,
     /// Whether the next beat is waited for: as long as anything waits on the link.
     beating: bool,
     timer: Pin<Box<Sleep>>,
@@ -94,10 +94,7 @@ impl Driver {
         Self {
             arrivals: Arrivals::new(Arc::clone(&line)),
             beat: Beat::new(&line.node.config),
-            inlet: Inlet::new(
-                Brake::new(&line.node, line.sender.address()),
-                line.node.partial.share(),
-            ),
+            brake: Brake::new(&line.node, line.sender.address()),
             beating: false,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
             line,
@@ -256,7 +253,7 @@ impl Driver {
 
     /// Reads once. Says whether something came, and whether it was much.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
-        if self.inlet.poll(cx).is_pending() {
+        if self.brake.poll(cx).is_pending() {
             return (false, false);
         }
         match self.poll_input(cx) {
@@ -313,11 +310,11 @@ impl Driver {
         }
         let came = counts.frames_in - before.frames_in;
         self.line.node.counters.frames_in.add(came);
-        let partial = if wanted > 0 { wanted + self.input.len() } else { 0 };
-        self.inlet.came(&self.line.node, came, read, partial);
+        self.brake.came(&self.line.node, came, read);
         self.arrivals.came(counts.bytes_in - before.bytes_in);
         if wanted > 0 {
-            self.long = if partial < LONG_FRAME { 0 } else { partial };
+            let len = wanted + self.input.len();
+            self.long = if len < LONG_FRAME { 0 } else { len };
         }
         self.wanted = wanted;
     }

@@ -71,6 +71,8 @@ pub(super) struct Limits {
     pub(super) window: u32,
     /// The longest message that is paid for as a whole before it begins.
     pub(super) whole: u32,
+    /// The longest message that this side takes whole, by its own hello.
+    pub(super) mine: u32,
     /// The longest part of a longer one.
     pub(super) part: usize,
 }
@@ -135,7 +137,12 @@ impl Line {
             sender: Sender::link(remote.clone(), peer.id().clone(), proven),
             peer,
             since: now,
-            limits: Limits { window, whole: link.max_message(), part },
+            limits: Limits {
+                window,
+                whole: link.max_message(),
+                mine: link.own_max_message(),
+                part,
+            },
             credit: Semaphore::new(link.credit() as usize),
             slots: Semaphore::new(max_open as usize),
             state: Mutex::new(State {
