@@ -111,7 +111,7 @@ offences! {
     /// A length over the limit.
     TooLong = 5,
     /// The id of somebody else.
-    NotItsId = 20,
+    NotItsId = 10,
     /// A link whose rules it broke.
     BrokeLink = 20,
     /// None: the application said so.

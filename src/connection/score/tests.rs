@@ -64,9 +64,10 @@ fn a_ban_by_hand_replaces_another_one_and_is_taken_back_by_hand() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn it_stays_bounded_every_ban_ends_and_none_is_longer_than_the_longest(
-        steps in proptest::collection::vec((0_u32..1_500, 0_usize..10, 0_u64..200), 0..3_000),
+        steps in proptest::collection::vec((0_u32..1_500, 0_usize..10, 0_u64..200), 0..2_000),
     ) {
         let config = ScoreConfig { at: 20, ..CONFIG };
         let (mut scores, mut now) = (Scores::new(config), Instant::now());
