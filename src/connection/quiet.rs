@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn ten_lines_in_a_second_and_then_how_many_were_left_out() {
-        let (mut lines, now) = (Lines::default(), Instant::now());
+        let (mut lines, now) = (Lines::default(), tokio::time::Instant::now().into_std());
         assert!((0..10).all(|_| lines.next(now) == Some(0)));
         assert!((0..1_000).all(|_| lines.next(now).is_none()));
         assert_eq!(lines.next(now + INTERVAL), Some(1_000));
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_clock_may_stand_still_or_go_back() {
-        let (mut lines, now) = (Lines::default(), Instant::now());
+        let (mut lines, now) = (Lines::default(), tokio::time::Instant::now().into_std());
         assert_eq!(lines.next(now + INTERVAL), Some(0));
         assert_eq!(lines.next(now), Some(0));
     }

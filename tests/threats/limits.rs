@@ -189,19 +189,28 @@ async fn f13_a_megabyte_of_any_control_body_is_refused_by_its_length() {
 #[actix::test]
 async fn f13_an_answer_to_the_framework_is_short_or_broken() {
     let wires = MemoryNetwork::new(1);
-    let long =
-        handler::from_fn(async |_: Incoming| Reply::one(Frame::new("REPL", vec![b'a'; 70_000])));
-    let transport = wires.transport("node".parse::<Host>().unwrap());
-    let liar =
-        Peer::builder().transport(transport).listen("node:9000").handle("NAME", long.start());
-    let _liar = liar.unwrap().start().await.unwrap();
     let ada = builder(&wires, "ada").start().await.unwrap();
-    assert!(ada.join("node:9000").await.is_err());
-    let replies = ada.request(
-        "node:9000".parse::<actix_peer::overlay::Address>().unwrap(),
-        Frame::empty("NAME"),
-    );
-    assert_eq!(replies.await.unwrap().collect().await.unwrap()[0].data().len(), 70_000);
+    for (host, more, joined) in [("short", 60_000, true), ("long", 70_000, false)] {
+        let name = handler::from_fn(async move |_: Incoming| {
+            Reply::many([Frame::text("REPL", host), Frame::new("REPL", vec![b'a'; more])])
+        });
+        let join = handler::from_fn(async |_: Incoming| Reply::one(Frame::text("REPL", "added")));
+        let list = handler::from_fn(async |_: Incoming| Reply::one(Frame::text("REPL", "0")));
+        let other = Peer::builder()
+            .transport(wires.transport(host.parse::<Host>().unwrap()))
+            .listen(format!("{host}:9000"))
+            .handle("NAME", name.start())
+            .unwrap()
+            .handle("JOIN", join.start())
+            .unwrap()
+            .handle("LIST", list.start())
+            .unwrap();
+        let other = other.start().await.unwrap();
+        assert_eq!(ada.join(&format!("{host}:9000")).await.is_ok(), joined, "{host}");
+        // What the application asks for has the application's limits.
+        let replies = ada.request(other.info(), Frame::empty("NAME")).await.unwrap();
+        assert_eq!(replies.collect().await.unwrap().len(), 2);
+    }
 }
 
 #[actix::test]
