@@ -13,7 +13,7 @@ impl Peer {
     /// can be banned like others. False when 1,024 are banned already.
     ///
     /// What this node sends there is not concerned, and neither are other nodes. With TLS
-    /// [`Admission`](crate::transport::tls) decides for good who is let in.
+    /// `Admission` decides for good who is let in.
     ///
     /// ```
     /// # use std::time::Duration;
