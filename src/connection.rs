@@ -1,8 +1,11 @@
 //! Layer 5: one conversation between two nodes, and the actors and messages that take part in it.
 
 mod actor;
+mod bans;
 mod batch;
 mod body;
+mod brake;
+mod budget;
 mod config;
 mod conversation;
 mod counters;
@@ -16,16 +19,20 @@ pub mod handler;
 mod incoming;
 pub(crate) mod links;
 pub(crate) mod measures;
+mod meter;
 mod node;
 mod parts;
 mod patience;
 mod phase;
+pub(crate) mod quiet;
 mod reader;
 mod refusal;
 mod reliable;
 mod replies;
 mod reply;
 mod routes;
+mod score;
+mod source;
 mod threads;
 pub(crate) mod typed;
 mod writer;
@@ -49,10 +56,13 @@ pub use self::{
     reliable::{Kept, KeptId, Outbox, Receipt, Reliability, ReliableError, Unsure},
     replies::Replies,
     reply::Reply,
+    score::{Ban, Offence, Offender},
+    source::Source,
     typed::{PeerMessage, Received},
 };
 pub(crate) use self::{
     actor::{Held, accepted},
+    bans::watch_bans,
     counters::Counters,
     door::Door,
     event::EventBus,

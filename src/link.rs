@@ -30,6 +30,7 @@ mod receive;
 mod seen;
 mod send;
 
+pub(crate) use self::hello::MAX_HELLO_LEN;
 pub use self::{
     book::{Book, BookConfig, LinkId, Way},
     cut::{Frames, MAX_FRAME},

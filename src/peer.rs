@@ -1,6 +1,7 @@
 //! Layer 6: the node. Its handle, its options, and the actors that it consists of.
 
 mod actor;
+mod bans;
 mod builder;
 mod child;
 mod descriptors;

@@ -16,11 +16,12 @@ use tracing::Instrument;
 
 use crate::{
     connection::{
-        Cut, Direction, Node, Refusal,
+        Cut, Direction, Node, Offence, Refusal,
         conversation::Conversation,
         door::Pass,
         links::{self, Driver},
         node::{OpenGuard, span},
+        quiet::Shown,
         reader::first_bytes,
         writer::explain,
     },
@@ -150,6 +151,7 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
     let span = span(&io.remote, Direction::In);
     let limit = node.config.header_timeout;
     let until = Instant::now() + limit;
+    let from = io.remote.clone();
     let mut told_to_go = pin!(held.pass.told_to_go());
     let secured = {
         let secured = pin!(timeout_at(until, node.transport.secure(io)));
@@ -164,15 +166,20 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
         Ok(Ok(io)) => io,
         Ok(Err(error)) => {
             node.counters.errors_handshake.one();
-            tracing::debug!(parent: &span, %error, "connection not secured");
+            node.offended(&from, None, Offence::NoHandshake);
+            tracing::debug!(parent: &span, error = %Shown(&error), "connection not secured");
             return;
         }
         Err(_) => {
             node.counters.errors_late.one();
+            node.offended(&from, None, Offence::Late);
             tracing::debug!(parent: &span, error = "not secured in time", "connection broken");
             return;
         }
     };
+    if proven.as_ref().is_some_and(|id| node.bans.refuses_id(id)) {
+        return node.counters.connections_banned.one();
+    }
     // What has come already is served, even when the node is about to stop.
     let first = {
         let first = pin!(timeout_at(until, first_bytes(&mut reader)));
@@ -217,10 +224,14 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
         Ok(Err(error)) => FrameError::Io(error),
         Err(_) => {
             node.counters.errors_late.one();
+            node.offended(&remote, proven.as_ref(), Offence::Late);
             tracing::debug!(parent: &span, error = "no header in time", "connection broken");
             return;
         }
     };
     node.count_frame_error(&error);
-    tracing::debug!(parent: &span, %error, "connection broken");
+    if matches!(error, FrameError::CutHeader { .. }) {
+        node.offended(&remote, proven.as_ref(), Offence::Cut);
+    }
+    tracing::debug!(parent: &span, error = %Shown(&error), "connection broken");
 }

@@ -45,6 +45,7 @@ macro_rules! number_setting {
                 const MIB: $number = (1 << 10) << 10;
                 match (unit, self) {
                     ("bytes", n) if n >= MIB && n % MIB == 0 => format!("{} MiB", n / MIB),
+                    ("bytes/s", n) if n >= MIB && n % MIB == 0 => format!("{} MiB/s", n / MIB),
                     ("bytes", n) if n >= 1 << 10 && n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
                     ("%", n) => format!("{n} %"),
                     _ => format!("{self} {unit}"),
@@ -96,6 +97,7 @@ macro_rules! options {
             pub(crate) links: bool,
             pub(crate) join_policy: JoinPolicy,
             pub(crate) quit_policy: QuitPolicy,
+            pub(crate) limit_loopback: bool,
         }
 
         impl Default for Config {
@@ -108,6 +110,7 @@ macro_rules! options {
                     links: true,
                     join_policy: JoinPolicy::default(),
                     quit_policy: QuitPolicy::default(),
+                    limit_loopback: false,
                 }
             }
         }
@@ -181,6 +184,21 @@ options! {
     /// The longest request for the well-known codes (`NAME`, `LIST`, `JOIN`, `QUIT`, `PING`), in
     /// bytes of data. Default 1 KiB.
     max_control_len: u32 = 1 << 10, "bytes", "data of a request for a well-known code";
+    /// What one question of the framework itself (`NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, asked by a
+    /// join, a leave or a ping sweep) takes as its answer, in bytes of all reply frames, headers
+    /// included. Default 64 KiB: a `LIST` of some 700 peers with proven ids.
+    ///
+    /// A longer answer counts as a broken one. A network of larger tables needs more.
+    max_control_reply: usize = 64 << 10, "bytes", "replies to one question for a well-known code";
+    /// What all connections together hold of frames that have not come in full, in bytes. Default
+    /// 64 MiB, taken in steps of 64 KiB as bytes arrive, never for what was only announced; frames up
+    /// to 4 KiB are exempt.
+    ///
+    /// Beyond it no more of a frame is read until there is room, or its time is up
+    /// (`body_timeout`); of a message that comes over a link in several frames no more is kept: it is
+    /// refused as busy; besides, each link holds one frame, of up to 64 KiB. Small frames keep flowing. A frame that is taken whole is never longer than
+    /// this. The price of more: the memory, all of which strangers can take.
+    max_partial_bytes: usize = 64 << 20, "bytes", "frames that have not come in full, whole node";
     /// How many bytes of data [`Replies::collect`](crate::Replies::collect) gathers at most.
     /// Default 16 MiB.
     max_collected: usize = 16 << 20, "bytes", "data of all replies that are collected";
@@ -202,8 +220,35 @@ options! {
     /// newcomer. The price of more: about 2 KiB and a file descriptor each.
     max_half_open: usize = 512, "connections", "accepted connections without a complete header";
     /// Connections that are accepted from one source in a second, on average; twice as many at once
-    /// is a burst. Default 200. Those beyond it are closed without a word. Loopback has no pace.
+    /// is a burst. Default 200. Those beyond it are closed without a word. Loopback has no pace, unless
+    /// [`limit_loopback`](Self::limit_loopback) says so.
     max_accepts_per_source: u32 = 200, "connections/s", "new connections, each source address";
+    /// Frames from one source in a second, on average, on all its connections and links; twice as many
+    /// at once is a burst. Default 1,000,000.
+    ///
+    /// Beyond it a classic request is refused as busy, and a link is not read from for as long as it
+    /// takes, so that its sender waits: that is no error. Loopback has no pace, unless
+    /// [`limit_loopback`](Self::limit_loopback) says so. The price of more: the time of one core that a
+    /// source can take; less costs a busy honest peer its speed.
+    max_frames_per_source: u32 = 1_000_000, "frames/s", "frames, each source address";
+    /// Bytes from one source in a second, on average, as
+    /// [`max_frames_per_source`](Self::max_frames_per_source). Default 256 MiB: twice what gigabit
+    /// Ethernet brings. A faster network among friends needs more.
+    max_bytes_per_source: u32 = 256 << 20, "bytes/s", "bytes, each source address";
+    /// Points for misbehaviour at which a source, or a proven id, is banned. Default 100;
+    /// [`Offence`](crate::connection::Offence) says what costs how many. `u32::MAX` bans nobody.
+    ///
+    /// A banned source is refused at accept, without a word, and its links are cut. Loopback has no
+    /// points, unless [`limit_loopback`](Self::limit_loopback) says so.
+    ban_at: u32 = 100, "points", "misbehaviour that is a ban, each source address or proven id";
+    /// Points are half as many after this time. Default 60 s. The price of more: a long memory adds up
+    /// what happens to everybody now and then.
+    ban_half_life: Duration = Duration::from_secs(60), "", "points for misbehaviour fade by half";
+    /// The first ban. Default 60 s; the next one is twice as long.
+    ban_time: Duration = Duration::from_secs(60), "", "the first ban";
+    /// The longest ban, and how long the last one is remembered after its end. Default 3,600 s. The
+    /// price of more: who gets the address next is banned, too.
+    ban_longest: Duration = Duration::from_secs(3_600), "", "the longest ban";
     /// Requests in the hands of handlers at once, in the whole node. Default 1,024.
     max_requests: usize = 1_024, "requests", "requests in hand, whole node";
     /// Requests in the hands of handlers at once, for each code. Default 64: a slow handler fills
@@ -322,6 +367,15 @@ impl Config {
     #[must_use]
     pub const fn links(mut self, links: bool) -> Self {
         self.links = links;
+        self
+    }
+
+    /// Whether what is limited for each source address is limited for loopback, too: the pace of new
+    /// connections, of frames and of bytes, and bans. Default false: who can connect from there can
+    /// do worse, and all nodes of a demonstration are one address.
+    #[must_use]
+    pub const fn limit_loopback(mut self, limit: bool) -> Self {
+        self.limit_loopback = limit;
         self
     }
 

@@ -8,10 +8,12 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     connection::{
-        Body, Cut, Direction, Incoming, Node, Phase, PhaseEvent, ReadError, Refusal, Reply, Sender,
-        Token,
+        Body, Cut, Direction, Incoming, Node, Offence, Phase, PhaseEvent, ReadError, Refusal,
+        Reply, Sender, Token,
         body::Progress,
+        brake::Brake,
         parts::PartReader,
+        quiet::Shown,
         reader::{FrameReader, ReadHalf},
         reply::ReplyKind,
         routes::{Intake, Route},
@@ -63,7 +65,9 @@ impl Conversation {
         (remote, proven): (Address, Option<PeerId>),
         node: Arc<Node>,
     ) -> Option<Self> {
+        let brake = Brake::new(&node, &remote);
         let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
+        let reader = reader.braked(brake);
         Some(Self {
             head: reader.peek_head()?,
             remote,
@@ -135,6 +139,14 @@ impl Conversation {
     fn refuse(&mut self, refusal: Refusal) {
         self.step(PhaseEvent::Refused);
         self.node.refuse(&self.remote, Some(self.head.code()), refusal);
+        // What is passed on is not the doing of the last one.
+        if let Some(what) = Offence::of(refusal).filter(|_| self.code() != TypeCode::FWD) {
+            self.offended(what);
+        }
+    }
+
+    fn offended(&self, what: Offence) {
+        self.node.offended(&self.remote, self.proven.as_ref(), what);
     }
 
     /// Receives the request and has it handled.
@@ -142,15 +154,24 @@ impl Conversation {
         if self.proven.is_none() && !self.node.serves_unproven() {
             return Ok(Err(Refusal::NoTls));
         }
+        if !self.reader.as_ref().is_some_and(FrameReader::in_pace) {
+            self.node.counters.requests_too_fast.one();
+            self.offended(Offence::TooFast);
+            return Ok(Err(Refusal::Busy));
+        }
         let Some(route) = route else {
             return Ok(Err(Refusal::UnknownCode));
         };
+        if self.head.len() > route.intake.limit() {
+            return Ok(Err(Refusal::TooLong));
+        }
         let whole = match route.intake {
-            Intake::Whole(limit) if self.head.len() > limit => return Ok(Err(Refusal::TooLong)),
             Intake::Whole(_) => Some(self.receive().await?),
-            Intake::Streamed => None,
+            Intake::Streamed(_) => None,
         };
-        let Some(places) = self.node.places(&route).await else {
+        let places = self.node.places(&route).await;
+        self.reader.iter_mut().for_each(FrameReader::let_go);
+        let Some(places) = places else {
             return Ok(Err(Refusal::Busy));
         };
         let token = Token::new(Some(Arc::clone(&places)), None);
@@ -183,6 +204,7 @@ impl Conversation {
         let Some(reader) = self.reader.as_mut() else {
             return Err(Broken);
         };
+        reader.holds(self.head.len());
         let receive = async {
             match reader.part().await? {
                 Some(Part::Frame(frame)) => Ok(Some(frame)),
@@ -193,9 +215,13 @@ impl Conversation {
         match timeout(limit, receive).await {
             Ok(Ok(Some(frame))) => Ok(frame),
             Ok(Ok(None)) => Err(Broken),
-            Ok(Err(error)) => Err(self.broken(&error)),
+            Ok(Err(error)) => {
+                self.offended(Offence::Cut);
+                Err(self.broken(&error))
+            }
             Err(_) => {
                 self.node.counters.errors_late.one();
+                self.offended(Offence::Late);
                 Err(self.broken(&ReadError::Late(limit)))
             }
         }
@@ -230,7 +256,7 @@ impl Conversation {
     }
 
     fn broken(&self, error: &dyn fmt::Display) -> Broken {
-        tracing::debug!(phase = ?self.phase, error = %error, "connection broken");
+        tracing::debug!(phase = ?self.phase, error = %Shown(error), "connection broken");
         Broken
     }
 

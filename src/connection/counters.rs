@@ -73,6 +73,14 @@ counters! {
     connections_refused,
     /// Connections closed because they came too fast from their source.
     connections_too_fast,
+    /// Connections closed because their source, or the id that was proven, is banned.
+    connections_banned,
+    /// Bans that began.
+    bans,
+    /// Classic requests refused because frames or bytes came too fast from their source.
+    requests_too_fast,
+    /// Pauses in reading because frames or bytes came too fast from their source.
+    reads_paused,
     /// Connections closed before their header was complete, to make room for others.
     connections_displaced,
     /// Connections that ended before one byte came.

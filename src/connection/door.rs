@@ -37,6 +37,7 @@ impl Door {
             per_source: config.max_connections_per_source,
             half_open: config.max_half_open,
             per_second: config.max_accepts_per_source,
+            loopback: config.limit_loopback,
         });
         Self(Mutex::new(State { gate, half_open: HashMap::new() }))
     }
@@ -48,6 +49,11 @@ impl Door {
     /// Connections whose header is not complete.
     pub(crate) fn half_open(&self) -> usize {
         self.lock().gate.half_open()
+    }
+
+    /// Turns a connection away for which there is no place. Nobody has to go for it.
+    pub(crate) fn turn_away(&self, from: &Address) -> TurnedAway {
+        self.lock().gate.turn_away(from, Instant::now().into_std())
     }
 
     /// Lets a connection in; another one that is half open may have to go for it.

@@ -15,7 +15,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
-    connection::{Counters, Direction, Refusal},
+    connection::{Counters, Direction, Offence, Offender, Refusal},
     frame::TypeCode,
     link::Reason,
     overlay::{Address, PeerInfo},
@@ -154,6 +154,23 @@ pub enum PeerEvent {
         direction: Direction,
         /// Why.
         reason: Reason,
+    },
+    /// A source or a proven id has misbehaved too much, or the application wants nothing to do with
+    /// it: its connections are refused for a time.
+    Banned {
+        /// Who.
+        whom: Offender,
+        /// The last offence.
+        why: Offence,
+        /// For how long.
+        time: Duration,
+    },
+    /// A ban has ended, by itself or by hand.
+    BanEnded {
+        /// Who was banned.
+        whom: Offender,
+        /// The last offence before it.
+        why: Offence,
     },
     /// The node said `QUIT` to the peers that it knew.
     Left {

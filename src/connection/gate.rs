@@ -4,52 +4,16 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
-use crate::overlay::{Address, Host};
+use crate::{connection::Source, overlay::Address};
 
 /// Sources without a connection whose pace is remembered.
 const MAX_REMEMBERED: usize = 1_024;
 
 /// A source may be so many times its pace in one second ahead: connections come in bursts.
 const BURST: u32 = 2;
-
-/// Where connections come from, as far as limits are concerned: an IPv4 address, the /64 of an IPv6
-/// address (who has one of its addresses has all), or a name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Source {
-    V4(Ipv4Addr),
-    V6Prefix([u16; 4]),
-    Name(Host),
-}
-
-impl Source {
-    fn of(address: &Address) -> Self {
-        match address.host() {
-            Host::Ip(ip) => match ip.to_canonical() {
-                IpAddr::V4(ip) => Self::V4(ip),
-                IpAddr::V6(ip) => {
-                    let [a, b, c, d, ..] = ip.segments();
-                    Self::V6Prefix([a, b, c, d])
-                }
-            },
-            name @ Host::Name(_) => Self::Name(name.clone()),
-        }
-    }
-}
-
-impl Source {
-    /// Who can connect from there can do worse, and tests and demonstrations do it a lot.
-    const fn is_this_machine(&self) -> bool {
-        match self {
-            Self::V4(ip) => ip.is_loopback(),
-            Self::V6Prefix([a, b, c, d]) => *a == 0 && *b == 0 && *c == 0 && *d == 0,
-            Self::Name(_) => false,
-        }
-    }
-}
 
 /// The limits of a [`Gate`].
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +24,8 @@ pub(crate) struct GateConfig {
     pub(crate) half_open: usize,
     /// New connections in a second, from each source, on average.
     pub(crate) per_second: u32,
+    /// Whether loopback has a pace, too.
+    pub(crate) loopback: bool,
 }
 
 /// The number that a gate gives to a connection.
@@ -112,20 +78,12 @@ impl Gate {
         from: &Address,
         now: Instant,
     ) -> Result<(Entrant, Option<Entrant>), TurnedAway> {
-        self.forget(now);
-        let source = Source::of(from);
-        let pace = Duration::from_secs(1) / self.config.per_second.max(1);
-        let ahead = pace * self.config.per_second * BURST;
-        let fresh = || Seen { open: 0, half_open: 0, due: now };
-        let seen = self.seen.entry(source.clone()).or_insert_with(fresh);
-        if seen.open >= self.config.per_source {
+        let per_source = self.config.per_source;
+        let (source, seen, pace) = self.look_at(from, now);
+        if seen.open >= per_source {
             return Err(TurnedAway::TooMany);
         }
-        let due = seen.due.max(now) + pace;
-        if due > now + ahead && !source.is_this_machine() {
-            return Err(TurnedAway::TooFast);
-        }
-        seen.due = due;
+        seen.due = pace.ok_or(TurnedAway::TooFast)?;
         seen.open += 1;
         seen.half_open += 1;
         self.next += 1;
@@ -133,6 +91,32 @@ impl Gate {
         self.open.insert(self.next, source);
         let crowded = self.half_open.len() > self.config.half_open;
         Ok((self.next, if crowded { self.oldest_of_busiest() } else { None }))
+    }
+
+    /// Turns a connection away for which the node has no place, and says why: they come too fast
+    /// from its source, or there are too many. Nobody goes for it.
+    pub(crate) fn turn_away(&mut self, from: &Address, now: Instant) -> TurnedAway {
+        match self.look_at(from, now) {
+            (_, seen, Some(due)) => {
+                seen.due = due;
+                TurnedAway::TooMany
+            }
+            (_, _, None) => TurnedAway::TooFast,
+        }
+    }
+
+    /// What is known about the source of a connection, and when it would have come at its pace;
+    /// none when it comes too fast.
+    fn look_at(&mut self, from: &Address, now: Instant) -> (Source, &mut Seen, Option<Instant>) {
+        self.forget(now);
+        let source = Source::of(from);
+        let pace = Duration::from_secs(1) / self.config.per_second.max(1);
+        let ahead = pace * self.config.per_second * BURST;
+        let free = source.is_this_machine() && !self.config.loopback;
+        let fresh = || Seen { open: 0, half_open: 0, due: now };
+        let seen = self.seen.entry(source.clone()).or_insert_with(fresh);
+        let due = seen.due.max(now) + pace;
+        (source, seen, (free || due <= now + ahead).then_some(due))
     }
 
     fn oldest_of_busiest(&mut self) -> Option<Entrant> {
@@ -187,11 +171,14 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
     use super::*;
 
-    const CONFIG: GateConfig = GateConfig { per_source: 3, half_open: 5, per_second: 10 };
+    const CONFIG: GateConfig =
+        GateConfig { per_source: 3, half_open: 5, per_second: 10, loopback: false };
 
     fn now() -> Instant {
         tokio::time::Instant::now().into_std()
@@ -256,12 +243,36 @@ mod tests {
         assert_eq!(gate.half_open(), 4);
     }
 
+    #[test]
+    fn who_is_turned_away_costs_nobody_a_place() {
+        let (mut gate, now) = (Gate::new(CONFIG), now());
+        for n in 0..5 {
+            gate.enter(&at(&format!("10.0.0.{n}")), now).unwrap();
+        }
+        for _ in 0..20 {
+            assert_eq!(gate.turn_away(&at("10.0.1.1"), now), TurnedAway::TooMany);
+        }
+        assert_eq!(gate.turn_away(&at("10.0.1.1"), now), TurnedAway::TooFast);
+        assert_eq!(gate.half_open(), 5);
+    }
+
+    #[test]
+    fn loopback_has_a_pace_only_when_it_is_asked_for() {
+        let last = |loopback| {
+            let mut gate = Gate::new(GateConfig { loopback, ..CONFIG });
+            let now = now();
+            (0..21).map(|_| gate.turn_away(&at("127.0.0.1"), now)).last()
+        };
+        assert_eq!(last(false), Some(TurnedAway::TooMany));
+        assert_eq!(last(true), Some(TurnedAway::TooFast));
+    }
+
     proptest! {
         #[test]
         fn the_gate_stays_bounded_and_its_sums_are_right(
             steps in proptest::collection::vec((0_u8..4, 0_u32..2_000, 0_u64..50), 0..400),
         ) {
-            let config = GateConfig { per_source: 2, half_open: 4, per_second: 1_000 };
+            let config = GateConfig { per_source: 2, half_open: 4, per_second: 1_000, loopback: true };
             let (mut gate, mut now) = (Gate::new(config), now());
             let mut open = Vec::new();
             for (what, n, millis) in steps {

@@ -17,7 +17,10 @@ use actix::{
 };
 use futures::FutureExt;
 
-use crate::connection::{Incoming, Refusal, Reply};
+use crate::connection::{
+    Incoming, Refusal, Reply,
+    quiet::{Kind, warn_some},
+};
 
 /// An actor that serves requests: every actor with `Handler<Incoming>` is one.
 ///
@@ -120,7 +123,8 @@ impl<A: Actor<Context = Context<A>> + Supervised> Future for Guarded<A> {
                     self.stopping = state == ActorState::Stopping;
                     self.in_a_row += 1;
                     if ended || !restarted || self.in_a_row > PANICS_IN_A_ROW {
-                        tracing::warn!(
+                        warn_some!(
+                            Kind::Handler,
                             actor = std::any::type_name::<A>(),
                             "handler actor given up after panics"
                         );

@@ -44,8 +44,8 @@ use self::{
 };
 use crate::{
     connection::{
-        Config, Direction, Node, Outgoing, Over, PeerEvent, Replies, RequestError, SharedOutbox,
-        exchange, exchange::OutgoingKind,
+        Config, Direction, Node, Offender, Outgoing, Over, PeerEvent, Replies, RequestError,
+        SharedOutbox, Source, exchange, exchange::OutgoingKind, quiet::Shown,
     },
     frame::Frame,
     link::{AckLevel, Book, BookConfig, LinkId, OutboxLimits, Reason, Role},
@@ -223,6 +223,15 @@ impl Links {
     pub(crate) fn cut(&self, silently: bool) {
         self.all().iter().for_each(|line| line.cut(silently));
     }
+
+    /// Ends every link with somebody who is banned.
+    pub(super) fn cut_those_of(&self, whom: &Offender) {
+        let is_theirs = |line: &&Arc<Line>| match whom {
+            Offender::Source(source) => Source::of(line.sender.address()) == *source,
+            Offender::Id(id) => line.sender.proven() == Some(id),
+        };
+        self.all().iter().filter(is_theirs).for_each(|line| line.cut(false));
+    }
 }
 
 /// What a message goes over.
@@ -380,13 +389,13 @@ impl Line {
 
     pub(super) fn tell_opened(&self) {
         self.node.counters.links_opened.one();
-        tracing::debug!(peer = %self.peer, direction = ?self.direction(), "link opened");
+        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), "link opened");
         self.node
             .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
     }
 
     pub(super) fn tell_closed(&self, reason: Reason) {
-        tracing::debug!(peer = %self.peer, direction = ?self.direction(), %reason, "link closed");
+        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), %reason, "link closed");
         self.node.emit(&PeerEvent::LinkClosed {
             peer: self.peer.clone(),
             direction: self.direction(),

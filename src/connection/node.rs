@@ -19,7 +19,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     connection::{
         Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route, Routes,
-        Threads, door::Door, incoming::Places,
+        Threads,
+        bans::Bans,
+        budget::Budget,
+        door::Door,
+        incoming::Places,
+        meter::{Meters, Rates},
     },
     frame::{FrameError, TypeCode},
     overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope},
@@ -75,6 +80,12 @@ pub(crate) struct Node {
     pub(crate) started: Instant,
     /// Whom it has let in.
     pub(crate) door: Door,
+    /// How fast frames and bytes come, from where.
+    pub(crate) meters: Meters,
+    /// Who is banned.
+    pub(crate) bans: Bans,
+    /// Memory for frames that have not come in full.
+    pub(crate) partial: Budget,
     /// Places for accepted connections, requests in hand, dials and own exchanges.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) requests: Arc<Semaphore>,
@@ -122,13 +133,20 @@ impl Node {
             lookups: places(LOOKUPS_AT_ONCE),
             links: Links::new(&me, &config),
             door: Door::new(&config),
+            bans: Bans::new(&config),
+            meters: Meters::new(Rates {
+                frames: config.max_frames_per_source,
+                bytes: config.max_bytes_per_source,
+                loopback: config.limit_loopback,
+            }),
+            partial: Budget::new(config.max_partial_bytes),
+            routes: Routes::new(u32::try_from(config.max_partial_bytes).unwrap_or(u32::MAX)),
             threads,
             config,
             me,
             secure: transport.proves().is_some(),
             transport,
             events,
-            routes: Routes::default(),
             counters: Counters::default(),
             measures: Measures::new(),
             started: Instant::now(),

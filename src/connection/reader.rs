@@ -8,12 +8,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::{codec::Decoder, io::poll_read_buf};
 
 use crate::{
-    connection::{Node, patience::Patience},
+    connection::{
+        Node,
+        brake::Brake,
+        budget::{EXEMPT, Share},
+        patience::Patience,
+    },
     frame::{Frame, FrameCodec, FrameError, FrameHead, HEADER_LEN, Part, TypeCode},
     link::Reason,
 };
@@ -50,6 +55,9 @@ pub(crate) struct FrameReader {
     buffer: BytesMut,
     ended: bool,
     patience: Patience,
+    brake: Brake,
+    /// The part of the node's memory that the frame holds which is taken whole, and its bytes so far.
+    share: Option<(Share, usize)>,
     node: Arc<Node>,
 }
 
@@ -72,7 +80,33 @@ impl FrameReader {
     ) -> Self {
         let whole = WHOLE_UP_TO.min(node.config.max_frame_len);
         let codec = FrameCodec::new().max_in(u32::MAX).pieces_above(whole);
-        Self { half, codec, buffer, ended: false, patience: Patience::new(patience), node }
+        let (patience, brake) = (Patience::new(patience), Brake::default());
+        Self { half, codec, buffer, ended: false, patience, brake, share: None, node }
+    }
+
+    /// Reads no faster than a source may send.
+    pub(crate) fn braked(mut self, brake: Brake) -> Self {
+        self.brake = brake;
+        self
+    }
+
+    /// Whether a request of which so much has come as is in the buffer is within the pace.
+    pub(crate) fn in_pace(&self) -> bool {
+        self.brake.takes(self.buffer.len())
+    }
+
+    /// The frame that comes is taken whole, with `len` bytes of data: what has come of it counts as
+    /// memory of the node until [`let_go`](Self::let_go).
+    pub(crate) fn holds(&mut self, len: u32) {
+        if len as usize > EXEMPT {
+            let come = self.buffer.len().saturating_sub(HEADER_LEN);
+            self.share = Some((self.node.partial.share(), come));
+        }
+    }
+
+    /// The frame that was taken whole is no longer the reader's.
+    pub(crate) fn let_go(&mut self) {
+        self.share = None;
     }
 
     pub(crate) const fn node(&self) -> &Arc<Node> {
@@ -112,10 +146,23 @@ impl FrameReader {
             if self.buffer.capacity() == self.buffer.len() {
                 self.buffer.reserve(READ_STEP);
             }
-            match poll_read_buf(Pin::new(&mut self.half), cx, &mut self.buffer) {
+            ready!(self.brake.poll(cx));
+            let room = match &mut self.share {
+                Some((share, held)) => {
+                    ready!(share.poll_cover(*held + 1, cx));
+                    share.covers() - *held
+                }
+                None => usize::MAX,
+            };
+            let mut buffer = (&mut self.buffer).limit(room);
+            match poll_read_buf(Pin::new(&mut self.half), cx, &mut buffer) {
                 Poll::Ready(Ok(0)) => self.ended = true,
                 Poll::Ready(Ok(n)) => {
                     self.patience.moved();
+                    self.brake.came(&self.node, 0, n);
+                    if let Some((_, held)) = &mut self.share {
+                        *held += n;
+                    }
                     self.node.counters.bytes_in.add(n as u64);
                 }
                 Poll::Ready(Err(error)) => {
@@ -206,6 +253,11 @@ impl Gather {
         }
         self.data.extend_from_slice(piece);
         Ok(last.then(|| Frame::new(self.code, std::mem::take(&mut self.data).freeze())))
+    }
+
+    /// Bytes that have come.
+    pub(crate) fn len(&self) -> usize {
+        self.data.len()
     }
 
     /// The error for one that ends here.

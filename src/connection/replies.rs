@@ -15,6 +15,7 @@ use crate::{
         Asking, Body, Cut, Direction, ReadError, RequestError,
         exchange::{OutgoingHeld, Sending},
         parts::{Coming, PartReader},
+        quiet::Shown,
         reader::Gather,
         writer::WriteError,
     },
@@ -131,12 +132,17 @@ impl Replies {
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the request may have been handled.
-    pub async fn collect(mut self) -> Result<Vec<Frame>, RequestError> {
+    pub async fn collect(self) -> Result<Vec<Frame>, RequestError> {
         let limit = self
             .open
             .as_ref()
             .and_then(|open| open.reader.as_ref())
             .map_or(0, |reader| reader.node().config.max_collected);
+        self.collect_up_to(limit).await
+    }
+
+    /// All replies, up to so many bytes.
+    pub(crate) async fn collect_up_to(mut self, limit: usize) -> Result<Vec<Frame>, RequestError> {
         let (mut frames, mut bytes) = (Vec::new(), 0);
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             let frame = frame?;
@@ -236,7 +242,7 @@ impl Replies {
     fn broken(&mut self, error: ReadError) -> RequestError {
         let mut open = self.end(false);
         if let Some(open) = &open {
-            tracing::debug!(parent: &open.held.span, %error, "connection broken");
+            tracing::debug!(parent: &open.held.span, error = %Shown(&error), "connection broken");
         }
         let reader = open.as_mut().and_then(|open| open.reader.take());
         match open.and_then(|open| open.write_error) {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -144,8 +144,33 @@ impl Serve for Batched {
 pub(crate) enum Intake {
     /// Whole, up to so many bytes.
     Whole(u32),
-    /// As a [`Body`](crate::Body), as long as a frame can be.
-    Streamed,
+    /// As a [`Body`](crate::Body), up to so many bytes.
+    Streamed(u32),
+}
+
+impl Intake {
+    /// The most bytes of data.
+    pub(crate) const fn limit(self) -> u32 {
+        match self {
+            Self::Whole(limit) | Self::Streamed(limit) => limit,
+        }
+    }
+
+    /// The same with another limit.
+    const fn up_to(self, limit: u32) -> Self {
+        match self {
+            Self::Whole(_) => Self::Whole(limit),
+            Self::Streamed(_) => Self::Streamed(limit),
+        }
+    }
+
+    /// The same, where what is taken whole is not longer than `most`.
+    fn whole_at_most(self, most: u32) -> Self {
+        match self {
+            Self::Whole(limit) => Self::Whole(limit.min(most)),
+            streamed @ Self::Streamed(_) => streamed,
+        }
+    }
 }
 
 /// One entry of the table.
@@ -171,14 +196,41 @@ impl Route {
 }
 
 /// The table from code to route, shared by all connections of a node and changed while it runs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Routes {
     table: RwLock<HashMap<TypeCode, Route>>,
+    /// Lengths that the application has set, for whoever handles these codes.
+    lengths: Mutex<HashMap<TypeCode, u32>>,
+    /// What is taken whole is not longer than this.
+    most: u32,
     /// Counts the changes, so that a link can keep what it has looked up.
     version: AtomicU64,
 }
 
 impl Routes {
+    pub(crate) fn new(most: u32) -> Self {
+        Self {
+            table: RwLock::default(),
+            lengths: Mutex::default(),
+            most,
+            version: AtomicU64::new(0),
+        }
+    }
+
+    fn lengths(&self) -> MutexGuard<'_, HashMap<TypeCode, u32>> {
+        self.lengths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bounds the data of a code, for whoever handles it now or later.
+    pub(crate) fn set_max_len(&self, code: TypeCode, bytes: u32) {
+        self.lengths().insert(code, bytes);
+        self.change(|table| {
+            if let Some(route) = table.get_mut(&code) {
+                route.intake = route.intake.up_to(bytes).whole_at_most(self.most);
+            }
+        });
+    }
+
     fn change<R>(&self, change: impl FnOnce(&mut HashMap<TypeCode, Route>) -> R) -> R {
         let result = change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner));
         self.version.fetch_add(1, Ordering::Release);
@@ -190,12 +242,25 @@ impl Routes {
     }
 
     /// Puts `route` in; returns the one that it replaces.
-    pub(crate) fn insert(&self, code: TypeCode, route: Route) -> Option<Route> {
+    pub(crate) fn insert(&self, code: TypeCode, mut route: Route) -> Option<Route> {
+        let set = self.lengths().get(&code).copied();
+        let intake = set.map_or(route.intake, |bytes| route.intake.up_to(bytes));
+        route.intake = intake.whole_at_most(self.most);
         self.change(|table| table.insert(code, route))
     }
 
     pub(crate) fn remove(&self, code: TypeCode) -> Option<Route> {
         self.change(|table| table.remove(&code))
+    }
+
+    /// The longest data that any of them takes whole.
+    pub(crate) fn longest(&self) -> u32 {
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let whole = |route: &Route| match route.intake {
+            Intake::Whole(limit) => limit,
+            Intake::Streamed(_) => 0,
+        };
+        routes.values().map(whole).max().unwrap_or(0)
     }
 
     /// The route for exactly this code, else the one for its upper-case form (WIRE.md part 1).

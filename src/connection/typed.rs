@@ -12,6 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     connection::{
         Incoming, Refusal, Replies, Reply, RequestError, SendError, Sender, Token,
+        quiet::{Kind, Shown, warn_some},
         routes::{Serve, Told, ask, number_of, put},
     },
     frame::{TypeCode, Wire},
@@ -90,7 +91,7 @@ impl<M: PeerMessage> Typed<M> {
         // The code was found by its upper-case form, perhaps; the message does not care.
         let decoded = catch_unwind(AssertUnwindSafe(|| M::FORMAT.decode(&frame)));
         let message = decoded.map_err(|_| Refusal::HandlerFailed)?.map_err(|error| {
-            tracing::debug!(error = %error, "message not decoded");
+            tracing::debug!(error = %Shown(error), "message not decoded");
             Refusal::BadMessage
         })?;
         Ok(Received { message, sender, _token: token })
@@ -109,7 +110,7 @@ impl<M: PeerMessage> Serve for Typed<M> {
         Box::pin(async move {
             let answer = asked?.await?;
             M::FORMAT.encode(TypeCode::REPL, &answer).map(Reply::one).map_err(|error| {
-                tracing::warn!(error = %error, "answer not encoded");
+                warn_some!(Kind::Answer, error = %Shown(error), "answer not encoded");
                 Refusal::HandlerFailed
             })
         })

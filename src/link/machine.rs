@@ -187,6 +187,11 @@ impl Link {
         self.counts
     }
 
+    /// The longest message that this side takes, by its hello.
+    pub(crate) const fn own_max_message(&self) -> u32 {
+        self.config.hello.max_message
+    }
+
     /// The longest message in one piece that the other side takes: its own limit, and half its
     /// window, because it grants credit in steps of that.
     #[must_use]

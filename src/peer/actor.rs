@@ -15,7 +15,10 @@ use futures::FutureExt;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    connection::{Child, Node, PeerEvent},
+    connection::{
+        Child, Node, PeerEvent,
+        quiet::{Kind, warn_some},
+    },
     overlay::Address,
     peer::{
         Peers, StopReport, WeakPeer,
@@ -164,7 +167,7 @@ impl PeerActor {
                 this.node.restarted(Child::Listener);
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot listen again");
+                warn_some!(Kind::Part, %error, "cannot listen again");
                 this.died(Child::Listener, ctx);
             }
         }));
@@ -176,11 +179,11 @@ impl PeerActor {
         }
         match self.restarts.entry(child.clone()).or_default().died(Instant::now().into_std()) {
             Some(pause) => {
-                tracing::warn!(%child, ?pause, "part of the node died");
+                warn_some!(Kind::Part, %child, ?pause, "part of the node died");
                 ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));
             }
             None => {
-                tracing::warn!(%child, "part of the node given up");
+                warn_some!(Kind::Part, %child, "part of the node given up");
                 self.node.emit(&PeerEvent::GaveUp { child });
             }
         }

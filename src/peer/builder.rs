@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     connection::{
         Batched, Config, EventBus, Incoming, IncomingBatch, Intake, Node, Outbox, PeerEvent,
-        PeerMessage, Received, Route, Serve, Threads, links, typed::Typed,
+        PeerMessage, Received, Route, Serve, Threads, links, typed::Typed, watch_bans,
     },
     frame::TypeCode,
     overlay::{
@@ -58,6 +58,7 @@ pub struct Builder {
     transport: Arc<dyn Transport>,
     router: Box<dyn Router>,
     handlers: Vec<(TypeCode, Entry)>,
+    lengths: Vec<(TypeCode, u32)>,
     well_known: bool,
     recipes: Vec<Recipe>,
     events: Vec<Recipient<PeerEvent>>,
@@ -94,6 +95,7 @@ impl Default for Builder {
             transport: Arc::new(Tcp::default()),
             router: Box::new(Direct),
             handlers: Vec::new(),
+            lengths: Vec::new(),
             well_known: false,
             recipes: Vec::new(),
             events: Vec::new(),
@@ -119,7 +121,8 @@ pub(crate) fn application_route(
     streamed: bool,
 ) -> Route {
     let config = &node.config;
-    let intake = if streamed { Intake::Streamed } else { Intake::Whole(config.max_frame_len) };
+    let intake =
+        if streamed { Intake::Streamed(u32::MAX) } else { Intake::Whole(config.max_frame_len) };
     Route {
         handler: serve.handler(),
         serve,
@@ -192,6 +195,39 @@ impl Builder {
         handler: impl Into<Recipient<Incoming>>,
     ) -> Result<Self, RegisterError> {
         self.entry(code, Arc::new(handler.into()), false)
+    }
+
+    /// Bounds the data of a request for a code, in bytes, in place of
+    /// [`Config::max_frame_len`] (what is taken whole), [`Config::max_control_len`] (the well-known
+    /// codes) or no bound but that of a frame (streams). It holds for whoever handles the code, and
+    /// may be more or less; 0 takes requests without data. What is taken whole is never longer than
+    /// [`Config::max_partial_bytes`].
+    ///
+    /// A longer request is refused as too long: a classic one on its header, without waiting for its
+    /// data; one on a link with the first of its frames that is beyond. The price of more: so much
+    /// memory for each of up to [`Config::max_requests_per_code`] requests in hand, and a link's window
+    /// is at least twice the longest. Links that are open already keep theirs, and take no more whole
+    /// than they said when they were opened.
+    ///
+    /// ```
+    /// # use actix::prelude::*;
+    /// # use actix_peer::{Incoming, Peer, Reply, handler};
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let vote = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
+    /// let peer = Peer::builder().handle("VOTE", vote)?.max_len("VOTE", 64)?.start().await?;
+    /// # peer.stop().await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The code is not four bytes, or belongs to the framework.
+    pub fn max_len(
+        mut self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        bytes: u32,
+    ) -> Result<Self, RegisterError> {
+        self.lengths.push((application_code(code)?, bytes));
+        Ok(self)
     }
 
     /// Registers the handler for a code whose data is streamed to it, however long: it takes
@@ -378,9 +414,11 @@ impl Builder {
                 .located(node.me.address().clone()),
             router: self.router,
         };
+        node.spawn(node.tasks.track_future(watch_bans(Arc::clone(&node))));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);
         let peers = Peers::new(current);
+        self.lengths.into_iter().for_each(|(code, bytes)| node.routes.set_max_len(code, bytes));
         register(&node, &peers, self.handlers, self.well_known);
 
         let mut peer = None;

@@ -61,6 +61,9 @@ impl Serve for Forward {
 async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<Reply, Refusal> {
     let route = node.routes.find(envelope.frame().code()).filter(|route| !route.internal);
     let route = route.ok_or(Refusal::UnknownCode)?;
+    if envelope.frame().data().len() as u64 > u64::from(route.intake.limit()) {
+        return Err(Refusal::TooLong);
+    }
     let place = Arc::clone(&route.places).acquire_owned();
     let place = tokio::time::timeout(node.config.busy_after, place).await;
     let place = place.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::HandlerGone)?;

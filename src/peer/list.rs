@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Node, PeerEvent, Removed},
+    connection::{
+        Node, PeerEvent, Removed,
+        quiet::{Kind, warn_some},
+    },
     overlay::{
         Added, Candidate, Envelope, Hop, Learned, PeerEntry, PeerId, PeerInfo, PeerList,
         RouteFault, RouteReason, Router,
@@ -288,7 +291,7 @@ impl Peers {
             let Table { list, router } = table;
             let step = || envelope.clone().step(node.me.id(), router.as_mut(), list);
             std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
-                tracing::warn!(error = "the router panicked", "no route");
+                warn_some!(Kind::Router, error = "the router panicked", "no route");
                 Hop::Fail(RouteFault::new(RouteReason::RouterFailed, node.me.id().clone()))
             })
         })

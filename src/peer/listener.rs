@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Door, Held, Node, PeerEvent, Refusal, TurnedAway, accepted, explain},
+    connection::{
+        Door, Held, Node, PeerEvent, Refusal, TurnedAway, accepted, explain,
+        quiet::{Kind, warn_some},
+    },
     peer::child::Guard,
     transport::{Io, Listener},
 };
@@ -96,7 +99,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
             }
             Err(error) => {
                 node.counters.errors_accept.one();
-                tracing::warn!(%error, "accept failed");
+                warn_some!(Kind::Accept, %error, "accept failed");
                 node.emit(&PeerEvent::AcceptFailed { error: error.kind().to_string() });
                 if out_of_descriptors(&error) {
                     reserve.release();
@@ -142,17 +145,22 @@ fn out_of_descriptors(error: &io::Error) -> bool {
 
 fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     node.counters.connections_accepted.one();
-    let place = Arc::clone(&node.connections).try_acquire_owned().ok();
-    match (place, Door::enter(node, &io.remote)) {
-        (Some(place), Ok(pass)) => {
+    // Nothing is said to a flood.
+    if node.bans.refuses(&io.remote) {
+        return node.counters.connections_banned.one();
+    }
+    // Without a place nobody is let in, so that nobody half open has to go for it.
+    let entered = match Arc::clone(&node.connections).try_acquire_owned() {
+        Ok(place) => Door::enter(node, &io.remote).map(|pass| (place, pass)),
+        Err(_) => Err(node.door.turn_away(&io.remote)),
+    };
+    match entered {
+        Ok((place, pass)) => {
             let held = Held::new(pass, place, node);
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
-        // Nothing is said to a flood.
-        (_, Err(TurnedAway::TooFast)) => node.counters.connections_too_fast.one(),
-        (None, _) | (_, Err(TurnedAway::TooMany)) => {
-            actix_rt::spawn(refuse(io, node, refusals));
-        }
+        Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
+        Err(TurnedAway::TooMany) => drop(actix_rt::spawn(refuse(io, node, refusals))),
     }
 }
 

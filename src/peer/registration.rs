@@ -72,6 +72,20 @@ impl Peer {
         ))
     }
 
+    /// Bounds the data of a request for a code while the node runs, as
+    /// [`Builder::max_len`](crate::Builder::max_len).
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn set_max_len(
+        &self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        bytes: u32,
+    ) -> Result<(), RegisterError> {
+        self.node().routes.set_max_len(application_code(code)?, bytes);
+        Ok(())
+    }
+
     fn register(
         &self,
         code: TypeCode,

@@ -7,7 +7,7 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{Node, Removed, Replies, RequestError, exchange, exchange::OutgoingKind},
+    connection::{Node, Removed, RequestError, exchange, exchange::OutgoingKind},
     frame::Frame,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
@@ -149,25 +149,7 @@ async fn ask(node: &Arc<Node>, peer: PeerInfo, frame: Frame, within: Duration) -
     }
 }
 
-/// The most bytes of replies to one question of the node's own, headers included: a list of some
-/// hundreds of peers. What comes beyond is not read.
-const MOST_REPLIES: usize = 64 << 10;
-
-/// What comes, up to the most.
-async fn some(mut replies: Replies) -> Result<Vec<Frame>, RequestError> {
-    let (mut frames, mut bytes) = (Vec::new(), 0);
-    while let Some(frame) = replies.next().await.transpose()? {
-        bytes += frame.encoded_len();
-        if bytes > MOST_REPLIES {
-            break;
-        }
-        frames.push(frame);
-    }
-    Ok(frames)
-}
-
-/// Asks and collects, within a time; the failure as the pure layers know it. Replies beyond 64 KiB
-/// are cut off.
+/// Asks and collects, within a time; the failure as the pure layers know it.
 pub(crate) async fn question(
     node: &Arc<Node>,
     to: (&Address, Option<&PeerId>),
@@ -196,7 +178,7 @@ async fn question_until(
         }
         Ok(Err(_)) => return Err(AskFailure::Broken),
     };
-    match timeout_at(until, some(replies)).await {
+    match timeout_at(until, replies.collect_up_to(node.config.max_control_reply)).await {
         Ok(Ok(replies)) => Ok(replies),
         Ok(Err(_)) => Err(AskFailure::Broken),
         Err(_) => Err(AskFailure::Late),

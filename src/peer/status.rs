@@ -37,6 +37,9 @@ pub struct Status {
     pub connections: usize,
     /// Of these, the ones whose header is not complete.
     pub half_open: usize,
+    /// Bytes of memory that frames hold which have not come in full, of
+    /// [`Config::max_partial_bytes`](crate::Config::max_partial_bytes), in steps of 64 KiB.
+    pub partial_bytes: usize,
     /// Own exchanges open now.
     pub outgoing: usize,
     /// Own connections that are being opened now.
@@ -69,6 +72,7 @@ pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
         max_peers: node.config.max_peers,
         connections: node.open_in.load(Ordering::Relaxed),
         half_open: node.door.half_open(),
+        partial_bytes: node.partial.used(),
         outgoing: node.open_out.load(Ordering::Relaxed),
         dialling: node.dialling(),
         links: node.links.all().iter().map(|line| line.status()).collect(),

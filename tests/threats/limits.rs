@@ -1,1 +1,642 @@
 //! Rates, bytes in memory, bans, and what a flood may write to the log.
+
+use std::{net::IpAddr, time::Duration};
+
+use actix::prelude::*;
+use actix_peer::{
+    Builder, Config, Events, Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
+    connection::{Offence, Offender, Source},
+    frame::Frame,
+    handler,
+    link::Reason,
+    overlay::Host,
+    transport::{Io, memory::MemoryNetwork},
+};
+use futures::{StreamExt, TryStreamExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+
+use crate::common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle};
+
+const TOO_LONG: &str = "ERRO\0\0\0\x10Message too long";
+const HELLO: &str = r#"{"version":1,"id":"eve","host":"eve","port":9,"window":1000000,"max_message":1000,"max_open":9,"incarnation":1,"features":[]}"#;
+const STEP: usize = 64 << 10;
+
+/// A node with handlers: `ECHO`, `LEN_` that says how long its data is, and `SINK` that is a stream.
+fn builder(wires: &MemoryNetwork, host: &str) -> Builder {
+    if host == "node" {
+        tokio::time::pause();
+    }
+    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+    let len = handler::from_fn(async |msg: Incoming| {
+        Reply::one(Frame::text("REPL", msg.frame.data().len().to_string()))
+    });
+    let sink = handler::from_fn(async |msg: Incoming| {
+        let (mut body, mut len) = (msg.into_body(), 0);
+        loop {
+            match body.try_next().await {
+                Ok(Some(piece)) => len += piece.len(),
+                Ok(None) => break Reply::one(Frame::text("REPL", len.to_string())),
+                Err(error) => break Reply::error(error.to_string()),
+            }
+        }
+    });
+    Peer::builder()
+        .transport(wires.transport(host.parse::<Host>().unwrap()))
+        .listen(format!("{host}:9000"))
+        .id(host)
+        .well_known()
+        .handle("ECHO", echo.start())
+        .unwrap()
+        .handle("LEN_", len.start())
+        .unwrap()
+        .handle_stream("SINK", sink.start())
+        .unwrap()
+}
+
+async fn say(wires: &MemoryNetwork, host: &str, bytes: &[u8]) -> Io {
+    let mut io = connect(wires, host).await;
+    io.writer.write_all(bytes).await.ok();
+    io
+}
+
+/// A header that announces so much data.
+fn header(code: &str, len: usize) -> Vec<u8> {
+    [code.as_bytes(), &u32::try_from(len).unwrap().to_be_bytes()].concat()
+}
+
+async fn ask(from: &Peer, to: &Peer, message: impl Into<Outgoing>) -> Result<String, RequestError> {
+    let replies = from.request(to.info(), message).await?.collect().await?;
+    Ok(replies.first().unwrap().as_str().unwrap().to_owned())
+}
+
+async fn event<T>(events: &mut Events, which: impl Fn(PeerEvent) -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = which(events.next().await.expect("an event")) {
+                return found;
+            }
+        }
+    };
+    timeout(1_000 * SECOND, found).await.expect("the event")
+}
+
+#[actix::test]
+async fn f16_who_finds_no_place_makes_no_half_open_connection_go() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_connections(4).max_half_open(4);
+    let node = node(&wires, config).await;
+    let mut quiet = Vec::new();
+    for n in 0..4 {
+        quiet.push(connect(&wires, &format!("quiet{n}")).await);
+    }
+    settle().await;
+    for _ in 0..3 {
+        assert_eq!(heard(&mut connect(&wires, "late").await).await, BUSY);
+    }
+    let counted = counts(&node).await;
+    assert_eq!((counted.connections_displaced, counted.connections_refused), (0, 3));
+    for mut io in quiet {
+        io.writer.write_all(b"NAME\0\0\0\0").await.unwrap();
+        assert_eq!(heard(&mut io).await, NAME);
+    }
+}
+
+// ---- lengths ----
+
+#[actix::test]
+async fn f05_a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
+    let wires = MemoryNetwork::new(1);
+    let builder = builder(&wires, "node").max_len("ECHO", 8).unwrap();
+    let builder = builder.max_len("LEN_", 2 << 20).unwrap().max_len("SINK", 100_000).unwrap();
+    let node = builder.max_len("PING", 0).unwrap().start().await.unwrap();
+    for (code, len) in
+        [("ECHO", 9), ("LEN_", (2 << 20) + 1), ("SINK", 100_001), ("PING", 1), ("NAME", 1_025)]
+    {
+        let begun = Instant::now();
+        // Not one byte of the data follows.
+        assert_eq!(
+            heard(&mut say(&wires, "flood", &header(code, len)).await).await,
+            TOO_LONG,
+            "{code}"
+        );
+        assert!(begun.elapsed() < 2 * SECOND);
+    }
+    assert_eq!(counts(&node).await.errors_too_long, 5);
+    for (code, len) in [("LEN_", 2 << 20), ("SINK", 100_000)] {
+        let request = [header(code, len), vec![7; len]].concat();
+        assert!(
+            heard(&mut say(&wires, "honest", &request).await).await.ends_with(&len.to_string())
+        );
+    }
+    // It holds for whoever handles the code, and can be changed.
+    node.set_max_len("ECHO", 9).unwrap();
+    assert!(
+        heard(&mut say(&wires, "honest", b"ECHO\0\0\0\x09123456789").await)
+            .await
+            .starts_with("ECHO")
+    );
+    let replaced = node.unregister("ECHO".parse().unwrap()).unwrap();
+    node.restore("ECHO".parse().unwrap(), replaced).unwrap();
+    assert_eq!(heard(&mut say(&wires, "flood", &header("ECHO", 10)).await).await, TOO_LONG);
+}
+
+#[actix::test]
+async fn f05_a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
+    let wires = MemoryNetwork::new(1);
+    let bob = builder(&wires, "node").max_len("ECHO", 8).unwrap().max_len("SINK", 200_000).unwrap();
+    let bob = bob.max_len("LEN_", 5 << 20).unwrap().start().await.unwrap();
+    let ada = builder(&wires, "ada").start().await.unwrap();
+    let send = |code: &'static str, len: usize| {
+        Outgoing::from(Frame::new(code, vec![b'a'; len])).over(Over::Link)
+    };
+    for (code, len) in [("ECHO", 9), ("ECHO", 500_000), ("SINK", 200_001), ("LEN_", (5 << 20) + 1)]
+    {
+        match ask(&ada, &bob, send(code, len)).await {
+            Err(RequestError::Reset { reason: Reason::TOO_LONG, .. }) => {}
+            // A stream is answered by its handler, to which it was cut.
+            Ok(text) if code == "SINK" => assert_eq!(text, "ended: too long"),
+            other => panic!("{code} {len}: {other:?}"),
+        }
+        assert_eq!(ask(&ada, &bob, send("ECHO", 8)).await.unwrap(), "aaaaaaaa");
+    }
+    // More than a window, and more than a message may have by default.
+    assert_eq!(ask(&ada, &bob, send("LEN_", 5 << 20)).await.unwrap(), (5 << 20).to_string());
+    assert_eq!(ask(&ada, &bob, send("SINK", 200_000)).await.unwrap(), "200000");
+    assert_eq!(ada.status().await.counts.connections_dialled, 1);
+    let status = bob.status().await;
+    assert_eq!((status.partial_bytes, status.links[0].held), (0, 0));
+}
+
+#[actix::test]
+async fn f13_a_megabyte_of_any_control_body_is_refused_by_its_length() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    let hello = header("@LNK", 1 << 20);
+    for code in ["NAME", "LIST", "JOIN", "QUIT", "PING"] {
+        assert_eq!(
+            heard(&mut say(&wires, "flood", &header(code, 1 << 20)).await).await,
+            TOO_LONG,
+            "{code}"
+        );
+    }
+    assert_eq!(heard(&mut say(&wires, "flood", &hello).await).await, TOO_LONG);
+    assert_eq!(counts(&node).await.errors_too_long, 6);
+}
+
+#[actix::test]
+async fn f13_an_answer_to_the_framework_is_short_or_broken() {
+    let wires = MemoryNetwork::new(1);
+    let ada = builder(&wires, "ada").start().await.unwrap();
+    for (host, more, joined) in [("short", 60_000, true), ("long", 70_000, false)] {
+        let name = handler::from_fn(async move |_: Incoming| {
+            Reply::many([Frame::text("REPL", host), Frame::new("REPL", vec![b'a'; more])])
+        });
+        let join = handler::from_fn(async |_: Incoming| Reply::one(Frame::text("REPL", "added")));
+        let list = handler::from_fn(async |_: Incoming| Reply::one(Frame::text("REPL", "0")));
+        let other = Peer::builder()
+            .transport(wires.transport(host.parse::<Host>().unwrap()))
+            .listen(format!("{host}:9000"))
+            .handle("NAME", name.start())
+            .unwrap()
+            .handle("JOIN", join.start())
+            .unwrap()
+            .handle("LIST", list.start())
+            .unwrap();
+        let other = other.start().await.unwrap();
+        assert_eq!(ada.join(&format!("{host}:9000")).await.is_ok(), joined, "{host}");
+        // What the application asks for has the application's limits.
+        let replies = ada.request(other.info(), Frame::empty("NAME")).await.unwrap();
+        assert_eq!(replies.collect().await.unwrap().len(), 2);
+    }
+}
+
+#[actix::test]
+async fn f12_the_edges_of_every_length_are_refused_or_served_and_never_a_panic() {
+    let wires = MemoryNetwork::new(1);
+    let node = builder(&wires, "node").start().await.unwrap();
+    for len in [0_u32, 1, 1_024, 1_025, 1 << 20, (1 << 20) + 1, i32::MAX as u32, 1 << 31, u32::MAX]
+    {
+        for code in ["NAME", "LEN_", "ECHO", "SINK", "@FWD", "@LNK", "NONE"] {
+            let mut io =
+                say(&wires, "flood", &[code.as_bytes(), &len.to_be_bytes()].concat()).await;
+            io.writer.shutdown().await.ok();
+            heard(&mut io).await;
+            node.unban(Source::of(&"flood:1".parse().unwrap()));
+        }
+    }
+    settle().await;
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    let status = node.status().await;
+    assert_eq!((status.connections, status.partial_bytes, status.restarts.len()), (0, 0, 0));
+}
+
+// ---- the budget ----
+
+/// All but the last byte of a frame with `len` bytes of data.
+async fn all_but_one(wires: &MemoryNetwork, host: &str, len: usize) -> Io {
+    let mut io = connect(wires, host).await;
+    let bytes = [header("LEN_", len), vec![7; len - 1]].concat();
+    // What is not read waits.
+    let mut left = &bytes[..];
+    timeout(SECOND / 1_000, async {
+        while let Ok(written) = io.writer.write(left).await
+            && written > 0
+        {
+            left = left.get(written..).unwrap();
+        }
+    })
+    .await
+    .ok();
+    io
+}
+
+#[actix::test]
+async fn f07_bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_node() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_partial_bytes(32 * STEP).max_connections_per_source(100);
+    let node = builder(&wires, "node").config(config).start().await.unwrap();
+    let begun = Instant::now();
+    let mut flood = Vec::new();
+    for n in 0..50 {
+        flood.push(all_but_one(&wires, &format!("flood{}", n % 2), 1 << 20).await);
+    }
+    settle().await;
+    let status = node.status().await;
+    assert_eq!(status.partial_bytes, 32 * STEP, "all of it, and no more");
+    let read = status.counts.bytes_in;
+    assert!(read <= 32 * STEP as u64 + 50 * (8 << 10), "{read} bytes were read");
+    // What is small is served, as if nothing were.
+    for _ in 0..10 {
+        assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+        let request = [header("LEN_", 4 << 10), vec![7; 4 << 10]].concat();
+        assert_eq!(heard(&mut say(&wires, "honest", &request).await).await, "REPL\0\0\0\x044096");
+    }
+    assert!(begun.elapsed() < SECOND);
+    // At the deadline of the frames it is over, for who was read from and who was not.
+    tokio::time::sleep(31 * SECOND).await;
+    let status = node.status().await;
+    assert_eq!((status.partial_bytes, status.connections, status.counts.errors_late), (0, 0, 50));
+    let request = [header("LEN_", 1 << 20), vec![7; 1 << 20]].concat();
+    assert_eq!(heard(&mut say(&wires, "honest", &request).await).await, "REPL\0\0\0\x071048576");
+    drop(flood);
+}
+
+#[actix::test]
+async fn f07_who_waits_for_memory_goes_on_when_it_comes_free() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_partial_bytes(16 * STEP);
+    let node = builder(&wires, "node").config(config).start().await.unwrap();
+    let mut first = all_but_one(&wires, "first", 16 * STEP).await;
+    settle().await;
+    assert_eq!(node.status().await.partial_bytes, 16 * STEP);
+    let second = async {
+        let request = [header("LEN_", 500_000), vec![7; 500_000]].concat();
+        heard(&mut say(&wires, "second", &request).await).await
+    };
+    let free = async {
+        tokio::time::sleep(5 * SECOND).await;
+        first.writer.write_all(&[7]).await.unwrap();
+        heard(&mut first).await
+    };
+    let (second, first) = futures::future::join(second, free).await;
+    assert_eq!((&*first, &*second), ("REPL\0\0\0\x071048576", "REPL\0\0\0\x06500000"));
+    assert_eq!(node.status().await.partial_bytes, 0);
+}
+
+#[actix::test]
+async fn f07_on_a_link_a_message_in_parts_is_refused_when_there_is_no_memory_for_it() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_partial_bytes(16 * STEP);
+    let bob = builder(&wires, "node").config(config).start().await.unwrap();
+    let ada = builder(&wires, "ada").start().await.unwrap();
+    let send = |len: usize| Outgoing::from(Frame::new("LEN_", vec![7; len])).over(Over::Link);
+    assert_eq!(ask(&ada, &bob, send(900_000)).await.unwrap(), "900000");
+    let flood = all_but_one(&wires, "flood", 16 * STEP).await;
+    settle().await;
+    let refused = ask(&ada, &bob, send(900_000)).await;
+    assert!(
+        matches!(refused, Err(RequestError::Reset { reason: Reason::BUSY, .. })),
+        "{refused:?}"
+    );
+    // The same link goes on, and small ones flow.
+    assert_eq!(ask(&ada, &bob, send(2_000)).await.unwrap(), "2000");
+    drop(flood);
+    settle().await;
+    assert_eq!(ask(&ada, &bob, send(900_000)).await.unwrap(), "900000");
+    assert_eq!(ada.status().await.counts.connections_dialled, 1);
+    let status = bob.status().await;
+    assert_eq!((status.partial_bytes, status.links[0].held), (0, 0));
+}
+
+// ---- rates ----
+
+#[actix::test]
+async fn f25_requests_beyond_the_pace_of_a_source_are_refused_and_others_are_served() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_frames_per_source(10);
+    let node = node(&wires, config).await;
+    let mut served = 0;
+    for _ in 0..60 {
+        match &*name(connect(&wires, "flood").await).await {
+            NAME => served += 1,
+            other => assert_eq!(other, BUSY),
+        }
+    }
+    assert!((20..25).contains(&served), "{served}");
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+    assert_eq!(counts(&node).await.requests_too_fast, 60 - served);
+    // What was refused is not counted against it.
+    tokio::time::sleep(SECOND / 5).await;
+    assert_eq!(name(connect(&wires, "flood").await).await, NAME);
+}
+
+#[actix::test]
+async fn f25_a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothing() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_frames_per_source(1_000);
+    let bob = builder(&wires, "node").config(config).start().await.unwrap();
+    let ada = builder(&wires, "ada").start().await.unwrap();
+    let eve = builder(&wires, "eve").start().await.unwrap();
+    let begun = Instant::now();
+    for n in 0..10_000 {
+        ada.notify(bob.info(), Outgoing::from(Frame::text("ECHO", n.to_string())).over(Over::Link))
+            .await
+            .unwrap();
+        if n == 9_000 {
+            // Who is within the pace waits for nobody.
+            let at = Instant::now();
+            ask(&eve, &bob, Outgoing::from(Frame::text("ECHO", "hi")).over(Over::Link))
+                .await
+                .unwrap();
+            assert!(at.elapsed() < SECOND / 10);
+        }
+    }
+    assert_eq!(
+        ask(&ada, &bob, Outgoing::from(Frame::text("ECHO", "end")).over(Over::Link)).await.unwrap(),
+        "end"
+    );
+    // 2,000 at once, then 1,000 in a second.
+    assert!((7 * SECOND..12 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    let counted = counts(&bob).await;
+    assert!(counted.reads_paused > 0);
+    assert_eq!(
+        (counted.exchanges_in, counted.links_broken, counted.requests_too_fast),
+        (10_002, 0, 0)
+    );
+    assert_eq!(bob.bans(), []);
+}
+
+#[actix::test]
+async fn f25_bytes_beyond_the_pace_of_a_source_are_read_later() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_bytes_per_source(100_000);
+    let node = builder(&wires, "node").config(config).start().await.unwrap();
+    let (begun, len) = (Instant::now(), 1_000_000);
+    let request = [header("SINK", len), vec![7; len]].concat();
+    assert_eq!(heard(&mut say(&wires, "fast", &request).await).await, "REPL\0\0\0\x071000000");
+    assert!((7 * SECOND..10 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert!(counts(&node).await.reads_paused > 0);
+}
+
+#[actix::test]
+async fn f10_a_hundred_empty_frames_end_a_link_and_are_held_against_its_source() {
+    let wires = MemoryNetwork::new(1);
+    let bob = builder(&wires, "node").start().await.unwrap();
+    let mut events = bob.events();
+    // An empty grant of credit.
+    let empty = b"@CRD\0\0\0\x09\0\0\0\0\0\0\0\0\0";
+    for n in 0..6 {
+        let mut io = say(&wires, "eve", &header("@LNK", HELLO.len())).await;
+        io.writer.write_all(HELLO.as_bytes()).await.unwrap();
+        io.writer.write_all(&empty.repeat(99)).await.unwrap();
+        settle().await;
+        assert_eq!(bob.status().await.links.len(), 1, "{n}");
+        io.writer.write_all(empty).await.unwrap();
+        heard(&mut io).await;
+    }
+    assert_eq!(counts(&bob).await.links_broken, 6);
+    let banned = event(&mut events, |event| match event {
+        PeerEvent::Banned { whom, why, .. } => Some((whom, why)),
+        _ => None,
+    });
+    let eve = Offender::from(&"eve:1".parse().unwrap());
+    assert_eq!(banned.await, (eve, Offence::BrokeLink));
+}
+
+#[actix::test]
+async fn f10_a_classic_connection_carries_one_frame_however_many_empty_ones_follow() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    let mut io = say(&wires, "flood", &b"NAME\0\0\0\0".repeat(1_000)).await;
+    assert_eq!(heard(&mut io).await, NAME);
+    assert_eq!(counts(&node).await.exchanges_in, 1);
+}
+
+#[actix::test]
+async fn f22_who_asks_and_reads_no_answers_is_cut_off_and_others_go_on() {
+    let wires = MemoryNetwork::new(1);
+    let bob =
+        builder(&wires, "node").config(Config::default().ban_at(u32::MAX)).start().await.unwrap();
+    let mut events = bob.events();
+    let ada = builder(&wires, "ada").start().await.unwrap();
+    let mut eve = say(&wires, "eve", &header("@LNK", HELLO.len())).await;
+    eve.writer.write_all(HELLO.as_bytes()).await.unwrap();
+    let (mut exchange, mut sent) = (1_u32, 0);
+    // Each refusal is an answer, too.
+    while sent < 10 << 20 {
+        let mut requests = Vec::new();
+        for _ in 0..100 {
+            let payload = [&exchange.to_be_bytes()[..], &[1 | 2]].concat();
+            requests.extend([header("NONE", payload.len()), payload].concat());
+            exchange += 2;
+        }
+        match timeout(SECOND, eve.writer.write_all(&requests)).await {
+            Ok(Ok(())) => sent += requests.len(),
+            _ => break,
+        }
+    }
+    assert!(sent < 1 << 20, "{sent} bytes were read");
+    assert_eq!(ask(&ada, &bob, Frame::text("ECHO", "hi")).await.unwrap(), "hi");
+    settle().await;
+    let reason = event(&mut events, |event| match event {
+        PeerEvent::LinkClosed { reason, .. } => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reason.await, Reason::PROTOCOL);
+    assert_eq!(bob.status().await.links.len(), 1);
+}
+
+// ---- bans ----
+
+fn flood() -> Offender {
+    Source::of(&"flood:1".parse().unwrap()).into()
+}
+
+/// Asks for codes that nobody has until it is banned. Returns how often.
+async fn misbehave(wires: &MemoryNetwork, node: &Peer) -> usize {
+    for n in 0.. {
+        if !node.bans().is_empty() {
+            return n;
+        }
+        heard(&mut say(wires, "flood", b"NONE\0\0\0\0").await).await;
+        settle().await;
+    }
+    unreachable!()
+}
+
+/// Whether a connection from there is closed without a word.
+async fn is_refused(wires: &MemoryNetwork) -> bool {
+    let mut io = say(wires, "flood", b"NAME\0\0\0\0").await;
+    let mut heard = Vec::new();
+    timeout(SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end").ok();
+    heard != NAME.as_bytes()
+}
+
+#[actix::test]
+async fn who_misbehaves_too_much_is_banned_for_a_time_longer_each_time_and_others_are_served() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default().ban_longest(200 * SECOND)).await;
+    let mut events = node.events();
+    for seconds in [60, 120, 200, 200] {
+        let time = Duration::from_secs(seconds);
+        assert!((100..110).contains(&misbehave(&wires, &node).await));
+        let begins = event(&mut events, |event| match event {
+            PeerEvent::Banned { whom, why, time } => Some((whom, why, time)),
+            _ => None,
+        });
+        assert_eq!(begins.await, (flood(), Offence::UnknownCode, time));
+        let before = counts(&node).await;
+        for _ in 0..20 {
+            assert!(is_refused(&wires).await);
+        }
+        let now = counts(&node).await;
+        assert_eq!(now.connections_banned - before.connections_banned, 20);
+        assert_eq!(now.exchanges_in, before.exchanges_in);
+        assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+        // It ends by itself.
+        let begun = Instant::now();
+        let ends = event(&mut events, |event| match event {
+            PeerEvent::BanEnded { whom, why } => Some((whom, why)),
+            _ => None,
+        });
+        assert_eq!(ends.await, (flood(), Offence::UnknownCode));
+        assert!(begun.elapsed() > time - SECOND, "{:?}", begun.elapsed());
+        assert!(!is_refused(&wires).await);
+    }
+    assert_eq!(counts(&node).await.bans, 4);
+}
+
+#[actix::test]
+async fn what_happens_to_everybody_now_and_then_bans_nobody() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    for _ in 0..400 {
+        heard(&mut say(&wires, "flood", b"NONE\0\0\0\0").await).await;
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(node.bans(), []);
+    assert!(!is_refused(&wires).await);
+}
+
+#[actix::test]
+async fn each_offence_is_held_against_its_source() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().ban_at(1).header_timeout(SECOND).body_timeout(SECOND);
+    let node = builder(&wires, "node").config(config).start().await.unwrap();
+    let offences: [(&[u8], bool, Offence); 6] = [
+        (b"NONE\0\0\0\0", true, Offence::UnknownCode),
+        (b"NAM", true, Offence::Cut),
+        (b"ECHO\0\0\0\x05abc", true, Offence::Cut),
+        (b"NAM", false, Offence::Late),
+        (b"ECHO\0\0\0\x05abc", false, Offence::Late),
+        (b"ECHO\xff\0\0\0", true, Offence::TooLong),
+    ];
+    for (bytes, ends, why) in offences {
+        let mut io = say(&wires, "flood", bytes).await;
+        if ends {
+            io.writer.shutdown().await.unwrap();
+        }
+        heard(&mut io).await;
+        settle().await;
+        let bans = node.bans();
+        assert_eq!(
+            bans.iter().map(|ban| (&ban.whom, ban.why)).collect::<Vec<_>>(),
+            [(&flood(), why)],
+            "{bytes:?}"
+        );
+        assert!(node.unban(flood()));
+    }
+    // Who says nothing has done nothing wrong, and neither has who is refused for the node's reasons.
+    let mut io = connect(&wires, "flood").await;
+    io.writer.shutdown().await.unwrap();
+    heard(&mut io).await;
+    settle().await;
+    assert_eq!(node.bans(), []);
+}
+
+#[actix::test]
+async fn a_ban_by_hand_cuts_links_at_once_and_is_taken_back_by_hand() {
+    let wires = MemoryNetwork::new(1);
+    let bob = builder(&wires, "node").start().await.unwrap();
+    let ada = builder(&wires, "flood").start().await.unwrap();
+    let send = || Outgoing::from(Frame::text("ECHO", "hi")).over(Over::Link);
+    assert_eq!(ask(&ada, &bob, send()).await.unwrap(), "hi");
+    assert!(bob.ban(flood(), 1_000 * SECOND));
+    settle().await;
+    assert_eq!(bob.status().await.links.len(), 0);
+    assert!(ask(&ada, &bob, send()).await.is_err());
+    assert_eq!(bob.bans()[0].why, Offence::ByHand);
+    assert!(bob.unban(flood()) && !bob.unban(flood()));
+    // It has taken the silence for a node without links.
+    tokio::time::sleep(700 * SECOND).await;
+    assert_eq!(ask(&ada, &bob, send()).await.unwrap(), "hi");
+}
+
+#[actix::test]
+async fn loopback_is_exempt_unless_it_is_asked_for() {
+    for limit in [false, true] {
+        let config = Config::default().ban_at(2).limit_loopback(limit);
+        let node = Peer::builder().config(config).well_known().start().await.unwrap();
+        let mut events = node.events();
+        let at = node.info().address().to_string();
+        for _ in 0..3 {
+            let mut stream = tokio::net::TcpStream::connect(&at).await.unwrap();
+            stream.write_all(b"NONE\0\0\0\0").await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.ok();
+        }
+        let loopback: IpAddr = [127, 0, 0, 1].into();
+        if limit {
+            event(&mut events, |event| matches!(event, PeerEvent::Banned { .. }).then_some(()))
+                .await;
+            assert_eq!(node.bans()[0].whom, loopback.into());
+        } else {
+            assert_eq!(node.bans(), []);
+            // Who says so by hand means it.
+            assert!(node.ban(loopback, SECOND));
+        }
+        let mut stream = tokio::net::TcpStream::connect(&at).await.unwrap();
+        stream.write_all(b"NAME\0\0\0\0").await.ok();
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).await.ok();
+        assert_eq!(heard, b"");
+        node.stop().await;
+    }
+}
+
+#[actix::test]
+async fn f36_a_flood_of_sources_fills_no_map_and_others_are_served() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default().ban_at(2)).await;
+    for n in 0..3_000 {
+        for _ in 0..2 {
+            let mut io = say(&wires, &format!("s{n}"), b"NAM").await;
+            io.writer.shutdown().await.ok();
+            heard(&mut io).await;
+        }
+    }
+    assert!(node.bans().len() <= 1_024);
+    assert_eq!(name(connect(&wires, "honest").await).await, NAME);
+}

@@ -18,6 +18,7 @@ mod connections;
 mod delivery;
 mod house;
 mod limits;
+mod logs;
 mod peers;
 
 /// Threats without a test that is named after them, and why.

@@ -13,6 +13,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::{
     connection::{
         Body, Incoming, IncomingBatch, Intake, Node, Refusal, Route, Token,
+        budget::{EXEMPT, Share},
         links::{
             Inflow, Line, Unconsumed,
             ballast::Ballast,
@@ -56,8 +57,8 @@ pub(super) struct Arrived {
 
 /// A message that comes in parts.
 enum Gathering {
-    Whole { arrived: Arrived, gather: Gather, cost: u32, until: Instant },
-    Streamed { queue: Arc<Queue> },
+    Whole { arrived: Arrived, gather: Gather, share: Share, cost: u32, until: Instant },
+    Streamed { queue: Arc<Queue>, code: TypeCode, left: usize },
 }
 
 impl Arrivals {
@@ -128,7 +129,7 @@ impl Arrivals {
     fn gave_up(&mut self, exchange: u32, reason: Reason) {
         match self.gathering.remove(&exchange) {
             Some(Gathering::Whole { cost, .. }) => self.line.consumed(cost),
-            Some(Gathering::Streamed { queue }) => {
+            Some(Gathering::Streamed { queue, .. }) => {
                 queue.end(Err(Broken { reason, sent: false, link: false }));
             }
             None => {}
@@ -149,12 +150,12 @@ impl Arrivals {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         self.uncounted += 1;
+        if frame.data().len() > route.intake.limit() as usize {
+            return self.refuse(&arrived, Refusal::TooLong, cost);
+        }
         let (frame, body) = match route.intake {
-            Intake::Whole(limit) if frame.data().len() > limit as usize => {
-                return self.refuse(&arrived, Refusal::TooLong, cost);
-            }
             Intake::Whole(_) => (frame, None),
-            Intake::Streamed => (Frame::empty(frame.code()), Some(Box::new(Body::whole(frame)))),
+            Intake::Streamed(_) => (Frame::empty(frame.code()), Some(Box::new(Body::whole(frame)))),
         };
         let (route, window) = (route.clone(), Unconsumed::new(Arc::clone(&self.line), cost));
         self.deliver(Delivery { arrived, route, frame, body, window: Some(window) }, None);
@@ -166,7 +167,7 @@ impl Arrivals {
         let code = messages.code();
         let direct = routes.find(&line.node, code).and_then(|route| match route.intake {
             Intake::Whole(limit) if !queues.waits(route.handler) => Some((&route.serve, limit)),
-            Intake::Whole(_) | Intake::Streamed => None,
+            Intake::Whole(_) | Intake::Streamed(_) => None,
         });
         let Some((serve, limit)) = direct else {
             for data in messages.payloads() {
@@ -224,19 +225,25 @@ impl Arrivals {
         let (exchange, code) = (arrived.exchange, arrived.code);
         let intake = match route.intake {
             // Half of one that breaks off would have been handled, and not be handled again.
-            Intake::Streamed if arrived.numbered.is_some() => {
-                Intake::Whole(self.line.node.config.max_frame_len)
+            Intake::Streamed(limit) if arrived.numbered.is_some() => {
+                Intake::Whole(limit.min(self.line.node.config.max_frame_len))
             }
             intake => intake,
         };
         match intake {
             Intake::Whole(limit) => {
+                // More than the hello promised would not fit into the window.
+                let limit = limit.min(self.line.limits.mine);
                 let until = Instant::now() + self.line.node.config.body_deadline(limit);
                 let gather = Gather::new(code, limit);
-                let gathering = Gathering::Whole { arrived, gather, cost: 0, until };
+                let share = self.line.node.partial.share();
+                let gathering = Gathering::Whole { arrived, gather, share, cost: 0, until };
                 self.gathering.insert(exchange, gathering);
             }
-            Intake::Streamed => {
+            Intake::Streamed(limit) if data.len() > limit as usize => {
+                return self.refuse(&arrived, Refusal::TooLong, cost);
+            }
+            Intake::Streamed(limit) => {
                 self.uncounted += 1;
                 let queue = Arc::new(Queue::default());
                 let inflow =
@@ -246,7 +253,8 @@ impl Arrivals {
                 let (give, _) = oneshot::channel();
                 let body = Body::coming((code, None), PartReader::Link(inflow), give);
                 let progress = body.progress();
-                self.gathering.insert(exchange, Gathering::Streamed { queue });
+                let left = limit as usize;
+                self.gathering.insert(exchange, Gathering::Streamed { queue, code, left });
                 let frame = Frame::empty(code);
                 let delivery =
                     Delivery { arrived, route, frame, body: Some(Box::new(body)), window: None };
@@ -259,7 +267,15 @@ impl Arrivals {
     /// A further part.
     fn goes_on(&mut self, exchange: u32, data: Bytes, last: bool, cost: u32) {
         match self.gathering.get_mut(&exchange) {
-            Some(Gathering::Streamed { queue }) => {
+            Some(Gathering::Streamed { queue, code, left }) if data.len() > *left => {
+                let (reason, code) = (Reason::TOO_LONG, *code);
+                queue.end(Err(Broken { reason, sent: false, link: false }));
+                self.gathering.remove(&exchange);
+                self.line.refuse(exchange, code, Refusal::TooLong);
+                self.line.consumed(cost);
+            }
+            Some(Gathering::Streamed { queue, left, .. }) => {
+                *left -= data.len();
                 let part = InPart { code: TypeCode::REPL, data, last, cost };
                 let unread = queue.push(part);
                 if last {
@@ -270,8 +286,12 @@ impl Arrivals {
                     self.line.consumed(part.cost);
                 }
             }
-            Some(Gathering::Whole { gather, cost: costs, .. }) => {
+            Some(Gathering::Whole { gather, share, cost: costs, .. }) => {
                 *costs += cost;
+                let come = gather.len() + data.len();
+                if come > EXEMPT && !share.try_cover(come) {
+                    return self.give_up(exchange, Refusal::Busy);
+                }
                 match gather.push(&data, last) {
                     Ok(None) => {}
                     Ok(Some(frame)) => {
@@ -312,7 +332,7 @@ impl Arrivals {
     /// Gives up what is late: messages whose parts do not come, and handlers that do not answer.
     pub(super) fn beat(&mut self, now: Instant, beat: &Beat) {
         for gathering in self.gathering.values() {
-            if let Gathering::Streamed { queue } = gathering {
+            if let Gathering::Streamed { queue, .. } = gathering {
                 queue.beat(beat.stall);
             }
         }
@@ -334,7 +354,7 @@ impl Arrivals {
     /// The link is over.
     pub(super) fn broken(&mut self, reason: Reason) {
         for (_, gathering) in self.gathering.drain() {
-            if let Gathering::Streamed { queue } = gathering {
+            if let Gathering::Streamed { queue, .. } = gathering {
                 queue.end(Err(Broken { reason, sent: false, link: true }));
             }
         }

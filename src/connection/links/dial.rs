@@ -10,13 +10,13 @@ use tokio::{
 
 use crate::{
     connection::{
-        Node, Refusal, RequestError, exchange,
+        Node, Offence, Refusal, RequestError, exchange,
         links::{Line, Reached, Unreached, driver::Driver},
         reader::ReadHalf,
-        writer::WriteHalf,
+        writer::{WriteHalf, explain},
     },
-    frame::{FrameError, TypeCode},
-    link::{Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, Role, code},
+    frame::{FrameError, FrameHead, TypeCode},
+    link::{Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, Role, code},
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };
@@ -30,13 +30,13 @@ const HELLO_TIME: Duration = Duration::from_secs(2);
 
 fn machine(node: &Node, role: Role) -> Link {
     let config = &node.config;
+    let longest = node.routes.longest().max(config.max_frame_len);
     // Two of the longest messages, so that one that is not complete does not keep out the other.
-    let window =
-        config.link_window.max(config.max_frame_len.saturating_mul(2).saturating_add(1 << 10));
+    let window = config.link_window.max(longest.saturating_mul(2).saturating_add(1 << 10));
     let hello = Hello {
         info: node.me.clone(),
         window,
-        max_message: config.max_frame_len,
+        max_message: longest,
         max_open: config.max_link_requests,
         incarnation: node.links.incarnation,
         features: Vec::new(),
@@ -204,6 +204,13 @@ pub(crate) async fn welcome(
     mut buffer: BytesMut,
     (remote, proven): (&Address, Option<PeerId>),
 ) -> Option<Driver> {
+    let len = FrameHead::peek(&buffer).map_or(0, |head| head.len());
+    if len as usize > MAX_HELLO_LEN {
+        node.refuse(remote, Some(code::LNK), Refusal::TooLong);
+        node.offended(remote, proven.as_ref(), Offence::TooLong);
+        explain(writer, Refusal::TooLong, Arc::clone(node)).await;
+        return None;
+    }
     let mut link = machine(node, Role::Acceptor);
     let hello = async {
         loop {
@@ -227,10 +234,12 @@ pub(crate) async fn welcome(
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             node.count_frame_error(&error);
+            node.offended(remote, proven.as_ref(), Offence::Cut);
             return None;
         }
         Err(_) => {
             node.counters.errors_late.one();
+            node.offended(remote, proven.as_ref(), Offence::Late);
             return None;
         }
     }
@@ -238,9 +247,11 @@ pub(crate) async fn welcome(
         && !node.may_claim(proven.as_ref(), hello.info.id())
     {
         node.refuse(remote, Some(code::LNK), Refusal::NotYourId);
+        node.offended(remote, proven.as_ref(), Offence::NotItsId);
         link.fail(Refusal::NotYourId.reason());
     } else if link.phase() == LinkPhase::Closed {
         node.counters.links_broken.one();
+        node.offended(remote, proven.as_ref(), Offence::BrokeLink);
     }
     if link.phase() == LinkPhase::Closed {
         let mut out = BytesMut::new();

@@ -17,7 +17,8 @@ use tokio_util::io::poll_read_buf;
 
 use crate::{
     connection::{
-        Cut, Direction,
+        Cut, Direction, Offence,
+        brake::Brake,
         links::{Line, arrive::Arrivals, beat::Beat},
         reader::ReadHalf,
         writer::WriteHalf,
@@ -68,6 +69,7 @@ pub(crate) struct Driver {
     events: Vec<LinkEvent>,
     arrivals: Arrivals,
     beat: Beat,
+    brake: Brake,
     /// Whether the next beat is waited for: as long as anything waits on the link.
     beating: bool,
     timer: Pin<Box<Sleep>>,
@@ -92,6 +94,7 @@ impl Driver {
         Self {
             arrivals: Arrivals::new(Arc::clone(&line)),
             beat: Beat::new(&line.node.config),
+            brake: Brake::new(&line.node, line.sender.address()),
             beating: false,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
             line,
@@ -177,8 +180,9 @@ impl Driver {
         for event in self.events.drain(..) {
             match event {
                 LinkEvent::Closed { reason, remote } => {
-                    if reason == Reason::PROTOCOL && !remote {
+                    if matches!(reason, Reason::PROTOCOL | Reason::TOO_LONG) && !remote {
                         self.line.node.counters.links_broken.one();
+                        self.line.offended(Offence::BrokeLink);
                     }
                     self.over = Some(reason);
                 }
@@ -249,6 +253,9 @@ impl Driver {
 
     /// Reads once. Says whether something came, and whether it was much.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
+        if self.brake.poll(cx).is_pending() {
+            return (false, false);
+        }
         match self.poll_input(cx) {
             Poll::Pending => (false, false),
             Poll::Ready(Ok(0) | Err(_)) => {
@@ -257,7 +264,7 @@ impl Driver {
             }
             Poll::Ready(Ok(n)) => {
                 self.line.node.counters.bytes_in.add(n as u64);
-                self.frames();
+                self.frames(n);
                 (true, n >= READ_AT_ONCE)
             }
         }
@@ -285,7 +292,7 @@ impl Driver {
     }
 
     /// Hands the complete frames to the machine.
-    fn frames(&mut self) {
+    fn frames(&mut self, read: usize) {
         let frames = Frames::cut(&mut self.input);
         let wanted = frames.wanted();
         let now = Instant::now().into_std();
@@ -301,7 +308,9 @@ impl Driver {
         if counts.pongs != before.pongs {
             self.line.node.measures.round_trip(round_trip);
         }
-        self.line.node.counters.frames_in.add(counts.frames_in - before.frames_in);
+        let came = counts.frames_in - before.frames_in;
+        self.line.node.counters.frames_in.add(came);
+        self.brake.came(&self.line.node, came, read);
         self.arrivals.came(counts.bytes_in - before.bytes_in);
         if wanted > 0 {
             let len = wanted + self.input.len();

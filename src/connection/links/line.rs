@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     connection::{
-        Cut, Direction, Node, Refusal, Sender,
+        Cut, Direction, Node, Offence, Refusal, Sender,
         links::{
             ask::Asked,
             inflow::{Broken, InPart},
@@ -71,6 +71,8 @@ pub(super) struct Limits {
     pub(super) window: u32,
     /// The longest message that is paid for as a whole before it begins.
     pub(super) whole: u32,
+    /// The longest message that this side takes whole, by its own hello.
+    pub(super) mine: u32,
     /// The longest part of a longer one.
     pub(super) part: usize,
 }
@@ -135,7 +137,12 @@ impl Line {
             sender: Sender::link(remote.clone(), peer.id().clone(), proven),
             peer,
             since: now,
-            limits: Limits { window, whole: link.max_message(), part },
+            limits: Limits {
+                window,
+                whole: link.max_message(),
+                mine: link.own_max_message(),
+                part,
+            },
             credit: Semaphore::new(link.credit() as usize),
             slots: Semaphore::new(max_open as usize),
             state: Mutex::new(State {
@@ -352,7 +359,16 @@ impl Line {
     /// Ends an exchange of the other side without serving it.
     pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
         self.node.refuse(self.sender.address(), Some(code), refusal);
+        // What is passed on is not the doing of the last one.
+        if let Some(what) = Offence::of(refusal).filter(|_| code != TypeCode::FWD) {
+            self.offended(what);
+        }
         self.with(|state| state.link.reset(exchange, refusal.reason()));
+    }
+
+    /// The other side has done something wrong.
+    pub(super) fn offended(&self, what: Offence) {
+        self.node.offended(self.sender.address(), self.sender.proven(), what);
     }
 
     /// The link is over: everybody who waits is told.

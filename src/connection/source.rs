@@ -1,0 +1,78 @@
+//! Where connections come from, as far as limits are concerned.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use serde::{Serialize, Serializer};
+
+use crate::overlay::{Address, Host};
+
+/// Where connections come from, as far as limits are concerned: an IPv4 address, the /64 of an IPv6
+/// address (who has one of its addresses has all; RFC 6177), or, in a network of tests, a name.
+///
+/// ```
+/// use actix_peer::connection::Source;
+///
+/// let source = |text: &str| Source::of(&text.parse().unwrap());
+/// assert_eq!(source("192.0.2.1:9000"), source("[::ffff:192.0.2.1]:1"));
+/// assert_eq!(source("[2001:db8::1]:9000").to_string(), "2001:db8::/64");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    V4(Ipv4Addr),
+    V6Prefix([u16; 4]),
+    Name(Host),
+}
+
+impl Source {
+    /// The source of a connection from `address`; its port does not matter.
+    #[must_use]
+    pub fn of(address: &Address) -> Self {
+        match address.host() {
+            Host::Ip(ip) => Self::of_ip(*ip),
+            name @ Host::Name(_) => Self(Kind::Name(name.clone())),
+        }
+    }
+
+    pub(crate) const fn of_ip(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => Self(Kind::V4(ip)),
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, ..] = ip.segments();
+                Self(Kind::V6Prefix([a, b, c, d]))
+            }
+        }
+    }
+
+    /// Who can connect from there can do worse, and tests and demonstrations do it a lot.
+    pub(crate) const fn is_this_machine(&self) -> bool {
+        match &self.0 {
+            Kind::V4(ip) => ip.is_loopback(),
+            Kind::V6Prefix([a, b, c, d]) => *a == 0 && *b == 0 && *c == 0 && *d == 0,
+            Kind::Name(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::V4(ip) => ip.fmt(f),
+            Kind::V6Prefix([a, b, c, d]) => {
+                write!(f, "{}/64", Ipv6Addr::new(*a, *b, *c, *d, 0, 0, 0, 0))
+            }
+            Kind::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

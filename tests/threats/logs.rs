@@ -1,0 +1,121 @@
+//! What a flood may write to the log.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actix::prelude::{Actor, Context, Handler, Message, MessageResult};
+use actix_peer::{
+    Outgoing, Over, Peer, Received,
+    frame::{Frame, TypeCode, Wire},
+    overlay::Host,
+    transport::memory::MemoryNetwork,
+};
+use serde::{Deserialize, Serialize, Serializer};
+use tracing::{Level, subscriber::DefaultGuard};
+use tracing_subscriber::fmt::MakeWriter;
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn count(&self, what: &str) -> usize {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(what)).count()
+    }
+}
+
+/// The warnings of this thread from now on.
+fn listen() -> (Log, DefaultGuard) {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(Level::WARN)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+#[actix::test]
+async fn f60_a_flood_of_one_kind_of_warning_is_ten_lines_in_a_second_and_a_sum() {
+    let (log, _guard) = listen();
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let host: Host = "node".parse().unwrap();
+    let node = Peer::builder()
+        .transport(wires.transport(host))
+        .listen("node:9000")
+        .on::<Unsayable>(Mute.start())
+        .unwrap()
+        .start()
+        .await
+        .unwrap();
+    let flood = async |times: usize| {
+        for _ in 0..times {
+            let request = Frame::new("UNSY", Vec::new());
+            let message = Outgoing::from(request).over(Over::Classic);
+            let replies = node.request(node.info(), message).await.unwrap();
+            replies.collect().await.unwrap();
+        }
+    };
+    flood(50).await;
+    assert_eq!(log.count("answer not encoded"), 10);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    flood(50).await;
+    assert_eq!(log.count("answer not encoded"), 20);
+    assert_eq!(log.count("lines left out kind=Answer left_out=40"), 1);
+    node.stop().await;
+}
+
+/// A message whose answer cannot be put into bytes, whatever a remote does to have it.
+#[derive(Serialize, Deserialize, Message)]
+#[rtype(result = "Unspeakable")]
+struct Unsayable;
+
+#[derive(Deserialize)]
+struct Unspeakable;
+
+impl Serialize for Unspeakable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("unspeakable"))
+    }
+}
+
+impl Wire for Unsayable {
+    const CODE: TypeCode = TypeCode::new(b"UNSY");
+}
+
+struct Mute;
+
+impl Actor for Mute {
+    type Context = Context<Self>;
+}
+
+impl Handler<Received<Unsayable>> for Mute {
+    type Result = MessageResult<Received<Unsayable>>;
+
+    fn handle(&mut self, _: Received<Unsayable>, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Unspeakable)
+    }
+}
