@@ -21,7 +21,7 @@ use crate::{gauge::Latencies, ledger::Ledger};
 /// Between two messages of one lane.
 const REST: Duration = Duration::from_millis(5);
 
-/// Messages that are under way at once on [`Lane::Acked`].
+/// Messages that are under way at once where they are sent again after a cut.
 const TOGETHER: u64 = 4;
 
 /// The longest message, in bytes.
@@ -41,13 +41,15 @@ pub(crate) enum Lane {
     OneWay,
     /// Acknowledged messages, over a wire that is cut.
     Acked,
+    /// Reliable messages, over a wire that is cut.
+    Reliable,
     /// Requests, over a wire that is cut.
     Cut,
 }
 
 impl Lane {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Request, Self::Classic, Self::OneWay, Self::Acked, Self::Cut];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Request, Self::Classic, Self::OneWay, Self::Acked, Self::Reliable, Self::Cut];
 
     pub(crate) const fn code(self) -> TypeCode {
         TypeCode::new(match self {
@@ -55,6 +57,7 @@ impl Lane {
             Self::Classic => b"CLAS",
             Self::OneWay => b"ONEW",
             Self::Acked => b"ACKE",
+            Self::Reliable => b"RELI",
             Self::Cut => b"CUTS",
         })
     }
@@ -65,17 +68,18 @@ impl Lane {
             Self::Classic => "classic requests",
             Self::OneWay => "one-way messages",
             Self::Acked => "acknowledged, wire cut",
+            Self::Reliable => "reliable, wire cut",
             Self::Cut => "requests, wire cut",
         }
     }
 
     /// Whether it goes over the wire that is cut.
     pub(crate) const fn is_cut(self) -> bool {
-        matches!(self, Self::Acked | Self::Cut)
+        matches!(self, Self::Acked | Self::Reliable | Self::Cut)
     }
 
-    /// Whether a message may fail: nothing but a cut is a reason, and an acknowledged message
-    /// outlives it.
+    /// Whether a message may fail: nothing but a cut is a reason, and an acknowledged or
+    /// reliable message outlives it.
     pub(crate) const fn may_fail(self) -> bool {
         matches!(self, Self::Cut)
     }
@@ -111,7 +115,13 @@ pub(crate) struct Tally {
 enum Sent {
     Done,
     Wrong,
-    Failed(RequestError),
+    Failed { error: String, unsure: bool },
+}
+
+impl From<RequestError> for Sent {
+    fn from(error: RequestError) -> Self {
+        Self::Failed { unsure: error.may_have_been_handled(), error: error.to_string() }
+    }
 }
 
 /// One lane at work.
@@ -127,7 +137,8 @@ pub(crate) struct Talk {
 impl Talk {
     /// Talks until it is told to stop, and finishes what is under way.
     pub(crate) async fn talk(mut self, stop: Rc<Cell<bool>>) -> (Lane, Tally, Ledger) {
-        let together = if self.lane == Lane::Acked { TOGETHER } else { 1 };
+        let again = matches!(self.lane, Lane::Acked | Lane::Reliable);
+        let together = if again { TOGETHER } else { 1 };
         while !stop.get() {
             let messages: Vec<_> =
                 (0..together).map(|n| self.message(self.tally.sent + n)).collect();
@@ -152,7 +163,7 @@ impl Talk {
 
     async fn timed(&self, number: u64, data: Bytes) -> (u64, Sent, Duration) {
         let begun = Instant::now();
-        let sent = self.send(data).await.unwrap_or_else(Sent::Failed);
+        let sent = self.send(data).await.unwrap_or_else(Sent::from);
         (number, sent, begun.elapsed())
     }
 
@@ -163,6 +174,15 @@ impl Talk {
         match self.lane {
             Lane::OneWay => self.from.notify(&self.to, message).await?,
             Lane::Acked => self.from.notify_acked(&self.to, message, AckLevel::Handled).await?,
+            Lane::Reliable => {
+                let sent = self.from.send_reliable(&self.to, message, AckLevel::Handled).await;
+                if let Err(error) = sent {
+                    return Ok(Sent::Failed {
+                        unsure: error.may_have_been_handled(),
+                        error: error.to_string(),
+                    });
+                }
+            }
             Lane::Request | Lane::Classic | Lane::Cut => {
                 let replies = self.from.request(&self.to, message).await?.collect().await?;
                 if replies != [frame] {
@@ -183,14 +203,14 @@ impl Talk {
                 self.tally.latencies.add(took);
             }
             Sent::Wrong => self.tally.wrong += 1,
-            Sent::Failed(error) => {
-                if error.may_have_been_handled() {
+            Sent::Failed { error, unsure } => {
+                if unsure {
                     self.tally.unsure += 1;
                 } else {
                     self.tally.not_handled += 1;
                     self.tally.lies += u64::from(arrived && self.lane != Lane::OneWay);
                 }
-                self.tally.error = Some(error.to_string());
+                self.tally.error = Some(error);
             }
         }
     }
