@@ -23,11 +23,8 @@ mod peers;
 
 /// Threats without a test that is named after them, and why.
 const WITHOUT: &[(&str, &str)] = &[
-    ("07 10 12 13 22 25", "limits of bytes and rates"),
-    ("19 56 57 58", "take network namespaces or processes that are killed"),
     ("34 44", "answers to third parties, and updates about members"),
-    ("59", "both dial at once"),
-    ("60 61", "what a flood may write to logs and metrics"),
+    ("61", "labels of metrics are fixed: `tests/metrics.rs`"),
     ("63", "advisories are checked by `.deny.toml`, not by a test"),
 ];
 
