@@ -22,6 +22,9 @@ mod address;
 mod forward;
 mod id;
 mod join;
+#[cfg(feature = "kademlia")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+pub mod kademlia;
 mod list;
 mod ping_sweep;
 pub mod router;
