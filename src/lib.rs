@@ -51,7 +51,7 @@
 //!
 //! # Features
 //!
-//! None is on by default. `json`: typed messages as JSON. `tls`: `transport::tls`, mutual TLS with
+//! None is on by default. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
 //! keys as ids. `metrics`: counts and times for whatever collects them (`peer::metrics`).
 //! `test-utils`: `transport::memory`, a network inside the process.
 //!

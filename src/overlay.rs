@@ -24,6 +24,9 @@ mod forward;
 mod gap;
 mod id;
 mod join;
+#[cfg(feature = "kademlia")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+pub mod kademlia;
 mod list;
 mod ping_sweep;
 mod policy;

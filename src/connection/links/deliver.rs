@@ -26,6 +26,10 @@ use crate::{
     frame::{Frame, TypeCode},
 };
 
+/// A request that is given up is looked for among so many messages that handlers have in hand or that
+/// wait for one. Among more it is handed over, and its reply is nobody's.
+const MAX_LOOKED_THROUGH: usize = 1_024;
+
 /// A message with all that its handler gets.
 pub(super) struct Delivery {
     pub(super) arrived: Arrived,
@@ -108,6 +112,10 @@ impl Arrivals {
     /// The other side has given this exchange up. One that this side opened is not among them, nor
     /// are one-way messages.
     pub(super) fn cancel(&mut self, exchange: u32) {
+        // Whoever has sent more than that does not have it looked through again and again.
+        if self.running.len() > MAX_LOOKED_THROUGH {
+            return;
+        }
         if self.running.iter_mut().any(|served| served.cancel(exchange)) {
             self.put_in_again();
         }

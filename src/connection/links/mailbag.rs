@@ -210,3 +210,50 @@ impl Acked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_message_itself_at_its_level_or_beyond_is_acknowledged() {
+        let outbox = Outbox::new(1, 0, OutboxLimits::default());
+        let bag = Mailbag::new("bob".parse().unwrap(), "bob:9000".parse().unwrap(), outbox);
+        let bag = Arc::new(bag);
+        let (over, handled) = (AckLevel::HandedOver, AckLevel::Handled);
+        for (level, acknowledged, meant) in [
+            (over, Some((7, over)), true),
+            (over, Some((7, handled)), true),
+            (handled, Some((7, handled)), true),
+            (handled, Some((7, over)), false),
+            (over, Some((8, over)), false),
+            (over, None, false),
+        ] {
+            let numbered = Numbered { incarnation: 1, sequence: 7, level };
+            let acked = Acked { bag: Arc::clone(&bag), numbered };
+            assert_eq!(acked.is_meant(acknowledged), meant, "{level:?} {acknowledged:?}");
+        }
+    }
+
+    #[test]
+    fn a_bag_is_let_go_of_when_nothing_waits_and_no_number_is_given_twice() {
+        let mut bags = Mailbags::default();
+        let (bob, to) = ("bob".parse().unwrap(), "bob:9000".parse().unwrap());
+        let cyd: PeerId = "cyd".parse().unwrap();
+        let limits = OutboxLimits::default();
+        let frame = Frame::empty("TEST");
+        let bag = bags.of((&bob, &to), 1, limits);
+        let posted = bag.post(&frame, AckLevel::Handled.into()).unwrap();
+        assert!(posted.first && !posted.was_sent());
+        assert_eq!(bags.at(&to), Some(bob.clone()));
+        drop(posted);
+        bag.lock().running = false;
+        drop(bag);
+        assert_eq!(bags.at(&to), None);
+        bags.of((&cyd, &to), 1, limits);
+        assert_eq!(bags.bags.len(), 1);
+        let again = bags.of((&bob, &to), 1, limits);
+        let posted = again.post(&frame, AckLevel::Handled.into()).unwrap();
+        assert_eq!(posted.sequence, 2);
+    }
+}

@@ -1,0 +1,212 @@
+//! The iterative look-up (section 2.3 of the paper).
+
+use crate::overlay::{
+    PeerId, PeerInfo,
+    kademlia::key::{Distance, Key},
+};
+
+/// The parameters of a [`Lookup`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LookupConfig {
+    /// Nodes that are looked for, and taken from one answer: 20, as in the paper; at least 1.
+    pub k: usize,
+    /// Questions that are under way at once: 3, as in the paper; at least 1.
+    pub alpha: usize,
+    /// Questions of one look-up in all: 128. A network of liars cannot keep it going.
+    pub max_questions: usize,
+}
+
+impl Default for LookupConfig {
+    fn default() -> Self {
+        Self { k: 20, alpha: 3, max_questions: 128 }
+    }
+}
+
+impl LookupConfig {
+    /// Nodes that are looked for.
+    #[must_use]
+    pub const fn k(mut self, k: usize) -> Self {
+        self.k = k;
+        self
+    }
+
+    /// Questions that are under way at once.
+    #[must_use]
+    pub const fn alpha(mut self, alpha: usize) -> Self {
+        self.alpha = alpha;
+        self
+    }
+
+    /// Questions in all.
+    #[must_use]
+    pub const fn max_questions(mut self, max_questions: usize) -> Self {
+        self.max_questions = max_questions;
+        self
+    }
+}
+
+/// Nodes that are kept in mind, for each that is looked for: some of them will not answer.
+const SPARE: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Heard,
+    Asked,
+    Answered,
+    Failed,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    distance: Distance,
+    info: PeerInfo,
+    state: State,
+}
+
+/// One search for the nodes nearest to a key.
+///
+/// It asks the nearest that it has heard of and not yet asked, `alpha` at once, and is done when the `k` nearest that
+/// answer have all been asked. Addresses are hints: a node counts when it has answered itself.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    own: Key,
+    target: Key,
+    config: LookupConfig,
+    /// The nearest first.
+    candidates: Vec<Candidate>,
+    under_way: usize,
+    questions: usize,
+}
+
+impl Lookup {
+    /// A search of the node at `own` that begins with what its table knows.
+    #[must_use]
+    pub fn new(
+        own: Key,
+        target: Key,
+        known: impl IntoIterator<Item = PeerInfo>,
+        config: LookupConfig,
+    ) -> Self {
+        let LookupConfig { k, alpha, max_questions } = config;
+        let config = LookupConfig { k: k.max(1), alpha: alpha.max(1), max_questions };
+        let (candidates, under_way, questions) = (Vec::new(), 0, 0);
+        let mut lookup = Self { own, target, config, candidates, under_way, questions };
+        lookup.hear(known);
+        lookup
+    }
+
+    /// What is looked for.
+    #[must_use]
+    pub const fn target(&self) -> Key {
+        self.target
+    }
+
+    /// Questions that were asked.
+    #[must_use]
+    pub const fn questions(&self) -> usize {
+        self.questions
+    }
+
+    fn hear(&mut self, peers: impl IntoIterator<Item = PeerInfo>) {
+        for info in peers {
+            let key = Key::of(info.id());
+            let distance = key.distance(self.target);
+            if key == self.own {
+                continue;
+            }
+            // Who was heard of first with an id keeps it, unless nobody answered there: others cannot talk over it, and
+            // a liar costs one question.
+            let fresh = Candidate { distance, info, state: State::Heard };
+            match self.candidates.binary_search_by_key(&distance, |other| other.distance) {
+                Err(at) => self.candidates.insert(at, fresh),
+                Ok(at) => {
+                    if let Some(other) = self.candidates.get_mut(at)
+                        && other.state == State::Failed
+                        && other.info != fresh.info
+                    {
+                        *other = fresh;
+                    }
+                }
+            }
+        }
+        let most = self.config.k * SPARE;
+        if self.candidates.len() > most {
+            // Those that are asked stay: their answers are waited for. So do those that failed: they would be heard of
+            // again.
+            let mut over = self.candidates.len() - most;
+            let mut at = self.candidates.len();
+            while over > 0 && at > 0 {
+                at -= 1;
+                if self.candidates.get(at).is_some_and(|other| other.state == State::Heard) {
+                    self.candidates.remove(at);
+                    over -= 1;
+                }
+            }
+        }
+    }
+
+    /// The next node to ask for the nodes nearest to the target. None: wait for answers, or it is done.
+    #[expect(clippy::should_implement_trait, reason = "none is no end")]
+    pub fn next(&mut self) -> Option<PeerInfo> {
+        if self.under_way >= self.config.alpha || self.questions >= self.config.max_questions {
+            return None;
+        }
+        let alive = self.candidates.iter_mut().filter(|other| other.state != State::Failed);
+        let next = alive.take(self.config.k).find(|other| other.state == State::Heard)?;
+        next.state = State::Asked;
+        self.under_way += 1;
+        self.questions += 1;
+        Some(next.info.clone())
+    }
+
+    fn end(&mut self, id: &PeerId, state: State) -> bool {
+        let distance = Key::of(id).distance(self.target);
+        let asked = self.candidates.binary_search_by_key(&distance, |other| other.distance).ok();
+        let asked = asked.and_then(|at| self.candidates.get_mut(at));
+        let Some(asked) = asked.filter(|asked| asked.state == State::Asked) else { return false };
+        asked.state = state;
+        self.under_way -= 1;
+        true
+    }
+
+    /// A node that was asked has answered with nodes that it knows. At most `k` of them are taken; the node itself, and
+    /// an answer to no question, are ignored.
+    pub fn answered(&mut self, id: &PeerId, peers: impl IntoIterator<Item = PeerInfo>) {
+        if self.end(id, State::Answered) {
+            self.hear(peers.into_iter().take(self.config.k));
+        }
+    }
+
+    /// A node that was asked has not answered.
+    pub fn failed(&mut self, id: &PeerId) {
+        self.end(id, State::Failed);
+    }
+
+    /// Whether nothing is left to ask or to wait for.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let alive = self.candidates.iter().filter(|other| other.state != State::Failed);
+        let mut nearest = alive.take(self.config.k);
+        self.under_way == 0
+            && (self.questions >= self.config.max_questions
+                || nearest.all(|other| other.state == State::Answered))
+    }
+
+    /// The nearest `k` that have answered, the nearest first.
+    #[must_use]
+    pub fn closest(&self) -> Vec<PeerInfo> {
+        let answered = self.candidates.iter().filter(|other| other.state == State::Answered);
+        answered.take(self.config.k).map(|other| other.info.clone()).collect()
+    }
+
+    /// Whether the node of this id has answered: it is there, at the address that [`closest`](Self::closest) has.
+    #[must_use]
+    pub fn has_found(&self, id: &PeerId) -> bool {
+        let distance = Key::of(id).distance(self.target);
+        let found = self.candidates.binary_search_by_key(&distance, |other| other.distance);
+        found.is_ok_and(|at| {
+            self.candidates.get(at).is_some_and(|other| other.state == State::Answered)
+        })
+    }
+}
