@@ -23,7 +23,7 @@ const GATHER_UP_TO: usize = 64 << 10; // bytes
 
 /// The step in which a body is read and written. Larger steps save system calls; beyond this the
 /// gain on loopback is lost in the caches.
-const BODY_STEP: usize = 64 << 10; // bytes
+const BODY_STEP: usize = 32 << 10; // bytes
 
 /// Why something could not be written.
 #[derive(Debug, thiserror::Error)]
