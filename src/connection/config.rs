@@ -285,6 +285,11 @@ options! {
     /// From handing a request to its handler to the reply. Default 30 s. For a reply that is a
     /// stream: from one frame to the next.
     handler_timeout: Duration = Duration::from_secs(30), "", "handler's time for a reply";
+    /// A whole exchange that this node answers, from its header to the last byte of the reply, however
+    /// well it moves. Default 86,400 s: a slow but honest reader has a day. On a link it counts from
+    /// the message's place with its handler on. The price of more: who takes a byte now and then keeps
+    /// a place with the handler for as long.
+    exchange_timeout: Duration = Duration::from_secs(86_400), "", "a whole exchange, however it moves";
     /// From wanting an outgoing connection to having it, waiting for a place included. Default 5 s.
     connect_timeout: Duration = Duration::from_secs(5), "", "opening a connection";
     /// The caller's wait for the first byte of the replies, and from then on without progress.

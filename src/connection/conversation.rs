@@ -89,9 +89,15 @@ impl Conversation {
     pub(crate) async fn run(mut self) {
         self.step(PhaseEvent::Header);
         self.node.counters.exchanges_in.one();
-        let end = match self.exchange().await {
-            Ok(()) => PhaseEvent::Drained,
-            Err(Broken) => PhaseEvent::Broken,
+        let limit = self.node.config.exchange_timeout;
+        let end = match timeout(limit, self.exchange()).await {
+            Ok(Ok(())) => PhaseEvent::Drained,
+            Ok(Err(Broken)) => PhaseEvent::Broken,
+            Err(_) => {
+                self.node.counters.errors_late.one();
+                tracing::debug!(code = %self.head.code(), error = "exchange too long", "connection broken");
+                PhaseEvent::Broken
+            }
         };
         self.step(end);
     }

@@ -12,11 +12,14 @@ use std::{
 
 use actix::Actor;
 use actix_peer::{
-    Config, Incoming, Peer, Reply,
+    Config, Incoming, Outgoing, Over, Peer, Reply, RequestError,
     frame::Frame,
     handler,
+    link::Reason,
+    overlay::Host,
     transport::memory::{Direction, Ending, MemoryNetwork},
 };
+use futures::StreamExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::TcpStream,
@@ -228,4 +231,53 @@ async fn f23_a_reader_that_takes_an_hour_is_served_to_the_end() {
     assert_eq!(got, 8 + 1_000_000);
     assert!(begun.elapsed() > 3_600 * SECOND, "{:?}", begun.elapsed());
     assert_eq!(counts(&node).await.errors_stalled, 0);
+}
+
+#[actix::test]
+async fn an_exchange_that_moves_ends_all_the_same_when_its_whole_time_is_over() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default().exchange_timeout(120 * SECOND)).await;
+    let drops = || futures::stream::repeat(Frame::text("REPL", "drop"));
+    let drip = handler::from_fn(async move |_: Incoming| {
+        Reply::stream(drops().then(async |drop| {
+            tokio::time::sleep(20 * SECOND).await;
+            drop
+        }))
+    });
+    assert!(node.handle("DRIP", drip.start()).unwrap().is_none());
+
+    let begun = Instant::now();
+    let mut io = connect(&wires, "patient").await;
+    io.writer.write_all(b"DRIP\0\0\0\0").await.unwrap();
+    let mut got = Vec::new();
+    let end = timeout(200 * SECOND, io.reader.read_to_end(&mut got)).await.expect("an end");
+    assert!(end.is_err() || got.len() < 8 * 12, "{end:?} {got:?}");
+    assert_eq!(begun.elapsed().as_secs(), 120);
+
+    let transport = wires.transport("asker".parse::<Host>().unwrap());
+    let asker = Peer::builder().transport(transport).listen("asker:9000").start().await.unwrap();
+    let begun = Instant::now();
+    let question = Outgoing::from(Frame::empty("DRIP")).over(Over::Link);
+    let cut = asker.request(node.info(), question).await.unwrap().collect().await;
+    let late = |error: &RequestError| matches!(error, RequestError::Reset { reason, .. } if *reason == Reason::TIMED_OUT);
+    assert!(cut.as_ref().is_err_and(late), "{cut:?}");
+    assert!((120..130).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+#[actix::test]
+async fn a_handler_has_all_of_its_time_on_a_link_whatever_else_wakes_the_link() {
+    let wires = MemoryNetwork::new(1);
+    let node = node(&wires, Config::default()).await;
+    let never = handler::from_fn(async |_: Incoming| std::future::pending().await);
+    assert!(node.handle("NEVR", never.start()).unwrap().is_none());
+    let transport = wires.transport("asker".parse::<Host>().unwrap());
+    let config = Config::default().keep_alive(SECOND).reply_timeout(100 * SECOND);
+    let asker = Peer::builder().transport(transport).listen("asker:9000").config(config);
+    let asker = asker.start().await.unwrap();
+    let begun = Instant::now();
+    let question = Outgoing::from(Frame::empty("NEVR")).over(Over::Link);
+    let cut = asker.request(node.info(), question).await.unwrap().collect().await;
+    let late = |error: &RequestError| matches!(error, RequestError::Reset { reason, .. } if *reason == Reason::TIMED_OUT);
+    assert!(cut.as_ref().is_err_and(late), "{cut:?}");
+    assert!((30..40).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }

@@ -337,7 +337,7 @@ impl Arrivals {
             }
         }
         let mut late = false;
-        self.running.iter_mut().for_each(|served| late |= served.beat(beat.handler));
+        self.running.iter_mut().for_each(|served| late |= served.beat(beat));
         if late {
             self.put_in_again();
         }

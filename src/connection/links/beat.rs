@@ -33,11 +33,14 @@ pub(super) struct Beat {
     pub(super) handler: Beats,
     pub(super) reply: Beats,
     pub(super) stall: Beats,
+    /// A whole exchange.
+    pub(super) exchange: Beats,
 }
 
 impl Beat {
     pub(super) fn new(config: &Config) -> Self {
-        let least = config.handler_timeout.min(config.reply_timeout).min(config.stall_timeout);
+        let times = [config.reply_timeout, config.stall_timeout, config.exchange_timeout];
+        let least = times.into_iter().fold(config.handler_timeout, Duration::min);
         let every = (least / BEATS).max(SHORTEST);
         let beats = |time: Duration| {
             Beats(u32::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u32::MAX - 1))
@@ -47,6 +50,7 @@ impl Beat {
             handler: beats(config.handler_timeout),
             reply: beats(config.reply_timeout),
             stall: beats(config.stall_timeout),
+            exchange: beats(config.exchange_timeout),
         }
     }
 }

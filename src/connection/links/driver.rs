@@ -70,8 +70,8 @@ pub(crate) struct Driver {
     arrivals: Arrivals,
     beat: Beat,
     brake: Brake,
-    /// Whether the next beat is waited for: as long as anything waits on the link.
-    beating: bool,
+    /// When the next beat is: as long as anything waits on the link.
+    beat_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     over: Option<Reason>,
     told: bool,
@@ -95,7 +95,7 @@ impl Driver {
             arrivals: Arrivals::new(Arc::clone(&line)),
             beat: Beat::new(&line.node.config),
             brake: Brake::new(&line.node, line.sender.address()),
-            beating: false,
+            beat_at: None,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
             line,
             reader,
@@ -190,9 +190,10 @@ impl Driver {
             }
         }
         self.arrivals.flush();
-        if !self.beating && (asked || self.arrivals.is_busy()) {
-            self.beating = true;
-            let next = (Instant::now() + self.beat.every).min(self.timer.deadline());
+        if self.beat_at.is_none() && (asked || self.arrivals.is_busy()) {
+            let next = Instant::now() + self.beat.every;
+            self.beat_at = Some(next);
+            let next = next.min(self.timer.deadline());
             self.timer.as_mut().reset(next);
         }
         some
@@ -347,10 +348,12 @@ impl Driver {
             state.link.shrink();
         }
         let open = state.link.phase() == LinkPhase::Open;
-        for asked in state.asked.values() {
-            asked.beat(self.beat.reply);
+        // The link wakes for other reasons, too.
+        let beats = self.beat_at.is_some_and(|at| at <= now);
+        if beats {
+            state.asked.values().for_each(|asked| asked.beat(self.beat.reply));
         }
-        self.beating = !state.asked.is_empty() || self.arrivals.is_busy();
+        let waits = !state.asked.is_empty() || self.arrivals.is_busy();
         drop(state);
         if quiet {
             self.give_back();
@@ -359,13 +362,15 @@ impl Driver {
             self.line.node.links.unlist(&self.line);
             self.line.bye();
         }
-        self.arrivals.beat(now, &self.beat);
+        if beats {
+            self.arrivals.beat(now, &self.beat);
+        }
+        self.beat_at = match self.beat_at {
+            Some(at) if !beats && waits => Some(at),
+            _ => waits.then(|| now + self.beat.every),
+        };
         let wake = Instant::from(wake);
-        self.timer.as_mut().reset(if self.beating {
-            wake.min(now + self.beat.every)
-        } else {
-            wake
-        });
+        self.timer.as_mut().reset(self.beat_at.map_or(wake, |at| wake.min(at)));
         // It is polled again, so that it wakes this task.
         true
     }

@@ -15,7 +15,10 @@ use crate::{
         Refusal, Reply,
         body::Progress,
         incoming::Places,
-        links::{Line, answer, beat::Beats},
+        links::{
+            Line, answer,
+            beat::{Beat, Beats},
+        },
         reply::ReplyKind,
     },
     frame::TypeCode,
@@ -28,6 +31,8 @@ pub(super) struct Served {
     exchange: u32,
     code: TypeCode,
     stage: Stage,
+    /// Of the whole exchange.
+    beats: Beats,
 }
 
 enum Stage {
@@ -58,7 +63,7 @@ impl Served {
         (exchange, code): (u32, TypeCode),
         handling: Handling,
     ) -> Self {
-        Self { line: Arc::clone(line), exchange, code, stage: Stage::Handling(handling) }
+        Self::new(line, (exchange, code), Stage::Handling(handling))
     }
 
     pub(super) fn work(
@@ -67,8 +72,11 @@ impl Served {
         request: bool,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        let stage = Stage::Work { work: work.boxed(), request };
-        Self { line: Arc::clone(line), exchange, code, stage }
+        Self::new(line, (exchange, code), Stage::Work { work: work.boxed(), request })
+    }
+
+    fn new(line: &Arc<Line>, (exchange, code): (u32, TypeCode), stage: Stage) -> Self {
+        Self { line: Arc::clone(line), exchange, code, stage, beats: Beats::default() }
     }
 
     /// The code of a request; none of a message of which nobody waits for an answer.
@@ -79,14 +87,17 @@ impl Served {
         }
     }
 
-    /// Counts a beat. True when the handler has had its time and the exchange was ended.
-    pub(super) fn beat(&mut self, limit: Beats) -> bool {
-        let Stage::Handling(handling) = &mut self.stage else { return false };
-        let read = handling.progress.as_ref().map_or(0, Progress::get);
-        if mem::replace(&mut handling.read, read) != read {
-            handling.beats = Beats::default();
+    /// Counts a beat. True when the handler, or the whole exchange, has had its time and the exchange
+    /// was ended.
+    pub(super) fn beat(&mut self, limit: &Beat) -> bool {
+        let mut late = self.request().is_some() && self.beats.count(limit.exchange);
+        if let Stage::Handling(handling) = &mut self.stage {
+            let read = handling.progress.as_ref().map_or(0, Progress::get);
+            if mem::replace(&mut handling.read, read) != read {
+                handling.beats = Beats::default();
+            }
+            late |= handling.beats.count(limit.handler);
         }
-        let late = handling.beats.count(limit);
         if late {
             self.stage = Stage::Done;
             self.line.refuse(self.exchange, self.code, Refusal::HandlerLate);
