@@ -413,10 +413,11 @@ async fn f29_a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_mi
         flood(format!("11.{n}.0.1")).await;
     }
     let expected = [
-        // A quarter for one address, half for what is not verified (or for one network).
-        ("Join: too many new peers", 68),
+        // A quarter for one address, half for what is not verified (or for one network). All but one
+        // of the first address go for others; one of each address stays.
+        ("Join: too many new peers", 37),
         ("Join: too many peers at your address", 18),
-        ("added", 64),
+        ("added", 95),
     ];
     let outcomes: Vec<_> = outcomes.iter().map(|(said, n)| (said.as_str(), *n)).collect();
     assert_eq!(outcomes, expected);
@@ -488,6 +489,48 @@ async fn f30_the_verified_peers_stay_whatever_a_flood_of_joins_does_and_no_third
 #[ignore = "takes a minute"]
 async fn f30_the_same_with_a_hundred_thousand_joins_over_the_network() {
     flood(100_000).await;
+}
+
+#[actix::test]
+async fn f30_two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_out() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let node = builder.config(Config::default().max_peers(32)).start().await.unwrap();
+    let mut events = node.events();
+    let honest = [("al", "20.0.0.1"), ("bo", "21.0.0.1"), ("cy", "22.0.0.1")];
+    let mut ids = 0;
+    let mut hostile = async |host: &str| {
+        ids += 1;
+        join(&wires, host, &format!("e{ids} {host} {ids}")).await
+    };
+    // Eight each: a quarter of the table for an address, the half of it for who is not verified.
+    for n in 0..40 {
+        hostile(if n % 2 == 0 { "66.0.0.1" } else { "67.0.0.1" }).await;
+    }
+    assert_eq!(table(&node).await.unverified(), 16);
+    for (id, host) in honest {
+        program(&wires, host, original(id)).await;
+        let said = join(&wires, host, &format!("{id} {host} 9000")).await;
+        assert_eq!(said, format!("Join: peer added: {id}"));
+        // And they do not come back for it.
+        for host in ["66.0.0.1", "67.0.0.1", "66.0.0.1", "67.0.0.1"] {
+            hostile(host).await;
+        }
+        check_shares(&table(&node).await, 32);
+    }
+    sleep(SECOND).await;
+    assert_eq!(verified(&node).await, ["al", "bo", "cy"]);
+    let mut removed = Vec::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        if let PeerEvent::PeerRemoved { peer, why } = event {
+            removed.push((peer.id().to_string(), why));
+        }
+    }
+    let oldest = ["e1", "e2", "e3"].map(|id| (id.to_owned(), Removed::Displaced));
+    assert_eq!(removed, oldest);
+    assert_eq!(counts(&node).await.peers_displaced, 3);
+    // Who has gone is not asked.
+    assert!(dialled.take().iter().all(|(_, to)| !(1..=3).contains(&to.port())));
 }
 
 /// Nobody has more of the table than one may have.
