@@ -641,6 +641,79 @@ async fn f31_an_open_node_believes_everybody_as_the_originals_do() {
     assert_eq!(ask(&wires, "9.9.9.9", "QUIT", "bo").await, "Quit: peer removed: bo");
 }
 
+/// Bytes of a question for a name.
+const QUESTION: usize = 8;
+
+#[actix::test]
+async fn f34_a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    let questions = program(&wires, "9.9.9.9", original("another")).await;
+    let others = program(&wires, "victim", original("victim")).await;
+    let mut sent = 0;
+    for n in 0..200 {
+        let host = if n % 2 == 0 { "9.9.9.9" } else { "victim" };
+        let text = format!("e{n} {host} {}", if n == 0 { 9_000 } else { 10_000 + n });
+        sent += 8 + text.len();
+        join(&wires, "9.9.9.9", &text).await;
+    }
+    let added = table(&node).await.len();
+    assert_eq!(added, 32, "a quarter of the table");
+    sleep(60 * SECOND).await;
+    let dials = dialled.take();
+    assert!(dials.iter().all(|(_, to)| to.host().to_string() == "9.9.9.9"), "third parties");
+    // Each is asked three times for its name: less than what the join was long, eight times.
+    assert!((added..=3 * added).contains(&dials.len()), "{}", dials.len());
+    assert!(dials.len() * QUESTION <= sent);
+    assert_eq!((questions.borrow().len(), others.borrow().len()), (1, 0));
+}
+
+#[actix::test]
+async fn f34_a_list_has_the_node_send_third_parties_less_than_it_was_long() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    // Twenty hosts, each under five names, and new ones each time.
+    let long = Rc::new(Cell::new(0));
+    let entries = {
+        let long = Rc::clone(&long);
+        move || {
+            let entry = |n| format!("v{} 9.9.8.{} 9000", fastrand::u32(..), n % 20 + 1);
+            let entries: Vec<_> = (0..100).map(entry).collect();
+            long.set(long.get() + entries.iter().map(|entry| 8 + entry.len()).sum::<usize>());
+            entries
+        }
+    };
+    program(&wires, "9.9.9.1", lister("al", entries)).await;
+    let codes = Rc::new(RefCell::new(Vec::new()));
+    for n in 1..=20 {
+        let codes = Rc::clone(&codes);
+        let silent: Answer = Rc::new(move |code| {
+            codes.borrow_mut().push(code.to_owned());
+            Some(Vec::new())
+        });
+        program(&wires, &format!("9.9.8.{n}"), silent).await;
+    }
+    let begun = Instant::now();
+    for _ in 0..12 {
+        let config = JoinConfig::new().hops(1_000).fan_out(1_000);
+        node.join_with("9.9.9.1:9000".parse().unwrap(), config).await.unwrap();
+        sleep(5 * SECOND).await;
+    }
+    let minutes = usize::try_from(begun.elapsed().as_secs() / 60 + 1).unwrap();
+    let mut dials = BTreeMap::new();
+    for (_, to) in dialled.take() {
+        *dials.entry(to.host().to_string()).or_insert(0) += 1;
+    }
+    dials.remove("9.9.9.1").unwrap();
+    assert_eq!(dials.len(), 20);
+    // Three a minute for each, and nothing but the question for a name.
+    assert!(dials.values().all(|count| *count <= 3 * minutes), "{dials:?}");
+    assert!(codes.borrow().iter().all(|code| code == "NAME"), "{:?}", codes.borrow());
+    assert!(codes.borrow().len() <= dials.values().sum());
+    assert!(codes.borrow().len() * QUESTION <= long.get(), "{dials:?}");
+    assert_eq!(known(&node).await, ["al"]);
+}
+
 #[actix::test]
 async fn f36_what_remotes_choose_as_keys_is_forgotten_again() {
     let wires = MemoryNetwork::new(1);
