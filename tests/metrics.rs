@@ -178,7 +178,7 @@ async fn times_are_told_apart_by_how_a_request_went_and_ended() {
 }
 
 #[actix::test]
-async fn what_a_remote_makes_up_makes_no_new_series() {
+async fn f61_whatever_codes_ids_and_addresses_remotes_make_up_there_is_no_new_series() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     bob.record_metrics().await;
@@ -187,8 +187,24 @@ async fn what_a_remote_makes_up_makes_no_new_series() {
         ask(&ada, &bob, TypeCode::new(b"NOPE"), over).await;
         ask(&ada, &bob, TypeCode::new(b"BOOM"), over).await;
     }
+    // Refused: nobody is to be dialled.
+    let join = async |from: &Peer, n: u8, over: Over| {
+        let text = format!("x{n} 10.0.{n}.1 {}", 1 + u16::from(n));
+        let request = Outgoing::from(Frame::text("JOIN", text)).over(over);
+        from.request(bob.info(), request).await.unwrap().collect().await.unwrap();
+    };
+    join(&ada, 0, Over::Link).await;
+    join(&ada, 0, Over::Classic).await;
     let before: BTreeSet<_> = scrape(&recorder).into_keys().collect();
+    for n in 0..10 {
+        // Each with an id and an address of its own.
+        let id = format!("made-up-{n}");
+        let eve = Peer::builder().id(id.as_str()).start().await.unwrap();
+        assert!(ask(&eve, &bob, TypeCode::new(b"ECHO"), Over::Link).await);
+        join(&eve, n, Over::Link).await;
+    }
     for n in 0..100_u8 {
+        join(&ada, n, if n % 2 == 0 { Over::Link } else { Over::Classic }).await;
         let code = TypeCode::new(&[b'X', n, b'e', b'c']);
         ask(&ada, &bob, code, if n % 2 == 0 { Over::Link } else { Over::Classic }).await;
         // Found by its upper-case form, and measured under that.

@@ -143,6 +143,8 @@ counters! {
     quits_refused,
     /// Peers that joined and went because they never answered with their id.
     peers_not_verified,
+    /// Unverified peers that went for one from an address with fewer of them.
+    peers_displaced,
     /// Dials that were not made because the address was dialled too often without an answer.
     dials_held_back,
     /// Routed messages that this node passed on.

@@ -32,6 +32,9 @@ pub enum Removed {
     Lost,
     /// It joined, and nobody with its id answered where it said it was.
     Unverified,
+    /// It joined, was not verified yet, and its address had the most of such peers when there was no
+    /// place for one from another address.
+    Displaced,
     /// This program removed it.
     Here,
     /// It is not admitted any more.

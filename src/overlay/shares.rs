@@ -1,9 +1,12 @@
 //! Who gets into the table of peers: shares of it, so that nobody can fill it alone.
 
 use std::{
+    cmp::Reverse,
     net::IpAddr,
     time::{Duration, Instant},
 };
+
+use indexmap::IndexMap;
 
 use crate::overlay::{Added, Host, Learned, PeerEntry, PeerInfo, PeerList, scope::is_loopback};
 
@@ -21,6 +24,12 @@ const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
 /// count all the same. Loopback is no share of anybody: who can connect from there can do worse, and
 /// networks on one machine work as they are. A table without a limit has no shares but one: at most
 /// 1,024 unverified peers.
+///
+/// When the share of unverified peers is taken, nobody keeps newcomers out with a few addresses: the
+/// oldest unverified peer of the address that has the most of them goes for a newcomer whose address
+/// has fewer, the newcomer counted. So the only unverified peer of an address never goes, nor does one
+/// that is verified, that this program has added, or that is on loopback (which goes in a table
+/// without a limit, where it has a share).
 ///
 /// The idea of one share for each address and one for each network is that of Heilman et al.,
 /// "Eclipse Attacks on Bitcoin's Peer-to-Peer Network" (USENIX Security 2015), section 7.
@@ -128,42 +137,80 @@ impl Shares {
                 .is_none_or(|since| now.saturating_duration_since(since) < self.newcomer_for)
     }
 
-    /// Why a candidate gets no place, if it gets none.
-    fn refuse(&self, list: &PeerList, candidate: &Candidate, now: Instant) -> Option<Added> {
-        let count = |is: &dyn Fn(&PeerEntry) -> bool| list.iter().filter(|entry| is(entry)).count();
-        let limit = list.limit();
-        let most_unverified = match limit {
-            0 => UNVERIFIED_WITHOUT_LIMIT,
-            _ => Self::of(self.unverified, limit),
+    fn most_unverified(&self, limit: usize) -> usize {
+        if limit == 0 { UNVERIFIED_WITHOUT_LIMIT } else { Self::of(self.unverified, limit) }
+    }
+
+    /// Who goes for an unverified candidate when there is no place for one more: the oldest of the
+    /// address that has the most, if the candidate's has fewer even with it.
+    fn goes_for<'a>(list: &'a PeerList, candidate: &Candidate) -> Option<&'a PeerEntry> {
+        let may_go = |entry: &&PeerEntry| {
+            entry.verified().is_none()
+                && is_shared(entry.learned())
+                && (list.limit() == 0 || !is_loopback(entry.seen_at()))
         };
+        let mut addresses = IndexMap::new();
+        for entry in list.iter().filter(may_go) {
+            let (count, oldest) =
+                addresses.entry(address_of(entry.seen_at())).or_insert((0_usize, entry));
+            *count += 1;
+            if entry.added() < oldest.added() {
+                *oldest = entry;
+            }
+        }
+        let own = addresses.get(&address_of(&candidate.seen_at)).map_or(0, |(count, _)| *count);
+        let (most, oldest) = addresses
+            .into_values()
+            .min_by_key(|(count, oldest)| (Reverse(*count), oldest.added()))?;
+        (own + 1 < most).then_some(oldest)
+    }
+
+    /// Who goes for a candidate, if somebody does, or why it gets no place.
+    fn decide<'a>(
+        &self,
+        list: &'a PeerList,
+        candidate: &Candidate,
+        now: Instant,
+    ) -> Result<Option<&'a PeerEntry>, Added> {
+        let limit = list.limit();
         let is_local = is_loopback(&candidate.seen_at);
-        if !candidate.verified
+        let crowded = !candidate.verified
             && (!is_local || limit == 0)
-            && count(&|entry| entry.verified().is_none()) >= most_unverified
-        {
-            return Some(Added::TooManyUnverified);
+            && list.unverified() >= self.most_unverified(limit);
+        let goes = if crowded { Self::goes_for(list, candidate) } else { None };
+        match goes {
+            None if list.is_full() => return Err(Added::Full),
+            None if crowded => return Err(Added::TooManyUnverified),
+            _ if is_local || limit == 0 => return Ok(goes),
+            _ => {}
         }
-        if is_local || limit == 0 {
-            return None;
-        }
+        let stays =
+            |entry: &PeerEntry| goes.is_none_or(|goes| goes.info().id() != entry.info().id());
+        let count = |is: &dyn Fn(&PeerEntry) -> bool| {
+            list.iter().filter(|entry| stays(entry) && is(entry)).count()
+        };
         let (address, network) = (address_of(&candidate.seen_at), network_of(&candidate.seen_at));
         if count(&|entry| address_of(entry.seen_at()) == address) >= Self::of(self.address, limit) {
-            return Some(Added::TooManyOfAddress);
+            return Err(Added::TooManyOfAddress);
         }
         if network.is_some()
             && count(&|entry| network_of(entry.seen_at()) == network)
                 >= Self::of(self.network, limit)
         {
-            return Some(Added::TooManyOfNetwork);
+            return Err(Added::TooManyOfNetwork);
         }
         let newcomers =
             || count(&|entry| !is_loopback(entry.seen_at()) && self.is_newcomer(entry, now));
-        (candidate.learned == Learned::Joined && newcomers() >= Self::of(self.newcomers, limit))
-            .then_some(Added::TooManyNewcomers)
+        if candidate.learned == Learned::Joined && newcomers() >= Self::of(self.newcomers, limit) {
+            return Err(Added::TooManyNewcomers);
+        }
+        Ok(goes)
     }
 
-    /// Adds a candidate at the end of the table if it is within its shares. Nobody is displaced:
-    /// who is in the table stays until it does not answer, leaves, or is removed here.
+    /// Adds a candidate at the end of the table if it is within its shares. Nobody who is
+    /// verified is displaced: it stays until it does not answer, leaves, or is removed here. When as
+    /// many peers are unverified as may be, the oldest of the address that has the most of them goes
+    /// for one from an address that has fewer.
     ///
     /// ```
     /// use actix_peer::overlay::{Added, Candidate, Learned, PeerList, Shares};
@@ -181,13 +228,35 @@ impl Shares {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn admit(&self, list: &mut PeerList, candidate: Candidate, now: Instant) -> Added {
-        let shared = matches!(candidate.learned, Learned::Joined | Learned::Listed { .. });
-        let refused = match list.place_for(&candidate.info) {
-            Added::Added if shared => self.refuse(list, &candidate, now),
-            _ => None,
-        };
-        refused.unwrap_or_else(|| list.put(candidate, now))
+        self.admit_for(list, candidate, now).0
     }
+
+    /// [`admit`](Self::admit), and who went for it.
+    pub(crate) fn admit_for(
+        &self,
+        list: &mut PeerList,
+        candidate: Candidate,
+        now: Instant,
+    ) -> (Added, Option<PeerEntry>) {
+        let decided = match list.place_for(&candidate.info) {
+            Added::Added | Added::Full if is_shared(&candidate.learned) => self
+                .decide(list, &candidate, now)
+                .map(|goes| goes.map(|goes| goes.info().id().clone())),
+            _ => Ok(None),
+        };
+        match decided {
+            Ok(goes) => {
+                let gone = goes.and_then(|goes| list.remove(&goes));
+                (list.put(candidate, now), gone)
+            }
+            Err(refused) => (refused, None),
+        }
+    }
+}
+
+/// Whether the shares hold for who was learned so.
+const fn is_shared(learned: &Learned) -> bool {
+    matches!(learned, Learned::Joined | Learned::Listed { .. })
 }
 
 #[cfg(test)]

@@ -176,10 +176,15 @@ impl Peers {
         self.admit(Candidate::new(peer, Learned::Manual).verified(true)).await
     }
 
-    /// Adds a peer at the end if it is within its shares.
+    /// Adds a peer at the end if it is within its shares. An unverified one may have to go for it.
     pub(crate) async fn admit(&self, candidate: Candidate) -> Result<Added, NodeDown> {
         self.with(move |table, node| {
-            let added = node.config.shares().admit(&mut table.list, candidate.clone(), now());
+            let shares = node.config.shares();
+            let (added, gone) = shares.admit_for(&mut table.list, candidate.clone(), now());
+            if gone.is_some() {
+                node.counters.peers_displaced.one();
+                tell_removed(gone.as_ref(), Removed::Displaced, node);
+            }
             tell_added(&added, &candidate.info, node);
             added
         })

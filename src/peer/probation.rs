@@ -12,8 +12,9 @@ use crate::{
     peer::{NodeDown, Peers, stabilizer::question},
 };
 
-/// Has a peer that has just been added verified, or taken out again. As many of these run as peers
-/// are unverified, which is a share of the table, each for as long as its last question takes.
+/// Has a peer that has just been added verified, or taken out again. As many of these ask as peers
+/// are unverified, which is a share of the table, each for as long as its last question takes. When
+/// its peer has left or was displaced, it ends at the time of the next question and asks nothing.
 pub(crate) fn begin(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
     let (tasks, drain) = (node.tasks.clone(), node.drain.clone());
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());

@@ -413,10 +413,11 @@ async fn f29_a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_mi
         flood(format!("11.{n}.0.1")).await;
     }
     let expected = [
-        // A quarter for one address, half for what is not verified (or for one network).
-        ("Join: too many new peers", 68),
+        // A quarter for one address, half for what is not verified (or for one network). All but one
+        // of the first address go for others; one of each address stays.
+        ("Join: too many new peers", 37),
         ("Join: too many peers at your address", 18),
-        ("added", 64),
+        ("added", 95),
     ];
     let outcomes: Vec<_> = outcomes.iter().map(|(said, n)| (said.as_str(), *n)).collect();
     assert_eq!(outcomes, expected);
@@ -488,6 +489,48 @@ async fn f30_the_verified_peers_stay_whatever_a_flood_of_joins_does_and_no_third
 #[ignore = "takes a minute"]
 async fn f30_the_same_with_a_hundred_thousand_joins_over_the_network() {
     flood(100_000).await;
+}
+
+#[actix::test]
+async fn f30_two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_out() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let node = builder.config(Config::default().max_peers(32)).start().await.unwrap();
+    let mut events = node.events();
+    let honest = [("al", "20.0.0.1"), ("bo", "21.0.0.1"), ("cy", "22.0.0.1")];
+    let mut ids = 0;
+    let mut hostile = async |host: &str| {
+        ids += 1;
+        join(&wires, host, &format!("e{ids} {host} {ids}")).await
+    };
+    // Eight each: a quarter of the table for an address, the half of it for who is not verified.
+    for n in 0..40 {
+        hostile(if n % 2 == 0 { "66.0.0.1" } else { "67.0.0.1" }).await;
+    }
+    assert_eq!(table(&node).await.unverified(), 16);
+    for (id, host) in honest {
+        program(&wires, host, original(id)).await;
+        let said = join(&wires, host, &format!("{id} {host} 9000")).await;
+        assert_eq!(said, format!("Join: peer added: {id}"));
+        // And they do not come back for it.
+        for host in ["66.0.0.1", "67.0.0.1", "66.0.0.1", "67.0.0.1"] {
+            hostile(host).await;
+        }
+        check_shares(&table(&node).await, 32);
+    }
+    sleep(SECOND).await;
+    assert_eq!(verified(&node).await, ["al", "bo", "cy"]);
+    let mut removed = Vec::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        if let PeerEvent::PeerRemoved { peer, why } = event {
+            removed.push((peer.id().to_string(), why));
+        }
+    }
+    let oldest = ["e1", "e2", "e3"].map(|id| (id.to_owned(), Removed::Displaced));
+    assert_eq!(removed, oldest);
+    assert_eq!(counts(&node).await.peers_displaced, 3);
+    // Who has gone is not asked.
+    assert!(dialled.take().iter().all(|(_, to)| !(1..=3).contains(&to.port())));
 }
 
 /// Nobody has more of the table than one may have.
@@ -596,6 +639,79 @@ async fn f31_an_open_node_believes_everybody_as_the_originals_do() {
     let node = builder.quit_policy(QuitPolicy::Open).start().await.unwrap();
     node.peers().add("bo 9.9.9.8 9000".parse().unwrap()).await.unwrap();
     assert_eq!(ask(&wires, "9.9.9.9", "QUIT", "bo").await, "Quit: peer removed: bo");
+}
+
+/// Bytes of a question for a name.
+const QUESTION: usize = 8;
+
+#[actix::test]
+async fn f34_a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    let questions = program(&wires, "9.9.9.9", original("another")).await;
+    let others = program(&wires, "victim", original("victim")).await;
+    let mut sent = 0;
+    for n in 0..200 {
+        let host = if n % 2 == 0 { "9.9.9.9" } else { "victim" };
+        let text = format!("e{n} {host} {}", if n == 0 { 9_000 } else { 10_000 + n });
+        sent += 8 + text.len();
+        join(&wires, "9.9.9.9", &text).await;
+    }
+    let added = table(&node).await.len();
+    assert_eq!(added, 32, "a quarter of the table");
+    sleep(60 * SECOND).await;
+    let dials = dialled.take();
+    assert!(dials.iter().all(|(_, to)| to.host().to_string() == "9.9.9.9"), "third parties");
+    // Each is asked three times for its name: less than what the join was long, eight times.
+    assert!((added..=3 * added).contains(&dials.len()), "{}", dials.len());
+    assert!(dials.len() * QUESTION <= sent);
+    assert_eq!((questions.borrow().len(), others.borrow().len()), (1, 0));
+}
+
+#[actix::test]
+async fn f34_a_list_has_the_node_send_third_parties_less_than_it_was_long() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    // Twenty hosts, each under five names, and new ones each time.
+    let long = Rc::new(Cell::new(0));
+    let entries = {
+        let long = Rc::clone(&long);
+        move || {
+            let entry = |n| format!("v{} 9.9.8.{} 9000", fastrand::u32(..), n % 20 + 1);
+            let entries: Vec<_> = (0..100).map(entry).collect();
+            long.set(long.get() + entries.iter().map(|entry| 8 + entry.len()).sum::<usize>());
+            entries
+        }
+    };
+    program(&wires, "9.9.9.1", lister("al", entries)).await;
+    let codes = Rc::new(RefCell::new(Vec::new()));
+    for n in 1..=20 {
+        let codes = Rc::clone(&codes);
+        let silent: Answer = Rc::new(move |code| {
+            codes.borrow_mut().push(code.to_owned());
+            Some(Vec::new())
+        });
+        program(&wires, &format!("9.9.8.{n}"), silent).await;
+    }
+    let begun = Instant::now();
+    for _ in 0..12 {
+        let config = JoinConfig::new().hops(1_000).fan_out(1_000);
+        node.join_with("9.9.9.1:9000".parse().unwrap(), config).await.unwrap();
+        sleep(5 * SECOND).await;
+    }
+    let minutes = usize::try_from(begun.elapsed().as_secs() / 60 + 1).unwrap();
+    let mut dials = BTreeMap::new();
+    for (_, to) in dialled.take() {
+        *dials.entry(to.host().to_string()).or_insert(0) += 1;
+    }
+    dials.remove("9.9.9.1").unwrap();
+    assert_eq!(dials.len(), 20);
+    // Three a minute for each, and nothing but the question for a name.
+    assert!(dials.values().all(|count| *count <= 3 * minutes), "{dials:?}");
+    assert!(codes.borrow().iter().all(|code| code == "NAME"), "{:?}", codes.borrow());
+    assert!(codes.borrow().len() <= dials.values().sum());
+    assert!(codes.borrow().len() * QUESTION <= long.get(), "{dials:?}");
+    assert_eq!(known(&node).await, ["al"]);
 }
 
 #[actix::test]

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod bans;
 mod claims;
 mod files;
 mod foreign;

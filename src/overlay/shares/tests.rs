@@ -99,15 +99,111 @@ proptest! {
         let (mut list, mut now) = (table(), now());
         for (draw, millis) in steps {
             now += Duration::from_millis(millis);
-            let before: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
+            let before = list.clone();
             let outcome = operate(&mut list, draw, now);
             prop_assert_eq!(exceeded(&Shares::default(), &list, now), None);
             if outcome == Added::Added {
-                let after: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
-                prop_assert!(after.starts_with(&before), "nobody is displaced");
+                displaced_at_most_one(&before, &list)?;
             }
         }
     }
+}
+
+/// How many unverified peers of others each address has.
+fn unverified_by_address(list: &PeerList) -> BTreeMap<String, usize> {
+    let mut addresses = BTreeMap::new();
+    let others = list.iter().filter(|entry| !is_loopback(entry.seen_at()));
+    for entry in others.filter(|entry| entry.verified().is_none()) {
+        *addresses.entry(address_of(entry.seen_at()).to_string()).or_insert(0) += 1;
+    }
+    addresses
+}
+
+/// After somebody was added: who went, if anybody did, went by the rule.
+fn displaced_at_most_one(before: &PeerList, after: &PeerList) -> Result<(), TestCaseError> {
+    let added = after.get_at(after.len() - 1).unwrap();
+    let gone: Vec<_> = before.iter().filter(|entry| !after.contains(entry.info().id())).collect();
+    prop_assert_eq!(before.len() + 1, after.len() + gone.len());
+    let stayed = before.iter().filter(|entry| after.contains(entry.info().id()));
+    prop_assert!(stayed.eq(after.iter().take(after.len() - 1)), "the others stay as they are");
+    let Some(gone) = gone.first() else { return Ok(()) };
+    prop_assert_eq!((gone.verified(), added.verified()), (None, None));
+    prop_assert!(!is_loopback(gone.seen_at()) && !is_loopback(added.seen_at()));
+    prop_assert!(before.unverified() >= LIMIT / 2, "there was no place");
+    let count = |entry: &PeerEntry| {
+        let address = address_of(entry.seen_at()).to_string();
+        unverified_by_address(before).get(&address).copied().unwrap_or(0)
+    };
+    prop_assert_eq!(Some(count(gone)), unverified_by_address(before).into_values().max());
+    prop_assert!(count(added) + 1 < count(gone), "{} for {}", count(added), count(gone));
+    let older = before.iter().filter(|entry| {
+        entry.verified().is_none()
+            && address_of(entry.seen_at()) == address_of(gone.seen_at())
+            && entry.added() < gone.added()
+    });
+    prop_assert_eq!(older.count(), 0, "the oldest goes");
+    Ok(())
+}
+
+#[test]
+fn the_oldest_unverified_peer_of_the_busiest_address_goes_for_one_from_an_address_with_fewer() {
+    let (mut list, added) = (table(), now());
+    let (shares, mut now) = (Shares::default(), added);
+    let mut join = |list: &mut PeerList, n, host: &str| {
+        now += Duration::from_secs(1);
+        let (added, gone) = shares.admit_for(list, candidate(n, host), now);
+        (added, gone.map(|gone| gone.info().id().to_string()))
+    };
+    // The /64 is one address, whose oldest peer is verified.
+    for n in 0..7 {
+        join(&mut list, n, &format!("2001:db8::{n}"));
+    }
+    list.verify(&id(0), added);
+    for n in 8..16 {
+        join(&mut list, n, "10.0.0.1");
+    }
+    for n in 16..18 {
+        assert_eq!(join(&mut list, n, &format!("10.0.{n}.1")).0, Added::Added);
+    }
+    assert_eq!(list.unverified(), 16);
+    let mut gone = |n, host: &str| join(&mut list, n, host);
+    assert_eq!(gone(20, "10.2.0.1"), (Added::Added, Some("p8".to_owned())));
+    assert_eq!(gone(21, "10.3.0.1"), (Added::Added, Some("p9".to_owned())));
+    // Six of each by now: the older one.
+    assert_eq!(gone(22, "10.4.0.1"), (Added::Added, Some("p1".to_owned())));
+    // Neither those that have the most, nor those that would have as many.
+    assert_eq!(gone(23, "10.0.0.1"), (Added::TooManyUnverified, None));
+    assert_eq!(gone(23, "2001:db8::9"), (Added::TooManyUnverified, None));
+    // Loopback asks for no place, and takes none away.
+    assert_eq!(gone(24, "127.0.0.1"), (Added::Added, None));
+    assert!(list.contains(&id(0)));
+}
+
+#[test]
+fn in_a_full_table_an_unverified_peer_goes_for_another_and_a_verified_one_for_nobody() {
+    let (mut list, now) = (table(), now());
+    let shares = Shares::default();
+    for n in 0..16 {
+        list.add(candidate(n, &format!("10.{n}.0.1")).info, Learned::Manual, now);
+    }
+    for n in 16..32 {
+        shares.admit(&mut list, candidate(n, if n < 24 { "11.0.0.1" } else { "12.0.0.1" }), now);
+    }
+    assert!(list.is_full());
+    let newcomer = candidate(40, "13.0.0.1");
+    assert_eq!(shares.admit(&mut list, newcomer.clone().verified(true), now), Added::Full);
+    assert_eq!(shares.admit(&mut list, newcomer, now), Added::Added);
+    assert!(!list.contains(&id(16)) && list.len() == LIMIT);
+    assert!((0..16).all(|n| list.contains(&id(n))));
+}
+
+#[test]
+fn a_table_without_a_limit_makes_room_as_others_do() {
+    let (mut list, now) = (PeerList::new("me".parse().unwrap(), 0), now());
+    let mut join = |n, host| Shares::default().admit_for(&mut list, candidate(n, host), now);
+    assert!((0..1_024).all(|n| join(n, "127.0.0.1").0 == Added::Added));
+    let (added, gone) = join(1_024, "10.0.0.1");
+    assert_eq!((added, gone.map(|gone| gone.info().id().clone())), (Added::Added, Some(id(0))));
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! A ban is about who proves an id, wherever that is.
+
+use actix_peer::{
+    Config, Outgoing, Over, Peer, PeerEvent, RequestError,
+    connection::{Offence, Offender},
+    frame::Frame,
+    overlay::Address,
+    transport::{
+        Transport,
+        memory::MemoryNetwork,
+        tls::{NodeIdentity, TlsTransport},
+    },
+};
+use futures::{FutureExt, StreamExt};
+use tokio::io::AsyncWriteExt;
+
+use crate::{SECOND, all, counts, host, id_of, links, node_with, pass, start, transport, turns};
+
+/// Whoever has the key of `id`, on the host `at`.
+fn elsewhere(wires: &MemoryNetwork, id: &str, at: &str) -> TlsTransport {
+    TlsTransport::over(host(wires, at), NodeIdentity::for_tests(id))
+}
+
+async fn answered(from: &Peer, to: &Peer, over: Over) -> Result<(), RequestError> {
+    let echo = Outgoing::from(Frame::text("ECHO", "x")).over(over);
+    from.request(to.info(), echo).await?.collect().await.map(drop)
+}
+
+/// What comes back for a request on a connection over this transport; nothing when it is refused.
+async fn say(over: &TlsTransport, to: &Peer, code: &str, text: &str) -> Vec<u8> {
+    let mut io = over.dial(to.info().address()).await.unwrap();
+    let len = u32::try_from(text.len()).unwrap().to_be_bytes();
+    io.writer.write_all(&[code.as_bytes(), &len, text.as_bytes()].concat()).await.ok();
+    io.writer.flush().await.ok();
+    all(&mut io).await
+}
+
+#[actix::test]
+async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects_from() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().ban_at(20).ban_time(60 * SECOND);
+    let bob = node_with(&wires, "bob", config).await;
+    let ada = start("ada", transport(&wires, "ada")).await;
+    let far = start("far", elsewhere(&wires, "eve", "far")).await;
+    answered(&ada, &bob, Over::Link).await.unwrap();
+    answered(&far, &bob, Over::Link).await.unwrap();
+    assert_eq!((links(&bob).await.len(), wires.connections()), (2, 2));
+    let mut events = bob.events();
+    // Twice the name of somebody else, from another host than the link.
+    let eve = transport(&wires, "eve");
+    for _ in 0..2 {
+        let heard = say(&eve, &bob, "QUIT", id_of("ada").as_str()).await;
+        assert!(heard.ends_with(b"Not your id"), "{heard:?}");
+    }
+    turns().await;
+    let mut banned = Vec::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        if let PeerEvent::Banned { whom, why, .. } = event {
+            assert_eq!(why, Offence::NotItsId);
+            banned.push(whom);
+        }
+    }
+    let source = Offender::from(&"eve:9000".parse::<Address>().unwrap());
+    assert_eq!(banned, [source, Offender::Id(id_of("eve"))]);
+    // Its link is cut, and the one of somebody else stays.
+    let left: Vec<_> = links(&bob).await.into_iter().map(|link| link.address.to_string()).collect();
+    assert_eq!(left, ["ada:9000"]);
+    assert_eq!(wires.connections(), 1);
+    // It is refused from where it was and from where it never was, after the handshake.
+    let before = counts(&bob).await;
+    for at in ["far", "farther"] {
+        assert_eq!(say(&elsewhere(&wires, "eve", at), &bob, "NAME", "").await, b"", "{at}");
+    }
+    for over in [Over::Link, Over::Classic] {
+        assert!(answered(&far, &bob, over).await.is_err(), "{over:?}");
+    }
+    let after = counts(&bob).await;
+    assert!(after.connections_banned >= before.connections_banned + 4);
+    assert_eq!(after.errors_handshake, before.errors_handshake);
+    assert_eq!(after.exchanges_in, before.exchanges_in, "nothing of it is handled");
+    // The host is nobody's id: who proves another one there is served.
+    let cyd = elsewhere(&wires, "cyd", "far");
+    assert!(say(&cyd, &bob, "NAME", "").await.starts_with(b"REPL"));
+    answered(&ada, &bob, Over::Link).await.unwrap();
+    // And when the ban is over it is served again.
+    pass(61 * SECOND).await;
+    let heard = say(&elsewhere(&wires, "eve", "farther"), &bob, "NAME", "").await;
+    assert!(heard.starts_with(b"REPL"), "{heard:?}");
+}
