@@ -34,12 +34,12 @@ const NAME_EVERY: u32 = 4;
 /// A peer that was given up may only have been out of reach, so for ten minutes it is asked again
 /// ([`PeerList::given_up`](crate::overlay::PeerList::given_up)): after 10 s for the first time, 5 s
 /// later, then every 10 s, as exactly as the sweeps come. When it answers with its own id (an original:
-/// says it when asked for its `NAME`), it is let into the table again like others, as verified. So the
-/// two sides of a partition know each other again within 20 s of its end, with the defaults and up to
-/// 32 peers on the other side; the first that is back has the others asked at once. A peer that said
-/// `QUIT`, was removed by the program, is banned or not admitted, or at whose address another node has
-/// answered, is not asked. A peer that comes and goes all the time is taken out and put back once in
-/// 10 s at most.
+/// says it when asked for its `NAME`), it is let into the table again like others, as verified, and the
+/// others are asked at once. So the two sides of a partition know each other again within 20 s of its
+/// end, with the defaults, for up to 64 peers that were given up, 32 when dead ones are among them, and
+/// as long as a sweep with its questions takes no more than 2 s. A peer that said `QUIT`, was removed by
+/// the program, is banned or not admitted, or at whose address another node has answered, is not asked.
+/// A peer that comes and goes all the time is taken out and put back by the sweep once in 10 s at most.
 #[derive(Clone, Debug)]
 pub struct PingSweep {
     every: Duration,
@@ -465,5 +465,21 @@ mod tests {
         assert_eq!(asked(20, pong("p")), None);
         assert_eq!(asked(25, pong("p")), Some(vec![StabilizerAction::Rejoin(peer)]));
         assert_eq!(sweep(&mut ping, &Ok(vec![])).1, forget());
+    }
+
+    #[test]
+    fn who_was_given_up_because_another_answered_there_is_not_asked_again() {
+        let begun = tokio::time::Instant::now().into_std();
+        let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
+        for (answer, questions) in [(pong("q"), 0), (Ok(vec![]), 1)] {
+            let mut ping = PingSweep::new().misses(1);
+            sweep(&mut ping, &pong("p"));
+            assert_eq!(sweep(&mut ping, &answer).1, forget());
+            let mut peers = PeerList::new(me.id().clone(), 0);
+            peers.add(PEER.parse().unwrap(), Learned::Manual, begun);
+            peers.give_up(&"p".parse().unwrap(), begun);
+            let view = View { me: &me, peers: &peers, now: begun + Duration::from_secs(10) };
+            assert_eq!(ping.step(StabilizerEvent::Tick, &view).len(), questions);
+        }
     }
 }
