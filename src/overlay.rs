@@ -19,9 +19,11 @@ macro_rules! serde_as_text {
 }
 
 mod address;
+mod ask_again;
 mod dial_pace;
 mod forward;
 mod gap;
+mod given_up;
 mod id;
 mod join;
 #[cfg(feature = "kademlia")]
@@ -40,6 +42,7 @@ pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 pub use self::{
     address::{Address, Host, InvalidAddress, InvalidHost},
     forward::{Envelope, Hop, RouteFault, RouteReason},
+    given_up::GivenUp,
     id::{InvalidPeerId, InvalidPeerInfo, PeerId, PeerInfo},
     join::{JoinConfig, JoinEnd, JoinEvent, JoinReport, JoinStep, JoinWalk},
     list::{Added, Learned, PeerEntry, PeerList},

@@ -7,6 +7,7 @@ mod child;
 mod descriptors;
 mod error;
 mod forward;
+mod given_up;
 mod handle;
 mod join;
 mod list;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::overlay::{Address, Candidate, Host, PeerId, PeerInfo};
+use crate::overlay::{Address, Candidate, GivenUp, Host, PeerId, PeerInfo, given_up::Memory};
 
 /// What came of adding a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -118,13 +118,20 @@ pub struct PeerList {
     own_address: Option<Address>,
     limit: usize,
     entries: IndexMap<PeerId, PeerEntry>,
+    given_up: Memory,
 }
 
 impl PeerList {
     /// An empty table of the node `own`.
     #[must_use]
     pub fn new(own: PeerId, limit: usize) -> Self {
-        Self { own, own_address: None, limit, entries: IndexMap::new() }
+        Self {
+            own,
+            own_address: None,
+            limit,
+            entries: IndexMap::new(),
+            given_up: Memory::default(),
+        }
     }
 
     /// Says where the node itself listens: nobody else enters the table with that address.
@@ -214,6 +221,7 @@ impl PeerList {
         if place == Added::Added {
             let Candidate { info, learned, seen_at, verified } = candidate;
             let id = info.id().clone();
+            self.given_up.forget(&id);
             let verified = verified.then_some(now);
             let entry = PeerEntry { info, learned, added: now, seen_at, verified, last_seen: None };
             self.entries.shift_insert(position.min(self.entries.len()), id, entry);
@@ -244,9 +252,31 @@ impl PeerList {
         self.entries.get_index_of(id)
     }
 
-    /// Removes the peer with this id; the ones behind it move up.
+    /// Removes the peer with this id; the ones behind it move up. One that was given up before is not
+    /// remembered any more.
     pub fn remove(&mut self, id: &PeerId) -> Option<PeerEntry> {
+        self.given_up.forget(id);
         self.entries.shift_remove(id)
+    }
+
+    /// Removes the peer with this id because it does not answer any more. When it was verified it is
+    /// remembered as [given up](Self::given_up).
+    pub fn give_up(&mut self, id: &PeerId, now: Instant) -> Option<PeerEntry> {
+        let entry = self.entries.shift_remove(id)?;
+        self.given_up.note(entry.clone(), now);
+        Some(entry)
+    }
+
+    /// The peers that were verified and were [given up](Self::give_up) in the last ten minutes, and
+    /// neither came back nor were [removed](Self::remove) since: at most 64. Of more, those stay that
+    /// were verified first.
+    pub fn given_up(&self, now: Instant) -> impl Iterator<Item = &GivenUp> {
+        self.given_up.iter(now)
+    }
+
+    /// Forgets those that were given up and are not to be asked again.
+    pub(crate) fn retain_given_up(&mut self, keep: impl Fn(&GivenUp) -> bool) {
+        self.given_up.retain(keep);
     }
 
     /// Removes the peer at this position; the ones behind it move up.
@@ -283,8 +313,9 @@ impl PeerList {
         self.entries.values()
     }
 
-    /// Removes and returns all.
+    /// Removes and returns all, and remembers nobody as given up.
     pub fn clear(&mut self) -> Vec<PeerEntry> {
+        self.given_up.clear();
         self.entries.drain(..).map(|(_, entry)| entry).collect()
     }
 }

@@ -9,9 +9,14 @@ use std::{
 use crate::{
     frame::{Frame, TypeCode},
     overlay::{
-        AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View, is_gap,
+        AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
+        ask_again::{AskAgain, Heard},
+        is_gap,
     },
 };
+
+/// What came of a question.
+type Answer = Result<Vec<Frame>, AskFailure>;
 
 /// In how many sweeps one asks an original program for its name.
 const NAME_EVERY: u32 = 4;
@@ -25,6 +30,16 @@ const NAME_EVERY: u32 = 4;
 /// not verified yet is not asked: that is done elsewhere. The questions of one sweep run side by side, so that
 /// 1,000 dead peers cost half a minute and not an hour. When this node itself has stood still for more
 /// than ten seconds (the machine slept, say), all misses are forgotten.
+///
+/// A peer that was given up may only have been out of reach, so for ten minutes it is asked again
+/// ([`PeerList::given_up`](crate::overlay::PeerList::given_up)): after 10 s for the first time, 5 s
+/// later, then every 10 s, as exactly as the sweeps come. When it answers with its own id (an original:
+/// says it when asked for its `NAME`), it is let into the table again like others, as verified, and the
+/// others are asked at once. So the two sides of a partition know each other again within 20 s of its
+/// end, with the defaults, for up to 64 peers that were given up, 32 when dead ones are among them, and
+/// as long as a sweep with its questions takes no more than 2 s. A peer that said `QUIT`, was removed by
+/// the program, is banned or not admitted, or at whose address another node has answered, is not asked.
+/// A peer that comes and goes all the time is taken out and put back by the sweep once in 10 s at most.
 #[derive(Clone, Debug)]
 pub struct PingSweep {
     every: Duration,
@@ -35,6 +50,7 @@ pub struct PingSweep {
     /// When the sweep did something last.
     last: Option<Instant>,
     known: HashMap<PeerInfo, Known>,
+    again: AskAgain,
 }
 
 /// What the sweep remembers of a peer. At most one for each peer in the table.
@@ -57,6 +73,7 @@ impl Default for PingSweep {
             sweeps: 0,
             last: None,
             known: HashMap::new(),
+            again: AskAgain::default(),
         }
     }
 }
@@ -97,6 +114,24 @@ impl PingSweep {
         self
     }
 
+    /// The most peers that were given up and are asked again in one sweep, as long as none of them
+    /// answers. Default 16; 0: who was given up is not asked. Each that is still away may hold one of
+    /// the node's dials (`Config::max_dials`) for as long as [`within`](Self::within). At most 64 are
+    /// remembered.
+    #[must_use]
+    pub const fn ask_again(mut self, peers: usize) -> Self {
+        self.again.in_a_sweep(peers);
+        self
+    }
+
+    /// The longest rest between two questions to a peer that was given up; it begins with 5 s, unless
+    /// this is less, and doubles. Default 10 s. A question is asked by the next sweep after it.
+    #[must_use]
+    pub const fn longest_rest(mut self, rest: Duration) -> Self {
+        self.again.longest_rest(rest);
+        self
+    }
+
     fn tick(&mut self, view: &View<'_>) -> Vec<StabilizerAction> {
         if self.last.is_some_and(|last| is_gap(last + self.every, view.now)) {
             self.begin_anew();
@@ -112,7 +147,31 @@ impl PingSweep {
             self.known.insert(peer.clone(), known);
             StabilizerAction::Ask { peer, frame: Frame::empty(code), within: self.within }
         };
-        view.peers.iter().filter(|entry| entry.verified().is_some()).map(ask).collect()
+        let verified = view.peers.iter().filter(|entry| entry.verified().is_some());
+        let mut asks: Vec<_> = verified.map(ask).collect();
+        // Behind those who are in the table: they must not wait for the dead.
+        let again = self.again.tick(view.peers.given_up(view.now), view.now);
+        asks.extend(again.into_iter().map(|(peer, frame)| self.ask(peer, frame)));
+        asks
+    }
+
+    const fn ask(&self, peer: PeerInfo, frame: Frame) -> StabilizerAction {
+        StabilizerAction::Ask { peer, frame, within: self.within }
+    }
+
+    /// What a peer makes of being asked again, when it was.
+    fn heard_again(
+        &mut self,
+        peer: &PeerInfo,
+        answer: &Answer,
+        now: Instant,
+    ) -> Option<Vec<StabilizerAction>> {
+        let Heard::Back { answers_pong, next } = self.again.heard(peer, answer, now)? else {
+            return Some(Vec::new());
+        };
+        self.known.insert(peer.clone(), Known { answers_pong, ..Known::default() });
+        let next = next.map(|(peer, frame)| self.ask(peer, frame));
+        Some(std::iter::once(StabilizerAction::Rejoin(peer.clone())).chain(next).collect())
     }
 
     /// This node stood still: what it missed of others was its own doing.
@@ -133,7 +192,7 @@ impl PingSweep {
         vec![StabilizerAction::Seen(peer.id().clone())]
     }
 
-    fn missed(&mut self, peer: &PeerInfo) -> Vec<StabilizerAction> {
+    fn missed(&mut self, peer: &PeerInfo, verdict: Verdict) -> Vec<StabilizerAction> {
         let Some(known) = self.known.get_mut(peer) else {
             return Vec::new();
         };
@@ -142,46 +201,39 @@ impl PingSweep {
         if known.misses.max(known.nameless) < self.misses {
             return Vec::new();
         }
+        self.again.gave_up(peer.clone(), known.answers_pong, verdict == Verdict::Another);
         self.known.remove(peer);
         vec![StabilizerAction::Forget(peer.id().clone())]
     }
 
-    fn answered(&mut self, peer: &PeerInfo, replies: &[Frame]) -> Vec<StabilizerAction> {
-        let says = |code, id: &PeerId| {
-            replies.first().is_some_and(|reply| reply.code() == code && is_id(reply, id))
-        };
+    fn answered(&mut self, peer: &PeerInfo, answer: &Answer) -> Vec<StabilizerAction> {
+        let verdict = |code| Verdict::said(answer, code, peer.id());
+        let first = answer.as_ref().ok().and_then(|replies| replies.first());
         let Some(known) = self.known.get_mut(peer) else {
             return Vec::new();
         };
-        let pong = says(TypeCode::PONG, peer.id());
+        let pong = verdict(TypeCode::PONG) == Verdict::Verified;
         known.answers_pong |= pong;
         let alive = match *known {
-            Known { asked_name: true, .. } => says(TypeCode::REPL, peer.id()),
+            Known { asked_name: true, .. } => verdict(TypeCode::REPL) == Verdict::Verified,
             Known { answers_pong: true, .. } => pong,
             // A PONG with another id is another node on the same address.
-            _ => replies.first().is_none_or(|reply| reply.code() != TypeCode::PONG),
+            _ => first.is_none_or(|reply| reply.code() != TypeCode::PONG),
         };
-        if alive { self.alive(peer) } else { self.missed(peer) }
+        let said = if known.asked_name { TypeCode::REPL } else { TypeCode::PONG };
+        if alive { self.alive(peer) } else { self.missed(peer, verdict(said)) }
     }
 
     fn failed(&mut self, peer: &PeerInfo, failure: AskFailure) -> Vec<StabilizerAction> {
-        if failure == AskFailure::StoodStill {
-            self.begin_anew();
-            return Vec::new();
-        }
         let lenient =
             self.known.get(peer).is_some_and(|known| !known.answers_pong && !known.asked_name);
         // An original that breaks off, or does not come to an end, could be connected to.
         if lenient && failure != AskFailure::Unreachable {
             self.alive(peer)
         } else {
-            self.missed(peer)
+            self.missed(peer, Verdict::Silent)
         }
     }
-}
-
-fn is_id(reply: &Frame, id: &PeerId) -> bool {
-    reply.as_str().is_ok_and(|text| text.trim() == id.as_str())
 }
 
 impl Stabilizer for PingSweep {
@@ -200,8 +252,18 @@ impl Stabilizer for PingSweep {
     fn step(&mut self, event: StabilizerEvent, view: &View<'_>) -> Vec<StabilizerAction> {
         let actions = match event {
             StabilizerEvent::Tick => self.tick(view),
-            StabilizerEvent::Answered { peer, replies } => self.answered(&peer, &replies),
-            StabilizerEvent::Failed { peer, failure } => self.failed(&peer, failure),
+            StabilizerEvent::Answered { peer, replies } => {
+                let answer = Ok(replies);
+                self.heard_again(&peer, &answer, view.now)
+                    .unwrap_or_else(|| self.answered(&peer, &answer))
+            }
+            StabilizerEvent::Failed { failure: AskFailure::StoodStill, .. } => {
+                self.begin_anew();
+                Vec::new()
+            }
+            StabilizerEvent::Failed { peer, failure } => self
+                .heard_again(&peer, &Err(failure), view.now)
+                .unwrap_or_else(|| self.failed(&peer, failure)),
         };
         self.last = Some(view.now);
         actions
@@ -372,6 +434,52 @@ mod tests {
             }
             ping.step(StabilizerEvent::Tick, &View { me: &me, peers: &peers, now });
             assert_eq!(ping.known.len(), 100);
+        }
+    }
+
+    #[test]
+    fn who_was_given_up_and_answers_as_before_is_put_back_and_pongs_are_required_of_it_as_before() {
+        let begun = tokio::time::Instant::now().into_std();
+        let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
+        let peer: PeerInfo = PEER.parse().unwrap();
+        let mut ping = PingSweep::new().misses(1);
+        assert_eq!(sweep(&mut ping, &pong("p")).1, seen());
+        assert_eq!(sweep(&mut ping, &Err(AskFailure::Unreachable)).1, forget());
+        let mut peers = PeerList::new(me.id().clone(), 0);
+        peers.add(peer.clone(), Learned::Manual, begun);
+        peers.give_up(peer.id(), begun);
+        let mut asked = |seconds, answer: Answer| {
+            let view = View { me: &me, peers: &peers, now: begun + Duration::from_secs(seconds) };
+            let asks = ping.step(StabilizerEvent::Tick, &view);
+            let [StabilizerAction::Ask { peer, frame, .. }] = asks.as_slice() else { return None };
+            assert_eq!(frame.code(), TypeCode::PING);
+            let event = match answer {
+                Ok(replies) => StabilizerEvent::Answered { peer: peer.clone(), replies },
+                Err(failure) => StabilizerEvent::Failed { peer: peer.clone(), failure },
+            };
+            Some(ping.step(event, &view))
+        };
+        assert_eq!(asked(5, pong("p")), None);
+        assert_eq!(asked(10, Err(AskFailure::Late)), Some(vec![]));
+        assert_eq!(asked(15, Ok(vec![])), Some(vec![]));
+        assert_eq!(asked(20, pong("p")), None);
+        assert_eq!(asked(25, pong("p")), Some(vec![StabilizerAction::Rejoin(peer)]));
+        assert_eq!(sweep(&mut ping, &Ok(vec![])).1, forget());
+    }
+
+    #[test]
+    fn who_was_given_up_because_another_answered_there_is_not_asked_again() {
+        let begun = tokio::time::Instant::now().into_std();
+        let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
+        for (answer, questions) in [(pong("q"), 0), (Ok(vec![]), 1)] {
+            let mut ping = PingSweep::new().misses(1);
+            sweep(&mut ping, &pong("p"));
+            assert_eq!(sweep(&mut ping, &answer).1, forget());
+            let mut peers = PeerList::new(me.id().clone(), 0);
+            peers.add(PEER.parse().unwrap(), Learned::Manual, begun);
+            peers.give_up(&"p".parse().unwrap(), begun);
+            let view = View { me: &me, peers: &peers, now: begun + Duration::from_secs(10) };
+            assert_eq!(ping.step(StabilizerEvent::Tick, &view).len(), questions);
         }
     }
 }

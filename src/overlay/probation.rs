@@ -29,10 +29,19 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// What the answer to `NAME` says about the peer with this id.
     pub(crate) fn of(answer: &Result<Vec<Frame>, AskFailure>, id: &PeerId) -> Self {
+        Self::said(answer, TypeCode::REPL, id)
+    }
+
+    /// What an answer says about the peer with this id, which it has to name in a frame of this code.
+    pub(crate) fn said(
+        answer: &Result<Vec<Frame>, AskFailure>,
+        code: TypeCode,
+        id: &PeerId,
+    ) -> Self {
         let Some(reply) = answer.as_ref().ok().and_then(|replies| replies.first()) else {
             return Self::Silent;
         };
-        let said = reply.as_str().ok().filter(|_| reply.code() == TypeCode::REPL);
+        let said = reply.as_str().ok().filter(|_| reply.code() == code);
         match said {
             Some(text) if text.trim() == id.as_str() => Self::Verified,
             Some(_) => Self::Another,

@@ -74,8 +74,14 @@ pub enum StabilizerAction {
     },
     /// Note that the peer was seen alive.
     Seen(PeerId),
-    /// Remove the peer from the table.
+    /// Remove the peer from the table. When it was verified it is among those that were
+    /// [given up](PeerList::given_up) from then on.
     Forget(PeerId),
+    /// Put a peer back into the table, verified, that was [given up](PeerList::given_up) and has
+    /// answered with its id now. It is let in like others, within the [`Shares`](crate::overlay::Shares)
+    /// of the table. Nothing happens when it left or was removed meanwhile, is banned, or is not
+    /// admitted.
+    Rejoin(PeerInfo),
 }
 
 /// Periodic maintenance. The node runs each stabilizer at its own interval; a run ends when

@@ -99,17 +99,17 @@ pub struct Peers {
     actor: watch::Receiver<Option<Addr<PeerListActor>>>,
 }
 
-fn now() -> std::time::Instant {
+pub(super) fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {
+pub(super) fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {
     if matches!(added, Added::Added) {
         node.emit(&PeerEvent::PeerAdded { peer: peer.clone() });
     }
 }
 
-fn tell_removed(entry: Option<&PeerEntry>, why: Removed, node: &Node) {
+pub(super) fn tell_removed(entry: Option<&PeerEntry>, why: Removed, node: &Node) {
     if let Some(entry) = entry {
         node.emit(&PeerEvent::PeerRemoved { peer: entry.info().clone(), why });
     }

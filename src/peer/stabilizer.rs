@@ -7,7 +7,7 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{Node, Removed, RequestError, exchange, exchange::OutgoingKind},
+    connection::{Node, RequestError, exchange, exchange::OutgoingKind},
     frame::Frame,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
@@ -101,7 +101,7 @@ impl Actor for StabilizerActor {
 /// is left to ask.
 async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers) {
     // The snapshot of the beginning: the run is about the peers of that moment.
-    let Ok(list) = peers.list().await else { return };
+    let Ok(list) = peers.list_to_maintain().await else { return };
     let at_once = stabilizer.at_once().max(1);
     let mut step = |event| {
         let view = View { me: &node.me, peers: &list, now: Instant::now().into_std() };
@@ -134,7 +134,8 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers)
 async fn apply(action: StabilizerAction, peers: &Peers) {
     let done = match action {
         StabilizerAction::Seen(id) => peers.seen(&id).await.map(drop),
-        StabilizerAction::Forget(id) => peers.remove_because(&id, Removed::Lost).await.map(drop),
+        StabilizerAction::Forget(id) => peers.lost(&id).await,
+        StabilizerAction::Rejoin(peer) => peers.rejoin(peer).await,
         _ => Ok(()),
     };
     if let Err(error) = done {

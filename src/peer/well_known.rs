@@ -146,7 +146,7 @@ async fn quit(text: &str, sender: &Sender, node: &Node, peers: &Peers) -> Result
     if !node.may_claim(proven, &id) {
         return Ok(Reply::refused(Refusal::NotYourId));
     }
-    let entry = peers.get(&id).await?;
+    let entry = peers.known(&id).await?;
     let is_own = match &entry {
         Some(entry) if node.config.quit_policy == QuitPolicy::Own && proven.is_none() => {
             // Where it was seen needs no look-up.

@@ -818,6 +818,163 @@ async fn f38_another_original_at_the_address_of_an_original_is_not_that_one() {
     assert!(after_another_came("").await <= 65);
 }
 
+/// Node and peer, which know each other, each with a ping sweep.
+async fn pair(wires: &MemoryNetwork) -> [Peer; 2] {
+    let node = async |host: &'static str, sweep| {
+        let builder = Peer::builder().transport(at(wires, host)).listen(format!("{host}:9000"));
+        builder.id(host).well_known().stabilizer(sweep).start().await.unwrap()
+    };
+    let ada = node("ada", PingSweep::new()).await;
+    let bob = node("bob", PingSweep::new()).await;
+    bob.join("ada:9000").await.unwrap();
+    sleep(7 * SECOND).await;
+    assert_eq!(
+        (verified(&ada).await, verified(&bob).await),
+        (vec!["bob".into()], vec!["ada".into()])
+    );
+    [ada, bob]
+}
+
+fn divide(wires: &MemoryNetwork) {
+    wires.partition(&["ada".parse().unwrap()], &["bob".parse().unwrap()]);
+}
+
+/// Waits until none knows the other.
+async fn torn(nodes: &[Peer; 2]) {
+    let begun = Instant::now();
+    while !(known(&nodes[0]).await.is_empty() && known(&nodes[1]).await.is_empty()) {
+        sleep(SECOND / 10).await;
+        assert!(begun.elapsed() <= 25 * SECOND, "they are not given up");
+    }
+}
+
+#[actix::test]
+async fn f57_after_a_partition_has_healed_both_sides_know_each_other_again_within_twenty_seconds() {
+    tokio::time::pause();
+    // It heals at any moment of the rest between two questions, sooner and later.
+    for lasts in (0..22).chain([100, 300, 560]) {
+        let wires = MemoryNetwork::new(1);
+        let nodes = pair(&wires).await;
+        divide(&wires);
+        torn(&nodes).await;
+        sleep(lasts * SECOND).await;
+        assert!(known(&nodes[0]).await.is_empty() && known(&nodes[1]).await.is_empty());
+        wires.heal();
+        sleep(20 * SECOND).await;
+        for (node, other) in nodes.iter().zip(["bob", "ada"]) {
+            assert_eq!(verified(node).await, [other], "after {lasts} s");
+            node.abort().await;
+        }
+    }
+}
+
+/// A peer is given up, the partition heals, and then something happens that keeps it away.
+async fn kept_away(case: &str) {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
+    program(&wires, "9.9.9.9", original("al")).await;
+    join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
+    sleep(20 * SECOND).await;
+    assert_eq!(verified(&node).await, ["al"]);
+    wires.partition(&["node".parse().unwrap()], &["9.9.9.9".parse().unwrap()]);
+    sleep(25 * SECOND).await;
+    assert!(known(&node).await.is_empty());
+    wires.heal();
+    match case {
+        "removed" => drop(node.peers().remove(&"al".parse().unwrap()).await.unwrap()),
+        "banned" => {
+            node.ban("9.9.9.9".parse::<std::net::IpAddr>().unwrap(), 1_000 * SECOND);
+        }
+        // Nobody else leaves for it.
+        _ => {
+            let said = ask(&wires, "9.9.9.8", "QUIT", "al").await;
+            assert_eq!(said, "Quit: not your address");
+            let said = ask(&wires, "9.9.9.9", "QUIT", "al").await;
+            assert_eq!(said, "Quit: peer not found: al");
+        }
+    }
+    dialled.take();
+    sleep(60 * SECOND).await;
+    assert!(known(&node).await.is_empty(), "{case}");
+    assert_eq!(dialled.take(), [], "{case}");
+}
+
+#[actix::test]
+async fn f57_who_was_removed_by_the_program_is_not_asked_again_after_a_partition() {
+    kept_away("removed").await;
+}
+
+#[actix::test]
+async fn f57_who_is_banned_is_not_asked_again_after_a_partition() {
+    kept_away("banned").await;
+}
+
+#[actix::test]
+async fn f57_who_quits_is_not_asked_again_after_a_partition_and_nobody_quits_for_it() {
+    kept_away("quit").await;
+}
+
+#[actix::test]
+async fn f57_a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_then_none() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let node = builder.max_peers(0).stabilizer(PingSweep::new()).start().await.unwrap();
+    for n in 0..100 {
+        let host = format!("dead{n}");
+        let _crashed = wires.crash(&host.parse().unwrap());
+        node.peers().add(format!("p{n} {host} 9000").parse().unwrap()).await.unwrap();
+    }
+    sleep(60 * SECOND).await;
+    assert!(known(&node).await.is_empty());
+    dialled.take();
+    sleep(60 * SECOND).await;
+    // Sixteen in each sweep, which takes two seconds, and the pause is five.
+    let dials = dialled.take();
+    assert!((8 * 16..=9 * 16).contains(&dials.len()), "{}", dials.len());
+    let hosts: BTreeSet<_> = dials.iter().map(|(_, to)| to.host().to_string()).collect();
+    assert_eq!(hosts.len(), 64);
+    sleep(540 * SECOND).await;
+    dialled.take();
+    sleep(600 * SECOND).await;
+    assert_eq!(dialled.take(), []);
+}
+
+#[actix::test]
+async fn f58_a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_seconds_at_most() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, _) = builder(&wires);
+    // As hasty as can be.
+    let sweep = PingSweep::new().every(SECOND / 4).misses(1).longest_rest(SECOND / 4);
+    let node = builder.stabilizer(sweep).start().await.unwrap();
+    let up = Rc::new(Cell::new(true));
+    let answer: Answer = {
+        let up = Rc::clone(&up);
+        Rc::new(move |_| Some(if up.get() { said("REPL", "al") } else { Vec::new() }))
+    };
+    let pongs: Answer = Rc::new(move |code| match code {
+        "PING" => answer(code).filter(|said| !said.is_empty()).map(|_| said("PONG", "al")),
+        _ => answer(code),
+    });
+    program(&wires, "9.9.9.9", pongs).await;
+    node.peers().add("al 9.9.9.9 9000".parse().unwrap()).await.unwrap();
+    sleep(5 * SECOND).await;
+    let mut events = node.events();
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    for second in 0..120 {
+        up.set(second % 2 == 0);
+        sleep(SECOND).await;
+        while let Some(Some(event)) = events.next().now_or_never() {
+            if let PeerEvent::PeerAdded { .. } = event {
+                times.push(begun.elapsed().as_secs());
+            }
+        }
+    }
+    assert!((2..=12).contains(&times.len()), "{times:?}");
+    assert!(times.windows(2).all(|two| two[1] - two[0] >= 10), "{times:?}");
+}
+
 #[actix::test]
 async fn f39_of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
     let wires = MemoryNetwork::new(1);

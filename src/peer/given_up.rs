@@ -1,0 +1,68 @@
+//! Peers that are given up, and come back.
+
+use crate::{
+    connection::{Node, Removed},
+    overlay::{Address, Candidate, GivenUp, PeerEntry, PeerId, PeerInfo, PeerList},
+    peer::{
+        NodeDown, Peers,
+        list::{now, tell_added, tell_removed},
+    },
+};
+
+/// Whether a peer that was given up is let in again: it is admitted and not banned.
+fn may_come_back(known: &GivenUp, node: &Node) -> bool {
+    let info = known.info();
+    let seen_at = Address::new(known.entry().seen_at().clone(), info.port());
+    node.transport.admits(info.id())
+        && !node.bans.refuses_id(info.id())
+        && !node.bans.refuses(info.address())
+        && !node.bans.refuses(&seen_at)
+}
+
+impl Peers {
+    /// Takes a peer out that does not answer.
+    pub(crate) async fn lost(&self, id: &PeerId) -> Result<(), NodeDown> {
+        let id = id.clone();
+        self.with(move |table, node| {
+            tell_removed(table.list.give_up(&id, now()).as_ref(), Removed::Lost, node);
+        })
+        .await
+    }
+
+    /// A copy of the table; of those that were given up only the ones that may come back.
+    pub(crate) async fn list_to_maintain(&self) -> Result<PeerList, NodeDown> {
+        self.with(|table, node| {
+            let mut list = table.list.clone();
+            list.retain_given_up(|known| may_come_back(known, node));
+            list
+        })
+        .await
+    }
+
+    /// The peer with this id, in the table or given up.
+    pub(crate) async fn known(&self, id: &PeerId) -> Result<Option<PeerEntry>, NodeDown> {
+        let id = id.clone();
+        self.with(move |table, _| {
+            let mut given_up = table.list.given_up(now()).map(GivenUp::entry);
+            table.list.get(&id).or_else(|| given_up.find(|entry| *entry.info().id() == id)).cloned()
+        })
+        .await
+    }
+
+    /// Puts a peer back that was given up and has answered with its id, if it still may come back and
+    /// is within its shares.
+    pub(crate) async fn rejoin(&self, peer: PeerInfo) -> Result<(), NodeDown> {
+        self.with(move |table, node| {
+            let known = table.list.given_up(now()).find(|known| *known.info() == peer).cloned();
+            let Some(known) = known.filter(|known| may_come_back(known, node)) else { return };
+            let (learned, seen_at) = (known.entry().learned(), known.entry().seen_at());
+            let candidate = Candidate::new(peer.clone(), learned.clone())
+                .seen_at(seen_at.clone())
+                .verified(true);
+            let added = node.config.shares().admit(&mut table.list, candidate, now());
+            table.list.touch(peer.id(), now());
+            tell_added(&added, &peer, node);
+        })
+        .await
+    }
+}
