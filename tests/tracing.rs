@@ -1,10 +1,7 @@
 //! What is traced, and what never is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
+mod log;
 
 use actix::prelude::Actor;
 use actix_peer::{Config, Incoming, Peer, Reply, frame::Frame, handler};
@@ -13,41 +10,11 @@ use tokio::{
     net::TcpStream,
 };
 use tracing::{Level, subscriber::DefaultGuard};
-use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::log::Log;
 
 const SECRET: &str = "swordfish";
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn count(&self, what: &str) -> usize {
-        self.text().lines().filter(|line| line.contains(what)).count()
-    }
-}
 
 /// Everything that is traced on this thread from now on.
 fn listen() -> (Log, DefaultGuard) {

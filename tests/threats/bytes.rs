@@ -233,6 +233,11 @@ async fn f23_a_reader_that_takes_an_hour_is_served_to_the_end() {
     assert_eq!(counts(&node).await.errors_stalled, 0);
 }
 
+/// The other side of a link has ended the exchange because its time was over.
+fn is_late(error: &RequestError) -> bool {
+    matches!(error, RequestError::Reset { reason, .. } if *reason == Reason::TIMED_OUT)
+}
+
 #[actix::test]
 async fn an_exchange_that_moves_ends_all_the_same_when_its_whole_time_is_over() {
     let wires = MemoryNetwork::new(1);
@@ -259,8 +264,7 @@ async fn an_exchange_that_moves_ends_all_the_same_when_its_whole_time_is_over() 
     let begun = Instant::now();
     let question = Outgoing::from(Frame::empty("DRIP")).over(Over::Link);
     let cut = asker.request(node.info(), question).await.unwrap().collect().await;
-    let late = |error: &RequestError| matches!(error, RequestError::Reset { reason, .. } if *reason == Reason::TIMED_OUT);
-    assert!(cut.as_ref().is_err_and(late), "{cut:?}");
+    assert!(cut.as_ref().is_err_and(is_late), "{cut:?}");
     assert!((120..130).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }
 
@@ -277,7 +281,6 @@ async fn a_handler_has_all_of_its_time_on_a_link_whatever_else_wakes_the_link() 
     let begun = Instant::now();
     let question = Outgoing::from(Frame::empty("NEVR")).over(Over::Link);
     let cut = asker.request(node.info(), question).await.unwrap().collect().await;
-    let late = |error: &RequestError| matches!(error, RequestError::Reset { reason, .. } if *reason == Reason::TIMED_OUT);
-    assert!(cut.as_ref().is_err_and(late), "{cut:?}");
+    assert!(cut.as_ref().is_err_and(is_late), "{cut:?}");
     assert!((30..40).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
 }

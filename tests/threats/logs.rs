@@ -1,10 +1,6 @@
 //! What a flood may write to the log.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, Message, MessageResult};
 use actix_peer::{
@@ -15,36 +11,8 @@ use actix_peer::{
 };
 use serde::{Deserialize, Serialize, Serializer};
 use tracing::{Level, subscriber::DefaultGuard};
-use tracing_subscriber::fmt::MakeWriter;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn count(&self, what: &str) -> usize {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(what)).count()
-    }
-}
+use crate::log::Log;
 
 /// The warnings of this thread from now on.
 fn listen() -> (Log, DefaultGuard) {

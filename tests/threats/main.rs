@@ -12,6 +12,8 @@
 use std::path::Path;
 
 mod common;
+#[path = "../log/mod.rs"]
+mod log;
 
 mod bytes;
 mod connections;
