@@ -255,7 +255,7 @@ fn main() {
     support::compare(&format!("a file of {gib} GiB"), "MiB/s", AIM, &rounds);
     for (who, instance) in [("the source", &from), ("the fetching one", &to)] {
         let most = instance.most_memory();
-        let verdict = if most <= MOST_MEMORY { "reached" } else { "MISSED" };
+        let verdict = support::verdict(most <= MOST_MEMORY);
         let (most, aim) = (support::bytes(most), support::bytes(MOST_MEMORY));
         println!("most memory of {who}: {most}, aim {aim}: {verdict}");
     }

@@ -20,7 +20,7 @@ mod test_handlers;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -80,11 +80,11 @@ struct Node {
 
 impl Node {
     async fn start() -> Self {
-        Self::start_with("127.0.0.1:0", "1024", "$(ulimit -H -n)").await
+        Self::start_with("127.0.0.1:0", "1024", support::ALL_DESCRIPTORS).await
     }
 
     async fn start_with(at: &str, connections: &str, descriptors: &str) -> Self {
-        let mut child = again(descriptors, &["serve", at, connections])
+        let mut child = support::again(descriptors, &["serve", at, connections])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // A panic that is asked for is written down; not a hundred thousand times.
@@ -124,15 +124,6 @@ impl Drop for Node {
     }
 }
 
-/// This program again, with so many file descriptors.
-fn again(descriptors: &str, arguments: &[&str]) -> Command {
-    let program = std::env::current_exe().expect("the path of this program");
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]);
-    command.arg(program).args(arguments);
-    command
-}
-
 // ---------------------------------------------------------------------------------------------------------------------
 // Everybody else
 
@@ -156,6 +147,11 @@ async fn ask(to: SocketAddr, source: usize, code: &str, data: &[u8]) -> io::Resu
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     Ok(answer)
+}
+
+/// Takes one of those that are left, if any is.
+fn one_more(left: &AtomicU64) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 /// The honest one: asks every few milliseconds until it is told to stop.
@@ -196,7 +192,7 @@ fn p99(mut times: Vec<Duration>) -> Duration {
 }
 
 fn say(what: &str, measured: &str, aim: &str, reached: bool) {
-    let verdict = if reached { "reached" } else { "MISSED" };
+    let verdict = support::verdict(reached);
     println!("{what:<54} {measured:>24}   aim {aim}: {verdict}");
 }
 
@@ -322,10 +318,7 @@ async fn resets() {
     let flooding = (0..16).map(|_| {
         let left = Arc::clone(&left);
         tokio::spawn(async move {
-            while left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-                .is_ok()
-            {
+            while one_more(&left) {
                 let socket = TcpSocket::new_v4().unwrap();
                 socket.set_zero_linger().unwrap();
                 drop(socket.connect(to).await);
@@ -388,10 +381,7 @@ async fn panics() {
     let asking = (0..8).map(|_| {
         let left = Arc::clone(&left);
         tokio::spawn(async move {
-            while left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-                .is_ok()
-            {
+            while one_more(&left) {
                 let answer = ask(to, 1, "BOO2", b"").await.expect("an answer");
                 assert!(answer.starts_with(b"ERRO"), "a panic is an error");
             }
@@ -446,10 +436,7 @@ async fn replies() {
         let (left, wrong, data, wanted) =
             (Arc::clone(&left), Arc::clone(&wrong), Arc::clone(&data), Arc::clone(&wanted));
         tokio::spawn(async move {
-            while left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-                .is_ok()
-            {
+            while one_more(&left) {
                 let port_used_up =
                     |error: &io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
                 match ask(to, source, "ECHO", &data).await {
@@ -518,7 +505,8 @@ fn main() {
         ["attack", names @ ..] => attack(names),
         names => {
             let names = [&["attack"], names].concat();
-            let status = again("$(ulimit -H -n)", &names).status().expect("a process");
+            let status =
+                support::again(support::ALL_DESCRIPTORS, &names).status().expect("a process");
             assert!(status.success(), "all that is promised held");
         }
     }

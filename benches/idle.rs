@@ -17,7 +17,7 @@ mod support;
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -27,15 +27,6 @@ use actix_peer::{Config, Incoming, Peer, handler};
 const CONNECTIONS: usize = 5_000;
 const AIM: u64 = 12 << 10;
 const LONG: Duration = Duration::from_secs(600);
-
-/// This program again, with all the file descriptors that it may have.
-fn again(arguments: &[&str]) -> Command {
-    let program = std::env::current_exe().expect("the path of this program");
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n \"$(ulimit -H -n)\" && exec \"$0\" \"$@\""]);
-    command.arg(program).args(arguments);
-    command
-}
 
 /// The other process: opens connections, sends `bytes` on each, says so, and holds them until its
 /// input ends.
@@ -52,7 +43,7 @@ fn hold(to: &str, bytes: &str) {
 }
 
 async fn clients(to: &str, bytes: &str) -> Child {
-    let mut child = again(&["hold", to, bytes])
+    let mut child = support::again(support::ALL_DESCRIPTORS, &["hold", to, bytes])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -92,7 +83,7 @@ async fn measure(what: &str, bytes: &str, handling: usize) {
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     let each = support::resident("self").saturating_sub(before) / CONNECTIONS as u64;
-    let verdict = if each <= AIM { "reached" } else { "MISSED" };
+    let verdict = support::verdict(each <= AIM);
     println!(
         "{CONNECTIONS} connections, {what:<24} {:>9} each, aim {}: {verdict}",
         support::bytes(each),
@@ -119,7 +110,9 @@ fn main() {
             ] {
                 // An argument cannot hold a zero byte.
                 let bytes = bytes.replace('\0', "0");
-                let status = again(&["measure", what, &bytes, handling]).status();
+                let status =
+                    support::again(support::ALL_DESCRIPTORS, &["measure", what, &bytes, handling])
+                        .status();
                 assert!(status.expect("another process").success(), "{what}");
             }
         }

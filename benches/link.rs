@@ -110,7 +110,7 @@ async fn compare(to: &Address, bare: SocketAddr) {
         report.print(false).expect("a report");
         let reached = if mode == Mode::Request { report.ratio <= aim } else { report.ratio >= aim };
         if !sleepy {
-            let verdict = if reached { "reached" } else { "MISSED" };
+            let verdict = support::verdict(reached);
             println!("  aim          {aim:>9.2}: {verdict}");
         }
         println!();
@@ -146,7 +146,7 @@ async fn idle(messages: usize) {
     println!("{LINKS} idle links, after {messages} messages of 4 KiB on each");
     println!("  resident     {:>9} for each end", support::bytes(each));
     if messages == 1 {
-        let verdict = if each <= AIM_IDLE { "reached" } else { "MISSED" };
+        let verdict = support::verdict(each <= AIM_IDLE);
         println!("  aim          {:>9}: {verdict}", support::bytes(AIM_IDLE));
     }
 }

@@ -118,7 +118,7 @@ async fn main() {
     watch.abort();
     support::compare("a body of 1 GiB", "MiB/s", 0.75, &rounds);
     let grown = MOST.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(before);
-    let verdict = if grown <= GROWTH { "reached" } else { "MISSED" };
+    let verdict = support::verdict(grown <= GROWTH);
     println!(
         "memory while it streams: +{}, aim +{}: {verdict}",
         support::bytes(grown),

@@ -2,7 +2,24 @@
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, process::Command, time::Duration};
+
+/// As many file descriptors as this process may give another one, for the shell.
+pub(crate) const ALL_DESCRIPTORS: &str = "$(ulimit -H -n)";
+
+/// This program again, with so many file descriptors.
+pub(crate) fn again(descriptors: &str, arguments: &[&str]) -> Command {
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n \"{descriptors}\" && exec \"$0\" \"$@\"")]);
+    command.arg(program).args(arguments);
+    command
+}
+
+/// Whether an aim was reached, as the benchmarks print it.
+pub(crate) const fn verdict(reached: bool) -> &'static str {
+    if reached { "reached" } else { "MISSED" }
+}
 
 /// Resident memory of a process in bytes, as Linux tells it.
 pub(crate) fn resident(process: &str) -> u64 {
@@ -27,7 +44,7 @@ pub(crate) fn compare(what: &str, unit: &str, aim: f64, rounds: &[(f64, f64)]) {
         .iter()
         .map(|round| round.0 / round.1)
         .fold((f64::MAX, f64::MIN), |(least, most), ratio| (least.min(ratio), most.max(ratio)));
-    let verdict = if ratio >= aim { "reached" } else { "MISSED" };
+    let verdict = verdict(ratio >= aim);
     println!(
         "{what:<28} {ours:>9.0} {unit:<7} bare tokio {bare:>9.0}   ratio {ratio:.2} ({least:.2} to {most:.2}), aim {aim:.2}: {verdict}"
     );
