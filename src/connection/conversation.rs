@@ -145,8 +145,7 @@ impl Conversation {
     fn refuse(&mut self, refusal: Refusal) {
         self.step(PhaseEvent::Refused);
         self.node.refuse(&self.remote, Some(self.head.code()), refusal);
-        // What is passed on is not the doing of the last one.
-        if let Some(what) = Offence::of(refusal).filter(|_| self.code() != TypeCode::FWD) {
+        if let Some(what) = Offence::of(refusal, self.code()) {
             self.offended(what);
         }
     }

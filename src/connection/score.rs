@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::{
     connection::{Refusal, Source},
+    frame::TypeCode,
     overlay::{Address, PeerId},
 };
 
@@ -119,9 +120,11 @@ offences! {
 }
 
 impl Offence {
-    /// What a refusal is due to, where it is the other side's doing.
-    pub(crate) const fn of(refusal: Refusal) -> Option<Self> {
+    /// What the refusal of a message with this code is due to, where it is the other side's doing:
+    /// what is passed on is not the doing of the last one.
+    pub(crate) fn of(refusal: Refusal, code: TypeCode) -> Option<Self> {
         match refusal {
+            _ if code == TypeCode::FWD => None,
             Refusal::UnknownCode => Some(Self::UnknownCode),
             Refusal::TooLong => Some(Self::TooLong),
             Refusal::BadMessage => Some(Self::Malformed),

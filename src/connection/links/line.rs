@@ -359,8 +359,7 @@ impl Line {
     /// Ends an exchange of the other side without serving it.
     pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
         self.node.refuse(self.sender.address(), Some(code), refusal);
-        // What is passed on is not the doing of the last one.
-        if let Some(what) = Offence::of(refusal).filter(|_| code != TypeCode::FWD) {
+        if let Some(what) = Offence::of(refusal, code) {
             self.offended(what);
         }
         self.with(|state| state.link.reset(exchange, refusal.reason()));
