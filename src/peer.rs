@@ -20,6 +20,7 @@ mod notify_all;
 mod probation;
 mod registration;
 mod reliable;
+mod service;
 mod stabilizer;
 mod status;
 mod stop;

@@ -1,30 +1,29 @@
 //! From options to a running node.
 
-use std::{collections::BTreeSet, fmt, rc::Rc, sync::Arc, time::Duration};
+pub(crate) mod handlers;
+
+use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, AsyncContext, Context, Recipient};
 use futures::future::LocalBoxFuture;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use self::handlers::Entry;
 use crate::{
-    connection::{
-        Batched, Config, EventBus, Incoming, IncomingBatch, Intake, Node, Outbox, PeerEvent,
-        PeerMessage, Received, Route, Serve, Threads, links, typed::Typed, watch_bans,
-    },
+    connection::{Config, EventBus, Node, Outbox, PeerEvent, Threads, links, watch_bans},
     frame::TypeCode,
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router,
         Stabilizer,
     },
     peer::{
-        Peer, Peers, RegisterError, StartError,
+        Peer, Peers, StartError,
         actor::{Parts, PeerActor},
         descriptors,
-        forward::Forward,
         list::Table,
+        service::{Seat, Service},
         stabilizer::{Job, Recipe},
         watchdog,
-        well_known::{self, WellKnown},
     },
     transport::{Transport, tcp::Tcp},
 };
@@ -64,17 +63,11 @@ pub struct Builder {
     events: Vec<Recipient<PeerEvent>>,
     workers: usize,
     outbox: Option<Arc<dyn Outbox>>,
+    services: Vec<Rc<dyn Service>>,
 }
 
 /// The most workers of a node.
 pub const MAX_WORKERS: usize = 256;
-
-/// A handler before the node has its limits.
-#[derive(Clone, Debug)]
-struct Entry {
-    serve: Arc<dyn Serve>,
-    streamed: bool,
-}
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,35 +94,8 @@ impl Default for Builder {
             events: Vec::new(),
             workers: 0,
             outbox: None,
+            services: Vec::new(),
         }
-    }
-}
-
-/// Refuses what the application may not register.
-pub(crate) fn application_code(
-    code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
-) -> Result<TypeCode, RegisterError> {
-    let code = code.try_into().map_err(Into::into)?;
-    if code.is_reserved() { Err(RegisterError::Reserved(code)) } else { Ok(code) }
-}
-
-/// A route with a share of its own of the requests in hand.
-pub(crate) fn application_route(
-    node: &Node,
-    code: TypeCode,
-    serve: Arc<dyn Serve>,
-    streamed: bool,
-) -> Route {
-    let config = &node.config;
-    let intake =
-        if streamed { Intake::Streamed(u32::MAX) } else { Intake::Whole(config.max_frame_len) };
-    Route {
-        handler: serve.handler(),
-        serve,
-        intake,
-        places: Arc::new(Semaphore::new(config.max_requests_per_code)),
-        internal: false,
-        times: node.measures.times(code),
     }
 }
 
@@ -180,108 +146,6 @@ impl Builder {
     /// and [`quit_policy`](Self::quit_policy) said before.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
-        self
-    }
-
-    /// Registers the handler for a code: the address of any actor with `Handler<Incoming>`, on any
-    /// arbiter.
-    ///
-    /// # Errors
-    /// The code is not four bytes, or belongs to the framework. (Two handlers for one code are
-    /// refused by [`start`](Self::start).)
-    pub fn handle(
-        self,
-        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
-        handler: impl Into<Recipient<Incoming>>,
-    ) -> Result<Self, RegisterError> {
-        self.entry(code, Arc::new(handler.into()), false)
-    }
-
-    /// Bounds the data of a request for a code, in bytes, in place of
-    /// [`Config::max_frame_len`] (what is taken whole), [`Config::max_control_len`] (the well-known
-    /// codes) or no bound but that of a frame (streams). It holds for whoever handles the code, and
-    /// may be more or less; 0 takes requests without data. What is taken whole is never longer than
-    /// [`Config::max_partial_bytes`].
-    ///
-    /// A longer request is refused as too long: a classic one on its header, without waiting for its
-    /// data; one on a link with the first of its frames that is beyond. The price of more: so much
-    /// memory for each of up to [`Config::max_requests_per_code`] requests in hand, and a link's window
-    /// is at least twice the longest. Links that are open already keep theirs, and take no more whole
-    /// than they said when they were opened.
-    ///
-    /// ```
-    /// # use actix::prelude::*;
-    /// # use actix_peer::{Incoming, Peer, Reply, handler};
-    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let vote = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
-    /// let peer = Peer::builder().handle("VOTE", vote)?.max_len("VOTE", 64)?.start().await?;
-    /// # peer.stop().await;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// The code is not four bytes, or belongs to the framework.
-    pub fn max_len(
-        mut self,
-        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
-        bytes: u32,
-    ) -> Result<Self, RegisterError> {
-        self.lengths.push((application_code(code)?, bytes));
-        Ok(self)
-    }
-
-    /// Registers the handler for a code whose data is streamed to it, however long: it takes
-    /// [`Incoming::into_body`].
-    ///
-    /// # Errors
-    /// As [`handle`](Self::handle).
-    pub fn handle_stream(
-        self,
-        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
-        handler: impl Into<Recipient<Incoming>>,
-    ) -> Result<Self, RegisterError> {
-        self.entry(code, Arc::new(handler.into()), true)
-    }
-
-    /// Registers the handler for a code that takes one-way messages together: the address of any
-    /// actor with `Handler<IncomingBatch>`, on any arbiter.
-    ///
-    /// # Errors
-    /// As [`handle`](Self::handle).
-    pub fn handle_batch(
-        self,
-        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
-        handler: impl Into<Recipient<IncomingBatch>>,
-    ) -> Result<Self, RegisterError> {
-        self.entry(code, Arc::new(Batched(handler.into())), false)
-    }
-
-    /// Registers the handler for a typed message: the address of any actor with
-    /// `Handler<Received<M>>`, on any arbiter.
-    ///
-    /// # Errors
-    /// The message's code belongs to the framework.
-    pub fn on<M: PeerMessage>(
-        self,
-        handler: impl Into<Recipient<Received<M>>>,
-    ) -> Result<Self, RegisterError> {
-        self.entry(M::CODE, Arc::new(Typed::new(handler.into())), false)
-    }
-
-    fn entry(
-        mut self,
-        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
-        serve: Arc<dyn Serve>,
-        streamed: bool,
-    ) -> Result<Self, RegisterError> {
-        self.handlers.push((application_code(code)?, Entry { serve, streamed }));
-        Ok(self)
-    }
-
-    /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING` (WIRE.md part 2), so that other nodes, the
-    /// original programs among them, can join this one.
-    pub fn well_known(mut self) -> Self {
-        self.well_known = true;
         self
     }
 
@@ -419,22 +283,22 @@ impl Builder {
         let (stopped, report) = watch::channel(None);
         let peers = Peers::new(current);
         self.lengths.into_iter().for_each(|(code, bytes)| node.routes.set_max_len(code, bytes));
-        register(&node, &peers, self.handlers, self.well_known);
+        handlers::register(&node, &peers, self.handlers, self.well_known);
 
         let mut peer = None;
         PeerActor::create(|ctx: &mut Context<PeerActor>| {
             let handle = Peer::new(Arc::clone(&node), peers, ctx.address(), report);
             let weak = handle.downgrade();
+            let seat =
+                Seat { node: Arc::clone(&node), peers: handle.peers().clone(), peer: weak.clone() };
+            let mut recipes = self.recipes;
+            for service in self.services {
+                service.prepare(&seat);
+                recipes.push(Recipe::of_service(service, seat.clone()));
+            }
             peer = Some(handle);
-            let parts = Parts {
-                node: Arc::clone(&node),
-                peer: weak,
-                table,
-                list,
-                recipes: self.recipes,
-                stopped,
-                bound,
-            };
+            let parts =
+                Parts { node: Arc::clone(&node), peer: weak, table, list, recipes, stopped, bound };
             let actor = PeerActor::new(parts);
             actor.start_list(ctx);
             actor.start_listener(listener, ctx);
@@ -446,18 +310,6 @@ impl Builder {
         node.emit(&PeerEvent::Started { me: node.me.clone() });
         links::replay(&node, kept);
         peer.ok_or(StartError::NoArbiter)
-    }
-
-    fn check_handlers(&self) -> Result<(), RegisterError> {
-        let well_known = self.well_known.then_some(WellKnown::CODES).into_iter().flatten();
-        let mut seen = BTreeSet::new();
-        let duplicate = self
-            .handlers
-            .iter()
-            .map(|(code, _)| *code)
-            .chain(well_known)
-            .find(|code| !seen.insert(*code));
-        duplicate.map_or(Ok(()), |code| Err(RegisterError::Duplicate(code)))
     }
 }
 
@@ -474,22 +326,4 @@ const fn is_public(bound: &Address) -> bool {
 fn on_arbiter() -> Result<(), StartError> {
     let spawn = std::panic::catch_unwind(|| actix_rt::spawn(std::future::ready(())));
     spawn.map(drop).map_err(|_| StartError::NoArbiter)
-}
-
-fn register(node: &Arc<Node>, peers: &Peers, handlers: Vec<(TypeCode, Entry)>, well_known: bool) {
-    for (code, Entry { serve, streamed }) in handlers {
-        node.routes.insert(code, application_route(node, code, serve, streamed));
-    }
-    if well_known {
-        for (code, handler) in well_known::routes(node, peers) {
-            let route = application_route(node, code, Arc::new(handler), false);
-            node.routes.insert(
-                code,
-                Route { intake: Intake::Whole(node.config.max_control_len), ..route },
-            );
-        }
-    }
-    let serve = Arc::new(Forward { node: Arc::downgrade(node), peers: peers.clone() });
-    let route = application_route(node, TypeCode::FWD, serve, false);
-    node.routes.insert(TypeCode::FWD, Route { internal: true, ..route });
 }

@@ -9,7 +9,7 @@ use crate::{
     frame::TypeCode,
     peer::{
         Peer, RegisterError,
-        builder::{application_code, application_route},
+        builder::handlers::{application_code, application_route},
     },
 };
 

@@ -13,19 +13,32 @@ use crate::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
         is_gap,
     },
-    peer::{Peer, Peers, WeakPeer, child::Guard},
+    peer::{
+        Peer, Peers, WeakPeer,
+        child::Guard,
+        service::{Seat, Service},
+    },
 };
 
-/// What is run: a pure stabilizer that asks for things, or the application's own closure.
+/// What is run: a pure stabilizer that asks for things, the application's own closure, or a service of the node.
 pub(crate) enum Job {
     Pure(Box<dyn Stabilizer>),
     Closure { every: Duration, run: Rc<dyn Fn(Peer) -> LocalBoxFuture<'static, ()>> },
+    Service { service: Rc<dyn Service>, seat: Seat },
 }
 
 /// How to make a job anew: once at the start, and after each death of its actor.
 pub(crate) struct Recipe {
     pub(crate) name: String,
     pub(crate) make: Box<dyn Fn() -> Job>,
+}
+
+impl Recipe {
+    pub(crate) fn of_service(service: Rc<dyn Service>, seat: Seat) -> Self {
+        let name = service.name().to_owned();
+        let make = move || Job::Service { service: Rc::clone(&service), seat: seat.clone() };
+        Self { name, make: Box::new(make) }
+    }
 }
 
 impl fmt::Debug for Recipe {
@@ -89,6 +102,7 @@ impl Actor for StabilizerActor {
                             tokio::time::sleep(every).await;
                         }
                     }
+                    Job::Service { service, seat } => service.run(seat).await,
                 }
             };
             node.drain.run_until_cancelled(run).await

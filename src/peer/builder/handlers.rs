@@ -1,0 +1,193 @@
+//! The builder's part about handlers: who serves which code, and within which limits.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use actix::prelude::Recipient;
+use tokio::sync::Semaphore;
+
+use crate::{
+    connection::{
+        Batched, Incoming, IncomingBatch, Intake, Node, PeerMessage, Received, Route, Serve,
+        typed::Typed,
+    },
+    frame::TypeCode,
+    peer::{
+        Builder, Peers, RegisterError,
+        forward::Forward,
+        well_known::{self, WellKnown},
+    },
+};
+
+/// A handler before the node has its limits.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    serve: Arc<dyn Serve>,
+    streamed: bool,
+}
+
+/// Refuses what the application may not register.
+pub(crate) fn application_code(
+    code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+) -> Result<TypeCode, RegisterError> {
+    let code = code.try_into().map_err(Into::into)?;
+    if code.is_reserved() { Err(RegisterError::Reserved(code)) } else { Ok(code) }
+}
+
+/// A route with a share of its own of the requests in hand.
+pub(crate) fn application_route(
+    node: &Node,
+    code: TypeCode,
+    serve: Arc<dyn Serve>,
+    streamed: bool,
+) -> Route {
+    let config = &node.config;
+    let intake =
+        if streamed { Intake::Streamed(u32::MAX) } else { Intake::Whole(config.max_frame_len) };
+    Route {
+        handler: serve.handler(),
+        serve,
+        intake,
+        places: Arc::new(Semaphore::new(config.max_requests_per_code)),
+        internal: false,
+        times: node.measures.times(code),
+    }
+}
+
+impl Builder {
+    /// Registers the handler for a code: the address of any actor with `Handler<Incoming>`, on any
+    /// arbiter.
+    ///
+    /// # Errors
+    /// The code is not four bytes, or belongs to the framework. (Two handlers for one code are
+    /// refused by [`start`](Self::start).)
+    pub fn handle(
+        self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        handler: impl Into<Recipient<Incoming>>,
+    ) -> Result<Self, RegisterError> {
+        self.entry(code, Arc::new(handler.into()), false)
+    }
+
+    /// Bounds the data of a request for a code, in bytes, in place of
+    /// [`Config::max_frame_len`] (what is taken whole), [`Config::max_control_len`] (the well-known
+    /// codes) or no bound but that of a frame (streams). It holds for whoever handles the code, and
+    /// may be more or less; 0 takes requests without data. What is taken whole is never longer than
+    /// [`Config::max_partial_bytes`].
+    ///
+    /// A longer request is refused as too long: a classic one on its header, without waiting for its
+    /// data; one on a link with the first of its frames that is beyond. The price of more: so much
+    /// memory for each of up to [`Config::max_requests_per_code`] requests in hand, and a link's window
+    /// is at least twice the longest. Links that are open already keep theirs, and take no more whole
+    /// than they said when they were opened.
+    ///
+    /// ```
+    /// # use actix::prelude::*;
+    /// # use actix_peer::{Incoming, Peer, Reply, handler};
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let vote = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
+    /// let peer = Peer::builder().handle("VOTE", vote)?.max_len("VOTE", 64)?.start().await?;
+    /// # peer.stop().await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The code is not four bytes, or belongs to the framework.
+    pub fn max_len(
+        mut self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        bytes: u32,
+    ) -> Result<Self, RegisterError> {
+        self.lengths.push((application_code(code)?, bytes));
+        Ok(self)
+    }
+
+    /// Registers the handler for a code whose data is streamed to it, however long: it takes
+    /// [`Incoming::into_body`].
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn handle_stream(
+        self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        handler: impl Into<Recipient<Incoming>>,
+    ) -> Result<Self, RegisterError> {
+        self.entry(code, Arc::new(handler.into()), true)
+    }
+
+    /// Registers the handler for a code that takes one-way messages together: the address of any
+    /// actor with `Handler<IncomingBatch>`, on any arbiter.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub fn handle_batch(
+        self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        handler: impl Into<Recipient<IncomingBatch>>,
+    ) -> Result<Self, RegisterError> {
+        self.entry(code, Arc::new(Batched(handler.into())), false)
+    }
+
+    /// Registers the handler for a typed message: the address of any actor with
+    /// `Handler<Received<M>>`, on any arbiter.
+    ///
+    /// # Errors
+    /// The message's code belongs to the framework.
+    pub fn on<M: PeerMessage>(
+        self,
+        handler: impl Into<Recipient<Received<M>>>,
+    ) -> Result<Self, RegisterError> {
+        self.entry(M::CODE, Arc::new(Typed::new(handler.into())), false)
+    }
+
+    fn entry(
+        mut self,
+        code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+        serve: Arc<dyn Serve>,
+        streamed: bool,
+    ) -> Result<Self, RegisterError> {
+        self.handlers.push((application_code(code)?, Entry { serve, streamed }));
+        Ok(self)
+    }
+
+    /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING` (WIRE.md part 2), so that other nodes, the
+    /// original programs among them, can join this one.
+    pub fn well_known(mut self) -> Self {
+        self.well_known = true;
+        self
+    }
+
+    pub(super) fn check_handlers(&self) -> Result<(), RegisterError> {
+        let well_known = self.well_known.then_some(WellKnown::CODES).into_iter().flatten();
+        let mut seen = BTreeSet::new();
+        let duplicate = self
+            .handlers
+            .iter()
+            .map(|(code, _)| *code)
+            .chain(well_known)
+            .find(|code| !seen.insert(*code));
+        duplicate.map_or(Ok(()), |code| Err(RegisterError::Duplicate(code)))
+    }
+}
+
+pub(super) fn register(
+    node: &Arc<Node>,
+    peers: &Peers,
+    handlers: Vec<(TypeCode, Entry)>,
+    well_known: bool,
+) {
+    for (code, Entry { serve, streamed }) in handlers {
+        node.routes.insert(code, application_route(node, code, serve, streamed));
+    }
+    if well_known {
+        for (code, handler) in well_known::routes(node, peers) {
+            let route = application_route(node, code, Arc::new(handler), false);
+            node.routes.insert(
+                code,
+                Route { intake: Intake::Whole(node.config.max_control_len), ..route },
+            );
+        }
+    }
+    let serve = Arc::new(Forward { node: Arc::downgrade(node), peers: peers.clone() });
+    let route = application_route(node, TypeCode::FWD, serve, false);
+    node.routes.insert(TypeCode::FWD, Route { internal: true, ..route });
+}

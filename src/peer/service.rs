@@ -1,0 +1,41 @@
+//! Parts of a node beside its handlers and stabilizers: what speaks codes of the framework of its own and does its own work
+//! as long as the node lives.
+
+use std::{fmt, sync::Arc};
+
+use futures::future::LocalBoxFuture;
+
+use crate::{
+    connection::{Node, Route, Serve},
+    frame::TypeCode,
+    peer::{Peers, WeakPeer, builder::handlers::application_route},
+};
+
+/// What a service finds in its node.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) node: Arc<Node>,
+    pub(crate) peers: Peers,
+    pub(crate) peer: WeakPeer,
+}
+
+impl Seat {
+    /// Serves a code of the framework.
+    pub(crate) fn serve(&self, code: TypeCode, serve: Arc<dyn Serve>) {
+        let route = application_route(&self.node, code, serve, false);
+        self.node.routes.insert(code, Route { internal: true, ..route });
+    }
+}
+
+/// A part of the node that an option of the builder adds.
+pub(crate) trait Service: fmt::Debug {
+    /// For events and logs; one of a kind in a node.
+    fn name(&self) -> &'static str;
+
+    /// Before anybody can reach the node: [serves](Seat::serve) its codes.
+    fn prepare(&self, seat: &Seat);
+
+    /// Its work, which ends with the node: supervised as a stabilizer is, so that it is called anew when the one before
+    /// panicked or returned.
+    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()>;
+}
