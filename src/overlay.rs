@@ -30,6 +30,8 @@ mod join;
 #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
 pub mod kademlia;
 mod list;
+#[cfg(feature = "mdns")]
+mod nearby;
 mod ping_sweep;
 mod policy;
 mod probation;
@@ -39,6 +41,8 @@ mod shares;
 mod stabilizer;
 
 pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
+#[cfg(feature = "mdns")]
+pub(crate) use self::nearby::Nearby;
 pub use self::{
     address::{Address, Host, InvalidAddress, InvalidHost},
     forward::{Envelope, Hop, RouteFault, RouteReason},

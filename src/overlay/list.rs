@@ -46,6 +46,8 @@ pub enum Learned {
         /// Which one.
         by: PeerId,
     },
+    /// It announced itself in the same network (feature `mdns`).
+    Nearby,
 }
 
 /// One known peer.

@@ -256,7 +256,7 @@ impl Shares {
 
 /// Whether the shares hold for who was learned so.
 const fn is_shared(learned: &Learned) -> bool {
-    matches!(learned, Learned::Joined | Learned::Listed { .. })
+    matches!(learned, Learned::Joined | Learned::Listed { .. } | Learned::Nearby)
 }
 
 #[cfg(test)]

@@ -206,6 +206,13 @@ impl Builder {
         self
     }
 
+    /// Adds a part of the node.
+    #[cfg(any(feature = "kademlia", feature = "mdns", feature = "swim"))]
+    pub(super) fn service(mut self, service: impl Service + 'static) -> Self {
+        self.services.push(Rc::new(service));
+        self
+    }
+
     /// What carries the bytes. Default [`Tcp`].
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Arc::new(transport);

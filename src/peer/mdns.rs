@@ -1,0 +1,252 @@
+//! Finding nodes in the same network by multicast DNS (RFC 6762, RFC 6763), feature `mdns`.
+//!
+//! A node announces the service `_actixpeer._tcp.local.` with its id, its addresses and the name of its application's
+//! network, and listens for others of the same name. What it hears is a hint, and the weakest that there is, since anybody
+//! in the network can say anything: a node that is heard of is asked for its `NAME`, and only when it answers with the id
+//! that was announced it enters the table of peers ([`Learned::Nearby`]), within the [`Shares`](crate::overlay::Shares) of
+//! newcomers. Only addresses of the own network are asked, never those of this machine or of the internet.
+//!
+//! ```no_run
+//! use actix_peer::{Peer, peer::mdns::MdnsConfig};
+//!
+//! # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let peer = Peer::builder()
+//!     .listen("0.0.0.0:0")
+//!     .well_known()
+//!     .mdns(MdnsConfig::new("my-application")?)
+//!     .start()
+//!     .await?;
+//! # peer.stop().await;
+//! # Ok(()) }
+//! ```
+
+use std::{
+    future::poll_fn,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
+use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use tokio::time::{Instant, interval};
+
+use crate::{
+    connection::{
+        Node,
+        quiet::{Kind, warn_some},
+    },
+    frame::{Frame, TypeCode},
+    overlay::{Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict},
+    peer::{
+        Builder, Peers,
+        service::{Seat, Service},
+        stabilizer::question,
+    },
+};
+
+/// The service type of all nodes; a label has at most 15 characters.
+const SERVICE: &str = "_actixpeer._tcp.local.";
+
+/// The version of what is announced.
+const VERSION: &str = "1";
+
+/// The longest name of a network: a value of a TXT record has 255 bytes with its key.
+pub const MAX_NETWORK: usize = 63;
+
+/// Nodes that are asked for their name at the same time.
+const AT_ONCE: usize = 4;
+
+/// How long a node that was found has to say its name.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// How a node finds others in the same network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MdnsConfig {
+    network: String,
+    port: u16,
+    loopback: bool,
+    per_minute: usize,
+}
+
+/// A name of a network that cannot be announced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a network's name has 1 to {MAX_NETWORK} letters, digits, `.`, `_` or `-`, unlike {0:?}")]
+pub struct InvalidNetwork(String);
+
+impl MdnsConfig {
+    /// Finds nodes that give the same name: that of the application, so that others are left alone.
+    ///
+    /// # Errors
+    /// The name is empty, longer than [`MAX_NETWORK`], or has characters beside letters and digits of ASCII, `.`, `_` and
+    /// `-`.
+    pub fn new(network: impl Into<String>) -> Result<Self, InvalidNetwork> {
+        let network = network.into();
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if network.is_empty() || network.len() > MAX_NETWORK || !network.bytes().all(fits) {
+            return Err(InvalidNetwork(network));
+        }
+        Ok(Self { network, port: 5_353, loopback: false, per_minute: 30 })
+    }
+
+    /// The UDP port of multicast DNS. Default 5353, as RFC 6762 has it. Another one is a network of its own.
+    #[must_use]
+    pub const fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Only the loopback interface and nodes of this machine, for tests and demonstrations. Default: all interfaces but
+    /// that one.
+    #[must_use]
+    pub const fn loopback(mut self, loopback: bool) -> Self {
+        self.loopback = loopback;
+        self
+    }
+
+    /// The most nodes that are asked for their name in a minute, because they have announced themselves. Default 30. More
+    /// finds the nodes of a large network faster, and lets somebody who announces what is not there cause more dials.
+    #[must_use]
+    pub const fn per_minute(mut self, hints: usize) -> Self {
+        self.per_minute = hints;
+        self
+    }
+}
+
+impl Builder {
+    /// Announces the node in its network and finds others there, by multicast DNS: see [`mdns`](crate::peer::mdns). Without
+    /// an interface for it the node works on, tries again a few times, and says so ([`PeerEvent::GaveUp`](crate::PeerEvent)).
+    pub fn mdns(self, config: MdnsConfig) -> Self {
+        self.service(Mdns { config })
+    }
+}
+
+#[derive(Debug)]
+struct Mdns {
+    config: MdnsConfig,
+}
+
+impl Service for Mdns {
+    fn name(&self) -> &'static str {
+        "mdns"
+    }
+
+    fn prepare(&self, _: &Seat) {}
+
+    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()> {
+        let config = self.config.clone();
+        Box::pin(async move {
+            if let Err(error) = find(&config, &seat.node, &seat.peers).await {
+                warn_some!(Kind::Part, %error, "cannot find nodes by multicast DNS");
+            }
+        })
+    }
+}
+
+/// The thread of the library, which ends with it, and says goodbye for the node.
+struct Daemon(ServiceDaemon);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Refused when its queue is full; it ends then with the process.
+        self.0.shutdown().ok();
+    }
+}
+
+fn start(config: &MdnsConfig, me: &PeerInfo) -> mdns_sd::Result<(Daemon, Receiver<ServiceEvent>)> {
+    let daemon = Daemon(ServiceDaemon::new_with_port(config.port)?);
+    if config.loopback {
+        daemon.0.disable_interface(IfKind::All)?;
+        daemon.0.enable_interface(IfKind::LoopbackV4)?;
+        daemon.0.set_multicast_loop_v4(true)?;
+    } else {
+        daemon.0.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
+    }
+    daemon.0.register(announcement(config, me)?)?;
+    let found = daemon.0.browse(SERVICE)?;
+    Ok((daemon, found))
+}
+
+/// A label that no two nodes share, however long their ids are.
+fn label(me: &PeerInfo) -> String {
+    let mut hasher = DefaultHasher::new();
+    me.to_string().hash(&mut hasher);
+    format!("peer-{:016x}", hasher.finish())
+}
+
+fn announcement(config: &MdnsConfig, me: &PeerInfo) -> mdns_sd::Result<ServiceInfo> {
+    let (label, port) = (label(me), me.address().port());
+    let host = format!("{label}.local.");
+    let (id, net) = (me.id().to_string(), config.network.as_str());
+    let properties = [("id", id.as_str()), ("v", VERSION), ("net", net)];
+    let properties = &properties[..];
+    match me.address().host() {
+        Host::Ip(ip) => ServiceInfo::new(SERVICE, &label, &host, *ip, port, properties),
+        // Whoever has a name is reached by the addresses of the machine that has it.
+        Host::Name(_) => ServiceInfo::new(SERVICE, &label, &host, (), port, properties)
+            .map(ServiceInfo::enable_addr_auto),
+    }
+}
+
+/// The id that a node announces, if it is of this network.
+fn id_of(found: &ResolvedService, network: &str) -> Option<PeerId> {
+    let text = |key| found.txt_properties.get_property_val_str(key);
+    let ours = text("net") == Some(network) && text("v") == Some(VERSION);
+    text("id").filter(|_| ours)?.parse().ok()
+}
+
+/// Announces and finds until the node ends. The library closes a queue that is not emptied, so nothing here waits for a
+/// peer.
+async fn find(config: &MdnsConfig, node: &Arc<Node>, peers: &Peers) -> mdns_sd::Result<()> {
+    let (_daemon, found) = start(config, &node.me)?;
+    let mut found = found.into_stream();
+    let mut nearby = Nearby::new(node.me.id().clone(), config.loopback, config.per_minute);
+    let mut under_way = FuturesUnordered::new();
+    // Who waited for the next minute.
+    let mut again = interval(Duration::from_secs(5));
+    loop {
+        let now = Instant::now().into_std();
+        while under_way.len() < AT_ONCE
+            && let Some(peer) = nearby.next(now)
+        {
+            under_way.push(ask(node, peers, peer));
+        }
+        let event = poll_fn(|cx| {
+            if let Poll::Ready(Some(())) = under_way.poll_next_unpin(cx) {
+                return Poll::Ready(None);
+            }
+            if again.poll_tick(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            found.poll_next_unpin(cx).map(Some)
+        });
+        match event.await {
+            Some(Some(ServiceEvent::ServiceResolved(found))) => {
+                if let Some(id) = id_of(&found, &config.network) {
+                    let addresses = found.addresses.iter().map(|scoped| scoped.to_ip_addr());
+                    nearby.heard(id, addresses, found.port, Instant::now().into_std());
+                }
+            }
+            Some(None) => return Err(mdns_sd::Error::Msg("its thread has ended".to_owned())),
+            None | Some(Some(_)) => {}
+        }
+    }
+}
+
+/// Asks a node for its name, and adds it when it is the one that was announced.
+async fn ask(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
+    let (id, at) = (peer.id(), peer.address());
+    if !matches!(peers.get(id).await, Ok(None)) || !node.may_dial(at).await {
+        return;
+    }
+    let answer = question(node, (at, Some(id)), Frame::empty(TypeCode::NAME), WITHIN).await;
+    if Verdict::of(&answer, id) == Verdict::Verified {
+        node.pace().answered(at);
+        let candidate = Candidate::new(peer.clone(), Learned::Nearby).verified(true);
+        let added = peers.admit(candidate).await;
+        if !matches!(added, Ok(Added::Added)) {
+            tracing::debug!(%peer, ?added, "found nearby, not taken");
+        }
+    }
+}
