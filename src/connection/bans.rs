@@ -14,7 +14,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     connection::{
-        Ban, Config, Node, Offence, Offender, PeerEvent, Source,
+        Ban, Config, Node, Offence, Offender, PeerEvent, RequestError, Source,
         score::{ScoreConfig, Scores},
     },
     overlay::{Address, PeerId},
@@ -70,6 +70,14 @@ impl Bans {
     /// Whether who has proved `id` is banned.
     pub(crate) fn refuses_id(&self, id: &PeerId) -> bool {
         self.holds(|| id.clone().into())
+    }
+
+    /// That something may be sent to who has that id.
+    pub(crate) fn allows(&self, id: Option<&PeerId>) -> Result<(), RequestError> {
+        match id {
+            Some(id) if self.refuses_id(id) => Err(RequestError::Banned(id.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// The bans in force.

@@ -187,10 +187,13 @@ async fn question_until(
     let opened = timeout_at(until, exchange::open(node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
-        Ok(Err(RequestError::Connect { .. } | RequestError::Identity(_) | RequestError::Busy))
-        | Err(_) => {
-            return Err(AskFailure::Unreachable);
-        }
+        Ok(Err(
+            RequestError::Connect { .. }
+            | RequestError::Identity(_)
+            | RequestError::Banned(_)
+            | RequestError::Busy,
+        ))
+        | Err(_) => return Err(AskFailure::Unreachable),
         Ok(Err(_)) => return Err(AskFailure::Broken),
     };
     match timeout_at(until, replies.collect_up_to(node.config.max_control_reply)).await {

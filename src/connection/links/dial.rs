@@ -65,9 +65,13 @@ pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) 
             pool.book.failed(to, now);
         }
         // Somebody else may be asked for there the next time, or be admitted.
-        Err(Unreached::NoRoom | Unreached::Stopped | Unreached::Left | Unreached::Identity(_)) => {
-            pool.book.gave_up(to)
-        }
+        Err(
+            Unreached::NoRoom
+            | Unreached::Stopped
+            | Unreached::Left
+            | Unreached::Identity(_)
+            | Unreached::Banned(_),
+        ) => pool.book.gave_up(to),
     }
     drop(pool);
     reached
@@ -83,6 +87,7 @@ async fn greet(
     let until = Instant::now() + limit;
     let mut io = exchange::connect(node, to, whom, until).await.map_err(|error| match error {
         RequestError::Identity(fault) => Unreached::Identity(fault),
+        RequestError::Banned(id) => Unreached::Banned(id),
         RequestError::Connect { source, .. } => Unreached::failed(&source),
         RequestError::Busy => Unreached::NoRoom,
         _ => Unreached::Stopped,
@@ -96,7 +101,11 @@ async fn greet(
                 node.counters.errors_not_your_id.one();
                 Err(Unreached::Identity(fault))
             }
-            None => Ok((io, link, buffer)),
+            // Banned while the hellos were on their way.
+            None => match &io.proven {
+                Some(id) if node.bans.refuses_id(id) => Err(Unreached::Banned(id.clone())),
+                _ => Ok((io, link, buffer)),
+            },
         },
         Ok(Ok(Heard::Goodbye)) => Err(Unreached::Left),
         Ok(Ok(Heard::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
