@@ -10,11 +10,11 @@ use std::{
 };
 
 use futures::future::select;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use crate::{
     connection::{
-        Ban, Config, Node, Offence, Offender, PeerEvent, RequestError, Source,
+        Ban, Config, Node, Offence, Offender, PeerEvent, RequestError, Source, now,
         score::{ScoreConfig, Scores},
     },
     overlay::{Address, PeerId},
@@ -28,10 +28,6 @@ pub(crate) struct Bans {
     some: AtomicUsize,
     /// Another ban may be the next to end.
     changed: Notify,
-}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }
 
 impl Bans {

@@ -12,6 +12,7 @@ use crate::{
     connection::{
         Node, Offence, Refusal, RequestError, exchange,
         links::{Line, Reached, Unreached, driver::Driver},
+        now,
         reader::ReadHalf,
         writer::{WriteHalf, explain},
     },
@@ -42,7 +43,7 @@ fn machine(node: &Node, role: Role) -> Link {
         features: Vec::new(),
     };
     let config = LinkConfig { hello, keep_alive: config.keep_alive };
-    Link::new(role, config, Instant::now().into_std())
+    Link::new(role, config, now())
 }
 
 /// Opens a link to `to`, where `whom` is, and says in the book what came of it.
@@ -56,7 +57,7 @@ pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) 
         }
         Err(unreached) => Err(unreached),
     };
-    let now = Instant::now().into_std();
+    let now = now();
     let mut pool = node.links.lock();
     match &reached {
         Ok(_) => {}
@@ -159,7 +160,7 @@ async fn hellos(
             if link.phase() == LinkPhase::Greeting && frame.code() != code::LNK {
                 return Ok(Heard::Nothing);
             }
-            link.handle(frame, Instant::now().into_std());
+            link.handle(frame, now());
         }
         match link.phase() {
             LinkPhase::Greeting if n == 0 => return Ok(Heard::Nothing),
@@ -225,7 +226,7 @@ pub(crate) async fn welcome(
         loop {
             for frame in Frames::cut(&mut buffer) {
                 let Ok(frame) = frame else { return Err(FrameError::CutHeader { got: 0 }) };
-                link.handle(frame, Instant::now().into_std());
+                link.handle(frame, now());
             }
             if link.phase() != LinkPhase::Greeting {
                 return Ok(());

@@ -11,6 +11,7 @@ use crate::{
     connection::{
         Node, RequestError,
         links::{Line, Pool, dial},
+        now,
     },
     link::{Reason, Role, Way},
     overlay::{Address, PeerId},
@@ -77,7 +78,7 @@ enum Step {
 fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
     let mut pool = node.links.lock();
     pool.look_at_lines();
-    let (way, evicted) = pool.book.way(to, Instant::now().into_std());
+    let (way, evicted) = pool.book.way(to, now());
     let evicted = evicted.and_then(|id| pool.lines.get(&id).cloned());
     let step = match way {
         Way::Link(id) => match pool.lines.get(&id) {
