@@ -6,6 +6,7 @@ mod batch;
 mod body;
 mod brake;
 mod budget;
+mod clock;
 mod config;
 mod conversation;
 mod counters;
@@ -63,6 +64,7 @@ pub use self::{
 pub(crate) use self::{
     actor::{Held, accepted},
     bans::watch_bans,
+    clock::now,
     counters::Counters,
     door::Door,
     event::EventBus,

@@ -69,7 +69,9 @@ fn the_default_tree_is_as_small_as_the_readme_says() {
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
-    let crates: std::collections::BTreeSet<_> = tree.lines().collect();
+    // The star says that what is below a crate was printed before.
+    let lines = tree.lines().map(|line| line.trim_end_matches(" (*)"));
+    let crates: std::collections::BTreeSet<_> = lines.collect();
     assert!(read("README.md").contains(&format!("; {} crates in the whole tree", crates.len())));
     assert!(crates.len() <= 60, "{} crates", crates.len());
 }

@@ -10,11 +10,11 @@ use std::{
 };
 
 use futures::future::select;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
 use crate::{
     connection::{
-        Ban, Config, Node, Offence, Offender, PeerEvent, Source,
+        Ban, Config, Node, Offence, Offender, PeerEvent, RequestError, Source, now,
         score::{ScoreConfig, Scores},
     },
     overlay::{Address, PeerId},
@@ -28,10 +28,6 @@ pub(crate) struct Bans {
     some: AtomicUsize,
     /// Another ban may be the next to end.
     changed: Notify,
-}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }
 
 impl Bans {
@@ -70,6 +66,14 @@ impl Bans {
     /// Whether who has proved `id` is banned.
     pub(crate) fn refuses_id(&self, id: &PeerId) -> bool {
         self.holds(|| id.clone().into())
+    }
+
+    /// That something may be sent to who has that id.
+    pub(crate) fn allows(&self, id: Option<&PeerId>) -> Result<(), RequestError> {
+        match id {
+            Some(id) if self.refuses_id(id) => Err(RequestError::Banned(id.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// The bans in force.

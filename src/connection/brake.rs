@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::{
-    connection::{Node, meter::Meter},
+    connection::{Node, meter::Meter, now},
     overlay::Address,
 };
 
@@ -26,20 +26,19 @@ pub(crate) struct Brake {
 impl Brake {
     /// One for what comes from `address`.
     pub(crate) fn new(node: &Node, address: &Address) -> Self {
-        let meter = node.meters.of(address, Instant::now().into_std());
+        let meter = node.meters.of(address, now());
         Self { meter, most: node.config.keep_alive, rest: None }
     }
 
     /// Whether a request whose first `bytes` have come is within the pace.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
-        let now = || Instant::now().into_std();
         self.meter.as_ref().is_none_or(|meter| meter.take(bytes as u64, now()))
     }
 
     /// Counts what a read has brought. What is too much is paid for in time.
     pub(crate) fn came(&mut self, node: &Node, frames: u64, bytes: usize) {
         let Some(meter) = &self.meter else { return };
-        let wait = meter.charge(frames, bytes as u64, Instant::now().into_std());
+        let wait = meter.charge(frames, bytes as u64, now());
         if !wait.is_zero() {
             node.counters.reads_paused.one();
             self.rest = Some(Box::pin(tokio::time::sleep(wait.min(self.most))));

@@ -6,12 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::sync::oneshot;
 
 use crate::{
     connection::{
         Config, Node,
         gate::{Entrant, Gate, GateConfig, TurnedAway},
+        now,
     },
     overlay::Address,
 };
@@ -53,13 +54,13 @@ impl Door {
 
     /// Turns a connection away for which there is no place. Nobody has to go for it.
     pub(crate) fn turn_away(&self, from: &Address) -> TurnedAway {
-        self.lock().gate.turn_away(from, Instant::now().into_std())
+        self.lock().gate.turn_away(from, now())
     }
 
     /// Lets a connection in; another one that is half open may have to go for it.
     pub(crate) fn enter(node: &Arc<Node>, from: &Address) -> Result<Pass, TurnedAway> {
         let mut state = node.door.lock();
-        let (entrant, goes) = state.gate.enter(from, Instant::now().into_std())?;
+        let (entrant, goes) = state.gate.enter(from, now())?;
         let (stay, told_to_go) = oneshot::channel();
         state.half_open.insert(entrant, stay);
         let gone = goes.and_then(|goes| state.half_open.remove(&goes));

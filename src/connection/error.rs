@@ -64,6 +64,10 @@ pub enum RequestError {
     /// or one that does not admit this node. Nothing was sent.
     #[error(transparent)]
     Identity(#[from] IdentityFault),
+    /// This node has banned the id that the message is for, or that was proven there
+    /// ([`Peer::ban`](crate::Peer::ban)). Nothing was sent.
+    #[error("this node has banned {}", .0.short())]
+    Banned(PeerId),
     /// The connection could not be opened (`TimedOut`: not in time). Nothing was sent.
     #[error("cannot connect to {to}: {source}")]
     Connect {
@@ -135,7 +139,7 @@ impl RequestError {
             | Self::BodyNotKept
             | Self::NoLink(_)
             | Self::TooMuch { .. } => Cause::Caller,
-            Self::Busy | Self::Stopped { .. } => Cause::Node,
+            Self::Busy | Self::Banned(_) | Self::Stopped { .. } => Cause::Node,
             Self::Identity(IdentityFault::NotAdmitted { .. }) => Cause::Node,
             Self::Identity(IdentityFault::Late { .. })
             | Self::Connect { .. }
@@ -166,6 +170,7 @@ impl RequestError {
             | Self::NoCredit(_)
             | Self::NoLink(_)
             | Self::Identity(_)
+            | Self::Banned(_)
             | Self::Connect { .. } => false,
             Self::Route(fault) => fault.may_have_been_handled(),
             Self::Write { sent, .. } | Self::Stopped { sent } => *sent,

@@ -216,13 +216,15 @@ async fn dial(
     Ok((connect(node, to, whom, until).await?, held))
 }
 
-/// Opens a connection to `to`, and to nobody but `whom`, within the limit of dials at once.
+/// Opens a connection to `to`, and to nobody but `whom` nor to who is banned, within the limit of dials
+/// at once.
 pub(crate) async fn connect(
     node: &Node,
     to: &Address,
     whom: Option<&PeerId>,
     until: Instant,
 ) -> Result<Io, RequestError> {
+    node.bans.allows(whom)?;
     let dialling = place(&node.dials, until).await?;
     let dial =
         whom.map_or_else(|| node.transport.dial(to), |whom| node.transport.dial_peer(to, whom));
@@ -238,6 +240,7 @@ pub(crate) async fn connect(
     };
     let io = io.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(refused)?;
     node.counters.connections_dialled.one();
+    node.bans.allows(io.proven.as_ref())?;
     Ok(io)
 }
 

@@ -176,13 +176,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::connection::now;
 
     const CONFIG: GateConfig =
         GateConfig { per_source: 3, half_open: 5, per_second: 10, loopback: false };
-
-    fn now() -> Instant {
-        tokio::time::Instant::now().into_std()
-    }
 
     fn at(host: &str) -> Address {
         format!("{host}:7").parse().unwrap()

@@ -32,7 +32,7 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use self::{
@@ -45,7 +45,7 @@ use self::{
 use crate::{
     connection::{
         Config, Direction, Node, Offender, Outgoing, Over, PeerEvent, Replies, RequestError,
-        SharedOutbox, Source, exchange, exchange::OutgoingKind, quiet::Shown,
+        SharedOutbox, Source, exchange, exchange::OutgoingKind, now, quiet::Shown,
     },
     frame::Frame,
     link::{AckLevel, Book, BookConfig, LinkId, OutboxLimits, Reason, Role},
@@ -163,7 +163,7 @@ impl Links {
         let mut ended = Vec::new();
         // That somebody can be reached where somebody else was found is only a word.
         if listed && !(line.role == Role::Acceptor && self.proved_another(line)) {
-            let now = Instant::now().into_std();
+            let now = now();
             let lost = pool.book.opened(line.id, &line.to, line.peer.id(), line.role, now);
             pool.look_at_lines();
             let lost = lost.into_iter().chain(pool.book.too_many(line.id));

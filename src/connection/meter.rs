@@ -159,6 +159,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::connection::now;
 
     const RATES: Rates = Rates { frames: 10, bytes: 1_000, loopback: false };
 
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_what_is_beyond_waits_for_its_time() {
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let meter = Meter::new(RATES, now);
         assert_eq!(meter.charge(20, 0, now), Duration::ZERO);
         assert_eq!(meter.charge(1, 0, now), Duration::from_millis(100));
@@ -178,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_not_counted_so_that_the_next_one_is_served_in_time() {
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let meter = Meter::new(RATES, now);
         assert!((0..20).all(|_| meter.take(8, now)));
         assert!((0..1_000).all(|_| !meter.take(0, now)));
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn loopback_has_no_pace_unless_it_is_asked_for() {
-        let now = tokio::time::Instant::now().into_std();
+        let now = now();
         let meters = |loopback| Meters::new(Rates { loopback, ..RATES });
         for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
             assert!(meters(false).of(&at(host), now).is_none());
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_connections_of_a_source_share_its_pace_and_it_is_remembered() {
-        let (meters, now) = (Meters::new(RATES), tokio::time::Instant::now().into_std());
+        let (meters, now) = (Meters::new(RATES), now());
         meters.of(&at("10.0.0.1"), now).unwrap().charge(20, 0, now);
         let again = meters.of(&at("[::ffff:10.0.0.1]"), now).unwrap();
         assert!(again.charge(1, 0, now) > Duration::ZERO);
@@ -206,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_sources_pushes_out_nobody_who_is_connected_and_keeps_the_map_bounded() {
-        let (meters, now) = (Meters::new(RATES), tokio::time::Instant::now().into_std());
+        let (meters, now) = (Meters::new(RATES), now());
         let held = meters.of(&at("10.9.9.9"), now).unwrap();
         for n in 0..3_000_u32 {
             let host = std::net::Ipv4Addr::from_bits(0x0a00_0000 + n);
@@ -221,7 +222,7 @@ mod tests {
         fn over_any_time_no_more_passes_than_the_pace_and_a_burst(
             steps in proptest::collection::vec((0_u64..300, 1_u64..2_000), 1..200),
         ) {
-            let begin = tokio::time::Instant::now().into_std();
+            let begin = now();
             let meter = Meter::new(RATES, begin);
             let (mut now, mut passed) = (begin, 0);
             for (millis, bytes) in steps {
@@ -236,7 +237,7 @@ mod tests {
 
         #[test]
         fn no_number_breaks_it(frames: u64, bytes: u64, after in 0..u64::MAX / 4, per: u32) {
-            let begin = tokio::time::Instant::now().into_std();
+            let begin = now();
             let meter = Meter::new(Rates { frames: per, bytes: per, loopback: true }, begin);
             let now = begin.checked_add(Duration::from_nanos(after)).unwrap_or(begin);
             prop_assert!(meter.charge(frames, bytes, now) <= Duration::from_nanos(MAX_DEBT));

@@ -25,6 +25,7 @@ use crate::{
         door::Door,
         incoming::Places,
         meter::{Meters, Rates},
+        now,
     },
     frame::{FrameError, TypeCode},
     overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope},
@@ -128,7 +129,7 @@ impl Node {
             pace: Mutex::new(DialPace::new(
                 config.max_unverified_dials,
                 config.max_dials_per_unverified,
-                Instant::now().into_std(),
+                now(),
             )),
             lookups: places(LOOKUPS_AT_ONCE),
             links: Links::new(&me, &config),

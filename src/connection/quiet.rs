@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::connection::now;
+
 /// Lines of one kind in a second, on each thread.
 const LINES: u32 = 10;
 
@@ -69,7 +71,7 @@ thread_local! {
 
 /// Whether a line of this kind may be written now, and how many before it were not.
 pub(crate) fn next(kind: Kind) -> Option<u64> {
-    let now = tokio::time::Instant::now().into_std();
+    let now = now();
     // While the thread ends nothing is limited.
     let next = WRITTEN.try_with(|written| {
         let mut written = written.try_borrow_mut().ok()?;
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn ten_lines_in_a_second_and_then_how_many_were_left_out() {
-        let (mut lines, now) = (Lines::default(), tokio::time::Instant::now().into_std());
+        let (mut lines, now) = (Lines::default(), now());
         assert!((0..10).all(|_| lines.next(now) == Some(0)));
         assert!((0..1_000).all(|_| lines.next(now).is_none()));
         assert_eq!(lines.next(now + INTERVAL), Some(1_000));
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_clock_may_stand_still_or_go_back() {
-        let (mut lines, now) = (Lines::default(), tokio::time::Instant::now().into_std());
+        let (mut lines, now) = (Lines::default(), now());
         assert_eq!(lines.next(now + INTERVAL), Some(0));
         assert_eq!(lines.next(now), Some(0));
     }

@@ -12,11 +12,11 @@ use actix::prelude::{
     ResponseActFuture, WrapFuture,
 };
 use futures::FutureExt;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use crate::{
     connection::{
-        Child, Node, PeerEvent,
+        Child, Node, PeerEvent, now,
         quiet::{Kind, warn_some},
     },
     overlay::Address,
@@ -177,7 +177,7 @@ impl PeerActor {
         if self.node.drain.is_cancelled() {
             return;
         }
-        match self.restarts.entry(child.clone()).or_default().died(Instant::now().into_std()) {
+        match self.restarts.entry(child.clone()).or_default().died(now()) {
             Some(pause) => {
                 warn_some!(Kind::Part, %child, ?pause, "part of the node died");
                 ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));

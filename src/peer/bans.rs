@@ -12,8 +12,13 @@ impl Peer {
     /// closed, at accept or after the handshake, without a word. Replaces a ban that there is; loopback
     /// can be banned like others. False when 1,024 are banned already.
     ///
-    /// What this node sends there is not concerned, and neither are other nodes. With TLS
-    /// `Admission` decides for good who is let in.
+    /// To a banned id this node sends nothing either: neither when a message is for that id, nor when
+    /// it is proven at the address that is dialled ([`RequestError::Banned`]); a message of
+    /// [`send_reliable`](Self::send_reliable) waits for the end of the ban as long as it may. A
+    /// message to a banned source address goes there, as others may share the address. Other nodes
+    /// are not concerned. With TLS `Admission` decides for good who is let in.
+    ///
+    /// [`RequestError::Banned`]: crate::RequestError::Banned
     ///
     /// ```
     /// # use std::time::Duration;

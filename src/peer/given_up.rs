@@ -1,11 +1,11 @@
 //! Peers that are given up, and come back.
 
 use crate::{
-    connection::{Node, Removed},
+    connection::{Node, Removed, now},
     overlay::{Address, Candidate, GivenUp, PeerEntry, PeerId, PeerInfo, PeerList},
     peer::{
         NodeDown, Peers,
-        list::{now, tell_added, tell_removed},
+        list::{tell_added, tell_removed},
     },
 };
 

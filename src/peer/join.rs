@@ -7,10 +7,9 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use tokio::time::Instant;
 
 use crate::{
-    connection::{Node, PeerEvent},
+    connection::{Node, PeerEvent, now},
     frame::{Frame, TypeCode},
     overlay::{
         Added, Address, AskFailure, Candidate, Host, JoinConfig, JoinEnd, JoinEvent, JoinReport,
@@ -84,7 +83,6 @@ pub(crate) async fn join(
     contact: Address,
     config: JoinConfig,
 ) -> Result<JoinReport, JoinError> {
-    let now = || Instant::now().into_std();
     let mut walk = JoinWalk::new(node.me.clone(), contact.clone(), config, now());
     let (mut event, mut places) = (JoinEvent::Start, Places::default());
     let report = loop {

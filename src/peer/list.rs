@@ -8,14 +8,11 @@ use std::{
 };
 
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     connection::{
-        Node, PeerEvent, Removed,
+        Node, PeerEvent, Removed, now,
         quiet::{Kind, warn_some},
     },
     overlay::{
@@ -97,10 +94,6 @@ const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Peers {
     actor: watch::Receiver<Option<Addr<PeerListActor>>>,
-}
-
-pub(super) fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }
 
 pub(super) fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {

@@ -7,7 +7,7 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{Node, RequestError, exchange, exchange::OutgoingKind},
+    connection::{Node, RequestError, exchange, exchange::OutgoingKind, now},
     frame::Frame,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
@@ -118,7 +118,7 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers)
     let Ok(list) = peers.list_to_maintain().await else { return };
     let at_once = stabilizer.at_once().max(1);
     let mut step = |event| {
-        let view = View { me: &node.me, peers: &list, now: Instant::now().into_std() };
+        let view = View { me: &node.me, peers: &list, now: now() };
         stabilizer.step(event, &view)
     };
     let mut asks = VecDeque::new();
@@ -174,7 +174,7 @@ pub(crate) async fn question(
     let until = Instant::now() + within;
     let answer = question_until(node, to, frame, until).await;
     // What waited longer than it may was not looked at.
-    let gap = is_gap(until.into_std(), Instant::now().into_std());
+    let gap = is_gap(until.into_std(), now());
     answer.map_err(|failure| if gap { AskFailure::StoodStill } else { failure })
 }
 
@@ -187,10 +187,13 @@ async fn question_until(
     let opened = timeout_at(until, exchange::open(node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
-        Ok(Err(RequestError::Connect { .. } | RequestError::Identity(_) | RequestError::Busy))
-        | Err(_) => {
-            return Err(AskFailure::Unreachable);
-        }
+        Ok(Err(
+            RequestError::Connect { .. }
+            | RequestError::Identity(_)
+            | RequestError::Banned(_)
+            | RequestError::Busy,
+        ))
+        | Err(_) => return Err(AskFailure::Unreachable),
         Ok(Err(_)) => return Err(AskFailure::Broken),
     };
     match timeout_at(until, replies.collect_up_to(node.config.max_control_reply)).await {

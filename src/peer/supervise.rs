@@ -48,14 +48,11 @@ impl Restarts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn origin() -> Instant {
-        tokio::time::Instant::now().into_std()
-    }
+    use crate::connection::now;
 
     #[test]
     fn the_pause_doubles_up_to_the_longest() {
-        let (mut restarts, now) = (Restarts::default(), origin());
+        let (mut restarts, now) = (Restarts::default(), now());
         let pauses: Vec<_> = (0..Restarts::LIMIT).filter_map(|_| restarts.died(now)).collect();
         assert_eq!(pauses[..4], [50, 100, 200, 400].map(Duration::from_millis));
         assert_eq!(pauses.last(), Some(&Restarts::LONGEST_PAUSE));
@@ -64,14 +61,14 @@ mod tests {
 
     #[test]
     fn a_part_that_dies_too_often_is_given_up() {
-        let (mut restarts, now) = (Restarts::default(), origin());
+        let (mut restarts, now) = (Restarts::default(), now());
         let answers = (0..=Restarts::LIMIT).map(|_| restarts.died(now).is_some());
         assert_eq!(answers.filter(|restarted| *restarted).count(), Restarts::LIMIT);
     }
 
     #[test]
     fn deaths_long_ago_do_not_count() {
-        let (mut restarts, start) = (Restarts::default(), origin());
+        let (mut restarts, start) = (Restarts::default(), now());
         for day in 0..100 {
             let now = start + Duration::from_secs(86_400 * day);
             assert_eq!(restarts.died(now), Some(Restarts::FIRST_PAUSE));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    connection::{Node, PeerEvent},
+    connection::{Node, PeerEvent, now},
     overlay::{LOOK_EVERY, standstill},
 };
 
@@ -24,7 +24,7 @@ async fn watch(node: Weak<Node>) {
             return;
         }
         let Some(node) = node.upgrade() else { return };
-        if let Some(time) = standstill(due.into_std(), Instant::now().into_std()) {
+        if let Some(time) = standstill(due.into_std(), now()) {
             tracing::warn!(?time, "a thread of the node stood still");
             node.counters.standstills.one();
             node.emit(&PeerEvent::StoodStill { time });

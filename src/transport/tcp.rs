@@ -1,5 +1,7 @@
 //! Plain TCP, over IPv4 and IPv6, with host names.
 
+mod keep_alive;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::task::{Context, Poll, ready};
@@ -21,13 +23,15 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// a few hundred peers come at once, and whose SYN is dropped tries again after a second.
 const BACKLOG: u32 = 1_024;
 
-/// Plain TCP. It has nothing to configure.
+/// Plain TCP.
 ///
 /// - Host names are resolved by the system. Listening takes the first address that can be bound.
 ///   Dialling tries the addresses in the order of the system, the next one when the former has
 ///   failed or has not answered within 2 s; the last has all the time that the caller gives.
 /// - `TCP_NODELAY` is set on both sides: frames are written whole, and waiting for more would only
 ///   delay them.
+/// - The kernel asks on idle connections whether the other end is there, see
+///   [`keep_alive`](Self::keep_alive).
 /// - Remotes that come as IPv4-mapped IPv6 (`::ffff:192.0.2.1`) are shown as IPv4.
 /// - A socket that got connected to itself, which may happen when a port of the ephemeral range is
 ///   dialled on the own machine while nobody listens there, counts as refused.
@@ -55,9 +59,89 @@ const BACKLOG: u32 = 1_024;
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Tcp {
-    _private: (),
+    keep_alive: Option<Duration>,
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self { keep_alive: Some(keep_alive::IDLE) }
+    }
+}
+
+impl Tcp {
+    /// How long a connection may be idle before the kernel asks whether the other end is still there;
+    /// `None`: it never does. Default 60 s.
+    ///
+    /// It asks four times, each a quarter of `idle` apart, and then the connection is dead: twice
+    /// `idle` after the last sign of life. On Linux and Android bytes that the other end does not
+    /// take, or does not acknowledge, end a connection after the same time (`TCP_USER_TIMEOUT`).
+    /// A handler that waits for such a connection sees its end as any other: as an error.
+    ///
+    /// It is the second line, for a machine that lost its power and a router that forgot the
+    /// connection. The node has shorter times of its own for nearly everything
+    /// ([`Config`](crate::Config): `keep_alive` of a link, `stall_timeout`, `reply_timeout`); a
+    /// longer `stall_timeout` than twice `idle` has no effect.
+    ///
+    /// Whole seconds, from 4 to 32,767; what is beyond is taken as the nearest of these. A system
+    /// that does not have these options serves connections without.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use actix_peer::{Peer, transport::tcp::Tcp};
+    ///
+    /// let peer = Peer::builder().transport(Tcp::default().keep_alive(Duration::from_secs(20)));
+    /// let never = Tcp::default().keep_alive(None);
+    /// # drop((peer, never));
+    /// ```
+    #[must_use]
+    pub fn keep_alive(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.keep_alive = idle.into();
+        self
+    }
+
+    /// Dials one address after the other, each but the last for at most `attempt`.
+    async fn dial_first(&self, addresses: Vec<SocketAddr>, attempt: Duration) -> io::Result<Io> {
+        let mut failure = None;
+        let mut rest = addresses.into_iter();
+        while let Some(address) = rest.next() {
+            let connecting = TcpStream::connect(address);
+            let connected = if rest.len() == 0 {
+                connecting.await
+            } else {
+                timeout(attempt, connecting).await.unwrap_or_else(|late| Err(late.into()))
+            };
+            match connected.and_then(|stream| self.dialled(stream)) {
+                Ok(io) => return Ok(io),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(no_address))
+    }
+
+    /// Makes an [`Io`] of a socket that was dialled, unless it is connected to itself (TCP
+    /// simultaneous open, RFC 9293 section 3.5, with both ends the same).
+    fn dialled(&self, stream: TcpStream) -> io::Result<Io> {
+        let remote = stream.peer_addr()?;
+        if stream.local_addr()? == remote {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "the socket was connected to itself",
+            ));
+        }
+        self.open(stream, remote)
+    }
+
+    fn open(&self, stream: TcpStream, remote: SocketAddr) -> io::Result<Io> {
+        stream.set_nodelay(true)?;
+        if let Some(idle) = self.keep_alive {
+            keep_alive::set(&stream, idle);
+        }
+        let (reader, writer) = stream.into_split();
+        Ok(Io::new(reader, writer, shown(remote)))
+    }
 }
 
 impl Transport for Tcp {
@@ -65,7 +149,7 @@ impl Transport for Tcp {
         Box::pin(async move {
             let mut failure = None;
             for address in resolve(at).await? {
-                match bind(address).and_then(Accepting::new) {
+                match bind(address).and_then(|socket| Accepting::new(socket, self.clone())) {
                     Ok(listener) => return Ok(Box::new(listener) as Box<dyn Listener>),
                     Err(error) => failure = Some(error),
                 }
@@ -82,7 +166,7 @@ impl Transport for Tcp {
                     "port 0 cannot be dialled",
                 ));
             }
-            dial_first(resolve(to).await?, ATTEMPT).await
+            self.dial_first(resolve(to).await?, ATTEMPT).await
         })
     }
 
@@ -145,44 +229,6 @@ fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the host name has no address")
 }
 
-/// Dials one address after the other, each but the last for at most `attempt`.
-async fn dial_first(addresses: Vec<SocketAddr>, attempt: Duration) -> io::Result<Io> {
-    let mut failure = None;
-    let mut rest = addresses.into_iter();
-    while let Some(address) = rest.next() {
-        let connecting = TcpStream::connect(address);
-        let connected = if rest.len() == 0 {
-            connecting.await
-        } else {
-            timeout(attempt, connecting).await.unwrap_or_else(|late| Err(late.into()))
-        };
-        match connected.and_then(dialled) {
-            Ok(io) => return Ok(io),
-            Err(error) => failure = Some(error),
-        }
-    }
-    Err(failure.unwrap_or_else(no_address))
-}
-
-/// Makes an [`Io`] of a socket that was dialled, unless it is connected to itself (TCP simultaneous
-/// open, RFC 9293 section 3.5, with both ends the same).
-fn dialled(stream: TcpStream) -> io::Result<Io> {
-    let remote = stream.peer_addr()?;
-    if stream.local_addr()? == remote {
-        return Err(io::Error::new(
-            io::ErrorKind::ConnectionRefused,
-            "the socket was connected to itself",
-        ));
-    }
-    open(stream, remote)
-}
-
-fn open(stream: TcpStream, remote: SocketAddr) -> io::Result<Io> {
-    stream.set_nodelay(true)?;
-    let (reader, writer) = stream.into_split();
-    Ok(Io::new(reader, writer, shown(remote)))
-}
-
 fn shown(address: SocketAddr) -> Address {
     Address::from(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
@@ -215,12 +261,13 @@ fn route(from: SocketAddr, to: SocketAddr) -> Option<IpAddr> {
 struct Accepting {
     socket: TcpListener,
     local: Address,
+    tcp: Tcp,
 }
 
 impl Accepting {
-    fn new(socket: TcpListener) -> io::Result<Self> {
+    fn new(socket: TcpListener, tcp: Tcp) -> io::Result<Self> {
         let local = shown(socket.local_addr()?);
-        Ok(Self { socket, local })
+        Ok(Self { socket, local, tcp })
     }
 }
 
@@ -229,7 +276,7 @@ impl Listener for Accepting {
         loop {
             match ready!(self.socket.poll_accept(cx)) {
                 // A socket that refuses an option is dead already: the next one, please.
-                Ok((stream, remote)) => match open(stream, remote) {
+                Ok((stream, remote)) => match self.tcp.open(stream, remote) {
                     Ok(io) => return Poll::Ready(Ok(io)),
                     Err(error) => tracing::debug!(%remote, %error, "accepted connection is dead"),
                 },

@@ -2,7 +2,7 @@
 
 use actix_peer::{
     Config, Outgoing, Over, Peer, PeerEvent, RequestError,
-    connection::{Offence, Offender},
+    connection::{Cause, Offence, Offender},
     frame::Frame,
     overlay::Address,
     transport::{
@@ -87,4 +87,41 @@ async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects
     pass(61 * SECOND).await;
     let heard = say(&elsewhere(&wires, "eve", "farther"), &bob, "NAME", "").await;
     assert!(heard.starts_with(b"REPL"), "{heard:?}");
+}
+
+#[actix::test]
+async fn nothing_is_sent_to_an_id_that_this_node_has_banned() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let ada = start("ada", transport(&wires, "ada")).await;
+    let eve = start("eve", transport(&wires, "eve")).await;
+    answered(&ada, &eve, Over::Link).await.unwrap();
+    assert!(ada.ban(id_of("eve"), 60 * SECOND));
+    turns().await;
+    assert_eq!(wires.connections(), 0, "its link is cut");
+    let before = counts(&eve).await.exchanges_in;
+    let (known, address) = (eve.info(), eve.info().address().to_string());
+    for over in [Over::Any, Over::Link, Over::Classic] {
+        let echo = || Outgoing::from(Frame::text("ECHO", "x")).over(over);
+        // By its id, and by an address where it proves its id.
+        let errors = [
+            ada.request(known, echo()).await.unwrap_err(),
+            ada.request(address.as_str(), echo()).await.unwrap_err(),
+            ada.notify(known, echo()).await.unwrap_err(),
+            ada.notify(address.as_str(), echo()).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(&error, RequestError::Banned(id) if *id == id_of("eve")), "{error:?}");
+            assert_eq!(error.cause(), Cause::Node);
+            assert!(!error.may_have_been_handled());
+        }
+    }
+    assert_eq!(counts(&eve).await.exchanges_in, before);
+    assert_eq!(links(&ada).await.len(), 0);
+    // Who proves another id is not concerned, and the end of the ban is no pause between dials.
+    let cyd = start("cyd", transport(&wires, "cyd")).await;
+    answered(&ada, &cyd, Over::Link).await.unwrap();
+    assert!(ada.unban(id_of("eve")));
+    answered(&ada, &eve, Over::Link).await.unwrap();
+    answered(&ada, &eve, Over::Classic).await.unwrap();
 }

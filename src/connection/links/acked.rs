@@ -200,7 +200,7 @@ async fn unreached(
             node.links.doubt_classic(to);
             RETRY_IDENTITY
         }
-        Unreached::Identity(_) => RETRY_IDENTITY,
+        Unreached::Identity(_) | Unreached::Banned(_) => RETRY_IDENTITY,
         Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left => RETRY,
     };
     // Sooner, when nothing waits any more.

@@ -12,6 +12,7 @@ use crate::{
     connection::{
         Node, Offence, Refusal, RequestError, exchange,
         links::{Line, Reached, Unreached, driver::Driver},
+        now,
         reader::ReadHalf,
         writer::{WriteHalf, explain},
     },
@@ -42,7 +43,7 @@ fn machine(node: &Node, role: Role) -> Link {
         features: Vec::new(),
     };
     let config = LinkConfig { hello, keep_alive: config.keep_alive };
-    Link::new(role, config, Instant::now().into_std())
+    Link::new(role, config, now())
 }
 
 /// Opens a link to `to`, where `whom` is, and says in the book what came of it.
@@ -56,7 +57,7 @@ pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) 
         }
         Err(unreached) => Err(unreached),
     };
-    let now = Instant::now().into_std();
+    let now = now();
     let mut pool = node.links.lock();
     match &reached {
         Ok(_) => {}
@@ -65,9 +66,13 @@ pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) 
             pool.book.failed(to, now);
         }
         // Somebody else may be asked for there the next time, or be admitted.
-        Err(Unreached::NoRoom | Unreached::Stopped | Unreached::Left | Unreached::Identity(_)) => {
-            pool.book.gave_up(to)
-        }
+        Err(
+            Unreached::NoRoom
+            | Unreached::Stopped
+            | Unreached::Left
+            | Unreached::Identity(_)
+            | Unreached::Banned(_),
+        ) => pool.book.gave_up(to),
     }
     drop(pool);
     reached
@@ -83,6 +88,7 @@ async fn greet(
     let until = Instant::now() + limit;
     let mut io = exchange::connect(node, to, whom, until).await.map_err(|error| match error {
         RequestError::Identity(fault) => Unreached::Identity(fault),
+        RequestError::Banned(id) => Unreached::Banned(id),
         RequestError::Connect { source, .. } => Unreached::failed(&source),
         RequestError::Busy => Unreached::NoRoom,
         _ => Unreached::Stopped,
@@ -96,7 +102,11 @@ async fn greet(
                 node.counters.errors_not_your_id.one();
                 Err(Unreached::Identity(fault))
             }
-            None => Ok((io, link, buffer)),
+            // Banned while the hellos were on their way.
+            None => match &io.proven {
+                Some(id) if node.bans.refuses_id(id) => Err(Unreached::Banned(id.clone())),
+                _ => Ok((io, link, buffer)),
+            },
         },
         Ok(Ok(Heard::Goodbye)) => Err(Unreached::Left),
         Ok(Ok(Heard::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
@@ -150,7 +160,7 @@ async fn hellos(
             if link.phase() == LinkPhase::Greeting && frame.code() != code::LNK {
                 return Ok(Heard::Nothing);
             }
-            link.handle(frame, Instant::now().into_std());
+            link.handle(frame, now());
         }
         match link.phase() {
             LinkPhase::Greeting if n == 0 => return Ok(Heard::Nothing),
@@ -216,7 +226,7 @@ pub(crate) async fn welcome(
         loop {
             for frame in Frames::cut(&mut buffer) {
                 let Ok(frame) = frame else { return Err(FrameError::CutHeader { got: 0 }) };
-                link.handle(frame, Instant::now().into_std());
+                link.handle(frame, now());
             }
             if link.phase() != LinkPhase::Greeting {
                 return Ok(());

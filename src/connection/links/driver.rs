@@ -20,6 +20,7 @@ use crate::{
         Cut, Direction, Offence,
         brake::Brake,
         links::{Line, arrive::Arrivals, beat::Beat},
+        now,
         reader::ReadHalf,
         writer::WriteHalf,
     },
@@ -296,7 +297,7 @@ impl Driver {
     fn frames(&mut self, read: usize) {
         let frames = Frames::cut(&mut self.input);
         let wanted = frames.wanted();
-        let now = Instant::now().into_std();
+        let now = now();
         let mut state = self.line.lock();
         let before = state.link.counts();
         state.link.handle_all(frames, now);

@@ -14,7 +14,7 @@ use futures::{
 };
 use tokio::{
     sync::{SemaphorePermit, oneshot},
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
             arrive::{Arrivals, Arrived},
             deliver::{Delivery, Queued},
         },
+        now,
         reply::ReplyKind,
         routes::Told,
     },
@@ -94,7 +95,7 @@ impl Once {
     /// A message came that is for this handler.
     fn came(&mut self, from: &PeerId, numbered: Numbered, handler: u64) -> Due {
         let name = (from.clone(), numbered.incarnation, numbered.sequence);
-        match self.seen.note(from, numbered, Instant::now().into_std()) {
+        match self.seen.note(from, numbered, now()) {
             Novelty::New => Due::HandOver(name, self.turns.take(from, handler)),
             Novelty::Repeated => {
                 self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)

@@ -11,6 +11,7 @@ use crate::{
     connection::{
         Node, RequestError,
         links::{Line, Pool, dial},
+        now,
     },
     link::{Reason, Role, Way},
     overlay::{Address, PeerId},
@@ -37,6 +38,8 @@ pub(crate) enum Unreached {
     Failed { kind: io::ErrorKind, text: String },
     /// Somebody else is there, or it is not admitted, or does not admit this node.
     Identity(IdentityFault),
+    /// This node has banned who is there.
+    Banned(PeerId),
     /// It said hello and goodbye at once.
     Left,
     /// This node stops.
@@ -57,6 +60,7 @@ impl Unreached {
                 RequestError::Connect { to: to.clone(), source: io::Error::new(kind, text) }
             }
             Self::Identity(fault) => RequestError::Identity(fault),
+            Self::Banned(id) => RequestError::Banned(id),
             Self::Left => RequestError::Reset { reason: Reason::GOING_AWAY, sent: false },
             Self::Stopped => RequestError::Stopped { sent: false },
         }
@@ -74,7 +78,7 @@ enum Step {
 fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
     let mut pool = node.links.lock();
     pool.look_at_lines();
-    let (way, evicted) = pool.book.way(to, Instant::now().into_std());
+    let (way, evicted) = pool.book.way(to, now());
     let evicted = evicted.and_then(|id| pool.lines.get(&id).cloned());
     let step = match way {
         Way::Link(id) => match pool.lines.get(&id) {
@@ -149,9 +153,10 @@ impl Line {
 }
 
 /// Whether a dial that was for another peer than `whom` says nothing about `whom`.
-fn says_nothing(fault: &IdentityFault, whom: Option<&PeerId>) -> bool {
-    match fault {
-        IdentityFault::WrongPeer { expected, .. } => whom != Some(expected),
+fn says_nothing(why: &Unreached, whom: Option<&PeerId>) -> bool {
+    match why {
+        Unreached::Identity(IdentityFault::WrongPeer { expected, .. }) => whom != Some(expected),
+        Unreached::Banned(id) => whom.is_some_and(|whom| whom != id),
         _ => false,
     }
 }
@@ -178,7 +183,7 @@ pub(super) async fn reach(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>)
                 {
                     match reached {
                         // It was dialled for somebody else.
-                        Err(Unreached::Identity(fault)) if says_nothing(&fault, whom) => {}
+                        Err(why) if says_nothing(&why, whom) => {}
                         Ok(line) if !line.is_to(whom) => return Err(line.wrong_peer(to, whom)),
                         reached => return reached,
                     }

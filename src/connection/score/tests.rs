@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::connection::now;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,7 +18,7 @@ fn offend(scores: &mut Scores, times: u32, now: Instant) -> Option<Duration> {
 
 #[test]
 fn enough_points_at_once_are_a_ban_that_ends_by_itself() {
-    let (mut scores, now) = (Scores::new(CONFIG), tokio::time::Instant::now().into_std());
+    let (mut scores, now) = (Scores::new(CONFIG), now());
     assert_eq!(offend(&mut scores, 19, now), None);
     assert!(!scores.is_banned(&who(1), now));
     assert_eq!(offend(&mut scores, 1, now), Some(SECOND));
@@ -32,7 +33,7 @@ fn enough_points_at_once_are_a_ban_that_ends_by_itself() {
 
 #[test]
 fn points_fade_so_that_what_happens_now_and_then_adds_up_to_nothing() {
-    let (mut scores, mut now) = (Scores::new(CONFIG), tokio::time::Instant::now().into_std());
+    let (mut scores, mut now) = (Scores::new(CONFIG), now());
     for _ in 0..1_000 {
         assert_eq!(offend(&mut scores, 9, now), None);
         now += SECOND;
@@ -41,7 +42,7 @@ fn points_fade_so_that_what_happens_now_and_then_adds_up_to_nothing() {
 
 #[test]
 fn the_next_ban_is_twice_as_long_up_to_the_longest_and_in_the_end_all_is_forgotten() {
-    let (mut scores, mut now) = (Scores::new(CONFIG), tokio::time::Instant::now().into_std());
+    let (mut scores, mut now) = (Scores::new(CONFIG), now());
     for seconds in [1, 2, 4, 8, 10, 10] {
         let time = Duration::from_secs(seconds);
         assert_eq!(offend(&mut scores, 20, now), Some(time));
@@ -54,7 +55,7 @@ fn the_next_ban_is_twice_as_long_up_to_the_longest_and_in_the_end_all_is_forgott
 
 #[test]
 fn a_ban_by_hand_replaces_another_one_and_is_taken_back_by_hand() {
-    let (mut scores, now) = (Scores::new(CONFIG), tokio::time::Instant::now().into_std());
+    let (mut scores, now) = (Scores::new(CONFIG), now());
     offend(&mut scores, 20, now);
     assert!(scores.ban(&who(1), Duration::MAX, now));
     assert!(scores.is_banned(&who(1), now + CONFIG.longest));
@@ -70,7 +71,7 @@ proptest! {
         steps in proptest::collection::vec((0_u32..1_500, 0_usize..10, 0_u64..200), 0..2_000),
     ) {
         let config = ScoreConfig { at: 20, ..CONFIG };
-        let (mut scores, mut now) = (Scores::new(config), tokio::time::Instant::now().into_std());
+        let (mut scores, mut now) = (Scores::new(config), now());
         let mut begun = 0;
         for (n, what, millis) in steps {
             now += Duration::from_millis(millis / 20);
@@ -91,7 +92,7 @@ proptest! {
 
 #[test]
 fn a_flood_of_offenders_frees_nobody_who_is_banned() {
-    let (mut scores, now) = (Scores::new(CONFIG), tokio::time::Instant::now().into_std());
+    let (mut scores, now) = (Scores::new(CONFIG), now());
     offend(&mut scores, 20, now);
     for n in 2..3_000 {
         scores.offend(&who(n), Offence::Cut, now);

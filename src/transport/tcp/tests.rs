@@ -132,7 +132,7 @@ async fn the_next_address_is_tried_when_one_refuses() {
     let mut listener = listen("127.0.0.1:0").await;
     let live = listener.local_address();
     let addresses = [&dead, &live].map(|at| at.to_string().parse().unwrap());
-    let here = dial_first(addresses.into(), ATTEMPT).await.unwrap();
+    let here = Tcp::default().dial_first(addresses.into(), ATTEMPT).await.unwrap();
     assert_eq!(here.remote, live);
     assert_echoes((here, accept(&mut listener).await)).await;
 }
@@ -157,7 +157,8 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
     }
     let live = listen("127.0.0.1:0").await;
     let next = live.local_address().to_string().parse().unwrap();
-    let here = dial_first(vec![silent, next], Duration::from_millis(50)).await.unwrap();
+    let here =
+        Tcp::default().dial_first(vec![silent, next], Duration::from_millis(50)).await.unwrap();
     assert_eq!(here.remote, live.local_address());
 }
 
@@ -165,9 +166,12 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
 async fn the_last_failure_is_told_when_every_address_fails() {
     let (_socket, dead) = dead_port();
     let dead: SocketAddr = dead.to_string().parse().unwrap();
-    let failure = dial_first(vec![dead, dead], ATTEMPT).await.unwrap_err();
+    let failure = Tcp::default().dial_first(vec![dead, dead], ATTEMPT).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::ConnectionRefused);
-    assert_eq!(dial_first(Vec::new(), ATTEMPT).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        Tcp::default().dial_first(Vec::new(), ATTEMPT).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
 }
 
 #[tokio::test]
@@ -182,7 +186,7 @@ async fn a_socket_connected_to_itself_counts_as_refused() {
             return;
         }
     };
-    assert_eq!(dialled(stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(Tcp::default().dialled(stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 #[cfg(target_os = "linux")]
@@ -202,8 +206,56 @@ async fn nodelay_is_set_on_both_sides() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (there, remote) = listener.accept().await.unwrap();
-    assert!(nodelay_after(dialled, here));
-    assert!(nodelay_after(|stream| open(stream, remote), there));
+    let tcp = Tcp::default();
+    assert!(nodelay_after(|stream| tcp.dialled(stream), here));
+    assert!(nodelay_after(|stream| tcp.open(stream, remote), there));
+}
+
+/// What the kernel keeps of both ends of a connection that `tcp` dialled and accepted: whether it asks,
+/// after how long, how often, how many times, and how long it waits for bytes to be acknowledged.
+#[cfg(target_os = "linux")]
+async fn kept(tcp: Tcp) -> [Option<(Duration, Duration, u32, Duration)>; 2] {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    use socket2::Socket;
+
+    let same = |stream: &TcpStream| -> OwnedFd { stream.as_fd().try_clone_to_owned().unwrap() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (there, remote) = listener.accept().await.unwrap();
+    let sockets = [same(&here), same(&there)].map(Socket::from);
+    let _open = (tcp.dialled(here).unwrap(), tcp.open(there, remote).unwrap());
+    sockets.map(|socket| {
+        socket.keepalive().unwrap().then(|| {
+            (
+                socket.tcp_keepalive_time().unwrap(),
+                socket.tcp_keepalive_interval().unwrap(),
+                socket.tcp_keepalive_retries().unwrap(),
+                socket.tcp_user_timeout().unwrap().unwrap_or_default(),
+            )
+        })
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn f19_the_kernel_asks_on_idle_connections_and_gives_up_after_two_minutes() {
+    let second = Duration::from_secs(1);
+    let usual = Some((60 * second, 15 * second, 4, 120 * second));
+    assert_eq!(kept(Tcp::default()).await, [usual; 2]);
+    let shorter = Some((20 * second, 5 * second, 4, 40 * second));
+    assert_eq!(kept(Tcp::default().keep_alive(20 * second)).await, [shorter; 2]);
+    assert_eq!(kept(Tcp::default().keep_alive(None)).await, [None; 2]);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_keep_alive_that_no_kernel_takes_is_the_nearest_that_it_takes() {
+    let second = Duration::from_secs(1);
+    let [least, _] = kept(Tcp::default().keep_alive(Duration::ZERO)).await;
+    assert_eq!(least, Some((4 * second, second, 4, 8 * second)));
+    let [most, _] = kept(Tcp::default().keep_alive(Duration::MAX)).await;
+    assert_eq!(most, Some((32_767 * second, 8_191 * second, 4, 65_534 * second)));
 }
 
 #[tokio::test]
