@@ -54,7 +54,8 @@
 //! None is on by default. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
 //! keys as ids. `metrics`: counts and times for whatever collects them (`peer::metrics`).
 //! `mdns`: finding nodes in the same network (`peer::mdns`).
-//! `test-utils`: `transport::memory`, a network inside the process.
+//! `test-utils`: `sim`, networks of nodes in virtual time for tests, on
+//! `transport::memory`, a network inside the process.
 //!
 //! # What a node needs
 //!
@@ -69,6 +70,9 @@ pub mod overlay;
 pub mod peer;
 pub mod transport;
 
+#[cfg(feature = "test-utils")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+pub use self::peer::sim;
 pub use self::{
     connection::{
         Body, Child, Config, Events, HandlerActor, Incoming, IncomingBatch, Outgoing, Over,

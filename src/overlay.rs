@@ -51,7 +51,7 @@ pub use self::{
     join::{JoinConfig, JoinEnd, JoinEvent, JoinReport, JoinStep, JoinWalk},
     list::{Added, Learned, PeerEntry, PeerList},
     ping_sweep::PingSweep,
-    policy::{JoinPolicy, QuitPolicy},
+    policy::{ForwardPolicy, JoinPolicy, QuitPolicy},
     router::{Direct, FnRouter, Router},
     scope::Scope,
     shares::{Candidate, Shares},

@@ -24,6 +24,9 @@ mod probation;
 mod registration;
 mod reliable;
 mod service;
+#[cfg(feature = "test-utils")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+pub mod sim;
 mod stabilizer;
 mod status;
 mod stop;

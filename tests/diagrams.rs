@@ -250,13 +250,18 @@ fn actors(files: &[File]) -> BTreeMap<String, &File> {
         .collect()
 }
 
-/// The type that a file is about: its actor, else its first public struct.
-fn owner(file: &File, actors: &BTreeMap<String, &File>) -> String {
+/// The type that a file is about: its actor, else its first public struct, else that of its parent module.
+fn owner(file: &File, files: &[File], actors: &BTreeMap<String, &File>) -> String {
     let actor = actors.iter().find(|(_, of)| of.path == file.path).map(|(name, _)| name.as_str());
     actor
         .or_else(|| after(&file.code, "pub struct ").next().map(ident))
-        .unwrap_or(&file.path)
-        .to_owned()
+        .map(str::to_owned)
+        .or_else(|| {
+            let parent = format!("{}.rs", file.path.rsplit_once('/')?.0);
+            let parent = files.iter().find(|other| other.path == parent)?;
+            Some(owner(parent, files, actors))
+        })
+        .unwrap_or_else(|| file.path.clone())
 }
 
 /// `starter -> actor` for each actor that the node starts.
@@ -283,14 +288,14 @@ fn starts(files: &[File]) -> Set {
                     continue;
                 }
                 if file.path != own.path {
-                    starts.insert(format!("{} -> {actor}", owner(file, &actors)));
+                    starts.insert(format!("{} -> {actor}", owner(file, files, &actors)));
                     continue;
                 }
                 let function = ident(after(before, "fn ").last().unwrap_or_default());
                 let callers = files.iter().filter(|file| file.path != own.path);
                 let callers = callers
                     .filter(|file| after(&file.code, function).any(|rest| rest.starts_with('(')));
-                starts.extend(callers.map(|file| format!("{} -> {actor}", owner(file, &actors))));
+                starts.extend(callers.map(|file| format!("{} -> {actor}", owner(file, files, &actors))));
             }
         }
     }

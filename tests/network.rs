@@ -15,60 +15,39 @@ use std::{
 };
 
 use actix_peer::{
-    Config, Peer, PeerInfo, PingSweep,
+    Builder, Config, Peer, PeerInfo, PingSweep,
     frame::Frame,
-    overlay::{Address, Host, JoinConfig},
-    transport::memory::MemoryNetwork,
+    overlay::{Address, JoinConfig},
+    sim::{SimError, SimNetwork},
 };
 use tokio::time::{Instant, sleep};
 
 const TABLE: usize = 8;
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// Runs `work` in virtual time: hours pass in a moment, and in the same way each time.
-fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().start_paused(true).build().unwrap()
-    };
-    actix::System::with_tokio_rt(runtime).block_on(work)
-}
-
 struct Network {
-    wires: MemoryNetwork,
-    random: fastrand::Rng,
+    net: SimNetwork,
     nodes: BTreeMap<usize, Peer>,
 }
 
-fn host(n: usize) -> Host {
-    format!("n{n}").parse().unwrap()
-}
-
 impl Network {
-    fn new(seed: u64) -> Self {
-        let wires = MemoryNetwork::new(seed);
-        wires.latency(Duration::from_millis(1)..Duration::from_millis(30));
-        Self { wires, random: fastrand::Rng::with_seed(seed), nodes: BTreeMap::new() }
+    fn new(net: SimNetwork) -> Self {
+        net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
+        Self { net, nodes: BTreeMap::new() }
     }
 
     /// Starts node `n` and lets it join by way of a node that is there already.
     async fn add(&mut self, n: usize) {
         let sweep = PingSweep::new().every(SWEEP);
         let contact = self.some().map(|contact| contact.info().address().clone());
-        let peer = Peer::builder()
-            .transport(self.wires.transport(host(n)))
-            .listen(format!("n{n}:9000"))
-            .id(format!("n{n}"))
-            .config(Config::default().max_peers(TABLE))
-            .well_known()
-            .stabilizer(sweep)
-            .every(Duration::from_secs(20), "rejoin", {
-                let known = RefCell::new(BTreeSet::from_iter(contact.clone()));
-                async move |peer| rejoin(peer, &known).await
-            })
-            .start()
-            .await
-            .unwrap();
+        let known = BTreeSet::from_iter(contact.clone());
+        let recipe = move |builder: Builder| {
+            let known = RefCell::new(known.clone());
+            let rejoin = async move |peer| rejoin(peer, &known).await;
+            let builder = builder.config(Config::default().max_peers(TABLE));
+            Ok(builder.stabilizer(sweep.clone()).every(Duration::from_secs(20), "rejoin", rejoin))
+        };
+        let peer = self.net.start_with(&format!("n{n}"), recipe).await.unwrap();
         if let Some(contact) = contact {
             let report = peer.join_with(contact, join_config()).await.unwrap();
             assert!(!peer.peers().list().await.unwrap().is_empty(), "n{n}: {report:?}");
@@ -76,9 +55,9 @@ impl Network {
         self.nodes.insert(n, peer);
     }
 
-    fn some(&mut self) -> Option<Peer> {
-        let at = self.random.usize(..self.nodes.len().max(1));
-        self.nodes.values().nth(at).cloned()
+    fn some(&self) -> Option<Peer> {
+        let nodes: Vec<_> = self.nodes.values().cloned().collect();
+        self.net.pick(&nodes).cloned()
     }
 
     /// Who knows whom.
@@ -93,9 +72,8 @@ impl Network {
     }
 
     async fn crash(&mut self, n: usize) {
-        self.wires.crash(&host(n)).refuse();
-        let peer = self.nodes.remove(&n).unwrap();
-        peer.abort().await;
+        drop(self.nodes.remove(&n).unwrap());
+        self.net.crash(&format!("n{n}")).await.unwrap();
     }
 }
 
@@ -156,11 +134,13 @@ fn assert_whole(tables: &BTreeMap<String, Vec<String>>, alive: usize) {
     assert_eq!(reached(tables).len(), alive, "everybody is reached");
 }
 
+type Life = (Vec<BTreeMap<String, Vec<String>>>, Duration, u64);
+
 /// The life of a network: what everybody knows at three moments, and how long it took in virtual
 /// time.
-async fn life(nodes: usize, seed: u64) -> (Vec<BTreeMap<String, Vec<String>>>, Duration, u64) {
+async fn life(nodes: usize, net: SimNetwork) -> Life {
     let begun = Instant::now();
-    let mut network = Network::new(seed);
+    let mut network = Network::new(net);
     for n in 0..nodes {
         network.add(n).await;
     }
@@ -168,8 +148,8 @@ async fn life(nodes: usize, seed: u64) -> (Vec<BTreeMap<String, Vec<String>>>, D
     assert_whole(&joined, nodes);
 
     for _ in 0..nodes / 5 {
-        let victim =
-            network.random.choice(network.nodes.keys().copied().collect::<Vec<_>>()).unwrap();
+        let alive: Vec<_> = network.nodes.keys().copied().collect();
+        let victim = *network.net.pick(&alive).unwrap();
         network.crash(victim).await;
     }
     // Three sweeps find the dead, and the ones that are left find each other.
@@ -183,20 +163,22 @@ async fn life(nodes: usize, seed: u64) -> (Vec<BTreeMap<String, Vec<String>>>, D
     network.nodes.remove(&at);
     let left = network.tables().await;
     assert_whole(&left, nodes - nodes / 5 - 1);
-    let dials = network.wires.dials();
-    for peer in network.nodes.values() {
-        peer.abort().await;
-    }
-    (vec![joined, healed, left], begun.elapsed(), dials)
+    (vec![joined, healed, left], begun.elapsed(), network.net.digest())
+}
+
+/// What the digest is made of too: two lives with the same are the same in every event.
+fn lived(nodes: usize, seed: u64) -> Life {
+    let network = SimNetwork::new(seed);
+    network.run(async |net| Ok::<_, SimError>(life(nodes, net).await)).unwrap()
 }
 
 #[test]
 fn a_hundred_nodes_join_lose_a_fifth_and_heal_in_the_same_way_for_the_same_seed() {
-    assert!(in_virtual_time(life(100, 1)) == in_virtual_time(life(100, 1)));
+    assert!(lived(100, 1) == lived(100, 1));
 }
 
 #[test]
 fn another_seed_is_another_network() {
-    let lives: Vec<_> = (0..4).map(|seed| in_virtual_time(life(25, seed))).collect();
+    let lives: Vec<_> = (0..4).map(|seed| lived(25, seed)).collect();
     assert!(lives.windows(2).all(|two| two[0].0 != two[1].0));
 }

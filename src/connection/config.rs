@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::overlay::{JoinPolicy, QuitPolicy, Shares};
+use crate::overlay::{ForwardPolicy, JoinPolicy, QuitPolicy, Shares};
 
 /// Why a [`Config`] is refused: one of its limits is zero.
 ///
@@ -97,6 +97,7 @@ macro_rules! options {
             pub(crate) links: bool,
             pub(crate) join_policy: JoinPolicy,
             pub(crate) quit_policy: QuitPolicy,
+            pub(crate) forward: ForwardPolicy,
             pub(crate) limit_loopback: bool,
         }
 
@@ -110,6 +111,7 @@ macro_rules! options {
                     links: true,
                     join_policy: JoinPolicy::default(),
                     quit_policy: QuitPolicy::default(),
+                    forward: ForwardPolicy::default(),
                     limit_loopback: false,
                 }
             }
@@ -333,8 +335,16 @@ options! {
     classic_memory: Duration = Duration::from_secs(600), "", "remembering that a peer has no links";
     /// How long `stop` lets what runs come to its end before it cuts it. Default 10 s.
     drain_timeout: Duration = Duration::from_secs(10), "", "finishing what runs at stop";
-    /// Nodes that a routed message may pass. Default 8, at most 255.
+    /// How often a routed message may be passed on, by its asker and by the nodes in between. Default
+    /// 8, so that seven nodes may be in between; at most 255. A message of another asker goes no
+    /// further than this either, whatever it says.
     max_hops: u32 = 8, "hops", "nodes that a routed message may pass";
+    /// Messages of others that this node passes on in a second for one source, on average; twice as
+    /// many at once is a burst. Default 1,000. One beyond it is a
+    /// [`RouteReason::Busy`](crate::overlay::RouteReason::Busy) at its asker. Loopback has no pace,
+    /// unless [`limit_loopback`](Self::limit_loopback) says so. The price of more: the traffic that a
+    /// neighbour can have this node make.
+    max_forwards_per_source: u32 = 1_000, "messages/s", "messages passed on for others, each source address";
     /// Events that a slow [`Events`](crate::Events) stream may lag behind before it misses some.
     /// Default 1,024.
     event_queue: usize = 1_024, "events", "events kept for a slow listener";
@@ -362,6 +372,13 @@ impl Config {
     #[must_use]
     pub const fn quit_policy(mut self, policy: QuitPolicy) -> Self {
         self.quit_policy = policy;
+        self
+    }
+
+    /// For whom this node passes routed messages on. Default [`ForwardPolicy::Everyone`].
+    #[must_use]
+    pub const fn forward(mut self, policy: ForwardPolicy) -> Self {
+        self.forward = policy;
         self
     }
 

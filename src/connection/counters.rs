@@ -149,6 +149,10 @@ counters! {
     dials_held_back,
     /// Routed messages that this node passed on.
     forwarded,
+    /// Routed messages that this node did not pass on because of its options.
+    forwards_refused,
+    /// One-way routed messages that got stuck at this node.
+    forwards_lost,
     /// Events that a subscriber's full mailbox did not take.
     events_dropped,
     /// Times that a thread of the node stood still for seconds.

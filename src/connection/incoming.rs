@@ -106,6 +106,33 @@ impl Sender {
         }
     }
 
+    /// The id of the node that asked, as far as there is one: of a routed message its origin, by the
+    /// word of the nodes on the way; else the one that is claimed or proven.
+    #[must_use]
+    pub fn origin(&self) -> Option<&PeerId> {
+        match (&self.0.via, &self.0.identity) {
+            (Via::Routed { origin, .. }, _) => Some(origin),
+            (_, Identity::Claimed(id) | Identity::Proven(id)) => Some(id),
+            (_, Identity::Unknown) => None,
+        }
+    }
+
+    /// The nodes that a routed message passed, the asker first, this node not among them; none for
+    /// one that came straight.
+    #[must_use]
+    pub fn path(&self) -> &[PeerId] {
+        match &self.0.via {
+            Via::Routed { path, .. } => path,
+            Via::Classic | Via::Link => &[],
+        }
+    }
+
+    /// How often the message was passed on to get here: 1 when it came straight.
+    #[must_use]
+    pub fn hops(&self) -> usize {
+        self.path().len().max(1)
+    }
+
     /// How the request came.
     #[must_use]
     pub fn via(&self) -> &Via {

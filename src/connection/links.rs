@@ -59,6 +59,7 @@ pub(crate) use self::{
     driver::Driver,
     inflow::Inflow,
     line::Line,
+    reach::speaks_links,
     reliable::{replay, take},
 };
 

@@ -83,6 +83,8 @@ pub(crate) struct Node {
     pub(crate) door: Door,
     /// How fast frames and bytes come, from where.
     pub(crate) meters: Meters,
+    /// How much it passes on, for whom.
+    pub(crate) forwards: Meters,
     /// Who is banned.
     pub(crate) bans: Bans,
     /// Memory for frames that have not come in full.
@@ -135,6 +137,11 @@ impl Node {
             links: Links::new(&me, &config),
             door: Door::new(&config),
             bans: Bans::new(&config),
+            forwards: Meters::new(Rates {
+                frames: config.max_forwards_per_source,
+                bytes: u32::MAX,
+                loopback: config.limit_loopback,
+            }),
             meters: Meters::new(Rates {
                 frames: config.max_frames_per_source,
                 bytes: config.max_bytes_per_source,

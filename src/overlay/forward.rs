@@ -37,8 +37,13 @@ struct Header {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RouteReason {
+    /// The node passes on as much as it wants to for this neighbour already
+    /// ([`Config::max_forwards_per_source`](crate::Config::max_forwards_per_source)).
+    Busy,
     /// The router panicked.
     RouterFailed,
+    /// The node passes nothing on, or not for this neighbour ([`ForwardPolicy`](crate::overlay::ForwardPolicy)).
+    Refused,
     /// The message is not one, or not one that may be routed.
     Malformed,
     /// The router knows no way.
@@ -51,6 +56,8 @@ pub enum RouteReason {
     Unreachable,
     /// The next node broke off. The message may have been handled.
     Broken,
+    /// The next node is not the destination and cannot pass messages on: an original program.
+    NotForwarding,
     /// A reason that this version does not know. The message may have been handled.
     Other(u16),
 }
@@ -58,32 +65,41 @@ pub enum RouteReason {
 impl RouteReason {
     const fn number(self) -> u16 {
         match self {
+            Self::Busy => 3,
             Self::RouterFailed => 4,
+            Self::Refused => 6,
             Self::Malformed => 10,
             Self::NoRoute => 11,
             Self::HopLimit => 12,
             Self::Loop => 256,
             Self::Unreachable => 257,
             Self::Broken => 258,
+            Self::NotForwarding => 259,
             Self::Other(number) => number,
         }
     }
 
     const fn from_number(number: u16) -> Self {
         match number {
+            3 => Self::Busy,
             4 => Self::RouterFailed,
+            6 => Self::Refused,
             10 => Self::Malformed,
             11 => Self::NoRoute,
             12 => Self::HopLimit,
             256 => Self::Loop,
             257 => Self::Unreachable,
             258 => Self::Broken,
+            259 => Self::NotForwarding,
             number => Self::Other(number),
         }
     }
 
     const fn text(self) -> &'static str {
         match self {
+            Self::Busy => "it passes on too much already",
+            Self::Refused => "it passes nothing on",
+            Self::NotForwarding => "the next node passes nothing on",
             Self::RouterFailed => "the router failed",
             Self::Malformed => "not a message that can be routed",
             Self::NoRoute => "no route",
@@ -97,19 +113,35 @@ impl RouteReason {
 }
 
 /// A report that a routed message got stuck: why and where. On the wire a frame `@FWE`: the reason
-/// (two bytes, big-endian), then the id of the node.
+/// (two bytes, big-endian), the id of the node, and, where it is known, a zero byte and the number of
+/// hops to there (one byte).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} at {at}", reason.text())]
 pub struct RouteFault {
     reason: RouteReason,
     at: PeerId,
+    hop: Option<u8>,
 }
 
 impl RouteFault {
     /// A fault for `reason` at the node `at`.
     #[must_use]
     pub const fn new(reason: RouteReason, at: PeerId) -> Self {
-        Self { reason, at }
+        Self { reason, at, hop: None }
+    }
+
+    /// The same, so many hops from the asker.
+    #[must_use]
+    pub const fn at_hop(mut self, hop: u8) -> Self {
+        self.hop = Some(hop);
+        self
+    }
+
+    /// How many hops the message came, by the word of the node where it got stuck: 0 is the asker
+    /// itself, 1 its neighbour. None when the message could not be read.
+    #[must_use]
+    pub const fn hop(&self) -> Option<u8> {
+        self.hop
     }
 
     /// Why.
@@ -136,6 +168,7 @@ impl RouteFault {
     pub fn to_frame(&self) -> Frame {
         let mut data = self.reason.number().to_be_bytes().to_vec();
         data.extend_from_slice(self.at.as_str().as_bytes());
+        data.extend(self.hop.into_iter().flat_map(|hop| [0, hop]));
         Frame::new(TypeCode::FWE, data)
     }
 
@@ -144,8 +177,12 @@ impl RouteFault {
     pub fn from_frame(frame: &Frame) -> Option<Self> {
         let (number, at) =
             frame.data().split_first_chunk().filter(|_| frame.code() == TypeCode::FWE)?;
+        let (at, hop) = match at {
+            [at @ .., 0, hop] => (at, Some(*hop)),
+            at => (at, None),
+        };
         let at = std::str::from_utf8(at).ok()?.parse().ok()?;
-        Some(Self { reason: RouteReason::from_number(u16::from_be_bytes(*number)), at })
+        Some(Self { reason: RouteReason::from_number(u16::from_be_bytes(*number)), at, hop })
     }
 }
 
@@ -166,6 +203,19 @@ impl Envelope {
     #[must_use]
     pub const fn new(to: PeerId, origin: PeerId, hops: u8, frame: Frame) -> Self {
         Self { to, origin, hops_left: hops, trace: Vec::new(), frame }
+    }
+
+    /// How often it was passed on so far.
+    #[must_use]
+    pub fn hops(&self) -> u8 {
+        u8::try_from(self.trace.len()).unwrap_or(u8::MAX)
+    }
+
+    /// The same, passed on at most `hops` times on its whole way, whatever it says.
+    #[must_use]
+    pub fn at_most(mut self, hops: u8) -> Self {
+        self.hops_left = self.hops_left.min(hops.saturating_sub(self.hops()));
+        self
     }
 
     /// Whom it is for.
@@ -233,7 +283,8 @@ impl Envelope {
     /// What the node `me` does with it.
     #[must_use]
     pub fn step(mut self, me: &PeerId, router: &mut dyn Router, peers: &PeerList) -> Hop {
-        let fail = |reason| Hop::Fail(RouteFault::new(reason, me.clone()));
+        let hops = self.hops();
+        let fail = |reason| Hop::Fail(RouteFault::new(reason, me.clone()).at_hop(hops));
         if self.to == *me {
             return Hop::Here(self);
         }
@@ -304,7 +355,12 @@ mod tests {
     #[test]
     fn a_dead_end_a_loop_and_too_many_hops_say_where() {
         let fault = |hop| match hop {
-            Hop::Fail(fault) => (fault.reason(), fault.at().clone()),
+            Hop::Fail(fault) => {
+                let hop =
+                    u8::from(fault.at().as_str() == "b" && fault.reason() == RouteReason::Loop);
+                assert_eq!(fault.hop(), Some(hop));
+                (fault.reason(), fault.at().clone())
+            }
             other => panic!("{other:?}"),
         };
         assert_eq!(
@@ -332,9 +388,23 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_message_says_it_goes_no_further_than_a_node_allows() {
+        let Hop::Next(_, passed) =
+            envelope(u8::MAX).at_most(2).step(&id("b"), &mut Direct, &peers("b", &["c"]))
+        else {
+            panic!()
+        };
+        assert_eq!((passed.hops(), passed.hops_left), (1, 1));
+        assert_eq!(passed.clone().at_most(9).hops_left, 1, "nor further than it says");
+        assert_eq!(passed.at_most(0).hops_left, 0);
+    }
+
+    #[test]
     fn a_report_survives_the_wire_with_numbers_unknown_to_us() {
         for number in [0, 4, 10, 11, 12, 13, 256, 257, 258, 259, u16::MAX] {
             let fault = RouteFault::new(RouteReason::from_number(number), id("b"));
+            let at_hop = fault.clone().at_hop(7);
+            assert_eq!(RouteFault::from_frame(&at_hop.to_frame()), Some(at_hop));
             assert_eq!(RouteFault::from_frame(&fault.to_frame()), Some(fault));
         }
         assert_eq!(RouteFault::from_frame(&Frame::text("REPL", "\0\x0bb")), None);

@@ -39,6 +39,22 @@ pub enum QuitPolicy {
     Open,
 }
 
+/// For whom a node passes routed messages on ([`Peer::route`](crate::Peer::route)). What is for the
+/// node itself is handled in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ForwardPolicy {
+    /// Everyone, within [`Config::max_forwards_per_source`](crate::Config::max_forwards_per_source).
+    #[default]
+    Everyone,
+    /// Neighbours that are in the table, by the id that the message says last; with TLS that is
+    /// proven.
+    KnownPeers,
+    /// Nobody.
+    Nobody,
+}
+
 /// Where a request came from and what its sender says about where it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Weak};
 
 use futures::{StreamExt, future::BoxFuture};
+use tokio::time::Instant;
 
 use crate::{
     connection::{
-        Incoming, Node, Outgoing, Refusal, Reply, RequestError, Sender, Serve, Told, links,
+        Incoming, Node, Outgoing, Over, Refusal, Reply, RequestError, Sender, Serve, Told, links,
     },
-    overlay::{Envelope, Hop, PeerInfo, RouteFault, RouteReason},
+    frame::{Frame, TypeCode},
+    overlay::{Envelope, ForwardPolicy, Hop, PeerInfo, RouteFault, RouteReason},
     peer::Peers,
 };
 
@@ -20,20 +22,21 @@ pub(crate) struct Forward {
     pub(crate) peers: Peers,
 }
 
-impl Serve for Forward {
-    /// No actor.
-    fn handler(&self) -> u64 {
-        0
-    }
-
-    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+impl Forward {
+    /// `asked` says whether somebody waits for the replies, and so hears of a fault.
+    fn carry(&self, incoming: Incoming, asked: bool) -> BoxFuture<'static, Result<Reply, Refusal>> {
         let (node, peers) = (self.node.upgrade(), self.peers.clone());
         Box::pin(async move {
             let node = node.ok_or(Refusal::HandlerGone)?;
-            let fault =
-                |reason| Ok(Reply::one(RouteFault::new(reason, node.me.id().clone()).to_frame()));
+            let fault = |fault: RouteFault| {
+                if !asked {
+                    node.counters.forwards_lost.one();
+                }
+                Ok(Reply::one(fault.to_frame()))
+            };
+            let at_me = |reason| RouteFault::new(reason, node.me.id().clone());
             let Some(envelope) = Envelope::decode(&incoming.frame) else {
-                return fault(RouteReason::Malformed);
+                return fault(at_me(RouteReason::Malformed));
             };
             // What it has passed ends with the node that sent it here, and begins with its origin.
             let (first, last) = (envelope.trace().first(), envelope.trace().last());
@@ -44,17 +47,69 @@ impl Serve for Forward {
             {
                 return Err(Refusal::NotYourId);
             }
+            if envelope.to() != node.me.id()
+                && let Some(reason) = refusal(&node, &peers, &envelope, incoming.sender()).await?
+            {
+                node.counters.forwards_refused.one();
+                return fault(at_me(reason).at_hop(envelope.hops()));
+            }
             match peers.step(envelope).await.map_err(|_| Refusal::HandlerGone)? {
                 Hop::Here(envelope) => here(&node, envelope, incoming).await,
-                Hop::Next(next, envelope) => Ok(pass_on(&node, &next, &envelope).await),
-                Hop::Fail(fault) => Ok(Reply::one(fault.to_frame())),
+                Hop::Next(next, envelope) => Ok(pass_on(&node, &next, &envelope, asked).await),
+                Hop::Fail(stuck) => fault(stuck),
             }
         })
     }
+}
+
+impl Serve for Forward {
+    /// No actor.
+    fn handler(&self) -> u64 {
+        0
+    }
+
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        self.carry(incoming, true)
+    }
 
     fn tell(&self, incoming: Incoming) -> Told {
-        Told::Serving(self.serve(incoming))
+        Told::Serving(self.carry(incoming, false))
     }
+}
+
+/// Why this node does not pass on a message that it got from `sender`, where it does not.
+async fn refusal(
+    node: &Node,
+    peers: &Peers,
+    envelope: &Envelope,
+    sender: &Sender,
+) -> Result<Option<RouteReason>, Refusal> {
+    let welcome = match (node.config.forward, envelope.trace().last()) {
+        (ForwardPolicy::Everyone, _) => true,
+        (ForwardPolicy::KnownPeers, Some(last)) => {
+            peers.get(last).await.map_err(|_| Refusal::HandlerGone)?.is_some()
+        }
+        (ForwardPolicy::KnownPeers, None) | (ForwardPolicy::Nobody, _) => false,
+    };
+    if !welcome {
+        return Ok(Some(RouteReason::Refused));
+    }
+    let now = Instant::now().into_std();
+    let meter = node.forwards.of(sender.address(), now);
+    Ok(meter.filter(|meter| !meter.take(0, now)).map(|_| RouteReason::Busy))
+}
+
+/// Whether `next` knows routed messages. A node with links does; another is asked by an empty one,
+/// which ours calls malformed and an original program does not answer.
+pub(super) async fn passes_on(node: &Arc<Node>, next: &PeerInfo, over: Over) -> bool {
+    let (to, id) = (next.address(), next.id());
+    if over != Over::Classic && links::speaks_links(node, to, Some(id)).await {
+        return true;
+    }
+    let probe = Outgoing::from(Frame::empty(TypeCode::FWD)).over(Over::Classic).only_to(id);
+    let replies = async { links::request(node, to, probe).await?.collect().await };
+    // Who cannot be asked is no better with the message itself: that has the reason.
+    replies.await.map_or(true, |replies| replies.iter().any(|reply| reply.code() == TypeCode::FWE))
 }
 
 /// The message is for this node: its handler gets it with the asker as its origin.
@@ -77,25 +132,42 @@ async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<R
 }
 
 /// Sends the message to `next` and relays what comes back, frame by frame, at the pace of the
-/// asker.
-async fn pass_on(node: &Arc<Node>, next: &PeerInfo, envelope: &Envelope) -> Reply {
+/// asker, when there is one.
+async fn pass_on(node: &Arc<Node>, next: &PeerInfo, envelope: &Envelope, asked: bool) -> Reply {
     let me = node.me.id().clone();
-    let report = move |reason| RouteFault::new(reason, me.clone()).to_frame();
-    let Some(frame) = envelope.encode() else {
-        return Reply::one(report(RouteReason::Malformed));
-    };
-    let fault = move |error: &RequestError| {
-        report(if error.may_have_been_handled() {
-            RouteReason::Broken
-        } else {
-            RouteReason::Unreachable
-        })
-    };
-    node.counters.forwarded.one();
-    match links::request(node, next.address(), Outgoing::from(frame).only_to(next.id())).await {
-        Ok(replies) => {
-            Reply::stream(replies.map(move |reply| reply.unwrap_or_else(|error| fault(&error))))
+    // The trace has this node in it already.
+    let hop = envelope.hops().saturating_sub(1);
+    let report = move |reason| RouteFault::new(reason, me.clone()).at_hop(hop).to_frame();
+    let lost = |reason| {
+        if !asked {
+            node.counters.forwards_lost.one();
         }
-        Err(error) => Reply::one(fault(&error)),
+        Reply::one(report(reason))
+    };
+    let reason = |error: &RequestError| {
+        if error.may_have_been_handled() { RouteReason::Broken } else { RouteReason::Unreachable }
+    };
+    let frame = if passes_on(node, next, Over::Any).await {
+        envelope.encode()
+    } else if next.id() == envelope.to() {
+        // An original program gets the plain message, and does not learn who asked.
+        Some(envelope.frame().clone())
+    } else {
+        return lost(RouteReason::NotForwarding);
+    };
+    let Some(frame) = frame else {
+        return lost(RouteReason::Malformed);
+    };
+    let message = Outgoing::from(frame).only_to(next.id());
+    node.counters.forwarded.one();
+    if !asked {
+        let told = links::notify(node, next.address(), message).await;
+        return told.map_or_else(|error| lost(reason(&error)), |()| Reply::none());
+    }
+    match links::request(node, next.address(), message).await {
+        Ok(replies) => Reply::stream(
+            replies.map(move |reply| reply.unwrap_or_else(|error| report(reason(&error)))),
+        ),
+        Err(error) => lost(reason(&error)),
     }
 }

@@ -240,7 +240,9 @@ impl Peer {
     /// # Errors
     /// See [`RequestError`]; when no acknowledgement came within
     /// [`Config::reply_timeout`](crate::Config::reply_timeout), the message may have been handled. A
-    /// body is not kept, and is refused as [`RequestError::BodyNotKept`].
+    /// body is not kept, and is refused as [`RequestError::BodyNotKept`]; over several hops there is no
+    /// acknowledgement, and [`Target::Routed`] to a node that is no neighbour is
+    /// [`RequestError::NoLink`].
     ///
     /// # Cancel safety
     /// Dropping the future gives the message up: it is not sent again, and may have been handled.
@@ -265,6 +267,10 @@ impl Peer {
     ) -> Result<(), RequestError> {
         let message = to.for_whom(message.into());
         let way = self.way(to.into_target(), message).await?;
+        if way.routed {
+            // Only the first hop would acknowledge it.
+            return Err(RequestError::NoLink(way.to));
+        }
         let (over, whom) = (way.message.over, way.message.whom.clone());
         let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
         links::notify_acked(&self.0.node, (&way.to, whom.as_ref()), frame, over, level).await

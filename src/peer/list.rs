@@ -287,10 +287,14 @@ impl Peers {
     pub(crate) async fn step(&self, envelope: Envelope) -> Result<Hop, NodeDown> {
         self.with(move |table, node| {
             let Table { list, router } = table;
-            let step = || envelope.clone().step(node.me.id(), router.as_mut(), list);
+            let most = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
+            let step = || envelope.clone().at_most(most).step(node.me.id(), router.as_mut(), list);
             std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
                 warn_some!(Kind::Router, error = "the router panicked", "no route");
-                Hop::Fail(RouteFault::new(RouteReason::RouterFailed, node.me.id().clone()))
+                Hop::Fail(
+                    RouteFault::new(RouteReason::RouterFailed, node.me.id().clone())
+                        .at_hop(envelope.hops()),
+                )
             })
         })
         .await

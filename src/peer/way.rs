@@ -3,7 +3,7 @@
 use crate::{
     connection::{Outgoing, RequestError},
     overlay::{Address, Envelope, Hop, InvalidAddress, PeerId, RouteFault, RouteReason},
-    peer::{Peer, Target},
+    peer::{Peer, Target, forward::passes_on},
 };
 
 /// Where a message goes first, and as what.
@@ -62,6 +62,10 @@ impl Peer {
                     ))
                 };
                 let envelope = envelope.encode().ok_or_else(malformed)?;
+                if !passes_on(node, &next, over).await {
+                    let fault = RouteFault::new(RouteReason::NotForwarding, node.me.id().clone());
+                    return Err(RequestError::Route(fault.at_hop(0)));
+                }
                 Ok(Way {
                     to: next.address().clone(),
                     message: Outgoing::from(envelope).over(over).only_to(next.id()),

@@ -3,10 +3,11 @@
 //! Hosts are names or IPs that exist because a node uses them. Connections are pipes with the
 //! manners of TCP: order is kept, a slow reader slows its writer after 64 KiB, dropping the writer
 //! ends the stream behind what was written. What a real network does now and then, this one does
-//! when it is told to: it delays, cuts, crashes, partitions.
+//! when it is told to: it delays, has little bandwidth, stalls, cuts, crashes, partitions, in one
+//! direction or both. Loss of packets is not among them: TCP makes a delay of it.
 //!
 //! Under tokio's paused clock and on one thread everything is the same for the same seed. No task
-//! is spawned; latency is a timer in whoever reads. Without latency no timer is used at all.
+//! is spawned; latency is a timer in whoever reads. Without latency, bandwidth and stalls no timer is used at all.
 //!
 //! # Examples
 //!
@@ -45,15 +46,20 @@
 //! ```
 
 mod connection;
+mod latency;
+mod line;
 mod node;
 mod pipe;
 mod state;
 
 use std::fmt;
-use std::ops::Range;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+pub use self::latency::Latency;
 pub use self::node::MemoryTransport;
 use self::state::{State, key};
 use crate::overlay::{Address, Host};
@@ -81,14 +87,35 @@ impl MemoryNetwork {
         MemoryTransport::new(self.clone(), host.into())
     }
 
-    /// Delays what is sent. For each connection and direction one latency is drawn of `range`, when
-    /// it is dialled: the dial takes one there and one back, bytes take the one of their direction.
-    /// An empty range means its start.
+    /// Delays what is sent. For each connection and direction one latency is drawn, when it is
+    /// dialled: the dial takes one there and one back, bytes take the one of their direction. A range
+    /// of times is a [`Latency`], as is a time.
     ///
     /// Default: none. It holds for dials from now on. Tokio's clock counts whole milliseconds. With
     /// latency, no more than 64 KiB are on their way in a direction.
-    pub fn latency(&self, range: Range<Duration>) {
-        self.lock().latency = range;
+    pub fn latency(&self, latency: impl Into<Latency>) {
+        self.lock().latency = latency.into();
+    }
+
+    /// As [`latency`](Self::latency), between these two hosts, whoever dials; or on one host, when
+    /// they are the same. It goes before what holds for all.
+    pub fn latency_between(&self, a: &Host, b: &Host, latency: impl Into<Latency>) {
+        self.lock().set_latency_between(a, b, latency.into());
+    }
+
+    /// How many bytes each host sends in a second, all its connections together; `None` (the
+    /// default) is any number. It holds for what is written from now on. Hosts with a
+    /// [`bandwidth_of`](Self::bandwidth_of) their own keep it.
+    ///
+    /// What is written leaves in packets of 1,460 bytes, first come, first sent; the time of the
+    /// packet comes before the latency. A dial takes no bandwidth.
+    pub fn bandwidth(&self, bytes_per_second: Option<NonZeroU64>) {
+        self.lock().set_rate(None, bytes_per_second.map_or(0, NonZeroU64::get));
+    }
+
+    /// How many bytes this host sends in a second, as [`bandwidth`](Self::bandwidth).
+    pub fn bandwidth_of(&self, host: &Host, bytes_per_second: Option<NonZeroU64>) {
+        self.lock().set_rate(Some(host), bytes_per_second.map_or(0, NonZeroU64::get));
     }
 
     /// How connections that break from now on look to those who read: [`Ending::Reset`] (the
@@ -172,14 +199,48 @@ impl MemoryNetwork {
     /// arrives after [`heal`](Self::heal); writers can go on for 64 KiB. Hosts on the same side are
     /// not affected. Partitions add up.
     pub fn partition(&self, these: &[Host], those: &[Host]) {
-        let after = self.lock().partition(these, those);
+        let after = self.lock().cut_off(these, those, true);
         after.tell();
     }
 
-    /// Ends all partitions.
+    /// Cuts one direction: what the hosts `from` write does not arrive at the hosts `to`, while the
+    /// other direction goes on, and nobody is told. Until [`heal`](Self::heal), as a
+    /// [`partition`](Self::partition); it takes both directions to connect, so that dials are never
+    /// answered from either side.
+    ///
+    /// Unlike TCP, whose acknowledgements would be lost as well, the direction that goes on does so
+    /// for any number of bytes.
+    pub fn cut_one_way(&self, from: &[Host], to: &[Host]) {
+        let after = self.lock().cut_off(from, to, false);
+        after.tell();
+    }
+
+    /// Ends all partitions and cuts of one direction.
     pub fn heal(&self) {
         let after = self.lock().heal();
         after.tell();
+    }
+
+    /// Stops a host for a time, as a stopped process or a long collection of garbage does: nothing
+    /// that it writes, or that is written to it, arrives before, and dials from it and to it wait.
+    /// Everything is there afterwards, unless somebody has given up.
+    ///
+    /// The actors of a node on this host, and its timers, go on. A second stall does not shorten the
+    /// first.
+    pub fn stall(&self, host: &Host, time: Duration) {
+        if let Some(until) = Instant::now().checked_add(time) {
+            let after = self.lock().stall(&key(host), until);
+            after.tell();
+        }
+    }
+
+    /// Stops one connection for a time, and says whether it was there: see [`links`](Self::links) for
+    /// its number.
+    pub fn stall_link(&self, number: u64, time: Duration) -> bool {
+        Instant::now().checked_add(time).is_some_and(|until| {
+            let after = self.lock().stall_link(number, until);
+            after.tell() > 0
+        })
     }
 
     /// How many connections there are: neither broken nor let go of by both sides.

@@ -161,6 +161,12 @@ fn says_nothing(why: &Unreached, whom: Option<&PeerId>) -> bool {
     }
 }
 
+/// Whether the node at `to` speaks links, as far as can be told; opens one when there is none.
+pub(crate) async fn speaks_links(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> bool {
+    let possible = node.config.links && to != node.me.address();
+    possible && !matches!(reach(node, to, whom).await, Err(Unreached::Classic))
+}
+
 /// A link to `to`, where `whom` is: the open one, or the one that a dial brings for which others may
 /// wait as well. Dropping the future does not end the dial.
 pub(super) async fn reach(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {

@@ -69,14 +69,14 @@ impl Builder {
     }
 
     /// Bounds the data of a request for a code, in bytes, in place of
-    /// [`Config::max_frame_len`] (what is taken whole), [`Config::max_control_len`] (the well-known
+    /// [`Config::max_frame_len`](crate::Config::max_frame_len) (what is taken whole), [`Config::max_control_len`](crate::Config::max_control_len) (the well-known
     /// codes) or no bound but that of a frame (streams). It holds for whoever handles the code, and
     /// may be more or less; 0 takes requests without data. What is taken whole is never longer than
-    /// [`Config::max_partial_bytes`].
+    /// [`Config::max_partial_bytes`](crate::Config::max_partial_bytes).
     ///
     /// A longer request is refused as too long: a classic one on its header, without waiting for its
     /// data; one on a link with the first of its frames that is beyond. The price of more: so much
-    /// memory for each of up to [`Config::max_requests_per_code`] requests in hand, and a link's window
+    /// memory for each of up to [`Config::max_requests_per_code`](crate::Config::max_requests_per_code) requests in hand, and a link's window
     /// is at least twice the longest. Links that are open already keep theirs, and take no more whole
     /// than they said when they were opened.
     ///

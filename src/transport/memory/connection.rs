@@ -52,12 +52,21 @@ impl Connection {
         (!pipes.broken).then(|| pipes.tear(self.ending, None))
     }
 
-    /// Stops both directions, or lets them go on.
-    pub(super) fn stall(&self, stalled: bool) -> Wakers {
+    /// Stops directions, or has them go on.
+    pub(super) fn part(&self, to_listener: bool, to_dialler: bool) -> Wakers {
+        let mut pipes = self.lock();
+        let mut wakers = Wakers::default();
+        pipes.get(Direction::ToListener).part(to_listener, &mut wakers);
+        pipes.get(Direction::ToDialler).part(to_dialler, &mut wakers);
+        wakers
+    }
+
+    /// Stops both directions until then.
+    pub(super) fn hold(&self, until: Instant) -> Wakers {
         let mut pipes = self.lock();
         let mut wakers = Wakers::default();
         for direction in [Direction::ToListener, Direction::ToDialler] {
-            pipes.get(direction).stall(stalled, &mut wakers);
+            pipes.get(direction).hold(until, &mut wakers);
         }
         wakers
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::MemoryNetwork;
 use super::state::{Place, Way, key};
@@ -76,6 +76,10 @@ impl MemoryTransport {
             let (queue, listener) = match way {
                 Way::Open(queue, listener) => (queue, listener),
                 Way::BlackHole => return pending().await,
+                Way::Later(until) => {
+                    sleep_until(until).await;
+                    continue;
+                }
                 Way::Refused => {
                     pause(dial.back).await;
                     return Err(io::ErrorKind::ConnectionRefused.into());

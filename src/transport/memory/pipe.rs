@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -9,16 +10,19 @@ use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
+use super::line::{Line, PACKET};
 use super::{Direction, Ending};
 
 /// Bytes that a direction holds before its writer waits, as the buffers of a socket do.
 pub(super) const CAPACITY: usize = 64 * 1024;
 
 /// How a direction of a new connection behaves.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Course {
-    /// Time from writing to reading.
+    /// Time from leaving the writer's host to reading.
     pub(super) latency: Duration,
+    /// What the writer's host sends by.
+    pub(super) line: Arc<Line>,
     /// Bytes after which the connection breaks.
     pub(super) cut_after: Option<u64>,
 }
@@ -61,7 +65,9 @@ pub(super) struct Pipe {
     on_the_way: VecDeque<(Instant, usize)>,
     written: u64,
     /// Nothing arrives while the network is partitioned here, neither bytes nor the end.
-    stalled: bool,
+    parted: bool,
+    /// Nothing arrives before this.
+    held_until: Option<Instant>,
     /// No more is written after this; when the reader may learn it, and how.
     end: Option<(Instant, End)>,
     reader_is_gone: bool,
@@ -85,7 +91,8 @@ impl Pipe {
             arrived: 0,
             on_the_way: VecDeque::new(),
             written: 0,
-            stalled: false,
+            parted: false,
+            held_until: None,
             end: None,
             reader_is_gone: false,
             reading: None,
@@ -128,7 +135,7 @@ impl Pipe {
     /// Ends the direction, behind what was written.
     pub(super) fn finish(&mut self, wakers: &mut Wakers) -> io::Result<()> {
         match self.end {
-            Some((_, End::Broken(Ending::Reset))) if !self.stalled => {
+            Some((_, End::Broken(Ending::Reset))) if !self.parted => {
                 return Err(io::ErrorKind::NotConnected.into());
             }
             Some(_) => {}
@@ -149,11 +156,23 @@ impl Pipe {
         wakers.take(&mut self.writing);
     }
 
-    pub(super) fn stall(&mut self, stalled: bool, wakers: &mut Wakers) {
+    /// Stops it until it is told to go on, or has it go on.
+    pub(super) fn part(&mut self, parted: bool, wakers: &mut Wakers) {
         self.arrive(Instant::now());
-        self.stalled = stalled;
+        self.parted = parted;
         wakers.take(&mut self.reading);
         wakers.take(&mut self.writing);
+    }
+
+    /// Stops it until then.
+    pub(super) fn hold(&mut self, until: Instant, wakers: &mut Wakers) {
+        self.arrive(Instant::now());
+        self.held_until = self.held_until.max(Some(until));
+        wakers.take(&mut self.reading);
+    }
+
+    fn stalled(&self, now: Instant) -> bool {
+        self.parted || self.held_until.is_some_and(|until| now < until)
     }
 
     /// Whether it is time to cut the connection.
@@ -163,8 +182,9 @@ impl Pipe {
 
     /// Lets arrive what is due.
     fn arrive(&mut self, now: Instant) {
+        let stalled = self.stalled(now);
         while let Some(&(at, len)) = self.on_the_way.front()
-            && !self.stalled
+            && !stalled
             && at <= now
         {
             self.arrived += len;
@@ -175,22 +195,40 @@ impl Pipe {
     fn push(&mut self, data: &[u8]) {
         self.bytes.extend_from_slice(data);
         self.written = self.written.saturating_add(data.len() as u64);
-        if self.course.latency.is_zero() && !self.stalled && self.on_the_way.is_empty() {
+        let at_once = self.course.latency.is_zero() && !self.course.line.is_limited();
+        if at_once && self.is_clear() && self.on_the_way.is_empty() {
             self.arrived += data.len();
             return;
         }
-        let at = Instant::now() + self.course.latency;
-        match self.on_the_way.back_mut() {
-            Some((last, len)) if *last == at => *len += data.len(),
-            Some(_) | None => self.on_the_way.push_back((at, data.len())),
+        let now = Instant::now();
+        if !self.course.line.is_limited() {
+            return self.send(data.len(), now);
         }
+        for packet in data.chunks(PACKET) {
+            let left = self.course.line.left(packet.len(), now);
+            self.send(packet.len(), left);
+        }
+    }
+
+    /// So many bytes leave the writer's host at that time, and keep their place in the order.
+    fn send(&mut self, bytes: usize, left: Instant) {
+        let at = left + self.course.latency;
+        match self.on_the_way.back_mut() {
+            Some((last, len)) if *last >= at => *len += bytes,
+            Some(_) | None => self.on_the_way.push_back((at, bytes)),
+        }
+    }
+
+    /// Whether nothing has ever stopped it but what is over and known to be: asks no clock.
+    const fn is_clear(&self) -> bool {
+        !self.parted && self.held_until.is_none()
     }
 
     /// What the writer may still write now, or why it may not.
     fn room(&self) -> io::Result<usize> {
         match self.end {
             Some((_, End::Finished)) => return Err(io::ErrorKind::BrokenPipe.into()),
-            Some((_, End::Broken(ending))) if !self.stalled => {
+            Some((_, End::Broken(ending))) if !self.parted => {
                 return Err(match ending {
                     Ending::Eof => io::ErrorKind::BrokenPipe.into(),
                     Ending::Reset => io::ErrorKind::ConnectionReset.into(),
@@ -200,7 +238,7 @@ impl Pipe {
             Some((_, End::Broken(_))) => return Ok(0),
             None => {}
         }
-        if self.reader_is_gone && !self.stalled {
+        if self.reader_is_gone && !self.parted {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(CAPACITY.saturating_sub(self.bytes.len()))
@@ -213,7 +251,7 @@ impl Pipe {
     /// What the reader is told about the end, once everything that arrives has been read.
     fn ended(&self, now: Instant) -> Option<io::Result<()>> {
         let (at, end) = self.end?;
-        if self.stalled || at > now || !self.on_the_way.is_empty() {
+        if self.stalled(now) || at > now || !self.on_the_way.is_empty() {
             return None;
         }
         Some(match end {
@@ -226,7 +264,8 @@ impl Pipe {
     fn next(&self) -> Option<Instant> {
         let bytes = self.on_the_way.front().map(|(at, _)| *at);
         let end = self.end.map(|(at, _)| at);
-        bytes.or(end).filter(|_| !self.stalled)
+        let next = bytes.or(end).filter(|_| !self.parted)?;
+        Some(self.held_until.map_or(next, |until| until.max(next)))
     }
 }
 
@@ -271,7 +310,7 @@ impl Pipes {
             }
             // The end that its writer had given it stays the end, if it has got through.
             let over = matches!(pipe.end, Some((at, End::Finished)) if at <= now);
-            if !over || pipe.stalled {
+            if !over || pipe.stalled(now) {
                 pipe.end = Some((at, End::Broken(ending)));
             }
             wakers.take(&mut pipe.reading);

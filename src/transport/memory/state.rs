@@ -10,10 +10,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::line::Line;
 use super::pipe::{Course, Wakers};
-use super::{Direction, Ending, Link};
+use super::{Direction, Ending, Latency, Link};
 use crate::overlay::{Address, Host};
 use crate::transport::Io;
 
@@ -25,6 +27,14 @@ const DIALLERS_PORTS: Range<u16> = 32768..FIRST_FREE_PORT;
 /// A host as a key: names are the same in either case.
 pub(super) fn key(host: &Host) -> String {
     host.to_string().to_ascii_lowercase()
+}
+
+fn sorted(a: String, b: String) -> (String, String) {
+    if a <= b { (a, b) } else { (b, a) }
+}
+
+fn pair(a: &Address, b: &Address) -> (String, String) {
+    sorted(key(a.host()), key(b.host()))
 }
 
 /// A place to listen at.
@@ -40,6 +50,8 @@ struct Listening {
 pub(super) enum Way {
     /// No answer will ever come.
     BlackHole,
+    /// Nothing gets through before this.
+    Later(Instant),
     Refused,
     /// Somebody listens; the number tells this listener from a later one in the same place.
     Open(mpsc::Sender<Io>, u64),
@@ -85,10 +97,24 @@ impl After {
     }
 }
 
+/// Hosts from which nothing comes to others.
+#[derive(Debug)]
+struct CutOff {
+    these: BTreeSet<String>,
+    those: BTreeSet<String>,
+    both_ways: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     random: fastrand::Rng,
-    pub(super) latency: Range<Duration>,
+    pub(super) latency: Latency,
+    /// Between two hosts, in the order of their names.
+    latencies: BTreeMap<(String, String), Latency>,
+    /// Bytes in a second that a host sends without a rate of its own; 0 is any number.
+    rate: u64,
+    rates: BTreeMap<String, u64>,
+    lines: BTreeMap<String, Arc<Line>>,
     pub(super) ending: Ending,
     cut_to_listener: Option<u64>,
     cut_to_dialler: Option<u64>,
@@ -96,7 +122,9 @@ pub(super) struct State {
     diallers: BTreeMap<String, u16>,
     /// Crashed hosts, and whether each refuses dials.
     crashed: BTreeMap<String, bool>,
-    partitions: Vec<(BTreeSet<String>, BTreeSet<String>)>,
+    cuts: Vec<CutOff>,
+    /// Until when nothing goes from or to a host.
+    stalled: BTreeMap<String, Instant>,
     links: Vec<Linked>,
     pub(super) dials: u64,
     opened: u64,
@@ -107,14 +135,19 @@ impl State {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
-            latency: Duration::ZERO..Duration::ZERO,
+            latency: Latency::NONE,
+            latencies: BTreeMap::new(),
+            rate: 0,
+            rates: BTreeMap::new(),
+            lines: BTreeMap::new(),
             ending: Ending::Reset,
             cut_to_listener: None,
             cut_to_dialler: None,
             listeners: BTreeMap::new(),
             diallers: BTreeMap::new(),
             crashed: BTreeMap::new(),
-            partitions: Vec::new(),
+            cuts: Vec::new(),
+            stalled: BTreeMap::new(),
             links: Vec::new(),
             dials: 0,
             opened: 0,
@@ -160,19 +193,45 @@ impl State {
         let port = *next;
         *next = if DIALLERS_PORTS.contains(&(port + 1)) { port + 1 } else { DIALLERS_PORTS.start };
         let from = Address::new(from.clone(), port);
-        Dial { from, to, there: self.draw(), back: self.draw() }
+        let pair = pair(&from, &to);
+        let latency = self.latencies.get(&pair).unwrap_or(&self.latency);
+        let (there, back) = (latency.draw(&mut self.random), latency.draw(&mut self.random));
+        Dial { from, to, there, back }
     }
 
-    fn draw(&mut self) -> Duration {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let (least, end) = (nanos(self.latency.start), nanos(self.latency.end));
-        Duration::from_nanos(if least < end { self.random.u64(least..end) } else { least })
+    pub(super) fn set_latency_between(&mut self, a: &Host, b: &Host, latency: Latency) {
+        self.latencies.insert(sorted(key(a), key(b)), latency);
+    }
+
+    /// Sets the pace of one host, or of all that have none of their own.
+    pub(super) fn set_rate(&mut self, host: Option<&Host>, rate: u64) {
+        match host {
+            Some(host) => {
+                self.rates.insert(key(host), rate);
+            }
+            None => self.rate = rate,
+        }
+        for (host, line) in &self.lines {
+            line.set_rate(self.rates.get(host).copied().unwrap_or(self.rate));
+        }
+    }
+
+    /// What a host sends by.
+    fn line(&mut self, host: &Host) -> Arc<Line> {
+        let host = key(host);
+        let rate = self.rates.get(&host).copied().unwrap_or(self.rate);
+        let line = self.lines.entry(host).or_default();
+        line.set_rate(rate);
+        Arc::clone(line)
     }
 
     pub(super) fn way(&self, dial: &Dial) -> Way {
         let (from, to) = (key(dial.from.host()), key(dial.to.host()));
         if self.crashed.contains_key(&from) || self.parted(&from, &to) {
             return Way::BlackHole;
+        }
+        if let Some(until) = self.held_until(&from, &to) {
+            return Way::Later(until);
         }
         match self.crashed.get(&to) {
             Some(true) => return Way::Refused,
@@ -190,10 +249,13 @@ impl State {
     pub(super) fn connect(&mut self, dial: &Dial, listener: u64) -> Option<(Io, Io)> {
         match self.way(dial) {
             Way::Open(_, number) if number == listener => {}
-            Way::Open(..) | Way::BlackHole | Way::Refused => return None,
+            Way::Open(..) | Way::BlackHole | Way::Later(_) | Way::Refused => return None,
         }
-        let there = Course { latency: dial.there, cut_after: self.cut_to_listener.take() };
-        let back = Course { latency: dial.back, cut_after: self.cut_to_dialler.take() };
+        let (ours, theirs) = (self.line(dial.from.host()), self.line(dial.to.host()));
+        let cut_after = self.cut_to_listener.take();
+        let there = Course { latency: dial.there, line: ours, cut_after };
+        let cut_after = self.cut_to_dialler.take();
+        let back = Course { latency: dial.back, line: theirs, cut_after };
         let (connection, ours, theirs) = Connection::open(there, back, self.ending);
         let link = Link { number: self.opened, from: dial.from.clone(), to: dial.to.clone() };
         self.opened += 1;

@@ -619,6 +619,129 @@ async fn partitions_add_up() {
 
 // Seeds.
 
+#[tokio::test(start_paused = true)]
+async fn a_pair_of_hosts_may_have_a_latency_of_its_own() {
+    let network = MemoryNetwork::new(1);
+    network.latency(ms(5));
+    network.latency_between(&host("b"), &host("A"), ms(50));
+    for (from, to, expected) in [("a", "b", 100), ("b", "a", 100), ("a", "c", 10)] {
+        let at = format!("{to}:9000");
+        let _listener = network.listen_at(&at).await;
+        let begun = Instant::now();
+        network.dial_from(from, &at).await.unwrap();
+        assert_eq!(begun.elapsed(), ms(expected), "{from} {to}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_sends_so_many_bytes_in_a_second_and_its_connections_share_them() {
+    let network = MemoryNetwork::new(1);
+    network.bandwidth_of(&host("a"), NonZeroU64::new(10_000));
+    let (mut one, mut theirs) = network.pair("a", "b").await;
+    let (mut two, mut thirds) = network.pair("a", "c").await;
+    let begun = Instant::now();
+    one.writer.write_all(&[1; 10_000]).await.unwrap();
+    two.writer.write_all(&[2; 10_000]).await.unwrap();
+    assert_eq!(read(&mut theirs, 1_460).await.len(), 1_460);
+    assert_eq!(begun.elapsed(), ms(146), "a packet comes when it has left");
+    read(&mut theirs, 8_540).await;
+    assert_eq!(begun.elapsed(), ms(1_000));
+    read(&mut thirds, 10_000).await;
+    assert_eq!(begun.elapsed(), ms(2_000), "behind what was sent before it");
+    // The other direction is the other host's.
+    theirs.writer.write_all(&[3; 10_000]).await.unwrap();
+    read(&mut one, 10_000).await;
+    assert_eq!(begun.elapsed(), ms(2_000));
+    network.bandwidth_of(&host("a"), None);
+    one.writer.write_all(&[4; 10_000]).await.unwrap();
+    read(&mut theirs, 10_000).await;
+    assert_eq!(begun.elapsed(), ms(2_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_stream_waits_for_the_bandwidth_as_well() {
+    let network = MemoryNetwork::new(1);
+    network.bandwidth(NonZeroU64::new(1_000));
+    let (mut here, mut there) = network.pair("a", "b").await;
+    let begun = Instant::now();
+    here.writer.write_all(&[1; 3_000]).await.unwrap();
+    drop(here);
+    let (got, error) = read_all(&mut there).await;
+    assert_eq!((got.len(), error, begun.elapsed()), (3_000, None, ms(3_000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_host_is_silent_for_a_time_and_then_everything_is_there() {
+    let network = MemoryNetwork::new(1);
+    let (mut here, mut there) = network.pair("a", "b").await;
+    let (mut other, mut third) = network.pair("a", "c").await;
+    let begun = Instant::now();
+    network.stall(&host("b"), ms(300));
+    here.writer.write_all(b"to").await.unwrap();
+    there.writer.write_all(b"fro").await.unwrap();
+    other.writer.write_all(b"on").await.unwrap();
+    assert_eq!(read(&mut third, 2).await, b"on");
+    assert_eq!(begun.elapsed(), ms(0), "others go on");
+    network.stall(&host("b"), ms(100));
+    assert_eq!(read(&mut there, 2).await, b"to");
+    assert_eq!(read(&mut here, 3).await, b"fro");
+    assert_eq!(begun.elapsed(), ms(300));
+    here.writer.write_all(b"again").await.unwrap();
+    assert_eq!(read(&mut there, 5).await, b"again");
+    assert_eq!(begun.elapsed(), ms(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dials_from_and_to_a_stalled_host_wait() {
+    let network = MemoryNetwork::new(1);
+    let _listeners = (network.listen_at("a:9000").await, network.listen_at("b:9000").await);
+    let begun = Instant::now();
+    for (from, to) in [("a", "b:9000"), ("b", "a:9000")] {
+        network.stall(&host("b"), ms(200));
+        network.dial_from(from, to).await.unwrap();
+    }
+    assert_eq!(begun.elapsed(), ms(400));
+    network.stall(&host("b"), ms(200));
+    assert_eq!(
+        network.dial_from("a", "b:7").await.unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    assert_eq!(begun.elapsed(), ms(600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_can_be_stalled() {
+    let network = MemoryNetwork::new(1);
+    let (mut here, mut there) = network.pair("a", "b").await;
+    let (mut other, mut third) = network.pair("a", "c").await;
+    assert!(network.stall_link(0, ms(100)));
+    assert!(!network.stall_link(9, ms(100)));
+    let begun = Instant::now();
+    here.writer.write_all(b"late").await.unwrap();
+    other.writer.write_all(b"on").await.unwrap();
+    assert_eq!(read(&mut third, 2).await, b"on");
+    assert_eq!(begun.elapsed(), ms(0));
+    assert_eq!(read(&mut there, 4).await, b"late");
+    assert_eq!(begun.elapsed(), ms(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_of_one_direction_loses_that_one_and_nobody_connects() {
+    let network = MemoryNetwork::new(1);
+    let (mut here, mut there) = network.pair("a", "b").await;
+    network.cut_one_way(&[host("a")], &[host("b")]);
+    here.writer.write_all(b"lost").await.unwrap();
+    there.writer.write_all(b"heard").await.unwrap();
+    assert_eq!(read(&mut here, 5).await, b"heard");
+    assert_silent(&mut there).await;
+    let _listeners = (network.listen_at("a:7").await, network.listen_at("b:7").await);
+    assert_black_hole(&network, "a", "b:7").await;
+    assert_black_hole(&network, "b", "a:7").await;
+    network.heal();
+    assert_eq!(read(&mut there, 4).await, b"lost");
+    network.dial_from("a", "b:7").await.unwrap();
+}
+
 /// What every host sees, and when, while all of them talk to all and one of them crashes.
 fn trace(seed: u64) -> String {
     const HOSTS: [&str; 6] = ["n0", "n1", "n2", "n3", "n4", "n5"];

@@ -1,6 +1,8 @@
 //! Faults: what breaks and stalls which connections.
 
-use super::{After, Place, State, key};
+use tokio::time::Instant;
+
+use super::{After, CutOff, Place, State, key};
 use crate::overlay::Host;
 use crate::transport::memory::Link;
 use crate::transport::memory::connection::Connection;
@@ -53,25 +55,65 @@ impl State {
         self.crashed.remove(host);
     }
 
-    pub(super) fn parted(&self, a: &str, b: &str) -> bool {
-        self.partitions.iter().any(|(these, those)| {
-            (these.contains(a) && those.contains(b)) || (these.contains(b) && those.contains(a))
+    /// Whether what `from` sends is lost on the way to `to`.
+    pub(super) fn blocked(&self, from: &str, to: &str) -> bool {
+        self.cuts.iter().any(|cut| {
+            let across = |a: &str, b: &str| cut.these.contains(a) && cut.those.contains(b);
+            across(from, to) || (cut.both_ways && across(to, from))
         })
     }
 
-    fn parts(&self, link: &Link) -> bool {
-        self.parted(&key(link.from.host()), &key(link.to.host()))
+    /// Whether no connection can be made: that takes both ways.
+    pub(super) fn parted(&self, a: &str, b: &str) -> bool {
+        self.blocked(a, b) || self.blocked(b, a)
     }
 
-    pub(in super::super) fn partition(&mut self, these: &[Host], those: &[Host]) -> After {
+    /// Has each connection go on, or not, in each direction.
+    fn part(&self) -> After {
+        let mut after = After::default();
+        for linked in &self.links {
+            let (from, to) = (key(linked.link.from.host()), key(linked.link.to.host()));
+            let (there, back) = (self.blocked(&from, &to), self.blocked(&to, &from));
+            if let Some(connection) = linked.connection.upgrade() {
+                after.wakers.append(connection.part(there, back));
+            }
+        }
+        after
+    }
+
+    pub(in super::super) fn cut_off(
+        &mut self,
+        these: &[Host],
+        those: &[Host],
+        both_ways: bool,
+    ) -> After {
         let keys = |hosts: &[Host]| hosts.iter().map(key).collect();
-        self.partitions.push((keys(these), keys(those)));
-        self.each(|link| self.parts(link), |connection| Some(connection.stall(true)))
+        self.cuts.push(CutOff { these: keys(these), those: keys(those), both_ways });
+        self.part()
     }
 
     pub(in super::super) fn heal(&mut self) -> After {
-        let after = self.each(|link| self.parts(link), |connection| Some(connection.stall(false)));
-        self.partitions.clear();
-        after
+        self.cuts.clear();
+        self.part()
+    }
+
+    /// Nothing goes from or to `host` before `until`.
+    pub(in super::super) fn stall(&mut self, host: &str, until: Instant) -> After {
+        let held = self.stalled.entry(host.to_owned()).or_insert(until);
+        *held = until.max(*held);
+        self.each(|link| link.touches(host), |connection| Some(connection.hold(until)))
+    }
+
+    pub(in super::super) fn stall_link(&self, number: u64, until: Instant) -> After {
+        self.each(
+            |link| link.number == number,
+            |connection| (!connection.is_broken()).then(|| connection.hold(until)),
+        )
+    }
+
+    /// Until when nothing goes between two hosts because one of them is stalled.
+    pub(super) fn held_until(&self, a: &str, b: &str) -> Option<Instant> {
+        let until = self.stalled.get(a).max(self.stalled.get(b)).copied()?;
+        (until > Instant::now()).then_some(until)
     }
 }

@@ -1,0 +1,482 @@
+//! Whole networks of nodes in one test: started in a line each, in virtual time, the same for the
+//! same seed (feature `test-utils`).
+//!
+//! A [`SimNetwork`] is a [`MemoryNetwork`] with nodes on it. [`run`](SimNetwork::run) sets up an
+//! arbiter whose clock is paused: time passes only while everybody waits, so that hours take a
+//! moment, and nothing depends on how fast the machine is. Nodes are crashed, started again, stalled
+//! and separated by name. For this crate's own tests, and for those of applications.
+//!
+//! # Examples
+//!
+//! A test of an application: what two nodes keep outlives the crash of one.
+//!
+//! ```
+//! use std::{cell::RefCell, collections::BTreeSet, time::Duration};
+//!
+//! use actix::prelude::*;
+//! use actix_peer::{Builder, Incoming, Reply, frame::Frame, handler, peer::RegisterError};
+//! use actix_peer::{sim::SimNetwork, transport::memory::Latency};
+//!
+//! /// The application: `KEEP` keeps a word, and answers with all that are kept.
+//! fn shelf(builder: Builder) -> Result<Builder, RegisterError> {
+//!     let words = RefCell::new(BTreeSet::new());
+//!     let keep = handler::from_fn(async move |msg: Incoming| {
+//!         words.borrow_mut().insert(msg.frame.as_str().unwrap_or_default().to_owned());
+//!         let words: Vec<_> = words.borrow().iter().cloned().collect();
+//!         Reply::one(Frame::text("REPL", words.join(" ")))
+//!     });
+//!     builder.handle("KEEP", keep.start())
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let ms = Duration::from_millis;
+//! SimNetwork::new(42).run(async |net| {
+//!     net.wires().latency(Latency::log_normal(ms(20), 0.5, ms(500)));
+//!     for name in ["ada", "bob", "cyd"] {
+//!         drop(net.start_with(name, shelf).await?);
+//!     }
+//!     let ada = net.peer("ada")?;
+//!     for to in ["bob:9000", "cyd:9000"] {
+//!         ada.request(to, Frame::text("KEEP", "rose")).await?.collect().await?;
+//!     }
+//!     net.crash("bob").await?;
+//!     assert!(ada.request("bob:9000", Frame::text("KEEP", "iris")).await.is_err());
+//!     let kept = ada.request("cyd:9000", Frame::text("KEEP", "iris")).await?.collect().await?;
+//!     assert_eq!(kept, [Frame::text("REPL", "iris rose")]);
+//!
+//!     let _bob = net.restart("bob").await?;
+//!     let answers = async || ada.request("bob:9000", Frame::text("KEEP", "lily")).await.is_ok();
+//!     net.wait_until(Duration::from_secs(60), "bob answers again", answers).await?;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+
+mod error;
+mod history;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+    rc::Rc,
+    time::Duration,
+};
+
+use futures::StreamExt;
+use tokio::time::{Instant, sleep, timeout};
+
+pub use self::error::{NodeState, SimError, SimState};
+use self::history::History;
+use crate::{
+    connection::PeerEvent,
+    overlay::Host,
+    peer::{Builder, Peer, RegisterError, StopReport},
+    transport::memory::MemoryNetwork,
+};
+
+/// The port that every node listens on, each on a host of its own.
+pub const PORT: u16 = 9000;
+
+/// The pause between two looks of [`SimNetwork::wait_until`].
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a test may take in virtual time unless [`SimNetwork::limit`] says otherwise.
+const LIMIT: Duration = Duration::from_secs(24 * 3_600);
+
+type Recipe = Rc<dyn Fn(Builder) -> Result<Builder, RegisterError>>;
+
+/// A network of nodes for tests. A clone is the same network. See [the module](self) for an example.
+#[derive(Clone)]
+pub struct SimNetwork(Rc<Inner>);
+
+struct Inner {
+    wires: MemoryNetwork,
+    random: RefCell<fastrand::Rng>,
+    nodes: RefCell<BTreeMap<String, Node>>,
+    history: RefCell<History>,
+    limit: Cell<Duration>,
+}
+
+/// A node that was started at some time.
+struct Node {
+    recipe: Recipe,
+    peer: Option<Peer>,
+}
+
+impl fmt::Debug for SimNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimNetwork").field("nodes", &self.names()).finish_non_exhaustive()
+    }
+}
+
+impl SimNetwork {
+    /// A network without nodes. The seed decides everything that is drawn: the latencies, and what
+    /// [`random`](Self::random) and its like give.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Rc::new(Inner {
+            wires: MemoryNetwork::new(seed),
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            nodes: RefCell::default(),
+            history: RefCell::default(),
+            limit: Cell::new(LIMIT),
+        }))
+    }
+
+    /// How long [`run`](Self::run) lets a test take, in virtual time. Default 24 hours.
+    #[must_use]
+    pub fn limit(self, limit: Duration) -> Self {
+        self.0.limit.set(limit);
+        self
+    }
+
+    /// Runs a test on an arbiter of its own with a paused clock, and ends the nodes that it leaves
+    /// running.
+    ///
+    /// # Errors
+    /// What the test says; [`SimError::StillRunning`] when it does not come to an end, which is told
+    /// at once, as the time is virtual; [`SimError::InsideRuntime`] where a runtime runs already.
+    ///
+    /// # Panics
+    /// When the test does.
+    pub fn run<T, E: From<SimError>>(
+        self,
+        test: impl AsyncFnOnce(Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(SimError::InsideRuntime.into());
+        }
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().map_err(SimError::Runtime)?;
+        actix_rt::System::with_tokio_rt(|| runtime).block_on(async {
+            self.0.history.borrow_mut().begin();
+            let limit = self.0.limit.get();
+            let ended = timeout(limit, test(self.clone())).await;
+            for peer in self.peers() {
+                peer.abort().await;
+            }
+            ended.map_err(|_| SimError::StillRunning { limit })?
+        })
+    }
+
+    /// The network beneath, with all its knobs: latency, bandwidth, cuts.
+    #[must_use]
+    pub fn wires(&self) -> &MemoryNetwork {
+        &self.0.wires
+    }
+
+    /// The options of a node on the host `name`: it has that id, listens on [`PORT`] there, and serves
+    /// the well-known codes. For those who start it themselves; the network does not know it then.
+    ///
+    /// # Errors
+    /// [`SimError::InvalidName`].
+    pub fn node(&self, name: &str) -> Result<Builder, SimError> {
+        let transport = self.0.wires.transport(host(name)?);
+        let builder = Peer::builder().transport(transport).listen(format!("{name}:{PORT}"));
+        Ok(builder.id(name).well_known())
+    }
+
+    /// Starts the node `name` with the options of [`node`](Self::node).
+    ///
+    /// # Errors
+    /// As [`start_with`](Self::start_with).
+    pub async fn start(&self, name: &str) -> Result<Peer, SimError> {
+        self.start_with(name, Ok).await
+    }
+
+    /// Starts the node `name` by a recipe, which is given the options of [`node`](Self::node), and is
+    /// used again by [`restart`](Self::restart). The network keeps the node running; what this returns
+    /// may be dropped.
+    ///
+    /// # Errors
+    /// [`SimError::InvalidName`], [`SimError::Running`], [`SimError::Register`], [`SimError::Start`].
+    pub async fn start_with(
+        &self,
+        name: &str,
+        recipe: impl Fn(Builder) -> Result<Builder, RegisterError> + 'static,
+    ) -> Result<Peer, SimError> {
+        if self.peer(name).is_ok() {
+            return Err(SimError::Running(name.to_owned()));
+        }
+        self.launch(name, Rc::new(recipe)).await
+    }
+
+    /// Starts `n0`, `n1` and so on, by a recipe that is told the number.
+    ///
+    /// # Errors
+    /// As [`start_with`](Self::start_with); those before the failing one run.
+    pub async fn start_many(
+        &self,
+        count: usize,
+        recipe: impl Fn(usize, Builder) -> Result<Builder, RegisterError> + 'static,
+    ) -> Result<Vec<Peer>, SimError> {
+        let recipe = Rc::new(recipe);
+        let mut peers = Vec::new();
+        for n in 0..count {
+            let recipe = Rc::clone(&recipe);
+            peers.push(self.start_with(&format!("n{n}"), move |builder| recipe(n, builder)).await?);
+        }
+        Ok(peers)
+    }
+
+    async fn launch(&self, name: &str, recipe: Recipe) -> Result<Peer, SimError> {
+        let builder = recipe(self.node(name)?)?;
+        let peer = builder
+            .start()
+            .await
+            .map_err(|source| SimError::Start { name: name.to_owned(), source })?;
+        self.note(name, "started");
+        self.watch(name, &peer);
+        let node = Node { recipe, peer: Some(peer.clone()) };
+        self.0.nodes.borrow_mut().insert(name.to_owned(), node);
+        Ok(peer)
+    }
+
+    /// Writes the node's events down until it has stopped.
+    fn watch(&self, name: &str, peer: &Peer) {
+        let (network, name, mut events) = (Rc::downgrade(&self.0), name.to_owned(), peer.events());
+        actix_rt::spawn(async move {
+            while let Some(event) = events.next().await {
+                let Some(inner) = network.upgrade() else { break };
+                // That is about the real clock.
+                if !matches!(event, PeerEvent::StoodStill { .. }) {
+                    inner.history.borrow_mut().note(&name, format_args!("{event:?}"));
+                }
+            }
+        });
+    }
+
+    fn note(&self, name: &str, what: &str) {
+        self.0.history.borrow_mut().note(name, format_args!("{what}"));
+    }
+
+    /// The running node `name`.
+    ///
+    /// # Errors
+    /// [`SimError::NotRunning`].
+    pub fn peer(&self, name: &str) -> Result<Peer, SimError> {
+        let nodes = self.0.nodes.borrow();
+        let peer = nodes.get(name).and_then(|node| node.peer.clone());
+        peer.ok_or_else(|| SimError::NotRunning(name.to_owned()))
+    }
+
+    /// The running nodes, in the order of their names.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        self.0.nodes.borrow().values().filter_map(|node| node.peer.clone()).collect()
+    }
+
+    /// The names of the running nodes, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let nodes = self.0.nodes.borrow();
+        let running = nodes.iter().filter(|(_, node)| node.peer.is_some());
+        running.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Has two nodes know each other.
+    ///
+    /// # Errors
+    /// [`SimError::NotRunning`].
+    pub async fn acquaint(&self, a: &str, b: &str) -> Result<(), SimError> {
+        for (knows, known) in [(a, b), (b, a)] {
+            let known = self.peer(known)?.info().clone();
+            let added = self.peer(knows)?.peers().add(known).await;
+            added.map_err(|_| SimError::NotRunning(knows.to_owned()))?;
+        }
+        Ok(())
+    }
+
+    fn take(&self, name: &str) -> Result<Peer, SimError> {
+        let mut nodes = self.0.nodes.borrow_mut();
+        let peer = nodes.get_mut(name).and_then(|node| node.peer.take());
+        peer.ok_or_else(|| SimError::NotRunning(name.to_owned()))
+    }
+
+    /// Kills a node, as a process dies: without a word. Its connections break, and dials to its host
+    /// are refused.
+    ///
+    /// # Errors
+    /// [`SimError::NotRunning`].
+    pub async fn crash(&self, name: &str) -> Result<(), SimError> {
+        let (host, peer) = (host(name)?, self.take(name)?);
+        self.note(name, "crashed");
+        self.0.wires.crash(&host).refuse();
+        peer.abort().await;
+        Ok(())
+    }
+
+    /// Kills a node with its host, as a power failure does: dials to it are never answered.
+    ///
+    /// # Errors
+    /// [`SimError::NotRunning`].
+    pub async fn power_off(&self, name: &str) -> Result<(), SimError> {
+        let (host, peer) = (host(name)?, self.take(name)?);
+        self.note(name, "powered off");
+        drop(self.0.wires.crash(&host));
+        peer.abort().await;
+        Ok(())
+    }
+
+    /// Ends a node politely ([`Peer::stop`]).
+    ///
+    /// # Errors
+    /// [`SimError::NotRunning`].
+    pub async fn stop(&self, name: &str) -> Result<StopReport, SimError> {
+        let peer = self.take(name)?;
+        self.note(name, "is stopped");
+        Ok(peer.stop().await)
+    }
+
+    /// Starts a node again by the recipe that it was started by: a new life, with nothing of what it
+    /// had in memory. One that runs is crashed first.
+    ///
+    /// # Errors
+    /// [`SimError::NotRunning`] for one that never ran; else as [`start_with`](Self::start_with).
+    pub async fn restart(&self, name: &str) -> Result<Peer, SimError> {
+        if self.peer(name).is_ok() {
+            self.crash(name).await?;
+        }
+        let recipe = self.0.nodes.borrow().get(name).map(|node| Rc::clone(&node.recipe));
+        let recipe = recipe.ok_or_else(|| SimError::NotRunning(name.to_owned()))?;
+        self.0.wires.revive(&host(name)?);
+        self.launch(name, recipe).await
+    }
+
+    /// Stops a node's traffic for a time ([`MemoryNetwork::stall`]).
+    ///
+    /// # Errors
+    /// [`SimError::InvalidName`].
+    pub fn stall(&self, name: &str, time: Duration) -> Result<(), SimError> {
+        self.0.wires.stall(&host(name)?, time);
+        self.note(name, "stalls");
+        Ok(())
+    }
+
+    /// Separates nodes from others ([`MemoryNetwork::partition`]) until [`heal`](Self::heal).
+    ///
+    /// # Errors
+    /// [`SimError::InvalidName`].
+    pub fn partition(&self, these: &[&str], those: &[&str]) -> Result<(), SimError> {
+        self.0.wires.partition(&hosts(these)?, &hosts(those)?);
+        self.note("network", "parts");
+        Ok(())
+    }
+
+    /// Has nothing that `from` sends arrive at `to` ([`MemoryNetwork::cut_one_way`]) until
+    /// [`heal`](Self::heal).
+    ///
+    /// # Errors
+    /// [`SimError::InvalidName`].
+    pub fn cut_one_way(&self, from: &str, to: &str) -> Result<(), SimError> {
+        self.0.wires.cut_one_way(&hosts(&[from])?, &hosts(&[to])?);
+        self.note("network", "parts one way");
+        Ok(())
+    }
+
+    /// Ends all partitions and cuts of one direction.
+    pub fn heal(&self) {
+        self.0.wires.heal();
+        self.note("network", "heals");
+    }
+
+    /// Lets so much virtual time pass, with all that happens in it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait.
+    pub async fn advance(&self, time: Duration) {
+        sleep(time).await;
+    }
+
+    /// Waits until something is true, looking every 10 ms of virtual time; returns how long that
+    /// took.
+    ///
+    /// # Errors
+    /// [`SimError::NotInTime`], with `what` and the state of the network.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait, and a look that is under way.
+    pub async fn wait_until(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut is_true: impl AsyncFnMut() -> bool,
+    ) -> Result<Duration, SimError> {
+        let begun = Instant::now();
+        loop {
+            match timeout(limit.saturating_sub(begun.elapsed()), is_true()).await {
+                Ok(true) => return Ok(begun.elapsed()),
+                Ok(false) if begun.elapsed() < limit => sleep(LOOK).await,
+                Ok(false) | Err(_) => {
+                    let state = Box::new(self.state().await);
+                    return Err(SimError::NotInTime { what: what.to_owned(), limit, state });
+                }
+            }
+        }
+    }
+
+    /// The state of the network and its nodes now.
+    pub async fn state(&self) -> SimState {
+        let all: Vec<_> = self
+            .0
+            .nodes
+            .borrow()
+            .iter()
+            .map(|(name, node)| (name.clone(), node.peer.clone()))
+            .collect();
+        let mut nodes = Vec::new();
+        for (name, peer) in all {
+            let status = match &peer {
+                Some(peer) => Some(peer.status().await),
+                None => None,
+            };
+            let (peers, links) = status.map_or((0, 0), |status| (status.peers, status.links.len()));
+            nodes.push(NodeState { name, running: peer.is_some(), peers, links });
+        }
+        let at = self.0.history.borrow_mut().elapsed();
+        let (connections, dials) = (self.0.wires.connections(), self.0.wires.dials());
+        SimState { at, nodes, connections, dials }
+    }
+
+    /// A number of the range, drawn by the seed; its start, when it is empty.
+    #[must_use]
+    pub fn random(&self, range: Range<u64>) -> u64 {
+        if range.is_empty() { range.start } else { self.0.random.borrow_mut().u64(range) }
+    }
+
+    /// One of these, drawn by the seed; none of none.
+    #[must_use]
+    pub fn pick<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
+        let len = u64::try_from(of.len()).unwrap_or(u64::MAX);
+        usize::try_from(self.random(0..len)).ok().and_then(|at| of.get(at))
+    }
+
+    /// Puts these into an order drawn by the seed.
+    pub fn shuffle<T>(&self, these: &mut [T]) {
+        self.0.random.borrow_mut().shuffle(these);
+    }
+
+    /// A number made of everything that has happened: each node's [events](PeerEvent), what the test
+    /// did to the network, and when. Two runs with the same seed have the same.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.0.history.borrow().digest()
+    }
+
+    /// What the [`digest`](Self::digest) is made of, a line each; the first 65,536. For finding where two
+    /// runs part.
+    #[must_use]
+    pub fn history(&self) -> Vec<String> {
+        self.0.history.borrow().lines()
+    }
+}
+
+fn host(name: &str) -> Result<Host, SimError> {
+    name.parse().map_err(|source| SimError::InvalidName { name: name.to_owned(), source })
+}
+
+fn hosts(names: &[&str]) -> Result<Vec<Host>, SimError> {
+    names.iter().map(|name| host(name)).collect()
+}

@@ -1,0 +1,45 @@
+//! What a host sends, at the pace of its line.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Bytes that leave together, as a packet of Ethernet does.
+pub(super) const PACKET: usize = 1_460;
+
+/// The line by which a host sends, shared by all its connections.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// Bytes in a second; 0 is any number.
+    rate: AtomicU64,
+    free_at: Mutex<Option<Instant>>,
+}
+
+impl Line {
+    pub(super) fn set_rate(&self, bytes_per_second: u64) {
+        self.rate.store(bytes_per_second, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.rate.load(Ordering::Relaxed) > 0
+    }
+
+    /// When so many bytes have left that are sent now, behind what has been sent before.
+    pub(super) fn left(&self, bytes: usize, now: Instant) -> Instant {
+        let rate = self.rate.load(Ordering::Relaxed);
+        if rate == 0 {
+            return now;
+        }
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let nanos = u128::from(bytes as u64) * 1_000_000_000 / u128::from(rate);
+        let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let begin = free_at.map_or(now, |at| at.max(now));
+        let end = begin.checked_add(takes).unwrap_or(begin);
+        *free_at = Some(end);
+        end
+    }
+}

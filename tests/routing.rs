@@ -1,0 +1,156 @@
+//! Messages over several nodes: eight hops, a hop that dies, nodes that pass nothing on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_peer::{
+    Builder, Config, Incoming, Peer, Reply, RequestError, Target,
+    frame::Frame,
+    handler,
+    overlay::{ForwardPolicy, RouteReason},
+    peer::RegisterError,
+    router,
+    sim::{SimError, SimNetwork},
+};
+use futures::StreamExt;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A node of a line: it passes on towards the end or the beginning by the numbers in the names, says
+/// the way that a message came, and ticks once a second for ten seconds.
+fn in_line(n: usize, builder: Builder) -> Result<Builder, RegisterError> {
+    let number = |id: &str| id[1..].parse::<usize>().unwrap();
+    let by_number = router::from_fn(move |to, peers| {
+        let next = if number(to.as_str()) > n { n + 1 } else { n - 1 };
+        peers.get(&format!("n{next}").parse().ok()?).map(|entry| entry.info().clone())
+    });
+    let way = handler::from_fn(async |msg: Incoming| {
+        let sender = msg.sender();
+        let path: Vec<_> = sender.path().iter().map(ToString::to_string).collect();
+        let origin = sender.origin().map_or("nobody", |id| id.as_str());
+        Reply::one(Frame::text("REPL", format!("{origin} {} {}", sender.hops(), path.join(" "))))
+    });
+    let tick = handler::from_fn(async |_: Incoming| {
+        Reply::stream(futures::stream::iter(0..10).then(async |n| {
+            tokio::time::sleep(SECOND).await;
+            Frame::text("TICK", n.to_string())
+        }))
+    });
+    builder.router(by_number).handle("WAY_", way.start())?.handle("TICK", tick.start())
+}
+
+async fn line(
+    net: &SimNetwork,
+    nodes: usize,
+    config: impl Fn(usize) -> Config + 'static,
+) -> Result<Vec<Peer>, SimError> {
+    let recipe = move |n, builder: Builder| in_line(n, builder.config(config(n)));
+    let line = net.start_many(nodes, recipe).await?;
+    for n in 1..nodes {
+        net.acquaint(&format!("n{}", n - 1), &format!("n{n}")).await?;
+    }
+    Ok(line)
+}
+
+async fn ask(from: &Peer, to: &Peer) -> Result<String, RequestError> {
+    let replies = from.route(to.id(), Frame::empty("WAY_")).await?.collect().await?;
+    Ok(replies[0].as_str().unwrap().to_owned())
+}
+
+/// Why, where, and after how many hops.
+fn stuck<T: std::fmt::Debug>(result: Result<T, RequestError>) -> (RouteReason, String, Option<u8>) {
+    match result {
+        Err(RequestError::Route(fault)) => (fault.reason(), fault.at().to_string(), fault.hop()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn eight_hops_are_passed_by_default_with_streamed_replies_and_nine_are_not() -> Result<(), SimError>
+{
+    SimNetwork::new(1).run(async |net| {
+        net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
+        let line = line(&net, 10, |_| Config::default()).await?;
+        assert_eq!(ask(&line[0], &line[8]).await.unwrap(), "n0 8 n0 n1 n2 n3 n4 n5 n6 n7");
+        let ticks = line[0].route(line[8].id(), Frame::empty("TICK")).await.unwrap();
+        assert_eq!(ticks.collect().await.unwrap().len(), 10);
+        let too_far = ask(&line[0], &line[9]).await;
+        assert_eq!(stuck(too_far), (RouteReason::HopLimit, "n8".to_owned(), Some(8)));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_hop_that_dies_in_a_stream_is_named_by_the_one_before_it_behind_what_came()
+-> Result<(), SimError> {
+    SimNetwork::new(1).run(async |net| {
+        let line = line(&net, 9, |_| Config::default()).await?;
+        let mut ticks = line[0].route(line[8].id(), Frame::empty("TICK")).await.unwrap();
+        for n in 0..3 {
+            assert_eq!(ticks.next().await.unwrap().unwrap(), Frame::text("TICK", n.to_string()));
+        }
+        net.crash("n5").await?;
+        let error = ticks.next().await.unwrap();
+        assert!(error.as_ref().unwrap_err().may_have_been_handled());
+        assert_eq!(stuck(error), (RouteReason::Broken, "n4".to_owned(), Some(4)));
+        assert!(ticks.next().await.is_none());
+        // One-way, nobody is told; the hop counts it.
+        let to = Target::routed(line[8].id().clone());
+        line[0].notify(to, Frame::empty("WAY_")).await.unwrap();
+        let lost = async || line[4].status().await.counts.forwards_lost == 1;
+        net.wait_until(SECOND * 30, "the loss is counted", lost).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_node_passes_nothing_on_for_those_that_it_does_not_want_to() -> Result<(), SimError> {
+    SimNetwork::new(1).run(async |net| {
+        let policy = |n| match n {
+            2 => Config::default().forward(ForwardPolicy::Nobody),
+            1 => Config::default().forward(ForwardPolicy::KnownPeers),
+            _ => Config::default(),
+        };
+        let line = line(&net, 4, policy).await?;
+        let refused = (RouteReason::Refused, "n2".to_owned(), Some(2));
+        assert_eq!(stuck(ask(&line[0], &line[3]).await), refused);
+        assert_eq!(ask(&line[0], &line[2]).await.unwrap(), "n0 2 n0 n1", "for itself it takes all");
+        line[1].peers().remove(line[0].id()).await.unwrap();
+        let refused = (RouteReason::Refused, "n1".to_owned(), Some(1));
+        assert_eq!(stuck(ask(&line[0], &line[2]).await), refused);
+        assert_eq!(line[1].status().await.counts.forwards_refused, 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_neighbour_has_so_many_messages_passed_on_in_a_second() -> Result<(), SimError> {
+    SimNetwork::new(1).run(async |net| {
+        let line = line(&net, 3, |_| Config::default().max_forwards_per_source(2)).await?;
+        for _ in 0..4 {
+            ask(&line[0], &line[2]).await.unwrap();
+        }
+        let busy = (RouteReason::Busy, "n1".to_owned(), Some(1));
+        assert_eq!(stuck(ask(&line[0], &line[2]).await), busy);
+        net.advance(SECOND).await;
+        ask(&line[0], &line[2]).await.unwrap();
+        Ok(())
+    })
+}
+
+#[test]
+fn nodes_without_links_pass_messages_on_as_well() -> Result<(), SimError> {
+    SimNetwork::new(1).run(async |net| {
+        let line = line(&net, 5, |n| Config::default().links(n % 2 == 0)).await?;
+        assert_eq!(ask(&line[0], &line[4]).await.unwrap(), "n0 4 n0 n1 n2 n3");
+        assert_eq!(ask(&line[4], &line[1]).await.unwrap(), "n4 3 n4 n3 n2");
+        Ok(())
+    })
+}

@@ -1,0 +1,132 @@
+//! Networks of nodes for tests: virtual time, faults by name, the same for the same seed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::time::Duration;
+
+use actix_peer::{
+    Config, PingSweep,
+    frame::Frame,
+    sim::{SimError, SimNetwork},
+};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// The life of a network of ten: what its digest is, and its history.
+fn life(seed: u64) -> (u64, Vec<String>) {
+    let network = SimNetwork::new(seed);
+    let lived = network.run(async |net| {
+        net.wires().latency(ms(1)..ms(30));
+        let sweep = |_, builder: actix_peer::Builder| {
+            Ok(builder.stabilizer(PingSweep::new().every(SECOND * 5)))
+        };
+        for peer in net.start_many(10, sweep).await?.iter().skip(1) {
+            peer.join("n0:9000").await.unwrap();
+        }
+        let victim = net.pick(&net.names()).unwrap().clone();
+        net.crash(&victim).await?;
+        net.advance(SECOND * 60).await;
+        let _next_life = net.restart(&victim).await?;
+        net.advance(SECOND).await;
+        Ok::<_, SimError>((net.digest(), net.history()))
+    });
+    lived.unwrap()
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_and_another_seed_is_another() {
+    let (one, again, other) = (life(1), life(1), life(2));
+    assert_eq!(one.1, again.1);
+    assert_eq!(one.0, again.0);
+    assert_ne!(one.0, other.0);
+    assert!(one.1.iter().any(|line| line.ends_with(": crashed")));
+    assert!(one.1.iter().any(|line| line.contains("PeerRemoved")), "{:#?}", one.1);
+}
+
+#[test]
+fn a_crashed_node_is_gone_at_once_and_its_next_life_follows_the_same_recipe() -> Result<(), SimError>
+{
+    SimNetwork::new(1).run(async |net| {
+        let small =
+            |builder: actix_peer::Builder| Ok(builder.config(Config::default().max_peers(3)));
+        let (ada, bob) = (net.start("ada").await?, net.start_with("bob", small).await?);
+        net.acquaint("ada", "bob").await?;
+        assert_eq!(bob.peers().list().await.unwrap().len(), 1);
+        let ask = async || ada.request("bob:9000", Frame::empty("NAME")).await?.collect().await;
+        ask().await.unwrap();
+        net.crash("bob").await?;
+        let begun = Instant::now();
+        assert!(ask().await.is_err());
+        assert_eq!(begun.elapsed(), Duration::ZERO, "refused, not black");
+        assert!(matches!(net.crash("bob").await, Err(SimError::NotRunning(name)) if name == "bob"));
+        let bob = net.restart("bob").await?;
+        let took = net.wait_until(SECOND * 60, "bob answers", async || ask().await.is_ok()).await?;
+        assert!(took < SECOND * 60);
+        let status = bob.status().await;
+        assert_eq!((status.max_peers, status.peers), (3, 0));
+        assert!(matches!(net.start("bob").await, Err(SimError::Running(_))));
+        Ok(())
+    })
+}
+
+#[test]
+fn what_does_not_come_true_in_time_is_an_error_that_says_what_there_is() -> Result<(), SimError> {
+    SimNetwork::new(1).run(async |net| {
+        let _nodes = (net.start("ada").await?, net.start("bob").await?);
+        net.power_off("bob").await?;
+        let begun = Instant::now();
+        let error = net.wait_until(SECOND * 3, "pigs fly", async || false).await.unwrap_err();
+        assert_eq!(begun.elapsed(), SECOND * 3);
+        let text = error.to_string();
+        assert!(text.starts_with("not within 3s: pigs fly\n"), "{text}");
+        assert!(text.ends_with("\nada: 0 peers, 0 links\nbob: does not run"), "{text}");
+        let look = async || std::future::pending().await;
+        assert!(net.wait_until(SECOND, "a look that hangs", look).await.is_err());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_test_that_hangs_ends_in_an_error_and_not_in_a_wait() {
+    let network = SimNetwork::new(1).limit(SECOND * 600);
+    let ended = network.run(async |net| {
+        let _ada = net.start("ada").await?;
+        std::future::pending::<Result<(), SimError>>().await
+    });
+    assert!(matches!(ended, Err(SimError::StillRunning { limit }) if limit == SECOND * 600));
+}
+
+#[test]
+fn a_stall_delays_an_answer_and_a_cut_of_one_direction_loses_it() -> Result<(), SimError> {
+    SimNetwork::new(1).run(async |net| {
+        let (ada, _) = (net.start("ada").await?, net.start("bob").await?);
+        let ask = async || ada.request("bob:9000", Frame::empty("NAME")).await?.collect().await;
+        ask().await.unwrap();
+        net.stall("bob", SECOND * 2)?;
+        let begun = Instant::now();
+        ask().await.unwrap();
+        assert_eq!(begun.elapsed(), SECOND * 2);
+        // Three questions whether the other side is alive come through, and no answer does.
+        net.cut_one_way("bob", "ada")?;
+        assert!(ask().await.is_err());
+        net.heal();
+        net.wait_until(SECOND * 120, "they find together", async || ask().await.is_ok()).await?;
+        Ok(())
+    })
+}
+
+#[tokio::test]
+async fn a_network_is_not_run_inside_a_runtime() {
+    let ended = SimNetwork::new(1).run(async |_| Ok::<(), SimError>(()));
+    assert!(matches!(ended, Err(SimError::InsideRuntime)));
+}
