@@ -92,7 +92,7 @@ impl Candidate {
 }
 
 /// What one owner has: an address, or the /64 that belongs to an IPv6 subscriber.
-fn address_of(host: &Host) -> Host {
+pub(super) fn address_of(host: &Host) -> Host {
     match host {
         Host::Ip(ip) => Host::Ip(masked(*ip, 32, 64)),
         Host::Name(name) => Host::Name(name.to_ascii_lowercase().into()),
@@ -100,7 +100,7 @@ fn address_of(host: &Host) -> Host {
 }
 
 /// The network that an address is in.
-fn network_of(host: &Host) -> Option<IpAddr> {
+pub(super) fn network_of(host: &Host) -> Option<IpAddr> {
     match host {
         Host::Ip(ip) => Some(masked(*ip, 24, 48)),
         Host::Name(_) => None,
