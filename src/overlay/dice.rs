@@ -29,11 +29,6 @@ impl Dice {
         let at = self.below(from.len());
         (!from.is_empty()).then(|| from.swap_remove(at))
     }
-
-    /// At most `n` of them, in a random order.
-    pub(crate) fn some<T>(&mut self, n: usize, mut of: Vec<T>) -> Vec<T> {
-        std::iter::from_fn(|| self.take(&mut of)).take(n).collect()
-    }
 }
 
 #[cfg(test)]
@@ -42,7 +37,10 @@ mod tests {
 
     #[test]
     fn the_same_seed_chooses_the_same_and_each_is_chosen_as_often_as_the_others() {
-        let chosen = |seed| Dice::new(seed).some(3, (0..9).collect());
+        let chosen = |seed| {
+            let (mut dice, mut of) = (Dice::new(seed), (0..9).collect::<Vec<usize>>());
+            (0..3).filter_map(|_| dice.take(&mut of)).collect::<Vec<_>>()
+        };
         assert_eq!(chosen(7), chosen(7));
         assert_ne!(chosen(7), chosen(8));
         let mut times = [0; 9];
@@ -52,6 +50,6 @@ mod tests {
             }
         }
         assert!(times.iter().all(|times| (2_800..3_200).contains(times)), "{times:?}");
-        assert!(Dice::new(1).some(3, Vec::<u8>::new()).is_empty());
+        assert_eq!(Dice::new(1).take(&mut Vec::<u8>::new()), None);
     }
 }

@@ -46,6 +46,8 @@ pub enum Learned {
         /// Which one.
         by: PeerId,
     },
+    /// It was remembered from before a restart.
+    Remembered,
 }
 
 /// One known peer.

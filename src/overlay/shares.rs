@@ -19,7 +19,8 @@ const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
 /// The shares of a table that others can take, in percent of its limit, each at least two peers.
 /// 100 and more is no share.
 ///
-/// They hold for peers that introduced themselves and for those that other peers listed. What the
+/// They hold for peers that introduced themselves, for those that other peers listed, and for those
+/// that are remembered from before a restart. What the
 /// program adds itself, and the contacts of its joins, are let in as long as there is room; they
 /// count all the same. Loopback is no share of anybody: who can connect from there can do worse, and
 /// networks on one machine work as they are. A table without a limit has no shares but one: at most
@@ -256,7 +257,7 @@ impl Shares {
 
 /// Whether the shares hold for who was learned so.
 const fn is_shared(learned: &Learned) -> bool {
-    matches!(learned, Learned::Joined | Learned::Listed { .. })
+    matches!(learned, Learned::Joined | Learned::Listed { .. } | Learned::Remembered)
 }
 
 #[cfg(test)]

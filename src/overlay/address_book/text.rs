@@ -88,10 +88,17 @@ impl AddressBook {
             }
         }
         loaded.forget_old(now);
+        Ok(self.merge(loaded))
+    }
+
+    /// Adds the entries of another book. Who is known already stays as it is. Returns how many were added.
+    pub(crate) fn merge(&mut self, other: Self) -> usize {
         let before = self.len();
-        for (_, entry) in loaded.entries {
-            self.put(entry);
+        for (id, entry) in other.entries {
+            if !self.entries.contains_key(&id) {
+                self.put(entry);
+            }
         }
-        Ok(self.len().saturating_sub(before))
+        self.len().saturating_sub(before)
     }
 }
