@@ -19,8 +19,10 @@ macro_rules! serde_as_text {
 }
 
 mod address;
+mod address_book;
 mod ask_again;
 mod dial_pace;
+mod dice;
 mod forward;
 mod gap;
 mod given_up;
@@ -45,6 +47,7 @@ pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 pub(crate) use self::nearby::Nearby;
 pub use self::{
     address::{Address, Host, InvalidAddress, InvalidHost},
+    address_book::{AddressBook, BookEntry, DamagedBook, Origin},
     forward::{Envelope, Hop, RouteFault, RouteReason},
     given_up::GivenUp,
     id::{InvalidPeerId, InvalidPeerInfo, PeerId, PeerInfo},

@@ -1,6 +1,7 @@
 //! Layer 6: the node. Its handle, its options, and the actors that it consists of.
 
 mod actor;
+mod address_book;
 mod bans;
 mod builder;
 mod child;
@@ -38,6 +39,7 @@ mod well_known;
 
 pub use self::{
     actor::PeerActor,
+    address_book::AddressBookConfig,
     builder::{Builder, MAX_WORKERS},
     error::{JoinError, RegisterError, StartError},
     handle::{Peer, WeakPeer},

@@ -175,6 +175,19 @@ pub enum PeerEvent {
         /// The last offence before it.
         why: Offence,
     },
+    /// The node has gone back to the peers that it remembered from before its start.
+    Rejoined {
+        /// How many of them were asked.
+        asked: usize,
+        /// How many answered as themselves and were added.
+        added: usize,
+    },
+    /// The file of the address book could not be read or written, or was damaged and is set aside. The
+    /// node serves on.
+    AddressBookFailed {
+        /// What is wrong.
+        error: String,
+    },
     /// The node said `QUIT` to the peers that it knew.
     Left {
         /// How many answered.

@@ -48,6 +48,8 @@ pub enum Learned {
     },
     /// It announced itself in the same network (feature `mdns`).
     Nearby,
+    /// It was remembered from before a restart.
+    Remembered,
 }
 
 /// One known peer.

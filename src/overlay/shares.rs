@@ -19,7 +19,8 @@ const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
 /// The shares of a table that others can take, in percent of its limit, each at least two peers.
 /// 100 and more is no share.
 ///
-/// They hold for peers that introduced themselves and for those that other peers listed. What the
+/// They hold for peers that introduced themselves, for those that other peers listed, and for those
+/// that are remembered from before a restart. What the
 /// program adds itself, and the contacts of its joins, are let in as long as there is room; they
 /// count all the same. Loopback is no share of anybody: who can connect from there can do worse, and
 /// networks on one machine work as they are. A table without a limit has no shares but one: at most
@@ -92,7 +93,7 @@ impl Candidate {
 }
 
 /// What one owner has: an address, or the /64 that belongs to an IPv6 subscriber.
-fn address_of(host: &Host) -> Host {
+pub(super) fn address_of(host: &Host) -> Host {
     match host {
         Host::Ip(ip) => Host::Ip(masked(*ip, 32, 64)),
         Host::Name(name) => Host::Name(name.to_ascii_lowercase().into()),
@@ -100,7 +101,7 @@ fn address_of(host: &Host) -> Host {
 }
 
 /// The network that an address is in.
-fn network_of(host: &Host) -> Option<IpAddr> {
+pub(super) fn network_of(host: &Host) -> Option<IpAddr> {
     match host {
         Host::Ip(ip) => Some(masked(*ip, 24, 48)),
         Host::Name(_) => None,
@@ -256,7 +257,10 @@ impl Shares {
 
 /// Whether the shares hold for who was learned so.
 const fn is_shared(learned: &Learned) -> bool {
-    matches!(learned, Learned::Joined | Learned::Listed { .. } | Learned::Nearby)
+    matches!(
+        learned,
+        Learned::Joined | Learned::Listed { .. } | Learned::Nearby | Learned::Remembered
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From options to a running node.
 
+mod address_book;
 pub(crate) mod handlers;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};

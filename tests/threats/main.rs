@@ -15,6 +15,7 @@ mod common;
 #[path = "../log/mod.rs"]
 mod log;
 
+mod book;
 mod bytes;
 mod connections;
 mod delivery;

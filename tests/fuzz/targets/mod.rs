@@ -2,6 +2,7 @@
 //! network. Each panics when a promise is broken; libFuzzer and the test beside this folder feed
 //! them.
 
+mod address_book;
 mod addresses;
 mod api;
 mod codec;
@@ -18,7 +19,8 @@ mod walk;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus`.
-pub(crate) const ALL: [(&str, Target); 10] = [
+pub(crate) const ALL: [(&str, Target); 11] = [
+    ("address_book", address_book::run),
     ("addresses", addresses::run),
     ("api", api::run),
     ("codec", codec::run),

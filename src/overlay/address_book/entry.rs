@@ -1,0 +1,124 @@
+//! One remembered peer, and its line in the file.
+
+use crate::overlay::{Host, Learned, PeerInfo};
+
+/// How a remembered peer was learned for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// This node went to it: the program added it, it was a contact, or it was found in a book or by
+    /// another peer's word.
+    Own,
+    /// It introduced itself.
+    Joined,
+}
+
+impl Origin {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Joined => "joined",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        [Self::Own, Self::Joined].into_iter().find(|origin| origin.word() == word)
+    }
+}
+
+impl From<&Learned> for Origin {
+    fn from(learned: &Learned) -> Self {
+        if *learned == Learned::Joined { Self::Joined } else { Self::Own }
+    }
+}
+
+/// A peer that was good: it has answered with its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BookEntry {
+    pub(super) info: PeerInfo,
+    pub(super) seen_at: Host,
+    pub(super) first_seen: u64,
+    pub(super) last_seen: u64,
+    pub(super) successes: u32,
+    pub(super) failures: u32,
+    pub(super) origin: Origin,
+}
+
+impl BookEntry {
+    /// Id, host and port.
+    #[must_use]
+    pub const fn info(&self) -> &PeerInfo {
+        &self.info
+    }
+
+    /// The address that it has shown to have.
+    #[must_use]
+    pub const fn seen_at(&self) -> &Host {
+        &self.seen_at
+    }
+
+    /// When it was seen alive for the first time, in seconds of Unix time.
+    #[must_use]
+    pub const fn first_seen(&self) -> u64 {
+        self.first_seen
+    }
+
+    /// When it was seen alive last, in seconds of Unix time.
+    #[must_use]
+    pub const fn last_seen(&self) -> u64 {
+        self.last_seen
+    }
+
+    /// How often it was noted as seen alive.
+    #[must_use]
+    pub const fn successes(&self) -> u32 {
+        self.successes
+    }
+
+    /// How often it has not answered since it was seen alive last.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// How it was learned for the first time.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Its line: `id host port seen-at first-seen last-seen successes failures origin`.
+    pub(super) fn line(&self) -> String {
+        format!(
+            "{} {} {} {} {} {} {}\n",
+            self.info,
+            self.seen_at,
+            self.first_seen,
+            self.last_seen,
+            self.successes,
+            self.failures,
+            self.origin.word()
+        )
+    }
+
+    pub(super) fn of_line(line: &str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let (id, host, port) = (words.next()?, words.next()?, words.next()?);
+        let entry = Self {
+            info: format!("{id} {host} {port}").parse().ok()?,
+            seen_at: words.next()?.parse().ok()?,
+            first_seen: number(words.next()?)?,
+            last_seen: number(words.next()?)?,
+            successes: number(words.next()?)?.try_into().ok()?,
+            failures: number(words.next()?)?.try_into().ok()?,
+            origin: Origin::of_word(words.next()?)?,
+        };
+        (words.next().is_none() && entry.first_seen <= entry.last_seen).then_some(entry)
+    }
+}
+
+/// Decimal digits and nothing else.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}

@@ -1,0 +1,271 @@
+//! The address book of a node: read at the start, kept up to date, written now and then and at stop.
+
+mod file;
+mod rejoin;
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::future::LocalBoxFuture;
+use tokio::task::spawn_blocking;
+
+use self::file::Loaded;
+use crate::{
+    connection::{Node, PeerEvent},
+    overlay::AddressBook,
+    peer::{
+        Peers,
+        list::now,
+        service::{Seat, Service},
+    },
+};
+
+/// Where peers are remembered, how many and for how long.
+///
+/// ```
+/// use std::time::Duration;
+/// use actix_peer::peer::AddressBookConfig;
+///
+/// let book = AddressBookConfig::new("/var/lib/node/peers")
+///     .max_entries(256)
+///     .save_every(Duration::from_secs(300));
+/// # drop(book);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressBookConfig {
+    path: PathBuf,
+    max_entries: usize,
+    save_every: Duration,
+    forget_after: Duration,
+    rejoin: usize,
+}
+
+impl AddressBookConfig {
+    /// A book in this file, which need not exist; its folder has to. Others of its name with
+    /// `.new` and `.damaged-TIME` behind it are the node's, too.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            max_entries: 1_024,
+            save_every: Duration::from_secs(60),
+            forget_after: Duration::from_secs(30 * 24 * 3_600),
+            rejoin: 16,
+        }
+    }
+
+    /// The most peers that are remembered. Default 1,024; 1 to 65,536, others are brought into these
+    /// bounds. The price of more: some 100 bytes each in memory and in the file.
+    #[must_use]
+    pub const fn max_entries(mut self, entries: usize) -> Self {
+        self.max_entries = entries;
+        self
+    }
+
+    /// The pause between two writes; the last one is at stop. Default 60 s, at least 10 ms. What is
+    /// learned after the last write is lost when the process is killed.
+    #[must_use]
+    pub const fn save_every(mut self, pause: Duration) -> Self {
+        self.save_every = pause;
+        self
+    }
+
+    /// A peer that was not seen alive for so long is forgotten. Default 30 days, at least 1 s.
+    #[must_use]
+    pub const fn forget_after(mut self, time: Duration) -> Self {
+        self.forget_after = time;
+        self
+    }
+
+    /// At most so many remembered peers are added at the start: two last-known good ones first, the
+    /// others chosen at random, a network at a time. Three times as many are asked at most. Default
+    /// 16; 0: the node goes back to nobody.
+    #[must_use]
+    pub const fn rejoin(mut self, peers: usize) -> Self {
+        self.rejoin = peers;
+        self
+    }
+}
+
+impl From<PathBuf> for AddressBookConfig {
+    fn from(path: PathBuf) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<&PathBuf> for AddressBookConfig {
+    fn from(path: &PathBuf) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<&Path> for AddressBookConfig {
+    fn from(path: &Path) -> Self {
+        Self::new(path)
+    }
+}
+
+impl From<&str> for AddressBookConfig {
+    fn from(path: &str) -> Self {
+        Self::new(path)
+    }
+}
+
+/// No writes follow each other sooner.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Seconds of Unix time. For the book alone: no deadline depends on it.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A seed that nobody else can guess.
+fn seed() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// The book and its file.
+#[derive(Debug)]
+struct Store {
+    config: AddressBookConfig,
+    book: Mutex<AddressBook>,
+    /// Whether the file was read: before that it is not replaced.
+    is_read: AtomicBool,
+    has_rejoined: AtomicBool,
+    /// One thread at a time reads or writes the file, however its asker ended.
+    disk: Arc<Mutex<()>>,
+}
+
+impl Store {
+    fn book(&self) -> MutexGuard<'_, AddressBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, node: &Node, error: &str) {
+        let path = self.config.path.display();
+        tracing::warn!(%path, error, "address book failed");
+        node.emit(&PeerEvent::AddressBookFailed { error: error.to_owned() });
+    }
+
+    /// Reads the file once. Whether it has been read, or there is none.
+    async fn read(&self, node: &Node) -> bool {
+        if self.is_read.load(Ordering::Relaxed) {
+            return true;
+        }
+        let (path, disk) = (self.config.path.clone(), Arc::clone(&self.disk));
+        let mut book = AddressBook::new(self.config.max_entries, self.config.forget_after);
+        let read = spawn_blocking(move || {
+            let _one = disk.lock().unwrap_or_else(PoisonError::into_inner);
+            file::load(&path, &mut book, unix_now()).map(|loaded| (loaded, book))
+        });
+        match read.await {
+            Ok(Ok((loaded, book))) => {
+                self.book().merge(book);
+                self.is_read.store(true, Ordering::Relaxed);
+                if let Loaded::SetAside(damage) = loaded {
+                    self.failed(node, &damage);
+                }
+                true
+            }
+            Ok(Err(error)) => {
+                self.failed(node, &error.to_string());
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Notes who is in the table and who is given up.
+    async fn note(&self, peers: &Peers) {
+        let Ok(list) = peers.list().await else { return };
+        let (at, now) = (unix_now(), now());
+        let mut book = self.book();
+        for entry in list.iter() {
+            let seen = entry.last_seen().max(entry.verified()).unwrap_or(now);
+            let ago = now.saturating_duration_since(seen).as_secs();
+            book.note_entry(entry, at.saturating_sub(ago));
+        }
+        list.given_up(now).for_each(|known| book.note_failure(known.info().id()));
+        book.forget_old(at);
+    }
+
+    /// Brings the book up to date and writes it.
+    async fn save(&self, node: &Node, peers: &Peers) {
+        self.note(peers).await;
+        if !self.read(node).await {
+            return;
+        }
+        let (path, text) = (self.config.path.clone(), self.book().to_text());
+        let disk = Arc::clone(&self.disk);
+        let save = spawn_blocking(move || {
+            let _one = disk.lock().unwrap_or_else(PoisonError::into_inner);
+            file::save(&path, &text)
+        });
+        let failed = match save.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "writing was cut short".to_owned(),
+        };
+        self.failed(node, &failed);
+    }
+}
+
+/// The part of a node that keeps the book.
+#[derive(Debug)]
+pub(super) struct BookService(Arc<Store>);
+
+impl BookService {
+    pub(super) const NAME: &'static str = "address-book";
+
+    pub(super) fn new(config: AddressBookConfig) -> Self {
+        let book = AddressBook::new(config.max_entries, config.forget_after);
+        Self(Arc::new(Store {
+            book: Mutex::new(book),
+            config,
+            is_read: AtomicBool::new(false),
+            has_rejoined: AtomicBool::new(false),
+            disk: Arc::default(),
+        }))
+    }
+}
+
+impl Service for BookService {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn prepare(&self, seat: &Seat) {
+        let (store, node, peers) =
+            (Arc::clone(&self.0), Arc::clone(&seat.node), seat.peers.clone());
+        let of = Arc::clone(&node);
+        // At stop the table still is what it was. A node that is cut ends as in a crash.
+        actix_rt::spawn(of.tasks.track_future(async move {
+            node.drain.cancelled().await;
+            if !node.silent.load(Ordering::Relaxed) {
+                store.save(&node, &peers).await;
+            }
+        }));
+    }
+
+    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()> {
+        let store = Arc::clone(&self.0);
+        Box::pin(async move {
+            store.read(&seat.node).await;
+            if !store.has_rejoined.swap(true, Ordering::Relaxed) {
+                rejoin::rejoin(&store, &seat).await;
+            }
+            loop {
+                tokio::time::sleep(store.config.save_every.max(SHORTEST_PAUSE)).await;
+                store.save(&seat.node, &seat.peers).await;
+            }
+        })
+    }
+}

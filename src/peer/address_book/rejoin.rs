@@ -1,0 +1,107 @@
+//! Going back to the peers that are remembered.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use futures::{StreamExt, stream};
+
+use super::{Store, seed};
+use crate::{
+    connection::{Node, PeerEvent},
+    frame::{Frame, TypeCode},
+    overlay::{Added, Candidate, Learned, PeerInfo, Scope, Verdict, WITHIN},
+    peer::{Peers, service::Seat, stabilizer::question},
+};
+
+/// Last-known good peers, which are asked before all others.
+const ANCHORS: usize = 2;
+
+/// Who does not answer is replaced by another, up to so many questions for each place.
+const ASKED_FOR_A_PLACE: usize = 3;
+
+/// Remembered peers that are asked at the same time.
+const AT_ONCE: usize = 8;
+
+/// What came of asking a remembered peer.
+enum Outcome {
+    Added,
+    /// It is there, and the table has no place for it, or has it already.
+    There,
+    /// Nobody with its id answered.
+    Gone,
+    /// It was not asked.
+    NotAsked,
+}
+
+/// Goes to the anchors, then to old peers at random.
+pub(super) async fn rejoin(store: &Store, seat: &Seat) {
+    let most = store.config.rejoin;
+    let chosen = {
+        let book = store.book();
+        let mut chosen = book.anchors(ANCHORS.min(most));
+        let others = most.saturating_mul(ASKED_FOR_A_PLACE).saturating_sub(chosen.len());
+        let old = book.pick_old(others, &chosen, seed());
+        chosen.extend(old);
+        chosen
+    };
+    if chosen.is_empty() {
+        return;
+    }
+    let (mut asked, mut added) = (0, 0);
+    let mut chosen = chosen.into_iter();
+    // The anchors by themselves: nobody takes their places.
+    let mut next: Vec<_> = chosen.by_ref().take(ANCHORS).collect();
+    while !next.is_empty() && added < most {
+        let ask = |peer| async {
+            let outcome = go_to(&seat.node, &seat.peers, &peer).await;
+            (peer, outcome)
+        };
+        let outcomes: Vec<_> = stream::iter(next).map(ask).buffered(AT_ONCE).collect().await;
+        for (peer, outcome) in outcomes {
+            asked += usize::from(!matches!(outcome, Outcome::NotAsked));
+            added += usize::from(matches!(outcome, Outcome::Added));
+            if matches!(outcome, Outcome::Gone) {
+                store.book().note_failure(peer.id());
+            }
+        }
+        next = chosen.by_ref().take(AT_ONCE.min(most.saturating_sub(added))).collect();
+    }
+    seat.node.emit(&PeerEvent::Rejoined { asked, added });
+}
+
+fn is_refused(node: &Node, peer: &PeerInfo) -> bool {
+    !node.transport.admits(peer.id())
+        || node.bans.refuses_id(peer.id())
+        || node.bans.refuses(peer.address())
+}
+
+/// Asks a peer for its `NAME`, introduces this node, and adds it when it is itself. A remembered
+/// address is dialled at the pace of unverified ones.
+async fn go_to(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo) -> Outcome {
+    let means = node.look_up(peer.host()).await.unwrap_or_default();
+    let is_place = !means.is_empty() && means.iter().all(|host| Scope::of(host).is_some());
+    if peer.id() == node.me.id()
+        || !is_place
+        || is_refused(node, peer)
+        || !node.may_dial(peer.address()).await
+    {
+        return Outcome::NotAsked;
+    }
+    let to = (peer.address(), Some(peer.id()));
+    let answer = question(node, to, Frame::empty(TypeCode::NAME), WITHIN).await;
+    if Verdict::of(&answer, peer.id()) != Verdict::Verified {
+        return Outcome::Gone;
+    }
+    node.pace().answered(peer.address());
+    let seen_at = means.into_iter().next().unwrap_or_else(|| peer.host().clone());
+    let candidate =
+        Candidate::new(peer.clone(), Learned::Remembered).seen_at(seen_at).verified(true);
+    match peers.admit(candidate).await {
+        Ok(Added::Added) => {}
+        _ => return Outcome::There,
+    }
+    node.joined.store(true, Ordering::Relaxed);
+    // It knows this node already, is full, or takes it in: all are well.
+    let introduction = Frame::text(TypeCode::JOIN, node.me.to_string());
+    question(node, to, introduction, WITHIN).await.ok();
+    Outcome::Added
+}
