@@ -28,13 +28,20 @@
 
 mod key;
 mod lookup;
+pub mod message;
+mod nearest;
+mod store;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::nearest::SharedTable;
 pub use self::{
     key::{Distance, Key},
     lookup::{Lookup, LookupConfig},
+    message::StoreRefusal,
+    nearest::KademliaRouter,
+    store::{Record, RecordStore, StoreLimits, chosen},
     table::{Heard, KBuckets},
 };
