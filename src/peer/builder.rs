@@ -1,6 +1,8 @@
 //! From options to a running node.
 
 pub(crate) mod handlers;
+#[cfg(feature = "kademlia")]
+mod kademlia;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
