@@ -8,6 +8,7 @@ mod codec;
 mod envelope;
 mod hello;
 mod input;
+mod kademlia;
 mod link;
 mod records;
 mod sniff;
@@ -18,12 +19,13 @@ mod walk;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus`.
-pub(crate) const ALL: [(&str, Target); 10] = [
+pub(crate) const ALL: [(&str, Target); 11] = [
     ("addresses", addresses::run),
     ("api", api::run),
     ("codec", codec::run),
     ("envelope", envelope::run),
     ("hello", hello::run),
+    ("kademlia", kademlia::run),
     ("link", link::run),
     ("records", records::run),
     ("sniff", sniff::run),
