@@ -11,6 +11,8 @@ mod forward;
 mod given_up;
 mod handle;
 mod join;
+#[cfg(feature = "kademlia")]
+mod kademlia;
 mod list;
 mod listener;
 #[cfg(feature = "mdns")]
@@ -37,6 +39,9 @@ mod watchdog;
 mod way;
 mod well_known;
 
+#[cfg(feature = "kademlia")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+pub use self::kademlia::{KademliaConfig, KademliaError};
 pub use self::{
     actor::PeerActor,
     address_book::AddressBookConfig,

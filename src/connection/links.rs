@@ -120,6 +120,12 @@ impl Links {
         }
     }
 
+    /// A number that is higher in each later life of the node.
+    #[cfg(feature = "kademlia")]
+    pub(crate) const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }

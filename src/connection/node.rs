@@ -108,6 +108,9 @@ pub(crate) struct Node {
     pub(crate) silent: AtomicBool,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) joined: AtomicBool,
+    /// What the part of the node that speaks Kademlia keeps here; of its own type.
+    #[cfg(feature = "kademlia")]
+    pub(crate) kademlia: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
     pub(crate) open_in: AtomicUsize,
     pub(crate) open_out: AtomicUsize,
     restarts: Mutex<BTreeMap<Child, u64>>,
@@ -164,6 +167,8 @@ impl Node {
             silent: AtomicBool::new(false),
             paused: watch::Sender::new(false),
             joined: AtomicBool::new(false),
+            #[cfg(feature = "kademlia")]
+            kademlia: std::sync::OnceLock::new(),
             open_in: AtomicUsize::new(0),
             open_out: AtomicUsize::new(0),
             restarts: Mutex::default(),

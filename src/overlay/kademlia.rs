@@ -3,7 +3,7 @@
 //! the nodes nearest to any key by asking ever nearer ones.
 //!
 //! [`KBuckets`] is the table of one node, [`Lookup`] one search. Both only decide: who drives them asks, and says what came
-//! of it.
+//! of it. [`Builder::kademlia`](crate::Builder::kademlia) drives them in a node; [`message`] has the bytes.
 //!
 //! ```
 //! use actix_peer::{PeerInfo, overlay::kademlia::{KBuckets, Key, Lookup, LookupConfig}};
@@ -28,13 +28,20 @@
 
 mod key;
 mod lookup;
+pub mod message;
+mod nearest;
+mod store;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::nearest::SharedTable;
 pub use self::{
     key::{Distance, Key},
     lookup::{Lookup, LookupConfig},
+    message::StoreRefusal,
+    nearest::KademliaRouter,
+    store::{Record, RecordStore, StoreLimits, chosen},
     table::{Heard, KBuckets},
 };

@@ -2,6 +2,8 @@
 
 mod address_book;
 pub(crate) mod handlers;
+#[cfg(feature = "kademlia")]
+mod kademlia;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 

@@ -27,7 +27,7 @@ const GOODBYES_AT_ONCE: usize = 32;
 
 /// What the hosts of a walk mean, looked up once each: at most as many as the walk asks.
 #[derive(Debug, Default)]
-struct Places(HashMap<Host, Vec<Host>>);
+pub(crate) struct Places(HashMap<Host, Vec<Host>>);
 
 impl Places {
     async fn of(&mut self, node: &Node, host: &Host) -> &[Host] {
@@ -50,7 +50,7 @@ impl Places {
     }
 
     /// Whether the node may go to `to`, which it has from a list that `by` sent.
-    async fn may_go(&mut self, node: &Node, to: &Address, by: &Address) -> bool {
+    pub(crate) async fn may_go(&mut self, node: &Node, to: &Address, by: &Address) -> bool {
         let by = self.scopes(node, by.host()).await;
         let to = self.scopes(node, to.host()).await;
         by.zip(to).is_some_and(|((_, by), (to, _))| by.may_name(to))

@@ -74,7 +74,7 @@ fn source(sender: &Sender) -> Option<&Host> {
 }
 
 /// Whether `holds` of the claim of the sender to be at `host`.
-async fn claims(
+pub(crate) async fn claims(
     node: &Node,
     sender: &Sender,
     host: &Host,

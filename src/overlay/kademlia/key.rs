@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::overlay::PeerId;
 
 /// Bytes of a key.
 const LEN: usize = 32;
 
 /// A place in the space of keys: of a node, or of what is looked for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key([u8; LEN]);
 
 /// How far two keys are apart: their bitwise exclusive or, as a number.

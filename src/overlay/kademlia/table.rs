@@ -99,6 +99,14 @@ impl KBuckets {
         self.buckets.get_mut(self.own.distance(key).common_bits())
     }
 
+    /// Whether there is a place for a node that is not in the table yet, or one to wait at: whether it is worth asking it
+    /// whether it is there.
+    #[must_use]
+    pub fn has_room(&self, id: &PeerId) -> bool {
+        let bucket = self.buckets.get(self.own.distance(Key::of(id)).common_bits());
+        bucket.is_some_and(|bucket| bucket.entries.len() < self.k || bucket.waiting.len() < self.k)
+    }
+
     /// A node has answered, or asked and proved who it is.
     pub fn heard(&mut self, info: PeerInfo) -> Heard {
         let (key, k) = (Key::of(info.id()), self.k);
@@ -172,6 +180,14 @@ impl KBuckets {
         let key = Key::of(id);
         let bucket = self.buckets.get(self.own.distance(key).common_bits())?;
         bucket.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.info)
+    }
+
+    /// How many nodes are nearer to a key than the node itself, without those that left the last question unanswered.
+    #[must_use]
+    pub fn nearer(&self, target: Key) -> usize {
+        let own = self.own.distance(target);
+        let good = self.entries().filter(|entry| entry.failures == 0);
+        good.filter(|entry| entry.key.distance(target) < own).count()
     }
 
     /// How many nodes are in the table.

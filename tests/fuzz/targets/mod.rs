@@ -9,6 +9,7 @@ mod codec;
 mod envelope;
 mod hello;
 mod input;
+mod kademlia;
 mod link;
 mod records;
 mod sniff;
@@ -19,13 +20,14 @@ mod walk;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus`.
-pub(crate) const ALL: [(&str, Target); 11] = [
+pub(crate) const ALL: [(&str, Target); 12] = [
     ("address_book", address_book::run),
     ("addresses", addresses::run),
     ("api", api::run),
     ("codec", codec::run),
     ("envelope", envelope::run),
     ("hello", hello::run),
+    ("kademlia", kademlia::run),
     ("link", link::run),
     ("records", records::run),
     ("sniff", sniff::run),

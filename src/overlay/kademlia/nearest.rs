@@ -1,0 +1,98 @@
+//! The router that goes to ever nearer nodes.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::overlay::{
+    PeerId, PeerInfo, PeerList, Router,
+    kademlia::{KBuckets, Key},
+};
+
+/// The table that the driver fills and the router reads. Empty until the node knows its own key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedTable(Arc<OnceLock<Mutex<KBuckets>>>);
+
+impl SharedTable {
+    /// Makes the table of the node at `own`, once.
+    pub(crate) fn make(&self, own: Key, k: usize) {
+        self.0.get_or_init(|| Mutex::new(KBuckets::new(own, k)));
+    }
+
+    /// The table, for a moment; none before it is made.
+    pub(crate) fn lock(&self) -> Option<MutexGuard<'_, KBuckets>> {
+        self.0.get().map(|table| table.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Routes by the table of [Kademlia](crate::overlay::kademlia): to the node itself where it is known, else to the known node
+/// whose key is nearest to its key, if that is nearer than this node's own. So each hop is nearer than the one before, and
+/// no message goes in circles; a message is stuck where nobody nearer is known and the target is not known either.
+///
+/// [`Builder::kademlia`](crate::Builder::kademlia) makes it the router of its node. A hop that is dead is found out by
+/// look-ups and refreshes, not by the router: until then a message over it fails as
+/// [`Unreachable`](crate::overlay::RouteReason::Unreachable).
+#[derive(Clone, Debug)]
+pub struct KademliaRouter(SharedTable);
+
+impl KademliaRouter {
+    pub(crate) const fn new(table: SharedTable) -> Self {
+        Self(table)
+    }
+}
+
+impl Router for KademliaRouter {
+    fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo> {
+        if let Some(entry) = peers.get(to) {
+            return Some(entry.info().clone());
+        }
+        let table = self.0.lock()?;
+        if let Some(known) = table.get(to) {
+            return Some(known.clone());
+        }
+        let target = Key::of(to);
+        let next = table.closest(target, 1).into_iter().next()?;
+        let is_nearer = Key::of(next.id()).distance(target) < table.own().distance(target);
+        is_nearer.then_some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::overlay::Learned;
+
+    fn peer(n: usize) -> PeerInfo {
+        format!("n{n} 10.0.0.1 {}", n + 1).parse().unwrap()
+    }
+
+    #[test]
+    fn the_next_hop_is_the_target_or_strictly_nearer_to_it() {
+        let table = SharedTable::default();
+        let mut router = KademliaRouter::new(table.clone());
+        let me: PeerId = "me".parse().unwrap();
+        let mut peers = PeerList::new(me.clone(), 0);
+        assert_eq!(router.next_hop(peer(1).id(), &peers), None, "no table");
+        table.make(Key::of(&me), 20);
+        (0..50).for_each(|n| drop(table.lock().unwrap().heard(peer(n))));
+        let mut stuck = 0;
+        for n in 0..1_000 {
+            let (to, target) = (peer(n), Key::of(peer(n).id()));
+            let own = Key::of(&me).distance(target);
+            match router.next_hop(to.id(), &peers) {
+                Some(next) if n < 50 => assert_eq!(next, to),
+                Some(next) => {
+                    let distance = Key::of(next.id()).distance(target);
+                    assert!(distance < own);
+                    assert!((0..50).all(|m| Key::of(peer(m).id()).distance(target) >= distance));
+                }
+                None => {
+                    stuck += 1;
+                    assert!((0..50).all(|m| Key::of(peer(m).id()).distance(target) > own));
+                }
+            }
+        }
+        assert!(stuck > 0);
+        let now = tokio::time::Instant::now().into_std();
+        peers.add(peer(2_000), Learned::Manual, now);
+        assert_eq!(router.next_hop(peer(2_000).id(), &peers), Some(peer(2_000)));
+    }
+}

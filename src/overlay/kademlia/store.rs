@@ -1,0 +1,450 @@
+//! The records that one node keeps for others.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::overlay::{
+    Host, PeerId, PeerInfo,
+    kademlia::{Key, StoreRefusal},
+};
+
+/// What a publisher says under a key: one record for each publisher and key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    key: Key,
+    publisher: PeerInfo,
+    sequence: u64,
+    seconds: u32,
+    value: Vec<u8>,
+}
+
+impl Record {
+    /// A record that is good for so many `seconds` from now on. Of two of a publisher, the one with the higher `sequence`
+    /// is the newer.
+    #[must_use]
+    pub const fn new(
+        key: Key,
+        publisher: PeerInfo,
+        sequence: u64,
+        seconds: u32,
+        value: Vec<u8>,
+    ) -> Self {
+        Self { key, publisher, sequence, seconds, value }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Who says it, by the word of those that kept it.
+    #[must_use]
+    pub const fn publisher(&self) -> &PeerInfo {
+        &self.publisher
+    }
+
+    /// Which of the publisher's records under this key it is.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// For how much longer it is good.
+    #[must_use]
+    pub const fn time_left(&self) -> Duration {
+        Duration::from_secs(self.seconds as u64)
+    }
+
+    /// What is said; empty for a provider.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// What is said; empty for a provider.
+    #[must_use]
+    pub fn into_value(self) -> Vec<u8> {
+        self.value
+    }
+
+    /// The order of a publisher's records: by sequence, and for the same sequence by value, so that all nodes have the same
+    /// one in the end.
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        (self.sequence, &self.value) > (other.sequence, &other.value)
+    }
+}
+
+/// The limits of a [`RecordStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreLimits {
+    /// The longest value, in bytes: 1,024.
+    pub record_bytes: usize,
+    /// Records: 4,096.
+    pub records: usize,
+    /// Bytes of all values: 4 MiB.
+    pub bytes: usize,
+    /// Records that came from one source: 1,024.
+    pub per_source: usize,
+    /// Publishers under one key: 20.
+    pub per_key: usize,
+    /// The longest time that a record is kept without being sent again: 24 hours. A longer one is cut to it.
+    pub ttl: Duration,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            record_bytes: 1_024,
+            records: 4_096,
+            bytes: 4 << 20,
+            per_source: 1_024,
+            per_key: 20,
+            ttl: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    record: Record,
+    source: Host,
+    /// It came from its publisher, not from another that keeps it.
+    direct: bool,
+    until: Instant,
+    /// When it came, or was sent on.
+    heard: Instant,
+}
+
+/// What a node keeps: bounded in number, bytes, by source and by key, each record for a time.
+///
+/// Under one key there is one record of each publisher. A newer one replaces it ([`Record::is_newer_than`]), unless it
+/// comes from another node and the one that is there came from its publisher; that one is replaced by its publisher alone.
+/// Who comes when a limit is reached is refused: what is there stays until it is over. The publisher itself may take the
+/// place of a copy under its key.
+#[derive(Clone, Debug, Default)]
+pub struct RecordStore {
+    limits: StoreLimits,
+    entries: BTreeMap<(Key, PeerId), Entry>,
+    of_source: HashMap<Host, usize>,
+    bytes: usize,
+}
+
+impl RecordStore {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: StoreLimits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The bytes of all values.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn remove(&mut self, at: &(Key, PeerId)) {
+        let Some(entry) = self.entries.remove(at) else { return };
+        self.bytes -= entry.record.value.len();
+        if let Some(count) = self.of_source.get_mut(&entry.source) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_source.remove(&entry.source);
+            }
+        }
+    }
+
+    /// Drops what is over. How many.
+    pub fn expire(&mut self, now: Instant) -> usize {
+        let over = self.entries.iter().filter(|(_, entry)| entry.until <= now);
+        let over: Vec<_> = over.map(|(at, _)| at.clone()).collect();
+        over.iter().for_each(|at| self.remove(at));
+        over.len()
+    }
+
+    fn of_key(&self, key: Key) -> impl Iterator<Item = (&(Key, PeerId), &Entry)> {
+        let all = self.entries.iter().skip_while(move |((other, _), _)| *other < key);
+        all.take_while(move |((other, _), _)| *other == key)
+    }
+
+    /// Keeps a record that came from `source`; `direct` says that this is its publisher.
+    ///
+    /// # Errors
+    /// See [`StoreRefusal`]. Nothing was changed.
+    pub fn keep(
+        &mut self,
+        record: Record,
+        source: Host,
+        direct: bool,
+        now: Instant,
+    ) -> Result<(), StoreRefusal> {
+        let StoreLimits { record_bytes, records, bytes, per_source, per_key, ttl } = self.limits;
+        let len = record.value.len();
+        let left = record.time_left().min(ttl);
+        if len > record_bytes {
+            return Err(StoreRefusal::TooLong);
+        }
+        if left.is_zero() {
+            return Err(StoreRefusal::Over);
+        }
+        self.expire(now);
+        let (at, until) = ((record.key, record.publisher.id().clone()), now + left);
+        let known = self.entries.get(&at);
+        if let Some(known) = known {
+            let same =
+                record.sequence == known.record.sequence && record.value == known.record.value;
+            let better = direct && !known.direct;
+            if !better && known.direct && !direct && !same {
+                return Err(StoreRefusal::Outdated);
+            }
+            if !better && !same && !record.is_newer_than(&known.record) {
+                return Err(StoreRefusal::Outdated);
+            }
+            if same && !better {
+                // Who has it tells of it again: no longer than the publisher said.
+                let until = if direct { until } else { known.until };
+                if let Some(known) = self.entries.get_mut(&at) {
+                    (known.until, known.heard) = (until, now);
+                }
+                return Ok(());
+            }
+        }
+        let (had, had_source) =
+            known.map_or((0, None), |known| (known.record.value.len(), Some(known.source.clone())));
+        let place = known.is_none();
+        let from_source = self.of_source.get(&source).copied().unwrap_or(0);
+        let from_source = from_source - usize::from(had_source.as_ref() == Some(&source));
+        if from_source >= per_source {
+            return Err(StoreRefusal::TooManyOfSource);
+        }
+        let mut displaced = None;
+        if place && self.of_key(record.key).count() >= per_key {
+            let copies = self.of_key(record.key).filter(|(_, entry)| direct && !entry.direct);
+            let copy = copies.min_by_key(|(_, entry)| entry.until).map(|(at, _)| at.clone());
+            displaced = Some(copy.ok_or(StoreRefusal::TooManyOfKey)?);
+        }
+        let freed = displaced.as_ref().and_then(|at| self.entries.get(at));
+        let freed = freed.map_or(0, |entry| entry.record.value.len());
+        let count = self.entries.len() + usize::from(place) - usize::from(displaced.is_some());
+        if count > records || self.bytes - had - freed + len > bytes {
+            return Err(StoreRefusal::Full);
+        }
+        displaced.iter().for_each(|at| self.remove(at));
+        self.remove(&at);
+        self.bytes += len;
+        *self.of_source.entry(source.clone()).or_default() += 1;
+        self.entries.insert(at, Entry { record, source, direct, until, heard: now });
+        Ok(())
+    }
+
+    fn said(entry: &Entry, now: Instant) -> Option<Record> {
+        let seconds = entry.until.saturating_duration_since(now).as_secs();
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        (seconds > 0).then(|| Record { seconds, ..entry.record.clone() })
+    }
+
+    /// The records under a key that are still good.
+    #[must_use]
+    pub fn get(&self, key: Key, now: Instant) -> Vec<Record> {
+        self.of_key(key).filter_map(|(_, entry)| Self::said(entry, now)).collect()
+    }
+
+    /// The records that nobody sent during `every` (section 2.5: one that keeps it sends it to the others, and these do not
+    /// in their turn); they count as sent from now on. At most `most`, the longest unsent first.
+    pub fn due(&mut self, now: Instant, every: Duration, most: usize) -> Vec<Record> {
+        let due = self.entries.iter_mut().map(|(_, entry)| entry);
+        let mut due: Vec<_> =
+            due.filter(|entry| now.saturating_duration_since(entry.heard) >= every).collect();
+        due.sort_by_key(|entry| entry.heard);
+        let due = due.into_iter().take(most);
+        due.filter_map(|entry| {
+            entry.heard = now;
+            Self::said(entry, now)
+        })
+        .collect()
+    }
+}
+
+/// The records of a look-up, of which each node said its own: of each publisher the newest, the one first that most nodes
+/// have; of as many, the one of the lower id.
+#[must_use]
+pub fn chosen(said: impl IntoIterator<Item = Record>) -> Vec<Record> {
+    let mut of: BTreeMap<PeerId, Vec<Record>> = BTreeMap::new();
+    for record in said {
+        of.entry(record.publisher.id().clone()).or_default().push(record);
+    }
+    let newest = |records: Vec<Record>| {
+        let count = records.len();
+        let newest = records.into_iter().reduce(|a, b| if b.is_newer_than(&a) { b } else { a });
+        newest.map(|record| (count, record))
+    };
+    let mut chosen: Vec<_> = of.into_values().filter_map(newest).collect();
+    chosen.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    chosen.into_iter().map(|(_, record)| record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::time::Instant as Clock;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn peer(n: usize) -> PeerInfo {
+        format!("n{n} 10.0.0.1 {}", n % 60_000 + 1).parse().unwrap()
+    }
+
+    fn host(n: usize) -> Host {
+        format!("h{n}").parse().unwrap()
+    }
+
+    fn key(n: usize) -> Key {
+        Key::of_bytes(&n.to_be_bytes())
+    }
+
+    fn record(k: usize, publisher: usize, sequence: u64, value: &str) -> Record {
+        Record::new(key(k), peer(publisher), sequence, 7_200, value.into())
+    }
+
+    fn now() -> Instant {
+        Clock::now().into_std()
+    }
+
+    #[test]
+    fn a_record_is_kept_for_its_time_and_no_longer_than_the_limit() {
+        let (now, limits) = (now(), StoreLimits { ttl: HOUR, ..StoreLimits::default() });
+        let mut store = RecordStore::new(limits);
+        store.keep(record(1, 1, 1, "x"), host(1), true, now).unwrap();
+        let there = store.get(key(1), now + HOUR / 2);
+        assert_eq!((there.len(), there[0].time_left()), (1, HOUR / 2));
+        assert!(store.get(key(1), now + HOUR).is_empty());
+        assert_eq!((store.expire(now + HOUR), store.len(), store.bytes()), (1, 0, 0));
+        let over = Record::new(key(1), peer(1), 1, 0, Vec::new());
+        assert_eq!(store.keep(over, host(1), true, now), Err(StoreRefusal::Over));
+    }
+
+    #[test]
+    fn of_a_publishers_records_the_newest_is_kept_and_a_copy_never_talks_over_the_publisher() {
+        let (now, mut store) = (now(), RecordStore::default());
+        store.keep(record(1, 1, 5, "copy"), host(2), false, now).unwrap();
+        store.keep(record(1, 1, 6, "newer"), host(3), false, now).unwrap();
+        let old = store.keep(record(1, 1, 5, "copy"), host(2), false, now);
+        assert_eq!(old, Err(StoreRefusal::Outdated));
+        // The publisher itself is believed, whatever was said in its name.
+        store.keep(record(1, 1, 2, "own"), host(1), true, now).unwrap();
+        let lie = store.keep(record(1, 1, u64::MAX, "lie"), host(2), false, now);
+        assert_eq!(lie, Err(StoreRefusal::Outdated));
+        assert_eq!(store.get(key(1), now)[0].value(), b"own");
+        store.keep(record(1, 1, 3, "next"), host(1), true, now).unwrap();
+        assert_eq!(store.get(key(1), now)[0].value(), b"next");
+        assert_eq!(store.len(), 1);
+    }
+
+    #[test]
+    fn a_copy_that_is_sent_again_does_not_make_a_record_live_longer() {
+        let (now, mut store) = (now(), RecordStore::default());
+        store.keep(record(1, 1, 1, "x"), host(1), true, now).unwrap();
+        store.keep(record(1, 1, 1, "x"), host(2), false, now + HOUR).unwrap();
+        assert!(store.get(key(1), now + HOUR * 2).is_empty());
+        store.keep(record(1, 1, 1, "x"), host(1), true, now + HOUR).unwrap();
+        assert_eq!(store.get(key(1), now + HOUR * 2).len(), 1);
+    }
+
+    #[test]
+    fn what_is_above_a_limit_is_refused_and_what_is_there_stays() {
+        let now = now();
+        let limits = StoreLimits {
+            record_bytes: 4,
+            records: 6,
+            bytes: 18,
+            per_source: 3,
+            per_key: 2,
+            ttl: HOUR,
+        };
+        let mut store = RecordStore::new(limits);
+        let long = store.keep(record(1, 1, 1, "12345"), host(1), true, now);
+        assert_eq!(long, Err(StoreRefusal::TooLong));
+        for k in 1..=3 {
+            store.keep(record(k, 1, 1, "1234"), host(1), false, now).unwrap();
+        }
+        let fourth = store.keep(record(4, 1, 1, ""), host(1), false, now);
+        assert_eq!(fourth, Err(StoreRefusal::TooManyOfSource));
+        store.keep(record(1, 2, 1, "12"), host(2), false, now).unwrap();
+        let third = store.keep(record(1, 3, 1, ""), host(3), false, now);
+        assert_eq!(third, Err(StoreRefusal::TooManyOfKey));
+        // The publisher itself takes the place of a copy.
+        store.keep(record(1, 3, 1, "1"), host(3), true, now).unwrap();
+        store.keep(record(5, 3, 1, "1234"), host(3), true, now).unwrap();
+        let bytes = store.keep(record(6, 4, 1, "1234"), host(4), true, now);
+        assert_eq!(bytes, Err(StoreRefusal::Full));
+        store.keep(record(6, 4, 1, ""), host(4), true, now).unwrap();
+        assert_eq!(store.len(), 6);
+        assert_eq!(store.keep(record(7, 4, 1, ""), host(4), true, now), Err(StoreRefusal::Full));
+        // Later there is room.
+        store.keep(record(7, 4, 1, ""), host(4), true, now + HOUR).unwrap();
+        assert_eq!(store.len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_sent_for_a_while_is_due_once() {
+        let (now, mut store) = (now(), RecordStore::default());
+        store.keep(record(1, 1, 1, "x"), host(1), true, now).unwrap();
+        store.keep(record(2, 1, 1, "x"), host(1), true, now).unwrap();
+        assert!(store.due(now + HOUR / 2, HOUR, 9).is_empty());
+        store.keep(record(2, 1, 1, "x"), host(2), false, now + HOUR / 2).unwrap();
+        let due = store.due(now + HOUR, HOUR, 9);
+        assert_eq!(due.iter().map(Record::key).collect::<Vec<_>>(), [key(1)]);
+        assert_eq!(due[0].time_left(), HOUR);
+        assert!(store.due(now + HOUR, HOUR, 9).is_empty());
+    }
+
+    #[test]
+    fn of_what_nodes_say_the_newest_of_each_publisher_is_chosen_and_most_come_first() {
+        let said = [record(1, 2, 9, "b"), record(1, 1, 1, "old"), record(1, 1, 2, "new")];
+        let values: Vec<_> = chosen(said).into_iter().map(Record::into_value).collect();
+        assert_eq!(values, [b"new".to_vec(), b"b".to_vec()]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_limits_hold_whatever_comes(
+            steps in prop::collection::vec((0..5_usize, 0..5_usize, 0..5_usize, 0..4_u64, 0..8_usize, any::<bool>(), 0..900_u64), 0..300),
+        ) {
+            let limits = StoreLimits { record_bytes: 6, records: 9, bytes: 30, per_source: 4, per_key: 3, ttl: HOUR };
+            let (mut store, mut now) = (RecordStore::new(limits), now());
+            for (k, publisher, source, sequence, len, direct, seconds) in steps {
+                now += Duration::from_secs(seconds);
+                let record = Record::new(key(k), peer(publisher), sequence, 4_000, vec![0; len]);
+                store.keep(record, host(source), direct, now).ok();
+                let values = store.entries.values();
+                prop_assert_eq!(values.clone().map(|entry| entry.record.value.len()).sum::<usize>(), store.bytes);
+                prop_assert!(store.len() <= 9 && store.bytes <= 30);
+                for n in 0..5 {
+                    let count = values.clone().filter(|entry| entry.source == host(n)).count();
+                    prop_assert_eq!(store.of_source.get(&host(n)).copied().unwrap_or(0), count);
+                    prop_assert!(count <= 4 && store.of_key(key(n)).count() <= 3);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The builder's part about Kademlia.
+
+use std::{rc::Rc, sync::Arc};
+
+use crate::{
+    overlay::kademlia::{KademliaRouter, SharedTable},
+    peer::{
+        Builder, KademliaConfig,
+        kademlia::{Dht, Kademlia},
+    },
+};
+
+impl Builder {
+    /// Makes the node one of a [Kademlia](crate::overlay::kademlia) network: it answers `@KAD`, and refreshes its table and
+    /// the records that it keeps. Its router is a [`KademliaRouter`] from here on;
+    /// [`router`](Self::router) after it sets another.
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub fn kademlia(mut self, config: KademliaConfig) -> Self {
+        let table = SharedTable::default();
+        self.router = Box::new(KademliaRouter::new(table.clone()));
+        self.services.push(Rc::new(Kademlia(Arc::new(Dht::new(config, table)))));
+        self
+    }
+}

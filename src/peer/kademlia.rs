@@ -1,0 +1,114 @@
+//! Kademlia carried out: who is asked, what is answered, what is kept, and when all of it is looked after.
+
+mod ask;
+mod config;
+mod error;
+mod handle;
+mod keep;
+mod serve;
+mod tend;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::future::LocalBoxFuture;
+use tokio::sync::Semaphore;
+
+pub use self::{config::KademliaConfig, error::KademliaError};
+use self::{keep::Own, serve::Answering};
+use crate::{
+    connection::Node,
+    overlay::{
+        Address, PeerInfo,
+        kademlia::{Key, RecordStore, SharedTable, message::KAD},
+    },
+    peer::service::{Seat, Service},
+};
+
+/// Nodes that are asked at once whether they are there. Found by thought: at two seconds each, and dialled at the node's
+/// pace, more would only wait.
+const PROBES_AT_ONCE: usize = 16;
+
+/// The state of this part of a node.
+#[derive(Debug)]
+pub(crate) struct Dht {
+    config: KademliaConfig,
+    table: SharedTable,
+    store: Mutex<RecordStore>,
+    /// What this node publishes, until when.
+    own: Mutex<BTreeMap<Key, Own>>,
+    probes: Arc<Semaphore>,
+    /// Where it is being asked whether somebody is there.
+    probed: Mutex<HashSet<Address>>,
+    drawn: AtomicU64,
+    me: OnceLock<PeerInfo>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Dht {
+    pub(crate) fn new(config: KademliaConfig, table: SharedTable) -> Self {
+        let config = config.within_bounds();
+        Self {
+            store: Mutex::new(RecordStore::new(config.limits())),
+            config,
+            table,
+            own: Mutex::default(),
+            probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
+            probed: Mutex::default(),
+            drawn: AtomicU64::new(0),
+            me: OnceLock::new(),
+        }
+    }
+
+    /// That of a node that has one.
+    fn of(node: &Node) -> Option<Arc<Self>> {
+        Arc::clone(node.kademlia.get()?).downcast().ok()
+    }
+
+    /// 32 bytes that others do not foresee as long as they do not know when this node was started. They only spread
+    /// refreshes over a bucket.
+    fn random(&self, node: &Node) -> [u8; 32] {
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
+        let text = format!("{} {} {drawn}", node.me.id(), node.links.incarnation());
+        *Key::of_bytes(text.as_bytes()).as_bytes()
+    }
+}
+
+/// The part of a node that [`Builder::kademlia`](crate::Builder::kademlia) adds.
+#[derive(Debug)]
+pub(crate) struct Kademlia(pub(crate) Arc<Dht>);
+
+impl Service for Kademlia {
+    fn name(&self) -> &'static str {
+        "kademlia"
+    }
+
+    fn prepare(&self, seat: &Seat) {
+        let me = seat.node.me.clone();
+        self.0.table.make(Key::of(me.id()), self.0.config.k);
+        self.0.me.set(me).ok();
+        seat.node.kademlia.set(Arc::<Dht>::clone(&self.0)).ok();
+        let serve = Answering { node: Arc::downgrade(&seat.node), dht: Arc::clone(&self.0) };
+        seat.serve(KAD, Arc::new(serve));
+    }
+
+    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()> {
+        let dht = Arc::clone(&self.0);
+        Box::pin(async move { tend::run(&seat, &dht).await })
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);

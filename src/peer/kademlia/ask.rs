@@ -1,0 +1,215 @@
+//! Asking: one node, or ever nearer ones.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::time::timeout;
+
+use super::{Dht, lock, now};
+use crate::{
+    connection::{Node, Outgoing, links},
+    overlay::{
+        Address, PeerId, PeerInfo,
+        kademlia::{
+            Heard, Key, Lookup, Record,
+            message::{Answer, MAX_MESSAGE, Question, Request, Response},
+        },
+    },
+    peer::join::Places,
+};
+
+/// What came of a look-up.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The nearest that answered, the nearest first.
+    pub(super) closest: Vec<PeerInfo>,
+    /// What they keep for the key.
+    pub(super) records: Vec<Record>,
+    /// The node that was looked for, once it answered.
+    pub(super) exact: Option<PeerInfo>,
+}
+
+/// What is looked for at a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Goal<'a> {
+    /// The nodes nearest to it.
+    Nodes,
+    /// Its records.
+    Records,
+    /// The node of this id; the look-up ends when it has answered.
+    Node(&'a PeerId),
+}
+
+impl Dht {
+    /// Asks whoever is at an address. What it answers, with the id that it says.
+    pub(super) async fn ask_at(
+        &self,
+        node: &Arc<Node>,
+        (at, whom): (&Address, Option<&PeerId>),
+        question: Question,
+    ) -> Option<Response> {
+        let request = Request { from: node.me.clone(), question }.encode()?;
+        let mut message = Outgoing::from(request);
+        if let Some(whom) = whom {
+            message = message.only_to(whom);
+        }
+        let replies = async {
+            let replies = links::request(node, at, message).await.ok()?;
+            replies.collect_up_to(MAX_MESSAGE + 64).await.ok()
+        };
+        let replies = timeout(self.config.request_time, replies).await.ok().flatten()?;
+        let response = replies.first().filter(|_| replies.len() == 1).and_then(Response::decode)?;
+        whom.is_none_or(|whom| *whom == response.me).then_some(response)
+    }
+
+    /// Asks a node. When it answers with its id it is heard of; when it does not, that is noted, too.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        to: &PeerInfo,
+        question: Question,
+    ) -> Option<Answer> {
+        let response = self.ask_at(node, (to.address(), Some(to.id())), question).await;
+        if response.is_some() {
+            node.pace().answered(to.address());
+            self.heard(node, to.clone());
+        } else if self.knows(to) {
+            self.failed(to);
+        }
+        response.map(|response| response.answer)
+    }
+
+    fn knows(&self, peer: &PeerInfo) -> bool {
+        self.table.lock().is_some_and(|table| table.get(peer.id()) == Some(peer))
+    }
+
+    fn failed(&self, peer: &PeerInfo) {
+        if let Some(mut table) = self.table.lock() {
+            table.failed(peer.id());
+        }
+    }
+
+    /// A node is there: it answered, or proved who it is. Who loses its place for it is asked first.
+    pub(super) fn heard(self: &Arc<Self>, node: &Arc<Node>, peer: PeerInfo) {
+        if !node.transport.admits(peer.id()) {
+            return;
+        }
+        let heard = self.table.lock().map(|mut table| table.heard(peer));
+        if let Some(Heard::Check(known)) = heard {
+            let dht = Arc::clone(self);
+            // At most one for each node in the table: it says `Check` once until it is told.
+            self.spawn(node, async move |node| {
+                let _place = dht.probes.acquire().await;
+                let there = dht.ask_at(&node, (known.address(), Some(known.id())), Question::Ping);
+                // Not by `ask`, which would go round in a circle.
+                let there = there.await.is_some();
+                if let Some(mut table) = dht.table.lock() {
+                    if there {
+                        table.heard(known);
+                    } else {
+                        table.failed(known.id());
+                    }
+                }
+            });
+        }
+    }
+
+    /// Runs as long as the node does.
+    pub(super) fn spawn<F>(&self, node: &Arc<Node>, work: impl FnOnce(Arc<Node>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (drain, run) = (node.drain.clone(), work(Arc::clone(node)));
+        let run = async move { drain.run_until_cancelled(run).await };
+        node.spawn(node.tasks.track_future(run));
+    }
+
+    /// Somebody says that it is there, and nothing proves it: it is asked, if there is a place for it in the table and one
+    /// for the question, at the pace of the node.
+    pub(super) fn probe(self: &Arc<Self>, node: &Arc<Node>, peer: PeerInfo) {
+        let wanted = self.table.lock().is_some_and(|table| table.has_room(peer.id()));
+        let Ok(place) = Arc::clone(&self.probes).try_acquire_owned() else { return };
+        if !wanted || !lock(&self.probed).insert(peer.address().clone()) {
+            return;
+        }
+        let probing = Probing { dht: Arc::clone(self), at: peer.address().clone() };
+        let dht = Arc::clone(self);
+        self.spawn(node, async move |node| {
+            let (_place, _probing) = (place, probing);
+            if node.may_dial(peer.address()).await {
+                dht.ask(&node, &peer, Question::Ping).await;
+            }
+        });
+    }
+
+    /// Asks ever nearer nodes. What others tell is a hint: it is dialled at the node's pace, and not where who told it may
+    /// not send this node.
+    pub(super) async fn look_up(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        target: Key,
+        goal: Goal<'_>,
+    ) -> Found {
+        let known = self.table.lock().map(|mut table| {
+            table.looked_for(target, now());
+            table.closest(target, self.config.k)
+        });
+        let known = known.unwrap_or_default();
+        let mut lookup = Lookup::new(Key::of(node.me.id()), target, known, self.config.lookup());
+        let (mut told_by, mut places) = (HashMap::<PeerInfo, Address>::new(), Places::default());
+        let (mut found, mut under_way) = (Found::default(), FuturesUnordered::new());
+        loop {
+            while let Some(peer) = lookup.next() {
+                let may = match told_by.get(&peer).filter(|_| !self.knows(&peer)) {
+                    Some(by) => places.may_go(node, peer.address(), by).await,
+                    None => true,
+                };
+                let hint = told_by.contains_key(&peer) && !self.knows(&peer);
+                under_way.push(async move {
+                    let may = may
+                        && node.transport.admits(peer.id())
+                        && (!hint || node.may_dial(peer.address()).await);
+                    let question = match goal {
+                        Goal::Records => Question::FindValue(target),
+                        Goal::Nodes | Goal::Node(_) => Question::FindNode(target),
+                    };
+                    let answer = if may { self.ask(node, &peer, question).await } else { None };
+                    (peer, answer)
+                });
+            }
+            let Some((peer, answer)) = under_way.next().await else { break };
+            let Some(answer) = answer else {
+                lookup.failed(peer.id());
+                continue;
+            };
+            let (records, mut nodes) = answer.into_parts();
+            nodes.truncate(self.config.k);
+            let records = records.into_iter().filter(|record| record.key() == target);
+            found.records.extend(records.take(self.config.max_providers_per_key));
+            for told in &nodes {
+                told_by.entry(told.clone()).or_insert_with(|| peer.address().clone());
+            }
+            lookup.answered(peer.id(), nodes);
+            if let Goal::Node(id) = goal
+                && peer.id() == id
+            {
+                found.exact = Some(peer);
+                break;
+            }
+        }
+        found.closest = lookup.closest();
+        found
+    }
+}
+
+/// An address that is being asked at.
+struct Probing {
+    dht: Arc<Dht>,
+    at: Address,
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        lock(&self.dht.probed).remove(&self.at);
+    }
+}

@@ -1,0 +1,193 @@
+//! What a node's handle offers.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Dht, KademliaError, ask::Goal, lock};
+use crate::{
+    connection::Node,
+    overlay::{
+        Address, PeerId, PeerInfo,
+        kademlia::{Key, chosen},
+    },
+    peer::{NodeDown, Peer},
+};
+
+/// The key under which the providers of a name are.
+fn key_of(name: &str) -> Key {
+    Key::of_bytes(format!("provider {name}").as_bytes())
+}
+
+impl Peer {
+    fn dht(&self) -> Result<(Arc<Node>, Arc<Dht>), KademliaError> {
+        let node = Arc::clone(self.node());
+        let dht = Dht::of(&node).ok_or(KademliaError::NotEnabled)?;
+        Ok((node, dht))
+    }
+
+    async fn with_dht<T>(
+        &self,
+        work: impl AsyncFnOnce(&Arc<Node>, &Arc<Dht>) -> Result<T, KademliaError>,
+    ) -> Result<T, KademliaError> {
+        let (node, dht) = self.dht()?;
+        let drain = node.drain.clone();
+        // Boxed, so that the future of the caller is a small one.
+        let work = Box::pin(work(&node, &dht));
+        drain.run_until_cancelled(work).await.unwrap_or(Err(NodeDown.into()))
+    }
+
+    /// Joins the Kademlia network of `contact` (`host:port`): asks it, looks this node itself up, and a key in each bucket
+    /// further away. How many nodes are known then. The peer table is not touched; a node that has joined by
+    /// [`join`](Self::join) does the same by itself within a second.
+    ///
+    /// # Errors
+    /// [`KademliaError::ContactFailed`] and [`KademliaError::InvalidContact`].
+    ///
+    /// # Cancel safety
+    /// Nodes that were found before the future is dropped stay known.
+    ///
+    /// # Examples
+    /// ```
+    /// # use actix_peer::{Peer, peer::KademliaConfig};
+    /// # use std::time::Duration;
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let node = || Peer::builder().kademlia(KademliaConfig::default()).start();
+    /// let (ada, bob) = (node().await?, node().await?);
+    /// bob.join_kademlia(&ada.info().address().to_string()).await?;
+    /// bob.provide("printer").await?;
+    /// assert_eq!(ada.providers("printer").await?, [bob.info().clone()]);
+    /// assert_eq!(bob.find(ada.id()).await?.as_ref(), Some(ada.info()));
+    /// # Ok(()) }
+    /// ```
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub async fn join_kademlia(&self, contact: &str) -> Result<usize, KademliaError> {
+        let contact: Address = contact.parse()?;
+        self.with_dht(async |node, dht| {
+            let joined = dht.join(node, &contact).await;
+            if joined {
+                Ok(dht.known())
+            } else {
+                Err(KademliaError::ContactFailed(contact.clone()))
+            }
+        })
+        .await
+    }
+
+    /// The nodes nearest to a key that answer, the nearest first, at most
+    /// [`k`](crate::peer::KademliaConfig::k), without this node.
+    ///
+    /// # Errors
+    /// [`KademliaError::NotEnabled`] and [`KademliaError::Stopped`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost but the answer.
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub async fn lookup(&self, key: Key) -> Result<Vec<PeerInfo>, KademliaError> {
+        self.with_dht(async |node, dht| Ok(dht.look_up(node, key, Goal::Nodes).await.closest)).await
+    }
+
+    /// The node with this id, where it has just answered; none when nobody leads to it.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup).
+    ///
+    /// # Cancel safety
+    /// As [`lookup`](Self::lookup).
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub async fn find(&self, id: &PeerId) -> Result<Option<PeerInfo>, KademliaError> {
+        self.with_dht(async |node, dht| {
+            if id == node.me.id() {
+                return Ok(Some(node.me.clone()));
+            }
+            Ok(dht.look_up(node, Key::of(id), Goal::Node(id)).await.exact)
+        })
+        .await
+    }
+
+    /// Has a value kept under a key, at the nodes nearest to it, for `ttl`, at most
+    /// [`KademliaConfig::ttl`](crate::peer::KademliaConfig::ttl). How many keep it. It replaces what this node had put
+    /// there, and is sent anew every [`republish`](crate::peer::KademliaConfig::republish) until its time is over.
+    ///
+    /// Each node has one value of its own under a key; others may put theirs beside it. Nothing is signed: without `tls` a
+    /// record is as good as the word of those that keep it.
+    ///
+    /// # Errors
+    /// See [`KademliaError`].
+    ///
+    /// # Cancel safety
+    /// Once it is accepted it is published, if not now then when it is republished.
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub async fn put(
+        &self,
+        key: Key,
+        value: impl Into<Vec<u8>>,
+        ttl: Duration,
+    ) -> Result<usize, KademliaError> {
+        let value = value.into();
+        self.with_dht(async |node, dht| dht.publish(node, key, value, Some(ttl)).await).await
+    }
+
+    /// The value under a key; none when nobody keeps one. All of the nodes nearest to the key are asked. Of each publisher
+    /// its newest value counts, and of several publishers the one that most of these nodes have; of as many, the one of the
+    /// lower id.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup).
+    ///
+    /// # Cancel safety
+    /// As [`lookup`](Self::lookup).
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub async fn get(&self, key: Key) -> Result<Option<Vec<u8>>, KademliaError> {
+        self.with_dht(async |node, dht| {
+            let mut said = dht.look_up(node, key, Goal::Records).await.records;
+            said.extend(dht.here(node, key));
+            Ok(chosen(said).into_iter().next().map(|record| record.into_value()))
+        })
+        .await
+    }
+
+    /// Has this node known as a provider of a name, for as long as it lives: it says so every
+    /// [`republish`](crate::peer::KademliaConfig::republish). How many nodes keep it.
+    ///
+    /// # Errors
+    /// See [`KademliaError`].
+    ///
+    /// # Cancel safety
+    /// As [`put`](Self::put).
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub async fn provide(&self, name: &str) -> Result<usize, KademliaError> {
+        let key = key_of(name);
+        self.with_dht(async |node, dht| dht.publish(node, key, Vec::new(), None).await).await
+    }
+
+    /// Says no longer that this node provides a name. Others forget it when the time of the last word is over.
+    ///
+    /// # Errors
+    /// [`KademliaError::NotEnabled`].
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub fn withdraw(&self, name: &str) -> Result<(), KademliaError> {
+        let (_, dht) = self.dht()?;
+        lock(&dht.own).remove(&key_of(name));
+        Ok(())
+    }
+
+    /// The providers of a name, those first that most nodes know of; at most
+    /// [`max_providers_per_key`](crate::peer::KademliaConfig::max_providers_per_key). Where they are is a hint: a message
+    /// to a [`PeerInfo`] goes to the node of that id or fails.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup).
+    ///
+    /// # Cancel safety
+    /// As [`lookup`](Self::lookup).
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub async fn providers(&self, name: &str) -> Result<Vec<PeerInfo>, KademliaError> {
+        let key = key_of(name);
+        self.with_dht(async |node, dht| {
+            let mut said = dht.look_up(node, key, Goal::Records).await.records;
+            said.extend(dht.here(node, key));
+            let providers = chosen(said).into_iter().map(|record| record.publisher().clone());
+            Ok(providers.take(dht.config.max_providers_per_key).collect())
+        })
+        .await
+    }
+}

@@ -1,0 +1,100 @@
+//! What is done again and again: refresh, self-look-up, republishing, expiry.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Dht, ask::Goal, lock, now};
+use crate::{
+    connection::Node,
+    overlay::{
+        Address,
+        kademlia::{Key, message::Question},
+    },
+    peer::service::Seat,
+};
+
+/// The pause between two rounds is at most this part of the shortest interval, and at least a second.
+const ROUNDS: u32 = 12;
+
+/// While nobody is known, the peer table is looked at so often.
+const ALONE: Duration = Duration::from_secs(1);
+
+/// Peers of the table that are asked at once when nobody is known.
+const CONTACTS: usize = 8;
+
+/// Records of others that are sent on in one round.
+const SENT_ON_AT_ONCE: usize = 64;
+
+pub(super) async fn run(seat: &Seat, dht: &Arc<Dht>) {
+    let shortest = dht.config.refresh.min(dht.config.republish);
+    let pause = (shortest / ROUNDS).max(Duration::from_secs(1));
+    let mut looked = tokio::time::Instant::now();
+    loop {
+        if dht.known() == 0 {
+            dht.begin(seat).await;
+        } else if looked.elapsed() >= dht.config.refresh {
+            looked = tokio::time::Instant::now();
+            dht.look_up(&seat.node, Key::of(seat.node.me.id()), Goal::Nodes).await;
+        }
+        dht.refresh(&seat.node, dht.config.refresh).await;
+        lock(&dht.store).expire(now());
+        for key in dht.own_due() {
+            dht.send_own(&seat.node, key).await;
+        }
+        let due = lock(&dht.store).due(now(), dht.config.republish, SENT_ON_AT_ONCE);
+        for record in due {
+            dht.send(&seat.node, &record).await;
+        }
+        let alone = dht.known() == 0;
+        tokio::time::sleep(if alone { ALONE.min(pause) } else { pause }).await;
+    }
+}
+
+impl Dht {
+    /// How many nodes are in the table.
+    pub(super) fn known(&self) -> usize {
+        self.table.lock().map_or(0, |table| table.len())
+    }
+
+    /// Joins by a node of the peer table, if one speaks Kademlia.
+    async fn begin(self: &Arc<Self>, seat: &Seat) {
+        let Ok(list) = seat.peers.list().await else { return };
+        let contacts: Vec<_> =
+            list.iter().take(CONTACTS).map(|entry| entry.info().clone()).collect();
+        for contact in contacts {
+            if self.ask(&seat.node, &contact, Question::Ping).await.is_some() {
+                self.settle(&seat.node).await;
+                return;
+            }
+        }
+    }
+
+    /// Looks for keys in all buckets in which none was looked for during `every`.
+    pub(super) async fn refresh(self: &Arc<Self>, node: &Arc<Node>, every: Duration) {
+        let stale = self.table.lock().map(|table| table.stale(now(), every, || self.random(node)));
+        for key in stale.unwrap_or_default() {
+            self.look_up(node, key, Goal::Nodes).await;
+        }
+    }
+
+    /// Takes its place in the network of the nodes that it knows: looks for itself, then for a key in each bucket that is
+    /// further away than its nearest neighbour (section 2.3).
+    async fn settle(self: &Arc<Self>, node: &Arc<Node>) {
+        self.look_up(node, Key::of(node.me.id()), Goal::Nodes).await;
+        self.refresh(node, Duration::ZERO).await;
+    }
+
+    /// Joins by whoever is at `contact`. Whether it answered.
+    pub(super) async fn join(self: &Arc<Self>, node: &Arc<Node>, contact: &Address) -> bool {
+        let Some(response) = self.ask_at(node, (contact, None), Question::Ping).await else {
+            return false;
+        };
+        let info = crate::overlay::PeerInfo::new(response.me, contact.clone());
+        let Some(info) = info.ok().filter(|info| info.id() != node.me.id()) else { return false };
+        // Again, as the node of that id and no other: so an id that can be proven is.
+        if self.ask(node, &info, Question::Ping).await.is_none() {
+            return false;
+        }
+        self.settle(node).await;
+        true
+    }
+}

@@ -1,0 +1,377 @@
+//! Networks of nodes in which nobody knows everybody, under the paused clock.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_peer::{
+    Incoming, Peer, PeerInfo, Reply,
+    frame::Frame,
+    handler,
+    overlay::{
+        Host,
+        kademlia::{
+            Key, Record,
+            message::{Answer, Question, Request, Response},
+        },
+    },
+    peer::{KademliaConfig, KademliaError},
+    transport::{Transport, memory::MemoryNetwork},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::sleep,
+};
+
+/// Between two refreshes, and between two times that a record is sent: open links cost much in hours of virtual time.
+const ROUND: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(300);
+
+fn quick() -> KademliaConfig {
+    KademliaConfig::default().refresh(ROUND).republish(ROUND)
+}
+
+/// Runs `work` in virtual time: hours pass in a moment.
+fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    System::with_tokio_rt(runtime).block_on(work)
+}
+
+fn host(name: &str) -> Host {
+    name.parse().unwrap()
+}
+
+async fn node(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Peer {
+    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+    Peer::builder()
+        .transport(wires.transport(host(name)))
+        .listen(format!("{name}:9000"))
+        .id(name)
+        .well_known()
+        .handle("ECHO", echo.start())
+        .unwrap()
+        .kademlia(config)
+        .start()
+        .await
+        .unwrap()
+}
+
+/// Nodes that join one after the other, each by one that is there.
+async fn network(count: usize, config: &KademliaConfig) -> (MemoryNetwork, Vec<Peer>) {
+    let wires = MemoryNetwork::new(7);
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut nodes: Vec<Peer> = Vec::new();
+    for n in 0..count {
+        let peer = node(&wires, &format!("n{n}"), config.clone()).await;
+        if n > 0 {
+            let contact = random.usize(..n);
+            peer.join_kademlia(&format!("n{contact}:9000")).await.unwrap();
+        }
+        nodes.push(peer);
+    }
+    // Who was asked last is asked whether it is there.
+    sleep(Duration::from_secs(5)).await;
+    (wires, nodes)
+}
+
+async fn end(nodes: &[Peer]) {
+    for peer in nodes {
+        peer.abort().await;
+    }
+}
+
+/// Every look-up of a node and of any key is exact, whoever looks.
+async fn look_ups_are_exact(nodes: &[Peer], count: usize, k: usize) {
+    let mut random = fastrand::Rng::with_seed(3);
+    for n in 0..count {
+        let (from, to) = (random.usize(..nodes.len()), random.usize(..nodes.len()));
+        let found = nodes[from].find(nodes[to].id()).await.unwrap();
+        assert_eq!(found.as_ref(), Some(nodes[to].info()), "n{from} looks for n{to}");
+        if n % 10 == 0 {
+            let target = Key::of_bytes(&n.to_be_bytes());
+            let closest = nodes[from].lookup(target).await.unwrap();
+            let others = nodes.iter().map(Peer::info).filter(|info| *info != nodes[from].info());
+            let mut all: Vec<PeerInfo> = others.cloned().collect();
+            all.sort_by_key(|info| Key::of(info.id()).distance(target));
+            all.truncate(k);
+            assert_eq!(closest, all);
+        }
+    }
+}
+
+#[test]
+fn of_50_nodes_that_join_by_one_contact_each_every_look_up_is_exact() {
+    in_virtual_time(async {
+        let (_wires, nodes) = network(50, &KademliaConfig::default()).await;
+        look_ups_are_exact(&nodes, 100, 20).await;
+        end(&nodes).await;
+    });
+}
+
+#[test]
+#[ignore = "minutes in a debug build"]
+fn in_200_nodes_where_nobody_knows_everybody_look_ups_are_exact_and_messages_are_routed() {
+    in_virtual_time(async {
+        let (_wires, nodes) = network(200, &KademliaConfig::default().k(8)).await;
+        look_ups_are_exact(&nodes, 100, 8).await;
+        messages_are_routed(&nodes, 100).await;
+        end(&nodes).await;
+    });
+}
+
+#[test]
+fn messages_are_routed_where_nobody_knows_everybody() {
+    in_virtual_time(async {
+        let (_wires, nodes) = network(30, &KademliaConfig::default().k(3)).await;
+        messages_are_routed(&nodes, 60).await;
+        end(&nodes).await;
+    });
+}
+
+async fn messages_are_routed(nodes: &[Peer], count: usize) {
+    let mut random = fastrand::Rng::with_seed(5);
+    for n in 0..count {
+        let (from, to) = (random.usize(..nodes.len()), random.usize(..nodes.len()));
+        let message = Frame::text("ECHO", n.to_string());
+        let replies = nodes[from].route(nodes[to].id(), message.clone()).await.unwrap();
+        assert_eq!(replies.collect().await.unwrap(), [message], "n{from} to n{to}");
+    }
+}
+
+#[test]
+fn a_value_is_read_from_anywhere_and_survives_that_a_fifth_are_killed() {
+    in_virtual_time(async {
+        let (wires, mut nodes) = network(20, &quick().k(8)).await;
+        let key = Key::of_bytes(b"song");
+        assert!(nodes[3].put(key, "la", TTL).await.unwrap() >= 7);
+        nodes[4].provide("printer").await.unwrap();
+        nodes[5].provide("printer").await.unwrap();
+        for peer in nodes.iter().step_by(5) {
+            assert_eq!(peer.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
+        }
+        // The publisher is one of the four.
+        for _ in 0..4 {
+            let gone = nodes.remove(3);
+            wires.crash(gone.info().host()).refuse();
+            gone.abort().await;
+        }
+        sleep(ROUND * 3 / 2).await;
+        for peer in nodes.iter().step_by(4) {
+            assert_eq!(peer.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
+            let mut providers = peer.providers("printer").await.unwrap();
+            providers.sort();
+            assert_eq!(providers.len(), 2, "their records outlive them until they are over");
+        }
+        sleep(TTL).await;
+        assert_eq!(nodes[0].get(key).await.unwrap(), None);
+        end(&nodes).await;
+    });
+}
+
+#[test]
+fn a_newer_value_replaces_the_old_one_and_a_time_is_kept_to() {
+    in_virtual_time(async {
+        let (_wires, nodes) = network(12, &KademliaConfig::default()).await;
+        let key = Key::of_bytes(b"song");
+        nodes[3].put(key, "la", TTL).await.unwrap();
+        nodes[3].put(key, "li", Duration::from_secs(100)).await.unwrap();
+        assert_eq!(nodes[7].get(key).await.unwrap().as_deref(), Some(&b"li"[..]));
+        sleep(Duration::from_secs(101)).await;
+        assert_eq!(nodes[7].get(key).await.unwrap(), None);
+        let long = nodes[3].put(key, vec![0; 1_025], TTL).await;
+        assert_eq!(long, Err(KademliaError::TooLong { len: 1_025, limit: 1_024 }));
+        end(&nodes).await;
+    });
+}
+
+#[test]
+fn a_provider_stays_known_as_long_as_it_lives_and_is_forgotten_after_that() {
+    in_virtual_time(async {
+        let config = quick().ttl(ROUND * 3);
+        let (wires, mut nodes) = network(6, &config).await;
+        nodes[5].provide("printer").await.unwrap();
+        sleep(ROUND * 5).await;
+        assert_eq!(nodes[0].providers("printer").await.unwrap(), [nodes[5].info().clone()]);
+        let gone = nodes.pop().unwrap();
+        wires.crash(gone.info().host()).refuse();
+        gone.abort().await;
+        sleep(ROUND * 4).await;
+        assert!(nodes[0].providers("printer").await.unwrap().is_empty());
+        end(&nodes).await;
+    });
+}
+
+#[test]
+fn a_node_that_joined_the_peer_table_joins_the_overlay_by_itself() {
+    in_virtual_time(async {
+        let (wires, mut nodes) = network(5, &KademliaConfig::default()).await;
+        let late = node(&wires, "late", KademliaConfig::default()).await;
+        late.join("n0:9000").await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        nodes.push(late);
+        look_ups_are_exact(&nodes, 30, 20).await;
+        end(&nodes).await;
+    });
+}
+
+#[test]
+fn without_kademlia_and_without_a_contact_the_errors_say_so() {
+    in_virtual_time(async {
+        let wires = MemoryNetwork::new(1);
+        let transport = wires.transport(host("plain"));
+        let plain = Peer::builder().transport(transport).listen("plain:9000").well_known();
+        let plain = plain.start().await.unwrap();
+        let target = Key::of_bytes(b"x");
+        assert_eq!(plain.lookup(target).await, Err(KademliaError::NotEnabled));
+        let alone = node(&wires, "alone", KademliaConfig::default()).await;
+        for contact in ["plain:9000", "nobody:9000", "alone:9000"] {
+            let failed = alone.join_kademlia(contact).await;
+            assert_eq!(failed, Err(KademliaError::ContactFailed(contact.parse().unwrap())));
+        }
+        assert_eq!(alone.put(target, "x", TTL).await, Err(KademliaError::NobodyKeepsIt));
+        assert_eq!(alone.get(target).await.unwrap().as_deref(), Some(&b"x"[..]), "its own");
+        alone.stop().await;
+        assert!(matches!(alone.lookup(target).await, Err(KademliaError::Stopped(_))));
+        plain.stop().await;
+    });
+}
+
+// ---- hostile ----
+
+/// Asks `n0` from `from`, in the name of `claimed`.
+async fn ask(
+    wires: &MemoryNetwork,
+    from: &str,
+    claimed: &PeerInfo,
+    question: Question,
+) -> Option<Answer> {
+    let mut io = wires.transport(host(from)).dial(&"n0:9000".parse().unwrap()).await.unwrap();
+    let frame = Request { from: claimed.clone(), question }.encode().unwrap();
+    let mut bytes = frame.code().as_bytes().to_vec();
+    bytes.extend(u32::try_from(frame.data().len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(frame.data());
+    io.writer.write_all(&bytes).await.unwrap();
+    let mut reply = Vec::new();
+    io.reader.read_to_end(&mut reply).await.ok()?;
+    let frame = Frame::new("@KAD", reply.get(8..)?.to_vec());
+    Response::decode(&frame).map(|response| response.answer)
+}
+
+fn peer(id: &str, at: &str) -> PeerInfo {
+    format!("{id} {at} 9000").parse().unwrap()
+}
+
+#[test]
+fn who_does_not_answer_where_it_says_it_is_gets_into_no_table_and_sends_the_node_to_nobody() {
+    in_virtual_time(async {
+        let (wires, nodes) = network(2, &KademliaConfig::default()).await;
+        let before = nodes[0].lookup(Key::of_bytes(b"x")).await.unwrap();
+        let dials = wires.dials();
+        for n in 0..200 {
+            // In the name of another host, and of its own, where nobody listens.
+            let question = Question::FindNode(Key::of_bytes(b"x"));
+            let from = peer(&format!("forged{n}"), "victim");
+            assert!(ask(&wires, "evil", &from, question.clone()).await.is_some());
+            ask(&wires, "evil", &peer(&format!("mine{n}"), "evil"), question).await;
+        }
+        sleep(Duration::from_secs(20)).await;
+        // 400 of its own, and at most 3 a minute to where it is.
+        let asked = wires.dials() - dials - 400;
+        assert!(asked <= 10, "{asked} dials");
+        assert_eq!(nodes[0].lookup(Key::of_bytes(b"x")).await.unwrap(), before);
+        end(&nodes).await;
+    });
+}
+
+#[test]
+fn a_source_has_no_more_records_kept_than_its_share() {
+    in_virtual_time(async {
+        let config = KademliaConfig::default().max_records_per_source(10);
+        let (wires, nodes) = network(3, &config).await;
+        let (mut kept, from) = (0, peer("evil", "evil"));
+        for n in 0..40_u32 {
+            let key = Key::of_bytes(&n.to_be_bytes());
+            let record = Record::new(key, from.clone(), 1, u32::MAX, vec![0; 9]);
+            kept += usize::from(
+                ask(&wires, "evil", &from, Question::Store(record)).await == Some(Answer::Kept),
+            );
+        }
+        assert_eq!(kept, 10);
+        // Another one's is kept.
+        assert!(nodes[1].put(Key::of_bytes(b"x"), "x", TTL).await.unwrap() >= 2);
+        end(&nodes).await;
+    });
+}
+
+/// A node that answers `@KAD` with whatever it likes, in frames as they are.
+async fn liar(wires: &MemoryNetwork, name: &str, answer: impl Fn() -> Vec<u8> + 'static) {
+    let at = format!("{name}:9000").parse().unwrap();
+    let mut listener = wires.transport(host(name)).listen(&at).await.unwrap();
+    actix::spawn(async move {
+        while let Ok(mut io) = std::future::poll_fn(|cx| listener.poll_accept(cx)).await {
+            let mut header = [0; 8];
+            if io.reader.read_exact(&mut header).await.is_err() {
+                continue;
+            }
+            let len = u32::from_be_bytes(header[4..].try_into().unwrap());
+            let mut data = vec![0; usize::try_from(len).unwrap()];
+            if io.reader.read_exact(&mut data).await.is_ok() {
+                io.writer.write_all(&answer()).await.ok();
+            }
+        }
+    });
+}
+
+fn bytes(me: &str, answer: Answer) -> Vec<u8> {
+    let frame = Response { me: me.parse().unwrap(), answer }.encode().unwrap();
+    let mut bytes = frame.code().as_bytes().to_vec();
+    bytes.extend(u32::try_from(frame.data().len()).unwrap().to_be_bytes());
+    bytes.extend_from_slice(frame.data());
+    bytes
+}
+
+#[test]
+fn giant_answers_other_ids_and_made_up_nodes_get_nowhere() {
+    in_virtual_time(async {
+        let (wires, nodes) = network(3, &KademliaConfig::default()).await;
+        liar(&wires, "giant", || {
+            let mut bytes = b"@KAD".to_vec();
+            bytes.extend((64_u32 << 20).to_be_bytes());
+            bytes.resize(1 << 20, 1);
+            bytes
+        })
+        .await;
+        let failed = nodes[0].join_kademlia("giant:9000").await;
+        assert!(matches!(failed, Err(KademliaError::ContactFailed(_))));
+        // It is another one the second time.
+        let turn = std::cell::Cell::new(0);
+        liar(&wires, "many", move || {
+            turn.set(turn.get() + 1);
+            bytes(&format!("id{}", turn.get()), Answer::Here)
+        })
+        .await;
+        let failed = nodes[0].join_kademlia("many:9000").await;
+        assert!(matches!(failed, Err(KademliaError::ContactFailed(_))));
+        // It is who it says, and tells of nodes that are not there.
+        liar(&wires, "liar", || {
+            let made_up = |n| format!("made{n} victim {}", 1_000 + n).parse().unwrap();
+            bytes("liar", Answer::Nodes((0..64).map(made_up).collect()))
+        })
+        .await;
+        nodes[0].join_kademlia("liar:9000").await.unwrap();
+        let closest = nodes[0].lookup(Key::of_bytes(b"x")).await.unwrap();
+        let ids: Vec<_> = closest.iter().map(|info| info.id().as_str()).collect();
+        assert!(ids.len() == 3 && !ids.iter().any(|id| id.starts_with("made")), "{ids:?}");
+        assert_eq!(nodes[0].find(nodes[2].id()).await.unwrap().as_ref(), Some(nodes[2].info()));
+        end(&nodes).await;
+    });
+}
