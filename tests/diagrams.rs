@@ -295,7 +295,9 @@ fn starts(files: &[File]) -> Set {
                 let callers = files.iter().filter(|file| file.path != own.path);
                 let callers = callers
                     .filter(|file| after(&file.code, function).any(|rest| rest.starts_with('(')));
-                starts.extend(callers.map(|file| format!("{} -> {actor}", owner(file, files, &actors))));
+                starts.extend(
+                    callers.map(|file| format!("{} -> {actor}", owner(file, files, &actors))),
+                );
             }
         }
     }

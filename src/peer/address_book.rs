@@ -19,11 +19,10 @@ use tokio::task::spawn_blocking;
 
 use self::file::Loaded;
 use crate::{
-    connection::{Node, PeerEvent},
+    connection::{Node, PeerEvent, now},
     overlay::AddressBook,
     peer::{
         Peers,
-        list::now,
         service::{Seat, Service},
     },
 };

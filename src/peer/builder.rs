@@ -299,8 +299,7 @@ impl Builder {
         PeerActor::create(|ctx: &mut Context<PeerActor>| {
             let handle = Peer::new(Arc::clone(&node), peers, ctx.address(), report);
             let weak = handle.downgrade();
-            let seat =
-                Seat { node: Arc::clone(&node), peers: handle.peers().clone(), peer: weak.clone() };
+            let seat = Seat { node: Arc::clone(&node), peers: handle.peers().clone() };
             let mut recipes = self.recipes;
             for service in self.services {
                 service.prepare(&seat);

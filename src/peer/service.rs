@@ -8,7 +8,7 @@ use futures::future::LocalBoxFuture;
 use crate::{
     connection::{Node, Route, Serve},
     frame::TypeCode,
-    peer::{Peers, WeakPeer, builder::handlers::application_route},
+    peer::{Peers, builder::handlers::application_route},
 };
 
 /// What a service finds in its node.
@@ -16,7 +16,6 @@ use crate::{
 pub(crate) struct Seat {
     pub(crate) node: Arc<Node>,
     pub(crate) peers: Peers,
-    pub(crate) peer: WeakPeer,
 }
 
 impl Seat {
