@@ -37,6 +37,9 @@ pub mod router;
 mod scope;
 mod shares;
 mod stabilizer;
+#[cfg(feature = "swim")]
+#[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
+pub mod swim;
 
 pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 pub use self::{
