@@ -19,6 +19,8 @@ pub mod handler;
 mod incoming;
 pub(crate) mod links;
 pub(crate) mod measures;
+#[cfg(feature = "swim")]
+pub(crate) mod membership;
 mod meter;
 mod node;
 mod parts;

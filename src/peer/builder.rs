@@ -1,6 +1,8 @@
 //! From options to a running node.
 
 pub(crate) mod handlers;
+#[cfg(feature = "swim")]
+mod swim;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec, Timer};
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     Member, MemberEvent, MetadataTooLong, SwimConfig,
@@ -288,9 +288,10 @@ impl Membership {
         let down = records.all.values().filter(|record| !record.up && !self.active);
         let down = down.filter_map(|record| record.id.info());
         let most = if self.active { 1 } else { ANNOUNCED };
-        let candidates: Vec<_> = contacts.cloned().chain(down).collect();
-        let chosen: Vec<_> = candidates.sample(&mut self.rng, most).cloned().collect();
-        for info in chosen {
+        let mut candidates: Vec<_> = contacts.cloned().chain(down).collect();
+        for _ in 0..most.min(candidates.len()) {
+            let chosen = self.rng.random_range(0..candidates.len());
+            let info = candidates.swap_remove(chosen);
             let done = self.engine.announce(Identity::new(&info, 0), &mut self.effects);
             self.note(done);
         }
