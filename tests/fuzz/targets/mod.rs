@@ -11,6 +11,7 @@ mod input;
 mod link;
 mod records;
 mod sniff;
+mod swim;
 mod typed;
 mod walk;
 
@@ -18,7 +19,7 @@ mod walk;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus`.
-pub(crate) const ALL: [(&str, Target); 10] = [
+pub(crate) const ALL: [(&str, Target); 11] = [
     ("addresses", addresses::run),
     ("api", api::run),
     ("codec", codec::run),
@@ -27,6 +28,7 @@ pub(crate) const ALL: [(&str, Target); 10] = [
     ("link", link::run),
     ("records", records::run),
     ("sniff", sniff::run),
+    ("swim", swim::run),
     ("typed", typed::run),
     ("walk", walk::run),
 ];
