@@ -53,7 +53,7 @@
 //!
 //! None is on by default. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
 //! keys as ids. `metrics`: counts and times for whatever collects them (`peer::metrics`).
-//! `test-utils`: `transport::memory`, a network inside the process.
+//! `swim`: membership and failure detection (`overlay::swim`). `test-utils`: `transport::memory`, a network inside the process.
 //!
 //! # What a node needs
 //!

@@ -155,15 +155,20 @@ impl Service for Swim {
                     lock(shared).set_contacts(known);
                 }
                 with(&seat.node, shared, |machine| machine.tick(now()));
-                let mut machine = lock(shared);
-                let next = machine.next_deadline().map_or(look_at, Instant::from_std);
-                let sends: Vec<_> = std::iter::from_fn(|| machine.next_send()).collect();
-                drop(machine);
+                let (next, sends) = outgoing(shared);
+                let next = next.map_or(look_at, Instant::from_std);
                 sends.into_iter().for_each(|(to, data)| postman.send(&seat.node, to, data));
                 timeout_at(next.min(look_at), shared.wake.notified()).await.ok();
             }
         })
     }
+}
+
+/// When the machine has something to do next, and what it has to send now.
+fn outgoing(shared: &Shared) -> (Option<std::time::Instant>, Vec<(PeerInfo, Bytes)>) {
+    let mut machine = lock(shared);
+    let sends = std::iter::from_fn(|| machine.next_send()).collect();
+    (machine.next_deadline(), sends)
 }
 
 /// Messages on their way to a link.

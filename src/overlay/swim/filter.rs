@@ -117,10 +117,8 @@ impl Membership {
             {
                 return Err(SwimRefused::Stranger);
             }
-            Message::TurnUndead if datagram.header.dst == *me => {
-                if now < self.renew_at {
-                    return Err(SwimRefused::TooOften);
-                }
+            Message::TurnUndead if datagram.header.dst == *me && now < self.renew_at => {
+                return Err(SwimRefused::TooOften);
             }
             _ => {}
         }

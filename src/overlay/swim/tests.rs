@@ -247,7 +247,9 @@ fn figures() {
     for (name, config) in [("lan", 0), ("wan", 1), ("fast", 2)] {
         for nodes in [3_usize, 20, 64, 100, 128] {
             let of = [SwimConfig::lan, SwimConfig::wan];
-            let config = of.get(config).map_or_else(SwimConfig::fast, |of| of(nodes as u32));
+            let config = of
+                .get(config)
+                .map_or_else(SwimConfig::fast, |of| of(u32::try_from(nodes).unwrap()));
             print!("{name}: ");
             detection(nodes, &config, 1);
         }
@@ -285,7 +287,7 @@ fn false_positives() {
     );
     for nodes in [16, 64, 128] {
         for cut in [30, 120] {
-            let mut sim = Sim::new(nodes, &SwimConfig::lan(nodes as u32), 1);
+            let mut sim = Sim::new(nodes, &SwimConfig::lan(u32::try_from(nodes).unwrap()), 1);
             sim.whole_after(60 * SECOND).unwrap();
             (0..nodes / 2).for_each(|n| sim.side[n] = 1);
             sim.run(cut * SECOND);
