@@ -34,6 +34,10 @@ const HELPERS: usize = 3;
 const CALL_DOWN_EVERY: Duration = Duration::from_secs(5);
 const CALL_DOWN: usize = 3;
 
+/// How often news is passed on by each, for each power of ten of nodes. With 4 one node in some hundred heard nothing, and
+/// found who is down by its own probes, up to 20 s later.
+const TOLD: u32 = 7;
+
 /// How long a member that is down is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -54,7 +58,7 @@ impl SwimConfig {
             probe_period: period,
             probe_time: period / 2,
             suspicion: period * times * log10(nodes).max(1_000) / 1_000,
-            transmissions: u8::try_from(log * 4 / 1_000).unwrap_or(u8::MAX).max(4),
+            transmissions: u8::try_from(log * TOLD / 1_000).unwrap_or(u8::MAX).max(6),
             gossip_every: period / 5,
             gossip_to: 3,
             announce_every: period,
@@ -120,7 +124,7 @@ impl SwimConfig {
             remove_down_after: Some(REMEMBERED),
             max_packet_size: some(MAX_DATAGRAM),
             notify_down_members: true,
-            periodic_announce: periodic(self.announce_every * 30, 1),
+            periodic_announce: periodic(self.announce_every * 10, 1),
             periodic_announce_to_down_members: periodic(CALL_DOWN_EVERY, CALL_DOWN),
             periodic_gossip: periodic(self.gossip_every, self.gossip_to),
         }
