@@ -20,6 +20,8 @@ pub mod handler;
 mod incoming;
 pub(crate) mod links;
 pub(crate) mod measures;
+#[cfg(feature = "swim")]
+pub(crate) mod membership;
 mod meter;
 mod node;
 mod parts;

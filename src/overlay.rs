@@ -41,6 +41,9 @@ pub mod router;
 mod scope;
 mod shares;
 mod stabilizer;
+#[cfg(feature = "swim")]
+#[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
+pub mod swim;
 
 pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 #[cfg(feature = "mdns")]

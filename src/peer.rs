@@ -34,6 +34,8 @@ mod stabilizer;
 mod status;
 mod stop;
 mod supervise;
+#[cfg(feature = "swim")]
+mod swim;
 mod target;
 mod watchdog;
 mod way;

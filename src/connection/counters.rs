@@ -153,6 +153,10 @@ counters! {
     forwards_refused,
     /// One-way routed messages that got stuck at this node.
     forwards_lost,
+    /// Messages and updates about members that were not believed.
+    membership_refused,
+    /// Messages to members that were dropped: no link in time, or too many waited for it.
+    membership_dropped,
     /// Events that a subscriber's full mailbox did not take.
     events_dropped,
     /// Times that a thread of the node stood still for seconds.

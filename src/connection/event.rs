@@ -188,6 +188,27 @@ pub enum PeerEvent {
         /// What is wrong.
         error: String,
     },
+    /// A node is a member of the network that was not known (feature `swim`).
+    MemberUp {
+        /// The member.
+        peer: PeerInfo,
+    },
+    /// A member is believed to be down, or left. A suspicion, not a proof: no link is closed and no peer removed for it. For
+    /// one member it comes at most once in ten seconds.
+    MemberDown {
+        /// The member.
+        peer: PeerInfo,
+    },
+    /// A member that was down is back.
+    MemberRejoined {
+        /// The member.
+        peer: PeerInfo,
+    },
+    /// The metadata or the address of a member has changed.
+    MemberChanged {
+        /// The member.
+        peer: PeerInfo,
+    },
     /// The node said `QUIT` to the peers that it knew.
     Left {
         /// How many answered.

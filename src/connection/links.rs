@@ -328,6 +328,12 @@ pub(crate) fn try_notify(node: &Node, to: (&Address, Option<&PeerId>), message: 
     on_open(node, to, message, |line, frame| line.try_tell(frame)).unwrap_or(false)
 }
 
+/// Whether there is an open link to this peer.
+#[cfg(feature = "swim")]
+pub(crate) fn is_open(node: &Node, to: (&Address, Option<&PeerId>)) -> bool {
+    node.links.on_open(to, |_| ()).is_some()
+}
+
 /// Sends the first of these one-way messages, as many as there is a link with credit and room for,
 /// and takes them out. Returns how many.
 pub(crate) fn try_notify_all(

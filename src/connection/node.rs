@@ -113,6 +113,9 @@ pub(crate) struct Node {
     pub(crate) kademlia: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
     pub(crate) open_in: AtomicUsize,
     pub(crate) open_out: AtomicUsize,
+    /// Who is there.
+    #[cfg(feature = "swim")]
+    pub(crate) membership: std::sync::OnceLock<crate::connection::membership::Shared>,
     restarts: Mutex<BTreeMap<Child, u64>>,
     cuts: Mutex<(Vec<Cut>, usize)>,
 }
@@ -171,6 +174,8 @@ impl Node {
             kademlia: std::sync::OnceLock::new(),
             open_in: AtomicUsize::new(0),
             open_out: AtomicUsize::new(0),
+            #[cfg(feature = "swim")]
+            membership: std::sync::OnceLock::new(),
             restarts: Mutex::default(),
             cuts: Mutex::default(),
         }

@@ -55,6 +55,8 @@ impl TypeCode {
     pub const ERRO: Self = Self::new(b"ERRO");
     /// A message on its way over several nodes.
     pub const FWD: Self = Self::new(b"@FWD");
+    /// What members of a network say to each other about who is there.
+    pub const SWM: Self = Self::new(b"@SWM");
     /// The report that such a message got stuck.
     pub const FWE: Self = Self::new(b"@FWE");
 

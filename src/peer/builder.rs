@@ -4,6 +4,8 @@ mod address_book;
 pub(crate) mod handlers;
 #[cfg(feature = "kademlia")]
 mod kademlia;
+#[cfg(feature = "swim")]
+mod swim;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 

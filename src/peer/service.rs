@@ -13,6 +13,7 @@ use crate::{
 
 /// What a service finds in its node.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "each service takes what it needs, and without features there is none")]
 pub(crate) struct Seat {
     pub(crate) node: Arc<Node>,
     pub(crate) peers: Peers,

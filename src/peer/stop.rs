@@ -40,6 +40,8 @@ const CUT_TIME: Duration = Duration::from_secs(1);
 
 /// Tells the peers, and lets what runs come to its end.
 async fn goodbye(node: &Arc<Node>, peers: &Peers, begun: Instant, told: &mut usize) {
+    #[cfg(feature = "swim")]
+    crate::peer::swim::leave(node).await;
     node.links.bye();
     let until = begun + node.config.drain_timeout;
     if node.config.leave_on_stop && node.joined.load(Ordering::Relaxed) {

@@ -13,6 +13,7 @@ mod kademlia;
 mod link;
 mod records;
 mod sniff;
+mod swim;
 mod typed;
 mod walk;
 
@@ -20,7 +21,7 @@ mod walk;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus`.
-pub(crate) const ALL: [(&str, Target); 12] = [
+pub(crate) const ALL: [(&str, Target); 13] = [
     ("address_book", address_book::run),
     ("addresses", addresses::run),
     ("api", api::run),
@@ -31,6 +32,7 @@ pub(crate) const ALL: [(&str, Target); 12] = [
     ("link", link::run),
     ("records", records::run),
     ("sniff", sniff::run),
+    ("swim", swim::run),
     ("typed", typed::run),
     ("walk", walk::run),
 ];

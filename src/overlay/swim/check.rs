@@ -1,0 +1,78 @@
+//! Own questions: whether somebody is there, and who.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::identity::Identity;
+use crate::overlay::PeerId;
+
+/// The most nodes that are asked at the same time. Whoever comes beyond is heard of again.
+const MAX_CHECKS: usize = 256;
+
+/// How often somebody is asked, where nothing else says so.
+pub(super) const TRIES: u32 = 3;
+
+#[derive(Debug)]
+pub(super) struct Check {
+    pub(super) who: Identity,
+    pub(super) nonce: u32,
+    pub(super) left: u32,
+    pub(super) at: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Checks(BTreeMap<PeerId, Check>);
+
+impl Checks {
+    /// Begins to ask `who`, or goes on with more tries. A newer life takes the place of an older one.
+    pub(super) fn begin(&mut self, who: Identity, nonce: u32, tries: u32, now: Instant) {
+        if let Some(check) = self.0.get_mut(&who.key) {
+            check.left = check.left.max(tries);
+            if who.bump > check.who.bump {
+                check.who = who;
+            }
+        } else if self.0.len() < MAX_CHECKS {
+            self.0.insert(who.key.clone(), Check { who, nonce, left: tries, at: now });
+        }
+    }
+
+    /// Whoever is to be asked again now; whoever did not answer in all.
+    pub(super) fn due(&mut self, now: Instant, again: Duration) -> (Vec<Check>, Vec<Check>) {
+        let (mut ask, mut silent) = (Vec::new(), Vec::new());
+        self.0.retain(|_, check| {
+            let copy = |check: &Check| Check { who: check.who.clone(), ..*check };
+            if check.at > now {
+                return true;
+            }
+            if check.left == 0 {
+                silent.push(copy(check));
+                return false;
+            }
+            check.left -= 1;
+            check.at = now + again;
+            ask.push(copy(check));
+            true
+        });
+        (ask, silent)
+    }
+
+    /// An answer: the check that it ends, if there is one.
+    pub(super) fn answered(&mut self, by: &PeerId, nonce: u32) -> Option<Check> {
+        if self.0.get(by)?.nonce == nonce { self.0.remove(by) } else { None }
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.values().map(|check| check.at).min()
+    }
+
+    pub(super) fn put_off(&mut self, by: Duration) {
+        self.0.values_mut().for_each(|check| check.at += by);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}

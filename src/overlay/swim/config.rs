@@ -1,0 +1,145 @@
+//! The times and limits of the membership.
+
+use std::{
+    num::{NonZeroU8, NonZeroUsize},
+    time::Duration,
+};
+
+use foca::{Config, PeriodicParams};
+
+/// Times and limits of a [`Membership`](super::Membership). All nodes of a network take the same.
+///
+/// Begin with a preset and the number of nodes that are expected: [`lan`](Self::lan), [`wan`](Self::wan), or
+/// [`fast`](Self::fast) for tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwimConfig {
+    pub(super) probe_period: Duration,
+    pub(super) probe_time: Duration,
+    pub(super) suspicion: Duration,
+    pub(super) transmissions: u8,
+    pub(super) gossip_every: Duration,
+    pub(super) gossip_to: usize,
+    pub(super) announce_every: Duration,
+    pub(super) max_members: usize,
+}
+
+/// The longest datagram that is made or taken, in bytes.
+pub(super) const MAX_DATAGRAM: usize = 16 << 10;
+
+/// Members that are asked to probe for this node.
+const HELPERS: usize = 3;
+
+/// How often members that are down are announced to, and how many at once: both sides of a partition find each other
+/// again by it.
+const CALL_DOWN_EVERY: Duration = Duration::from_secs(5);
+const CALL_DOWN: usize = 3;
+
+/// How often news is passed on by each, for each power of ten of nodes. With 4 one node in some hundred heard nothing, and
+/// found who is down by its own probes, up to 20 s later.
+const TOLD: u32 = 7;
+
+/// How long a member that is down is remembered.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The base-10 logarithm of a number of nodes, in thousandths, linear between the powers: near enough for times.
+fn log10(nodes: u32) -> u32 {
+    let digits = nodes.max(1).ilog10();
+    let power = 10_u32.saturating_pow(digits);
+    let above = u64::from(nodes.max(1) - power) * 1_000 / (u64::from(power) * 9).max(1);
+    // The curve is above the chord: by a sixth in the middle.
+    let above = u32::try_from(above).unwrap_or(1_000).min(1_000);
+    digits * 1_000 + above + above * (1_000 - above) * 9 / 10_000
+}
+
+impl SwimConfig {
+    fn scaled(nodes: u32, period: Duration, times: u32) -> Self {
+        let log = log10(nodes.saturating_add(1));
+        Self {
+            probe_period: period,
+            probe_time: period / 2,
+            suspicion: period * times * log10(nodes).max(1_000) / 1_000,
+            transmissions: u8::try_from(log * TOLD / 1_000).unwrap_or(u8::MAX).max(6),
+            gossip_every: period / 5,
+            gossip_to: 3,
+            announce_every: period,
+            max_members: 1_024,
+        }
+    }
+
+    /// For a network with round trips of milliseconds, of about so many nodes: a probe each second, half a second for its
+    /// answer, and four seconds of suspicion up to 10 nodes, eight at 100. A node that stands still is found after 6 to 12 s.
+    #[must_use]
+    pub fn lan(nodes: u32) -> Self {
+        Self::scaled(nodes, Duration::from_secs(1), 4)
+    }
+
+    /// For the internet: a probe in 5 s, 3 s for its answer, and 30 s of suspicion up to 10 nodes, 60 s at 100.
+    #[must_use]
+    pub fn wan(nodes: u32) -> Self {
+        Self {
+            probe_time: Duration::from_secs(3),
+            gossip_every: Duration::from_millis(500),
+            gossip_to: 4,
+            ..Self::scaled(nodes, Duration::from_secs(5), 6)
+        }
+    }
+
+    /// For tests: a probe in 300 ms, 100 ms for its answer, 900 ms of suspicion.
+    #[must_use]
+    pub fn fast() -> Self {
+        Self {
+            probe_time: Duration::from_millis(100),
+            suspicion: Duration::from_millis(900),
+            gossip_every: Duration::from_millis(100),
+            transmissions: 8,
+            ..Self::scaled(20, Duration::from_millis(300), 3)
+        }
+    }
+
+    /// How long a member is suspected before it counts as down. The longer, the fewer that are slow are taken for down, and
+    /// the later one is found that is. Keep it well above the longest time for which a node of the network stands still.
+    #[must_use]
+    pub const fn suspicion(mut self, time: Duration) -> Self {
+        self.suspicion = time;
+        self
+    }
+
+    /// The most other members that are remembered, down ones included. Default 1,024; beyond, the one that is down for
+    /// longest makes room, else the newcomer is refused. A member costs about 1 KB.
+    #[must_use]
+    pub const fn max_members(mut self, members: usize) -> Self {
+        self.max_members = members;
+        self
+    }
+
+    pub(super) fn engine(&self) -> Config {
+        let some = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        let periodic = |frequency, n| Some(PeriodicParams { frequency, num_members: some(n) });
+        Config {
+            probe_period: self.probe_period,
+            probe_rtt: self.probe_time,
+            num_indirect_probes: some(HELPERS),
+            max_transmissions: NonZeroU8::new(self.transmissions).unwrap_or(NonZeroU8::MIN),
+            suspect_to_down_after: self.suspicion,
+            remove_down_after: Some(REMEMBERED),
+            max_packet_size: some(MAX_DATAGRAM),
+            notify_down_members: true,
+            periodic_announce: periodic(self.announce_every * 10, 1),
+            periodic_announce_to_down_members: periodic(CALL_DOWN_EVERY, CALL_DOWN),
+            periodic_gossip: periodic(self.gossip_every, self.gossip_to),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspicion_grows_with_the_logarithm_of_the_nodes() {
+        let seconds = |nodes| SwimConfig::lan(nodes).suspicion.as_secs_f64();
+        for (nodes, expected) in [(1, 4.0), (10, 4.0), (64, 7.22), (100, 8.0), (1_000, 12.0)] {
+            assert!((seconds(nodes) - expected).abs() < 0.5, "{nodes}: {}", seconds(nodes));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What is believed of what members say.
+
+use std::{collections::HashMap, time::Instant};
+
+use foca::{Member, Message, State};
+
+use super::{
+    Membership,
+    check::TRIES,
+    identity::Identity,
+    wire::{Datagram, Said, SwimRefused, decode},
+};
+use crate::overlay::PeerId;
+
+/// The most by which somebody's word about another member may raise its incarnation: each step answers one suspicion.
+const MAX_JUMP: u16 = 1_000;
+
+/// What the engine has about a member.
+#[derive(Debug)]
+struct Known {
+    id: Identity,
+    incarnation: u16,
+    state: State,
+}
+
+type Index = HashMap<PeerId, Known>;
+
+impl Membership {
+    /// Takes what came from `from`, which is who the connection says it is: proven with TLS, else only its own word.
+    ///
+    /// What a member says of itself counts. What it says of others leads to more only so far:
+    ///
+    /// - that somebody unknown is a member, or that a member lives a new life: the named is asked, and its answer counts;
+    /// - that a member is down: once it did not answer this node's own probe or questions either, or when a second member
+    ///   says the same and it was not heard since the first did;
+    /// - that its incarnation is higher: by at most 1,000 at a time;
+    /// - that this node is down: at most once in a probe period. It says so if it is not.
+    ///
+    /// # Errors
+    /// [`SwimRefused`] when all of it was ignored. Single updates in it that are not believed are only
+    /// [counted](super::SwimCounts::refused).
+    pub fn receive(&mut self, from: &PeerId, data: &[u8], now: Instant) -> Result<(), SwimRefused> {
+        self.tick(now);
+        let taken = decode(data).and_then(|said| self.take(from, said, now));
+        self.counts.refused += u64::from(taken.is_err());
+        taken
+    }
+
+    fn take(&mut self, from: &PeerId, said: Said<'_>, now: Instant) -> Result<(), SwimRefused> {
+        if *from == self.engine.identity().key {
+            return Err(SwimRefused::NotTheSender);
+        }
+        match said {
+            Said::Gossip(data) => self.gossip(from, Datagram::decode(data)?, now),
+            Said::Ask { asker, .. } if asker.key != *from => Err(SwimRefused::NotTheSender),
+            Said::Ask { nonce, asker, about } => {
+                self.heard(from, now);
+                let me = self.engine.identity().clone();
+                // An earlier life of this node, or somebody else's, is remembered: it has to be a later one.
+                if about.key == me.key && about.bump > me.bump {
+                    self.become_(Identity { bump: about.bump + 1, ..me }, now);
+                }
+                let who = self.engine.identity().clone();
+                self.say(asker.info(), &Said::Here { nonce, who });
+                Ok(())
+            }
+            Said::Here { who, .. } if who.key != *from => Err(SwimRefused::NotTheSender),
+            Said::Here { nonce, who } => {
+                self.heard(from, now);
+                let Some(_) = self.checks.answered(from, nonce) else { return Ok(()) };
+                let is_new = self.records.all.get(from).is_none_or(|known| known.id != who);
+                if is_new {
+                    if !self.records.all.contains_key(from) && !self.make_room(now) {
+                        return Err(SwimRefused::Full);
+                    }
+                    self.take_member(Member::alive(who), now);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn index(&self) -> Index {
+        let known = |member: &Member<Identity>| {
+            let (incarnation, state) = (member.incarnation(), member.state());
+            (member.id().key.clone(), Known { id: member.id().clone(), incarnation, state })
+        };
+        self.engine.iter_membership_state().map(known).collect()
+    }
+
+    fn gossip(
+        &mut self,
+        from: &PeerId,
+        mut datagram: Datagram,
+        now: Instant,
+    ) -> Result<(), SwimRefused> {
+        let src = &datagram.header.src;
+        if src.key != *from {
+            return Err(SwimRefused::NotTheSender);
+        }
+        match self.records.all.get(from).map(|known| known.id.clone()) {
+            None if !self.make_room(now) => return Err(SwimRefused::Full),
+            // It has begun anew with too low a number: it is told which life is known.
+            Some(known) if known.bump > src.bump => {
+                self.check(Identity { address: src.address.clone(), ..known }, 1, now);
+                self.heard(from, now);
+                return Ok(());
+            }
+            _ => {}
+        }
+        let index = self.index();
+        let is_member = |id: &Identity| index.get(&id.key).is_some_and(|known| known.id == *id);
+        let me = self.engine.identity();
+        match &datagram.header.message {
+            Message::PingReq { target, .. } | Message::IndirectAck { target, .. }
+                if target != me && !is_member(target) =>
+            {
+                return Err(SwimRefused::Stranger);
+            }
+            Message::TurnUndead if datagram.header.dst == *me && now < self.renew_at => {
+                return Err(SwimRefused::TooOften);
+            }
+            _ => {}
+        }
+        self.heard(from, now);
+        let updates = std::mem::take(&mut datagram.updates);
+        let believed = |update: &Member<Identity>| self.believes(update, from, &index, now);
+        datagram.updates = updates.into_iter().filter(believed).collect();
+        let data = datagram.encode().ok_or(SwimRefused::Malformed)?;
+        self.take_in(&data, now);
+        Ok(())
+    }
+
+    /// Whether the engine may have it. Where it may not, it can be a reason to ask.
+    fn believes(
+        &mut self,
+        update: &Member<Identity>,
+        from: &PeerId,
+        index: &Index,
+        now: Instant,
+    ) -> bool {
+        let id = update.id();
+        if id.key == self.engine.identity().key {
+            return self.believes_of_itself(update, now);
+        }
+        let Some(known) = index.get(&id.key) else {
+            if update.state() != State::Down && id.key != *from {
+                self.check(id.clone(), TRIES, now);
+            }
+            return false;
+        };
+        if known.id != *id {
+            let newer = id.bump > known.id.bump && update.state() != State::Down;
+            if newer && id.key != *from {
+                self.check(id.clone(), TRIES, now);
+            }
+            return false;
+        }
+        if known.state == State::Down {
+            return false;
+        }
+        if id.key == *from {
+            return true;
+        }
+        if update.incarnation() > known.incarnation.saturating_add(MAX_JUMP) {
+            self.counts.refused += 1;
+            return false;
+        }
+        match update.state() {
+            State::Alive => true,
+            State::Suspect => {
+                let period = self.config.probe_period;
+                let recently = |heard| now.saturating_duration_since(heard) < period;
+                let record = self.records.all.get(&id.key);
+                if record.is_some_and(|record| record.failed.is_none() && !recently(record.heard)) {
+                    self.check(id.clone(), TRIES, now);
+                }
+                true
+            }
+            State::Down => self.believes_down(update, from, now),
+        }
+    }
+
+    fn believes_down(&mut self, update: &Member<Identity>, from: &PeerId, now: Instant) -> bool {
+        let Some(record) = self.records.all.get_mut(&update.id().key) else { return false };
+        if record.failed.is_some() {
+            return true;
+        }
+        match &record.reported {
+            // Nothing was heard since the first report: it would have ended it.
+            Some((first, ..)) if first != from => return true,
+            Some(_) => {}
+            None => record.reported = Some((from.clone(), now, update.incarnation())),
+        }
+        self.check(update.id().clone(), TRIES, now);
+        false
+    }
+
+    fn believes_of_itself(&mut self, update: &Member<Identity>, now: Instant) -> bool {
+        if update.id() != self.engine.identity() {
+            // An earlier life, or none.
+            return false;
+        }
+        match update.state() {
+            State::Alive => false,
+            State::Suspect => {
+                let highest = self.own_incarnation.saturating_add(MAX_JUMP);
+                let believed = update.incarnation() <= highest;
+                self.counts.refused += u64::from(!believed);
+                if believed {
+                    let next = update.incarnation().saturating_add(1);
+                    self.own_incarnation = self.own_incarnation.max(next);
+                }
+                believed
+            }
+            State::Down => now >= self.renew_at,
+        }
+    }
+}

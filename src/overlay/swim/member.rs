@@ -1,0 +1,204 @@
+//! What is known about the members, and what is told of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::identity::Identity;
+use crate::overlay::{PeerId, PeerInfo};
+
+/// That a member is down is told at most once in this time, and so is that it is up again.
+pub(super) const PAIR_EVERY: Duration = Duration::from_secs(10);
+
+/// What is believed of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MemberState {
+    /// It answers.
+    Up,
+    /// It did not answer this node, and has time to.
+    Suspected,
+    /// It did not answer in that time, or left. A suspicion, not a proof.
+    Down,
+}
+
+/// Another member, as this node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    info: PeerInfo,
+    state: MemberState,
+    metadata: Arc<[u8]>,
+    since: Instant,
+}
+
+impl Member {
+    /// Its id and address.
+    #[must_use]
+    pub const fn info(&self) -> &PeerInfo {
+        &self.info
+    }
+
+    /// What is believed of it.
+    #[must_use]
+    pub const fn state(&self) -> MemberState {
+        self.state
+    }
+
+    /// What it says about itself, at most [`MAX_METADATA`](super::MAX_METADATA) bytes. Of a remote: anything.
+    #[must_use]
+    pub fn metadata(&self) -> &[u8] {
+        &self.metadata
+    }
+
+    /// When it went up or down.
+    #[must_use]
+    pub const fn since(&self) -> Instant {
+        self.since
+    }
+}
+
+/// Something that happened to a member. For one member, up and down take turns, and at most one such pair comes in 10 s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemberEvent {
+    /// A node is a member that was not known.
+    Up(PeerInfo),
+    /// It is believed to be down, or left.
+    Down(PeerInfo),
+    /// It was down and is back.
+    Rejoined(PeerInfo),
+    /// Its metadata or its address has changed.
+    Changed(PeerInfo),
+}
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) id: Identity,
+    pub(super) up: bool,
+    since: Instant,
+    /// When it last said something itself.
+    pub(super) heard: Instant,
+    /// Since when it does not answer this node's own probe.
+    pub(super) failed: Option<Instant>,
+    /// Who says that it is down, since when, and of which incarnation.
+    pub(super) reported: Option<(PeerId, Instant, u16)>,
+    told_up: Option<bool>,
+    told_down: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) all: BTreeMap<PeerId, Record>,
+    pub(super) events: VecDeque<MemberEvent>,
+    untold: BTreeSet<(Instant, PeerId)>,
+}
+
+impl Records {
+    pub(super) fn is_up(&self, key: &PeerId) -> bool {
+        self.all.get(key).is_some_and(|record| record.up)
+    }
+
+    pub(super) fn turned(&mut self, id: &Identity, up: bool, now: Instant) {
+        let record = self.all.entry(id.key.clone()).or_insert_with(|| Record {
+            id: id.clone(),
+            up: !up,
+            since: now,
+            heard: now,
+            failed: None,
+            reported: None,
+            told_up: None,
+            told_down: None,
+        });
+        record.id = id.clone();
+        if record.up != up {
+            record.up = up;
+            record.since = now;
+        }
+        if up {
+            record.heard = now;
+        }
+        (record.failed, record.reported) = (None, None);
+        self.tell(&id.key.clone(), now);
+    }
+
+    pub(super) fn renamed(&mut self, to: &Identity, now: Instant) {
+        let Some(record) = self.all.get_mut(&to.key) else { return };
+        let changed = record.id.metadata != to.metadata || record.id.address != to.address;
+        record.id = to.clone();
+        (record.failed, record.reported) = (None, None);
+        if record.up {
+            record.heard = now;
+        }
+        if record.up && record.told_up == Some(true) && changed {
+            self.events.extend(to.info().map(MemberEvent::Changed));
+        }
+    }
+
+    pub(super) fn heard(&mut self, key: &PeerId, now: Instant) {
+        if let Some(record) = self.all.get_mut(key) {
+            record.heard = now;
+            (record.failed, record.reported) = (None, None);
+        }
+    }
+
+    fn tell(&mut self, key: &PeerId, now: Instant) {
+        let Some(record) = self.all.get_mut(key) else { return };
+        let Some(info) = record.id.info() else { return };
+        match (record.up, record.told_up) {
+            (true, None) => self.events.push_back(MemberEvent::Up(info)),
+            (true, Some(false)) => self.events.push_back(MemberEvent::Rejoined(info)),
+            (false, Some(true)) => {
+                let until = record.told_down.map_or(now, |told| told + PAIR_EVERY);
+                if until > now {
+                    self.untold.insert((until, key.clone()));
+                    return;
+                }
+                record.told_down = Some(now);
+                self.events.push_back(MemberEvent::Down(info));
+            }
+            (true, Some(true)) | (false, _) => return,
+        }
+        record.told_up = Some(record.up);
+    }
+
+    /// Tells what had to wait.
+    pub(super) fn tick(&mut self, now: Instant) {
+        while self.untold.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, key)) = self.untold.pop_first() {
+                self.tell(&key, now);
+            }
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.untold.first().map(|(at, _)| *at)
+    }
+
+    /// Whoever is down for longest.
+    pub(super) fn longest_down(&self) -> Option<Identity> {
+        let down = self.all.values().filter(|record| !record.up);
+        down.min_by_key(|record| record.since).map(|record| record.id.clone())
+    }
+
+    pub(super) fn forget(&mut self, id: &Identity) {
+        if self.all.get(&id.key).is_some_and(|record| !record.up && record.id == *id) {
+            self.all.remove(&id.key);
+            self.untold.retain(|(_, key)| *key != id.key);
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Vec<Member> {
+        let member = |record: &Record| {
+            let state = match (record.up, record.failed) {
+                (true, None) => MemberState::Up,
+                (true, Some(_)) => MemberState::Suspected,
+                (false, _) => MemberState::Down,
+            };
+            let metadata = Arc::clone(&record.id.metadata);
+            Some(Member { info: record.id.info()?, state, metadata, since: record.since })
+        };
+        self.all.values().filter_map(member).collect()
+    }
+}

@@ -1,0 +1,126 @@
+//! What members say to each other: a version, then a message, in postcard.
+
+use bytes::{BufMut, Bytes};
+use foca::{Codec, Header, Member, Message, PostcardCodec};
+use serde::{Deserialize, Serialize};
+
+use super::{config::MAX_DATAGRAM, identity::Identity};
+
+/// The version of the format: the first byte.
+const VERSION: u8 = 1;
+
+/// Room for what is around a datagram of the engine.
+const ENVELOPE: usize = 1 << 10;
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Said<'a> {
+    /// A datagram of the engine.
+    #[serde(borrow)]
+    Gossip(&'a [u8]),
+    /// Is this you? Answered with `Here`.
+    Ask { nonce: u32, asker: Identity, about: Identity },
+    /// The answer to `Ask`: who is here.
+    Here { nonce: u32, who: Identity },
+}
+
+/// Why something that came was not taken, as a whole. It changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum SwimRefused {
+    /// It cannot be read, or says what cannot be.
+    #[error("not a message between members")]
+    Malformed,
+    /// It speaks for somebody else than who sent it.
+    #[error("it speaks for another node than its sender")]
+    NotTheSender,
+    /// It would have this node speak to somebody who is not a member.
+    #[error("it names who is no member")]
+    Stranger,
+    /// As many members are known as may be.
+    #[error("too many members")]
+    Full,
+    /// It comes too often.
+    #[error("too often")]
+    TooOften,
+}
+
+impl Said<'_> {
+    pub(super) fn encode(&self) -> Option<Bytes> {
+        postcard::to_extend(self, vec![VERSION]).ok().map(Bytes::from)
+    }
+}
+
+pub(super) fn decode(data: &[u8]) -> Result<Said<'_>, SwimRefused> {
+    let Some((&VERSION, rest)) = data.split_first() else { return Err(SwimRefused::Malformed) };
+    if rest.len() > MAX_DATAGRAM + ENVELOPE {
+        return Err(SwimRefused::Malformed);
+    }
+    let (said, rest) = postcard::take_from_bytes(rest).map_err(|_| SwimRefused::Malformed)?;
+    let possible = match &said {
+        Said::Gossip(_) => true,
+        Said::Ask { asker, about, .. } => asker.is_possible() && about.is_possible(),
+        Said::Here { who, .. } => who.is_possible(),
+    };
+    if possible && rest.is_empty() { Ok(said) } else { Err(SwimRefused::Malformed) }
+}
+
+/// A datagram of the engine, taken apart.
+#[derive(Debug)]
+pub(super) struct Datagram {
+    pub(super) header: Header<Identity>,
+    pub(super) updates: Vec<Member<Identity>>,
+}
+
+impl Datagram {
+    pub(super) fn decode(mut data: &[u8]) -> Result<Self, SwimRefused> {
+        if data.len() > MAX_DATAGRAM {
+            return Err(SwimRefused::Malformed);
+        }
+        let header: Header<Identity> =
+            PostcardCodec.decode_header(&mut data).map_err(|_| SwimRefused::Malformed)?;
+        let mut updates = Vec::new();
+        if let Some((count, mut rest)) = data.split_first_chunk() {
+            for _ in 0..u16::from_be_bytes(*count) {
+                let update: Member<Identity> =
+                    PostcardCodec.decode_member(&mut rest).map_err(|_| SwimRefused::Malformed)?;
+                updates.push(update);
+            }
+            data = rest;
+        }
+        // Nobody sends broadcasts of their own, and nothing comes behind.
+        let of_ours = data.is_empty() && header.message != Message::Broadcast;
+        let bare = matches!(header.message, Message::Announce | Message::TurnUndead);
+        let named = match &header.message {
+            Message::PingReq { target: id, .. }
+            | Message::IndirectPing { origin: id, .. }
+            | Message::IndirectAck { target: id, .. }
+            | Message::ForwardedAck { origin: id, .. } => Some(id),
+            Message::Ping(_)
+            | Message::Ack(_)
+            | Message::Announce
+            | Message::Feed
+            | Message::Gossip
+            | Message::Broadcast
+            | Message::TurnUndead => None,
+        };
+        let possible = [&header.src].into_iter().chain(named).all(Identity::is_possible)
+            && updates.iter().all(|update| update.id().is_possible());
+        if of_ours && possible && (updates.is_empty() || !bare) {
+            Ok(Self { header, updates })
+        } else {
+            Err(SwimRefused::Malformed)
+        }
+    }
+
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        let mut data = Vec::new();
+        PostcardCodec.encode_header(&self.header, &mut data).ok()?;
+        if !self.updates.is_empty() {
+            data.put_u16(u16::try_from(self.updates.len()).ok()?);
+        }
+        for update in &self.updates {
+            PostcardCodec.encode_member(update, &mut data).ok()?;
+        }
+        Some(data)
+    }
+}

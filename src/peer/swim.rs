@@ -1,0 +1,274 @@
+//! The membership in a node: its messages over the links, its events, its time.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, LocalBoxFuture};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    connection::{
+        Identity, Incoming, Node, Outgoing, Over, PeerEvent, Refusal, Reply, Serve, Told, Via,
+        links, membership::Shared,
+    },
+    frame::{Frame, TypeCode},
+    overlay::{
+        PeerId, PeerInfo,
+        swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},
+    },
+    peer::{
+        Peer,
+        service::{Seat, Service},
+    },
+};
+
+/// Messages that wait for a link to one member; what comes beyond is dropped and counted.
+const WAITING_PER_MEMBER: usize = 8;
+
+/// Messages that wait for a link, in all.
+const WAITING: usize = 1_024;
+
+/// How long one waits for its link.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// How often the peer table is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a node that stops takes to tell that it leaves.
+const LEAVE: Duration = Duration::from_millis(200);
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, Membership> {
+    shared.machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Works on the membership, and tells what came of it.
+fn with<R>(node: &Node, shared: &Shared, work: impl FnOnce(&mut Membership) -> R) -> R {
+    let mut machine = lock(shared);
+    let before = machine.counts().refused;
+    let result = work(&mut machine);
+    node.counters.membership_refused.add(machine.counts().refused.saturating_sub(before));
+    while let Some(event) = machine.next_event() {
+        let event = match event {
+            MemberEvent::Up(peer) => PeerEvent::MemberUp { peer },
+            MemberEvent::Down(peer) => PeerEvent::MemberDown { peer },
+            MemberEvent::Rejoined(peer) => PeerEvent::MemberRejoined { peer },
+            MemberEvent::Changed(peer) => PeerEvent::MemberChanged { peer },
+        };
+        node.emit(&event);
+    }
+    result
+}
+
+/// Serves `@SWM`: in the call, so that nothing waits.
+#[derive(Debug)]
+struct Gossip {
+    node: Weak<Node>,
+}
+
+impl Gossip {
+    fn take(&self, incoming: &Incoming) -> Result<(), Refusal> {
+        let node = self.node.upgrade().ok_or(Refusal::HandlerGone)?;
+        let shared = node.membership.get().ok_or(Refusal::HandlerGone)?;
+        let sender = incoming.sender();
+        let from = match sender.identity() {
+            Identity::Claimed(id) | Identity::Proven(id) if *sender.via() == Via::Link => id,
+            _ => return Err(Refusal::BadMessage),
+        };
+        let data = incoming.frame.data();
+        let taken = with(&node, shared, |machine| machine.receive(from, data, now()));
+        shared.wake.notify_one();
+        match taken {
+            Err(SwimRefused::Malformed) => Err(Refusal::BadMessage),
+            Err(SwimRefused::NotTheSender) => Err(Refusal::NotYourId),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Serve for Gossip {
+    /// No actor.
+    fn handler(&self) -> u64 {
+        0
+    }
+
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let taken = self.take(&incoming);
+        Box::pin(async move { taken.map(|()| Reply::none()) })
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        self.take(&incoming).into()
+    }
+}
+
+/// The part of a node that an option of the builder adds.
+#[derive(Debug)]
+pub(crate) struct Swim {
+    pub(crate) config: SwimConfig,
+    pub(crate) metadata: Vec<u8>,
+}
+
+impl Service for Swim {
+    fn name(&self) -> &'static str {
+        "swim"
+    }
+
+    fn prepare(&self, seat: &Seat) {
+        let node = &seat.node;
+        // Later than any earlier life of the node, as long as the clock does not go back; when it does, the others say so.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let incarnation = u64::try_from(since.as_millis()).unwrap_or_default();
+        let seed = node
+            .me
+            .id()
+            .as_str()
+            .bytes()
+            .fold(incarnation, |seed, byte| seed.rotate_left(7) ^ u64::from(byte));
+        let mut machine =
+            Membership::new(node.me.clone(), incarnation, self.config.clone(), seed, now());
+        // It was looked at by the builder.
+        machine.set_metadata(&self.metadata, now()).ok();
+        let shared = Shared { machine: Mutex::new(machine), wake: tokio::sync::Notify::new() };
+        node.membership.set(shared).ok();
+        seat.serve(TypeCode::SWM, Arc::new(Gossip { node: Arc::downgrade(node) }));
+    }
+
+    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()> {
+        Box::pin(async move {
+            let Some(shared) = seat.node.membership.get() else { return };
+            let mut postman = Postman::default();
+            let mut look_at = Instant::now();
+            loop {
+                if look_at <= Instant::now() {
+                    look_at = Instant::now() + LOOK_EVERY;
+                    let Ok(list) = seat.peers.list_to_maintain().await else { return };
+                    let known: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
+                    postman.known = known.iter().map(|info| info.id().clone()).collect();
+                    lock(shared).set_contacts(known);
+                }
+                with(&seat.node, shared, |machine| machine.tick(now()));
+                let (next, sends) = outgoing(shared);
+                let next = next.map_or(look_at, Instant::from_std);
+                sends.into_iter().for_each(|(to, data)| postman.send(&seat.node, to, data));
+                timeout_at(next.min(look_at), shared.wake.notified()).await.ok();
+            }
+        })
+    }
+}
+
+/// When the machine has something to do next, and what it has to send now.
+fn outgoing(shared: &Shared) -> (Option<std::time::Instant>, Vec<(PeerInfo, Bytes)>) {
+    let mut machine = lock(shared);
+    let sends = std::iter::from_fn(|| machine.next_send()).collect();
+    (machine.next_deadline(), sends)
+}
+
+/// Messages on their way to a link.
+#[derive(Debug, Default)]
+struct Postman {
+    waiting: Arc<Mutex<HashMap<PeerId, usize>>>,
+    /// Whoever is in the peer table, and so may be dialled at will.
+    known: HashSet<PeerId>,
+}
+
+impl Postman {
+    fn send(&self, node: &Arc<Node>, to: PeerInfo, data: Bytes) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = waiting.values().sum();
+        let of_it = waiting.entry(to.id().clone()).or_default();
+        if *of_it >= WAITING_PER_MEMBER || all >= WAITING {
+            node.counters.membership_dropped.one();
+            return;
+        }
+        *of_it += 1;
+        drop(waiting);
+        let (shared, waiting) = (Arc::clone(node), Arc::clone(&self.waiting));
+        let is_known = self.known.contains(to.id());
+        node.spawn(node.tasks.track_future(async move {
+            let send = send(&shared, &to, data, is_known);
+            let sent = shared.drain.run_until_cancelled(timeout(WAIT, send)).await;
+            if !matches!(sent, Some(Ok(true))) {
+                shared.counters.membership_dropped.one();
+            }
+            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(of_it) = waiting.get_mut(to.id()) {
+                *of_it = of_it.saturating_sub(1);
+                if *of_it == 0 {
+                    waiting.remove(to.id());
+                }
+            }
+        }));
+    }
+}
+
+async fn send(node: &Arc<Node>, to: &PeerInfo, data: Bytes, is_known: bool) -> bool {
+    let open = links::is_open(node, (to.address(), Some(to.id())));
+    // Where only somebody's word says that a node is there, dials are counted.
+    if !open && !is_known && !node.may_dial(to.address()).await {
+        return false;
+    }
+    let message = Outgoing::from(Frame::new(TypeCode::SWM, data));
+    let message = message.over(Over::Link).only_to(to.id());
+    let sent = links::notify(node, to.address(), message).await.is_ok();
+    if sent && !open && !is_known {
+        node.pace().answered(to.address());
+    }
+    sent
+}
+
+/// Tells the members that this node leaves, over the links that are open.
+pub(crate) async fn leave(node: &Arc<Node>) {
+    let Some(shared) = node.membership.get() else { return };
+    let sends: Vec<_> = {
+        let mut machine = lock(shared);
+        machine.leave(now());
+        std::iter::from_fn(|| machine.next_send()).collect()
+    };
+    let told = sends.into_iter().map(|(to, data)| async move {
+        if links::is_open(node, (to.address(), Some(to.id()))) {
+            send(node, &to, data, true).await;
+        }
+    });
+    timeout(LEAVE, futures::future::join_all(told)).await.ok();
+}
+
+impl Peer {
+    /// Leaves the membership and nothing else: the node goes on, with its links and its peer table, and takes no part in
+    /// the membership from then on.
+    ///
+    /// # Cancel safety
+    /// It has left with the first poll; some members may not have been told.
+    pub async fn leave_members(&self) {
+        leave(self.node()).await;
+    }
+
+    /// The other members that this node has met, down ones included, by their ids. Empty without
+    /// [`Builder::swim`](crate::Builder::swim).
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.node().membership.get().map(|shared| lock(shared).members()).unwrap_or_default()
+    }
+
+    /// Says something new about this node (its roles, its version) to all members, which know it within seconds and hear of
+    /// it as [`PeerEvent::MemberChanged`]. Without [`Builder::swim`](crate::Builder::swim) nothing happens.
+    ///
+    /// # Errors
+    /// [`MetadataTooLong`]: more than [`MAX_METADATA`](crate::overlay::swim::MAX_METADATA) bytes. Nothing was changed.
+    pub fn set_metadata(&self, metadata: &[u8]) -> Result<(), MetadataTooLong> {
+        let node = self.node();
+        let set = |shared| with(node, shared, |machine| machine.set_metadata(metadata, now()));
+        let set = node.membership.get().map_or(Ok(()), set);
+        if let Some(shared) = node.membership.get() {
+            shared.wake.notify_one();
+        }
+        set
+    }
+}

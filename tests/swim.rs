@@ -1,0 +1,157 @@
+//! Whole nodes with the feature `swim`, on a network in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::time::Duration;
+
+use actix::prelude::System;
+use actix_peer::{
+    Config, JoinPolicy, Peer, PeerEvent,
+    overlay::{
+        Host,
+        swim::{MemberState, SwimConfig},
+    },
+    transport::memory::MemoryNetwork,
+};
+use futures::StreamExt;
+use tokio::time::{Instant, sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn paused<R>(work: impl Future<Output = R>) -> R {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    System::with_tokio_rt(runtime).block_on(work)
+}
+
+async fn start(wires: &MemoryNetwork, n: usize, config: SwimConfig) -> Peer {
+    let host: Host = format!("n{n}").parse().unwrap();
+    let builder = Peer::builder().transport(wires.transport(host));
+    let builder = builder.listen(format!("n{n}:9000")).id(format!("n{n}"));
+    let builder = builder.config(Config::default().join_policy(JoinPolicy::Open)).well_known();
+    builder.swim(config, format!("node {n}")).unwrap().start().await.unwrap()
+}
+
+/// Nodes that know the first one.
+async fn network(wires: &MemoryNetwork, nodes: usize, config: &SwimConfig) -> Vec<Peer> {
+    let mut peers: Vec<Peer> = Vec::new();
+    for n in 0..nodes {
+        let peer = start(wires, n, config.clone()).await;
+        if let Some(first) = peers.first() {
+            peer.peers().add(first.info().clone()).await.unwrap();
+        }
+        peers.push(peer);
+    }
+    peers
+}
+
+fn up(peer: &Peer) -> usize {
+    peer.members().iter().filter(|member| member.state() != MemberState::Down).count()
+}
+
+async fn until(most: Duration, is: impl Fn() -> bool) -> Option<Duration> {
+    let begun = Instant::now();
+    while !is() {
+        if begun.elapsed() > most {
+            return None;
+        }
+        sleep(SECOND / 10).await;
+    }
+    Some(begun.elapsed())
+}
+
+async fn found(nodes: usize, config: SwimConfig) -> (Duration, Duration) {
+    let wires = MemoryNetwork::new(7);
+    let mut peers = network(&wires, nodes, &config).await;
+    let whole = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == nodes - 1)).await;
+    println!("{nodes} nodes: whole after {:?}", whole.expect("one network"));
+    let victim = peers.pop().unwrap();
+    victim.abort().await;
+    let down = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == nodes - 2)).await;
+    println!("{nodes} nodes: down after {:?}", down.expect("all found it"));
+    for peer in &peers {
+        peer.abort().await;
+    }
+    (whole.unwrap(), down.unwrap())
+}
+
+#[test]
+fn a_dead_node_is_found_by_all_of_3_and_of_20() {
+    paused(async {
+        for nodes in [3, 20] {
+            let (_, down) = found(nodes, SwimConfig::lan(20)).await;
+            assert!(down <= 12 * SECOND, "{nodes}: {down:?}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "a minute; prints figures"]
+fn a_dead_node_is_found_by_all_of_100() {
+    paused(async {
+        let (_, down) = found(100, SwimConfig::lan(100)).await;
+        assert!(down <= 15 * SECOND, "{down:?}");
+    });
+}
+
+#[test]
+fn events_tell_of_members_and_who_stops_has_left() {
+    paused(async {
+        let wires = MemoryNetwork::new(7);
+        let peers = network(&wires, 3, &SwimConfig::fast()).await;
+        let mut events = peers[0].events();
+        until(20 * SECOND, || peers.iter().all(|peer| up(peer) == 2)).await.unwrap();
+        peers[1].set_metadata(b"roles: store").unwrap();
+        let knows = || peers[0].members().iter().any(|member| member.metadata() == b"roles: store");
+        until(5 * SECOND, knows).await.unwrap();
+        let left = Instant::now();
+        peers[2].stop().await;
+        until(5 * SECOND, || up(&peers[0]) == 1).await.unwrap();
+        assert!(left.elapsed() < SECOND, "no probe was needed: {:?}", left.elapsed());
+        peers[0].stop().await;
+        let mut told = Vec::new();
+        while let Some(event) = events.next().await {
+            match event {
+                PeerEvent::MemberUp { peer } => told.push(format!("up {}", peer.id())),
+                PeerEvent::MemberDown { peer } => told.push(format!("down {}", peer.id())),
+                PeerEvent::MemberChanged { peer } => told.push(format!("changed {}", peer.id())),
+                _ => {}
+            }
+        }
+        told[..2].sort();
+        assert_eq!(told, ["up n1", "up n2", "changed n1", "down n2"]);
+    });
+}
+
+#[test]
+fn a_member_that_is_down_keeps_its_link_and_its_place_in_the_table() {
+    paused(async {
+        let wires = MemoryNetwork::new(7);
+        let peers = network(&wires, 2, &SwimConfig::fast()).await;
+        until(20 * SECOND, || peers.iter().all(|peer| up(peer) == 1)).await.unwrap();
+        let mut events = peers[1].events();
+        // As far as the membership is concerned it has left; the node goes on.
+        peers[0].leave_members().await;
+        until(5 * SECOND, || up(&peers[1]) == 0).await.unwrap();
+        sleep(5 * SECOND).await;
+        assert_eq!(peers[1].peers().list().await.unwrap().len(), 1);
+        assert!(!peers[1].status().await.links.is_empty());
+        peers[1].abort().await;
+        let mut downs = 0;
+        while let Some(event) = events.next().await {
+            downs += usize::from(matches!(event, PeerEvent::MemberDown { .. }));
+            assert!(!matches!(event, PeerEvent::PeerRemoved { .. }), "{event:?}");
+        }
+        assert_eq!(downs, 1);
+    });
+}
