@@ -50,14 +50,14 @@ const PANELS: [Panel; 6] = [
         title: "Messages a node sends in an hour",
         lines: [
             ("all there", |size| size.hour.messages),
-            ("after a loss", |size| size.hour_after.messages),
+            ("after loss", |size| size.hour_after.messages),
         ],
     },
     Panel {
         title: "kB a node sends in an hour",
         lines: [
             ("all there", |size| size.hour.bytes / 1_000.0),
-            ("after a loss", |size| size.hour_after.bytes / 1_000.0),
+            ("after loss", |size| size.hour_after.bytes / 1_000.0),
         ],
     },
     Panel {
@@ -188,7 +188,43 @@ pub(crate) fn svg(data: &Data) -> Result<String, Box<dyn std::error::Error>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::table;
+
+    fn read(path: &str) -> String {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    }
+
+    fn data() -> Data {
+        serde_json::from_str(&read("diagrams/kademlia.json")).unwrap()
+    }
+
+    #[test]
+    fn the_plot_in_the_repository_is_what_its_data_gives() {
+        let again = "run `simulate --from diagrams/kademlia.json --plot diagrams/kademlia.svg`";
+        assert!(svg(&data()).unwrap() == read("diagrams/kademlia.svg"), "it is stale: {again}");
+    }
+
+    #[test]
+    fn the_table_in_the_readme_is_what_the_data_gives() {
+        let readme = read("README.md");
+        let section = readme.split_once("## Kademlia at scale").unwrap().1;
+        let section = section.split("\n## ").next().unwrap();
+        let shown: Vec<_> = section.lines().filter(|line| line.starts_with('|')).collect();
+        let rows: Vec<_> = data().sizes.iter().map(table::row).collect();
+        let all = format!("{}\n{}", table::head(), rows.join("\n"));
+        assert_eq!(shown, all.lines().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_data_in_the_repository_is_of_seven_sizes_that_keep_their_promises() {
+        let data = data();
+        let sizes: Vec<_> = data.sizes.iter().map(|size| size.nodes).collect();
+        assert_eq!(sizes, [50, 200, 500, 1_000, 2_000, 5_000, 10_000]);
+        assert!(data.sizes.iter().all(|size| size.lookups.made == 300 && size.broken().is_empty()));
+    }
 
     #[test]
     fn a_scale_ends_at_a_round_number_above_all_values() {
