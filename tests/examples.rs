@@ -53,3 +53,34 @@ examples! {
     shutdown, a_stop_finishes_what_it_can_and_says_what_it_cut;
     with_actix_web, a_web_application_asks_a_peer;
 }
+
+#[cfg(feature = "kademlia")]
+mod simulate {
+    use super::*;
+
+    fn simulate(options: &[&str]) -> std::process::Output {
+        let tests = std::env::current_exe().unwrap();
+        let program = tests.parent().unwrap().with_file_name("examples").join("simulate");
+        Command::new(program).args(options).output().unwrap()
+    }
+
+    #[test]
+    fn a_simulation_says_the_same_for_the_same_seed_and_json_alone_where_it_is_asked_for() {
+        let options = ["--nodes", "30,40", "--seed", "3", "--lookups", "20"];
+        let (one, two) = (simulate(&options), simulate(&options));
+        assert!(one.status.success(), "{}", String::from_utf8_lossy(&one.stderr));
+        assert_eq!(one.stdout, two.stdout);
+        let json = simulate(&[&options[..], &["--json", "-"]].concat());
+        let data: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert_eq!(data["sizes"][1]["nodes"], 40);
+    }
+
+    #[test]
+    fn wrong_options_of_a_simulation_end_it_with_2_and_a_file_that_cannot_be_with_1() {
+        for options in [["--nodes", "0"], ["--kill", "1"], ["--kill", "NaN"], ["--lookups", "0"]] {
+            assert_eq!(simulate(&options).status.code(), Some(2), "{options:?}");
+        }
+        assert_eq!(simulate(&["--from", "no/such.json"]).status.code(), Some(1));
+        assert_eq!(simulate(&["--nodes", "2", "--plot", "no/such.svg"]).status.code(), Some(1));
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::overlay::{
-    PeerId, PeerInfo,
+    Host, PeerId, PeerInfo,
     kademlia::key::{Distance, Key},
 };
 
@@ -200,6 +200,28 @@ impl KBuckets {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buckets.iter().all(|bucket| bucket.entries.is_empty())
+    }
+
+    /// Bytes that the table takes: its buckets, the places for nodes in them, used and free, and the texts of ids and host
+    /// names, each as if nobody shared it. What the allocator adds is not in it.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        /// Two counts, which stand before a text that is shared.
+        const COUNTS: usize = 2 * size_of::<usize>();
+        let text = |entry: &Entry| {
+            let name = match entry.info.host() {
+                Host::Name(name) => COUNTS + name.len(),
+                Host::Ip(_) => 0,
+            };
+            COUNTS + entry.info.id().as_str().len() + name
+        };
+        let places = |entries: &Vec<Entry>| {
+            entries.capacity() * size_of::<Entry>() + entries.iter().map(text).sum::<usize>()
+        };
+        let bucket = |bucket: &Bucket| {
+            size_of::<Bucket>() + places(&bucket.entries) + places(&bucket.waiting)
+        };
+        size_of::<Self>() + self.buckets.iter().map(bucket).sum::<usize>()
     }
 
     /// A key is being looked for: its bucket needs no refresh for a while.

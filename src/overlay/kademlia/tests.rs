@@ -103,6 +103,19 @@ fn what_was_not_looked_for_is_refreshed_as_far_in_as_the_nearest_neighbour() {
     assert_eq!(table.stale(now + every, every, || [7; 32]).len(), nearest + 1);
 }
 
+#[test]
+fn what_a_table_takes_grows_by_its_nodes_and_their_texts_and_not_by_newcomers_without_end() {
+    let own = Key::of_bytes(b"me");
+    let mut table = KBuckets::new(own, 2);
+    let empty = table.memory();
+    let id = "x".repeat(64);
+    table.heard(format!("{id} host.example 9000").parse().unwrap());
+    let one = table.memory() - empty;
+    assert!((64 + 12 + 2 * 16 + 32..1_024).contains(&one), "{one}");
+    far(own).take(1_000).for_each(|peer| drop(table.heard(peer)));
+    assert!(table.memory() - empty < 4_096, "two in the bucket, two that wait");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Heard(usize),
