@@ -211,9 +211,9 @@ impl Builder {
         self
     }
 
-    /// Adds a part of the node.
-    #[cfg(any(feature = "kademlia", feature = "mdns", feature = "swim"))]
+    /// Adds a part of the node, in place of one of its kind.
     pub(super) fn service(mut self, service: impl Service + 'static) -> Self {
+        self.services.retain(|other| other.name() != service.name());
         self.services.push(Rc::new(service));
         self
     }

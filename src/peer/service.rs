@@ -5,20 +5,22 @@ use std::{fmt, sync::Arc};
 
 use futures::future::LocalBoxFuture;
 
+use crate::{connection::Node, peer::Peers};
+#[cfg(any(feature = "kademlia", feature = "swim"))]
 use crate::{
-    connection::{Node, Route, Serve},
+    connection::{Route, Serve},
     frame::TypeCode,
-    peer::{Peers, builder::handlers::application_route},
+    peer::builder::handlers::application_route,
 };
 
 /// What a service finds in its node.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "each service takes what it needs, and without features there is none")]
 pub(crate) struct Seat {
     pub(crate) node: Arc<Node>,
     pub(crate) peers: Peers,
 }
 
+#[cfg(any(feature = "kademlia", feature = "swim"))]
 impl Seat {
     /// Serves a code of the framework.
     pub(crate) fn serve(&self, code: TypeCode, serve: Arc<dyn Serve>) {

@@ -1,7 +1,5 @@
 //! The builder's part about the address book.
 
-use std::rc::Rc;
-
 use crate::peer::{
     Builder,
     address_book::{AddressBookConfig, BookService},
@@ -26,9 +24,7 @@ impl Builder {
     /// assert!(path.exists());
     /// # Ok(()) }
     /// ```
-    pub fn address_book(mut self, book: impl Into<AddressBookConfig>) -> Self {
-        self.services.retain(|service| service.name() != BookService::NAME);
-        self.services.push(Rc::new(BookService::new(book.into())));
-        self
+    pub fn address_book(self, book: impl Into<AddressBookConfig>) -> Self {
+        self.service(BookService::new(book.into()))
     }
 }

@@ -1,6 +1,6 @@
 //! The builder's part about Kademlia.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     overlay::kademlia::{KademliaRouter, SharedTable},
@@ -18,7 +18,6 @@ impl Builder {
     pub fn kademlia(mut self, config: KademliaConfig) -> Self {
         let table = SharedTable::default();
         self.router = Box::new(KademliaRouter::new(table.clone()));
-        self.services.push(Rc::new(Kademlia(Arc::new(Dht::new(config, table)))));
-        self
+        self.service(Kademlia(Arc::new(Dht::new(config, table))))
     }
 }

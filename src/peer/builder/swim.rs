@@ -1,7 +1,5 @@
 //! The builder's part about membership.
 
-use std::rc::Rc;
-
 use crate::{
     overlay::swim::{MAX_METADATA, MetadataTooLong, SwimConfig},
     peer::{Builder, swim::Swim},
@@ -31,7 +29,7 @@ impl Builder {
     /// [`MetadataTooLong`].
     #[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
     pub fn swim(
-        mut self,
+        self,
         config: SwimConfig,
         metadata: impl AsRef<[u8]>,
     ) -> Result<Self, MetadataTooLong> {
@@ -39,7 +37,6 @@ impl Builder {
         if metadata.len() > MAX_METADATA {
             return Err(MetadataTooLong { len: metadata.len() });
         }
-        self.services.push(Rc::new(Swim { config, metadata }));
-        Ok(self)
+        Ok(self.service(Swim { config, metadata }))
     }
 }
