@@ -17,6 +17,7 @@ mod log;
 
 mod bytes;
 mod connections;
+mod crossing;
 mod delivery;
 mod house;
 mod limits;
