@@ -18,7 +18,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle};
+use crate::{
+    common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle},
+    drink::drink,
+};
 
 const TOO_LONG: &str = "ERRO\0\0\0\x10Message too long";
 const HELLO: &str = r#"{"version":1,"id":"eve","host":"eve","port":9,"window":1000000,"max_message":1000,"max_open":9,"incarnation":1,"features":[]}"#;
@@ -33,16 +36,6 @@ fn builder(wires: &MemoryNetwork, host: &str) -> Builder {
     let len = handler::from_fn(async |msg: Incoming| {
         Reply::one(Frame::text("REPL", msg.frame.data().len().to_string()))
     });
-    let sink = handler::from_fn(async |msg: Incoming| {
-        let (mut body, mut len) = (msg.into_body(), 0);
-        loop {
-            match body.try_next().await {
-                Ok(Some(piece)) => len += piece.len(),
-                Ok(None) => break Reply::one(Frame::text("REPL", len.to_string())),
-                Err(error) => break Reply::error(error.to_string()),
-            }
-        }
-    });
     Peer::builder()
         .transport(wires.transport(host.parse::<Host>().unwrap()))
         .listen(format!("{host}:9000"))
@@ -52,7 +45,7 @@ fn builder(wires: &MemoryNetwork, host: &str) -> Builder {
         .unwrap()
         .handle("LEN_", len.start())
         .unwrap()
-        .handle_stream("SINK", sink.start())
+        .handle_stream("SINK", handler::from_fn(drink).start())
         .unwrap()
 }
 

@@ -12,6 +12,8 @@
 use std::path::Path;
 
 mod common;
+#[path = "../drink/mod.rs"]
+mod drink;
 #[path = "../log/mod.rs"]
 mod log;
 
