@@ -201,6 +201,16 @@ options! {
     /// refused as busy; besides, each link holds one frame, of up to 64 KiB. Small frames keep flowing. A frame that is taken whole is never longer than
     /// this. The price of more: the memory, all of which strangers can take.
     max_partial_bytes: usize = 64 << 20, "bytes", "frames that have not come in full, whole node";
+    /// What all own requests together hold of replies that are not complete, in bytes: of frames that
+    /// have not come in full, and of what [`Replies::collect`](crate::Replies::collect) has gathered.
+    /// Default 64 MiB, taken in steps of 64 KiB as bytes arrive; the first 64 KiB of a frame and of a
+    /// collection are exempt, so that short replies flow.
+    ///
+    /// A request for whose replies there is no room ends with
+    /// [`RequestError::NoRoom`](crate::RequestError::NoRoom). Besides, each open request holds what it
+    /// has not read: 64 KiB, on a link up to 256 KiB. The price of more: the memory, all of which those
+    /// who are asked can take.
+    max_partial_replies: usize = 64 << 20, "bytes", "replies that are not complete, all own requests";
     /// How many bytes of data [`Replies::collect`](crate::Replies::collect) gathers at most.
     /// Default 16 MiB.
     max_collected: usize = 16 << 20, "bytes", "data of all replies that are collected";

@@ -119,6 +119,14 @@ pub enum RequestError {
         /// [`Config::max_collected`](crate::Config::max_collected).
         limit: usize,
     },
+    /// What has come of replies to all own requests together, and is not complete, takes all the
+    /// memory that there is for it. The request may have been handled; the rest of its replies is not
+    /// read.
+    #[error("replies that are not complete take {limit} bytes already")]
+    NoRoom {
+        /// [`Config::max_partial_replies`](crate::Config::max_partial_replies).
+        limit: usize,
+    },
     /// This node stops, or has stopped. When `sent` is false, nothing was handled.
     #[error("this node is stopping")]
     Stopped {
@@ -139,7 +147,9 @@ impl RequestError {
             | Self::BodyNotKept
             | Self::NoLink(_)
             | Self::TooMuch { .. } => Cause::Caller,
-            Self::Busy | Self::Banned(_) | Self::Stopped { .. } => Cause::Node,
+            Self::Busy | Self::Banned(_) | Self::NoRoom { .. } | Self::Stopped { .. } => {
+                Cause::Node
+            }
             Self::Identity(IdentityFault::NotAdmitted { .. }) => Cause::Node,
             Self::Identity(IdentityFault::Late { .. })
             | Self::Connect { .. }
@@ -175,7 +185,9 @@ impl RequestError {
             Self::Route(fault) => fault.may_have_been_handled(),
             Self::Write { sent, .. } | Self::Stopped { sent } => *sent,
             Self::Reset { reason, sent } => *sent && reason.may_have_been_handled(),
-            Self::Reply(_) | Self::Refused { .. } | Self::TooMuch { .. } => true,
+            Self::Reply(_) | Self::Refused { .. } | Self::TooMuch { .. } | Self::NoRoom { .. } => {
+                true
+            }
         }
     }
 

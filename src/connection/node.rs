@@ -89,6 +89,8 @@ pub(crate) struct Node {
     pub(crate) bans: Bans,
     /// Memory for frames that have not come in full.
     pub(crate) partial: Budget,
+    /// Memory for replies to own requests that are not complete.
+    pub(crate) partial_replies: Budget,
     /// Places for accepted connections, requests in hand, dials and own exchanges.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) requests: Arc<Semaphore>,
@@ -154,6 +156,7 @@ impl Node {
                 loopback: config.limit_loopback,
             }),
             partial: Budget::new(config.max_partial_bytes),
+            partial_replies: Budget::new(config.max_partial_replies),
             routes: Routes::new(u32::try_from(config.max_partial_bytes).unwrap_or(u32::MAX)),
             threads,
             config,

@@ -12,7 +12,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::{
     connection::{
-        Asking, Body, Cut, Direction, ReadError, RequestError,
+        Asking, Body, Cut, Direction, Node, ReadError, RequestError,
+        budget::{STEP, Share},
         exchange::{OutgoingHeld, Sending},
         parts::{Coming, PartReader},
         quiet::Shown,
@@ -28,14 +29,16 @@ use crate::{
 /// It ends when the other node closes the connection. An `ERRO` is a frame like any other here;
 /// what it means is the application's. Each frame may have up to
 /// [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer ones are read with
-/// [`next_body`](Self::next_body).
+/// [`next_body`](Self::next_body). What has come of frames that are not complete is bounded for all
+/// own requests together ([`Config::max_partial_replies`](crate::Config::max_partial_replies)): an
+/// exchange for which there is no room is given up as [`RequestError::NoRoom`].
 ///
 /// # Cancel safety
 /// Dropping `next()` or `next_body()` before it is ready loses nothing. Dropping the replies closes
 /// the connection: what has not come is not received, and the request may have been handled.
 pub struct Replies {
     open: Option<Open>,
-    gather: Option<Gather>,
+    gather: Option<Box<(Gather, Room)>>,
     back: Option<oneshot::Receiver<PartReader>>,
     remote: Address,
     code: TypeCode,
@@ -60,6 +63,27 @@ impl fmt::Debug for Replies {
             .field("code", &self.code)
             .field("ended", &self.open.is_none())
             .finish_non_exhaustive()
+    }
+}
+
+/// The part of the node's memory for replies that something takes which has not come in full.
+struct Room {
+    share: Share,
+    limit: usize,
+}
+
+impl Room {
+    fn of(node: &Node) -> Self {
+        Self { share: node.partial_replies.share(), limit: node.config.max_partial_replies }
+    }
+
+    /// Takes what `bytes` need. What is up to one step, every exchange may have.
+    fn cover(&mut self, bytes: usize) -> Result<(), RequestError> {
+        if bytes <= STEP || self.share.try_cover(bytes) {
+            Ok(())
+        } else {
+            Err(RequestError::NoRoom { limit: self.limit })
+        }
     }
 }
 
@@ -110,6 +134,10 @@ impl Replies {
         self
     }
 
+    fn node(&self) -> Option<&Node> {
+        self.open.as_ref()?.reader.as_ref().map(PartReader::node)
+    }
+
     /// They have ended, all of them there or not.
     fn end(&mut self, answered: bool) -> Option<Open> {
         if let Some(asking) = self.asking.take() {
@@ -128,28 +156,27 @@ impl Replies {
     /// all means that the other node really answered nothing.
     ///
     /// # Errors
-    /// As the stream's items, and [`RequestError::TooMuch`].
+    /// As the stream's items, and [`RequestError::TooMuch`]. What is collected counts as memory for
+    /// replies, too ([`Config::max_partial_replies`](crate::Config::max_partial_replies)).
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the request may have been handled.
     pub async fn collect(self) -> Result<Vec<Frame>, RequestError> {
-        let limit = self
-            .open
-            .as_ref()
-            .and_then(|open| open.reader.as_ref())
-            .map_or(0, |reader| reader.node().config.max_collected);
+        let limit = self.node().map_or(0, |node| node.config.max_collected);
         self.collect_up_to(limit).await
     }
 
     /// All replies, up to so many bytes.
     pub(crate) async fn collect_up_to(mut self, limit: usize) -> Result<Vec<Frame>, RequestError> {
         let (mut frames, mut bytes) = (Vec::new(), 0);
+        let mut room = self.node().map(Room::of);
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             let frame = frame?;
             bytes += frame.encoded_len();
             if bytes > limit {
                 return Err(RequestError::TooMuch { limit });
             }
+            room.as_mut().map_or(Ok(()), |room| room.cover(bytes))?;
             frames.push(frame);
         }
         Ok(frames)
@@ -278,11 +305,18 @@ impl Replies {
     fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, RequestError>> {
         loop {
             let part = ready!(self.poll_part(cx))?;
-            let Some(gather) = self.gather.as_mut() else {
+            let Some((gather, room)) = self.gather.as_deref_mut() else {
                 return Poll::Ready(Ok(None));
             };
             let frame = match part {
-                Some(Coming::Piece { data, last }) => gather.push(&data, last),
+                Some(Coming::Piece { data, last }) => {
+                    if let Err(error) = room.cover(gather.len() + data.len()) {
+                        self.gather = None;
+                        self.end(false);
+                        return Poll::Ready(Err(error));
+                    }
+                    gather.push(&data, last)
+                }
                 _ => Err(gather.cut(u32::MAX)),
             };
             match frame {
@@ -298,11 +332,7 @@ impl Replies {
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, RequestError>> {
         if self.gather.is_none() {
-            let limit = self
-                .open
-                .as_ref()
-                .and_then(|open| open.reader.as_ref())
-                .map_or(u32::MAX, |reader| reader.node().config.max_frame_len);
+            let limit = self.node().map_or(u32::MAX, |node| node.config.max_frame_len);
             match ready!(self.poll_item(cx)) {
                 Ok(Some(Item::Frame(frame))) => return Poll::Ready(Ok(Some(frame))),
                 Ok(Some(Item::Long { code, len: Some(len) })) if len > limit => {
@@ -310,7 +340,10 @@ impl Replies {
                     let error = FrameError::TooLong { code, length, limit };
                     return Poll::Ready(Err(self.broken(error.into())));
                 }
-                Ok(Some(Item::Long { code, .. })) => self.gather = Some(Gather::new(code, limit)),
+                Ok(Some(Item::Long { code, .. })) => {
+                    let room = self.node().map(Room::of);
+                    self.gather = room.map(|room| Box::new((Gather::new(code, limit), room)));
+                }
                 Ok(None) => return Poll::Ready(Ok(None)),
                 Err(error) => return Poll::Ready(Err(error)),
             }

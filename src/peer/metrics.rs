@@ -57,7 +57,7 @@ struct Now<'a> {
     in_hand: usize,
 }
 
-const GAUGES: [Gauge; 15] = [
+const GAUGES: [Gauge; 16] = [
     ("actix_peer_peers", "Known peers.", |now| number(now.status.peers)),
     ("actix_peer_connections", "Accepted connections open now, silent ones included.", |now| {
         number(now.status.connections)
@@ -69,6 +69,11 @@ const GAUGES: [Gauge; 15] = [
         "actix_peer_partial_bytes",
         "Bytes of memory that frames hold which have not come in full.",
         |now| number(now.status.partial_bytes),
+    ),
+    (
+        "actix_peer_partial_reply_bytes",
+        "Bytes of memory that replies to own requests hold which are not complete.",
+        |now| number(now.status.partial_replies),
     ),
     ("actix_peer_outgoing_exchanges", "Own exchanges open now.", |now| number(now.status.outgoing)),
     ("actix_peer_requests_in_hand", "Requests that handlers have, or that wait for one.", |now| {

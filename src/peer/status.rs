@@ -40,6 +40,9 @@ pub struct Status {
     /// Bytes of memory that frames hold which have not come in full, of
     /// [`Config::max_partial_bytes`](crate::Config::max_partial_bytes), in steps of 64 KiB.
     pub partial_bytes: usize,
+    /// Bytes of memory that replies to own requests hold which are not complete, of
+    /// [`Config::max_partial_replies`](crate::Config::max_partial_replies), in steps of 64 KiB.
+    pub partial_replies: usize,
     /// Own exchanges open now.
     pub outgoing: usize,
     /// Own connections that are being opened now.
@@ -73,6 +76,7 @@ pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
         connections: node.open_in.load(Ordering::Relaxed),
         half_open: node.door.half_open(),
         partial_bytes: node.partial.used(),
+        partial_replies: node.partial_replies.used(),
         outgoing: node.open_out.load(Ordering::Relaxed),
         dialling: node.dialling(),
         links: node.links.all().iter().map(|line| line.status()).collect(),

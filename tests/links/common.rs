@@ -13,8 +13,13 @@ use actix_peer::{
     handler,
     transport::memory::MemoryNetwork,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, repeat};
+
+#[path = "../drink/mod.rs"]
+mod drink;
+
+use self::drink::drink;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,16 +29,6 @@ pub(crate) fn builder(wires: &MemoryNetwork, name: &str) -> Builder {
     let via = handler::from_fn(async |msg: Incoming| {
         Reply::one(Frame::text("REPL", format!("{:?}", msg.sender().via())))
     });
-    let drink = handler::from_fn(async |msg: Incoming| {
-        let (mut body, mut len) = (msg.into_body(), 0);
-        loop {
-            match body.try_next().await {
-                Ok(Some(piece)) => len += piece.len(),
-                Ok(None) => break Reply::one(Frame::text("REPL", len.to_string())),
-                Err(error) => break Reply::error(error.to_string()),
-            }
-        }
-    });
     crate::known_as(Peer::builder(), wires, name)
         .listen(format!("{name}:9000"))
         .well_known()
@@ -41,7 +36,7 @@ pub(crate) fn builder(wires: &MemoryNetwork, name: &str) -> Builder {
         .unwrap()
         .handle("VIA_", via.start())
         .unwrap()
-        .handle_stream("SINK", drink.start())
+        .handle_stream("SINK", handler::from_fn(drink).start())
         .unwrap()
 }
 

@@ -10,7 +10,7 @@ use actix_peer::{
     handler,
     link::Reason,
     overlay::Host,
-    transport::{Io, memory::MemoryNetwork},
+    transport::{Io, Transport, memory::MemoryNetwork},
 };
 use futures::{StreamExt, TryStreamExt};
 use tokio::{
@@ -18,7 +18,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle};
+use crate::{
+    common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle},
+    drink::drink,
+};
 
 const TOO_LONG: &str = "ERRO\0\0\0\x10Message too long";
 const HELLO: &str = r#"{"version":1,"id":"eve","host":"eve","port":9,"window":1000000,"max_message":1000,"max_open":9,"incarnation":1,"features":[]}"#;
@@ -33,16 +36,6 @@ fn builder(wires: &MemoryNetwork, host: &str) -> Builder {
     let len = handler::from_fn(async |msg: Incoming| {
         Reply::one(Frame::text("REPL", msg.frame.data().len().to_string()))
     });
-    let sink = handler::from_fn(async |msg: Incoming| {
-        let (mut body, mut len) = (msg.into_body(), 0);
-        loop {
-            match body.try_next().await {
-                Ok(Some(piece)) => len += piece.len(),
-                Ok(None) => break Reply::one(Frame::text("REPL", len.to_string())),
-                Err(error) => break Reply::error(error.to_string()),
-            }
-        }
-    });
     Peer::builder()
         .transport(wires.transport(host.parse::<Host>().unwrap()))
         .listen(format!("{host}:9000"))
@@ -52,7 +45,7 @@ fn builder(wires: &MemoryNetwork, host: &str) -> Builder {
         .unwrap()
         .handle("LEN_", len.start())
         .unwrap()
-        .handle_stream("SINK", sink.start())
+        .handle_stream("SINK", handler::from_fn(drink).start())
         .unwrap()
 }
 
@@ -329,6 +322,87 @@ async fn f07_on_a_link_a_message_in_parts_is_refused_when_there_is_no_memory_for
     assert_eq!(ada.status().await.counts.connections_dialled, 1);
     let status = bob.status().await;
     assert_eq!((status.partial_bytes, status.links[0].held), (0, 0));
+}
+
+/// Answers each connection to `host` with all but the last byte of a long frame, and never ends.
+async fn answers_in_part(wires: &MemoryNetwork, host: &str, len: usize) {
+    let transport = wires.transport(host.parse::<Host>().unwrap());
+    let mut listener = transport.listen(&format!("{host}:9000").parse().unwrap()).await.unwrap();
+    let bytes = [header("REPL", len), vec![7; len - 1]].concat();
+    actix::spawn(async move {
+        while let Ok(mut io) = std::future::poll_fn(|cx| listener.poll_accept(cx)).await {
+            let bytes = bytes.clone();
+            actix::spawn(async move {
+                io.writer.write_all(&bytes).await.ok();
+                tokio::time::sleep(1_000 * SECOND).await;
+                drop(io);
+            });
+        }
+    });
+}
+
+#[actix::test]
+async fn f07_replies_that_do_not_come_in_full_are_bounded_for_all_own_requests() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_partial_replies(32 * STEP).links(false);
+    let ada = builder(&wires, "node").config(config).start().await.unwrap();
+    let bob = builder(&wires, "bob").start().await.unwrap();
+    answers_in_part(&wires, "eve", 1 << 20).await;
+    let asked = (0..20).map(|_| {
+        let ada = ada.clone();
+        actix::spawn(
+            async move { ada.request("eve:9000", Frame::empty("NONE")).await?.collect().await },
+        )
+    });
+    let asked: Vec<_> = asked.collect();
+    for _ in 0..100 {
+        settle().await;
+        assert!(ada.status().await.partial_replies <= 32 * STEP);
+    }
+    let (refused, held): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|asked| asked.is_finished());
+    assert!(!refused.is_empty() && !held.is_empty(), "{} {}", refused.len(), held.len());
+    for error in refused {
+        let error = error.await.unwrap().unwrap_err();
+        assert!(matches!(error, RequestError::NoRoom { limit } if limit == 32 * STEP), "{error:?}");
+        assert!(error.may_have_been_handled());
+    }
+    // What is short comes, as if nothing were.
+    for len in [2, 60_000] {
+        let echo = Frame::new("ECHO", vec![b'a'; len]);
+        assert_eq!(ask(&ada, &bob, echo).await.unwrap().len(), len);
+    }
+    // Those that wait are late, and all memory is there again.
+    for late in held {
+        assert!(matches!(late.await.unwrap(), Err(RequestError::Reply(_))));
+    }
+    assert_eq!(ada.status().await.partial_replies, 0);
+    let echo = Frame::new("ECHO", vec![b'a'; 1 << 20]);
+    assert_eq!(ask(&ada, &bob, echo).await.unwrap().len(), 1 << 20);
+}
+
+#[actix::test]
+async fn f07_a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
+    let wires = MemoryNetwork::new(1);
+    let config = Config::default().max_partial_replies(4 * STEP);
+    let ada = builder(&wires, "node").config(config).start().await.unwrap();
+    let many = handler::from_fn(async |_: Incoming| {
+        Reply::many((0..10).map(|_| Frame::new("REPL", vec![7; 60_000])))
+    });
+    let bob = builder(&wires, "bob").handle("MANY", many.start()).unwrap().start().await.unwrap();
+    for over in [Over::Link, Over::Classic] {
+        for message in [Frame::new("ECHO", vec![b'a'; 500_000]), Frame::empty("MANY")] {
+            let error = ask(&ada, &bob, Outgoing::from(message).over(over)).await.unwrap_err();
+            assert!(matches!(error, RequestError::NoRoom { .. }), "{over:?} {error:?}");
+            let echo = Outgoing::from(Frame::new("ECHO", vec![b'a'; 200_000])).over(over);
+            assert_eq!(ask(&ada, &bob, echo).await.unwrap().len(), 200_000);
+        }
+        // One by one they hold nothing.
+        let asked = Outgoing::from(Frame::empty("MANY")).over(over);
+        let replies = ada.request(bob.info(), asked).await.unwrap();
+        assert_eq!(replies.try_fold(0, async |n, _| Ok(n + 1)).await.unwrap(), 10);
+    }
+    assert_eq!(ada.status().await.partial_replies, 0);
 }
 
 // ---- rates ----

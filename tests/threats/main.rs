@@ -12,12 +12,15 @@
 use std::path::Path;
 
 mod common;
+#[path = "../drink/mod.rs"]
+mod drink;
 #[path = "../log/mod.rs"]
 mod log;
 
 mod book;
 mod bytes;
 mod connections;
+mod crossing;
 mod delivery;
 mod house;
 mod limits;

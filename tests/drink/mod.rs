@@ -1,0 +1,16 @@
+//! A handler of streams.
+
+use actix_peer::{Incoming, Reply, frame::Frame};
+use futures::TryStreamExt;
+
+/// Reads the data to its end, and says how long it was, or why it broke off.
+pub(crate) async fn drink(msg: Incoming) -> Reply {
+    let mut body = msg.into_body();
+    loop {
+        match body.try_next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break Reply::one(Frame::text("REPL", body.received().to_string())),
+            Err(error) => break Reply::error(error.to_string()),
+        }
+    }
+}
