@@ -1,10 +1,10 @@
 //! Links and connections on several threads. Over TCP on loopback and in real time: the paused clock
 //! is one thread's.
 
-use std::{collections::BTreeSet, thread};
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use actix::prelude::*;
-use actix_peer::{Incoming, Outgoing, Over, Peer, Reply, frame::Frame, handler};
+use actix_peer::{Config, Incoming, Outgoing, Over, Peer, Reply, frame::Frame, handler};
 use futures::{FutureExt, future::join_all, stream};
 
 use crate::ask;
@@ -18,7 +18,10 @@ async fn links_and_connections_are_spread_over_the_workers() {
     });
     let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let builder = Peer::builder().handle("WHER", place.start()).unwrap();
-    let hub = builder.handle("ECHO", echo.start()).unwrap().workers(3).start().await.unwrap();
+    // 600 at once wait for 64 places, however slow the machine is.
+    let patient = Config::default().busy_after(Duration::from_secs(60));
+    let builder = builder.handle("ECHO", echo.start()).unwrap().config(patient);
+    let hub = builder.workers(3).start().await.unwrap();
     let nodes = join_all((0..12).map(|_| Peer::builder().start().map(|node| node.unwrap()))).await;
     for over in [Over::Link, Over::Classic] {
         let message = || Outgoing::from(Frame::empty("WHER")).over(over);
