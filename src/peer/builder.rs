@@ -4,6 +4,7 @@ mod address_book;
 pub(crate) mod handlers;
 #[cfg(feature = "kademlia")]
 mod kademlia;
+mod peer_exchange;
 
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
