@@ -19,6 +19,7 @@ mod book;
 mod bytes;
 mod connections;
 mod delivery;
+mod eclipse;
 mod house;
 mod limits;
 mod logs;
