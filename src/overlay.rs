@@ -34,6 +34,7 @@ pub mod kademlia;
 mod list;
 #[cfg(feature = "mdns")]
 mod nearby;
+mod peer_exchange;
 mod ping_sweep;
 mod policy;
 mod probation;
@@ -56,6 +57,7 @@ pub use self::{
     id::{InvalidPeerId, InvalidPeerInfo, PeerId, PeerInfo},
     join::{JoinConfig, JoinEnd, JoinEvent, JoinReport, JoinStep, JoinWalk},
     list::{Added, Learned, PeerEntry, PeerList},
+    peer_exchange::{MAX_TOLD, PeerExchange, PeersSeen},
     ping_sweep::PingSweep,
     policy::{ForwardPolicy, JoinPolicy, QuitPolicy},
     router::{Direct, FnRouter, Router},
@@ -65,6 +67,7 @@ pub use self::{
 };
 pub(crate) use self::{
     dial_pace::DialPace,
+    peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,
     probation::{ASKED_AFTER, Verdict, WITHIN},
 };

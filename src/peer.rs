@@ -23,6 +23,7 @@ pub mod messages;
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod metrics;
 mod notify_all;
+mod peer_exchange;
 mod probation;
 mod registration;
 mod reliable;

@@ -4,14 +4,19 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     missing_docs
 )]
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use actix_peer::{
     Config, PingSweep,
     frame::Frame,
+    overlay::PeerExchange,
     sim::{SimError, SimNetwork},
 };
 use tokio::time::Instant;
@@ -129,4 +134,51 @@ fn a_stall_delays_an_answer_and_a_cut_of_one_direction_loses_it() -> Result<(), 
 async fn a_network_is_not_run_inside_a_runtime() {
     let ended = SimNetwork::new(1).run(async |_| Ok::<(), SimError>(()));
     assert!(matches!(ended, Err(SimError::InsideRuntime)));
+}
+
+/// A ring of nodes that know one contact each: the tables after two minutes.
+fn ring(nodes: usize, seed: u64) -> BTreeMap<String, Vec<String>> {
+    let network = SimNetwork::new(seed);
+    let lived = network.run(async |net| {
+        net.wires().latency(ms(1)..ms(30));
+        let exchange = move |n, builder: actix_peer::Builder| {
+            let builder = builder.config(Config::default().max_peers(32));
+            let exchange = PeerExchange::new().every(SECOND * 10).seed(seed + n as u64);
+            Ok(builder.stabilizer(PingSweep::new().every(SECOND * 60)).peer_exchange(exchange))
+        };
+        let started = net.start_many(nodes, exchange).await?;
+        for (n, node) in started.iter().enumerate() {
+            let contact = format!("n{0} n{0} 9000", (n + 1) % nodes).parse().unwrap();
+            node.peers().add(contact).await.unwrap();
+        }
+        net.advance(SECOND * 120).await;
+        let mut tables = BTreeMap::new();
+        for (n, node) in started.iter().enumerate() {
+            let list = node.peers().list().await.unwrap();
+            let known = list.iter().map(|entry| entry.info().id().to_string()).collect();
+            tables.insert(format!("n{n}"), known);
+        }
+        Ok::<_, SimError>(tables)
+    });
+    lived.unwrap()
+}
+
+#[test]
+fn a_hundred_nodes_that_know_one_contact_each_fill_their_tables_and_hold_together() {
+    let tables = ring(100, 7);
+    let fewest = tables.values().map(Vec::len).min().unwrap();
+    assert!(fewest >= 16, "{fewest} of 32");
+    // Without every third node the others are still one network.
+    let stays = |id: &String| id[1..].parse::<usize>().unwrap() % 3 != 0;
+    let mut reached: BTreeSet<String> = ["n1".to_owned()].into();
+    let mut next = vec!["n1".to_owned()];
+    while let Some(id) = next.pop() {
+        for known in tables[&id].iter().filter(|id| stays(id)) {
+            if reached.insert(known.clone()) {
+                next.push(known.clone());
+            }
+        }
+    }
+    assert_eq!(reached.len(), tables.keys().filter(|id| stays(id)).count());
+    assert_eq!(ring(12, 7), ring(12, 7), "the same seed is the same network");
 }

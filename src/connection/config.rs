@@ -160,13 +160,16 @@ options! {
     /// percent of `max_peers`, at least two peers. Default 25 %. 100 % is no share.
     ///
     /// The price of more: who has one address can have so much of the table, and with it of what
-    /// this node learns of the network. This share and the next three hold for peers that join
+    /// this node learns of the network. This share and the next four hold for peers that join
     /// themselves and for those that others list; not on loopback, and not for what the program adds
     /// ([`Shares`]).
     address_share: u32 = 25, "%", "of the table for peers at one address, at least 2";
     /// How much of the table one network may have: the /24 of an IPv4 address, the /48 of an IPv6
     /// address; in percent, at least two peers. Default 50 %.
     network_share: u32 = 50, "%", "of the table for peers in one /24 or /48, at least 2";
+    /// How much of the table peers may have that one and the same peer has listed; in percent, at least
+    /// two peers. Default 12 %, less than an eighth: who lists only its own does not fill the table.
+    source_share: u32 = 12, "%", "of the table for peers listed by one, at least 2";
     /// How much of the table peers may have that are not verified yet; in percent, at least two
     /// peers. Default 50 %.
     unverified_share: u32 = 50, "%", "of the table for unverified peers, at least 2";
@@ -433,6 +436,7 @@ impl Config {
         Shares {
             address: self.address_share,
             network: self.network_share,
+            source: self.source_share,
             unverified: self.unverified_share,
             newcomers: self.newcomer_share,
             newcomer_for: self.newcomer_time,

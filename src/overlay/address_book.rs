@@ -285,7 +285,7 @@ impl AddressBook {
 }
 
 /// The network of an address; what is in none, by itself.
-fn group_of(host: &Host) -> Host {
+pub(super) fn group_of(host: &Host) -> Host {
     if is_loopback(host) {
         address_of(host)
     } else {

@@ -28,6 +28,8 @@ pub enum Added {
     TooManyUnverified,
     /// As many peers have introduced themselves lately as may have.
     TooManyNewcomers,
+    /// As many peers are in the table as may be that the same one has listed.
+    TooManyOfSource,
 }
 
 /// How a peer was learned.

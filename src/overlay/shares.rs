@@ -40,6 +40,8 @@ pub struct Shares {
     pub address: u32,
     /// Peers in the /24 of an IPv4 address, the /48 of an IPv6 address. 50.
     pub network: u32,
+    /// Peers that one and the same peer has listed. 12: less than an eighth.
+    pub source: u32,
     /// Peers that are not verified. 50.
     pub unverified: u32,
     /// Peers that introduced themselves and have not been verified for `newcomer_for` yet. 75: the
@@ -52,7 +54,7 @@ pub struct Shares {
 impl Default for Shares {
     fn default() -> Self {
         let newcomer_for = Duration::from_secs(600);
-        Self { address: 25, network: 50, unverified: 50, newcomers: 75, newcomer_for }
+        Self { address: 25, network: 50, source: 12, unverified: 50, newcomers: 75, newcomer_for }
     }
 }
 
@@ -199,6 +201,12 @@ impl Shares {
                 >= Self::of(self.network, limit)
         {
             return Err(Added::TooManyOfNetwork);
+        }
+        let is_listed = matches!(candidate.learned, Learned::Listed { .. });
+        if is_listed
+            && count(&|entry| *entry.learned() == candidate.learned) >= Self::of(self.source, limit)
+        {
+            return Err(Added::TooManyOfSource);
         }
         let newcomers =
             || count(&|entry| !is_loopback(entry.seen_at()) && self.is_newcomer(entry, now));

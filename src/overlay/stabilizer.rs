@@ -82,6 +82,16 @@ pub enum StabilizerAction {
     /// of the table. Nothing happens when it left or was removed meanwhile, is banned, or is not
     /// admitted.
     Rejoin(PeerInfo),
+    /// Go to a peer that another has told of, unless that one may not name it: it is dialled at the pace
+    /// of unverified ones, has to answer `NAME` with its id, and is let in within the
+    /// [`Shares`](crate::overlay::Shares) of the table as listed by the other. The stabilizer is told
+    /// nothing of it.
+    Consider {
+        /// Whom.
+        peer: PeerInfo,
+        /// Who has told of it.
+        by: PeerInfo,
+    },
 }
 
 /// Periodic maintenance. The node runs each stabilizer at its own interval; a run ends when

@@ -4,6 +4,7 @@ mod address_book;
 pub(crate) mod handlers;
 #[cfg(feature = "kademlia")]
 mod kademlia;
+mod peer_exchange;
 #[cfg(feature = "swim")]
 mod swim;
 

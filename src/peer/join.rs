@@ -30,7 +30,7 @@ const GOODBYES_AT_ONCE: usize = 32;
 pub(crate) struct Places(HashMap<Host, Vec<Host>>);
 
 impl Places {
-    async fn of(&mut self, node: &Node, host: &Host) -> &[Host] {
+    pub(crate) async fn of(&mut self, node: &Node, host: &Host) -> &[Host] {
         if !self.0.contains_key(host) {
             let means = node.look_up(host).await.unwrap_or_default();
             self.0.insert(host.clone(), means);

@@ -16,6 +16,7 @@ use crate::{
     peer::{
         Peer, Peers, WeakPeer,
         child::Guard,
+        peer_exchange::consider,
         service::{Seat, Service},
     },
 };
@@ -126,22 +127,35 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers)
     let mut actions = step(StabilizerEvent::Tick);
     loop {
         for action in actions {
-            if let StabilizerAction::Ask { peer, frame, within } = action {
-                asks.push_back((peer, frame, within));
-            } else {
-                apply(action, peers).await;
+            match action {
+                StabilizerAction::Ask { .. } | StabilizerAction::Consider { .. } => {
+                    asks.push_back(action);
+                }
+                action => apply(action, peers).await,
             }
         }
         while under_way.len() < at_once {
-            let Some((peer, frame, within)) = asks.pop_front() else {
+            let Some(action) = asks.pop_front() else {
                 break;
             };
-            under_way.push(ask(node, peer, frame, within));
+            under_way.push(go(node, peers, action));
         }
         let Some(event) = under_way.next().await else {
             return;
         };
-        actions = step(event);
+        actions = event.map_or_else(Vec::new, &mut step);
+    }
+}
+
+/// What needs a peer: a question, of which the answer is told, or a visit, of which nothing is.
+async fn go(node: &Arc<Node>, peers: &Peers, action: StabilizerAction) -> Option<StabilizerEvent> {
+    match action {
+        StabilizerAction::Ask { peer, frame, within } => Some(ask(node, peer, frame, within).await),
+        StabilizerAction::Consider { peer, by } => {
+            consider(node, peers, &peer, &by).await;
+            None
+        }
+        _ => None,
     }
 }
 

@@ -132,7 +132,9 @@ async fn join(
         Added::Own => Ok(Reply::error("Join: attempt to insert self")),
         Added::TooManyOfAddress => refused("too many peers at your address"),
         Added::TooManyOfNetwork => refused("too many peers in your network"),
-        Added::TooManyUnverified | Added::TooManyNewcomers => refused("too many new peers"),
+        Added::TooManyUnverified | Added::TooManyNewcomers | Added::TooManyOfSource => {
+            refused("too many new peers")
+        }
         Added::Full => refused("too many peers"),
     }
 }

@@ -22,6 +22,7 @@ mod bytes;
 mod connections;
 mod crossing;
 mod delivery;
+mod eclipse;
 mod house;
 mod limits;
 mod logs;

@@ -14,7 +14,7 @@ use actix_peer::{
     Builder, Config, JoinPolicy, Peer, PeerEvent, PeerInfo, PingSweep, QuitPolicy,
     connection::Removed,
     frame::Frame,
-    overlay::{Address, AskFailure, Host, JoinConfig, Learned, PeerList, Shares},
+    overlay::{Address, AskFailure, Host, JoinConfig, Learned, PeerExchange, PeerList, Shares},
     router,
     transport::{
         Io, Listener, Transport,
@@ -1027,4 +1027,77 @@ async fn f40_a_proven_id_is_its_own_and_needs_no_question() {
     assert_eq!(verified(&node).await, [own.id().as_str()]);
     sleep(20 * SECOND).await;
     assert_eq!(dialled.take(), []);
+}
+
+#[actix::test]
+async fn f30_a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounded_dials() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, dialled) = builder(&wires);
+    let exchange = PeerExchange::new().every(SECOND).hints(4).seed(1);
+    let config = Config::default().max_peers(64);
+    let node = builder.config(config).peer_exchange(exchange).start().await.unwrap();
+    // The first hundred are there, each in a network of its own.
+    let at = move |n: usize| format!("66.{}.{}.1", n / 200, n % 200);
+    for n in 0..100 {
+        program(&wires, &at(n), original(format!("evil{n}").leak())).await;
+    }
+    let told = Rc::new(Cell::new(0));
+    let tell = Rc::clone(&told);
+    let liar: Answer = Rc::new(move |code| match code {
+        "NAME" => Some(said("REPL", "liar")),
+        "@PEX" => {
+            let first = tell.replace(tell.get() + 16);
+            let lines = (first..first + 16).map(|n| format!("evil{n} {} 9000 0\n", at(n)));
+            Some(said("@PEX", &format!("1\n{}", lines.collect::<String>())))
+        }
+        _ => Some(Vec::new()),
+    });
+    program(&wires, "65.0.0.1", liar).await;
+    node.peers().add("liar 65.0.0.1 9000".parse().unwrap()).await.unwrap();
+    dialled.take();
+    let mut dials = Vec::new();
+    while told.get() < 10_000 {
+        sleep(SECOND * 10).await;
+        let list = table(&node).await;
+        let listed = Learned::Listed { by: "liar".parse().unwrap() };
+        assert!(list.iter().filter(|entry| *entry.learned() == listed).count() <= 64 / 8);
+        assert!(list.iter().all(|entry| entry.verified().is_some()));
+        dials.extend(dialled.take().into_iter().map(|(_, to)| to));
+    }
+    let list = table(&node).await;
+    assert!(list.len() > 7, "{}", list.len());
+    // Four hints of each answer at most, each once; those that are in the table are asked for more.
+    let there: BTreeSet<_> = (0..100).map(&at).chain(["65.0.0.1".to_owned()]).collect();
+    dials.retain(|to| !there.contains(&to.host().to_string()));
+    assert!(dials.len() <= told.get() / 16 * 4, "{}", dials.len());
+    assert_eq!(dials.iter().collect::<BTreeSet<_>>().len(), dials.len());
+}
+
+#[actix::test]
+async fn f28_who_asks_for_peers_often_is_told_the_same_and_never_what_it_could_not_reach() {
+    let wires = MemoryNetwork::new(1);
+    let (builder, _) = builder(&wires);
+    let exchange = PeerExchange::new().every(SECOND * 3_600).seed(1);
+    let node = builder.peer_exchange(exchange).start().await.unwrap();
+    for n in 1..=40 {
+        let peer = format!("p{n} 20.0.{n}.1 9000").parse().unwrap();
+        node.peers().add(peer).await.unwrap();
+    }
+    node.peers().add("near 10.0.0.1 9000".parse().unwrap()).await.unwrap();
+    let told = ask(&wires, "66.0.0.1", "@PEX", "1").await;
+    assert!((15..=16).contains(&(told.lines().count() - 1)), "{told}");
+    assert_eq!(ask(&wires, "66.0.0.1", "@PEX", "1").await, told);
+    let mut all = told.clone();
+    for _ in 0..9 {
+        sleep(SECOND * 31).await;
+        all += &ask(&wires, "66.0.0.1", "@PEX", "1").await;
+    }
+    assert!(!all.contains("near") && !all.starts_with(&told.repeat(2)));
+    // Whoever was not seen for ten minutes is told to nobody.
+    sleep(SECOND * 600).await;
+    assert_eq!(ask(&wires, "66.0.0.1", "@PEX", "1").await, "1\n");
+    for text in ["", "2", "1\n", "\0"] {
+        let said = ask(&wires, "66.0.0.1", "@PEX", text).await;
+        assert_eq!(said, "Peer exchange: not a question of this version");
+    }
 }

@@ -28,8 +28,12 @@ fn table() -> PeerList {
 /// A share that others have exceeded; none when all hold.
 fn exceeded(shares: &Shares, list: &PeerList, now: Instant) -> Option<&'static str> {
     let others = || list.iter().filter(|entry| !is_loopback(entry.seen_at()));
-    let (mut addresses, mut networks) = (BTreeMap::new(), BTreeMap::new());
+    let (mut addresses, mut networks, mut sources) =
+        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for entry in others() {
+        if let Learned::Listed { by } = entry.learned() {
+            *sources.entry(by).or_insert(0) += 1;
+        }
         *addresses.entry(address_of(entry.seen_at())).or_insert(0) += 1;
         if let Some(network) = network_of(entry.seen_at()) {
             *networks.entry(network).or_insert(0) += 1;
@@ -42,6 +46,7 @@ fn exceeded(shares: &Shares, list: &PeerList, now: Instant) -> Option<&'static s
         ("table", list.len(), limit),
         ("address", addresses.into_values().max().unwrap_or(0), Shares::of(shares.address, limit)),
         ("network", networks.into_values().max().unwrap_or(0), Shares::of(shares.network, limit)),
+        ("source", sources.into_values().max().unwrap_or(0), Shares::of(shares.source, limit)),
         ("unverified", unverified, Shares::of(shares.unverified, limit)),
         ("newcomers", newcomers, Shares::of(shares.newcomers, limit)),
     ]
@@ -90,7 +95,7 @@ fn no_share_is_ever_exceeded_in_a_hundred_thousand_operations() {
         *outcomes.entry(format!("{outcome:?}")).or_insert(0) += 1;
         assert_eq!(exceeded(&Shares::default(), &list, now), None, "after {at} operations");
     }
-    assert_eq!(outcomes.len(), 7, "each bound was met: {outcomes:?}");
+    assert_eq!(outcomes.len(), 8, "each bound was met: {outcomes:?}");
 }
 
 proptest! {

@@ -162,7 +162,7 @@ fn detection(nodes: usize, config: &SwimConfig, seed: u64) -> (f64, f64) {
     let sent = sim.sent;
     sim.run(10 * SECOND);
     let load = (sim.sent - sent) as f64 / 10.0 / nodes as f64;
-    let (first, last, all) = sim.found(nodes / 2, 60 * SECOND);
+    let (first, last, all) = sim.found(nodes / 2, 240 * SECOND);
     assert_eq!(all, nodes - 1, "every node was told, once");
     println!(
         "{nodes} nodes: whole after {whole:?}, {load:.1} messages/s each, down {first:?}/{last:?}"

@@ -11,6 +11,7 @@ mod hello;
 mod input;
 mod kademlia;
 mod link;
+mod peer_exchange;
 mod records;
 mod sniff;
 mod swim;
@@ -21,7 +22,7 @@ mod walk;
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `corpus`.
-pub(crate) const ALL: [(&str, Target); 13] = [
+pub(crate) const ALL: [(&str, Target); 14] = [
     ("address_book", address_book::run),
     ("addresses", addresses::run),
     ("api", api::run),
@@ -30,6 +31,7 @@ pub(crate) const ALL: [(&str, Target); 13] = [
     ("hello", hello::run),
     ("kademlia", kademlia::run),
     ("link", link::run),
+    ("peer_exchange", peer_exchange::run),
     ("records", records::run),
     ("sniff", sniff::run),
     ("swim", swim::run),

@@ -1,0 +1,148 @@
+//! Peer exchange carried out: answering `@PEX`, and going to whom others have told of.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use futures::future::{BoxFuture, LocalBoxFuture};
+
+use crate::{
+    connection::{Incoming, Node, Refusal, Reply, Serve, Told, now},
+    frame::{Frame, TypeCode},
+    overlay::{
+        Added, Candidate, Learned, PEX, PeerInfo, PeersSeen, Scope, Verdict, WITHIN, is_question,
+        seen_lately,
+    },
+    peer::{
+        Peers,
+        join::Places,
+        service::{Seat, Service},
+        stabilizer::question,
+    },
+};
+
+/// How long everybody is told the same: who asks often learns no more of the table, and costs no more
+/// than the answer itself.
+const SAME_FOR: Duration = Duration::from_secs(30);
+
+/// A seed that nobody else can guess.
+pub(super) fn seed() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+/// Answers `@PEX`.
+#[derive(Debug)]
+pub(super) struct ExchangeService {
+    seed: u64,
+}
+
+impl ExchangeService {
+    pub(super) const NAME: &'static str = "peer-exchange-answers";
+
+    pub(super) const fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+}
+
+impl Service for ExchangeService {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn prepare(&self, seat: &Seat) {
+        let (node, peers) = (Arc::downgrade(&seat.node), seat.peers.clone());
+        seat.serve(
+            PEX,
+            Arc::new(Answering { node, peers, told: Arc::new(Mutex::new((self.seed, None))) }),
+        );
+    }
+
+    fn run(&self, _: Seat) -> LocalBoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// The seed of the next draw; what was drawn last, and when.
+type Drawn = Arc<Mutex<(u64, Option<(Instant, PeersSeen)>)>>;
+
+#[derive(Debug)]
+struct Answering {
+    node: Weak<Node>,
+    peers: Peers,
+    told: Drawn,
+}
+
+async fn told(peers: &Peers, drawn: &Drawn) -> Option<PeersSeen> {
+    let lock = || drawn.lock().unwrap_or_else(PoisonError::into_inner);
+    let (seed, last) = lock().clone();
+    if let Some((at, told)) = last
+        && now().saturating_duration_since(at) < SAME_FOR
+    {
+        return Some(told);
+    }
+    let told = peers.with(move |table, _| seen_lately(&table.list, now(), seed)).await.ok()?;
+    *lock() = (seed.wrapping_add(1), Some((now(), told.clone())));
+    Some(told)
+}
+
+impl Serve for Answering {
+    /// No actor.
+    fn handler(&self) -> u64 {
+        0
+    }
+
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let (node, peers, drawn) = (self.node.upgrade(), self.peers.clone(), self.told.clone());
+        Box::pin(async move {
+            let node = node.ok_or(Refusal::HandlerGone)?;
+            if !is_question(&incoming.frame) {
+                return Ok(Reply::error("Peer exchange: not a question of this version"));
+            }
+            let mut told = told(&peers, &drawn).await.ok_or(Refusal::HandlerGone)?;
+            let host = incoming.sender().address().host();
+            let here = node.transport.is_here(host).then_some(Scope::Machine);
+            let asker = here.or_else(|| Scope::of(host)).unwrap_or(Scope::World);
+            // Nobody is told what it could not reach.
+            told.retain(|peer| Scope::of(peer.host()).is_some_and(|scope| asker.may_name(scope)));
+            Ok(Reply::one(told.encode()))
+        })
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        Told::Serving(self.serve(incoming))
+    }
+}
+
+/// Goes to a peer that another has told of, asks it for its `NAME`, and adds it when it is itself.
+pub(super) async fn consider(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo, by: &PeerInfo) {
+    let (id, at) = (peer.id(), peer.address());
+    let mut places = Places::default();
+    if id == node.me.id()
+        || !matches!(peers.get(id).await, Ok(None))
+        || !places.may_go(node, at, by.address()).await
+        || !node.may_dial(at).await
+    {
+        return;
+    }
+    let answer = question(node, (at, Some(id)), Frame::empty(TypeCode::NAME), WITHIN).await;
+    if Verdict::of(&answer, id) != Verdict::Verified {
+        return;
+    }
+    node.pace().answered(at);
+    let seen_at = places.of(node, peer.host()).await.first().cloned();
+    let seen_at = seen_at.unwrap_or_else(|| peer.host().clone());
+    let learned = Learned::Listed { by: by.id().clone() };
+    let candidate = Candidate::new(peer.clone(), learned).seen_at(seen_at).verified(true);
+    match peers.admit(candidate).await {
+        Ok(Added::Added) => {
+            node.joined.store(true, Ordering::Relaxed);
+            // It knows this node already, is full, or takes it in: all are well.
+            let introduction = Frame::text(TypeCode::JOIN, node.me.to_string());
+            question(node, (at, Some(id)), introduction, WITHIN).await.ok();
+        }
+        added => tracing::debug!(%peer, %by, ?added, "told of, not taken"),
+    }
+}
