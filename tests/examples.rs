@@ -84,3 +84,32 @@ mod simulate {
         assert_eq!(simulate(&["--nodes", "2", "--plot", "no/such.svg"]).status.code(), Some(1));
     }
 }
+
+/// The example `overlay` with these arguments: its exit code, and what it printed.
+#[cfg(feature = "kademlia")]
+fn overlay(arguments: &[&str]) -> (Option<i32>, String) {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().with_file_name("examples").join("overlay");
+    let output = Command::new(program).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[cfg(feature = "kademlia")]
+#[test]
+fn a_network_that_nobody_knows_whole_is_exact_and_heals_when_a_third_is_killed() {
+    let arguments = ["--nodes", "24", "--lookups", "30", "--seed", "5", "--json"];
+    let (code, printed) = overlay(&arguments);
+    assert_eq!(code, Some(0), "{printed}");
+    let summary: serde_json::Value = serde_json::from_str(&printed).expect("JSON and nothing else");
+    assert_eq!((&summary["kept"], &summary["nodes"]), (&true.into(), &24.into()));
+    let promises = summary["promises"].as_array().unwrap();
+    assert!(promises.len() == 11 && promises.iter().all(|promise| promise["kept"] == true));
+}
+
+#[cfg(feature = "kademlia")]
+#[test]
+fn the_network_that_nobody_knows_whole_refuses_wrong_options() {
+    for arguments in [["--nodes", "3"], ["--nodes", "257"], ["--lookups", "0"], ["--seed", "x"]] {
+        assert_eq!(overlay(&arguments), (Some(2), String::new()), "{arguments:?}");
+    }
+}

@@ -137,6 +137,25 @@ fn messages_are_routed_where_nobody_knows_everybody() {
     });
 }
 
+#[test]
+fn who_has_just_answered_is_asked_again_without_a_wait() {
+    in_virtual_time(async {
+        let (_wires, nodes) = network(30, &KademliaConfig::default().k(3)).await;
+        let keys: Vec<Key> = (0..30_u8).map(|n| Key::of_bytes(&[n])).collect();
+        let look = async || {
+            for key in &keys {
+                nodes[0].lookup(*key).await.unwrap();
+            }
+        };
+        look().await;
+        let begun = tokio::time::Instant::now();
+        look().await;
+        // Some 100 questions to nodes that its table has no room for: at 32 dials a second, three seconds.
+        assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+        end(&nodes).await;
+    });
+}
+
 async fn messages_are_routed(nodes: &[Peer], count: usize) {
     let mut random = fastrand::Rng::with_seed(5);
     for n in 0..count {

@@ -14,14 +14,18 @@
 mod body;
 mod member;
 mod story;
-mod view;
+// Shared with `overlay`, which draws a picture, too.
+#[allow(dead_code)]
+#[path = "../support/story.rs"]
+mod support;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde::Serialize;
 
 /// Runs a network of nodes on loopback and checks what it promises.
-#[derive(Parser, Clone, Debug)]
+#[derive(Parser, Serialize, Clone, Debug)]
 pub(crate) struct Options {
     /// How many nodes.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=1000))]
@@ -34,32 +38,16 @@ pub(crate) struct Options {
     seed: u64,
     /// The size of the body that is streamed, in MiB.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..4096))]
+    #[serde(skip)]
     body_mib: u32,
     /// Prints the summary as JSON, and nothing else, on standard output.
     #[arg(long)]
+    #[serde(skip)]
     json: bool,
 }
 
 #[actix::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let view = view::View::new(&options);
-    let mut story = story::Story::new(options, view);
-    let kept = {
-        let told = std::pin::pin!(story.tell());
-        let interrupted = std::pin::pin!(tokio::signal::ctrl_c());
-        match futures::future::select(told, interrupted).await {
-            futures::future::Either::Left((kept, _)) => Some(kept),
-            futures::future::Either::Right(_) => None,
-        }
-    };
-    story.end().await;
-    match kept {
-        Some(true) => ExitCode::SUCCESS,
-        Some(false) => ExitCode::FAILURE,
-        None => {
-            eprintln!("interrupted: every node was stopped");
-            ExitCode::from(130)
-        }
-    }
+    support::run(story::Network::new(options)).await
 }

@@ -6,20 +6,15 @@ use std::{
 };
 
 use actix_peer::{Outgoing, PeerId, Target, overlay::JoinConfig};
+use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Options,
     body::{Spring, resident},
     member::{Greet, Member, News, Pace, spread},
-    view::{Outcome, View},
+    support::{Broken, STEP_TIME, Story, View, count},
 };
-
-/// Why a promise was not kept, in words for a person.
-type Broken = Box<dyn std::error::Error>;
-
-/// No step may take longer, whatever happens.
-const STEP_TIME: Duration = Duration::from_secs(120);
 
 /// How often a step looks whether what it waits for has come.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -27,20 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What memory may grow while a body is streamed.
 const MEMORY_GROWTH: u64 = 32 << 20;
 
-const PROMISES: [&str; 10] = [
-    "every node listens",
-    "all join, and are one network",
-    "everybody learns a way to everybody",
-    "a request reaches one who is no neighbour",
-    "news reach all",
-    "one that is killed is forgotten by all",
-    "one that leaves says so",
-    "one returns and is found",
-    "a large body arrives, in bounded memory",
-    "everybody stops cleanly",
-];
-
-pub(crate) struct Story {
+pub(crate) struct Network {
     options: Options,
     view: View,
     members: BTreeMap<PeerId, Member>,
@@ -48,38 +30,31 @@ pub(crate) struct Story {
     random: fastrand::Rng,
 }
 
-impl Story {
-    pub(crate) fn new(options: Options, view: View) -> Self {
-        let random = fastrand::Rng::with_seed(options.seed);
-        Self { options, view, members: BTreeMap::new(), killed: None, random }
+impl Story for Network {
+    const PROMISES: &'static [&'static str] = &[
+        "every node listens",
+        "all join, and are one network",
+        "everybody learns a way to everybody",
+        "a request reaches one who is no neighbour",
+        "news reach all",
+        "one that is killed is forgotten by all",
+        "one that leaves says so",
+        "one returns and is found",
+        "a large body arrives, in bounded memory",
+        "everybody stops cleanly",
+    ];
+
+    fn setup(&self) -> impl Serialize {
+        &self.options
     }
 
-    /// Runs every step; a broken promise ends the story. Whether all were kept.
-    pub(crate) async fn tell(&mut self) -> bool {
-        self.view.title();
-        let mut outcomes: Vec<Outcome> = Vec::new();
-        for (number, promise) in PROMISES.into_iter().enumerate() {
-            self.view.begin(promise, PROMISES.len());
-            let begun = Instant::now();
-            let seen = timeout(STEP_TIME, self.step(number))
-                .await
-                .unwrap_or_else(|_| Err("not in time".into()));
-            let kept = seen.is_ok();
-            let seen = seen.unwrap_or_else(|broken| broken.to_string());
-            let outcome = Outcome {
-                promise: promise.to_owned(),
-                seen,
-                kept,
-                millis: begun.elapsed().as_millis(),
-            };
-            self.view.done(&outcome);
-            outcomes.push(outcome);
-            if !kept {
-                break;
-            }
-        }
-        self.view.summary(&outcomes);
-        outcomes.iter().all(|outcome| outcome.kept)
+    fn title(&self) -> String {
+        let Options { nodes, max_peers, seed, .. } = self.options;
+        format!("{nodes} nodes on 127.0.0.1, each knows at most {max_peers} peers, seed {seed}")
+    }
+
+    fn view(&mut self) -> &mut View {
+        &mut self.view
     }
 
     async fn step(&mut self, number: usize) -> Result<String, Broken> {
@@ -97,11 +72,18 @@ impl Story {
         }
     }
 
-    /// Cuts what is left, after an interruption or a broken promise.
-    pub(crate) async fn end(&mut self) {
+    async fn end(&mut self) {
         for member in std::mem::take(&mut self.members).into_values() {
             member.peer.abort().await;
         }
+    }
+}
+
+impl Network {
+    pub(crate) fn new(options: Options) -> Self {
+        let view = View::new(options.json);
+        let random = fastrand::Rng::with_seed(options.seed);
+        Self { options, view, members: BTreeMap::new(), killed: None, random }
     }
 
     fn pace(&self) -> Pace {
@@ -371,11 +353,6 @@ async fn watched<T>(work: impl Future<Output = T>, view: &View) -> (T, Option<u6
             }
         }
     }
-}
-
-/// A number with its noun, in the plural where that is due.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Everybody who can be reached from `start` over known peers.

@@ -1,5 +1,6 @@
 //! Kademlia carried out: who is asked, what is answered, what is kept, and when all of it is looked after.
 
+mod answered;
 mod ask;
 mod config;
 mod error;
@@ -20,8 +21,8 @@ use std::{
 use futures::future::LocalBoxFuture;
 use tokio::sync::Semaphore;
 
+use self::{answered::Answered, keep::Own, serve::Answering};
 pub use self::{config::KademliaConfig, error::KademliaError};
-use self::{keep::Own, serve::Answering};
 use crate::{
     connection::Node,
     overlay::{
@@ -46,6 +47,7 @@ pub(crate) struct Dht {
     probes: Arc<Semaphore>,
     /// Where it is being asked whether somebody is there.
     probed: Mutex<HashSet<Address>>,
+    answered: Mutex<Answered>,
     drawn: AtomicU64,
     me: OnceLock<PeerInfo>,
 }
@@ -68,6 +70,7 @@ impl Dht {
             own: Mutex::default(),
             probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
             probed: Mutex::default(),
+            answered: Mutex::default(),
             drawn: AtomicU64::new(0),
             me: OnceLock::new(),
         }

@@ -72,9 +72,13 @@ impl Dht {
         let response = self.ask_at(node, (to.address(), Some(to.id())), question).await;
         if response.is_some() {
             node.pace().answered(to.address());
+            lock(&self.answered).note(to, now());
             self.heard(node, to.clone());
-        } else if self.knows(to) {
-            self.failed(to);
+        } else {
+            lock(&self.answered).forget(to);
+            if self.knows(to) {
+                self.failed(to);
+            }
         }
         response.map(|response| response.answer)
     }
@@ -142,7 +146,7 @@ impl Dht {
         });
     }
 
-    /// Asks ever nearer nodes. What others tell is a hint: it is dialled at the node's pace, and not where who told it may
+    /// Asks ever nearer nodes. What others tell is a hint: until it has answered it is dialled at the node's pace, and not where who told it may
     /// not send this node.
     pub(super) async fn look_up(
         self: &Arc<Self>,
@@ -164,7 +168,9 @@ impl Dht {
                     Some(by) => places.may_go(node, peer.address(), by).await,
                     None => true,
                 };
-                let hint = told_by.contains_key(&peer) && !self.knows(&peer);
+                let hint = told_by.contains_key(&peer)
+                    && !self.knows(&peer)
+                    && !lock(&self.answered).has(&peer, now());
                 under_way.push(async move {
                     let may = may
                         && node.transport.admits(peer.id())

@@ -72,6 +72,19 @@ impl Peer {
         .await
     }
 
+    /// The nodes in the table, those nearest to this node first, without those that left the last question unanswered. At
+    /// most [`k`](crate::peer::KademliaConfig::k) for each power of two of distance. Nobody is asked.
+    ///
+    /// # Errors
+    /// [`KademliaError::NotEnabled`].
+    #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
+    pub fn known_nodes(&self) -> Result<Vec<PeerInfo>, KademliaError> {
+        let (node, dht) = self.dht()?;
+        let table = dht.table.lock();
+        let own = Key::of(node.me.id());
+        Ok(table.map(|table| table.closest(own, usize::MAX)).unwrap_or_default())
+    }
+
     /// The nodes nearest to a key that answer, the nearest first, at most
     /// [`k`](crate::peer::KademliaConfig::k), without this node.
     ///

@@ -1,0 +1,59 @@
+//! Who has answered of late: to ask it again is no dial to an unverified address.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use crate::overlay::PeerInfo;
+
+/// For so long an answer counts.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// Nodes that are remembered: more than one look-up asks. Found by thought; it takes some 100 KiB.
+const MOST: usize = 1_024;
+
+/// The nodes that have answered of late with their id, each where it did.
+#[derive(Debug, Default)]
+pub(super) struct Answered(HashMap<PeerInfo, Instant>);
+
+impl Answered {
+    pub(super) fn note(&mut self, peer: &PeerInfo, now: Instant) {
+        if self.0.len() >= MOST && !self.0.contains_key(peer) {
+            self.0.retain(|_, at| now.saturating_duration_since(*at) < LATELY);
+            if self.0.len() >= MOST {
+                return;
+            }
+        }
+        self.0.insert(peer.clone(), now);
+    }
+
+    pub(super) fn forget(&mut self, peer: &PeerInfo) {
+        self.0.remove(peer);
+    }
+
+    pub(super) fn has(&self, peer: &PeerInfo, now: Instant) -> bool {
+        self.0.get(peer).is_some_and(|at| now.saturating_duration_since(*at) < LATELY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_for_a_minute_and_the_memory_is_bounded() {
+        let (mut answered, begun) = (Answered::default(), tokio::time::Instant::now().into_std());
+        let peer = |n: u32| format!("n{n} 10.0.0.1 9000").parse::<PeerInfo>().unwrap();
+        for n in 0..5_000 {
+            answered.note(&peer(n), begun);
+        }
+        assert!(answered.0.len() == MOST && answered.has(&peer(0), begun + LATELY / 2));
+        assert!(!answered.has(&"n0 10.0.0.2 9000".parse().unwrap(), begun), "elsewhere");
+        assert!(!answered.has(&peer(0), begun + LATELY));
+        answered.note(&peer(5_000), begun + LATELY);
+        assert!(answered.0.len() == 1 && answered.has(&peer(5_000), begun + LATELY));
+        answered.forget(&peer(5_000));
+        assert!(!answered.has(&peer(5_000), begun + LATELY));
+    }
+}
