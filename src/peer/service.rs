@@ -5,12 +5,10 @@ use std::{fmt, sync::Arc};
 
 use futures::future::LocalBoxFuture;
 
-use crate::{connection::Node, peer::Peers};
-#[cfg(any(feature = "kademlia", feature = "swim"))]
 use crate::{
-    connection::{Route, Serve},
+    connection::{Node, Route, Serve},
     frame::TypeCode,
-    peer::builder::handlers::application_route,
+    peer::{Peers, builder::handlers::application_route},
 };
 
 /// What a service finds in its node.
@@ -20,7 +18,6 @@ pub(crate) struct Seat {
     pub(crate) peers: Peers,
 }
 
-#[cfg(any(feature = "kademlia", feature = "swim"))]
 impl Seat {
     /// Serves a code of the framework.
     pub(crate) fn serve(&self, code: TypeCode, serve: Arc<dyn Serve>) {
