@@ -119,9 +119,9 @@ fn of_50_nodes_that_join_by_one_contact_each_every_look_up_is_exact() {
 
 #[test]
 #[ignore = "minutes in a debug build"]
-fn in_200_nodes_where_nobody_knows_everybody_look_ups_are_exact_and_messages_are_routed() {
+fn in_100_nodes_where_nobody_knows_everybody_look_ups_are_exact_and_messages_are_routed() {
     in_virtual_time(async {
-        let (_wires, nodes) = network(200, &KademliaConfig::default().k(8)).await;
+        let (_wires, nodes) = network(100, &KademliaConfig::default().k(8)).await;
         look_ups_are_exact(&nodes, 100, 8).await;
         messages_are_routed(&nodes, 100).await;
         end(&nodes).await;
