@@ -51,7 +51,7 @@
 //!
 //! # Features
 //!
-//! None is on by default. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
+//! `kademlia` alone is on by default. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
 //! keys as ids. `metrics`: counts and times for whatever collects them (`peer::metrics`).
 //! `mdns`: finding nodes in the same network (`peer::mdns`). `swim`: membership and failure detection (`overlay::swim`).
 //! `test-utils`: `sim`, networks of nodes in virtual time for tests, on

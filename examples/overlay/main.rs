@@ -2,9 +2,9 @@
 //! and after a third of it was killed.
 //!
 //! ```text
-//! cargo run --release --example overlay --features kademlia
-//! cargo run --release --example overlay --features kademlia -- --nodes 200 --lookups 300 --seed 7
-//! cargo run --release --example overlay --features kademlia -- --json
+//! cargo run --release --example overlay
+//! cargo run --release --example overlay -- --nodes 200 --lookups 300 --seed 7
+//! cargo run --release --example overlay -- --json
 //! ```
 //!
 //! Each node is a real one, on a TCP port of its own. On a terminal a map is drawn while it works: a cell for each node, in

@@ -1,10 +1,10 @@
 //! Kademlia in networks of any size: what is found, in how many rounds, and what it costs each node.
 //!
 //! ```text
-//! $ cargo run --release --features kademlia --example simulate -- --nodes 2000 --seed 7
-//! $ cargo run --release --features kademlia --example simulate -- --nodes 50,200,500,1000,2000,5000,10000 \
+//! $ cargo run --release --example simulate -- --nodes 2000 --seed 7
+//! $ cargo run --release --example simulate -- --nodes 50,200,500,1000,2000,5000,10000 \
 //!       --json diagrams/kademlia.json --plot diagrams/kademlia.svg
-//! $ cargo run --release --features kademlia --example simulate -- --from diagrams/kademlia.json --plot plot.svg
+//! $ cargo run --release --example simulate -- --from diagrams/kademlia.json --plot plot.svg
 //! ```
 //!
 //! The tables and look-ups are those of `overlay::kademlia`; sockets and time are left out. Nodes join one after the other
