@@ -7,19 +7,21 @@
     missing_docs
 )]
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use actix::prelude::*;
 use actix_peer::{
-    Builder, Config, Incoming, Peer, Reply, RequestError, Target,
+    Builder, Config, Incoming, Peer, PeerId, PeerInfo, Reply, RequestError, Target,
     frame::Frame,
     handler,
-    overlay::{ForwardPolicy, RouteReason},
+    overlay::{Address, ForwardPolicy, RouteReason},
     peer::RegisterError,
     router,
     sim::{SimError, SimNetwork},
+    transport::Transport,
 };
 use futures::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -151,6 +153,49 @@ fn nodes_without_links_pass_messages_on_as_well() -> Result<(), SimError> {
         let line = line(&net, 5, |n| Config::default().links(n % 2 == 0)).await?;
         assert_eq!(ask(&line[0], &line[4]).await.unwrap(), "n0 4 n0 n1 n2 n3");
         assert_eq!(ask(&line[4], &line[1]).await.unwrap(), "n4 3 n4 n3 n2");
+        Ok(())
+    })
+}
+
+/// A program as the originals are: one frame for each connection, an answer to the codes that it knows,
+/// an end without a word for all others.
+async fn original(net: &SimNetwork, name: &str) -> PeerInfo {
+    let at: Address = format!("{name}:9000").parse().unwrap();
+    let mut listener = net.wires().transport(at.host().clone()).listen(&at).await.unwrap();
+    actix::spawn(async move {
+        while let Ok(mut io) = poll_fn(|cx| listener.poll_accept(cx)).await {
+            actix::spawn(async move {
+                let mut header = [0; 8];
+                if io.reader.read_exact(&mut header).await.is_ok() && header == *b"WAY_\0\0\0\0" {
+                    io.writer.write_all(b"REPL\0\0\0\x05plain").await.ok();
+                }
+                io.writer.shutdown().await.ok();
+            });
+        }
+    });
+    PeerInfo::new(name.parse().unwrap(), at).unwrap()
+}
+
+#[test]
+fn an_original_program_gets_the_plain_message_and_passes_nothing_on() -> Result<(), SimError> {
+    SimNetwork::new(1).run(async |net| {
+        let line = line(&net, 2, |_| Config::default()).await?;
+        let old = original(&net, "n2").await;
+        line[1].peers().add(old.clone()).await.unwrap();
+        // Over a node of ours to the original, for a code that it handles and for one that it does not.
+        let replies = line[0].route(old.id(), Frame::empty("WAY_")).await.unwrap();
+        assert_eq!(replies.collect().await.unwrap(), [Frame::text("REPL", "plain")]);
+        let replies = line[0].route(old.id(), Frame::empty("TICK")).await.unwrap();
+        assert_eq!(replies.collect().await.unwrap(), []);
+        // Behind it nobody is reached, and who noticed says so.
+        let beyond = "n3".parse::<PeerId>().unwrap();
+        for (from, at, hop) in [(0, "n1", 1), (1, "n1", 0)] {
+            let replies = match line[from].route(&beyond, Frame::empty("WAY_")).await {
+                Ok(replies) => replies.collect().await,
+                Err(error) => Err(error),
+            };
+            assert_eq!(stuck(replies), (RouteReason::NotForwarding, at.to_owned(), Some(hop)));
+        }
         Ok(())
     })
 }
