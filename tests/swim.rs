@@ -155,3 +155,52 @@ fn a_member_that_is_down_keeps_its_link_and_its_place_in_the_table() {
         assert_eq!(downs, 1);
     });
 }
+
+#[test]
+fn a_partition_that_heals_becomes_one_network_again_within_20_seconds() {
+    paused(async {
+        let wires = MemoryNetwork::new(7);
+        let peers = network(&wires, 10, &SwimConfig::lan(10)).await;
+        until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 9)).await.unwrap();
+        let hosts: Vec<Host> =
+            peers.iter().map(|peer| peer.info().address().host().clone()).collect();
+        wires.partition(&hosts[..5], &hosts[5..]);
+        let torn = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 4)).await;
+        println!("torn after {:?}", torn.expect("each side notes that the other is away"));
+        sleep(60 * SECOND).await;
+        assert!(peers.iter().all(|peer| up(peer) == 4), "each side goes on by itself");
+        wires.heal();
+        let whole = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 9)).await;
+        let whole = whole.expect("one network");
+        println!("whole after {whole:?}");
+        assert!(whole <= 20 * SECOND, "{whole:?}");
+        for peer in &peers {
+            peer.abort().await;
+        }
+    });
+}
+
+#[test]
+fn a_host_that_stands_still_is_down_at_most_once_for_each_and_nobody_else_is() {
+    paused(async {
+        let wires = MemoryNetwork::new(7);
+        let peers = network(&wires, 10, &SwimConfig::lan(10)).await;
+        until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 9)).await.unwrap();
+        let mut events: Vec<_> = peers[..9].iter().map(Peer::events).collect();
+        wires.stall(peers[9].info().address().host(), 12 * SECOND);
+        sleep(60 * SECOND).await;
+        assert!(peers.iter().all(|peer| up(peer) == 9), "all are back");
+        for peer in &peers {
+            peer.abort().await;
+        }
+        for events in &mut events {
+            let mut downs = Vec::new();
+            while let Some(event) = events.next().await {
+                if let PeerEvent::MemberDown { peer } = event {
+                    downs.push(peer.id().to_string());
+                }
+            }
+            assert!(downs.len() <= 1 && downs.iter().all(|id| id == "n9"), "{downs:?}");
+        }
+    });
+}

@@ -31,7 +31,7 @@ const HELPERS: usize = 3;
 
 /// How often members that are down are announced to, and how many at once: both sides of a partition find each other
 /// again by it.
-const CALL_DOWN_EVERY: Duration = Duration::from_secs(5);
+const CALL_DOWN_EVERY: Duration = Duration::from_secs(3);
 const CALL_DOWN: usize = 3;
 
 /// How often news is passed on by each, for each power of ten of nodes. With 4 one node in some hundred heard nothing, and
