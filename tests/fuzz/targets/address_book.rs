@@ -28,7 +28,8 @@ pub(crate) fn run(bytes: &[u8]) {
         let mut again = book();
         assert_eq!(again.load(&read.to_text(), NOW), Ok(read.len()));
         assert!(read.iter().all(|entry| again.get(entry.info().id()) == Some(entry)));
-        assert_eq!(again.anchors(4).len(), read.len());
+        // Who failed too often is no anchor.
+        assert!(again.anchors(4).len() <= read.len());
         assert_eq!(again.pick_old(4, &[], 1).len(), read.len());
     }
 }
