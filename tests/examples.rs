@@ -3,6 +3,13 @@
 
 use std::{path::Path, process::Command};
 
+/// Runs a program that was built as an example.
+fn run(name: &str, arguments: &[&str]) -> std::process::Output {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().unwrap().with_file_name("examples").join(name);
+    Command::new(program).args(arguments).output().unwrap()
+}
+
 /// Whether `printed` is `said`, in which `…` stands for a port.
 fn is_as_said(printed: &str, said: &str) -> bool {
     let mut rest = printed;
@@ -25,9 +32,7 @@ fn prints_what_it_says(name: &str) {
     let call = format!("//! $ cargo run --example {name}\n");
     let said = source.split_once(&call).expect("how it is run").1.split("//! ```").next().unwrap();
     let said: Vec<_> = said.lines().map(|line| line.trim_start_matches("//! ")).collect();
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.parent().unwrap().with_file_name("examples").join(name);
-    let output = Command::new(program).output().unwrap();
+    let output = run(name, &[]);
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
     let printed: Vec<_> = printed.lines().collect();
@@ -59,9 +64,7 @@ mod simulate {
     use super::*;
 
     fn simulate(options: &[&str]) -> std::process::Output {
-        let tests = std::env::current_exe().unwrap();
-        let program = tests.parent().unwrap().with_file_name("examples").join("simulate");
-        Command::new(program).args(options).output().unwrap()
+        run("simulate", options)
     }
 
     #[test]
@@ -88,9 +91,7 @@ mod simulate {
 /// The example `overlay` with these arguments: its exit code, and what it printed.
 #[cfg(feature = "kademlia")]
 fn overlay(arguments: &[&str]) -> (Option<i32>, String) {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.parent().unwrap().with_file_name("examples").join("overlay");
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = run("overlay", arguments);
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
