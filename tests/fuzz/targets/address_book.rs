@@ -28,8 +28,9 @@ pub(crate) fn run(bytes: &[u8]) {
         let mut again = book();
         assert_eq!(again.load(&read.to_text(), NOW), Ok(read.len()));
         assert!(read.iter().all(|entry| again.get(entry.info().id()) == Some(entry)));
-        // Who failed too often is no anchor.
-        assert!(again.anchors(4).len() <= read.len());
+        // Who failed three times in a row is no anchor.
+        let reliable = read.iter().filter(|entry| entry.failures() < 3);
+        assert_eq!(again.anchors(4).len(), reliable.count());
         assert_eq!(again.pick_old(4, &[], 1).len(), read.len());
     }
 }
