@@ -16,10 +16,12 @@ use tempfile::TempDir;
 
 use crate::instance::LIMIT;
 
-const CHROMIUM: [&str; 9] = [
+const CHROMIUM: [&str; 10] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    // Memory that is shared among its processes in files: a container may have little of the other.
+    "--disable-dev-shm-usage",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -84,7 +86,11 @@ impl Browser {
 
     /// Opens a page that may not come to life.
     pub async fn visit(&self, url: &str) {
-        self.client.goto(url).await.unwrap();
+        while let Err(error) = self.client.goto(url).await {
+            // Chromium gives up what it loads when an interface of the machine comes or goes.
+            let changed = error.to_string().contains("ERR_NETWORK_CHANGED");
+            assert!(changed, "cannot open {url}: {error}");
+        }
     }
 
     /// Waits until a script's result is true in the page, and returns it.
@@ -117,7 +123,8 @@ impl Browser {
     pub async fn find(&self, selector: &str) -> Element {
         let shown = format!("return document.querySelector({})", json!(selector));
         self.see(&shown).await;
-        self.client.find(Locator::Css(selector)).await.unwrap()
+        let found = self.client.find(Locator::Css(selector)).await;
+        found.unwrap_or_else(|error| panic!("{selector}: {error}"))
     }
 
     /// Clicks what is there now: news may put another element in its place at any moment.
