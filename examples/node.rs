@@ -106,6 +106,14 @@ async fn join(peer: &Peer, contacts: &[Address]) -> bool {
 #[actix::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (mut interrupt, mut terminate) = match signals {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("cannot hear signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let peer = match start(&options).await {
         Ok(peer) => peer,
         Err(error) => {
@@ -116,13 +124,6 @@ async fn main() -> ExitCode {
     println!("listening on {}", peer.info().address());
     let events = peer.events();
     let printing = actix_rt::spawn(events.for_each(async |event| println!("{}", line(&event))));
-    let mut terminate = match signal(SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => {
-            eprintln!("cannot hear signals: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
     let work = async {
         if join(&peer, &options.join).await {
             std::future::pending::<()>().await;
@@ -130,12 +131,12 @@ async fn main() -> ExitCode {
     };
     let asked_to_end = tokio::select! {
         () = work => false,
-        _ = tokio::signal::ctrl_c() => true,
+        _ = interrupt.recv() => true,
         _ = terminate.recv() => true,
     };
     let report = tokio::select! {
         report = peer.stop() => report,
-        _ = tokio::signal::ctrl_c() => peer.abort().await,
+        _ = interrupt.recv() => peer.abort().await,
     };
     // Ends with the last event.
     printing.await.ok();

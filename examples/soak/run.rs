@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix_peer::overlay::Address;
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -85,6 +85,10 @@ pub(crate) async fn run(options: Soak) -> Result<Report, Broken> {
         told(panic);
     }));
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    // It hears a signal from its first poll on.
+    if let Some(failed) = interrupt.as_mut().now_or_never() {
+        failed?;
+    }
     let nodes = Nodes::start().await?;
     let mut peers = Peers::start(&options, &nodes).await?;
 

@@ -37,10 +37,11 @@ pub(crate) trait Story {
 pub(crate) async fn run(mut story: impl Story) -> ExitCode {
     let kept = {
         let told = std::pin::pin!(tell(&mut story));
+        // First, so that it hears a signal from the first word on.
         let interrupted = std::pin::pin!(tokio::signal::ctrl_c());
-        match futures::future::select(told, interrupted).await {
-            futures::future::Either::Left((kept, _)) => Some(kept),
-            futures::future::Either::Right(_) => None,
+        match futures::future::select(interrupted, told).await {
+            futures::future::Either::Left(_) => None,
+            futures::future::Either::Right((kept, _)) => Some(kept),
         }
     };
     story.end().await;
