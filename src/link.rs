@@ -11,6 +11,10 @@
 //!   `@END` and no payload; a RESET has the code `@RST`.
 //! - An empty frame, of which a hundred in a row end the link, is one that moves nothing: a part of
 //!   a message without payload, or credit of zero.
+//!
+//! One frame is more than WIRE.md has, for a side whose hello lists the feature `refusals`: `@RFS` on
+//! exchange 0 says how many of its one-way messages were refused (u32), of which code (4 bytes), and
+//! the reason. More than it has sent break the link.
 
 mod alive;
 mod book;
@@ -27,10 +31,10 @@ mod outbox;
 mod phase;
 mod reason;
 mod receive;
+mod refusals;
 mod seen;
 mod send;
 
-pub(crate) use self::hello::MAX_HELLO_LEN;
 pub use self::{
     book::{Book, BookConfig, LinkId, Way},
     cut::{Frames, MAX_FRAME},
@@ -45,6 +49,7 @@ pub use self::{
     reason::Reason,
     seen::{Novelty, REMEMBERED, REMEMBERED_FOR, Seen},
 };
+pub(crate) use self::{hello::MAX_HELLO_LEN, refusals::REFUSALS};
 
 /// The codes of the link itself.
 pub(crate) mod code {
@@ -58,6 +63,7 @@ pub(crate) mod code {
     pub(crate) const END: TypeCode = TypeCode::new(b"@END");
     pub(crate) const ACK: TypeCode = TypeCode::new(b"@ACK");
     pub(crate) const RST: TypeCode = TypeCode::new(b"@RST");
+    pub(crate) const RFS: TypeCode = TypeCode::new(b"@RFS");
 }
 
 #[cfg(test)]

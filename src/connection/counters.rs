@@ -95,6 +95,8 @@ counters! {
     links_opened,
     /// Links that ended because the other side broke their rules.
     links_broken,
+    /// One-way messages of this node that other nodes said they refused.
+    notify_refused,
     /// Acknowledged messages that were sent once more, on another link.
     reliable_resent,
     /// Acknowledged messages that came once more, and were not handed over again.
@@ -165,7 +167,7 @@ counters! {
 
 impl Counters {
     /// Counts a refusal under its kind.
-    pub(crate) fn refused(&self, refusal: Refusal) {
+    pub(crate) fn refused(&self, refusal: Refusal, messages: u64) {
         match refusal {
             Refusal::UnknownCode => &self.unknown_codes,
             Refusal::TooLong => &self.errors_too_long,
@@ -178,7 +180,7 @@ impl Counters {
             Refusal::NotYourId => &self.errors_not_your_id,
             Refusal::NoTls => &self.errors_no_tls,
         }
-        .one();
+        .add(messages);
     }
 }
 
@@ -190,7 +192,7 @@ mod tests {
     fn each_refusal_is_counted_once_under_a_counter_of_its_own() {
         let counters = Counters::default();
         for refusal in Refusal::ALL {
-            counters.refused(refusal);
+            counters.refused(refusal, 1);
         }
         let counts = counters.read();
         let ones = [

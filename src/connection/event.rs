@@ -158,6 +158,18 @@ pub enum PeerEvent {
         /// Why.
         reason: Reason,
     },
+    /// Another node refused one-way messages of this node: they reached no handler. Told of what goes
+    /// over a link, at most once for each read of it, code and reason.
+    NotifyRefused {
+        /// The other node, as it says.
+        peer: PeerInfo,
+        /// The code of the messages.
+        code: TypeCode,
+        /// Why.
+        reason: Reason,
+        /// How many.
+        messages: u32,
+    },
     /// A source or a proven id has misbehaved too much, or the application wants nothing to do with
     /// it: its connections are refused for a time.
     Banned {

@@ -47,7 +47,7 @@ use crate::{
         Config, Direction, Node, Offender, Outgoing, Over, PeerEvent, Replies, RequestError,
         SharedOutbox, Source, exchange, exchange::OutgoingKind, now, quiet::Shown,
     },
-    frame::Frame,
+    frame::{Frame, TypeCode},
     link::{AckLevel, Book, BookConfig, LinkId, OutboxLimits, Reason, Role},
     overlay::{Address, PeerId, PeerInfo},
 };
@@ -382,7 +382,7 @@ pub(crate) async fn notify_acked(
         Road::Classic => {
             let replies = exchange::open(node, to, OutgoingKind::Frame(frame)).await?;
             match replies.collect().await?.first() {
-                Some(reply) if reply.code() == crate::frame::TypeCode::ERRO => {
+                Some(reply) if reply.code() == TypeCode::ERRO => {
                     let text = String::from_utf8_lossy(reply.data()).into_owned();
                     Err(RequestError::Refused { text })
                 }
@@ -405,6 +405,13 @@ impl Line {
         tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), "link opened");
         self.node
             .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
+    }
+
+    pub(super) fn tell_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
+        self.node.counters.notify_refused.add(messages.into());
+        tracing::debug!(peer = %Shown(&self.peer), %code, %reason, messages, "one-way messages refused");
+        let peer = self.peer.clone();
+        self.node.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
     }
 
     pub(super) fn tell_closed(&self, reason: Reason) {

@@ -256,8 +256,19 @@ impl Node {
 
     /// Counts a refusal and tells of it.
     pub(crate) fn refuse(&self, from: &Address, code: Option<TypeCode>, refusal: Refusal) {
-        self.counters.refused(refusal);
-        tracing::debug!(peer = %from, code = code.map(tracing::field::display), error = refusal.text(), "request refused");
+        self.refuse_some(from, code, refusal, 1);
+    }
+
+    /// Counts messages that were refused together, and says so once.
+    pub(crate) fn refuse_some(
+        &self,
+        from: &Address,
+        code: Option<TypeCode>,
+        refusal: Refusal,
+        messages: u32,
+    ) {
+        self.counters.refused(refusal, messages.into());
+        tracing::debug!(peer = %from, code = code.map(tracing::field::display), messages, error = refusal.text(), "request refused");
         self.emit(&PeerEvent::Refused { from: from.clone(), code, refusal });
     }
 

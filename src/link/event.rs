@@ -116,6 +116,15 @@ pub enum LinkEvent {
         /// The exchange.
         exchange: u32,
     },
+    /// The other side refused one-way messages of this side.
+    Refused {
+        /// Their code.
+        code: TypeCode,
+        /// Why.
+        reason: Reason,
+        /// How many.
+        messages: u32,
+    },
     /// The other side starts no new exchange, and this side may not either.
     Leaving,
     /// The link is over.

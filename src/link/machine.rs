@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use crate::link::{
     Counts, Flags, Hello, LinkConfig, LinkEvent, LinkPhase, LinkPhaseEvent, MAX_PAYLOAD, Reason,
-    Role, code, grant::Grant, header::EXCHANGE_HEADER_LEN,
+    Role, code, grant::Grant, header::EXCHANGE_HEADER_LEN, refusals::Refusals,
 };
 
 /// Bytes of replies that each side may have on their way in one exchange before more is granted
@@ -102,6 +102,10 @@ pub struct Link {
     pub(super) out: BytesMut,
     pub(super) control_waiting: usize,
     pub(super) counts: Counts,
+    /// One-way messages of the other side that were refused, and of which it is still to be told.
+    pub(super) refusals: Refusals,
+    /// One-way messages of this side of which the other side has not said that it refused them.
+    pub(super) told: u64,
 }
 
 impl Link {
@@ -130,6 +134,8 @@ impl Link {
             out: BytesMut::new(),
             control_waiting: 0,
             counts: Counts::default(),
+            refusals: Refusals::default(),
+            told: 0,
             config,
         };
         if role == Role::Dialler {
@@ -212,11 +218,12 @@ impl Link {
     /// Bytes that wait to be written.
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.out.len()
+        self.out.len() + self.refusals.encoded_len()
     }
 
     /// Moves what is to be written into `into`, which should be empty: its room is used again.
     pub fn take_output(&mut self, into: &mut BytesMut) {
+        self.tell_refusals();
         self.counts.bytes_out += self.out.len() as u64;
         self.control_waiting = 0;
         if into.is_empty() {

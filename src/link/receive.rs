@@ -12,6 +12,7 @@ use crate::{
         header::EXCHANGE_HEADER_LEN,
         machine::{Exchange, REPLY_WINDOW},
         numbered::NUMBERED_LEN,
+        refusals::Refusal,
     },
 };
 
@@ -126,6 +127,7 @@ impl Link {
         match code {
             code::LNK => Err(PROTOCOL),
             code::CRD => self.granted(exchange, &data),
+            code::RFS => self.refused(exchange, data),
             code::PNG => self.pinged(&data),
             code::PON => {
                 self.answered(&data, now);
@@ -197,6 +199,15 @@ impl Link {
             }
             None => Err(PROTOCOL),
         }
+    }
+
+    fn refused(&mut self, exchange: u32, data: Bytes) -> Result<(), Broken> {
+        let refusal = Refusal::from_payload(data).filter(|_| exchange == 0).ok_or(PROTOCOL)?;
+        let Refusal { code, reason, messages } = refusal;
+        // Each that was sent, once at most.
+        self.told = self.told.checked_sub(u64::from(messages)).ok_or(PROTOCOL)?;
+        self.events.push(LinkEvent::Refused { code, reason, messages });
+        Ok(())
     }
 
     fn pinged(&mut self, data: &Bytes) -> Result<(), Broken> {

@@ -5,10 +5,12 @@ use bytes::BufMut;
 use crate::{
     frame::{FrameHead, HEADER_LEN, TypeCode},
     link::{
-        AckLevel, ExchangeHead, Flags, Kind, Link, LinkPhase, Reason, Refused, code,
+        AckLevel, ExchangeHead, Flags, Hello, Kind, Link, LinkPhase, REFUSALS, Reason, Refused,
+        code,
         grant::Grant,
         header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
         machine::{Exchange, MAX_CONTROL_WAITING, MAX_PAYLOAD_U32, REPLY_WINDOW},
+        refusals::Refusal,
     },
 };
 
@@ -19,6 +21,7 @@ impl Link {
     /// See [`Refused`].
     pub fn one_way(&mut self, code: TypeCode, data: &[u8]) -> Result<(), Refused> {
         self.pay_new(data.len())?;
+        self.told += 1;
         self.put(code, 0, Flags::NONE, data);
         Ok(())
     }
@@ -58,8 +61,11 @@ impl Link {
             let grant = Grant::new(REPLY_WINDOW);
             self.exchanges.insert(number, Exchange::Asked { sending: more, grant });
             self.open_out += 1;
-        } else if more {
-            self.exchanges.insert(number, Exchange::Telling);
+        } else {
+            self.told += 1;
+            if more {
+                self.exchanges.insert(number, Exchange::Telling);
+            }
         }
         Ok(number)
     }
@@ -144,6 +150,36 @@ impl Link {
         if self.exchanges.contains_key(&exchange) {
             self.control(code::RST, exchange, Flags::RESET, &reason.to_payload());
             self.forget(exchange);
+        }
+    }
+
+    /// Refuses one-way messages of the other side, or the one of `exchange` that has not come to its
+    /// end. A side that wants to know is told how many, once for all that are refused before the next
+    /// [`take_output`](Self::take_output).
+    pub fn refuse_one_ways(
+        &mut self,
+        exchange: u32,
+        code: TypeCode,
+        reason: Reason,
+        messages: u32,
+    ) {
+        let wants = |theirs: &Hello| theirs.features.iter().any(|feature| feature == REFUSALS);
+        if self.theirs.as_ref().is_some_and(wants) && messages > 0 {
+            let refusal = Refusal { code, reason, messages };
+            if !self.refusals.add(refusal) {
+                self.tell_refusals();
+                // There is room now.
+                let _ = self.refusals.add(refusal);
+            }
+        }
+        self.reset(exchange, reason);
+    }
+
+    pub(super) fn tell_refusals(&mut self) {
+        if !self.refusals.is_empty() {
+            for refusal in self.refusals.take() {
+                self.control(code::RFS, 0, Flags::NONE, &refusal.to_payload());
+            }
         }
     }
 

@@ -22,7 +22,7 @@ fn hello(id: &str, window: u32, max_open: u32) -> Hello {
         max_message: 1 << 20,
         max_open,
         incarnation: 7,
-        features: vec![],
+        features: vec![REFUSALS.into()],
     }
 }
 
@@ -193,6 +193,72 @@ fn what_comes_beyond_the_credit_or_the_end_costs_no_more_than_its_length() {
 }
 
 #[test]
+fn refused_one_way_messages_are_told_once_for_each_code_and_reason() {
+    const NEWS: TypeCode = TypeCode::new(b"NEWS");
+    let (mut ada, mut bob, now) = open(10_000, 4);
+    for _ in 0..3 {
+        ada.one_way(CODE, b"hi").unwrap();
+    }
+    ada.one_way(NEWS, b"hi").unwrap();
+    assert_eq!(ada.begin(NEWS, b"long", Kind::OneWay, true), Ok(1));
+    pass(&mut ada, &mut bob, now);
+    bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 1);
+    bob.refuse_one_ways(0, NEWS, Reason::TOO_LONG, 1);
+    bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 2);
+    bob.refuse_one_ways(1, NEWS, Reason::TOO_LONG, 1);
+    let waiting = bob.output_len();
+    let said = output(&mut bob);
+    let expected = [
+        frame(b"@RST", 1, 0x08, b"\0\x02too long"),
+        frame(b"@RFS", 0, 0, b"\0\0\0\x03TEST\0\x01unknown code"),
+        frame(b"@RFS", 0, 0, b"\0\0\0\x02NEWS\0\x02too long"),
+    ];
+    assert_eq!(said, expected);
+    assert_eq!(waiting, said.iter().map(Frame::encoded_len).sum::<usize>());
+    said.into_iter().for_each(|frame| ada.handle(frame, now));
+    let refused = |code, reason, messages| LinkEvent::Refused { code, reason, messages };
+    let heard: Vec<_> = ada.events().collect();
+    let expected = [
+        LinkEvent::Reset { exchange: 1, reason: Reason::TOO_LONG },
+        refused(CODE, Reason::UNKNOWN_CODE, 3),
+        refused(NEWS, Reason::TOO_LONG, 2),
+    ];
+    assert_eq!(heard, expected);
+    // All that was sent is accounted for.
+    ada.handle(frame(b"@RFS", 0, 0, b"\0\0\0\x01TEST\0\x01"), now);
+    assert_eq!(ada.phase(), LinkPhase::Closed);
+}
+
+#[test]
+fn more_kinds_of_refusals_than_are_kept_are_told_all_the_same() {
+    let (mut ada, mut bob, now) = open(10_000, 4);
+    let code = |n: u8| TypeCode::new(&[b'N', b'E', b'W', n]);
+    (0..50).for_each(|n| ada.one_way(code(n), b"").unwrap());
+    pass(&mut ada, &mut bob, now);
+    (0..50).for_each(|n| bob.refuse_one_ways(0, code(n), Reason::UNKNOWN_CODE, 1));
+    pass(&mut bob, &mut ada, now);
+    let heard: Vec<_> = ada.events().collect();
+    let refused =
+        |n| LinkEvent::Refused { code: code(n), reason: Reason::UNKNOWN_CODE, messages: 1 };
+    assert_eq!(heard, (0..50).map(refused).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_does_not_know_of_refusals_is_not_told() {
+    let now = start();
+    let mut old = hello("old", 10_000, 4);
+    old.features = vec!["else".into()];
+    let mut old = Link::new(Role::Dialler, LinkConfig { hello: old, keep_alive: KEEP_ALIVE }, now);
+    let mut bob = link(Role::Acceptor, 10_000, 4, now);
+    pass(&mut old, &mut bob, now);
+    pass(&mut bob, &mut old, now);
+    old.one_way(CODE, b"hi").unwrap();
+    pass(&mut old, &mut bob, now);
+    bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 1);
+    assert_eq!((bob.output_len(), output(&mut bob)), (0, vec![]));
+}
+
+#[test]
 fn a_request_beyond_the_limit_is_refused_as_busy_and_costs_no_credit() {
     let (mut ada, mut bob, now) = open(1_000, 2);
     for number in [1, 3] {
@@ -325,6 +391,7 @@ enum Op {
     Reply { which: usize, len: usize, end: bool },
     Reset { which: usize },
     Consume { most: u32 },
+    Refuse { most: u32 },
     Read { most: usize },
     Deliver { bytes: usize },
     Tick,
@@ -341,6 +408,7 @@ fn op() -> impl Strategy<Value = (usize, Op)> {
             .prop_map(|(which, len, end)| Op::Reply { which, len, end }),
         1 => (0_usize..4).prop_map(|which| Op::Reset { which }),
         4 => (0_u32..3_000).prop_map(|most| Op::Consume { most }),
+        2 => (0_u32..5).prop_map(|most| Op::Refuse { most }),
         3 => (0_usize..5).prop_map(|most| Op::Read { most }),
         8 => prop_oneof![0_usize..40, 0_usize..3_000].prop_map(|bytes| Op::Deliver { bytes }),
         1 => Just(Op::Tick),
@@ -362,6 +430,10 @@ struct Side {
     sending: Vec<u32>,
     serving: Vec<u32>,
     unconsumed: u32,
+    /// One-way messages that came whole and were not refused.
+    kept: u32,
+    /// One-way messages that it has refused, and of which it has heard that they were.
+    refused: (u32, u32),
     unread: VecDeque<(u32, u32)>,
     /// Exchanges that either side has reset.
     given_up: Vec<u32>,
@@ -393,6 +465,8 @@ impl World {
             sending: Vec::new(),
             serving: Vec::new(),
             unconsumed: 0,
+            kept: 0,
+            refused: (0, 0),
             unread: VecDeque::new(),
             given_up: Vec::new(),
         };
@@ -416,8 +490,9 @@ impl World {
             _ => (0, Vec::new()),
         };
         let now = self.now;
-        let Side { link, sent, sending, serving, unconsumed, unread, given_up, .. } =
-            &mut self.sides[at];
+        let Side {
+            link, sent, sending, serving, unconsumed, kept, refused, unread, given_up, ..
+        } = &mut self.sides[at];
         match *op {
             Op::OneWay { .. } => {
                 if link.one_way(CODE, &payload).is_ok() {
@@ -474,6 +549,12 @@ impl World {
                 *unconsumed -= bytes;
                 link.consumed(bytes);
             }
+            Op::Refuse { most } => {
+                let messages = most.min(*kept);
+                *kept -= messages;
+                refused.0 += messages;
+                link.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, messages);
+            }
             Op::Read { most } => {
                 for (number, cost) in unread.drain(..most.min(unread.len())) {
                     link.read(number, cost);
@@ -501,8 +582,9 @@ impl World {
         let events: Vec<_> = side.link.events().collect();
         for event in events {
             match event {
-                LinkEvent::Message { exchange, data, first, request, cost, .. } => {
+                LinkEvent::Message { exchange, data, first, last, request, cost, .. } => {
                     side.unconsumed += cost;
+                    side.kept += u32::from(!request && first && last);
                     side.got.entry(0).or_default().push(mark_of(&data));
                     if first && request {
                         side.serving.push(exchange);
@@ -510,6 +592,7 @@ impl World {
                 }
                 LinkEvent::OneWays(messages) => {
                     side.unconsumed += messages.cost();
+                    side.kept += u32::try_from(messages.count()).unwrap();
                     let marks = messages.payloads().map(|data| mark_of(&data));
                     side.got.entry(0).or_default().extend(marks);
                 }
@@ -521,6 +604,9 @@ impl World {
                     side.given_up.push(exchange);
                     side.serving.retain(|n| *n != exchange);
                     side.sending.retain(|n| *n != exchange);
+                }
+                LinkEvent::Refused { code: CODE, reason: Reason::UNKNOWN_CODE, messages } => {
+                    side.refused.1 += messages;
                 }
                 LinkEvent::Ended { exchange } => side.sending.retain(|n| *n != exchange),
                 LinkEvent::Granted { .. } | LinkEvent::ReplyGranted { .. } => {}
@@ -585,6 +671,7 @@ proptest! {
             }
             prop_assert!(from.link.credit() > WINDOW / 2, "{}", from.link.credit());
             prop_assert_eq!(from.link.phase(), LinkPhase::Open);
+            prop_assert_eq!(from.refused.0, to.refused.1);
         }
     }
 
@@ -638,13 +725,13 @@ proptest! {
     #[test]
     fn any_frames_are_accepted_or_the_link_is_closed_with_a_reason(
         frames in proptest::collection::vec(
-            (0_usize..10, 0_u32..8, prop_oneof![0_u8..8, any::<u8>()], 0_usize..400, any::<u8>()),
+            (0_usize..11, 0_u32..8, prop_oneof![0_u8..8, any::<u8>()], 0_usize..400, any::<u8>()),
             0..60,
         ),
         leaving in any::<bool>(),
     ) {
-        const CODES: [&[u8; 4]; 10] =
-            [b"TEST", b"@CRD", b"@PNG", b"@PON", b"@BYE", b"@END", b"@RST", b"@LNK", b"@XYZ", b"\0\0\0\0"];
+        const CODES: [&[u8; 4]; 11] =
+            [b"TEST", b"@RFS", b"@CRD", b"@PNG", b"@PON", b"@BYE", b"@END", b"@RST", b"@LNK", b"@XYZ", b"\0\0\0\0"];
         let (mut ada, _, now) = open(1_000, 2);
         assert_eq!(ada.begin(CODE, b"x", Kind::Request, true), Ok(1));
         if leaving {

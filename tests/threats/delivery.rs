@@ -1,7 +1,7 @@
 //! What is promised about delivery, rule by rule (`src/connection/delivery.md`), and two links at once.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     sync::{Arc, Mutex},
@@ -19,7 +19,7 @@ use actix_peer::{
     transport::memory::{Direction, MemoryNetwork},
 };
 use futures::{
-    StreamExt,
+    FutureExt, StreamExt,
     future::{join, join_all},
 };
 use tokio::time::Instant;
@@ -205,7 +205,8 @@ async fn rule_07_what_comes_over_a_link_is_the_beginning_of_what_was_sent_withou
 }
 
 #[actix::test]
-async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is_counted() {
+async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is_counted_and_told()
+{
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let config = Config::default().max_frame_len(1 << 10).link_window(2 << 10);
@@ -220,10 +221,35 @@ async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is
     }
     // The sender waited for the handler.
     assert!(begun.elapsed() > 40 * SECOND);
-    ada.notify(bob.info(), Outgoing::from(Frame::empty("NOPE")).over(Over::Link)).await.unwrap();
+    let mut events = ada.events();
+    let refused = |code: &'static str, text: String| {
+        let message = Outgoing::from(Frame::text(code, text)).over(Over::Link);
+        ada.notify(bob.info(), message)
+    };
+    for _ in 0..3 {
+        refused("NOPE", String::new()).await.unwrap();
+    }
     tokio::time::sleep(20 * SECOND).await;
     assert_eq!(all(&taken).len(), 51);
-    assert_eq!(bob.status().await.counts.unknown_codes, 1);
+    // Too long for its handler from now on.
+    bob.set_max_len("SLOW", 10).unwrap();
+    refused("SLOW", "x".repeat(11)).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(all(&taken).len(), 51);
+    let counts = bob.status().await.counts;
+    assert_eq!((counts.unknown_codes, counts.errors_too_long), (3, 1));
+    // Its sender is told, and counts them as well.
+    assert_eq!(ada.status().await.counts.notify_refused, 4);
+    let mut told = BTreeMap::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        if let PeerEvent::NotifyRefused { peer, code, reason, messages } = event {
+            assert_eq!(&peer, bob.info());
+            *told.entry((code.to_string(), reason)).or_insert(0) += messages;
+        }
+    }
+    let expected = [("NOPE", Reason::UNKNOWN_CODE, 3), ("SLOW", Reason::TOO_LONG, 1)];
+    let expected = expected.map(|(code, reason, messages)| ((code.to_owned(), reason), messages));
+    assert_eq!(told, BTreeMap::from(expected));
 }
 
 #[actix::test]

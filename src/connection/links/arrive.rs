@@ -58,7 +58,7 @@ pub(super) struct Arrived {
 /// A message that comes in parts.
 enum Gathering {
     Whole { arrived: Arrived, gather: Gather, share: Share, cost: u32, until: Instant },
-    Streamed { queue: Arc<Queue>, code: TypeCode, left: usize },
+    Streamed { queue: Arc<Queue>, code: TypeCode, request: bool, left: usize },
 }
 
 impl Arrivals {
@@ -117,6 +117,9 @@ impl Arrivals {
             }
             LinkEvent::Granted { bytes } => self.line.granted(bytes),
             LinkEvent::ReplyGranted { .. } => self.line.look_again(),
+            LinkEvent::Refused { code, reason, messages } => {
+                self.line.tell_refused(code, reason, messages);
+            }
             LinkEvent::Leaving => {
                 self.line.close_to_new();
                 self.line.node.links.unlist(&self.line);
@@ -139,7 +142,8 @@ impl Arrivals {
     fn refuse(&mut self, arrived: &Arrived, refusal: Refusal, cost: u32) {
         match arrived.numbered {
             Some(numbered) => self.refuse_once(arrived, numbered, refusal),
-            None => self.line.refuse(arrived.exchange, arrived.code, refusal),
+            None if arrived.request => self.line.refuse(arrived.exchange, arrived.code, refusal),
+            None => self.line.refuse_one_ways(arrived.exchange, arrived.code, refusal, 1),
         }
         self.line.consumed(cost);
     }
@@ -184,7 +188,7 @@ impl Arrivals {
             let token = Token::new(None, Some(window));
             let batch = IncomingBatch::new(messages.clone(), line.sender.clone(), token);
             if let Err(refusal) = serve.tell_all(batch) {
-                line.refuse(0, code, refusal);
+                line.refuse_one_ways(0, code, refusal, messages.count());
             }
             return;
         }
@@ -196,12 +200,12 @@ impl Arrivals {
                 run.add(cost).unwrap_or_else(|| Unconsumed::new(Arc::clone(line), cost))
             });
             if !fits(&data) {
-                line.refuse(0, code, Refusal::TooLong);
+                line.refuse_one_ways(0, code, Refusal::TooLong, 1);
                 continue;
             }
             match serve.tell(Incoming::over_link(Frame::new(code, data), held, None, None)) {
                 Told::HandedOver => {}
-                Told::Refused(refusal) => line.refuse(0, code, refusal),
+                Told::Refused(refusal) => line.refuse_one_ways(0, code, refusal, 1),
                 // The answer is nobody's.
                 Told::Serving(answer) => {
                     running.push(Served::work(line, (0, code), false, answer.map(drop)));
@@ -254,7 +258,8 @@ impl Arrivals {
                 let body = Body::coming((code, None), PartReader::Link(inflow), give);
                 let progress = body.progress();
                 let left = limit as usize;
-                self.gathering.insert(exchange, Gathering::Streamed { queue, code, left });
+                let request = arrived.request;
+                self.gathering.insert(exchange, Gathering::Streamed { queue, code, request, left });
                 let frame = Frame::empty(code);
                 let delivery =
                     Delivery { arrived, route, frame, body: Some(Box::new(body)), window: None };
@@ -267,11 +272,15 @@ impl Arrivals {
     /// A further part.
     fn goes_on(&mut self, exchange: u32, data: Bytes, last: bool, cost: u32) {
         match self.gathering.get_mut(&exchange) {
-            Some(Gathering::Streamed { queue, code, left }) if data.len() > *left => {
-                let (reason, code) = (Reason::TOO_LONG, *code);
+            Some(Gathering::Streamed { queue, code, request, left }) if data.len() > *left => {
+                let (reason, code, request) = (Reason::TOO_LONG, *code, *request);
                 queue.end(Err(Broken { reason, sent: false, link: false }));
                 self.gathering.remove(&exchange);
-                self.line.refuse(exchange, code, Refusal::TooLong);
+                if request {
+                    self.line.refuse(exchange, code, Refusal::TooLong);
+                } else {
+                    self.line.refuse_one_ways(exchange, code, Refusal::TooLong, 1);
+                }
                 self.line.consumed(cost);
             }
             Some(Gathering::Streamed { queue, left, .. }) => {

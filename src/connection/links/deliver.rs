@@ -75,7 +75,7 @@ impl Arrivals {
                 let told = route.serve.tell(incoming);
                 drop(queued);
                 match told {
-                    Told::Refused(refusal) => line.refuse(exchange, code, refusal),
+                    Told::Refused(refusal) => line.refuse_one_ways(exchange, code, refusal, 1),
                     Told::HandedOver => {}
                     // The answer is nobody's.
                     Told::Serving(answer) => answer.await.map(drop).unwrap_or_default(),

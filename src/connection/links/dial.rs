@@ -17,7 +17,9 @@ use crate::{
         writer::{WriteHalf, explain},
     },
     frame::{FrameError, FrameHead, TypeCode},
-    link::{Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, Role, code},
+    link::{
+        Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS, Role, code,
+    },
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };
@@ -40,7 +42,7 @@ fn machine(node: &Node, role: Role) -> Link {
         max_message: longest,
         max_open: config.max_link_requests,
         incarnation: node.links.incarnation,
-        features: Vec::new(),
+        features: vec![REFUSALS.to_owned()],
     };
     let config = LinkConfig { hello, keep_alive: config.keep_alive };
     Link::new(role, config, now())

@@ -358,11 +358,29 @@ impl Line {
 
     /// Ends an exchange of the other side without serving it.
     pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
-        self.node.refuse(self.sender.address(), Some(code), refusal);
+        self.note_refusal(code, refusal, 1);
+        self.with(|state| state.link.reset(exchange, refusal.reason()));
+    }
+
+    /// Refuses one-way messages: those in one frame, or one in `exchange`.
+    pub(super) fn refuse_one_ways(
+        &self,
+        exchange: u32,
+        code: TypeCode,
+        refusal: Refusal,
+        messages: usize,
+    ) {
+        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        self.note_refusal(code, refusal, messages);
+        let reason = refusal.reason();
+        self.with(|state| state.link.refuse_one_ways(exchange, code, reason, messages));
+    }
+
+    fn note_refusal(&self, code: TypeCode, refusal: Refusal, messages: u32) {
+        self.node.refuse_some(self.sender.address(), Some(code), refusal, messages);
         if let Some(what) = Offence::of(refusal, code) {
             self.offended(what);
         }
-        self.with(|state| state.link.reset(exchange, refusal.reason()));
     }
 
     /// The other side has done something wrong.

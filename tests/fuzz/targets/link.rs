@@ -45,7 +45,7 @@ fn hello(id: &str) -> Hello {
         max_message: 1 << 20,
         max_open: MAX_OPEN,
         incarnation: 7,
-        features: vec![],
+        features: vec!["refusals".to_owned()],
     }
 }
 
@@ -139,6 +139,9 @@ fn act(link: &mut Link, what: u8, input: &mut Input<'_>, now: &mut Instant) {
         6 => drop(link.acknowledge(number, 1, AckLevel::HandedOver)),
         7 if more => link.end(number),
         7 => link.reset(number, Reason::CANCELLED),
+        8 if more => {
+            link.refuse_one_ways(number, CODE, Reason::new((len % 40) as u16), (len % 3) as u32);
+        }
         8 => link.consumed(u32::try_from(len).unwrap()),
         9 => link.read(number, u32::try_from(len).unwrap()),
         10 => {
@@ -157,7 +160,8 @@ fn speech(input: &mut Input<'_>) -> Vec<u8> {
         let len = input.short() % 300;
         return input.take(len).to_vec();
     }
-    let code = CODES[usize::from(what) % CODES.len()];
+    // Where it is, so that kept inputs mean what they meant.
+    let code = if what >= 236 { b"@RFS" } else { CODES[usize::from(what) % CODES.len()] };
     let (exchange, flags, len) =
         (u32::from(input.byte() % 16), input.byte(), input.short() % 1_200);
     let payload = match len {
