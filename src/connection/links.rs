@@ -266,9 +266,10 @@ async fn road(
     let reached = if possible { reach(node, to, whom).await } else { Err(Unreached::Classic) };
     match (reached, over) {
         (Ok(line), _) => Ok(Road::Link(line)),
-        (Err(Unreached::Classic | Unreached::NoRoom | Unreached::Stopped), Over::Any) => {
-            Ok(Road::Classic)
-        }
+        (
+            Err(Unreached::Classic | Unreached::NoRoom | Unreached::Left | Unreached::Stopped),
+            Over::Any,
+        ) => Ok(Road::Classic),
         (Err(unreached), _) => Err(unreached.into_error(to)),
     }
 }

@@ -194,6 +194,32 @@ impl tokio::io::AsyncRead for NeverRead {
 }
 
 #[actix::test]
+async fn where_everybody_asks_everybody_and_few_links_may_be_open_every_question_is_answered_soon()
+{
+    tokio::time::pause();
+    for seed in 0..8 {
+        let wires = MemoryNetwork::new(seed);
+        wires.latency(SECOND / 100..SECOND / 20);
+        let config = || Config::default().max_links(3);
+        let names: Vec<_> = (0..12).map(|n| format!("n{n}")).collect();
+        let nodes = join_all(names.iter().map(|name| node_with(&wires, name, config()))).await;
+        let asking = nodes.iter().enumerate().map(async |(n, from)| {
+            for round in 0..12 {
+                let some = (1..nodes.len()).filter(|other| (other + round / 3) % 3 == round % 3);
+                let asked = some.map(async |other| {
+                    let (begun, to) = (Instant::now(), &nodes[(n + other) % nodes.len()]);
+                    // A link that is new is not ended to make room before its first message comes.
+                    ask(from, to, echo("x")).await.unwrap();
+                    assert!(begun.elapsed() < SECOND / 2, "{:?}", begun.elapsed());
+                });
+                join_all(asked).await;
+            }
+        });
+        join_all(asking).await;
+    }
+}
+
+#[actix::test]
 async fn a_link_that_stays_silent_for_three_intervals_is_closed_with_what_is_open_on_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);

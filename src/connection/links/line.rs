@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -28,6 +29,9 @@ use crate::{
     link::{AckLevel, Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
     overlay::{Address, PeerId, PeerInfo},
 };
+
+/// Whoever has opened a link uses it within this time, or it is idle.
+const FIRST_USE: Duration = Duration::from_secs(2);
 
 /// Senders wait while so much of what they have credit for is not written.
 const OUTPUT_HIGH: usize = 256 << 10; // bytes
@@ -410,9 +414,12 @@ impl Line {
         self.changed.notify_waiters();
     }
 
-    /// Whether it has not been used since `before`, and nothing is open on it.
+    /// Whether nothing is open on it. One that is new is not idle: what it was opened for is on its
+    /// way.
     pub(super) fn is_idle(&self, state: &State) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
+        let fresh = state.link.counts().moved == 0 && self.since.elapsed() < FIRST_USE;
+        !fresh
+            && self.waiting.load(Ordering::Relaxed) == 0
             && state.link.open_exchanges() == 0
             && state.link.held() == 0
             && state.link.credit() >= self.limits.window / 2
