@@ -1,15 +1,16 @@
 //! `ConnectionActor`: one accepted connection as an actor.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{io, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use bytes::BytesMut;
 use futures::{
     FutureExt,
     future::{Either, select},
 };
 use tokio::{
     sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
+    time::{Instant, error::Elapsed, timeout_at},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
@@ -22,7 +23,7 @@ use crate::{
         links::{self, Driver},
         node::{OpenGuard, span},
         quiet::Shown,
-        reader::first_bytes,
+        reader::{ReadHalf, first_bytes},
         writer::explain,
     },
     frame::{FrameError, FrameHead, HEADER_LEN, TypeCode},
@@ -147,86 +148,127 @@ impl ConnectionActor {
 /// Until the header is complete it is a small task without buffers: closed without ado when it says
 /// nothing for too long ([`Config::header_timeout`](crate::Config::header_timeout)) or when the
 /// node stops.
-pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
-    let span = span(&io.remote, Direction::In);
-    let limit = node.config.header_timeout;
-    let until = Instant::now() + limit;
+#[expect(clippy::manual_async_fn, reason = "its arguments would be kept twice")]
+pub(crate) fn accepted(
+    mut io: Io,
+    node: Arc<Node>,
+    mut held: Held,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let until = Instant::now() + node.config.header_timeout;
+        // Boxed, as is what comes after the header: a silent connection does not keep the room for it.
+        match Box::pin(secured(io, until, &node, &mut held.pass)).await {
+            Some(secured) => io = secured,
+            None => return,
+        }
+        let first = header(&mut io.reader, until, &node, &mut held.pass).await;
+        if let Some((remote, talk, span)) = Box::pin(begin(io, &node, &held.pass, first)).await {
+            let (code, talk) = (talk.code(), Some((talk, span)));
+            ConnectionActor { code, remote, node, talk, _held: held }.start();
+        }
+    }
+}
+
+/// Finds out who is there. None when nobody is who may be.
+async fn secured(io: Io, until: Instant, node: &Node, pass: &mut Pass) -> Option<Io> {
     let from = io.remote.clone();
-    let mut told_to_go = pin!(held.pass.told_to_go());
     let secured = {
         let secured = pin!(timeout_at(until, node.transport.secure(io)));
         let drained = pin!(node.drain.cancelled());
-        match select(secured, select(drained, told_to_go.as_mut())).await {
+        match select(secured, select(drained, pin!(pass.told_to_go()))).await {
             Either::Left((secured, _)) => secured,
             // There are no words for it before it is known who is there.
-            Either::Right(_) => return,
+            Either::Right(_) => return None,
         }
     };
-    let Io { mut reader, writer, remote, proven } = match secured {
-        Ok(Ok(io)) => io,
+    let offended = |what| node.offended(&from, None, what);
+    match secured {
+        Ok(Ok(io)) if io.proven.as_ref().is_some_and(|id| node.bans.refuses_id(id)) => {
+            node.counters.connections_banned.one();
+            None
+        }
+        Ok(Ok(io)) => Some(io),
         Ok(Err(error)) => {
             node.counters.errors_handshake.one();
-            node.offended(&from, None, Offence::NoHandshake);
-            tracing::debug!(parent: &span, error = %Shown(&error), "connection not secured");
-            return;
+            offended(Offence::NoHandshake);
+            tracing::debug!(peer = %from, error = %Shown(&error), "connection not secured");
+            None
         }
         Err(_) => {
             node.counters.errors_late.one();
-            node.offended(&from, None, Offence::Late);
-            tracing::debug!(parent: &span, error = "not secured in time", "connection broken");
-            return;
+            offended(Offence::Late);
+            tracing::debug!(peer = %from, error = "not secured in time", "connection broken");
+            None
         }
-    };
-    if proven.as_ref().is_some_and(|id| node.bans.refuses_id(id)) {
-        return node.counters.connections_banned.one();
     }
-    // What has come already is served, even when the node is about to stop.
-    let first = {
-        let first = pin!(timeout_at(until, first_bytes(&mut reader)));
+}
+
+/// The first bytes, as soon as there is a header among them; or why nobody waits for them.
+type Header = Result<Result<io::Result<BytesMut>, Elapsed>, Refusal>;
+
+#[expect(clippy::manual_async_fn, reason = "its arguments would be kept twice")]
+fn header<'a>(
+    reader: &'a mut ReadHalf,
+    until: Instant,
+    node: &'a Node,
+    pass: &'a mut Pass,
+) -> impl Future<Output = Header> + Send + 'a {
+    async move {
+        // What has come already is served, even when the node is about to stop.
+        let first = pin!(timeout_at(until, first_bytes(reader)));
         let drained = pin!(node.drain.cancelled());
-        match select(first, select(drained, told_to_go)).await {
+        match select(first, select(drained, pin!(pass.told_to_go()))).await {
             Either::Left((first, _)) => Ok(first),
             Either::Right((Either::Left(_), _)) => Err(Refusal::Stopping),
             Either::Right((Either::Right(_), _)) => Err(Refusal::Busy),
         }
-    };
-    held.pass.greeted();
+    }
+}
+
+/// Begins with what the header says, if it is one.
+async fn begin(
+    io: Io,
+    node: &Arc<Node>,
+    pass: &Pass,
+    first: Header,
+) -> Option<(Address, Talk, tracing::Span)> {
+    let Io { reader, writer, remote, proven } = io;
+    let span = span(&remote, Direction::In);
+    pass.greeted();
     let first = match first {
         Ok(first) => first,
-        // So that the caller does not take the end for an empty answer. Boxed: it is no part of what
-        // a silent connection costs.
-        Err(refusal) => return Box::pin(explain(writer, refusal, node)).await,
+        // So that the caller does not take the end for an empty answer.
+        Err(refusal) => {
+            explain(writer, refusal, Arc::clone(node)).await;
+            return None;
+        }
     };
     let error = match first {
-        Ok(Ok(first)) if first.is_empty() => return node.counters.connections_silent.one(),
+        Ok(Ok(first)) if first.is_empty() => {
+            node.counters.connections_silent.one();
+            return None;
+        }
         Ok(Ok(first)) if first.len() < HEADER_LEN => FrameError::CutHeader { got: first.len() },
         Ok(Ok(first)) => {
             node.counters.bytes_in.add(first.len() as u64);
             let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
             let served = proven.is_some() || node.serves_unproven();
             let talk = if node.config.links && is_link && served {
-                // Boxed, so that a silent connection does not keep the room for it.
-                let link =
-                    Box::pin(links::welcome(&node, (reader, writer), first, (&remote, proven)));
+                let link = links::welcome(node, (reader, writer), first, (&remote, proven));
                 link.await.map(|driver| Talk::Link(Box::new(driver)))
             } else {
-                let (who, node) = ((remote.clone(), proven), Arc::clone(&node));
+                let (who, node) = ((remote.clone(), proven), Arc::clone(node));
                 Conversation::new(reader, writer, first, who, node)
                     .map(|conversation| Talk::Classic(Box::new(conversation)))
             };
-            if let Some(talk) = talk {
-                let code = talk.code();
-                ConnectionActor { code, remote, node, talk: Some((talk, span)), _held: held }
-                    .start();
-            }
-            return;
+            return talk.map(|talk| (remote, talk, span));
         }
         Ok(Err(error)) => FrameError::Io(error),
         Err(_) => {
             node.counters.errors_late.one();
             node.offended(&remote, proven.as_ref(), Offence::Late);
             tracing::debug!(parent: &span, error = "no header in time", "connection broken");
-            return;
+            return None;
         }
     };
     node.count_frame_error(&error);
@@ -234,4 +276,19 @@ pub(crate) async fn accepted(io: Io, node: Arc<Node>, mut held: Held) {
         node.offended(&remote, proven.as_ref(), Offence::Cut);
     }
     tracing::debug!(parent: &span, error = %Shown(&error), "connection broken");
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn len<F>(_: impl FnOnce(Io, Arc<Node>, Held) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_says_nothing_is_a_small_task() {
+        assert!(len(accepted) <= 544, "{} bytes", len(accepted));
+    }
 }

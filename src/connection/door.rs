@@ -81,14 +81,11 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// Ready when this connection has to go, as long as it is half open.
-    pub(crate) fn told_to_go(&mut self) -> impl Future<Output = ()> + use<> {
-        let told = self.told_to_go.take();
-        async move {
-            match told {
-                Some(told) => drop(told.await),
-                None => std::future::pending().await,
-            }
+    /// Ready when this connection has to go, as long as it is half open. Not to be asked again then.
+    pub(crate) async fn told_to_go(&mut self) {
+        match &mut self.told_to_go {
+            Some(told) => drop(told.await),
+            None => std::future::pending().await,
         }
     }
 
