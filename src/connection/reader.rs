@@ -143,38 +143,49 @@ impl FrameReader {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(self.failed(error))),
             }
-            if self.buffer.capacity() == self.buffer.len() {
-                self.buffer.reserve(READ_STEP);
-            }
-            ready!(self.brake.poll(cx));
-            let room = match &mut self.share {
-                Some((share, held)) => {
-                    ready!(share.poll_cover(*held + 1, cx));
-                    share.covers() - *held
+            let Poll::Ready(more) = self.poll_more(cx) else {
+                // What waits for bytes keeps no room for them.
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
                 }
-                None => usize::MAX,
+                return Poll::Pending;
             };
-            let mut buffer = (&mut self.buffer).limit(room);
-            match poll_read_buf(Pin::new(&mut self.half), cx, &mut buffer) {
-                Poll::Ready(Ok(0)) => self.ended = true,
-                Poll::Ready(Ok(n)) => {
-                    self.patience.moved();
-                    self.brake.came(&self.node, 0, n);
-                    if let Some((_, held)) = &mut self.share {
-                        *held += n;
-                    }
-                    self.node.counters.bytes_in.add(n as u64);
+            more?;
+        }
+    }
+
+    /// Reads once, as much as there is room and budget for.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        if self.buffer.capacity() == self.buffer.len() {
+            self.buffer.reserve(READ_STEP);
+        }
+        ready!(self.brake.poll(cx));
+        let room = match &mut self.share {
+            Some((share, held)) => {
+                ready!(share.poll_cover(*held + 1, cx));
+                share.covers() - *held
+            }
+            None => usize::MAX,
+        };
+        let mut buffer = (&mut self.buffer).limit(room);
+        match poll_read_buf(Pin::new(&mut self.half), cx, &mut buffer) {
+            Poll::Ready(Ok(0)) => self.ended = true,
+            Poll::Ready(Ok(n)) => {
+                self.patience.moved();
+                self.brake.came(&self.node, 0, n);
+                if let Some((_, held)) = &mut self.share {
+                    *held += n;
                 }
-                Poll::Ready(Err(error)) => {
-                    return Poll::Ready(Err(self.failed(FrameError::Io(error))));
-                }
-                Poll::Pending => {
-                    let limit = ready!(self.patience.poll(cx));
-                    self.node.counters.errors_late.one();
-                    return Poll::Ready(Err(ReadError::Late(limit)));
-                }
+                self.node.counters.bytes_in.add(n as u64);
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.failed(FrameError::Io(error)))),
+            Poll::Pending => {
+                let limit = ready!(self.patience.poll(cx));
+                self.node.counters.errors_late.one();
+                return Poll::Ready(Err(ReadError::Late(limit)));
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     fn count(&self, part: &Part) {
