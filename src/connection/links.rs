@@ -19,6 +19,7 @@ mod reliable;
 mod send;
 mod served;
 mod status;
+mod tell;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -44,11 +45,11 @@ use self::{
 };
 use crate::{
     connection::{
-        Config, Direction, Node, Offender, Outgoing, Over, PeerEvent, Replies, RequestError,
-        SharedOutbox, Source, exchange, exchange::OutgoingKind, now, quiet::Shown,
+        Config, Node, Offender, Outgoing, Over, Replies, RequestError, SharedOutbox, Source,
+        exchange, exchange::OutgoingKind, now,
     },
     frame::{Frame, TypeCode},
-    link::{AckLevel, Book, BookConfig, LinkId, OutboxLimits, Reason, Role},
+    link::{AckLevel, Book, BookConfig, LinkId, OutboxLimits, Role},
     overlay::{Address, PeerId, PeerInfo},
 };
 
@@ -390,37 +391,5 @@ pub(crate) async fn notify_acked(
                 _ => Ok(()),
             }
         }
-    }
-}
-
-impl Line {
-    pub(super) const fn direction(&self) -> Direction {
-        match self.role {
-            Role::Dialler => Direction::Out,
-            Role::Acceptor => Direction::In,
-        }
-    }
-
-    pub(super) fn tell_opened(&self) {
-        self.node.counters.links_opened.one();
-        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), "link opened");
-        self.node
-            .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
-    }
-
-    pub(super) fn tell_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
-        self.node.counters.notify_refused.add(messages.into());
-        tracing::debug!(peer = %Shown(&self.peer), %code, %reason, messages, "one-way messages refused");
-        let peer = self.peer.clone();
-        self.node.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
-    }
-
-    pub(super) fn tell_closed(&self, reason: Reason) {
-        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), %reason, "link closed");
-        self.node.emit(&PeerEvent::LinkClosed {
-            peer: self.peer.clone(),
-            direction: self.direction(),
-            reason,
-        });
     }
 }

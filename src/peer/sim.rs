@@ -53,6 +53,7 @@
 //! ```
 
 mod error;
+mod faults;
 mod history;
 
 use std::{
@@ -72,7 +73,7 @@ use self::history::History;
 use crate::{
     connection::PeerEvent,
     overlay::Host,
-    peer::{Builder, Peer, RegisterError, StopReport},
+    peer::{Builder, Peer, RegisterError},
     transport::memory::MemoryNetwork,
 };
 
@@ -289,99 +290,6 @@ impl SimNetwork {
         Ok(())
     }
 
-    fn take(&self, name: &str) -> Result<Peer, SimError> {
-        let mut nodes = self.0.nodes.borrow_mut();
-        let peer = nodes.get_mut(name).and_then(|node| node.peer.take());
-        peer.ok_or_else(|| SimError::NotRunning(name.to_owned()))
-    }
-
-    /// Kills a node, as a process dies: without a word. Its connections break, and dials to its host
-    /// are refused.
-    ///
-    /// # Errors
-    /// [`SimError::NotRunning`].
-    pub async fn crash(&self, name: &str) -> Result<(), SimError> {
-        let (host, peer) = (host(name)?, self.take(name)?);
-        self.note(name, "crashed");
-        self.0.wires.crash(&host).refuse();
-        peer.abort().await;
-        Ok(())
-    }
-
-    /// Kills a node with its host, as a power failure does: dials to it are never answered.
-    ///
-    /// # Errors
-    /// [`SimError::NotRunning`].
-    pub async fn power_off(&self, name: &str) -> Result<(), SimError> {
-        let (host, peer) = (host(name)?, self.take(name)?);
-        self.note(name, "powered off");
-        drop(self.0.wires.crash(&host));
-        peer.abort().await;
-        Ok(())
-    }
-
-    /// Ends a node politely ([`Peer::stop`]).
-    ///
-    /// # Errors
-    /// [`SimError::NotRunning`].
-    pub async fn stop(&self, name: &str) -> Result<StopReport, SimError> {
-        let peer = self.take(name)?;
-        self.note(name, "is stopped");
-        Ok(peer.stop().await)
-    }
-
-    /// Starts a node again by the recipe that it was started by: a new life, with nothing of what it
-    /// had in memory. One that runs is crashed first.
-    ///
-    /// # Errors
-    /// [`SimError::NotRunning`] for one that never ran; else as [`start_with`](Self::start_with).
-    pub async fn restart(&self, name: &str) -> Result<Peer, SimError> {
-        if self.peer(name).is_ok() {
-            self.crash(name).await?;
-        }
-        let recipe = self.0.nodes.borrow().get(name).map(|node| Rc::clone(&node.recipe));
-        let recipe = recipe.ok_or_else(|| SimError::NotRunning(name.to_owned()))?;
-        self.0.wires.revive(&host(name)?);
-        self.launch(name, recipe).await
-    }
-
-    /// Stops a node's traffic for a time ([`MemoryNetwork::stall`]).
-    ///
-    /// # Errors
-    /// [`SimError::InvalidName`].
-    pub fn stall(&self, name: &str, time: Duration) -> Result<(), SimError> {
-        self.0.wires.stall(&host(name)?, time);
-        self.note(name, "stalls");
-        Ok(())
-    }
-
-    /// Separates nodes from others ([`MemoryNetwork::partition`]) until [`heal`](Self::heal).
-    ///
-    /// # Errors
-    /// [`SimError::InvalidName`].
-    pub fn partition(&self, these: &[&str], those: &[&str]) -> Result<(), SimError> {
-        self.0.wires.partition(&hosts(these)?, &hosts(those)?);
-        self.note("network", "parts");
-        Ok(())
-    }
-
-    /// Has nothing that `from` sends arrive at `to` ([`MemoryNetwork::cut_one_way`]) until
-    /// [`heal`](Self::heal).
-    ///
-    /// # Errors
-    /// [`SimError::InvalidName`].
-    pub fn cut_one_way(&self, from: &str, to: &str) -> Result<(), SimError> {
-        self.0.wires.cut_one_way(&hosts(&[from])?, &hosts(&[to])?);
-        self.note("network", "parts one way");
-        Ok(())
-    }
-
-    /// Ends all partitions and cuts of one direction.
-    pub fn heal(&self) {
-        self.0.wires.heal();
-        self.note("network", "heals");
-    }
-
     /// Lets so much virtual time pass, with all that happens in it.
     ///
     /// # Cancel safety
@@ -475,8 +383,4 @@ impl SimNetwork {
 
 fn host(name: &str) -> Result<Host, SimError> {
     name.parse().map_err(|source| SimError::InvalidName { name: name.to_owned(), source })
-}
-
-fn hosts(names: &[&str]) -> Result<Vec<Host>, SimError> {
-    names.iter().map(|name| host(name)).collect()
 }

@@ -19,13 +19,12 @@ use tokio::{
 
 use crate::{
     connection::{
-        Cut, Direction, Node, Offence, Refusal, Sender,
+        Cut, Direction, Node, Sender,
         links::{
             ask::Asked,
             inflow::{Broken, InPart},
         },
     },
-    frame::TypeCode,
     link::{AckLevel, Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
     overlay::{Address, PeerId, PeerInfo},
 };
@@ -358,38 +357,6 @@ impl Line {
             asked.end(end.map_err(|reason| Broken { reason, sent: true, link: false }));
         }
         self.changed.notify_waiters();
-    }
-
-    /// Ends an exchange of the other side without serving it.
-    pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
-        self.note_refusal(code, refusal, 1);
-        self.with(|state| state.link.reset(exchange, refusal.reason()));
-    }
-
-    /// Refuses one-way messages: those in one frame, or one in `exchange`.
-    pub(super) fn refuse_one_ways(
-        &self,
-        exchange: u32,
-        code: TypeCode,
-        refusal: Refusal,
-        messages: usize,
-    ) {
-        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
-        self.note_refusal(code, refusal, messages);
-        let reason = refusal.reason();
-        self.with(|state| state.link.refuse_one_ways(exchange, code, reason, messages));
-    }
-
-    fn note_refusal(&self, code: TypeCode, refusal: Refusal, messages: u32) {
-        self.node.refuse_some(self.sender.address(), Some(code), refusal, messages);
-        if let Some(what) = Offence::of(refusal, code) {
-            self.offended(what);
-        }
-    }
-
-    /// The other side has done something wrong.
-    pub(super) fn offended(&self, what: Offence) {
-        self.node.offended(self.sender.address(), self.sender.proven(), what);
     }
 
     /// The link is over: everybody who waits is told.
