@@ -210,7 +210,7 @@ async fn where_everybody_asks_everybody_and_few_links_may_be_open_every_question
                     let (begun, to) = (Instant::now(), &nodes[(n + other) % nodes.len()]);
                     // A link that is new is not ended to make room before its first message comes.
                     ask(from, to, echo("x")).await.unwrap();
-                    assert!(begun.elapsed() < SECOND / 2, "{:?}", begun.elapsed());
+                    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
                 });
                 join_all(asked).await;
             }
