@@ -86,7 +86,7 @@ impl Conversation {
 
     /// Runs the exchange to its end. Cancel safe in the sense that dropping it closes the
     /// connection.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         self.step(PhaseEvent::Header);
         self.node.counters.exchanges_in.one();
         let limit = self.node.config.exchange_timeout;
@@ -115,7 +115,10 @@ impl Conversation {
         let route = self.node.routes.find(self.head.code());
         let internal = route.as_ref().is_some_and(|route| route.internal);
         let cut = self.node.cut.clone();
-        let reply = match cut.run_until_cancelled(self.request(route)).await.transpose()? {
+        // Each step has a piece of memory of its own, as long as it lasts: who waits for a body does not
+        // keep the room for a reply.
+        let request = Box::pin(self.request(route));
+        let reply = match cut.run_until_cancelled(request).await.transpose()? {
             Some(Ok(reply)) => {
                 self.step(PhaseEvent::Answered);
                 reply
@@ -130,10 +133,10 @@ impl Conversation {
                 Reply::refused(refusal)
             }
         };
-        self.write(reply, internal).await?;
+        Box::pin(self.write(reply, internal)).await?;
         self.step(PhaseEvent::Written);
         // What is cut has no time to wait for the other side.
-        cut.run_until_cancelled(self.drain()).await;
+        cut.run_until_cancelled(Box::pin(self.drain())).await;
         Ok(())
     }
 
@@ -391,5 +394,21 @@ pub(crate) async fn answered(
             Err(_) if before < progress.as_ref().map(Progress::get) => {}
             Err(_) => return Err(Refusal::HandlerLate),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn len<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn who_waits_for_a_request_to_come_keeps_no_room_for_the_reply() {
+        let request = |this: &'static mut Conversation| this.request(None);
+        let waits = len(Conversation::run) + len(request) + size_of::<Conversation>();
+        assert!(waits <= 1_400, "{waits} bytes");
     }
 }
