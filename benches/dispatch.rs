@@ -15,7 +15,8 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use actix_peer::{
-    Incoming, Peer, Reply, frame::Frame, overlay::Host, transport::memory::MemoryNetwork,
+    Incoming, Outgoing, Over, Peer, Reply, frame::Frame, overlay::Host,
+    transport::memory::MemoryNetwork,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -65,7 +66,8 @@ fn dispatch(c: &mut Criterion) {
             system.block_on(async {
                 let begun = Instant::now();
                 for _ in 0..times {
-                    let replies = peer.request(node.info(), frame.clone()).await;
+                    let frame = Outgoing::from(frame.clone()).over(Over::Classic);
+                    let replies = peer.request(node.info(), frame).await;
                     replies.expect("a connection").collect().await.expect("a reply");
                 }
                 begun.elapsed()

@@ -17,7 +17,7 @@ mod support;
 use std::time::Instant;
 
 use actix::prelude::*;
-use actix_peer::{Config, Incoming, Peer, Reply, frame::Frame};
+use actix_peer::{Config, Incoming, Outgoing, Over, Peer, Reply, frame::Frame};
 use futures::{StreamExt, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -91,7 +91,8 @@ async fn main() {
         let serving = actix_rt::spawn(bare_server(listener));
         let expected = [Frame::new("ECHO", DATA.to_vec())];
         let ours = async || {
-            let replies = peer.request(node.info(), Frame::new("ECHO", DATA.to_vec())).await;
+            let frame = Outgoing::from(Frame::new("ECHO", DATA.to_vec()));
+            let replies = peer.request(node.info(), frame.over(Over::Classic)).await;
             let replies = replies.expect("a connection").collect().await.expect("a reply");
             assert_eq!(replies, expected);
         };

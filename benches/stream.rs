@@ -20,7 +20,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use actix_peer::{Incoming, Outgoing, Peer, Reply, frame::Frame, handler};
+use actix_peer::{Incoming, Outgoing, Over, Peer, Reply, frame::Frame, handler};
 use futures::TryStreamExt;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
@@ -82,7 +82,7 @@ async fn bare() -> io::Result<f64> {
 
 async fn ours(peer: &Peer, node: &Peer) -> f64 {
     let begun = Instant::now();
-    let request = Outgoing::body("BODY", LEN, Zeroes(LEN.into()));
+    let request = Outgoing::body("BODY", LEN, Zeroes(LEN.into())).over(Over::Classic);
     let replies = peer.request(node.info(), request).await.expect("a connection");
     let replies = replies.collect().await.expect("a reply");
     assert_eq!(replies, [Frame::text("REPL", LEN.to_string())]);

@@ -52,12 +52,14 @@ fn log10(nodes: u32) -> u32 {
 }
 
 impl SwimConfig {
-    fn scaled(nodes: u32, period: Duration, times: u32) -> Self {
+    /// `suspicion` is the time of up to 10 nodes; it grows with the logarithm of their number, as the time does in
+    /// which news reaches all (SWIM, section 4.2).
+    fn scaled(nodes: u32, period: Duration, suspicion: Duration) -> Self {
         let log = log10(nodes.saturating_add(1));
         Self {
             probe_period: period,
             probe_time: period / 2,
-            suspicion: period * times * log10(nodes).max(1_000) / 1_000,
+            suspicion: suspicion * log10(nodes).max(1_000) / 1_000,
             transmissions: u8::try_from(log * TOLD / 1_000).unwrap_or(u8::MAX).max(6),
             gossip_every: period / 5,
             gossip_to: 3,
@@ -67,10 +69,10 @@ impl SwimConfig {
     }
 
     /// For a network with round trips of milliseconds, of about so many nodes: a probe each second, half a second for its
-    /// answer, and four seconds of suspicion up to 10 nodes, eight at 100. A node that stands still is found after 6 to 12 s.
+    /// answer, and 3.75 s of suspicion up to 10 nodes, 7.5 s at 100. A node that stands still is found after 6 to 12 s.
     #[must_use]
     pub fn lan(nodes: u32) -> Self {
-        Self::scaled(nodes, Duration::from_secs(1), 4)
+        Self::scaled(nodes, Duration::from_secs(1), Duration::from_millis(3_750))
     }
 
     /// For the internet: a probe in 5 s, 3 s for its answer, and 30 s of suspicion up to 10 nodes, 60 s at 100.
@@ -80,7 +82,7 @@ impl SwimConfig {
             probe_time: Duration::from_secs(3),
             gossip_every: Duration::from_millis(500),
             gossip_to: 4,
-            ..Self::scaled(nodes, Duration::from_secs(5), 6)
+            ..Self::scaled(nodes, Duration::from_secs(5), Duration::from_secs(30))
         }
     }
 
@@ -92,7 +94,7 @@ impl SwimConfig {
             suspicion: Duration::from_millis(900),
             gossip_every: Duration::from_millis(100),
             transmissions: 8,
-            ..Self::scaled(20, Duration::from_millis(300), 3)
+            ..Self::scaled(20, Duration::from_millis(300), Duration::from_millis(900))
         }
     }
 
@@ -138,8 +140,8 @@ mod tests {
     #[test]
     fn suspicion_grows_with_the_logarithm_of_the_nodes() {
         let seconds = |nodes| SwimConfig::lan(nodes).suspicion.as_secs_f64();
-        for (nodes, expected) in [(1, 4.0), (10, 4.0), (64, 7.22), (100, 8.0), (1_000, 12.0)] {
-            assert!((seconds(nodes) - expected).abs() < 0.5, "{nodes}: {}", seconds(nodes));
+        for (nodes, expected) in [(1, 3.75), (10, 3.75), (64, 6.77), (100, 7.5), (1_000, 11.25)] {
+            assert!((seconds(nodes) - expected).abs() < 0.1, "{nodes}: {}", seconds(nodes));
         }
     }
 }
