@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
 
 /// Idle for so long, and the kernel asks.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
@@ -17,12 +16,11 @@ const LONGEST: Duration = Duration::from_secs(32_767);
 
 /// Turns the questions on for a socket. One that does not know an option serves without: this is the
 /// second line, behind the times that the node keeps itself.
-pub(super) fn set(stream: &TcpStream, idle: Duration) {
+pub(super) fn set(socket: &SockRef<'_>, idle: Duration) {
     let idle = idle.clamp(SHORTEST, LONGEST);
     let keep_alive = TcpKeepalive::new().with_time(idle);
     #[cfg(any(target_vendor = "apple", target_os = "linux", target_os = "android", windows))]
     let keep_alive = keep_alive.with_interval(idle / QUESTIONS).with_retries(QUESTIONS);
-    let socket = SockRef::from(stream);
     let set = socket.set_tcp_keepalive(&keep_alive);
     // The kernel asks nothing while bytes are on the way, and sends those again for a quarter of an
     // hour: not longer than it would have asked.

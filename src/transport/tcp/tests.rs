@@ -186,45 +186,39 @@ async fn a_socket_connected_to_itself_counts_as_refused() {
             return;
         }
     };
-    assert_eq!(Tcp::default().dialled(stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(
+        Tcp::default().dialled(stream, own).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+}
+
+/// A connection that `tcp` dialled and accepted: second descriptors of both ends, and both.
+#[cfg(target_os = "linux")]
+async fn ends(tcp: Tcp) -> ([socket2::Socket; 2], [Io; 2]) {
+    use std::os::fd::{AsFd, OwnedFd};
+
+    let same = |stream: &TcpStream| -> OwnedFd { stream.as_fd().try_clone_to_owned().unwrap() };
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = socket.local_addr().unwrap();
+    let listener = Accepting::new(socket, tcp.clone()).unwrap();
+    let here = TcpStream::connect(to).await.unwrap();
+    let (there, remote) = listener.socket.accept().await.unwrap();
+    let sockets = [same(&here), same(&there)].map(socket2::Socket::from);
+    (sockets, [tcp.dialled(here, to).unwrap(), tcp.accepted(there, remote).unwrap()])
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn nodelay_is_set_on_both_sides() {
-    use std::os::fd::{AsFd, OwnedFd};
-
-    /// Opens the stream as a connection, and looks at a second descriptor of the same socket.
-    fn nodelay_after(make: impl FnOnce(TcpStream) -> io::Result<Io>, stream: TcpStream) -> bool {
-        let same: OwnedFd = stream.as_fd().try_clone_to_owned().unwrap();
-        let same = std::net::TcpStream::from(same);
-        assert!(!same.nodelay().unwrap());
-        let _open = make(stream).unwrap();
-        same.nodelay().unwrap()
-    }
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (there, remote) = listener.accept().await.unwrap();
-    let tcp = Tcp::default();
-    assert!(nodelay_after(|stream| tcp.dialled(stream), here));
-    assert!(nodelay_after(|stream| tcp.open(stream, remote), there));
+    let (sockets, _open) = ends(Tcp::default()).await;
+    assert_eq!(sockets.map(|socket| socket.tcp_nodelay().unwrap()), [true; 2]);
 }
 
 /// What the kernel keeps of both ends of a connection that `tcp` dialled and accepted: whether it asks,
 /// after how long, how often, how many times, and how long it waits for bytes to be acknowledged.
 #[cfg(target_os = "linux")]
 async fn kept(tcp: Tcp) -> [Option<(Duration, Duration, u32, Duration)>; 2] {
-    use std::os::fd::{AsFd, OwnedFd};
-
-    use socket2::Socket;
-
-    let same = |stream: &TcpStream| -> OwnedFd { stream.as_fd().try_clone_to_owned().unwrap() };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (there, remote) = listener.accept().await.unwrap();
-    let sockets = [same(&here), same(&there)].map(Socket::from);
-    let _open = (tcp.dialled(here).unwrap(), tcp.open(there, remote).unwrap());
+    let (sockets, _open) = ends(tcp).await;
     sockets.map(|socket| {
         socket.keepalive().unwrap().then(|| {
             (
