@@ -14,6 +14,8 @@ mod files;
 mod foreign;
 mod handshakes;
 mod outcomes;
+#[cfg(all(feature = "kademlia", feature = "swim"))]
+mod overlay;
 mod plain;
 
 #[path = "../links/both.rs"]
