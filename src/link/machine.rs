@@ -223,7 +223,8 @@ impl Link {
 
     /// Moves what is to be written into `into`, which should be empty: its room is used again.
     pub fn take_output(&mut self, into: &mut BytesMut) {
-        self.tell_refusals();
+        let refusals = self.refusals.take();
+        self.tell(refusals);
         self.counts.bytes_out += self.out.len() as u64;
         self.control_waiting = 0;
         if into.is_empty() {

@@ -43,27 +43,22 @@ impl Refusal {
 pub(super) struct Refusals(Vec<Refusal>);
 
 impl Refusals {
-    /// Adds some. False when there is no room for another kind: then those before have to be told
-    /// first.
+    /// Adds some. When there is no room for another kind, those before are returned: they have to be
+    /// told now.
     #[must_use]
-    pub(super) fn add(&mut self, new: Refusal) -> bool {
+    pub(super) fn add(&mut self, new: Refusal) -> Vec<Refusal> {
         let same = |old: &&mut Refusal| (old.code, old.reason) == (new.code, new.reason);
         if let Some(old) = self.0.iter_mut().find(same) {
             old.messages = old.messages.saturating_add(new.messages);
-        } else if self.0.len() < MAX_KINDS {
-            self.0.push(new);
-        } else {
-            return false;
+            return Vec::new();
         }
-        true
+        let before = if self.0.len() < MAX_KINDS { Vec::new() } else { self.take() };
+        self.0.push(new);
+        before
     }
 
     pub(super) fn take(&mut self) -> Vec<Refusal> {
         std::mem::take(&mut self.0)
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// Bytes that they take as frames.

@@ -165,21 +165,15 @@ impl Link {
     ) {
         let wants = |theirs: &Hello| theirs.features.iter().any(|feature| feature == REFUSALS);
         if self.theirs.as_ref().is_some_and(wants) && messages > 0 {
-            let refusal = Refusal { code, reason, messages };
-            if !self.refusals.add(refusal) {
-                self.tell_refusals();
-                // There is room now.
-                let _ = self.refusals.add(refusal);
-            }
+            let before = self.refusals.add(Refusal { code, reason, messages });
+            self.tell(before);
         }
         self.reset(exchange, reason);
     }
 
-    pub(super) fn tell_refusals(&mut self) {
-        if !self.refusals.is_empty() {
-            for refusal in self.refusals.take() {
-                self.control(code::RFS, 0, Flags::NONE, &refusal.to_payload());
-            }
+    pub(super) fn tell(&mut self, refusals: Vec<Refusal>) {
+        for refusal in refusals {
+            self.control(code::RFS, 0, Flags::NONE, &refusal.to_payload());
         }
     }
 

@@ -65,7 +65,7 @@ impl SimNetwork {
         self.launch(name, recipe).await
     }
 
-    /// Stops a node's traffic for a time ([`MemoryNetwork::stall`]).
+    /// Stops a node's traffic for a time ([`MemoryNetwork::stall`](crate::transport::memory::MemoryNetwork::stall)).
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
@@ -75,7 +75,7 @@ impl SimNetwork {
         Ok(())
     }
 
-    /// Separates nodes from others ([`MemoryNetwork::partition`]) until [`heal`](Self::heal).
+    /// Separates nodes from others ([`MemoryNetwork::partition`](crate::transport::memory::MemoryNetwork::partition)) until [`heal`](Self::heal).
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
@@ -85,7 +85,7 @@ impl SimNetwork {
         Ok(())
     }
 
-    /// Has nothing that `from` sends arrive at `to` ([`MemoryNetwork::cut_one_way`]) until
+    /// Has nothing that `from` sends arrive at `to` ([`MemoryNetwork::cut_one_way`](crate::transport::memory::MemoryNetwork::cut_one_way)) until
     /// [`heal`](Self::heal).
     ///
     /// # Errors

@@ -140,7 +140,9 @@ fn act(link: &mut Link, what: u8, input: &mut Input<'_>, now: &mut Instant) {
         7 if more => link.end(number),
         7 => link.reset(number, Reason::CANCELLED),
         8 if more => {
-            link.refuse_one_ways(number, CODE, Reason::new((len % 40) as u16), (len % 3) as u32);
+            let (reason, messages) = (len % 40, u32::try_from(len % 3).unwrap());
+            let reason = Reason::new(u16::try_from(reason).unwrap());
+            link.refuse_one_ways(number, CODE, reason, messages);
         }
         8 => link.consumed(u32::try_from(len).unwrap()),
         9 => link.read(number, u32::try_from(len).unwrap()),
