@@ -73,9 +73,11 @@ fn gate(name: &str) -> Vec<String> {
 #[test]
 fn f63_the_gates_for_advisories_licences_bans_and_sources_are_closed() {
     // In version 2 every advisory is an error, and every licence that is not allowed. No exceptions.
-    assert_eq!(gate("advisories"), ["version = 2", r#"yanked = "deny""#]);
+    let all = [r#"yanked = "deny""#, r#"unsound = "all""#, r#"unmaintained = "all""#];
+    assert_eq!(gate("advisories"), ["version = 2", all[0], all[1], all[2]]);
     let licences = gate("licenses");
-    assert_eq!(licences.len(), 2, "{licences:?}");
+    assert_eq!(licences.len(), 3, "{licences:?}");
+    assert_eq!(licences[2], "include-dev = true");
     let (version, allowed) = (&licences[0], licences[1].strip_prefix("allow = ").unwrap());
     let allowed: Vec<String> = serde_json::from_str(allowed).unwrap();
     assert_eq!(version, "version = 2");
