@@ -114,7 +114,7 @@ impl Tcp {
             } else {
                 timeout(attempt, connecting).await.unwrap_or_else(|late| Err(late.into()))
             };
-            match connected.and_then(|stream| self.dialled(stream, address)) {
+            match connected.and_then(|stream| self.dialled(stream)) {
                 Ok(io) => return Ok(io),
                 Err(error) => failure = Some(error),
             }
@@ -124,7 +124,9 @@ impl Tcp {
 
     /// Makes an [`Io`] of a socket that was dialled, unless it is connected to itself (TCP
     /// simultaneous open, RFC 9293 section 3.5, with both ends the same).
-    fn dialled(&self, stream: TcpStream, remote: SocketAddr) -> io::Result<Io> {
+    fn dialled(&self, stream: TcpStream) -> io::Result<Io> {
+        // Who dials an unspecified address gets somewhere else.
+        let remote = stream.peer_addr()?;
         if stream.local_addr()? == remote {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionRefused,

@@ -186,10 +186,7 @@ async fn a_socket_connected_to_itself_counts_as_refused() {
             return;
         }
     };
-    assert_eq!(
-        Tcp::default().dialled(stream, own).unwrap_err().kind(),
-        ErrorKind::ConnectionRefused
-    );
+    assert_eq!(Tcp::default().dialled(stream).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 /// A connection that `tcp` dialled and accepted: second descriptors of both ends, and both.
@@ -204,7 +201,7 @@ async fn ends(tcp: Tcp) -> ([socket2::Socket; 2], [Io; 2]) {
     let here = TcpStream::connect(to).await.unwrap();
     let (there, remote) = listener.socket.accept().await.unwrap();
     let sockets = [same(&here), same(&there)].map(socket2::Socket::from);
-    (sockets, [tcp.dialled(here, to).unwrap(), tcp.accepted(there, remote).unwrap()])
+    (sockets, [tcp.dialled(here).unwrap(), tcp.accepted(there, remote).unwrap()])
 }
 
 #[cfg(target_os = "linux")]
