@@ -14,7 +14,7 @@
 //!
 //! One frame is more than WIRE.md has, for a side whose hello lists the feature `refusals`: `@RFS` on
 //! exchange 0 says how many of its one-way messages were refused (u32), of which code (4 bytes), and
-//! the reason. More than it has sent break the link.
+//! the reason. More of them than were sent are counted as late.
 
 mod alive;
 mod book;

@@ -204,9 +204,13 @@ impl Link {
     fn refused(&mut self, exchange: u32, data: Bytes) -> Result<(), Broken> {
         let refusal = Refusal::from_payload(data).filter(|_| exchange == 0).ok_or(PROTOCOL)?;
         let Refusal { code, reason, messages } = refusal;
-        // Each that was sent, once at most.
-        self.told = self.told.checked_sub(u64::from(messages)).ok_or(PROTOCOL)?;
-        self.events.push(LinkEvent::Refused { code, reason, messages });
+        // Each that was sent, once at most: so a remote makes no more events of it than it was sent messages.
+        let messages = u64::from(messages).min(self.told);
+        self.told -= messages;
+        match u32::try_from(messages).unwrap_or(u32::MAX) {
+            0 => self.counts.late += 1,
+            messages => self.events.push(LinkEvent::Refused { code, reason, messages }),
+        }
         Ok(())
     }
 

@@ -224,8 +224,10 @@ fn refused_one_way_messages_are_told_once_for_each_code_and_reason() {
         refused(NEWS, Reason::TOO_LONG, 2),
     ];
     assert_eq!(heard, expected);
-    // All that was sent is accounted for.
+    // All that was sent is accounted for, and no more is believed.
     ada.handle(frame(b"@RFS", 0, 0, b"\0\0\0\x01TEST\0\x01"), now);
+    assert_eq!((ada.events().count(), ada.counts().late), (0, 1));
+    ada.handle(frame(b"@RFS", 0, 0, b"\0\0\0\x01TES"), now);
     assert_eq!(ada.phase(), LinkPhase::Closed);
 }
 
