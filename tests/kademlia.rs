@@ -7,7 +7,7 @@
     missing_docs
 )]
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use actix::prelude::*;
 use actix_peer::{
@@ -164,6 +164,38 @@ async fn messages_are_routed(nodes: &[Peer], count: usize) {
         let replies = nodes[from].route(nodes[to].id(), message.clone()).await.unwrap();
         assert_eq!(replies.collect().await.unwrap(), [message], "n{from} to n{to}");
     }
+}
+
+#[test]
+fn after_a_message_that_failed_at_a_dead_hop_the_next_one_takes_another() {
+    in_virtual_time(async {
+        let (wires, mut nodes) = network(30, &KademliaConfig::default().k(3)).await;
+        for n in (0..30).rev().filter(|n| n % 4 == 1) {
+            // Without a word, and nobody looks for anything meanwhile.
+            wires.crash(nodes.remove(n).info().address().host()).refuse();
+        }
+        let mut failed = 0;
+        for (n, from) in nodes.iter().enumerate() {
+            let to = &nodes[(n + 7) % nodes.len()];
+            let mut hops: BTreeSet<_> = BTreeSet::new();
+            loop {
+                let asked = async {
+                    let replies = from.route(to.id(), Frame::text("ECHO", "x")).await?;
+                    replies.collect().await
+                };
+                match asked.await {
+                    Ok(replies) => break assert_eq!(replies, [Frame::text("ECHO", "x")]),
+                    Err(error) => {
+                        assert!(!error.may_have_been_handled(), "{error:?}");
+                        assert!(hops.insert(error.to_string()), "again: {error}");
+                    }
+                }
+            }
+            failed += hops.len();
+        }
+        assert!(failed > 0, "no hop was dead");
+        end(&nodes).await;
+    });
 }
 
 #[test]

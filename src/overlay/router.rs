@@ -24,11 +24,20 @@ pub trait Router: Send + 'static {
     /// It should not block: the peer table waits for it. A panic is caught, and is an error at the
     /// asker.
     fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo>;
+
+    /// A peer that it picked was not reached; nothing of the message was sent. A router that knows peers
+    /// besides those of the table can pick another one for the next message. Unless overridden, nothing
+    /// happens.
+    fn unreachable(&mut self, _hop: &PeerId) {}
 }
 
 impl Router for Box<dyn Router> {
     fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo> {
         (**self).next_hop(to, peers)
+    }
+
+    fn unreachable(&mut self, hop: &PeerId) {
+        (**self).unreachable(hop);
     }
 }
 

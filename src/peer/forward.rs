@@ -55,7 +55,9 @@ impl Forward {
             }
             match peers.step(envelope).await.map_err(|_| Refusal::HandlerGone)? {
                 Hop::Here(envelope) => here(&node, envelope, incoming).await,
-                Hop::Next(next, envelope) => Ok(pass_on(&node, &next, &envelope, asked).await),
+                Hop::Next(next, envelope) => {
+                    Ok(pass_on((&node, &peers), &next, &envelope, asked).await)
+                }
                 Hop::Fail(stuck) => fault(stuck),
             }
         })
@@ -133,7 +135,12 @@ async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<R
 
 /// Sends the message to `next` and relays what comes back, frame by frame, at the pace of the
 /// asker, when there is one.
-async fn pass_on(node: &Arc<Node>, next: &PeerInfo, envelope: &Envelope, asked: bool) -> Reply {
+async fn pass_on(
+    (node, peers): (&Arc<Node>, &Peers),
+    next: &PeerInfo,
+    envelope: &Envelope,
+    asked: bool,
+) -> Reply {
     let me = node.me.id().clone();
     // The trace has this node in it already.
     let hop = envelope.hops().saturating_sub(1);
@@ -161,13 +168,21 @@ async fn pass_on(node: &Arc<Node>, next: &PeerInfo, envelope: &Envelope, asked: 
     let message = Outgoing::from(frame).only_to(next.id());
     node.counters.forwarded.one();
     if !asked {
-        let told = links::notify(node, next.address(), message).await;
-        return told.map_or_else(|error| lost(reason(&error)), |()| Reply::none());
+        return match links::notify(node, next.address(), message).await {
+            Ok(()) => Reply::none(),
+            Err(error) => {
+                peers.doubt(next.id(), &error).await;
+                lost(reason(&error))
+            }
+        };
     }
     match links::request(node, next.address(), message).await {
         Ok(replies) => Reply::stream(
             replies.map(move |reply| reply.unwrap_or_else(|error| report(reason(&error)))),
         ),
-        Err(error) => lost(reason(&error)),
+        Err(error) => {
+            peers.doubt(next.id(), &error).await;
+            lost(reason(&error))
+        }
     }
 }

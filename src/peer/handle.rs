@@ -185,7 +185,8 @@ impl Peer {
         // Boxed, so that the future of a request that does not wait is a small one.
         let waiting = async {
             let way = self.way(to, message).await?;
-            let replies = links::request(&self.0.node, &way.to, way.message).await?;
+            let asked = links::request(&self.0.node, &way.to, way.message).await;
+            let replies = self.lost_way(way.hop, asked).await?;
             Ok(if way.routed { replies.routed() } else { replies })
         };
         match Box::pin(waiting).await {
@@ -225,7 +226,8 @@ impl Peer {
         // Boxed, so that the future of a message that does not wait is a small one.
         let waiting = async {
             let way = self.way(to, message).await?;
-            links::notify(&self.0.node, &way.to, way.message).await
+            let told = links::notify(&self.0.node, &way.to, way.message).await;
+            self.lost_way(way.hop, told).await
         };
         Box::pin(waiting).await
     }

@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::timeout};
 
 use crate::{
     connection::{
-        Node, PeerEvent, Removed, now,
+        Node, PeerEvent, Removed, RequestError, now,
         quiet::{Kind, warn_some},
     },
     overlay::{
@@ -298,6 +298,22 @@ impl Peers {
             })
         })
         .await
+    }
+
+    /// Tells the router that a hop was not reached, when that is what `error` says.
+    pub(crate) async fn doubt(&self, hop: &PeerId, error: &RequestError) {
+        if !matches!(error, RequestError::Connect { .. }) {
+            return;
+        }
+        let hop = hop.clone();
+        let told = self.with(move |table, _| {
+            let tell = || table.router.unreachable(&hop);
+            if std::panic::catch_unwind(AssertUnwindSafe(tell)).is_err() {
+                warn_some!(Kind::Router, error = "the router panicked", "unreachable hop");
+            }
+        });
+        // A node that is gone routes nothing any more.
+        told.await.ok();
     }
 
     /// Kills the actor, as a bug in it would: for tests of the supervision.

@@ -10,7 +10,10 @@ use crate::{
 pub(super) struct Way {
     pub(super) to: Address,
     pub(super) message: Outgoing,
+    /// Its replies come as from the node that it is for, not from the first hop.
     pub(super) routed: bool,
+    /// The peer that the router picked.
+    pub(super) hop: Option<PeerId>,
 }
 
 impl Peer {
@@ -25,13 +28,25 @@ impl Peer {
             Target::Peer(id) => match self.peers().get(&id).await? {
                 Some(entry) => {
                     let (to, message) = (entry.info().address().clone(), message.only_to(&id));
-                    return Ok(Way { to, message, routed: false });
+                    return Ok(Way { to, message, routed: false, hop: None });
                 }
                 None => return Err(RequestError::UnknownPeer(id)),
             },
             Target::Routed(id) => return self.routed(id, message).await,
         };
-        Ok(Way { to, message, routed: false })
+        Ok(Way { to, message, routed: false, hop: None })
+    }
+
+    /// Has the router know of a hop that was not reached.
+    pub(super) async fn lost_way<R>(
+        &self,
+        hop: Option<PeerId>,
+        sent: Result<R, RequestError>,
+    ) -> Result<R, RequestError> {
+        if let (Some(hop), Err(error)) = (&hop, &sent) {
+            self.peers().doubt(hop, error).await;
+        }
+        sent
     }
 
     async fn routed(&self, id: PeerId, message: Outgoing) -> Result<Way, RequestError> {
@@ -46,6 +61,7 @@ impl Peer {
                 to: node.me.address().clone(),
                 message: Outgoing::from(frame).over(over),
                 routed: false,
+                hop: None,
             }),
             // A neighbour gets the plain message, so that the original programs can be asked as
             // well.
@@ -53,6 +69,7 @@ impl Peer {
                 to: next.address().clone(),
                 message: Outgoing::from(frame).over(over).only_to(&id),
                 routed: false,
+                hop: Some(id),
             }),
             Hop::Next(next, envelope) => {
                 let malformed = || {
@@ -70,6 +87,7 @@ impl Peer {
                     to: next.address().clone(),
                     message: Outgoing::from(envelope).over(over).only_to(next.id()),
                     routed: true,
+                    hop: Some(next.id().clone()),
                 })
             }
         }

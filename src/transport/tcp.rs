@@ -137,7 +137,7 @@ impl Tcp {
         Ok(open(stream, remote))
     }
 
-    fn accepted(&self, stream: TcpStream, remote: SocketAddr) -> io::Result<Io> {
+    fn take(&self, stream: TcpStream, remote: SocketAddr) -> io::Result<Io> {
         if !INHERITED {
             self.set_options(&SockRef::from(&stream))?;
         }
@@ -297,7 +297,7 @@ impl Listener for Accepting {
         loop {
             match ready!(self.socket.poll_accept(cx)) {
                 // A socket that refuses an option is dead already: the next one, please.
-                Ok((stream, remote)) => match self.tcp.accepted(stream, remote) {
+                Ok((stream, remote)) => match self.tcp.take(stream, remote) {
                     Ok(io) => return Poll::Ready(Ok(io)),
                     Err(error) => tracing::debug!(%remote, %error, "accepted connection is dead"),
                 },

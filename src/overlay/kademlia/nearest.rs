@@ -27,9 +27,9 @@ impl SharedTable {
 /// whose key is nearest to its key, if that is nearer than this node's own. So each hop is nearer than the one before, and
 /// no message goes in circles; a message is stuck where nobody nearer is known and the target is not known either.
 ///
-/// [`Builder::kademlia`](crate::Builder::kademlia) makes it the router of its node. A hop that is dead is found out by
-/// look-ups and refreshes, not by the router: until then a message over it fails as
-/// [`Unreachable`](crate::overlay::RouteReason::Unreachable).
+/// [`Builder::kademlia`](crate::Builder::kademlia) makes it the router of its node. The first message over a hop that is
+/// dead, and of which no look-up has found that out, fails as [`Unreachable`](crate::overlay::RouteReason::Unreachable);
+/// the next one takes another hop.
 #[derive(Clone, Debug)]
 pub struct KademliaRouter(SharedTable);
 
@@ -52,6 +52,12 @@ impl Router for KademliaRouter {
         let next = table.closest(target, 1).into_iter().next()?;
         let is_nearer = Key::of(next.id()).distance(target) < table.own().distance(target);
         is_nearer.then_some(next)
+    }
+
+    fn unreachable(&mut self, hop: &PeerId) {
+        if let Some(mut table) = self.0.lock() {
+            table.failed(hop);
+        }
     }
 }
 

@@ -201,7 +201,7 @@ async fn ends(tcp: Tcp) -> ([socket2::Socket; 2], [Io; 2]) {
     let here = TcpStream::connect(to).await.unwrap();
     let (there, remote) = listener.socket.accept().await.unwrap();
     let sockets = [same(&here), same(&there)].map(socket2::Socket::from);
-    (sockets, [tcp.dialled(here).unwrap(), tcp.accepted(there, remote).unwrap()])
+    (sockets, [tcp.dialled(here).unwrap(), tcp.take(there, remote).unwrap()])
 }
 
 #[cfg(target_os = "linux")]
