@@ -268,7 +268,7 @@ impl Node {
         messages: u32,
     ) {
         self.counters.refused(refusal, messages.into());
-        tracing::debug!(peer = %from, code = code.map(tracing::field::display), messages, error = refusal.text(), "request refused");
+        tracing::debug!(peer = %from, code = code.map(tracing::field::display), error = refusal.text(), messages, "request refused");
         self.emit(&PeerEvent::Refused { from: from.clone(), code, refusal });
     }
 
