@@ -27,6 +27,7 @@ mod peer_exchange;
 mod probation;
 mod registration;
 mod reliable;
+mod send;
 mod service;
 #[cfg(feature = "test-utils")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]

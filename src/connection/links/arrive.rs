@@ -142,8 +142,10 @@ impl Arrivals {
     fn refuse(&mut self, arrived: &Arrived, refusal: Refusal, cost: u32) {
         match arrived.numbered {
             Some(numbered) => self.refuse_once(arrived, numbered, refusal),
-            None if arrived.request => self.line.refuse(arrived.exchange, arrived.code, refusal),
-            None => self.line.refuse_one_ways(arrived.exchange, arrived.code, refusal, 1),
+            None => {
+                let Arrived { exchange, code, request, .. } = *arrived;
+                self.line.refuse_one(exchange, code, request, refusal);
+            }
         }
         self.line.consumed(cost);
     }
@@ -276,11 +278,7 @@ impl Arrivals {
                 let (reason, code, request) = (Reason::TOO_LONG, *code, *request);
                 queue.end(Err(Broken { reason, sent: false, link: false }));
                 self.gathering.remove(&exchange);
-                if request {
-                    self.line.refuse(exchange, code, Refusal::TooLong);
-                } else {
-                    self.line.refuse_one_ways(exchange, code, Refusal::TooLong, 1);
-                }
+                self.line.refuse_one(exchange, code, request, Refusal::TooLong);
                 self.line.consumed(cost);
             }
             Some(Gathering::Streamed { queue, left, .. }) => {

@@ -57,6 +57,21 @@ impl Line {
         self.with(|state| state.link.refuse_one_ways(exchange, code, reason, messages));
     }
 
+    /// Refuses one message: a request, or a one-way message.
+    pub(super) fn refuse_one(
+        &self,
+        exchange: u32,
+        code: TypeCode,
+        request: bool,
+        refusal: Refusal,
+    ) {
+        if request {
+            self.refuse(exchange, code, refusal);
+        } else {
+            self.refuse_one_ways(exchange, code, refusal, 1);
+        }
+    }
+
     fn note_refusal(&self, code: TypeCode, refusal: Refusal, messages: u32) {
         self.node.refuse_some(self.sender.address(), Some(code), refusal, messages);
         if let Some(what) = Offence::of(refusal, code) {
