@@ -10,7 +10,7 @@ use crate::{
 impl Peer {
     /// Sends a request; the replies come as they are read from what this returns.
     ///
-    /// `to` is an address, a known peer's id, a [`PeerInfo`], text for one of them, or
+    /// `to` is an address, a known peer's id, a [`PeerInfo`](crate::PeerInfo), text for one of them, or
     /// [`Target::routed`].
     ///
     /// # Errors
