@@ -168,8 +168,12 @@ impl AddressBook {
             return self.put_where(new, |_| true);
         }
         let (address, network) = (address_of(&new.seen_at), network_of(&new.seen_at));
-        let at_address = |entry: &BookEntry| address_of(&entry.seen_at) == address;
-        let in_network = |entry: &BookEntry| network_of(&entry.seen_at) == network;
+        // What is on this machine has no share, and takes none of another address in `::/48`.
+        let elsewhere = |entry: &BookEntry| !is_loopback(&entry.seen_at);
+        let at_address =
+            |entry: &BookEntry| elsewhere(entry) && address_of(&entry.seen_at) == address;
+        let in_network =
+            |entry: &BookEntry| elsewhere(entry) && network_of(&entry.seen_at) == network;
         if self.count(at_address) >= (self.limit / ADDRESS_PART).max(LEAST) {
             return self.replace(new, at_address);
         }

@@ -55,6 +55,17 @@ fn one_address_and_one_network_have_no_more_than_their_part() {
 }
 
 #[test]
+fn peers_on_this_machine_take_no_share_of_another_address_in_their_48() {
+    let mut book = book(4);
+    for n in 1..=2 {
+        let here = format!("h{n} here 900{n}").parse().unwrap();
+        assert!(book.note_alive(&here, &"::1".parse().unwrap(), Origin::Own, NOW));
+    }
+    let other = "o there 9000".parse().unwrap();
+    assert!(book.note_alive(&other, &"::2".parse().unwrap(), Origin::Joined, NOW + 1));
+}
+
+#[test]
 fn in_a_full_book_who_does_not_answer_goes_first_and_a_good_old_one_stays() {
     let mut book = book(4);
     for n in 0..4 {
