@@ -204,3 +204,23 @@ fn a_host_that_stands_still_is_down_at_most_once_for_each_and_nobody_else_is() {
         }
     });
 }
+
+/// The dials of each side fail until the partition ends, however long that takes.
+#[test]
+fn a_partition_of_any_length_heals_within_20_seconds() {
+    for (seed, length) in [(1, 20), (2, 35), (3, 65), (4, 110)] {
+        paused(async {
+            let wires = MemoryNetwork::new(seed);
+            let peers = network(&wires, 6, &SwimConfig::lan(6)).await;
+            until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 5)).await.unwrap();
+            let hosts: Vec<Host> =
+                peers.iter().map(|peer| peer.info().address().host().clone()).collect();
+            wires.partition(&hosts[..3], &hosts[3..]);
+            sleep(length * SECOND).await;
+            wires.heal();
+            let whole = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 5)).await;
+            println!("{length} s: whole after {whole:?}");
+            assert!(whole.is_some_and(|whole| whole <= 20 * SECOND), "{length} s: {whole:?}");
+        });
+    }
+}

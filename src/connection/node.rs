@@ -245,8 +245,13 @@ impl Node {
         true
     }
 
+    /// A node has answered at this address: it may be dialled again for some time.
+    pub(crate) fn answered(&self, at: &Address) {
+        self.pace().answered(at, Instant::now().into_std());
+    }
+
     /// The pace of dials, for a moment.
-    pub(crate) fn pace(&self) -> MutexGuard<'_, DialPace> {
+    fn pace(&self) -> MutexGuard<'_, DialPace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

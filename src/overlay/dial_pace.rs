@@ -13,9 +13,15 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// The most addresses that are remembered, whatever the pace.
 const MAX_REMEMBERED: usize = 65_536;
 
+/// An address at which a node has answered is dialled without a limit of its own for this time
+/// after: as long as a peer that was given up is asked again.
+const ANSWERED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// The pace of dials to unverified addresses: in all, and for each.
 ///
-/// An address that answers is forgotten, and may be dialled anew.
+/// The limit for each address protects a third party that never asked for connections. It does not
+/// hold for an address at which a node answered lately: two sides of a partition could not find each
+/// other again otherwise, because each has used up its dials while the other was out of reach.
 #[derive(Debug)]
 pub(crate) struct DialPace {
     per_address: usize,
@@ -24,6 +30,8 @@ pub(crate) struct DialPace {
     due: Instant,
     /// When each address was dialled, within the window.
     dialled: HashMap<Address, VecDeque<Instant>>,
+    /// When somebody answered at each address, within [`ANSWERED_FOR`].
+    answered: HashMap<Address, Instant>,
     most: usize,
 }
 
@@ -36,6 +44,7 @@ impl DialPace {
             between: Duration::from_secs(1) / per_second.max(1),
             due: now,
             dialled: HashMap::new(),
+            answered: HashMap::new(),
             most: number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED),
         }
     }
@@ -43,6 +52,9 @@ impl DialPace {
     /// How long to wait before dialling `to`; none when it was dialled too often already, or when
     /// so many others were that it cannot be counted.
     pub(crate) fn dial(&mut self, to: &Address, now: Instant) -> Option<Duration> {
+        if self.answered_lately(to, now) {
+            return Some(self.slot(now));
+        }
         let is_over = |at: &Instant| now.saturating_duration_since(*at) >= WINDOW;
         if self.dialled.len() >= self.most && !self.dialled.contains_key(to) {
             self.dialled.retain(|_, times| times.back().is_some_and(|last| !is_over(last)));
@@ -55,15 +67,32 @@ impl DialPace {
         if times.len() >= self.per_address {
             return None;
         }
-        let at = self.due.max(now);
-        times.push_back(at);
-        self.due = at + self.between;
-        Some(at.saturating_duration_since(now))
+        times.push_back(self.due.max(now));
+        Some(self.slot(now))
     }
 
-    /// Somebody has answered there as expected.
-    pub(crate) fn answered(&mut self, at: &Address) {
+    /// How long to wait until the next dial of all.
+    fn slot(&mut self, now: Instant) -> Duration {
+        let at = self.due.max(now);
+        self.due = at + self.between;
+        at.saturating_duration_since(now)
+    }
+
+    fn answered_lately(&self, at: &Address, now: Instant) -> bool {
+        let lately = |when: &Instant| now.saturating_duration_since(*when) < ANSWERED_FOR;
+        self.answered.get(at).is_some_and(lately)
+    }
+
+    /// A node has answered at this address, as expected.
+    pub(crate) fn answered(&mut self, at: &Address, now: Instant) {
         self.dialled.remove(at);
+        if self.answered.len() >= self.most && !self.answered.contains_key(at) {
+            self.answered.retain(|_, when| now.saturating_duration_since(*when) < ANSWERED_FOR);
+            if self.answered.len() >= self.most {
+                return;
+            }
+        }
+        self.answered.insert(at.clone(), now);
     }
 }
 
@@ -94,8 +123,21 @@ mod tests {
         assert!(pace.dial(&at(1), now).is_some() && pace.dial(&at(1), now).is_some());
         assert!(pace.dial(&at(1), now).is_none());
         assert!(pace.dial(&at(2), now).is_some());
-        pace.answered(&at(1));
-        assert!(pace.dial(&at(1), now).is_some());
+    }
+
+    #[test]
+    fn an_address_that_answered_within_ten_minutes_is_dialled_whenever_it_is_wanted() {
+        let begun = now();
+        let mut pace = DialPace::new(32, 3, begun);
+        pace.answered(&at(1), begun);
+        let within = |seconds| begun + Duration::from_secs(seconds);
+        assert!((0..599).all(|second| pace.dial(&at(1), within(second)).is_some()));
+        let after = (600..660).filter(|second| pace.dial(&at(1), within(*second)).is_some());
+        assert_eq!(after.count(), 3);
+        for n in 0..100_000 {
+            pace.answered(&at(n), within(700));
+            assert!(pace.answered.len() <= 32 * 2 * 60);
+        }
     }
 
     #[test]

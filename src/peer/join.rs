@@ -71,7 +71,7 @@ async fn ask(
     }
     let replies = question(node, (to, whom), frame, QUESTION_TIME).await?;
     if named_by.is_some() && replies.first().is_some_and(|reply| reply.code() == TypeCode::REPL) {
-        node.pace().answered(to);
+        node.answered(to);
     }
     Ok(replies)
 }

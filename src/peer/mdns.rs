@@ -242,7 +242,7 @@ async fn ask(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
     }
     let answer = question(node, (at, Some(id)), Frame::empty(TypeCode::NAME), WITHIN).await;
     if Verdict::of(&answer, id) == Verdict::Verified {
-        node.pace().answered(at);
+        node.answered(at);
         let candidate = Candidate::new(peer.clone(), Learned::Nearby).verified(true);
         let added = peers.admit(candidate).await;
         if !matches!(added, Ok(Added::Added)) {

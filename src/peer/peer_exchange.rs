@@ -131,7 +131,7 @@ pub(super) async fn consider(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo, b
     if Verdict::of(&answer, id) != Verdict::Verified {
         return;
     }
-    node.pace().answered(at);
+    node.answered(at);
     let seen_at = places.of(node, peer.host()).await.first().cloned();
     let seen_at = seen_at.unwrap_or_else(|| peer.host().clone());
     let learned = Learned::Listed { by: by.id().clone() };

@@ -44,7 +44,7 @@ async fn verify(node: &Arc<Node>, peers: &Peers, entry: &PeerEntry) -> Result<bo
         let name = Frame::empty(TypeCode::NAME);
         match Verdict::of(&question(node, (at, Some(id)), name, WITHIN).await, id) {
             Verdict::Verified => {
-                node.pace().answered(at);
+                node.answered(at);
                 return peers.verify(entry).await;
             }
             Verdict::Another => return Ok(false),

@@ -219,7 +219,7 @@ async fn send(node: &Arc<Node>, to: &PeerInfo, data: Bytes, is_known: bool) -> b
     let message = message.over(Over::Link).only_to(to.id());
     let sent = links::notify(node, to.address(), message).await.is_ok();
     if sent && !open && !is_known {
-        node.pace().answered(to.address());
+        node.answered(to.address());
     }
     sent
 }

@@ -91,7 +91,7 @@ async fn go_to(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo) -> Outcome {
     if Verdict::of(&answer, peer.id()) != Verdict::Verified {
         return Outcome::Gone;
     }
-    node.pace().answered(peer.address());
+    node.answered(peer.address());
     let seen_at = means.into_iter().next().unwrap_or_else(|| peer.host().clone());
     let candidate =
         Candidate::new(peer.clone(), Learned::Remembered).seen_at(seen_at).verified(true);

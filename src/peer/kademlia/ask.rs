@@ -71,7 +71,7 @@ impl Dht {
     ) -> Option<Answer> {
         let response = self.ask_at(node, (to.address(), Some(to.id())), question).await;
         if response.is_some() {
-            node.pace().answered(to.address());
+            node.answered(to.address());
             lock(&self.answered).note(to, now());
             self.heard(node, to.clone());
         } else {
