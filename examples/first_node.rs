@@ -6,6 +6,10 @@
 //! it answers: ECHO "hello"
 //! ```
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use actix::prelude::*;
 use actix_peer::{HandlerActor, Incoming, Peer, Reply, frame::Frame};
 

@@ -8,6 +8,10 @@
 //! a foreign frame is refused: the exchange was ended: malformed message
 //! ```
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::collections::HashMap;
 
 use actix::prelude::*;
