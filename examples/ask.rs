@@ -11,6 +11,10 @@
 //! digits. A frame of any length is printed as it comes. Exit code 1 with a message when it cannot
 //! connect, the time is over or a frame is cut; 2 for wrong options.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::{
     io::{self, Write},
     path::PathBuf,

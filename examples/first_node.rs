@@ -6,14 +6,21 @@
 //! it answers: ECHO "hello"
 //! ```
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use actix::prelude::*;
-use actix_peer::{Incoming, Peer, Reply, frame::Frame};
+use actix_peer::{HandlerActor, Incoming, Peer, Reply, frame::Frame};
 
 struct Echo;
 
 impl Actor for Echo {
     type Context = Context<Self>;
 }
+
+// A panic in it costs one request.
+impl Supervised for Echo {}
 
 impl Handler<Incoming> for Echo {
     type Result = Reply;
@@ -25,7 +32,7 @@ impl Handler<Incoming> for Echo {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let node = Peer::builder().handle("ECHO", Echo.start())?.start().await?;
+    let node = Peer::builder().handle("ECHO", Echo.start_supervised())?.start().await?;
     println!("a node listens on {}", node.info().address());
 
     // Every node is a client as well: this one asks from a port of its own.

@@ -1,6 +1,10 @@
 //! Two nodes that know each other by their keys, and a third one that nobody lets in.
 //!
 //! `cargo run --example identity --features tls`
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use actix_peer::{
     Peer, PeerEvent, PeerInfo, RequestError,
     frame::Frame,

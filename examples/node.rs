@@ -11,10 +11,14 @@
 //! at once. With `--test-handlers` it has handlers that are slow, panic or answer nothing, to see
 //! from outside what becomes of a node then. Exit code 1 when the node cannot start or no contact lets it in, 2 for wrong options.
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 #[path = "support/test_handlers.rs"]
 mod test_handlers;
 
-use std::{process::ExitCode, time::Duration};
+use std::{future::ready, process::ExitCode, time::Duration};
 
 use actix::prelude::*;
 use actix_peer::{Config, Incoming, Peer, PeerEvent, PingSweep, Reply, handler, overlay::Address};
@@ -123,7 +127,11 @@ async fn main() -> ExitCode {
     };
     println!("listening on {}", peer.info().address());
     let events = peer.events();
-    let printing = actix_rt::spawn(events.for_each(async |event| println!("{}", line(&event))));
+    // Ends with the last event, or when nobody reads them any more.
+    let mut printing = actix_rt::spawn(async move {
+        let printed = events.map(|event| print::try_line(format_args!("{}", line(&event))));
+        printed.take_while(|printed| ready(printed.is_ok())).for_each(|_| ready(())).await;
+    });
     let work = async {
         if join(&peer, &options.join).await {
             std::future::pending::<()>().await;
@@ -131,6 +139,7 @@ async fn main() -> ExitCode {
     };
     let asked_to_end = tokio::select! {
         () = work => false,
+        _ = &mut printing => true,
         _ = interrupt.recv() => true,
         _ = terminate.recv() => true,
     };
@@ -138,8 +147,9 @@ async fn main() -> ExitCode {
         report = peer.stop() => report,
         _ = interrupt.recv() => peer.abort().await,
     };
-    // Ends with the last event.
-    printing.await.ok();
+    if !printing.is_finished() {
+        printing.await.ok();
+    }
     println!("peers told: {}, exchanges cut: {}", report.told, report.cut.len() + report.cut_more);
     if asked_to_end { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

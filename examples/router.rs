@@ -6,6 +6,10 @@
 //! n0 asks n9: a loop at n0
 //! ```
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use actix::prelude::*;
 use actix_peer::{Incoming, Peer, Reply, connection::Via, frame::Frame, handler, router};
 

@@ -9,6 +9,10 @@
 //! told 1 peer, cut 1 exchange: WORK
 //! ```
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::time::Duration;
 
 use actix::prelude::*;

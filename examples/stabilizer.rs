@@ -8,6 +8,10 @@
 //! ada knows 1 peer
 //! ```
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::time::Duration;
 
 use actix_peer::{Peer, PeerEvent, PingSweep, connection::Removed};

@@ -8,11 +8,15 @@
 //! a foreign frame is refused: the exchange was ended: malformed message
 //! ```
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 use std::collections::HashMap;
 
 use actix::prelude::*;
 use actix_peer::{
-    Peer, Received,
+    HandlerActor, Peer, Received,
     frame::{Frame, TypeCode, Wire},
 };
 use serde::{Deserialize, Serialize};
@@ -47,6 +51,8 @@ impl Actor for Board {
     type Context = Context<Self>;
 }
 
+impl Supervised for Board {}
+
 impl Handler<Received<Scored>> for Board {
     type Result = u32;
 
@@ -67,7 +73,7 @@ impl Handler<Received<Points>> for Board {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let board = Board::default().start();
+    let board = Board::default().start_supervised();
     let node = Peer::builder().on::<Scored>(board.clone())?.on::<Points>(board)?.start().await?;
     let player = Peer::builder().start().await?;
 

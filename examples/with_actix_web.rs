@@ -11,6 +11,10 @@
 //! GET /ask/eve/hello -> 502 no known peer has the id eve
 //! ```
 
+#[macro_use]
+#[path = "support/print.rs"]
+mod print;
+
 #[cfg(feature = "metrics")]
 #[path = "support/prometheus.rs"]
 mod prometheus;

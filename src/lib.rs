@@ -8,12 +8,13 @@
 //!
 //! ```
 //! use actix::prelude::*;
-//! use actix_peer::{Incoming, Peer, Reply, frame::Frame};
+//! use actix_peer::{HandlerActor, Incoming, Peer, Reply, frame::Frame};
 //!
 //! struct Echo;
 //! impl Actor for Echo {
 //!     type Context = Context<Self>;
 //! }
+//! impl Supervised for Echo {} // a panic in it costs one request
 //! impl Handler<Incoming> for Echo {
 //!     type Result = Reply;
 //!     fn handle(&mut self, msg: Incoming, _: &mut Self::Context) -> Reply {
@@ -22,7 +23,8 @@
 //! }
 //!
 //! # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let peer = Peer::builder().listen("127.0.0.1:0").max_peers(16).handle("ECHO", Echo.start())?.start().await?;
+//! let builder = Peer::builder().listen("127.0.0.1:0").max_peers(16);
+//! let peer = builder.handle("ECHO", Echo.start_supervised())?.start().await?;
 //! let replies = peer.request(peer.info(), Frame::text("ECHO", "hello")).await?.collect().await?;
 //! assert_eq!(replies, [Frame::text("ECHO", "hello")]);
 //! peer.stop().await;

@@ -1,13 +1,21 @@
 //! The small examples run to their end and print what their comments say.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::{path::Path, process::Command};
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// A program that was built as an example.
+fn example(name: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    Command::new(tests.parent().unwrap().with_file_name("examples").join(name))
+}
 
 /// Runs a program that was built as an example.
 fn run(name: &str, arguments: &[&str]) -> std::process::Output {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.parent().unwrap().with_file_name("examples").join(name);
-    Command::new(program).args(arguments).output().unwrap()
+    example(name).args(arguments).output().unwrap()
 }
 
 /// Whether `printed` is `said`, in which `…` stands for a port.
@@ -113,4 +121,41 @@ fn the_network_that_nobody_knows_whole_refuses_wrong_options() {
     for arguments in [["--nodes", "3"], ["--nodes", "257"], ["--lookups", "0"], ["--seed", "x"]] {
         assert_eq!(overlay(&arguments), (Some(2), String::new()), "{arguments:?}");
     }
+}
+
+/// Reads so many lines of what a program prints, closes the pipe, and waits for its end. Returns
+/// whether it ended well, and what it said on standard error.
+fn read_only(lines: usize, program: &mut Command) -> (bool, String) {
+    let program = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut program = program.unwrap();
+    let printed = BufReader::new(program.stdout.take().unwrap());
+    assert_eq!(printed.lines().take(lines).map(Result::unwrap).count(), lines);
+    let mut trouble = String::new();
+    program.stderr.take().unwrap().read_to_string(&mut trouble).unwrap();
+    (program.wait().unwrap().success(), trouble)
+}
+
+#[test]
+fn an_example_whose_output_is_closed_ends_quietly() {
+    for name in ["first_node", "typed", "router", "stabilizer", "shutdown", "with_actix_web"] {
+        assert_eq!(read_only(0, &mut example(name)), (true, String::new()), "{name}");
+    }
+    let mut network = example("network");
+    assert_eq!(read_only(1, network.args(["--nodes", "3"])), (true, String::new()));
+}
+
+#[test]
+fn a_node_whose_output_is_closed_says_goodbye_and_ends_quietly() {
+    let other = example("node").args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn();
+    let mut other = other.unwrap();
+    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    let address = first.strip_prefix("listening on ").unwrap();
+    // The link that it opens to join is an event, which it cannot print any more.
+    let mut node = example("node");
+    node.args(["--listen", "127.0.0.1:0", "--join", address]);
+    assert_eq!(read_only(1, &mut node), (true, String::new()));
+    assert!(lines.any(|line| line.starts_with("peer removed") && line.ends_with("(Left)")));
+    other.kill().unwrap();
+    other.wait().unwrap();
 }

@@ -18,14 +18,17 @@ use std::{
 
 use actix::prelude::*;
 use actix_peer::{
-    Config, HandlerActor, Incoming, Peer, Refusal, Reply, StartError,
-    frame::{Frame, TypeCode},
+    Config, HandlerActor, Incoming, IncomingBatch, Peer, Received, Refusal, Reply, RequestError,
+    StartError,
+    frame::{Frame, TypeCode, Wire},
     handler,
+    link::Reason,
     overlay::Host,
     peer::RegisterError,
     transport::memory::MemoryNetwork,
 };
 use futures::{StreamExt, future::join_all};
+use serde::{Deserialize, Serialize};
 
 /// Says what it is asked to: for tests of what surrounds a handler.
 struct Moody {
@@ -113,6 +116,73 @@ async fn f45_a_supervised_handler_outlives_its_panics_with_its_state() {
     ] {
         assert_eq!(ask(&node, "MOOD", mood).await, reply, "{mood}");
     }
+}
+
+/// Panics in its handlers of typed messages and batches, in the call or in its future.
+struct Fragile;
+
+impl Actor for Fragile {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Fragile {}
+
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "u64")]
+enum Job {
+    Panic,
+    PanicLater,
+    Square(u64),
+}
+
+impl Wire for Job {
+    const CODE: TypeCode = TypeCode::new(b"JOB_");
+}
+
+impl Handler<Received<Job>> for Fragile {
+    type Result = ResponseActFuture<Self, u64>;
+
+    fn handle(&mut self, msg: Received<Job>, _: &mut Self::Context) -> Self::Result {
+        assert!(!matches!(msg.message, Job::Panic));
+        let answer = async move {
+            match msg.message {
+                Job::Square(n) => n * n,
+                _ => panic!("later"),
+            }
+        };
+        Box::pin(answer.into_actor(self))
+    }
+}
+
+impl Handler<IncomingBatch> for Fragile {
+    type Result = ();
+
+    fn handle(&mut self, batch: IncomingBatch, _: &mut Self::Context) {
+        assert!(batch.iter().all(<[u8]>::is_empty));
+    }
+}
+
+#[actix::test]
+async fn a_supervised_handler_of_typed_messages_or_batches_outlives_its_panics() {
+    let fragile = Fragile.start_supervised();
+    let builder = Peer::builder().on::<Job>(fragile.clone()).unwrap();
+    let node = builder.handle_batch("BTCH", fragile).unwrap().start().await.unwrap();
+    let asker = Peer::builder().start().await.unwrap();
+    for job in [Job::Panic, Job::PanicLater, Job::Panic] {
+        asker.send(node.info(), job).await.unwrap_err();
+        assert_eq!(asker.send(node.info(), Job::Square(3)).await.unwrap(), 9);
+        let batch = async |text| {
+            asker.request(node.info(), Frame::text("BTCH", text)).await?.collect().await
+        };
+        assert_failed(batch("x").await.unwrap_err());
+        assert_eq!(batch("").await.unwrap(), []);
+    }
+}
+
+fn assert_failed(error: RequestError) {
+    assert!(error.may_have_been_handled(), "{error}");
+    let failed = RequestError::Reset { reason: Reason::HANDLER_FAILED, sent: true };
+    assert_eq!(format!("{error:?}"), format!("{failed:?}"));
 }
 
 /// Panics in its hooks, and counts how often each is called.

@@ -11,6 +11,10 @@
 //! Ctrl-C ends an instance politely: its peers hear `QUIT`. A second one ends it at once. Exit code
 //! 1 when it cannot start, 2 for wrong options. With a subcommand it asks a running instance.
 
+#[macro_use]
+#[path = "../support/print.rs"]
+mod print;
+
 mod app;
 mod buffers;
 mod command;

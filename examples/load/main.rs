@@ -19,6 +19,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
+#[macro_use]
+#[path = "../support/print.rs"]
+mod print;
+
 mod bare;
 mod drive;
 mod report;

@@ -11,6 +11,10 @@
 //! see one off and one return, and stream a large body. The exit code is 1 when a promise was
 //! broken, 2 for wrong options.
 
+#[macro_use]
+#[path = "../support/print.rs"]
+mod print;
+
 mod body;
 mod member;
 mod story;

@@ -8,7 +8,7 @@ use std::{
 
 use actix::prelude::*;
 use actix_peer::{
-    Config, Incoming, Peer, PeerId, PeerInfo, PingSweep, Received, Reply, StartError,
+    Config, HandlerActor, Incoming, Peer, PeerId, PeerInfo, PingSweep, Received, Reply, StartError,
     connection::Via,
     frame::{Frame, TypeCode, Wire},
     handler,
@@ -77,6 +77,8 @@ struct Citizen {
 impl Actor for Citizen {
     type Context = Context<Self>;
 }
+
+impl Supervised for Citizen {}
 
 impl Handler<Received<AskRoutes>> for Citizen {
     type Result = MessageResult<Received<AskRoutes>>;
@@ -152,7 +154,7 @@ impl Member {
         citizen: &Citizen,
         pace: Pace,
     ) -> Result<impl Future<Output = Result<Peer, StartError>>, Box<dyn std::error::Error>> {
-        let actor = citizen.clone().start();
+        let actor = citizen.clone().start_supervised();
         let (to_route, to_learn) = (Arc::clone(&citizen.routes), Arc::clone(&citizen.routes));
         let next_hop =
             move |to: &PeerId, _: &PeerList| lock(&to_route).get(to).map(|way| way.next.clone());

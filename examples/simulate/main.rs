@@ -12,6 +12,10 @@
 //! The same seed makes the same table. The exit code is 1 when a promise was broken or a file cannot be written, 2 for
 //! wrong options.
 
+#[macro_use]
+#[path = "../support/print.rs"]
+mod print;
+
 mod measure;
 mod network;
 mod plot;

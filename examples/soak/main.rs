@@ -30,6 +30,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
+#[macro_use]
+#[path = "../support/print.rs"]
+mod print;
+
 mod gauge;
 mod honest;
 mod hostile;

@@ -22,7 +22,9 @@ use crate::connection::{
     quiet::{Kind, warn_some},
 };
 
-/// An actor that serves requests: every actor with `Handler<Incoming>` is one.
+/// An actor that serves messages from other nodes: every actor that handles [`Incoming`],
+/// [`Received`](crate::Received) (typed messages) or [`IncomingBatch`](crate::IncomingBatch) can be
+/// one.
 ///
 /// ```
 /// use actix::prelude::*;
@@ -47,21 +49,58 @@ use crate::connection::{
 /// # }
 /// ```
 ///
-/// A panic in a handler never harms the node: the asker gets an `ERRO`. What becomes of the actor
-/// depends on how it was started: `start()` is actix's own and its actor is gone, and if its
-/// `stopping` or `stopped` panic as well, Rust ends the process;
-/// [`start_supervised`](Self::start_supervised) keeps it, and catches these, too. A closure made into an actor by
-/// [`from_fn`] is always kept.
-pub trait HandlerActor: Actor + Handler<Incoming> {
-    /// Starts the actor so that it outlives its panics, with its queue.
+/// A panic in a handler never harms the node, and its caller gets an error
+/// ([`Reason::HANDLER_FAILED`](crate::link::Reason::HANDLER_FAILED)). What becomes of the actor
+/// depends on how it was started: with `start()`, which is actix's own, the actor is gone, and if its
+/// `stopping` or `stopped` panic as well, Rust ends the process.
+/// [`start_supervised`](Self::start_supervised) keeps the actor, and catches these panics too. A
+/// closure made into an actor by [`from_fn`] is always kept.
+pub trait HandlerActor: Actor {
+    /// Starts the actor so that it outlives its panics, with its queue, whatever messages it
+    /// handles.
     ///
     /// A panic is caught before actix sees it. In a message handler it costs that message alone:
-    /// its asker gets an error, the value stays as the panic left it, and the queue and the actor's
+    /// its caller gets an error, the value stays as the panic left it, and the queue and the actor's
     /// own futures go on. In one of the actor's own futures (a `ResponseActFuture`, a timer) it
     /// costs all of these, because a future that has panicked cannot be told apart and taken out:
     /// actix restarts the actor, with [`Supervised::restarting`] and [`Actor::started`], and the
     /// queue goes on. More than [`PANICS_IN_A_ROW`] panics without handing back control in between,
     /// or a panic in `restarting` or while it stops, end the actor.
+    ///
+    /// ```
+    /// use actix::prelude::*;
+    /// use actix_peer::{HandlerActor, Peer, Received, frame::{TypeCode, Wire}};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Message, Serialize, Deserialize)]
+    /// #[rtype(result = "u64")]
+    /// struct Divide(u64, u64);
+    ///
+    /// impl Wire for Divide {
+    ///     const CODE: TypeCode = TypeCode::new(b"DIVI");
+    /// }
+    ///
+    /// struct Calculator;
+    /// impl Actor for Calculator {
+    ///     type Context = Context<Self>;
+    /// }
+    /// impl Supervised for Calculator {}
+    /// impl Handler<Received<Divide>> for Calculator {
+    ///     type Result = u64;
+    ///     fn handle(&mut self, msg: Received<Divide>, _: &mut Self::Context) -> u64 {
+    ///         msg.message.0 / msg.message.1
+    ///     }
+    /// }
+    ///
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let node = Peer::builder().on::<Divide>(Calculator.start_supervised())?.start().await?;
+    /// let asker = Peer::builder().start().await?;
+    /// assert!(asker.send(node.info(), Divide(1, 0)).await.is_err());
+    /// assert_eq!(asker.send(node.info(), Divide(6, 3)).await?, 2);
+    /// # asker.stop().await;
+    /// # node.stop().await;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Panics
     /// Outside an actix arbiter, as `start()`.
@@ -78,7 +117,7 @@ pub trait HandlerActor: Actor + Handler<Incoming> {
     }
 }
 
-impl<A: Actor + Handler<Incoming>> HandlerActor for A {}
+impl<A: Actor> HandlerActor for A {}
 
 /// How often in a row a supervised actor may panic while it is being polled once. Found by thought:
 /// one poll drains a mailbox, whose default bound is 16, so an actor beyond it is not panicking
