@@ -343,6 +343,6 @@ impl Config {
     /// The time for the data of a frame with `len` bytes that is taken whole.
     pub(crate) fn body_deadline(&self, len: u32) -> Duration {
         let steps = len.saturating_sub(1 << 20).div_ceil(64 << 10);
-        self.body_timeout + Duration::from_secs(u64::from(steps))
+        self.body_timeout.saturating_add(Duration::from_secs(u64::from(steps)))
     }
 }

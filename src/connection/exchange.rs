@@ -20,6 +20,7 @@ use crate::{
         writer::{FrameWriter, WriteError, WriteHalf},
     },
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
+    later::Later,
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };
@@ -210,7 +211,7 @@ async fn dial(
     to: &Address,
     whom: Option<&PeerId>,
 ) -> Result<(Io, OutgoingHeld), RequestError> {
-    let until = Instant::now() + node.config.connect_timeout;
+    let until = Instant::now().later(node.config.connect_timeout);
     let place = place(&node.outgoing, until).await?;
     let held = OutgoingHeld { _place: Some(place), ..OutgoingHeld::on_link(node) };
     Ok((connect(node, to, whom, until).await?, held))

@@ -28,6 +28,7 @@ use crate::{
         now,
     },
     frame::{FrameError, TypeCode},
+    later::Later,
     overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope},
     transport::{IdentityFault, Transport},
 };
@@ -240,7 +241,7 @@ impl Node {
             return false;
         };
         if !wait.is_zero() {
-            tokio::time::sleep_until(now + wait).await;
+            tokio::time::sleep_until(now.later(wait)).await;
         }
         true
     }

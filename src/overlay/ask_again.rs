@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
+    later::Later,
     overlay::{AskFailure, GivenUp, PeerInfo, Verdict},
 };
 
@@ -47,7 +48,7 @@ struct Plan {
 
 impl Plan {
     fn due(&self, known: &GivenUp) -> Instant {
-        self.asked.map_or_else(|| known.at() + AWAY, |(at, rest)| at + rest)
+        self.asked.map_or_else(|| known.at().later(AWAY), |(at, rest)| at.later(rest))
     }
 }
 

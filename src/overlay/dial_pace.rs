@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::overlay::Address;
+use crate::{
+    later::{Later, part},
+    overlay::Address,
+};
 
 /// For so long dials of one address count.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -33,7 +36,7 @@ impl DialPace {
         let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         Self {
             per_address: number(per_address),
-            between: Duration::from_secs(1) / per_second.max(1),
+            between: part(Duration::from_secs(1), per_second),
             due: now,
             dialled: HashMap::new(),
             most: number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED),
@@ -57,7 +60,7 @@ impl DialPace {
         }
         let at = self.due.max(now);
         times.push_back(at);
-        self.due = at + self.between;
+        self.due = at.later(self.between);
         Some(at.saturating_duration_since(now))
     }
 

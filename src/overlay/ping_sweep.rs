@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
+    later::Later,
     overlay::{
         AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
         ask_again::{AskAgain, Heard},
@@ -133,7 +134,7 @@ impl PingSweep {
     }
 
     fn tick(&mut self, view: &View<'_>) -> Vec<StabilizerAction> {
-        if self.last.is_some_and(|last| is_gap(last + self.every, view.now)) {
+        if self.last.is_some_and(|last| is_gap(last.later(self.every), view.now)) {
             self.begin_anew();
         }
         let by_name = self.sweeps % NAME_EVERY == NAME_EVERY - 1;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     connection::Node,
     frame::{Frame, TypeCode},
+    later::Later,
     overlay::{ASKED_AFTER, PeerEntry, PeerInfo, Verdict, WITHIN},
     peer::{NodeDown, Peers, stabilizer::question},
 };
@@ -33,7 +34,7 @@ pub(crate) fn begin(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
 async fn verify(node: &Arc<Node>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
     let (id, at) = (entry.info().id(), entry.info().address());
     for after in ASKED_AFTER {
-        sleep_until(Instant::from_std(entry.added()) + after).await;
+        sleep_until(Instant::from_std(entry.added()).later(after)).await;
         let known = peers.get(id).await?;
         if known.is_none_or(|known| known.added() != entry.added() || known.verified().is_some()) {
             return Ok(true);

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     connection::{Node, RequestError, exchange, exchange::OutgoingKind, now},
     frame::Frame,
+    later::Later,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
         is_gap,
@@ -185,7 +186,7 @@ pub(crate) async fn question(
     frame: Frame,
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
-    let until = Instant::now() + within;
+    let until = Instant::now().later(within);
     let answer = question_until(node, to, frame, until).await;
     // What waited longer than it may was not looked at.
     let gap = is_gap(until.into_std(), now());

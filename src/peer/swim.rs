@@ -16,6 +16,7 @@ use crate::{
         links, membership::Shared,
     },
     frame::{Frame, TypeCode},
+    later::Later,
     overlay::{
         PeerId, PeerInfo,
         swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},
@@ -148,7 +149,7 @@ impl Service for Swim {
             let mut look_at = Instant::now();
             loop {
                 if look_at <= Instant::now() {
-                    look_at = Instant::now() + LOOK_EVERY;
+                    look_at = Instant::now().later(LOOK_EVERY);
                     let Ok(list) = seat.peers.list_to_maintain().await else { return };
                     let known: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
                     postman.known = known.iter().map(|info| info.id().clone()).collect();

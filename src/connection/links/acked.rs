@@ -15,6 +15,7 @@ use crate::{
         },
     },
     frame::Frame,
+    later::Later,
     link::{AckLevel, Reason},
     overlay::Address,
 };
@@ -74,7 +75,7 @@ pub(super) async fn send(
     level: AckLevel,
 ) -> Result<(), RequestError> {
     let limit = node.config.reply_timeout;
-    let until = Instant::now() + limit;
+    let until = Instant::now().later(limit);
     let posted = timeout_at(until, post(node, bag, &frame, level.into())).await;
     let mut posted = posted.map_err(|_| RequestError::NoCredit(limit))?;
     match timeout_at(until, &mut posted.answer).await {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connection::Config;
+use crate::{connection::Config, later::part};
 
 /// So many beats make the shorter of the two times that are counted in them.
 const BEATS: u32 = 8;
@@ -41,7 +41,7 @@ impl Beat {
     pub(super) fn new(config: &Config) -> Self {
         let times = [config.reply_timeout, config.stall_timeout, config.exchange_timeout];
         let least = times.into_iter().fold(config.handler_timeout, Duration::min);
-        let every = (least / BEATS).max(SHORTEST);
+        let every = part(least, BEATS).max(SHORTEST);
         let beats = |time: Duration| {
             Beats(u32::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u32::MAX - 1))
         };

@@ -13,6 +13,7 @@ use crate::{
         links::{Line, Pool, dial},
         now,
     },
+    later::Later,
     link::{Reason, Role, Way},
     overlay::{Address, PeerId},
     transport::IdentityFault,
@@ -176,7 +177,7 @@ pub(super) async fn reach(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>)
         }
         match step(node, to, whom) {
             Step::Done(reached) => return reached,
-            Step::Pause(pause) if pause > Instant::now() + SHORT_PAUSE => {
+            Step::Pause(pause) if pause > Instant::now().later(SHORT_PAUSE) => {
                 let text = "the last dials failed; not dialled again yet".to_owned();
                 return Err(Unreached::Failed { kind: io::ErrorKind::NotConnected, text });
             }

@@ -20,6 +20,7 @@ use crate::{
         },
     },
     frame::Frame,
+    later::Later,
     link::{OnRestart, REMEMBERED_FOR, Reason},
     overlay::{Address, PeerId, PeerInfo},
 };
@@ -38,7 +39,7 @@ pub(crate) type Whither<'a> = (&'a Address, Option<&'a PeerId>);
 
 /// How long a message waits to be acknowledged.
 fn limit(node: &Node) -> Duration {
-    node.config.reliable_timeout.min(REMEMBERED_FOR - MARGIN)
+    node.config.reliable_timeout.min(REMEMBERED_FOR.saturating_sub(MARGIN))
 }
 
 /// Takes a message as soon as there is room for it, or, when it is not to `wait`, if there is.
@@ -50,7 +51,7 @@ pub(crate) async fn take(
     wait: bool,
 ) -> Result<Receipt, ReliableError> {
     let limit = limit(node);
-    let until = Instant::now() + limit;
+    let until = Instant::now().later(limit);
     let bag = bag(node, to, until).await.map_err(ReliableError::NotSent)?;
     let late = || ReliableError::NotSent(RequestError::NoCredit(limit));
     let turn = if wait {
@@ -142,7 +143,7 @@ async fn bag(
             why,
             Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left
         );
-        if !passes || Instant::now() + RETRY >= until {
+        if !passes || Instant::now().later(RETRY) >= until {
             return Err(why.into_error(to));
         }
         sleep(RETRY).await;
@@ -198,7 +199,7 @@ async fn replay_to_one(node: Arc<Node>, mut left: Vec<Kept>) {
         }
         left = Vec::new();
         for (kept, posted) in receipts {
-            let until = (Instant::now() + limit, limit);
+            let until = (Instant::now().later(limit), limit);
             let ended = match posted {
                 Ok(posted) => end(posted, until, kept.to.address(), kept.message.clone()).await,
                 Err(error) => Err(ReliableError::NotSent(error)),

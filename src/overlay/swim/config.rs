@@ -7,6 +7,8 @@ use std::{
 
 use foca::{Config, PeriodicParams};
 
+use crate::later::part;
+
 /// Times and limits of a [`Membership`](super::Membership). All nodes of a network take the same.
 ///
 /// Begin with a preset and the number of nodes that are expected: [`lan`](Self::lan), [`wan`](Self::wan), or
@@ -58,10 +60,10 @@ impl SwimConfig {
         let log = log10(nodes.saturating_add(1));
         Self {
             probe_period: period,
-            probe_time: period / 2,
-            suspicion: suspicion * log10(nodes).max(1_000) / 1_000,
+            probe_time: part(period, 2),
+            suspicion: part(suspicion.saturating_mul(log10(nodes).max(1_000)), 1_000),
             transmissions: u8::try_from(log * TOLD / 1_000).unwrap_or(u8::MAX).max(6),
-            gossip_every: period / 5,
+            gossip_every: part(period, 5),
             gossip_to: 3,
             announce_every: period,
             max_members: 1_024,
@@ -126,7 +128,7 @@ impl SwimConfig {
             remove_down_after: Some(REMEMBERED),
             max_packet_size: some(MAX_DATAGRAM),
             notify_down_members: true,
-            periodic_announce: periodic(self.announce_every * 10, 1),
+            periodic_announce: periodic(self.announce_every.saturating_mul(10), 1),
             periodic_announce_to_down_members: periodic(CALL_DOWN_EVERY, CALL_DOWN),
             periodic_gossip: periodic(self.gossip_every, self.gossip_to),
         }
