@@ -68,6 +68,7 @@ pub mod connection;
 pub mod frame;
 mod later;
 pub mod link;
+mod options;
 pub mod overlay;
 pub mod peer;
 pub mod transport;

@@ -64,6 +64,11 @@ impl Default for AskAgain {
 }
 
 impl AskAgain {
+    /// What can be set: how many are asked in a sweep, and the longest rest.
+    pub(super) const fn options(&mut self) -> (&mut usize, &mut Duration) {
+        (&mut self.in_a_sweep, &mut self.longest_rest)
+    }
+
     pub(super) const fn in_a_sweep(&mut self, peers: usize) {
         self.in_a_sweep = peers;
     }

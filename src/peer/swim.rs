@@ -17,6 +17,7 @@ use crate::{
     },
     frame::{Frame, TypeCode},
     later::Later,
+    options::{ConfigError, Options as _},
     overlay::{
         PeerId, PeerInfo,
         swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},
@@ -120,6 +121,10 @@ pub(crate) struct Swim {
 impl Service for Swim {
     fn name(&self) -> &'static str {
         "swim"
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.config.validate_all()
     }
 
     fn prepare(&self, seat: &Seat) {

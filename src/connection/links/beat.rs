@@ -16,7 +16,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// as long as anything waits on it: what may last a time is late after that time, and at most two
 /// beats more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Beats(u32);
+pub(super) struct Beats(u64);
 
 impl Beats {
     /// Adds one. Whether that is more than `limit`.
@@ -43,7 +43,7 @@ impl Beat {
         let least = times.into_iter().fold(config.handler_timeout, Duration::min);
         let every = part(least, BEATS).max(SHORTEST);
         let beats = |time: Duration| {
-            Beats(u32::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u32::MAX - 1))
+            Beats(u64::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u64::MAX - 1))
         };
         Self {
             every,

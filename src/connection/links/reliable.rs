@@ -21,7 +21,7 @@ use crate::{
     },
     frame::Frame,
     later::Later,
-    link::{OnRestart, REMEMBERED_FOR, Reason},
+    link::{OnRestart, Reason},
     overlay::{Address, PeerId, PeerInfo},
 };
 
@@ -31,15 +31,12 @@ const RETRY: Duration = Duration::from_millis(50);
 /// After a message that was stored in an earlier life found nobody.
 const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A message is given up so long before its receiver may have forgotten that it has had it.
-const MARGIN: Duration = Duration::from_secs(60);
-
 /// Whom a message is for: where, and who, when that is known.
 pub(crate) type Whither<'a> = (&'a Address, Option<&'a PeerId>);
 
 /// How long a message waits to be acknowledged.
-fn limit(node: &Node) -> Duration {
-    node.config.reliable_timeout.min(REMEMBERED_FOR.saturating_sub(MARGIN))
+const fn limit(node: &Node) -> Duration {
+    node.config.reliable_timeout
 }
 
 /// Takes a message as soon as there is room for it, or, when it is not to `wait`, if there is.

@@ -7,7 +7,10 @@ use std::{
 
 use foca::{Config, PeriodicParams};
 
-use crate::later::part;
+use crate::{
+    later::part,
+    options::{COUNT, Options, Setting, TIME, settings},
+};
 
 /// Times and limits of a [`Membership`](super::Membership). All nodes of a network take the same.
 ///
@@ -102,13 +105,14 @@ impl SwimConfig {
 
     /// How long a member is suspected before it counts as down. The longer, the fewer that are slow are taken for down, and
     /// the later one is found that is. Keep it well above the longest time for which a node of the network stands still.
+    /// 1 ms to 365 days.
     #[must_use]
     pub const fn suspicion(mut self, time: Duration) -> Self {
         self.suspicion = time;
         self
     }
 
-    /// The most other members that are remembered, down ones included. Default 1,024; beyond, the one that is down for
+    /// The most other members that are remembered, down ones included. Default 1,024; 1 to 1,048,576. Beyond, the one that is down for
     /// longest makes room, else the newcomer is refused. A member costs about 1 KB.
     #[must_use]
     pub const fn max_members(mut self, members: usize) -> Self {
@@ -131,6 +135,25 @@ impl SwimConfig {
             periodic_announce: periodic(self.announce_every.saturating_mul(10), 1),
             periodic_announce_to_down_members: periodic(CALL_DOWN_EVERY, CALL_DOWN),
             periodic_gossip: periodic(self.gossip_every, self.gossip_to),
+        }
+    }
+}
+
+impl Options for SwimConfig {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self {
+            suspicion,
+            max_members,
+            probe_period: _,
+            probe_time: _,
+            transmissions: _,
+            gossip_every: _,
+            gossip_to: _,
+            announce_every: _,
+        } = self;
+        settings! {
+            "SwimConfig::suspicion", "", suspicion, TIME;
+            "SwimConfig::max_members", "members", max_members, COUNT;
         }
     }
 }
