@@ -40,11 +40,13 @@ mod threads;
 pub(crate) mod typed;
 mod writer;
 
+pub use crate::options::ConfigError;
+
 pub use self::{
     actor::ConnectionActor,
     batch::IncomingBatch,
     body::Body,
-    config::{Config, ConfigEntry, ConfigError},
+    config::{Config, ConfigEntry},
     counters::Counts,
     error::{Cause, RequestError, SendError},
     event::{Child, Events, PeerEvent, Removed},

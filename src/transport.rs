@@ -32,7 +32,10 @@ use tokio::{
     sync::watch,
 };
 
-use crate::overlay::{Address, Host, PeerId};
+use crate::{
+    options::ConfigError,
+    overlay::{Address, Host, PeerId},
+};
 
 pub use self::fault::IdentityFault;
 
@@ -129,6 +132,15 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// only claimed.
     fn proves(&self) -> Option<&PeerId> {
         None
+    }
+
+    /// Says whether its options are within their bounds: asked when the node starts, which is refused
+    /// on an error. Unless overridden, they are.
+    ///
+    /// # Errors
+    /// The first option that is not.
+    fn validate(&self) -> Result<(), ConfigError> {
+        Ok(())
     }
 
     /// Whether a connection on which nobody has proved an id is served. Only asked where ids are

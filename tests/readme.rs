@@ -36,6 +36,115 @@ fn the_table_of_limits_lists_every_option_with_its_default() {
 }
 
 #[test]
+fn the_bounds_of_the_options_are_those_of_the_sentence_above_the_table() {
+    let readme = read("README.md");
+    let limits = readme.split_once("## Limits and times").unwrap().1.split("\n| ").next().unwrap();
+    let said = limits.split_whitespace().collect::<Vec<_>>().join(" ");
+    for entry in Config::default().entries() {
+        let (option, greatest) = (entry.option, entry.greatest.as_str());
+        let (number, unit) = greatest.split_once(' ').unwrap();
+        let words = match (option, unit) {
+            ("event_queue" | "max_hops" | "reliable_timeout", _) => format!("`{option}`"),
+            (_, "s") => "a time is 1 ms to 365 days".to_owned(),
+            (_, "%") => "a share 100 %".to_owned(),
+            // No bound but that of their type.
+            ("ban_at" | "max_bytes_per_source", _) => continue,
+            (_, "MiB") if number == "1024" => "a length of messages at most 1 GiB".to_owned(),
+            (_, "MiB") => "a sum of bytes 1 TiB".to_owned(),
+            (_, unit) if unit.ends_with("/s") => "a pace 1,000,000,000 in a second".to_owned(),
+            _ => "a number of things 1 to 1,048,576".to_owned(),
+        };
+        assert!(said.contains(&words), "{option}, {greatest}: {words}");
+        let number: u64 = number.parse().unwrap();
+        let expected = match (option, unit) {
+            ("event_queue", _) => 65_536,
+            ("max_hops", _) => 255,
+            ("reliable_timeout", _) => 540,
+            (_, "s") => 365 * 86_400,
+            (_, "%") => 100,
+            (_, "MiB") => {
+                if number == 1_024 {
+                    1_024
+                } else {
+                    1 << 20
+                }
+            }
+            (_, unit) if unit.ends_with("/s") => 1_000_000_000,
+            _ => 1_048_576,
+        };
+        assert_eq!(number, expected, "{option}");
+    }
+}
+
+/// The setters of options in the sources, `fn name(mut self, value: number)`, with their type.
+fn setters() -> Vec<(String, String)> {
+    fn walk(dir: &Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut of = String::new();
+            for line in text.lines() {
+                if let Some(rest) = line.strip_prefix("impl ") {
+                    of = rest.trim_end_matches(" {").to_owned();
+                }
+                let Some((_, rest)) =
+                    line.split_once("pub ").filter(|(indent, _)| indent.trim().is_empty())
+                else {
+                    continue;
+                };
+                let rest = rest.strip_prefix("const ").unwrap_or(rest);
+                let Some((name, arguments)) =
+                    rest.strip_prefix("fn ").and_then(|rest| rest.split_once("(mut self, "))
+                else {
+                    continue;
+                };
+                let is_number =
+                    ["Duration)", "usize)", "u32)"].iter().any(|kind| arguments.contains(kind));
+                if is_number && !name.starts_with('$') {
+                    found.push((of.clone(), name.to_owned()));
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    found
+}
+
+#[test]
+fn every_option_that_is_a_number_or_a_time_has_bounds() {
+    // They are no options of a node: the codec of a connection, and look-ups that are made by hand.
+    const OTHERS: [&str; 2] = ["FrameCodec", "LookupConfig"];
+    let text = |path: &str| read(path);
+    let listed: String = [
+        "src/connection/config.rs",
+        "src/overlay/join/config.rs",
+        "src/overlay/peer_exchange.rs",
+        "src/overlay/ping_sweep.rs",
+        "src/overlay/swim/config.rs",
+        "src/peer/address_book.rs",
+        "src/peer/builder.rs",
+        "src/peer/mdns.rs",
+        "src/transport/tls.rs",
+        "src/transport/tls/handshake.rs",
+    ]
+    .map(text)
+    .concat();
+    let setters = setters();
+    assert!(setters.len() > 20, "{setters:?}");
+    for (of, name) in setters.into_iter().filter(|(of, _)| !OTHERS.contains(&of.as_str())) {
+        let known =
+            if of == "Config" { format!("\"{name}\", ") } else { format!("\"{of}::{name}\", ") };
+        let is_short = of == "Builder" && name == "max_peers";
+        assert!(listed.contains(&known) || is_short, "{of}::{name} has no bounds");
+    }
+}
+
+#[test]
 fn the_full_check_runs_the_command_for_the_tests() {
     let (readme, check) = (read("README.md"), read(".ci/run"));
     let commands = blocks(&readme, "sh").first().unwrap().lines().collect::<Vec<_>>();

@@ -27,6 +27,7 @@ use crate::{
         writer::explain,
     },
     frame::{FrameError, FrameHead, HEADER_LEN, TypeCode},
+    later::Later,
     link::code,
     overlay::Address,
     transport::Io,
@@ -155,7 +156,7 @@ pub(crate) fn accepted(
     mut held: Held,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let until = Instant::now() + node.config.header_timeout;
+        let until = Instant::now().later(node.config.header_timeout);
         // Boxed, as is what comes after the header: a silent connection does not keep the room for it.
         match Box::pin(secured(io, until, &node, &mut held.pass)).await {
             Some(secured) => io = secured,

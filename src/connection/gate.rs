@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{connection::Source, overlay::Address};
+use crate::{
+    connection::Source,
+    later::{Later, part},
+    overlay::Address,
+};
 
 /// Sources without a connection whose pace is remembered.
 const MAX_REMEMBERED: usize = 1_024;
@@ -110,13 +114,13 @@ impl Gate {
     fn look_at(&mut self, from: &Address, now: Instant) -> (Source, &mut Seen, Option<Instant>) {
         self.forget(now);
         let source = Source::of(from);
-        let pace = Duration::from_secs(1) / self.config.per_second.max(1);
-        let ahead = pace * self.config.per_second * BURST;
+        let pace = part(Duration::from_secs(1), self.config.per_second);
+        let ahead = pace.saturating_mul(self.config.per_second).saturating_mul(BURST);
         let free = source.is_this_machine() && !self.config.loopback;
         let fresh = || Seen { open: 0, half_open: 0, due: now };
         let seen = self.seen.entry(source.clone()).or_insert_with(fresh);
-        let due = seen.due.max(now) + pace;
-        (source, seen, (free || due <= now + ahead).then_some(due))
+        let due = seen.due.max(now).later(pace);
+        (source, seen, (free || due <= now.later(ahead)).then_some(due))
     }
 
     fn oldest_of_busiest(&mut self) -> Option<Entrant> {

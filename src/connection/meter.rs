@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{connection::Source, overlay::Address};
+use crate::{connection::Source, later::Later, overlay::Address};
 
 /// Sources without a connection whose pace is remembered.
 const MAX_REMEMBERED: usize = 1_024;
@@ -106,7 +106,7 @@ impl Meter {
 
     /// When the last of what has come would have come at its pace.
     fn due(&self) -> Instant {
-        self.since + Duration::from_nanos(self.frames.due().max(self.bytes.due()))
+        self.since.later(Duration::from_nanos(self.frames.due().max(self.bytes.due())))
     }
 }
 

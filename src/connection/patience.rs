@@ -8,6 +8,8 @@ use std::{
 
 use tokio::time::{Instant, Sleep};
 
+use crate::later::Later;
+
 /// A time limit that every progress renews.
 #[derive(Debug)]
 pub(crate) struct Patience {
@@ -33,7 +35,7 @@ impl Patience {
         let timer = match &mut self.timer {
             Some(timer) => {
                 if !self.waiting {
-                    timer.as_mut().reset(Instant::now() + limit);
+                    timer.as_mut().reset(Instant::now().later(limit));
                 }
                 timer
             }

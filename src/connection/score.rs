@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::{
     connection::{Refusal, Source},
     frame::TypeCode,
+    later::Later,
     overlay::{Address, PeerId},
 };
 
@@ -184,8 +185,7 @@ pub(crate) struct Scores {
 
 impl Scores {
     pub(crate) fn new(config: ScoreConfig) -> Self {
-        let longest = config.longest.min(FOREVER);
-        Self { config: ScoreConfig { longest, ..config }, known: HashMap::new() }
+        Self { config, known: HashMap::new() }
     }
 
     fn faded(&self, record: &Record, now: Instant) -> f64 {
@@ -217,11 +217,11 @@ impl Scores {
             return None;
         }
         let time = match record.last {
-            Some((last, end)) if now <= end + longest => (last * 2).min(longest),
+            Some((last, end)) if now <= end.later(longest) => last.saturating_mul(2).min(longest),
             _ => first.min(longest),
         };
         record.ban(what, time, now);
-        record.last = Some((time, now + time));
+        record.last = Some((time, now.later(time)));
         Some(time)
     }
 
@@ -291,9 +291,6 @@ impl Scores {
     }
 }
 
-/// No ban is longer: a clock can count it.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
-
 impl Record {
     const fn new(now: Instant) -> Self {
         Self { points: 0.0, counted: now, ban: None, last: None }
@@ -301,7 +298,7 @@ impl Record {
 
     fn ban(&mut self, why: Offence, time: Duration, now: Instant) {
         self.points = 0.0;
-        self.ban = Some((now + time.min(FOREVER), why));
+        self.ban = Some((now.later(time), why));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    later::Later,
     link::{Flags, Link, LinkPhase, Reason, code},
     overlay::is_gap,
 };
@@ -25,7 +26,7 @@ impl Link {
             self.heard = now;
         }
         let interval = self.config.keep_alive;
-        if now.saturating_duration_since(self.heard) >= interval * SILENT_INTERVALS {
+        if now.saturating_duration_since(self.heard) >= interval.saturating_mul(SILENT_INTERVALS) {
             self.fail(Reason::TIMED_OUT);
         } else if now.saturating_duration_since(self.ping.1) >= interval {
             self.ping = (self.ping.0.wrapping_add(1), now);
@@ -41,8 +42,8 @@ impl Link {
     /// When [`tick`](Self::tick) should be called next.
     #[must_use]
     pub fn next_wake(&self) -> Instant {
-        let silent = self.heard + self.config.keep_alive * SILENT_INTERVALS;
-        silent.min(self.ping.1 + self.config.keep_alive)
+        let silent = self.heard.later(self.config.keep_alive.saturating_mul(SILENT_INTERVALS));
+        silent.min(self.ping.1.later(self.config.keep_alive))
     }
 
     /// The time between the last question for life and its answer.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    later::{Later, part},
     link::Role,
     overlay::{Address, PeerId},
 };
@@ -146,7 +147,7 @@ impl Book {
             Some(Entry::Dialling { failures } | Entry::Failed { failures, .. }) => *failures,
             _ => 0,
         };
-        let until = now + self.pause(to, before);
+        let until = now.later(self.pause(to, before));
         if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
             let failures = before.saturating_add(1);
             self.peers.insert(to.clone(), Entry::Failed { failures, until });
@@ -159,13 +160,13 @@ impl Book {
         let mut hasher = DefaultHasher::new();
         (&self.me, to, failures).hash(&mut hasher);
         let off = u32::try_from(hasher.finish() % u64::from(JITTER + 1)).unwrap_or(0);
-        full - full * off / 100
+        full.saturating_sub(part(full.saturating_mul(off), 100))
     }
 
     /// The peer answered like one that speaks no links.
     pub fn is_classic(&mut self, to: &Address, now: Instant) {
         if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
-            let until = now + self.config.classic_for;
+            let until = now.later(self.config.classic_for);
             self.peers.insert(to.clone(), Entry::Classic { until });
         }
     }

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
+    later::Later,
     overlay::{AskFailure, GivenUp, PeerInfo, Verdict},
 };
 
@@ -47,7 +48,7 @@ struct Plan {
 
 impl Plan {
     fn due(&self, known: &GivenUp) -> Instant {
-        self.asked.map_or_else(|| known.at() + AWAY, |(at, rest)| at + rest)
+        self.asked.map_or_else(|| known.at().later(AWAY), |(at, rest)| at.later(rest))
     }
 }
 
@@ -63,6 +64,11 @@ impl Default for AskAgain {
 }
 
 impl AskAgain {
+    /// What can be set: how many are asked in a sweep, and the longest rest.
+    pub(super) const fn options(&mut self) -> (&mut usize, &mut Duration) {
+        (&mut self.in_a_sweep, &mut self.longest_rest)
+    }
+
     pub(super) const fn in_a_sweep(&mut self, peers: usize) {
         self.in_a_sweep = peers;
     }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::overlay::Address;
+use crate::{
+    later::{Later, part},
+    overlay::Address,
+};
 
 /// For so long dials of one address count.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -41,7 +44,7 @@ impl DialPace {
         let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         Self {
             per_address: number(per_address),
-            between: Duration::from_secs(1) / per_second.max(1),
+            between: part(Duration::from_secs(1), per_second),
             due: now,
             dialled: HashMap::new(),
             answered: HashMap::new(),
@@ -74,7 +77,7 @@ impl DialPace {
     /// How long to wait until the next dial of all.
     fn slot(&mut self, now: Instant) -> Duration {
         let at = self.due.max(now);
-        self.due = at + self.between;
+        self.due = at.later(self.between);
         at.saturating_duration_since(now)
     }
 

@@ -8,6 +8,7 @@ use std::{collections::HashSet, time::Instant};
 
 use crate::{
     frame::{Frame, TypeCode},
+    later::Later,
     overlay::{Added, Address, AskFailure, Learned, PeerId, PeerInfo, PeerList},
 };
 
@@ -89,7 +90,7 @@ enum Waiting {
 pub struct JoinWalk {
     me: PeerInfo,
     config: JoinConfig,
-    deadline: Option<Instant>,
+    deadline: Instant,
     waiting: Waiting,
     to_visit: Vec<Visit>,
     seen_addresses: HashSet<Address>,
@@ -109,7 +110,7 @@ impl JoinWalk {
             seen_addresses: HashSet::from([me.address().clone()]),
             seen_ids: HashSet::from([me.id().clone()]),
             to_visit: vec![Visit { to: contact, whom: None, listed_by: None, hops: config.hops }],
-            deadline: started.checked_add(config.within),
+            deadline: started.later(config.within),
             waiting: Waiting::Nothing,
             report: JoinReport { added, refused, failed, asked: 0, end: JoinEnd::Complete },
             me,
@@ -176,7 +177,7 @@ impl JoinWalk {
         frame: Frame,
         now: Instant,
     ) -> JoinStep {
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
+        if now >= self.deadline {
             return self.done(JoinEnd::TimeUp);
         }
         if self.report.asked >= self.config.max_asks {

@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use crate::overlay::{
-    Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
-    address_book::group_of, dice::Dice,
+use crate::{
+    options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+    overlay::{
+        Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
+        address_book::group_of, dice::Dice,
+    },
 };
 
 use self::message::question;
@@ -70,14 +73,15 @@ impl PeerExchange {
         Self::default()
     }
 
-    /// The pause between two questions. Default 30 s.
+    /// The pause between two questions. Default 30 s; 1 ms to 365 days.
     #[must_use]
     pub const fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
     }
 
-    /// The time that a peer has to answer, connecting included. Default 2 s.
+    /// The time that a peer has to answer, connecting included. Default 2 s; 1 ms to
+    /// 365 days.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
@@ -85,7 +89,7 @@ impl PeerExchange {
     }
 
     /// The most hints of one answer that are followed, each with one dial. Default 4; an answer has 16
-    /// at most. More fills the table faster, and lets a liar cause more dials.
+    /// at most, and this may be 0 to 1,048,576. More fills the table faster, and lets a liar cause more dials.
     #[must_use]
     pub const fn hints(mut self, hints: usize) -> Self {
         self.hints = hints;
@@ -163,7 +167,22 @@ impl PeerExchange {
     }
 }
 
+impl Options for PeerExchange {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { every, within, hints, dice: _, followed: _ } = self;
+        settings! {
+            "PeerExchange::every", "", every, TIME;
+            "PeerExchange::within", "", within, TIME;
+            "PeerExchange::hints", "hints", hints, COUNT_OR_NONE;
+        }
+    }
+}
+
 impl Stabilizer for PeerExchange {
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_all()
+    }
+
     fn name(&self) -> &str {
         "peer-exchange"
     }

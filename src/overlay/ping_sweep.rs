@@ -8,6 +8,8 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
+    later::Later,
+    options::{ANY, COUNT, COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
     overlay::{
         AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
         ask_again::{AskAgain, Heard},
@@ -85,21 +87,22 @@ impl PingSweep {
         Self::default()
     }
 
-    /// The pause between two sweeps. Default 5 s.
+    /// The pause between two sweeps. Default 5 s; 1 ms to 365 days.
     #[must_use]
     pub const fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
     }
 
-    /// The time that one peer has to answer, connecting included. Default 2 s.
+    /// The time that one peer has to answer, connecting included. Default 2 s; 1 ms to
+    /// 365 days.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
     }
 
-    /// The most peers that are asked at once. Default 64.
+    /// The most peers that are asked at once. Default 64; 1 to 1,048,576.
     #[must_use]
     pub const fn at_once(mut self, peers: usize) -> Self {
         self.at_once = peers;
@@ -107,7 +110,7 @@ impl PingSweep {
     }
 
     /// After how many misses in a row a peer is forgotten. Default 3; with 1 a sweep is as strict
-    /// as the original programs.
+    /// as the original programs. At least 1.
     #[must_use]
     pub const fn misses(mut self, misses: u32) -> Self {
         self.misses = misses;
@@ -117,7 +120,7 @@ impl PingSweep {
     /// The most peers that were given up and are asked again in one sweep, as long as none of them
     /// answers. Default 16; 0: who was given up is not asked. Each that is still away may hold one of
     /// the node's dials (`Config::max_dials`) for as long as [`within`](Self::within). At most 64 are
-    /// remembered.
+    /// remembered, and this may be at most 1,048,576.
     #[must_use]
     pub const fn ask_again(mut self, peers: usize) -> Self {
         self.again.in_a_sweep(peers);
@@ -125,7 +128,7 @@ impl PingSweep {
     }
 
     /// The longest rest between two questions to a peer that was given up; it begins with 5 s, unless
-    /// this is less, and doubles. Default 10 s. A question is asked by the next sweep after it.
+    /// this is less, and doubles. Default 10 s. A question is asked by the next sweep after it. 1 ms to 365 days.
     #[must_use]
     pub const fn longest_rest(mut self, rest: Duration) -> Self {
         self.again.longest_rest(rest);
@@ -133,7 +136,7 @@ impl PingSweep {
     }
 
     fn tick(&mut self, view: &View<'_>) -> Vec<StabilizerAction> {
-        if self.last.is_some_and(|last| is_gap(last + self.every, view.now)) {
+        if self.last.is_some_and(|last| is_gap(last.later(self.every), view.now)) {
             self.begin_anew();
         }
         let by_name = self.sweeps % NAME_EVERY == NAME_EVERY - 1;
@@ -236,7 +239,26 @@ impl PingSweep {
     }
 }
 
+impl Options for PingSweep {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { every, within, at_once, misses, again, sweeps: _, last: _, known: _ } = self;
+        let (ask_again, longest_rest) = again.options();
+        settings! {
+            "PingSweep::every", "", every, TIME;
+            "PingSweep::within", "", within, TIME;
+            "PingSweep::at_once", "peers", at_once, COUNT;
+            "PingSweep::misses", "misses", misses, ANY;
+            "PingSweep::ask_again", "peers", ask_again, COUNT_OR_NONE;
+            "PingSweep::longest_rest", "", longest_rest, TIME;
+        }
+    }
+}
+
 impl Stabilizer for PingSweep {
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_all()
+    }
+
     fn name(&self) -> &str {
         "ping-sweep"
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     frame::Frame,
+    options::ConfigError,
     overlay::{PeerId, PeerInfo, PeerList},
 };
 
@@ -110,6 +111,15 @@ pub trait Stabilizer: Send + 'static {
     /// The most questions under way at once. Default 64.
     fn at_once(&self) -> usize {
         64
+    }
+
+    /// Says whether its options are within their bounds: asked when the node starts, which is refused
+    /// on an error. Unless overridden, they are.
+    ///
+    /// # Errors
+    /// The first option that is not.
+    fn validate(&self) -> Result<(), ConfigError> {
+        Ok(())
     }
 
     /// Takes an event and says what to do. It should not block; a panic ends this stabilizer, and a

@@ -19,7 +19,8 @@ use tokio::task::spawn_blocking;
 
 use self::file::Loaded;
 use crate::{
-    connection::{Node, PeerEvent, now},
+    connection::{ConfigError, Node, PeerEvent, now},
+    options::{Options, PLACES, PLACES_OR_NONE, Setting, TIME, settings},
     overlay::AddressBook,
     peer::{
         Peers,
@@ -27,7 +28,8 @@ use crate::{
     },
 };
 
-/// Where peers are remembered, how many and for how long.
+/// Where peers are remembered, how many and for how long. What is out of its bounds is refused when
+/// the node starts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,15 +63,14 @@ impl AddressBookConfig {
         }
     }
 
-    /// The most peers that are remembered. Default 1,024; 1 to 65,536, others are brought into these
-    /// bounds. The price of more: some 100 bytes each in memory and in the file.
+    /// The most peers that are remembered. Default 1,024; 1 to 65,536. The price of more: some 100 bytes each in memory and in the file.
     #[must_use]
     pub const fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
-    /// The pause between two writes; the last one is at stop. Default 60 s, at least 10 ms. What is
+    /// The pause between two writes; the last one is at stop. Default 60 s; 10 ms to 365 days. What is
     /// learned after the last write is lost when the process is killed.
     #[must_use]
     pub const fn save_every(mut self, pause: Duration) -> Self {
@@ -77,7 +78,7 @@ impl AddressBookConfig {
         self
     }
 
-    /// A peer that was not seen alive for so long is forgotten. Default 30 days, at least 1 s.
+    /// A peer that was not seen alive for so long is forgotten. Default 30 days; 1 s to 365 days.
     #[must_use]
     pub const fn forget_after(mut self, time: Duration) -> Self {
         self.forget_after = time;
@@ -86,11 +87,23 @@ impl AddressBookConfig {
 
     /// At most so many remembered peers are added at the start: two last-known good ones first, the
     /// others chosen at random, a network at a time. Three times as many are asked at most. Default
-    /// 16; 0: the node goes back to nobody.
+    /// 16, at most 65,536; 0: the node goes back to nobody.
     #[must_use]
     pub const fn rejoin(mut self, peers: usize) -> Self {
         self.rejoin = peers;
         self
+    }
+}
+
+impl Options for AddressBookConfig {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { path: _, max_entries, save_every, forget_after, rejoin } = self;
+        settings! {
+            "AddressBookConfig::max_entries", "peers", max_entries, PLACES;
+            "AddressBookConfig::save_every", "", save_every, SHORTEST_PAUSE..=*TIME.end();
+            "AddressBookConfig::forget_after", "", forget_after, Duration::from_secs(1)..=*TIME.end();
+            "AddressBookConfig::rejoin", "peers", rejoin, PLACES_OR_NONE;
+        }
     }
 }
 
@@ -241,6 +254,10 @@ impl Service for BookService {
         Self::NAME
     }
 
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.0.config.validate_all()
+    }
+
     fn prepare(&self, seat: &Seat) {
         let (store, node, peers) =
             (Arc::clone(&self.0), Arc::clone(&seat.node), seat.peers.clone());
@@ -262,7 +279,7 @@ impl Service for BookService {
                 rejoin::rejoin(&store, &seat).await;
             }
             loop {
-                tokio::time::sleep(store.config.save_every.max(SHORTEST_PAUSE)).await;
+                tokio::time::sleep(store.config.save_every).await;
                 store.save(&seat.node, &seat.peers).await;
             }
         })

@@ -1,6 +1,15 @@
 //! From options to a running node.
 
 mod address_book;
+#[cfg(all(
+    test,
+    feature = "kademlia",
+    feature = "mdns",
+    feature = "swim",
+    feature = "test-utils",
+    feature = "tls"
+))]
+mod ends;
 pub(crate) mod handlers;
 #[cfg(feature = "kademlia")]
 mod kademlia;
@@ -16,8 +25,11 @@ use tokio::sync::watch;
 
 use self::handlers::Entry;
 use crate::{
-    connection::{Config, EventBus, Node, Outbox, PeerEvent, Threads, links, watch_bans},
+    connection::{
+        Config, ConfigError, EventBus, Node, Outbox, PeerEvent, Threads, links, watch_bans,
+    },
     frame::TypeCode,
+    options::{Options, Setting, TIME, settings},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router,
         Stabilizer,
@@ -165,14 +177,14 @@ impl Builder {
     /// Adds a piece of maintenance, [`PingSweep`](crate::PingSweep) for instance. Each runs on its
     /// own schedule; one that panics is started again from a fresh clone.
     pub fn stabilizer(mut self, stabilizer: impl Stabilizer + Clone) -> Self {
-        let name = stabilizer.name().to_owned();
+        let (name, valid) = (stabilizer.name().to_owned(), stabilizer.validate());
         let make = Box::new(move || Job::Pure(Box::new(stabilizer.clone())));
-        self.recipes.push(Recipe { name, make });
+        self.recipes.push(Recipe { name, valid, make });
         self
     }
 
     /// Adds a piece of maintenance as an async closure: run at the start, then again `every` so
-    /// long after the last run ended.
+    /// long after the last run ended; 1 ms to 365 days.
     pub fn every(
         mut self,
         every: Duration,
@@ -184,8 +196,9 @@ impl Builder {
             let run = Rc::clone(&run);
             Box::pin(async move { run(peer).await })
         });
+        let valid = Pause { every }.validate_all();
         let make = Box::new(move || Job::Closure { every, run: Rc::clone(&run) });
-        self.recipes.push(Recipe { name: name.into(), make });
+        self.recipes.push(Recipe { name: name.into(), valid, make });
         self
     }
 
@@ -236,6 +249,15 @@ impl Builder {
         self
     }
 
+    /// Says whether every option is within its bounds, of the node and of its parts.
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.config.validate()?;
+        Workers { workers: self.workers }.validate_all()?;
+        self.transport.validate()?;
+        self.services.iter().try_for_each(|service| service.validate())?;
+        self.recipes.iter().try_for_each(|recipe| recipe.valid.clone())
+    }
+
     /// Starts the node on the arbiter where it is called.
     ///
     /// # Errors
@@ -244,7 +266,7 @@ impl Builder {
     /// # Cancel safety
     /// Dropping the future before it is ready leaves nothing running.
     pub async fn start(self) -> Result<Peer, StartError> {
-        self.config.validate()?;
+        self.validate()?;
         self.check_handlers()?;
         let at: Address = self.listen.parse().map_err(|source| {
             StartError::InvalidListenAddress { text: self.listen.clone(), source }
@@ -262,7 +284,7 @@ impl Builder {
             Some(outbox) => outbox.load().await.map_err(StartError::Outbox)?,
             None => Vec::new(),
         };
-        let threads = Threads::start(self.workers.min(MAX_WORKERS)).await;
+        let threads = Threads::start(self.workers).await;
         let listener =
             self.transport.listen(&at).await.map_err(|source| StartError::listen(at, source))?;
         let bound = listener.local_address();
@@ -291,7 +313,7 @@ impl Builder {
                 .located(node.me.address().clone()),
             router: self.router,
         };
-        node.spawn(node.tasks.track_future(watch_bans(Arc::clone(&node))));
+        node.spawn(watch_bans(Arc::clone(&node)));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);
         let peers = Peers::new(current);
@@ -322,6 +344,30 @@ impl Builder {
         node.emit(&PeerEvent::Started { me: node.me.clone() });
         links::replay(&node, kept);
         peer.ok_or(StartError::NoArbiter)
+    }
+}
+
+/// The pause of [`Builder::every`].
+#[derive(Clone)]
+struct Pause {
+    every: Duration,
+}
+
+impl Options for Pause {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        settings! { "Builder::every", "", &mut self.every, TIME; }
+    }
+}
+
+/// [`Builder::workers`].
+#[derive(Clone)]
+struct Workers {
+    workers: usize,
+}
+
+impl Options for Workers {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        settings! { "Builder::workers", "threads", &mut self.workers, 0..=MAX_WORKERS; }
     }
 }
 

@@ -113,6 +113,9 @@ pub enum JoinError {
     /// The text is not `host:port`.
     #[error(transparent)]
     InvalidContact(#[from] InvalidAddress),
+    /// An option of the [`JoinConfig`](crate::overlay::JoinConfig) is out of its bounds.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The contact is this node itself.
     #[error("the contact {0} is this node itself")]
     ContactIsSelf(Address),

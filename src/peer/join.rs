@@ -11,6 +11,7 @@ use futures::{StreamExt, stream};
 use crate::{
     connection::{Node, PeerEvent, now},
     frame::{Frame, TypeCode},
+    options::Options as _,
     overlay::{
         Added, Address, AskFailure, Candidate, Host, JoinConfig, JoinEnd, JoinEvent, JoinReport,
         JoinStep, JoinWalk, PeerId, PeerInfo, Scope,
@@ -83,6 +84,7 @@ pub(crate) async fn join(
     contact: Address,
     config: JoinConfig,
 ) -> Result<JoinReport, JoinError> {
+    config.validate_all()?;
     let mut walk = JoinWalk::new(node.me.clone(), contact.clone(), config, now());
     let (mut event, mut places) = (JoinEvent::Start, Places::default());
     let report = loop {

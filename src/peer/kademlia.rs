@@ -25,6 +25,7 @@ use self::{answered::Answered, keep::Own, serve::Answering};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{
     connection::Node,
+    options::{ConfigError, Options as _},
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, RecordStore, SharedTable, message::KAD},
@@ -62,7 +63,6 @@ fn now() -> Instant {
 
 impl Dht {
     pub(crate) fn new(config: KademliaConfig, table: SharedTable) -> Self {
-        let config = config.within_bounds();
         Self {
             store: Mutex::new(RecordStore::new(config.limits())),
             config,
@@ -97,6 +97,10 @@ pub(crate) struct Kademlia(pub(crate) Arc<Dht>);
 impl Service for Kademlia {
     fn name(&self) -> &'static str {
         "kademlia"
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.0.config.validate_all()
     }
 
     fn prepare(&self, seat: &Seat) {

@@ -113,7 +113,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
                     }
                 }
                 sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
             }
         }
         reserve.fill();

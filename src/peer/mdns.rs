@@ -34,10 +34,11 @@ use tokio::time::{Instant, interval};
 
 use crate::{
     connection::{
-        Node,
+        ConfigError, Node,
         quiet::{Kind, warn_some},
     },
     frame::{Frame, TypeCode},
+    options::{Options, PLACES_OR_NONE, Setting, settings},
     overlay::{Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict},
     peer::{
         Builder, Peers,
@@ -105,12 +106,19 @@ impl MdnsConfig {
         self
     }
 
-    /// The most nodes that are asked for their name in a minute, because they have announced themselves. Default 30. More
+    /// The most nodes that are asked for their name in a minute, because they have announced themselves. Default 30; 0 to 65,536. More
     /// finds the nodes of a large network faster, and lets somebody who announces what is not there cause more dials.
     #[must_use]
     pub const fn per_minute(mut self, hints: usize) -> Self {
         self.per_minute = hints;
         self
+    }
+}
+
+impl Options for MdnsConfig {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { network: _, port: _, loopback: _, per_minute } = self;
+        settings! { "MdnsConfig::per_minute", "hints", per_minute, PLACES_OR_NONE; }
     }
 }
 
@@ -130,6 +138,10 @@ struct Mdns {
 impl Service for Mdns {
     fn name(&self) -> &'static str {
         "mdns"
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.config.validate_all()
     }
 
     fn prepare(&self, _: &Seat) {}

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use futures::future::LocalBoxFuture;
 
 use crate::{
-    connection::{Node, Route, Serve},
+    connection::{ConfigError, Node, Route, Serve},
     frame::TypeCode,
     peer::{Peers, builder::handlers::application_route},
 };
@@ -30,6 +30,11 @@ impl Seat {
 pub(crate) trait Service: fmt::Debug {
     /// For events and logs; one of a kind in a node.
     fn name(&self) -> &'static str;
+
+    /// Says whether its options are within their bounds.
+    fn validate(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 
     /// Before anybody can reach the node: [serves](Seat::serve) its codes.
     fn prepare(&self, seat: &Seat);

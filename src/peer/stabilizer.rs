@@ -7,8 +7,9 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{Node, RequestError, exchange, exchange::OutgoingKind, now},
+    connection::{ConfigError, Node, RequestError, exchange, exchange::OutgoingKind, now},
     frame::Frame,
+    later::Later,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
         is_gap,
@@ -31,6 +32,8 @@ pub(crate) enum Job {
 /// How to make a job anew: once at the start, and after each death of its actor.
 pub(crate) struct Recipe {
     pub(crate) name: String,
+    /// Whether its options are within their bounds.
+    pub(crate) valid: Result<(), ConfigError>,
     pub(crate) make: Box<dyn Fn() -> Job>,
 }
 
@@ -38,7 +41,7 @@ impl Recipe {
     pub(crate) fn of_service(service: Rc<dyn Service>, seat: Seat) -> Self {
         let name = service.name().to_owned();
         let make = move || Job::Service { service: Rc::clone(&service), seat: seat.clone() };
-        Self { name, make: Box::new(make) }
+        Self { name, valid: Ok(()), make: Box::new(make) }
     }
 }
 
@@ -185,7 +188,7 @@ pub(crate) async fn question(
     frame: Frame,
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
-    let until = Instant::now() + within;
+    let until = Instant::now().later(within);
     let answer = question_until(node, to, frame, until).await;
     // What waited longer than it may was not looked at.
     let gap = is_gap(until.into_std(), now());

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     connection::{Cut, Node, PeerEvent},
+    later::Later,
     peer::{Peers, join::say_goodbye},
 };
 
@@ -43,7 +44,7 @@ async fn goodbye(node: &Arc<Node>, peers: &Peers, begun: Instant, told: &mut usi
     #[cfg(feature = "swim")]
     crate::peer::swim::leave(node).await;
     node.links.bye();
-    let until = begun + node.config.drain_timeout;
+    let until = begun.later(node.config.drain_timeout);
     if node.config.leave_on_stop && node.joined.load(Ordering::Relaxed) {
         let known =
             peers.list().await.map(|list| list.iter().map(|entry| entry.info().clone()).collect());

@@ -16,6 +16,8 @@ use crate::{
         links, membership::Shared,
     },
     frame::{Frame, TypeCode},
+    later::Later,
+    options::{ConfigError, Options as _},
     overlay::{
         PeerId, PeerInfo,
         swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},
@@ -121,6 +123,10 @@ impl Service for Swim {
         "swim"
     }
 
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.config.validate_all()
+    }
+
     fn prepare(&self, seat: &Seat) {
         let node = &seat.node;
         // Later than any earlier life of the node, as long as the clock does not go back; when it does, the others say so.
@@ -148,7 +154,7 @@ impl Service for Swim {
             let mut look_at = Instant::now();
             loop {
                 if look_at <= Instant::now() {
-                    look_at = Instant::now() + LOOK_EVERY;
+                    look_at = Instant::now().later(LOOK_EVERY);
                     let Ok(list) = seat.peers.list_to_maintain().await else { return };
                     let known: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
                     postman.known = known.iter().map(|info| info.id().clone()).collect();
@@ -192,7 +198,7 @@ impl Postman {
         drop(waiting);
         let (shared, waiting) = (Arc::clone(node), Arc::clone(&self.waiting));
         let is_known = self.known.contains(to.id());
-        node.spawn(node.tasks.track_future(async move {
+        node.spawn(async move {
             let send = send(&shared, &to, data, is_known);
             let sent = shared.drain.run_until_cancelled(timeout(WAIT, send)).await;
             if !matches!(sent, Some(Ok(true))) {
@@ -205,7 +211,7 @@ impl Postman {
                     waiting.remove(to.id());
                 }
             }
-        }));
+        });
     }
 }
 

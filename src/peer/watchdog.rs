@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     connection::{Node, PeerEvent, now},
+    later::Later,
     overlay::{LOOK_EVERY, standstill},
 };
 
@@ -19,7 +20,7 @@ pub(crate) fn start(node: &Arc<Node>) {
 async fn watch(node: Weak<Node>) {
     let Some(drain) = node.upgrade().map(|node| node.drain.clone()) else { return };
     loop {
-        let due = Instant::now() + LOOK_EVERY;
+        let due = Instant::now().later(LOOK_EVERY);
         if drain.run_until_cancelled(sleep_until(due)).await.is_none() {
             return;
         }

@@ -62,7 +62,10 @@ use tokio::time::Instant;
 pub use self::latency::Latency;
 pub use self::node::MemoryTransport;
 use self::state::{State, key};
-use crate::overlay::{Address, Host};
+use crate::{
+    later::Later,
+    overlay::{Address, Host},
+};
 
 /// A network inside the process. A clone is the same network.
 ///
@@ -228,19 +231,15 @@ impl MemoryNetwork {
     /// The actors of a node on this host, and its timers, go on. A second stall does not shorten the
     /// first.
     pub fn stall(&self, host: &Host, time: Duration) {
-        if let Some(until) = Instant::now().checked_add(time) {
-            let after = self.lock().stall(&key(host), until);
-            after.tell();
-        }
+        let after = self.lock().stall(&key(host), Instant::now().later(time));
+        after.tell();
     }
 
     /// Stops one connection for a time, and says whether it was there: see [`links`](Self::links) for
     /// its number.
     pub fn stall_link(&self, number: u64, time: Duration) -> bool {
-        Instant::now().checked_add(time).is_some_and(|until| {
-            let after = self.lock().stall_link(number, until);
-            after.tell() > 0
-        })
+        let after = self.lock().stall_link(number, Instant::now().later(time));
+        after.tell() > 0
     }
 
     /// How many connections there are: neither broken nor let go of by both sides.

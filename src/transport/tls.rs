@@ -44,7 +44,10 @@ pub use self::{
     identity::{IdentityError, NodeIdentity},
 };
 use super::{Io, Listener, Transport, tcp::Tcp};
-use crate::overlay::{Address, Host, PeerId};
+use crate::{
+    options::{ConfigError, Options, Setting},
+    overlay::{Address, Host, PeerId},
+};
 
 /// What becomes of connections without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -145,7 +148,7 @@ impl TlsTransport {
         self
     }
 
-    /// The longest time for a handshake, of either side: default 10 s. Within it the node's own
+    /// The longest time for a handshake, of either side: default 10 s; 1 ms to 365 days. Within it the node's own
     /// limits apply as well, [`Config::header_timeout`](crate::Config::header_timeout) from accepting
     /// a connection to its first frame and
     /// [`Config::connect_timeout`](crate::Config::connect_timeout) for a dial.
@@ -155,7 +158,7 @@ impl TlsTransport {
         self
     }
 
-    /// Handshakes of accepted connections under way at once: default 256, at least 1. One source gets
+    /// Handshakes of accepted connections under way at once: default 256; 1 to 65,536. One source gets
     /// a quarter of them at most. Further ones wait.
     ///
     /// The price of more: about 20 KiB each.
@@ -171,8 +174,22 @@ impl TlsTransport {
         self.handshakes.identity.id()
     }
 
+    /// The same over another transport, with what was set.
+    #[cfg(test)]
+    pub(crate) fn moved_to(mut self, inner: impl Transport) -> Self {
+        self.inner = Arc::new(inner);
+        self.handshakes.set_places(self.handshakes.at_once);
+        self
+    }
+
     fn dial_plain<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         Box::pin(async move { self.handshakes.plain(self.inner.dial(to).await?) })
+    }
+}
+
+impl Options for TlsTransport {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        self.handshakes.settings()
     }
 }
 
@@ -211,6 +228,10 @@ impl Transport for TlsTransport {
                 sniff::First::Plain | sniff::First::End => Ok(io),
             }
         })
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_all().and_then(|()| self.inner.validate())
     }
 
     fn proves(&self) -> Option<&PeerId> {

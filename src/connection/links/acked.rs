@@ -15,6 +15,7 @@ use crate::{
         },
     },
     frame::Frame,
+    later::Later,
     link::{AckLevel, Reason},
     overlay::Address,
 };
@@ -60,7 +61,7 @@ pub(super) async fn room(bag: &Mailbag, frame: &Frame) {
 /// Sees to it that what waits is sent.
 pub(super) fn sends(node: &Arc<Node>, bag: &Arc<Mailbag>, posted: &Posted) {
     if posted.first {
-        node.tasks.spawn(pump(Arc::clone(node), Arc::clone(bag)));
+        node.spawn(pump(Arc::clone(node), Arc::clone(bag)));
     }
     bag.changed.notify_waiters();
 }
@@ -74,7 +75,7 @@ pub(super) async fn send(
     level: AckLevel,
 ) -> Result<(), RequestError> {
     let limit = node.config.reply_timeout;
-    let until = Instant::now() + limit;
+    let until = Instant::now().later(limit);
     let posted = timeout_at(until, post(node, bag, &frame, level.into())).await;
     let mut posted = posted.map_err(|_| RequestError::NoCredit(limit))?;
     match timeout_at(until, &mut posted.answer).await {

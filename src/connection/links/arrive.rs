@@ -29,6 +29,7 @@ use crate::{
         routes::Told,
     },
     frame::{Frame, TypeCode},
+    later::Later,
     link::{LinkEvent, Numbered, OneWays, Reason},
 };
 
@@ -240,7 +241,7 @@ impl Arrivals {
             Intake::Whole(limit) => {
                 // More than the hello promised would not fit into the window.
                 let limit = limit.min(self.line.limits.mine);
-                let until = Instant::now() + self.line.node.config.body_deadline(limit);
+                let until = Instant::now().later(self.line.node.config.body_deadline(limit));
                 let gather = Gather::new(code, limit);
                 let share = self.line.node.partial.share();
                 let gathering = Gathering::Whole { arrived, gather, share, cost: 0, until };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connection::Config;
+use crate::{connection::Config, later::part};
 
 /// So many beats make the shorter of the two times that are counted in them.
 const BEATS: u32 = 8;
@@ -16,7 +16,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// as long as anything waits on it: what may last a time is late after that time, and at most two
 /// beats more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Beats(u32);
+pub(super) struct Beats(u64);
 
 impl Beats {
     /// Adds one. Whether that is more than `limit`.
@@ -41,9 +41,9 @@ impl Beat {
     pub(super) fn new(config: &Config) -> Self {
         let times = [config.reply_timeout, config.stall_timeout, config.exchange_timeout];
         let least = times.into_iter().fold(config.handler_timeout, Duration::min);
-        let every = (least / BEATS).max(SHORTEST);
+        let every = part(least, BEATS).max(SHORTEST);
         let beats = |time: Duration| {
-            Beats(u32::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u32::MAX - 1))
+            Beats(u64::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u64::MAX - 1))
         };
         Self {
             every,

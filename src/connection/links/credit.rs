@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::future::{Either, select};
-use tokio::sync::{SemaphorePermit, TryAcquireError};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, TryAcquireError};
 
 use crate::connection::{
     Sender,
@@ -28,6 +28,87 @@ const MAX_RUN: u32 = 8 << 10; // bytes
 
 /// Short messages take credit in pieces of this, as long as nobody waits for it.
 const PREPAID: u32 = 8 << 10; // bytes
+
+/// The credit of a link, as senders wait for it.
+///
+/// A window has up to 4 GiB, and where addresses have 32 bits a semaphore counts no further than
+/// 512 MiB: what is beyond is kept aside, and goes in as soon as there is room.
+#[derive(Debug)]
+pub(super) struct Purse {
+    permits: Semaphore,
+    beyond: AtomicU32,
+    most: u32,
+}
+
+impl Purse {
+    /// The most that can be paid at once. Twice as much can be counted.
+    #[expect(clippy::cast_possible_truncation, reason = "only where it is less")]
+    pub(super) const MOST: u32 = if Semaphore::MAX_PERMITS / 2 >= u32::MAX as usize {
+        u32::MAX
+    } else {
+        (Semaphore::MAX_PERMITS / 2) as u32
+    };
+
+    pub(super) fn new(credit: u32) -> Self {
+        Self::with(credit, Self::MOST)
+    }
+
+    fn with(credit: u32, most: u32) -> Self {
+        let purse = Self { permits: Semaphore::new(0), beyond: AtomicU32::new(0), most };
+        purse.add_permits(credit);
+        purse
+    }
+
+    pub(super) fn add_permits(&self, credit: u32) {
+        let add = |beyond: u32| Some(beyond.saturating_add(credit));
+        self.beyond.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok();
+        self.fill();
+    }
+
+    /// Puts in what is beyond, as far as there is room. Two who do so at once put in twice the most
+    /// at most, which can be counted.
+    fn fill(&self) {
+        if self.beyond.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let there = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        let room = self.most.saturating_sub(there);
+        let take = |beyond: u32| Some(beyond.saturating_sub(room));
+        let before = self.beyond.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        let credit = before.unwrap_or_default().min(room);
+        self.permits.add_permits(credit as usize);
+    }
+
+    pub(super) fn try_acquire_many(
+        &self,
+        cost: u32,
+    ) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        let paid = self.permits.try_acquire_many(cost);
+        self.fill();
+        paid
+    }
+
+    pub(super) async fn acquire_many(
+        &self,
+        cost: u32,
+    ) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let paid = self.permits.acquire_many(cost).await;
+        self.fill();
+        paid
+    }
+
+    pub(super) fn available_permits(&self) -> usize {
+        self.permits.available_permits()
+    }
+
+    pub(super) fn close(&self) {
+        self.permits.close();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.permits.is_closed()
+    }
+}
 
 /// Counts somebody who waits, for as long as it lives.
 struct Waits<'a>(&'a AtomicUsize);
@@ -73,7 +154,7 @@ impl Line {
     fn wait_for_credit(&self) -> Waits<'_> {
         let waits = Waits::new(&self.waiting);
         let prepaid = std::mem::take(&mut self.lock().prepaid);
-        self.credit.add_permits(prepaid as usize);
+        self.credit.add_permits(prepaid);
         waits
     }
 
@@ -101,7 +182,8 @@ impl Line {
     /// such messages are read there, they leave a share of the window to the others.
     pub(super) async fn pay_part(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
         let _waits = self.wait_for_credit();
-        let enough = (self.limits.window / SHARE_OF_OTHERS).saturating_add(cost) as usize;
+        let enough =
+            (self.limits.window.min(Purse::MOST) / SHARE_OF_OTHERS).saturating_add(cost) as usize;
         loop {
             let changed = self.changed.notified();
             if self.credit.is_closed() {
@@ -186,5 +268,28 @@ impl Drop for Unconsumed {
         if let Held::One { line, cost } = &self.0 {
             line.consumed(*cost);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_window_beyond_what_a_semaphore_counts_is_spent_to_its_last_byte() {
+        let purse = Purse::with(u32::MAX, 1 << 20);
+        let mut spent = 0_u64;
+        while let Some(Ok(paid)) = purse.acquire_many(1 << 20).now_or_never() {
+            assert!(purse.available_permits() <= 2 << 20);
+            paid.forget();
+            spent += 1 << 20;
+        }
+        spent += purse.available_permits() as u64;
+        assert_eq!(spent, u64::from(u32::MAX));
+        purse.add_permits(7);
+        assert_eq!(purse.beyond.load(Ordering::Relaxed), 0);
+        assert!(purse.try_acquire_many(1 << 20).is_ok());
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         writer::{WriteHalf, explain},
     },
     frame::{FrameError, FrameHead, TypeCode},
+    later::Later,
     link::{
         Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS, Role, code,
     },
@@ -80,7 +81,7 @@ async fn greet(
     whom: Option<&PeerId>,
 ) -> Result<(Io, Link, BytesMut), Unreached> {
     let limit = node.config.connect_timeout;
-    let until = Instant::now() + limit;
+    let until = Instant::now().later(limit);
     let mut io = exchange::connect(node, to, whom, until).await.map_err(|error| match error {
         RequestError::Identity(fault) => Unreached::Identity(fault),
         RequestError::Banned(id) => Unreached::Banned(id),
@@ -181,7 +182,7 @@ fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut)
     let line = Arc::new(line.ok_or(Unreached::Classic)?);
     node.answered(to);
     let driver = open(&line, io.reader, io.writer, buffer, true);
-    node.spawn(node.tasks.track_future(driver.run()));
+    node.spawn(driver.run());
     // Of two links at once this one may be the one that ends.
     Ok(node.links.quick((to, None)).unwrap_or(line))
 }

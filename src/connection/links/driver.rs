@@ -24,6 +24,7 @@ use crate::{
         reader::ReadHalf,
         writer::WriteHalf,
     },
+    later::Later,
     link::{Frames, LinkEvent, LinkPhase, Reason},
 };
 
@@ -192,7 +193,7 @@ impl Driver {
         }
         self.arrivals.flush();
         if self.beat_at.is_none() && (asked || self.arrivals.is_busy()) {
-            let next = Instant::now() + self.beat.every;
+            let next = Instant::now().later(self.beat.every);
             self.beat_at = Some(next);
             let next = next.min(self.timer.deadline());
             self.timer.as_mut().reset(next);
@@ -333,7 +334,7 @@ impl Driver {
             // This node stood still, and what is written had no chance to go on.
             self.stalled = self.stalled.map(|_| now);
         }
-        if self.stalled.is_some_and(|since| now - since >= config.stall_timeout) {
+        if self.stalled.is_some_and(|since| now.duration_since(since) >= config.stall_timeout) {
             self.line.node.counters.errors_stalled.one();
             state.link.fail(Reason::TIMED_OUT);
         }
@@ -341,7 +342,7 @@ impl Driver {
         if moved != state.used.1 {
             state.used = (now, moved);
         }
-        let unused = now - state.used.0;
+        let unused = now.duration_since(state.used.0);
         let wake = state.link.next_wake();
         let idle = self.line.is_idle(&state);
         let quiet = idle && unused >= config.keep_alive;
@@ -368,7 +369,7 @@ impl Driver {
         }
         self.beat_at = match self.beat_at {
             Some(at) if !beats && waits => Some(at),
-            _ => waits.then(|| now + self.beat.every),
+            _ => waits.then(|| now.later(self.beat.every)),
         };
         let wake = Instant::from(wake);
         self.timer.as_mut().reset(self.beat_at.map_or(wake, |at| wake.min(at)));

@@ -22,6 +22,7 @@ use crate::{
         Cut, Direction, Node, Sender,
         links::{
             ask::Asked,
+            credit::Purse,
             inflow::{Broken, InPart},
         },
     },
@@ -51,7 +52,7 @@ pub(crate) struct Line {
     pub(super) limits: Limits,
     state: Mutex<State>,
     /// The credit, as senders wait for it.
-    pub(super) credit: Semaphore,
+    pub(super) credit: Purse,
     /// Requests that may be opened.
     pub(super) slots: Semaphore,
     /// Somebody who waits should look again.
@@ -142,12 +143,13 @@ impl Line {
             since: now,
             limits: Limits {
                 window,
-                whole: link.max_message(),
+                // More could not be paid for at once.
+                whole: link.max_message().min(Purse::MOST / 2),
                 mine: link.own_max_message(),
                 part,
             },
-            credit: Semaphore::new(link.credit() as usize),
-            slots: Semaphore::new(max_open as usize),
+            credit: Purse::new(link.credit()),
+            slots: Semaphore::new((max_open as usize).min(Semaphore::MAX_PERMITS)),
             state: Mutex::new(State {
                 asked: HashMap::new(),
                 used: (now, 0),
@@ -293,7 +295,7 @@ impl Line {
 
     /// Credit came.
     pub(super) fn granted(&self, bytes: u32) {
-        self.credit.add_permits(bytes as usize);
+        self.credit.add_permits(bytes);
         self.changed.notify_waiters();
     }
 

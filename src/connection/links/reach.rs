@@ -13,6 +13,7 @@ use crate::{
         links::{Line, Pool, dial},
         now,
     },
+    later::Later,
     link::{Reason, Role, Way},
     overlay::{Address, PeerId},
     transport::IdentityFault,
@@ -104,7 +105,7 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
             let (tell, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
             let (shared, to, whom) = (Arc::clone(node), to.clone(), whom.cloned());
-            node.spawn(async move {
+            node.threads.runtime().spawn(async move {
                 let reached = dial::dial(&shared, &to, whom.as_ref()).await;
                 shared.links.lock().dials.remove(&to);
                 tell.send_replace(Some(reached));
@@ -176,7 +177,7 @@ pub(super) async fn reach(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>)
         }
         match step(node, to, whom) {
             Step::Done(reached) => return reached,
-            Step::Pause(pause) if pause > Instant::now() + SHORT_PAUSE => {
+            Step::Pause(pause) if pause > Instant::now().later(SHORT_PAUSE) => {
                 let text = "the last dials failed; not dialled again yet".to_owned();
                 return Err(Unreached::Failed { kind: io::ErrorKind::NotConnected, text });
             }

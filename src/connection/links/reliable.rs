@@ -20,7 +20,8 @@ use crate::{
         },
     },
     frame::Frame,
-    link::{OnRestart, REMEMBERED_FOR, Reason},
+    later::Later,
+    link::{OnRestart, Reason},
     overlay::{Address, PeerId, PeerInfo},
 };
 
@@ -30,15 +31,12 @@ const RETRY: Duration = Duration::from_millis(50);
 /// After a message that was stored in an earlier life found nobody.
 const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A message is given up so long before its receiver may have forgotten that it has had it.
-const MARGIN: Duration = Duration::from_secs(60);
-
 /// Whom a message is for: where, and who, when that is known.
 pub(crate) type Whither<'a> = (&'a Address, Option<&'a PeerId>);
 
 /// How long a message waits to be acknowledged.
-fn limit(node: &Node) -> Duration {
-    node.config.reliable_timeout.min(REMEMBERED_FOR - MARGIN)
+const fn limit(node: &Node) -> Duration {
+    node.config.reliable_timeout
 }
 
 /// Takes a message as soon as there is room for it, or, when it is not to `wait`, if there is.
@@ -50,7 +48,7 @@ pub(crate) async fn take(
     wait: bool,
 ) -> Result<Receipt, ReliableError> {
     let limit = limit(node);
-    let until = Instant::now() + limit;
+    let until = Instant::now().later(limit);
     let bag = bag(node, to, until).await.map_err(ReliableError::NotSent)?;
     let late = || ReliableError::NotSent(RequestError::NoCredit(limit));
     let turn = if wait {
@@ -142,7 +140,7 @@ async fn bag(
             why,
             Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left
         );
-        if !passes || Instant::now() + RETRY >= until {
+        if !passes || Instant::now().later(RETRY) >= until {
             return Err(why.into_error(to));
         }
         sleep(RETRY).await;
@@ -182,7 +180,7 @@ pub(crate) fn replay(node: &Arc<Node>, kept: Vec<Kept>) {
         by_peer.entry(kept.to.id().clone()).or_default().push(kept);
     }
     for kept in by_peer.into_values() {
-        node.tasks.spawn(replay_to_one(Arc::clone(node), kept));
+        node.spawn(replay_to_one(Arc::clone(node), kept));
     }
 }
 
@@ -198,7 +196,7 @@ async fn replay_to_one(node: Arc<Node>, mut left: Vec<Kept>) {
         }
         left = Vec::new();
         for (kept, posted) in receipts {
-            let until = (Instant::now() + limit, limit);
+            let until = (Instant::now().later(limit), limit);
             let ended = match posted {
                 Ok(posted) => end(posted, until, kept.to.address(), kept.message.clone()).await,
                 Err(error) => Err(ReliableError::NotSent(error)),

@@ -169,9 +169,9 @@ pub(super) fn cost_of(len: usize) -> u32 {
 /// The credit for `len` bytes in parts of at most `part`; parts of a body may be shorter, then
 /// the rest pays as it goes.
 fn cost_in_parts(len: u32, part: usize, numbers: usize) -> u32 {
-    let len = len as usize + numbers;
-    let headers = len.div_ceil(part).max(1) * Link::cost(0) as usize;
-    u32::try_from(len + headers).unwrap_or(u32::MAX)
+    let len = (len as usize).saturating_add(numbers);
+    let headers = len.div_ceil(part).max(1).saturating_mul(Link::cost(0) as usize);
+    u32::try_from(len.saturating_add(headers)).unwrap_or(u32::MAX)
 }
 
 impl Line {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// How far a join goes.
+use crate::options::{ANY, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings};
+
+/// How far a join goes. What is out of its bounds is refused by the join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinConfig {
     pub(super) hops: u32,
@@ -25,7 +27,7 @@ impl JoinConfig {
         Self::default()
     }
 
-    /// How deep the walk goes: 1 is the contact alone. Default 2.
+    /// How deep the walk goes: 1, the least, is the contact alone. Default 2.
     #[must_use]
     pub const fn hops(mut self, hops: u32) -> Self {
         self.hops = hops;
@@ -33,28 +35,29 @@ impl JoinConfig {
     }
 
     /// How many entries of one peer's list are followed. Default 8: a peer that lists thousands
-    /// costs no more than others.
+    /// costs no more than others. 0 to 1,048,576.
     #[must_use]
     pub const fn fan_out(mut self, entries: usize) -> Self {
         self.fan_out = entries;
         self
     }
 
-    /// The most questions of the whole walk, each a connection. Default 64.
+    /// The most questions of the whole walk, each a connection. Default 64; 1 to 1,048,576.
     #[must_use]
     pub const fn max_asks(mut self, asks: usize) -> Self {
         self.max_asks = asks;
         self
     }
 
-    /// The longest time of the whole walk. Default 30 s. The question under way is finished.
+    /// The longest time of the whole walk. Default 30 s; 1 ms to 365 days. The question under way
+    /// is finished.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
     }
 
-    /// Stop when the own table holds so many peers. Default: when it is full.
+    /// Stop when the own table holds so many peers. Default: when it is full. 0 to 1,048,576.
     ///
     /// In a network whose tables are small, joiners that fill theirs at once make cliques of full
     /// tables; a target below the limit leaves room for those who come later.
@@ -62,5 +65,21 @@ impl JoinConfig {
     pub const fn target(mut self, peers: usize) -> Self {
         self.target = Some(peers);
         self
+    }
+}
+
+impl Options for JoinConfig {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { hops, fan_out, max_asks, within, target } = self;
+        let mut settings = settings! {
+            "JoinConfig::hops", "hops", hops, ANY;
+            "JoinConfig::fan_out", "entries", fan_out, COUNT_OR_NONE;
+            "JoinConfig::max_asks", "questions", max_asks, COUNT;
+            "JoinConfig::within", "", within, TIME;
+        };
+        if let Some(target) = target {
+            settings.extend(settings! { "JoinConfig::target", "peers", target, COUNT_OR_NONE; });
+        }
+        settings
     }
 }

@@ -130,7 +130,7 @@ impl Lookup {
                 }
             }
         }
-        let most = self.config.k * SPARE;
+        let most = self.config.k.saturating_mul(SPARE);
         if self.candidates.len() > most {
             // Those that are asked stay: their answers are waited for. So do those that failed: they would be heard of
             // again.

@@ -7,9 +7,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::overlay::{
-    Host, PeerId, PeerInfo,
-    kademlia::{Key, StoreRefusal},
+use crate::{
+    later::Later,
+    overlay::{
+        Host, PeerId, PeerInfo,
+        kademlia::{Key, StoreRefusal},
+    },
 };
 
 /// What a publisher says under a key: one record for each publisher and key.
@@ -206,7 +209,7 @@ impl RecordStore {
             return Err(StoreRefusal::Over);
         }
         self.expire(now);
-        let (at, until) = ((record.key, record.publisher.id().clone()), now + left);
+        let (at, until) = ((record.key, record.publisher.id().clone()), now.later(left));
         let known = self.entries.get(&at);
         if let Some(known) = known {
             let same =

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::identity::Identity;
-use crate::overlay::PeerId;
+use crate::{later::Later, overlay::PeerId};
 
 /// The most nodes that are asked at the same time. Whoever comes beyond is heard of again.
 const MAX_CHECKS: usize = 256;
@@ -51,7 +51,7 @@ impl Checks {
                 return false;
             }
             check.left -= 1;
-            check.at = now + again;
+            check.at = now.later(again);
             ask.push(copy(check));
             true
         });
@@ -68,7 +68,7 @@ impl Checks {
     }
 
     pub(super) fn put_off(&mut self, by: Duration) {
-        self.0.values_mut().for_each(|check| check.at += by);
+        self.0.values_mut().for_each(|check| check.at = check.at.later(by));
     }
 
     #[cfg(test)]

@@ -7,6 +7,11 @@ use std::{
 
 use foca::{Config, PeriodicParams};
 
+use crate::{
+    later::part,
+    options::{COUNT, Options, Setting, TIME, settings},
+};
+
 /// Times and limits of a [`Membership`](super::Membership). All nodes of a network take the same.
 ///
 /// Begin with a preset and the number of nodes that are expected: [`lan`](Self::lan), [`wan`](Self::wan), or
@@ -58,10 +63,10 @@ impl SwimConfig {
         let log = log10(nodes.saturating_add(1));
         Self {
             probe_period: period,
-            probe_time: period / 2,
-            suspicion: suspicion * log10(nodes).max(1_000) / 1_000,
+            probe_time: part(period, 2),
+            suspicion: part(suspicion.saturating_mul(log10(nodes).max(1_000)), 1_000),
             transmissions: u8::try_from(log * TOLD / 1_000).unwrap_or(u8::MAX).max(6),
-            gossip_every: period / 5,
+            gossip_every: part(period, 5),
             gossip_to: 3,
             announce_every: period,
             max_members: 1_024,
@@ -100,13 +105,14 @@ impl SwimConfig {
 
     /// How long a member is suspected before it counts as down. The longer, the fewer that are slow are taken for down, and
     /// the later one is found that is. Keep it well above the longest time for which a node of the network stands still.
+    /// 1 ms to 365 days.
     #[must_use]
     pub const fn suspicion(mut self, time: Duration) -> Self {
         self.suspicion = time;
         self
     }
 
-    /// The most other members that are remembered, down ones included. Default 1,024; beyond, the one that is down for
+    /// The most other members that are remembered, down ones included. Default 1,024; 1 to 1,048,576. Beyond, the one that is down for
     /// longest makes room, else the newcomer is refused. A member costs about 1 KB.
     #[must_use]
     pub const fn max_members(mut self, members: usize) -> Self {
@@ -126,9 +132,28 @@ impl SwimConfig {
             remove_down_after: Some(REMEMBERED),
             max_packet_size: some(MAX_DATAGRAM),
             notify_down_members: true,
-            periodic_announce: periodic(self.announce_every * 10, 1),
+            periodic_announce: periodic(self.announce_every.saturating_mul(10), 1),
             periodic_announce_to_down_members: periodic(CALL_DOWN_EVERY, CALL_DOWN),
             periodic_gossip: periodic(self.gossip_every, self.gossip_to),
+        }
+    }
+}
+
+impl Options for SwimConfig {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self {
+            suspicion,
+            max_members,
+            probe_period: _,
+            probe_time: _,
+            transmissions: _,
+            gossip_every: _,
+            gossip_to: _,
+            announce_every: _,
+        } = self;
+        settings! {
+            "SwimConfig::suspicion", "", suspicion, TIME;
+            "SwimConfig::max_members", "members", max_members, COUNT;
         }
     }
 }

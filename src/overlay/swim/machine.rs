@@ -19,7 +19,10 @@ use super::{
     timers::{Due, Timers},
     wire::Said,
 };
-use crate::overlay::{PeerId, PeerInfo};
+use crate::{
+    later::Later,
+    overlay::{PeerId, PeerInfo},
+};
 
 pub(super) type Engine = Foca<Identity, PostcardCodec, StdRng, NoCustomBroadcast>;
 
@@ -296,7 +299,7 @@ impl Membership {
             self.note(done);
         }
         let again = if self.active { SELDOM } else { 1 };
-        self.announce_at = now + self.config.announce_every * again;
+        self.announce_at = now.later(self.config.announce_every.saturating_mul(again));
         self.carry_out(now);
     }
 
@@ -358,7 +361,7 @@ impl Membership {
     /// An own probe of `who` has failed. Returns how long it is suspected: longer when this node hears nobody.
     fn suspect(&mut self, who: &Identity, time: Duration, now: Instant) -> Duration {
         self.probe_failed = true;
-        let time = time * (1 + self.doubt);
+        let time = time.saturating_mul(1 + self.doubt);
         if now.saturating_duration_since(self.heard_any) >= self.config.probe_period {
             self.doubt = (self.doubt + 1).min(MAX_DOUBT);
         }
@@ -378,10 +381,10 @@ impl Membership {
             OwnedNotification::Active => self.active = true,
             OwnedNotification::Idle => {
                 self.active = false;
-                self.announce_at = self.announce_at.min(now + self.config.announce_every);
+                self.announce_at = self.announce_at.min(now.later(self.config.announce_every));
             }
             OwnedNotification::Rejoin(_) => {
-                self.renew_at = now + self.config.probe_period;
+                self.renew_at = now.later(self.config.probe_period);
                 self.own_incarnation = 0;
                 let again = self.engine.apply_many(std::iter::empty(), false, &mut self.effects);
                 self.note(again);

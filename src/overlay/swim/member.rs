@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::identity::Identity;
-use crate::overlay::{PeerId, PeerInfo};
+use crate::{
+    later::Later,
+    overlay::{PeerId, PeerInfo},
+};
 
 /// That a member is down is told at most once in this time, and so is that it is up again.
 pub(super) const PAIR_EVERY: Duration = Duration::from_secs(10);
@@ -150,7 +153,7 @@ impl Records {
             (true, None) => self.events.push_back(MemberEvent::Up(info)),
             (true, Some(false)) => self.events.push_back(MemberEvent::Rejoined(info)),
             (false, Some(true)) => {
-                let until = record.told_down.map_or(now, |told| told + PAIR_EVERY);
+                let until = record.told_down.map_or(now, |told| told.later(PAIR_EVERY));
                 if until > now {
                     self.untold.insert((until, key.clone()));
                     return;

@@ -10,6 +10,8 @@ use foca::Timer;
 
 use super::identity::Identity;
 
+use crate::later::Later;
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) at: Instant,
@@ -40,7 +42,7 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) fn set(&mut self, timer: Timer<Identity>, after: Duration, now: Instant) {
         self.set += 1;
-        self.heap.push(Reverse(Due { at: now + after, timer, set: now, number: self.set }));
+        self.heap.push(Reverse(Due { at: now.later(after), timer, set: now, number: self.set }));
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -56,7 +58,7 @@ impl Timers {
 
     /// Puts everything off: the time in between did not count.
     pub(super) fn put_off(&mut self, by: Duration) {
-        let later = |Reverse(due): Reverse<Due>| Reverse(Due { at: due.at + by, ..due });
+        let later = |Reverse(due): Reverse<Due>| Reverse(Due { at: due.at.later(by), ..due });
         self.heap = std::mem::take(&mut self.heap).into_iter().map(later).collect();
     }
 }

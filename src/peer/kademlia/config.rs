@@ -1,15 +1,16 @@
 //! The options of Kademlia.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
+    options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
     overlay::kademlia::{LookupConfig, StoreLimits, message::MAX_NODES},
     peer::kademlia::HOUR,
 };
 
 macro_rules! options {
-    ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr; )*) => {
-        /// The options of Kademlia. What is out of its bounds is taken as the nearest bound.
+    ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $unit:literal, $bounds:expr; )*) => {
+        /// The options of Kademlia. What is out of its bounds is refused when the node starts.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[must_use]
         pub struct KademliaConfig {
@@ -31,59 +32,56 @@ macro_rules! options {
                 }
             )*
         }
+
+        impl Options for KademliaConfig {
+            fn settings(&mut self) -> Vec<Setting<'_>> {
+                settings! {
+                    $( concat!("KademliaConfig::", stringify!($name)), $unit, &mut self.$name, $bounds; )*
+                }
+            }
+        }
     };
 }
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Of a record, and of what is done with it.
+const SLOW: RangeInclusive<Duration> = SECOND..=*TIME.end();
 
 options! {
     /// Nodes in a bucket, in an answer, and that keep a record. Default 20, as in the paper; 1 to 64. More find better
     /// through churn, and cost memory and messages in proportion.
-    k: usize = 20;
+    k: usize = 20, "nodes", 1..=MAX_NODES;
     /// Questions of one look-up under way at once. Default 3, as in the paper; 1 to 16.
-    alpha: usize = 3;
-    /// Questions of one look-up in all. Default 128; at least 1. It bounds what liars can make a node ask.
-    max_questions: usize = 128;
+    alpha: usize = 3, "questions", 1..=16;
+    /// Questions of one look-up in all. Default 128; 1 to 1,048,576. It bounds what liars can make a node ask.
+    max_questions: usize = 128, "questions", COUNT;
     /// The longest wait for one answer. Default 2 seconds; 10 milliseconds to 1 minute.
-    request_time: Duration = Duration::from_secs(2);
+    request_time: Duration = Duration::from_secs(2), "", Duration::from_millis(10)..=Duration::from_secs(60);
     /// After so long without a look-up in a bucket a random key of it is looked for, and the node itself. Default 1 hour,
-    /// as in the paper; at least 1 second.
-    refresh: Duration = HOUR;
-    /// After so long a record is sent to the nodes that are nearest to its key then. Default 1 hour, as in the paper; at
-    /// least 1 second.
-    republish: Duration = HOUR;
+    /// as in the paper; 1 second to 365 days.
+    refresh: Duration = HOUR, "", SLOW;
+    /// After so long a record is sent to the nodes that are nearest to its key then. Default 1 hour, as in the paper; 1
+    /// second to 365 days.
+    republish: Duration = HOUR, "", SLOW;
     /// The longest time that a record is good for, and how long a node is known as a provider after it was last heard of.
-    /// Default 24 hours; at least 1 second. Longer times of others are cut to it.
-    ttl: Duration = Duration::from_secs(24 * 3_600);
+    /// Default 24 hours; 1 second to 365 days. Longer times of others are cut to it.
+    ttl: Duration = Duration::from_secs(24 * 3_600), "", SLOW;
     /// The longest value, in bytes. Default 1,024; up to 16 KiB.
-    max_record_bytes: usize = 1_024;
-    /// Records kept for others. Default 4,096.
-    max_records: usize = 4_096;
-    /// Bytes of all values kept for others. Default 4 MiB.
-    max_store_bytes: usize = 4 << 20;
-    /// Records kept for others that came from one [source](crate::connection::Source). Default 1,024.
-    max_records_per_source: usize = 1_024;
-    /// Publishers, and so providers, under one key. Default 20; up to 64.
-    max_providers_per_key: usize = 20;
-    /// Keys that this node publishes under, values and names together. Default 1,024.
-    max_published: usize = 1_024;
+    max_record_bytes: usize = 1_024, "bytes", 0..=16 << 10;
+    /// Records kept for others. Default 4,096; 0 to 1,048,576.
+    max_records: usize = 4_096, "records", COUNT_OR_NONE;
+    /// Bytes of all values kept for others. Default 4 MiB; up to 1 TiB, or 1 GiB where addresses have 32 bits.
+    max_store_bytes: usize = 4 << 20, "bytes", 0..=*BYTES.end();
+    /// Records kept for others that came from one [source](crate::connection::Source). Default 1,024; 0 to 1,048,576.
+    max_records_per_source: usize = 1_024, "records", COUNT_OR_NONE;
+    /// Publishers, and so providers, under one key. Default 20; 1 to 64.
+    max_providers_per_key: usize = 20, "publishers", 1..=64;
+    /// Keys that this node publishes under, values and names together. Default 1,024; 0 to 1,048,576.
+    max_published: usize = 1_024, "keys", COUNT_OR_NONE;
 }
 
 impl KademliaConfig {
-    pub(super) fn within_bounds(self) -> Self {
-        let second = Duration::from_secs(1);
-        Self {
-            k: self.k.clamp(1, MAX_NODES),
-            alpha: self.alpha.clamp(1, 16),
-            max_questions: self.max_questions.max(1),
-            request_time: self.request_time.clamp(second / 100, second * 60),
-            refresh: self.refresh.max(second),
-            republish: self.republish.max(second),
-            ttl: self.ttl.clamp(second, second * 3_600 * 24 * 365),
-            max_record_bytes: self.max_record_bytes.min(16 << 10),
-            max_providers_per_key: self.max_providers_per_key.clamp(1, 64),
-            ..self
-        }
-    }
-
     pub(super) fn limits(&self) -> StoreLimits {
         StoreLimits {
             record_bytes: self.max_record_bytes,

@@ -10,6 +10,7 @@ use futures::{StreamExt, stream};
 use super::{Dht, KademliaError, ask::Goal, lock, now};
 use crate::{
     connection::Node,
+    later::Later,
     overlay::kademlia::{
         Key, Record,
         message::{Answer, Question},
@@ -64,7 +65,7 @@ impl Dht {
             if count >= self.config.max_published && !own.contains_key(&key) {
                 return Err(KademliaError::TooManyPublished(count));
             }
-            let until = ttl.map(|ttl| now() + ttl.min(self.config.ttl));
+            let until = ttl.map(|ttl| now().later(ttl.min(self.config.ttl)));
             let life = node.started.elapsed().as_micros();
             let begun = node.links.incarnation();
             let sequence = begun.saturating_add(u64::try_from(life).unwrap_or(u64::MAX));

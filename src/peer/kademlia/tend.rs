@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Dht, ask::Goal, lock, now};
 use crate::{
     connection::Node,
+    later::part,
     overlay::{
         Address,
         kademlia::{Key, message::Question},
@@ -26,7 +27,7 @@ const SENT_ON_AT_ONCE: usize = 64;
 
 pub(super) async fn run(seat: &Seat, dht: &Arc<Dht>) {
     let shortest = dht.config.refresh.min(dht.config.republish);
-    let pause = (shortest / ROUNDS).max(Duration::from_secs(1));
+    let pause = part(shortest, ROUNDS).max(Duration::from_secs(1));
     let mut looked = tokio::time::Instant::now();
     loop {
         if dht.known() == 0 {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::later::Later;
+
 /// Bytes that leave together, as a packet of Ethernet does.
 pub(super) const PACKET: usize = 1_460;
 
@@ -38,7 +40,7 @@ impl Line {
         let nanos = u128::from(bytes as u64) * 1_000_000_000 / u128::from(rate);
         let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let begin = free_at.map_or(now, |at| at.max(now));
-        let end = begin.checked_add(takes).unwrap_or(begin);
+        let end = begin.later(takes);
         *free_at = Some(end);
         end
     }

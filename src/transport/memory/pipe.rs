@@ -13,6 +13,8 @@ use tokio::time::Instant;
 use super::line::{Line, PACKET};
 use super::{Direction, Ending};
 
+use crate::later::Later;
+
 /// Bytes that a direction holds before its writer waits, as the buffers of a socket do.
 pub(super) const CAPACITY: usize = 64 * 1024;
 
@@ -140,7 +142,7 @@ impl Pipe {
             }
             Some(_) => {}
             None => {
-                self.end = Some((Instant::now() + self.course.latency, End::Finished));
+                self.end = Some((Instant::now().later(self.course.latency), End::Finished));
                 wakers.take(&mut self.reading);
             }
         }
@@ -212,7 +214,7 @@ impl Pipe {
 
     /// So many bytes leave the writer's host at that time, and keep their place in the order.
     fn send(&mut self, bytes: usize, left: Instant) {
-        let at = left + self.course.latency;
+        let at = left.later(self.course.latency);
         match self.on_the_way.back_mut() {
             Some((last, len)) if *last >= at => *len += bytes,
             Some(_) | None => self.on_the_way.push_back((at, bytes)),
@@ -302,7 +304,7 @@ impl Pipes {
             let pipe = self.get(direction);
             let mut at = now;
             if spared == Some(direction) {
-                at += pipe.course.latency;
+                at = at.later(pipe.course.latency);
             } else {
                 pipe.arrive(now);
                 pipe.on_the_way.clear();

@@ -29,6 +29,7 @@ use super::{
     verify::{Checks, Dialled, Diallers},
 };
 use crate::{
+    options::{Options, PLACES, Setting, TIME, settings},
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };
@@ -51,6 +52,7 @@ pub(super) struct Handshakes {
     pub(super) identity: NodeIdentity,
     admission: Admission,
     pub(super) limit: Duration,
+    pub(super) at_once: usize,
     places: Arc<Places>,
     /// Made when the first connection is accepted.
     server: OnceLock<Arc<ServerConfig>>,
@@ -61,12 +63,24 @@ fn failed(at: &Address, reason: impl Into<String>) -> io::Error {
     IdentityFault::Handshake { at: at.clone(), reason: reason.into() }.into()
 }
 
+impl Options for Handshakes {
+    fn settings(&mut self) -> Vec<Setting<'_>> {
+        let Self { limit, at_once, identity: _, admission: _, places: _, server: _, provider: _ } =
+            self;
+        settings! {
+            "TlsTransport::handshake_timeout", "", limit, TIME;
+            "TlsTransport::max_handshakes", "handshakes", at_once, PLACES;
+        }
+    }
+}
+
 impl Handshakes {
     pub(super) fn new(identity: NodeIdentity) -> Self {
         Self {
             identity,
             admission: Admission::open(),
             limit: LIMIT,
+            at_once: AT_ONCE,
             places: Arc::new(Places::new(AT_ONCE)),
             server: OnceLock::new(),
             provider: Arc::new(ring::default_provider()),
@@ -74,7 +88,7 @@ impl Handshakes {
     }
 
     pub(super) fn set_places(&mut self, places: usize) {
-        self.places = Arc::new(Places::new(places));
+        (self.at_once, self.places) = (places, Arc::new(Places::new(places)));
     }
 
     pub(super) fn set_admission(&mut self, admission: Admission) {

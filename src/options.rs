@@ -1,0 +1,209 @@
+//! What an option may be: its least and its greatest value, and the error for what is beyond.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+/// An option is out of its bounds.
+///
+/// The caller's doing; nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[error("option `{option}` is {value}, but must be {least} to {greatest}")]
+pub struct ConfigError {
+    /// The name of the option, as its setter is called; with its type in front when that is not
+    /// [`Config`](crate::Config).
+    pub option: &'static str,
+    /// The value that was given, with its unit.
+    pub value: String,
+    /// The least value that is allowed.
+    pub least: String,
+    /// The greatest value that is allowed.
+    pub greatest: String,
+}
+
+const DAY: u64 = 24 * 3_600; // s
+
+/// A time of an option: long enough for everybody, and short enough for every clock and timer.
+pub(crate) const TIME: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(365 * DAY);
+/// Things of which each may cost memory.
+pub(crate) const COUNT: RangeInclusive<usize> = 1..=1 << 20;
+/// The same, for one that may be zero.
+pub(crate) const COUNT_OR_NONE: RangeInclusive<usize> = 0..=1 << 20;
+/// Things of which a place is made for each at the start.
+pub(crate) const PLACES: RangeInclusive<usize> = 1..=1 << 16;
+/// The same, for one that may be zero.
+pub(crate) const PLACES_OR_NONE: RangeInclusive<usize> = 0..=1 << 16;
+/// A length in bytes of what is in memory in one piece, on every target.
+pub(crate) const LENGTH: RangeInclusive<u32> = 1..=1 << 30;
+/// A sum of bytes in memory: 1 TiB, where an address has so many bits.
+pub(crate) const BYTES: RangeInclusive<usize> =
+    1..=if usize::BITS > 32 { 1 << 40 } else { 1 << 30 };
+/// Things in a second.
+pub(crate) const PACE: RangeInclusive<u32> = 1..=1_000_000_000;
+/// A number of which any is fine but zero.
+pub(crate) const ANY: RangeInclusive<u32> = 1..=u32::MAX;
+/// A number of things of a kind, of which the other side is told.
+pub(crate) const NUMBER: RangeInclusive<u32> = 1..=1 << 20;
+/// A part of the peer table.
+pub(crate) const PERCENT: RangeInclusive<u32> = 1..=100;
+
+/// What an option can be: a count, a length in bytes or a time.
+pub(crate) trait Value: Copy + PartialOrd {
+    fn show(self, unit: &str) -> String;
+    fn setting<'a>(
+        option: &'static str,
+        unit: &'static str,
+        value: &'a mut Self,
+        bounds: RangeInclusive<Self>,
+    ) -> Setting<'a>;
+}
+
+macro_rules! number {
+    ($($number:ty => $kind:ident),*) => {$(
+        impl Value for $number {
+            fn show(self, unit: &str) -> String {
+                const MIB: $number = (1 << 10) << 10;
+                match (unit, self) {
+                    ("bytes", n) if n >= MIB && n % MIB == 0 => format!("{} MiB", n / MIB),
+                    ("bytes/s", n) if n >= MIB && n % MIB == 0 => format!("{} MiB/s", n / MIB),
+                    ("bytes", n) if n >= 1 << 10 && n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
+                    ("%", n) => format!("{n} %"),
+                    _ => format!("{self} {unit}"),
+                }
+            }
+
+            fn setting<'a>(
+                option: &'static str,
+                unit: &'static str,
+                value: &'a mut Self,
+                bounds: RangeInclusive<Self>,
+            ) -> Setting<'a> {
+                Setting { option, unit, kind: Kind::$kind(value, bounds) }
+            }
+        }
+    )*};
+}
+number!(usize => Count, u32 => Number);
+
+impl Value for Duration {
+    fn show(self, _: &str) -> String {
+        match self {
+            time if time.subsec_nanos() % 1_000_000 > 0 => format!("{time:?}"),
+            time if time.subsec_millis() > 0 => format!("{} ms", time.as_millis()),
+            time => format!("{} s", time.as_secs()),
+        }
+    }
+
+    fn setting<'a>(
+        option: &'static str,
+        unit: &'static str,
+        value: &'a mut Self,
+        bounds: RangeInclusive<Self>,
+    ) -> Setting<'a> {
+        Setting { option, unit, kind: Kind::Time(value, bounds) }
+    }
+}
+
+/// One option: its value, which can be set, and its bounds.
+#[derive(Debug)]
+pub(crate) struct Setting<'a> {
+    pub(crate) option: &'static str,
+    unit: &'static str,
+    kind: Kind<'a>,
+}
+
+#[derive(Debug)]
+enum Kind<'a> {
+    Count(&'a mut usize, RangeInclusive<usize>),
+    Number(&'a mut u32, RangeInclusive<u32>),
+    Time(&'a mut Duration, RangeInclusive<Duration>),
+}
+
+impl Setting<'_> {
+    /// The value, and the bounds, as text.
+    pub(crate) fn show(&self) -> (String, String, String) {
+        fn all<V: Value>(
+            unit: &str,
+            value: V,
+            bounds: &RangeInclusive<V>,
+        ) -> (String, String, String) {
+            (value.show(unit), bounds.start().show(unit), bounds.end().show(unit))
+        }
+        match &self.kind {
+            Kind::Count(value, bounds) => all(self.unit, **value, bounds),
+            Kind::Number(value, bounds) => all(self.unit, **value, bounds),
+            Kind::Time(value, bounds) => all(self.unit, **value, bounds),
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let fits = match &self.kind {
+            Kind::Count(value, bounds) => bounds.contains(value),
+            Kind::Number(value, bounds) => bounds.contains(value),
+            Kind::Time(value, bounds) => bounds.contains(value),
+        };
+        if fits {
+            return Ok(());
+        }
+        let (value, least, greatest) = self.show();
+        Err(ConfigError { option: self.option, value, least, greatest })
+    }
+}
+
+/// The options of a part of the node.
+pub(crate) trait Options: Clone {
+    /// All of them. An implementation names every field, so that a new one is not forgotten.
+    fn settings(&mut self) -> Vec<Setting<'_>>;
+
+    /// Says whether each is within its bounds; else the first that is not.
+    fn validate_all(&self) -> Result<(), ConfigError> {
+        self.clone().settings().iter().try_for_each(Setting::check)
+    }
+}
+
+/// Options of which none may be out of its bounds: `{ "name", "unit", value, BOUNDS; .. }`.
+macro_rules! settings {
+    ($( $option:expr, $unit:expr, $value:expr, $bounds:expr; )*) => {
+        vec![$( $crate::options::Value::setting($option, $unit, $value, $bounds) ),*]
+    };
+}
+pub(crate) use settings;
+
+/// What a test sets an option to.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Least,
+    Greatest,
+    /// One step below the least; what is least at zero has none.
+    Below,
+    /// One step above the greatest; the greatest number of its type has none.
+    Above,
+    /// The greatest of its type.
+    Largest,
+}
+
+#[cfg(test)]
+impl Setting<'_> {
+    /// Sets the option to one of its ends. False when there is no such value.
+    pub(crate) fn set(self, end: End) -> bool {
+        const NANO: Duration = Duration::from_nanos(1);
+        macro_rules! set {
+            ($value:expr, $bounds:expr, $step:expr, $largest:expr) => {{
+                let new = match end {
+                    End::Least => Some(*$bounds.start()),
+                    End::Greatest => Some(*$bounds.end()),
+                    End::Below => $bounds.start().checked_sub($step),
+                    End::Above => $bounds.end().checked_add($step),
+                    End::Largest => Some($largest),
+                };
+                new.map(|new| *$value = new).is_some()
+            }};
+        }
+        match self.kind {
+            Kind::Count(value, bounds) => set!(value, bounds, 1, usize::MAX),
+            Kind::Number(value, bounds) => set!(value, bounds, 1, u32::MAX),
+            Kind::Time(value, bounds) => set!(value, bounds, NANO, Duration::MAX),
+        }
+    }
+}
