@@ -324,6 +324,17 @@ pub(crate) fn try_request(
     on_open(node, to, message, |line, frame| line.try_ask(frame))?
 }
 
+/// Sends a request in one frame over each open link to a peer that is `meant`, as far as it has
+/// credit and room for it: nothing to wait for.
+pub(crate) fn ask_all(
+    node: &Node,
+    frame: &Frame,
+    meant: impl Fn(&PeerInfo) -> bool,
+) -> Vec<(PeerInfo, Replies)> {
+    let lines = node.links.all().into_iter().filter(|line| line.is_open() && meant(&line.peer));
+    lines.filter_map(|line| Some((line.peer.clone(), line.try_ask(frame)?))).collect()
+}
+
 /// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
 /// to wait for.
 pub(crate) fn try_notify(node: &Node, to: (&Address, Option<&PeerId>), message: &Outgoing) -> bool {

@@ -165,7 +165,7 @@ impl Peer {
         contact: Address,
         config: JoinConfig,
     ) -> Result<JoinReport, JoinError> {
-        join::join(&self.0.node, &self.0.peers, contact, config).await
+        join::join_by(&self.0.node, &self.0.peers, contact, config).await
     }
 
     /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on.

@@ -6,10 +6,15 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+    stream,
+};
+use tokio::time::timeout;
 
 use crate::{
-    connection::{Node, PeerEvent, now},
+    connection::{Node, PeerEvent, Replies, links, now},
     frame::{Frame, TypeCode},
     options::Options as _,
     overlay::{
@@ -78,7 +83,7 @@ async fn ask(
 }
 
 /// Walks the network from `contact` on and adds peers to the table.
-pub(crate) async fn join(
+pub(crate) async fn join_by(
     node: &Arc<Node>,
     peers: &Peers,
     contact: Address,
@@ -122,31 +127,47 @@ pub(crate) async fn join(
     }
 }
 
-/// Says `QUIT` to every known peer. Returns how many answered.
-pub(crate) async fn say_goodbye(node: &Arc<Node>, known: Vec<PeerInfo>) -> usize {
+/// What a peer is told that this node leaves.
+fn goodbye(node: &Node) -> Frame {
+    Frame::text(TypeCode::QUIT, node.me.id().to_string())
+}
+
+/// Says `QUIT` over the open links to peers that are `meant`. The answers are still to come.
+pub(crate) fn say_goodbye_over_links(
+    node: &Node,
+    meant: impl Fn(&PeerInfo) -> bool,
+) -> HashMap<PeerId, Replies> {
+    let told = links::ask_all(node, &goodbye(node), meant);
+    told.into_iter().map(|(peer, replies)| (peer.id().clone(), replies)).collect()
+}
+
+/// Says `QUIT` to every known peer that was not told over a link. Returns how many answered, those
+/// included.
+pub(crate) async fn say_goodbye(
+    node: &Arc<Node>,
+    known: Vec<PeerInfo>,
+    over_links: HashMap<PeerId, Replies>,
+) -> usize {
     node.joined.store(false, Ordering::Relaxed);
-    if known.is_empty() {
+    if known.is_empty() && over_links.is_empty() {
         return 0;
     }
-    let goodbye = Frame::text(TypeCode::QUIT, node.me.id().to_string());
+    let within = node.config.connect_timeout;
+    let mut known = known;
+    known.retain(|peer| !over_links.contains_key(peer.id()));
+    let answered = over_links.into_values().map(|replies| async move {
+        matches!(timeout(within, replies.collect()).await, Ok(Ok(_)))
+    });
     let told = stream::iter(known)
-        .map(|peer| {
-            let goodbye = goodbye.clone();
-            async move {
-                question(
-                    node,
-                    (peer.address(), Some(peer.id())),
-                    goodbye,
-                    node.config.connect_timeout,
-                )
-                .await
-                .is_ok()
-            }
+        .map(|peer| async move {
+            let to = (peer.address(), Some(peer.id()));
+            question(node, to, goodbye(node), within).await.is_ok()
         })
         .buffer_unordered(GOODBYES_AT_ONCE)
         .filter(|told| std::future::ready(*told))
-        .count()
-        .await;
+        .count();
+    let (told, answered) = join(told, join_all(answered)).await;
+    let told = told + answered.into_iter().filter(|told| *told).count();
     node.emit(&PeerEvent::Left { told });
     told
 }
@@ -154,5 +175,7 @@ pub(crate) async fn say_goodbye(node: &Arc<Node>, known: Vec<PeerInfo>) -> usize
 /// Leaves the network and goes on without peers.
 pub(crate) async fn leave(node: &Arc<Node>, peers: &Peers) -> Result<usize, NodeDown> {
     let known = peers.clear().await?;
-    Ok(say_goodbye(node, known.iter().map(|entry| entry.info().clone()).collect()).await)
+    let known: Vec<_> = known.iter().map(|entry| entry.info().clone()).collect();
+    let over_links = say_goodbye_over_links(node, |peer| known.contains(peer));
+    Ok(say_goodbye(node, known, over_links).await)
 }

@@ -11,7 +11,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     connection::{Cut, Node, PeerEvent},
     later::Later,
-    peer::{Peers, join::say_goodbye},
+    peer::{
+        Peers,
+        join::{say_goodbye, say_goodbye_over_links},
+    },
 };
 
 /// What came of `stop`.
@@ -43,12 +46,16 @@ const CUT_TIME: Duration = Duration::from_secs(1);
 async fn goodbye(node: &Arc<Node>, peers: &Peers, begun: Instant, told: &mut usize) {
     #[cfg(feature = "swim")]
     crate::peer::swim::leave(node).await;
-    node.links.bye();
     let until = begun.later(node.config.drain_timeout);
-    if node.config.leave_on_stop && node.joined.load(Ordering::Relaxed) {
+    let leaves = node.config.leave_on_stop;
+    // Whoever has a link may list this node, whatever this node lists.
+    let over_links = say_goodbye_over_links(node, |_| leaves);
+    node.links.bye();
+    if leaves {
         let known =
             peers.list().await.map(|list| list.iter().map(|entry| entry.info().clone()).collect());
-        *told = timeout_at(until, say_goodbye(node, known.unwrap_or_default())).await.unwrap_or(0);
+        let goodbyes = say_goodbye(node, known.unwrap_or_default(), over_links);
+        *told = timeout_at(until, goodbyes).await.unwrap_or(0);
     }
     node.tasks.close();
     // What is late is cut.

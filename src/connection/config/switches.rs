@@ -65,8 +65,8 @@ impl Config {
         self
     }
 
-    /// Whether `stop` says `QUIT` to the known peers when the node has joined a network. Default
-    /// true.
+    /// Whether `stop` says `QUIT` to the peers in the table and to those that have a link with the
+    /// node, whatever brought them. Default true.
     #[must_use]
     pub const fn leave_on_stop(mut self, leave: bool) -> Self {
         self.leave_on_stop = leave;
