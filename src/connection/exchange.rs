@@ -213,7 +213,15 @@ async fn dial(
     let until = Instant::now() + node.config.connect_timeout;
     let place = place(&node.outgoing, until).await?;
     let held = OutgoingHeld { _place: Some(place), ..OutgoingHeld::on_link(node) };
-    Ok((connect(node, to, whom, until).await?, held))
+    let (shared, at, whom) = (Arc::clone(node), to.clone(), whom.cloned());
+    // The connection belongs to the runtime that opens it, and is not to end with the caller's.
+    let connect = async move { connect(&shared, &at, whom.as_ref(), until).await };
+    let connected = node.run(connect.in_current_span()).await;
+    let ended = || {
+        let source = std::io::Error::other("the dial ended early");
+        Err(RequestError::Connect { to: to.clone(), source })
+    };
+    Ok((connected.unwrap_or_else(ended)?, held))
 }
 
 /// Opens a connection to `to`, and to nobody but `whom` nor to who is banned, within the limit of dials
@@ -288,7 +296,7 @@ async fn send(
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let (tell, result) = oneshot::channel();
-    node.tasks.spawn(async move {
+    node.spawn(async move {
         let written = stopped.run_until_cancelled(request.write(&mut writer)).await;
         let keep = matches!(written, Some(Ok(())));
         // Nobody listens when the replies were dropped.

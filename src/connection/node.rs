@@ -14,7 +14,10 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{
     connection::{
@@ -221,7 +224,7 @@ impl Node {
         let look_up = async {
             let place = place.await.ok()?;
             // A task of its own, which has the place for as long as the look-up really takes.
-            let found = tokio::spawn(async move {
+            let found = self.threads.runtime().spawn(async move {
                 let _place = place;
                 transport.resolve(&host).await.ok()
             });
@@ -272,12 +275,23 @@ impl Node {
         self.emit(&PeerEvent::Refused { from: from.clone(), code, refusal });
     }
 
-    /// Runs `work` on one of the node's threads, in turn.
+    /// Runs `work` on one of the node's threads, in turn: whichever runtime the caller is in, if any,
+    /// it ends no sooner than the node. `stop` waits for it.
     pub(crate) fn spawn<F>(&self, work: F)
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.threads.runtime().spawn(work);
+        self.threads.runtime().spawn(self.tasks.track_future(work));
+    }
+
+    /// Runs `work` as [`spawn`](Self::spawn) does, and waits for its result. `None` if it panicked or
+    /// the node's runtime has ended. Dropping the future drops `work`.
+    pub(crate) async fn run<F>(&self, work: F) -> Option<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let task = self.threads.runtime().spawn(self.tasks.track_future(work));
+        AbortOnDropHandle::new(task).await.ok()
     }
 
     /// Places among the requests in hand, of the code and of the node, when they are free now.

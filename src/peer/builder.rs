@@ -291,7 +291,7 @@ impl Builder {
                 .located(node.me.address().clone()),
             router: self.router,
         };
-        node.spawn(node.tasks.track_future(watch_bans(Arc::clone(&node))));
+        node.spawn(watch_bans(Arc::clone(&node)));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);
         let peers = Peers::new(current);

@@ -192,7 +192,7 @@ impl Postman {
         drop(waiting);
         let (shared, waiting) = (Arc::clone(node), Arc::clone(&self.waiting));
         let is_known = self.known.contains(to.id());
-        node.spawn(node.tasks.track_future(async move {
+        node.spawn(async move {
             let send = send(&shared, &to, data, is_known);
             let sent = shared.drain.run_until_cancelled(timeout(WAIT, send)).await;
             if !matches!(sent, Some(Ok(true))) {
@@ -205,7 +205,7 @@ impl Postman {
                     waiting.remove(to.id());
                 }
             }
-        }));
+        });
     }
 }
 

@@ -468,3 +468,66 @@ async fn a_sender_that_stops_says_what_was_sent_and_what_was_not() {
     let error = ada.send_reliable(bob.info(), note("late"), AckLevel::Handled).await.unwrap_err();
     assert!(!error.may_have_been_handled());
 }
+
+/// Runs `work` in a runtime of its own, on a thread of its own, and ends that runtime.
+async fn elsewhere<F>(work: impl FnOnce() -> F + Send + 'static) -> F::Output
+where
+    F: Future<Output: Send + 'static>,
+{
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work())
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[actix::test]
+async fn acknowledged_messages_go_on_after_the_runtime_of_the_first_caller_has_ended() {
+    tokio::time::pause();
+    let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
+    let (ada, bob) =
+        (node(&wires, "ada").await, notes(&wires, "bob", &taken).start().await.unwrap());
+    let to = bob.info().clone();
+    bob.abort().await;
+    let (peer, whom) = (ada.clone(), to.clone());
+    let first = elsewhere(async move || {
+        peer.try_send_reliable(whom, note("first"), AckLevel::Handled).await.unwrap()
+    });
+    let first = first.await;
+    let bob = slow(notes(&wires, "bob", &taken), &taken).start().await.unwrap();
+    ada.send_reliable(&to, note("second"), AckLevel::Handled).await.unwrap();
+    first.await.unwrap();
+    assert_eq!(taken.all(), ["first", "second"]);
+    // The same of `notify_acked`, whose caller ends in the middle of it.
+    let (peer, whom, seen) = (ada.clone(), to.clone(), taken.clone());
+    elsewhere(async move || {
+        let sent = peer.notify_acked(whom, Frame::text("SLOW", "third"), AckLevel::Handled);
+        let begun = async {
+            while seen.len() < 3 {
+                tokio::task::yield_now().await;
+            }
+        };
+        futures::future::select(Box::pin(sent), Box::pin(begun)).await;
+    })
+    .await;
+    ada.notify_acked(&to, note("fourth"), AckLevel::Handled).await.unwrap();
+    assert_eq!(taken.all(), ["first", "second", "third", "fourth"]);
+    bob.stop().await;
+}
+
+#[actix::test]
+async fn a_long_request_goes_out_in_full_after_the_runtime_of_its_caller_has_ended() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
+    for over in [Over::Link, Over::Classic] {
+        let (peer, to) = (ada.clone(), bob.info().clone());
+        let asked = elsewhere(async move || {
+            let message = Outgoing::body("SINK", 4 << 20, zeros(4 << 20)).over(over);
+            peer.request(to, message).await.unwrap()
+        });
+        let replies = tokio::time::timeout(100 * SECOND, asked.await.collect());
+        let replies = replies.await.expect("an end").unwrap();
+        assert_eq!(replies, [Frame::text("REPL", "4194304")], "{over:?}");
+    }
+}

@@ -60,7 +60,7 @@ pub(super) async fn room(bag: &Mailbag, frame: &Frame) {
 /// Sees to it that what waits is sent.
 pub(super) fn sends(node: &Arc<Node>, bag: &Arc<Mailbag>, posted: &Posted) {
     if posted.first {
-        node.tasks.spawn(pump(Arc::clone(node), Arc::clone(bag)));
+        node.spawn(pump(Arc::clone(node), Arc::clone(bag)));
     }
     bag.changed.notify_waiters();
 }

@@ -187,7 +187,7 @@ impl Line {
         // Gives the task up when this future is dropped before the exchange has begun.
         let sending = Sending::UnderWay { stop, result };
         let code = body.code();
-        self.node.tasks.spawn(async move {
+        self.node.spawn(async move {
             let mut begun = Some(begun);
             let send = async {
                 let mut slot = Some(line.slot().await?);

@@ -180,7 +180,7 @@ fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut)
     let line = Line::new(Arc::clone(node), id, link, who, Some(to.clone()));
     let line = Arc::new(line.ok_or(Unreached::Classic)?);
     let driver = open(&line, io.reader, io.writer, buffer, true);
-    node.spawn(node.tasks.track_future(driver.run()));
+    node.spawn(driver.run());
     // Of two links at once this one may be the one that ends.
     Ok(node.links.quick((to, None)).unwrap_or(line))
 }

@@ -154,7 +154,7 @@ impl Arrivals {
             async move { cut.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
         // It begins at once, so that the order is kept, and goes on without the link.
         if (&mut finish).now_or_never().is_none() {
-            line.node.tasks.spawn(finish);
+            line.node.spawn(finish);
         }
         self.tell_outcome((exchange, code), numbered, outcome);
     }
@@ -266,7 +266,7 @@ async fn hand_over(
             Told::HandedOver => Ok(()),
             Told::Serving(answer) => {
                 // The answer is nobody's.
-                node.tasks.spawn(answer.map(drop));
+                node.spawn(answer.map(drop));
                 Ok(())
             }
         };

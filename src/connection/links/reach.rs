@@ -104,7 +104,7 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
             let (tell, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
             let (shared, to, whom) = (Arc::clone(node), to.clone(), whom.cloned());
-            node.spawn(async move {
+            node.threads.runtime().spawn(async move {
                 let reached = dial::dial(&shared, &to, whom.as_ref()).await;
                 shared.links.lock().dials.remove(&to);
                 tell.send_replace(Some(reached));

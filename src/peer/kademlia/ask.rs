@@ -125,7 +125,7 @@ impl Dht {
     {
         let (drain, run) = (node.drain.clone(), work(Arc::clone(node)));
         let run = async move { drain.run_until_cancelled(run).await };
-        node.spawn(node.tasks.track_future(run));
+        node.spawn(run);
     }
 
     /// Somebody says that it is there, and nothing proves it: it is asked, if there is a place for it in the table and one
