@@ -12,6 +12,7 @@ mod conversation;
 mod counters;
 pub mod delivery;
 mod door;
+mod doubts;
 mod error;
 mod event;
 pub(crate) mod exchange;

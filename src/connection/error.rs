@@ -61,7 +61,8 @@ pub enum RequestError {
     #[error("too many own exchanges at once")]
     Busy,
     /// Another peer than the one that was asked for is there, or one that this node does not admit,
-    /// or one that does not admit this node. Nothing was sent.
+    /// or one that does not admit this node. Nothing was sent, except for a `NAME` in a classic
+    /// exchange whose answer is another id.
     #[error(transparent)]
     Identity(#[from] IdentityFault),
     /// This node has banned the id that the message is for, or that was proven there

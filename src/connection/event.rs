@@ -35,6 +35,8 @@ pub enum Removed {
     /// It joined, was not verified yet, and its address had the most of such peers when there was no
     /// place for one from another address.
     Displaced,
+    /// Another node was found at its address, and gave its own name there.
+    Replaced,
     /// This program removed it.
     Here,
     /// It is not admitted any more.

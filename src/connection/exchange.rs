@@ -243,7 +243,12 @@ pub(crate) async fn connect(
         node.counters.errors_dial.one();
         tracing::debug!(error = %source, "dial failed");
         match IdentityFault::of(&source) {
-            Some(fault) => RequestError::Identity(fault.clone()),
+            Some(fault) => {
+                if let IdentityFault::WrongPeer { at, expected, .. } = fault {
+                    node.doubts.note(expected, at);
+                }
+                RequestError::Identity(fault.clone())
+            }
             None => RequestError::Connect { to: to.clone(), source },
         }
     };

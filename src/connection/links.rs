@@ -169,9 +169,18 @@ impl Links {
         let mut pool = self.lock();
         pool.lines.insert(line.id, Arc::clone(line));
         let mut ended = Vec::new();
-        // That somebody can be reached where somebody else was found is only a word.
-        if listed && !(line.role == Role::Acceptor && self.proved_another(line)) {
+        let other = self.of_another(line);
+        // A node says that it is reached where this node has found another one.
+        let doubtful = line.role == Role::Acceptor
+            && other.as_ref().is_some_and(|other| {
+                other.role == Role::Dialler || other.sender.proven().is_some()
+            });
+        if listed && !doubtful {
             let now = now();
+            // The rule for two links is for two with the same peer.
+            if let Some(other) = other {
+                pool.book.closed(other.id);
+            }
             let lost = pool.book.opened(line.id, &line.to, line.peer.id(), line.role, now);
             pool.look_at_lines();
             let lost = lost.into_iter().chain(pool.book.too_many(line.id));
@@ -191,12 +200,11 @@ impl Links {
         }
     }
 
-    /// Whether another peer has an open link under the address of `line`, and has proved its id.
-    fn proved_another(&self, line: &Line) -> bool {
+    /// The open link under the address of `line`, if it is one with another peer.
+    fn of_another(&self, line: &Line) -> Option<Arc<Line>> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.get(&line.to).is_some_and(|other| {
-            other.is_open() && other.sender.proven().is_some_and(|id| id != line.peer.id())
-        })
+        let other = open.get(&line.to)?;
+        (other.is_open() && other.peer.id() != line.peer.id()).then(|| Arc::clone(other))
     }
 
     /// A link takes nothing new any more.
@@ -286,7 +294,14 @@ pub(crate) async fn request(
     loop {
         let line = match road(node, to, over).await? {
             Road::Link(line) => line,
-            Road::Classic => return exchange::open(node, to, kind).await,
+            // Nothing but a `NAME` says who answers.
+            Road::Classic => {
+                let replies = exchange::open(node, to, kind).await?;
+                return Ok(match to.1 {
+                    Some(whom) => replies.from_peer(whom.clone(), to.0),
+                    None => replies,
+                });
+            }
         };
         let limit = node.config.reply_timeout;
         let asked = timeout(limit, line.ask(kind)).await;

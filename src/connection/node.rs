@@ -26,6 +26,7 @@ use crate::{
         bans::Bans,
         budget::Budget,
         door::Door,
+        doubts::Doubts,
         incoming::Places,
         meter::{Meters, Rates},
         now,
@@ -85,6 +86,8 @@ pub(crate) struct Node {
     pub(crate) started: Instant,
     /// Whom it has let in.
     pub(crate) door: Door,
+    /// Which of its peers are to be verified anew.
+    pub(crate) doubts: Doubts,
     /// How fast frames and bytes come, from where.
     pub(crate) meters: Meters,
     /// How much it passes on, for whom.
@@ -148,6 +151,7 @@ impl Node {
             lookups: places(LOOKUPS_AT_ONCE),
             links: Links::new(&me, &config),
             door: Door::new(&config),
+            doubts: Doubts::default(),
             bans: Bans::new(&config),
             forwards: Meters::new(Rates {
                 frames: config.max_forwards_per_source,
@@ -211,8 +215,25 @@ impl Node {
     pub(crate) fn may_claim(&self, proven: Option<&PeerId>, claimed: &PeerId) -> bool {
         match proven {
             Some(proven) => proven == claimed,
-            None => !self.secure || !claimed.is_key(),
+            None => !self.is_proven_only(claimed),
         }
+    }
+
+    /// Whether nothing but a proof shows that a node has this id. Every other id is only claimed.
+    pub(crate) fn is_proven_only(&self, id: &PeerId) -> bool {
+        self.secure && id.is_key()
+    }
+
+    /// `found` is at an address where `expected` was asked for: the latter is to be verified anew.
+    /// Returns what is wrong.
+    pub(crate) fn found_another(
+        &self,
+        at: &Address,
+        (expected, found): (&PeerId, &PeerId),
+    ) -> IdentityFault {
+        self.doubts.note(expected, at);
+        let (expected, found) = (expected.clone(), found.clone());
+        IdentityFault::WrongPeer { at: at.clone(), expected, found }
     }
 
     /// What a host means that somebody else has said; none when its name cannot be looked up in time.

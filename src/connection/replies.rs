@@ -21,7 +21,8 @@ use crate::{
         writer::WriteError,
     },
     frame::{Frame, FrameError, TypeCode},
-    overlay::{Address, RouteFault},
+    overlay::{Address, PeerId, RouteFault},
+    transport::IdentityFault,
 };
 
 /// The replies to one request, read from the network as they are asked for: a stream of frames.
@@ -43,6 +44,8 @@ pub struct Replies {
     remote: Address,
     code: TypeCode,
     routed: bool,
+    /// The peer that was asked for its name, and where.
+    named: Option<(PeerId, Address)>,
     asking: Option<Asking>,
 }
 
@@ -116,6 +119,7 @@ impl Replies {
             remote,
             code,
             routed: false,
+            named: None,
             asking: None,
         }
     }
@@ -123,6 +127,12 @@ impl Replies {
     /// Takes reports of the framework about a routed message for what they are.
     pub(crate) const fn routed(mut self) -> Self {
         self.routed = true;
+        self
+    }
+
+    /// Of a peer that is asked for at `at`: the answer to `NAME` with another id is an error.
+    pub(crate) fn from_peer(mut self, whom: PeerId, at: &Address) -> Self {
+        self.named = (self.code == TypeCode::NAME).then(|| (whom, at.clone()));
         self
     }
 
@@ -292,6 +302,10 @@ impl Replies {
             let (code, len) = (frame.code(), frame.data().len());
             tracing::trace!(parent: &open.held.span, %code, len, "reply");
         }
+        if let Some(fault) = self.another_name(&frame) {
+            self.end(false);
+            return Err(RequestError::Identity(fault));
+        }
         match self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
             Some(fault) => {
                 self.end(false);
@@ -299,6 +313,15 @@ impl Replies {
             }
             None => Ok(frame),
         }
+    }
+
+    /// What is wrong when the peer that was asked for its name gives another one.
+    fn another_name(&mut self, reply: &Frame) -> Option<IdentityFault> {
+        let (expected, at) = self.named.take()?;
+        let name = reply.as_str().ok().filter(|_| reply.code() == TypeCode::REPL)?;
+        let found: PeerId = name.trim().parse().ok()?;
+        let node = self.node()?;
+        (found != expected).then(|| node.found_another(&at, (&expected, &found)))
     }
 
     /// Puts a longer frame together.

@@ -39,6 +39,7 @@ use crate::{
         actor::{Parts, PeerActor},
         descriptors,
         list::Table,
+        probation,
         service::{Seat, Service},
         stabilizer::{Job, Recipe},
         watchdog,
@@ -319,6 +320,9 @@ impl Builder {
         let peers = Peers::new(current);
         self.lengths.into_iter().for_each(|(code, bytes)| node.routes.set_max_len(code, bytes));
         handlers::register(&node, &peers, self.handlers, self.well_known);
+        let (drain, anew) =
+            (node.drain.clone(), probation::verify_anew(Arc::clone(&node), peers.clone()));
+        node.spawn(async move { drain.run_until_cancelled(anew).await });
 
         let mut peer = None;
         PeerActor::create(|ctx: &mut Context<PeerActor>| {

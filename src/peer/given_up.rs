@@ -29,6 +29,18 @@ impl Peers {
         .await
     }
 
+    /// Takes a peer out whose address another node has, if it still is what it was.
+    pub(crate) async fn replaced(&self, entry: &PeerEntry) -> Result<(), NodeDown> {
+        let (id, added) = (entry.info().id().clone(), entry.added());
+        self.with(move |table, node| {
+            if table.list.get(&id).is_some_and(|known| known.added() == added) {
+                let gone = table.list.give_up(&id, now());
+                tell_removed(gone.as_ref(), Removed::Replaced, node);
+            }
+        })
+        .await
+    }
+
     /// A copy of the table; of those that were given up only the ones that may come back.
     pub(crate) async fn list_to_maintain(&self) -> Result<PeerList, NodeDown> {
         self.with(|table, node| {

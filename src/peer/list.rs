@@ -302,7 +302,7 @@ impl Peers {
 
     /// Tells the router that a hop was not reached, when that is what `error` says.
     pub(crate) async fn doubt(&self, hop: &PeerId, error: &RequestError) {
-        if !matches!(error, RequestError::Connect { .. }) {
+        if !matches!(error, RequestError::Connect { .. } | RequestError::Identity(_)) {
             return;
         }
         let hop = hop.clone();

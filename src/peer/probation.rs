@@ -30,6 +30,23 @@ pub(crate) fn begin(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
     of.spawn(async move { drain.run_until_cancelled(run).await });
 }
 
+/// Verifies peers anew at whose addresses other nodes were found, as long as the node runs.
+pub(crate) async fn verify_anew(node: Arc<Node>, peers: Peers) {
+    loop {
+        let (id, at) = node.doubts.next().await;
+        let Ok(known) = peers.get(&id).await else { return };
+        let Some(entry) = known.filter(|entry| *entry.info().address() == at) else { continue };
+        // Of any node that is there: the answer says which one it is.
+        let name = question(&node, (&at, None), Frame::empty(TypeCode::NAME), WITHIN);
+        // A transport that panics says nothing.
+        if let Ok(answer) = AssertUnwindSafe(name).catch_unwind().await
+            && Verdict::of(&answer, &id) == Verdict::Another
+        {
+            peers.replaced(&entry).await.ok();
+        }
+    }
+}
+
 /// Whether the peer is verified, or no longer what it was.
 async fn verify(node: &Arc<Node>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
     let (id, at) = (entry.info().id(), entry.info().address());

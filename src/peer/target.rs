@@ -50,8 +50,10 @@ pub trait IntoTarget {
     /// The text is neither an address nor an id.
     fn into_target(self) -> Result<Target, InvalidAddress>;
 
-    /// The id of the node at the address, and of no other, where it is known. None unless
-    /// overridden.
+    /// The id of the node at the address, where it is known. A message goes to the node with this id
+    /// or fails with [`RequestError::Identity`](crate::RequestError::Identity): the other side says its
+    /// id in the hello of a link, or proves it (feature `tls`). In a classic exchange without a proof
+    /// only the answer to `NAME` says who is there. `None` unless overridden.
     fn as_id(&self) -> Option<&PeerId> {
         None
     }

@@ -12,14 +12,15 @@ use crate::overlay::{Address, PeerId};
 #[non_exhaustive]
 pub enum IdentityFault {
     /// Another peer than the one that was asked for is there: its address was given to another node,
-    /// or somebody is in between.
+    /// or somebody is in between. A peer of the table is asked for its `NAME` then, and is taken out if
+    /// the answer is another one.
     #[error("the peer at {at} is not {} but {}", expected.short(), found.short())]
     WrongPeer {
         /// Where.
         at: Address,
         /// Who was asked for.
         expected: PeerId,
-        /// Who is there, proven.
+        /// Who is there: proven, or claimed if the one that was asked for cannot prove its id either.
         found: PeerId,
     },
     /// The peer says that it has another id than the one that it has proved. The remote's doing.

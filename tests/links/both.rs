@@ -1,18 +1,24 @@
 //! What the public face offers is the same over links and in classic exchanges.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use actix_peer::{
-    Config, IncomingBatch, Outgoing, Over, Peer, Received, Reply, RequestError,
-    connection::Via,
+    Config, IncomingBatch, Outgoing, Over, Peer, PeerEvent, PeerInfo, Received, Reply,
+    RequestError, SendError, Target,
+    connection::{ReliableError, Removed, Via},
     frame::{Frame, TypeCode, Wire},
     handler,
     link::{AckLevel, Reason},
-    transport::memory::MemoryNetwork,
+    peer::IntoTarget,
+    transport::{IdentityFault, memory::MemoryNetwork},
 };
 use futures::{StreamExt, TryStreamExt, future::ready, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::{Recorder, Taken, ask, builder, echo, node, node_with, pass, via, zeros};
+use crate::{
+    Recorder, SECOND, Taken, ask, builder, echo, event, node, node_with, pass, via, zeros,
+};
 
 const BOTH: [Over; 2] = [Over::Classic, Over::Link];
 
@@ -182,7 +188,7 @@ async fn one_way_messages_and_requests_reach_a_handler_in_the_order_sent() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
-    let recorder = Recorder::start(&taken, std::time::Duration::ZERO);
+    let recorder = Recorder::start(&taken, Duration::ZERO);
     let builder = builder(&wires, "bob").handle("NOTE", recorder).unwrap();
     // Few places, so that some have to wait for one.
     let config = Config::default().max_requests_per_code(2);
@@ -204,7 +210,7 @@ async fn one_way_messages_and_requests_reach_a_handler_in_the_order_sent() {
         let replies = replies.collect().await.unwrap();
         assert_eq!(replies[0].code(), TypeCode::new(b"NOTE"));
     }
-    pass(crate::SECOND).await;
+    pass(SECOND).await;
     assert_eq!(taken.all(), sent);
 }
 
@@ -237,7 +243,7 @@ async fn a_handler_of_batches_gets_what_one_read_brought_in_order() {
     for n in 0..100 {
         ada.notify(bob.info(), Frame::text("BATC", n.to_string())).await.unwrap();
     }
-    pass(crate::SECOND).await;
+    pass(SECOND).await;
     let all = taken.all();
     assert!(all.len() < 10, "{} batches", all.len());
     let numbers: Vec<_> = (0..100).map(|n| n.to_string()).collect();
@@ -256,7 +262,7 @@ async fn a_message_that_is_to_be_acknowledged_is_handled_when_that_returns() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
-    let recorder = Recorder::start(&taken, std::time::Duration::ZERO);
+    let recorder = Recorder::start(&taken, Duration::ZERO);
     let builder = builder(&wires, "bob").handle("NOTE", recorder).unwrap();
     let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
     let mut sent = Vec::new();
@@ -277,7 +283,7 @@ async fn a_message_that_is_to_be_acknowledged_is_handled_when_that_returns() {
             RequestError::Refused { .. } | RequestError::Reset { .. } | RequestError::Reply(_)
         ));
     }
-    pass(crate::SECOND).await;
+    pass(SECOND).await;
     assert_eq!(taken.all(), sent);
     let body = Outgoing::body("NOTE", 1, zeros(1));
     let error = ada.notify_acked(bob.info(), body, AckLevel::Handled).await.unwrap_err();
@@ -299,7 +305,7 @@ async fn replies_are_read_one_by_one_and_dropping_them_ends_the_exchange_alone()
         let some: Vec<_> = replies.take(5_000).try_collect().await.unwrap();
         assert_eq!(some.last(), Some(&Frame::text("PART", "4999")));
     }
-    pass(crate::SECOND).await;
+    pass(SECOND).await;
     let open: Vec<_> = ada.status().await.links.iter().map(|link| link.open).collect();
     assert_eq!(open, [0], "the link lives, the exchange does not");
     assert_eq!(ask(&ada, &bob, echo("go on")).await.unwrap(), "go on");
@@ -309,4 +315,130 @@ async fn replies_are_read_one_by_one_and_dropping_them_ends_the_exchange_alone()
 /// Whether nothing of a link's window is held.
 async fn holds_nothing(peer: &Peer) -> bool {
     peer.status().await.links.iter().all(|link| link.held == 0)
+}
+
+/// "w1" is known to the first node, and its address belongs to "w2" now.
+async fn replaced(wires: &MemoryNetwork, config: Config) -> (Peer, Peer, PeerInfo, Taken) {
+    let (ada, taken) = (node(wires, "ada").await, Taken::default());
+    let known: PeerInfo = "w1 w 9000".parse().unwrap();
+    ada.peers().add(known.clone()).await.unwrap();
+    let w2 = Peer::builder()
+        .transport(crate::transport(wires, "w"))
+        .id("w2")
+        .listen("w:9000")
+        .well_known()
+        .config(config)
+        .handle("ECHO", Recorder::start(&taken, Duration::ZERO))
+        .unwrap()
+        .on::<Double>(Doubler.start())
+        .unwrap();
+    (ada, w2.start().await.unwrap(), known, taken)
+}
+
+/// "w2" was found where "w1" was asked for, and nothing was sent to it.
+fn is_another(error: &RequestError) -> bool {
+    let RequestError::Identity(fault) = error else { return false };
+    let (at, expected) = ("w:9000".parse().unwrap(), "w1".parse().unwrap());
+    let wrong = IdentityFault::WrongPeer { at, expected, found: "w2".parse().unwrap() };
+    *fault == wrong && !error.may_have_been_handled()
+}
+
+/// What comes of a message by each verb.
+async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone) {
+    let mut results = Vec::new();
+    for verb in 0..7 {
+        // It is taken out when it is verified anew.
+        pass(SECOND).await;
+        ada.peers().add(known.clone()).await.unwrap();
+        let (to, message) = (to.clone(), echo("x"));
+        results.push(match verb {
+            0 => ada.request(to, message).await.map(drop),
+            1 => ada.notify(to, message).await,
+            2 => {
+                ada.notify_all(to, [Frame::text("ECHO", "x")]).await.map(drop).map_err(|e| e.source)
+            }
+            3 => ada.notify_acked(to, message, AckLevel::Handled).await,
+            4 => match ada.send(to, Double(1)).await {
+                Err(SendError::Request(error)) => Err(error),
+                other => panic!("{other:?}"),
+            },
+            5 => match ada.send_reliable(to, message, AckLevel::Handled).await {
+                Err(ReliableError::NotSent(error)) => Err(error),
+                other => panic!("{other:?}"),
+            },
+            _ => match ada.request(to, Outgoing::body("ECHO", 1, zeros(1))).await {
+                // Only a frame can be passed on.
+                Err(RequestError::BodyNotRouted) => continue,
+                other => other.map(drop),
+            },
+        });
+    }
+    for (verb, result) in results.into_iter().enumerate() {
+        assert!(result.as_ref().is_err_and(is_another), "{verb}: {result:?}");
+    }
+}
+
+#[actix::test]
+async fn what_is_for_an_id_never_reaches_another_node_whatever_the_verb() {
+    tokio::time::pause();
+    // Over the link that the first of these opens, and over one that was open before.
+    for opened in [false, true] {
+        let wires = MemoryNetwork::new(1);
+        let (ada, w2, w1, taken) = replaced(&wires, Config::default()).await;
+        let ask_address = async || {
+            let replies = ada.request(w1.address(), echo("x")).await.unwrap();
+            assert_eq!(replies.collect().await.unwrap(), [Frame::text("ECHO", "x")]);
+        };
+        if opened {
+            ask_address().await;
+        }
+        by_every_verb(&ada, &w1, w1.clone()).await;
+        by_every_verb(&ada, &w1, w1.id().clone()).await;
+        by_every_verb(&ada, &w1, Target::routed(w1.id().clone())).await;
+        assert_eq!(taken.len(), usize::from(opened));
+        // The address alone means the node that is there.
+        ask_address().await;
+        w2.stop().await;
+    }
+}
+
+#[actix::test]
+async fn a_node_without_links_that_gives_another_name_is_not_the_one_that_was_asked() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, w2, w1, _) = replaced(&wires, Config::default().links(false)).await;
+    let name = || Frame::empty(TypeCode::NAME);
+    let error = ada.request(&w1, name()).await.unwrap().collect().await.unwrap_err();
+    let RequestError::Identity(IdentityFault::WrongPeer { found, .. }) = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(found.as_str(), "w2");
+    let replies = ada.request(w1.address(), name()).await.unwrap().collect().await.unwrap();
+    assert_eq!(replies, [Frame::text("REPL", "w2")]);
+    w2.stop().await;
+}
+
+#[actix::test]
+async fn a_peer_at_whose_address_another_node_is_found_is_verified_anew_and_taken_out() {
+    tokio::time::pause();
+    for links in [true, false] {
+        let wires = MemoryNetwork::new(1);
+        let (ada, w2, w1, _) = replaced(&wires, Config::default().links(links)).await;
+        let mut events = ada.events();
+        assert!(ada.peers().get(w1.id()).await.unwrap().is_some());
+        let asked = ada.request(&w1, Frame::empty(TypeCode::NAME)).await;
+        let asked = match asked {
+            Ok(replies) => replies.collect().await.map(drop),
+            Err(error) => Err(error),
+        };
+        assert!(matches!(asked.unwrap_err(), RequestError::Identity(_)));
+        let removed = |event: &PeerEvent| match event {
+            PeerEvent::PeerRemoved { peer, why } => Some((peer.clone(), why.clone())),
+            _ => None,
+        };
+        let (peer, why) = event(&mut events, removed).await;
+        assert_eq!((peer, why), (w1.clone(), Removed::Replaced));
+        assert!(ada.peers().get(w1.id()).await.unwrap().is_none());
+        w2.stop().await;
+    }
 }

@@ -178,6 +178,7 @@ async fn watch_peers(state: Arc<State>) {
                     Removed::Left => "it left",
                     Removed::Lost => "it does not answer",
                     Removed::Unverified => "nobody with its id answers there",
+                    Removed::Replaced => "another node is at its address",
                     Removed::Displaced => "too many joined from its address",
                     _ => "removed here",
                 };

@@ -184,7 +184,7 @@ fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut)
     let driver = open(&line, io.reader, io.writer, buffer, true);
     node.spawn(driver.run());
     // Of two links at once this one may be the one that ends.
-    Ok(node.links.quick((to, None)).unwrap_or(line))
+    Ok(node.links.quick((to, Some(line.peer.id()))).unwrap_or(line))
 }
 
 fn open(

@@ -167,12 +167,10 @@ impl Line {
         })
     }
 
-    /// Whether what is meant for this peer, and nobody else, may go over it. Where ids are only
-    /// claimed, the address decides.
+    /// Whether what is meant for this peer, and no other, may go over it.
     pub(super) fn is_to(&self, whom: Option<&PeerId>) -> bool {
-        whom.is_none_or(|whom| match self.sender.proven() {
-            Some(proven) => proven == whom,
-            None => self.node.may_claim(None, whom),
+        whom.is_none_or(|whom| {
+            self.peer.id() == whom && self.node.may_claim(self.sender.proven(), whom)
         })
     }
 

@@ -144,12 +144,11 @@ impl Pool {
 impl Line {
     /// This one leads to another peer than the one that is looked for.
     fn wrong_peer(&self, at: &Address, whom: Option<&PeerId>) -> Unreached {
-        let (at, found) = (at.clone(), self.peer.id().clone());
-        let expected = whom.unwrap_or(&found).clone();
-        Unreached::Identity(match self.sender.proven() {
-            Some(_) => IdentityFault::WrongPeer { at, expected, found },
-            None => IdentityFault::NotTls { at },
-        })
+        let found = self.peer.id();
+        let expected = whom.unwrap_or(found);
+        let fault = self.node.found_another(at, (expected, found));
+        let unproven = self.sender.proven().is_none() && self.node.is_proven_only(expected);
+        Unreached::Identity(if unproven { IdentityFault::NotTls { at: at.clone() } } else { fault })
     }
 }
 

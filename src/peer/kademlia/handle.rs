@@ -185,7 +185,8 @@ impl Peer {
 
     /// The providers of a name, those first that most nodes know of; at most
     /// [`max_providers_per_key`](crate::peer::KademliaConfig::max_providers_per_key). Where they are is a hint: a message
-    /// to a [`PeerInfo`] goes to the node of that id or fails.
+    /// to a [`PeerInfo`] goes to the node of that id or fails, as
+    /// [`IntoTarget::as_id`](crate::peer::IntoTarget::as_id) says.
     ///
     /// # Errors
     /// As [`lookup`](Self::lookup).
