@@ -7,17 +7,15 @@ use std::{ops::RangeInclusive, time::Duration};
 /// The caller's doing; nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[error("option `{option}` is {value}, but must be {least} to {greatest}")]
+#[error("option `{option}` is {value}, but must be {bound}")]
 pub struct ConfigError {
     /// The name of the option, as its setter is called; with its type in front when that is not
     /// [`Config`](crate::Config).
     pub option: &'static str,
-    /// The value that was given, with its unit.
+    /// The value that was given: a number, or a time with its unit.
     pub value: String,
-    /// The least value that is allowed.
-    pub least: String,
-    /// The greatest value that is allowed.
-    pub greatest: String,
+    /// The bound that it is beyond: `at least 1`, or `at most 31536000 s`.
+    pub bound: String,
 }
 
 const DAY: u64 = 24 * 3_600; // s
@@ -50,6 +48,8 @@ pub(crate) const PERCENT: RangeInclusive<u32> = 1..=100;
 /// What an option can be: a count, a length in bytes or a time.
 pub(crate) trait Value: Copy + PartialOrd {
     fn show(self, unit: &str) -> String;
+    /// Without a unit, unless it is a time.
+    fn bare(self) -> String;
     fn setting<'a>(
         option: &'static str,
         unit: &'static str,
@@ -72,6 +72,10 @@ macro_rules! number {
                 }
             }
 
+            fn bare(self) -> String {
+                self.to_string()
+            }
+
             fn setting<'a>(
                 option: &'static str,
                 unit: &'static str,
@@ -92,6 +96,10 @@ impl Value for Duration {
             time if time.subsec_millis() > 0 => format!("{} ms", time.as_millis()),
             time => format!("{} s", time.as_secs()),
         }
+    }
+
+    fn bare(self) -> String {
+        self.show("")
     }
 
     fn setting<'a>(
@@ -137,16 +145,23 @@ impl Setting<'_> {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let fits = match &self.kind {
-            Kind::Count(value, bounds) => bounds.contains(value),
-            Kind::Number(value, bounds) => bounds.contains(value),
-            Kind::Time(value, bounds) => bounds.contains(value),
-        };
-        if fits {
-            return Ok(());
+        fn beyond<V: Value>(value: V, bounds: &RangeInclusive<V>) -> Option<(String, String)> {
+            let bound = if value < *bounds.start() {
+                format!("at least {}", bounds.start().bare())
+            } else if value > *bounds.end() {
+                format!("at most {}", bounds.end().bare())
+            } else {
+                return None;
+            };
+            Some((value.bare(), bound))
         }
-        let (value, least, greatest) = self.show();
-        Err(ConfigError { option: self.option, value, least, greatest })
+        let beyond = match &self.kind {
+            Kind::Count(value, bounds) => beyond(**value, bounds),
+            Kind::Number(value, bounds) => beyond(**value, bounds),
+            Kind::Time(value, bounds) => beyond(**value, bounds),
+        };
+        let option = self.option;
+        beyond.map_or(Ok(()), |(value, bound)| Err(ConfigError { option, value, bound }))
     }
 }
 

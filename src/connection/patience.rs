@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, Sleep},
+};
 
 use crate::later::Later;
 
@@ -16,11 +19,13 @@ pub(crate) struct Patience {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// Where it was made: whoever polls it may be elsewhere, and in no runtime at all.
+    runtime: Option<Handle>,
 }
 
 impl Patience {
-    pub(crate) const fn new(limit: Duration) -> Self {
-        Self { limit, timer: None, waiting: false }
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, timer: None, waiting: false, runtime: Handle::try_current().ok() }
     }
 
     /// Something has moved.
@@ -39,7 +44,10 @@ impl Patience {
                 }
                 timer
             }
-            none => none.insert(Box::pin(tokio::time::sleep(limit))),
+            none => {
+                let _here = self.runtime.as_ref().map(Handle::enter);
+                none.insert(Box::pin(tokio::time::sleep(limit)))
+            }
         };
         self.waiting = true;
         ready!(timer.as_mut().poll(cx));

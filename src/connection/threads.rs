@@ -1,15 +1,22 @@
 //! The threads of a node: the one where it was started, and its workers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use actix_rt::Arbiter;
 use tokio::{runtime::Handle, sync::oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Where connections and links run: in turn on each worker, or where the node was started when it
 /// has none.
 #[derive(Debug)]
 pub(crate) struct Threads {
     home: Handle,
+    /// Cancelled when the runtime of the node has ended before the node.
+    ended: CancellationToken,
     workers: Vec<(Arbiter, Handle)>,
     next: AtomicUsize,
 }
@@ -17,8 +24,12 @@ pub(crate) struct Threads {
 impl Threads {
     /// Starts `workers` threads, each with an arbiter.
     pub(crate) async fn start(workers: usize) -> Self {
-        let mut threads =
-            Self { home: Handle::current(), workers: Vec::new(), next: AtomicUsize::new(0) };
+        let mut threads = Self {
+            home: Handle::current(),
+            ended: CancellationToken::new(),
+            workers: Vec::new(),
+            next: AtomicUsize::new(0),
+        };
         for _ in 0..workers {
             #[expect(clippy::disallowed_methods, reason = "asked for by the application")]
             let arbiter = Arbiter::new();
@@ -30,6 +41,38 @@ impl Threads {
             }
         }
         threads
+    }
+
+    /// The runtime where the node was started.
+    pub(crate) const fn home(&self) -> &Handle {
+        &self.home
+    }
+
+    /// Whether the runtime of the node has ended before the node.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Does `work` in the call, whichever executor or thread that is on, with the timers and sockets
+    /// of the node's runtime. `None` if that has ended.
+    pub(crate) async fn inside<F: Future>(&self, work: F) -> Option<F::Output> {
+        let mut work = pin!(work);
+        let here = poll_fn(|cx| {
+            let _here = self.home.enter();
+            work.as_mut().poll(cx)
+        });
+        self.ended.run_until_cancelled(here).await
+    }
+
+    /// When the runtime of the node ends before `cut`, the node drains and is cut: what waits for it
+    /// hears so, and no timer of that runtime is used any more.
+    pub(crate) fn follow_home(&self, drain: &CancellationToken, cut: &CancellationToken) {
+        let guards = [&self.ended, drain, cut].map(|token| token.clone().drop_guard());
+        let cut = cut.clone();
+        self.home.spawn(async move {
+            cut.cancelled().await;
+            guards.into_iter().for_each(|guard| drop(guard.disarm()));
+        });
     }
 
     fn worker(&self) -> Option<&(Arbiter, Handle)> {

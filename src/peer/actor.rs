@@ -74,7 +74,7 @@ impl PeerActor {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { node, peer, table, list, recipes, stopped, bound } = parts;
         Self {
-            peers: Peers::new(list.subscribe()),
+            peers: Peers::new(list.subscribe(), node.threads.home().clone()),
             table: Arc::new(Mutex::new(table)),
             restarts: BTreeMap::new(),
             node,

@@ -20,8 +20,9 @@ mod swim;
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, AsyncContext, Context, Recipient};
+use actix_rt::{Arbiter, System};
 use futures::future::LocalBoxFuture;
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use self::handlers::Entry;
 use crate::{
@@ -313,10 +314,11 @@ impl Builder {
                 .located(node.me.address().clone()),
             router: self.router,
         };
+        node.threads.follow_home(&node.drain, &node.cut);
         node.spawn(watch_bans(Arc::clone(&node)));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);
-        let peers = Peers::new(current);
+        let peers = Peers::new(current, node.threads.home().clone());
         self.lengths.into_iter().for_each(|(code, bytes)| node.routes.set_max_len(code, bytes));
         handlers::register(&node, &peers, self.handlers, self.well_known);
 
@@ -380,8 +382,11 @@ const fn is_public(bound: &Address) -> bool {
     }
 }
 
-/// A node needs an arbiter (or a `LocalSet`): its actors are not `Send`.
+/// A node needs an arbiter that runs: its actors are not `Send`, and workers belong to a system.
 fn on_arbiter() -> Result<(), StartError> {
-    let spawn = std::panic::catch_unwind(|| actix_rt::spawn(std::future::ready(())));
-    spawn.map(drop).map_err(|_| StartError::NoArbiter)
+    let in_system = Handle::try_current().is_ok() && System::try_current().is_some();
+    let arbiter = Arbiter::try_current().filter(|_| in_system);
+    // One that has ended takes no work.
+    let runs = arbiter.is_some_and(|arbiter| arbiter.spawn_fn(|| ()));
+    if runs { Ok(()) } else { Err(StartError::NoArbiter) }
 }

@@ -69,7 +69,7 @@ pub enum StartError {
     /// A handler could not be registered.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// `start` was called outside an actix arbiter.
+    /// `start` was called outside an actix arbiter. A tokio `LocalSet` alone is none.
     #[error("a node starts inside an actix system: use #[actix::main] or System::block_on")]
     NoArbiter,
 }

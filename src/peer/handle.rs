@@ -19,7 +19,9 @@ use crate::{
 };
 
 /// A running node. Cheap to clone, `Send` and `Sync`: it fits into an actor's field and into
-/// `web::Data`.
+/// `web::Data`. Its calls, and what they return, work on any thread and under any executor, outside
+/// a tokio runtime as well: their timers and sockets are those of the node's runtime. When that has
+/// ended before the node, they say that the node has stopped.
 ///
 /// When the last clone is dropped without [`stop`](Self::stop), the node is cut as by
 /// [`abort`](Self::abort).
@@ -85,6 +87,18 @@ impl Peer {
 
     pub(super) fn node(&self) -> &Arc<Node> {
         &self.0.node
+    }
+
+    /// Does `work` in the call, whichever executor or thread that is on, with the timers and sockets
+    /// of the node. An error if its runtime has ended; `ended` is told whether the work had begun.
+    pub(super) async fn inside<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+        ended: impl FnOnce(bool) -> E,
+    ) -> Result<T, E> {
+        let threads = &self.node().threads;
+        let begun = !threads.have_ended();
+        threads.inside(work).await.unwrap_or_else(|| Err(ended(begun)))
     }
 
     /// A handle that does not keep the node running: for handlers of the node itself, which would
@@ -165,7 +179,8 @@ impl Peer {
         contact: Address,
         config: JoinConfig,
     ) -> Result<JoinReport, JoinError> {
-        join::join(&self.0.node, &self.0.peers, contact, config).await
+        let join = join::join(&self.0.node, &self.0.peers, contact, config);
+        self.inside(join, |_| NodeDown.into()).await
     }
 
     /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on.
@@ -177,7 +192,7 @@ impl Peer {
     /// # Cancel safety
     /// The table is emptied first; peers that were not told find out by their ping sweep.
     pub async fn leave(&self) -> Result<usize, NodeDown> {
-        join::leave(&self.0.node, &self.0.peers).await
+        self.inside(join::leave(&self.0.node, &self.0.peers), |_| NodeDown).await
     }
 
     /// Accepts no connections for now: they wait in the operating system's queue. What is open goes

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
-use tokio::{sync::watch, time::timeout};
+use tokio::{runtime::Handle, sync::watch, time::timeout};
 
 use crate::{
     connection::{
@@ -94,6 +94,7 @@ const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Peers {
     actor: watch::Receiver<Option<Addr<PeerListActor>>>,
+    runtime: Handle,
 }
 
 pub(super) fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {
@@ -109,8 +110,11 @@ pub(super) fn tell_removed(entry: Option<&PeerEntry>, why: Removed, node: &Node)
 }
 
 impl Peers {
-    pub(crate) const fn new(actor: watch::Receiver<Option<Addr<PeerListActor>>>) -> Self {
-        Self { actor }
+    pub(crate) const fn new(
+        actor: watch::Receiver<Option<Addr<PeerListActor>>>,
+        runtime: Handle,
+    ) -> Self {
+        Self { actor, runtime }
     }
 
     /// Has `work` done by the actor; by its successor, when it dies before it has begun.
@@ -128,10 +132,12 @@ impl Peers {
             if let Ok(result) = address.send(WithTable(Arc::clone(&work))).await {
                 return Ok(result);
             }
-            timeout(SUCCESSOR_WITHIN, actor.changed())
-                .await
-                .map_err(|_| NodeDown)?
-                .map_err(|_| NodeDown)?;
+            // The caller may be in no runtime.
+            let successor = {
+                let _here = self.runtime.enter();
+                timeout(SUCCESSOR_WITHIN, actor.changed())
+            };
+            successor.await.map_err(|_| NodeDown)?.map_err(|_| NodeDown)?;
         }
     }
 

@@ -91,13 +91,18 @@ impl Peer {
         wait: bool,
     ) -> Result<Receipt, ReliableError> {
         let message = to.for_whom(message);
-        let way = self.way(to.into_target(), message).await.map_err(ReliableError::NotSent)?;
-        if way.routed || way.message.over == Over::Classic {
-            return Err(ReliableError::NotSent(RequestError::NoLink(way.to)));
-        }
-        let whom = way.message.whom.clone();
-        let frame = way.message.into_frame();
-        let frame = frame.map_err(|_| ReliableError::NotSent(RequestError::BodyNotKept))?;
-        links::take(self.node(), (&way.to, whom.as_ref()), frame, how, wait).await
+        let to = to.into_target();
+        let waiting = async {
+            let way = self.way(to, message).await.map_err(ReliableError::NotSent)?;
+            if way.routed || way.message.over == Over::Classic {
+                return Err(ReliableError::NotSent(RequestError::NoLink(way.to)));
+            }
+            let whom = way.message.whom.clone();
+            let frame = way.message.into_frame();
+            let frame = frame.map_err(|_| ReliableError::NotSent(RequestError::BodyNotKept))?;
+            links::take(self.node(), (&way.to, whom.as_ref()), frame, how, wait).await
+        };
+        let ended = |_| ReliableError::NotSent(RequestError::Stopped { sent: false });
+        self.inside(waiting, ended).await
     }
 }

@@ -7,6 +7,11 @@ use crate::{
     peer::{IntoTarget, Peer, Target, target::ForWhom},
 };
 
+/// The runtime of the node has ended meanwhile.
+const fn ended(sent: bool) -> RequestError {
+    RequestError::Stopped { sent }
+}
+
 impl Peer {
     /// Sends a request; the replies come as they are read from what this returns.
     ///
@@ -52,7 +57,7 @@ impl Peer {
             let replies = self.lost_way(way.hop, asked).await?;
             Ok(if way.routed { replies.routed() } else { replies })
         };
-        match Box::pin(waiting).await {
+        match Box::pin(self.inside(waiting, ended)).await {
             Ok(replies) => Ok(replies.measured(asking)),
             Err(error) => {
                 asking.end(false);
@@ -92,7 +97,7 @@ impl Peer {
             let told = links::notify(self.node(), &way.to, way.message).await;
             self.lost_way(way.hop, told).await
         };
-        Box::pin(waiting).await
+        Box::pin(self.inside(waiting, ended)).await
     }
 
     /// Sends a message and waits until the other node's handler has it, or has handled it.
@@ -131,14 +136,18 @@ impl Peer {
         level: AckLevel,
     ) -> Result<(), RequestError> {
         let message = to.for_whom(message.into());
-        let way = self.way(to.into_target(), message).await?;
-        if way.routed {
-            // Only the first hop would acknowledge it.
-            return Err(RequestError::NoLink(way.to));
-        }
-        let (over, whom) = (way.message.over, way.message.whom.clone());
-        let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
-        links::notify_acked(self.node(), (&way.to, whom.as_ref()), frame, over, level).await
+        let to = to.into_target();
+        let waiting = async {
+            let way = self.way(to, message).await?;
+            if way.routed {
+                // Only the first hop would acknowledge it.
+                return Err(RequestError::NoLink(way.to));
+            }
+            let (over, whom) = (way.message.over, way.message.whom.clone());
+            let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
+            links::notify_acked(self.node(), (&way.to, whom.as_ref()), frame, over, level).await
+        };
+        self.inside(waiting, ended).await
     }
 
     /// Sends a typed message and returns its result.

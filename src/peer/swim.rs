@@ -253,7 +253,7 @@ impl Peer {
     /// # Cancel safety
     /// It has left with the first poll; some members may not have been told.
     pub async fn leave_members(&self) {
-        leave(self.node()).await;
+        self.node().threads.inside(leave(self.node())).await;
     }
 
     /// The other members that this node has met, down ones included, by their ids. Empty without

@@ -68,10 +68,12 @@ pub(crate) async fn take(
     let (node, to) = (Arc::clone(node), to.0.clone());
     Ok(Receipt(
         async move {
-            let end = end(posted, (until, limit), &to, frame).await;
+            let lost = || ReliableError::Unknown { message: frame.clone(), why: Unsure::Stopped };
+            let wait = end(posted, (until, limit), &to, frame.clone());
+            let end = node.threads.inside(wait).await.unwrap_or_else(|| Err(lost()));
             let is_final = end.as_ref().map_or_else(ReliableError::is_final, |()| true);
             if let (Some(id), true) = (kept, is_final) {
-                delete(&node, id).await;
+                node.threads.inside(delete(&node, id)).await;
             }
             end
         }

@@ -32,7 +32,8 @@ impl Peer {
         let drain = node.drain.clone();
         // Boxed, so that the future of the caller is a small one.
         let work = Box::pin(work(&node, &dht));
-        drain.run_until_cancelled(work).await.unwrap_or(Err(NodeDown.into()))
+        let work = drain.run_until_cancelled(node.threads.inside(work));
+        work.await.flatten().unwrap_or(Err(NodeDown.into()))
     }
 
     /// Joins the Kademlia network of `contact` (`host:port`): asks it, looks this node itself up, and a key in each bucket
