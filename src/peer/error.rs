@@ -6,7 +6,8 @@ use crate::{
     connection::{ConfigError, RequestError},
     frame::{InvalidTypeCode, TypeCode},
     overlay::{
-        Address, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport, PeerId,
+        Address, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport,
+        PeerId,
     },
     peer::NodeDown,
 };
@@ -84,7 +85,11 @@ impl StartError {
     }
 }
 
-/// Why a handler is not registered. Nothing was changed.
+/// Why a step of the [`Builder`](crate::Builder) is refused, or a handler is not registered while the
+/// node runs. Nothing was changed.
+///
+/// It is the one error of all steps that can fail, so that a function that makes a builder, such as a
+/// recipe of a `SimNetwork`, can use `?` on each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
@@ -98,6 +103,16 @@ pub enum RegisterError {
     /// the old.)
     #[error("there are two handlers for the code {0}")]
     Duplicate(TypeCode),
+    /// The metadata given to `Builder::swim` is too long.
+    #[cfg(feature = "swim")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
+    #[error(transparent)]
+    MetadataTooLong(#[from] crate::overlay::swim::MetadataTooLong),
+    /// The name of the network given to `MdnsConfig` cannot be announced.
+    #[cfg(feature = "mdns")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "mdns")))]
+    #[error(transparent)]
+    InvalidNetwork(#[from] crate::peer::mdns::InvalidNetwork),
 }
 
 impl From<std::convert::Infallible> for RegisterError {
