@@ -6,7 +6,7 @@ use crate::{
     connection::{ConfigError, RequestError},
     frame::{InvalidTypeCode, TypeCode},
     overlay::{
-        Address, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport,
+        Address, Host, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport,
         PeerId,
     },
     peer::NodeDown,
@@ -41,6 +41,10 @@ pub enum StartError {
     /// The host to tell others is not one.
     #[error(transparent)]
     InvalidHost(#[from] InvalidHost),
+    /// No other node can reach the host that they are told: an unspecified address (`0.0.0.0`,
+    /// `[::]`), a multicast, broadcast or reserved one, or IPv4 dressed as IPv6.
+    #[error("no other node can reach {0}: set the host that others are told (Builder::host)")]
+    UnreachableHost(Host),
     /// The node's own `id host port` cannot be told to others.
     #[error(transparent)]
     InvalidPeerInfo(#[from] InvalidPeerInfo),
