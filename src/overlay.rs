@@ -49,6 +49,8 @@ pub mod swim;
 pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 #[cfg(feature = "mdns")]
 pub(crate) use self::nearby::Nearby;
+#[cfg(feature = "tls")]
+pub(crate) use self::scope::is_loopback;
 pub use self::{
     address::{Address, Host, InvalidAddress, InvalidHost},
     address_book::{AddressBook, BookEntry, DamagedBook, Origin},

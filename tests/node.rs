@@ -96,6 +96,27 @@ async fn what_cannot_be_started_is_a_typed_error_and_nothing_is_left_running() {
     drop(Peer::builder().listen(&taken).start().await.unwrap());
 }
 
+#[actix::test]
+async fn a_host_that_nobody_can_reach_is_refused_at_the_start() {
+    let hosts = ["0.0.0.0", "[::]", "224.0.0.251", "[ff02::fb]", "255.255.255.255", "240.0.0.1"];
+    for host in hosts.into_iter().chain(["[::ffff:10.0.0.1]", "0.1.2.3"]) {
+        let error = Peer::builder().listen("0.0.0.0:0").host(host).start().await.unwrap_err();
+        assert!(matches!(error, StartError::UnreachableHost(_)), "{host}: {error}");
+        assert!(error.to_string().contains(host.trim_matches(['[', ']'])), "{error}");
+    }
+    // What others are told is another one, or found by the node.
+    for host in [Some("192.0.2.7"), Some("node.example"), Some("[2001:db8::7]"), None] {
+        let builder = Peer::builder().listen("0.0.0.0:0");
+        let builder = match host {
+            Some(host) => builder.host(host),
+            None => builder,
+        };
+        let node = builder.start().await.unwrap();
+        assert_ne!(node.info().host().to_string(), "0.0.0.0");
+        node.stop().await;
+    }
+}
+
 #[test]
 fn a_node_outside_an_arbiter_is_a_typed_error() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -9,13 +9,15 @@
 
 use std::time::Duration;
 
-use actix::prelude::System;
+use actix::prelude::{Actor, System};
 use actix_peer::{
-    Config, JoinPolicy, Peer, PeerEvent,
+    Builder, Config, Incoming, JoinPolicy, Peer, PeerEvent, Reply, handler,
     overlay::{
         Host,
         swim::{MemberState, SwimConfig},
     },
+    peer::RegisterError,
+    sim::{SimError, SimNetwork},
     transport::memory::MemoryNetwork,
 };
 use futures::StreamExt;
@@ -53,6 +55,26 @@ async fn network(wires: &MemoryNetwork, nodes: usize, config: &SwimConfig) -> Ve
         peers.push(peer);
     }
     peers
+}
+
+#[test]
+fn a_recipe_of_a_simulated_network_uses_every_step_of_the_builder_that_can_fail() {
+    fn recipe(builder: Builder) -> Result<Builder, RegisterError> {
+        let echo = || handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
+        let builder = builder.well_known().swim(SwimConfig::lan(3), "store 1.2")?;
+        #[cfg(feature = "mdns")]
+        drop(actix_peer::peer::mdns::MdnsConfig::new("my-application")?);
+        builder.handle("ECHO", echo())?.handle_stream("LONG", echo())?.max_len("ECHO", 64)
+    }
+    let long = |builder: Builder| builder.swim(SwimConfig::lan(3), [0; 257]);
+    let network = SimNetwork::new(1);
+    let ran = network.run(async |net| {
+        drop(net.start_with("ada", recipe).await?);
+        let refused = net.start_with("bob", long).await.err().map(|error| error.to_string());
+        assert_eq!(refused.unwrap(), "metadata has at most 256 bytes, not 257");
+        Ok::<_, SimError>(())
+    });
+    ran.unwrap();
 }
 
 fn up(peer: &Peer) -> usize {

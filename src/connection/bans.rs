@@ -87,7 +87,7 @@ impl Node {
     /// ban when it was too much.
     pub(crate) fn offended(&self, from: &Address, proven: Option<&PeerId>, what: Offence) {
         let source = Source::of(from);
-        if source.is_this_machine() && !self.config.limit_loopback {
+        if !source.is_limited(self.config.limit_loopback) {
             return;
         }
         let id = proven.cloned().map(Offender::Id);

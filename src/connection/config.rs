@@ -199,7 +199,7 @@ options! {
     /// at the start, with a warning, so that 64 descriptors are left.
     max_connections: usize = 1_024, "connections", "accepted connections open at once", COUNT;
     /// Accepted connections open at once from one source: an IPv4 address, the /64 of an IPv6
-    /// address. Default 64.
+    /// address. Default 64. Not for loopback, unless [`limit_loopback`](Self::limit_loopback) says so.
     ///
     /// A connection beyond it is told so (`ERRO`, busy) and closed. The price of more: one source can
     /// take so many of `max_connections`. A network of many nodes behind one address needs more.

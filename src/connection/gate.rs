@@ -28,7 +28,7 @@ pub(crate) struct GateConfig {
     pub(crate) half_open: usize,
     /// New connections in a second, from each source, on average.
     pub(crate) per_second: u32,
-    /// Whether loopback has a pace, too.
+    /// Whether loopback is limited, too.
     pub(crate) loopback: bool,
 }
 
@@ -82,9 +82,9 @@ impl Gate {
         from: &Address,
         now: Instant,
     ) -> Result<(Entrant, Option<Entrant>), TurnedAway> {
-        let per_source = self.config.per_source;
+        let (per_source, loopback) = (self.config.per_source, self.config.loopback);
         let (source, seen, pace) = self.look_at(from, now);
-        if seen.open >= per_source {
+        if seen.open >= per_source && source.is_limited(loopback) {
             return Err(TurnedAway::TooMany);
         }
         seen.due = pace.ok_or(TurnedAway::TooFast)?;
@@ -116,7 +116,7 @@ impl Gate {
         let source = Source::of(from);
         let pace = part(Duration::from_secs(1), self.config.per_second);
         let ahead = pace.saturating_mul(self.config.per_second).saturating_mul(BURST);
-        let free = source.is_this_machine() && !self.config.loopback;
+        let free = !source.is_limited(self.config.loopback);
         let fresh = || Seen { open: 0, half_open: 0, due: now };
         let seen = self.seen.entry(source.clone()).or_insert_with(fresh);
         let due = seen.due.max(now).later(pace);
@@ -255,6 +255,19 @@ mod tests {
         }
         assert_eq!(gate.turn_away(&at("10.0.1.1"), now), TurnedAway::TooFast);
         assert_eq!(gate.half_open(), 5);
+    }
+
+    #[test]
+    fn loopback_has_a_share_of_the_connections_only_when_it_is_asked_for() {
+        let let_in = |loopback, from: &str| {
+            let mut gate = Gate::new(GateConfig { loopback, ..CONFIG });
+            let now = now();
+            (0..10).filter(|_| gate.enter(&at(from), now).is_ok()).count()
+        };
+        for here in ["127.0.0.1", "127.8.8.8", "[::1]", "[::ffff:127.0.0.1]"] {
+            assert_eq!((let_in(false, here), let_in(true, here)), (10, 3), "{here}");
+        }
+        assert_eq!((let_in(false, "10.0.0.1"), let_in(true, "10.0.0.1")), (3, 3));
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Meters {
     /// The meter for a connection from `address`; none when it has no pace.
     pub(crate) fn of(&self, address: &Address, now: Instant) -> Option<Arc<Meter>> {
         let source = Source::of(address);
-        if source.is_this_machine() && !self.rates.loopback {
+        if !source.is_limited(self.rates.loopback) {
             return None;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -49,8 +49,14 @@ impl Source {
         }
     }
 
-    /// Who can connect from there can do worse, and tests and demonstrations do it a lot.
-    pub(crate) const fn is_this_machine(&self) -> bool {
+    /// Whether what is limited for each source address is limited for this one: not for loopback,
+    /// unless `limit_loopback` says so. Who can connect from there can do worse, and tests and
+    /// demonstrations do it a lot.
+    pub(crate) const fn is_limited(&self, limit_loopback: bool) -> bool {
+        limit_loopback || !self.is_this_machine()
+    }
+
+    const fn is_this_machine(&self) -> bool {
         match &self.0 {
             Kind::V4(ip) => ip.is_loopback(),
             Kind::V6Prefix([a, b, c, d]) => *a == 0 && *b == 0 && *c == 0 && *d == 0,

@@ -48,6 +48,11 @@ impl Threads {
         &self.home
     }
 
+    /// Whether the runtime of the node has ended before the node.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
     /// Does `work` in the call, whichever executor or thread that is on, with the timers and sockets
     /// of the node's runtime. `None` if that has ended.
     pub(crate) async fn inside<F: Future>(&self, work: F) -> Option<F::Output> {

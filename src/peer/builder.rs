@@ -32,7 +32,7 @@ use crate::{
     frame::TypeCode,
     options::{Options, Setting, TIME, settings},
     overlay::{
-        Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router,
+        Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,
     },
     peer::{
@@ -136,7 +136,8 @@ impl Builder {
 
     /// The host that others are told. Default: the address listened on, or, when that is `0.0.0.0`
     /// or `[::]`, the address of the interface that has the default route, found without sending a
-    /// packet; loopback where there is none.
+    /// packet; loopback where there is none. One that nobody can reach, as `0.0.0.0` or a multicast
+    /// address, is refused by [`start`](Self::start) ([`StartError::UnreachableHost`]).
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self
@@ -291,6 +292,9 @@ impl Builder {
             self.transport.listen(&at).await.map_err(|source| StartError::listen(at, source))?;
         let bound = listener.local_address();
         let host = host.unwrap_or_else(|| self.transport.own_host(&bound));
+        if Scope::of(&host).is_none() {
+            return Err(StartError::UnreachableHost(host));
+        }
         let address = Address::new(host, bound.port());
         let id = id.map_or_else(|| address.to_string().parse(), Ok)?;
         let me = PeerInfo::new(id, address)?;

@@ -6,7 +6,8 @@ use crate::{
     connection::{ConfigError, RequestError},
     frame::{InvalidTypeCode, TypeCode},
     overlay::{
-        Address, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport, PeerId,
+        Address, Host, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport,
+        PeerId,
     },
     peer::NodeDown,
 };
@@ -40,6 +41,10 @@ pub enum StartError {
     /// The host to tell others is not one.
     #[error(transparent)]
     InvalidHost(#[from] InvalidHost),
+    /// No other node can reach the host that they are told: an unspecified address (`0.0.0.0`,
+    /// `[::]`), a multicast, broadcast or reserved one, or IPv4 dressed as IPv6.
+    #[error("no other node can reach {0}: set the host that others are told (Builder::host)")]
+    UnreachableHost(Host),
     /// The node's own `id host port` cannot be told to others.
     #[error(transparent)]
     InvalidPeerInfo(#[from] InvalidPeerInfo),
@@ -84,7 +89,11 @@ impl StartError {
     }
 }
 
-/// Why a handler is not registered. Nothing was changed.
+/// Why a step of the [`Builder`](crate::Builder) is refused, or a handler is not registered while the
+/// node runs. Nothing was changed.
+///
+/// It is the one error of all steps that can fail, so that a function that makes a builder, such as a
+/// recipe of a `SimNetwork`, can use `?` on each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
@@ -98,6 +107,16 @@ pub enum RegisterError {
     /// the old.)
     #[error("there are two handlers for the code {0}")]
     Duplicate(TypeCode),
+    /// The metadata given to `Builder::swim` is too long.
+    #[cfg(feature = "swim")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
+    #[error(transparent)]
+    MetadataTooLong(#[from] crate::overlay::swim::MetadataTooLong),
+    /// The name of the network given to `MdnsConfig` cannot be announced.
+    #[cfg(feature = "mdns")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "mdns")))]
+    #[error(transparent)]
+    InvalidNetwork(#[from] crate::peer::mdns::InvalidNetwork),
 }
 
 impl From<std::convert::Infallible> for RegisterError {

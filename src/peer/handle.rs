@@ -90,13 +90,15 @@ impl Peer {
     }
 
     /// Does `work` in the call, whichever executor or thread that is on, with the timers and sockets
-    /// of the node. An error if its runtime has ended.
+    /// of the node. An error if its runtime has ended; `ended` is told whether the work had begun.
     pub(super) async fn inside<T, E>(
         &self,
         work: impl Future<Output = Result<T, E>>,
-        ended: impl FnOnce() -> E,
+        ended: impl FnOnce(bool) -> E,
     ) -> Result<T, E> {
-        self.node().threads.inside(work).await.unwrap_or_else(|| Err(ended()))
+        let threads = &self.node().threads;
+        let begun = !threads.have_ended();
+        threads.inside(work).await.unwrap_or_else(|| Err(ended(begun)))
     }
 
     /// A handle that does not keep the node running: for handlers of the node itself, which would
@@ -178,7 +180,7 @@ impl Peer {
         config: JoinConfig,
     ) -> Result<JoinReport, JoinError> {
         let join = join::join_by(&self.0.node, &self.0.peers, contact, config);
-        self.inside(join, || NodeDown.into()).await
+        self.inside(join, |_| NodeDown.into()).await
     }
 
     /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on.
@@ -190,7 +192,7 @@ impl Peer {
     /// # Cancel safety
     /// The table is emptied first; peers that were not told find out by their ping sweep.
     pub async fn leave(&self) -> Result<usize, NodeDown> {
-        self.inside(join::leave(&self.0.node, &self.0.peers), || NodeDown).await
+        self.inside(join::leave(&self.0.node, &self.0.peers), |_| NodeDown).await
     }
 
     /// Accepts no connections for now: they wait in the operating system's queue. What is open goes

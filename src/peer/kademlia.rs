@@ -13,7 +13,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -41,6 +41,8 @@ const PROBES_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Dht {
     config: KademliaConfig,
+    /// As the node's.
+    limit_loopback: AtomicBool,
     table: SharedTable,
     store: Mutex<RecordStore>,
     /// What this node publishes, until when.
@@ -66,6 +68,7 @@ impl Dht {
         Self {
             store: Mutex::new(RecordStore::new(config.limits())),
             config,
+            limit_loopback: AtomicBool::new(false),
             table,
             own: Mutex::default(),
             probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
@@ -107,6 +110,7 @@ impl Service for Kademlia {
         let me = seat.node.me.clone();
         self.0.table.make(Key::of(me.id()), self.0.config.k);
         self.0.me.set(me).ok();
+        self.0.limit_loopback.store(seat.node.config.limit_loopback, Ordering::Relaxed);
         seat.node.kademlia.set(Arc::<Dht>::clone(&self.0)).ok();
         let serve = Answering { node: Arc::downgrade(&seat.node), dht: Arc::clone(&self.0) };
         seat.serve(KAD, Arc::new(serve));

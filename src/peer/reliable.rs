@@ -102,7 +102,7 @@ impl Peer {
             let frame = frame.map_err(|_| ReliableError::NotSent(RequestError::BodyNotKept))?;
             links::take(self.node(), (&way.to, whom.as_ref()), frame, how, wait).await
         };
-        let ended = || ReliableError::NotSent(RequestError::Stopped { sent: false });
+        let ended = |_| ReliableError::NotSent(RequestError::Stopped { sent: false });
         self.inside(waiting, ended).await
     }
 }

@@ -8,8 +8,8 @@ use crate::{
 };
 
 /// The runtime of the node has ended meanwhile.
-const fn ended() -> RequestError {
-    RequestError::Stopped { sent: true }
+const fn ended(sent: bool) -> RequestError {
+    RequestError::Stopped { sent }
 }
 
 impl Peer {

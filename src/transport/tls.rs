@@ -159,12 +159,21 @@ impl TlsTransport {
     }
 
     /// Handshakes of accepted connections under way at once: default 256; 1 to 65,536. One source gets
-    /// a quarter of them at most. Further ones wait.
+    /// a quarter of them at most, unless it is loopback ([`limit_loopback`](Self::limit_loopback)).
+    /// Further ones wait.
     ///
     /// The price of more: about 20 KiB each.
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.handshakes.set_places(handshakes);
+        self
+    }
+
+    /// Whether loopback gets no more than another source of the handshakes under way. Default false, as
+    /// that of [`Config::limit_loopback`](crate::Config::limit_loopback).
+    #[must_use]
+    pub const fn limit_loopback(mut self, limit: bool) -> Self {
+        self.handshakes.limit_loopback = limit;
         self
     }
 

@@ -255,7 +255,7 @@ const MANY: usize = 300;
 #[ignore = "a part of another test"]
 async fn writes_a_book_until_it_is_killed() {
     let Ok(path) = std::env::var("ACTIX_PEER_TEST_BOOK") else { return };
-    let often = AddressBookConfig::new(path).save_every(Duration::ZERO).rejoin(0);
+    let often = AddressBookConfig::new(path).save_every(Duration::from_millis(10)).rejoin(0);
     let config = Config::default().max_peers(0);
     let node = Peer::builder().config(config).address_book(often).start().await.unwrap();
     for n in 0..MANY {

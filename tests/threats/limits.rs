@@ -701,6 +701,33 @@ async fn loopback_is_exempt_unless_it_is_asked_for() {
 }
 
 #[actix::test]
+async fn loopback_has_as_many_connections_as_the_node_unless_it_is_limited_too() {
+    for (limit, served) in [(false, 20), (true, 4)] {
+        let config = Config::default().max_connections_per_source(4).limit_loopback(limit);
+        let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+        let builder = Peer::builder().config(config).handle("ECHO", echo.start()).unwrap();
+        let node = builder.start().await.unwrap();
+        let at = node.info().address().to_string();
+        let mut open = Vec::new();
+        let mut answered = 0;
+        for _ in 0..20 {
+            let mut stream = tokio::net::TcpStream::connect(&at).await.unwrap();
+            // The header of a request whose data does not come: the connection stays open.
+            stream.write_all(b"ECHO\0\0\0\x02").await.unwrap();
+            open.push(stream);
+        }
+        for mut stream in open {
+            stream.write_all(b"ab").await.ok();
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).await.ok();
+            answered += usize::from(!heard.ends_with(b"Busy") && !heard.is_empty());
+        }
+        assert_eq!(answered, served, "limit_loopback({limit})");
+        node.stop().await;
+    }
+}
+
+#[actix::test]
 async fn f36_a_flood_of_sources_fills_no_map_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default().ban_at(2)).await;

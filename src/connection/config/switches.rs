@@ -47,9 +47,13 @@ impl Config {
         self
     }
 
-    /// Whether what is limited for each source address is limited for loopback, too: the pace of new
-    /// connections, of frames and of bytes, and bans. Default false: who can connect from there can
-    /// do worse, and all nodes of a demonstration are one address.
+    /// Whether what is limited for each source address is limited for loopback, too: connections at
+    /// once and in a second, frames, bytes, messages passed on, points and bans, records of Kademlia.
+    /// Default false: none of them is, as who can connect from there can do worse, and all nodes of a
+    /// demonstration are one address.
+    ///
+    /// The shares of the peer table never hold for loopback. With TLS a source has a share of the
+    /// handshakes as well (`TlsTransport::limit_loopback`).
     #[must_use]
     pub const fn limit_loopback(mut self, limit: bool) -> Self {
         self.limit_loopback = limit;

@@ -199,7 +199,20 @@ impl RecordStore {
         direct: bool,
         now: Instant,
     ) -> Result<(), StoreRefusal> {
-        let StoreLimits { record_bytes, records, bytes, per_source, per_key, ttl } = self.limits;
+        let per_source = self.limits.per_source;
+        self.keep_within(per_source, record, source, direct, now)
+    }
+
+    /// As [`keep`](Self::keep), with another limit for the source.
+    pub(crate) fn keep_within(
+        &mut self,
+        per_source: usize,
+        record: Record,
+        source: Host,
+        direct: bool,
+        now: Instant,
+    ) -> Result<(), StoreRefusal> {
+        let StoreLimits { record_bytes, records, bytes, per_key, ttl, .. } = self.limits;
         let len = record.value.len();
         let left = record.time_left().min(ttl);
         if len > record_bytes {

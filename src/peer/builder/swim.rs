@@ -2,7 +2,7 @@
 
 use crate::{
     overlay::swim::{MAX_METADATA, MetadataTooLong, SwimConfig},
-    peer::{Builder, swim::Swim},
+    peer::{Builder, RegisterError, swim::Swim},
 };
 
 impl Builder {
@@ -26,16 +26,16 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// [`MetadataTooLong`].
+    /// [`RegisterError::MetadataTooLong`].
     #[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
     pub fn swim(
         self,
         config: SwimConfig,
         metadata: impl AsRef<[u8]>,
-    ) -> Result<Self, MetadataTooLong> {
+    ) -> Result<Self, RegisterError> {
         let metadata = metadata.as_ref().to_vec();
         if metadata.len() > MAX_METADATA {
-            return Err(MetadataTooLong { len: metadata.len() });
+            return Err(MetadataTooLong { len: metadata.len() }.into());
         }
         Ok(self.service(Swim { config, metadata }))
     }

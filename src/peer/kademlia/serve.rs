@@ -1,14 +1,14 @@
 //! Answering `@KAD`.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, atomic::Ordering};
 
 use futures::future::BoxFuture;
 
 use super::{Dht, lock, now};
 use crate::{
-    connection::{Incoming, Node, Refusal, Reply, Sender, Serve, Told},
+    connection::{Incoming, Node, Refusal, Reply, Sender, Serve, Source, Told},
     overlay::{
-        Host, PeerInfo,
+        Address, Host, PeerInfo,
         kademlia::{
             Record, StoreRefusal,
             message::{Answer, Question, Request, Response},
@@ -101,7 +101,10 @@ impl Dht {
         if self.me.get().is_some_and(|me| me.id() == record.publisher().id()) {
             return Err(StoreRefusal::Outdated);
         }
-        lock(&self.store).keep(record, source(from), direct, now())
+        let limited = Source::of(&Address::new(from.clone(), 1))
+            .is_limited(self.limit_loopback.load(Ordering::Relaxed));
+        let most = if limited { self.config.max_records_per_source } else { usize::MAX };
+        lock(&self.store).keep_within(most, record, source(from), direct, now())
     }
 
     /// Somebody asked from the host that it names.

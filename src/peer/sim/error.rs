@@ -25,7 +25,7 @@ pub enum SimError {
     /// No node of this name runs.
     #[error("{0} does not run")]
     NotRunning(String),
-    /// The recipe registers what it may not.
+    /// A step of the recipe is refused.
     #[error(transparent)]
     Register(#[from] RegisterError),
     /// The node does not start.

@@ -53,6 +53,7 @@ pub(super) struct Handshakes {
     admission: Admission,
     pub(super) limit: Duration,
     pub(super) at_once: usize,
+    pub(super) limit_loopback: bool,
     places: Arc<Places>,
     /// Made when the first connection is accepted.
     server: OnceLock<Arc<ServerConfig>>,
@@ -65,8 +66,16 @@ fn failed(at: &Address, reason: impl Into<String>) -> io::Error {
 
 impl Options for Handshakes {
     fn settings(&mut self) -> Vec<Setting<'_>> {
-        let Self { limit, at_once, identity: _, admission: _, places: _, server: _, provider: _ } =
-            self;
+        let Self {
+            limit,
+            at_once,
+            limit_loopback: _,
+            identity: _,
+            admission: _,
+            places: _,
+            server: _,
+            provider: _,
+        } = self;
         settings! {
             "TlsTransport::handshake_timeout", "", limit, TIME;
             "TlsTransport::max_handshakes", "handshakes", at_once, PLACES;
@@ -81,6 +90,7 @@ impl Handshakes {
             admission: Admission::open(),
             limit: LIMIT,
             at_once: AT_ONCE,
+            limit_loopback: false,
             places: Arc::new(Places::new(AT_ONCE)),
             server: OnceLock::new(),
             provider: Arc::new(ring::default_provider()),
@@ -163,7 +173,7 @@ impl Handshakes {
     /// Makes the handshake of a connection that was accepted, with whoever is there and admitted.
     pub(super) async fn accept(&self, io: Io) -> io::Result<Io> {
         let Io { reader, writer, remote, .. } = io;
-        let Some(_place) = self.places.enter(remote.host()).await else {
+        let Some(_place) = self.places.enter(remote.host(), self.limit_loopback).await else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
         let config = self.server().map_err(|error| failed(&remote, error.to_string()))?;

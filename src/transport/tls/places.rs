@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::overlay::Host;
+use crate::overlay::{Host, is_loopback};
 
 /// Places for handshakes, in all and for each source. Who finds none waits, which costs nothing but
 /// its connection.
@@ -24,7 +24,7 @@ pub(super) struct Places {
 /// A place, until it is dropped.
 pub(super) struct Place {
     _of_all: OwnedSemaphorePermit,
-    _of_source: OwnedSemaphorePermit,
+    _of_source: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
@@ -51,9 +51,13 @@ impl Places {
     }
 
     /// Waits for a place. None only when this is being torn down.
-    pub(super) async fn enter(&self, host: &Host) -> Option<Place> {
+    pub(super) async fn enter(&self, host: &Host, limit_loopback: bool) -> Option<Place> {
         // A permit keeps its semaphore, so that the source is known as long as it has one.
-        let of_source = self.source(host).acquire_owned().await.ok()?;
+        let of_source = if limit_loopback || !is_loopback(host) {
+            Some(self.source(host).acquire_owned().await.ok()?)
+        } else {
+            None
+        };
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
         Some(Place { _of_all: of_all, _of_source: of_source })
     }
@@ -72,7 +76,7 @@ mod tests {
     #[test]
     fn one_source_gets_a_quarter_and_all_get_no_more_than_there_are() {
         let places = Places::new(8);
-        let take = |n| places.enter(&host(n)).now_or_never().flatten();
+        let take = |n| places.enter(&host(n), false).now_or_never().flatten();
         let first: Vec<_> = std::iter::from_fn(|| take(1)).collect();
         assert_eq!(first.len(), 2);
         let others: Vec<_> = (2..20).filter_map(take).collect();
@@ -82,10 +86,20 @@ mod tests {
     }
 
     #[test]
+    fn loopback_has_a_share_only_when_it_is_asked_for() {
+        for (limit, taken) in [(false, 8), (true, 2)] {
+            let places = Places::new(8);
+            let here = "127.0.0.1".parse().unwrap();
+            let take = || places.enter(&here, limit).now_or_never().flatten();
+            assert_eq!(std::iter::from_fn(take).collect::<Vec<_>>().len(), taken);
+        }
+    }
+
+    #[test]
     fn sources_that_are_gone_are_forgotten() {
         let places = Places::new(8);
         for n in 0..100_000 {
-            assert!(places.enter(&host(n)).now_or_never().is_some());
+            assert!(places.enter(&host(n), false).now_or_never().is_some());
         }
         assert!(places.sources.lock().unwrap().len() < 64);
     }
