@@ -9,8 +9,10 @@
 
 mod both;
 mod broken;
+mod by_hand;
 mod common;
 mod credit;
+mod early;
 mod many;
 mod pool;
 mod reliable;
