@@ -14,6 +14,7 @@ mod common;
 mod credit;
 mod early;
 mod many;
+mod order;
 mod pool;
 mod reliable;
 mod stopping;

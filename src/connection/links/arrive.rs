@@ -19,10 +19,11 @@ use crate::{
             ballast::Ballast,
             beat::{Beat, Beats},
             credit::Run,
-            deliver::{Delivery, Queues},
+            deliver::Delivery,
             inflow::{Broken, Credit, InPart, Queue},
             send::cost_of,
             served::Served,
+            turns::Turns,
         },
         parts::PartReader,
         reader::Gather,
@@ -41,8 +42,8 @@ pub(super) struct Arrivals {
     gathering: HashMap<u32, Gathering>,
     /// Messages in the hands of handlers.
     pub(super) running: FuturesUnordered<Served>,
-    /// Messages in `running` that wait for a place.
-    pub(super) queues: Queues,
+    /// Messages that wait for their handler. What comes for the same one waits behind them.
+    pub(super) turns: Turns<u64>,
     /// Messages that are not counted yet.
     uncounted: u64,
 }
@@ -82,7 +83,7 @@ impl Arrivals {
             ballast: Ballast::default(),
             gathering: HashMap::new(),
             running: FuturesUnordered::new(),
-            queues: Queues::default(),
+            turns: Turns::default(),
             uncounted: 0,
         }
     }
@@ -183,10 +184,10 @@ impl Arrivals {
 
     /// One-way messages that came together: the way of most messages.
     fn one_ways(&mut self, messages: &OneWays) {
-        let Self { line, routes, queues, uncounted, running, .. } = self;
+        let Self { line, routes, turns, uncounted, running, .. } = self;
         let code = messages.code();
         let direct = routes.find(&line.node, code).and_then(|route| match route.intake {
-            Intake::Whole(limit) if !queues.waits(route.handler) => Some((&route.serve, limit)),
+            Intake::Whole(limit) if !turns.waits(&route.handler) => Some((&route.serve, limit)),
             Intake::Whole(_) | Intake::Streamed(_) => None,
         });
         let Some((serve, limit)) = direct else {
@@ -347,6 +348,9 @@ impl Arrivals {
         let mut some = false;
         while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {
             some = true;
+        }
+        if some {
+            self.turns.sweep();
         }
         some
     }
