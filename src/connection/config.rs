@@ -245,7 +245,7 @@ options! {
     /// its own share and no more.
     max_requests_per_code: usize = 64, "requests", "requests in hand, each code", COUNT;
     /// How long a request waits for a place among those in hand before it is refused as busy.
-    /// Default 50 ms.
+    /// Default 50 ms. Over a link it includes the wait behind earlier messages for the same actor.
     busy_after: Duration = Duration::from_millis(50), "", "wait for a place in hand, then busy", TIME;
     /// Outgoing connections that are being opened at once. Default 32; a further one waits, at most
     /// `connect_timeout`. They take nothing from those that are accepted.

@@ -20,6 +20,7 @@ mod send;
 mod served;
 mod status;
 mod tell;
+mod turns;
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -331,18 +331,14 @@ impl Node {
     /// Places among the requests in hand, of the code and of the node; none when they do not come
     /// free in time.
     pub(crate) async fn places(&self, route: &Route) -> Option<Places> {
-        self.places_within(route, self.config.busy_after).await
+        timeout(self.config.busy_after, self.wait_for_places(route)).await.ok().flatten()
     }
 
-    /// As [`places`](Self::places), in this time.
-    pub(crate) async fn places_within(&self, route: &Route, limit: Duration) -> Option<Places> {
-        let place = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
-        let both = async {
-            let of_code = place(&route.places).await.ok()?;
-            let of_node = place(&self.requests).await.ok()?;
-            Some(Places::from([of_code, of_node]))
-        };
-        timeout(limit, both).await.ok().flatten()
+    /// As [`places`](Self::places), however long it takes; none when the node is over.
+    pub(crate) async fn wait_for_places(&self, route: &Route) -> Option<Places> {
+        let of_code = Arc::clone(&route.places).acquire_owned().await.ok()?;
+        let of_node = Arc::clone(&self.requests).acquire_owned().await.ok()?;
+        Some(Places::from([of_code, of_node]))
     }
 
     /// Whether a refusal is put into words.

@@ -106,6 +106,14 @@ pub enum LinkEvent {
         /// Why.
         reason: Reason,
     },
+    /// This side ended an exchange before the message of the other side had come in full. No further
+    /// part of it comes out.
+    Abandoned {
+        /// The exchange.
+        exchange: u32,
+        /// Why. [`Reason::CANCELLED`] if it was ended regularly, with a reply.
+        reason: Reason,
+    },
     /// The other side worked off so many bytes of one-way messages and requests.
     Granted {
         /// Bytes.

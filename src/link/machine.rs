@@ -305,6 +305,18 @@ impl Link {
         }
     }
 
+    /// This side ends an exchange.
+    pub(super) fn finish(&mut self, exchange: u32, reason: Reason) {
+        let coming = matches!(
+            self.exchanges.get(&exchange),
+            Some(Exchange::Serving { receiving: true, .. } | Exchange::Hearing)
+        );
+        if coming {
+            self.events.push(LinkEvent::Abandoned { exchange, reason });
+        }
+        self.forget(exchange);
+    }
+
     /// The exchange is over for this side.
     pub(super) fn forget(&mut self, exchange: u32) {
         match self.exchanges.remove(&exchange) {

@@ -118,7 +118,7 @@ impl Link {
         }
         self.put(code, exchange, Flags::NONE.with(Flags::MORE, more).with(Flags::END, end), data);
         if end {
-            self.forget(exchange);
+            self.finish(exchange, Reason::CANCELLED);
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Link {
     pub fn end(&mut self, exchange: u32) {
         if matches!(self.exchanges.get(&exchange), Some(Exchange::Serving { .. })) {
             self.control(code::END, exchange, Flags::END, &[]);
-            self.forget(exchange);
+            self.finish(exchange, Reason::CANCELLED);
         }
     }
 
@@ -149,7 +149,7 @@ impl Link {
     pub fn reset(&mut self, exchange: u32, reason: Reason) {
         if self.exchanges.contains_key(&exchange) {
             self.control(code::RST, exchange, Flags::RESET, &reason.to_payload());
-            self.forget(exchange);
+            self.finish(exchange, reason);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Two machines joined by a queue, and one machine against arbitrary frames.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -355,6 +355,34 @@ fn after_bye_open_exchanges_are_finished_and_then_the_link_is_over() {
 }
 
 #[test]
+fn a_side_that_ends_an_exchange_before_its_message_has_come_hears_that_no_more_of_it_comes() {
+    type End = fn(&mut Link, u32);
+    let ends: [(Kind, Reason, End); 5] = [
+        (Kind::Request, Reason::CANCELLED, |link, n| link.end(n)),
+        (Kind::Request, Reason::CANCELLED, |link, n| {
+            link.reply(n, CODE, b"", false, true).unwrap();
+        }),
+        (Kind::Request, Reason::BUSY, |link, n| link.reset(n, Reason::BUSY)),
+        (Kind::OneWay, Reason::TIMED_OUT, |link, n| link.reset(n, Reason::TIMED_OUT)),
+        (Kind::OneWay, Reason::HANDLER_GONE, |link, n| {
+            link.refuse_one_ways(n, CODE, Reason::HANDLER_GONE, 1);
+        }),
+    ];
+    for (kind, reason, end) in ends {
+        for more in [true, false] {
+            let (mut ada, mut bob, now) = open(1_000, 2);
+            let exchange = ada.begin(CODE, b"x", kind, more).unwrap();
+            pass(&mut ada, &mut bob, now);
+            bob.events();
+            end(&mut bob, exchange);
+            let expected = more.then_some(LinkEvent::Abandoned { exchange, reason });
+            assert_eq!(bob.events().next(), expected, "{kind:?} {reason:?}");
+            assert_eq!(bob.open_exchanges(), 0);
+        }
+    }
+}
+
+#[test]
 fn late_frames_of_an_exchange_that_was_given_up_are_dropped_and_counted() {
     let (mut ada, mut bob, now) = open(1_000, 2);
     assert_eq!(ada.begin(CODE, &[0; 600], Kind::Request, true), Ok(1));
@@ -439,6 +467,8 @@ struct Side {
     unread: VecDeque<(u32, u32)>,
     /// Exchanges that either side has reset.
     given_up: Vec<u32>,
+    /// Messages of the other side of which the rest is to come.
+    incomplete: BTreeSet<u32>,
 }
 
 impl Side {
@@ -471,6 +501,7 @@ impl World {
             refused: (0, 0),
             unread: VecDeque::new(),
             given_up: Vec::new(),
+            incomplete: BTreeSet::new(),
         };
         Self { sides: [side(ada), side(bob)], now, mark: 0 }
     }
@@ -587,6 +618,10 @@ impl World {
                 LinkEvent::Message { exchange, data, first, last, request, cost, .. } => {
                     side.unconsumed += cost;
                     side.kept += u32::from(!request && first && last);
+                    assert_eq!(side.incomplete.remove(&exchange), !first);
+                    if !last {
+                        side.incomplete.insert(exchange);
+                    }
                     side.got.entry(0).or_default().push(mark_of(&data));
                     if first && request {
                         side.serving.push(exchange);
@@ -602,7 +637,11 @@ impl World {
                     side.unread.push_back((exchange, cost));
                     side.got.entry(exchange).or_default().push(mark_of(&data));
                 }
+                LinkEvent::Abandoned { exchange, .. } => {
+                    assert!(side.incomplete.remove(&exchange));
+                }
                 LinkEvent::Reset { exchange, .. } => {
+                    side.incomplete.remove(&exchange);
                     side.given_up.push(exchange);
                     side.serving.retain(|n| *n != exchange);
                     side.sending.retain(|n| *n != exchange);
@@ -634,6 +673,7 @@ impl World {
                 nothing_left && side.wire.is_empty() && side.link.open_exchanges() == 0
             };
             if self.sides.iter().all(quiet) {
+                (0..2).for_each(|at| self.heard(at));
                 return;
             }
         }
@@ -674,6 +714,7 @@ proptest! {
             prop_assert!(from.link.credit() > WINDOW / 2, "{}", from.link.credit());
             prop_assert_eq!(from.link.phase(), LinkPhase::Open);
             prop_assert_eq!(from.refused.0, to.refused.1);
+            prop_assert!(from.incomplete.is_empty());
         }
     }
 

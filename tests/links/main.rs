@@ -9,9 +9,12 @@
 
 mod both;
 mod broken;
+mod by_hand;
 mod common;
 mod credit;
+mod early;
 mod many;
+mod order;
 mod pool;
 mod reliable;
 mod stopping;

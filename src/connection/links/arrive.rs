@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -17,12 +17,13 @@ use crate::{
         links::{
             Inflow, Line, Unconsumed,
             ballast::Ballast,
-            beat::Beat,
+            beat::{Beat, Beats},
             credit::Run,
-            deliver::{Delivery, Queues},
+            deliver::Delivery,
             inflow::{Broken, Credit, InPart, Queue},
             send::cost_of,
             served::Served,
+            turns::Turns,
         },
         parts::PartReader,
         reader::Gather,
@@ -42,8 +43,8 @@ pub(super) struct Arrivals {
     gathering: HashMap<u32, Gathering>,
     /// Messages in the hands of handlers.
     pub(super) running: FuturesUnordered<Served>,
-    /// Messages in `running` that wait for a place.
-    pub(super) queues: Queues,
+    /// Messages that wait for their handler. What comes for the same one waits behind them.
+    pub(super) turns: Turns<u64>,
     /// Messages that are not counted yet.
     uncounted: u64,
 }
@@ -58,8 +59,21 @@ pub(super) struct Arrived {
 
 /// A message that comes in parts.
 enum Gathering {
-    Whole { arrived: Arrived, gather: Gather, share: Share, cost: u32, until: Instant },
-    Streamed { queue: Arc<Queue>, code: TypeCode, request: bool, left: usize },
+    Whole {
+        arrived: Arrived,
+        gather: Gather,
+        share: Share,
+        cost: u32,
+        until: Instant,
+    },
+    Streamed {
+        queue: Arc<Queue>,
+        code: TypeCode,
+        request: bool,
+        left: usize,
+        /// For how long no part has come, when there is none that waits to be read.
+        quiet: Beats,
+    },
 }
 
 impl Arrivals {
@@ -70,7 +84,7 @@ impl Arrivals {
             ballast: Ballast::default(),
             gathering: HashMap::new(),
             running: FuturesUnordered::new(),
-            queues: Queues::default(),
+            turns: Turns::default(),
             uncounted: 0,
         }
     }
@@ -116,6 +130,7 @@ impl Arrivals {
                 self.cancel(exchange);
                 self.line.ended(exchange, None, Err(reason));
             }
+            LinkEvent::Abandoned { exchange, reason } => self.gave_up(exchange, reason),
             LinkEvent::Granted { bytes } => self.line.granted(bytes),
             LinkEvent::ReplyGranted { .. } => self.line.look_again(),
             LinkEvent::Refused { code, reason, messages } => {
@@ -129,7 +144,7 @@ impl Arrivals {
         }
     }
 
-    /// The other side gave up a message before its last part.
+    /// The exchange of a message ended before its last part came.
     fn gave_up(&mut self, exchange: u32, reason: Reason) {
         match self.gathering.remove(&exchange) {
             Some(Gathering::Whole { cost, .. }) => self.line.consumed(cost),
@@ -170,10 +185,10 @@ impl Arrivals {
 
     /// One-way messages that came together: the way of most messages.
     fn one_ways(&mut self, messages: &OneWays) {
-        let Self { line, routes, queues, uncounted, running, .. } = self;
+        let Self { line, routes, turns, uncounted, running, .. } = self;
         let code = messages.code();
         let direct = routes.find(&line.node, code).and_then(|route| match route.intake {
-            Intake::Whole(limit) if !queues.waits(route.handler) => Some((&route.serve, limit)),
+            Intake::Whole(limit) if !turns.waits(&route.handler) => Some((&route.serve, limit)),
             Intake::Whole(_) | Intake::Streamed(_) => None,
         });
         let Some((serve, limit)) = direct else {
@@ -262,7 +277,9 @@ impl Arrivals {
                 let progress = body.progress();
                 let left = limit as usize;
                 let request = arrived.request;
-                self.gathering.insert(exchange, Gathering::Streamed { queue, code, request, left });
+                let quiet = Beats::default();
+                let gathering = Gathering::Streamed { queue, code, request, left, quiet };
+                self.gathering.insert(exchange, gathering);
                 let frame = Frame::empty(code);
                 let delivery =
                     Delivery { arrived, route, frame, body: Some(Box::new(body)), window: None };
@@ -275,15 +292,13 @@ impl Arrivals {
     /// A further part.
     fn goes_on(&mut self, exchange: u32, data: Bytes, last: bool, cost: u32) {
         match self.gathering.get_mut(&exchange) {
-            Some(Gathering::Streamed { queue, code, request, left }) if data.len() > *left => {
-                let (reason, code, request) = (Reason::TOO_LONG, *code, *request);
-                queue.end(Err(Broken { reason, sent: false, link: false }));
-                self.gathering.remove(&exchange);
-                self.line.refuse_one(exchange, code, request, Refusal::TooLong);
+            Some(Gathering::Streamed { left, .. }) if data.len() > *left => {
+                self.give_up(exchange, Refusal::TooLong);
                 self.line.consumed(cost);
             }
-            Some(Gathering::Streamed { queue, left, .. }) => {
+            Some(Gathering::Streamed { queue, left, quiet, .. }) => {
                 *left -= data.len();
+                *quiet = Beats::default();
                 let part = InPart { code: TypeCode::REPL, data, last, cost };
                 let unread = queue.push(part);
                 if last {
@@ -318,8 +333,14 @@ impl Arrivals {
 
     /// Refuses a message that is not complete.
     fn give_up(&mut self, exchange: u32, refusal: Refusal) {
-        if let Some(Gathering::Whole { arrived, cost, .. }) = self.gathering.remove(&exchange) {
-            self.refuse(&arrived, refusal, cost);
+        match self.gathering.remove(&exchange) {
+            Some(Gathering::Whole { arrived, cost, .. }) => self.refuse(&arrived, refusal, cost),
+            Some(Gathering::Streamed { queue, code, request, .. }) => {
+                let reason = refusal.reason();
+                queue.end(Err(Broken { reason, sent: false, link: false }));
+                self.line.refuse_one(exchange, code, request, refusal);
+            }
+            None => {}
         }
     }
 
@@ -329,7 +350,21 @@ impl Arrivals {
         while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {
             some = true;
         }
+        if some {
+            self.turns.sweep();
+        }
         some
+    }
+
+    /// Messages of which the rest is to come.
+    pub(super) fn incomplete(&self) -> usize {
+        self.gathering.len()
+    }
+
+    /// Notes the sizes of its tables, for [`LinkStatus`](super::LinkStatus).
+    pub(super) fn note_sizes(&self) {
+        self.line.incomplete.store(self.gathering.len(), Ordering::Relaxed);
+        self.line.in_hand.store(self.running.len(), Ordering::Relaxed);
     }
 
     /// Whether something waits that may be late.
@@ -339,9 +374,14 @@ impl Arrivals {
 
     /// Gives up what is late: messages whose parts do not come, and handlers that do not answer.
     pub(super) fn beat(&mut self, now: Instant, beat: &Beat) {
-        for gathering in self.gathering.values() {
-            if let Gathering::Streamed { queue, .. } = gathering {
+        let mut stalled = Vec::new();
+        for (exchange, gathering) in &mut self.gathering {
+            if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
                 queue.beat(beat.stall);
+                // A request ends with its handler, which has a time limit.
+                if !*request && queue.is_empty() && quiet.count(beat.stall) {
+                    stalled.push(*exchange);
+                }
             }
         }
         let mut late = false;
@@ -353,7 +393,8 @@ impl Arrivals {
             Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
             _ => None,
         });
-        for exchange in late.collect::<Vec<_>>() {
+        stalled.extend(late);
+        for exchange in stalled {
             self.line.node.counters.errors_late.one();
             self.give_up(exchange, Refusal::HandlerLate);
         }

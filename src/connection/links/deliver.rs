@@ -1,17 +1,13 @@
 //! Handing what came over a link to the handler, in turn.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::Context,
-};
+use std::{sync::Arc, task::Context};
+
+use futures::{FutureExt, future::BoxFuture};
+use tokio::time::timeout;
 
 use crate::{
     connection::{
-        Body, Incoming, Refusal, Route, Token,
+        Body, Incoming, Refusal, Reply, Route, Token,
         body::Progress,
         conversation::answered,
         incoming::Places,
@@ -50,39 +46,61 @@ impl Delivery {
         };
         (route, incoming)
     }
+
+    /// Hands a one-way message over. Returns the answer where it is served as a request is.
+    fn tell(self, line: &Line) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
+        let Arrived { exchange, code, .. } = self.arrived;
+        let (route, incoming) = self.open(line, None);
+        match route.serve.tell(incoming) {
+            Told::HandedOver => None,
+            Told::Refused(refusal) => {
+                line.refuse_one_ways(exchange, code, refusal, 1);
+                None
+            }
+            Told::Serving(answer) => Some(answer),
+        }
+    }
 }
 
 impl Arrivals {
-    /// Hands a message to its handler, in turn.
+    /// Hands a message to its handler, after all that came before it for the same one.
     pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
         self.flush();
-        let line = Arc::clone(&self.line);
-        let Arrived { exchange, code, request, numbered } = delivery.arrived;
-        if let Some(numbered) = numbered {
+        if let Some(numbered) = delivery.arrived.numbered {
             return self.deliver_once(delivery, numbered);
         }
-        let handler = delivery.route.handler;
-        let waits = self.queues.waits(handler);
-        if !request {
-            let queued = waits.then(|| self.queues.enter(handler));
-            let work = async move {
-                let place = match queued {
-                    Some(_) => Arc::clone(&delivery.route.places).acquire_owned().await.ok(),
-                    None => None,
-                };
-                let places = place.map(|place| Places::from([place]));
-                let (route, incoming) = delivery.open(&line, places);
-                let told = route.serve.tell(incoming);
-                drop(queued);
-                match told {
-                    Told::Refused(refusal) => line.refuse_one_ways(exchange, code, refusal, 1),
-                    Told::HandedOver => {}
-                    // The answer is nobody's.
-                    Told::Serving(answer) => answer.await.map(drop).unwrap_or_default(),
-                }
-            };
-            return self.run(exchange, code, false, work);
+        let waits = self.turns.waits(&delivery.route.handler);
+        if delivery.arrived.request {
+            self.ask(delivery, progress, waits);
+        } else {
+            self.tell(delivery, waits);
         }
+    }
+
+    fn tell(&mut self, delivery: Delivery, waits: bool) {
+        let line = Arc::clone(&self.line);
+        let Arrived { exchange, code, .. } = delivery.arrived;
+        if !waits {
+            // Its sender does not wait for the answer.
+            if let Some(answer) = delivery.tell(&line) {
+                self.running.push(Served::work(&line, (exchange, code), false, answer.map(drop)));
+            }
+            return;
+        }
+        let turn = self.turns.take(delivery.route.handler);
+        self.run(exchange, code, false, async move {
+            turn.comes().await;
+            let answer = delivery.tell(&line);
+            drop(turn);
+            if let Some(answer) = answer {
+                answer.await.map(drop).unwrap_or_default();
+            }
+        });
+    }
+
+    fn ask(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
+        let line = Arc::clone(&self.line);
+        let Arrived { exchange, code, .. } = delivery.arrived;
         let places = if waits { None } else { line.node.try_places(&delivery.route) };
         if let Some(places) = places {
             let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
@@ -92,16 +110,20 @@ impl Arrivals {
             let handling = Handling { answer, _places: places, progress, internal, beats, read: 0 };
             return self.running.push(Served::handling(&line, (exchange, code), handling));
         }
-        let queued = self.queues.enter(handler);
-        let limit = line.node.config.handler_timeout;
+        let turn = self.turns.take(delivery.route.handler);
+        let (patience, limit) = (line.node.config.busy_after, line.node.config.handler_timeout);
         let work = async move {
-            let Some(places) = line.node.places(&delivery.route).await else {
-                drop(queued);
+            let places = async {
+                turn.comes().await;
+                line.node.wait_for_places(&delivery.route).await
+            };
+            let Some(places) = timeout(patience, places).await.ok().flatten() else {
+                drop(turn);
                 return line.refuse(exchange, code, Refusal::Busy);
             };
             let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
             let answer = route.ask(incoming);
-            drop(queued);
+            drop(turn);
             let answer = answered(limit, answer, progress).await;
             drop(places);
             answer::send(&line, (exchange, code), answer, route.internal).await;
@@ -136,38 +158,7 @@ impl Arrivals {
         work: impl Future<Output = ()> + Send + 'static,
     ) {
         self.running.push(Served::work(&self.line, (exchange, code), request, work));
-        // What can be handed over at once is, before anything that came later.
+        // What can be handed over at once does not make those behind it wait.
         self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
-    }
-}
-
-/// How many messages wait for a place with each handler. As long as there is one, what comes for the
-/// same handler waits behind it, so that the order is kept.
-#[derive(Debug, Default)]
-pub(super) struct Queues(HashMap<u64, Arc<AtomicUsize>>);
-
-impl Queues {
-    pub(super) fn waits(&mut self, handler: u64) -> bool {
-        if self.0.is_empty() {
-            return false;
-        }
-        let waiting = |queue: &Arc<AtomicUsize>| queue.load(Ordering::Relaxed) > 0;
-        self.0.retain(|_, queue| waiting(queue));
-        self.0.contains_key(&handler)
-    }
-
-    pub(super) fn enter(&mut self, handler: u64) -> Queued {
-        let queue = self.0.entry(handler).or_default();
-        queue.fetch_add(1, Ordering::Relaxed);
-        Queued(Arc::clone(queue))
-    }
-}
-
-/// A message that waits for a place.
-pub(super) struct Queued(Arc<AtomicUsize>);
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

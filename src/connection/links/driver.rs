@@ -160,11 +160,13 @@ impl Driver {
             if much {
                 self.take_events();
                 self.arrivals.flush();
+                self.arrivals.note_sizes();
                 // Handlers have their turn; what they let go of makes room in the buffer.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !moved {
+                self.arrivals.note_sizes();
                 return Poll::Pending;
             }
         }
@@ -175,6 +177,9 @@ impl Driver {
         let mut state = self.line.lock();
         if state.link.has_events() {
             state.link.take_events(&mut self.events);
+        } else {
+            // Whatever ends an exchange, the machine says so.
+            debug_assert!(self.arrivals.incomplete() <= state.link.open_exchanges());
         }
         let asked = !state.asked.is_empty();
         drop(state);

@@ -79,6 +79,11 @@ impl Queue {
         })
     }
 
+    /// Whether no part waits to be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().parts.is_empty()
+    }
+
     /// Counts a beat of waiting. After `limit` of them the reader is told that it is late.
     pub(super) fn beat(&self, limit: Beats) {
         let mut waiting = self.lock();

@@ -67,6 +67,10 @@ pub(crate) struct Line {
     pub(super) waiting: AtomicUsize,
     /// Nothing new is begun on it.
     closing: AtomicBool,
+    /// Messages of the other side that have come in part.
+    pub(super) incomplete: AtomicUsize,
+    /// Messages of the other side that wait for a handler, or that one has in hand.
+    pub(super) in_hand: AtomicUsize,
 }
 
 /// What the other side's hello allows.
@@ -163,6 +167,8 @@ impl Line {
             consumed: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
+            incomplete: AtomicUsize::new(0),
+            in_hand: AtomicUsize::new(0),
             node,
         })
     }

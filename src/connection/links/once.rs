@@ -25,7 +25,8 @@ use crate::{
         links::{
             Line,
             arrive::{Arrivals, Arrived},
-            deliver::{Delivery, Queued},
+            deliver::Delivery,
+            turns::{Turn, Turns},
         },
         now,
         reply::ReplyKind,
@@ -40,10 +41,6 @@ use crate::{
 /// that wait have so many bytes. Those beyond wait as others do, for `busy_after`.
 pub(super) const MAX_WAITING: usize = 16 << 20; // bytes
 
-/// Handlers for which somebody's message waited are looked through for the first time when they are
-/// so many.
-const FIRST_SWEEP: usize = 64;
-
 /// Whose message, in which of its lives, and its number.
 type Name = (PeerId, u64, u64);
 
@@ -56,31 +53,8 @@ pub(super) struct Once {
     seen: Seen,
     /// Those that are not at their end. Of all others `seen` knows it.
     outcomes: HashMap<Name, Outcome>,
-    turns: Turns,
-}
-
-/// The message of each sender that comes to each handler before the next one, over whichever link.
-#[derive(Default)]
-struct Turns {
-    last: HashMap<(PeerId, u64), oneshot::Receiver<()>>,
-    sweep_at: usize,
-}
-
-/// A message's turn with its handler: it lasts until this is dropped.
-struct Turn {
-    before: Option<oneshot::Receiver<()>>,
-    _after: oneshot::Sender<()>,
-}
-
-impl Turns {
-    fn take(&mut self, from: &PeerId, handler: u64) -> Turn {
-        if self.last.len() >= self.sweep_at.max(FIRST_SWEEP) {
-            self.last.retain(|_, last| last.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-            self.sweep_at = self.last.len().saturating_mul(2);
-        }
-        let (after, next) = oneshot::channel();
-        Turn { before: self.last.insert((from.clone(), handler), next), _after: after }
-    }
+    /// The messages of each sender that wait for each handler, over whichever link they came.
+    turns: Turns<(PeerId, u64)>,
 }
 
 /// What is to be done about a message that came.
@@ -88,15 +62,15 @@ enum Due {
     Reset(Reason),
     Acknowledge,
     Wait(Outcome),
-    HandOver(Name, Turn),
+    HandOver(Name),
 }
 
 impl Once {
-    /// A message came that is for this handler.
-    fn came(&mut self, from: &PeerId, numbered: Numbered, handler: u64) -> Due {
+    /// A message came.
+    fn came(&mut self, from: &PeerId, numbered: Numbered) -> Due {
         let name = (from.clone(), numbered.incarnation, numbered.sequence);
         match self.seen.note(from, numbered, now()) {
-            Novelty::New => Due::HandOver(name, self.turns.take(from, handler)),
+            Novelty::New => Due::HandOver(name),
             Novelty::Repeated => {
                 self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)
             }
@@ -126,8 +100,8 @@ impl Arrivals {
         let (exchange, code) = (delivery.arrived.exchange, delivery.arrived.code);
         let handler = delivery.route.handler;
         let mut known = once(&line.node);
-        let (name, turn) = match known.came(line.peer.id(), numbered, handler) {
-            Due::HandOver(name, turn) => (name, turn),
+        let name = match known.came(line.peer.id(), numbered) {
+            Due::HandOver(name) => name,
             due => {
                 drop(known);
                 return self.came_again((exchange, code), numbered, due);
@@ -138,9 +112,9 @@ impl Arrivals {
         let flat = |told: Result<_, _>| told.unwrap_or(Err(Refusal::Stopping));
         let outcome = told.map(flat).boxed().shared();
         known.outcomes.insert(name.clone(), outcome.clone());
+        let turns = [known.turns.take((name.0.clone(), handler)), self.turns.take(handler)];
         drop(known);
-        let queued = self.queues.waits(handler).then(|| self.queues.enter(handler));
-        let work = hand_over(Arc::clone(&line), delivery, numbered.level, (queued, turn));
+        let work = hand_over(Arc::clone(&line), delivery, numbered.level, turns);
         let node = Arc::clone(&line.node);
         let finish = async move {
             let ended = AssertUnwindSafe(work).catch_unwind().await;
@@ -197,8 +171,8 @@ impl Arrivals {
         let line = Arc::clone(&self.line);
         let due = {
             let mut known = once(&line.node);
-            let due = known.came(line.peer.id(), numbered, 0);
-            if let Due::HandOver(name, _) = &due {
+            let due = known.came(line.peer.id(), numbered);
+            if let Due::HandOver(name) = &due {
                 known.settle(name, numbered, Err(refusal));
             }
             due
@@ -218,26 +192,21 @@ fn patience(node: &Node, bytes: usize) -> (Duration, Option<SemaphorePermit<'_>>
     (if held.is_some() { config.handler_timeout } else { config.busy_after }, held)
 }
 
-/// Waits for the message's turn, and for the places that it needs.
+/// Waits for the message's turns, and for the places that it needs.
 async fn in_turn(
     node: &Node,
     (route, bytes): (&Route, usize),
     level: AckLevel,
-    (queued, before): (bool, Option<oneshot::Receiver<()>>),
+    turns: &[Turn],
 ) -> Result<Option<Places>, Refusal> {
     let (limit, _held) = patience(node, bytes);
     let wait = async {
-        if let Some(before) = before {
-            // However it ended, it is over.
-            before.await.ok();
+        for turn in turns {
+            turn.comes().await;
         }
-        match (level, queued) {
-            (AckLevel::Handled, _) => node.places_within(route, limit).await.map(Some),
-            (AckLevel::HandedOver, true) => {
-                let place = Arc::clone(&route.places).acquire_owned().await.ok();
-                place.map(|place| Some(Places::from([place])))
-            }
-            (AckLevel::HandedOver, false) => Some(None),
+        match level {
+            AckLevel::Handled => node.wait_for_places(route).await.map(Some),
+            AckLevel::HandedOver => Some(None),
         }
     };
     timeout(limit, wait).await.ok().flatten().ok_or(Refusal::Busy)
@@ -248,15 +217,14 @@ async fn hand_over(
     line: Arc<Line>,
     delivery: Delivery,
     level: AckLevel,
-    (queued, mut turn): (Option<Queued>, Turn),
+    turns: [Turn; 2],
 ) -> Result<(), Refusal> {
     let node = &line.node;
-    let before = turn.before.take();
     // A body is not looked into: it counts as the longest message that there is.
     let longest = usize::try_from(node.config.max_frame_len).unwrap_or(usize::MAX);
     let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
     let route = delivery.route.clone();
-    let places = in_turn(node, (&route, bytes), level, (queued.is_some(), before)).await?;
+    let places = in_turn(node, (&route, bytes), level, &turns).await?;
     // A handler that answers and keeps the message keeps its place.
     let _places = places.clone();
     let (route, incoming) = delivery.open(&line, places);
@@ -272,7 +240,7 @@ async fn hand_over(
         };
     }
     let answer = route.ask(incoming);
-    drop((queued, turn));
+    drop(turns);
     match answered(node.config.handler_timeout, answer, None).await?.0 {
         ReplyKind::Refused(refusal) => Err(refusal),
         _ => Ok(()),

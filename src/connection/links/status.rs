@@ -1,6 +1,6 @@
 //! What is known of an open link.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use serde::Serialize;
 
@@ -29,6 +29,11 @@ pub struct LinkStatus {
     pub bytes_out: u64,
     /// Exchanges open on it, of both sides.
     pub open: usize,
+    /// Messages of the other side that have come in part, and of which this node awaits the rest.
+    pub incomplete: usize,
+    /// Messages of the other side that wait for their turn or for a place, and requests that a
+    /// handler has not answered.
+    pub in_hand: usize,
     /// Bytes of one-way messages and requests that this node may send now.
     pub credit: u32,
     /// Bytes of one-way messages and requests that handlers of this node hold.
@@ -52,6 +57,8 @@ impl Line {
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
             open: state.link.open_exchanges(),
+            incomplete: self.incomplete.load(Ordering::Relaxed),
+            in_hand: self.in_hand.load(Ordering::Relaxed),
             credit: state.link.credit(),
             held: state.link.held(),
             round_trip: state.link.round_trip(),

@@ -1,0 +1,167 @@
+//! Whose turn it is with a handler.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+/// Rows are looked through for the first time when there are this many.
+const FIRST_SWEEP: usize = 64;
+
+/// The messages that wait for a handler, in one row for each key, in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Turns<K> {
+    rows: HashMap<K, Arc<Row>>,
+    /// Rows that are empty are dropped when there are this many.
+    sweep_at: usize,
+}
+
+/// Messages that wait for one handler. The first of them has its turn.
+#[derive(Debug, Default)]
+struct Row(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    turns: BTreeMap<u64, Option<Waker>>,
+}
+
+/// A message's place in a row, until this is dropped: whatever becomes of the message, it neither
+/// holds up those behind it nor lets them past those before it.
+#[derive(Debug)]
+pub(super) struct Turn {
+    row: Arc<Row>,
+    number: u64,
+}
+
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self { rows: HashMap::new(), sweep_at: FIRST_SWEEP }
+    }
+}
+
+impl<K: Eq + Hash> Turns<K> {
+    /// Whether a message waits in this row.
+    pub(super) fn waits(&mut self, key: &K) -> bool {
+        if self.rows.is_empty() {
+            return false;
+        }
+        let waits = self.rows.get(key).is_some_and(|row| !row.is_empty());
+        if !waits {
+            self.rows.remove(key);
+        }
+        waits
+    }
+
+    /// Puts a message behind all others of its row.
+    pub(super) fn take(&mut self, key: K) -> Turn {
+        if self.rows.len() >= self.sweep_at {
+            self.sweep();
+            self.sweep_at = self.rows.len().saturating_mul(2).max(FIRST_SWEEP);
+        }
+        let row = Arc::clone(self.rows.entry(key).or_default());
+        let number = row.enter();
+        Turn { row, number }
+    }
+
+    /// Drops the rows in which no message waits.
+    pub(super) fn sweep(&mut self) {
+        self.rows.retain(|_, row| !row.is_empty());
+    }
+}
+
+impl Row {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().turns.is_empty()
+    }
+
+    fn enter(&self) -> u64 {
+        let mut waiting = self.lock();
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.turns.insert(number, None);
+        number
+    }
+}
+
+impl Turn {
+    /// Ready when every message in front of this one was handed over or given up.
+    pub(super) async fn comes(&self) {
+        std::future::poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut waiting = self.row.lock();
+        if waiting.turns.first_key_value().is_none_or(|(first, _)| *first == self.number) {
+            return Poll::Ready(());
+        }
+        waiting.turns.insert(self.number, Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut waiting = self.row.lock();
+        waiting.turns.remove(&self.number);
+        let next = waiting.turns.first_entry().and_then(|mut first| first.get_mut().take());
+        drop(waiting);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn has_turn(turn: &Turn) -> bool {
+        turn.comes().now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_turn_that_is_given_up_lets_nothing_past_those_in_front_of_it() {
+        let mut turns = Turns::default();
+        let [first, second, third, other] = ["a", "a", "a", "b"].map(|key| turns.take(key));
+        assert!(has_turn(&first) && has_turn(&other));
+        drop(second);
+        assert!(!has_turn(&third));
+        drop(first);
+        assert!(has_turn(&third));
+    }
+
+    #[tokio::test]
+    async fn the_next_in_a_row_is_woken_when_the_first_leaves_it() {
+        let mut turns = Turns::default();
+        let (first, second) = (turns.take(1), turns.take(1));
+        let waits = tokio::spawn(async move { second.comes().await });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        drop(first);
+        waits.await.unwrap();
+    }
+
+    #[test]
+    fn rows_in_which_nothing_waits_are_dropped() {
+        let mut turns = Turns::default();
+        let kept = turns.take(0);
+        for key in 1..10_000 {
+            turns.take(key);
+        }
+        assert!(turns.rows.len() <= 2 * FIRST_SWEEP, "{}", turns.rows.len());
+        assert!(turns.waits(&0) && !turns.waits(&9_999));
+        drop(kept);
+        assert!(!turns.waits(&0));
+        turns.sweep();
+        assert!(turns.rows.is_empty());
+    }
+}

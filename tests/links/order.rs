@@ -1,0 +1,291 @@
+//! The order in which what comes over a link reaches each handler actor.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actix::prelude::*;
+use actix_peer::{
+    Config, Incoming, IncomingBatch, Peer, Reply, handler,
+    link::{AckLevel, Kind, Numbered},
+    transport::memory::MemoryNetwork,
+};
+use fastrand::Rng;
+use futures::TryStreamExt;
+use tokio::sync::Notify;
+
+use crate::{SECOND, by_hand::ByHand, links, pass};
+
+/// The numbers of the messages that an actor has got, in the order in which it was called.
+#[derive(Clone, Default)]
+struct Calls(Arc<Mutex<Vec<Option<u32>>>>);
+
+impl Calls {
+    /// A call of which the number is not read yet.
+    fn begun(&self) -> usize {
+        let mut calls = self.0.lock().unwrap();
+        calls.push(None);
+        calls.len() - 1
+    }
+
+    fn read(&self, call: usize, data: &[u8]) -> u32 {
+        let number = number_of(data);
+        self.0.lock().unwrap()[call] = Some(number);
+        number
+    }
+
+    fn all(&self) -> Vec<u32> {
+        self.0.lock().unwrap().iter().map(|call| call.expect("a message that was read")).collect()
+    }
+}
+
+fn number_of(data: &[u8]) -> u32 {
+    u32::from_be_bytes(*data.first_chunk().unwrap())
+}
+
+/// One actor for every code and kind. It works on several requests at once, each for a time of its own.
+struct Everything(Calls);
+
+impl Actor for Everything {
+    type Context = Context<Self>;
+}
+
+impl Handler<Incoming> for Everything {
+    type Result = ResponseFuture<Reply>;
+
+    fn handle(&mut self, msg: Incoming, _: &mut Self::Context) -> Self::Result {
+        let calls = self.0.clone();
+        let call = calls.begun();
+        Box::pin(async move {
+            let mut body = msg.into_body();
+            let first = body.try_next().await.unwrap().unwrap();
+            let number = calls.read(call, &first);
+            while body.try_next().await.unwrap().is_some() {}
+            pass(Duration::from_millis(u64::from(number * 7 % 5))).await;
+            Reply::none()
+        })
+    }
+}
+
+impl Handler<IncomingBatch> for Everything {
+    type Result = ();
+
+    fn handle(&mut self, batch: IncomingBatch, _: &mut Self::Context) {
+        for data in batch.iter() {
+            let call = self.0.begun();
+            self.0.read(call, data);
+        }
+    }
+}
+
+/// Long enough for everything.
+const LONG: Duration = Duration::from_secs(3_600);
+
+fn patient() -> Config {
+    let config = Config::default().busy_after(LONG).handler_timeout(LONG).stall_timeout(LONG);
+    config.ban_at(u32::MAX)
+}
+
+/// A node of which the handler of `HELD` answers when it is notified, with this many actors, each with four codes: two that take messages whole, one that
+/// streams, one that takes batches.
+async fn node(
+    wires: &MemoryNetwork,
+    config: Config,
+    actors: usize,
+) -> (Peer, Vec<Calls>, Arc<Notify>) {
+    let release = Arc::new(Notify::new());
+    let released = Arc::clone(&release);
+    let held = handler::from_fn(async move |_: Incoming| {
+        released.notified().await;
+        Reply::none()
+    });
+    let mut builder = crate::builder(wires, "bob").config(config);
+    builder = builder.handle("HELD", held.start()).unwrap();
+    let mut all = Vec::new();
+    for n in 0..actors {
+        let calls = Calls::default();
+        let actor = Everything(calls.clone()).start();
+        builder = builder
+            .handle(&*format!("ONE{n}"), actor.clone())
+            .and_then(|builder| builder.handle(&*format!("TWO{n}"), actor.clone()))
+            .and_then(|builder| builder.handle_stream(&*format!("STR{n}"), actor.clone()))
+            .and_then(|builder| builder.handle_batch(&*format!("BAT{n}"), actor.clone()))
+            .unwrap();
+        all.push(calls);
+    }
+    (builder.start().await.unwrap(), all, release)
+}
+
+const fn numbered(sequence: u64, level: AckLevel) -> Kind {
+    Kind::Numbered(Numbered { incarnation: 1, sequence, level })
+}
+
+#[actix::test]
+async fn what_comes_behind_a_message_that_waits_for_its_codes_places_reaches_the_actor_after_it() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (bob, calls, _) = node(&wires, patient().max_requests_per_code(1), 1).await;
+    let mut eve = ByHand::dial(&wires, &bob).await;
+    // The first one has the only place of its code, the second one waits for it.
+    for number in [1_u32, 2] {
+        eve.begin("ONE0", &number.to_be_bytes(), Kind::Request, false).await;
+    }
+    // Other codes of the same actor have places.
+    eve.one_way("TWO0", &3_u32.to_be_bytes()).await;
+    eve.begin("TWO0", &4_u32.to_be_bytes(), Kind::Request, false).await;
+    eve.one_way("BAT0", &5_u32.to_be_bytes()).await;
+    eve.begin("STR0", &6_u32.to_be_bytes(), Kind::Request, true).await;
+    eve.begin("TWO0", &7_u32.to_be_bytes(), numbered(1, AckLevel::HandedOver), false).await;
+    eve.flush().await;
+    pass(SECOND).await;
+    assert_eq!(calls[0].all(), [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[actix::test]
+async fn a_one_way_message_behind_a_request_that_waits_for_a_place_of_the_node_comes_after_it() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (bob, calls, release) = node(&wires, patient().max_requests(1), 1).await;
+    let mut eve = ByHand::dial(&wires, &bob).await;
+    eve.begin("HELD", b"", Kind::Request, false).await;
+    eve.begin("ONE0", &1_u32.to_be_bytes(), Kind::Request, false).await;
+    eve.one_way("ONE0", &2_u32.to_be_bytes()).await;
+    eve.flush().await;
+    pass(SECOND).await;
+    assert!(calls[0].all().is_empty());
+    release.notify_one();
+    pass(SECOND).await;
+    assert_eq!(calls[0].all(), [1, 2]);
+}
+
+#[actix::test]
+async fn what_comes_behind_a_numbered_message_that_waits_reaches_the_actor_after_it() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (bob, calls, release) = node(&wires, patient().max_requests(1), 1).await;
+    let mut eve = ByHand::dial(&wires, &bob).await;
+    eve.begin("HELD", b"", Kind::Request, false).await;
+    eve.begin("ONE0", &1_u32.to_be_bytes(), numbered(1, AckLevel::Handled), false).await;
+    eve.one_way("ONE0", &2_u32.to_be_bytes()).await;
+    eve.one_way("BAT0", &3_u32.to_be_bytes()).await;
+    eve.begin("ONE0", &4_u32.to_be_bytes(), numbered(2, AckLevel::HandedOver), false).await;
+    eve.begin("TWO0", &5_u32.to_be_bytes(), Kind::Request, false).await;
+    eve.flush().await;
+    pass(SECOND).await;
+    assert!(calls[0].all().is_empty());
+    release.notify_one();
+    pass(SECOND).await;
+    assert_eq!(calls[0].all(), [1, 2, 3, 4, 5]);
+}
+
+#[actix::test]
+async fn a_request_that_is_refused_while_it_waits_lets_only_those_behind_it_go_on() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (bob, calls, release) = node(&wires, patient().max_requests(1).busy_after(SECOND), 1).await;
+    let mut eve = ByHand::dial(&wires, &bob).await;
+    eve.begin("HELD", b"", Kind::Request, false).await;
+    // It waits as long as a handler may take.
+    eve.begin("ONE0", &1_u32.to_be_bytes(), numbered(1, AckLevel::Handled), false).await;
+    let refused = eve.begin("ONE0", &2_u32.to_be_bytes(), Kind::Request, false).await;
+    eve.one_way("ONE0", &3_u32.to_be_bytes()).await;
+    eve.flush().await;
+    pass(3 * SECOND).await;
+    eve.hear_now().await;
+    assert_eq!((&eve.ended[..], calls[0].all()), (&[refused][..], vec![]));
+    release.notify_one();
+    pass(SECOND).await;
+    assert_eq!(calls[0].all(), [1, 3]);
+}
+
+/// Sends `count` messages of a random mix of handlers, codes, kinds and pauses. Returns what each
+/// actor was sent and what it got, in order.
+async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>)> {
+    const ACTORS: usize = 3;
+    let mut random = Rng::with_seed(seed);
+    let wires = MemoryNetwork::new(seed);
+    let config = config
+        .max_requests_per_code(random.usize(1..4))
+        .max_requests(random.usize(2..6))
+        .max_link_requests(random.u32(4..40));
+    if seed % 2 == 1 {
+        wires.latency(Duration::ZERO..Duration::from_millis(3));
+    }
+    let (bob, calls, _) = node(&wires, config, ACTORS).await;
+    let mut eve = ByHand::dial(&wires, &bob).await;
+    let (mut sent, mut sequence) = (vec![Vec::new(); ACTORS], 0);
+    // Streamed messages of which the last part is to come.
+    let mut streams: Vec<(u32, String)> = Vec::new();
+    for number in 0..count {
+        let actor = random.usize(..ACTORS);
+        let code = format!("{}{actor}", random.choice(["ONE", "TWO", "STR", "BAT"]).unwrap());
+        let kind = match random.u32(..10) {
+            0..4 => Kind::OneWay,
+            4..8 => Kind::Request,
+            n => {
+                sequence += 1;
+                numbered(sequence, [AckLevel::HandedOver, AckLevel::Handled][n as usize % 2])
+            }
+        };
+        let data = number.to_be_bytes();
+        let streamed = code.starts_with("STR") && !matches!(kind, Kind::Numbered(_));
+        sent[actor].push(number);
+        if streamed && random.bool() && streams.len() < 2 {
+            streams.push((eve.begin(&code, &data, kind, true).await, code));
+        } else if random.u8(..5) == 0 {
+            let exchange = eve.begin(&code, &data, kind, true).await;
+            eve.go_on(exchange, &code, &vec![0; random.usize(1..2_000)], true).await;
+            eve.go_on(exchange, &code, b"end", false).await;
+        } else if kind == Kind::OneWay {
+            eve.one_way(&code, &data).await;
+        } else {
+            eve.begin(&code, &data, kind, false).await;
+        }
+        if random.u8(..4) == 0 && !streams.is_empty() {
+            let (exchange, code) = streams.swap_remove(random.usize(..streams.len()));
+            eve.go_on(exchange, &code, b"end", false).await;
+        }
+        if random.u8(..4) == 0 {
+            eve.flush().await;
+            pass(Duration::from_millis(random.u64(..4))).await;
+        }
+        if random.u8(..8) == 0 {
+            eve.hear_now().await;
+        }
+    }
+    for (exchange, code) in streams {
+        eve.go_on(exchange, &code, b"end", false).await;
+    }
+    eve.flush().await;
+    eve.pass(20).await;
+    let link = &links(&bob).await[0];
+    assert_eq!((link.open, link.incomplete, link.in_hand, link.held), (0, 0, 0, 0), "{seed}");
+    sent.into_iter().zip(calls.iter().map(Calls::all)).collect()
+}
+
+#[actix::test]
+async fn every_mix_of_codes_and_kinds_reaches_each_actor_in_the_order_sent() {
+    tokio::time::pause();
+    for seed in 0..30 {
+        for (actor, (sent, got)) in mixed(seed, patient(), 300).await.into_iter().enumerate() {
+            assert_eq!(got, sent, "seed {seed}, actor {actor}");
+        }
+    }
+}
+
+#[actix::test]
+async fn what_is_refused_as_busy_leaves_the_rest_in_the_order_sent() {
+    tokio::time::pause();
+    let mut refused = 0;
+    for seed in 0..30 {
+        let config = patient().busy_after(Duration::from_millis(3));
+        for (actor, (sent, got)) in mixed(seed, config, 300).await.into_iter().enumerate() {
+            let mut rest = sent.iter();
+            let in_order = got.iter().all(|number| rest.any(|other| other == number));
+            assert!(in_order, "seed {seed}, actor {actor}: {got:?}");
+            refused += sent.len() - got.len();
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
