@@ -1,8 +1,9 @@
 //! The caller's side of a classic exchange (WIRE.md part 1).
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::BytesMut;
+use futures::FutureExt;
 use tokio::{
     io::AsyncRead,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -234,8 +235,17 @@ pub(crate) async fn connect(
 ) -> Result<Io, RequestError> {
     node.bans.allows(whom)?;
     let dialling = place(&node.dials, until).await?;
-    let dial =
-        whom.map_or_else(|| node.transport.dial(to), |whom| node.transport.dial_peer(to, whom));
+    // The transport may be the application's.
+    let dial = AssertUnwindSafe(async {
+        match whom {
+            None => node.transport.dial(to).await,
+            Some(whom) => node.transport.dial_peer(to, whom).await,
+        }
+    });
+    let dial = async {
+        let dialled = dial.catch_unwind().await;
+        dialled.unwrap_or_else(|_| Err(io::Error::other("the transport panicked in a dial")))
+    };
     let io = timeout_at(until, dial).await;
     drop(dialling);
     let refused = |source| {
@@ -246,7 +256,7 @@ pub(crate) async fn connect(
             None => RequestError::Connect { to: to.clone(), source },
         }
     };
-    let io = io.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(refused)?;
+    let io = io.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(refused)?;
     node.counters.connections_dialled.one();
     node.bans.allows(io.proven.as_ref())?;
     Ok(io)

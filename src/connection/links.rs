@@ -32,7 +32,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     time::timeout,
 };
 
@@ -69,6 +69,8 @@ pub(crate) struct Links {
     pool: Mutex<Pool>,
     /// The links that the book would name, for those who are in a hurry.
     open: RwLock<HashMap<Address, Arc<Line>>>,
+    /// A link is over.
+    over: Notify,
     /// The one that was used last: messages go in runs.
     last: Mutex<Option<Arc<Line>>>,
     next: AtomicU64,
@@ -109,6 +111,7 @@ impl Links {
                 dials: HashMap::new(),
             }),
             open: RwLock::default(),
+            over: Notify::new(),
             last: Mutex::default(),
             next: AtomicU64::new(1),
             incarnation: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
@@ -167,6 +170,7 @@ impl Links {
     /// Takes an open link in. `listed` says that others may use it to reach its address.
     pub(super) fn opened(&self, line: &Arc<Line>, listed: bool) {
         let mut pool = self.lock();
+        pool.book.is_alive(&line.to);
         pool.lines.insert(line.id, Arc::clone(line));
         let mut ended = Vec::new();
         // That somebody can be reached where somebody else was found is only a word.
@@ -199,9 +203,16 @@ impl Links {
         })
     }
 
-    /// A link takes nothing new any more.
+    /// A link takes nothing new any more. It counts as one until it is over.
     pub(super) fn unlist(&self, line: &Line) {
-        self.lock().book.closed(line.id);
+        let is_unused = line.is_unused();
+        let mut pool = self.lock();
+        if is_unused {
+            pool.book.unused(line.id, now());
+        } else {
+            pool.book.leaves(line.id);
+        }
+        drop(pool);
         let mut last = self.last();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.get(&line.to).is_some_and(|other| other.id == line.id) {
@@ -213,7 +224,27 @@ impl Links {
 
     pub(super) fn closed(&self, line: &Line) {
         self.unlist(line);
-        self.lock().lines.remove(&line.id);
+        let mut pool = self.lock();
+        pool.book.closed(line.id);
+        pool.lines.remove(&line.id);
+        drop(pool);
+        self.over.notify_waiters();
+    }
+
+    /// Ready when this link is over.
+    pub(super) async fn is_over(&self, link: LinkId) {
+        loop {
+            let over = self.over.notified();
+            if !self.lock().lines.contains_key(&link) {
+                return;
+            }
+            over.await;
+        }
+    }
+
+    /// A peer has shown that it lives and is reached at `to`: it is dialled again at once.
+    pub(crate) fn is_alive(&self, to: &Address) {
+        self.lock().book.is_alive(to);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Line>> {

@@ -294,6 +294,11 @@ impl Node {
         AbortOnDropHandle::new(task).await.ok()
     }
 
+    /// A peer has shown that it lives and is reached at `to`.
+    pub(crate) fn is_alive(&self, to: &Address) {
+        self.links.is_alive(to);
+    }
+
     /// Places among the requests in hand, of the code and of the node, when they are free now.
     pub(crate) fn try_places(&self, route: &Route) -> Option<Places> {
         let of_code = Arc::clone(&route.places).try_acquire_owned().ok()?;

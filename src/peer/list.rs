@@ -98,6 +98,7 @@ pub struct Peers {
 
 pub(super) fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {
     if matches!(added, Added::Added) {
+        node.is_alive(peer.address());
         node.emit(&PeerEvent::PeerAdded { peer: peer.clone() });
     }
 }
@@ -178,6 +179,10 @@ impl Peers {
                 node.counters.peers_displaced.one();
                 tell_removed(gone.as_ref(), Removed::Displaced, node);
             }
+            // It was there just now.
+            if candidate.verified || candidate.learned == Learned::Joined {
+                node.is_alive(candidate.info.address());
+            }
             tell_added(&added, &candidate.info, node);
             added
         })
@@ -187,8 +192,9 @@ impl Peers {
     /// Notes that a peer has answered with its id, if it still is what it was. True.
     pub(crate) async fn verify(&self, entry: &PeerEntry) -> Result<bool, NodeDown> {
         let (id, added) = (entry.info().id().clone(), entry.added());
-        self.with(move |table, _| {
-            if table.list.get(&id).is_some_and(|known| known.added() == added) {
+        self.with(move |table, node| {
+            if let Some(known) = table.list.get(&id).filter(|known| known.added() == added) {
+                node.is_alive(known.info().address());
                 table.list.verify(&id, now());
             }
             true
@@ -270,7 +276,13 @@ impl Peers {
     /// Notes that the peer was seen alive.
     pub(crate) async fn seen(&self, id: &PeerId) -> Result<bool, NodeDown> {
         let id = id.clone();
-        self.with(move |table, _| table.list.touch(&id, now())).await
+        self.with(move |table, node| {
+            if let Some(known) = table.list.get(&id) {
+                node.is_alive(known.info().address());
+            }
+            table.list.touch(&id, now())
+        })
+        .await
     }
 
     /// Empties the table.

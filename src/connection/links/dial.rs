@@ -48,29 +48,14 @@ fn machine(node: &Node, role: Role) -> Link {
     Link::new(role, config, now())
 }
 
-/// Opens a link to `to`, where `whom` is, and says in the book what came of it.
+/// Opens a link to `to`, where `whom` is.
 pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {
-    let reached = match greet(node, to, whom).await {
+    match greet(node, to, whom).await {
         Ok((io, link, buffer)) => dialled(node, to, io, link, buffer),
         // It has another link with this node already, which this one lost to; or no room, or it stops.
         Err(Unreached::Left) => node.links.quick((to, whom)).ok_or(Unreached::Left),
         Err(unreached) => Err(unreached),
-    };
-    let now = now();
-    let mut pool = node.links.lock();
-    match &reached {
-        Ok(_) => {}
-        Err(Unreached::Classic) => pool.book.is_classic(to, now),
-        Err(Unreached::Failed { .. } | Unreached::Busy | Unreached::Left) => {
-            pool.book.failed(to, now);
-        }
-        // Somebody else may be asked for there the next time, or be admitted.
-        Err(
-            Unreached::NoRoom | Unreached::Stopped | Unreached::Identity(_) | Unreached::Banned(_),
-        ) => pool.book.gave_up(to),
     }
-    drop(pool);
-    reached
 }
 
 /// Connects and exchanges hellos.
