@@ -289,8 +289,9 @@ options! {
     /// room for a new one, the least recently used first; when none is, messages take classic
     /// exchanges.
     ///
-    /// Links that others open count among the connections, too. The price of more: up to 16 KiB for
-    /// an idle link.
+    /// A link that is being closed counts until it is over: the next one is dialled then, 2 s later at
+    /// most when nothing is open on it. Links that others open count among the connections, too. The
+    /// price of more: up to 16 KiB for an idle link.
     max_links: usize = 256, "links", "links open at once", COUNT;
     /// Requests that another node may have open on one link. Default 64, as many as one code has
     /// places for; a further one waits at its sender.

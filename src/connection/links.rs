@@ -33,7 +33,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     time::timeout,
 };
 
@@ -70,6 +70,8 @@ pub(crate) struct Links {
     pool: Mutex<Pool>,
     /// The links that the book would name, for those who are in a hurry.
     open: RwLock<HashMap<Address, Arc<Line>>>,
+    /// A link is over.
+    over: Notify,
     /// The one that was used last: messages go in runs.
     last: Mutex<Option<Arc<Line>>>,
     next: AtomicU64,
@@ -88,6 +90,8 @@ struct Pool {
     book: Book,
     lines: HashMap<LinkId, Arc<Line>>,
     dials: HashMap<Address, watch::Receiver<Option<Reached>>>,
+    /// The node is cut: no further link is opened.
+    is_cut: bool,
 }
 
 impl fmt::Debug for Links {
@@ -108,8 +112,10 @@ impl Links {
                 book: Book::new(me.id().clone(), config),
                 lines: HashMap::new(),
                 dials: HashMap::new(),
+                is_cut: false,
             }),
             open: RwLock::default(),
+            over: Notify::new(),
             last: Mutex::default(),
             next: AtomicU64::new(1),
             incarnation: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
@@ -165,9 +171,14 @@ impl Links {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an open link in. `listed` says that others may use it to reach its address.
-    pub(super) fn opened(&self, line: &Arc<Line>, listed: bool) {
+    /// Takes an open link in. `listed` says that others may use it to reach its address. False when
+    /// the node is cut.
+    pub(super) fn opened(&self, line: &Arc<Line>, listed: bool) -> bool {
         let mut pool = self.lock();
+        if pool.is_cut {
+            return false;
+        }
+        pool.book.is_alive(&line.to);
         pool.lines.insert(line.id, Arc::clone(line));
         let mut ended = Vec::new();
         let other = self.of_another(line);
@@ -199,6 +210,7 @@ impl Links {
             self.unlist(&line);
             line.bye();
         }
+        true
     }
 
     /// The open link under the address of `line`, if it is one with another peer.
@@ -208,9 +220,16 @@ impl Links {
         (other.is_open() && other.peer.id() != line.peer.id()).then(|| Arc::clone(other))
     }
 
-    /// A link takes nothing new any more.
+    /// A link takes nothing new any more. It counts as one until it is over.
     pub(super) fn unlist(&self, line: &Line) {
-        self.lock().book.closed(line.id);
+        let is_unused = line.is_unused();
+        let mut pool = self.lock();
+        if is_unused {
+            pool.book.unused(line.id, now());
+        } else {
+            pool.book.leaves(line.id);
+        }
+        drop(pool);
         let mut last = self.last();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.get(&line.to).is_some_and(|other| other.id == line.id) {
@@ -222,7 +241,27 @@ impl Links {
 
     pub(super) fn closed(&self, line: &Line) {
         self.unlist(line);
-        self.lock().lines.remove(&line.id);
+        let mut pool = self.lock();
+        pool.book.closed(line.id);
+        pool.lines.remove(&line.id);
+        drop(pool);
+        self.over.notify_waiters();
+    }
+
+    /// Ready when this link is over.
+    pub(super) async fn is_over(&self, link: LinkId) {
+        loop {
+            let over = self.over.notified();
+            if !self.lock().lines.contains_key(&link) {
+                return;
+            }
+            over.await;
+        }
+    }
+
+    /// A peer has shown that it lives and is reached at `to`: it is dialled again at once.
+    pub(crate) fn is_alive(&self, to: &Address) {
+        self.lock().book.is_alive(to);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Line>> {
@@ -236,8 +275,9 @@ impl Links {
         self.all().iter().for_each(|line| line.bye());
     }
 
-    /// Ends every link at once.
+    /// Ends every link at once; no further one is opened.
     pub(crate) fn cut(&self, silently: bool) {
+        self.lock().is_cut = true;
         self.all().iter().for_each(|line| line.cut(silently));
     }
 

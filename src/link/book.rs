@@ -2,7 +2,7 @@
 //! exchanges (WIRE.md part 3, "Opening").
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
@@ -31,7 +31,7 @@ pub type LinkId = u64;
 /// The limits of a [`Book`].
 #[derive(Clone, Copy, Debug)]
 pub struct BookConfig {
-    /// Links open at once; an idle one makes room for a new one.
+    /// Links open at once, those that are leaving among them; an idle one makes room for a new one.
     pub max_links: usize,
     /// How long it is remembered that a peer speaks no links.
     pub classic_for: Duration,
@@ -56,10 +56,21 @@ pub enum Way {
 
 #[derive(Clone, Copy, Debug)]
 enum Entry {
-    Dialling { failures: u32 },
-    Failed { failures: u32, until: Instant },
-    Classic { until: Instant },
-    Open { link: LinkId },
+    /// `after` is a link whose end makes the room for it.
+    Dialling {
+        failures: u32,
+        after: Option<LinkId>,
+    },
+    Failed {
+        failures: u32,
+        until: Instant,
+    },
+    Classic {
+        until: Instant,
+    },
+    Open {
+        link: LinkId,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +80,8 @@ struct Open {
     used: Instant,
     /// Exchanges that are open on it.
     busy: usize,
+    /// Dials in a row that came to nothing before it.
+    failures: u32,
 }
 
 /// What a node knows about reaching its peers over links. Pure: it decides, others dial and close.
@@ -78,17 +91,20 @@ pub struct Book {
     config: BookConfig,
     peers: HashMap<Address, Entry>,
     links: HashMap<LinkId, Open>,
+    /// Links that take nothing new and are not over, and the exchanges that are open on them.
+    leaving: BTreeMap<LinkId, usize>,
 }
 
 impl Book {
     /// An empty book of the node `me`.
     #[must_use]
     pub fn new(me: PeerId, config: BookConfig) -> Self {
-        Self { me, config, peers: HashMap::new(), links: HashMap::new() }
+        Self { me, config, peers: HashMap::new(), links: HashMap::new(), leaving: BTreeMap::new() }
     }
 
-    /// How to reach `to`. When it says [`Way::Dial`], a link that is idle may have to make room:
-    /// its number is returned as well, and it is to be ended.
+    /// How to reach `to`. When it says [`Way::Dial`], a link on which nothing is open may have to
+    /// make room: its number is returned as well. It is to be ended, and the dial begins when it is
+    /// over ([`closed`](Self::closed)).
     pub fn way(&mut self, to: &Address, now: Instant) -> (Way, Option<LinkId>) {
         let failures = match self.peers.get(to) {
             Some(Entry::Open { link }) => {
@@ -106,24 +122,45 @@ impl Book {
             Some(Entry::Failed { failures, .. }) => *failures,
             Some(Entry::Classic { .. }) | None => 0,
         };
-        let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
-        let mut ended = None;
-        if self.links.len() + dials.count() >= self.config.max_links {
-            ended = self.end_one(None);
-            if ended.is_none() {
+        let mut after = None;
+        if self.occupied() >= self.config.max_links {
+            after = self.leaving_idle().or_else(|| self.end_one(None));
+            if after.is_none() {
                 return (Way::NoRoom, None);
             }
         }
         self.make_room(now);
-        self.peers.insert(to.clone(), Entry::Dialling { failures });
-        (Way::Dial, ended)
+        self.peers.insert(to.clone(), Entry::Dialling { failures, after });
+        (Way::Dial, after)
+    }
+
+    /// The links for whose end a dial waits.
+    fn awaited(&self) -> HashSet<LinkId> {
+        let awaited = |entry: &Entry| match entry {
+            Entry::Dialling { after, .. } => after.filter(|link| self.leaving.contains_key(link)),
+            Entry::Failed { .. } | Entry::Classic { .. } | Entry::Open { .. } => None,
+        };
+        self.peers.values().filter_map(awaited).collect()
+    }
+
+    /// Links that are open or leaving, and dials. A dial and the link whose end it waits for are one.
+    fn occupied(&self) -> usize {
+        let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
+        self.links.len() + self.leaving.len() + dials.count() - self.awaited().len()
+    }
+
+    /// A link that is leaving, on which nothing is open, and for whose end no dial waits.
+    fn leaving_idle(&self) -> Option<LinkId> {
+        let awaited = self.awaited();
+        let idle = self.leaving.iter().filter(|(_, busy)| **busy == 0);
+        idle.map(|(link, _)| *link).find(|link| !awaited.contains(link))
     }
 
     /// The idle link that was used longest ago, other than `new`: it is to be ended, to make room.
     fn end_one(&mut self, new: Option<LinkId>) -> Option<LinkId> {
         let idle = self.links.iter().filter(|(id, open)| open.busy == 0 && Some(**id) != new);
         let oldest = idle.min_by_key(|(id, open)| (open.used, **id)).map(|(id, _)| *id)?;
-        self.closed(oldest);
+        self.leaves(oldest);
         Some(oldest)
     }
 
@@ -144,7 +181,7 @@ impl Book {
     /// jitter that differs from peer to peer and is the same in every run.
     pub fn failed(&mut self, to: &Address, now: Instant) -> Instant {
         let before = match self.peers.get(to) {
-            Some(Entry::Dialling { failures } | Entry::Failed { failures, .. }) => *failures,
+            Some(Entry::Dialling { failures, .. } | Entry::Failed { failures, .. }) => *failures,
             _ => 0,
         };
         let until = now.later(self.pause(to, before));
@@ -192,7 +229,11 @@ impl Book {
         role: Role,
         now: Instant,
     ) -> Option<LinkId> {
-        let open = Open { to: to.clone(), role, used: now, busy: 0 };
+        let failures = match self.peers.get(to) {
+            Some(Entry::Dialling { failures, .. }) if role == Role::Dialler => *failures,
+            _ => 0,
+        };
+        let open = Open { to: to.clone(), role, used: now, busy: 0, failures };
         let other = match self.peers.get(to) {
             Some(Entry::Open { link: other }) => Some(*other),
             _ => None,
@@ -207,8 +248,9 @@ impl Book {
             self.links.insert(link, open);
             self.peers.insert(to.clone(), Entry::Open { link });
         }
-        if let Some(other) = loses.filter(|loses| *loses != link) {
-            self.links.remove(&other);
+        if let Some(loses) = loses {
+            let busy = self.links.remove(&loses).map_or(0, |open| open.busy);
+            self.leaving.insert(loses, busy);
         }
         loses
     }
@@ -217,21 +259,63 @@ impl Book {
     pub fn busy(&mut self, link: LinkId, exchanges: usize, now: Instant) {
         if let Some(open) = self.links.get_mut(&link) {
             (open.busy, open.used) = (exchanges, now);
+        } else if let Some(busy) = self.leaving.get_mut(&link) {
+            *busy = exchanges;
         }
     }
 
-    /// A link is over, or takes nothing new.
+    /// A link takes nothing new. It counts as a link until it is [`closed`](Self::closed). One that
+    /// is not in the book is ignored.
+    pub fn leaves(&mut self, link: LinkId) {
+        if let Some(open) = self.take(link) {
+            self.leaving.insert(link, open.busy);
+        }
+    }
+
+    /// A link is over, or is not to be reached by its address.
     pub fn closed(&mut self, link: LinkId) {
-        let Some(open) = self.links.remove(&link) else { return };
+        self.take(link);
+        self.leaving.remove(&link);
+    }
+
+    /// A link that this node dialled ended, or takes nothing new, before a message moved over it: as a
+    /// dial that failed. One that is not in the book is ignored.
+    pub fn unused(&mut self, link: LinkId, now: Instant) {
+        let Some(open) = self.take(link) else { return };
+        self.leaving.insert(link, open.busy);
+        if !self.peers.contains_key(&open.to) {
+            let until = now.later(self.pause(&open.to, open.failures));
+            let failures = open.failures.saturating_add(1);
+            self.make_room(now);
+            self.peers.insert(open.to, Entry::Failed { failures, until });
+        }
+    }
+
+    fn take(&mut self, link: LinkId) -> Option<Open> {
+        let open = self.links.remove(&link)?;
         if matches!(self.peers.get(&open.to), Some(Entry::Open { link: l }) if *l == link) {
             self.peers.remove(&open.to);
         }
+        Some(open)
     }
 
-    /// Open links.
+    /// The peer has shown that it lives: it is dialled again at once, and the pauses begin anew.
+    pub fn is_alive(&mut self, to: &Address) {
+        if matches!(self.peers.get(to), Some(Entry::Failed { .. })) {
+            self.peers.remove(to);
+        }
+    }
+
+    /// Links that are open and take something new.
     #[must_use]
     pub fn links(&self) -> usize {
         self.links.len()
+    }
+
+    /// Links that take nothing new and are not over.
+    #[must_use]
+    pub fn leaving(&self) -> usize {
+        self.leaving.len()
     }
 
     /// Forgets what has run out, and if that is not enough, what runs out first.
@@ -362,6 +446,61 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_is_leaving_counts_until_it_is_over() {
+        let (mut book, now) = book("m");
+        book.opened(1, &at(1), &id("p"), Role::Dialler, now);
+        book.opened(2, &at(2), &id("q"), Role::Dialler, now);
+        book.busy(1, 1, now);
+        book.busy(2, 1, now);
+        book.leaves(1);
+        assert_eq!((book.links(), book.leaving()), (1, 1));
+        assert_eq!(book.way(&at(3), now), (Way::NoRoom, None), "something is open on both");
+        book.busy(1, 0, now);
+        assert_eq!(book.way(&at(3), now), (Way::Dial, Some(1)));
+        // One dial takes the place of one link.
+        assert_eq!(book.way(&at(4), now), (Way::NoRoom, None));
+        book.closed(1);
+        assert_eq!((book.links(), book.leaving()), (1, 0));
+        assert_eq!(book.way(&at(4), now), (Way::NoRoom, None));
+        book.gave_up(&at(3));
+        assert_eq!(book.way(&at(4), now), (Way::Dial, None));
+        // The one that loses is leaving, too.
+        book.opened(3, &at(4), &id("z"), Role::Dialler, now);
+        assert_eq!(book.opened(4, &at(4), &id("z"), Role::Acceptor, now), Some(4));
+        assert_eq!((book.links(), book.leaving()), (2, 1));
+    }
+
+    #[test]
+    fn a_link_that_ends_before_it_was_used_is_a_dial_that_failed() {
+        let (mut book, mut now) = book("m");
+        for n in 0..10_u32 {
+            assert_eq!(book.way(&at(1), now), (Way::Dial, None));
+            book.opened(n.into(), &at(1), &id("p"), Role::Dialler, now);
+            book.unused(n.into(), now);
+            let Way::NotBefore(until) = book.way(&at(1), now).0 else { panic!("{n}: at once") };
+            let full = FIRST_PAUSE.saturating_mul(1 << n).min(LONGEST_PAUSE);
+            assert!(until - now >= full * 8 / 10, "{n}: {:?}", until - now);
+            book.closed(n.into());
+            now = until;
+        }
+    }
+
+    #[test]
+    fn a_sign_of_life_ends_the_pause_after_dials_that_failed() {
+        let (mut book, now) = book("m");
+        for _ in 0..9 {
+            book.failed(&at(1), now);
+        }
+        assert!(matches!(book.way(&at(1), now).0, Way::NotBefore(_)));
+        book.is_alive(&at(1));
+        assert_eq!(book.way(&at(1), now).0, Way::Dial);
+        // A dial under way stays the only one.
+        book.is_alive(&at(1));
+        assert_eq!(book.way(&at(1), now).0, Way::Wait);
+        assert!(book.failed(&at(1), now) - now <= FIRST_PAUSE, "the pauses begin anew");
+    }
+
+    #[test]
     fn a_link_that_another_node_opens_ends_an_idle_one_when_there_are_too_many() {
         let (mut book, now) = book("m");
         for (n, link) in [(1, 1), (2, 2)] {
@@ -380,27 +519,32 @@ mod tests {
     proptest! {
         #[test]
         fn the_book_stays_bounded_and_never_lets_two_dial_the_same_peer(
-            steps in proptest::collection::vec((0_usize..5, 0_usize..6, 0_u64..120), 0..200),
+            steps in proptest::collection::vec((0_usize..7, 0_usize..6, 0_u64..120), 0..200),
         ) {
             let (mut book, mut now) = book("m");
-            let (mut dialling, mut next) = (std::collections::BTreeSet::new(), 0);
+            let (mut dialling, mut next) = (BTreeMap::new(), 0);
             for (what, n, seconds) in steps {
                 now += Duration::from_secs(seconds);
                 match what {
                     0 => {
-                        if book.way(&at(n), now).0 == Way::Dial {
-                            prop_assert!(dialling.insert(n));
+                        if let (Way::Dial, after) = book.way(&at(n), now) {
+                            prop_assert!(dialling.insert(n, after).is_none());
                         }
                     }
-                    1 if dialling.remove(&n) => {
+                    1 if dialling.contains_key(&n) => {
+                        // It waits for the end of the link whose place it takes.
+                        dialling.remove(&n).flatten().into_iter().for_each(|link| book.closed(link));
                         next += 1;
                         book.opened(next, &at(n), &id("z"), Role::Dialler, now);
                     }
-                    2 if dialling.remove(&n) => drop(book.failed(&at(n), now)),
-                    3 if dialling.remove(&n) => book.is_classic(&at(n), now),
+                    2 if dialling.remove(&n).is_some() => drop(book.failed(&at(n), now)),
+                    3 if dialling.remove(&n).is_some() => book.is_classic(&at(n), now),
+                    4 => book.leaves(next - n as u64 % (next + 1)),
+                    5 => book.closed(next - n as u64 % (next + 1)),
                     _ => drop(book.too_many(next)),
                 }
-                prop_assert!(book.links() + dialling.len() <= CONFIG.max_links);
+                prop_assert!(book.occupied() <= CONFIG.max_links);
+                prop_assert!(book.links() + book.leaving() <= CONFIG.max_links);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::{
         Added, Candidate, Envelope, Hop, Learned, PeerEntry, PeerId, PeerInfo, PeerList,
         RouteFault, RouteReason, Router,
     },
-    peer::child::Guard,
+    peer::child::{Guard, stop_at_cut},
 };
 
 /// The peer table and the router: what the actor owns and its successor takes over.
@@ -50,6 +50,10 @@ pub struct PeerListActor {
 
 impl Actor for PeerListActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        stop_at_cut(self, &self.node, ctx);
+    }
 }
 
 impl PeerListActor {
@@ -99,6 +103,7 @@ pub struct Peers {
 
 pub(super) fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {
     if matches!(added, Added::Added) {
+        node.is_alive(peer.address());
         node.emit(&PeerEvent::PeerAdded { peer: peer.clone() });
     }
 }
@@ -184,6 +189,10 @@ impl Peers {
                 node.counters.peers_displaced.one();
                 tell_removed(gone.as_ref(), Removed::Displaced, node);
             }
+            // It was there just now.
+            if candidate.verified || candidate.learned == Learned::Joined {
+                node.is_alive(candidate.info.address());
+            }
             tell_added(&added, &candidate.info, node);
             added
         })
@@ -193,8 +202,9 @@ impl Peers {
     /// Notes that a peer has answered with its id, if it still is what it was. True.
     pub(crate) async fn verify(&self, entry: &PeerEntry) -> Result<bool, NodeDown> {
         let (id, added) = (entry.info().id().clone(), entry.added());
-        self.with(move |table, _| {
-            if table.list.get(&id).is_some_and(|known| known.added() == added) {
+        self.with(move |table, node| {
+            if let Some(known) = table.list.get(&id).filter(|known| known.added() == added) {
+                node.is_alive(known.info().address());
                 table.list.verify(&id, now());
             }
             true
@@ -276,7 +286,13 @@ impl Peers {
     /// Notes that the peer was seen alive.
     pub(crate) async fn seen(&self, id: &PeerId) -> Result<bool, NodeDown> {
         let id = id.clone();
-        self.with(move |table, _| table.list.touch(&id, now())).await
+        self.with(move |table, node| {
+            if let Some(known) = table.list.get(&id) {
+                node.is_alive(known.info().address());
+            }
+            table.list.touch(&id, now())
+        })
+        .await
     }
 
     /// Empties the table.

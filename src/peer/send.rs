@@ -18,6 +18,13 @@ impl Peer {
     /// `to` is an address, a known peer's id, a [`PeerInfo`](crate::PeerInfo), text for one of them, or
     /// [`Target::routed`].
     ///
+    /// After a dial for a link that failed, the node pauses before the next one: 50 ms, and twice as
+    /// long after each further one, up to 5 s. A request waits for up to 500 ms of a pause; in a
+    /// longer one it ends at once with [`RequestError::Connect`], whose source is of the kind
+    /// [`NotConnected`](std::io::ErrorKind::NotConnected). A sign of life of the peer ends the pause:
+    /// it joined, answered a ping, was verified or added, or opened a link. Requests that go
+    /// [`Over::Classic`] know no pause.
+    ///
     /// # Errors
     /// See [`RequestError`]; [`RequestError::may_have_been_handled`] says what is known about the
     /// request.

@@ -49,29 +49,14 @@ fn machine(node: &Node, role: Role) -> Link {
     Link::new(role, config, now())
 }
 
-/// Opens a link to `to`, where `whom` is, and says in the book what came of it.
+/// Opens a link to `to`, where `whom` is.
 pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {
-    let reached = match greet(node, to, whom).await {
+    match greet(node, to, whom).await {
         Ok((io, link, buffer)) => dialled(node, to, io, link, buffer),
         // It has another link with this node already, which this one lost to; or no room, or it stops.
         Err(Unreached::Left) => node.links.quick((to, whom)).ok_or(Unreached::Left),
         Err(unreached) => Err(unreached),
-    };
-    let now = now();
-    let mut pool = node.links.lock();
-    match &reached {
-        Ok(_) => {}
-        Err(Unreached::Classic) => pool.book.is_classic(to, now),
-        Err(Unreached::Failed { .. } | Unreached::Busy | Unreached::Left) => {
-            pool.book.failed(to, now);
-        }
-        // Somebody else may be asked for there the next time, or be admitted.
-        Err(
-            Unreached::NoRoom | Unreached::Stopped | Unreached::Identity(_) | Unreached::Banned(_),
-        ) => pool.book.gave_up(to),
     }
-    drop(pool);
-    reached
 }
 
 /// Connects and exchanges hellos.
@@ -181,26 +166,28 @@ fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut)
     let line = Line::new(Arc::clone(node), id, link, who, Some(to.clone()));
     let line = Arc::new(line.ok_or(Unreached::Classic)?);
     node.answered(to);
-    let driver = open(&line, io.reader, io.writer, buffer, true);
+    let driver = open(&line, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
     node.spawn(driver.run());
     // Of two links at once this one may be the one that ends.
     Ok(node.links.quick((to, Some(line.peer.id()))).unwrap_or(line))
 }
 
+/// None when the node is cut: nothing is said then.
 fn open(
     line: &Arc<Line>,
     reader: ReadHalf,
     writer: WriteHalf,
     buffer: BytesMut,
     listed: bool,
-) -> Driver {
-    let driver = Driver::new(Arc::clone(line), reader, writer, buffer);
+) -> Option<Driver> {
+    if !line.node.links.opened(line, listed) {
+        return None;
+    }
     line.tell_opened();
-    line.node.links.opened(line, listed);
     if line.node.drain.is_cancelled() {
         line.bye();
     }
-    driver
+    Some(Driver::new(Arc::clone(line), reader, writer, buffer))
 }
 
 /// Takes a connection on which somebody wants a link: `buffer` begins with the hello's header. None
@@ -276,5 +263,5 @@ pub(crate) async fn welcome(
     let listed = claimed.address().host() == remote.host() && claimed.id() != node.me.id();
     let id = node.links.next_id();
     let line = Arc::new(Line::new(Arc::clone(node), id, link, (remote, proven.is_some()), None)?);
-    Some(open(&line, reader, writer, buffer, listed))
+    open(&line, reader, writer, buffer, listed)
 }

@@ -387,6 +387,12 @@ impl Line {
         self.changed.notify_waiters();
     }
 
+    /// Whether this node has just opened it, and nothing was sent over it yet.
+    pub(super) fn is_unused(&self) -> bool {
+        let fresh = self.role == Role::Dialler && self.since.elapsed() < FIRST_USE;
+        fresh && self.lock().link.counts().moved == 0
+    }
+
     /// Whether nothing is open on it. One that is new is not idle: what it was opened for is on its
     /// way.
     pub(super) fn is_idle(&self, state: &State) -> bool {

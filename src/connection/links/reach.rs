@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         now,
     },
     later::Later,
-    link::{Reason, Role, Way},
+    link::{LinkId, Reason, Role, Way},
     overlay::{Address, PeerId},
     transport::IdentityFault,
 };
@@ -52,6 +52,10 @@ impl Unreached {
         Self::Failed { kind: error.kind(), text: error.to_string() }
     }
 
+    fn without_a_word() -> Self {
+        Self::failed(&io::Error::other("the dial was cut short"))
+    }
+
     pub(super) fn into_error(self, to: &Address) -> RequestError {
         match self {
             Self::Classic => RequestError::NoLink(to.clone()),
@@ -79,8 +83,8 @@ enum Step {
 fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
     let mut pool = node.links.lock();
     pool.look_at_lines();
-    let (way, evicted) = pool.book.way(to, now());
-    let evicted = evicted.and_then(|id| pool.lines.get(&id).cloned());
+    let (way, after) = pool.book.way(to, now());
+    let leaves = after.and_then(|id| pool.lines.get(&id).cloned());
     let step = match way {
         Way::Link(id) => match pool.lines.get(&id) {
             Some(line) if line.is_open() && line.is_to(whom) => Step::Done(Ok(Arc::clone(line))),
@@ -93,7 +97,11 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
                 return Step::Again;
             }
             Some(line) if line.is_open() => Step::Done(Err(line.wrong_peer(to, whom))),
-            _ => {
+            Some(_) => {
+                pool.book.leaves(id);
+                Step::Again
+            }
+            None => {
                 pool.book.closed(id);
                 Step::Again
             }
@@ -104,30 +112,78 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
         Way::Dial => {
             let (tell, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
-            let (shared, to, whom) = (Arc::clone(node), to.clone(), whom.cloned());
-            node.threads.runtime().spawn(async move {
-                let reached = dial::dial(&shared, &to, whom.as_ref()).await;
-                shared.links.lock().dials.remove(&to);
-                tell.send_replace(Some(reached));
-            });
+            let dialling = Dialling { node: Arc::clone(node), to: to.clone(), tell: Some(tell) };
+            node.spawn(dialling.dial(whom.cloned(), after));
             Step::Wait(reached)
         }
         Way::Wait => match pool.dials.get(to) {
             Some(reached) if reached.has_changed().is_ok() => Step::Wait(reached.clone()),
+            // Not possible: a dial says how it ended.
             _ => {
-                // The dial ended without a word.
                 pool.dials.remove(to);
-                pool.book.gave_up(to);
-                Step::Again
+                pool.book.failed(to, now());
+                Step::Done(Err(Unreached::without_a_word()))
             }
         },
     };
     drop(pool);
-    if let Some(idle) = evicted {
+    if let Some(idle) = leaves {
         node.links.unlist(&idle);
         idle.bye();
     }
     step
+}
+
+/// A dial for all who wait for it. However it ends, they hear of it, and the book does.
+struct Dialling {
+    node: Arc<Node>,
+    to: Address,
+    tell: Option<watch::Sender<Option<Reached>>>,
+}
+
+impl Dialling {
+    /// Dials, when the link `after` has made room. A node that stops gives it up.
+    async fn dial(mut self, whom: Option<PeerId>, after: Option<LinkId>) {
+        let Self { node, to, .. } = &self;
+        let dial = async {
+            if let Some(link) = after {
+                let room = timeout(node.config.connect_timeout, node.links.is_over(link)).await;
+                room.map_err(|_| Unreached::NoRoom)?;
+            }
+            dial::dial(node, to, whom.as_ref()).await
+        };
+        let reached = node.drain.run_until_cancelled(dial).await;
+        self.end(reached.unwrap_or(Err(Unreached::Stopped)));
+    }
+
+    fn end(&mut self, reached: Reached) {
+        let Some(tell) = self.tell.take() else { return };
+        let mut pool = self.node.links.lock();
+        match &reached {
+            Ok(_) => {}
+            Err(Unreached::Classic) => pool.book.is_classic(&self.to, now()),
+            Err(Unreached::Failed { .. } | Unreached::Busy | Unreached::Left) => {
+                pool.book.failed(&self.to, now());
+            }
+            // Another peer may be asked for there the next time, or be admitted.
+            Err(
+                Unreached::NoRoom
+                | Unreached::Stopped
+                | Unreached::Identity(_)
+                | Unreached::Banned(_),
+            ) => pool.book.gave_up(&self.to),
+        }
+        pool.dials.remove(&self.to);
+        drop(pool);
+        tell.send_replace(Some(reached));
+    }
+}
+
+impl Drop for Dialling {
+    /// It panicked, or its task was dropped with its runtime.
+    fn drop(&mut self) {
+        self.end(Err(Unreached::without_a_word()));
+    }
 }
 
 impl Pool {
@@ -182,7 +238,7 @@ pub(super) async fn reach(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>)
             }
             Step::Pause(pause) => sleep_until(pause).await,
             Step::Again => {}
-            // A dial has time limits of its own. One that was dropped is looked for again.
+            // A dial has time limits of its own.
             Step::Wait(mut reached) => {
                 if let Ok(reached) = reached.wait_for(Option::is_some).await
                     && let Some(reached) = reached.clone()

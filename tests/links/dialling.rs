@@ -1,0 +1,169 @@
+//! Dials that fail, in every way in which they can, and when the next one follows.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_peer::{
+    Outgoing, Over, Peer, PingSweep, RequestError,
+    frame::Frame,
+    link::AckLevel,
+    overlay::{Address, Host},
+    transport::{
+        Io, Listener, Transport,
+        memory::{MemoryNetwork, MemoryTransport},
+    },
+};
+use futures::future::{BoxFuture, join_all};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    SECOND, ask, builder, echo,
+    fake::{Fake, listen},
+    node, pass, transport,
+};
+
+/// The limit of the back-off.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+fn link(text: &str) -> Outgoing {
+    echo(text).over(Over::Link)
+}
+
+/// A transport whose dials panic as long as it is told so.
+#[derive(Debug)]
+struct Panicky(MemoryTransport, Arc<AtomicUsize>, Arc<AtomicBool>);
+
+impl Transport for Panicky {
+    fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        self.0.listen(at)
+    }
+    fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            assert!(!self.2.load(Ordering::SeqCst), "a dial that panics");
+            self.0.dial(to).await
+        })
+    }
+    fn own_host(&self, listening: &Address) -> Host {
+        self.0.own_host(listening)
+    }
+}
+
+#[actix::test]
+async fn a_dial_that_panics_is_an_error_for_all_who_wait_and_is_tried_again_after_pauses() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (dials, panics) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let panicky = Panicky(transport(&wires, "ada"), Arc::clone(&dials), Arc::clone(&panics));
+    let ada = builder(&wires, "ada").transport(panicky).start().await.unwrap();
+    let bob = node(&wires, "bob").await;
+    for over in [Over::Link, Over::Any, Over::Classic] {
+        let all = (0..10).map(|_| timeout(SECOND, ask(&ada, &bob, echo("x").over(over))));
+        for asked in join_all(all).await {
+            let error = asked.expect("an answer").unwrap_err();
+            assert!(matches!(error, RequestError::Connect { .. }), "{over:?}: {error:?}");
+        }
+    }
+    let before = dials.load(Ordering::SeqCst);
+    let waits = ada.send_reliable(bob.info(), Frame::text("ECHO", "x"), AckLevel::Handled);
+    let mut waits = Box::pin(waits);
+    let begun = Instant::now();
+    assert!(timeout(60 * SECOND, &mut waits).await.is_err());
+    // The back-off of failed dials.
+    let times = dials.load(Ordering::SeqCst) - before;
+    assert!((10..30).contains(&times), "{times} dials in {:?}", begun.elapsed());
+    panics.store(false, Ordering::SeqCst);
+    timeout(LONGEST_PAUSE + SECOND, waits).await.unwrap().unwrap();
+    assert_eq!(ask(&ada, &bob, link("again")).await.unwrap(), "again");
+}
+
+#[actix::test]
+async fn a_peer_that_ends_each_link_before_it_is_used_is_not_dialled_again_at_once() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    wires.latency(SECOND / 1_000..SECOND / 1_000);
+    let ada = node(&wires, "ada").await;
+    let mut listener = listen(&wires, "eve").await;
+    actix_rt::spawn(async move {
+        loop {
+            let mut eve = Fake::accept(&mut listener, "eve").await;
+            eve.says_goodbye = true;
+            actix_rt::spawn(eve.serve());
+        }
+    });
+    for _ in 0..50 {
+        let asked = timeout(30 * SECOND, ada.request("eve:9000", link("x"))).await;
+        assert!(asked.expect("an end").is_err());
+        pass(SECOND / 10).await;
+    }
+    assert!(wires.dials() < 20, "{} dials", wires.dials());
+}
+
+/// A node that was dialled in vain so often that it is not dialled again for seconds.
+async fn given_up(wires: &MemoryNetwork, sweep: Option<PingSweep>) -> (Peer, Address) {
+    let ada = builder(wires, "ada");
+    let ada = match sweep {
+        Some(sweep) => ada.stabilizer(sweep),
+        None => ada,
+    };
+    let (ada, bob) = (ada.start().await.unwrap(), node(wires, "bob").await);
+    let to = bob.info().address().clone();
+    bob.join("ada:9000").await.unwrap();
+    // It is verified.
+    pass(10 * SECOND).await;
+    bob.abort().await;
+    let begun = Instant::now();
+    while begun.elapsed() < 60 * SECOND {
+        assert!(ada.request(&to, link("x")).await.is_err());
+        pass(SECOND / 10).await;
+    }
+    // Just dialled again: the longest pause begins.
+    let dials = wires.dials();
+    while wires.dials() == dials {
+        assert!(ada.request(&to, link("x")).await.is_err());
+        pass(SECOND / 100).await;
+    }
+    (ada, to)
+}
+
+#[actix::test]
+async fn a_sign_of_life_ends_the_pause_after_dials_that_failed() {
+    tokio::time::pause();
+    for sign in ["none", "joined", "joined again", "verified", "answered a ping", "opened a link"] {
+        let wires = MemoryNetwork::new(1);
+        let pinged = sign == "answered a ping";
+        // Often enough to see it, and never given up.
+        let sweep = pinged.then(|| PingSweep::new().every(SECOND / 10).misses(u32::MAX));
+        let (ada, to) = given_up(&wires, sweep).await;
+        let bob = node(&wires, "bob").await;
+        match sign {
+            "joined again" => drop(bob.join("ada:9000").await),
+            "joined" => {
+                ada.peers().remove(bob.id()).await.unwrap();
+                bob.join("ada:9000").await.unwrap();
+            }
+            "verified" => {
+                ada.peers().remove(bob.id()).await.unwrap();
+                ada.join("bob:9000").await.unwrap();
+            }
+            "answered a ping" => pass(SECOND / 2).await,
+            "opened a link" => {
+                assert_eq!(ask(&bob, &ada, link("x")).await.unwrap(), "x");
+                // Over when the other way is tried.
+                let (ada, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
+                wires.cut_all_between(&ada, &bob);
+                pass(SECOND / 10).await;
+            }
+            _ => {}
+        }
+        let answered = ada.request(&to, link("x")).await;
+        assert_eq!(answered.is_ok(), sign != "none", "{sign}: {answered:?}");
+    }
+}

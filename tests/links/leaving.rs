@@ -1,0 +1,159 @@
+//! Links that leave: each has an end, whatever the other side makes of `@BYE`.
+
+use actix_peer::{
+    Config, Outgoing, Over, Peer, PeerEvent,
+    connection::Direction,
+    frame::{Frame, TypeCode},
+    link::{AckLevel, LinkEvent, Reason},
+    transport::memory::MemoryNetwork,
+};
+use futures::StreamExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    SECOND, event,
+    fake::{self, Fake, listen},
+    links, node_with, pass,
+};
+
+/// A little more than a link may take to leave when nothing is open on it.
+const LEAVES_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+async fn asks(node: &Peer, name: &str) {
+    let message = Outgoing::from(Frame::text("TEST", "x")).over(Over::Link);
+    node.request(&format!("{name}:9000"), message).await.unwrap().collect().await.unwrap();
+}
+
+fn idle_soon() -> Config {
+    Config::default().link_idle_timeout(2 * SECOND).keep_alive(SECOND)
+}
+
+#[actix::test]
+async fn an_idle_link_is_over_soon_also_when_the_other_side_says_no_goodbye() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let node = node_with(&wires, "node", idle_soon()).await;
+    let mut events = node.events();
+    for n in 0..10 {
+        fake::host(&wires, &format!("eve{n}")).await;
+        asks(&node, &format!("eve{n}")).await;
+        // The same of a link that the other side has opened.
+        actix_rt::spawn(Fake::dial(&wires, &format!("mal{n}"), "node").await.serve());
+    }
+    assert_eq!(links(&node).await.len(), 20);
+    pass(2 * SECOND + SECOND + LEAVES_WITHIN).await;
+    assert_eq!((links(&node).await, wires.connections()), (vec![], 0));
+    let closed = event(&mut events, |event| match event {
+        PeerEvent::LinkClosed { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(closed.await, Reason::TIMED_OUT);
+}
+
+#[actix::test]
+async fn links_that_leave_count_against_the_limit_and_the_next_one_is_there_soon() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let node = node_with(&wires, "node", Config::default().max_links(4)).await;
+    for n in 0..40 {
+        fake::host(&wires, &format!("eve{n}")).await;
+        let begun = Instant::now();
+        asks(&node, &format!("eve{n}")).await;
+        assert!(begun.elapsed() <= LEAVES_WITHIN, "{n}: {:?}", begun.elapsed());
+        assert!(wires.connections() <= 4, "{n}: {}", wires.connections());
+        assert!(links(&node).await.len() <= 4);
+        // Links that are new are not ended to make room.
+        pass(3 * SECOND).await;
+    }
+}
+
+/// A node with two links with the same peer: the one that the node opened has to leave.
+async fn two_links(wires: &MemoryNetwork) -> (Peer, Fake, Fake) {
+    let node = node_with(wires, "node", Config::default()).await;
+    let mut listener = listen(wires, "eve").await;
+    let first = async {
+        let mut first = Fake::accept(&mut listener, "eve").await;
+        while !first.events().await.unwrap().contains(&LinkEvent::Opened) {}
+        first
+    };
+    let message = Outgoing::from(Frame::text("TEST", "x")).over(Over::Link);
+    let (told, first) = tokio::join!(node.notify("eve:9000", message), first);
+    told.unwrap();
+    let second = Fake::dial(wires, "eve", "node").await;
+    (node, first, second)
+}
+
+/// How many links there are that the node has opened.
+async fn own(node: &Peer) -> usize {
+    links(node).await.iter().filter(|link| link.direction == Direction::Out).count()
+}
+
+#[actix::test]
+async fn of_two_links_the_one_that_has_to_leave_is_over_soon() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (node, first, second) = two_links(&wires).await;
+    assert_eq!(own(&node).await, 1);
+    actix_rt::spawn(first.serve());
+    actix_rt::spawn(second.serve());
+    pass(LEAVES_WITHIN).await;
+    assert_eq!((own(&node).await, links(&node).await.len()), (0, 1));
+}
+
+#[actix::test]
+async fn what_is_open_on_a_link_that_leaves_is_finished_as_long_as_it_moves() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let node = node_with(&wires, "node", Config::default()).await;
+    let mut listener = listen(&wires, "eve").await;
+    let message = Outgoing::from(Frame::text("TEST", "x")).over(Over::Link);
+    let asked = node.request("eve:9000", message);
+    let serve = async {
+        let mut first = Fake::accept(&mut listener, "eve").await;
+        let exchange = first.asked().await;
+        (first, exchange)
+    };
+    let (replies, (mut first, exchange)) = tokio::join!(asked, serve);
+    let mut replies = replies.unwrap();
+    actix_rt::spawn(Fake::dial(&wires, "eve", "node").await.serve());
+    let told = actix_rt::spawn(async move {
+        for n in 0..20 {
+            // Questions for life are answered meanwhile.
+            let next = Instant::now() + 20 * SECOND;
+            while timeout_at(next, first.events()).await.is_ok_and(|events| events.is_some()) {}
+            let reply = first.link.reply(exchange, TypeCode::REPL, b"x", false, n == 19);
+            reply.unwrap();
+            first.flush().await;
+        }
+        first
+    });
+    for _ in 0..20 {
+        assert!(replies.next().await.unwrap().is_ok());
+    }
+    assert!(replies.next().await.is_none());
+    let first = told.await.unwrap();
+    actix_rt::spawn(first.serve());
+    pass(LEAVES_WITHIN).await;
+    assert_eq!(own(&node).await, 0);
+}
+
+#[actix::test]
+async fn a_link_that_leaves_does_not_wait_for_an_exchange_on_which_nothing_moves() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let node = node_with(&wires, "node", Config::default()).await;
+    let mut listener = listen(&wires, "eve").await;
+    let asking = node.clone();
+    // It is not acknowledged, over whichever link.
+    let told = actix_rt::spawn(async move {
+        asking.notify_acked("eve:9000", Frame::text("TEST", "x"), AckLevel::Handled).await
+    });
+    let mut first = Fake::accept(&mut listener, "eve").await;
+    first.asked().await;
+    let mut second = Fake::dial(&wires, "eve", "node").await;
+    actix_rt::spawn(async move { while first.events().await.is_some() {} });
+    actix_rt::spawn(async move { while second.events().await.is_some() {} });
+    told.await.unwrap().unwrap_err();
+    pass(45 * SECOND).await;
+    assert_eq!(own(&node).await, 0);
+}
