@@ -18,8 +18,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     connection::{
-        Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route, Routes,
-        Threads,
+        Ambient, Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route,
+        Routes, Threads,
         bans::Bans,
         budget::Budget,
         door::Door,
@@ -69,6 +69,7 @@ const LOOKUP_TIME: Duration = Duration::from_secs(2);
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) me: PeerInfo,
+    pub(crate) ambient: Ambient,
     pub(crate) transport: Arc<dyn Transport>,
     /// Whether ids are proven.
     pub(crate) secure: bool,
@@ -129,6 +130,7 @@ impl Node {
         transport: Arc<dyn Transport>,
         events: EventBus,
         threads: Threads,
+        (ambient, incarnation): (Ambient, u64),
     ) -> Self {
         let places = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         Self {
@@ -142,7 +144,7 @@ impl Node {
                 now(),
             )),
             lookups: places(LOOKUPS_AT_ONCE),
-            links: Links::new(&me, &config),
+            links: Links::new(&me, &config, incarnation),
             door: Door::new(&config),
             bans: Bans::new(&config),
             forwards: Meters::new(Rates {
@@ -161,6 +163,7 @@ impl Node {
             threads,
             config,
             me,
+            ambient,
             secure: transport.proves().is_some(),
             transport,
             events,
