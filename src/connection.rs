@@ -70,7 +70,7 @@ pub use self::{
 pub(crate) use self::{
     actor::{Held, accepted},
     bans::watch_bans,
-    clock::now,
+    clock::{Ambient, now},
     counters::Counters,
     door::Door,
     event::EventBus,

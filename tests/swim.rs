@@ -127,6 +127,30 @@ fn a_dead_node_is_found_by_all_of_100() {
 }
 
 #[test]
+fn a_member_whose_clock_was_set_back_between_two_lives_is_a_member_again() {
+    paused(async {
+        let wires = MemoryNetwork::new(7);
+        let peers = network(&wires, 3, &SwimConfig::fast()).await;
+        for days in [20_000, 10_000, 15_000, 0] {
+            let date = move || std::time::UNIX_EPOCH + Duration::from_secs(days * 86_400);
+            let host: Host = "ada".parse().unwrap();
+            let ada = Peer::builder().transport(wires.transport(host)).listen("ada:9000").id("ada");
+            let ada = ada.config(Config::default().join_policy(JoinPolicy::Open)).well_known();
+            let ada = ada.swim(SwimConfig::fast(), "ada").unwrap().wall_clock(date);
+            let ada = ada.start().await.unwrap();
+            ada.peers().add(peers[0].info().clone()).await.unwrap();
+            let whole = || up(&ada) == 3 && peers.iter().all(|peer| up(peer) == 3);
+            until(20 * SECOND, whole).await.expect("a member");
+            ada.abort().await;
+            until(20 * SECOND, || peers.iter().all(|peer| up(peer) == 2)).await.expect("down");
+        }
+        for peer in &peers {
+            peer.abort().await;
+        }
+    });
+}
+
+#[test]
 fn events_tell_of_members_and_who_stops_has_left() {
     paused(async {
         let wires = MemoryNetwork::new(7);

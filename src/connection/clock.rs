@@ -1,8 +1,103 @@
-//! The one clock of a node.
+//! The clocks of a node, and the numbers that it draws: all that a simulation replaces to be the
+//! same each time.
+
+use std::{
+    collections::hash_map::RandomState,
+    fmt,
+    hash::BuildHasher,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::time::Instant;
 
 /// The time, as the layers below take it: that of tokio, which tests may pause.
 pub(crate) fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+/// The last bits of an incarnation, which are drawn at random: some 65 ms. So two lives have
+/// different incarnations though they begin at the same date, as on a machine whose clock stands
+/// while it is off.
+const DRAWN: u64 = (1 << 16) - 1;
+
+/// How far above a stored incarnation one is drawn when the date is not above it: some 18 minutes.
+/// That much, as lives in between may have stored nothing.
+const ABOVE: u64 = (1 << 30) - 1;
+
+/// Where a node has the date and its random numbers from: the system, or what a test gives in its
+/// place.
+#[derive(Clone)]
+pub(crate) struct Ambient {
+    date: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl fmt::Debug for Ambient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ambient").finish_non_exhaustive()
+    }
+}
+
+impl Default for Ambient {
+    fn default() -> Self {
+        Self {
+            date: Arc::new(SystemTime::now),
+            random: Arc::new(|| RandomState::new().hash_one(0)),
+        }
+    }
+}
+
+impl Ambient {
+    /// With another wall clock.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn set_date(&mut self, date: impl Fn() -> SystemTime + Send + Sync + 'static) {
+        self.date = Arc::new(date);
+    }
+
+    /// The time since 1970 by the wall clock, which may be wrong, and may go back. No deadline
+    /// depends on it.
+    pub(crate) fn unix_time(&self) -> Duration {
+        (self.date)().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    /// A number that no other node can guess.
+    pub(crate) fn random(&self) -> u64 {
+        (self.random)()
+    }
+
+    /// The number of a life that begins now: the date in microseconds, with the last bits drawn at
+    /// random. It is above `stored`, the highest one that is stored. Where none is stored it is
+    /// above those of earlier lives only as long as the wall clock does not go back, but it is
+    /// another number than theirs.
+    pub(crate) fn incarnation(&self, stored: Option<u64>) -> u64 {
+        let micros = u64::try_from(self.unix_time().as_micros()).unwrap_or(u64::MAX);
+        let (random, stored) = (self.random(), stored.unwrap_or(0));
+        let drawn = (micros & !DRAWN) | (random & DRAWN);
+        if drawn > stored { drawn } else { stored.saturating_add(1).saturating_add(random & ABOVE) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_lives_that_begin_at_the_same_date_have_different_incarnations() {
+        for date in [UNIX_EPOCH - Duration::from_secs(9), UNIX_EPOCH + Duration::from_secs(1 << 30)]
+        {
+            let mut ambient = Ambient { date: Arc::new(move || date), ..Ambient::default() };
+            let drawn: std::collections::BTreeSet<_> =
+                (0..100).map(|_| ambient.incarnation(None)).collect();
+            assert!(drawn.len() > 80, "{}", drawn.len());
+            // Later by the clock is higher, whatever is drawn.
+            let highest = *drawn.last().unwrap();
+            ambient.date = Arc::new(move || date + Duration::from_secs(10));
+            assert!(ambient.incarnation(None) > highest);
+            // What is stored counts, whatever the clock says.
+            let stored = u64::MAX / 2;
+            let above = [(); 2].map(|()| ambient.incarnation(Some(stored)));
+            assert!(above[0] != above[1] && above.iter().all(|life| *life > stored), "{above:?}");
+        }
+    }
 }

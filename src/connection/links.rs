@@ -29,7 +29,6 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -101,12 +100,10 @@ impl fmt::Debug for Links {
 }
 
 impl Links {
-    pub(crate) fn new(me: &PeerInfo, config: &Config) -> Self {
+    pub(crate) fn new(me: &PeerInfo, config: &Config, incarnation: u64) -> Self {
         let limits =
             OutboxLimits { messages: config.reliable_messages, bytes: config.reliable_bytes };
         let config = BookConfig { max_links: config.max_links, classic_for: config.classic_memory };
-        // Later than any earlier life of the node, as long as the clock does not go back.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             pool: Mutex::new(Pool {
                 book: Book::new(me.id().clone(), config),
@@ -118,7 +115,7 @@ impl Links {
             over: Notify::new(),
             last: Mutex::default(),
             next: AtomicU64::new(1),
-            incarnation: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
+            incarnation,
             once: Mutex::default(),
             waiting: Semaphore::new(MAX_WAITING),
             mailbags: Mutex::default(),
@@ -128,8 +125,9 @@ impl Links {
         }
     }
 
-    /// A number that is higher in each later life of the node.
-    #[cfg(feature = "kademlia")]
+    /// The number of this life of the node, drawn by
+    /// [`Ambient::incarnation`](crate::connection::Ambient::incarnation).
+    #[cfg(any(feature = "kademlia", feature = "swim"))]
     pub(crate) const fn incarnation(&self) -> u64 {
         self.incarnation
     }

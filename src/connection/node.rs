@@ -21,8 +21,8 @@ use tokio_util::{
 
 use crate::{
     connection::{
-        Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route, Routes,
-        Threads,
+        Ambient, Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route,
+        Routes, Threads,
         bans::Bans,
         budget::Budget,
         door::Door,
@@ -75,6 +75,7 @@ const LOOKUP_TIME: Duration = Duration::from_secs(2);
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) me: PeerInfo,
+    pub(crate) ambient: Ambient,
     pub(crate) transport: Arc<dyn Transport>,
     /// Whether ids are proven.
     pub(crate) secure: bool,
@@ -141,6 +142,7 @@ impl Node {
         transport: Arc<dyn Transport>,
         events: EventBus,
         threads: Threads,
+        (ambient, incarnation): (Ambient, u64),
     ) -> Self {
         let places = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         Self {
@@ -154,7 +156,7 @@ impl Node {
                 now(),
             )),
             lookups: places(LOOKUPS_AT_ONCE),
-            links: Links::new(&me, &config),
+            links: Links::new(&me, &config, incarnation),
             door: Door::new(&config),
             doubts: Doubts::default(),
             bans: Bans::new(&config),
@@ -174,6 +176,7 @@ impl Node {
             threads,
             config,
             me,
+            ambient,
             secure: transport.proves().is_some(),
             transport,
             events,

@@ -176,6 +176,10 @@ impl KeptId {
     pub(crate) const fn new(life: u64, number: u64) -> Self {
         Self { life, number }
     }
+
+    pub(crate) const fn life(self) -> u64 {
+        self.life
+    }
 }
 
 impl fmt::Display for KeptId {

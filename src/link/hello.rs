@@ -26,7 +26,8 @@ pub struct Hello {
     pub max_message: u32,
     /// Requests that it is ready to hold open at once.
     pub max_open: u32,
-    /// Drawn at start, larger than that of any earlier life of the same node.
+    /// Drawn at start: another number than in any earlier life of the same node, and a larger one
+    /// as long as its clock is not set back.
     pub incarnation: u64,
     /// What else it can do.
     pub features: Vec<String>,

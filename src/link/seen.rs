@@ -34,7 +34,8 @@ pub enum Novelty {
     Repeated,
     /// It came before and failed, or was refused, with this reason: it does so again.
     Failed(Reason),
-    /// It is of an earlier life of its sender: refused.
+    /// It is of a life of its sender that another one with a higher incarnation has followed:
+    /// refused.
     Outlived,
     /// It may have come before, so long ago that nobody knows: refused.
     Forgotten,
@@ -42,19 +43,31 @@ pub enum Novelty {
     NoRoom,
 }
 
-/// Remembers, for each sender, which numbers have come. As messages come in the order of their
-/// numbers, also when they are sent again, and over several links at once, the highest number says
-/// which have; only what failed is noted one by one.
+/// Lives of one sender that are remembered. Found by thought: a node whose clock was set back has
+/// two that count, and others are only remembered to be refused.
+const MAX_LIVES: usize = 4;
+
+/// Remembers, for each life of each sender, which numbers have come. As messages come in the order
+/// of their numbers, also when they are sent again, and over several links at once, the highest
+/// number says which have; only what failed is noted one by one.
+///
+/// A life with a higher incarnation ends those before it: what still comes of them is refused. One
+/// with a lower incarnation of which nothing has come yet is the life of a sender whose clock was
+/// set back. It begins anew, and takes nothing from the life with the higher incarnation, which may
+/// be another node that claims the id.
 #[derive(Debug, Default)]
 pub struct Seen {
-    senders: HashMap<PeerId, Sender>,
+    /// The lives of each sender, at least one and at most [`MAX_LIVES`].
+    senders: HashMap<PeerId, Vec<Life>>,
     /// Entries in all of `failed`.
     failures: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Sender {
+struct Life {
     incarnation: u64,
+    /// A life with a higher incarnation came after it.
+    outlived: bool,
     highest: u64,
     /// What failed among these and below is not known.
     unknown: u64,
@@ -62,10 +75,11 @@ struct Sender {
     at: Instant,
 }
 
-impl Sender {
+impl Life {
     const fn new(numbered: Numbered, at: Instant) -> Self {
         let Numbered { incarnation, sequence: highest, .. } = numbered;
-        Self { incarnation, highest, unknown: 0, failed: BTreeMap::new(), at }
+        let failed = BTreeMap::new();
+        Self { incarnation, outlived: false, highest, unknown: 0, failed, at }
     }
 }
 
@@ -73,51 +87,59 @@ impl Seen {
     /// Notes a message and says what it is.
     pub fn note(&mut self, from: &PeerId, numbered: Numbered, now: Instant) -> Novelty {
         let Numbered { incarnation, sequence, .. } = numbered;
-        let Some(sender) = self.senders.get_mut(from) else {
+        let Some(lives) = self.senders.get_mut(from) else {
             if !self.make_room(now) {
                 return Novelty::NoRoom;
             }
-            self.senders.insert(from.clone(), Sender::new(numbered, now));
+            self.senders.insert(from.clone(), vec![Life::new(numbered, now)]);
             return Novelty::New;
         };
-        if incarnation < sender.incarnation {
+        let Some(life) = lives.iter_mut().find(|life| life.incarnation == incarnation) else {
+            for earlier in lives.iter_mut().filter(|life| life.incarnation < incarnation) {
+                earlier.outlived = true;
+                self.failures -= std::mem::take(&mut earlier.failed).len();
+            }
+            if lives.len() >= MAX_LIVES
+                && let Some(oldest) =
+                    (0..lives.len()).min_by_key(|at| lives.get(*at).map(|life| life.at))
+            {
+                self.failures -= lives.swap_remove(oldest).failed.len();
+            }
+            lives.push(Life::new(numbered, now));
+            return Novelty::New;
+        };
+        if life.outlived {
             return Novelty::Outlived;
         }
-        sender.at = now;
-        if incarnation > sender.incarnation {
-            self.failures -= sender.failed.len();
-            *sender = Sender::new(numbered, now);
+        life.at = now;
+        if sequence > life.highest {
+            life.highest = sequence;
+            life.unknown = life.unknown.max(sequence.saturating_sub(REMEMBERED));
+            let kept = life.failed.split_off(&(life.unknown + 1));
+            self.failures -= std::mem::replace(&mut life.failed, kept).len();
             return Novelty::New;
         }
-        if sequence > sender.highest {
-            sender.highest = sequence;
-            sender.unknown = sender.unknown.max(sequence.saturating_sub(REMEMBERED));
-            let kept = sender.failed.split_off(&(sender.unknown + 1));
-            self.failures -= std::mem::replace(&mut sender.failed, kept).len();
-            return Novelty::New;
-        }
-        if sequence <= sender.unknown {
+        if sequence <= life.unknown {
             return Novelty::Forgotten;
         }
-        sender.failed.get(&sequence).map_or(Novelty::Repeated, |reason| Novelty::Failed(*reason))
+        life.failed.get(&sequence).map_or(Novelty::Repeated, |reason| Novelty::Failed(*reason))
     }
 
     /// A message that was [noted](Self::note) failed, or was refused. When too many did, the
     /// earliest of the same sender are forgotten, and not acknowledged any more.
     pub fn failed(&mut self, from: &PeerId, numbered: Numbered, reason: Reason) {
-        let Some(sender) = self.senders.get_mut(from) else { return };
         let Numbered { incarnation, sequence, .. } = numbered;
-        if sender.incarnation != incarnation || sequence <= sender.unknown {
-            return;
-        }
-        if sender.failed.insert(sequence, reason).is_none() {
+        let is_it = |life: &&mut Life| life.incarnation == incarnation && !life.outlived;
+        let life = self.senders.get_mut(from).and_then(|lives| lives.iter_mut().find(is_it));
+        let Some(life) = life.filter(|life| sequence > life.unknown) else { return };
+        if life.failed.insert(sequence, reason).is_none() {
             self.failures += 1;
         }
         if self.failures > MAX_FAILED
-            && let Some((first, _)) = sender.failed.pop_first()
+            && let Some((first, _)) = life.failed.pop_first()
         {
             self.failures -= 1;
-            sender.unknown = sender.unknown.max(first);
+            life.unknown = life.unknown.max(first);
         }
     }
 
@@ -133,9 +155,9 @@ impl Seen {
         if self.senders.len() < MAX_SENDERS {
             return true;
         }
-        let fresh = |sender: &Sender| now.saturating_duration_since(sender.at) < REMEMBERED_FOR;
-        self.senders.retain(|_, sender| fresh(sender));
-        self.failures = self.senders.values().map(|sender| sender.failed.len()).sum();
+        let fresh = |life: &Life| now.saturating_duration_since(life.at) < REMEMBERED_FOR;
+        self.senders.retain(|_, lives| lives.iter().any(fresh));
+        self.failures = self.senders.values().flatten().map(|life| life.failed.len()).sum();
         self.senders.len() < MAX_SENDERS
     }
 }

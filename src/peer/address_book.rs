@@ -4,14 +4,12 @@ mod file;
 mod rejoin;
 
 use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use futures::future::LocalBoxFuture;
@@ -134,16 +132,6 @@ impl From<&str> for AddressBookConfig {
 /// No writes follow each other sooner.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
-/// Seconds of Unix time. For the book alone: no deadline depends on it.
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// A seed that nobody else can guess.
-fn seed() -> u64 {
-    RandomState::new().hash_one(0)
-}
-
 /// The book and its file.
 #[derive(Debug)]
 struct Store {
@@ -174,9 +162,10 @@ impl Store {
         }
         let (path, disk) = (self.config.path.clone(), Arc::clone(&self.disk));
         let mut book = AddressBook::new(self.config.max_entries, self.config.forget_after);
+        let date = node.ambient.unix_time().as_secs();
         let read = spawn_blocking(move || {
             let _one = disk.lock().unwrap_or_else(PoisonError::into_inner);
-            file::load(&path, &mut book, unix_now()).map(|loaded| (loaded, book))
+            file::load(&path, &mut book, date).map(|loaded| (loaded, book))
         });
         match read.await {
             Ok(Ok((loaded, book))) => {
@@ -196,9 +185,9 @@ impl Store {
     }
 
     /// Notes who is in the table and who is given up.
-    async fn note(&self, peers: &Peers) {
+    async fn note(&self, node: &Node, peers: &Peers) {
         let Ok(list) = peers.list().await else { return };
-        let (at, now) = (unix_now(), now());
+        let (at, now) = (node.ambient.unix_time().as_secs(), now());
         let mut book = self.book();
         for entry in list.iter() {
             let seen = entry.last_seen().max(entry.verified()).unwrap_or(now);
@@ -211,7 +200,7 @@ impl Store {
 
     /// Brings the book up to date and writes it.
     async fn save(&self, node: &Node, peers: &Peers) {
-        self.note(peers).await;
+        self.note(node, peers).await;
         if !self.read(node).await {
             return;
         }

@@ -27,7 +27,7 @@ use tokio::{runtime::Handle, sync::watch};
 use self::handlers::Entry;
 use crate::{
     connection::{
-        Config, ConfigError, EventBus, Node, Outbox, PeerEvent, Threads, links, watch_bans,
+        Ambient, Config, ConfigError, EventBus, Node, Outbox, PeerEvent, Threads, links, watch_bans,
     },
     frame::TypeCode,
     options::{Options, Setting, TIME, settings},
@@ -83,6 +83,7 @@ pub struct Builder {
     events: Vec<Recipient<PeerEvent>>,
     workers: usize,
     outbox: Option<Arc<dyn Outbox>>,
+    ambient: Ambient,
     services: Vec<Rc<dyn Service>>,
 }
 
@@ -114,6 +115,7 @@ impl Default for Builder {
             events: Vec::new(),
             workers: 0,
             outbox: None,
+            ambient: Ambient::default(),
             services: Vec::new(),
         }
     }
@@ -228,6 +230,19 @@ impl Builder {
         self
     }
 
+    /// Another wall clock, which may be wrong and may go back, for a test of what comes of that.
+    /// Default: that of the system. It dates the address book and gives each life of the node its
+    /// number; nothing waits by it.
+    #[cfg(feature = "test-utils")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+    pub fn wall_clock(
+        mut self,
+        clock: impl Fn() -> std::time::SystemTime + Send + Sync + 'static,
+    ) -> Self {
+        self.ambient.set_date(clock);
+        self
+    }
+
     /// Adds a part of the node, in place of one of its kind.
     pub(super) fn service(mut self, service: impl Service + 'static) -> Self {
         self.services.retain(|other| other.name() != service.name());
@@ -310,7 +325,10 @@ impl Builder {
 
         let events = EventBus::new(self.config.event_queue, self.events);
         let config = descriptors::fit(self.config);
-        let node = Arc::new(Node::new(config, me, self.transport, events, threads));
+        let stored = kept.iter().map(|kept| kept.id.life()).max();
+        let life = self.ambient.incarnation(stored);
+        let life = (self.ambient, life);
+        let node = Arc::new(Node::new(config, me, self.transport, events, threads, life));
         if let Some(outbox) = self.outbox {
             node.links.keep_in(outbox);
         }

@@ -1,8 +1,6 @@
 //! Peer exchange carried out: answering `@PEX`, and going to whom others have told of.
 
 use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher,
     sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -27,11 +25,6 @@ use crate::{
 /// How long everybody is told the same: who asks often learns no more of the table, and costs no more
 /// than the answer itself.
 const SAME_FOR: Duration = Duration::from_secs(30);
-
-/// A seed that nobody else can guess.
-pub(super) fn seed() -> u64 {
-    RandomState::new().hash_one(0)
-}
 
 /// Answers `@PEX`.
 #[derive(Debug)]

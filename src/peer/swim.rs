@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -129,9 +129,8 @@ impl Service for Swim {
 
     fn prepare(&self, seat: &Seat) {
         let node = &seat.node;
-        // Later than any earlier life of the node, as long as the clock does not go back; when it does, the others say so.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let incarnation = u64::try_from(since.as_millis()).unwrap_or_default();
+        // If it is below that of an earlier life, the members say so.
+        let incarnation = node.links.incarnation();
         let seed = node
             .me
             .id()

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use actix::Actor;
@@ -272,6 +272,65 @@ async fn what_was_stored_and_not_acknowledged_is_sent_by_the_next_life_of_its_se
     let nobodys = Frame::text("NOPE", "fifth");
     ada.send_reliable(bob.info(), nobodys, AckLevel::Handled).await.unwrap_err();
     assert!(shelf.texts().is_empty());
+    bob.stop().await;
+}
+
+/// The date `seconds` after 1970.
+fn date(seconds: u64) -> impl Fn() -> SystemTime {
+    move || SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// A day.
+const DAY: u64 = 86_400; // seconds
+
+#[actix::test]
+async fn a_sender_whose_clock_was_set_back_between_two_lives_is_not_refused() {
+    tokio::time::pause();
+    let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
+    let bob = notes(&wires, "bob", &taken).start().await.unwrap();
+    for (life, day) in [20_000, 19_998, 19_999, 0].into_iter().enumerate() {
+        let ada = builder(&wires, "ada").wall_clock(date(day * DAY)).start().await.unwrap();
+        for level in LEVELS {
+            for n in 0..3 {
+                let message = note(format!("{life} {level:?} {n}"));
+                ada.send_reliable(bob.info(), message, level).await.unwrap();
+            }
+        }
+        ada.notify_acked(bob.info(), note(format!("{life} acked")), AckLevel::Handled)
+            .await
+            .unwrap();
+        ada.abort().await;
+        pass(SECOND).await;
+    }
+    let of_life = |life: usize| {
+        let all = taken.all();
+        let start = format!("{life} ");
+        all.iter().filter(|text| text.starts_with(&start)).count()
+    };
+    assert_eq!([0, 1, 2, 3].map(of_life), [7; 4], "{:?}", taken.all());
+    bob.stop().await;
+}
+
+#[actix::test]
+async fn what_was_stored_is_sent_in_order_also_when_the_clock_was_set_back() {
+    tokio::time::pause();
+    let (wires, taken, shelf) = (MemoryNetwork::new(1), Taken::default(), Shelf::default());
+    let bob = node(&wires, "bob").await;
+    let to = bob.info().clone();
+    bob.abort().await;
+    for (day, text) in [(20_000, "first"), (19_999, "second"), (20_000, "third")] {
+        let ada = builder(&wires, "ada").outbox(shelf.clone()).wall_clock(date(day * DAY));
+        let ada = ada.start().await.unwrap();
+        let waits = ada.try_send_reliable(&to, note(text), AckLevel::Handled).await.unwrap();
+        ada.abort().await;
+        waits.await.unwrap_err();
+    }
+    assert_eq!(shelf.texts(), ["first", "second", "third"]);
+    let ada = builder(&wires, "ada").outbox(shelf.clone()).start().await.unwrap();
+    let bob = notes(&wires, "bob", &taken).start().await.unwrap();
+    pass(10 * SECOND).await;
+    assert_eq!(taken.all(), ["first", "second", "third"]);
+    ada.stop().await;
     bob.stop().await;
 }
 

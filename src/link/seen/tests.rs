@@ -95,11 +95,43 @@ fn a_message_of_an_earlier_life_is_refused_and_a_later_life_begins_anew() {
     let mut seen = Seen::default();
     let mut note =
         |incarnation, sequence| seen.note(&ada(), numbered(incarnation, sequence), now());
+    assert_eq!(note(4, 10), Novelty::New);
     assert_eq!(note(5, 9), Novelty::New);
     assert_eq!(note(5, 9), Novelty::Repeated);
     assert_eq!(note(4, 10), Novelty::Outlived);
+    assert_eq!(note(4, 11), Novelty::Outlived);
     assert_eq!(note(6, 1), Novelty::New);
     assert_eq!(note(5, 10), Novelty::Outlived);
+}
+
+#[test]
+fn a_life_whose_clock_was_set_back_begins_anew_and_takes_nothing_from_the_known_one() {
+    let mut seen = Seen::default();
+    let note = |seen: &mut Seen, incarnation, sequence| {
+        seen.note(&ada(), numbered(incarnation, sequence), now())
+    };
+    assert_eq!(note(&mut seen, 100, 7), Novelty::New);
+    for sequence in 1..=9 {
+        assert_eq!(note(&mut seen, 50, sequence), Novelty::New);
+        assert_eq!(note(&mut seen, 50, sequence), Novelty::Repeated);
+    }
+    // What failed in one of them has not failed in the other.
+    seen.failed(&ada(), numbered(50, 7), Reason::BUSY);
+    assert_eq!(note(&mut seen, 50, 7), Novelty::Failed(Reason::BUSY));
+    // Nothing that was handed over of either is handed over again, and both go on.
+    assert_eq!(note(&mut seen, 100, 7), Novelty::Repeated);
+    assert_eq!(note(&mut seen, 100, 8), Novelty::New);
+    // The next life ends those below it, and no other.
+    assert_eq!(note(&mut seen, 60, 1), Novelty::New);
+    assert_eq!(note(&mut seen, 50, 10), Novelty::Outlived);
+    assert_eq!(note(&mut seen, 100, 8), Novelty::Repeated);
+    // Lives without end take no memory without end.
+    for life in 0..1_000 {
+        let sequence = numbered(2_000 - life, 1);
+        assert_eq!(seen.note(&ada(), sequence, now()), Novelty::New);
+        seen.failed(&ada(), sequence, Reason::BUSY);
+        assert!(seen.senders[&ada()].len() <= MAX_LIVES && seen.failures <= MAX_LIVES);
+    }
 }
 
 #[test]

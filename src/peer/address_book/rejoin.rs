@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use futures::{StreamExt, stream};
 
-use super::{Store, seed};
+use super::Store;
 use crate::{
     connection::{Node, PeerEvent},
     frame::{Frame, TypeCode},
@@ -39,7 +39,7 @@ pub(super) async fn rejoin(store: &Store, seat: &Seat) {
         let book = store.book();
         let mut chosen = book.anchors(ANCHORS.min(most));
         let others = most.saturating_mul(ASKED_FOR_A_PLACE).saturating_sub(chosen.len());
-        let old = book.pick_old(others, &chosen, seed());
+        let old = book.pick_old(others, &chosen, seat.node.ambient.random());
         chosen.extend(old);
         chosen
     };

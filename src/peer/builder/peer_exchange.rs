@@ -2,10 +2,7 @@
 
 use crate::{
     overlay::{PeerExchange, Stabilizer},
-    peer::{
-        Builder,
-        peer_exchange::{ExchangeService, seed},
-    },
+    peer::{Builder, peer_exchange::ExchangeService},
 };
 
 impl Builder {
@@ -27,7 +24,7 @@ impl Builder {
     pub fn peer_exchange(mut self, exchange: PeerExchange) -> Self {
         self.services.retain(|service| service.name() != ExchangeService::NAME);
         self.recipes.retain(|recipe| recipe.name != exchange.name());
-        let (exchange, told) = exchange.seeded(seed());
+        let (exchange, told) = exchange.seeded(self.ambient.random());
         self.service(ExchangeService::new(told)).stabilizer(exchange)
     }
 }

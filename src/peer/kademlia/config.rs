@@ -3,10 +3,21 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
+    later::part,
     options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
-    overlay::kademlia::{LookupConfig, StoreLimits, message::MAX_NODES},
+    overlay::kademlia::{
+        LookupConfig, StoreLimits,
+        message::{MAX_NODES, MAX_RECORDS},
+    },
     peer::kademlia::HOUR,
 };
+
+/// Providers that are kept for each that is told: the others take the places of those that do not
+/// answer.
+const SPARE: usize = 3;
+
+/// A provider says so again so often within the time that it is known for: two words may be lost.
+const WORDS: u32 = 3;
 
 macro_rules! options {
     ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $unit:literal, $bounds:expr; )*) => {
@@ -64,9 +75,13 @@ options! {
     /// After so long a record is sent to the nodes that are nearest to its key then. Default 1 hour, as in the paper; 1
     /// second to 365 days.
     republish: Duration = HOUR, "", SLOW;
-    /// The longest time that a record is good for, and how long a node is known as a provider after it was last heard of.
-    /// Default 24 hours; 1 second to 365 days. Longer times of others are cut to it.
+    /// The longest time that a value is good for. Default 24 hours; 1 second to 365 days. Longer
+    /// times of others are cut to it.
     ttl: Duration = Duration::from_secs(24 * 3_600), "", SLOW;
+    /// How long a node is known as a provider after it was last heard of; it says so again three
+    /// times in this time. Default 1 hour; 1 second to 365 days. Longer times of others are cut to
+    /// it.
+    provider_ttl: Duration = HOUR, "", SLOW;
     /// The longest value, in bytes. Default 1,024; up to 16 KiB.
     max_record_bytes: usize = 1_024, "bytes", 0..=16 << 10;
     /// Records kept for others. Default 4,096; 0 to 1,048,576.
@@ -76,21 +91,28 @@ options! {
     /// Records kept for others that came from one [source](crate::connection::Source). Default 1,024; 0 to 1,048,576. Not for
     /// loopback, unless [`Config::limit_loopback`](crate::Config::limit_loopback) says so.
     max_records_per_source: usize = 1_024, "records", COUNT_OR_NONE;
-    /// Publishers, and so providers, under one key. Default 20; 1 to 64.
-    max_providers_per_key: usize = 20, "publishers", 1..=64;
+    /// Providers that are told of one name. Default 20; 1 to 64. Three times as many publishers are
+    /// kept under one key, and at most 64.
+    max_providers_per_key: usize = 20, "providers", 1..=MAX_RECORDS;
     /// Keys that this node publishes under, values and names together. Default 1,024; 0 to 1,048,576.
     max_published: usize = 1_024, "keys", COUNT_OR_NONE;
 }
 
 impl KademliaConfig {
+    /// How often this node says again that it provides something.
+    pub(super) fn says_again(&self) -> Duration {
+        self.republish.min(part(self.provider_ttl, WORDS)).max(SECOND)
+    }
+
     pub(super) fn limits(&self) -> StoreLimits {
         StoreLimits {
             record_bytes: self.max_record_bytes,
             records: self.max_records,
             bytes: self.max_store_bytes,
             per_source: self.max_records_per_source,
-            per_key: self.max_providers_per_key,
+            per_key: self.max_providers_per_key.saturating_mul(SPARE).min(MAX_RECORDS),
             ttl: self.ttl,
+            provider_ttl: self.provider_ttl,
         }
     }
 
