@@ -110,6 +110,8 @@ pub(crate) struct Node {
     pub(crate) silent: AtomicBool,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) joined: AtomicBool,
+    /// The well-known codes were switched on.
+    pub(crate) well_known: AtomicBool,
     /// What the part of the node that speaks Kademlia keeps here; of its own type.
     #[cfg(feature = "kademlia")]
     pub(crate) kademlia: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
@@ -173,6 +175,7 @@ impl Node {
             silent: AtomicBool::new(false),
             paused: watch::Sender::new(false),
             joined: AtomicBool::new(false),
+            well_known: AtomicBool::new(false),
             #[cfg(feature = "kademlia")]
             kademlia: std::sync::OnceLock::new(),
             open_in: AtomicUsize::new(0),

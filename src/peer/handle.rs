@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 use actix::prelude::{Addr, Recipient};
@@ -13,7 +13,7 @@ use crate::{
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         Builder, JoinError, NodeDown, Peers, Status, StopReport,
-        actor::{End, PeerActor},
+        actor::{End, PeerActor, ServeWellKnown},
         join, status,
     },
 };
@@ -142,6 +142,11 @@ impl Peer {
 
     /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].
     ///
+    /// Other nodes ask a node that has joined for its `NAME`, and drop it when it does not answer. A
+    /// node that was built without [`Builder::well_known`](crate::Builder::well_known) is therefore
+    /// switched on by `join`: those of the well-known codes that have no handler are served from then
+    /// on.
+    ///
     /// # Errors
     /// See [`JoinError`]. A contact that refuses because its table is full is not an error: the
     /// walk goes on from its neighbours, and the report says what came of it.
@@ -165,6 +170,9 @@ impl Peer {
         contact: Address,
         config: JoinConfig,
     ) -> Result<JoinReport, JoinError> {
+        if !self.0.node.well_known.load(Ordering::Relaxed) {
+            self.0.actor.send(ServeWellKnown).await.map_err(|_| NodeDown)?;
+        }
         join::join(&self.0.node, &self.0.peers, contact, config).await
     }
 
