@@ -18,6 +18,7 @@ pub(crate) mod exchange;
 mod gate;
 pub mod handler;
 mod incoming;
+mod joins;
 pub(crate) mod links;
 pub(crate) mod measures;
 #[cfg(feature = "swim")]
@@ -72,6 +73,7 @@ pub(crate) use self::{
     event::EventBus,
     gate::TurnedAway,
     incoming::Token,
+    joins::Joins,
     links::Links,
     measures::{Asking, Measures, Times},
     node::Node,

@@ -18,8 +18,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     connection::{
-        Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route, Routes,
-        Threads,
+        Child, Config, Counters, EventBus, Joins, Links, Measures, PeerEvent, Refusal, Route,
+        Routes, Threads,
         bans::Bans,
         budget::Budget,
         door::Door,
@@ -110,6 +110,8 @@ pub(crate) struct Node {
     pub(crate) silent: AtomicBool,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) joined: AtomicBool,
+    /// The contacts by which it tries to join in the background.
+    pub(crate) joins: Joins,
     /// The well-known codes were switched on.
     pub(crate) well_known: AtomicBool,
     /// What the part of the node that speaks Kademlia keeps here; of its own type.
@@ -175,6 +177,7 @@ impl Node {
             silent: AtomicBool::new(false),
             paused: watch::Sender::new(false),
             joined: AtomicBool::new(false),
+            joins: Joins::default(),
             well_known: AtomicBool::new(false),
             #[cfg(feature = "kademlia")]
             kademlia: std::sync::OnceLock::new(),
