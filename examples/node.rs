@@ -70,6 +70,9 @@ fn line(event: &PeerEvent) -> String {
         PeerEvent::Joined { contact, added } => {
             format!("joined by {contact}, peers added: {added}")
         }
+        PeerEvent::NotJoined { contact, why, again } => {
+            format!("not joined by {contact}: {why}{}", if *again { "; trying again" } else { "" })
+        }
         PeerEvent::Left { told } => format!("left, peers told: {told}"),
         PeerEvent::Missed { events } => format!("missed {events} events"),
         other => format!("{other:?}").to_lowercase(),
@@ -95,12 +98,16 @@ async fn start(options: &Options) -> Result<Peer, Box<dyn std::error::Error>> {
 }
 
 /// Joins by every contact. A contact that is away is said, and no reason to give up as long as
-/// another one answers.
+/// another one answers, or one is busy and tried again.
 async fn join(peer: &Peer, contacts: &[Address]) -> bool {
     let mut joined = contacts.is_empty();
     for contact in contacts {
         match peer.join(&contact.to_string()).await {
             Ok(_) => joined = true,
+            Err(error) if error.is_tried_again() => {
+                eprintln!("cannot join {contact} yet, trying again: {error}");
+                joined = true;
+            }
             Err(error) => eprintln!("cannot join {contact}: {error}"),
         }
     }

@@ -19,6 +19,7 @@ pub(crate) mod exchange;
 mod gate;
 pub mod handler;
 mod incoming;
+mod joins;
 mod leash;
 pub(crate) mod links;
 pub(crate) mod measures;
@@ -76,6 +77,7 @@ pub(crate) use self::{
     event::EventBus,
     gate::TurnedAway,
     incoming::Token,
+    joins::Joins,
     links::Links,
     measures::{Asking, Measures, Times},
     node::Node,

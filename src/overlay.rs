@@ -57,7 +57,9 @@ pub use self::{
     forward::{Envelope, Hop, RouteFault, RouteReason},
     given_up::GivenUp,
     id::{InvalidPeerId, InvalidPeerInfo, PeerId, PeerInfo},
-    join::{JoinConfig, JoinEnd, JoinEvent, JoinReport, JoinStep, JoinWalk},
+    join::{
+        JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure, JoinReport, JoinStep, JoinWalk,
+    },
     list::{Added, Learned, PeerEntry, PeerList},
     peer_exchange::{MAX_TOLD, PeerExchange, PeersSeen},
     ping_sweep::PingSweep,

@@ -11,12 +11,14 @@
 //! | `memory::MemoryNetwork` | a network inside the process, with latency, partitions and crashes (feature `test-utils`) |
 //!
 //! No transport has a time limit of its own for a whole dial, keeps a connection alive or notices
-//! that a remote has gone silent: whoever dials and reads brings the clock.
+//! that a remote has gone silent: whoever dials and reads brings the clock. A look-up of a name, and
+//! each of several addresses of one, have a time of their own ([`tcp::Tcp`]).
 
 mod fault;
 #[cfg(feature = "test-utils")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
 pub mod memory;
+mod names;
 pub mod tcp;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
@@ -37,7 +39,7 @@ use crate::{
     overlay::{Address, Host, PeerId},
 };
 
-pub use self::fault::IdentityFault;
+pub use self::fault::{IdentityFault, NameFault};
 
 /// A way to listen and to dial.
 ///

@@ -17,8 +17,8 @@ use std::{rc::Rc, time::Duration};
 use actix_peer::{
     Config, Peer, PeerInfo, PingSweep, RequestError,
     connection::{Cause, ReadError},
-    frame::{Frame, FrameError},
-    overlay::{AskFailure, JoinConfig, JoinEnd},
+    frame::{Frame, FrameError, TypeCode},
+    overlay::{JoinConfig, JoinEnd, JoinFailure},
     peer::JoinError,
     transport::memory::{Direction, MemoryNetwork},
 };
@@ -297,24 +297,25 @@ async fn a_walk_goes_on_behind_a_contact_that_refuses() {
         let report = node.join("al:9000").await.unwrap();
         let steps = ["al NAME", "al JOIN", "al LIST", "mute NAME", "bob NAME", "bob JOIN"];
         assert_eq!(*heard.borrow(), walk(&steps, "ada ada 9000"));
-        assert_eq!(report.refused().first().map(|(_, text)| text.as_str()), *refused);
+        assert_eq!(report.refused().first().and_then(|(_, why)| why.words()), *refused);
         let failed = report.failed().iter().map(|(to, why)| format!("{to} {why:?}"));
-        assert_eq!(failed.collect::<Vec<_>>(), ["gone:9000 Unreachable", "mute:9000 Broken"]);
+        assert_eq!(failed.collect::<Vec<_>>(), ["gone:9000 PortClosed", "mute:9000 NoReply"]);
         assert_eq!(knows(&node).await, *known);
     }
 }
 
 #[actix::test]
 async fn a_contact_that_does_not_say_its_name_is_not_joined() {
-    for answer in [
-        b"".as_slice(),
-        b"REPL",
-        b"REPL\0\0\0\x05al",
-        b"REPL\0\0\0\0",
-        b"REPL\0\0\0\x09two words",
-        b"REPL\0\0\0\x01\xff",
-        b"ERRO\0\0\0\x02al",
-        b"ERRO\0\0\0\x14Unknown message type",
+    let malformed = || JoinFailure::Malformed { code: TypeCode::NAME };
+    for (answer, why) in [
+        (b"".as_slice(), JoinFailure::NoReply),
+        (b"REPL", JoinFailure::NotThisProtocol),
+        (b"REPL\0\0\0\x05al", JoinFailure::BrokeOff),
+        (b"REPL\0\0\0\0", malformed()),
+        (b"REPL\0\0\0\x09two words", malformed()),
+        (b"REPL\0\0\0\x01\xff", malformed()),
+        (b"ERRO\0\0\0\x02al", JoinFailure::Refused { words: "al".to_owned() }),
+        (b"ERRO\0\0\0\x14Unknown message type", JoinFailure::NoHandler { code: TypeCode::NAME }),
     ] {
         let wires = MemoryNetwork::new(1);
         let node = ada(&wires).start().await.unwrap();
@@ -322,8 +323,9 @@ async fn a_contact_that_does_not_say_its_name_is_not_joined() {
         let answer = move |_: &[u8]| answer.to_vec();
         run(&wires, "al", &heard, answer).await;
         let failed = node.join("al:9000").await.unwrap_err();
-        let JoinError::ContactFailed { report, .. } = failed else { panic!("{failed}") };
-        assert_eq!((report.failed().len(), report.failed()[0].1), (1, AskFailure::Broken));
+        assert!(!failed.is_tried_again(), "{failed}");
+        let JoinError::ContactFailed { cause, report, .. } = failed else { panic!("{failed}") };
+        assert_eq!((report.failed().len(), &cause), (1, &why));
         assert_eq!(*heard.borrow(), [line("al", b"NAME\0\0\0\0")]);
         assert!(knows(&node).await.is_empty());
     }

@@ -194,12 +194,6 @@ impl App {
         self.here(async move {
             let report = peer.join_with(contact, config).await?;
             let peers = peer.peers().list().await?.len();
-            if peers == 0
-                && let Some((contact, words)) = report.refused().first()
-            {
-                let (contact, words) = (contact.to_string(), shown(words));
-                return Err(AppError::NotLetIn { contact, words });
-            }
             Ok(Joined { added: report.added().len(), peers })
         })
         .await

@@ -18,7 +18,7 @@ use crate::{
     connection::{Counters, Direction, Offence, Offender, Refusal},
     frame::TypeCode,
     link::Reason,
-    overlay::{Address, PeerInfo},
+    overlay::{Address, JoinFailure, PeerInfo},
 };
 
 /// Why a peer is no longer in the table.
@@ -137,12 +137,24 @@ pub enum PeerEvent {
         /// How many.
         events: u64,
     },
-    /// A walk of `join` came to its end.
+    /// A walk of `join` came to its end, or one of its tries in the background, and a node that was
+    /// asked has this one in its table.
     Joined {
         /// The contact.
         contact: Address,
         /// How many peers were added.
         added: usize,
+    },
+    /// A join, or one of its tries in the background, came to its end, and no node that was asked has
+    /// this one in its table: by this contact it is **listed nowhere**.
+    NotJoined {
+        /// The contact.
+        contact: Address,
+        /// What the contact says, or what is wrong there.
+        why: JoinFailure,
+        /// Whether the node goes on trying in the background. If not, it is for the program to join
+        /// again.
+        again: bool,
     },
     /// A link with another node was opened.
     LinkOpened {

@@ -21,7 +21,7 @@ use tokio_util::{
 
 use crate::{
     connection::{
-        Ambient, Child, Config, Counters, EventBus, Links, Measures, PeerEvent, Refusal, Route,
+        Ambient, Child, Config, Counters, EventBus, Joins, Links, Measures, PeerEvent, Refusal, Route,
         Routes, Threads,
         bans::Bans,
         budget::Budget,
@@ -123,6 +123,10 @@ pub(crate) struct Node {
     pub(crate) silent: AtomicBool,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) joined: AtomicBool,
+    /// The contacts by which it tries to join in the background.
+    pub(crate) joins: Joins,
+    /// The well-known codes were switched on.
+    pub(crate) well_known: AtomicBool,
     /// What the part of the node that speaks Kademlia keeps here; of its own type.
     #[cfg(feature = "kademlia")]
     pub(crate) kademlia: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
@@ -191,6 +195,8 @@ impl Node {
             silent: AtomicBool::new(false),
             paused: watch::Sender::new(false),
             joined: AtomicBool::new(false),
+            joins: Joins::default(),
+            well_known: AtomicBool::new(false),
             #[cfg(feature = "kademlia")]
             kademlia: std::sync::OnceLock::new(),
             open_in: AtomicUsize::new(0),

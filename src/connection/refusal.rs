@@ -99,6 +99,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_node_that_is_refused_a_join_knows_why() {
+        use crate::overlay::{JoinAnswer, JoinFailure};
+
+        for refusal in Refusal::ALL {
+            let failure = JoinFailure::of_words(TypeCode::NAME, refusal.text());
+            let expected = match refusal {
+                Refusal::Busy
+                | Refusal::HandlerFailed
+                | Refusal::HandlerGone
+                | Refusal::HandlerLate => JoinAnswer::NotNow,
+                Refusal::Stopping => JoinAnswer::Gone,
+                Refusal::UnknownCode
+                | Refusal::TooLong
+                | Refusal::BadMessage
+                | Refusal::NotYourId
+                | Refusal::NoTls => JoinAnswer::Never,
+            };
+            assert_eq!(failure.answer(), expected, "{refusal:?}");
+        }
+        let of = |refusal: Refusal| JoinFailure::of_words(TypeCode::NAME, refusal.text());
+        assert_eq!(of(Refusal::NoTls), JoinFailure::TlsRequired);
+        assert_eq!(of(Refusal::UnknownCode), JoinFailure::NoHandler { code: TypeCode::NAME });
+    }
+
+    #[test]
     fn every_refusal_has_a_text_of_its_own() {
         let mut texts: Vec<_> = Refusal::ALL.iter().map(|refusal| refusal.text()).collect();
         texts.sort_unstable();

@@ -168,17 +168,30 @@ impl Replies {
     }
 
     /// All replies, up to so many bytes.
-    pub(crate) async fn collect_up_to(mut self, limit: usize) -> Result<Vec<Frame>, RequestError> {
+    pub(crate) async fn collect_up_to(self, limit: usize) -> Result<Vec<Frame>, RequestError> {
+        self.collect_or_part_up_to(limit).await.map_err(|(_, error)| error)
+    }
+
+    /// All replies, up to so many bytes; or those in front of an error, and the error.
+    pub(crate) async fn collect_or_part_up_to(
+        mut self,
+        limit: usize,
+    ) -> Result<Vec<Frame>, (Vec<Frame>, RequestError)> {
         let (mut frames, mut bytes) = (Vec::new(), 0);
         let mut room = self.node().map(Room::of);
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
-            let frame = frame?;
-            bytes += frame.encoded_len();
-            if bytes > limit {
-                return Err(RequestError::TooMuch { limit });
+            let frame = frame.and_then(|frame| {
+                bytes += frame.encoded_len();
+                if bytes > limit {
+                    return Err(RequestError::TooMuch { limit });
+                }
+                room.as_mut().map_or(Ok(()), |room| room.cover(bytes))?;
+                Ok(frame)
+            });
+            match frame {
+                Ok(frame) => frames.push(frame),
+                Err(error) => return Err((frames, error)),
             }
-            room.as_mut().map_or(Ok(()), |room| room.cover(bytes))?;
-            frames.push(frame);
         }
         Ok(frames)
     }

@@ -2,20 +2,32 @@
 //! "Joining").
 
 mod config;
+mod failure;
 mod report;
 
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use crate::{
     frame::{Frame, TypeCode},
     later::Later,
-    overlay::{Added, Address, AskFailure, Learned, PeerId, PeerInfo, PeerList},
+    overlay::{Added, Address, Learned, PeerId, PeerInfo, PeerList},
 };
 
 pub use self::{
     config::JoinConfig,
+    failure::{JoinAnswer, JoinFailure},
     report::{JoinEnd, JoinReport},
 };
+
+/// The first pause before the nodes are asked again that are busy. It doubles, and as much again at
+/// most is added, which differs from node to node.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause, without what is added.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// What the walk is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +38,9 @@ pub enum JoinEvent {
     /// The question was answered.
     Replies(Vec<Frame>),
     /// The question was not answered.
-    Failed(AskFailure),
+    Failed(JoinFailure),
+    /// The pause is over.
+    Waited,
     /// What came of adding a peer to the own table.
     Added(Added),
 }
@@ -55,6 +69,8 @@ pub enum JoinStep {
         /// How it was learned.
         learned: Learned,
     },
+    /// Let so much time pass: every node that could take this one in is busy.
+    Wait(Duration),
     /// Nothing more.
     Done(JoinReport),
 }
@@ -67,6 +83,10 @@ struct Visit {
     whom: Option<PeerId>,
     listed_by: Option<PeerInfo>,
     hops: u32,
+    /// It was asked before, and had no time or no place.
+    again: bool,
+    /// It has said its name.
+    named: bool,
 }
 
 /// What the walk is waiting for.
@@ -77,15 +97,20 @@ enum Waiting {
     Join(Visit, PeerId),
     Adding(Visit, PeerId),
     List(Visit, PeerId),
+    Pause,
 }
 
 /// A walk through a network, one question at a time, depth-first: the contact's `NAME`, `JOIN`,
 /// then its `LIST`, and so on into each entry.
 ///
-/// It never asks the node itself, and no address or id twice. A node that refuses because its table
-/// is full is not added, but its list is followed all the same, so that a newcomer whose contact is
-/// full still gets in (the original programs give up there). `already inserted` counts as accepted:
+/// It never asks the node itself, and no address or id twice, but for those that are busy: as long as
+/// no node has taken this one in, they are asked again after a pause. A node that refuses because its
+/// table is full is not added, but its list is followed all the same, so that a newcomer whose contact
+/// is full still gets in (the original programs give up there). `already inserted` counts as accepted:
 /// a node that comes back after a crash is still in its peers' tables.
+///
+/// Of a list that is longer than what is followed of it, each node takes another part, so that many
+/// newcomers with one contact do not all go to the same few nodes.
 #[derive(Clone, Debug)]
 pub struct JoinWalk {
     me: PeerInfo,
@@ -93,29 +118,50 @@ pub struct JoinWalk {
     deadline: Instant,
     waiting: Waiting,
     to_visit: Vec<Visit>,
+    /// Those that are busy: one for each question at most, of which there are `max_asks`.
+    again: Vec<Visit>,
+    pauses: u32,
+    turn: u64,
     seen_addresses: HashSet<Address>,
     seen_ids: HashSet<PeerId>,
     report: JoinReport,
 }
 
-/// What a refusal is cut to for the report.
-const REFUSAL_LEN: usize = 256; // characters
-
 impl JoinWalk {
     /// A walk of the node `me` that begins at `contact`.
     #[must_use]
     pub fn new(me: PeerInfo, contact: Address, config: JoinConfig, started: Instant) -> Self {
-        let (added, refused, failed) = Default::default();
+        let hops = config.hops;
+        let contact =
+            Visit { to: contact, whom: None, listed_by: None, hops, again: false, named: false };
         Self {
             seen_addresses: HashSet::from([me.address().clone()]),
             seen_ids: HashSet::from([me.id().clone()]),
-            to_visit: vec![Visit { to: contact, whom: None, listed_by: None, hops: config.hops }],
+            to_visit: vec![contact],
+            again: Vec::new(),
+            pauses: 0,
+            turn: 0,
             deadline: started.later(config.within),
             waiting: Waiting::Nothing,
-            report: JoinReport { added, refused, failed, asked: 0, end: JoinEnd::Complete },
+            report: JoinReport::new(),
             me,
             config,
         }
+    }
+
+    /// The walk that follows earlier ones by the same contact: of long lists it takes other parts.
+    #[must_use]
+    pub const fn turn(mut self, earlier: u32) -> Self {
+        self.turn = earlier as u64;
+        self
+    }
+
+    /// A number that is the same for the same node and `n`, and another for others (FNV-1a).
+    fn draw(&self, n: u64) -> u64 {
+        let bytes = self.me.id().as_str().bytes().chain(n.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
     }
 
     /// Takes what happened and says what to do next. `peers` is the own table as it is now.
@@ -138,6 +184,12 @@ impl JoinWalk {
                 Waiting::Name(visit) | Waiting::Join(visit, _) | Waiting::List(visit, _),
                 JoinEvent::Failed(failure),
             ) => self.failed(visit, failure, peers, now),
+            (Waiting::Pause, _) => {
+                // The contact was asked first, and is first again.
+                self.to_visit = std::mem::take(&mut self.again);
+                self.to_visit.reverse();
+                self.next(peers, now)
+            }
             _ => self.next(peers, now),
         }
     }
@@ -149,15 +201,39 @@ impl JoinWalk {
                 return self.done(end);
             }
             let Some(visit) = self.to_visit.pop() else {
-                return self.done(JoinEnd::Complete);
+                return self.pause(now);
             };
-            if self.seen_addresses.insert(visit.to.clone()) {
+            if let Some(id) = visit.whom.clone().filter(|_| visit.named) {
+                return self.introduce(visit, id, now);
+            }
+            if self.seen_addresses.insert(visit.to.clone()) || visit.again {
                 return self.ask(Waiting::Name, visit, Frame::empty(TypeCode::NAME), now);
             }
             if visit.listed_by.is_none() {
                 return self.done(JoinEnd::ContactIsSelf);
             }
         }
+    }
+
+    /// Waits for those that are busy, as long as no node has taken this one in; or ends.
+    fn pause(&mut self, now: Instant) -> JoinStep {
+        if self.again.is_empty() || !self.report.listed_by.is_empty() {
+            return self.done(JoinEnd::Complete);
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(16)).min(LONGEST_PAUSE);
+        let more = self.draw(u64::from(self.pauses).wrapping_add(self.turn << 32)) % 1_000;
+        let pause =
+            pause.saturating_add(pause.saturating_mul(u32::try_from(more).unwrap_or(0)) / 1_000);
+        self.pauses += 1;
+        if self.report.asked >= self.config.max_asks {
+            return self.done(JoinEnd::AskLimit);
+        }
+        let end = now.checked_add(pause);
+        if end.is_none_or(|end| end >= self.deadline) {
+            return self.done(JoinEnd::TimeUp);
+        }
+        self.waiting = Waiting::Pause;
+        JoinStep::Wait(pause)
     }
 
     fn satisfied(&self, peers: &PeerList) -> Option<JoinEnd> {
@@ -193,6 +269,7 @@ impl JoinWalk {
 
     fn done(&mut self, end: JoinEnd) -> JoinStep {
         self.to_visit.clear();
+        self.again.clear();
         self.report.end = end;
         JoinStep::Done(self.report.clone())
     }
@@ -200,17 +277,18 @@ impl JoinWalk {
     fn failed(
         &mut self,
         visit: Visit,
-        failure: AskFailure,
+        failure: JoinFailure,
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
-        let contact = visit.listed_by.is_none();
-        self.report.failed.push((visit.to, failure));
-        if contact && self.report.added.is_empty() {
-            self.done(JoinEnd::ContactFailed)
-        } else {
-            self.next(peers, now)
+        let (contact, soon) = (visit.listed_by.is_none(), failure.passes_soon());
+        self.report.note_failed(visit.to.clone(), failure);
+        if soon {
+            self.again.push(Visit { again: true, ..visit });
+        } else if contact && self.report.listed_by.is_empty() {
+            return self.done(JoinEnd::ContactFailed);
         }
+        self.next(peers, now)
     }
 
     fn named(
@@ -220,22 +298,29 @@ impl JoinWalk {
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
-        let id = replies.first().filter(|reply| reply.code() == TypeCode::REPL);
-        let id = id.and_then(|reply| reply.as_str().ok()?.trim().parse::<PeerId>().ok());
-        visit.whom.clone_from(&id);
-        match id {
-            None => self.failed(visit, AskFailure::Broken, peers, now),
-            Some(id) if id == *self.me.id() && visit.listed_by.is_none() => {
-                self.done(JoinEnd::ContactIsSelf)
-            }
-            Some(id) if !self.seen_ids.insert(id.clone()) => self.next(peers, now),
-            // Known already: its list may still lead to others.
-            Some(id) if peers.contains(&id) => self.ask_list(visit, id, peers, now),
-            Some(id) => {
-                let introduction = Frame::text(TypeCode::JOIN, self.me.to_string());
-                self.ask(|visit| Waiting::Join(visit, id), visit, introduction, now)
-            }
+        let id = match name(replies) {
+            Ok(id) => id,
+            Err(failure) => return self.failed(visit, failure, peers, now),
+        };
+        if let Some(expected) = visit.whom.take().filter(|expected| *expected != id) {
+            let failure = JoinFailure::AnotherId { expected, found: id };
+            return self.failed(visit, failure, peers, now);
         }
+        visit.whom = Some(id.clone());
+        visit.named = true;
+        if id == *self.me.id() && visit.listed_by.is_none() {
+            return self.done(JoinEnd::ContactIsSelf);
+        }
+        if !self.seen_ids.insert(id.clone()) {
+            return self.next(peers, now);
+        }
+        // One that is in the own table may have forgotten this node.
+        self.introduce(visit, id, now)
+    }
+
+    fn introduce(&mut self, visit: Visit, id: PeerId, now: Instant) -> JoinStep {
+        let introduction = Frame::text(TypeCode::JOIN, self.me.to_string());
+        self.ask(|visit| Waiting::Join(visit, id), visit, introduction, now)
     }
 
     fn joined(
@@ -246,19 +331,30 @@ impl JoinWalk {
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
+        let code = TypeCode::JOIN;
         let Some(reply) = replies.first() else {
-            return self.failed(visit, AskFailure::Broken, peers, now);
+            return self.failed(visit, JoinFailure::NoReply, peers, now);
         };
         let text = String::from_utf8_lossy(reply.data());
-        if reply.code() != TypeCode::REPL && !text.starts_with("Join: peer already inserted") {
-            self.report.refused.push((visit.to.clone(), text.chars().take(REFUSAL_LEN).collect()));
-            return self.ask_list(visit, id, peers, now);
+        match reply.code() {
+            TypeCode::REPL => {}
+            TypeCode::ERRO if text.starts_with("Join: peer already inserted") => {}
+            TypeCode::ERRO => {
+                let failure = JoinFailure::of_words(code, &text);
+                if failure.passes_soon() {
+                    self.again.push(Visit { again: true, ..visit.clone() });
+                }
+                self.report.note_refused(visit.to.clone(), failure);
+                return self.ask_list(visit, id, peers, now);
+            }
+            _ => return self.failed(visit, JoinFailure::NotThisProtocol, peers, now),
         }
         let by = visit.listed_by.as_ref().map(|by| by.id().clone());
         let learned = by.map_or(Learned::Contact, |by| Learned::Listed { by });
         let Ok(info) = PeerInfo::new(id.clone(), visit.to.clone()) else {
-            return self.failed(visit, AskFailure::Broken, peers, now);
+            return self.failed(visit, JoinFailure::Malformed { code }, peers, now);
         };
+        self.report.note_listed(info.clone());
         self.waiting = Waiting::Adding(visit, id);
         JoinStep::Add { info, learned }
     }
@@ -306,11 +402,34 @@ impl JoinWalk {
             whom: Some(peer.id().clone()),
             listed_by: by.clone(),
             hops: visit.hops - 1,
+            again: false,
+            named: false,
         };
-        let visits: Vec<_> = new.take(self.config.fan_out).map(visit_of).collect();
+        let mut new: Vec<_> = new.collect();
+        if new.len() > self.config.fan_out
+            && let Ok(len) = u64::try_from(new.len())
+        {
+            let begin = self.draw(self.turn) % len;
+            new.rotate_left(usize::try_from(begin).unwrap_or(0));
+        }
+        let visits: Vec<_> = new.into_iter().take(self.config.fan_out).map(visit_of).collect();
         // The first entry is visited first, and everything behind it before the second.
         self.to_visit.extend(visits.into_iter().rev());
         self.next(peers, now)
+    }
+}
+
+/// The name that an answer to `NAME` says, or what it says instead.
+fn name(replies: &[Frame]) -> Result<PeerId, JoinFailure> {
+    let code = TypeCode::NAME;
+    let reply = replies.first().ok_or(JoinFailure::NoReply)?;
+    match reply.code() {
+        TypeCode::REPL => {
+            let id = reply.as_str().ok().and_then(|text| text.trim().parse().ok());
+            id.ok_or(JoinFailure::Malformed { code })
+        }
+        TypeCode::ERRO => Err(JoinFailure::of_words(code, &String::from_utf8_lossy(reply.data()))),
+        _ => Err(JoinFailure::NotThisProtocol),
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Builder {
     handlers: Vec<(TypeCode, Entry)>,
     lengths: Vec<(TypeCode, u32)>,
     well_known: bool,
+    /// A part of the node needs them where the application serves none: other nodes ask for its name.
+    pub(super) needs_well_known: bool,
     recipes: Vec<Recipe>,
     events: Vec<Recipient<PeerEvent>>,
     workers: usize,
@@ -111,6 +113,7 @@ impl Default for Builder {
             handlers: Vec::new(),
             lengths: Vec::new(),
             well_known: false,
+            needs_well_known: false,
             recipes: Vec::new(),
             events: Vec::new(),
             workers: 0,
@@ -343,7 +346,8 @@ impl Builder {
         let (stopped, report) = watch::channel(None);
         let peers = Peers::new(current, node.threads.home().clone());
         self.lengths.into_iter().for_each(|(code, bytes)| node.routes.set_max_len(code, bytes));
-        handlers::register(&node, &peers, self.handlers, self.well_known);
+        let well_known = self.well_known || self.needs_well_known;
+        handlers::register(&node, &peers, self.handlers, well_known);
         let (drain, anew) =
             (node.drain.clone(), probation::verify_anew(Arc::clone(&node), peers.clone()));
         node.spawn(async move { drain.run_until_cancelled(anew).await });

@@ -6,8 +6,8 @@ use crate::{
     connection::{ConfigError, RequestError},
     frame::{InvalidTypeCode, TypeCode},
     overlay::{
-        Address, Host, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinReport,
-        PeerId,
+        Address, Host, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinFailure,
+        JoinReport, PeerId,
     },
     peer::NodeDown,
 };
@@ -138,17 +138,54 @@ pub enum JoinError {
     /// The contact is this node itself.
     #[error("the contact {0} is this node itself")]
     ContactIsSelf(Address),
-    /// The contact cannot be reached, or does not speak the protocol.
-    #[error("the contact {contact} did not answer")]
+    /// The contact cannot be reached, or does not take part, and no other node took this one in.
+    #[error("the contact {contact} does not take part: {cause}")]
     ContactFailed {
         /// The contact.
         contact: Address,
+        /// Why it does not take part.
+        cause: JoinFailure,
+        /// Whether the node goes on trying in the background, because the cause may pass.
+        again: bool,
         /// What the walk saw.
+        report: Box<JoinReport>,
+    },
+    /// The contact takes part, and neither it nor any other node that was asked took this one in: no
+    /// node lists it.
+    #[error("no node took this one in; the contact {contact} says: {cause}")]
+    NotTakenIn {
+        /// The contact.
+        contact: Address,
+        /// What the contact says.
+        cause: JoinFailure,
+        /// Whether the node goes on trying in the background, because the cause may pass.
+        again: bool,
+        /// What the walk saw, with the answers of the others.
         report: Box<JoinReport>,
     },
     /// This node has stopped.
     #[error(transparent)]
     Down(#[from] NodeDown),
+}
+
+impl JoinError {
+    /// Why the contact did not take this node in; `None` if it was not asked.
+    #[must_use]
+    pub const fn cause(&self) -> Option<&JoinFailure> {
+        match self {
+            Self::ContactFailed { cause, .. } | Self::NotTakenIn { cause, .. } => Some(cause),
+            Self::InvalidContact(_) | Self::ContactIsSelf(_) | Self::Down(_) => None,
+        }
+    }
+
+    /// Whether the node goes on trying in the background.
+    #[must_use]
+    pub const fn is_tried_again(&self) -> bool {
+        matches!(
+            self,
+            Self::ContactFailed { again: true, .. } | Self::NotTakenIn { again: true, .. }
+        )
+    }
 }
 
 impl From<NodeDown> for RequestError {

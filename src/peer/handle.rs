@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
 };
 
 use actix::prelude::{Addr, Recipient};
@@ -13,7 +13,7 @@ use crate::{
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         Builder, JoinError, NodeDown, Peers, Status, StopReport,
-        actor::{End, PeerActor},
+        actor::{End, PeerActor, ServeWellKnown},
         join, status,
     },
 };
@@ -156,9 +156,24 @@ impl Peer {
 
     /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].
     ///
+    /// `Ok` says that at least one node has this one in its table; the report says which
+    /// ([`listed_by`](JoinReport::listed_by)), and why others have not. A contact that refuses because
+    /// its table is full is not an error as long as one of its neighbours takes this node in.
+    ///
+    /// A node that is busy is asked again after a pause, within the time of the walk. When no node has
+    /// taken this one in by then and the contact said "not now" ([`JoinAnswer::NotNow`](crate::overlay::JoinAnswer::NotNow)), `join` ends
+    /// in an error for which [`JoinError::is_tried_again`] is true, and the node goes on trying in the
+    /// background, with pauses from 2 s to 2 minutes, until a node takes it in, the answer is another
+    /// one, or it [leaves](Self::leave) or stops. [`PeerEvent::Joined`] and [`PeerEvent::NotJoined`]
+    /// tell of the end.
+    ///
+    /// Other nodes ask a node that has joined for its `NAME`, and drop it when it does not answer. A
+    /// node that was built without [`Builder::well_known`](crate::Builder::well_known) is therefore
+    /// switched on by `join`: those of the well-known codes that have no handler are served from then
+    /// on.
+    ///
     /// # Errors
-    /// See [`JoinError`]. A contact that refuses because its table is full is not an error: the
-    /// walk goes on from its neighbours, and the report says what came of it.
+    /// See [`JoinError`], which says why the contact did not take this node in.
     ///
     /// # Cancel safety
     /// Peers added before the future is dropped stay.
@@ -167,7 +182,7 @@ impl Peer {
     }
 
     /// Joins the network of `contact`: asks for its name, introduces this node, takes its list, and
-    /// goes on from there, depth-first.
+    /// goes on from there, depth-first. What [`join`](Self::join) says holds for it.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -179,11 +194,15 @@ impl Peer {
         contact: Address,
         config: JoinConfig,
     ) -> Result<JoinReport, JoinError> {
-        let join = join::join_by(&self.0.node, &self.0.peers, contact, config);
+        if !self.0.node.well_known.load(Ordering::Relaxed) {
+            self.0.actor.send(ServeWellKnown).await.map_err(|_| NodeDown)?;
+        }
+        let join = join::join(&self.0.node, &self.0.peers, contact, config);
         self.inside(join, |_| NodeDown.into()).await
     }
 
-    /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on.
+    /// Leaves the network: says `QUIT` to every known peer, empties the table, and ends the joins that
+    /// are tried again in the background. The node goes on.
     /// Returns how many peers answered.
     ///
     /// # Errors

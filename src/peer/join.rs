@@ -1,5 +1,8 @@
 //! Joining and leaving a network: the driver of the pure walk.
 
+mod again;
+mod failure;
+
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
@@ -8,7 +11,7 @@ use std::{
 
 use futures::{
     StreamExt,
-    future::{join, join_all},
+    future::{self, join_all},
     stream,
 };
 use tokio::time::timeout;
@@ -18,10 +21,13 @@ use crate::{
     frame::{Frame, TypeCode},
     options::Options as _,
     overlay::{
-        Added, Address, AskFailure, Candidate, Host, JoinConfig, JoinEnd, JoinEvent, JoinReport,
-        JoinStep, JoinWalk, PeerId, PeerInfo, Scope,
+        Added, Address, Candidate, Host, JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure,
+        JoinReport, JoinStep, JoinWalk, PeerId, PeerInfo, Scope,
     },
-    peer::{JoinError, NodeDown, Peers, stabilizer::question},
+    peer::{
+        JoinError, NodeDown, Peers,
+        stabilizer::{question, question_in_full},
+    },
 };
 
 /// The longest time for one question of the walk: three round trips of a busy node, and far from
@@ -69,30 +75,32 @@ async fn ask(
     places: &mut Places,
     (to, whom, named_by): (&Address, Option<&PeerId>, Option<Address>),
     frame: Frame,
-) -> Result<Vec<Frame>, AskFailure> {
+) -> Result<Vec<Frame>, JoinFailure> {
     if let Some(by) = &named_by
         && !(places.may_go(node, to, by).await && node.may_dial(to).await)
     {
-        return Err(AskFailure::NotAllowed);
+        return Err(JoinFailure::NotAllowed);
     }
-    let replies = question(node, (to, whom), frame, QUESTION_TIME).await?;
+    let code = frame.code();
+    let replies = question_in_full(node, (to, whom), frame, QUESTION_TIME).await;
+    let replies = replies.map_err(|unanswered| failure::failure_of(code, unanswered))?;
     if named_by.is_some() && replies.first().is_some_and(|reply| reply.code() == TypeCode::REPL) {
         node.answered(to);
     }
     Ok(replies)
 }
 
-/// Walks the network from `contact` on and adds peers to the table.
-pub(crate) async fn join_by(
+/// Walks the network from `contact` on and adds peers to the table. `earlier` walks had the same
+/// contact.
+async fn walk(
     node: &Arc<Node>,
     peers: &Peers,
     contact: Address,
-    config: JoinConfig,
-) -> Result<JoinReport, JoinError> {
-    config.validate_all()?;
-    let mut walk = JoinWalk::new(node.me.clone(), contact.clone(), config, now());
+    (config, earlier): (JoinConfig, u32),
+) -> Result<JoinReport, NodeDown> {
+    let mut walk = JoinWalk::new(node.me.clone(), contact, config, now()).turn(earlier);
     let (mut event, mut places) = (JoinEvent::Start, Places::default());
-    let report = loop {
+    loop {
         let list = peers.list().await?;
         event = match walk.step(event, &list, now()) {
             JoinStep::Ask { to, whom, frame, named_by } => {
@@ -100,6 +108,10 @@ pub(crate) async fn join_by(
                     Ok(replies) => JoinEvent::Replies(replies),
                     Err(failure) => JoinEvent::Failed(failure),
                 }
+            }
+            JoinStep::Wait(pause) => {
+                tokio::time::sleep(pause).await;
+                JoinEvent::Waited
             }
             JoinStep::Add { info, learned } => {
                 // It has said its name at its address.
@@ -112,17 +124,65 @@ pub(crate) async fn join_by(
                 }
                 JoinEvent::Added(added)
             }
-            JoinStep::Done(report) => break report,
+            JoinStep::Done(report) => return Ok(report),
         };
-    };
-    match report.end() {
-        JoinEnd::ContactIsSelf => Err(JoinError::ContactIsSelf(contact)),
-        JoinEnd::ContactFailed => {
-            Err(JoinError::ContactFailed { contact, report: Box::new(report) })
+    }
+}
+
+/// What came of a walk.
+enum Came {
+    In(JoinReport),
+    Itself,
+    Not { cause: JoinFailure, report: Box<JoinReport> },
+}
+
+impl Came {
+    fn of(contact: &Address, report: JoinReport) -> Self {
+        let has_enough = matches!(report.end(), JoinEnd::TableFull | JoinEnd::TargetReached);
+        if report.end() == JoinEnd::ContactIsSelf {
+            Self::Itself
+        } else if has_enough || !report.listed_by().is_empty() {
+            Self::In(report)
+        } else {
+            // A walk that asks nothing has no time, or no questions.
+            let cause = report.why_not(contact).cloned().unwrap_or(JoinFailure::NoAnswer);
+            Self::Not { cause, report: Box::new(report) }
         }
-        _ => {
+    }
+
+    /// Whether another try is of use: the contact, or a node that it lists, has said "not now".
+    fn is_not_now(report: &JoinReport) -> bool {
+        let mut all = report.refused().iter().chain(report.failed());
+        all.any(|(_, why)| why.answer() == JoinAnswer::NotNow)
+    }
+}
+
+/// Joins the network of `contact`, and goes on trying in the background when the answer is "not now".
+pub(crate) async fn join(
+    node: &Arc<Node>,
+    peers: &Peers,
+    contact: Address,
+    config: JoinConfig,
+) -> Result<JoinReport, JoinError> {
+    config.validate_all()?;
+    let report = walk(node, peers, contact.clone(), (config.clone(), 0)).await?;
+    match Came::of(&contact, report) {
+        Came::Itself => Err(JoinError::ContactIsSelf(contact)),
+        Came::In(report) => {
+            node.joins.end(&contact);
             node.emit(&PeerEvent::Joined { contact, added: report.added().len() });
             Ok(report)
+        }
+        Came::Not { cause, report } => {
+            let again = Came::is_not_now(&report) && again::begin(node, peers, &contact, config);
+            let why = cause.clone();
+            node.emit(&PeerEvent::NotJoined { contact: contact.clone(), why, again });
+            let takes_part = report.refused().iter().any(|(address, _)| *address == contact);
+            Err(if takes_part {
+                JoinError::NotTakenIn { contact, cause, again, report }
+            } else {
+                JoinError::ContactFailed { contact, cause, again, report }
+            })
         }
     }
 }
@@ -166,7 +226,7 @@ pub(crate) async fn say_goodbye(
         .buffer_unordered(GOODBYES_AT_ONCE)
         .filter(|told| std::future::ready(*told))
         .count();
-    let (told, answered) = join(told, join_all(answered)).await;
+    let (told, answered) = future::join(told, join_all(answered)).await;
     let told = told + answered.into_iter().filter(|told| *told).count();
     node.emit(&PeerEvent::Left { told });
     told
@@ -174,6 +234,7 @@ pub(crate) async fn say_goodbye(
 
 /// Leaves the network and goes on without peers.
 pub(crate) async fn leave(node: &Arc<Node>, peers: &Peers) -> Result<usize, NodeDown> {
+    node.joins.end_all();
     let known = peers.clear().await?;
     let known: Vec<_> = known.iter().map(|entry| entry.info().clone()).collect();
     let over_links = say_goodbye_over_links(node, |peer| known.contains(peer));

@@ -125,7 +125,10 @@ impl Options for MdnsConfig {
 impl Builder {
     /// Announces the node in its network and finds others there, by multicast DNS: see [`mdns`](crate::peer::mdns). Without
     /// an interface for it the node works on, tries again a few times, and says so ([`PeerEvent::GaveUp`](crate::PeerEvent)).
-    pub fn mdns(self, config: MdnsConfig) -> Self {
+    ///
+    /// The node serves the [well-known codes](Self::well_known) then: a node that finds it asks it for its `NAME`.
+    pub fn mdns(mut self, config: MdnsConfig) -> Self {
+        self.needs_well_known = true;
         self.service(Mdns { config })
     }
 }

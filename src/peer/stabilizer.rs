@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     connection::{ConfigError, Node, RequestError, exchange, exchange::OutgoingKind, now},
-    frame::Frame,
+    frame::{Frame, TypeCode},
     later::Later,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
@@ -181,6 +181,30 @@ async fn ask(node: &Arc<Node>, peer: PeerInfo, frame: Frame, within: Duration) -
     }
 }
 
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The connection was not opened, for this reason; `None`: not in time.
+    NotConnected(Option<RequestError>),
+    /// The exchange broke off.
+    Broken(RequestError),
+    /// No complete answer came in time.
+    Late,
+    /// This node itself stood still meanwhile.
+    StoodStill,
+}
+
+impl From<Unanswered> for AskFailure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotConnected(_) => Self::Unreachable,
+            Unanswered::Broken(_) => Self::Broken,
+            Unanswered::Late => Self::Late,
+            Unanswered::StoodStill => Self::StoodStill,
+        }
+    }
+}
+
 /// Asks and collects, within a time; the failure as the pure layers know it.
 pub(crate) async fn question(
     node: &Arc<Node>,
@@ -188,11 +212,21 @@ pub(crate) async fn question(
     frame: Frame,
     within: Duration,
 ) -> Result<Vec<Frame>, AskFailure> {
+    Ok(question_in_full(node, to, frame, within).await?)
+}
+
+/// As [`question`], and says why there is no answer.
+pub(crate) async fn question_in_full(
+    node: &Arc<Node>,
+    to: (&Address, Option<&PeerId>),
+    frame: Frame,
+    within: Duration,
+) -> Result<Vec<Frame>, Unanswered> {
     let until = Instant::now().later(within);
     let answer = question_until(node, to, frame, until).await;
     // What waited longer than it may was not looked at.
     let gap = is_gap(until.into_std(), now());
-    answer.map_err(|failure| if gap { AskFailure::StoodStill } else { failure })
+    answer.map_err(|failure| if gap { Unanswered::StoodStill } else { failure })
 }
 
 async fn question_until(
@@ -200,22 +234,27 @@ async fn question_until(
     to: (&Address, Option<&PeerId>),
     frame: Frame,
     until: Instant,
-) -> Result<Vec<Frame>, AskFailure> {
+) -> Result<Vec<Frame>, Unanswered> {
     let opened = timeout_at(until, exchange::open(node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
         Ok(Err(
-            RequestError::Connect { .. }
+            error @ (RequestError::Connect { .. }
             | RequestError::Identity(_)
             | RequestError::Banned(_)
-            | RequestError::Busy,
-        ))
-        | Err(_) => return Err(AskFailure::Unreachable),
-        Ok(Err(_)) => return Err(AskFailure::Broken),
+            | RequestError::Busy),
+        )) => return Err(Unanswered::NotConnected(Some(error))),
+        Err(_) => return Err(Unanswered::NotConnected(None)),
+        Ok(Err(error)) => return Err(Unanswered::Broken(error)),
     };
-    match timeout_at(until, replies.collect_up_to(node.config.max_control_reply)).await {
-        Ok(Ok(replies)) => Ok(replies),
-        Ok(Err(_)) => Err(AskFailure::Broken),
-        Err(_) => Err(AskFailure::Late),
+    let limit = node.config.max_control_reply;
+    match timeout_at(until, replies.collect_or_part_up_to(limit)).await {
+        Ok(Ok(frames)) => Ok(frames),
+        Ok(Err((frames, error))) => {
+            // A refusal is an answer, however the connection ends behind it.
+            let refused = frames.first().is_some_and(|first| first.code() == TypeCode::ERRO);
+            if refused { Ok(frames) } else { Err(Unanswered::Broken(error)) }
+        }
+        Err(_) => Err(Unanswered::Late),
     }
 }

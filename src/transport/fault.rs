@@ -1,8 +1,8 @@
-//! What is wrong with who is at the other end of a connection.
+//! What is wrong with the node at the other end of a connection, or with the name of its host.
 
 use std::{io, time::Duration};
 
-use crate::overlay::{Address, PeerId};
+use crate::overlay::{Address, Host, PeerId};
 
 /// Why a connection did not come to be, or was closed, on account of who is at its other end.
 ///
@@ -76,6 +76,57 @@ impl IdentityFault {
     #[must_use]
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref().and_then(|inner| inner.downcast_ref())
+    }
+}
+
+/// Why the address of a name is not known.
+///
+/// Nothing was dialled. A [`Transport`](super::Transport) hands it over inside an [`io::Error`];
+/// [`of`](Self::of) finds it there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameFault {
+    /// The name has no address, or the look-up of it failed.
+    #[error("{host} has no address: {reason}")]
+    Unknown {
+        /// The name.
+        host: Host,
+        /// What the system says.
+        reason: String,
+    },
+    /// The look-up was not answered in time.
+    #[error("the look-up of {host} was not answered within {within:?}")]
+    Late {
+        /// The name.
+        host: Host,
+        /// The time that it had.
+        within: Duration,
+    },
+}
+
+impl NameFault {
+    /// The fault inside an error of a transport.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref().and_then(|inner| inner.downcast_ref())
+    }
+
+    /// What the system says, or that it says nothing.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Unknown { reason, .. } => reason,
+            Self::Late { .. } => "not answered in time",
+        }
+    }
+}
+
+impl From<NameFault> for io::Error {
+    fn from(fault: NameFault) -> Self {
+        let kind = match fault {
+            NameFault::Unknown { .. } => io::ErrorKind::NotFound,
+            NameFault::Late { .. } => io::ErrorKind::TimedOut,
+        };
+        Self::new(kind, fault)
     }
 }
 

@@ -53,6 +53,7 @@ mod pipe;
 mod state;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -258,6 +259,41 @@ impl MemoryNetwork {
     #[must_use]
     pub fn dials(&self) -> u64 {
         self.lock().dials
+    }
+
+    /// Gives a name these addresses, in the order in which a look-up finds them; each is a host of its
+    /// own. One without any does not exist. A name that was never given addresses is a host itself.
+    ///
+    /// ```
+    /// use actix_peer::overlay::Host;
+    /// use actix_peer::transport::{Transport, memory::MemoryNetwork};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?.block_on(async {
+    /// let network = MemoryNetwork::new(42);
+    /// let (six, four): (Host, Host) = ("2001:db8::1".parse()?, "192.0.2.1".parse()?);
+    /// network.name(&"seed".parse()?, ["2001:db8::1".parse()?, "192.0.2.1".parse()?]);
+    /// network.crash(&six);
+    ///
+    /// let _listener = network.transport(four).listen(&"192.0.2.1:9000".parse()?).await?;
+    /// let here = network.transport("ada".parse::<Host>()?).dial(&"seed:9000".parse()?).await?;
+    /// assert_eq!(here.remote, "192.0.2.1:9000".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn name(&self, name: &Host, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.lock().name(name, addresses.into_iter().collect());
+    }
+
+    /// How long a look-up of a [name](Self::name) takes. Default: no time.
+    pub fn look_up_takes(&self, time: Duration) {
+        self.lock().look_up_takes = time;
+    }
+
+    /// How many names were looked up.
+    #[must_use]
+    pub fn look_ups(&self) -> u64 {
+        self.lock().look_ups
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -14,7 +14,7 @@ use actix_peer::{
     Builder, Config, JoinPolicy, Peer, PeerEvent, PeerInfo, PingSweep, QuitPolicy,
     connection::Removed,
     frame::Frame,
-    overlay::{Address, AskFailure, Host, JoinConfig, Learned, PeerExchange, PeerList, Shares},
+    overlay::{Address, Host, JoinConfig, JoinFailure, Learned, PeerExchange, PeerList, Shares},
     router,
     transport::{
         Io, Listener, Transport,
@@ -333,7 +333,7 @@ async fn f28_a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
     assert_eq!(dialled.hosts(), BTreeSet::from(["9.9.9.1", "9.9.9.2"].map(str::to_owned)));
     assert_eq!(verified(&node).await, ["al", "p10"]);
     assert_eq!(report.failed().len(), 10);
-    assert!(report.failed().iter().all(|(_, failure)| *failure == AskFailure::NotAllowed));
+    assert!(report.failed().iter().all(|(_, failure)| *failure == JoinFailure::NotAllowed));
     // One on the same site may name its neighbours.
     let neighbour = || vec!["n 10.0.0.5 9000".to_owned(), "m 127.0.0.1 9000".to_owned()];
     program(&wires, "10.0.0.4", lister("inner", neighbour)).await;

@@ -61,8 +61,6 @@ pub(crate) enum AppError {
     Busy(#[from] TransferBusy),
     #[error(transparent)]
     Join(#[from] JoinError),
-    #[error("{contact} lets nobody in: {words}")]
-    NotLetIn { contact: String, words: String },
     #[error("the shared folder cannot be read: {0}")]
     Folder(io::Error),
     #[error("the program is stopping")]
@@ -80,7 +78,7 @@ impl AppError {
             Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",
             Self::Busy(_) => "busy",
             Self::Join(JoinError::ContactFailed { .. }) => "unreachable",
-            Self::NotLetIn { .. } => "refused",
+            Self::Join(JoinError::NotTakenIn { .. }) => "refused",
             Self::Join(JoinError::Down(_)) | Self::Stopping => "stopped",
             Self::Join(_) | Self::Add(AddFailure::Write { .. }) | Self::Folder(_) => "internal",
         }

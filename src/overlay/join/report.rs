@@ -1,6 +1,6 @@
 //! What came of a join.
 
-use crate::overlay::{Address, AskFailure, PeerInfo};
+use crate::overlay::{Address, JoinFailure, PeerInfo};
 
 /// Why a walk came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,7 +16,7 @@ pub enum JoinEnd {
     AskLimit,
     /// The time is up.
     TimeUp,
-    /// The contact cannot be reached, or does not say its name.
+    /// The contact cannot be reached, or does not take part, and no other node took this one in.
     ContactFailed,
     /// The contact is the node itself.
     ContactIsSelf,
@@ -26,30 +26,78 @@ pub enum JoinEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinReport {
     pub(super) added: Vec<PeerInfo>,
-    pub(super) refused: Vec<(Address, String)>,
-    pub(super) failed: Vec<(Address, AskFailure)>,
+    pub(super) listed_by: Vec<PeerInfo>,
+    pub(super) refused: Vec<(Address, JoinFailure)>,
+    pub(super) failed: Vec<(Address, JoinFailure)>,
     pub(super) asked: usize,
     pub(super) end: JoinEnd,
 }
 
+/// Puts the last word of an address in place of an earlier one.
+fn put(list: &mut Vec<(Address, JoinFailure)>, at: Address, why: JoinFailure) {
+    list.retain(|(address, _)| *address != at);
+    list.push((at, why));
+}
+
 impl JoinReport {
+    pub(super) const fn new() -> Self {
+        Self {
+            added: Vec::new(),
+            listed_by: Vec::new(),
+            refused: Vec::new(),
+            failed: Vec::new(),
+            asked: 0,
+            end: JoinEnd::Complete,
+        }
+    }
+
+    pub(super) fn note_failed(&mut self, at: Address, why: JoinFailure) {
+        put(&mut self.failed, at, why);
+    }
+
+    pub(super) fn note_refused(&mut self, at: Address, why: JoinFailure) {
+        put(&mut self.refused, at, why);
+    }
+
+    /// A node lists this one: what it answered before does not count any more.
+    pub(super) fn note_listed(&mut self, by: PeerInfo) {
+        let others = |(address, _): &(Address, JoinFailure)| address != by.address();
+        self.refused.retain(others);
+        self.failed.retain(others);
+        self.listed_by.push(by);
+    }
+
     /// The peers that were added to the own table.
     #[must_use]
     pub fn added(&self) -> &[PeerInfo] {
         &self.added
     }
 
-    /// The nodes that refused to add this one, with their words as they came (at most 256
-    /// characters).
+    /// The peers that said in this walk that they have this node in their tables. With none, this node
+    /// is **listed nowhere** as far as the walk has come: no other node finds it.
     #[must_use]
-    pub fn refused(&self) -> &[(Address, String)] {
+    pub fn listed_by(&self) -> &[PeerInfo] {
+        &self.listed_by
+    }
+
+    /// The nodes that were asked to add this one and did not, and why, with the last answer of each.
+    #[must_use]
+    pub fn refused(&self) -> &[(Address, JoinFailure)] {
         &self.refused
     }
 
-    /// The nodes that did not answer, or not in the protocol, or that were not asked.
+    /// The nodes that did not answer, or not in the protocol, or that were not asked, and why.
     #[must_use]
-    pub fn failed(&self) -> &[(Address, AskFailure)] {
+    pub fn failed(&self) -> &[(Address, JoinFailure)] {
         &self.failed
+    }
+
+    /// Why the node at this address did not take part or did not take this node in; `None` if it did,
+    /// or was not asked.
+    #[must_use]
+    pub fn why_not(&self, at: &Address) -> Option<&JoinFailure> {
+        let all = self.refused.iter().chain(&self.failed);
+        all.filter(|(address, _)| address == at).map(|(_, why)| why).next()
     }
 
     /// How many questions were asked.

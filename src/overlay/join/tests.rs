@@ -8,6 +8,9 @@ struct Network {
     asked: Vec<(Address, TypeCode)>,
     now: Instant,
     each_takes: Duration,
+    paused: Vec<Duration>,
+    /// So many questions of these codes are answered with these words first.
+    busy: Vec<(TypeCode, &'static str, usize)>,
 }
 
 fn peer(n: usize) -> PeerInfo {
@@ -30,6 +33,8 @@ impl Network {
             asked: Vec::new(),
             now,
             each_takes: Duration::from_millis(1),
+            paused: Vec::new(),
+            busy: Vec::new(),
         }
     }
 
@@ -38,8 +43,13 @@ impl Network {
         self.now += self.each_takes;
         let now = self.now;
         let Some(list) = self.nodes.get_mut(to) else {
-            return JoinEvent::Failed(AskFailure::Unreachable);
+            return JoinEvent::Failed(JoinFailure::PortClosed);
         };
+        let busy = self.busy.iter_mut().find(|(code, _, left)| *code == frame.code() && *left > 0);
+        if let Some((_, words, left)) = busy {
+            *left -= 1;
+            return JoinEvent::Replies(vec![Frame::text("ERRO", *words)]);
+        }
         JoinEvent::Replies(match frame.code() {
             TypeCode::NAME => vec![Frame::text("REPL", list.own().to_string())],
             TypeCode::JOIN => {
@@ -65,7 +75,10 @@ impl Network {
 
     /// Runs the walk of node 999 to its end.
     fn walk(&mut self, contact: &Address, config: JoinConfig, own: &mut PeerList) -> JoinReport {
-        let mut walk = JoinWalk::new(peer(999), contact.clone(), config, self.now);
+        self.run(JoinWalk::new(peer(999), contact.clone(), config, self.now), own)
+    }
+
+    fn run(&mut self, mut walk: JoinWalk, own: &mut PeerList) -> JoinReport {
         let mut event = JoinEvent::Start;
         loop {
             event = match walk.step(event, own, self.now) {
@@ -75,6 +88,11 @@ impl Network {
                 }
                 JoinStep::Add { info, learned } => {
                     JoinEvent::Added(own.add(info, learned, self.now))
+                }
+                JoinStep::Wait(pause) => {
+                    self.paused.push(pause);
+                    self.now += pause;
+                    JoinEvent::Waited
                 }
                 JoinStep::Done(report) => return report,
             };
@@ -138,7 +156,9 @@ fn a_newcomer_whose_contact_is_full_still_gets_in() {
     let mut own = own(0);
     let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
     assert_eq!(ids(&own), ["n1"]);
-    assert_eq!(report.refused(), [(peer(0).address().clone(), "Join: too many peers".to_owned())]);
+    let full = JoinFailure::NoPlace { words: "Join: too many peers".to_owned() };
+    assert_eq!(report.refused(), [(peer(0).address().clone(), full)]);
+    assert_eq!(report.listed_by(), [peer(1)]);
 }
 
 #[test]
@@ -166,7 +186,7 @@ fn dead_nodes_are_reported_and_passed_over() {
     let mut own = own(0);
     let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
     assert_eq!(ids(&own), ["n0", "n1"]);
-    let dead = |n: usize| (peer(n).address().clone(), AskFailure::Unreachable);
+    let dead = |n: usize| (peer(n).address().clone(), JoinFailure::PortClosed);
     assert_eq!(report.failed(), [dead(7), dead(8)]);
 }
 
@@ -217,17 +237,20 @@ fn malformed_answers_are_failures_and_nothing_more() {
         walk.step(JoinEvent::Start, &own(0), now);
         walk.step(JoinEvent::Replies(replies), &own(0), now)
     };
-    for replies in [
-        vec![],
-        vec![Frame::text("REPL", "two words")],
-        vec![Frame::new("REPL", vec![0xff])],
-        vec![Frame::text("ERRO", "n0")],
+    let malformed = JoinFailure::Malformed { code: TypeCode::NAME };
+    for (replies, why) in [
+        (vec![], JoinFailure::NoReply),
+        (vec![Frame::text("REPL", "two words")], malformed.clone()),
+        (vec![Frame::new("REPL", vec![0xff])], malformed),
+        (vec![Frame::text("ERRO", "n0")], JoinFailure::Refused { words: "n0".to_owned() }),
+        (vec![Frame::text("HTTP", "n0")], JoinFailure::NotThisProtocol),
+        (
+            vec![Frame::text("ERRO", "Unknown message type")],
+            JoinFailure::NoHandler { code: TypeCode::NAME },
+        ),
     ] {
         let JoinStep::Done(report) = name(replies.clone()) else { panic!("{replies:?}") };
-        assert_eq!(
-            (report.end(), report.failed()[0].1),
-            (JoinEnd::ContactFailed, AskFailure::Broken)
-        );
+        assert_eq!((report.end(), &report.failed()[0].1), (JoinEnd::ContactFailed, &why));
     }
     assert!(matches!(name(vec![Frame::text("REPL", " n0\n")]), JoinStep::Ask { .. }));
 }
@@ -252,4 +275,83 @@ fn each_question_is_for_whom_somebody_named() {
     assert_eq!(asked(JoinEvent::Added(Added::Added), &list), Some(Some("a".to_owned())), "LIST");
     let listed = replies(&["1", "b 10.0.0.3 1"]);
     assert_eq!(asked(listed, &list), Some(Some("b".to_owned())), "NAME of a listed one");
+}
+
+#[test]
+fn a_contact_that_is_busy_is_asked_again_with_growing_pauses() {
+    for code in [TypeCode::NAME, TypeCode::JOIN] {
+        let mut network = Network::new(1, 0, |_| vec![]);
+        network.busy = vec![(code, "Busy", 3)];
+        let mut own = own(0);
+        let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
+        assert_eq!((report.added(), report.end()), (&[peer(0)][..], JoinEnd::Complete));
+        assert_eq!((report.refused(), report.failed()), (&[][..], &[][..]), "the last word counts");
+        assert_eq!(network.paused.len(), 3);
+        for (pause, least) in network.paused.iter().zip([250, 500, 1_000]) {
+            let least = Duration::from_millis(least);
+            assert!((least..2 * least).contains(pause), "{pause:?}");
+        }
+    }
+}
+
+#[test]
+fn a_contact_that_stays_busy_ends_the_walk_in_time_and_says_so() {
+    let mut network = Network::new(1, 0, |_| vec![]);
+    network.busy = vec![(TypeCode::NAME, "Busy", usize::MAX)];
+    let begun = network.now;
+    let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own(0));
+    assert_eq!(report.why_not(peer(0).address()), Some(&JoinFailure::Busy));
+    assert!(report.listed_by().is_empty() && report.end() == JoinEnd::TimeUp);
+    assert!(network.now - begun <= Duration::from_secs(30) && report.asked() < 20);
+}
+
+#[test]
+fn a_full_table_is_not_waited_for_and_a_node_that_takes_the_newcomer_in_ends_the_waiting() {
+    let mut network = Network::new(1, 0, |_| vec![]);
+    network.busy = vec![(TypeCode::JOIN, "Join: too many peers", usize::MAX)];
+    let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own(0));
+    assert_eq!((report.end(), network.paused.len()), (JoinEnd::Complete, 0));
+    assert!(report.listed_by().is_empty());
+    let mut network = Network::new(2, 0, |n| if n == 0 { vec![1] } else { vec![] });
+    network.busy = vec![(TypeCode::JOIN, "Busy", 1)];
+    let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own(0));
+    assert_eq!((report.listed_by(), network.paused.len()), (&[peer(1)][..], 0));
+}
+
+#[test]
+fn a_peer_that_is_in_the_own_table_is_told_of_this_node_all_the_same() {
+    let mut network = Network::new(1, 0, |_| vec![]);
+    let mut own = own(0);
+    own.add(peer(0), Learned::Manual, network.now);
+    let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
+    assert_eq!((report.added(), report.listed_by()), (&[][..], &[peer(0)][..]));
+}
+
+#[test]
+fn many_newcomers_with_one_contact_follow_different_parts_of_its_list() {
+    let followed = |turn| {
+        let mut network =
+            Network::new(200, 0, |n| if n == 0 { (1..200).collect() } else { vec![] });
+        let now = network.now;
+        let walk = JoinWalk::new(peer(999), peer(0).address().clone(), JoinConfig::new(), now);
+        let mut own = own(0);
+        network.run(walk.turn(turn), &mut own);
+        ids(&own)
+    };
+    assert_eq!(followed(0).len(), 9);
+    assert_eq!(followed(0), followed(0));
+    assert_ne!(followed(0), followed(1));
+}
+
+#[test]
+fn where_another_node_is_than_the_list_says_it_is_not_joined() {
+    let mut network = Network::new(3, 0, |n| if n == 0 { vec![1] } else { vec![] });
+    let moved = network.nodes.remove(peer(2).address()).unwrap();
+    network.nodes.insert(peer(1).address().clone(), moved);
+    let mut own = own(0);
+    let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
+    let (expected, found) = (peer(1).id().clone(), peer(2).id().clone());
+    let why = JoinFailure::AnotherId { expected, found };
+    assert_eq!(report.why_not(peer(1).address()), Some(&why));
+    assert_eq!(ids(&own), ["n0"]);
 }

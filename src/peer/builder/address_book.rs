@@ -14,6 +14,8 @@ impl Builder {
     /// [`PeerEvent::AddressBookFailed`](crate::PeerEvent::AddressBookFailed). Each node needs a file of
     /// its own. Said twice, the last one counts.
     ///
+    /// The node serves the [well-known codes](Self::well_known) then: its peers ask it for its `NAME`.
+    ///
     /// ```
     /// # use actix_peer::Peer;
     /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +26,8 @@ impl Builder {
     /// assert!(path.exists());
     /// # Ok(()) }
     /// ```
-    pub fn address_book(self, book: impl Into<AddressBookConfig>) -> Self {
+    pub fn address_book(mut self, book: impl Into<AddressBookConfig>) -> Self {
+        self.needs_well_known = true;
         self.service(BookService::new(book.into()))
     }
 }

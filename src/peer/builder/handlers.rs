@@ -1,6 +1,9 @@
 //! The builder's part about handlers: who serves which code, and within which limits.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use actix::prelude::Recipient;
 use tokio::sync::Semaphore;
@@ -150,7 +153,8 @@ impl Builder {
     }
 
     /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING` (WIRE.md part 2), so that other nodes, the
-    /// original programs among them, can join this one.
+    /// original programs among them, can join this one. A node that [joins](crate::Peer::join) needs
+    /// them: where they were not switched on, `join` switches on those that have no handler yet.
     pub fn well_known(mut self) -> Self {
         self.well_known = true;
         self
@@ -179,15 +183,24 @@ pub(super) fn register(
         node.routes.insert(code, application_route(node, code, serve, streamed));
     }
     if well_known {
-        for (code, handler) in well_known::routes(node, peers) {
-            let route = application_route(node, code, Arc::new(handler), false);
-            node.routes.insert(
-                code,
-                Route { intake: Intake::Whole(node.config.max_control_len), ..route },
-            );
-        }
+        serve_well_known(node, peers);
     }
     let serve = Arc::new(Forward { node: Arc::downgrade(node), peers: peers.clone() });
     let route = application_route(node, TypeCode::FWD, serve, false);
     node.routes.insert(TypeCode::FWD, Route { internal: true, ..route });
+}
+
+/// Serves those of the well-known codes that have no handler, unless they were switched on before:
+/// what the application has removed since stays removed.
+pub(crate) fn serve_well_known(node: &Arc<Node>, peers: &Peers) {
+    if node.well_known.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    for (code, handler) in well_known::routes(node, peers) {
+        if node.routes.find(code).is_none() {
+            let route = application_route(node, code, Arc::new(handler), false);
+            let intake = Intake::Whole(node.config.max_control_len);
+            node.routes.insert(code, Route { intake, ..route });
+        }
+    }
 }

@@ -12,6 +12,7 @@ impl Builder {
     /// counts.
     ///
     /// Everybody is told the same at most 16 peers for 30 s, and nobody those that it could not reach.
+    /// The node serves the [well-known codes](Self::well_known) then: its peers ask it for its `NAME`.
     ///
     /// ```
     /// # use actix_peer::{Peer, PingSweep, overlay::PeerExchange};
@@ -24,6 +25,7 @@ impl Builder {
     pub fn peer_exchange(mut self, exchange: PeerExchange) -> Self {
         self.services.retain(|service| service.name() != ExchangeService::NAME);
         self.recipes.retain(|recipe| recipe.name != exchange.name());
+        self.needs_well_known = true;
         let (exchange, told) = exchange.seeded(self.ambient.random());
         self.service(ExchangeService::new(told)).stabilizer(exchange)
     }

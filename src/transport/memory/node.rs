@@ -2,6 +2,8 @@
 
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use tokio::time::{sleep, sleep_until};
 use super::MemoryNetwork;
 use super::state::{Place, Way, key};
 use crate::overlay::{Address, Host};
+use crate::transport::names::Names;
 use crate::transport::{Io, Listener, Transport};
 
 /// Connections that wait for a listener to take them, for each listener. Further dials wait.
@@ -24,6 +27,8 @@ const BACKLOG: usize = 128;
 /// - Dialling: `localhost` and loopback addresses mean the own host. Nobody listening there is
 ///   [`ConnectionRefused`](io::ErrorKind::ConnectionRefused); a host behind a partition or crashed
 ///   never answers.
+/// - A name with [addresses of its own](MemoryNetwork::name) is looked up and dialled as
+///   [`Tcp`](crate::transport::tcp::Tcp) does it, and a look-up is kept as there; clones share them.
 /// - A listener on a host that crashes fails once, with
 ///   [`NetworkDown`](io::ErrorKind::NetworkDown), and is silent from then on. So does listening on
 ///   it until it is revived.
@@ -31,11 +36,12 @@ const BACKLOG: usize = 128;
 pub struct MemoryTransport {
     network: MemoryNetwork,
     host: Host,
+    names: Arc<Names>,
 }
 
 impl MemoryTransport {
-    pub(super) const fn new(network: MemoryNetwork, host: Host) -> Self {
-        Self { network, host }
+    pub(super) fn new(network: MemoryNetwork, host: Host) -> Self {
+        Self { network, host, names: Arc::default() }
     }
 
     /// The host that this is the transport of.
@@ -67,6 +73,21 @@ impl MemoryTransport {
         if to.port() == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "port 0 cannot be dialled"));
         }
+        if !self.is_own(to.host()) && self.network.lock().has_addresses(to.host()) {
+            let connect =
+                |at: SocketAddr| self.connect_to(Address::new(Host::Ip(at.ip()), to.port()));
+            return self.names.dial(to.host(), self.look_up(to.host()), connect).await;
+        }
+        self.connect_to(to.clone()).await
+    }
+
+    async fn look_up(&self, name: &Host) -> io::Result<Vec<SocketAddr>> {
+        let (addresses, takes) = self.network.lock().look_up(name);
+        pause(takes).await;
+        Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect())
+    }
+
+    async fn connect_to(&self, to: Address) -> io::Result<Io> {
         let host = if self.is_own(to.host()) { &self.host } else { to.host() };
         let to = Address::new(host.clone(), to.port());
         let dial = self.network.lock().set_out(&self.host, to);
@@ -115,6 +136,16 @@ impl Transport for MemoryTransport {
 
     fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         Box::pin(self.connect(to))
+    }
+
+    fn resolve<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, io::Result<Vec<Host>>> {
+        Box::pin(async move {
+            if !self.network.lock().has_addresses(host) {
+                return Ok(vec![host.clone()]);
+            }
+            let addresses = self.names.resolve(host, self.look_up(host)).await?;
+            Ok(addresses.into_iter().map(|address| Host::Ip(address.ip())).collect())
+        })
     }
 
     fn own_host(&self, _listening: &Address) -> Host {

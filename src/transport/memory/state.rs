@@ -5,6 +5,7 @@ mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -126,6 +127,10 @@ pub(super) struct State {
     /// Until when nothing goes from or to a host.
     stalled: BTreeMap<String, Instant>,
     links: Vec<Linked>,
+    /// The names that have addresses.
+    names: BTreeMap<String, Vec<IpAddr>>,
+    pub(super) look_up_takes: Duration,
+    pub(super) look_ups: u64,
     pub(super) dials: u64,
     opened: u64,
     listened: u64,
@@ -149,10 +154,27 @@ impl State {
             cuts: Vec::new(),
             stalled: BTreeMap::new(),
             links: Vec::new(),
+            names: BTreeMap::new(),
+            look_up_takes: Duration::ZERO,
+            look_ups: 0,
             dials: 0,
             opened: 0,
             listened: 0,
         }
+    }
+
+    pub(super) fn name(&mut self, name: &Host, addresses: Vec<IpAddr>) {
+        self.names.insert(key(name), addresses);
+    }
+
+    pub(super) fn has_addresses(&self, host: &Host) -> bool {
+        matches!(host, Host::Name(_)) && self.names.contains_key(&key(host))
+    }
+
+    /// The addresses of a name, and how long it takes to find them.
+    pub(super) fn look_up(&mut self, name: &Host) -> (Vec<IpAddr>, Duration) {
+        self.look_ups += 1;
+        (self.names.get(&key(name)).cloned().unwrap_or_default(), self.look_up_takes)
     }
 
     pub(super) fn listen(

@@ -4,7 +4,16 @@ use std::io::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
+use tokio::time::timeout;
+
 use super::*;
+use crate::transport::names::race;
+
+/// Dials these as if they were the addresses of one name.
+async fn dial_all(addresses: Vec<SocketAddr>) -> io::Result<Io> {
+    let tcp = Tcp::default();
+    race(addresses, |address| tcp.connect(address)).await.map(|(_, io)| io)
+}
 
 fn address(text: &str) -> Address {
     text.parse().unwrap()
@@ -132,7 +141,7 @@ async fn the_next_address_is_tried_when_one_refuses() {
     let mut listener = listen("127.0.0.1:0").await;
     let live = listener.local_address();
     let addresses = [&dead, &live].map(|at| at.to_string().parse().unwrap());
-    let here = Tcp::default().dial_first(addresses.into(), ATTEMPT).await.unwrap();
+    let here = dial_all(addresses.into()).await.unwrap();
     assert_eq!(here.remote, live);
     assert_echoes((here, accept(&mut listener).await)).await;
 }
@@ -157,8 +166,7 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
     }
     let live = listen("127.0.0.1:0").await;
     let next = live.local_address().to_string().parse().unwrap();
-    let here =
-        Tcp::default().dial_first(vec![silent, next], Duration::from_millis(50)).await.unwrap();
+    let here = dial_all(vec![silent, silent, silent, next]).await.unwrap();
     assert_eq!(here.remote, live.local_address());
 }
 
@@ -166,12 +174,16 @@ async fn the_next_address_is_tried_when_one_does_not_answer() {
 async fn the_last_failure_is_told_when_every_address_fails() {
     let (_socket, dead) = dead_port();
     let dead: SocketAddr = dead.to_string().parse().unwrap();
-    let failure = Tcp::default().dial_first(vec![dead, dead], ATTEMPT).await.unwrap_err();
+    let failure = dial_all(vec![dead, dead]).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::ConnectionRefused);
-    assert_eq!(
-        Tcp::default().dial_first(Vec::new(), ATTEMPT).await.unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(dial_all(Vec::new()).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_a_fault_of_its_own() {
+    let unknown = dial(&address("no-such-name.invalid:9000")).await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    assert!(crate::transport::NameFault::of(&unknown).is_some(), "{unknown}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use actix_peer::{
     frame::{Frame, TypeCode},
     overlay::{
-        Added, AskFailure, JoinConfig, JoinEnd, JoinEvent, JoinStep, JoinWalk, PeerInfo, PeerList,
+        Added, JoinConfig, JoinEnd, JoinEvent, JoinFailure, JoinStep, JoinWalk, PeerInfo, PeerList,
     },
 };
 
@@ -16,12 +16,13 @@ const FAN_OUT: usize = 3;
 const LIMIT: usize = 4;
 
 /// What remotes like to say, for a start; the rest they make up.
-const TEXTS: [&str; 8] = [
+const TEXTS: [&str; 9] = [
     "bob",
     "me",
     "Join: peer added: me",
     "Join: too many peers",
     "Join: peer already inserted me",
+    "Busy",
     "3",
     "bob 127.0.0.1 9001",
     "eve 127.0.0.1 9002",
@@ -51,23 +52,31 @@ pub(crate) fn run(bytes: &[u8]) {
     let config = JoinConfig::new().hops(3).max_asks(MAX_ASKS).fan_out(FAN_OUT);
     let mut walk = JoinWalk::new(me.clone(), "127.0.0.1:9001".parse().unwrap(), config, now);
     let mut peers = PeerList::new(me.id().clone(), LIMIT);
-    let (mut asks, mut joins) = (0, Vec::new());
+    let (mut asks, mut joins, mut waited) = (0, Vec::new(), false);
     let mut event = JoinEvent::Start;
-    for _ in 0..=4 * MAX_ASKS + LIMIT {
+    for _ in 0..=5 * MAX_ASKS + LIMIT {
         event = match walk.step(event, &peers, now) {
             JoinStep::Ask { to, frame, .. } => {
                 asks += 1;
                 assert_ne!(&to, me.address(), "it never asks itself");
                 if frame.code() == TypeCode::JOIN {
-                    assert!(!joins.contains(&to), "it joins nobody twice");
+                    assert!(
+                        waited || !joins.contains(&to),
+                        "it joins nobody twice without a pause"
+                    );
                     joins.push(to);
                 }
                 if input.byte() == 255 {
-                    JoinEvent::Failed(AskFailure::Unreachable)
+                    JoinEvent::Failed(JoinFailure::PortClosed)
                 } else {
                     let count = input.byte() % 8;
                     JoinEvent::Replies((0..count).map(|_| reply(&mut input)).collect())
                 }
+            }
+            JoinStep::Wait(pause) => {
+                assert!(pause.as_secs() < 10, "{pause:?}");
+                waited = true;
+                JoinEvent::Waited
             }
             JoinStep::Add { info, learned } => {
                 assert_ne!(info.id(), me.id(), "it never adds itself");

@@ -1,0 +1,245 @@
+//! Why a node did not take part in a join, and whether another try is of use.
+
+use serde::Serialize;
+
+use crate::{
+    frame::TypeCode,
+    overlay::{AskFailure, PeerId},
+};
+
+/// The most characters of a remote's words that are kept.
+const MAX_WORDS: usize = 256;
+
+/// What a failure means for another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum JoinAnswer {
+    /// The node is there and may take this one in later: it is busy, or its table is full for now.
+    NotNow,
+    /// Another try has the same end as long as nothing is changed, here or there.
+    Never,
+    /// No node can be asked there now.
+    Gone,
+}
+
+/// Why a node did not take part in a join, or did not take this node in.
+///
+/// [`answer`](Self::answer) says whether another try is of use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum JoinFailure {
+    /// The name has no address. Gone.
+    #[error("the name has no address: {reason}")]
+    UnknownName {
+        /// What the look-up says.
+        reason: String,
+    },
+    /// The look-up of the name was not answered in time. Gone.
+    #[error("the look-up of the name was not answered in time")]
+    LookupLate,
+    /// The port is closed: no program listens there. Gone.
+    #[error("no program listens there (connection refused)")]
+    PortClosed,
+    /// The connection was not open in time. Gone.
+    #[error("no connection within the time for it")]
+    NoConnection,
+    /// The connection could not be opened for another reason. Gone.
+    #[error("cannot connect: {reason}")]
+    Unreachable {
+        /// What the system says.
+        reason: String,
+    },
+    /// It was connected to and did not answer in time. Gone.
+    #[error("connected, but no answer within the time for it")]
+    NoAnswer,
+    /// It closed the connection without an answer: it has no handler, as an original program, or
+    /// explains no refusals. Gone.
+    #[error("it closed the connection without an answer")]
+    NoReply,
+    /// The connection was reset before the answer: an overloaded node does so. Not now.
+    #[error("the connection was reset before the answer")]
+    Reset,
+    /// The answer broke off. Gone.
+    #[error("the answer broke off")]
+    BrokeOff,
+    /// It refuses connections without TLS, and this node speaks none with it. Never.
+    #[error("it takes connections with TLS only, and this node came without")]
+    TlsRequired,
+    /// It does not speak TLS, and this node speaks nothing else. Never.
+    #[error("it does not speak TLS, and this node speaks nothing else")]
+    NotTls,
+    /// The TLS handshake failed. Never.
+    #[error("the TLS handshake failed: {reason}")]
+    Handshake {
+        /// What is wrong.
+        reason: String,
+    },
+    /// It does not admit this node. Never.
+    #[error("it does not admit this node")]
+    NotAdmitted,
+    /// This node does not admit it, or has banned it. Never.
+    #[error("this node does not admit it")]
+    NotAdmittedHere,
+    /// Another node is there than the one that was looked for. Never.
+    #[error("{} is there and not {}", found.short(), expected.short())]
+    AnotherId {
+        /// The id that was looked for.
+        expected: PeerId,
+        /// The id that is there.
+        found: PeerId,
+    },
+    /// It has no handler for this code: the node serves no joining. Never.
+    #[error("it has no handler for {code}")]
+    NoHandler {
+        /// The code.
+        code: TypeCode,
+    },
+    /// The answer is not of this protocol: another program listens there. Never.
+    #[error("another program is there: its answer is not of this protocol")]
+    NotThisProtocol,
+    /// The answer is of this protocol, and not one to the question. Never.
+    #[error("its answer is not one to {code}")]
+    Malformed {
+        /// The code of the question.
+        code: TypeCode,
+    },
+    /// It is busy. Not now.
+    #[error("it is busy")]
+    Busy,
+    /// It stops. Gone.
+    #[error("it is stopping")]
+    Stopping,
+    /// Its table has no place for this node. Not now.
+    #[error("it has no place for this node: {words:?}")]
+    NoPlace {
+        /// Its words, at most 256 characters; anything may be in them.
+        words: String,
+    },
+    /// It refuses, for a reason that does not pass. Never.
+    #[error("it refuses: {words:?}")]
+    Refused {
+        /// Its words, at most 256 characters; anything may be in them.
+        words: String,
+    },
+    /// This node has too many exchanges or dials of its own open. Not now.
+    #[error("this node has too many exchanges of its own open")]
+    OwnLimit,
+    /// It was not asked: the node that listed it may not name such an address, or it was dialled too
+    /// often without an answer. Never.
+    #[error("not asked: nobody may send this node there, or it was dialled too often")]
+    NotAllowed,
+    /// This node itself stood still meanwhile. Not now.
+    #[error("this node stood still meanwhile")]
+    StoodStill,
+}
+
+impl JoinFailure {
+    /// What an `ERRO` with these words says that came in answer to `code`: those of this crate
+    /// (WIRE.md part 1, "refusal by the framework"), and those of a `JOIN`.
+    #[must_use]
+    pub fn of_words(code: TypeCode, words: &str) -> Self {
+        match words {
+            "Busy" | "Handler timed out" | "Handler failed" | "Handler gone" => Self::Busy,
+            "Going away" => Self::Stopping,
+            "Unknown message type" => Self::NoHandler { code },
+            "TLS required" => Self::TlsRequired,
+            _ => {
+                let is_full = words.starts_with("Join: too many");
+                let words = words.chars().take(MAX_WORDS).collect();
+                if is_full { Self::NoPlace { words } } else { Self::Refused { words } }
+            }
+        }
+    }
+
+    /// What it means for another try.
+    #[must_use]
+    pub const fn answer(&self) -> JoinAnswer {
+        match self {
+            Self::Reset | Self::Busy | Self::NoPlace { .. } | Self::OwnLimit | Self::StoodStill => {
+                JoinAnswer::NotNow
+            }
+            Self::UnknownName { .. }
+            | Self::LookupLate
+            | Self::PortClosed
+            | Self::NoConnection
+            | Self::Unreachable { .. }
+            | Self::NoAnswer
+            | Self::NoReply
+            | Self::BrokeOff
+            | Self::Stopping => JoinAnswer::Gone,
+            Self::TlsRequired
+            | Self::NotTls
+            | Self::Handshake { .. }
+            | Self::NotAdmitted
+            | Self::NotAdmittedHere
+            | Self::AnotherId { .. }
+            | Self::NoHandler { .. }
+            | Self::NotThisProtocol
+            | Self::Malformed { .. }
+            | Self::Refused { .. }
+            | Self::NotAllowed => JoinAnswer::Never,
+        }
+    }
+
+    /// The words of a refusal, where they are kept; anything may be in them.
+    #[must_use]
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Self::NoPlace { words } | Self::Refused { words } => Some(words),
+            _ => None,
+        }
+    }
+
+    /// Whether it may pass within seconds, so that the walk itself waits for it. A table that is full
+    /// of peers that were verified long ago does not.
+    pub(super) fn passes_soon(&self) -> bool {
+        match self {
+            Self::NoPlace { words } => words.starts_with("Join: too many new"),
+            _ => self.answer() == JoinAnswer::NotNow,
+        }
+    }
+}
+
+impl From<AskFailure> for JoinFailure {
+    fn from(failure: AskFailure) -> Self {
+        match failure {
+            AskFailure::Unreachable => Self::NoConnection,
+            AskFailure::Late => Self::NoAnswer,
+            AskFailure::Broken => Self::BrokeOff,
+            AskFailure::NotAllowed => Self::NotAllowed,
+            AskFailure::StoodStill => Self::StoodStill,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_now_never_and_gone_are_three_answers() {
+        let of = |words: &str| JoinFailure::of_words(TypeCode::JOIN, words).answer();
+        for words in [
+            "Busy",
+            "Join: too many peers",
+            "Join: too many new peers",
+            "Join: too many peers at your address",
+        ] {
+            assert_eq!(of(words), JoinAnswer::NotNow, "{words}");
+        }
+        for words in ["Join: not allowed", "Not your id", "TLS required", "Unknown message type"] {
+            assert_eq!(of(words), JoinAnswer::Never, "{words}");
+        }
+        assert_eq!(of("Going away"), JoinAnswer::Gone);
+        assert_eq!(JoinFailure::PortClosed.answer(), JoinAnswer::Gone);
+        assert_eq!(JoinFailure::NotThisProtocol.answer(), JoinAnswer::Never);
+    }
+
+    #[test]
+    fn the_words_of_a_remote_are_kept_up_to_a_bound() {
+        let failure = JoinFailure::of_words(TypeCode::JOIN, &"x".repeat(100_000));
+        assert_eq!(failure.words().map(str::len), Some(MAX_WORDS));
+    }
+}

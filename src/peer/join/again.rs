@@ -1,0 +1,91 @@
+//! Joins that were answered with "not now", tried again in the background.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::time::sleep;
+
+use super::{Came, walk};
+use crate::{
+    connection::{Node, PeerEvent},
+    overlay::{Address, JoinAnswer, JoinConfig},
+    peer::{NodeDown, Peers},
+};
+
+/// The first pause; it doubles, and up to as much again is added, which differs from node to node.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause, without what is added.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// After so many tries in a row at which the contact was gone it is given up.
+const MAX_GONE: u32 = 10;
+
+/// Has the node try again. False if it tries already by too many contacts.
+pub(super) fn begin(
+    node: &Arc<Node>,
+    peers: &Peers,
+    contact: &Address,
+    config: JoinConfig,
+) -> bool {
+    let Some(again) = node.joins.begin(contact) else {
+        return node.joins.is_under_way(contact);
+    };
+    let (tasks, drain) = (node.tasks.clone(), node.drain.clone());
+    let (of, node, peers, contact) =
+        (Arc::clone(node), Arc::clone(node), peers.clone(), contact.clone());
+    let run = async move {
+        let ended = again.ended.clone();
+        // A transport that panics lets nobody in.
+        let run = AssertUnwindSafe(run(&node, &peers, &contact, config)).catch_unwind();
+        ended.run_until_cancelled(run).await;
+        node.joins.over(&contact, &again);
+    };
+    of.spawn(tasks.track_future(async move { drain.run_until_cancelled(run).await }));
+    true
+}
+
+/// Differs from node to node, and is the same for the same one: simulations are repeatable.
+fn pause(node: &Node, tries: u32) -> Duration {
+    let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(8)).min(LONGEST_PAUSE);
+    let mut hasher = DefaultHasher::new();
+    (node.me.id(), tries).hash(&mut hasher);
+    let more = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
+    pause + pause * more / 1_000
+}
+
+async fn run(
+    node: &Arc<Node>,
+    peers: &Peers,
+    contact: &Address,
+    config: JoinConfig,
+) -> Result<(), NodeDown> {
+    let mut gone = 0;
+    for tries in 0.. {
+        sleep(pause(node, tries)).await;
+        let report = walk(node, peers, contact.clone(), (config.clone(), tries + 1)).await?;
+        match Came::of(contact, report) {
+            Came::In(report) => {
+                let added = report.added().len();
+                node.emit(&PeerEvent::Joined { contact: contact.clone(), added });
+                return Ok(());
+            }
+            Came::Itself => return Ok(()),
+            Came::Not { cause, report } => {
+                gone = if cause.answer() == JoinAnswer::Gone { gone + 1 } else { 0 };
+                let never = cause.answer() == JoinAnswer::Never && !Came::is_not_now(&report);
+                if never || gone >= MAX_GONE {
+                    let (contact, why) = (contact.clone(), cause);
+                    node.emit(&PeerEvent::NotJoined { contact, why, again: false });
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
