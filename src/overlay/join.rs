@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Instant};
 
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::{Added, Address, AskFailure, Learned, PeerId, PeerInfo, PeerList},
+    overlay::{Added, Address, AskFailure, Learned, Listing, PeerId, PeerInfo, PeerList},
 };
 
 pub use self::{
@@ -74,7 +74,10 @@ enum Waiting {
     Nothing,
     Name(Visit),
     Join(Visit, PeerId),
-    Adding(Visit, PeerId),
+    /// It lists this id already, in these words: where, its list says.
+    Confirm(Visit, PeerId, String),
+    /// With its list, where that has come.
+    Adding(Visit, PeerId, Option<Vec<Frame>>),
     List(Visit, PeerId),
 }
 
@@ -83,8 +86,10 @@ enum Waiting {
 ///
 /// It never asks the node itself, and no address or id twice. A node that refuses because its table
 /// is full is not added, but its list is followed all the same, so that a newcomer whose contact is
-/// full still gets in (the original programs give up there). `already inserted` counts as accepted:
-/// a node that comes back after a crash is still in its peers' tables.
+/// full still gets in (the original programs give up there). `already inserted` counts as accepted if
+/// the list says that it is inserted with its own address: a node that comes back after a crash is
+/// still in its peers' tables. A node that is in the own table is introduced to all the same, as it
+/// may have begun anew; so is a contact whose table is to be filled no further.
 #[derive(Clone, Debug)]
 pub struct JoinWalk {
     me: PeerInfo,
@@ -104,14 +109,21 @@ impl JoinWalk {
     /// A walk of the node `me` that begins at `contact`.
     #[must_use]
     pub fn new(me: PeerInfo, contact: Address, config: JoinConfig, started: Instant) -> Self {
-        let (added, refused, failed) = Default::default();
+        let (added, refused, failed, elsewhere) = Default::default();
         Self {
             seen_addresses: HashSet::from([me.address().clone()]),
             seen_ids: HashSet::from([me.id().clone()]),
             to_visit: vec![Visit { to: contact, whom: None, listed_by: None, hops: config.hops }],
             deadline: started.checked_add(config.within),
             waiting: Waiting::Nothing,
-            report: JoinReport { added, refused, failed, asked: 0, end: JoinEnd::Complete },
+            report: JoinReport {
+                added,
+                refused,
+                failed,
+                elsewhere,
+                asked: 0,
+                end: JoinEnd::Complete,
+            },
             me,
             config,
         }
@@ -119,6 +131,17 @@ impl JoinWalk {
 
     /// Takes what happened and says what to do next. `peers` is the own table as it is now.
     pub fn step(&mut self, event: JoinEvent, peers: &PeerList, now: Instant) -> JoinStep {
+        self.step_as(event, peers, now, &|_| false)
+    }
+
+    /// [`step`](Self::step) of a node that has other addresses beside the one that it tells.
+    pub(crate) fn step_as(
+        &mut self,
+        event: JoinEvent,
+        peers: &PeerList,
+        now: Instant,
+        is_own: &dyn Fn(&Address) -> bool,
+    ) -> JoinStep {
         let waiting = std::mem::replace(&mut self.waiting, Waiting::Nothing);
         match (waiting, event) {
             (Waiting::Name(visit), JoinEvent::Replies(replies)) => {
@@ -127,14 +150,31 @@ impl JoinWalk {
             (Waiting::Join(visit, id), JoinEvent::Replies(replies)) => {
                 self.joined(visit, id, &replies, peers, now)
             }
-            (Waiting::Adding(visit, id), JoinEvent::Added(added)) => {
-                self.added(visit, id, added, peers, now)
+            (Waiting::Confirm(visit, id, words), JoinEvent::Replies(replies)) => {
+                match Listing::in_list(&replies, &self.me, is_own) {
+                    Listing::Listed => self.accepted(visit, id, Some(replies), peers, now),
+                    listing => {
+                        if let Listing::Elsewhere(at) = listing
+                            && let Ok(by) = PeerInfo::new(id.clone(), visit.to.clone())
+                        {
+                            self.report.elsewhere.push((by, at));
+                        }
+                        self.report.refused.push((visit.to.clone(), words));
+                        self.listed(&visit, &id, &replies, peers, now)
+                    }
+                }
+            }
+            (Waiting::Adding(visit, id, list), JoinEvent::Added(added)) => {
+                self.added(visit, id, (added, list), peers, now)
             }
             (Waiting::List(visit, id), JoinEvent::Replies(replies)) => {
                 self.listed(&visit, &id, &replies, peers, now)
             }
             (
-                Waiting::Name(visit) | Waiting::Join(visit, _) | Waiting::List(visit, _),
+                Waiting::Name(visit)
+                | Waiting::Join(visit, _)
+                | Waiting::Confirm(visit, ..)
+                | Waiting::List(visit, _),
                 JoinEvent::Failed(failure),
             ) => self.failed(visit, failure, peers, now),
             _ => self.next(peers, now),
@@ -144,7 +184,8 @@ impl JoinWalk {
     /// Goes to the next place, or ends.
     fn next(&mut self, peers: &PeerList, now: Instant) -> JoinStep {
         loop {
-            if let Some(end) = self.satisfied(peers) {
+            let is_first = self.report.asked == 0;
+            if let Some(end) = self.satisfied(peers).filter(|_| !is_first) {
                 return self.done(end);
             }
             let Some(visit) = self.to_visit.pop() else {
@@ -228,8 +269,11 @@ impl JoinWalk {
                 self.done(JoinEnd::ContactIsSelf)
             }
             Some(id) if !self.seen_ids.insert(id.clone()) => self.next(peers, now),
-            // Known already: its list may still lead to others.
-            Some(id) if peers.contains(&id) => self.ask_list(visit, id, peers, now),
+            // The contact was asked for its name only to find out whether it is known.
+            Some(id) if self.satisfied(peers).is_some() && !peers.contains(&id) => {
+                self.next(peers, now)
+            }
+            // One that is known may have begun anew, and then does not know this node.
             Some(id) => {
                 let introduction = Frame::text(TypeCode::JOIN, self.me.to_string());
                 self.ask(|visit| Waiting::Join(visit, id), visit, introduction, now)
@@ -249,16 +293,33 @@ impl JoinWalk {
             return self.failed(visit, AskFailure::Broken, peers, now);
         };
         let text = String::from_utf8_lossy(reply.data());
-        if reply.code() != TypeCode::REPL && !text.starts_with("Join: peer already inserted") {
-            self.report.refused.push((visit.to.clone(), text.chars().take(REFUSAL_LEN).collect()));
+        if reply.code() != TypeCode::REPL {
+            let words = text.chars().take(REFUSAL_LEN).collect();
+            if text.starts_with("Join: peer already inserted") {
+                let then = |visit| Waiting::Confirm(visit, id, words);
+                return self.ask(then, visit, Frame::empty(TypeCode::LIST), now);
+            }
+            self.report.refused.push((visit.to.clone(), words));
             return self.ask_list(visit, id, peers, now);
         }
+        self.accepted(visit, id, None, peers, now)
+    }
+
+    /// A node has this one in its table.
+    fn accepted(
+        &mut self,
+        visit: Visit,
+        id: PeerId,
+        list: Option<Vec<Frame>>,
+        peers: &PeerList,
+        now: Instant,
+    ) -> JoinStep {
         let by = visit.listed_by.as_ref().map(|by| by.id().clone());
         let learned = by.map_or(Learned::Contact, |by| Learned::Listed { by });
         let Ok(info) = PeerInfo::new(id.clone(), visit.to.clone()) else {
             return self.failed(visit, AskFailure::Broken, peers, now);
         };
-        self.waiting = Waiting::Adding(visit, id);
+        self.waiting = Waiting::Adding(visit, id, list);
         JoinStep::Add { info, learned }
     }
 
@@ -266,7 +327,7 @@ impl JoinWalk {
         &mut self,
         visit: Visit,
         id: PeerId,
-        added: Added,
+        (added, list): (Added, Option<Vec<Frame>>),
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
@@ -275,7 +336,10 @@ impl JoinWalk {
         {
             self.report.added.push(info);
         }
-        self.ask_list(visit, id, peers, now)
+        match list {
+            Some(replies) => self.listed(&visit, &id, &replies, peers, now),
+            None => self.ask_list(visit, id, peers, now),
+        }
     }
 
     fn ask_list(&mut self, visit: Visit, id: PeerId, peers: &PeerList, now: Instant) -> JoinStep {
@@ -293,6 +357,9 @@ impl JoinWalk {
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
+        if visit.hops <= 1 || self.satisfied(peers).is_some() {
+            return self.next(peers, now);
+        }
         // The first reply is the number of entries, which the end of the replies says as well.
         let entries = replies.iter().skip(1).filter(|reply| reply.code() == TypeCode::REPL);
         let entries = entries.filter_map(|reply| reply.as_str().ok()?.parse::<PeerInfo>().ok());

@@ -286,11 +286,9 @@ impl Builder {
         if let Some(outbox) = self.outbox {
             node.links.keep_in(outbox);
         }
-        let table = Table {
-            list: PeerList::new(node.me.id().clone(), node.config.max_peers)
-                .located(node.me.address().clone()),
-            router: self.router,
-        };
+        let list = PeerList::new(node.me.id().clone(), node.config.max_peers)
+            .located(node.me.address().clone());
+        let table = Table::new(list, self.router);
         node.spawn(node.tasks.track_future(watch_bans(Arc::clone(&node))));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);

@@ -153,7 +153,8 @@ impl Peer {
     }
 
     /// Joins the network of `contact`: asks for its name, introduces this node, takes its list, and
-    /// goes on from there, depth-first.
+    /// goes on from there, depth-first. A contact that is in the table then is remembered (the last 8
+    /// are): when it no longer is, because it left or was lost, the node joins by it again.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -168,8 +169,8 @@ impl Peer {
         join::join_by(&self.0.node, &self.0.peers, contact, config).await
     }
 
-    /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on.
-    /// Returns how many peers answered.
+    /// Leaves the network: says `QUIT` to every known peer and empties the table. The node goes on, and
+    /// may be joined again: nodes that have joined by it come back to it. Returns how many peers answered.
     ///
     /// # Errors
     /// [`NodeDown`].

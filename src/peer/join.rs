@@ -1,7 +1,7 @@
 //! Joining and leaving a network: the driver of the pure walk.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -20,7 +20,12 @@ use crate::{
         Added, Address, AskFailure, Candidate, Host, JoinConfig, JoinEnd, JoinEvent, JoinReport,
         JoinStep, JoinWalk, PeerId, PeerInfo, Scope,
     },
-    peer::{JoinError, NodeDown, Peers, stabilizer::question},
+    peer::{
+        JoinError, NodeDown, Peers, contacts,
+        introduce::{Own, two_addresses},
+        moves::{self, Admitted},
+        stabilizer::question,
+    },
 };
 
 /// The longest time for one question of the walk: three round trips of a busy node, and far from
@@ -81,18 +86,32 @@ async fn ask(
     Ok(replies)
 }
 
-/// Walks the network from `contact` on and adds peers to the table.
+/// Joins by `contact`, and goes back to it when it is no longer in the table.
 pub(crate) async fn join_by(
     node: &Arc<Node>,
     peers: &Peers,
     contact: Address,
     config: JoinConfig,
 ) -> Result<JoinReport, JoinError> {
+    let report = walk(node, peers, contact.clone(), config.clone()).await?;
+    contacts::joined(node, peers, &contact, config).await?;
+    Ok(report)
+}
+
+/// Walks the network from `contact` on and adds peers to the table.
+pub(super) async fn walk(
+    node: &Arc<Node>,
+    peers: &Peers,
+    contact: Address,
+    config: JoinConfig,
+) -> Result<JoinReport, JoinError> {
+    let own = Own::of(node).await;
+    let is_own = |at: &Address| own.is_own(node, at);
     let mut walk = JoinWalk::new(node.me.clone(), contact.clone(), config, now());
     let (mut event, mut places) = (JoinEvent::Start, Places::default());
     let report = loop {
         let list = peers.list().await?;
-        event = match walk.step(event, &list, now()) {
+        event = match walk.step_as(event, &list, now(), &is_own) {
             JoinStep::Ask { to, whom, frame, named_by } => {
                 match ask(node, &mut places, (&to, whom.as_ref(), named_by), frame).await {
                     Ok(replies) => JoinEvent::Replies(replies),
@@ -103,16 +122,23 @@ pub(crate) async fn join_by(
                 // It has said its name at its address.
                 let seen_at = places.of(node, info.host()).await.first().cloned();
                 let seen_at = seen_at.unwrap_or_else(|| info.host().clone());
+                let proven = node.secure && info.id().is_key();
                 let candidate = Candidate::new(info, learned).seen_at(seen_at).verified(true);
-                let added = peers.admit(candidate).await?;
-                if matches!(added, Added::Added) {
-                    node.joined.store(true, Ordering::Relaxed);
-                }
-                JoinEvent::Added(added)
+                JoinEvent::Added(match moves::admit(node, peers, candidate, proven).await? {
+                    Admitted::Added => {
+                        node.joined.store(true, Ordering::Relaxed);
+                        Added::Added
+                    }
+                    Admitted::Known | Admitted::Elsewhere(_) => Added::AlreadyKnown,
+                    Admitted::Not(added) => added,
+                })
             }
             JoinStep::Done(report) => break report,
         };
     };
+    for (by, listed) in report.elsewhere() {
+        two_addresses(node, node.me.id(), listed, node.me.address(), Some(by.clone()));
+    }
     match report.end() {
         JoinEnd::ContactIsSelf => Err(JoinError::ContactIsSelf(contact)),
         JoinEnd::ContactFailed => {
@@ -134,7 +160,7 @@ fn goodbye(node: &Node) -> Frame {
 pub(crate) fn say_goodbye_over_links(
     node: &Node,
     meant: impl Fn(&PeerInfo) -> bool,
-) -> HashMap<PeerId, Replies> {
+) -> BTreeMap<PeerId, Replies> {
     let told = links::ask_all(node, &goodbye(node), meant);
     told.into_iter().map(|(peer, replies)| (peer.id().clone(), replies)).collect()
 }
@@ -144,7 +170,7 @@ pub(crate) fn say_goodbye_over_links(
 pub(crate) async fn say_goodbye(
     node: &Arc<Node>,
     known: Vec<PeerInfo>,
-    over_links: HashMap<PeerId, Replies>,
+    over_links: BTreeMap<PeerId, Replies>,
 ) -> usize {
     node.joined.store(false, Ordering::Relaxed);
     if known.is_empty() && over_links.is_empty() {

@@ -28,6 +28,7 @@ pub struct JoinReport {
     pub(super) added: Vec<PeerInfo>,
     pub(super) refused: Vec<(Address, String)>,
     pub(super) failed: Vec<(Address, AskFailure)>,
+    pub(super) elsewhere: Vec<(PeerInfo, Address)>,
     pub(super) asked: usize,
     pub(super) end: JoinEnd,
 }
@@ -50,6 +51,13 @@ impl JoinReport {
     #[must_use]
     pub fn failed(&self) -> &[(Address, AskFailure)] {
         &self.failed
+    }
+
+    /// The nodes that list another node with this node's id, each with the address that it lists. They
+    /// are among those that [refused](Self::refused).
+    #[must_use]
+    pub fn elsewhere(&self) -> &[(PeerInfo, Address)] {
+        &self.elsewhere
     }
 
     /// How many questions were asked.
