@@ -74,6 +74,13 @@ fn line(event: &PeerEvent) -> String {
             format!("not joined by {contact}: {why}{}", if *again { "; trying again" } else { "" })
         }
         PeerEvent::Left { told } => format!("left, peers told: {told}"),
+        PeerEvent::UnknownThere { peer, refused: None } => format!("introduced again to {peer}"),
+        PeerEvent::UnknownThere { peer, refused: Some(words) } => {
+            format!("not listed by {peer}: {words:?}")
+        }
+        PeerEvent::TwoAddresses { id, listed, other, .. } => {
+            format!("one id at two addresses: {id} at {listed} and {other}")
+        }
         PeerEvent::Missed { events } => format!("missed {events} events"),
         other => format!("{other:?}").to_lowercase(),
     }

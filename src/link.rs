@@ -15,6 +15,10 @@
 //! One frame is more than WIRE.md has, for a side whose hello lists the feature `refusals`: `@RFS` on
 //! exchange 0 says how many of its one-way messages were refused (u32), of which code (4 bytes), and
 //! the reason. More of them than were sent are counted as late.
+//!
+//! A side whose hello lists the feature `listing` gets a second `PONG` for each `PING` over the link. It
+//! says whether the answering node has the asking one in its table: `listed`, `unknown`, or
+//! `elsewhere host:port` if it has another address for that id.
 
 mod alive;
 mod book;
@@ -49,7 +53,10 @@ pub use self::{
     reason::Reason,
     seen::{Novelty, REMEMBERED, REMEMBERED_FOR, Seen},
 };
-pub(crate) use self::{hello::MAX_HELLO_LEN, refusals::REFUSALS};
+pub(crate) use self::{
+    hello::{LISTING, MAX_HELLO_LEN},
+    refusals::REFUSALS,
+};
 
 /// The codes of the link itself.
 pub(crate) mod code {
@@ -64,6 +71,12 @@ pub(crate) mod code {
     pub(crate) const ACK: TypeCode = TypeCode::new(b"@ACK");
     pub(crate) const RST: TypeCode = TypeCode::new(b"@RST");
     pub(crate) const RFS: TypeCode = TypeCode::new(b"@RFS");
+
+    /// Whether a frame of an exchange is a use of the link. Questions whether the other side is alive
+    /// keep no link open, and an end says only that nothing more comes.
+    pub(super) fn is_use(code: TypeCode) -> bool {
+        !matches!(code, TypeCode::PING | TypeCode::PONG | END)
+    }
 }
 
 #[cfg(test)]

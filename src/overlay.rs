@@ -21,6 +21,7 @@ macro_rules! serde_as_text {
 mod address;
 mod address_book;
 mod ask_again;
+mod contacts;
 mod dial_pace;
 mod dice;
 mod forward;
@@ -32,6 +33,8 @@ mod join;
 #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
 pub mod kademlia;
 mod list;
+mod listing;
+mod moves;
 #[cfg(feature = "mdns")]
 mod nearby;
 mod peer_exchange;
@@ -70,7 +73,10 @@ pub use self::{
     stabilizer::{AskFailure, Stabilizer, StabilizerAction, StabilizerEvent, View},
 };
 pub(crate) use self::{
+    contacts::Contacts,
     dial_pace::DialPace,
+    listing::{Introduced, Introductions, Listing, Told},
+    moves::Moves,
     peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,
     probation::{ASKED_AFTER, Verdict, WITHIN},

@@ -5,11 +5,13 @@ mod address_book;
 mod bans;
 mod builder;
 mod child;
+mod contacts;
 mod descriptors;
 mod error;
 mod forward;
 mod given_up;
 mod handle;
+mod introduce;
 mod join;
 #[cfg(feature = "kademlia")]
 mod kademlia;
@@ -22,6 +24,7 @@ pub mod messages;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod metrics;
+mod moves;
 mod notify_all;
 mod peer_exchange;
 mod probation;

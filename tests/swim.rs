@@ -270,3 +270,42 @@ fn a_partition_of_any_length_heals_within_20_seconds() {
         });
     }
 }
+
+#[test]
+fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_nobody_hears_of_changes() {
+    paused(async {
+        let (wires, config) = (MemoryNetwork::new(7), SwimConfig::fast());
+        let peers = network(&wires, 4, &config).await;
+        assert!(until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 3)).await.is_some());
+        let transport = wires.transport("twin".parse::<Host>().unwrap());
+        let twin = Peer::builder().transport(transport).listen("twin:9000").id("n3").well_known();
+        let twin = twin.swim(config.clone(), Vec::new()).unwrap().start().await.unwrap();
+        let mut events = peers[1].events();
+        for peer in &peers[..3] {
+            twin.peers().add(peer.info().clone()).await.unwrap();
+        }
+        sleep(60 * SECOND).await;
+        let mut changes = 0;
+        while let Some(Some(event)) = futures::FutureExt::now_or_never(events.next()) {
+            changes += usize::from(matches!(
+                event,
+                PeerEvent::MemberDown { .. }
+                    | PeerEvent::MemberChanged { .. }
+                    | PeerEvent::MemberRejoined { .. }
+            ));
+        }
+        assert_eq!(changes, 0);
+        let members = peers[1].members();
+        let first = members.iter().find(|member| member.info().id().as_str() == "n3").unwrap();
+        assert_eq!(first.info().address().to_string(), "n3:9000");
+        // When it is gone, the other one takes its place.
+        peers[3].abort().await;
+        let moved = || {
+            peers[1].members().iter().any(|member| {
+                member.info().address().to_string() == "twin:9000"
+                    && member.state() == MemberState::Up
+            })
+        };
+        assert!(until(60 * SECOND, moved).await.is_some());
+    });
+}

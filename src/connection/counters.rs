@@ -147,6 +147,12 @@ counters! {
     peers_not_verified,
     /// Unverified peers that went for one from an address with fewer of them.
     peers_displaced,
+    /// Introductions (`JOIN`) to peers that this node lists, beside those of `join`.
+    introductions,
+    /// Peers that this node lists and that did not list it when they were asked.
+    unknown_there,
+    /// Times that one id was found at two addresses.
+    ids_at_two_addresses,
     /// Dials that were not made because the address was dialled too often without an answer.
     dials_held_back,
     /// Routed messages that this node passed on.

@@ -18,7 +18,7 @@ use crate::{
     connection::{Counters, Direction, Offence, Offender, Refusal},
     frame::TypeCode,
     link::Reason,
-    overlay::{Address, JoinFailure, PeerInfo},
+    overlay::{Address, JoinFailure, PeerId, PeerInfo},
 };
 
 /// Why a peer is no longer in the table.
@@ -41,6 +41,8 @@ pub enum Removed {
     Here,
     /// It is not admitted any more.
     NotAdmitted,
+    /// A node with its id is at another address, and takes its place.
+    Moved,
 }
 
 /// A part of the node that is watched and restarted.
@@ -234,6 +236,26 @@ pub enum PeerEvent {
     MemberChanged {
         /// The member.
         peer: PeerInfo,
+    },
+    /// A peer that this node lists did not list this node when it was asked. Told again only when it
+    /// has listed the node meanwhile, or says something else.
+    UnknownThere {
+        /// The peer.
+        peer: PeerInfo,
+        /// Its words if it still does not list this node. `None` if it does from now on.
+        refused: Option<String>,
+    },
+    /// One id is said to be at two addresses: two nodes have it, or one has moved and its old address
+    /// still answers. Nothing was changed.
+    TwoAddresses {
+        /// The id, which may be this node's own.
+        id: PeerId,
+        /// The address in the table.
+        listed: Address,
+        /// The other address.
+        other: Address,
+        /// The peer whose table that is. `None` if it is the table of this node.
+        told_by: Option<PeerInfo>,
     },
     /// The node said `QUIT` to the peers that it knew.
     Left {

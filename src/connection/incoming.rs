@@ -8,7 +8,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     connection::{Body, Reply, links::Unconsumed},
     frame::{Frame, TypeCode},
-    overlay::{Address, PeerId},
+    link::{Hello, LISTING},
+    overlay::{Address, PeerId, PeerInfo},
 };
 
 /// What is known about the id of a sender.
@@ -49,11 +50,15 @@ struct Known {
     address: Address,
     identity: Identity,
     via: Via,
+    /// Over a link: where the sender says that it listens.
+    listens: Option<PeerInfo>,
+    /// Whether it wants to be told whether it is listed.
+    asks_for_listing: bool,
 }
 
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Known { address, identity, via } = &*self.0;
+        let Known { address, identity, via, .. } = &*self.0;
         f.debug_struct("Sender")
             .field("address", address)
             .field("identity", identity)
@@ -65,13 +70,30 @@ impl fmt::Debug for Sender {
 impl Sender {
     pub(crate) fn classic(address: Address, proven: Option<PeerId>) -> Self {
         let identity = proven.map_or(Identity::Unknown, Identity::Proven);
-        Self(Arc::new(Known { address, identity, via: Via::Classic }))
+        Self::new(address, identity, Via::Classic)
     }
 
-    /// `id` is the one in the hello, which was compared with the proven one.
-    pub(crate) fn link(address: Address, id: PeerId, proven: bool) -> Self {
+    fn new(address: Address, identity: Identity, via: Via) -> Self {
+        Self(Arc::new(Known { address, identity, via, listens: None, asks_for_listing: false }))
+    }
+
+    /// `theirs` is the hello, whose id was compared with the proven one.
+    pub(crate) fn link(address: Address, theirs: &Hello, proven: bool) -> Self {
+        let id = theirs.info.id().clone();
         let identity = if proven { Identity::Proven(id) } else { Identity::Claimed(id) };
-        Self(Arc::new(Known { address, identity, via: Via::Link }))
+        let asks_for_listing = theirs.features.iter().any(|feature| feature == LISTING);
+        let listens = Some(theirs.info.clone());
+        Self(Arc::new(Known { address, identity, via: Via::Link, listens, asks_for_listing }))
+    }
+
+    /// Where the sender of what came over a link says that it listens.
+    pub(crate) fn listens(&self) -> Option<&PeerInfo> {
+        self.0.listens.as_ref()
+    }
+
+    /// Whether the sender wants to be told, behind the answer to a `PING`, whether it is listed.
+    pub(crate) fn asks_for_listing(&self) -> bool {
+        self.0.asks_for_listing
     }
 
     /// The origin is proven when it is the node that sent the message here.
@@ -81,7 +103,7 @@ impl Sender {
             Some(proven) if *proven == origin => Identity::Proven(origin.clone()),
             _ => Identity::Claimed(origin.clone()),
         };
-        Self(Arc::new(Known { address, identity, via: Via::Routed { origin, path } }))
+        Self::new(address, identity, Via::Routed { origin, path })
     }
 
     /// Where the connection came from. The port is the connection's, not the one the sender listens

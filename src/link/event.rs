@@ -181,7 +181,8 @@ pub struct Counts {
     pub late: u64,
     /// Requests that were refused because too many were open.
     pub refused: u64,
-    /// Messages and replies, or parts of them, of both directions: what is no control frame.
+    /// Messages and replies, or parts of them, of both directions: what is no control frame, and no
+    /// question whether the other side is alive (`PING`, `PONG`), which keeps no link open.
     pub moved: u64,
     /// Questions for life that the other side has answered.
     pub pongs: u64,

@@ -9,6 +9,10 @@ use crate::{
     overlay::{Address, Host, PeerId, PeerInfo},
 };
 
+/// In the `features` of a hello: this side wants to be told, behind the answer to a `PING`, whether the
+/// other side lists it among its peers.
+pub(crate) const LISTING: &str = "listing";
+
 /// The version of the link protocol that is spoken here.
 const VERSION: u64 = 1;
 

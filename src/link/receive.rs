@@ -139,7 +139,7 @@ impl Link {
             }
             _ => {
                 let cost = Self::cost(u32::try_from(data.len()).map_err(|_| PROTOCOL)?);
-                self.counts.moved += 1;
+                self.counts.moved += u64::from(code::is_use(code));
                 let arrived = Arrived { exchange, flags, code, data, cost };
                 if exchange == 0 {
                     self.one_way_came(arrived)

@@ -235,7 +235,7 @@ impl Link {
         numbers: &[u8],
         payload: &[u8],
     ) {
-        self.counts.moved += 1;
+        self.counts.moved += u64::from(code::is_use(code));
         self.raw(code, ExchangeHead { exchange, flags }, [numbers, payload]);
     }
 

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     frame::{Frame, TypeCode},
     later::Later,
-    overlay::{Added, Address, Learned, PeerId, PeerInfo, PeerList},
+    overlay::{Added, Address, Learned, Listing, PeerId, PeerInfo, PeerList},
 };
 
 pub use self::{
@@ -95,7 +95,10 @@ enum Waiting {
     Nothing,
     Name(Visit),
     Join(Visit, PeerId),
-    Adding(Visit, PeerId),
+    /// It lists this id already, in these words: where, its list says.
+    Confirm(Visit, PeerId, String),
+    /// With its list, where that has come.
+    Adding(Visit, PeerId, Option<Vec<Frame>>),
     List(Visit, PeerId),
     Pause,
 }
@@ -106,8 +109,10 @@ enum Waiting {
 /// It never asks the node itself, and no address or id twice, but for those that are busy: as long as
 /// no node has taken this one in, they are asked again after a pause. A node that refuses because its
 /// table is full is not added, but its list is followed all the same, so that a newcomer whose contact
-/// is full still gets in (the original programs give up there). `already inserted` counts as accepted:
-/// a node that comes back after a crash is still in its peers' tables.
+/// is full still gets in (the original programs give up there). `already inserted` counts as accepted
+/// if the list says that it is inserted with its own address: a node that comes back after a crash is
+/// still in its peers' tables. A node that is in the own table is introduced to all the same, as it
+/// may have begun anew; so is a contact whose table is to be filled no further.
 ///
 /// Of a list that is longer than what is followed of it, each node takes another part, so that many
 /// newcomers with one contact do not all go to the same few nodes.
@@ -166,6 +171,17 @@ impl JoinWalk {
 
     /// Takes what happened and says what to do next. `peers` is the own table as it is now.
     pub fn step(&mut self, event: JoinEvent, peers: &PeerList, now: Instant) -> JoinStep {
+        self.step_as(event, peers, now, &|_| false)
+    }
+
+    /// [`step`](Self::step) of a node that has other addresses beside the one that it tells.
+    pub(crate) fn step_as(
+        &mut self,
+        event: JoinEvent,
+        peers: &PeerList,
+        now: Instant,
+        is_own: &dyn Fn(&Address) -> bool,
+    ) -> JoinStep {
         let waiting = std::mem::replace(&mut self.waiting, Waiting::Nothing);
         match (waiting, event) {
             (Waiting::Name(visit), JoinEvent::Replies(replies)) => {
@@ -174,14 +190,32 @@ impl JoinWalk {
             (Waiting::Join(visit, id), JoinEvent::Replies(replies)) => {
                 self.joined(visit, id, &replies, peers, now)
             }
-            (Waiting::Adding(visit, id), JoinEvent::Added(added)) => {
-                self.added(visit, id, added, peers, now)
+            (Waiting::Confirm(visit, id, words), JoinEvent::Replies(replies)) => {
+                match Listing::in_list(&replies, &self.me, is_own) {
+                    Listing::Listed => self.accepted(visit, id, Some(replies), peers, now),
+                    listing => {
+                        if let Listing::Elsewhere(at) = listing
+                            && let Ok(by) = PeerInfo::new(id.clone(), visit.to.clone())
+                        {
+                            self.report.elsewhere.push((by, at));
+                        }
+                        let failure = JoinFailure::of_words(TypeCode::JOIN, &words);
+                        self.report.note_refused(visit.to.clone(), failure);
+                        self.listed(&visit, &id, &replies, peers, now)
+                    }
+                }
+            }
+            (Waiting::Adding(visit, id, list), JoinEvent::Added(added)) => {
+                self.added(visit, id, (added, list), peers, now)
             }
             (Waiting::List(visit, id), JoinEvent::Replies(replies)) => {
                 self.listed(&visit, &id, &replies, peers, now)
             }
             (
-                Waiting::Name(visit) | Waiting::Join(visit, _) | Waiting::List(visit, _),
+                Waiting::Name(visit)
+                | Waiting::Join(visit, _)
+                | Waiting::Confirm(visit, ..)
+                | Waiting::List(visit, _),
                 JoinEvent::Failed(failure),
             ) => self.failed(visit, failure, peers, now),
             (Waiting::Pause, _) => {
@@ -197,7 +231,8 @@ impl JoinWalk {
     /// Goes to the next place, or ends.
     fn next(&mut self, peers: &PeerList, now: Instant) -> JoinStep {
         loop {
-            if let Some(end) = self.satisfied(peers) {
+            let is_first = self.report.asked == 0;
+            if let Some(end) = self.satisfied(peers).filter(|_| !is_first) {
                 return self.done(end);
             }
             let Some(visit) = self.to_visit.pop() else {
@@ -314,7 +349,11 @@ impl JoinWalk {
         if !self.seen_ids.insert(id.clone()) {
             return self.next(peers, now);
         }
-        // One that is in the own table may have forgotten this node.
+        // The contact was asked for its name only to find out whether it is known.
+        if self.satisfied(peers).is_some() && !peers.contains(&id) {
+            return self.next(peers, now);
+        }
+        // One that is known may have begun anew, and then does not know this node.
         self.introduce(visit, id, now)
     }
 
@@ -338,7 +377,11 @@ impl JoinWalk {
         let text = String::from_utf8_lossy(reply.data());
         match reply.code() {
             TypeCode::REPL => {}
-            TypeCode::ERRO if text.starts_with("Join: peer already inserted") => {}
+            TypeCode::ERRO if text.starts_with("Join: peer already inserted") => {
+                let words = text.into_owned();
+                let then = |visit| Waiting::Confirm(visit, id, words);
+                return self.ask(then, visit, Frame::empty(TypeCode::LIST), now);
+            }
             TypeCode::ERRO => {
                 let failure = JoinFailure::of_words(code, &text);
                 if failure.passes_soon() {
@@ -349,13 +392,25 @@ impl JoinWalk {
             }
             _ => return self.failed(visit, JoinFailure::NotThisProtocol, peers, now),
         }
+        self.accepted(visit, id, None, peers, now)
+    }
+
+    /// A node has this one in its table.
+    fn accepted(
+        &mut self,
+        visit: Visit,
+        id: PeerId,
+        list: Option<Vec<Frame>>,
+        peers: &PeerList,
+        now: Instant,
+    ) -> JoinStep {
         let by = visit.listed_by.as_ref().map(|by| by.id().clone());
         let learned = by.map_or(Learned::Contact, |by| Learned::Listed { by });
         let Ok(info) = PeerInfo::new(id.clone(), visit.to.clone()) else {
-            return self.failed(visit, JoinFailure::Malformed { code }, peers, now);
+            return self.failed(visit, JoinFailure::Malformed { code: TypeCode::JOIN }, peers, now);
         };
         self.report.note_listed(info.clone());
-        self.waiting = Waiting::Adding(visit, id);
+        self.waiting = Waiting::Adding(visit, id, list);
         JoinStep::Add { info, learned }
     }
 
@@ -363,7 +418,7 @@ impl JoinWalk {
         &mut self,
         visit: Visit,
         id: PeerId,
-        added: Added,
+        (added, list): (Added, Option<Vec<Frame>>),
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
@@ -372,7 +427,10 @@ impl JoinWalk {
         {
             self.report.added.push(info);
         }
-        self.ask_list(visit, id, peers, now)
+        match list {
+            Some(replies) => self.listed(&visit, &id, &replies, peers, now),
+            None => self.ask_list(visit, id, peers, now),
+        }
     }
 
     fn ask_list(&mut self, visit: Visit, id: PeerId, peers: &PeerList, now: Instant) -> JoinStep {
@@ -390,6 +448,9 @@ impl JoinWalk {
         peers: &PeerList,
         now: Instant,
     ) -> JoinStep {
+        if visit.hops <= 1 || self.satisfied(peers).is_some() {
+            return self.next(peers, now);
+        }
         // The first reply is the number of entries, which the end of the replies says as well.
         let entries = replies.iter().skip(1).filter(|reply| reply.code() == TypeCode::REPL);
         let entries = entries.filter_map(|reply| reply.as_str().ok()?.parse::<PeerInfo>().ok());

@@ -265,6 +265,18 @@ impl PeerList {
         self.entries.shift_remove(id)
     }
 
+    /// Takes an entry out for a moment, with its position.
+    pub(super) fn take(&mut self, id: &PeerId) -> Option<(usize, PeerEntry)> {
+        let (position, _, entry) = self.entries.shift_remove_full(id)?;
+        Some((position, entry))
+    }
+
+    /// Puts an entry back where it was.
+    pub(super) fn put_back(&mut self, position: usize, entry: PeerEntry) {
+        let position = position.min(self.entries.len());
+        self.entries.shift_insert(position, entry.info.id().clone(), entry);
+    }
+
     /// Removes the peer with this id because it does not answer any more. When it was verified it is
     /// remembered as [given up](Self::given_up).
     pub fn give_up(&mut self, id: &PeerId, now: Instant) -> Option<PeerEntry> {

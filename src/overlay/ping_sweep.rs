@@ -33,6 +33,11 @@ const NAME_EVERY: u32 = 4;
 /// 1,000 dead peers cost half a minute and not an hour. When this node itself has stood still for more
 /// than ten seconds (the machine slept, say), all misses are forgotten.
 ///
+/// A peer that is alive may not list this node: it has begun anew, say, or has given it up. So the node
+/// introduces itself again with `JOIN` to the peers that the sweep has seen, every 15 to 21 s, unless
+/// they have said meanwhile that they list it; where there is an open link, the sweep asks over it, and
+/// the answer says so.
+///
 /// A peer that was given up may only have been out of reach, so for ten minutes it is asked again
 /// ([`PeerList::given_up`](crate::overlay::PeerList::given_up)): after 10 s for the first time, 5 s
 /// later, then every 10 s, as exactly as the sweeps come. When it answers with its own id (an original:

@@ -240,6 +240,26 @@ impl Shares {
         self.admit_for(list, candidate, now).0
     }
 
+    /// Puts a candidate in the place of the entry with its id, which is returned, if it is within its
+    /// shares. Otherwise the entry stays.
+    pub(crate) fn readmit(
+        &self,
+        list: &mut PeerList,
+        candidate: Candidate,
+        now: Instant,
+    ) -> (Added, Option<PeerEntry>) {
+        let Some((position, old)) = list.take(candidate.info.id()) else {
+            return (self.admit(list, candidate, now), None);
+        };
+        match self.admit(list, candidate, now) {
+            Added::Added => (Added::Added, Some(old)),
+            refused => {
+                list.put_back(position, old);
+                (refused, None)
+            }
+        }
+    }
+
     /// [`admit`](Self::admit), and who went for it.
     pub(crate) fn admit_for(
         &self,

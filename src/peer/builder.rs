@@ -335,12 +335,10 @@ impl Builder {
         if let Some(outbox) = self.outbox {
             node.links.keep_in(outbox);
         }
-        let table = Table {
-            list: PeerList::new(node.me.id().clone(), node.config.max_peers)
-                .located(node.me.address().clone()),
-            router: self.router,
-        };
         node.threads.follow_home(&node.drain, &node.cut);
+        let list = PeerList::new(node.me.id().clone(), node.config.max_peers)
+            .located(node.me.address().clone());
+        let table = Table::new(list, self.router);
         node.spawn(watch_bans(Arc::clone(&node)));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);

@@ -182,7 +182,9 @@ impl Peer {
     }
 
     /// Joins the network of `contact`: asks for its name, introduces this node, takes its list, and
-    /// goes on from there, depth-first. What [`join`](Self::join) says holds for it.
+    /// goes on from there, depth-first. What [`join`](Self::join) says holds for it. A contact that is
+    /// in the table then is remembered (the last 8 are): when it no longer is, because it left or was
+    /// lost, the node joins by it again.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -202,8 +204,8 @@ impl Peer {
     }
 
     /// Leaves the network: says `QUIT` to every known peer, empties the table, and ends the joins that
-    /// are tried again in the background. The node goes on.
-    /// Returns how many peers answered.
+    /// are tried again in the background. The node goes on, and may be joined again: nodes that have
+    /// joined by it come back to it. Returns how many peers answered.
     ///
     /// # Errors
     /// [`NodeDown`].

@@ -4,7 +4,7 @@ mod again;
 mod failure;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -25,7 +25,9 @@ use crate::{
         JoinReport, JoinStep, JoinWalk, PeerId, PeerInfo, Scope,
     },
     peer::{
-        JoinError, NodeDown, Peers,
+        JoinError, NodeDown, Peers, contacts,
+        introduce::{Own, two_addresses},
+        moves::{self, Admitted},
         stabilizer::{question, question_in_full},
     },
 };
@@ -98,11 +100,13 @@ async fn walk(
     contact: Address,
     (config, earlier): (JoinConfig, u32),
 ) -> Result<JoinReport, NodeDown> {
+    let own = Own::of(node).await;
+    let is_own = |at: &Address| own.is_own(node, at);
     let mut walk = JoinWalk::new(node.me.clone(), contact, config, now()).turn(earlier);
     let (mut event, mut places) = (JoinEvent::Start, Places::default());
-    loop {
+    let report = loop {
         let list = peers.list().await?;
-        event = match walk.step(event, &list, now()) {
+        event = match walk.step_as(event, &list, now(), &is_own) {
             JoinStep::Ask { to, whom, frame, named_by } => {
                 match ask(node, &mut places, (&to, whom.as_ref(), named_by), frame).await {
                     Ok(replies) => JoinEvent::Replies(replies),
@@ -117,16 +121,45 @@ async fn walk(
                 // It has said its name at its address.
                 let seen_at = places.of(node, info.host()).await.first().cloned();
                 let seen_at = seen_at.unwrap_or_else(|| info.host().clone());
+                let proven = node.secure && info.id().is_key();
                 let candidate = Candidate::new(info, learned).seen_at(seen_at).verified(true);
-                let added = peers.admit(candidate).await?;
-                if matches!(added, Added::Added) {
-                    node.joined.store(true, Ordering::Relaxed);
-                }
-                JoinEvent::Added(added)
+                JoinEvent::Added(match moves::admit(node, peers, candidate, proven).await? {
+                    Admitted::Added => {
+                        node.joined.store(true, Ordering::Relaxed);
+                        Added::Added
+                    }
+                    Admitted::Known | Admitted::Elsewhere(_) => Added::AlreadyKnown,
+                    Admitted::Not(added) => added,
+                })
             }
-            JoinStep::Done(report) => return Ok(report),
+            JoinStep::Done(report) => break report,
         };
+    };
+    for (by, listed) in report.elsewhere() {
+        two_addresses(node, node.me.id(), listed, node.me.address(), Some(by.clone()));
     }
+    Ok(report)
+}
+
+/// Goes back to a contact that is no longer in the table.
+pub(super) async fn rejoin(
+    node: &Arc<Node>,
+    peers: &Peers,
+    contact: Address,
+    config: JoinConfig,
+) -> Result<(), NodeDown> {
+    let report = walk(node, peers, contact.clone(), (config, 0)).await?;
+    match Came::of(&contact, report) {
+        Came::In(report) => {
+            node.emit(&PeerEvent::Joined { contact, added: report.added().len() });
+        }
+        Came::Itself => {}
+        // It is tried again.
+        Came::Not { cause, .. } => {
+            tracing::debug!(%contact, %cause, "a contact of a join is still away");
+        }
+    }
+    Ok(())
 }
 
 /// What came of a walk.
@@ -170,6 +203,7 @@ pub(crate) async fn join(
         Came::Itself => Err(JoinError::ContactIsSelf(contact)),
         Came::In(report) => {
             node.joins.end(&contact);
+            contacts::joined(node, peers, &contact, config).await?;
             node.emit(&PeerEvent::Joined { contact, added: report.added().len() });
             Ok(report)
         }
@@ -196,7 +230,7 @@ fn goodbye(node: &Node) -> Frame {
 pub(crate) fn say_goodbye_over_links(
     node: &Node,
     meant: impl Fn(&PeerInfo) -> bool,
-) -> HashMap<PeerId, Replies> {
+) -> BTreeMap<PeerId, Replies> {
     let told = links::ask_all(node, &goodbye(node), meant);
     told.into_iter().map(|(peer, replies)| (peer.id().clone(), replies)).collect()
 }
@@ -206,7 +240,7 @@ pub(crate) fn say_goodbye_over_links(
 pub(crate) async fn say_goodbye(
     node: &Arc<Node>,
     known: Vec<PeerInfo>,
-    over_links: HashMap<PeerId, Replies>,
+    over_links: BTreeMap<PeerId, Replies>,
 ) -> usize {
     node.joined.store(false, Ordering::Relaxed);
     if known.is_empty() && over_links.is_empty() {

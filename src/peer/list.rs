@@ -16,8 +16,8 @@ use crate::{
         quiet::{Kind, warn_some},
     },
     overlay::{
-        Added, Candidate, Envelope, Hop, Learned, PeerEntry, PeerId, PeerInfo, PeerList,
-        RouteFault, RouteReason, Router,
+        Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
+        PeerId, PeerInfo, PeerList, RouteFault, RouteReason, Router,
     },
     peer::child::{Guard, stop_at_cut},
 };
@@ -26,6 +26,19 @@ use crate::{
 pub(crate) struct Table {
     pub(crate) list: PeerList,
     pub(crate) router: Box<dyn Router>,
+    /// Whether the peers of the list list this node.
+    pub(crate) introductions: Introductions,
+    /// Ids that are said to be at another address than in the list.
+    pub(crate) moves: Moves,
+    /// Where this node has joined.
+    pub(crate) contacts: Contacts,
+}
+
+impl Table {
+    pub(crate) fn new(list: PeerList, router: Box<dyn Router>) -> Self {
+        let (introductions, moves, contacts) = Default::default();
+        Self { list, router, introductions, moves, contacts }
+    }
 }
 
 impl fmt::Debug for Table {
@@ -238,7 +251,8 @@ impl Peers {
         .await
     }
 
-    /// Removes the peer with this id and returns it.
+    /// Removes the peer with this id and returns it. One that lists this node may introduce itself
+    /// again: to keep it away, [ban](crate::Peer::ban) it.
     ///
     /// # Errors
     /// [`NodeDown`].
@@ -253,6 +267,9 @@ impl Peers {
     ) -> Result<Option<PeerEntry>, NodeDown> {
         let id = id.clone();
         self.with(move |table, node| {
+            if matches!(why, Removed::Here | Removed::NotAdmitted) {
+                table.contacts.forget(&id);
+            }
             let entry = table.list.remove(&id);
             tell_removed(entry.as_ref(), why, node);
             entry
@@ -277,6 +294,7 @@ impl Peers {
     pub async fn remove_at(&self, position: usize) -> Result<Option<PeerEntry>, NodeDown> {
         self.with(move |table, node| {
             let entry = table.list.remove_at(position);
+            entry.iter().for_each(|entry| table.contacts.forget(entry.info().id()));
             tell_removed(entry.as_ref(), Removed::Here, node);
             entry
         })
@@ -298,6 +316,7 @@ impl Peers {
     /// Empties the table.
     pub(crate) async fn clear(&self) -> Result<Vec<PeerEntry>, NodeDown> {
         self.with(|table, node| {
+            table.contacts.clear();
             let entries = table.list.clear();
             entries.iter().for_each(|entry| tell_removed(Some(entry), Removed::Here, node));
             entries
@@ -308,7 +327,7 @@ impl Peers {
     /// Asks the router for the next step of a routed message.
     pub(crate) async fn step(&self, envelope: Envelope) -> Result<Hop, NodeDown> {
         self.with(move |table, node| {
-            let Table { list, router } = table;
+            let Table { list, router, .. } = table;
             let most = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
             let step = || envelope.clone().at_most(most).step(node.me.id(), router.as_mut(), list);
             std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {

@@ -11,12 +11,13 @@ use crate::{
     frame::{Frame, TypeCode},
     later::Later,
     overlay::{
-        Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
-        is_gap,
+        Address, AskFailure, Listing, PeerId, PeerInfo, Stabilizer, StabilizerAction,
+        StabilizerEvent, View, is_gap,
     },
     peer::{
         Peer, Peers, WeakPeer,
         child::Guard,
+        introduce,
         peer_exchange::consider,
         service::{Seat, Service},
     },
@@ -134,7 +135,7 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers)
                 StabilizerAction::Ask { .. } | StabilizerAction::Consider { .. } => {
                     asks.push_back(action);
                 }
-                action => apply(action, peers).await,
+                action => apply(action, node, peers).await,
             }
         }
         while under_way.len() < at_once {
@@ -153,7 +154,9 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers)
 /// What needs a peer: a question, of which the answer is told, or a visit, of which nothing is.
 async fn go(node: &Arc<Node>, peers: &Peers, action: StabilizerAction) -> Option<StabilizerEvent> {
     match action {
-        StabilizerAction::Ask { peer, frame, within } => Some(ask(node, peer, frame, within).await),
+        StabilizerAction::Ask { peer, frame, within } => {
+            Some(ask(node, peers, peer, frame, within).await)
+        }
         StabilizerAction::Consider { peer, by } => {
             consider(node, peers, &peer, &by).await;
             None
@@ -162,9 +165,12 @@ async fn go(node: &Arc<Node>, peers: &Peers, action: StabilizerAction) -> Option
     }
 }
 
-async fn apply(action: StabilizerAction, peers: &Peers) {
+async fn apply(action: StabilizerAction, node: &Arc<Node>, peers: &Peers) {
     let done = match action {
-        StabilizerAction::Seen(id) => peers.seen(&id).await.map(drop),
+        StabilizerAction::Seen(id) => match peers.seen(&id).await {
+            Ok(_) => introduce::when_due(node, peers, &id).await,
+            Err(down) => Err(down),
+        },
         StabilizerAction::Forget(id) => peers.lost(&id).await,
         StabilizerAction::Rejoin(peer) => peers.rejoin(peer).await,
         _ => Ok(()),
@@ -174,9 +180,26 @@ async fn apply(action: StabilizerAction, peers: &Peers) {
     }
 }
 
-async fn ask(node: &Arc<Node>, peer: PeerInfo, frame: Frame, within: Duration) -> StabilizerEvent {
-    match question(node, (peer.address(), Some(peer.id())), frame, within).await {
-        Ok(replies) => StabilizerEvent::Answered { peer, replies },
+async fn ask(
+    node: &Arc<Node>,
+    peers: &Peers,
+    peer: PeerInfo,
+    frame: Frame,
+    within: Duration,
+) -> StabilizerEvent {
+    let answer = if frame.code() == TypeCode::PING {
+        // Over a link the answer says as well whether the peer lists this node.
+        introduce::ask(node, &peer, frame, within).await
+    } else {
+        question(node, (peer.address(), Some(peer.id())), frame, within).await
+    };
+    match answer {
+        Ok(replies) => {
+            if let Some(listing) = Listing::in_pong(&replies) {
+                introduce::said(node, peers, &peer, listing).await.ok();
+            }
+            StabilizerEvent::Answered { peer, replies }
+        }
         Err(failure) => StabilizerEvent::Failed { peer, failure },
     }
 }

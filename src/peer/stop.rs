@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StopReport {
-    /// Peers that were told `QUIT` and answered.
+    /// Peers in the table, and nodes with an open link, that were told `QUIT` and answered.
     pub told: usize,
     /// Exchanges that were cut because they did not end in time, one by one (at most 1,024).
     pub cut: Vec<Cut>,

@@ -6,10 +6,19 @@ use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    connection::{Incoming, Node, Refusal, Removed, Reply, Sender, Via},
+    connection::{Incoming, Node, Refusal, Removed, Reply, Sender, Via, now},
     frame::{Frame, TypeCode},
-    overlay::{Added, Candidate, Claim, Host, JoinPolicy, Learned, PeerId, PeerInfo, QuitPolicy},
-    peer::{NodeDown, Peers, child::stop_at_cut, probation},
+    overlay::{
+        Added, Address, Candidate, Claim, Host, JoinPolicy, Learned, Listing, PeerEntry, PeerId,
+        PeerInfo, QuitPolicy, Scope, Verdict, WITHIN,
+    },
+    peer::{
+        NodeDown, Peers,
+        child::stop_at_cut,
+        moves::{self, Admitted},
+        probation,
+        stabilizer::question,
+    },
 };
 
 /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, with the words of the original programs.
@@ -60,12 +69,13 @@ async fn answer(msg: &Incoming, node: &Arc<Node>, peers: &Peers) -> Result<Reply
     let text = request.as_str().unwrap_or("\0");
     Ok(match request.code().to_ascii_uppercase() {
         TypeCode::NAME => repl(node.me.id().to_string()),
-        TypeCode::PING => Reply::one(Frame::text(TypeCode::PONG, node.me.id().to_string())),
+        TypeCode::PING => ping(sender, node, peers).await?,
         TypeCode::LIST => {
             let list = peers.list().await?;
             let count = Frame::text(TypeCode::REPL, list.len().to_string());
-            let entries =
-                list.iter().map(|entry| Frame::text(TypeCode::REPL, entry.info().to_string()));
+            let asker = scope_of(node, sender.address().host());
+            let entries = list.iter().map(|entry| told(entry, asker).to_string());
+            let entries = entries.map(|entry| Frame::text(TypeCode::REPL, entry));
             Reply::many(std::iter::once(count).chain(entries))
         }
         TypeCode::JOIN => join(text, sender, node, peers).await?,
@@ -104,18 +114,76 @@ pub(crate) async fn claims(
     })
 }
 
+/// `PONG`, and over a link whether the asker is listed, where it wants to know.
+async fn ping(sender: &Sender, node: &Node, peers: &Peers) -> Result<Reply, NodeDown> {
+    let pong = Frame::text(TypeCode::PONG, node.me.id().to_string());
+    let asker = sender.listens().filter(|_| sender.asks_for_listing()).cloned();
+    let Some(asker) = asker else { return Ok(Reply::one(pong)) };
+    let source = sender.address().host().clone();
+    let listing = peers.with(move |table, _| {
+        Listing::of(&table.list, &asker, |entry| is_at(entry, asker.address(), &source))
+    });
+    Ok(Reply::many([pong, listing.await?.to_frame()]))
+}
+
+/// Whether an entry is for a node that listens on this port and whose connection comes from this host,
+/// by whatever name it calls that.
+fn is_at(entry: &PeerEntry, listens: &Address, source: &Host) -> bool {
+    entry.info().port() == listens.port()
+        && (entry.info().host() == source || entry.seen_at() == source)
+}
+
+/// How far away a host is that has connected to this node.
+fn scope_of(node: &Node, host: &Host) -> Scope {
+    let here = node.transport.is_here(host).then_some(Scope::Machine);
+    here.or_else(|| Scope::of(host)).unwrap_or(Scope::World)
+}
+
+/// An entry as others are told of it. A name that this node can look up may mean nothing to the asker,
+/// so it is told the address that the peer was seen at, if it could reach that.
+fn told(entry: &PeerEntry, asker: Scope) -> PeerInfo {
+    let (info, seen_at) = (entry.info(), entry.seen_at());
+    let is_name =
+        matches!(info.host(), Host::Name(_)) && Scope::of(info.host()) != Some(Scope::Machine);
+    let is_reached = matches!(seen_at, Host::Ip(_))
+        && Scope::of(seen_at).is_some_and(|scope| asker.may_name(scope));
+    let at = Address::new(seen_at.clone(), info.port());
+    match PeerInfo::new(info.id().clone(), at) {
+        Ok(seen) if is_name && is_reached => seen,
+        _ => info.clone(),
+    }
+}
+
+/// Where a peer is whose name means nothing here: where its connection comes from.
+async fn seen_at(node: &Node, sender: &Sender, peer: &PeerInfo) -> Option<PeerInfo> {
+    let at = Address::new(source(sender)?.clone(), peer.address().port());
+    let is_name = matches!(peer.host(), Host::Name(_));
+    let means =
+        if is_name { node.look_up(peer.host()).await.unwrap_or_default() } else { return None };
+    if means.is_empty() { PeerInfo::new(peer.id().clone(), at).ok() } else { None }
+}
+
 async fn join(
     text: &str,
     sender: &Sender,
     node: &Arc<Node>,
     peers: &Peers,
 ) -> Result<Reply, NodeDown> {
-    let Ok(peer) = text.parse::<PeerInfo>() else {
+    let Ok(mut peer) = text.parse::<PeerInfo>() else {
         return Ok(Reply::error("Join: incorrect arguments"));
     };
     let (id, proven) = (peer.id().clone(), sender.proven());
     if !node.may_claim(proven, &id) {
         return Ok(Reply::refused(Refusal::NotYourId));
+    }
+    let known = Ok(Reply::error(format!("Join: peer already inserted {id}")));
+    if let Some(source) = source(sender)
+        && let Some(entry) = peers.get(&id).await?
+        && entry.info() != &peer
+        && is_at(&entry, peer.address(), source)
+    {
+        // It calls its host by another name.
+        return known;
     }
     let policy = node.config.join_policy;
     let refused = |text: &str| {
@@ -127,13 +195,24 @@ async fn join(
         return refused("not allowed");
     }
     let lets_in = |claim: &Claim<'_>| policy.lets_in(claim);
-    if id != *node.me.id() && !claims(node, sender, peer.host(), lets_in).await {
+    let mut is_let_in = id == *node.me.id() || claims(node, sender, peer.host(), lets_in).await;
+    if !is_let_in && let Some(seen) = seen_at(node, sender, &peer).await {
+        is_let_in = claims(node, sender, seen.host(), lets_in).await;
+        peer = seen;
+    }
+    if !is_let_in {
         return refused("not your address");
     }
     let verified = policy == JoinPolicy::Open || proven.is_some();
     let seen_at = sender.address().host().clone();
     let candidate = Candidate::new(peer.clone(), Learned::Joined).seen_at(seen_at);
-    match peers.admit(candidate.verified(verified)).await? {
+    let candidate = candidate.verified(verified);
+    let added = match moves::admit(node, peers, candidate, proven.is_some()).await? {
+        Admitted::Added => Added::Added,
+        Admitted::Known | Admitted::Elsewhere(_) => Added::AlreadyKnown,
+        Admitted::Not(added) => added,
+    };
+    match added {
         Added::Added => {
             node.joined.store(true, Ordering::Relaxed);
             if !verified {
@@ -141,7 +220,7 @@ async fn join(
             }
             Ok(repl(format!("Join: peer added: {id}")))
         }
-        Added::AlreadyKnown => Ok(Reply::error(format!("Join: peer already inserted {id}"))),
+        Added::AlreadyKnown => known,
         Added::Own => Ok(Reply::error("Join: attempt to insert self")),
         Added::TooManyOfAddress => refused("too many peers at your address"),
         Added::TooManyOfNetwork => refused("too many peers in your network"),
@@ -152,7 +231,36 @@ async fn join(
     }
 }
 
-async fn quit(text: &str, sender: &Sender, node: &Node, peers: &Peers) -> Result<Reply, NodeDown> {
+/// Whether a node other than the one in the table says that it leaves: both have this id. Over a link
+/// its hello says where it is; else the one in the table is asked when that is in doubt.
+async fn is_another(
+    entry: &PeerEntry,
+    sender: &Sender,
+    node: &Arc<Node>,
+    peers: &Peers,
+) -> Result<bool, NodeDown> {
+    let info = entry.info();
+    let source = sender.address().host();
+    if let Some(listens) = sender.listens().filter(|listens| listens.id() == info.id()) {
+        return Ok(listens != info && !is_at(entry, listens.address(), source));
+    }
+    let id = info.id().clone();
+    let contested = peers.with(move |table, _| table.moves.is_contested(&id, now())).await?;
+    let from_afar = sender.proven().is_some() && info.host() != source && entry.seen_at() != source;
+    if !contested && !from_afar {
+        return Ok(false);
+    }
+    let (to, name) = ((info.address(), Some(info.id())), Frame::empty(TypeCode::NAME));
+    let answer = question(node, to, name, WITHIN).await;
+    Ok(Verdict::of(&answer, info.id()) == Verdict::Verified)
+}
+
+async fn quit(
+    text: &str,
+    sender: &Sender,
+    node: &Arc<Node>,
+    peers: &Peers,
+) -> Result<Reply, NodeDown> {
     let Ok(id) = text.trim().parse::<PeerId>() else {
         // The text names what was asked for only when it can be an id: nothing else is echoed.
         return Ok(Reply::error("Quit: peer not found: "));
@@ -170,7 +278,13 @@ async fn quit(text: &str, sender: &Sender, node: &Node, peers: &Peers) -> Result
         }
         _ => true,
     };
-    if !is_own {
+    let is_another = match &entry {
+        Some(entry) if is_own && node.config.quit_policy == QuitPolicy::Own => {
+            is_another(entry, sender, node, peers).await?
+        }
+        _ => false,
+    };
+    if !is_own || is_another {
         node.counters.quits_refused.one();
         return Ok(Reply::error("Quit: not your address"));
     }

@@ -999,6 +999,62 @@ async fn f39_of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() 
     settle().await;
 }
 
+#[actix::test]
+async fn f39_who_claims_the_id_of_a_listed_peer_has_that_one_asked_at_a_pace_and_nobody_else() {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    program(&wires, "9.9.9.1", original("al")).await;
+    let others = program(&wires, "9.9.9.2", original("al")).await;
+    join(&wires, "9.9.9.1", "al 9.9.9.1 9000").await;
+    sleep(SECOND).await;
+    dialled.take();
+    let mut events = node.events();
+    for _ in 0..200 {
+        let said = join(&wires, "9.9.9.2", "al 9.9.9.2 9000").await;
+        assert_eq!(said, "Join: peer already inserted al");
+        sleep(SECOND / 10).await;
+    }
+    let dialled = dialled.take();
+    assert!((3..=5).contains(&dialled.len()), "{dialled:?}");
+    assert!(dialled.iter().all(|(_, to)| to.to_string() == "9.9.9.1:9000"), "{dialled:?}");
+    assert!(others.borrow().is_empty());
+    let mut told = 0;
+    while let Some(Some(event)) = events.next().now_or_never() {
+        told += usize::from(matches!(event, PeerEvent::TwoAddresses { .. }));
+    }
+    assert_eq!(told, 1);
+    // A classic `QUIT` of the second one says not which of the two leaves: the listed one is asked.
+    assert_eq!(ask(&wires, "9.9.9.1", "QUIT", "al").await, "Quit: not your address");
+    assert_eq!(known(&node).await, ["al"]);
+}
+
+#[actix::test]
+async fn f39_a_claimed_id_moves_when_its_address_has_not_answered_three_times_and_the_new_one_does()
+{
+    for (answers, expected) in [("al", "9.9.9.2:9000"), ("eve", "9.9.9.1:9000")] {
+        let wires = MemoryNetwork::new(1);
+        let (node, dialled) = started(&wires).await;
+        node.peers().add("al 9.9.9.1 9000".parse().unwrap()).await.unwrap();
+        program(&wires, "9.9.9.2", original(answers)).await;
+        let mut events = node.events();
+        join(&wires, "9.9.9.2", "al 9.9.9.2 9000").await;
+        sleep(20 * SECOND).await;
+        let entry = table(&node).await.get(&"al".parse().unwrap()).unwrap().clone();
+        assert_eq!(entry.info().address().to_string(), expected);
+        assert!(entry.verified().is_some());
+        let to: Vec<_> = dialled.take().iter().map(|(_, to)| to.host().to_string()).collect();
+        assert_eq!(to, ["9.9.9.1", "9.9.9.1", "9.9.9.1", "9.9.9.2"]);
+        let mut removed = Vec::new();
+        while let Some(Some(event)) = events.next().now_or_never() {
+            if let PeerEvent::PeerRemoved { peer, why } = event {
+                removed.push((peer.host().to_string(), why));
+            }
+        }
+        let moved = [("9.9.9.1".to_owned(), Removed::Moved)];
+        assert_eq!(removed, if answers == "al" { &moved[..] } else { &[] });
+    }
+}
+
 #[cfg(feature = "tls")]
 #[actix::test]
 async fn f40_a_proven_id_is_its_own_and_needs_no_question() {

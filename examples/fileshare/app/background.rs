@@ -20,6 +20,7 @@ use crate::{
     model::{Event, Speaks},
     serve::{QueryWork, work_on_queries},
     state::{State, now},
+    talk::shown,
     transfer::ask_owner,
 };
 
@@ -180,9 +181,16 @@ async fn watch_peers(state: Arc<State>) {
                     Removed::Unverified => "nobody with its id answers there",
                     Removed::Replaced => "another node is at its address",
                     Removed::Displaced => "too many joined from its address",
+                    Removed::Moved => "its id is at another address",
                     _ => "removed here",
                 };
                 state.info(format!("peer removed: {peer} ({why})"));
+            }
+            Some(PeerEvent::UnknownThere { peer, refused: Some(words) }) => {
+                state.error(format!("{} does not list this node: {}", peer.id(), shown(&words)));
+            }
+            Some(PeerEvent::TwoAddresses { id, listed, other, .. }) => {
+                state.error(format!("one id at two addresses: {id} at {listed} and {other}"));
             }
             Some(PeerEvent::LinkOpened { peer, .. }) => {
                 state.contacts().met(peer.address(), peer.id());

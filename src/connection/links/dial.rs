@@ -19,7 +19,8 @@ use crate::{
     frame::{FrameError, FrameHead, TypeCode},
     later::Later,
     link::{
-        Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS, Role, code,
+        Frames, Hello, LISTING, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS,
+        Role, code,
     },
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
@@ -43,7 +44,7 @@ fn machine(node: &Node, role: Role) -> Link {
         max_message: longest,
         max_open: config.max_link_requests,
         incarnation: node.links.incarnation,
-        features: vec![REFUSALS.to_owned()],
+        features: vec![REFUSALS.to_owned(), LISTING.to_owned()],
     };
     let config = LinkConfig { hello, keep_alive: config.keep_alive };
     Link::new(role, config, now())

@@ -142,7 +142,7 @@ impl Line {
             role: link.role(),
             to: to.unwrap_or_else(|| peer.address().clone()),
             incarnation: theirs.incarnation,
-            sender: Sender::link(remote.clone(), peer.id().clone(), proven),
+            sender: Sender::link(remote.clone(), theirs, proven),
             peer,
             since: now,
             limits: Limits {

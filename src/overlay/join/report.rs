@@ -29,6 +29,7 @@ pub struct JoinReport {
     pub(super) listed_by: Vec<PeerInfo>,
     pub(super) refused: Vec<(Address, JoinFailure)>,
     pub(super) failed: Vec<(Address, JoinFailure)>,
+    pub(super) elsewhere: Vec<(PeerInfo, Address)>,
     pub(super) asked: usize,
     pub(super) end: JoinEnd,
 }
@@ -46,6 +47,7 @@ impl JoinReport {
             listed_by: Vec::new(),
             refused: Vec::new(),
             failed: Vec::new(),
+            elsewhere: Vec::new(),
             asked: 0,
             end: JoinEnd::Complete,
         }
@@ -98,6 +100,13 @@ impl JoinReport {
     pub fn why_not(&self, at: &Address) -> Option<&JoinFailure> {
         let all = self.refused.iter().chain(&self.failed);
         all.filter(|(address, _)| address == at).map(|(_, why)| why).next()
+    }
+
+    /// The nodes that list another node with this node's id, each with the address that it lists. They
+    /// are among those that [refused](Self::refused).
+    #[must_use]
+    pub fn elsewhere(&self) -> &[(PeerInfo, Address)] {
+        &self.elsewhere
     }
 
     /// How many questions were asked.

@@ -28,7 +28,7 @@ type Index = HashMap<PeerId, Known>;
 impl Membership {
     /// Takes what came from `from`, which is who the connection says it is: proven with TLS, else only its own word.
     ///
-    /// What a member says of itself counts. What it says of others leads to more only so far:
+    /// What a member says of itself counts, unless one with its id is up at another address. What it says of others leads to more only so far:
     ///
     /// - that somebody unknown is a member, or that a member lives a new life: the named is asked, and its answer counts;
     /// - that a member is down: once it did not answer this node's own probe or questions either, or when a second member
@@ -68,6 +68,9 @@ impl Membership {
             Said::Here { nonce, who } => {
                 self.heard(from, now);
                 let Some(_) = self.checks.answered(from, nonce) else { return Ok(()) };
+                if self.is_taken(&who, now) {
+                    return Err(SwimRefused::Taken);
+                }
                 let is_new = self.records.all.get(from).is_none_or(|known| known.id != who);
                 if is_new {
                     if !self.records.all.contains_key(from) && !self.make_room(now) {
@@ -78,6 +81,17 @@ impl Membership {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a member with this id is up at another address. It is asked whether it is there: if it
+    /// does not answer, the other one takes its place. So two live nodes with one id do not take turns.
+    fn is_taken(&mut self, id: &Identity, now: Instant) -> bool {
+        let known = self.records.all.get(&id.key);
+        let taken = known
+            .filter(|known| known.up && known.failed.is_none() && known.id.address != id.address);
+        let Some(known) = taken.map(|known| known.id.clone()) else { return false };
+        self.check(known, TRIES, now);
+        true
     }
 
     fn index(&self) -> Index {
@@ -97,6 +111,9 @@ impl Membership {
         let src = &datagram.header.src;
         if src.key != *from {
             return Err(SwimRefused::NotTheSender);
+        }
+        if self.is_taken(src, now) {
+            return Err(SwimRefused::Taken);
         }
         match self.records.all.get(from).map(|known| known.id.clone()) {
             None if !self.make_room(now) => return Err(SwimRefused::Full),
@@ -151,7 +168,7 @@ impl Membership {
         };
         if known.id != *id {
             let newer = id.bump > known.id.bump && update.state() != State::Down;
-            if newer && id.key != *from {
+            if newer && id.key != *from && !self.is_taken(id, now) {
                 self.check(id.clone(), TRIES, now);
             }
             return false;

@@ -39,6 +39,9 @@ pub enum SwimRefused {
     /// As many members are known as may be.
     #[error("too many members")]
     Full,
+    /// Another node with its id is a member, at another address.
+    #[error("another node with its id is a member")]
+    Taken,
     /// It comes too often.
     #[error("too often")]
     TooOften,

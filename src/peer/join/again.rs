@@ -13,8 +13,9 @@ use tokio::time::sleep;
 use super::{Came, walk};
 use crate::{
     connection::{Node, PeerEvent},
+    later::part,
     overlay::{Address, JoinAnswer, JoinConfig},
-    peer::{NodeDown, Peers},
+    peer::{NodeDown, Peers, contacts},
 };
 
 /// The first pause; it doubles, and up to as much again is added, which differs from node to node.
@@ -36,7 +37,7 @@ pub(super) fn begin(
     let Some(again) = node.joins.begin(contact) else {
         return node.joins.is_under_way(contact);
     };
-    let (tasks, drain) = (node.tasks.clone(), node.drain.clone());
+    let drain = node.drain.clone();
     let (of, node, peers, contact) =
         (Arc::clone(node), Arc::clone(node), peers.clone(), contact.clone());
     let run = async move {
@@ -46,7 +47,7 @@ pub(super) fn begin(
         ended.run_until_cancelled(run).await;
         node.joins.over(&contact, &again);
     };
-    of.spawn(tasks.track_future(async move { drain.run_until_cancelled(run).await }));
+    of.spawn(async move { drain.run_until_cancelled(run).await });
     true
 }
 
@@ -56,7 +57,7 @@ fn pause(node: &Node, tries: u32) -> Duration {
     let mut hasher = DefaultHasher::new();
     (node.me.id(), tries).hash(&mut hasher);
     let more = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
-    pause + pause * more / 1_000
+    pause.saturating_add(part(pause.saturating_mul(more), 1_000))
 }
 
 async fn run(
@@ -71,6 +72,7 @@ async fn run(
         let report = walk(node, peers, contact.clone(), (config.clone(), tries + 1)).await?;
         match Came::of(contact, report) {
             Came::In(report) => {
+                contacts::joined(node, peers, contact, config).await?;
                 let added = report.added().len();
                 node.emit(&PeerEvent::Joined { contact: contact.clone(), added });
                 return Ok(());

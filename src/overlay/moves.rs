@@ -1,0 +1,146 @@
+//! Ids that are said to be at another address than the one in the table.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use crate::overlay::{Address, PeerId};
+
+/// Ids that are remembered, and so looked into at the same time.
+const MOST: usize = 64;
+
+/// How long an id is remembered as claimed at two addresses, or as moved.
+const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+
+/// The pause between two looks into the same id: one question to its listed address each.
+const REST: Duration = Duration::from_secs(5);
+
+/// The application hears of the same two addresses no more often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug)]
+struct Move {
+    under_way: bool,
+    /// When another address was claimed last.
+    claimed: Instant,
+    /// When the application was told, and of which address.
+    told: Option<(Address, Instant)>,
+    /// Whether the id has moved: where ids are proven, the first time needs no question.
+    moved: Option<Instant>,
+}
+
+/// Ids that were claimed at another address than the listed one in the last ten minutes: at most 64.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Moves(HashMap<PeerId, Move>);
+
+impl Moves {
+    fn note(&mut self, id: &PeerId, now: Instant) -> Option<&mut Move> {
+        let is_over = |known: &Move| {
+            !known.under_way && now.saturating_duration_since(known.claimed) >= REMEMBERED_FOR
+        };
+        self.0.retain(|_, known| !is_over(known));
+        if self.0.len() >= MOST && !self.0.contains_key(id) {
+            // The one that nobody has claimed for the longest time goes.
+            let idle = self.0.iter().filter(|(_, known)| !known.under_way);
+            let oldest = idle.min_by_key(|(_, known)| known.claimed).map(|(id, _)| id.clone())?;
+            self.0.remove(&oldest);
+        }
+        let new = Move { under_way: false, claimed: now, told: None, moved: None };
+        Some(self.0.entry(id.clone()).or_insert(new))
+    }
+
+    /// Whether to find out now where this id is. If so, that is under way until
+    /// [`ended`](Self::ended).
+    pub(crate) fn begin(&mut self, id: &PeerId, now: Instant) -> bool {
+        let is_known = self.0.contains_key(id);
+        let Some(known) = self.note(id, now) else { return false };
+        let rests = is_known && now.saturating_duration_since(known.claimed) < REST;
+        if known.under_way || rests {
+            return false;
+        }
+        (known.under_way, known.claimed) = (true, now);
+        true
+    }
+
+    pub(crate) fn ended(&mut self, id: &PeerId) {
+        if let Some(known) = self.0.get_mut(id) {
+            known.under_way = false;
+        }
+    }
+
+    /// Whether another address was claimed for this id lately.
+    pub(crate) fn is_contested(&self, id: &PeerId, now: Instant) -> bool {
+        let lately = |at| now.saturating_duration_since(at) < REMEMBERED_FOR;
+        self.0.get(id).is_some_and(|known| lately(known.claimed))
+    }
+
+    /// The id has another address in the table from now on. False if it has moved before in the last
+    /// ten minutes; nothing is noted then.
+    pub(crate) fn moves(&mut self, id: &PeerId, now: Instant) -> bool {
+        let Some(known) = self.note(id, now) else { return false };
+        if known.moved.is_some_and(|at| now.saturating_duration_since(at) < REMEMBERED_FOR) {
+            return false;
+        }
+        (known.moved, known.claimed) = (Some(now), now);
+        true
+    }
+
+    /// Two nodes have this id, one of them at `other`. Whether the application is to be told.
+    pub(crate) fn tell(&mut self, id: &PeerId, other: &Address, now: Instant) -> bool {
+        let Some(known) = self.note(id, now) else { return false };
+        let told = |(at, when): &(Address, Instant)| {
+            at == other && now.saturating_duration_since(*when) < TOLD_EVERY
+        };
+        if known.told.as_ref().is_some_and(told) {
+            return false;
+        }
+        known.told = Some((other.clone(), now));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn id(n: usize) -> PeerId {
+        format!("p{n}").parse().unwrap()
+    }
+
+    #[test]
+    fn an_id_is_looked_into_once_at_a_time_and_every_five_seconds_at_most() {
+        let now = tokio::time::Instant::now().into_std();
+        let mut moves = Moves::default();
+        assert!(moves.begin(&id(1), now) && !moves.begin(&id(1), now + 9 * SECOND));
+        moves.ended(&id(1));
+        assert!(moves.begin(&id(1), now + 10 * SECOND));
+        moves.ended(&id(1));
+        assert!(!moves.begin(&id(1), now + 14 * SECOND));
+        assert!(moves.is_contested(&id(1), now + 600 * SECOND));
+        assert!(!moves.is_contested(&id(1), now + 611 * SECOND));
+    }
+
+    #[test]
+    fn sixty_four_ids_are_looked_into_at_once_and_those_that_rest_make_room() {
+        let now = tokio::time::Instant::now().into_std();
+        let mut moves = Moves::default();
+        assert_eq!((0..100).filter(|n| moves.begin(&id(*n), now)).count(), MOST);
+        moves.ended(&id(7));
+        assert!(moves.begin(&id(200), now));
+        assert!(!moves.is_contested(&id(7), now));
+    }
+
+    #[test]
+    fn an_id_moves_at_once_no_more_than_every_ten_minutes_and_is_told_of_every_minute() {
+        let now = tokio::time::Instant::now().into_std();
+        let mut moves = Moves::default();
+        assert!(moves.moves(&id(1), now) && !moves.moves(&id(1), now + 599 * SECOND));
+        let at: Address = "10.0.0.1:1".parse().unwrap();
+        assert!(moves.tell(&id(1), &at, now) && !moves.tell(&id(1), &at, now + 59 * SECOND));
+        assert!(moves.tell(&id(1), &at, now + 60 * SECOND));
+        assert!(moves.moves(&id(1), now + 600 * SECOND));
+    }
+}

@@ -1,0 +1,50 @@
+//! Going back to the contacts of this node's joins: a seed that was stopped and starts again knows
+//! nobody, and nobody lists it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::{
+    connection::{Node, now},
+    overlay::{Address, JoinConfig},
+    peer::{NodeDown, Peers, join::rejoin},
+};
+
+/// The pause between two looks at the table.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A join by this contact has come to its end: it is remembered if it is in the table, and
+/// the node goes back to it when it no longer is.
+pub(super) async fn joined(
+    node: &Arc<Node>,
+    peers: &Peers,
+    contact: &Address,
+    config: JoinConfig,
+) -> Result<(), NodeDown> {
+    let at = contact.clone();
+    let begins =
+        peers.with(move |table, _| table.contacts.joined(&at, &config, &table.list, now()));
+    if begins.await? {
+        let drain = node.drain.clone();
+        let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
+        let run = async move { tend(&node, &peers).await };
+        of.spawn(async move { drain.run_until_cancelled(run).await });
+    }
+    Ok(())
+}
+
+/// Looks at the table now and then, as long as contacts are remembered.
+async fn tend(node: &Arc<Node>, peers: &Peers) -> Result<(), NodeDown> {
+    loop {
+        sleep(LOOK_EVERY).await;
+        let look = peers.with(|table, _| table.contacts.due(&table.list, now()));
+        let Some(due) = look.await? else { return Ok(()) };
+        for (contact, config) in due {
+            if node.bans.refuses(&contact) {
+                continue;
+            }
+            rejoin(node, peers, contact, config).await?;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Introducing this node again to the peers that it lists: a peer that has begun anew, or was cut off
+//! for long, does not know who lists it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    connection::{Node, Outgoing, Over, PeerEvent, Refusal, links, now},
+    frame::{Frame, TypeCode},
+    overlay::{Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
+    peer::{NodeDown, Peers, stabilizer::question},
+};
+
+/// The addresses that are this node's own, under whatever host.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    me: Address,
+    means: Vec<Host>,
+}
+
+impl Own {
+    pub(super) async fn of(node: &Node) -> Self {
+        let me = node.me.address().clone();
+        let means = node.look_up(me.host()).await.unwrap_or_default();
+        Self { me, means }
+    }
+
+    pub(super) fn is_own(&self, node: &Node, at: &Address) -> bool {
+        let is_host = *at.host() == *self.me.host()
+            || self.means.contains(at.host())
+            || node.transport.is_here(at.host());
+        at.port() == self.me.port() && is_host
+    }
+}
+
+/// Asks over the open link, where there is one, and in a classic exchange if that gives no answer.
+/// Half of the time is for each.
+pub(super) async fn ask(
+    node: &Arc<Node>,
+    peer: &PeerInfo,
+    frame: Frame,
+    within: Duration,
+) -> Result<Vec<Frame>, AskFailure> {
+    let begun = Instant::now();
+    let to = (peer.address(), Some(peer.id()));
+    let message = Outgoing::from(frame.clone()).over(Over::Link);
+    if let Some(replies) = links::try_request(node, to, &message) {
+        let replies = replies.collect_up_to(node.config.max_control_reply);
+        if let Ok(Ok(replies)) = timeout(within / 2, replies).await {
+            return Ok(replies);
+        }
+    }
+    question(node, to, frame, within.saturating_sub(begun.elapsed())).await
+}
+
+/// Tells the application what is new about a peer that this node lists.
+fn tell(node: &Node, peer: &PeerInfo, told: Option<Told>) {
+    let peer = peer.clone();
+    match told {
+        None => {}
+        Some(Told::Unknown(refused)) => {
+            node.counters.unknown_there.one();
+            tracing::debug!(%peer, refused = refused.as_deref(), "not listed there");
+            node.emit(&PeerEvent::UnknownThere { peer, refused });
+        }
+        Some(Told::Elsewhere(at)) => {
+            two_addresses(node, node.me.id(), &at, node.me.address(), Some(peer))
+        }
+    }
+}
+
+/// Counts and tells that one id is at two addresses.
+pub(super) fn two_addresses(
+    node: &Node,
+    id: &PeerId,
+    listed: &Address,
+    other: &Address,
+    told_by: Option<PeerInfo>,
+) {
+    node.counters.ids_at_two_addresses.one();
+    tracing::warn!(%id, %listed, %other, "one id at two addresses");
+    let (id, listed, other) = (id.clone(), listed.clone(), other.clone());
+    node.emit(&PeerEvent::TwoAddresses { id, listed, other, told_by });
+}
+
+/// A peer has said whether it lists this node.
+pub(super) async fn said(
+    node: &Node,
+    peers: &Peers,
+    peer: &PeerInfo,
+    listing: Listing,
+) -> Result<(), NodeDown> {
+    let of = peer.clone();
+    let told = peers.with(move |table, _| table.introductions.said(&of, &listing, now())).await?;
+    tell(node, peer, told);
+    Ok(())
+}
+
+/// A peer has shown that it is alive: introduces this node to it when that is due. A node that does not
+/// serve `NAME` is nobody's peer, and introduces itself to none.
+pub(super) async fn when_due(node: &Arc<Node>, peers: &Peers, id: &PeerId) -> Result<(), NodeDown> {
+    if node.routes.find(TypeCode::NAME).is_none() {
+        return Ok(());
+    }
+    let id = id.clone();
+    let due = peers.with(move |table, _| {
+        table.introductions.prune(&table.list);
+        let entry = table.list.get(&id).filter(|entry| entry.verified().is_some())?;
+        let peer = entry.info().clone();
+        table.introductions.begin(&peer, now()).then_some(peer)
+    });
+    let Some(peer) = due.await? else { return Ok(()) };
+    let drain = node.drain.clone();
+    let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
+    // One at a time for each peer in the table, and so many dials at once as the node may have.
+    let run = async move {
+        let understood = introduce(&node, &peers, &peer).await;
+        let ended = peers.with(move |table, _| table.introductions.ended(&peer, understood));
+        ended.await.ok();
+    };
+    of.spawn(async move { drain.run_until_cancelled(run).await });
+    Ok(())
+}
+
+/// Whether the peer may understand another introduction.
+async fn introduce(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo) -> bool {
+    node.counters.introductions.one();
+    let introduction = Frame::text(TypeCode::JOIN, node.me.to_string());
+    let Ok(replies) = ask(node, peer, introduction, WITHIN).await else { return true };
+    let understood = replies
+        .first()
+        .is_some_and(|reply| reply.as_str().is_ok_and(|text| text != Refusal::UnknownCode.text()));
+    let answer = match Introduced::of(&replies) {
+        // It may say something else the next time.
+        Introduced::Refused(words)
+            if [Refusal::Busy, Refusal::Stopping].iter().any(|not_now| words == not_now.text()) =>
+        {
+            return true;
+        }
+        answer => answer,
+    };
+    let is_known = answer == Introduced::Known;
+    let of = peer.clone();
+    let answered = peers.with(move |table, _| {
+        let told = table.introductions.answered(&of, &answer, now());
+        (told, is_known && table.introductions.to_confirm(&of, now()))
+    });
+    let Ok((told, to_confirm)) = answered.await else { return true };
+    tell(node, peer, told);
+    if to_confirm && let Ok(list) = ask(node, peer, Frame::empty(TypeCode::LIST), WITHIN).await {
+        let own = Own::of(node).await;
+        let listing = Listing::in_list(&list, &node.me, |at| own.is_own(node, at));
+        said(node, peers, peer, listing).await.ok();
+    }
+    understood
+}

@@ -1,0 +1,160 @@
+//! Ids that turn up at another address than the one in the table.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    connection::{Node, Removed, now},
+    frame::{Frame, TypeCode},
+    overlay::{ASKED_AFTER, Added, AskFailure, Candidate, PeerEntry, PeerInfo, Verdict, WITHIN},
+    peer::{
+        NodeDown, Peers,
+        introduce::two_addresses,
+        list::{tell_added, tell_removed},
+        stabilizer::question,
+    },
+};
+
+impl Peers {
+    /// Puts a candidate in the place of the entry with its id. With `of` only if that still is the
+    /// entry; without, only if the id has not moved in the last ten minutes.
+    async fn take_over(
+        &self,
+        candidate: &Candidate,
+        of: Option<&PeerEntry>,
+    ) -> Result<Added, NodeDown> {
+        let (candidate, of) = (candidate.clone(), of.map(PeerEntry::added));
+        self.with(move |table, node| {
+            let id = candidate.info.id();
+            let is_as_before = match (table.list.get(id), of) {
+                (Some(entry), Some(added)) => entry.added() == added,
+                (Some(_), None) => table.moves.moves(id, now()),
+                (None, _) => true,
+            };
+            if !is_as_before {
+                return Added::AlreadyKnown;
+            }
+            let shares = node.config.shares();
+            let (added, old) = shares.readmit(&mut table.list, candidate.clone(), now());
+            tell_removed(old.as_ref(), Removed::Moved, node);
+            tell_added(&added, &candidate.info, node);
+            added
+        })
+        .await
+    }
+}
+
+/// What came of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// It is in the table from now on.
+    Added,
+    /// It has been there, at this address.
+    Known,
+    /// Its id is there with another address.
+    Elsewhere(PeerInfo),
+    /// It is not in the table.
+    Not(Added),
+}
+
+/// Lets a candidate into the table. One that is there with another address takes its new one at once
+/// if it has proved its id; else it is found out whether the old address still answers.
+pub(crate) async fn admit(
+    node: &Arc<Node>,
+    peers: &Peers,
+    candidate: Candidate,
+    proven: bool,
+) -> Result<Admitted, NodeDown> {
+    match peers.admit(candidate.clone()).await? {
+        Added::Added => return Ok(Admitted::Added),
+        Added::AlreadyKnown => {}
+        not => return Ok(Admitted::Not(not)),
+    }
+    let Some(entry) = peers.get(candidate.info.id()).await? else { return Ok(Admitted::Known) };
+    if entry.info() == &candidate.info {
+        return Ok(Admitted::Known);
+    }
+    if proven {
+        match peers.take_over(&candidate.clone().verified(true), None).await? {
+            Added::Added => return Ok(Admitted::Added),
+            Added::AlreadyKnown => {}
+            not => return Ok(Admitted::Not(not)),
+        }
+    }
+    let listed = entry.info().clone();
+    begin(node, peers, entry, candidate).await?;
+    Ok(Admitted::Elsewhere(listed))
+}
+
+/// Has it found out where the id is. One look into each id at a time.
+async fn begin(
+    node: &Arc<Node>,
+    peers: &Peers,
+    entry: PeerEntry,
+    candidate: Candidate,
+) -> Result<(), NodeDown> {
+    let id = entry.info().id().clone();
+    let of = id.clone();
+    if !peers.with(move |table, _| table.moves.begin(&of, now())).await? {
+        return Ok(());
+    }
+    let drain = node.drain.clone();
+    let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
+    let run = async move {
+        // A transport that panics moves nobody.
+        let look = AssertUnwindSafe(look(&node, &peers, &entry, candidate)).catch_unwind();
+        look.await.map(drop).ok();
+        peers.with(move |table, _| table.moves.ended(&id)).await.ok();
+    };
+    of.spawn(async move { drain.run_until_cancelled(run).await });
+    Ok(())
+}
+
+/// Asks at the listed address until it has not answered three times, then at the other one. So who
+/// claims the id of a peer that is there has the node dial nobody but that peer.
+async fn look(
+    node: &Arc<Node>,
+    peers: &Peers,
+    entry: &PeerEntry,
+    candidate: Candidate,
+) -> Result<(), NodeDown> {
+    let (id, listed, other) = (entry.info().id(), entry.info().address(), candidate.info.address());
+    let name = || Frame::empty(TypeCode::NAME);
+    let begun = Instant::now();
+    for after in ASKED_AFTER {
+        sleep_until(begun + after).await;
+        match peers.get(id).await? {
+            // It was given up meanwhile.
+            None => break,
+            Some(known) if known.added() != entry.added() => return Ok(()),
+            Some(_) => {}
+        }
+        let answer = question(node, (listed, Some(id)), name(), WITHIN).await;
+        if answer == Err(AskFailure::StoodStill) {
+            return Ok(());
+        }
+        match Verdict::of(&answer, id) {
+            Verdict::Verified => {
+                let (of, at) = (id.clone(), other.clone());
+                if peers.with(move |table, _| table.moves.tell(&of, &at, now())).await? {
+                    two_addresses(node, id, listed, other, None);
+                }
+                return Ok(());
+            }
+            Verdict::Another => break,
+            Verdict::Silent => {}
+        }
+    }
+    if !node.may_dial(other).await {
+        return Ok(());
+    }
+    let answer = question(node, (other, Some(id)), name(), WITHIN).await;
+    if Verdict::of(&answer, id) == Verdict::Verified {
+        node.pace().answered(other);
+        let added = peers.take_over(&candidate.clone().verified(true), Some(entry)).await?;
+        tracing::debug!(%id, %listed, %other, ?added, "a peer has moved");
+    }
+    Ok(())
+}
