@@ -21,8 +21,8 @@ use tokio_util::{
 
 use crate::{
     connection::{
-        Ambient, Child, Config, Counters, EventBus, Joins, Links, Measures, PeerEvent, Refusal, Route,
-        Routes, Threads,
+        Ambient, Child, Config, Counters, EventBus, Joins, Links, Measures, PeerEvent, Refusal,
+        Route, Routes, Threads,
         bans::Bans,
         budget::Budget,
         door::Door,

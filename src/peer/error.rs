@@ -174,7 +174,9 @@ impl JoinError {
     pub const fn cause(&self) -> Option<&JoinFailure> {
         match self {
             Self::ContactFailed { cause, .. } | Self::NotTakenIn { cause, .. } => Some(cause),
-            Self::InvalidContact(_) | Self::ContactIsSelf(_) | Self::Down(_) => None,
+            Self::InvalidContact(_) | Self::Config(_) | Self::ContactIsSelf(_) | Self::Down(_) => {
+                None
+            }
         }
     }
 

@@ -152,7 +152,7 @@ async fn look(
     }
     let answer = question(node, (other, Some(id)), name(), WITHIN).await;
     if Verdict::of(&answer, id) == Verdict::Verified {
-        node.pace().answered(other);
+        node.answered(other);
         let added = peers.take_over(&candidate.clone().verified(true), Some(entry)).await?;
         tracing::debug!(%id, %listed, %other, ?added, "a peer has moved");
     }

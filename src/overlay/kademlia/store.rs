@@ -229,7 +229,8 @@ impl RecordStore {
         direct: bool,
         now: Instant,
     ) -> Result<(), StoreRefusal> {
-        let StoreLimits { record_bytes, records, bytes, per_key, ttl, provider_ttl, .. } = self.limits;
+        let StoreLimits { record_bytes, records, bytes, per_key, ttl, provider_ttl, .. } =
+            self.limits;
         let len = record.value.len();
         let left = record.time_left().min(if record.is_provider() { provider_ttl } else { ttl });
         if len > record_bytes {
