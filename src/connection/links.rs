@@ -286,7 +286,9 @@ pub(crate) async fn request(
     loop {
         let line = match road(node, to, over).await? {
             Road::Link(line) => line,
-            Road::Classic => return exchange::open(node, to, kind).await,
+            Road::Classic => {
+                return exchange::open(node, to, kind).await.map(Replies::with_panics);
+            }
         };
         let limit = node.config.reply_timeout;
         let asked = timeout(limit, line.ask(kind)).await;
@@ -383,7 +385,7 @@ pub(crate) async fn notify_acked(
         }
         Road::Classic => {
             let replies = exchange::open(node, to, OutgoingKind::Frame(frame)).await?;
-            match replies.collect().await?.first() {
+            match replies.with_panics().collect().await?.first() {
                 Some(reply) if reply.code() == TypeCode::ERRO => {
                     let text = String::from_utf8_lossy(reply.data()).into_owned();
                     Err(RequestError::Refused { text })

@@ -12,7 +12,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::{
     connection::{
-        Asking, Body, Cut, Direction, Node, ReadError, RequestError,
+        Asking, Body, Cut, Direction, Node, ReadError, Refusal, RequestError,
         budget::{STEP, Share},
         exchange::{OutgoingHeld, Sending},
         parts::{Coming, PartReader},
@@ -21,13 +21,15 @@ use crate::{
         writer::WriteError,
     },
     frame::{Frame, FrameError, TypeCode},
+    link::Reason,
     overlay::{Address, RouteFault},
 };
 
 /// The replies to one request, read from the network as they are asked for: a stream of frames.
 ///
 /// It ends when the other node closes the connection. An `ERRO` is a frame like any other here;
-/// what it means is the application's. Each frame may have up to
+/// what it means is the application's. One alone is not: a handler that panicked is
+/// [`RequestError::Reset`] in a classic exchange as over a link. Each frame may have up to
 /// [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer ones are read with
 /// [`next_body`](Self::next_body). What has come of frames that are not complete is bounded for all
 /// own requests together ([`Config::max_partial_replies`](crate::Config::max_partial_replies)): an
@@ -43,6 +45,7 @@ pub struct Replies {
     remote: Address,
     code: TypeCode,
     routed: bool,
+    panics: bool,
     asking: Option<Asking>,
 }
 
@@ -116,6 +119,7 @@ impl Replies {
             remote,
             code,
             routed: false,
+            panics: false,
             asking: None,
         }
     }
@@ -123,6 +127,13 @@ impl Replies {
     /// Takes reports of the framework about a routed message for what they are.
     pub(crate) const fn routed(mut self) -> Self {
         self.routed = true;
+        self
+    }
+
+    /// Takes the report that a handler panicked, in a classic exchange, for the error that it is on a
+    /// link.
+    pub(crate) const fn with_panics(mut self) -> Self {
+        self.panics = true;
         self
     }
 
@@ -292,13 +303,15 @@ impl Replies {
             let (code, len) = (frame.code(), frame.data().len());
             tracing::trace!(parent: &open.held.span, %code, len, "reply");
         }
-        match self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
-            Some(fault) => {
-                self.end(false);
-                Err(RequestError::Route(fault))
-            }
-            None => Ok(frame),
+        if let Some(fault) = self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
+            self.end(false);
+            return Err(RequestError::Route(fault));
         }
+        if self.panics && frame == Refusal::HandlerFailed.to_frame() {
+            self.end(false);
+            return Err(RequestError::Reset { reason: Reason::HANDLER_FAILED, sent: true });
+        }
+        Ok(frame)
     }
 
     /// Puts a longer frame together.
