@@ -19,10 +19,10 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Config, HandlerActor, Incoming, IncomingBatch, Peer, Received, Refusal, Reply, RequestError,
-    StartError,
+    SendError, StartError,
     frame::{Frame, TypeCode, Wire},
     handler,
-    link::Reason,
+    link::{AckLevel, Reason},
     overlay::Host,
     peer::RegisterError,
     transport::memory::MemoryNetwork,
@@ -77,16 +77,20 @@ async fn node(handler: impl Into<Recipient<Incoming>>) -> Peer {
         .unwrap()
 }
 
-async fn ask(node: &Peer, code: &'static str, text: &str) -> Vec<Frame> {
-    node.request(node.info(), Frame::text(code, text)).await.unwrap().collect().await.unwrap()
+/// The replies, or that the handler failed.
+type Answer = Result<Vec<Frame>, ()>;
+
+async fn ask(node: &Peer, code: &'static str, text: &str) -> Answer {
+    let replies = node.request(node.info(), Frame::text(code, text)).await.unwrap();
+    replies.collect().await.map_err(|error| assert_failed(&error))
 }
 
-fn refused(refusal: Refusal) -> Vec<Frame> {
-    vec![refusal.to_frame()]
+fn refused(refusal: Refusal) -> Answer {
+    if refusal == Refusal::HandlerFailed { Err(()) } else { Ok(vec![refusal.to_frame()]) }
 }
 
-fn repl(text: &str) -> Vec<Frame> {
-    vec![Frame::text("REPL", text)]
+fn repl(text: &str) -> Answer {
+    Ok(vec![Frame::text("REPL", text)])
 }
 
 #[actix::test]
@@ -94,7 +98,10 @@ async fn f45_a_panic_costs_the_asker_an_error_and_the_node_nothing() {
     let node = node(Moody { handled: 0 }.start()).await;
     assert_eq!(ask(&node, "MOOD", "").await, repl("1"));
     assert_eq!(ask(&node, "MOOD", "panic").await, refused(Refusal::HandlerFailed));
-    assert_eq!(ask(&node, "ECHO", "still there").await, [Frame::text("ECHO", "still there")]);
+    assert_eq!(
+        ask(&node, "ECHO", "still there").await.unwrap(),
+        [Frame::text("ECHO", "still there")]
+    );
     // Started by actix's own `start`, the actor is gone.
     assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
     let counts = node.status().await.counts;
@@ -174,15 +181,40 @@ async fn a_supervised_handler_of_typed_messages_or_batches_outlives_its_panics()
         let batch = async |text| {
             asker.request(node.info(), Frame::text("BTCH", text)).await?.collect().await
         };
-        assert_failed(batch("x").await.unwrap_err());
+        assert_failed(&batch("x").await.unwrap_err());
         assert_eq!(batch("").await.unwrap(), []);
     }
 }
 
-fn assert_failed(error: RequestError) {
+fn assert_failed(error: &RequestError) {
     assert!(error.may_have_been_handled(), "{error}");
     let failed = RequestError::Reset { reason: Reason::HANDLER_FAILED, sent: true };
     assert_eq!(format!("{error:?}"), format!("{failed:?}"));
+}
+
+#[actix::test]
+async fn a_panic_is_one_error_over_a_link_and_in_a_classic_exchange_typed_and_untyped() {
+    let fragile = Fragile.start_supervised();
+    let builder = Peer::builder().on::<Job>(fragile).unwrap();
+    let moody = Moody { handled: 0 }.start_supervised();
+    let node = builder.handle("MOOD", moody).unwrap().start().await.unwrap();
+    for links in [true, false] {
+        let config = Config::default().links(links);
+        let asker = Peer::builder().config(config).start().await.unwrap();
+        for mood in ["panic", "panic later"] {
+            let asked = asker.request(node.info(), Frame::text("MOOD", mood)).await.unwrap();
+            assert_failed(&asked.collect().await.unwrap_err());
+        }
+        for job in [Job::Panic, Job::PanicLater] {
+            match asker.send(node.info(), job).await.unwrap_err() {
+                SendError::Request(error) => assert_failed(&error),
+                other => panic!("{other}"),
+            }
+        }
+        let asked = Frame::text("MOOD", "panic");
+        let acked = asker.notify_acked(node.info(), asked, AckLevel::Handled).await;
+        assert_failed(&acked.unwrap_err());
+    }
 }
 
 /// Panics in its hooks, and counts how often each is called.
@@ -226,11 +258,14 @@ async fn f45_an_actor_that_panics_while_it_stops_is_let_go_and_not_asked_again_a
         let counts = Arc::new([0, 0].map(AtomicUsize::new));
         let stubborn = Stubborn { in_stopping, calls: Arc::clone(&counts) };
         let node = node(stubborn.start_supervised()).await;
-        ask(&node, "MOOD", panics).await;
+        ask(&node, "MOOD", panics).await.ok();
         assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
         let counts = [&counts[0], &counts[1]].map(|count| count.load(Ordering::Relaxed));
         assert_eq!(counts, calls, "{in_stopping} {panics:?}");
-        assert_eq!(ask(&node, "ECHO", "still there").await, [Frame::text("ECHO", "still there")]);
+        assert_eq!(
+            ask(&node, "ECHO", "still there").await.unwrap(),
+            [Frame::text("ECHO", "still there")]
+        );
     }
 }
 
@@ -239,7 +274,7 @@ async fn f45_a_supervised_handler_keeps_its_queue_through_a_panic() {
     let node = node(Moody { handled: 0 }.start_supervised()).await;
     let moods = ["", "panic", "", "panic", "", "", "panic", ""];
     let replies = join_all(moods.map(|mood| ask(&node, "MOOD", mood))).await;
-    let answered = replies.iter().filter(|reply| reply[0].code() == TypeCode::REPL).count();
+    let answered = replies.iter().filter(|reply| reply.is_ok()).count();
     assert_eq!(answered, 5, "{replies:?}");
 }
 
@@ -255,7 +290,7 @@ async fn a_closure_that_panics_goes_on_serving() {
     let node = node(panicky.start()).await;
     for _ in 0..3 {
         assert_eq!(ask(&node, "MOOD", "x").await, refused(Refusal::HandlerFailed));
-        assert_eq!(ask(&node, "MOOD", "").await, []);
+        assert_eq!(ask(&node, "MOOD", "").await.unwrap(), []);
     }
     assert_eq!(calls.load(Ordering::Relaxed), 6);
 }
@@ -281,7 +316,7 @@ async fn a_panic_in_a_reply_stream_costs_the_one_connection() {
     // harmed.
     assert!(seen.is_ok_and(|frames| frames.len() <= 2));
     assert_eq!(node.status().await.counts.errors_handler_failed, 1);
-    assert_eq!(ask(&node, "ECHO", "").await, [Frame::empty("ECHO")]);
+    assert_eq!(ask(&node, "ECHO", "").await.unwrap(), [Frame::empty("ECHO")]);
 }
 
 #[actix::test]
@@ -387,7 +422,7 @@ async fn f47_a_slow_handler_refuses_when_its_places_are_taken_and_nobody_else_su
         (replies, begun.elapsed())
     };
     let (slow, (quick, quick_after)) = tokio::join!(slow, quick);
-    assert_eq!(quick, [Frame::text("ECHO", "quick")]);
+    assert_eq!(quick.unwrap(), [Frame::text("ECHO", "quick")]);
     assert!(quick_after < Duration::from_millis(1_020), "{quick_after:?}");
     let busy: Vec<_> =
         slow.iter().filter(|(replies, _)| *replies == refused(Refusal::Busy)).collect();
@@ -415,11 +450,11 @@ async fn a_handler_that_keeps_a_request_keeps_its_place() {
         Reply::none()
     });
     let node = paused_node(Config::default().max_requests_per_code(2), keeper.start()).await;
-    assert_eq!(ask(&node, "MOOD", "").await, []);
-    assert_eq!(ask(&node, "MOOD", "").await, []);
+    assert_eq!(ask(&node, "MOOD", "").await.unwrap(), []);
+    assert_eq!(ask(&node, "MOOD", "").await.unwrap(), []);
     assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::Busy));
     kept.lock().unwrap().clear();
-    assert_eq!(ask(&node, "MOOD", "").await, []);
+    assert_eq!(ask(&node, "MOOD", "").await.unwrap(), []);
 }
 
 #[actix::test]

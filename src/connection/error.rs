@@ -91,7 +91,8 @@ pub enum RequestError {
     /// The reply broke off, was late, or is not made of frames. The request may have been handled.
     #[error("reply: {0}")]
     Reply(#[from] ReadError),
-    /// The other node ended the exchange on a link with this reason, or the link broke.
+    /// The other node ended the exchange on a link with this reason, or the link broke. A handler
+    /// that panicked is [`Reason::HANDLER_FAILED`] in a classic exchange, too.
     #[error("the exchange was ended: {reason}")]
     Reset {
         /// Why.

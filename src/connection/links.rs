@@ -335,7 +335,7 @@ pub(crate) async fn request(
             Road::Link(line) => line,
             // Nothing but a `NAME` says who answers.
             Road::Classic => {
-                let replies = exchange::open(node, to, kind).await?;
+                let replies = exchange::open(node, to, kind).await?.with_panics();
                 return Ok(match to.1 {
                     Some(whom) => replies.from_peer(whom.clone(), to.0),
                     None => replies,
@@ -448,7 +448,7 @@ pub(crate) async fn notify_acked(
         }
         Road::Classic => {
             let replies = exchange::open(node, to, OutgoingKind::Frame(frame)).await?;
-            match replies.collect().await?.first() {
+            match replies.with_panics().collect().await?.first() {
                 Some(reply) if reply.code() == TypeCode::ERRO => {
                     let text = String::from_utf8_lossy(reply.data()).into_owned();
                     Err(RequestError::Refused { text })

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     connection::{
-        Asking, Body, Node, ReadError, RequestError,
+        Asking, Body, Node, ReadError, Refusal, RequestError,
         budget::{STEP, Share},
         exchange::{OutgoingHeld, Sending},
         parts::{Coming, PartReader},
@@ -20,6 +20,7 @@ use crate::{
         writer::WriteError,
     },
     frame::{Frame, FrameError, TypeCode},
+    link::Reason,
     overlay::{Address, PeerId, RouteFault},
     transport::IdentityFault,
 };
@@ -27,7 +28,8 @@ use crate::{
 /// The replies to one request, read from the network as they are asked for: a stream of frames.
 ///
 /// It ends when the other node closes the connection. An `ERRO` is a frame like any other here;
-/// what it means is the application's. Each frame may have up to
+/// what it means is the application's. One alone is not: a handler that panicked is
+/// [`RequestError::Reset`] in a classic exchange as over a link. Each frame may have up to
 /// [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer ones are read with
 /// [`next_body`](Self::next_body). What has come of frames that are not complete is bounded for all
 /// own requests together ([`Config::max_partial_replies`](crate::Config::max_partial_replies)): an
@@ -45,6 +47,7 @@ pub struct Replies {
     routed: bool,
     /// The peer that was asked for its name, and where.
     named: Option<(PeerId, Address)>,
+    panics: bool,
     asking: Option<Asking>,
 }
 
@@ -111,6 +114,7 @@ impl Replies {
             code,
             routed: false,
             named: None,
+            panics: false,
             asking: None,
         }
     }
@@ -124,6 +128,13 @@ impl Replies {
     /// Of a peer that is asked for at `at`: the answer to `NAME` with another id is an error.
     pub(crate) fn from_peer(mut self, whom: PeerId, at: &Address) -> Self {
         self.named = (self.code == TypeCode::NAME).then(|| (whom, at.clone()));
+        self
+    }
+
+    /// Takes the report that a handler panicked, in a classic exchange, for the error that it is on a
+    /// link.
+    pub(crate) const fn with_panics(mut self) -> Self {
+        self.panics = true;
         self
     }
 
@@ -300,13 +311,15 @@ impl Replies {
             self.end(false);
             return Err(RequestError::Identity(fault));
         }
-        match self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
-            Some(fault) => {
-                self.end(false);
-                Err(RequestError::Route(fault))
-            }
-            None => Ok(frame),
+        if let Some(fault) = self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
+            self.end(false);
+            return Err(RequestError::Route(fault));
         }
+        if self.panics && frame == Refusal::HandlerFailed.to_frame() {
+            self.end(false);
+            return Err(RequestError::Reset { reason: Reason::HANDLER_FAILED, sent: true });
+        }
+        Ok(frame)
     }
 
     /// What is wrong when the peer that was asked for its name gives another one.
