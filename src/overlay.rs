@@ -71,5 +71,5 @@ pub(crate) use self::{
     dial_pace::DialPace,
     peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,
-    probation::{ASKED_AFTER, Verdict, WITHIN},
+    probation::{ASKED_AFTER, Verdict, WITHIN, is_busy},
 };
