@@ -79,5 +79,5 @@ pub(crate) use self::{
     moves::Moves,
     peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,
-    probation::{ASKED_AFTER, Verdict, WITHIN},
+    probation::{ASKED_AFTER, Verdict, WITHIN, is_busy},
 };

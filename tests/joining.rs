@@ -115,6 +115,23 @@ fn of_five_hundred_nodes_that_join_one_contact_at_once_none_is_left_alone() {
     crowd(500);
 }
 
+#[actix::test]
+async fn a_hundred_nodes_of_one_machine_that_join_one_contact_at_once_over_tcp_are_all_let_in() {
+    // More than one address may have open at a time: some are told that the contact is busy.
+    let contact = Peer::builder().well_known().start().await.unwrap();
+    let to = contact.info().address().to_string();
+    let mut peers = Vec::new();
+    for _ in 0..100 {
+        peers.push(Peer::builder().well_known().start().await.unwrap());
+    }
+    let joins = join_all(peers.iter().map(|peer| peer.join(&to))).await;
+    for joined in joins {
+        let report = joined.unwrap();
+        assert!(!report.listed_by().is_empty(), "{report:?}");
+    }
+    join_all(peers.iter().map(Peer::abort)).await;
+}
+
 #[test]
 fn a_node_that_joins_stays_in_the_table_of_its_contact_whatever_it_serves() {
     let network = SimNetwork::new(1);

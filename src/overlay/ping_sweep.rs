@@ -13,7 +13,7 @@ use crate::{
     overlay::{
         AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
         ask_again::{AskAgain, Heard},
-        is_gap,
+        is_busy, is_gap,
     },
 };
 
@@ -220,6 +220,10 @@ impl PingSweep {
         let Some(known) = self.known.get_mut(peer) else {
             return Vec::new();
         };
+        // Neither a miss nor a sign of the known id.
+        if is_busy(answer) {
+            return Vec::new();
+        }
         let pong = verdict(TypeCode::PONG) == Verdict::Verified;
         known.answers_pong |= pong;
         let alive = match *known {
@@ -345,6 +349,16 @@ mod tests {
         for _ in 0..9 {
             assert_eq!(sweep(&mut ping, &pong("p")), (TypeCode::PING, seen()));
         }
+    }
+
+    #[test]
+    fn a_peer_that_says_that_it_is_busy_is_not_given_up_for_it() {
+        let mut ping = PingSweep::new();
+        assert_eq!(sweep(&mut ping, &pong("p")).1, seen());
+        for _ in 0..9 {
+            assert_eq!(sweep(&mut ping, &Ok(vec![Frame::text("ERRO", "Busy")])).1, []);
+        }
+        assert_eq!(sweep(&mut ping, &pong("p")).1, seen());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::{AskFailure, PeerId},
+    overlay::{AskFailure, JoinFailure, PeerId},
 };
 
 /// How long after its `JOIN` a peer is asked for its `NAME`: the original programs listen only
@@ -48,6 +48,14 @@ impl Verdict {
             None => Self::Silent,
         }
     }
+}
+
+/// Whether a peer says that it is busy: a node is there, and has no time for the question.
+pub(crate) fn is_busy(answer: &Result<Vec<Frame>, AskFailure>) -> bool {
+    let reply = answer.as_ref().ok().and_then(|replies| replies.first());
+    let words = reply.filter(|reply| reply.code() == TypeCode::ERRO).map(Frame::as_str);
+    matches!(words, Some(Ok(words))
+        if JoinFailure::of_words(TypeCode::NAME, words) == JoinFailure::Busy)
 }
 
 #[cfg(test)]

@@ -156,16 +156,18 @@ impl Peer {
 
     /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].
     ///
-    /// `Ok` says that at least one node has this one in its table; the report says which
-    /// ([`listed_by`](JoinReport::listed_by)), and why others have not. A contact that refuses because
+    /// `Ok` says that at least one node has this one in its table, or that its own table has as many
+    /// peers as it may have; the report says which nodes list it
+    /// ([`listed_by`](JoinReport::listed_by)), and why others do not. A contact that refuses because
     /// its table is full is not an error as long as one of its neighbours takes this node in.
     ///
     /// A node that is busy is asked again after a pause, within the time of the walk. When no node has
-    /// taken this one in by then and the contact said "not now" ([`JoinAnswer::NotNow`](crate::overlay::JoinAnswer::NotNow)), `join` ends
-    /// in an error for which [`JoinError::is_tried_again`] is true, and the node goes on trying in the
-    /// background, with pauses from 2 s to 2 minutes, until a node takes it in, the answer is another
-    /// one, or it [leaves](Self::leave) or stops. [`PeerEvent::Joined`] and [`PeerEvent::NotJoined`]
-    /// tell of the end.
+    /// taken this one in by then, and one of those that were asked said "not now"
+    /// ([`JoinAnswer::NotNow`](crate::overlay::JoinAnswer::NotNow)), `join` ends in an error for which
+    /// [`JoinError::is_tried_again`] is true. The node goes on trying in the background then, with
+    /// pauses from 2 s to 2 minutes, until a node takes it in, the answer is "never", the contact is
+    /// gone ten times in a row, or the node [leaves](Self::leave) or stops. [`PeerEvent::Joined`] and
+    /// [`PeerEvent::NotJoined`] tell of the end. At most 64 contacts are tried so.
     ///
     /// Other nodes ask a node that has joined for its `NAME`, and drop it when it does not answer. A
     /// node that was built without [`Builder::well_known`](crate::Builder::well_known) is therefore

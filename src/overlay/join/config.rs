@@ -35,7 +35,8 @@ impl JoinConfig {
     }
 
     /// How many entries of one peer's list are followed. Default 8: a peer that lists thousands
-    /// costs no more than others. 0 to 1,048,576.
+    /// costs no more than others. 0 to 1,048,576. Which ones of a longer list differs from node to
+    /// node.
     #[must_use]
     pub const fn fan_out(mut self, entries: usize) -> Self {
         self.fan_out = entries;
@@ -49,8 +50,8 @@ impl JoinConfig {
         self
     }
 
-    /// The longest time of the whole walk. Default 30 s; 1 ms to 365 days. The question under way
-    /// is finished.
+    /// The longest time of the whole walk, the pauses for busy nodes included. Default 30 s; 1 ms to
+    /// 365 days. The question under way is finished.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;

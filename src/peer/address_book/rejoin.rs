@@ -8,7 +8,7 @@ use super::Store;
 use crate::{
     connection::{Node, PeerEvent},
     frame::{Frame, TypeCode},
-    overlay::{Added, Candidate, Learned, PeerInfo, Scope, Verdict, WITHIN},
+    overlay::{Added, Candidate, Learned, PeerInfo, Scope, Verdict, WITHIN, is_busy},
     peer::{Peers, service::Seat, stabilizer::question},
 };
 
@@ -88,6 +88,10 @@ async fn go_to(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo) -> Outcome {
     }
     let to = (peer.address(), Some(peer.id()));
     let answer = question(node, to, Frame::empty(TypeCode::NAME), WITHIN).await;
+    // It is there, and may be asked another time.
+    if is_busy(&answer) {
+        return Outcome::There;
+    }
     if Verdict::of(&answer, peer.id()) != Verdict::Verified {
         return Outcome::Gone;
     }
