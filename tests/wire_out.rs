@@ -348,11 +348,11 @@ async fn a_node_that_has_met_itself_or_filled_its_table_asks_no_more() {
 }
 
 #[actix::test]
-async fn a_goodbye_is_said_to_every_known_peer_and_only_by_who_has_joined() {
+async fn a_goodbye_is_said_to_every_known_peer_whatever_brought_it() {
     for (joined, config, leaves) in [
         (true, Config::default().links(false), true),
         (true, Config::default().links(false).leave_on_stop(false), false),
-        (false, Config::default().links(false), false),
+        (false, Config::default().links(false), true),
     ] {
         let wires = MemoryNetwork::new(1);
         let node = ada(&wires).config(config).start().await.unwrap();

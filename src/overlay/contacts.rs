@@ -75,6 +75,8 @@ impl Contacts {
                     || Some(entry.info().id()) == contact.id.as_ref()
             });
             if let Some(entry) = entry {
+                // It may have moved.
+                contact.at = entry.info().address().clone();
                 contact.id = Some(entry.info().id().clone());
                 (contact.there, contact.tried) = (now, now);
                 continue;

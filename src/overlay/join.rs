@@ -110,8 +110,8 @@ enum Waiting {
 /// no node has taken this one in, they are asked again after a pause. A node that refuses because its
 /// table is full is not added, but its list is followed all the same, so that a newcomer whose contact
 /// is full still gets in (the original programs give up there). `already inserted` counts as accepted
-/// if the list says that it is inserted with its own address: a node that comes back after a crash is
-/// still in its peers' tables. A node that is in the own table is introduced to all the same, as it
+/// unless the list says that the id is inserted with another address: a node that comes back after a
+/// crash is still in its peers' tables. A node that is in the own table is introduced to all the same, as it
 /// may have begun anew; so is a contact whose table is to be filled no further.
 ///
 /// Of a list that is longer than what is followed of it, each node takes another part, so that many
@@ -192,16 +192,16 @@ impl JoinWalk {
             }
             (Waiting::Confirm(visit, id, words), JoinEvent::Replies(replies)) => {
                 match Listing::in_list(&replies, &self.me, is_own) {
-                    Listing::Listed => self.accepted(visit, id, Some(replies), peers, now),
-                    listing => {
-                        if let Listing::Elsewhere(at) = listing
-                            && let Ok(by) = PeerInfo::new(id.clone(), visit.to.clone())
-                        {
-                            self.report.elsewhere.push((by, at));
-                        }
+                    Listing::Elsewhere(at) => {
+                        let by = PeerInfo::new(id.clone(), visit.to.clone());
+                        self.report.elsewhere.extend(by.ok().map(|by| (by, at)));
                         let failure = JoinFailure::of_words(TypeCode::JOIN, &words);
                         self.report.note_refused(visit.to.clone(), failure);
                         self.listed(&visit, &id, &replies, peers, now)
+                    }
+                    // What the peer lists may be more than it tells.
+                    Listing::Listed | Listing::Unknown => {
+                        self.accepted(visit, id, Some(replies), peers, now)
                     }
                 }
             }

@@ -1028,31 +1028,41 @@ async fn f39_who_claims_the_id_of_a_listed_peer_has_that_one_asked_at_a_pace_and
     assert_eq!(known(&node).await, ["al"]);
 }
 
+/// A listed peer never answers, and its id is claimed at another address, where a program says this
+/// name: where the id is listed then.
+async fn claimed_elsewhere(answers: &'static str) -> String {
+    let wires = MemoryNetwork::new(1);
+    let (node, dialled) = started(&wires).await;
+    node.peers().add("al 9.9.9.1 9000".parse().unwrap()).await.unwrap();
+    program(&wires, "9.9.9.2", original(answers)).await;
+    let mut events = node.events();
+    join(&wires, "9.9.9.2", "al 9.9.9.2 9000").await;
+    sleep(20 * SECOND).await;
+    let to: Vec<_> = dialled.take().iter().map(|(_, to)| to.host().to_string()).collect();
+    assert_eq!(to, ["9.9.9.1", "9.9.9.1", "9.9.9.1", "9.9.9.2"]);
+    let entry = table(&node).await.get(&"al".parse().unwrap()).unwrap().clone();
+    assert!(entry.verified().is_some());
+    let mut removed = Vec::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        if let PeerEvent::PeerRemoved { peer, why } = event {
+            removed.push((peer.host().to_string(), why));
+        }
+    }
+    let moved = [("9.9.9.1".to_owned(), Removed::Moved)];
+    let moves = entry.info().host().to_string() != "9.9.9.1";
+    assert_eq!(removed, if moves { &moved[..] } else { &[] });
+    entry.info().host().to_string()
+}
+
 #[actix::test]
 async fn f39_a_claimed_id_moves_when_its_address_has_not_answered_three_times_and_the_new_one_does()
 {
-    for (answers, expected) in [("al", "9.9.9.2:9000"), ("eve", "9.9.9.1:9000")] {
-        let wires = MemoryNetwork::new(1);
-        let (node, dialled) = started(&wires).await;
-        node.peers().add("al 9.9.9.1 9000".parse().unwrap()).await.unwrap();
-        program(&wires, "9.9.9.2", original(answers)).await;
-        let mut events = node.events();
-        join(&wires, "9.9.9.2", "al 9.9.9.2 9000").await;
-        sleep(20 * SECOND).await;
-        let entry = table(&node).await.get(&"al".parse().unwrap()).unwrap().clone();
-        assert_eq!(entry.info().address().to_string(), expected);
-        assert!(entry.verified().is_some());
-        let to: Vec<_> = dialled.take().iter().map(|(_, to)| to.host().to_string()).collect();
-        assert_eq!(to, ["9.9.9.1", "9.9.9.1", "9.9.9.1", "9.9.9.2"]);
-        let mut removed = Vec::new();
-        while let Some(Some(event)) = events.next().now_or_never() {
-            if let PeerEvent::PeerRemoved { peer, why } = event {
-                removed.push((peer.host().to_string(), why));
-            }
-        }
-        let moved = [("9.9.9.1".to_owned(), Removed::Moved)];
-        assert_eq!(removed, if answers == "al" { &moved[..] } else { &[] });
-    }
+    assert_eq!(claimed_elsewhere("al").await, "9.9.9.2");
+}
+
+#[actix::test]
+async fn f39_a_claimed_id_stays_when_another_answers_at_the_new_address() {
+    assert_eq!(claimed_elsewhere("eve").await, "9.9.9.1");
 }
 
 #[cfg(feature = "tls")]
