@@ -222,6 +222,11 @@ impl Links {
         lines
     }
 
+    /// Tells the other sides of all links how long messages may be, where that has changed.
+    pub(crate) fn tell_lengths(&self) {
+        self.all().iter().for_each(|line| line.tell_lengths());
+    }
+
     /// Ends every link: what is open is finished.
     pub(crate) fn bye(&self) {
         self.all().iter().for_each(|line| line.bye());

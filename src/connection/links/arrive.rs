@@ -231,9 +231,7 @@ impl Arrivals {
         let (exchange, code) = (arrived.exchange, arrived.code);
         let intake = match route.intake {
             // Half of one that breaks off would have been handled, and not be handled again.
-            Intake::Streamed(limit) if arrived.numbered.is_some() => {
-                Intake::Whole(limit.min(self.line.node.config.max_frame_len))
-            }
+            Intake::Streamed(limit) if arrived.numbered.is_some() => Intake::Whole(limit),
             intake => intake,
         };
         match intake {
@@ -278,7 +276,7 @@ impl Arrivals {
                 let (reason, code, request) = (Reason::TOO_LONG, *code, *request);
                 queue.end(Err(Broken { reason, sent: false, link: false }));
                 self.gathering.remove(&exchange);
-                self.line.refuse_one(exchange, code, request, Refusal::TooLong);
+                self.line.refuse_begun(exchange, code, request);
                 self.line.consumed(cost);
             }
             Some(Gathering::Streamed { queue, left, .. }) => {

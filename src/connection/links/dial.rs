@@ -18,7 +18,8 @@ use crate::{
     },
     frame::{FrameError, FrameHead, TypeCode},
     link::{
-        Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS, Role, code,
+        COUNTS, Frames, Hello, LENGTHS, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN,
+        MAX_IN_HELLO, REFUSALS, Role, code,
     },
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
@@ -36,13 +37,17 @@ fn machine(node: &Node, role: Role) -> Link {
     let longest = node.routes.longest().max(config.max_frame_len);
     // Two of the longest messages, so that one that is not complete does not keep out the other.
     let window = config.link_window.max(longest.saturating_mul(2).saturating_add(1 << 10));
+    let lengths = node.routes.unusual_lengths(longest);
+    let tells = lengths.len() <= MAX_IN_HELLO;
+    let features = [Some(REFUSALS), Some(COUNTS), Some(LENGTHS).filter(|_| tells)];
     let hello = Hello {
         info: node.me.clone(),
         window,
         max_message: longest,
         max_open: config.max_link_requests,
         incarnation: node.links.incarnation,
-        features: vec![REFUSALS.to_owned()],
+        features: features.into_iter().flatten().map(str::to_owned).collect(),
+        lengths: if tells { lengths } else { Vec::new() },
     };
     let config = LinkConfig { hello, keep_alive: config.keep_alive };
     Link::new(role, config, now())
@@ -195,6 +200,8 @@ fn open(
     let driver = Driver::new(Arc::clone(line), reader, writer, buffer);
     line.tell_opened();
     line.node.links.opened(line, listed);
+    // They may have changed since the hello.
+    line.tell_lengths();
     if line.node.drain.is_cancelled() {
         line.bye();
     }
