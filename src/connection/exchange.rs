@@ -17,7 +17,7 @@ use crate::{
         node::{OpenGuard, span},
         parts::PartReader,
         reader::FrameReader,
-        writer::{FrameWriter, WriteError, WriteHalf},
+        writer::{FrameWriter, Unwritten, WriteError, WriteHalf},
     },
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
     overlay::{Address, PeerId},
@@ -142,6 +142,14 @@ impl OutgoingKind {
         }
     }
 
+    /// Bytes of data.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Frame(frame) => frame.data().len() as u64,
+            Self::Body { len, .. } => u64::from(*len),
+        }
+    }
+
     async fn write(self, writer: &mut FrameWriter) -> Result<(), WriteError> {
         match self {
             Self::Frame(frame) => {
@@ -187,7 +195,7 @@ impl OutgoingHeld {
 pub(crate) enum Sending {
     Done,
     Sent { _writer: FrameWriter },
-    UnderWay { stop: CancellationToken, result: oneshot::Receiver<Option<WriteError>> },
+    UnderWay { stop: CancellationToken, result: oneshot::Receiver<Option<Unwritten>> },
 }
 
 impl Drop for Sending {
@@ -244,6 +252,32 @@ pub(crate) async fn connect(
     Ok(io)
 }
 
+/// Runs `work` until the node is cut, which is reported then.
+async fn until_cut<T>(
+    node: &Node,
+    (to, code): (&Address, TypeCode),
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let done = node.cut.run_until_cancelled(work).await;
+    if done.is_none() {
+        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
+    }
+    done
+}
+
+/// Opens a connection for a message with this code, unless the node is cut.
+async fn begin(
+    node: &Arc<Node>,
+    (to, whom): (&Address, Option<&PeerId>),
+    code: TypeCode,
+) -> Result<(Io, OutgoingHeld), RequestError> {
+    let stopped = || RequestError::Stopped { sent: false };
+    if node.cut.is_cancelled() {
+        return Err(stopped());
+    }
+    until_cut(node, (to, code), dial(node, to, whom)).await.ok_or_else(stopped)?
+}
+
 /// Sends `request` to `to`, where `whom` is, and returns the replies to come.
 pub(crate) async fn open(
     node: &Arc<Node>,
@@ -251,39 +285,36 @@ pub(crate) async fn open(
     request: OutgoingKind,
 ) -> Result<Replies, RequestError> {
     let code = request.code();
-    if node.cut.is_cancelled() {
-        return Err(RequestError::Stopped { sent: false });
-    }
     let run = async {
-        let (io, held) = dial(node, to, whom).await?;
+        let (io, held) = begin(node, (to, whom), code).await?;
         let Io { reader, writer, remote, .. } = io;
         tracing::trace!(%code, "request");
         node.counters.exchanges_out.one();
-        let sending = send(node, writer, request).await;
+        let sending = send(node, to, writer, request).await?;
         let reader =
             FrameReader::new(reader, BytesMut::new(), node.config.reply_timeout, Arc::clone(node));
         Ok(Replies::new(PartReader::Classic(reader), sending, held, remote, code))
     };
-    // Cut before the request was written in full: the callee has got a part at most, which it does
-    // not handle.
-    let cut = || {
-        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
-        Err(RequestError::Stopped { sent: false })
-    };
-    node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out))).await.unwrap_or_else(cut)
+    run.instrument(span(to, Direction::Out)).await
 }
 
 /// Writes the request, here when it is small. An error in writing is kept: the callee may have
 /// refused, and its reply says more.
 async fn send(
     node: &Arc<Node>,
+    to: &Address,
     half: WriteHalf,
     request: OutgoingKind,
-) -> (Sending, Option<WriteError>) {
+) -> Result<(Sending, Option<Unwritten>), RequestError> {
     let mut writer = FrameWriter::new(half, Arc::clone(node));
     if request.is_small() {
-        let error = request.write(&mut writer).await.err();
-        return (Sending::Sent { _writer: writer }, error);
+        let code = request.code();
+        let Some(written) = until_cut(node, (to, code), request.write(&mut writer)).await else {
+            return Err(RequestError::Stopped { sent: writer.has_begun() });
+        };
+        let begun = writer.has_begun();
+        let error = written.err().map(|error| Unwritten { error, begun });
+        return Ok((Sending::Sent { _writer: writer }, error));
     }
     let stop = CancellationToken::new();
     let stopped = stop.clone();
@@ -291,15 +322,17 @@ async fn send(
     node.tasks.spawn(async move {
         let written = stopped.run_until_cancelled(request.write(&mut writer)).await;
         let keep = matches!(written, Some(Ok(())));
+        let begun = writer.has_begun();
+        let error = written.and_then(Result::err).map(|error| Unwritten { error, begun });
         // Nobody listens when the replies were dropped.
-        tell.send(written.and_then(Result::err)).ok();
+        tell.send(error).ok();
         // On an error the half is dropped at once, so that the callee sees the cut; else it stays
         // open until the exchange is over.
         if keep {
             stopped.cancelled().await;
         }
     });
-    (Sending::UnderWay { stop, result }, None)
+    Ok((Sending::UnderWay { stop, result }, None))
 }
 
 /// Sends `request` to `to`, where `whom` is, and does not wait: the connection is closed as soon as the frame is
@@ -309,26 +342,21 @@ pub(crate) async fn notify(
     (to, whom): (&Address, Option<&PeerId>),
     request: OutgoingKind,
 ) -> Result<(), RequestError> {
-    if node.cut.is_cancelled() {
-        return Err(RequestError::Stopped { sent: false });
-    }
     let code = request.code();
     let run = async {
-        let (io, held) = dial(node, to, whom).await?;
+        let (io, held) = begin(node, (to, whom), code).await?;
         tracing::trace!(%code, "one-way message");
         node.counters.exchanges_out.one();
         let mut writer = FrameWriter::new(io.writer, Arc::clone(node));
-        let written = async {
+        let write = async {
             request.write(&mut writer).await?;
             writer.shutdown().await
         };
-        let result = written.await.map_err(|error| RequestError::not_written(io.remote, error));
+        let written = until_cut(node, (to, code), write).await;
+        let begun = writer.has_begun();
+        let written = written.ok_or(RequestError::Stopped { sent: begun })?;
         drop(held);
-        result
+        written.map_err(|error| RequestError::not_written(io.remote, Unwritten { error, begun }))
     };
-    let cut = || {
-        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
-        Err(RequestError::Stopped { sent: false })
-    };
-    node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out))).await.unwrap_or_else(cut)
+    run.instrument(span(to, Direction::Out)).await
 }

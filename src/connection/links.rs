@@ -31,13 +31,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    sync::{Semaphore, watch},
-    time::timeout,
-};
+use tokio::sync::{Semaphore, watch};
 
 use self::{
-    line::Unsent,
     mailbag::Mailbags,
     once::{MAX_WAITING, Once},
     reach::{Reached, Unreached, reach},
@@ -293,13 +289,11 @@ pub(crate) async fn request(
             Road::Link(line) => line,
             Road::Classic => return exchange::open(node, to, kind).await,
         };
-        let limit = node.config.reply_timeout;
-        let asked = timeout(limit, line.ask(kind)).await;
-        match asked.map_err(|_| RequestError::NoCredit(limit))? {
+        match line.ask(kind, node.config.reply_timeout).await {
             Ok(replies) => return Ok(replies),
             // Nothing was sent: another link, or none, does as well.
-            Err((Failed::Unsent(Unsent::Gone), Some(frame))) => kind = OutgoingKind::Frame(frame),
-            Err((failed, _)) => return Err(failed.into_error(&line)),
+            Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
+            Err(failed) => return Err(failed.into_error(&line)),
         }
     }
 }
@@ -366,8 +360,9 @@ pub(crate) async fn notify(
         };
         match line.tell(kind).await {
             Ok(()) => return Ok(()),
-            Err((Failed::Unsent(Unsent::Gone), Some(frame))) => kind = OutgoingKind::Frame(frame),
-            Err((failed, _)) => return Err(failed.into_error(&line)),
+            // As for a request.
+            Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
+            Err(failed) => return Err(failed.into_error(&line)),
         }
     }
 }
@@ -383,6 +378,7 @@ pub(crate) async fn notify_acked(
 ) -> Result<(), RequestError> {
     match road(node, to, over).await? {
         Road::Link(line) => {
+            line.check_numbered(&frame).map_err(RequestError::NotSendable)?;
             let bag = node.links.mailbag(line.peer.id(), to.0);
             acked::send(node, to.0, &bag, frame, level).await
         }

@@ -18,7 +18,7 @@ use crate::{
         parts::{Coming, PartReader},
         quiet::Shown,
         reader::Gather,
-        writer::WriteError,
+        writer::Unwritten,
     },
     frame::{Frame, FrameError, TypeCode},
     overlay::{Address, RouteFault},
@@ -50,7 +50,7 @@ pub struct Replies {
 struct Open {
     reader: Option<PartReader>,
     sending: Sending,
-    write_error: Option<WriteError>,
+    write_error: Option<Unwritten>,
     /// Ready when the node is cut. A link tells its readers itself.
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     held: OutgoingHeld,
@@ -96,7 +96,7 @@ enum Item {
 impl Replies {
     pub(crate) fn new(
         reader: PartReader,
-        sent: (Sending, Option<WriteError>),
+        sent: (Sending, Option<Unwritten>),
         held: OutgoingHeld,
         remote: Address,
         code: TypeCode,
