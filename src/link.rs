@@ -12,13 +12,21 @@
 //! - An empty frame, of which a hundred in a row end the link, is one that moves nothing: a part of
 //!   a message without payload, or credit of zero.
 //!
-//! One frame is more than WIRE.md has, for a side whose hello lists the feature `refusals`: `@RFS` on
-//! exchange 0 says how many of its one-way messages were refused (u32), of which code (4 bytes), and
-//! the reason. More of them than were sent are counted as late.
+//! There is more than WIRE.md has, for a side whose hello lists a feature:
 //!
-//! A side whose hello lists the feature `listing` gets a second `PONG` for each `PING` over the link. It
-//! says whether the answering node has the asking one in its table: `listed`, `unknown`, or
-//! `elsewhere host:port` if it has another address for that id.
+//! - `refusals`: `@RFS` on exchange 0 says how many of its one-way messages were refused (u32), of
+//!   which code (4 bytes), and the reason. More of them than were sent are counted as late. What is
+//!   refused is told before `@BYE` and before the end of the link.
+//! - `lengths`: the member `lengths` of a hello lists texts `code:length`, the code as eight
+//!   hexadecimal digits: the longest message that the sender of the hello takes with a code, where
+//!   that is not its `max_message`. `@LEN` on exchange 0 (code, u32) changes one. So a message that is
+//!   too long is an error at its sender, before anything of it is sent.
+//! - `counts`: `@GOT` on exchange 0, in front of the end of the link, says how many one-way messages
+//!   came and were not refused: pairs of code (4 bytes) and number (u64). So the sender knows how many
+//!   were lost on their way.
+//! - `listing`: a second `PONG` for each `PING` over the link says whether the answering node has the
+//!   asking one in its table: `listed`, `unknown`, or `elsewhere host:port` if it has another address
+//!   for that id.
 
 mod alive;
 mod book;
@@ -28,6 +36,7 @@ mod grant;
 mod header;
 mod hello;
 mod json;
+mod lengths;
 mod machine;
 mod numbered;
 mod one_ways;
@@ -38,6 +47,7 @@ mod receive;
 mod refusals;
 mod seen;
 mod send;
+mod tally;
 
 pub use self::{
     book::{Book, BookConfig, LinkId, Way},
@@ -55,7 +65,9 @@ pub use self::{
 };
 pub(crate) use self::{
     hello::{LISTING, MAX_HELLO_LEN},
+    lengths::{LENGTHS, MAX_IN_HELLO, MAX_LENGTHS},
     refusals::REFUSALS,
+    tally::COUNTS,
 };
 
 /// The codes of the link itself.
@@ -71,6 +83,8 @@ pub(crate) mod code {
     pub(crate) const ACK: TypeCode = TypeCode::new(b"@ACK");
     pub(crate) const RST: TypeCode = TypeCode::new(b"@RST");
     pub(crate) const RFS: TypeCode = TypeCode::new(b"@RFS");
+    pub(crate) const LEN: TypeCode = TypeCode::new(b"@LEN");
+    pub(crate) const GOT: TypeCode = TypeCode::new(b"@GOT");
 
     /// Whether a frame of an exchange is a use of the link. Questions whether the other side is alive
     /// keep no link open, and an end says only that nothing more comes.

@@ -5,7 +5,10 @@ use std::{io, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    connection::{ReadError, writer::WriteError},
+    connection::{
+        ReadError,
+        writer::{Unwritten, WriteError},
+    },
     frame::{FrameError, WireError},
     link::Reason,
     overlay::{Address, InvalidAddress, PeerId, RouteFault},
@@ -41,8 +44,10 @@ pub enum RequestError {
     /// No peer with this id is in the table. The caller's doing; nothing was sent.
     #[error("no known peer has the id {0}")]
     UnknownPeer(PeerId),
-    /// The frame may not or cannot be sent: a code of the framework, or longer than a frame can be.
-    /// The caller's doing; nothing was sent.
+    /// The frame may not or cannot be sent: a code of the framework, or longer than a frame can be,
+    /// or than the other node takes for its code, as far as that node has told it over the link
+    /// ([`FrameError::TooLong`] has the code, the length and the limit). The caller's doing; nothing
+    /// was sent.
     #[error(transparent)]
     NotSendable(FrameError),
     /// A routed message did not reach its destination. Whose doing and where is in the fault; not
@@ -77,13 +82,14 @@ pub enum RequestError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// The request could not be written. When `sent` is false it was not written in full, so it was
-    /// not handled.
+    /// The request could not be written in full.
     #[error("cannot write to {to}: {source}")]
     Write {
         /// Whom.
         to: Address,
-        /// Whether all of it had been handed to the operating system.
+        /// Whether so much of it has left that a handler that takes streams may have been called:
+        /// its header in a classic exchange, its first part over a link. When false, it was not
+        /// handled.
         sent: bool,
         /// What the operating system, or the source of a streamed body, says.
         source: io::Error,
@@ -97,7 +103,8 @@ pub enum RequestError {
     Reset {
         /// Why.
         reason: Reason,
-        /// Whether all of the request had left this node.
+        /// Whether so much of the request had left this node that a handler may have been called:
+        /// all of one that fits into a frame of the link, the first part of a longer one.
         sent: bool,
     },
     /// The other node answered `ERRO` where an acknowledgement was asked for, with this text. The
@@ -108,7 +115,7 @@ pub enum RequestError {
         text: String,
     },
     /// The other node worked off too little of what it had: there was no credit for so long. Nothing
-    /// was sent, or not all of it: not handled.
+    /// was sent. A long request of which a part was sent ends as [`Write`](Self::Write) instead.
     #[error("the other node took nothing more for {0:?}")]
     NoCredit(Duration),
     /// A link was asked for, and there is none with this node: it speaks none, or it is this node
@@ -132,7 +139,7 @@ pub enum RequestError {
     /// This node stops, or has stopped. When `sent` is false, nothing was handled.
     #[error("this node is stopping")]
     Stopped {
-        /// Whether the request had been sent.
+        /// Whether the request had been sent, or so much of it that a handler may have been called.
         sent: bool,
     },
 }
@@ -193,12 +200,12 @@ impl RequestError {
         }
     }
 
-    pub(crate) fn not_written(to: Address, error: WriteError) -> Self {
-        let source = match error {
+    pub(crate) fn not_written(to: Address, unwritten: Unwritten) -> Self {
+        let source = match unwritten.error {
             WriteError::Stalled(_) => io::ErrorKind::TimedOut.into(),
             WriteError::Io(source) | WriteError::Source { source, .. } => source,
         };
-        Self::Write { to, sent: false, source }
+        Self::Write { to, sent: unwritten.begun, source }
     }
 }
 

@@ -174,8 +174,10 @@ pub enum PeerEvent {
         /// Why.
         reason: Reason,
     },
-    /// Another node refused one-way messages of this node: they reached no handler. Told of what goes
-    /// over a link, at most once for each read of it, code and reason.
+    /// Another node refused one-way messages of this node: no handler got them in full. Told of what
+    /// goes over a link, at most once for each read of it, code and reason. When the other node ends
+    /// the link, what was under way is told as well, with the reason of the end. A message of which
+    /// the send has failed is not among them.
     NotifyRefused {
         /// The other node, as it says.
         peer: PeerInfo,

@@ -3,10 +3,7 @@
 use std::{
     fmt, io,
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use bytes::BytesMut;
@@ -26,7 +23,7 @@ use crate::{
         node::{OpenGuard, span},
         parts::PartReader,
         reader::{FrameReader, ReadHalf},
-        writer::{FrameWriter, WriteError, WriteHalf},
+        writer::{FrameWriter, Unwritten, WriteError, WriteHalf},
     },
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
     later::Later,
@@ -152,6 +149,14 @@ impl OutgoingKind {
         }
     }
 
+    /// Bytes of data.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Frame(frame) => frame.data().len() as u64,
+            Self::Body { len, .. } => u64::from(*len),
+        }
+    }
+
     async fn write(self, writer: &mut FrameWriter) -> Result<(), WriteError> {
         match self {
             Self::Frame(frame) => {
@@ -191,7 +196,7 @@ impl OutgoingHeld {
 pub(crate) enum Sending {
     Done,
     Sent { _writer: FrameWriter },
-    UnderWay { stop: CancellationToken, result: oneshot::Receiver<Option<WriteError>> },
+    UnderWay { stop: CancellationToken, result: oneshot::Receiver<Option<Unwritten>> },
 }
 
 impl Drop for Sending {
@@ -283,6 +288,34 @@ pub(crate) async fn connect(
     Ok(io)
 }
 
+/// Runs `work` until the node is cut, which is reported then. Work that fails because of the cut is
+/// cut too.
+async fn unless_cut<T, E>(
+    node: &Node,
+    (to, code): (&Address, TypeCode),
+    work: impl Future<Output = Result<T, E>>,
+) -> Option<Result<T, E>> {
+    let done = node.cut.run_until_cancelled(work).await;
+    let done = done.filter(|done| done.is_ok() || !node.cut.is_cancelled());
+    if done.is_none() {
+        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
+    }
+    done
+}
+
+/// Opens a connection for a message with this code, unless the node is cut.
+async fn begin(
+    node: &Arc<Node>,
+    (to, whom): (&Address, Option<&PeerId>),
+    code: TypeCode,
+) -> Result<Dialled, RequestError> {
+    let stopped = || RequestError::Stopped { sent: false };
+    if node.cut.is_cancelled() {
+        return Err(stopped());
+    }
+    unless_cut(node, (to, code), dial(node, to, whom)).await.ok_or_else(stopped)?
+}
+
 /// Sends `request` to `to`, where `whom` is, and returns the replies to come.
 pub(crate) async fn open(
     node: &Arc<Node>,
@@ -290,44 +323,36 @@ pub(crate) async fn open(
     request: OutgoingKind,
 ) -> Result<Replies, RequestError> {
     let code = request.code();
-    if node.cut.is_cancelled() {
-        return Err(RequestError::Stopped { sent: false });
-    }
-    let late = || Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) };
     let run = async {
-        let Dialled { reader, writer, remote, held } = dial(node, to, whom).await?;
+        let Dialled { reader, writer, remote, held } = begin(node, (to, whom), code).await?;
         tracing::trace!(%code, "request");
         node.counters.exchanges_out.one();
-        let sending = send(node, Box::new(writer), request).await;
-        reader.report(late());
+        let sending = send(node, to, Box::new(writer), request).await?;
+        reader.report(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
         let (reader, patience) = (Box::new(reader), node.config.reply_timeout);
         let reader = FrameReader::new(reader, BytesMut::new(), patience, Arc::clone(node));
         Ok(Replies::new(PartReader::Classic(reader), sending, held, remote, code))
     };
-    let run = node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out)));
-    match run.await {
-        Some(Err(error)) if !node.cut.is_cancelled() => Err(error),
-        Some(Ok(replies)) => Ok(replies),
-        // Cut before the request was written in full: the callee has got a part at most, which it
-        // does not handle.
-        Some(Err(_)) | None => {
-            node.report_cut(late());
-            Err(RequestError::Stopped { sent: false })
-        }
-    }
+    run.instrument(span(to, Direction::Out)).await
 }
 
 /// Writes the request, here when it is small. An error in writing is kept: the callee may have
 /// refused, and its reply says more.
 async fn send(
     node: &Arc<Node>,
+    to: &Address,
     half: WriteHalf,
     request: OutgoingKind,
-) -> (Sending, Option<WriteError>) {
+) -> Result<(Sending, Option<Unwritten>), RequestError> {
     let mut writer = FrameWriter::new(half, Arc::clone(node));
     if request.is_small() {
-        let error = request.write(&mut writer).await.err();
-        return (Sending::Sent { _writer: writer }, error);
+        let code = request.code();
+        let Some(written) = unless_cut(node, (to, code), request.write(&mut writer)).await else {
+            return Err(RequestError::Stopped { sent: writer.has_begun() });
+        };
+        let begun = writer.has_begun();
+        let error = written.err().map(|error| Unwritten { error, begun });
+        return Ok((Sending::Sent { _writer: writer }, error));
     }
     let stop = CancellationToken::new();
     let stopped = stop.clone();
@@ -335,8 +360,10 @@ async fn send(
     let write = async move {
         let written = stopped.run_until_cancelled(request.write(&mut writer)).await;
         let keep = matches!(written, Some(Ok(())));
+        let begun = writer.has_begun();
+        let error = written.and_then(Result::err).map(|error| Unwritten { error, begun });
         // Nobody listens when the replies were dropped.
-        tell.send(written.and_then(Result::err)).ok();
+        tell.send(error).ok();
         // On an error the half is dropped at once, so that the callee sees the cut; else it stays
         // open until the exchange is over.
         if keep {
@@ -344,7 +371,7 @@ async fn send(
         }
     };
     node.spawn(node.until_cut(write));
-    (Sending::UnderWay { stop, result }, None)
+    Ok((Sending::UnderWay { stop, result }, None))
 }
 
 /// Sends `request` to `to`, where `whom` is, and does not wait: the connection is closed as soon as the frame is
@@ -354,33 +381,21 @@ pub(crate) async fn notify(
     (to, whom): (&Address, Option<&PeerId>),
     request: OutgoingKind,
 ) -> Result<(), RequestError> {
-    if node.cut.is_cancelled() {
-        return Err(RequestError::Stopped { sent: false });
-    }
     let code = request.code();
-    let written = AtomicBool::new(false);
     let run = async {
-        let Dialled { reader, writer, remote, held } = dial(node, to, whom).await?;
+        let Dialled { reader, writer, remote, held } = begin(node, (to, whom), code).await?;
         tracing::trace!(%code, "one-way message");
         node.counters.exchanges_out.one();
         let mut writer = FrameWriter::new(Box::new(writer), Arc::clone(node));
         let write = async {
             request.write(&mut writer).await?;
-            written.store(true, Ordering::Relaxed);
             writer.shutdown().await
         };
-        let result = write.await.map_err(|error| RequestError::not_written(remote, error));
+        let written = unless_cut(node, (to, code), write).await;
+        let begun = writer.has_begun();
+        let written = written.ok_or(RequestError::Stopped { sent: begun })?;
         drop((reader, held));
-        result
+        written.map_err(|error| RequestError::not_written(remote, Unwritten { error, begun }))
     };
-    let run = node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out)));
-    match run.await {
-        Some(Err(error)) if !node.cut.is_cancelled() => Err(error),
-        Some(Ok(())) => Ok(()),
-        Some(Err(_)) | None => {
-            let late = Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) };
-            node.report_cut(late);
-            Err(RequestError::Stopped { sent: written.load(Ordering::Relaxed) })
-        }
-    }
+    run.instrument(span(to, Direction::Out)).await
 }

@@ -31,13 +31,9 @@ use std::{
     },
 };
 
-use tokio::{
-    sync::{Notify, Semaphore, watch},
-    time::timeout,
-};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use self::{
-    line::Unsent,
     mailbag::Mailbags,
     once::{MAX_WAITING, Once},
     reach::{Reached, Unreached, reach},
@@ -268,6 +264,11 @@ impl Links {
         lines
     }
 
+    /// Tells the other sides of all links how long messages may be, where that has changed.
+    pub(crate) fn tell_lengths(&self) {
+        self.all().iter().for_each(|line| line.tell_lengths());
+    }
+
     /// Ends every link: what is open is finished.
     pub(crate) fn bye(&self) {
         self.all().iter().for_each(|line| line.bye());
@@ -342,13 +343,11 @@ pub(crate) async fn request(
                 });
             }
         };
-        let limit = node.config.reply_timeout;
-        let asked = timeout(limit, line.ask(kind)).await;
-        match asked.map_err(|_| RequestError::NoCredit(limit))? {
+        match line.ask(kind, node.config.reply_timeout).await {
             Ok(replies) => return Ok(replies),
             // Nothing was sent: another link, or none, does as well.
-            Err((Failed::Unsent(Unsent::Gone), Some(frame))) => kind = OutgoingKind::Frame(frame),
-            Err((failed, _)) => return Err(failed.into_error(&line)),
+            Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
+            Err(failed) => return Err(failed.into_error(&line)),
         }
     }
 }
@@ -426,8 +425,9 @@ pub(crate) async fn notify(
         };
         match line.tell(kind).await {
             Ok(()) => return Ok(()),
-            Err((Failed::Unsent(Unsent::Gone), Some(frame))) => kind = OutgoingKind::Frame(frame),
-            Err((failed, _)) => return Err(failed.into_error(&line)),
+            // As for a request.
+            Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
+            Err(failed) => return Err(failed.into_error(&line)),
         }
     }
 }
@@ -443,6 +443,7 @@ pub(crate) async fn notify_acked(
 ) -> Result<(), RequestError> {
     match road(node, to, over).await? {
         Road::Link(line) => {
+            line.check_numbered(&frame).map_err(RequestError::NotSendable)?;
             let bag = node.links.mailbag(line.peer.id(), to.0);
             acked::send(node, to.0, &bag, frame, level).await
         }

@@ -17,7 +17,7 @@ use crate::{
         parts::{Coming, PartReader},
         quiet::Shown,
         reader::Gather,
-        writer::WriteError,
+        writer::Unwritten,
     },
     frame::{Frame, FrameError, TypeCode},
     link::Reason,
@@ -55,7 +55,7 @@ pub struct Replies {
 struct Open {
     reader: Option<PartReader>,
     sending: Sending,
-    write_error: Option<WriteError>,
+    write_error: Option<Unwritten>,
     held: OutgoingHeld,
 }
 
@@ -99,7 +99,7 @@ enum Item {
 impl Replies {
     pub(crate) fn new(
         reader: PartReader,
-        sent: (Sending, Option<WriteError>),
+        sent: (Sending, Option<Unwritten>),
         held: OutgoingHeld,
         remote: Address,
         code: TypeCode,

@@ -263,6 +263,22 @@ impl Routes {
         routes.values().map(whole).max().unwrap_or(0)
     }
 
+    /// The longest data by code, of codes that take another length than `default`, and of those that
+    /// would be taken for another one in upper case.
+    pub(crate) fn unusual_lengths(&self, default: u32) -> Vec<(TypeCode, u32)> {
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let lengths = routes.iter().map(|(code, route)| match route.intake {
+            Intake::Whole(limit) => (*code, limit.min(default)),
+            Intake::Streamed(limit) => (*code, limit),
+        });
+        let listed = |(code, length): &(TypeCode, u32)| {
+            *length != default || *code != code.to_ascii_uppercase()
+        };
+        let mut lengths: Vec<_> = lengths.filter(listed).collect();
+        lengths.sort_unstable();
+        lengths
+    }
+
     /// The route for exactly this code, else the one for its upper-case form (WIRE.md part 1).
     pub(crate) fn find(&self, code: TypeCode) -> Option<Route> {
         let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);

@@ -36,15 +36,30 @@ pub(crate) enum WriteError {
     Source { got: u64, len: u64, source: io::Error },
 }
 
+/// A message that was not written in full.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    pub(crate) error: WriteError,
+    /// Whether so much of it has left that a handler may have been called.
+    pub(crate) begun: bool,
+}
+
 pub(crate) struct FrameWriter {
     half: WriteHalf,
+    /// Bytes that were handed to the transport.
+    written: u64,
     buffer: BytesMut,
     node: Arc<Node>,
 }
 
 impl FrameWriter {
     pub(crate) fn new(half: WriteHalf, node: Arc<Node>) -> Self {
-        Self { half, buffer: BytesMut::new(), node }
+        Self { half, written: 0, buffer: BytesMut::new(), node }
+    }
+
+    /// Whether the first header was written: a handler that takes streams may have been called.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.written >= HEADER_LEN as u64
     }
 
     /// Takes a frame; it leaves with the next `flush` or when enough has come together.
@@ -62,7 +77,7 @@ impl FrameWriter {
             return Ok(());
         }
         let mut both = self.buffer.split().chain(data.clone());
-        Self::write(&mut self.half, &self.node, &mut both).await
+        Self::write((&mut self.half, &mut self.written), &self.node, &mut both).await
     }
 
     /// Writes what was fed.
@@ -70,13 +85,14 @@ impl FrameWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let result = Self::write(&mut self.half, &self.node, &mut self.buffer).await;
+        let half = (&mut self.half, &mut self.written);
+        let result = Self::write(half, &self.node, &mut self.buffer).await;
         self.buffer.clear();
         result
     }
 
     async fn write(
-        half: &mut WriteHalf,
+        (half, sum): (&mut WriteHalf, &mut u64),
         node: &Node,
         bytes: &mut impl Buf,
     ) -> Result<(), WriteError> {
@@ -88,6 +104,7 @@ impl FrameWriter {
             if written == 0 {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
             }
+            *sum += written as u64;
             node.counters.bytes_out.add(written as u64);
         }
         // A transport that encrypts may hold back a part.

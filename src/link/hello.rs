@@ -1,10 +1,11 @@
 //! The first frame of each side.
 
 use crate::{
-    frame::Frame,
+    frame::{Frame, TypeCode},
     link::{
         code,
         json::{Value, members, quote},
+        lengths::{self, MAX_IN_HELLO, from_text},
     },
     overlay::{Address, Host, PeerId, PeerInfo},
 };
@@ -35,6 +36,9 @@ pub struct Hello {
     pub incarnation: u64,
     /// What else it can do.
     pub features: Vec<String>,
+    /// The longest message that it takes with a code, in bytes, where that is another length than
+    /// `max_message`. All of them, 128 at most, where the features have `lengths`; else none.
+    pub lengths: Vec<(TypeCode, u32)>,
 }
 
 /// Why a hello was not understood.
@@ -56,12 +60,18 @@ impl Hello {
     /// As a frame.
     #[must_use]
     pub fn to_frame(&self) -> Frame {
-        let Self { info, window, max_message, max_open, incarnation, features } = self;
+        let Self { info, window, max_message, max_open, incarnation, features, lengths } = self;
         let features: Vec<_> = features.iter().map(|feature| quote(feature)).collect();
+        let lengths: Vec<_> =
+            lengths.iter().take(MAX_IN_HELLO).map(|told| quote(&lengths::to_text(*told))).collect();
+        let lengths = match lengths.join(",") {
+            none if none.is_empty() => none,
+            some => format!(",\"lengths\":[{some}]"),
+        };
         let text = format!(
             "{{\"version\":{VERSION},\"id\":{},\"host\":{},\"port\":{},\"window\":{window},\
              \"max_message\":{max_message},\"max_open\":{max_open},\"incarnation\":{incarnation},\
-             \"features\":[{}]}}",
+             \"features\":[{}]{lengths}}}",
             quote(info.id().as_str()),
             quote(&info.host().to_string()),
             info.port(),
@@ -105,6 +115,14 @@ impl Hello {
             features: match find("features") {
                 Some(Value::Texts(features)) => features.clone(),
                 _ => return Err(InvalidHello::Member("features")),
+            },
+            lengths: match find("lengths") {
+                Some(Value::Texts(lengths)) => {
+                    let lengths: Option<_> = lengths.iter().map(|told| from_text(told)).collect();
+                    lengths.ok_or(InvalidHello::Member("lengths"))?
+                }
+                None => Vec::new(),
+                Some(_) => return Err(InvalidHello::Member("lengths")),
             },
         })
     }

@@ -1,15 +1,22 @@
 //! The link: its state, and what this side sends.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
 
-use crate::link::{
-    Counts, Flags, Hello, LinkConfig, LinkEvent, LinkPhase, LinkPhaseEvent, MAX_PAYLOAD, Reason,
-    Role, code, grant::Grant, header::EXCHANGE_HEADER_LEN, refusals::Refusals,
+use crate::{
+    frame::{FrameError, TypeCode},
+    link::{
+        Counts, Hello, LinkConfig, LinkEvent, LinkPhase, LinkPhaseEvent, MAX_PAYLOAD, Reason, Role,
+        grant::Grant,
+        header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
+        lengths::{Lengths, MAX_IN_HELLO},
+        refusals::Refusals,
+        tally::Tally,
+    },
 };
 
 /// Bytes of replies that each side may have on their way in one exchange before more is granted
@@ -33,7 +40,7 @@ pub(super) enum Exchange {
     /// A request of the other side.
     Serving { receiving: bool, credit: u32 },
     /// A long one-way message of this side.
-    Telling,
+    Telling { code: TypeCode },
     /// A long one-way message of the other side.
     Hearing,
 }
@@ -50,6 +57,7 @@ pub(super) enum Exchange {
 ///     let hello = Hello {
 ///         info: format!("{id} 127.0.0.1 9000").parse().unwrap(),
 ///         window: 1 << 20, max_message: 1 << 16, max_open: 8, incarnation: 1, features: vec![],
+///         lengths: vec![],
 ///     };
 ///     Link::new(role, LinkConfig { hello, keep_alive: Duration::from_secs(5) }, now)
 /// }
@@ -93,6 +101,9 @@ pub struct Link {
     pub(super) credit: u32,
     pub(super) empty_in_a_row: u32,
     pub(super) bye_sent: bool,
+    /// The last frames of this side, which follow the refusals of what came before.
+    pub(super) bye_due: bool,
+    pub(super) failed: Option<Reason>,
     pub(super) bye_heard: bool,
     pub(super) heard: Instant,
     pub(super) ping: (u64, Instant),
@@ -106,6 +117,20 @@ pub struct Link {
     pub(super) refusals: Refusals,
     /// One-way messages of this side of which the other side has not said that it refused them.
     pub(super) told: u64,
+    /// Of those that it refused, the ones whose senders know it from the reset of their exchange.
+    pub(super) known: Refusals,
+    /// One-way messages of this side that it has not heard to be refused, and those of the other side
+    /// that this side did not refuse, in full.
+    pub(super) sent: Tally,
+    pub(super) got: Tally,
+    /// Long one-way messages of the other side that had not come in full at the end.
+    pub(super) cut_off: Vec<u32>,
+    /// What the other side got, as it says at the end.
+    pub(super) got_there: Option<HashMap<TypeCode, u64>>,
+    /// The longest messages that the other side takes, by code.
+    pub(super) lengths: Lengths,
+    /// Those of this side that the other side knows.
+    pub(super) own_lengths: BTreeMap<TypeCode, u32>,
 }
 
 impl Link {
@@ -126,6 +151,8 @@ impl Link {
             credit: 0,
             empty_in_a_row: 0,
             bye_sent: false,
+            bye_due: false,
+            failed: None,
             bye_heard: false,
             heard: now,
             ping: (0, now),
@@ -136,6 +163,13 @@ impl Link {
             counts: Counts::default(),
             refusals: Refusals::default(),
             told: 0,
+            known: Refusals::default(),
+            sent: Tally::default(),
+            got: Tally::default(),
+            cut_off: Vec::new(),
+            got_there: None,
+            lengths: Lengths::default(),
+            own_lengths: config.hello.lengths.iter().take(MAX_IN_HELLO).copied().collect(),
             config,
         };
         if role == Role::Dialler {
@@ -209,22 +243,46 @@ impl Link {
         })
     }
 
+    /// That the other side takes a message of this length.
+    ///
+    /// # Errors
+    /// The message is longer than its code allows there, and the limit says how long it may be. Only
+    /// where that is known: of a side whose hello lists the feature `lengths`, and of messages that
+    /// are to be acknowledged, which no side takes beyond its `max_message`.
+    pub fn check_length(
+        &self,
+        code: TypeCode,
+        len: usize,
+        numbered: bool,
+    ) -> Result<(), FrameError> {
+        let whole = self.theirs.as_ref().map(|theirs| theirs.max_message).filter(|_| numbered);
+        let limit = self.lengths.of(code).into_iter().chain(whole).min().unwrap_or(u32::MAX);
+        let (length, limit) = (len as u64, u64::from(limit));
+        if length <= limit { Ok(()) } else { Err(FrameError::TooLong { code, length, limit }) }
+    }
+
+    /// Whether a message is not too long for the other side, as far as is known.
+    pub(crate) fn allows(&self, code: TypeCode, len: usize) -> bool {
+        self.lengths.allow(code, len)
+    }
+
     /// The credit that a message of `len` bytes takes, headers included.
     #[must_use]
     pub fn cost(len: u32) -> u32 {
         len.saturating_add(len.div_ceil(MAX_PAYLOAD_U32).max(1) * EXCHANGE_HEADER_U32)
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that wait to be written, but for the last words of a link that has failed.
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.out.len() + self.refusals.encoded_len()
+        let bye = if self.bye_due { HEADERS_LEN } else { 0 };
+        let failed = self.failed.map_or(0, |_| HEADERS_LEN);
+        self.out.len() + self.refusals.encoded_len() + bye + failed
     }
 
     /// Moves what is to be written into `into`, which should be empty: its room is used again.
     pub fn take_output(&mut self, into: &mut BytesMut) {
-        let refusals = self.refusals.take();
-        self.tell(refusals);
+        self.last_frames();
         self.counts.bytes_out += self.out.len() as u64;
         self.control_waiting = 0;
         if into.is_empty() {
@@ -271,8 +329,7 @@ impl Link {
     /// link is over.
     pub fn bye(&mut self) {
         if matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving) && !self.bye_sent {
-            self.bye_sent = true;
-            self.control(code::BYE, 0, Flags::NONE, &[]);
+            (self.bye_sent, self.bye_due) = (true, true);
             self.step(LinkPhaseEvent::Bye);
             self.finish_if_done();
         }
@@ -281,7 +338,7 @@ impl Link {
     /// Ends the link at once, with a word to the other side.
     pub fn fail(&mut self, reason: Reason) {
         if self.phase != LinkPhase::Closed {
-            self.control(code::RST, 0, Flags::RESET, &reason.to_payload());
+            self.failed = Some(reason);
             self.close(reason, false);
         }
     }
@@ -300,7 +357,10 @@ impl Link {
     pub(super) fn close(&mut self, reason: Reason, remote: bool) {
         if self.phase != LinkPhase::Closed {
             self.step(LinkPhaseEvent::Broken);
-            self.exchanges.clear();
+            let hearing = |(number, open): (u32, Exchange)| {
+                matches!(open, Exchange::Hearing).then_some(number)
+            };
+            self.cut_off = self.exchanges.drain().filter_map(hearing).collect();
             self.events.push(LinkEvent::Closed { reason, remote });
         }
     }
@@ -322,7 +382,7 @@ impl Link {
         match self.exchanges.remove(&exchange) {
             Some(Exchange::Asked { .. }) => self.open_out -= 1,
             Some(Exchange::Serving { .. } | Exchange::Hearing) => self.open_in -= 1,
-            Some(Exchange::Telling) | None => {}
+            Some(Exchange::Telling { .. }) | None => {}
         }
         self.finish_if_done();
     }

@@ -58,6 +58,9 @@ reasons! {
     /// The data is not a message of the type that the handler takes. Not handled. A number of this
     /// crate's own.
     MALFORMED = 13, "malformed message";
+    /// Longer than the receiver takes, which showed after a streaming handler had been called with
+    /// the first part. It may have done part of its work. A number of this crate's own.
+    TOO_LONG_BEGUN = 14, "too long, after its handler was called";
 }
 
 impl Reason {

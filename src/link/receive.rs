@@ -7,12 +7,14 @@ use bytes::{Buf, Bytes};
 use crate::{
     frame::{Frame, TypeCode},
     link::{
-        AckLevel, ExchangeHead, Flags, Frames, Hello, Link, LinkEvent, LinkPhase, LinkPhaseEvent,
-        MAX_PAYLOAD, Numbered, OneWays, Reason, Role, code,
+        AckLevel, ExchangeHead, Flags, Frames, Hello, LENGTHS, Link, LinkEvent, LinkPhase,
+        LinkPhaseEvent, MAX_PAYLOAD, Numbered, OneWays, Reason, Role, code,
         header::EXCHANGE_HEADER_LEN,
+        lengths::{self, Lengths},
         machine::{Exchange, REPLY_WINDOW},
         numbered::NUMBERED_LEN,
         refusals::Refusal,
+        tally::Tally,
     },
 };
 
@@ -87,6 +89,7 @@ impl Link {
         self.counts.frames_in += run.count() as u64;
         self.counts.moved += run.count() as u64;
         self.counts.bytes_in += run.encoded_len() as u64;
+        self.got.add(run.code(), run.count() as u64);
         self.events.push(LinkEvent::OneWays(run));
     }
 
@@ -94,6 +97,9 @@ impl Link {
         let hello = Some(frame).filter(|frame| frame.code() == code::LNK);
         let hello = hello.and_then(|frame| Hello::from_frame(frame).ok()).ok_or(PROTOCOL)?;
         self.credit = hello.window;
+        if hello.features.iter().any(|feature| feature == LENGTHS) {
+            self.lengths = Lengths::new(&hello.lengths, hello.max_message);
+        }
         self.theirs = Some(hello);
         if self.role == Role::Acceptor {
             self.greet();
@@ -128,6 +134,17 @@ impl Link {
             code::LNK => Err(PROTOCOL),
             code::CRD => self.granted(exchange, &data),
             code::RFS => self.refused(exchange, data),
+            code::GOT => {
+                let got = Tally::from_payload(data).filter(|_| exchange == 0);
+                self.got_there = Some(got.ok_or(PROTOCOL)?);
+                Ok(())
+            }
+            code::LEN => {
+                let told = lengths::from_payload(data).filter(|_| exchange == 0);
+                let (code, length) = told.ok_or(PROTOCOL)?;
+                self.lengths.set(code, length);
+                Ok(())
+            }
             code::PNG => self.pinged(&data),
             code::PON => {
                 self.answered(&data, now);
@@ -154,8 +171,15 @@ impl Link {
 
     fn was_reset(&mut self, exchange: u32, reason: Reason) -> Result<(), Broken> {
         if exchange == 0 {
+            self.lost_on_the_way(reason);
             self.close(reason, true);
-        } else if self.exchanges.contains_key(&exchange) {
+        } else if let Some(open) = self.exchanges.get(&exchange) {
+            if let Exchange::Telling { code } = open {
+                self.told = self.told.saturating_sub(1);
+                self.sent.sub(*code, 1);
+                // Kinds beyond what the other side keeps have been told before.
+                drop(self.known.add(Refusal { code: *code, reason, messages: 1 }));
+            }
             self.forget(exchange);
             self.events.push(LinkEvent::Reset { exchange, reason });
         } else if self.was_used(exchange) {
@@ -164,6 +188,24 @@ impl Link {
             return Err(PROTOCOL);
         }
         Ok(())
+    }
+
+    /// The other side ends the link, and has said what it got: the rest never comes to a handler.
+    fn lost_on_the_way(&mut self, reason: Reason) {
+        let Some(got) = self.got_there.take() else { return };
+        // Their senders learn it from their exchange.
+        for open in self.exchanges.values() {
+            if let Exchange::Telling { code } = open {
+                self.sent.sub(*code, 1);
+            }
+        }
+        for (code, messages) in self.sent.without(&got) {
+            let messages = u32::try_from(messages.min(self.told)).unwrap_or(u32::MAX);
+            self.told -= u64::from(messages);
+            if messages > 0 {
+                self.events.push(LinkEvent::Refused { code, reason, messages });
+            }
+        }
     }
 
     /// Whether the number has been used, by the side that may use it.
@@ -203,10 +245,14 @@ impl Link {
 
     fn refused(&mut self, exchange: u32, data: Bytes) -> Result<(), Broken> {
         let refusal = Refusal::from_payload(data).filter(|_| exchange == 0).ok_or(PROTOCOL)?;
-        let Refusal { code, reason, messages } = refusal;
+        let Refusal { code, reason, messages } = self.known.subtract(refusal);
+        if messages == 0 {
+            return Ok(());
+        }
         // Each that was sent, once at most: so a remote makes no more events of it than it was sent messages.
         let messages = u64::from(messages).min(self.told);
         self.told -= messages;
+        self.sent.sub(code, messages);
         match u32::try_from(messages).unwrap_or(u32::MAX) {
             0 => self.counts.late += 1,
             messages => self.events.push(LinkEvent::Refused { code, reason, messages }),
@@ -262,6 +308,9 @@ impl Link {
     ) {
         let Arrived { exchange, flags, code, data, cost } = arrived;
         let last = !flags.has(Flags::MORE);
+        if last && !request {
+            self.got.add(code, 1);
+        }
         let message =
             LinkEvent::Message { exchange, code, data, first, last, request, numbered, cost };
         self.events.push(message);

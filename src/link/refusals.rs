@@ -57,6 +57,18 @@ impl Refusals {
         before
     }
 
+    /// Takes those of the same kind that are here out of both. Returns what is left of `from`.
+    pub(super) fn subtract(&mut self, mut from: Refusal) -> Refusal {
+        let same = |old: &&mut Refusal| (old.code, old.reason) == (from.code, from.reason);
+        if let Some(old) = self.0.iter_mut().find(same) {
+            let both = old.messages.min(from.messages);
+            old.messages -= both;
+            from.messages -= both;
+            self.0.retain(|old| old.messages > 0);
+        }
+        from
+    }
+
     pub(super) fn take(&mut self) -> Vec<Refusal> {
         std::mem::take(&mut self.0)
     }

@@ -1,14 +1,17 @@
 //! What a link sends.
 
+use std::collections::BTreeMap;
+
 use bytes::BufMut;
 
 use crate::{
     frame::{FrameHead, HEADER_LEN, TypeCode},
     link::{
-        AckLevel, ExchangeHead, Flags, Hello, Kind, Link, LinkPhase, REFUSALS, Reason, Refused,
-        code,
+        AckLevel, COUNTS, ExchangeHead, Flags, Hello, Kind, LENGTHS, Link, LinkPhase, MAX_LENGTHS,
+        REFUSALS, Reason, Refused, code,
         grant::Grant,
         header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
+        lengths,
         machine::{Exchange, MAX_CONTROL_WAITING, MAX_PAYLOAD_U32, REPLY_WINDOW},
         refusals::Refusal,
     },
@@ -22,6 +25,7 @@ impl Link {
     pub fn one_way(&mut self, code: TypeCode, data: &[u8]) -> Result<(), Refused> {
         self.pay_new(data.len())?;
         self.told += 1;
+        self.sent.add(code, 1);
         self.put(code, 0, Flags::NONE, data);
         Ok(())
     }
@@ -63,8 +67,9 @@ impl Link {
             self.open_out += 1;
         } else {
             self.told += 1;
+            self.sent.add(code, 1);
             if more {
-                self.exchanges.insert(number, Exchange::Telling);
+                self.exchanges.insert(number, Exchange::Telling { code });
             }
         }
         Ok(number)
@@ -82,7 +87,7 @@ impl Link {
         more: bool,
     ) -> Result<(), Refused> {
         match self.exchanges.get(&exchange) {
-            Some(Exchange::Asked { sending: true, .. } | Exchange::Telling) => {}
+            Some(Exchange::Asked { sending: true, .. } | Exchange::Telling { .. }) => {}
             _ => return Err(Refused::Over),
         }
         self.pay(data.len())?;
@@ -147,7 +152,11 @@ impl Link {
 
     /// Ends an exchange at once. No effect when it is over.
     pub fn reset(&mut self, exchange: u32, reason: Reason) {
-        if self.exchanges.contains_key(&exchange) {
+        if let Some(open) = self.exchanges.get(&exchange) {
+            if let Exchange::Telling { code } = open {
+                // Its sender knows that it did not go out in full.
+                self.sent.sub(*code, 1);
+            }
             self.control(code::RST, exchange, Flags::RESET, &reason.to_payload());
             self.finish(exchange, reason);
         }
@@ -164,16 +173,65 @@ impl Link {
         messages: u32,
     ) {
         let wants = |theirs: &Hello| theirs.features.iter().any(|feature| feature == REFUSALS);
-        if self.theirs.as_ref().is_some_and(wants) && messages > 0 {
+        let ends = self.phase == LinkPhase::Closed && self.failed.is_none() && !self.bye_due;
+        if self.theirs.as_ref().is_some_and(wants) && messages > 0 && !ends {
             let before = self.refusals.add(Refusal { code, reason, messages });
             self.tell(before);
+        }
+        // One that has not come in full was not counted.
+        if !self.exchanges.contains_key(&exchange) && !self.cut_off.contains(&exchange) {
+            self.got.sub(code, messages.into());
         }
         self.reset(exchange, reason);
     }
 
-    pub(super) fn tell(&mut self, refusals: Vec<Refusal>) {
+    fn tell(&mut self, refusals: Vec<Refusal>) {
         for refusal in refusals {
             self.control(code::RFS, 0, Flags::NONE, &refusal.to_payload());
+        }
+    }
+
+    /// What is written behind everything else: refusals, and then the end of the link, so that a side
+    /// that reads no further than that knows of all that were refused.
+    pub(super) fn last_frames(&mut self) {
+        let (bye, failed) = (std::mem::take(&mut self.bye_due), self.failed.take());
+        let closed = self.phase == LinkPhase::Closed;
+        let refusals = self.refusals.take();
+        if !closed || bye || failed.is_some() {
+            for refusal in refusals {
+                self.raw_control(code::RFS, 0, Flags::NONE, &refusal.to_payload());
+            }
+        }
+        if bye && failed.is_none() {
+            self.raw_control(code::BYE, 0, Flags::NONE, &[]);
+        }
+        if let Some(reason) = failed {
+            let wants = |theirs: &Hello| theirs.features.iter().any(|feature| feature == COUNTS);
+            if self.theirs.as_ref().is_some_and(wants)
+                && let Some(got) = self.got.to_payload()
+            {
+                self.raw_control(code::GOT, 0, Flags::NONE, &got);
+            }
+            self.raw_control(code::RST, 0, Flags::RESET, &reason.to_payload());
+        }
+    }
+
+    /// Tells the other side, where it wants to know, which lengths by code have changed since it was
+    /// told. A code that is not listed any more takes `max_message`.
+    pub fn tell_lengths(&mut self, lengths: &[(TypeCode, u32)]) {
+        let wants = |theirs: &Hello| theirs.features.iter().any(|feature| feature == LENGTHS);
+        if !self.theirs.as_ref().is_some_and(wants) {
+            return;
+        }
+        let default = self.config.hello.max_message;
+        let lengths: BTreeMap<_, _> = lengths.iter().copied().collect();
+        let before = std::mem::replace(&mut self.own_lengths, lengths.clone());
+        let gone = before.keys().filter(|code| !lengths.contains_key(*code));
+        let gone = gone.map(|code| (*code, default)).collect::<Vec<_>>();
+        let new = lengths.into_iter().filter(|(code, length)| before.get(code) != Some(length));
+        // A side that hears of more than it keeps knows that it does not know all.
+        for (code, length) in gone.into_iter().chain(new).take(MAX_LENGTHS + 1) {
+            self.control(code::LEN, 0, Flags::NONE, &lengths::to_payload(code, length));
         }
     }
 
@@ -244,11 +302,15 @@ impl Link {
         if self.phase == LinkPhase::Closed {
             return;
         }
-        self.raw(code, ExchangeHead { exchange, flags }, [&[], payload]);
-        self.control_waiting += HEADER_LEN + EXCHANGE_HEADER_LEN + payload.len();
+        self.raw_control(code, exchange, flags, payload);
+        self.control_waiting += HEADERS_LEN + payload.len();
         if self.control_waiting > MAX_CONTROL_WAITING {
             self.close(Reason::PROTOCOL, false);
         }
+    }
+
+    fn raw_control(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
+        self.raw(code, ExchangeHead { exchange, flags }, [&[], payload]);
     }
 
     /// Takes the credit for something new.

@@ -22,7 +22,8 @@ fn hello(id: &str, window: u32, max_open: u32) -> Hello {
         max_message: 1 << 20,
         max_open,
         incarnation: 7,
-        features: vec![REFUSALS.into()],
+        features: vec![REFUSALS.into(), LENGTHS.into(), COUNTS.into()],
+        lengths: Vec::new(),
     }
 }
 
@@ -221,7 +222,8 @@ fn refused_one_way_messages_are_told_once_for_each_code_and_reason() {
     let expected = [
         LinkEvent::Reset { exchange: 1, reason: Reason::TOO_LONG },
         refused(CODE, Reason::UNKNOWN_CODE, 3),
-        refused(NEWS, Reason::TOO_LONG, 2),
+        // The sender of the other one knows it from its exchange.
+        refused(NEWS, Reason::TOO_LONG, 1),
     ];
     assert_eq!(heard, expected);
     // All that was sent is accounted for, and no more is believed.
@@ -229,6 +231,105 @@ fn refused_one_way_messages_are_told_once_for_each_code_and_reason() {
     assert_eq!((ada.events().count(), ada.counts().late), (0, 1));
     ada.handle(frame(b"@RFS", 0, 0, b"\0\0\0\x01TES"), now);
     assert_eq!(ada.phase(), LinkPhase::Closed);
+}
+
+#[test]
+fn at_the_end_of_a_link_what_was_sent_is_handled_or_told() {
+    const NEWS: TypeCode = TypeCode::new(b"NEWS");
+    let (mut ada, mut bob, now) = open(10_000, 4);
+    let refused = |code, reason, messages| LinkEvent::Refused { code, reason, messages };
+    for _ in 0..3 {
+        ada.one_way(CODE, b"hi").unwrap();
+        ada.one_way(NEWS, b"hi").unwrap();
+    }
+    // One that is not complete at either side, and one that is complete at its sender.
+    assert_eq!(ada.begin(NEWS, b"long", Kind::OneWay, true), Ok(1));
+    assert_eq!(ada.begin(NEWS, b"long", Kind::OneWay, true), Ok(3));
+    pass(&mut ada, &mut bob, now);
+    ada.go_on(3, NEWS, b"end", false).unwrap();
+    bob.fail(Reason::GOING_AWAY);
+    // Refused after the end, and all the same before the last word.
+    bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 2);
+    bob.refuse_one_ways(3, NEWS, Reason::BUSY, 1);
+    ada.one_way(CODE, b"under way").unwrap();
+    let said = output(&mut bob);
+    let codes: Vec<_> = said.iter().map(|frame| frame.code().to_string()).collect();
+    assert_eq!(codes, ["@RFS", "@RFS", "@GOT", "@RST"]);
+    said.into_iter().for_each(|frame| ada.handle(frame, now));
+    let heard: Vec<_> = ada.events().collect();
+    let expected = [
+        refused(CODE, Reason::UNKNOWN_CODE, 2),
+        refused(NEWS, Reason::BUSY, 1),
+        refused(CODE, Reason::GOING_AWAY, 1),
+        LinkEvent::Closed { reason: Reason::GOING_AWAY, remote: true },
+    ];
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn a_goodbye_follows_the_refusals_of_what_came_before_it() {
+    let (mut ada, mut bob, now) = open(10_000, 4);
+    ada.one_way(CODE, b"hi").unwrap();
+    ada.bye();
+    pass(&mut ada, &mut bob, now);
+    assert_eq!(bob.phase(), LinkPhase::Closed);
+    bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 1);
+    pass(&mut bob, &mut ada, now);
+    let heard: Vec<_> = ada.events().collect();
+    let refused = LinkEvent::Refused { code: CODE, reason: Reason::UNKNOWN_CODE, messages: 1 };
+    let closed = LinkEvent::Closed { reason: Reason::GOING_AWAY, remote: false };
+    assert_eq!(heard, [refused, LinkEvent::Leaving, closed]);
+}
+
+#[test]
+fn lengths_by_code_are_told_in_the_hello_and_when_they_change() {
+    let lower = TypeCode::new(b"test");
+    let now = start();
+    let side = |id, role, lengths: &[(TypeCode, u32)]| {
+        let mut hello = hello(id, 10_000, 4);
+        hello.lengths = lengths.to_vec();
+        Link::new(role, LinkConfig { hello, keep_alive: KEEP_ALIVE }, now)
+    };
+    let mut ada = side("ada", Role::Dialler, &[]);
+    let mut bob = side("bob", Role::Acceptor, &[(CODE, 5), (TypeCode::new(b"LONG"), u32::MAX)]);
+    pass(&mut ada, &mut bob, now);
+    pass(&mut bob, &mut ada, now);
+    let limit = |ada: &Link, code, numbered| match ada.check_length(code, 5 << 30, numbered) {
+        Err(crate::frame::FrameError::TooLong { limit, length, code: of }) => {
+            assert_eq!((of, length), (code, 5 << 30));
+            limit
+        }
+        other => panic!("{other:?}"),
+    };
+    // The code is found as the other side finds it, and the others take what the hello says.
+    for code in [CODE, lower] {
+        assert_eq!((ada.check_length(code, 5, false).is_ok(), limit(&ada, code, false)), (true, 5));
+        assert!(ada.allows(code, 5) && !ada.allows(code, 6));
+    }
+    assert_eq!(limit(&ada, TypeCode::new(b"NEWS"), false), 1 << 20);
+    // What is to be acknowledged comes whole.
+    let long = TypeCode::new(b"LONG");
+    assert_eq!((limit(&ada, long, false), limit(&ada, long, true)), (u32::MAX.into(), 1 << 20));
+    // Only what has changed is told: here one length, and one that is the usual one again.
+    bob.tell_lengths(&[(CODE, 5), (lower, 7)]);
+    let told = output(&mut bob);
+    let expected =
+        [frame(b"@LEN", 0, 0, b"LONG\0\x10\0\0"), frame(b"@LEN", 0, 0, b"test\0\0\0\x07")];
+    assert_eq!(told, expected);
+    told.into_iter().for_each(|frame| ada.handle(frame, now));
+    assert_eq!((limit(&ada, CODE, false), limit(&ada, lower, false)), (5, 7));
+    assert_eq!(limit(&ada, long, false), 1 << 20);
+    // Of more codes than are kept nothing is known.
+    for n in 0..=MAX_LENGTHS {
+        let code = u32::try_from(n).unwrap().to_be_bytes();
+        ada.handle(frame(b"@LEN", 0, 0, &[&code[..], &[0, 0, 0, 1]].concat()), now);
+    }
+    assert!(ada.check_length(CODE, 6, false).is_ok() && ada.allows(CODE, 6));
+    assert!(ada.phase() == LinkPhase::Open);
+    for payload in [&b"TEST\0\0\0"[..], b"TEST\0\0\0\0\0"] {
+        assert_eq!(reason(&[frame(b"@LEN", 0, 0, payload)]), Some(Reason::PROTOCOL));
+        assert_eq!(reason(&[frame(b"@GOT", 0, 0, payload)]), Some(Reason::PROTOCOL));
+    }
 }
 
 #[test]

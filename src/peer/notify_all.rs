@@ -27,6 +27,11 @@ impl Peer {
     /// Over a link that is worth a half of the time of short ones: as many as there is credit for
     /// go into the link's output together. Returns how many were sent.
     ///
+    /// Over a link that does not break without a word, each of these is handed to a handler, or
+    /// counted in a [`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused);
+    /// [`delivery`](crate::connection::delivery) has the exceptions. In a classic exchange nothing is
+    /// heard of a refusal.
+    ///
     /// # Errors
     /// [`NotAllSent`]: how many are on their way, and what became of the next one.
     ///

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use actix::prelude::Recipient;
 
 use crate::{
-    connection::{Batched, Incoming, IncomingBatch, PeerMessage, Received, Route, Serve, typed},
+    connection::{
+        Batched, Incoming, IncomingBatch, PeerMessage, Received, Route, Routes, Serve, typed,
+    },
     frame::TypeCode,
     peer::{
         Peer, RegisterError,
@@ -82,7 +84,8 @@ impl Peer {
         code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
         bytes: u32,
     ) -> Result<(), RegisterError> {
-        self.node().routes.set_max_len(application_code(code)?, bytes);
+        let code = application_code(code)?;
+        self.change(|routes| routes.set_max_len(code, bytes));
         Ok(())
     }
 
@@ -92,13 +95,23 @@ impl Peer {
         serve: Arc<dyn Serve>,
         streamed: bool,
     ) -> Option<Registration> {
-        let node = self.node();
-        node.routes.insert(code, application_route(node, code, serve, streamed)).map(Registration)
+        let route = application_route(self.node(), code, serve, streamed);
+        self.change(|routes| routes.insert(code, route)).map(Registration)
+    }
+
+    /// Changes the table of handlers, and tells others how long messages may be now.
+    fn change<R>(&self, change: impl FnOnce(&Routes) -> R) -> R {
+        let result = change(&self.node().routes);
+        self.node().links.tell_lengths();
+        result
     }
 
     /// Removes the handler for a code and returns it. Requests that it has in hand are finished.
     pub fn unregister(&self, code: TypeCode) -> Option<Registration> {
-        if code.is_reserved() { None } else { self.node().routes.remove(code).map(Registration) }
+        if code.is_reserved() {
+            return None;
+        }
+        self.change(|routes| routes.remove(code)).map(Registration)
     }
 
     /// Puts a handler back. Returns the one that it replaces.
@@ -110,6 +123,7 @@ impl Peer {
         code: TypeCode,
         handler: Registration,
     ) -> Result<Option<Registration>, RegisterError> {
-        Ok(self.node().routes.insert(application_code(code)?, handler.0).map(Registration))
+        let code = application_code(code)?;
+        Ok(self.change(|routes| routes.insert(code, handler.0)).map(Registration))
     }
 }

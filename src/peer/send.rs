@@ -78,7 +78,9 @@ impl Peer {
     /// Over a link this resolves when the message is on its way under credit: as long as the other
     /// node's handlers have not worked off what came before, it waits. In a classic exchange it
     /// resolves when the operating system has taken all of it. At most once: whether it was handled
-    /// is not known; [`notify_acked`](Self::notify_acked) waits for that.
+    /// is not known; [`notify_acked`](Self::notify_acked) waits for that. A node that refuses it over a
+    /// link says so ([`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused)); in a classic
+    /// exchange nothing is heard of that.
     ///
     /// # Errors
     /// See [`RequestError`].

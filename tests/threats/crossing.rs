@@ -73,6 +73,7 @@ fn link(node: usize, role: Role, now: Instant) -> Link {
         max_open: 8,
         incarnation: 1,
         features: vec![],
+        lengths: vec![],
     };
     Link::new(role, LinkConfig { hello, keep_alive: Duration::from_secs(5) }, now)
 }

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Events, Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
     connection::{Offence, Offender, Source},
-    frame::Frame,
+    frame::{Frame, FrameError},
     handler,
     link::Reason,
     overlay::Host,
@@ -147,10 +147,9 @@ async fn f05_a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
     };
     for (code, len) in [("ECHO", 9), ("ECHO", 500_000), ("SINK", 200_001), ("LEN_", (5 << 20) + 1)]
     {
+        // Nodes of this crate know the lengths of others, and do not send it.
         match ask(&ada, &bob, send(code, len)).await {
-            Err(RequestError::Reset { reason: Reason::TOO_LONG, .. }) => {}
-            // A stream is answered by its handler, to which it was cut.
-            Ok(text) if code == "SINK" => assert_eq!(text, "ended: too long"),
+            Err(RequestError::NotSendable(FrameError::TooLong { .. })) => {}
             other => panic!("{code} {len}: {other:?}"),
         }
         assert_eq!(ask(&ada, &bob, send("ECHO", 8)).await.unwrap(), "aaaaaaaa");
@@ -161,6 +160,21 @@ async fn f05_a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
     assert_eq!(ada.status().await.counts.connections_dialled, 1);
     let status = bob.status().await;
     assert_eq!((status.partial_bytes, status.links[0].held), (0, 0));
+    // Of others the limits hold as well, and the reason says whether a handler was called.
+    let frame = |code, exchange: u8, flags, len| {
+        let payload = [&[0, 0, 0, exchange, flags][..], &vec![b'a'; len]].concat();
+        [header(code, payload.len()), payload].concat()
+    };
+    let parts = [5, 4, 4, 2].map(|flags| frame("SINK", 3, flags, 64 << 10)).concat();
+    let said = [frame("ECHO", 1, 3, 9), parts, frame("ECHO", 5, 3, 8), frame("@BYE", 0, 0, 0)];
+    let hello = [header("@LNK", HELLO.len()), HELLO.into()].concat();
+    let mut eve = say(&wires, "eve", &hello).await;
+    eve.writer.write_all(&said.concat()).await.unwrap();
+    let heard = heard(&mut eve).await;
+    for words in ["\0\x01\x08\0\x02too long", "\0\x03\x08\0\x0etoo long, after", "\x05\x02aaaaaaaa"]
+    {
+        assert!(heard.contains(words), "{words:?}: {heard:?}");
+    }
 }
 
 #[actix::test]

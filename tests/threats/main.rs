@@ -27,6 +27,7 @@ mod house;
 mod limits;
 mod logs;
 mod peers;
+mod truth;
 
 /// Threats without a test that is named after them, and why.
 const WITHOUT: &[(&str, &str)] = &[];

@@ -82,6 +82,7 @@ pub(super) async fn send(
         Ok(answer) => {
             answer.unwrap_or(Err(Ended::Stopped { sent: true })).map_err(|ended| match ended {
                 Ended::Refused { reason, sent } => RequestError::Reset { reason, sent },
+                Ended::TooLong(error) => RequestError::NotSendable(error),
                 Ended::Restarted => RequestError::Reset { reason: Reason::LOST, sent: true },
                 Ended::Stopped { sent } => RequestError::Stopped { sent },
                 Ended::Unreached(unreached) => unreached.into_error(to),
@@ -151,10 +152,13 @@ async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
         };
         match next {
             Some((again, (numbered, frame))) => {
+                let sequence = numbered.sequence;
                 if again {
                     line.node.counters.reliable_resent.one();
+                } else if let Err(error) = line.check_numbered(&frame) {
+                    bag.done(sequence, Err(Ended::TooLong(error)));
+                    continue;
                 }
-                let sequence = numbered.sequence;
                 let acked = Acked { bag: Arc::clone(bag), numbered };
                 match line.ask_numbered(&frame, numbered, acked).await {
                     Ok(()) => {}

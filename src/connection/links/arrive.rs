@@ -247,9 +247,7 @@ impl Arrivals {
         let (exchange, code) = (arrived.exchange, arrived.code);
         let intake = match route.intake {
             // Half of one that breaks off would have been handled, and not be handled again.
-            Intake::Streamed(limit) if arrived.numbered.is_some() => {
-                Intake::Whole(limit.min(self.line.node.config.max_frame_len))
-            }
+            Intake::Streamed(limit) if arrived.numbered.is_some() => Intake::Whole(limit),
             intake => intake,
         };
         match intake {
@@ -338,7 +336,11 @@ impl Arrivals {
             Some(Gathering::Streamed { queue, code, request, .. }) => {
                 let reason = refusal.reason();
                 queue.end(Err(Broken { reason, sent: false, link: false }));
-                self.line.refuse_one(exchange, code, request, refusal);
+                if refusal == Refusal::TooLong {
+                    self.line.refuse_begun(exchange, code, request);
+                } else {
+                    self.line.refuse_one(exchange, code, request, refusal);
+                }
             }
             None => {}
         }

@@ -1,8 +1,11 @@
 //! Asking over a link: requests, whole or in parts, and messages that are to be acknowledged.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
             inflow::{Broken, Credit, Inflow, Queue},
             line::{State, Unsent},
             mailbag::Acked,
-            send::{Failed, Payload, cost_of, send_parts},
+            send::{Failed, Payload, Stopped, cost_of, send_parts},
         },
         parts::PartReader,
     },
@@ -28,10 +31,16 @@ pub(super) enum Asked {
     Request {
         code: TypeCode,
         queue: Arc<Queue>,
-        /// Where in this side's output the request ends, once it is there.
-        end: Option<u64>,
+        /// Where in this side's output the first frame of the request ends: a handler that takes
+        /// streams may be called from there on.
+        begun: u64,
     },
     Numbered(Acked),
+    /// A one-way message of which not all parts are sent.
+    Told {
+        ended: Arc<OnceLock<Broken>>,
+        begun: u64,
+    },
 }
 
 impl Asked {
@@ -39,65 +48,71 @@ impl Asked {
         match self {
             Self::Request { queue, .. } => queue.end(end),
             Self::Numbered(acked) => acked.end(end),
+            Self::Told { ended, .. } => {
+                if let Err(broken) = end {
+                    // It ends once.
+                    ended.set(broken).ok();
+                }
+            }
         }
+    }
+
+    /// Whether it has a place among the requests that the other side holds open.
+    pub(super) const fn has_slot(&self) -> bool {
+        !matches!(self, Self::Told { .. })
     }
 
     /// Counts a beat of waiting for the reply.
     pub(super) fn beat(&self, limit: Beats) {
         match self {
             Self::Request { queue, .. } => queue.beat(limit),
-            // Its sender has a time limit of its own.
-            Self::Numbered(_) => {}
+            // Its sender has a time limit of its own, or none.
+            Self::Numbered(_) | Self::Told { .. } => {}
         }
     }
 
-    /// Whether all of it is within the first `written` bytes.
-    pub(super) fn sent_before(&self, written: u64) -> bool {
+    /// Whether so much of it is within the first `written` bytes that a handler may have been called.
+    pub(super) const fn sent_before(&self, written: u64) -> bool {
         match self {
-            Self::Request { end, .. } => end.is_some_and(|end| end <= written),
+            Self::Request { begun, .. } | Self::Told { begun, .. } => *begun <= written,
             Self::Numbered(_) => true,
         }
     }
 }
 
-/// Notes that a request was begun: replies go to `queue`.
-fn open_request(
-    state: &mut State,
-    (exchange, code): (u32, TypeCode),
-    queue: &Arc<Queue>,
-    end: Option<u64>,
-) {
-    let queue = Arc::clone(queue);
-    state.asked.insert(exchange, Asked::Request { code, queue, end });
+/// Notes that the first frame of a request is in the output: replies go to `queue`.
+fn open_request(state: &mut State, (exchange, code): (u32, TypeCode), queue: &Arc<Queue>) {
+    let (queue, begun) = (Arc::clone(queue), state.link.said());
+    state.asked.insert(exchange, Asked::Request { code, queue, begun });
 }
 
 /// Puts a request in one frame into the output.
 fn begin_request(state: &mut State, frame: &Frame, queue: &Arc<Queue>) -> Result<u32, Refused> {
+    if !state.link.allows(frame.code(), frame.data().len()) {
+        return Err(Refused::TooLong);
+    }
     let exchange = state.link.begin(frame.code(), frame.data(), Kind::Request, false)?;
-    let end = state.link.said();
-    open_request(state, (exchange, frame.code()), queue, Some(end));
+    open_request(state, (exchange, frame.code()), queue);
     Ok(exchange)
 }
 
 impl Line {
-    /// Sends a request. A frame is on its way when this is ready; of a body the first part is.
+    /// Sends a request, and waits for credit no longer than `limit`. A frame is on its way when this
+    /// is ready; of a body the first part is.
     pub(super) async fn ask(
         self: &Arc<Self>,
         message: OutgoingKind,
-    ) -> Result<Replies, (Failed, Option<Frame>)> {
+        limit: Duration,
+    ) -> Result<Replies, Failed> {
+        self.check_length(&message)?;
         let code = message.code();
         let queue = Arc::new(Queue::default());
-        let sending = match message {
+        let (exchange, sending) = match message {
             OutgoingKind::Frame(frame) => {
-                let asked = self.ask_frame(&frame, &queue).await;
-                let exchange = asked.map_err(|failed| (failed, Some(frame)))?;
-                (exchange, Sending::Done)
+                (self.ask_frame(frame, &queue, limit).await?, Sending::Done)
             }
-            body @ OutgoingKind::Body { .. } => {
-                self.ask_body(body, &queue).await.map_err(|failed| (failed, None))?
-            }
+            body @ OutgoingKind::Body { .. } => self.ask_body(body, &queue, limit).await?,
         };
-        let (exchange, sending) = sending;
         Ok(self.replies((exchange, code), queue, sending))
     }
 
@@ -134,42 +149,44 @@ impl Line {
         )
     }
 
-    async fn ask_frame(&self, frame: &Frame, queue: &Arc<Queue>) -> Result<u32, Failed> {
-        let slot = self.slot().await?;
-        if frame.data().len() <= self.limits.part {
-            let paid = self.pay(cost_of(frame.data().len())).await?;
-            let exchange = self.put(|state| begin_request(state, frame, queue)).await?;
-            paid.forget();
-            slot.forget();
-            return Ok(exchange);
-        }
-        let data = Payload::Whole(frame.data().clone());
-        let (mut slot, mut begun) = (Some(slot), None);
-        let mut opened = |state: &mut State, exchange| {
-            open_request(state, (exchange, frame.code()), queue, None);
-            begun = Some(exchange);
-            if let Some(slot) = slot.take() {
+    async fn ask_frame(
+        &self,
+        frame: Frame,
+        queue: &Arc<Queue>,
+        limit: Duration,
+    ) -> Result<u32, Failed> {
+        let mut begun = false;
+        let send = async {
+            let slot = self.slot().await?;
+            if frame.data().len() <= self.limits.part {
+                let paid = self.pay(cost_of(frame.data().len())).await?;
+                let exchange = self.put(|state| begin_request(state, &frame, queue)).await?;
+                paid.forget();
                 slot.forget();
+                return Ok(exchange);
+            }
+            let data = Payload::Whole(frame.data().clone());
+            let mut slot = Some(slot);
+            let mut ended = None;
+            let mut opened = |state: &mut State, exchange| {
+                open_request(state, (exchange, frame.code()), queue);
+                (begun, ended) = (true, Some(exchange));
+                if let Some(slot) = slot.take() {
+                    slot.forget();
+                }
+            };
+            match send_parts(self, frame.code(), data, Kind::Request, &mut opened).await {
+                // The replies say how the exchange ended.
+                Err(Stopped::Unsent(Unsent::Over)) => ended.ok_or(Unsent::Gone.into()),
+                sent => sent,
             }
         };
-        let sent = send_parts(self, frame.code(), data, Kind::Request, &mut opened).await;
-        match (sent, begun) {
-            (Ok(exchange), _) => {
-                self.complete(exchange);
-                Ok(exchange)
-            }
-            // The replies say how the exchange ended.
-            (Err(Failed::Unsent(Unsent::Over)), Some(exchange)) => Ok(exchange),
-            (Err(failed), _) => Err(failed),
-        }
-    }
-
-    /// Notes that all of a request is in the output.
-    fn complete(&self, exchange: u32) {
-        let mut state = self.lock();
-        let said = state.link.said();
-        if let Some(Asked::Request { end, .. }) = state.asked.get_mut(&exchange) {
-            *end = Some(said);
+        match timeout(limit, send).await {
+            Ok(Ok(exchange)) => Ok(exchange),
+            Ok(Err(Stopped::Unsent(_))) => Err(Failed::Gone(Some(frame))),
+            Ok(Err(Stopped::Source(unwritten))) => Err(Failed::Source(unwritten)),
+            Err(_) if begun => Err(Failed::Late),
+            Err(_) => Err(Failed::NoCredit(limit)),
         }
     }
 
@@ -179,20 +196,21 @@ impl Line {
         self: &Arc<Self>,
         body: OutgoingKind,
         queue: &Arc<Queue>,
+        limit: Duration,
     ) -> Result<(u32, Sending), Failed> {
-        let stop = CancellationToken::new();
-        let (begun, number) = oneshot::channel();
+        let stopped = CancellationToken::new();
+        let (begun, mut number) = oneshot::channel();
         let (tell, result) = oneshot::channel();
-        let (line, queue, stopped) = (Arc::clone(self), Arc::clone(queue), stop.clone());
+        let (line, queue) = (Arc::clone(self), Arc::clone(queue));
         // Gives the task up when this future is dropped before the exchange has begun.
-        let sending = Sending::UnderWay { stop, result };
+        let stop = stopped.clone().drop_guard();
         let code = body.code();
         let write = async move {
             let mut begun = Some(begun);
             let send = async {
                 let mut slot = Some(line.slot().await?);
                 let mut opened = |state: &mut State, exchange| {
-                    open_request(state, (exchange, code), &queue, None);
+                    open_request(state, (exchange, code), &queue);
                     if let Some(slot) = slot.take() {
                         slot.forget();
                     }
@@ -202,23 +220,14 @@ impl Line {
                 send_parts(&line, code, body.into(), Kind::Request, &mut opened).await
             };
             let sent = stopped.run_until_cancelled(send).await;
-            let error = match sent {
-                Some(Ok(exchange)) => {
-                    line.complete(exchange);
+            let error = match (sent, begun.take()) {
+                (Some(Err(stopped)), Some(begun)) => {
+                    begun.send(Err(stopped)).ok();
                     None
                 }
-                Some(Err(failed)) => match begun.take() {
-                    Some(begun) => {
-                        begun.send(Err(failed)).ok();
-                        None
-                    }
-                    None => match failed {
-                        Failed::Source(error) => Some(error),
-                        // The replies say how the exchange ended.
-                        Failed::Unsent(_) => None,
-                    },
-                },
-                None => None,
+                (Some(Err(Stopped::Source(unwritten))), None) => Some(unwritten),
+                // The replies say how the exchange ended.
+                (Some(Err(Stopped::Unsent(_)) | Ok(_)) | None, _) => None,
             };
             let failed = error.is_some();
             // Nobody listens when the replies were dropped.
@@ -228,10 +237,21 @@ impl Line {
             }
         };
         self.node.spawn(self.node.until_cut(write));
-        match number.await {
-            Ok(Ok(exchange)) => Ok((exchange, sending)),
-            Ok(Err(failed)) => Err(failed),
-            Err(_) => Err(Failed::Unsent(Unsent::Over)),
+        let begun = match timeout(limit, &mut number).await {
+            // Without a word the node was stopped.
+            Ok(begun) => begun.map_err(|_| Failed::Gone(None))?,
+            Err(_) => {
+                // It may begin at this moment; when the task is over, that is known.
+                drop(stop);
+                result.await.ok();
+                let begun = matches!(number.try_recv(), Ok(Ok(_)));
+                return Err(if begun { Failed::Late } else { Failed::NoCredit(limit) });
+            }
+        };
+        match begun {
+            Ok(exchange) => Ok((exchange, Sending::UnderWay { stop: stop.disarm(), result })),
+            Err(Stopped::Source(unwritten)) => Err(Failed::Source(unwritten)),
+            Err(Stopped::Unsent(_)) => Err(Failed::Gone(None)),
         }
     }
 }
@@ -256,9 +276,9 @@ impl Line {
         let (data, kind) = (Payload::Whole(frame.data().clone()), Kind::Numbered(numbered));
         match send_parts(self, frame.code(), data, kind, &mut opened).await {
             Ok(_) => Ok(()),
-            Err(Failed::Unsent(unsent)) => Err(unsent),
+            Err(Stopped::Unsent(unsent)) => Err(unsent),
             // A frame is no source that could fail.
-            Err(Failed::Source(_)) => Err(Unsent::Over),
+            Err(Stopped::Source(_)) => Err(Unsent::Over),
         }
     }
 }

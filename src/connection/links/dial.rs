@@ -19,8 +19,8 @@ use crate::{
     frame::{FrameError, FrameHead, TypeCode},
     later::Later,
     link::{
-        Frames, Hello, LISTING, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS,
-        Role, code,
+        COUNTS, Frames, Hello, LENGTHS, LISTING, Link, LinkConfig, LinkEvent, LinkPhase,
+        MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, code,
     },
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
@@ -38,13 +38,18 @@ fn machine(node: &Node, role: Role) -> Link {
     let longest = node.routes.longest().max(config.max_frame_len);
     // Two of the longest messages, so that one that is not complete does not keep out the other.
     let window = config.link_window.max(longest.saturating_mul(2).saturating_add(1 << 10));
+    let lengths = node.routes.unusual_lengths(longest);
+    let tells = lengths.len() <= MAX_IN_HELLO;
+    let lengths_too = Some(LENGTHS).filter(|_| tells);
+    let features = [Some(REFUSALS), Some(LISTING), Some(COUNTS), lengths_too];
     let hello = Hello {
         info: node.me.clone(),
         window,
         max_message: longest,
         max_open: config.max_link_requests,
         incarnation: node.links.incarnation,
-        features: vec![REFUSALS.to_owned(), LISTING.to_owned()],
+        features: features.into_iter().flatten().map(str::to_owned).collect(),
+        lengths: if tells { lengths } else { Vec::new() },
     };
     let config = LinkConfig { hello, keep_alive: config.keep_alive };
     Link::new(role, config, now())
@@ -185,6 +190,8 @@ fn open(
         return None;
     }
     line.tell_opened();
+    // They may have changed since the hello.
+    line.tell_lengths();
     if line.node.drain.is_cancelled() {
         line.bye();
     }

@@ -110,7 +110,7 @@ impl State {
 pub(super) enum Unsent {
     /// The link takes nothing new. Nothing of the message was sent.
     Gone,
-    /// The exchange, or the link, ended before all parts were sent.
+    /// A part was sent, and the exchange, or the link, ended before the others were.
     Over,
 }
 
@@ -250,7 +250,13 @@ impl Line {
             match result {
                 Some(Ok(result)) => return Ok(result),
                 Some(Err(Refused::Over)) => return Err(Unsent::Over),
-                Some(Err(_)) => return Err(Unsent::Gone),
+                Some(Err(refused)) => {
+                    if refused == Refused::NotOpen {
+                        // Those that look for another link do not find this one again.
+                        self.close_to_new();
+                    }
+                    return Err(Unsent::Gone);
+                }
                 None => {}
             }
         }
@@ -329,14 +335,20 @@ impl Line {
             state.link.reset(exchange, reason);
             state.asked.remove(&exchange)
         })
-        .inspect(|_| self.slots.add_permits(1));
+        .inspect(|asked| self.free_slot(asked));
+    }
+
+    fn free_slot(&self, asked: &Asked) {
+        if asked.has_slot() {
+            self.slots.add_permits(1);
+        }
     }
 
     /// A reply came. Returns what nobody reads.
     pub(super) fn replied(&self, exchange: u32, part: InPart) {
         let queue = match self.lock().asked.get(&exchange) {
             Some(Asked::Request { queue, .. }) => Arc::clone(queue),
-            Some(Asked::Numbered(_)) | None => return,
+            Some(Asked::Numbered(_) | Asked::Told { .. }) | None => return,
         };
         // Without a reader the exchange is being given up.
         drop(queue.push(part));
@@ -357,9 +369,9 @@ impl Line {
                 Asked::Numbered(ref acked) if !acked.is_meant(acknowledged) => {
                     end.and(Err(Reason::HANDLER_FAILED))
                 }
-                Asked::Numbered(_) | Asked::Request { .. } => end,
+                Asked::Numbered(_) | Asked::Request { .. } | Asked::Told { .. } => end,
             };
-            self.slots.add_permits(1);
+            self.free_slot(&asked);
             asked.end(end.map_err(|reason| Broken { reason, sent: true, link: false }));
         }
         self.changed.notify_waiters();
@@ -368,7 +380,6 @@ impl Line {
     /// The link is over: everybody who waits is told.
     pub(super) fn over(&self, reason: Reason) {
         self.close_to_new();
-        self.credit.close();
         let mut state = self.lock();
         state.link.lost();
         let asked = std::mem::take(&mut state.asked);
@@ -384,6 +395,8 @@ impl Line {
             let sent = asked.sent_before(written);
             asked.end(Err(Broken { reason, sent, link: true }));
         }
+        // Those that wait for it find how their exchange ended.
+        self.credit.close();
         self.changed.notify_waiters();
     }
 

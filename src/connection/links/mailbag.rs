@@ -12,7 +12,7 @@ use crate::{
         Reliability,
         links::{Unreached, inflow::Broken},
     },
-    frame::Frame,
+    frame::{Frame, FrameError},
     link::{AckLevel, Numbered, OnRestart, Outbox, OutboxLimits, Reason},
     overlay::{Address, PeerId},
 };
@@ -22,6 +22,8 @@ use crate::{
 pub(super) enum Ended {
     /// The other side says no, or that its handler failed.
     Refused { reason: Reason, sent: bool },
+    /// It is longer than the other side takes, and was not sent.
+    TooLong(FrameError),
     /// It was sent to a life of the peer that is over.
     Restarted,
     /// This node stops.

@@ -49,6 +49,11 @@ pub(crate) async fn take(
 ) -> Result<Receipt, ReliableError> {
     let limit = limit(node);
     let until = Instant::now().later(limit);
+    // Before it waits for room: the length is known.
+    let too_long = node.links.quick(to).and_then(|line| line.check_numbered(&frame).err());
+    if let Some(error) = too_long {
+        return Err(ReliableError::NotSent(RequestError::NotSendable(error)));
+    }
     let bag = bag(node, to, until).await.map_err(ReliableError::NotSent)?;
     let late = || ReliableError::NotSent(RequestError::NoCredit(limit));
     let turn = if wait {
@@ -110,6 +115,7 @@ async fn end(
             ReliableError::Failed { reason }
         }
         Ended::Refused { reason, .. } => ReliableError::Refused { reason },
+        Ended::TooLong(error) => ReliableError::NotSent(RequestError::NotSendable(error)),
         Ended::Stopped { sent: true } => ReliableError::Unknown { message, why: Unsure::Stopped },
         Ended::Stopped { sent } => ReliableError::NotSent(RequestError::Stopped { sent }),
         Ended::Unreached(unreached) => ReliableError::NotSent(unreached.into_error(to)),
@@ -204,6 +210,11 @@ async fn replay_to_one(node: Arc<Node>, mut left: Vec<Kept>) {
                 Err(error) => Err(ReliableError::NotSent(error)),
             };
             match ended {
+                // It would be too long the next time, too.
+                Err(ReliableError::NotSent(error @ RequestError::NotSendable(_))) => {
+                    tracing::warn!(id = %kept.id, %error, "a stored message cannot be sent");
+                    delete(&node, kept.id).await;
+                }
                 Err(ReliableError::Unknown { .. } | ReliableError::NotSent(_)) => left.push(kept),
                 ended => {
                     if let Err(error) = ended {

@@ -1,10 +1,15 @@
 //! Sending over a link: one-way messages, and messages in parts.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
+    sync::SemaphorePermit,
     time::timeout,
 };
 
@@ -14,34 +19,73 @@ use crate::{
         exchange::OutgoingKind,
         links::{
             Line,
+            ask::Asked,
+            inflow::Broken,
             line::{State, Unsent},
         },
-        writer::WriteError,
+        writer::{Unwritten, WriteError},
     },
-    frame::{Frame, TypeCode},
+    frame::{Frame, FrameError, TypeCode},
     link::{Kind, Link, NUMBERED_LEN, Reason},
 };
 
-/// Why a message did not go out in full, with what its source has to do with it.
+/// Why a message did not go out in full.
 #[derive(Debug)]
 pub(super) enum Failed {
-    Unsent(Unsent),
-    Source(WriteError),
+    /// Nothing of it was sent, as the link takes nothing new: another one does as well. A frame is
+    /// given back, and only here: whatever has begun is never sent again.
+    Gone(Option<Frame>),
+    /// It is longer than the other side takes. Nothing of it was sent.
+    TooLong(FrameError),
+    /// There was no credit for so long. Nothing of it was sent.
+    NoCredit(Duration),
+    /// It was begun, and there was no credit for the rest within this time.
+    Late,
+    /// It was begun, and its exchange or the link ended before the rest was sent.
+    Ended(Broken),
+    /// Its source failed.
+    Source(Unwritten),
 }
 
 impl Failed {
     /// As the caller's error, when nothing else can be tried.
     pub(super) fn into_error(self, line: &Line) -> RequestError {
+        let to = || line.sender.address().clone();
         match self {
-            Self::Unsent(Unsent::Gone | Unsent::Over) => {
-                RequestError::Reset { reason: Reason::LOST, sent: false }
+            Self::Gone(_) => RequestError::Reset { reason: Reason::LOST, sent: false },
+            Self::TooLong(error) => RequestError::NotSendable(error),
+            Self::NoCredit(limit) => RequestError::NoCredit(limit),
+            Self::Late => {
+                let source = std::io::ErrorKind::TimedOut.into();
+                RequestError::Write { to: to(), sent: true, source }
             }
-            Self::Source(error) => RequestError::not_written(line.sender.address().clone(), error),
+            Self::Ended(Broken { reason, sent, .. }) => RequestError::Reset { reason, sent },
+            Self::Source(unwritten) => RequestError::not_written(to(), unwritten),
         }
     }
 }
 
-impl From<Unsent> for Failed {
+impl From<FrameError> for Failed {
+    fn from(error: FrameError) -> Self {
+        Self::TooLong(error)
+    }
+}
+
+/// Why a message in parts did not go out in full.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    Unsent(Unsent),
+    Source(Unwritten),
+}
+
+impl Stopped {
+    /// Its source failed, before or after its first part was sent.
+    const fn source(error: WriteError, begun: bool) -> Self {
+        Self::Source(Unwritten { error, begun })
+    }
+}
+
+impl From<Unsent> for Stopped {
     fn from(unsent: Unsent) -> Self {
         Self::Unsent(unsent)
     }
@@ -101,6 +145,15 @@ impl From<OutgoingKind> for Payload {
 /// An exchange whose message is not complete: given up when it is dropped.
 struct Unfinished<'a>(&'a Line, u32);
 
+impl Unfinished<'_> {
+    /// The exchange goes on without its sender, or has ended: what is still open is its replies.
+    const fn leave(self) -> u32 {
+        let exchange = self.1;
+        std::mem::forget(self);
+        exchange
+    }
+}
+
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         self.0.give_up(self.1, Reason::CANCELLED);
@@ -112,53 +165,63 @@ pub(super) type Opened<'a> = &'a mut (dyn FnMut(&mut State, u32) + Send);
 
 /// Sends a message in as many parts as it needs. What the other side may have to hold whole is paid
 /// for before it begins, so that two of them cannot stop each other half-way.
+///
+/// `Unsent::Gone` says that not even the first part was sent. From then on only `Unsent::Over` is
+/// possible.
 pub(super) async fn send_parts(
     line: &Line,
     code: TypeCode,
     mut data: Payload,
     kind: Kind,
     opened: Opened<'_>,
-) -> Result<u32, Failed> {
+) -> Result<u32, Stopped> {
     let part = line.limits.part;
     let whole = u32::try_from(data.len()).ok().filter(|len| *len <= line.limits.whole);
     // The numbers of a message that is to be acknowledged are a part of its first frame.
-    let mut numbers = if let Kind::Numbered(_) = kind { NUMBERED_LEN } else { 0 };
+    let numbers = if let Kind::Numbered(_) = kind { NUMBERED_LEN } else { 0 };
     let mut paid = match whole {
         Some(len) => Some(line.pay(cost_in_parts(len, part, numbers)).await?),
         None => None,
     };
-    let mut unfinished: Option<Unfinished<'_>> = None;
-    loop {
-        let room = part.saturating_sub(numbers).max(1);
-        let bytes = data.next(room, line).await.map_err(Failed::Source)?;
-        let more = data.len() > 0;
-        let cost = cost_of(bytes.len() + std::mem::take(&mut numbers));
-        let share = match paid.as_mut().and_then(|paid| paid.split(cost as usize)) {
-            Some(share) => share,
-            None => line.pay_part(cost).await?,
+    let room = part.saturating_sub(numbers).max(1);
+    let first = data.next(room, line).await.map_err(|error| Stopped::source(error, false))?;
+    let mut more = data.len() > 0;
+    let paid_for = share(line, &mut paid, first.len() + numbers).await?;
+    let begin = |state: &mut State| {
+        let exchange = state.link.begin(code, &first, kind, more)?;
+        opened(state, exchange);
+        Ok(exchange)
+    };
+    let exchange = line.put(begin).await?;
+    paid_for.forget();
+    let unfinished = Unfinished(line, exchange);
+    while more {
+        let bytes = data.next(part, line).await.map_err(|error| Stopped::source(error, true))?;
+        more = data.len() > 0;
+        let put = async {
+            let paid_for = share(line, &mut paid, bytes.len()).await?;
+            line.put(|state| state.link.go_on(exchange, code, &bytes, more)).await?;
+            paid_for.forget();
+            Ok::<_, Unsent>(())
         };
-        let exchange = match &unfinished {
-            None => {
-                let begin = |state: &mut State| {
-                    let exchange = state.link.begin(code, &bytes, kind, more)?;
-                    opened(state, exchange);
-                    Ok(exchange)
-                };
-                line.put(begin).await?
-            }
-            Some(Unfinished(_, exchange)) => {
-                let exchange = *exchange;
-                line.put(|state| state.link.go_on(exchange, code, &bytes, more)).await?;
-                exchange
-            }
-        };
-        share.forget();
-        if !more {
-            // What stays open now waits for its replies.
-            std::mem::forget(unfinished);
-            return Ok(exchange);
+        if put.await.is_err() {
+            unfinished.leave();
+            return Err(Unsent::Over.into());
         }
-        unfinished.get_or_insert_with(|| Unfinished(line, exchange));
+    }
+    Ok(unfinished.leave())
+}
+
+/// The credit for a part of `len` bytes, out of what is paid where that is enough.
+async fn share<'a>(
+    line: &'a Line,
+    paid: &mut Option<SemaphorePermit<'a>>,
+    len: usize,
+) -> Result<SemaphorePermit<'a>, Unsent> {
+    let cost = cost_of(len);
+    match paid.as_mut().and_then(|paid| paid.split(cost as usize)) {
+        Some(share) => Ok(share),
+        None => line.pay_part(cost).await,
     }
 }
 
@@ -175,20 +238,29 @@ fn cost_in_parts(len: u32, part: usize, numbers: usize) -> u32 {
 }
 
 impl Line {
+    /// That a message is not longer than the other side takes, before anything is asked of it.
+    pub(super) fn check_length(&self, message: &OutgoingKind) -> Result<(), FrameError> {
+        let len = usize::try_from(message.len()).unwrap_or(usize::MAX);
+        self.lock().link.check_length(message.code(), len, false)
+    }
+
+    /// As [`check_length`](Self::check_length), for a message that is to be acknowledged.
+    pub(super) fn check_numbered(&self, frame: &Frame) -> Result<(), FrameError> {
+        self.lock().link.check_length(frame.code(), frame.data().len(), true)
+    }
+
     /// Sends a one-way message. Ready when it is on its way: nothing more is waited for than credit
-    /// and room. A frame that finds the link gone is given back.
-    pub(super) async fn tell(&self, message: OutgoingKind) -> Result<(), (Failed, Option<Frame>)> {
+    /// and room.
+    pub(super) async fn tell(&self, message: OutgoingKind) -> Result<(), Failed> {
+        self.check_length(&message)?;
         let frame = match message {
             OutgoingKind::Frame(frame) => frame,
-            body @ OutgoingKind::Body { .. } => {
-                return self.tell_parts(body).await.map_err(|failed| (failed, None));
-            }
+            body @ OutgoingKind::Body { .. } => return self.tell_parts(body, None).await,
         };
         if frame.data().len() <= self.limits.part {
-            self.tell_short(&frame).await.map_err(|unsent| (unsent.into(), Some(frame)))
+            self.tell_short(&frame).await.map_err(|_| Failed::Gone(Some(frame)))
         } else {
-            let message = OutgoingKind::Frame(frame.clone());
-            self.tell_parts(message).await.map_err(|failed| (failed, Some(frame)))
+            self.tell_parts(OutgoingKind::Frame(frame.clone()), Some(frame)).await
         }
     }
 
@@ -214,6 +286,7 @@ impl Line {
         let (code, data) = (frame.code(), frame.data());
         !code.is_reserved()
             && data.len() <= self.limits.part
+            && state.link.allows(code, data.len())
             && state.has_room()
             && self.pay_short(state, cost_of(data.len()))
             && state.link.one_way(code, data).is_ok()
@@ -226,8 +299,23 @@ impl Line {
         Ok(())
     }
 
-    async fn tell_parts(&self, message: OutgoingKind) -> Result<(), Failed> {
-        let code = message.code();
-        send_parts(self, code, message.into(), Kind::OneWay, &mut |_, _| {}).await.map(drop)
+    async fn tell_parts(&self, message: OutgoingKind, frame: Option<Frame>) -> Result<(), Failed> {
+        let (code, ended) = (message.code(), Arc::new(OnceLock::new()));
+        let mut opened = |state: &mut State, exchange| {
+            let told = Asked::Told { ended: Arc::clone(&ended), begun: state.link.said() };
+            state.asked.insert(exchange, told);
+        };
+        match send_parts(self, code, message.into(), Kind::OneWay, &mut opened).await {
+            Ok(exchange) => {
+                self.lock().asked.remove(&exchange);
+                Ok(())
+            }
+            Err(Stopped::Unsent(Unsent::Gone)) => Err(Failed::Gone(frame)),
+            Err(Stopped::Unsent(Unsent::Over)) => {
+                let unknown = Broken { reason: Reason::LOST, sent: true, link: true };
+                Err(Failed::Ended(ended.get().copied().unwrap_or(unknown)))
+            }
+            Err(Stopped::Source(unwritten)) => Err(Failed::Source(unwritten)),
+        }
     }
 }

@@ -21,6 +21,14 @@ impl Line {
             .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
     }
 
+    /// Tells the other side which longest messages have changed since it was told.
+    pub(super) fn tell_lengths(&self) {
+        self.with(|state| {
+            let lengths = self.node.routes.unusual_lengths(self.limits.mine);
+            state.link.tell_lengths(&lengths);
+        });
+    }
+
     pub(super) fn tell_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
         self.node.counters.notify_refused.add(messages.into());
         tracing::debug!(peer = %Shown(&self.peer), %code, %reason, messages, "one-way messages refused");
@@ -55,6 +63,20 @@ impl Line {
         self.note_refusal(code, refusal, messages);
         let reason = refusal.reason();
         self.with(|state| state.link.refuse_one_ways(exchange, code, reason, messages));
+    }
+
+    /// Refuses a message that turns out to be too long when its handler has been called with the
+    /// beginning.
+    pub(super) fn refuse_begun(&self, exchange: u32, code: TypeCode, request: bool) {
+        self.note_refusal(code, Refusal::TooLong, 1);
+        let reason = Reason::TOO_LONG_BEGUN;
+        self.with(|state| {
+            if request {
+                state.link.reset(exchange, reason);
+            } else {
+                state.link.refuse_one_ways(exchange, code, reason, 1);
+            }
+        });
     }
 
     /// Refuses one message: a request, or a one-way message.

@@ -45,7 +45,8 @@ fn hello(id: &str) -> Hello {
         max_message: 1 << 20,
         max_open: MAX_OPEN,
         incarnation: 7,
-        features: vec!["refusals".to_owned()],
+        features: ["refusals", "lengths", "counts"].map(str::to_owned).to_vec(),
+        lengths: vec![(CODE, 1_500)],
     }
 }
 
@@ -163,7 +164,12 @@ fn speech(input: &mut Input<'_>) -> Vec<u8> {
         return input.take(len).to_vec();
     }
     // Where it is, so that kept inputs mean what they meant.
-    let code = if what >= 236 { b"@RFS" } else { CODES[usize::from(what) % CODES.len()] };
+    let code = match what {
+        236.. => b"@RFS",
+        233.. => b"@LEN",
+        230.. => b"@GOT",
+        _ => CODES[usize::from(what) % CODES.len()],
+    };
     let (exchange, flags, len) =
         (u32::from(input.byte() % 16), input.byte(), input.short() % 1_200);
     let payload = match len {

@@ -1,0 +1,91 @@
+//! The longest messages that the other side takes, by code.
+
+use std::collections::HashMap;
+
+use bytes::{Buf, Bytes};
+
+use crate::frame::TypeCode;
+
+/// In the `features` of a hello: this side wants to be told when a length changes.
+pub(crate) const LENGTHS: &str = "lengths";
+
+/// Lengths of codes that are kept of one remote. A side that hears of more knows none: it sends, and
+/// is refused.
+pub(crate) const MAX_LENGTHS: usize = 1_024;
+
+/// As many fit into a hello. A side that has more says nothing of lengths.
+pub(crate) const MAX_IN_HELLO: usize = 128;
+
+/// The lengths that a remote has told.
+#[derive(Debug, Default)]
+pub(super) struct Lengths {
+    by_code: HashMap<TypeCode, u32>,
+    /// Whether each code that is not listed takes `default`.
+    complete: bool,
+    default: u32,
+    /// No code takes less.
+    least: u32,
+}
+
+impl Lengths {
+    /// Those in a hello. A code that is not among them takes `default`.
+    pub(super) fn new(told: &[(TypeCode, u32)], default: u32) -> Self {
+        let mut lengths = Self { by_code: HashMap::new(), complete: true, default, least: default };
+        for (code, length) in told {
+            lengths.set(*code, *length);
+        }
+        lengths
+    }
+
+    pub(super) fn set(&mut self, code: TypeCode, length: u32) {
+        if self.by_code.len() >= MAX_LENGTHS && !self.by_code.contains_key(&code) {
+            self.complete = false;
+        } else if self.complete {
+            self.by_code.insert(code, length);
+            self.least = self.by_code.values().fold(self.default, |least, len| least.min(*len));
+        }
+    }
+
+    /// The longest message with this code, unless that is not known. The code is found as the
+    /// remote finds its handler: exactly, else in upper case.
+    pub(super) fn of(&self, code: TypeCode) -> Option<u32> {
+        let told = || {
+            let exact = self.by_code.get(&code);
+            exact.or_else(|| self.by_code.get(&code.to_ascii_uppercase())).copied()
+        };
+        self.complete.then(|| told().unwrap_or(self.default))
+    }
+
+    /// Whether a message is not too long, as far as is known.
+    pub(super) fn allow(&self, code: TypeCode, len: usize) -> bool {
+        // A look at the code costs more than most messages do otherwise.
+        len <= self.least as usize || self.of(code).is_none_or(|most| len <= most as usize)
+    }
+}
+
+/// A length as the payload of a frame.
+pub(super) fn to_payload(code: TypeCode, length: u32) -> [u8; 8] {
+    let mut payload = [0; 8];
+    let (first, last) = payload.split_at_mut(4);
+    first.copy_from_slice(code.as_bytes());
+    last.copy_from_slice(&length.to_be_bytes());
+    payload
+}
+
+pub(super) fn from_payload(mut payload: Bytes) -> Option<(TypeCode, u32)> {
+    let code = TypeCode::new(payload.first_chunk()?);
+    payload.advance(code.as_bytes().len());
+    let length = payload.try_get_u32().ok()?;
+    payload.is_empty().then_some((code, length))
+}
+
+/// As a text in a hello: the code as eight hexadecimal digits, a colon and the length.
+pub(super) fn to_text((code, length): (TypeCode, u32)) -> String {
+    format!("{:08x}:{length}", u32::from_be_bytes(*code.as_bytes()))
+}
+
+pub(super) fn from_text(text: &str) -> Option<(TypeCode, u32)> {
+    let (code, length) = text.split_once(':')?;
+    let code = u32::from_str_radix(code, 16).ok().filter(|_| code.len() == 8)?;
+    Some((TypeCode::new(&code.to_be_bytes()), length.parse().ok()?))
+}

@@ -1,0 +1,449 @@
+//! Whether what errors, results and events say of a message is the truth: sent once, called or not,
+//! too long, refused.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use actix::prelude::*;
+use actix_peer::{
+    Builder, Config, Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError, SendError,
+    connection::ReliableError,
+    frame::{Frame, FrameError, TypeCode, Wire},
+    handler,
+    link::{AckLevel, Reason},
+    overlay::Host,
+    transport::memory::{Direction, MemoryNetwork},
+};
+use futures::{FutureExt, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, repeat};
+
+use crate::{common::SECOND, drink::drink};
+
+const BOTH: [Over; 2] = [Over::Classic, Over::Link];
+
+/// How often a handler was called.
+#[derive(Clone, Default)]
+struct Calls(Arc<AtomicUsize>);
+
+impl Calls {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// `SINK` is called with a stream, which it reads to its end; `DROP` refuses one without a look at
+/// it; `NOTE` is called with what came whole.
+fn builder(wires: &MemoryNetwork, name: &str, calls: &Calls) -> Builder {
+    let host: Host = name.parse().unwrap();
+    let (sink, drop_, note) = (calls.clone(), calls.clone(), calls.clone());
+    let sink = handler::from_fn(async move |msg: Incoming| {
+        sink.0.fetch_add(1, Ordering::SeqCst);
+        drink(msg).await
+    });
+    let drops = handler::from_fn(async move |msg: Incoming| {
+        drop_.0.fetch_add(1, Ordering::SeqCst);
+        drop(msg);
+        Reply::error("no")
+    });
+    let note = handler::from_fn(async move |msg: Incoming| {
+        note.0.fetch_add(1, Ordering::SeqCst);
+        Reply::one(msg.frame)
+    });
+    Peer::builder()
+        .transport(wires.transport(host))
+        .id(name)
+        .listen(format!("{name}:9000"))
+        .handle_stream("SINK", sink.start())
+        .unwrap()
+        .handle_stream("DROP", drops.start())
+        .unwrap()
+        .handle("NOTE", note.start())
+        .unwrap()
+}
+
+async fn two(wires: &MemoryNetwork) -> (Peer, Peer, Calls) {
+    let calls = Calls::default();
+    let bob = builder(wires, "bob", &calls).start().await.unwrap();
+    (builder(wires, "ada", &Calls::default()).start().await.unwrap(), bob, calls)
+}
+
+fn zeros(len: u32) -> impl AsyncRead + Send + Unpin + 'static {
+    repeat(0).take(len.into())
+}
+
+fn frame(code: &'static str, len: usize) -> Outgoing {
+    Frame::new(code, vec![0; len]).into()
+}
+
+fn body(code: &'static str, len: u32) -> Outgoing {
+    Outgoing::body(code, len, zeros(len))
+}
+
+async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<Vec<Frame>, RequestError> {
+    from.request(to.info(), message).await?.collect().await
+}
+
+/// The verbs that send one message: what came of it, without the replies.
+async fn send(from: &Peer, to: &Peer, asks: bool, message: Outgoing) -> Result<(), RequestError> {
+    if asks {
+        ask(from, to, message).await.map(drop)
+    } else {
+        from.notify(to.info(), message).await
+    }
+}
+
+/// Opens the link between two nodes.
+async fn open(from: &Peer, to: &Peer) {
+    ask(from, to, frame("NOTE", 0).over(Over::Link)).await.unwrap();
+}
+
+fn cut_all(wires: &MemoryNetwork) {
+    for link in wires.links() {
+        wires.cut(link.number());
+    }
+}
+
+/// Cuts three times what is open, each time in the middle of a long message.
+async fn cut_three_times(wires: &MemoryNetwork) {
+    for _ in 0..3 {
+        tokio::time::sleep(SECOND).await;
+        cut_all(wires);
+    }
+}
+
+#[actix::test]
+async fn a_message_of_which_a_byte_left_is_never_sent_again() {
+    tokio::time::pause();
+    let messages: [fn() -> Outgoing; 2] = [|| frame("SINK", 8 << 20), || body("SINK", 8 << 20)];
+    for (over, asks, message) in
+        [Over::Any, Over::Link, Over::Classic].into_iter().flat_map(|over| {
+            let verbs = [true, false].into_iter().map(move |asks| (over, asks));
+            verbs.flat_map(|(over, asks)| messages.map(|message| (over, asks, message)))
+        })
+    {
+        let wires = MemoryNetwork::new(1);
+        let (ada, bob, calls) = two(&wires).await;
+        // Eight seconds for a message.
+        wires.bandwidth(std::num::NonZeroU64::new(1 << 20));
+        let sent = send(&ada, &bob, asks, message().over(over));
+        let (sent, ()) = futures::future::join(sent, cut_three_times(&wires)).await;
+        tokio::time::sleep(100 * SECOND).await;
+        let error = sent.expect_err("it was cut");
+        assert_eq!(calls.get(), 1, "{over:?} {asks}: {error:?}");
+        assert!(error.may_have_been_handled(), "{over:?} {asks}: {error:?}");
+    }
+}
+
+#[actix::test]
+async fn wherever_a_long_message_is_cut_its_error_knows_that_a_streaming_handler_was_called() {
+    tokio::time::pause();
+    let long = 200 << 10;
+    for (over, asks) in BOTH.into_iter().flat_map(|over| [(over, true), (over, false)]) {
+        let mut outcomes = std::collections::BTreeSet::new();
+        // The hello, each header, and the middle of the parts.
+        let places = (0..40).chain((40..1_000).step_by(53)).chain((1_000..210_000).step_by(16_411));
+        for bytes in places {
+            let wires = MemoryNetwork::new(1);
+            let (ada, bob, calls) = two(&wires).await;
+            wires.cut_after(Direction::ToListener, bytes);
+            let sent = send(&ada, &bob, asks, frame("SINK", long).over(over)).await;
+            tokio::time::sleep(100 * SECOND).await;
+            assert!(calls.get() <= 1, "{over:?} {asks} {bytes}: called {} times", calls.get());
+            if let Err(error) = sent {
+                let possible = error.may_have_been_handled();
+                assert!(possible || calls.get() == 0, "{over:?} {asks} {bytes}: {error:?}");
+                outcomes.insert((possible, calls.get()));
+            }
+        }
+        // A one-way message of this length fits into the output of a link.
+        let told = outcomes.contains(&(true, 1));
+        assert!(told || (over, asks) == (Over::Link, false), "{over:?} {asks}: {outcomes:?}");
+        // Not every error could have happened to a message that was handled.
+        let sure = outcomes.contains(&(false, 0));
+        assert!(sure || over == Over::Classic, "{over:?} {asks}: {outcomes:?}");
+    }
+}
+
+#[actix::test]
+async fn a_streaming_handler_that_was_called_and_is_then_refused_may_have_handled_the_message() {
+    tokio::time::pause();
+    for asks in [true, false] {
+        let wires = MemoryNetwork::new(1);
+        wires.latency(Duration::from_millis(5)..Duration::from_millis(6));
+        let (ada, bob, calls) = two(&wires).await;
+        open(&ada, &bob).await;
+        assert_eq!(calls.get(), 1);
+        let mut events = ada.events();
+        // Of the new limit the sender hears when it has begun.
+        bob.set_max_len("SINK", 70_000).unwrap();
+        let sent = send(&ada, &bob, asks, frame("SINK", 2 << 20).over(Over::Link)).await;
+        let error = sent.expect_err("too long");
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(calls.get(), 2);
+        assert!(error.may_have_been_handled(), "{error:?}");
+        assert!(matches!(error, RequestError::Reset { .. }), "{error:?}");
+        // The link lives, and the same message is not counted a second time.
+        while let Some(Some(event)) = events.next().now_or_never() {
+            let told =
+                matches!(event, PeerEvent::NotifyRefused { .. } | PeerEvent::LinkClosed { .. });
+            assert!(!told, "{event:?}");
+        }
+    }
+}
+
+#[actix::test]
+async fn a_handler_that_refuses_a_body_while_it_is_sent_may_have_handled_it() {
+    tokio::time::pause();
+    for over in BOTH {
+        let wires = MemoryNetwork::new(1);
+        let (ada, bob, calls) = two(&wires).await;
+        // It answers at once; what it does not read cannot be written.
+        let error = match ask(&ada, &bob, body("DROP", 64 << 20).over(over)).await {
+            Ok(replies) => {
+                assert_eq!(replies, [Frame::text("ERRO", "no")], "{over:?}");
+                continue;
+            }
+            Err(error) => error,
+        };
+        assert_eq!(calls.get(), 1);
+        assert!(error.may_have_been_handled(), "{over:?}: {error:?}");
+    }
+}
+
+#[actix::test]
+async fn a_source_that_ends_after_its_handler_was_called_leaves_a_message_that_may_be_handled() {
+    tokio::time::pause();
+    for (over, asks) in BOTH.into_iter().flat_map(|over| [(over, true), (over, false)]) {
+        let wires = MemoryNetwork::new(1);
+        let (ada, bob, calls) = two(&wires).await;
+        let short = Outgoing::body("SINK", 1 << 20, zeros(1 << 17)).over(over);
+        let error = send(&ada, &bob, asks, short).await.unwrap_err();
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(calls.get(), 1, "{over:?} {asks}");
+        assert!(error.may_have_been_handled(), "{over:?} {asks}: {error:?}");
+        // Nothing left where nothing was there to be sent.
+        let none = Outgoing::body("SINK", 1 << 20, zeros(0)).over(Over::Link);
+        let error = send(&ada, &bob, asks, none).await.unwrap_err();
+        assert!(!error.may_have_been_handled(), "{asks}: {error:?}");
+        assert_eq!(calls.get(), 1, "{over:?} {asks}");
+    }
+}
+
+#[actix::test]
+async fn a_request_that_gets_no_more_credit_in_its_middle_may_have_been_handled() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let calls = Calls::default();
+    let count = calls.clone();
+    let never = handler::from_fn(async move |msg: Incoming| {
+        count.0.fetch_add(1, Ordering::SeqCst);
+        let _kept = msg;
+        std::future::pending().await
+    });
+    let config = Config::default().handler_timeout(1_000 * SECOND).exchange_timeout(2_000 * SECOND);
+    let bob = builder(&wires, "bob", &Calls::default()).config(config);
+    let bob = bob.handle_stream("KEEP", never.start()).unwrap().start().await.unwrap();
+    let limit = 5 * SECOND;
+    let config = Config::default().reply_timeout(limit);
+    let ada = builder(&wires, "ada", &calls).config(config).start().await.unwrap();
+    let message = frame("KEEP", 8 << 20).over(Over::Link);
+    let begun = tokio::time::Instant::now();
+    let error = ask(&ada, &bob, message).await.unwrap_err();
+    assert_eq!((calls.get(), begun.elapsed().as_secs()), (1, limit.as_secs()));
+    assert!(error.may_have_been_handled(), "{error:?}");
+}
+
+#[actix::test]
+async fn a_classic_message_that_a_stop_cuts_in_its_middle_may_have_been_handled() {
+    tokio::time::pause();
+    for asks in [true, false] {
+        let wires = MemoryNetwork::new(1);
+        let (ada, bob, calls) = two(&wires).await;
+        wires.bandwidth(std::num::NonZeroU64::new(1 << 20));
+        let sending = send(&ada, &bob, asks, body("SINK", 8 << 20).over(Over::Classic));
+        let stop = async {
+            tokio::time::sleep(SECOND).await;
+            ada.abort().await
+        };
+        let (sent, _) = futures::future::join(sending, stop).await;
+        let error = sent.unwrap_err();
+        assert_eq!(calls.get(), 1, "{asks}");
+        assert!(error.may_have_been_handled(), "{asks}: {error:?}");
+    }
+}
+
+/// What came of many one-way messages: how many were sent, handled, and told to be refused, and why
+/// the link ended, if it did.
+struct Sum {
+    sent: u64,
+    handled: u64,
+    refused: u64,
+    ended: Option<Reason>,
+}
+
+/// Sends 1,000 messages of which each so many has a code that the other node refuses.
+async fn notify_all(wires: &MemoryNetwork, each: u64, code: &'static str) -> Sum {
+    let (ada, bob, calls) = two(wires).await;
+    let mut events = ada.events();
+    let all = (0..1_000).map(|n| match n % each {
+        0 => Frame::text(code, n.to_string()),
+        _ => Frame::text("NOTE", ""),
+    });
+    let sent = match ada.notify_all(bob.info(), all).await {
+        Ok(sent) => sent,
+        Err(error) => error.sent,
+    };
+    tokio::time::sleep(10 * SECOND).await;
+    let (mut refused, mut ended) = (0, None);
+    while let Some(Some(event)) = events.next().now_or_never() {
+        match event {
+            PeerEvent::NotifyRefused { messages, .. } => refused += u64::from(messages),
+            PeerEvent::LinkClosed { reason, .. } => ended = Some(reason),
+            _ => {}
+        }
+    }
+    Sum { sent, handled: calls.get() as u64, refused, ended }
+}
+
+#[actix::test]
+async fn what_notify_all_returns_and_what_was_refused_add_up() {
+    tokio::time::pause();
+    for each in [1, 2, 5, 100] {
+        // Mostly so many refusals that the sender is banned.
+        for rate in [0, 10 << 10] {
+            let wires = MemoryNetwork::new(1);
+            wires.bandwidth(std::num::NonZeroU64::new(rate));
+            let Sum { sent, handled, refused, ended } = notify_all(&wires, each, "NOPE").await;
+            // What is under way when the link ends reaches no handler, and is told as well.
+            assert_eq!((sent, handled + refused), (1_000, 1_000), "{each} {rate}");
+            assert!(refused >= 1_000 / each, "{each} {rate}: {refused}");
+            let banned = Some(Reason::GOING_AWAY).filter(|_| each < 10);
+            assert_eq!(ended, banned, "{each} {rate}");
+        }
+    }
+}
+
+#[actix::test]
+async fn refusals_of_what_came_before_a_goodbye_are_told() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob, calls) = two(&wires).await;
+    let mut events = ada.events();
+    let all = (0..10).map(|n| Frame::text(if n % 2 == 0 { "NOPE" } else { "NOTE" }, ""));
+    open(&ada, &bob).await;
+    assert_eq!(ada.notify_all(bob.info(), all).await.unwrap(), 10);
+    ada.stop().await;
+    let told = events.filter_map(async |event| match event {
+        PeerEvent::NotifyRefused { messages, .. } => Some(messages),
+        _ => None,
+    });
+    assert_eq!((calls.get() - 1, told.collect::<Vec<_>>().await), (5, vec![5]));
+}
+
+/// That an error says that a message is too long: its code, its length and the limit.
+fn assert_too_long(error: &RequestError, code: &str, len: u64, most: u64) {
+    let RequestError::NotSendable(FrameError::TooLong { code: of, length, limit }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((of.to_string().as_str(), *length, *limit), (code, len, most));
+    assert!(!error.may_have_been_handled());
+}
+
+#[derive(Message, Serialize, Deserialize)]
+#[rtype(result = "u64")]
+struct Text(String);
+
+impl Wire for Text {
+    const CODE: TypeCode = TypeCode::new(b"TEXT");
+}
+
+#[actix::test]
+async fn a_message_that_is_too_long_is_an_error_at_once_whatever_the_verb() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let calls = Calls::default();
+    let never = handler::from_fn(async |_| std::future::pending().await);
+    let config = Config::default().link_window(64 << 10).max_frame_len(16 << 10);
+    let bob = builder(&wires, "bob", &calls).config(config).handle("KEEP", never.start()).unwrap();
+    let bob = bob.max_len("SINK", 70_000).unwrap().max_len("NOTE", 100).unwrap();
+    let text = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
+    let bob = bob.handle("TEXT", text.start()).unwrap().max_len("TEXT", 10).unwrap();
+    let bob = bob.start().await.unwrap();
+    let ada = builder(&wires, "ada", &calls).start().await.unwrap();
+    open(&ada, &bob).await;
+    // No credit is left.
+    let keep = || Frame::new("KEEP", vec![0; 10 << 10]);
+    while ada.notify(bob.info(), keep()).now_or_never().is_some() {}
+    let begun = tokio::time::Instant::now();
+    // `HUGE` has no handler, so that the length of its hello holds.
+    for (code, len, most) in
+        [("NOTE", 101, 100), ("SINK", 70_001, 70_000), ("HUGE", 16_385, 16_384)]
+    {
+        let size = usize::try_from(len).unwrap();
+        let whole = || Frame::new(code, vec![0; size]);
+        for asks in [true, false] {
+            for message in [frame(code, size), body(code, u32::try_from(len).unwrap())] {
+                let error = send(&ada, &bob, asks, message).await.unwrap_err();
+                assert_too_long(&error, code, len, most);
+            }
+        }
+        let error = ada.notify_all(bob.info(), [whole()]).await.unwrap_err();
+        assert_eq!(error.sent, 0);
+        assert_too_long(&error.source, code, len, most);
+        // What is to be acknowledged comes whole.
+        let most = most.min(16 << 10);
+        let acked = ada.notify_acked(bob.info(), whole(), AckLevel::Handled).await;
+        assert_too_long(&acked.unwrap_err(), code, len, most);
+        let reliable = ada.send_reliable(bob.info(), whole(), AckLevel::Handled).await;
+        let ReliableError::NotSent(error) = reliable.unwrap_err() else { panic!() };
+        assert_too_long(&error, code, len, most);
+        let tried = ada.try_send_reliable(bob.info(), whole(), AckLevel::Handled).await;
+        let ReliableError::NotSent(error) = tried.unwrap_err() else { panic!() };
+        assert_too_long(&error, code, len, most);
+    }
+    let SendError::Request(error) = ada.send(bob.info(), Text("x".repeat(20))).await.unwrap_err()
+    else {
+        panic!()
+    };
+    assert_too_long(&error, "TEXT", 21, 10);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    // Nothing came, nobody is to blame, and the link lives.
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((calls.get(), bob.status().await.counts.errors_too_long), (1, 0));
+    assert_eq!(ada.status().await.links.len(), 1);
+}
+
+#[actix::test]
+async fn a_length_that_changes_holds_on_links_that_are_open() {
+    tokio::time::pause();
+    let wires = MemoryNetwork::new(1);
+    let (ada, bob, calls) = two(&wires).await;
+    let sent = async |code: &'static str, len| {
+        tokio::time::sleep(SECOND).await;
+        let before = calls.get();
+        let sent = ask(&ada, &bob, frame(code, len).over(Over::Link)).await;
+        assert_eq!(calls.get() - before, usize::from(sent.is_ok()), "{sent:?}");
+        sent.map(drop)
+    };
+    sent("NOTE", 200).await.unwrap();
+    bob.set_max_len("NOTE", 100).unwrap();
+    assert_too_long(&sent("NOTE", 200).await.unwrap_err(), "NOTE", 200, 100);
+    // A handler is found by the code in upper case as well.
+    assert_too_long(&sent("note", 200).await.unwrap_err(), "note", 200, 100);
+    bob.set_max_len("NOTE", 300).unwrap();
+    sent("NOTE", 200).await.unwrap();
+    // A handler of streams that comes, goes, and comes back.
+    let long = 2 << 20;
+    sent("SINK", long).await.unwrap();
+    let sink = bob.unregister("SINK".parse().unwrap()).unwrap();
+    assert_too_long(&sent("SINK", long).await.unwrap_err(), "SINK", 2 << 20, 1 << 20);
+    bob.restore("SINK".parse().unwrap(), sink).unwrap();
+    sent("SINK", long).await.unwrap();
+    assert_eq!((wires.dials(), wires.connections()), (1, 1));
+}
