@@ -1,10 +1,6 @@
 //! The caller's side of a classic exchange (WIRE.md part 1).
 
-use std::{
-    fmt, io,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-};
+use std::{fmt, io, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::BytesMut;
 use futures::FutureExt;
