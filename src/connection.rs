@@ -68,6 +68,8 @@ pub use self::{
     source::Source,
     typed::{PeerMessage, Received},
 };
+#[cfg(feature = "test-utils")]
+pub(crate) use self::clock::WallClock;
 pub(crate) use self::{
     actor::{Held, accepted},
     bans::watch_bans,

@@ -75,6 +75,7 @@ pub use self::{
 pub(crate) use self::{
     contacts::Contacts,
     dial_pace::DialPace,
+    dice::Dice,
     listing::{Introduced, Introductions, Listing, Told},
     moves::Moves,
     peer_exchange::{PEX, is_question, seen_lately},

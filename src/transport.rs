@@ -145,6 +145,12 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         Ok(())
     }
 
+    /// What a node has in place of the system's clock and random numbers: asked once, when it starts.
+    /// `None`, unless overridden, where the network is a real one.
+    fn simulated(&self) -> Option<Simulated> {
+        None
+    }
+
     /// Whether a connection on which nobody has proved an id is served. Only asked where ids are
     /// [proven](Self::proves).
     fn serves_unproven(&self) -> bool {
@@ -185,6 +191,24 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     /// about itself when its configuration does not say otherwise. Never sends a packet and never
     /// blocks.
     fn own_host(&self, listening: &Address) -> Host;
+}
+
+/// What a node on a simulated network has in place of the system's clock and random numbers, so that
+/// the same seed gives the same history: the date goes with tokio's clock from a fixed one on, and
+/// the random numbers come from a seed. They are no secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Simulated {
+    pub(crate) began: tokio::time::Instant,
+    pub(crate) seed: u64,
+}
+
+impl Simulated {
+    /// A network that began at this moment, and the seed of one life of a node in it: another one for
+    /// each life.
+    #[must_use]
+    pub const fn new(began: tokio::time::Instant, seed: u64) -> Self {
+        Self { began, seed }
+    }
 }
 
 /// A place where connections arrive. Dropping it stops listening; connections that were taken live

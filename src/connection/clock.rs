@@ -5,11 +5,13 @@ use std::{
     collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::time::Instant;
+
+use crate::{overlay::Dice, transport::Simulated};
 
 /// The time, as the layers below take it: that of tokio, which tests may pause.
 pub(crate) fn now() -> std::time::Instant {
@@ -24,6 +26,24 @@ const DRAWN: u64 = (1 << 16) - 1;
 /// How far above a stored incarnation one is drawn when the date is not above it: some 18 minutes.
 /// That much, as lives in between may have stored nothing.
 const ABOVE: u64 = (1 << 30) - 1;
+
+/// A wall clock that a test gives a node.
+#[cfg(feature = "test-utils")]
+pub(crate) struct WallClock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+#[cfg(feature = "test-utils")]
+impl WallClock {
+    pub(crate) fn new(date: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(date))
+    }
+}
+
+#[cfg(feature = "test-utils")]
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WallClock").finish_non_exhaustive()
+    }
+}
 
 /// Where a node has the date and its random numbers from: the system, or what a test gives in its
 /// place.
@@ -48,11 +68,29 @@ impl Default for Ambient {
     }
 }
 
+/// The date at which a simulated network begins, since 1970: long after the nodes of real ones, so
+/// that no clock of a simulation has to go back before it.
+const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
+
 impl Ambient {
+    /// The clock and the random numbers of a node on a simulated network.
+    pub(crate) fn simulated(Simulated { began, seed }: Simulated) -> Self {
+        let dice = Mutex::new(Dice::new(seed));
+        Self {
+            date: Arc::new(move || UNIX_EPOCH + SIMULATED_DATE.saturating_add(began.elapsed())),
+            random: Arc::new(move || {
+                dice.lock().unwrap_or_else(PoisonError::into_inner).next()
+            }),
+        }
+    }
+
     /// With another wall clock.
     #[cfg(feature = "test-utils")]
-    pub(crate) fn set_date(&mut self, date: impl Fn() -> SystemTime + Send + Sync + 'static) {
-        self.date = Arc::new(date);
+    pub(crate) fn with_date(mut self, date: Option<WallClock>) -> Self {
+        if let Some(WallClock(date)) = date {
+            self.date = date;
+        }
+        self
     }
 
     /// The time since 1970 by the wall clock, which may be wrong, and may go back. No deadline

@@ -25,6 +25,8 @@ use futures::future::LocalBoxFuture;
 use tokio::{runtime::Handle, sync::watch};
 
 use self::handlers::Entry;
+#[cfg(feature = "test-utils")]
+use crate::connection::WallClock;
 use crate::{
     connection::{
         Ambient, Config, ConfigError, EventBus, Node, Outbox, PeerEvent, Threads, links, watch_bans,
@@ -85,7 +87,8 @@ pub struct Builder {
     events: Vec<Recipient<PeerEvent>>,
     workers: usize,
     outbox: Option<Arc<dyn Outbox>>,
-    ambient: Ambient,
+    #[cfg(feature = "test-utils")]
+    wall_clock: Option<WallClock>,
     services: Vec<Rc<dyn Service>>,
 }
 
@@ -118,7 +121,8 @@ impl Default for Builder {
             events: Vec::new(),
             workers: 0,
             outbox: None,
-            ambient: Ambient::default(),
+            #[cfg(feature = "test-utils")]
+            wall_clock: None,
             services: Vec::new(),
         }
     }
@@ -242,7 +246,7 @@ impl Builder {
         mut self,
         clock: impl Fn() -> std::time::SystemTime + Send + Sync + 'static,
     ) -> Self {
-        self.ambient.set_date(clock);
+        self.wall_clock = Some(WallClock::new(clock));
         self
     }
 
@@ -329,8 +333,11 @@ impl Builder {
         let events = EventBus::new(self.config.event_queue, self.events);
         let config = descriptors::fit(self.config);
         let stored = kept.iter().map(|kept| kept.id.life()).max();
-        let life = self.ambient.incarnation(stored);
-        let life = (self.ambient, life);
+        let ambient = self.transport.simulated().map_or_else(Ambient::default, Ambient::simulated);
+        #[cfg(feature = "test-utils")]
+        let ambient = ambient.with_date(self.wall_clock);
+        let life = ambient.incarnation(stored);
+        let life = (ambient, life);
         let node = Arc::new(Node::new(config, me, self.transport, events, threads, life));
         if let Some(outbox) = self.outbox {
             node.links.keep_in(outbox);

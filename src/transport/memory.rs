@@ -77,8 +77,8 @@ pub struct MemoryNetwork {
 }
 
 impl MemoryNetwork {
-    /// A network without latency or faults. The seed decides everything that is drawn, which is the
-    /// latencies.
+    /// A network without latency or faults. The seed decides everything that is drawn: the latencies,
+    /// and what the nodes on it draw. Their wall clocks go with tokio's clock, which tests may pause.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { state: Arc::new(Mutex::new(State::new(seed))) }

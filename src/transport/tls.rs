@@ -47,6 +47,7 @@ use super::{Io, Listener, Transport, tcp::Tcp};
 use crate::{
     options::{ConfigError, Options, Setting},
     overlay::{Address, Host, PeerId},
+    transport::Simulated,
 };
 
 /// What becomes of connections without TLS.
@@ -245,6 +246,10 @@ impl Transport for TlsTransport {
 
     fn proves(&self) -> Option<&PeerId> {
         Some(self.id())
+    }
+
+    fn simulated(&self) -> Option<Simulated> {
+        self.inner.simulated()
     }
 
     fn serves_unproven(&self) -> bool {

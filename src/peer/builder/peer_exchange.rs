@@ -1,6 +1,7 @@
 //! The builder's part about the peer exchange.
 
 use crate::{
+    connection::Ambient,
     overlay::{PeerExchange, Stabilizer},
     peer::{Builder, peer_exchange::ExchangeService},
 };
@@ -26,7 +27,7 @@ impl Builder {
         self.services.retain(|service| service.name() != ExchangeService::NAME);
         self.recipes.retain(|recipe| recipe.name != exchange.name());
         self.needs_well_known = true;
-        let (exchange, told) = exchange.seeded(self.ambient.random());
+        let (exchange, told) = exchange.seeded(Ambient::default().random());
         self.service(ExchangeService::new(told)).stabilizer(exchange)
     }
 }

@@ -15,7 +15,7 @@ use super::MemoryNetwork;
 use super::state::{Place, Way, key};
 use crate::overlay::{Address, Host};
 use crate::transport::names::Names;
-use crate::transport::{Io, Listener, Transport};
+use crate::transport::{Io, Listener, Simulated, Transport};
 
 /// Connections that wait for a listener to take them, for each listener. Further dials wait.
 const BACKLOG: usize = 128;
@@ -128,6 +128,10 @@ async fn pause(time: Duration) {
 }
 
 impl Transport for MemoryTransport {
+    fn simulated(&self) -> Option<Simulated> {
+        Some(self.network.lock().begin_life())
+    }
+
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
             self.listen_now(at).map(|listener| Box::new(listener) as Box<dyn Listener>)

@@ -18,7 +18,7 @@ use super::line::Line;
 use super::pipe::{Course, Wakers};
 use super::{Direction, Ending, Latency, Link};
 use crate::overlay::{Address, Host};
-use crate::transport::Io;
+use crate::transport::{Io, Simulated};
 
 /// First port given to who listens on port 0.
 const FIRST_FREE_PORT: u16 = 49152;
@@ -109,6 +109,10 @@ struct CutOff {
 #[derive(Debug)]
 pub(super) struct State {
     random: fastrand::Rng,
+    seed: u64,
+    began: Instant,
+    /// Nodes that were started.
+    lives: u64,
     pub(super) latency: Latency,
     /// Between two hosts, in the order of their names.
     latencies: BTreeMap<(String, String), Latency>,
@@ -137,9 +141,18 @@ pub(super) struct State {
 }
 
 impl State {
+    /// What a node that starts has in place of the system's clock and random numbers.
+    pub(super) const fn begin_life(&mut self) -> Simulated {
+        self.lives += 1;
+        Simulated::new(self.began, self.seed.rotate_left(32) ^ self.lives)
+    }
+
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
+            seed,
+            began: Instant::now(),
+            lives: 0,
             latency: Latency::NONE,
             latencies: BTreeMap::new(),
             rate: 0,
