@@ -125,8 +125,6 @@ pub(crate) struct Node {
     pub(crate) joined: AtomicBool,
     /// The contacts by which it tries to join in the background.
     pub(crate) joins: Joins,
-    /// The well-known codes were switched on.
-    pub(crate) well_known: AtomicBool,
     /// What the part of the node that speaks Kademlia keeps here; of its own type.
     #[cfg(feature = "kademlia")]
     pub(crate) kademlia: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
@@ -196,7 +194,6 @@ impl Node {
             paused: watch::Sender::new(false),
             joined: AtomicBool::new(false),
             joins: Joins::default(),
-            well_known: AtomicBool::new(false),
             #[cfg(feature = "kademlia")]
             kademlia: std::sync::OnceLock::new(),
             open_in: AtomicUsize::new(0),

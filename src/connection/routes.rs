@@ -201,6 +201,8 @@ pub(crate) struct Routes {
     table: RwLock<HashMap<TypeCode, Route>>,
     /// Lengths that the application has set, for whoever handles these codes.
     lengths: Mutex<HashMap<TypeCode, u32>>,
+    /// The well-known codes, as long as they are not switched on.
+    off: Mutex<Vec<(TypeCode, Route)>>,
     /// What is taken whole is not longer than this.
     most: u32,
     /// Counts the changes, so that a link can keep what it has looked up.
@@ -212,6 +214,7 @@ impl Routes {
         Self {
             table: RwLock::default(),
             lengths: Mutex::default(),
+            off: Mutex::default(),
             most,
             version: AtomicU64::new(0),
         }
@@ -247,6 +250,22 @@ impl Routes {
         let intake = set.map_or(route.intake, |bytes| route.intake.up_to(bytes));
         route.intake = intake.whole_at_most(self.most);
         self.change(|table| table.insert(code, route))
+    }
+
+    /// Keeps routes that [`switch_on`](Self::switch_on) puts in.
+    pub(crate) fn keep_off(&self, routes: Vec<(TypeCode, Route)>) {
+        *self.off.lock().unwrap_or_else(PoisonError::into_inner) = routes;
+    }
+
+    /// Puts those in that are kept off and whose codes have no handler. Once: what the application
+    /// removes afterwards stays removed.
+    pub(crate) fn switch_on(&self) {
+        let routes = std::mem::take(&mut *self.off.lock().unwrap_or_else(PoisonError::into_inner));
+        for (code, route) in routes {
+            if self.find(code).is_none() {
+                self.insert(code, route);
+            }
+        }
     }
 
     pub(crate) fn remove(&self, code: TypeCode) -> Option<Route> {
@@ -295,6 +314,7 @@ impl Routes {
 
     /// Lets go of every handler.
     pub(crate) fn clear(&self) {
+        self.keep_off(Vec::new());
         self.change(HashMap::clear);
     }
 }

@@ -4,6 +4,7 @@
 mod config;
 mod failure;
 mod report;
+mod step;
 
 use std::{
     collections::HashSet,
@@ -20,6 +21,7 @@ pub use self::{
     config::JoinConfig,
     failure::{JoinAnswer, JoinFailure},
     report::{JoinEnd, JoinReport},
+    step::{JoinEvent, JoinStep},
 };
 
 /// The first pause before the nodes are asked again that are busy. It doubles, and as much again at
@@ -28,52 +30,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest pause, without what is added.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-
-/// What the walk is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JoinEvent {
-    /// The walk begins.
-    Start,
-    /// The question was answered.
-    Replies(Vec<Frame>),
-    /// The question was not answered.
-    Failed(JoinFailure),
-    /// The pause is over.
-    Waited,
-    /// What came of adding a peer to the own table.
-    Added(Added),
-}
-
-/// What the walk wants done next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JoinStep {
-    /// Send this and collect the replies.
-    Ask {
-        /// Where to.
-        to: Address,
-        /// To whom, once somebody has said who is there: where ids are proven, to nobody else.
-        whom: Option<PeerId>,
-        /// What.
-        frame: Frame,
-        /// Where it was listed, when nobody has answered there yet: it has to be an address that this
-        /// one may name ([`Scope`](crate::overlay::Scope)), and is dialled at the pace of unverified
-        /// addresses.
-        named_by: Option<Address>,
-    },
-    /// Add this peer to the own table.
-    Add {
-        /// Whom.
-        info: PeerInfo,
-        /// How it was learned.
-        learned: Learned,
-    },
-    /// Let so much time pass: every node that could take this one in is busy.
-    Wait(Duration),
-    /// Nothing more.
-    Done(JoinReport),
-}
 
 /// A place to go to.
 #[derive(Clone, Debug)]

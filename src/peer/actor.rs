@@ -22,7 +22,6 @@ use crate::{
     overlay::Address,
     peer::{
         Peers, StopReport, WeakPeer,
-        builder::handlers::serve_well_known,
         child::{ChildEnded, Guard},
         list::{PeerListActor, Table},
         listener::ListenerActor,
@@ -210,24 +209,6 @@ impl Handler<ChildEnded> for PeerActor {
 
     fn handle(&mut self, msg: ChildEnded, ctx: &mut Self::Context) {
         self.died(msg.child, ctx);
-    }
-}
-
-/// Has the node serve the well-known codes, if it does not yet.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServeWellKnown;
-
-impl Message for ServeWellKnown {
-    type Result = ();
-}
-
-impl Handler<ServeWellKnown> for PeerActor {
-    type Result = ();
-
-    fn handle(&mut self, _: ServeWellKnown, _: &mut Self::Context) {
-        if !self.node.drain.is_cancelled() {
-            serve_well_known(&self.node, &self.peers);
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
 };
 
 use actix::prelude::{Addr, Recipient};
@@ -13,7 +13,7 @@ use crate::{
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         Builder, JoinError, NodeDown, Peers, Status, StopReport,
-        actor::{End, PeerActor, ServeWellKnown},
+        actor::{End, PeerActor},
         join, status,
     },
 };
@@ -198,9 +198,7 @@ impl Peer {
         contact: Address,
         config: JoinConfig,
     ) -> Result<JoinReport, JoinError> {
-        if !self.0.node.well_known.load(Ordering::Relaxed) {
-            self.0.actor.send(ServeWellKnown).await.map_err(|_| NodeDown)?;
-        }
+        self.0.node.routes.switch_on();
         let join = join::join(&self.0.node, &self.0.peers, contact, config);
         self.inside(join, |_| NodeDown.into()).await
     }

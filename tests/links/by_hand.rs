@@ -42,6 +42,7 @@ impl ByHand {
             max_open: MAX_OPEN,
             incarnation: 1,
             features: vec![],
+            lengths: vec![],
         };
         let link =
             Link::new(Role::Dialler, LinkConfig { hello, keep_alive: 3_600 * SECOND }, now());

@@ -20,6 +20,7 @@ pub(crate) fn hello(name: &str) -> Hello {
         max_open: 64,
         incarnation: 1,
         features: vec![],
+        lengths: vec![],
     }
 }
 

@@ -1,9 +1,6 @@
 //! The builder's part about handlers: who serves which code, and within which limits.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use actix::prelude::Recipient;
 use tokio::sync::Semaphore;
@@ -182,25 +179,16 @@ pub(super) fn register(
     for (code, Entry { serve, streamed }) in handlers {
         node.routes.insert(code, application_route(node, code, serve, streamed));
     }
+    let intake = Intake::Whole(node.config.max_control_len);
+    let routes = well_known::routes(node, peers).into_iter().map(|(code, handler)| {
+        let route = application_route(node, code, Arc::new(handler), false);
+        (code, Route { intake, ..route })
+    });
+    node.routes.keep_off(routes.collect());
     if well_known {
-        serve_well_known(node, peers);
+        node.routes.switch_on();
     }
     let serve = Arc::new(Forward { node: Arc::downgrade(node), peers: peers.clone() });
     let route = application_route(node, TypeCode::FWD, serve, false);
     node.routes.insert(TypeCode::FWD, Route { internal: true, ..route });
-}
-
-/// Serves those of the well-known codes that have no handler, unless they were switched on before:
-/// what the application has removed since stays removed.
-pub(crate) fn serve_well_known(node: &Arc<Node>, peers: &Peers) {
-    if node.well_known.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    for (code, handler) in well_known::routes(node, peers) {
-        if node.routes.find(code).is_none() {
-            let route = application_route(node, code, Arc::new(handler), false);
-            let intake = Intake::Whole(node.config.max_control_len);
-            node.routes.insert(code, Route { intake, ..route });
-        }
-    }
 }
