@@ -27,6 +27,8 @@
 //! - `listing`: a second `PONG` for each `PING` over the link says whether the answering node has the
 //!   asking one in its table: `listed`, `unknown`, or `elsewhere host:port` if it has another address
 //!   for that id.
+//! - `series`: the series of an acknowledged message (u64) follows the byte with its level. In force if
+//!   the hellos of both sides list it.
 
 mod alive;
 mod book;
@@ -66,6 +68,7 @@ pub use self::{
 pub(crate) use self::{
     hello::{LISTING, MAX_HELLO_LEN},
     lengths::{LENGTHS, MAX_IN_HELLO, MAX_LENGTHS},
+    numbered::SERIES,
     refusals::REFUSALS,
     tally::COUNTS,
 };

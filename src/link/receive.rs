@@ -12,7 +12,7 @@ use crate::{
         header::EXCHANGE_HEADER_LEN,
         lengths::{self, Lengths},
         machine::{Exchange, REPLY_WINDOW},
-        numbered::NUMBERED_LEN,
+        numbered::{SERIES, numbered_len},
         refusals::Refusal,
         tally::Tally,
     },
@@ -389,8 +389,9 @@ impl Link {
             false => None,
             true if !request => return Err(PROTOCOL),
             true => {
-                let numbered = Numbered::peek(&arrived.data).ok_or(PROTOCOL)?;
-                arrived.data.advance(NUMBERED_LEN);
+                let series = self.agreed(SERIES);
+                let numbered = Numbered::peek(&arrived.data, series).ok_or(PROTOCOL)?;
+                arrived.data.advance(numbered_len(series));
                 Some(numbered)
             }
         };

@@ -18,7 +18,7 @@ pub const REMEMBERED: u64 = 4_096;
 /// given it up long ago.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// Senders that are remembered.
+/// Senders that are remembered, each once for each series.
 const MAX_SENDERS: usize = 4_096;
 
 /// Messages that failed, of all senders, of which the reason is remembered.
@@ -47,7 +47,9 @@ pub enum Novelty {
 /// two that count, and others are only remembered to be refused.
 const MAX_LIVES: usize = 4;
 
-/// Remembers, for each life of each sender, which numbers have come. As messages come in the order
+/// Remembers, for each sender and [series](Numbered::series), and for each of its lives, which numbers
+/// have come. A node that claims the id of another one does not know its series, and changes nothing
+/// of what is known of it. As messages come in the order
 /// of their numbers, also when they are sent again, and over several links at once, the highest
 /// number says which have; only what failed is noted one by one.
 ///
@@ -57,8 +59,8 @@ const MAX_LIVES: usize = 4;
 /// be another node that claims the id.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The lives of each sender, at least one and at most [`MAX_LIVES`].
-    senders: HashMap<PeerId, Vec<Life>>,
+    /// The lives of each sender and series, at least one and at most [`MAX_LIVES`].
+    senders: HashMap<(PeerId, u64), Vec<Life>>,
     /// Entries in all of `failed`.
     failures: usize,
 }
@@ -86,12 +88,13 @@ impl Life {
 impl Seen {
     /// Notes a message and says what it is.
     pub fn note(&mut self, from: &PeerId, numbered: Numbered, now: Instant) -> Novelty {
-        let Numbered { incarnation, sequence, .. } = numbered;
-        let Some(lives) = self.senders.get_mut(from) else {
+        let Numbered { incarnation, series, sequence, .. } = numbered;
+        let key = (from.clone(), series);
+        let Some(lives) = self.senders.get_mut(&key) else {
             if !self.make_room(now) {
                 return Novelty::NoRoom;
             }
-            self.senders.insert(from.clone(), vec![Life::new(numbered, now)]);
+            self.senders.insert(key, vec![Life::new(numbered, now)]);
             return Novelty::New;
         };
         let Some(life) = lives.iter_mut().find(|life| life.incarnation == incarnation) else {
@@ -128,9 +131,9 @@ impl Seen {
     /// A message that was [noted](Self::note) failed, or was refused. When too many did, the
     /// earliest of the same sender are forgotten, and not acknowledged any more.
     pub fn failed(&mut self, from: &PeerId, numbered: Numbered, reason: Reason) {
-        let Numbered { incarnation, sequence, .. } = numbered;
+        let Numbered { incarnation, series, sequence, .. } = numbered;
         let is_it = |life: &&mut Life| life.incarnation == incarnation && !life.outlived;
-        let life = self.senders.get_mut(from).and_then(|lives| lives.iter_mut().find(is_it));
+        let life = self.senders.get_mut(&(from.clone(), series)).and_then(|lives| lives.iter_mut().find(is_it));
         let Some(life) = life.filter(|life| sequence > life.unknown) else { return };
         if life.failed.insert(sequence, reason).is_none() {
             self.failures += 1;
@@ -143,7 +146,7 @@ impl Seen {
         }
     }
 
-    /// Senders that are remembered.
+    /// Senders that are remembered, once for each series.
     #[must_use]
     pub fn senders(&self) -> usize {
         self.senders.len()

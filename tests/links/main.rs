@@ -17,6 +17,7 @@ mod early;
 mod ending;
 mod fake;
 mod leaving;
+mod impostors;
 mod many;
 mod order;
 mod pool;

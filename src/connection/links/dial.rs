@@ -20,7 +20,7 @@ use crate::{
     later::Later,
     link::{
         COUNTS, Frames, Hello, LENGTHS, LISTING, Link, LinkConfig, LinkEvent, LinkPhase,
-        MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, code,
+        MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, SERIES, code,
     },
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
@@ -41,7 +41,7 @@ fn machine(node: &Node, role: Role) -> Link {
     let lengths = node.routes.unusual_lengths(longest);
     let tells = lengths.len() <= MAX_IN_HELLO;
     let lengths_too = Some(LENGTHS).filter(|_| tells);
-    let features = [Some(REFUSALS), Some(LISTING), Some(COUNTS), lengths_too];
+    let features = [Some(REFUSALS), Some(LISTING), Some(COUNTS), Some(SERIES), lengths_too];
     let hello = Hello {
         info: node.me.clone(),
         window,

@@ -83,6 +83,8 @@ pub(super) struct Limits {
     pub(super) mine: u32,
     /// The longest part of a longer one.
     pub(super) part: usize,
+    /// Bytes in front of one that is to be acknowledged.
+    pub(super) numbers: usize,
 }
 
 /// What is behind the lock.
@@ -151,6 +153,7 @@ impl Line {
                 whole: link.max_message().min(Purse::MOST / 2),
                 mine: link.own_max_message(),
                 part,
+                numbers: link.numbered_len(),
             },
             credit: Purse::new(link.credit()),
             slots: Semaphore::new((max_open as usize).min(Semaphore::MAX_PERMITS)),

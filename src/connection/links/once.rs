@@ -41,8 +41,8 @@ use crate::{
 /// that wait have so many bytes. Those beyond wait as others do, for `busy_after`.
 pub(super) const MAX_WAITING: usize = 16 << 20; // bytes
 
-/// Whose message, in which of its lives, and its number.
-type Name = (PeerId, u64, u64);
+/// Whose message, of which series, in which of its lives, and its number.
+type Name = (PeerId, u64, u64, u64);
 
 /// What became of a message, for every link over which it comes.
 type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
@@ -53,8 +53,9 @@ pub(super) struct Once {
     seen: Seen,
     /// Those that are not at their end. Of all others `seen` knows it.
     outcomes: HashMap<Name, Outcome>,
-    /// The messages of each sender that wait for each handler, over whichever link they came.
-    turns: Turns<(PeerId, u64)>,
+    /// The messages of each sender and series that wait for each handler, over whichever link they
+    /// came.
+    turns: Turns<(PeerId, u64, u64)>,
 }
 
 /// What is to be done about a message that came.
@@ -68,7 +69,7 @@ enum Due {
 impl Once {
     /// A message came.
     fn came(&mut self, from: &PeerId, numbered: Numbered) -> Due {
-        let name = (from.clone(), numbered.incarnation, numbered.sequence);
+        let name = (from.clone(), numbered.series, numbered.incarnation, numbered.sequence);
         match self.seen.note(from, numbered, now()) {
             Novelty::New => Due::HandOver(name),
             Novelty::Repeated => {
@@ -112,7 +113,7 @@ impl Arrivals {
         let flat = |told: Result<_, _>| told.unwrap_or(Err(Refusal::Stopping));
         let outcome = told.map(flat).boxed().shared();
         known.outcomes.insert(name.clone(), outcome.clone());
-        let turns = [known.turns.take((name.0.clone(), handler)), self.turns.take(handler)];
+        let turns = [known.turns.take((name.0.clone(), name.1, handler)), self.turns.take(handler)];
         drop(known);
         let work = hand_over(Arc::clone(&line), delivery, numbered.level, turns);
         let node = Arc::clone(&line.node);
