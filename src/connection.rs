@@ -18,6 +18,7 @@ pub(crate) mod exchange;
 mod gate;
 pub mod handler;
 mod incoming;
+mod leash;
 pub(crate) mod links;
 pub(crate) mod measures;
 #[cfg(feature = "swim")]

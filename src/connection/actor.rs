@@ -1,6 +1,12 @@
 //! `ConnectionActor`: one accepted connection as an actor.
 
-use std::{io, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use bytes::BytesMut;
@@ -105,11 +111,13 @@ impl Actor for ConnectionActor {
             }
             None => return ctx.stop(),
         };
-        let cut = self.node.cut.clone();
+        let node = Arc::clone(&self.node);
         let run = async move {
             let late = async move {
-                cut.cancelled().await;
-                tokio::time::sleep(CUT_GRACE).await;
+                node.cut.cancelled().await;
+                if !node.silent.load(Ordering::Relaxed) {
+                    tokio::time::sleep(CUT_GRACE).await;
+                }
             };
             let run = AssertUnwindSafe(conversation.run()).catch_unwind();
             match select(pin!(run), pin!(late)).await {
@@ -162,7 +170,8 @@ pub(crate) fn accepted(
             None => return,
         }
         let first = header(&mut io.reader, until, &node, &mut held.pass).await;
-        if let Some((remote, talk, span)) = Box::pin(begin(io, &node, &held.pass, first)).await {
+        let begun = node.until_cut(begin(io, &node, &held.pass, first));
+        if let Some(Some((remote, talk, span))) = Box::pin(begun).await {
             let (code, talk) = (talk.code(), Some((talk, span)));
             ConnectionActor { code, remote, node, talk, _held: held }.start();
         }

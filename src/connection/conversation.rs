@@ -254,7 +254,7 @@ impl Conversation {
                 let (give, back) = oneshot::channel();
                 self.back = Some(back);
                 let coming = (head.code(), Some(head.len()));
-                let body = Body::coming(coming, PartReader::Classic(reader), give);
+                let body = Body::coming(coming, PartReader::Classic(reader.leashed()), give);
                 let progress = body.progress();
                 Ok((body, progress))
             }

@@ -1,6 +1,13 @@
 //! The caller's side of a classic exchange (WIRE.md part 1).
 
-use std::{fmt, io, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    fmt, io,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::BytesMut;
 use futures::FutureExt;
@@ -9,15 +16,16 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout_at},
 };
-use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::{
     connection::{
         Cut, Direction, Node, Replies, RequestError,
+        leash::Leash,
         node::{OpenGuard, span},
         parts::PartReader,
-        reader::FrameReader,
+        reader::{FrameReader, ReadHalf},
         writer::{FrameWriter, WriteError, WriteHalf},
     },
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
@@ -167,19 +175,13 @@ impl OutgoingKind {
 pub(crate) struct OutgoingHeld {
     _place: Option<OwnedSemaphorePermit>,
     _open: OpenGuard,
-    _task: TaskTrackerToken,
     pub(crate) span: Span,
 }
 
 impl OutgoingHeld {
     /// Of an exchange on a link: how many there may be is the other side's to say.
     pub(crate) fn on_link(node: &Arc<Node>) -> Self {
-        Self {
-            _place: None,
-            _open: node.count_open(Direction::Out),
-            _task: node.tasks.token(),
-            span: Span::current(),
-        }
+        Self { _place: None, _open: node.count_open(Direction::Out), span: Span::current() }
     }
 }
 
@@ -205,24 +207,37 @@ async fn place(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePerm
     place.map_err(|_| RequestError::Stopped { sent: false })
 }
 
+/// A connection for one exchange. The application holds it and need not poll it.
+struct Dialled {
+    reader: Leash<ReadHalf>,
+    writer: Leash<WriteHalf>,
+    remote: Address,
+    held: OutgoingHeld,
+}
+
 /// Opens a connection to `to`, within the node's limits.
 async fn dial(
     node: &Arc<Node>,
     to: &Address,
     whom: Option<&PeerId>,
-) -> Result<(Io, OutgoingHeld), RequestError> {
+) -> Result<Dialled, RequestError> {
     let until = Instant::now() + node.config.connect_timeout;
     let place = place(&node.outgoing, until).await?;
     let held = OutgoingHeld { _place: Some(place), ..OutgoingHeld::on_link(node) };
     let (shared, at, whom) = (Arc::clone(node), to.clone(), whom.cloned());
     // The connection belongs to the runtime that opens it, and is not to end with the caller's.
-    let connect = async move { connect(&shared, &at, whom.as_ref(), until).await };
-    let connected = node.run(connect.in_current_span()).await;
+    let connect = async move {
+        let io = connect(&shared, &at, whom.as_ref(), until).await?;
+        let reader = Leash::new(&shared, io.reader, Some(shared.tasks.token()));
+        let writer = Leash::new(&shared, io.writer, None);
+        Ok(Dialled { reader, writer, remote: io.remote, held })
+    };
+    let connected = node.run(node.until_cut(connect.in_current_span())).await.flatten();
     let ended = || {
-        let source = std::io::Error::other("the dial ended early");
+        let source = io::Error::other("the dial ended early");
         Err(RequestError::Connect { to: to.clone(), source })
     };
-    Ok((connected.unwrap_or_else(ended)?, held))
+    connected.unwrap_or_else(ended)
 }
 
 /// Opens a connection to `to`, and to nobody but `whom` nor to who is banned, within the limit of dials
@@ -272,23 +287,28 @@ pub(crate) async fn open(
     if node.cut.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });
     }
+    let late = || Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) };
     let run = async {
-        let (io, held) = dial(node, to, whom).await?;
-        let Io { reader, writer, remote, .. } = io;
+        let Dialled { reader, writer, remote, held } = dial(node, to, whom).await?;
         tracing::trace!(%code, "request");
         node.counters.exchanges_out.one();
-        let sending = send(node, writer, request).await;
-        let reader =
-            FrameReader::new(reader, BytesMut::new(), node.config.reply_timeout, Arc::clone(node));
+        let sending = send(node, Box::new(writer), request).await;
+        reader.report(late());
+        let (reader, patience) = (Box::new(reader), node.config.reply_timeout);
+        let reader = FrameReader::new(reader, BytesMut::new(), patience, Arc::clone(node));
         Ok(Replies::new(PartReader::Classic(reader), sending, held, remote, code))
     };
-    // Cut before the request was written in full: the callee has got a part at most, which it does
-    // not handle.
-    let cut = || {
-        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
-        Err(RequestError::Stopped { sent: false })
-    };
-    node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out))).await.unwrap_or_else(cut)
+    let run = node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out)));
+    match run.await {
+        Some(Err(error)) if !node.cut.is_cancelled() => Err(error),
+        Some(Ok(replies)) => Ok(replies),
+        // Cut before the request was written in full: the callee has got a part at most, which it
+        // does not handle.
+        Some(Err(_)) | None => {
+            node.report_cut(late());
+            Err(RequestError::Stopped { sent: false })
+        }
+    }
 }
 
 /// Writes the request, here when it is small. An error in writing is kept: the callee may have
@@ -306,7 +326,7 @@ async fn send(
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let (tell, result) = oneshot::channel();
-    node.spawn(async move {
+    let write = async move {
         let written = stopped.run_until_cancelled(request.write(&mut writer)).await;
         let keep = matches!(written, Some(Ok(())));
         // Nobody listens when the replies were dropped.
@@ -316,7 +336,8 @@ async fn send(
         if keep {
             stopped.cancelled().await;
         }
-    });
+    };
+    node.spawn(node.until_cut(write));
     (Sending::UnderWay { stop, result }, None)
 }
 
@@ -331,22 +352,29 @@ pub(crate) async fn notify(
         return Err(RequestError::Stopped { sent: false });
     }
     let code = request.code();
+    let written = AtomicBool::new(false);
     let run = async {
-        let (io, held) = dial(node, to, whom).await?;
+        let Dialled { reader, writer, remote, held } = dial(node, to, whom).await?;
         tracing::trace!(%code, "one-way message");
         node.counters.exchanges_out.one();
-        let mut writer = FrameWriter::new(io.writer, Arc::clone(node));
-        let written = async {
+        let mut writer = FrameWriter::new(Box::new(writer), Arc::clone(node));
+        let write = async {
             request.write(&mut writer).await?;
+            written.store(true, Ordering::Relaxed);
             writer.shutdown().await
         };
-        let result = written.await.map_err(|error| RequestError::not_written(io.remote, error));
-        drop(held);
+        let result = write.await.map_err(|error| RequestError::not_written(remote, error));
+        drop((reader, held));
         result
     };
-    let cut = || {
-        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
-        Err(RequestError::Stopped { sent: false })
-    };
-    node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out))).await.unwrap_or_else(cut)
+    let run = node.cut.run_until_cancelled(run.instrument(span(to, Direction::Out)));
+    match run.await {
+        Some(Err(error)) if !node.cut.is_cancelled() => Err(error),
+        Some(Ok(())) => Ok(()),
+        Some(Err(_)) | None => {
+            let late = Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) };
+            node.report_cut(late);
+            Err(RequestError::Stopped { sent: written.load(Ordering::Relaxed) })
+        }
+    }
 }

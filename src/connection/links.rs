@@ -89,6 +89,8 @@ struct Pool {
     book: Book,
     lines: HashMap<LinkId, Arc<Line>>,
     dials: HashMap<Address, watch::Receiver<Option<Reached>>>,
+    /// The node is cut: no further link is opened.
+    is_cut: bool,
 }
 
 impl fmt::Debug for Links {
@@ -109,6 +111,7 @@ impl Links {
                 book: Book::new(me.id().clone(), config),
                 lines: HashMap::new(),
                 dials: HashMap::new(),
+                is_cut: false,
             }),
             open: RwLock::default(),
             over: Notify::new(),
@@ -167,9 +170,13 @@ impl Links {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an open link in. `listed` says that others may use it to reach its address.
-    pub(super) fn opened(&self, line: &Arc<Line>, listed: bool) {
+    /// Takes an open link in. `listed` says that others may use it to reach its address. False when
+    /// the node is cut.
+    pub(super) fn opened(&self, line: &Arc<Line>, listed: bool) -> bool {
         let mut pool = self.lock();
+        if pool.is_cut {
+            return false;
+        }
         pool.book.is_alive(&line.to);
         pool.lines.insert(line.id, Arc::clone(line));
         let mut ended = Vec::new();
@@ -193,6 +200,7 @@ impl Links {
             self.unlist(&line);
             line.bye();
         }
+        true
     }
 
     /// Whether another peer has an open link under the address of `line`, and has proved its id.
@@ -258,8 +266,9 @@ impl Links {
         self.all().iter().for_each(|line| line.bye());
     }
 
-    /// Ends every link at once.
+    /// Ends every link at once; no further one is opened.
     pub(crate) fn cut(&self, silently: bool) {
+        self.lock().is_cut = true;
         self.all().iter().for_each(|line| line.cut(silently));
     }
 

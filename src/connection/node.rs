@@ -27,6 +27,7 @@ use crate::{
         budget::Budget,
         door::Door,
         incoming::Places,
+        leash::Leashes,
         meter::{Meters, Rates},
         now,
     },
@@ -103,8 +104,12 @@ pub(crate) struct Node {
     pace: Mutex<DialPace>,
     /// Places for look-ups of names that others said.
     lookups: Arc<Semaphore>,
+    /// What the application holds of connections.
+    pub(crate) leashes: Leashes,
     /// Everything that has to end before the node has stopped.
     pub(crate) tasks: TaskTracker,
+    /// The node's own actors, which live until then.
+    pub(crate) parts: TaskTracker,
     /// Cancelled when the node begins to stop: nothing new.
     pub(crate) drain: CancellationToken,
     /// Cancelled when what still runs is cut.
@@ -170,7 +175,9 @@ impl Node {
             counters: Counters::default(),
             measures: Measures::new(),
             started: Instant::now(),
+            leashes: Leashes::default(),
             tasks: TaskTracker::new(),
+            parts: TaskTracker::new(),
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
             silent: AtomicBool::new(false),
@@ -224,10 +231,11 @@ impl Node {
         let look_up = async {
             let place = place.await.ok()?;
             // A task of its own, which has the place for as long as the look-up really takes.
-            let found = self.threads.runtime().spawn(async move {
+            let drain = self.drain.clone();
+            let found = self.threads.runtime().spawn(self.tasks.track_future(async move {
                 let _place = place;
-                transport.resolve(&host).await.ok()
-            });
+                drain.run_until_cancelled(transport.resolve(&host)).await?.ok()
+            }));
             found.await.ok().flatten()
         };
         timeout(LOOKUP_TIME, look_up).await.ok().flatten()
@@ -292,6 +300,23 @@ impl Node {
     {
         let task = self.threads.runtime().spawn(self.tasks.track_future(work));
         AbortOnDropHandle::new(task).await.ok()
+    }
+
+    /// `work`, which is dropped when the node is cut; then nothing comes of it.
+    pub(crate) fn until_cut<F: Future>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Option<F::Output>> + use<F> {
+        let cut = self.cut.clone();
+        async move { cut.run_until_cancelled(work).await }
+    }
+
+    /// Cuts all that runs: connections are closed, with a last word or `silently`, and no task that
+    /// the node has started goes on.
+    pub(crate) fn cut_all(&self, silently: bool) {
+        self.cut.cancel();
+        self.links.cut(silently);
+        self.leashes.cut().into_iter().for_each(|cut| self.report_cut(cut));
     }
 
     /// A peer has shown that it lives and is reached at `to`.

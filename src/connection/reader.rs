@@ -17,6 +17,7 @@ use crate::{
         Node,
         brake::Brake,
         budget::{EXEMPT, Share},
+        leash::Leash,
         patience::Patience,
     },
     frame::{Frame, FrameCodec, FrameError, FrameHead, HEADER_LEN, Part, TypeCode},
@@ -87,6 +88,13 @@ impl FrameReader {
     /// Reads no faster than a source may send.
     pub(crate) fn braked(mut self, brake: Brake) -> Self {
         self.brake = brake;
+        self
+    }
+
+    /// Is closed when the node is cut, even if nothing polls it.
+    pub(crate) fn leashed(mut self) -> Self {
+        let half = std::mem::replace(&mut self.half, Box::new(tokio::io::empty()));
+        self.half = Box::new(Leash::new(&self.node, half, None));
         self
     }
 

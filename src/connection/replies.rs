@@ -8,11 +8,10 @@ use std::{
 
 use futures::Stream;
 use tokio::sync::oneshot;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::{
     connection::{
-        Asking, Body, Cut, Direction, Node, ReadError, RequestError,
+        Asking, Body, Node, ReadError, RequestError,
         budget::{STEP, Share},
         exchange::{OutgoingHeld, Sending},
         parts::{Coming, PartReader},
@@ -51,8 +50,6 @@ struct Open {
     reader: Option<PartReader>,
     sending: Sending,
     write_error: Option<WriteError>,
-    /// Ready when the node is cut. A link tells its readers itself.
-    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     held: OutgoingHeld,
 }
 
@@ -101,14 +98,8 @@ impl Replies {
         remote: Address,
         code: TypeCode,
     ) -> Self {
-        let cut = match &reader {
-            PartReader::Classic(reader) => {
-                Some(Box::pin(reader.node().cut.clone().cancelled_owned()))
-            }
-            PartReader::Link(_) => None,
-        };
         let (sending, write_error) = sent;
-        let open = Open { reader: Some(reader), sending, write_error, cut, held };
+        let open = Open { reader: Some(reader), sending, write_error, held };
         Self {
             open: Some(open),
             gather: None,
@@ -222,17 +213,7 @@ impl Replies {
         let Some(reader) = open.reader.as_mut() else {
             return Poll::Ready(Ok(None));
         };
-        match reader.poll_part(cx) {
-            Poll::Ready(part) => Poll::Ready(part.map_err(|error| self.broken(error))),
-            Poll::Pending => {
-                let Some(cut) = &mut open.cut else { return Poll::Pending };
-                ready!(cut.as_mut().poll(cx));
-                let (peer, code) = (self.remote.clone(), Some(self.code));
-                reader.node().report_cut(Cut { direction: Direction::Out, peer, code });
-                self.end(false);
-                Poll::Ready(Err(RequestError::Stopped { sent: true }))
-            }
-        }
+        reader.poll_part(cx).map_err(|error| self.broken(error))
     }
 
     /// The next part of the stream that begins a frame.

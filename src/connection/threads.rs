@@ -64,10 +64,17 @@ impl Threads {
     }
 }
 
-impl Drop for Threads {
-    fn drop(&mut self) {
+impl Threads {
+    /// Ends the workers, with all that runs on them.
+    pub(crate) fn stop(&self) {
         for (arbiter, _) in &self.workers {
             arbiter.stop();
         }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

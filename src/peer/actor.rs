@@ -87,8 +87,8 @@ impl PeerActor {
     }
 
     fn guard(&self, child: Child, ctx: &Context<Self>) -> Guard {
-        let _ = self;
-        Guard { parent: ctx.address().downgrade().recipient(), child }
+        let parent = ctx.address().downgrade().recipient();
+        Guard { parent, child, _part: self.node.parts.token() }
     }
 
     pub(crate) fn start_list(&self, ctx: &Context<Self>) {
@@ -195,7 +195,8 @@ impl Drop for PeerActor {
     /// at once.
     fn drop(&mut self) {
         self.node.drain.cancel();
-        self.node.cut.cancel();
+        self.node.cut_all(true);
+        self.node.threads.stop();
     }
 }
 
@@ -230,16 +231,15 @@ impl Handler<End> for PeerActor {
         self.node.drain.cancel();
         if !msg.politely {
             self.node.silent.store(true, Ordering::Relaxed);
-            self.node.cut.cancel();
-            self.node.links.cut(true);
+            self.node.cut_all(true);
         }
         if already {
             return Box::pin(std::future::ready(()).into_actor(self));
         }
         let (node, peers) = (Arc::clone(&self.node), self.peers.clone());
-        let stop = async move { stop::stop(&node, &peers, msg.politely).await };
+        let list = self.list.clone();
+        let stop = async move { stop::stop(&node, &peers, &list, msg.politely).await };
         Box::pin(stop.into_actor(self).map(|report, this, ctx| {
-            this.list.send_replace(None);
             this.stopped.send_replace(Some(Arc::new(report)));
             ctx.stop();
         }))

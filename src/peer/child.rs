@@ -1,8 +1,12 @@
 //! How the `PeerActor` hears that one of its children has ended.
 
-use actix::{WeakRecipient, prelude::Message};
+use actix::{
+    WeakRecipient,
+    prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Message, WrapFuture},
+};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::connection::Child;
+use crate::connection::{Child, Node};
 
 /// A child has ended, whatever the cause.
 #[derive(Clone, Debug)]
@@ -14,11 +18,23 @@ impl Message for ChildEnded {
     type Result = ();
 }
 
+/// Stops an actor of the node when the node is cut, however many addresses of it there still are.
+pub(crate) fn stop_at_cut<A: Actor<Context = Context<A>>>(
+    actor: &A,
+    node: &Node,
+    ctx: &mut Context<A>,
+) {
+    let cut = node.cut.clone().cancelled_owned();
+    ctx.spawn(cut.into_actor(actor).map(|(), _, ctx| ctx.stop()));
+}
+
 /// Held by a child; tells the parent when it is dropped, after a panic as well.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) parent: WeakRecipient<ChildEnded>,
     pub(crate) child: Child,
+    /// The node has not stopped before the child has ended.
+    pub(crate) _part: TaskTrackerToken,
 }
 
 impl Drop for Guard {

@@ -22,7 +22,7 @@ use crate::{
 /// `web::Data`.
 ///
 /// When the last clone is dropped without [`stop`](Self::stop), the node is cut as by
-/// [`abort`](Self::abort).
+/// [`abort`](Self::abort), as soon as its arbiter gets to it.
 #[derive(Clone)]
 #[must_use = "dropping the last handle ends the node"]
 pub struct Peer(Arc<Inner>);
@@ -199,7 +199,9 @@ impl Peer {
     /// what runs come to its end within [`Config::drain_timeout`], cuts what is late, and reports
     /// it.
     ///
-    /// May be called more than once, from any clone; every call returns the same report.
+    /// May be called more than once, from any clone; every call returns the same report. After it
+    /// has returned nothing of the node runs: it has no task, no listener and no open connection.
+    /// [`Replies`](crate::Replies) and bodies that the application holds end with an error.
     ///
     /// # Cancel safety
     /// Dropping the future does not stop the stopping.
@@ -208,6 +210,7 @@ impl Peer {
     }
 
     /// Ends the node at once, without a word to anybody, as a crash would. Everything open is cut.
+    /// After it has returned nothing of the node runs, as after [`stop`](Self::stop).
     ///
     /// # Cancel safety
     /// As [`stop`](Self::stop).
@@ -219,7 +222,9 @@ impl Peer {
         let mut stopped = self.0.stopped.clone();
         // The actor answers when the node has stopped; an error says that it had stopped before.
         self.0.actor.send(End { politely }).await.ok();
-        let report = stopped.wait_for(Option::is_some).await.ok().and_then(|report| report.clone());
+        // Until the actor is gone, too.
+        while stopped.changed().await.is_ok() {}
+        let report = stopped.borrow().clone();
         report.map(|report| (*report).clone()).unwrap_or_default()
     }
 

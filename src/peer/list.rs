@@ -19,7 +19,7 @@ use crate::{
         Added, Candidate, Envelope, Hop, Learned, PeerEntry, PeerId, PeerInfo, PeerList,
         RouteFault, RouteReason, Router,
     },
-    peer::child::Guard,
+    peer::child::{Guard, stop_at_cut},
 };
 
 /// The peer table and the router: what the actor owns and its successor takes over.
@@ -50,6 +50,10 @@ pub struct PeerListActor {
 
 impl Actor for PeerListActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        stop_at_cut(self, &self.node, ctx);
+    }
 }
 
 impl PeerListActor {

@@ -160,7 +160,10 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
         Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
-        Err(TurnedAway::TooMany) => drop(actix_rt::spawn(refuse(io, node, refusals))),
+        Err(TurnedAway::TooMany) => {
+            let refusing = node.until_cut(refuse(io, node, refusals));
+            drop(actix_rt::spawn(node.tasks.track_future(refusing)));
+        }
     }
 }
 

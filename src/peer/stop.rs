@@ -5,12 +5,16 @@ use std::{
     time::Duration,
 };
 
+use actix::prelude::Addr;
 use serde::Serialize;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     connection::{Cut, Node, PeerEvent},
-    peer::{Peers, join::say_goodbye},
+    peer::{Peers, join::say_goodbye, list::PeerListActor},
 };
 
 /// What came of `stop`.
@@ -55,7 +59,12 @@ async fn goodbye(node: &Arc<Node>, peers: &Peers, begun: Instant, told: &mut usi
 }
 
 /// Stops accepting, lets what runs come to its end while the peers are told, cuts what is late.
-pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> StopReport {
+pub(crate) async fn stop(
+    node: &Arc<Node>,
+    peers: &Peers,
+    list: &watch::Sender<Option<Addr<PeerListActor>>>,
+    politely: bool,
+) -> StopReport {
     let begun = Instant::now();
     node.drain.cancel();
     node.emit(&PeerEvent::Stopping);
@@ -65,10 +74,12 @@ pub(crate) async fn stop(node: &Arc<Node>, peers: &Peers, politely: bool) -> Sto
         node.cut.run_until_cancelled(goodbye(node, peers, begun, &mut told)).await;
     }
     node.tasks.close();
-    node.cut.cancel();
-    node.links.cut(node.silent.load(Ordering::Relaxed));
+    node.cut_all(node.silent.load(Ordering::Relaxed));
     timeout(CUT_TIME, node.tasks.wait()).await.ok();
     node.routes.clear();
+    list.send_replace(None);
+    node.parts.close();
+    timeout(CUT_TIME, node.parts.wait()).await.ok();
     node.emit(&PeerEvent::Stopped);
     node.events.close();
     let (cut, cut_more) = node.take_cuts();

@@ -12,7 +12,7 @@ use crate::{
 /// Has every thread of the node watch itself: one look at the clock in a second. What comes too
 /// late to look was held up, and so was everything else on that thread.
 pub(crate) fn start(node: &Arc<Node>) {
-    node.threads.spawn_on_each(|| watch(Arc::downgrade(node)));
+    node.threads.spawn_on_each(|| node.tasks.track_future(watch(Arc::downgrade(node))));
 }
 
 /// Ends with the node.

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Weak, atomic::Ordering};
 
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     connection::{Incoming, Node, Refusal, Removed, Reply, Sender, Via},
     frame::{Frame, TypeCode},
     overlay::{Added, Candidate, Claim, Host, JoinPolicy, Learned, PeerId, PeerInfo, QuitPolicy},
-    peer::{NodeDown, Peers, probation},
+    peer::{NodeDown, Peers, child::stop_at_cut, probation},
 };
 
 /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, with the words of the original programs.
@@ -16,6 +17,7 @@ use crate::{
 pub(crate) struct WellKnown {
     pub(crate) node: Weak<Node>,
     pub(crate) peers: Peers,
+    _part: TaskTrackerToken,
 }
 
 impl WellKnown {
@@ -25,6 +27,12 @@ impl WellKnown {
 
 impl Actor for WellKnown {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(node) = self.node.upgrade() {
+            stop_at_cut(self, &node, ctx);
+        }
+    }
 }
 
 impl Handler<Incoming> for WellKnown {
@@ -36,8 +44,13 @@ impl Handler<Incoming> for WellKnown {
             let Some(node) = node else {
                 return Reply::refused(Refusal::HandlerGone);
             };
-            let reply = answer(&msg, &node, &peers).await;
-            reply.unwrap_or(Reply::refused(Refusal::HandlerGone))
+            // It is no future of the actor, and would outlive the node.
+            let answer = node.tasks.track_future(node.until_cut(answer(&msg, &node, &peers)));
+            match answer.await {
+                Some(Ok(reply)) => reply,
+                Some(Err(NodeDown)) => Reply::refused(Refusal::HandlerGone),
+                None => Reply::refused(Refusal::Stopping),
+            }
         })
     }
 }
@@ -172,6 +185,7 @@ pub(crate) fn routes(
     node: &Arc<Node>,
     peers: &Peers,
 ) -> Vec<(TypeCode, actix::Recipient<Incoming>)> {
-    let actor = WellKnown { node: Arc::downgrade(node), peers: peers.clone() }.start();
+    let (weak, peers) = (Arc::downgrade(node), peers.clone());
+    let actor = WellKnown { node: weak, peers, _part: node.parts.token() }.start();
     WellKnown::CODES.into_iter().map(|code| (code, actor.clone().recipient())).collect()
 }

@@ -12,6 +12,7 @@ mod broken;
 mod common;
 mod credit;
 mod dialling;
+mod ending;
 mod fake;
 mod leaving;
 mod many;

@@ -187,7 +187,7 @@ impl Line {
         // Gives the task up when this future is dropped before the exchange has begun.
         let sending = Sending::UnderWay { stop, result };
         let code = body.code();
-        self.node.spawn(async move {
+        let write = async move {
             let mut begun = Some(begun);
             let send = async {
                 let mut slot = Some(line.slot().await?);
@@ -226,7 +226,8 @@ impl Line {
             if failed {
                 queue.end(Ok(()));
             }
-        });
+        };
+        self.node.spawn(self.node.until_cut(write));
         match number.await {
             Ok(Ok(exchange)) => Ok((exchange, sending)),
             Ok(Err(failed)) => Err(failed),

@@ -164,26 +164,28 @@ fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut)
     let who = (&io.remote, io.proven.is_some());
     let line = Line::new(Arc::clone(node), id, link, who, Some(to.clone()));
     let line = Arc::new(line.ok_or(Unreached::Classic)?);
-    let driver = open(&line, io.reader, io.writer, buffer, true);
+    let driver = open(&line, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
     node.spawn(driver.run());
     // Of two links at once this one may be the one that ends.
     Ok(node.links.quick((to, None)).unwrap_or(line))
 }
 
+/// None when the node is cut: nothing is said then.
 fn open(
     line: &Arc<Line>,
     reader: ReadHalf,
     writer: WriteHalf,
     buffer: BytesMut,
     listed: bool,
-) -> Driver {
-    let driver = Driver::new(Arc::clone(line), reader, writer, buffer);
+) -> Option<Driver> {
+    if !line.node.links.opened(line, listed) {
+        return None;
+    }
     line.tell_opened();
-    line.node.links.opened(line, listed);
     if line.node.drain.is_cancelled() {
         line.bye();
     }
-    driver
+    Some(Driver::new(Arc::clone(line), reader, writer, buffer))
 }
 
 /// Takes a connection on which somebody wants a link: `buffer` begins with the hello's header. None
@@ -259,5 +261,5 @@ pub(crate) async fn welcome(
     let listed = claimed.address().host() == remote.host() && claimed.id() != node.me.id();
     let id = node.links.next_id();
     let line = Arc::new(Line::new(Arc::clone(node), id, link, (remote, proven.is_some()), None)?);
-    Some(open(&line, reader, writer, buffer, listed))
+    open(&line, reader, writer, buffer, listed)
 }

@@ -266,7 +266,7 @@ async fn hand_over(
             Told::HandedOver => Ok(()),
             Told::Serving(answer) => {
                 // The answer is nobody's.
-                node.spawn(answer.map(drop));
+                node.spawn(node.until_cut(answer.map(drop)));
                 Ok(())
             }
         };

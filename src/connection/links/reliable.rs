@@ -182,7 +182,7 @@ pub(crate) fn replay(node: &Arc<Node>, kept: Vec<Kept>) {
         by_peer.entry(kept.to.id().clone()).or_default().push(kept);
     }
     for kept in by_peer.into_values() {
-        node.spawn(replay_to_one(Arc::clone(node), kept));
+        node.spawn(node.until_cut(replay_to_one(Arc::clone(node), kept)));
     }
 }
 
