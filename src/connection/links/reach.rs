@@ -85,6 +85,7 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
     pool.look_at_lines();
     let (way, after) = pool.book.way(to, now());
     let leaves = after.and_then(|id| pool.lines.get(&id).cloned());
+    let mut dial = None;
     let step = match way {
         Way::Link(id) => match pool.lines.get(&id) {
             Some(line) if line.is_open() && line.is_to(whom) => Step::Done(Ok(Arc::clone(line))),
@@ -113,7 +114,7 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
             let (tell, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
             let dialling = Dialling { node: Arc::clone(node), to: to.clone(), tell: Some(tell) };
-            node.spawn(dialling.dial(whom.cloned(), after));
+            dial = Some(dialling.dial(whom.cloned(), after));
             Step::Wait(reached)
         }
         Way::Wait => match pool.dials.get(to) {
@@ -130,6 +131,10 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
     if let Some(idle) = leaves {
         node.links.unlist(&idle);
         idle.bye();
+    }
+    // Without the lock: where the runtime has ended, it is dropped here.
+    if let Some(dial) = dial {
+        node.spawn(dial);
     }
     step
 }
