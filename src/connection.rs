@@ -45,6 +45,8 @@ mod writer;
 
 pub use crate::options::ConfigError;
 
+#[cfg(feature = "test-utils")]
+pub(crate) use self::clock::WallClock;
 pub use self::{
     actor::ConnectionActor,
     batch::IncomingBatch,
@@ -68,8 +70,6 @@ pub use self::{
     source::Source,
     typed::{PeerMessage, Received},
 };
-#[cfg(feature = "test-utils")]
-pub(crate) use self::clock::WallClock;
 pub(crate) use self::{
     actor::{Held, accepted},
     bans::watch_bans,

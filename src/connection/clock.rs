@@ -78,9 +78,7 @@ impl Ambient {
         let dice = Mutex::new(Dice::new(seed));
         Self {
             date: Arc::new(move || UNIX_EPOCH + SIMULATED_DATE.saturating_add(began.elapsed())),
-            random: Arc::new(move || {
-                dice.lock().unwrap_or_else(PoisonError::into_inner).next()
-            }),
+            random: Arc::new(move || dice.lock().unwrap_or_else(PoisonError::into_inner).next()),
         }
     }
 

@@ -133,7 +133,10 @@ impl Seen {
     pub fn failed(&mut self, from: &PeerId, numbered: Numbered, reason: Reason) {
         let Numbered { incarnation, series, sequence, .. } = numbered;
         let is_it = |life: &&mut Life| life.incarnation == incarnation && !life.outlived;
-        let life = self.senders.get_mut(&(from.clone(), series)).and_then(|lives| lives.iter_mut().find(is_it));
+        let life = self
+            .senders
+            .get_mut(&(from.clone(), series))
+            .and_then(|lives| lives.iter_mut().find(is_it));
         let Some(life) = life.filter(|life| sequence > life.unknown) else { return };
         if life.failed.insert(sequence, reason).is_none() {
             self.failures += 1;
