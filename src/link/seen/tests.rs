@@ -130,7 +130,7 @@ fn a_life_whose_clock_was_set_back_begins_anew_and_takes_nothing_from_the_known_
         let sequence = numbered(2_000 - life, 1);
         assert_eq!(seen.note(&ada(), sequence, now()), Novelty::New);
         seen.failed(&ada(), sequence, Reason::BUSY);
-        assert!(seen.senders[&ada()].len() <= MAX_LIVES && seen.failures <= MAX_LIVES);
+        assert!(seen.senders[&(ada(), 0)].len() <= MAX_LIVES && seen.failures <= MAX_LIVES);
     }
 }
 
