@@ -17,7 +17,7 @@ use crate::{
         links::{
             Inflow, Line, Unconsumed,
             ballast::Ballast,
-            beat::{Beat, Beats},
+            beat::Beats,
             credit::Run,
             deliver::Delivery,
             inflow::{Broken, Credit, InPart, Queue},
@@ -40,7 +40,7 @@ pub(super) struct Arrivals {
     routes: LastRoute,
     ballast: Ballast,
     /// Messages whose last part has not come.
-    gathering: HashMap<u32, Gathering>,
+    pub(super) gathering: HashMap<u32, Gathering>,
     /// Messages in the hands of handlers.
     pub(super) running: FuturesUnordered<Served>,
     /// Messages that wait for their handler. What comes for the same one waits behind them.
@@ -58,7 +58,7 @@ pub(super) struct Arrived {
 }
 
 /// A message that comes in parts.
-enum Gathering {
+pub(super) enum Gathering {
     Whole {
         arrived: Arrived,
         gather: Gather,
@@ -334,7 +334,7 @@ impl Arrivals {
     }
 
     /// Refuses a message that is not complete.
-    fn give_up(&mut self, exchange: u32, refusal: Refusal) {
+    pub(super) fn give_up(&mut self, exchange: u32, refusal: Refusal) {
         match self.gathering.remove(&exchange) {
             Some(Gathering::Whole { arrived, cost, .. }) => self.refuse(&arrived, refusal, cost),
             Some(Gathering::Streamed { queue, code, request, .. }) => {
@@ -376,34 +376,6 @@ impl Arrivals {
     /// Whether something waits that may be late.
     pub(super) fn is_busy(&self) -> bool {
         !self.running.is_empty() || !self.gathering.is_empty()
-    }
-
-    /// Gives up what is late: messages whose parts do not come, and handlers that do not answer.
-    pub(super) fn beat(&mut self, now: Instant, beat: &Beat) {
-        let mut stalled = Vec::new();
-        for (exchange, gathering) in &mut self.gathering {
-            if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
-                queue.beat(beat.stall);
-                // A request ends with its handler, which has a time limit.
-                if !*request && queue.is_empty() && quiet.count(beat.stall) {
-                    stalled.push(*exchange);
-                }
-            }
-        }
-        let mut late = false;
-        self.running.iter_mut().for_each(|served| late |= served.beat(beat));
-        if late {
-            self.put_in_again();
-        }
-        let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
-            Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
-            _ => None,
-        });
-        stalled.extend(late);
-        for exchange in stalled {
-            self.line.node.counters.errors_late.one();
-            self.give_up(exchange, Refusal::HandlerLate);
-        }
     }
 
     /// The link is over.

@@ -2,7 +2,15 @@
 
 use std::time::Duration;
 
-use crate::{connection::Config, later::part};
+use tokio::time::Instant;
+
+use crate::{
+    connection::{
+        Config, Refusal,
+        links::arrive::{Arrivals, Gathering},
+    },
+    later::part,
+};
 
 /// So many beats make the shorter of the two times that are counted in them.
 const BEATS: u32 = 8;
@@ -51,6 +59,36 @@ impl Beat {
             reply: beats(config.reply_timeout),
             stall: beats(config.stall_timeout),
             exchange: beats(config.exchange_timeout),
+        }
+    }
+}
+
+impl Arrivals {
+    /// Gives up what is late: messages whose parts do not come, and handlers that do not answer.
+    pub(super) fn beat(&mut self, now: Instant, beat: &Beat) {
+        let mut stalled = Vec::new();
+        for (exchange, gathering) in &mut self.gathering {
+            if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
+                queue.beat(beat.stall);
+                // A request ends with its handler, which has a time limit.
+                if !*request && queue.is_empty() && quiet.count(beat.stall) {
+                    stalled.push(*exchange);
+                }
+            }
+        }
+        let mut late = false;
+        self.running.iter_mut().for_each(|served| late |= served.beat(beat));
+        if late {
+            self.put_in_again();
+        }
+        let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
+            Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
+            _ => None,
+        });
+        stalled.extend(late);
+        for exchange in stalled {
+            self.line.node.counters.errors_late.one();
+            self.give_up(exchange, Refusal::HandlerLate);
         }
     }
 }
