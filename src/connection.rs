@@ -40,7 +40,7 @@ mod threads;
 pub(crate) mod typed;
 mod writer;
 
-pub use crate::options::ConfigError;
+pub use crate::overlay::options::ConfigError;
 
 pub use self::{
     actor::ConnectionActor,

@@ -33,7 +33,7 @@ use tokio::{
 };
 
 use crate::{
-    options::ConfigError,
+    overlay::options::ConfigError,
     overlay::{Address, Host, PeerId},
 };
 

@@ -20,7 +20,7 @@ use crate::{
         writer::{FrameWriter, WriteError, WriteHalf},
     },
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
-    later::Later,
+    overlay::later::Later,
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };

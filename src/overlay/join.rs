@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Instant};
 
 use crate::{
     frame::{Frame, TypeCode},
-    later::Later,
+    overlay::later::Later,
     overlay::{Added, Address, AskFailure, Learned, PeerId, PeerInfo, PeerList},
 };
 

@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use crate::{
     connection::{Node, PeerEvent, now},
     frame::{Frame, TypeCode},
-    options::Options as _,
+    overlay::options::Options as _,
     overlay::{
         Added, Address, AskFailure, Candidate, Host, JoinConfig, JoinEnd, JoinEvent, JoinReport,
         JoinStep, JoinWalk, PeerId, PeerInfo, Scope,

@@ -25,7 +25,7 @@ use self::{answered::Answered, keep::Own, serve::Answering};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{
     connection::Node,
-    options::{ConfigError, Options as _},
+    overlay::options::{ConfigError, Options as _},
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, RecordStore, SharedTable, message::KAD},

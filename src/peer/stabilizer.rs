@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     connection::{ConfigError, Node, RequestError, exchange, exchange::OutgoingKind, now},
     frame::Frame,
-    later::Later,
+    overlay::later::Later,
     overlay::{
         Address, AskFailure, PeerId, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
         is_gap,

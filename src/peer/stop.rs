@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     connection::{Cut, Node, PeerEvent},
-    later::Later,
+    overlay::later::Later,
     peer::{Peers, join::say_goodbye},
 };
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{connection::Config, later::part};
+use crate::{connection::Config, overlay::later::part};
 
 /// So many beats make the shorter of the two times that are counted in them.
 const BEATS: u32 = 8;

@@ -17,10 +17,10 @@ use crate::{
         writer::{WriteHalf, explain},
     },
     frame::{FrameError, FrameHead, TypeCode},
-    later::Later,
     link::{
         Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS, Role, code,
     },
+    overlay::later::Later,
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };

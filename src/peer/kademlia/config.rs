@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
-    options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
     overlay::kademlia::{LookupConfig, StoreLimits, message::MAX_NODES},
+    overlay::options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
     peer::kademlia::HOUR,
 };
 

@@ -10,11 +10,11 @@ use futures::{StreamExt, stream};
 use super::{Dht, KademliaError, ask::Goal, lock, now};
 use crate::{
     connection::Node,
-    later::Later,
     overlay::kademlia::{
         Key, Record,
         message::{Answer, Question},
     },
+    overlay::later::Later,
 };
 
 /// What this node publishes under a key.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Dht, ask::Goal, lock, now};
 use crate::{
     connection::Node,
-    later::part,
+    overlay::later::part,
     overlay::{
         Address,
         kademlia::{Key, message::Question},
