@@ -43,7 +43,7 @@ mod threads;
 pub(crate) mod typed;
 mod writer;
 
-pub use crate::options::ConfigError;
+pub use crate::overlay::options::ConfigError;
 
 #[cfg(feature = "test-utils")]
 pub(crate) use self::clock::WallClock;

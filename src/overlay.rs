@@ -32,11 +32,13 @@ mod join;
 #[cfg(feature = "kademlia")]
 #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
 pub mod kademlia;
+pub(crate) mod later;
 mod list;
 mod listing;
 mod moves;
 #[cfg(feature = "mdns")]
 mod nearby;
+pub(crate) mod options;
 mod peer_exchange;
 mod ping_sweep;
 mod policy;

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use crate::{
-    options::ConfigError,
+    overlay::options::ConfigError,
     overlay::{Address, Host, PeerId},
 };
 

@@ -33,9 +33,9 @@ use crate::{
         writer::explain,
     },
     frame::{FrameError, FrameHead, HEADER_LEN, TypeCode},
-    later::Later,
     link::code,
     overlay::Address,
+    overlay::later::Later,
     transport::Io,
 };
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     link::REMEMBERED_FOR,
-    options::{
+    overlay::options::{
         ANY, BYTES, COUNT, COUNT_OR_NONE, ConfigError, LENGTH, NUMBER, Options, PACE, PERCENT,
         PLACES, Setting, TIME, settings,
     },

@@ -22,7 +22,7 @@ use crate::{
         writer::{FrameWriter, Unwritten, WriteError, WriteHalf},
     },
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
-    later::Later,
+    overlay::later::Later,
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     connection::Source,
-    later::{Later, part},
     overlay::Address,
+    overlay::later::{Later, part},
 };
 
 /// Sources without a connection whose pace is remembered.

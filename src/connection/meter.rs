@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{connection::Source, later::Later, overlay::Address};
+use crate::{connection::Source, overlay::Address, overlay::later::Later};
 
 /// Sources without a connection whose pace is remembered.
 const MAX_REMEMBERED: usize = 1_024;

@@ -33,7 +33,7 @@ use crate::{
         now,
     },
     frame::{FrameError, TypeCode},
-    later::Later,
+    overlay::later::Later,
     overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope},
     transport::{IdentityFault, Transport},
 };

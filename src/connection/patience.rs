@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::later::Later;
+use crate::overlay::later::Later;
 
 /// A time limit that every progress renews.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     connection::{Refusal, Source},
     frame::TypeCode,
-    later::Later,
+    overlay::later::Later,
     overlay::{Address, PeerId},
 };
 

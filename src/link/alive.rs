@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    later::Later,
     link::{Flags, Link, LinkPhase, Reason, code},
     overlay::is_gap,
+    overlay::later::Later,
 };
 
 /// A link that is silent for so many intervals is dead (WIRE.md part 3, "Liveness and closing").

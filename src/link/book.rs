@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    later::{Later, part},
     link::Role,
+    overlay::later::{Later, part},
     overlay::{Address, PeerId},
 };
 

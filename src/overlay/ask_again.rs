@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
-    later::Later,
+    overlay::later::Later,
     overlay::{AskFailure, GivenUp, PeerInfo, Verdict},
 };
 

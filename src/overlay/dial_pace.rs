@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    later::{Later, part},
     overlay::Address,
+    overlay::later::{Later, part},
 };
 
 /// For so long dials of one address count.

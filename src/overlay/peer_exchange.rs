@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+    overlay::options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
     overlay::{
         Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
         address_book::group_of, dice::Dice,

@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
-    later::Later,
-    options::{ANY, COUNT, COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+    overlay::later::Later,
+    overlay::options::{ANY, COUNT, COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
     overlay::{
         AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
         ask_again::{AskAgain, Heard},

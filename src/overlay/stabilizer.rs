@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     frame::Frame,
-    options::ConfigError,
+    overlay::options::ConfigError,
     overlay::{PeerId, PeerInfo, PeerList},
 };
 

@@ -18,8 +18,8 @@ use tokio::task::spawn_blocking;
 use self::file::Loaded;
 use crate::{
     connection::{ConfigError, Node, PeerEvent, now},
-    options::{Options, PLACES, PLACES_OR_NONE, Setting, TIME, settings},
     overlay::AddressBook,
+    overlay::options::{Options, PLACES, PLACES_OR_NONE, Setting, TIME, settings},
     peer::{
         Peers,
         service::{Seat, Service},

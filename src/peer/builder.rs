@@ -32,7 +32,7 @@ use crate::{
         Ambient, Config, ConfigError, EventBus, Node, Outbox, PeerEvent, Threads, links, watch_bans,
     },
     frame::TypeCode,
-    options::{Options, Setting, TIME, settings},
+    overlay::options::{Options, Setting, TIME, settings},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,

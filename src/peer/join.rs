@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::{
     connection::{Node, PeerEvent, Replies, links, now},
     frame::{Frame, TypeCode},
-    options::Options as _,
+    overlay::options::Options as _,
     overlay::{
         Added, Address, Candidate, Host, JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure,
         JoinReport, JoinStep, JoinWalk, PeerId, PeerInfo, Scope,

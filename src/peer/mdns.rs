@@ -38,7 +38,7 @@ use crate::{
         quiet::{Kind, warn_some},
     },
     frame::{Frame, TypeCode},
-    options::{Options, PLACES_OR_NONE, Setting, settings},
+    overlay::options::{Options, PLACES_OR_NONE, Setting, settings},
     overlay::{Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict},
     peer::{
         Builder, Peers,

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     connection::Node,
     frame::{Frame, TypeCode},
-    later::Later,
+    overlay::later::Later,
     overlay::{ASKED_AFTER, PeerEntry, PeerInfo, Verdict, WITHIN},
     peer::{NodeDown, Peers, stabilizer::question},
 };

@@ -16,8 +16,8 @@ use crate::{
         links, membership::Shared,
     },
     frame::{Frame, TypeCode},
-    later::Later,
-    options::{ConfigError, Options as _},
+    overlay::later::Later,
+    overlay::options::{ConfigError, Options as _},
     overlay::{
         PeerId, PeerInfo,
         swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     connection::{Node, PeerEvent, now},
-    later::Later,
+    overlay::later::Later,
     overlay::{LOOK_EVERY, standstill},
 };
 

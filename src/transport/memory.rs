@@ -64,7 +64,7 @@ pub use self::latency::Latency;
 pub use self::node::MemoryTransport;
 use self::state::{State, key};
 use crate::{
-    later::Later,
+    overlay::later::Later,
     overlay::{Address, Host},
 };
 

@@ -45,7 +45,7 @@ pub use self::{
 };
 use super::{Io, Listener, Transport, tcp::Tcp};
 use crate::{
-    options::{ConfigError, Options, Setting},
+    overlay::options::{ConfigError, Options, Setting},
     overlay::{Address, Host, PeerId},
     transport::Simulated,
 };

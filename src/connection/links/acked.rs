@@ -15,9 +15,9 @@ use crate::{
         },
     },
     frame::Frame,
-    later::Later,
     link::{AckLevel, Reason},
     overlay::Address,
+    overlay::later::Later,
 };
 
 /// After a dial that failed, while messages wait.

@@ -30,8 +30,8 @@ use crate::{
         routes::Told,
     },
     frame::{Frame, TypeCode},
-    later::Later,
     link::{LinkEvent, Numbered, OneWays, Reason},
+    overlay::later::Later,
 };
 
 /// Takes what the machine of one link brings.

@@ -17,11 +17,11 @@ use crate::{
         writer::{WriteHalf, explain},
     },
     frame::{FrameError, FrameHead, TypeCode},
-    later::Later,
     link::{
         COUNTS, Frames, Hello, LENGTHS, LISTING, Link, LinkConfig, LinkEvent, LinkPhase,
         MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, SERIES, code,
     },
+    overlay::later::Later,
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };

@@ -24,8 +24,8 @@ use crate::{
         reader::ReadHalf,
         writer::WriteHalf,
     },
-    later::Later,
     link::{Frames, LinkEvent, LinkPhase, Reason},
+    overlay::later::Later,
 };
 
 /// Room for a read of short frames: what the handlers then work on stays in the cache, which is worth

@@ -20,8 +20,8 @@ use crate::{
         },
     },
     frame::Frame,
-    later::Later,
     link::{OnRestart, Reason},
+    overlay::later::Later,
     overlay::{Address, PeerId, PeerInfo},
 };
 

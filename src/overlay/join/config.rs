@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::options::{ANY, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings};
+use crate::overlay::options::{ANY, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings};
 
 /// How far a join goes. What is out of its bounds is refused by the join.
 #[derive(Clone, Debug, PartialEq, Eq)]

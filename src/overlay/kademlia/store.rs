@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    later::Later,
+    overlay::later::Later,
     overlay::{
         Host, PeerId, PeerInfo,
         kademlia::{Key, StoreRefusal},

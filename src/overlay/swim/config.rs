@@ -8,8 +8,8 @@ use std::{
 use foca::{Config, PeriodicParams};
 
 use crate::{
-    later::part,
-    options::{COUNT, Options, Setting, TIME, settings},
+    overlay::later::part,
+    overlay::options::{COUNT, Options, Setting, TIME, settings},
 };
 
 /// Times and limits of a [`Membership`](super::Membership). All nodes of a network take the same.

@@ -20,7 +20,7 @@ use super::{
     wire::Said,
 };
 use crate::{
-    later::Later,
+    overlay::later::Later,
     overlay::{PeerId, PeerInfo},
 };
 

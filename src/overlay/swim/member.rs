@@ -8,7 +8,7 @@ use std::{
 
 use super::identity::Identity;
 use crate::{
-    later::Later,
+    overlay::later::Later,
     overlay::{PeerId, PeerInfo},
 };
 

@@ -13,7 +13,7 @@ use crate::{
     frame::{Frame, TypeCode},
     handler,
     link::{AckLevel, OnRestart},
-    options::{End, Options},
+    overlay::options::{End, Options},
     overlay::{JoinConfig, PeerExchange, swim::SwimConfig},
     peer::{AddressBookConfig, JoinError, KademliaConfig, mdns::MdnsConfig},
     transport::{

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::{Dht, ask::Goal, keep::SOON, lock, now};
 use crate::{
     connection::Node,
-    later::part,
+    overlay::later::part,
     overlay::{
         Address,
         kademlia::{Key, message::Question},

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::later::Later;
+use crate::overlay::later::Later;
 
 /// Bytes that leave together, as a packet of Ethernet does.
 pub(super) const PACKET: usize = 1_460;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::line::{Line, PACKET};
 use super::{Direction, Ending};
 
-use crate::later::Later;
+use crate::overlay::later::Later;
 
 /// Bytes that a direction holds before its writer waits, as the buffers of a socket do.
 pub(super) const CAPACITY: usize = 64 * 1024;

@@ -29,7 +29,7 @@ use super::{
     verify::{Checks, Dialled, Diallers},
 };
 use crate::{
-    options::{Options, PLACES, Setting, TIME, settings},
+    overlay::options::{Options, PLACES, Setting, TIME, settings},
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
 };

@@ -179,7 +179,7 @@ pub(crate) trait Options: Clone {
 /// Options of which none may be out of its bounds: `{ "name", "unit", value, BOUNDS; .. }`.
 macro_rules! settings {
     ($( $option:expr, $unit:expr, $value:expr, $bounds:expr; )*) => {
-        vec![$( $crate::options::Value::setting($option, $unit, $value, $bounds) ),*]
+        vec![$( $crate::overlay::options::Value::setting($option, $unit, $value, $bounds) ),*]
     };
 }
 pub(crate) use settings;
