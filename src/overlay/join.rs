@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
-    later::Later,
+    overlay::later::Later,
     overlay::{Added, Address, Learned, Listing, PeerId, PeerInfo, PeerList},
 };
 

@@ -27,7 +27,7 @@ use self::{answered::Answered, keep::Own, serve::Answering, silent::Silent};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{
     connection::{Node, now},
-    options::{ConfigError, Options as _},
+    overlay::options::{ConfigError, Options as _},
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, RecordStore, SharedTable, message::KAD},

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     connection::{ConfigError, Node, RequestError, exchange, exchange::OutgoingKind, now},
     frame::{Frame, TypeCode},
-    later::Later,
+    overlay::later::Later,
     overlay::{
         Address, AskFailure, Listing, PeerId, PeerInfo, Stabilizer, StabilizerAction,
         StabilizerEvent, View, is_gap,

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     connection::{Cut, Node, PeerEvent},
-    later::Later,
+    overlay::later::Later,
     peer::{
         Peers,
         join::{say_goodbye, say_goodbye_over_links},

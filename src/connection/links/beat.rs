@@ -9,7 +9,7 @@ use crate::{
         Config, Refusal,
         links::arrive::{Arrivals, Gathering},
     },
-    later::part,
+    overlay::later::part,
 };
 
 /// So many beats make the shorter of the two times that are counted in them.

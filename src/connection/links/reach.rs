@@ -13,7 +13,7 @@ use crate::{
         links::{Line, Pool, dial},
         now,
     },
-    later::Later,
+    overlay::later::Later,
     link::{LinkId, Reason, Role, Way},
     overlay::{Address, PeerId},
     transport::IdentityFault,

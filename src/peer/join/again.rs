@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::{Came, walk};
 use crate::{
     connection::{Node, PeerEvent},
-    later::part,
+    overlay::later::part,
     overlay::{Address, JoinAnswer, JoinConfig},
     peer::{NodeDown, Peers, contacts},
 };

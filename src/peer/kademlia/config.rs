@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
-    later::part,
-    options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
+    overlay::later::part,
+    overlay::options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
     overlay::kademlia::{
         LookupConfig, StoreLimits,
         message::{MAX_NODES, MAX_RECORDS},

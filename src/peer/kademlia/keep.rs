@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 use super::{Dht, KademliaConfig, KademliaError, ask::Goal, lock, now};
 use crate::{
     connection::Node,
-    later::Later,
+    overlay::later::Later,
     overlay::{
         Address, PeerInfo,
         kademlia::{
