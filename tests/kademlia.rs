@@ -7,11 +7,14 @@
     missing_docs
 )]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use actix::prelude::*;
 use actix_peer::{
-    Incoming, Peer, PeerInfo, Reply,
+    Builder, Incoming, Peer, PeerInfo, Reply,
     frame::Frame,
     handler,
     overlay::{
@@ -50,7 +53,7 @@ fn host(name: &str) -> Host {
     name.parse().unwrap()
 }
 
-async fn node(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Peer {
+fn builder(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Builder {
     let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     Peer::builder()
         .transport(wires.transport(host(name)))
@@ -60,9 +63,10 @@ async fn node(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Peer
         .handle("ECHO", echo.start())
         .unwrap()
         .kademlia(config)
-        .start()
-        .await
-        .unwrap()
+}
+
+async fn node(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Peer {
+    builder(wires, name, config).start().await.unwrap()
 }
 
 /// Nodes that join one after the other, each by one that is there.
@@ -204,8 +208,9 @@ fn a_value_is_read_from_anywhere_and_survives_that_a_fifth_are_killed() {
         let (wires, mut nodes) = network(20, &quick().k(8)).await;
         let key = Key::of_bytes(b"song");
         assert!(nodes[3].put(key, "la", TTL).await.unwrap() >= 7);
-        nodes[4].provide("printer").await.unwrap();
-        nodes[5].provide("printer").await.unwrap();
+        for n in [4, 5, 12] {
+            nodes[n].provide("printer").await.unwrap();
+        }
         for peer in nodes.iter().step_by(5) {
             assert_eq!(peer.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
         }
@@ -218,9 +223,8 @@ fn a_value_is_read_from_anywhere_and_survives_that_a_fifth_are_killed() {
         sleep(ROUND * 3 / 2).await;
         for peer in nodes.iter().step_by(4) {
             assert_eq!(peer.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
-            let mut providers = peer.providers("printer").await.unwrap();
-            providers.sort();
-            assert_eq!(providers.len(), 2, "their records outlive them until they are over");
+            let providers = peer.providers("printer").await.unwrap();
+            assert_eq!(providers, [nodes[8].info().clone()], "the one that lives");
         }
         sleep(TTL).await;
         assert_eq!(nodes[0].get(key).await.unwrap(), None);
@@ -262,6 +266,171 @@ fn a_provider_stays_known_as_long_as_it_lives_and_is_forgotten_after_that() {
 }
 
 #[test]
+fn what_the_first_node_provides_and_puts_is_found_by_those_that_come_and_soon_kept_by_them() {
+    in_virtual_time(async {
+        let config = KademliaConfig::default;
+        let wires = MemoryNetwork::new(7);
+        let first = node(&wires, "first", config()).await;
+        let key = Key::of_bytes(b"song");
+        assert_eq!(first.provide("printer").await, Ok(0));
+        assert_eq!(first.put(key, "la", TTL).await, Ok(0));
+        assert_eq!(first.providers("printer").await.unwrap(), [first.info().clone()]);
+        // Whoever joins by it finds it at once, as it answers itself.
+        let second = node(&wires, "second", config()).await;
+        second.join_kademlia("first:9000").await.unwrap();
+        assert_eq!(second.providers("printer").await.unwrap(), [first.info().clone()]);
+        assert_eq!(second.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
+        // It is not the only one that keeps it for long, though nothing is said twice in an hour
+        // otherwise.
+        let third = node(&wires, "third", config()).await;
+        third.join_kademlia("second:9000").await.unwrap();
+        sleep(Duration::from_secs(10)).await;
+        wires.crash(first.info().host());
+        assert_eq!(second.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
+        assert_eq!(third.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
+        assert!(third.providers("printer").await.unwrap().is_empty(), "it is dead");
+        end(&[first, second, third]).await;
+    });
+}
+
+#[test]
+fn what_no_node_kept_though_some_are_known_is_told_and_soon_tried_again() {
+    in_virtual_time(async {
+        let wires = MemoryNetwork::new(7);
+        let config = KademliaConfig::default;
+        // It keeps nothing for others.
+        let full = node(&wires, "full", config().max_records(0)).await;
+        let ada = node(&wires, "ada", config()).await;
+        ada.join_kademlia("full:9000").await.unwrap();
+        let key = Key::of_bytes(b"song");
+        assert_eq!(ada.put(key, "la", TTL).await, Err(KademliaError::NobodyKeepsIt));
+        assert_eq!(full.get(key).await.unwrap().as_deref(), Some(&b"la"[..]), "by its own word");
+        let bob = node(&wires, "bob", config()).await;
+        bob.join_kademlia("full:9000").await.unwrap();
+        sleep(Duration::from_secs(20)).await;
+        wires.crash(ada.info().host());
+        assert_eq!(bob.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
+        end(&[full, ada, bob]).await;
+    });
+}
+
+#[test]
+fn providers_that_are_told_are_there_and_those_that_died_do_not_come_back() {
+    in_virtual_time(async {
+        let (wires, nodes) = network(10, &KademliaConfig::default()).await;
+        for provider in &nodes[3..7] {
+            provider.provide("printer").await.unwrap();
+        }
+        // One is silent, one is refused, one stops.
+        wires.crash(nodes[3].info().host());
+        wires.crash(nodes[4].info().host()).refuse();
+        nodes[5].stop().await;
+        let living = [nodes[6].info().clone()];
+        for _ in 0..3 {
+            for n in [0, 1, 2, 6, 7, 8, 9] {
+                assert_eq!(nodes[n].providers("printer").await.unwrap(), living, "n{n}");
+            }
+            sleep(Duration::from_secs(40)).await;
+        }
+        // One that comes back is told again as soon as it says so.
+        wires.revive(nodes[3].info().host());
+        nodes[3].abort().await;
+        let again = node(&wires, "n3", KademliaConfig::default()).await;
+        again.join_kademlia("n0:9000").await.unwrap();
+        again.provide("printer").await.unwrap();
+        for n in [0, 1, 2, 6, 7, 8, 9] {
+            let providers = nodes[n].providers("printer").await.unwrap();
+            let both = [again.info().clone(), living[0].clone()];
+            assert_eq!(providers.iter().collect::<BTreeSet<_>>(), both.iter().collect(), "n{n}");
+        }
+        end(&nodes).await;
+        again.abort().await;
+    });
+}
+
+/// Of 22 providers all but one die, and it is the one that said so as number `living`.
+async fn the_living_one_is_told(living: usize) {
+    let (wires, nodes) = network(26, &KademliaConfig::default()).await;
+    for provider in &nodes[4..] {
+        provider.provide("printer").await.unwrap();
+    }
+    let living = nodes[4 + living].info().clone();
+    for dead in nodes[4..].iter().filter(|node| *node.info() != living) {
+        wires.crash(dead.info().host());
+    }
+    for n in [0, 3] {
+        let begun = tokio::time::Instant::now();
+        let providers = nodes[n].providers("printer").await.unwrap();
+        assert_eq!(providers, std::slice::from_ref(&living), "n{n}");
+        println!("n{n}: told after {:?}", begun.elapsed());
+    }
+    end(&nodes).await;
+}
+
+#[test]
+fn of_22_providers_of_which_one_lives_the_living_one_is_told_whenever_it_said_so() {
+    for living in [0, 10, 21] {
+        in_virtual_time(the_living_one_is_told(living));
+    }
+}
+
+#[test]
+fn what_is_put_and_provided_after_a_clock_was_set_back_replaces_what_was_there() {
+    in_virtual_time(async {
+        let (wires, nodes) = network(6, &KademliaConfig::default()).await;
+        let key = Key::of_bytes(b"song");
+        for (life, day) in [20_000, 19_000, 19_500, 0].into_iter().enumerate() {
+            let date = move || SystemTime::UNIX_EPOCH + Duration::from_secs(day * 86_400);
+            let config = KademliaConfig::default();
+            let ada = builder(&wires, "ada", config).wall_clock(date).start().await.unwrap();
+            ada.join_kademlia("n0:9000").await.unwrap();
+            assert!(ada.provide("printer").await.unwrap() >= 6, "life {life}");
+            for word in ["la", "li"] {
+                let value = format!("{word}{life}");
+                assert!(ada.put(key, value.clone(), TTL).await.unwrap() >= 6, "life {life}");
+                for peer in &nodes {
+                    let got = peer.get(key).await.unwrap();
+                    assert_eq!(got.as_deref(), Some(value.as_bytes()), "life {life}");
+                }
+            }
+            ada.abort().await;
+            sleep(Duration::from_secs(20)).await;
+        }
+        end(&nodes).await;
+    });
+}
+
+#[cfg(feature = "swim")]
+#[test]
+fn a_provider_that_the_membership_knows_to_be_up_is_told_unasked() {
+    use actix_peer::overlay::swim::{MemberState, SwimConfig};
+
+    in_virtual_time(async {
+        let wires = MemoryNetwork::new(7);
+        let mut nodes = Vec::new();
+        for name in ["n0", "n1", "n2"] {
+            let swim =
+                builder(&wires, name, KademliaConfig::default()).swim(SwimConfig::lan(3), "");
+            let peer = swim.unwrap().start().await.unwrap();
+            if name != "n0" {
+                peer.join("n0:9000").await.unwrap();
+            }
+            nodes.push(peer);
+        }
+        let up = |member: &actix_peer::overlay::swim::Member| member.state() == MemberState::Up;
+        while nodes[0].members().iter().filter(|member| up(member)).count() < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        nodes[2].provide("printer").await.unwrap();
+        // It stands still for less time than the membership gives it.
+        wires.stall(nodes[2].info().host(), Duration::from_secs(3));
+        let providers = nodes[0].providers("printer").await.unwrap();
+        assert_eq!(providers, [nodes[2].info().clone()]);
+        end(&nodes).await;
+    });
+}
+
+#[test]
 fn a_node_that_joined_the_peer_table_joins_the_overlay_by_itself() {
     in_virtual_time(async {
         let (wires, mut nodes) = network(5, &KademliaConfig::default()).await;
@@ -288,7 +457,7 @@ fn without_kademlia_and_without_a_contact_the_errors_say_so() {
             let failed = alone.join_kademlia(contact).await;
             assert_eq!(failed, Err(KademliaError::ContactFailed(contact.parse().unwrap())));
         }
-        assert_eq!(alone.put(target, "x", TTL).await, Err(KademliaError::NobodyKeepsIt));
+        assert_eq!(alone.put(target, "x", TTL).await, Ok(0), "only itself so far");
         assert_eq!(alone.get(target).await.unwrap().as_deref(), Some(&b"x"[..]), "its own");
         alone.stop().await;
         assert!(matches!(alone.lookup(target).await, Err(KademliaError::Stopped(_))));

@@ -6,7 +6,9 @@ mod config;
 mod error;
 mod handle;
 mod keep;
+mod providers;
 mod serve;
+mod silent;
 mod tend;
 
 use std::{
@@ -15,16 +17,16 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::future::LocalBoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
-use self::{answered::Answered, keep::Own, serve::Answering};
+use self::{answered::Answered, keep::Own, serve::Answering, silent::Silent};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{
-    connection::Node,
+    connection::{Node, now},
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, RecordStore, SharedTable, message::KAD},
@@ -48,16 +50,15 @@ pub(crate) struct Dht {
     /// Where it is being asked whether somebody is there.
     probed: Mutex<HashSet<Address>>,
     answered: Mutex<Answered>,
+    silent: Mutex<Silent>,
+    /// There is a node in the table that was not there before.
+    grown: Notify,
     drawn: AtomicU64,
     me: OnceLock<PeerInfo>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 impl Dht {
@@ -71,6 +72,8 @@ impl Dht {
             probes: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
             probed: Mutex::default(),
             answered: Mutex::default(),
+            silent: Mutex::default(),
+            grown: Notify::new(),
             drawn: AtomicU64::new(0),
             me: OnceLock::new(),
         }

@@ -72,7 +72,8 @@ pub enum StoreRefusal {
     /// Its value is too long.
     #[error("the value is too long")]
     TooLong,
-    /// It was over when it came.
+    /// It was over when it came; or it says that a node provides something that did not answer the
+    /// one that refuses, and does not come from that node.
     #[error("the record is over")]
     Over,
     /// The node has as many records, or bytes of them, as it keeps.

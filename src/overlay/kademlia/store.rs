@@ -72,6 +72,13 @@ impl Record {
         self.value
     }
 
+    /// Whether it only says that its publisher provides something: it has no value. It is good as
+    /// long as its publisher is there, while a value is good for its time.
+    #[must_use]
+    pub const fn is_provider(&self) -> bool {
+        self.value.is_empty()
+    }
+
     /// The order of a publisher's records: by sequence, and for the same sequence by value, so that all nodes have the same
     /// one in the end.
     #[must_use]
@@ -92,10 +99,12 @@ pub struct StoreLimits {
     pub bytes: usize,
     /// Records that came from one source: 1,024.
     pub per_source: usize,
-    /// Publishers under one key: 20.
+    /// Publishers under one key: 60.
     pub per_key: usize,
     /// The longest time that a record is kept without being sent again: 24 hours. A longer one is cut to it.
     pub ttl: Duration,
+    /// The same for a [provider](Record::is_provider): 1 hour.
+    pub provider_ttl: Duration,
 }
 
 impl Default for StoreLimits {
@@ -105,8 +114,9 @@ impl Default for StoreLimits {
             records: 4_096,
             bytes: 4 << 20,
             per_source: 1_024,
-            per_key: 20,
+            per_key: 60,
             ttl: Duration::from_secs(24 * 3_600),
+            provider_ttl: Duration::from_secs(3_600),
         }
     }
 }
@@ -120,14 +130,21 @@ struct Entry {
     until: Instant,
     /// When it came, or was sent on.
     heard: Instant,
+    /// When it came from its publisher; of a copy, when it came first.
+    said: Instant,
 }
 
 /// What a node keeps: bounded in number, bytes, by source and by key, each record for a time.
 ///
-/// Under one key there is one record of each publisher. A newer one replaces it ([`Record::is_newer_than`]), unless it
-/// comes from another node and the one that is there came from its publisher; that one is replaced by its publisher alone.
-/// Who comes when a limit is reached is refused: what is there stays until it is over. The publisher itself may take the
-/// place of a copy under its key.
+/// Under one key there is one record of each publisher. A newer one replaces it
+/// ([`Record::is_newer_than`]), unless it comes from another node and the one that is there came
+/// from its publisher; that one is replaced by its publisher alone. A record that comes when a
+/// limit is reached is refused: what is there stays until it is over. There are two exceptions
+/// where the limit is that of the key. A record that comes from its publisher takes the place of a
+/// copy. A provider that comes from its publisher takes the place of the provider that has not said
+/// so for the longest time, as one that is dead does not. Of the sources that have the most
+/// providers under the key, the newcomer's among them, one loses its own: no source drives out
+/// those of others.
 #[derive(Clone, Debug, Default)]
 pub struct RecordStore {
     limits: StoreLimits,
@@ -196,9 +213,10 @@ impl RecordStore {
         direct: bool,
         now: Instant,
     ) -> Result<(), StoreRefusal> {
-        let StoreLimits { record_bytes, records, bytes, per_source, per_key, ttl } = self.limits;
+        let StoreLimits { record_bytes, records, bytes, per_source, per_key, ttl, provider_ttl } =
+            self.limits;
         let len = record.value.len();
-        let left = record.time_left().min(ttl);
+        let left = record.time_left().min(if record.is_provider() { provider_ttl } else { ttl });
         if len > record_bytes {
             return Err(StoreRefusal::TooLong);
         }
@@ -223,6 +241,7 @@ impl RecordStore {
                 let until = if direct { until } else { known.until };
                 if let Some(known) = self.entries.get_mut(&at) {
                     (known.until, known.heard) = (until, now);
+                    known.said = if direct { now } else { known.said };
                 }
                 return Ok(());
             }
@@ -239,7 +258,11 @@ impl RecordStore {
         if place && self.of_key(record.key).count() >= per_key {
             let copies = self.of_key(record.key).filter(|(_, entry)| direct && !entry.direct);
             let copy = copies.min_by_key(|(_, entry)| entry.until).map(|(at, _)| at.clone());
-            displaced = Some(copy.ok_or(StoreRefusal::TooManyOfKey)?);
+            let silent = || {
+                let takes = direct && record.is_provider();
+                takes.then(|| self.longest_silent(record.key, &source)).flatten()
+            };
+            displaced = Some(copy.or_else(silent).ok_or(StoreRefusal::TooManyOfKey)?);
         }
         let freed = displaced.as_ref().and_then(|at| self.entries.get(at));
         let freed = freed.map_or(0, |entry| entry.record.value.len());
@@ -251,8 +274,32 @@ impl RecordStore {
         self.remove(&at);
         self.bytes += len;
         *self.of_source.entry(source.clone()).or_default() += 1;
-        self.entries.insert(at, Entry { record, source, direct, until, heard: now });
+        self.entries.insert(at, Entry { record, source, direct, until, heard: now, said: now });
         Ok(())
+    }
+
+    /// The provider under a key that has not said so for the longest time, of the sources with the
+    /// most providers there when one more comes from `newcomer`.
+    fn longest_silent(&self, key: Key, newcomer: &Host) -> Option<(Key, PeerId)> {
+        let providers = || self.of_key(key).filter(|(_, entry)| entry.record.is_provider());
+        let mut of_source: HashMap<&Host, usize> = HashMap::from([(newcomer, 1)]);
+        for (_, entry) in providers() {
+            *of_source.entry(&entry.source).or_default() += 1;
+        }
+        let most = of_source.values().max().copied();
+        let may_go = |entry: &Entry| of_source.get(&entry.source).copied() == most;
+        let oldest = providers().filter(|(_, entry)| may_go(entry));
+        oldest.min_by_key(|(_, entry)| entry.said).map(|(at, _)| at.clone())
+    }
+
+    /// Drops what says that this node, at this address, provides something: it does not answer
+    /// there. How much that was.
+    pub fn forget_provider(&mut self, peer: &PeerInfo) -> usize {
+        let is_its = |entry: &Entry| entry.record.is_provider() && entry.record.publisher == *peer;
+        let gone = self.entries.iter().filter(|(_, entry)| is_its(entry));
+        let gone: Vec<_> = gone.map(|(at, _)| at.clone()).collect();
+        gone.iter().for_each(|at| self.remove(at));
+        gone.len()
     }
 
     fn said(entry: &Entry, now: Instant) -> Option<Record> {
@@ -261,10 +308,19 @@ impl RecordStore {
         (seconds > 0).then(|| Record { seconds, ..entry.record.clone() })
     }
 
-    /// The records under a key that are still good.
+    /// The records under a key that are still good: first those that came from their publishers,
+    /// the one that came last before the others.
     #[must_use]
     pub fn get(&self, key: Key, now: Instant) -> Vec<Record> {
-        self.of_key(key).filter_map(|(_, entry)| Self::said(entry, now)).collect()
+        self.get_with_sources(key, now).into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// The same, with the sources that they came from.
+    pub(crate) fn get_with_sources(&self, key: Key, now: Instant) -> Vec<(Host, Record)> {
+        let mut entries: Vec<_> = self.of_key(key).map(|(_, entry)| entry).collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse((entry.direct, entry.said)));
+        let good = |entry: &Entry| Some((entry.source.clone(), Self::said(entry, now)?));
+        entries.into_iter().filter_map(good).collect()
     }
 
     /// The records that nobody sent during `every` (section 2.5: one that keeps it sends it to the others, and these do not
@@ -380,6 +436,7 @@ mod tests {
             per_source: 3,
             per_key: 2,
             ttl: HOUR,
+            provider_ttl: HOUR,
         };
         let mut store = RecordStore::new(limits);
         let long = store.keep(record(1, 1, 1, "12345"), host(1), true, now);
@@ -403,6 +460,51 @@ mod tests {
         // Later there is room.
         store.keep(record(7, 4, 1, ""), host(4), true, now + HOUR).unwrap();
         assert_eq!(store.len(), 1);
+    }
+
+    fn provider(n: usize) -> Record {
+        Record::new(key(1), peer(n), 1, 7_200, Vec::new())
+    }
+
+    fn publishers(store: &RecordStore, now: Instant) -> Vec<PeerInfo> {
+        store.get(key(1), now).iter().map(|record| record.publisher().clone()).collect()
+    }
+
+    #[test]
+    fn a_provider_that_says_so_takes_the_place_of_the_one_that_is_silent_for_the_longest_time() {
+        let (begun, second) = (now(), Duration::from_secs(1));
+        let mut store = RecordStore::new(StoreLimits { per_key: 3, ..StoreLimits::default() });
+        for n in 0..3 {
+            store.keep(provider(n), host(n), true, begun + second).unwrap();
+        }
+        // The first one is alive.
+        store.keep(provider(0), host(0), true, begun + second * 2).unwrap();
+        store.keep(provider(3), host(3), true, begun + second * 3).unwrap();
+        store.keep(provider(4), host(4), true, begun + second * 4).unwrap();
+        // Those heard of last come first, and one that is no word of a publisher takes no place.
+        assert_eq!(publishers(&store, begun + second * 4), [peer(4), peer(3), peer(0)]);
+        let copy = store.keep(provider(5), host(5), false, begun + second * 5);
+        assert_eq!(copy, Err(StoreRefusal::TooManyOfKey));
+        // A source with many drives out its own alone.
+        for n in 10..100 {
+            store.keep(provider(n), host(4), true, begun + second * 6).unwrap();
+        }
+        let there = publishers(&store, begun + second * 6);
+        assert!(there.contains(&peer(0)) && there.contains(&peer(3)), "{there:?}");
+        // A value is not driven out by a provider, nor does it drive out one.
+        let value = store.keep(record(1, 200, 1, "x"), host(200), true, begun + second * 7);
+        assert_eq!(value, Err(StoreRefusal::TooManyOfKey));
+        assert_eq!((store.forget_provider(&peer(0)), store.len()), (1, 2));
+    }
+
+    #[test]
+    fn a_provider_is_kept_for_an_hour_and_a_value_for_a_day() {
+        let (now, mut store) = (now(), RecordStore::default());
+        let long = |n, value: &str| Record::new(key(n), peer(1), 1, u32::MAX, value.into());
+        store.keep(long(1, ""), host(1), true, now).unwrap();
+        store.keep(long(2, "x"), host(1), true, now).unwrap();
+        assert_eq!(store.get(key(1), now)[0].time_left(), HOUR);
+        assert_eq!(store.get(key(2), now)[0].time_left(), HOUR * 24);
     }
 
     #[test]
@@ -430,7 +532,7 @@ mod tests {
         fn the_limits_hold_whatever_comes(
             steps in prop::collection::vec((0..5_usize, 0..5_usize, 0..5_usize, 0..4_u64, 0..8_usize, any::<bool>(), 0..900_u64), 0..300),
         ) {
-            let limits = StoreLimits { record_bytes: 6, records: 9, bytes: 30, per_source: 4, per_key: 3, ttl: HOUR };
+            let limits = StoreLimits { record_bytes: 6, records: 9, bytes: 30, per_source: 4, per_key: 3, ttl: HOUR, provider_ttl: HOUR };
             let (mut store, mut now) = (RecordStore::new(limits), now());
             for (k, publisher, source, sequence, len, direct, seconds) in steps {
                 now += Duration::from_secs(seconds);

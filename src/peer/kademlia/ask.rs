@@ -5,9 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 
-use super::{Dht, lock, now};
+use super::{Dht, lock};
 use crate::{
-    connection::{Node, Outgoing, links},
+    connection::{Node, Outgoing, links, now},
     overlay::{
         Address, PeerId, PeerInfo,
         kademlia::{
@@ -23,8 +23,8 @@ use crate::{
 pub(super) struct Found {
     /// The nearest that answered, the nearest first.
     pub(super) closest: Vec<PeerInfo>,
-    /// What they keep for the key.
-    pub(super) records: Vec<Record>,
+    /// What they keep for the key, each with where the node is that says so.
+    pub(super) records: Vec<(Address, Record)>,
     /// The node that was looked for, once it answered.
     pub(super) exact: Option<PeerInfo>,
 }
@@ -73,6 +73,7 @@ impl Dht {
         if response.is_some() {
             node.pace().answered(to.address());
             lock(&self.answered).note(to, now());
+            lock(&self.silent).forget(to);
             self.heard(node, to.clone());
         } else {
             lock(&self.answered).forget(to);
@@ -83,7 +84,7 @@ impl Dht {
         response.map(|response| response.answer)
     }
 
-    fn knows(&self, peer: &PeerInfo) -> bool {
+    pub(super) fn knows(&self, peer: &PeerInfo) -> bool {
         self.table.lock().is_some_and(|table| table.get(peer.id()) == Some(peer))
     }
 
@@ -99,6 +100,9 @@ impl Dht {
             return;
         }
         let heard = self.table.lock().map(|mut table| table.heard(peer));
+        if heard == Some(Heard::Added) {
+            self.grown.notify_one();
+        }
         if let Some(Heard::Check(known)) = heard {
             let dht = Arc::clone(self);
             // At most one for each node in the table: it says `Check` once until it is told.
@@ -191,7 +195,7 @@ impl Dht {
             let (records, mut nodes) = answer.into_parts();
             nodes.truncate(self.config.k);
             let records = records.into_iter().filter(|record| record.key() == target);
-            found.records.extend(records.take(self.config.max_providers_per_key));
+            found.records.extend(records.map(|record| (peer.address().clone(), record)));
             for told in &nodes {
                 told_by.entry(told.clone()).or_insert_with(|| peer.address().clone());
             }

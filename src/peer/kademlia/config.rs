@@ -3,9 +3,19 @@
 use std::time::Duration;
 
 use crate::{
-    overlay::kademlia::{LookupConfig, StoreLimits, message::MAX_NODES},
+    overlay::kademlia::{
+        LookupConfig, StoreLimits,
+        message::{MAX_NODES, MAX_RECORDS},
+    },
     peer::kademlia::HOUR,
 };
+
+/// Providers that are kept for each that is told: the others take the places of those that do not
+/// answer.
+const SPARE: usize = 3;
+
+/// A provider says so again so often within the time that it is known for: two words may be lost.
+const WORDS: u32 = 3;
 
 macro_rules! options {
     ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr; )*) => {
@@ -50,9 +60,12 @@ options! {
     /// After so long a record is sent to the nodes that are nearest to its key then. Default 1 hour, as in the paper; at
     /// least 1 second.
     republish: Duration = HOUR;
-    /// The longest time that a record is good for, and how long a node is known as a provider after it was last heard of.
-    /// Default 24 hours; at least 1 second. Longer times of others are cut to it.
+    /// The longest time that a value is good for. Default 24 hours; 1 second to 1 year. Longer
+    /// times of others are cut to it.
     ttl: Duration = Duration::from_secs(24 * 3_600);
+    /// How long a node is known as a provider after it was last heard of; it says so again three
+    /// times in this time. Default 1 hour; 1 second to `ttl`. Longer times of others are cut to it.
+    provider_ttl: Duration = HOUR;
     /// The longest value, in bytes. Default 1,024; up to 16 KiB.
     max_record_bytes: usize = 1_024;
     /// Records kept for others. Default 4,096.
@@ -61,7 +74,8 @@ options! {
     max_store_bytes: usize = 4 << 20;
     /// Records kept for others that came from one [source](crate::connection::Source). Default 1,024.
     max_records_per_source: usize = 1_024;
-    /// Publishers, and so providers, under one key. Default 20; up to 64.
+    /// Providers that are told of one name. Default 20; 1 to 64. Three times as many publishers are
+    /// kept under one key, and at most 64.
     max_providers_per_key: usize = 20;
     /// Keys that this node publishes under, values and names together. Default 1,024.
     max_published: usize = 1_024;
@@ -70,6 +84,7 @@ options! {
 impl KademliaConfig {
     pub(super) fn within_bounds(self) -> Self {
         let second = Duration::from_secs(1);
+        let ttl = self.ttl.clamp(second, second * 3_600 * 24 * 365);
         Self {
             k: self.k.clamp(1, MAX_NODES),
             alpha: self.alpha.clamp(1, 16),
@@ -77,11 +92,17 @@ impl KademliaConfig {
             request_time: self.request_time.clamp(second / 100, second * 60),
             refresh: self.refresh.max(second),
             republish: self.republish.max(second),
-            ttl: self.ttl.clamp(second, second * 3_600 * 24 * 365),
+            ttl,
+            provider_ttl: self.provider_ttl.clamp(second, ttl),
             max_record_bytes: self.max_record_bytes.min(16 << 10),
-            max_providers_per_key: self.max_providers_per_key.clamp(1, 64),
+            max_providers_per_key: self.max_providers_per_key.clamp(1, MAX_RECORDS),
             ..self
         }
+    }
+
+    /// How often this node says again that it provides something.
+    pub(super) fn says_again(&self) -> Duration {
+        self.republish.min(self.provider_ttl / WORDS).max(Duration::from_secs(1))
     }
 
     pub(super) fn limits(&self) -> StoreLimits {
@@ -90,8 +111,9 @@ impl KademliaConfig {
             records: self.max_records,
             bytes: self.max_store_bytes,
             per_source: self.max_records_per_source,
-            per_key: self.max_providers_per_key,
+            per_key: self.max_providers_per_key.saturating_mul(SPARE).min(MAX_RECORDS),
             ttl: self.ttl,
+            provider_ttl: self.provider_ttl,
         }
     }
 

@@ -29,8 +29,9 @@ pub enum KademliaError {
     /// This node publishes under as many keys as it may. The caller's doing; nothing was sent.
     #[error("the node publishes under {0} keys already")]
     TooManyPublished(usize),
-    /// No node keeps it: none was found, or all refused. The node tries again when it republishes.
-    #[error("no node keeps it")]
+    /// No other node keeps it, though some are known: they refused, or did not answer. This node
+    /// keeps it itself, answers with it, and has it kept by others as soon as some do.
+    #[error("only this node keeps it so far")]
     NobodyKeepsIt,
     /// This node stops, or has stopped.
     #[error(transparent)]

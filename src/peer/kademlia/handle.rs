@@ -117,8 +117,13 @@ impl Peer {
     }
 
     /// Has a value kept under a key, at the nodes nearest to it, for `ttl`, at most
-    /// [`KademliaConfig::ttl`](crate::peer::KademliaConfig::ttl). How many keep it. It replaces what this node had put
-    /// there, and is sent anew every [`republish`](crate::peer::KademliaConfig::republish) until its time is over.
+    /// [`KademliaConfig::ttl`](crate::peer::KademliaConfig::ttl). It replaces what this node had
+    /// put there, and is sent anew every [`republish`](crate::peer::KademliaConfig::republish)
+    /// until its time is over.
+    ///
+    /// Returns how many other nodes keep it. This node keeps it as well and answers with it; 0 says
+    /// that it is the only one so far, as it knows no other. Others have it kept within seconds
+    /// after they come.
     ///
     /// Each node has one value of its own under a key; others may put theirs beside it. Nothing is signed: without `tls` a
     /// record is as good as the word of those that keep it.
@@ -151,15 +156,17 @@ impl Peer {
     #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
     pub async fn get(&self, key: Key) -> Result<Option<Vec<u8>>, KademliaError> {
         self.with_dht(async |node, dht| {
-            let mut said = dht.look_up(node, key, Goal::Records).await.records;
-            said.extend(dht.here(node, key));
+            let found = dht.look_up(node, key, Goal::Records).await.records;
+            let said = found.into_iter().map(|(_, record)| record);
+            let said = said.chain(dht.here(node, key));
             Ok(chosen(said).into_iter().next().map(|record| record.into_value()))
         })
         .await
     }
 
-    /// Has this node known as a provider of a name, for as long as it lives: it says so every
-    /// [`republish`](crate::peer::KademliaConfig::republish). How many nodes keep it.
+    /// Has this node known as a provider of a name, for as long as it lives: it says so three times
+    /// in each [`provider_ttl`](crate::peer::KademliaConfig::provider_ttl). How many other nodes
+    /// keep that; 0, and what happens then, is as with [`put`](Self::put).
     ///
     /// # Errors
     /// See [`KademliaError`].
@@ -183,9 +190,15 @@ impl Peer {
         Ok(())
     }
 
-    /// The providers of a name, those first that most nodes know of; at most
-    /// [`max_providers_per_key`](crate::peer::KademliaConfig::max_providers_per_key). Where they are is a hint: a message
-    /// to a [`PeerInfo`] goes to the node of that id or fails.
+    /// The providers of a name that are there, those first that most nodes know of; at most
+    /// [`max_providers_per_key`](crate::peer::KademliaConfig::max_providers_per_key). Each has
+    /// answered just now, with its id, or is a member of the network that is up (`Builder::swim`).
+    /// One that does not answer is left out and forgotten, and asked again after a minute or as
+    /// soon as it was heard of. Sixteen are asked at once, each for [`request_time`](crate::peer::KademliaConfig::request_time), and at most
+    /// [`max_questions`](crate::peer::KademliaConfig::max_questions) in all.
+    ///
+    /// A provider may end at any time after that: a message to a [`PeerInfo`] goes to the node of
+    /// that id or fails.
     ///
     /// # Errors
     /// As [`lookup`](Self::lookup).
@@ -195,12 +208,6 @@ impl Peer {
     #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
     pub async fn providers(&self, name: &str) -> Result<Vec<PeerInfo>, KademliaError> {
         let key = key_of(name);
-        self.with_dht(async |node, dht| {
-            let mut said = dht.look_up(node, key, Goal::Records).await.records;
-            said.extend(dht.here(node, key));
-            let providers = chosen(said).into_iter().map(|record| record.publisher().clone());
-            Ok(providers.take(dht.config.max_providers_per_key).collect())
-        })
-        .await
+        self.with_dht(async |node, dht| Ok(dht.providers(node, key).await)).await
     }
 }

@@ -4,9 +4,9 @@ use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
 
-use super::{Dht, lock, now};
+use super::{Dht, lock};
 use crate::{
-    connection::{Incoming, Node, Refusal, Reply, Sender, Serve, Told},
+    connection::{Incoming, Node, Refusal, Reply, Sender, Serve, Told, now},
     overlay::{
         Host, PeerInfo,
         kademlia::{
@@ -43,7 +43,7 @@ impl Serve for Answering {
             }
             // Whether it is at the host that it names.
             let is_there = claims(&node, sender, request.from.host(), |claim| claim.is_own()).await;
-            let answer = dht.answer(request.question, (&request.from, is_there), sender);
+            let answer = dht.answer(&node, request.question, (&request.from, is_there), sender);
             if is_there {
                 dht.note(&node, request.from, sender);
             }
@@ -61,6 +61,7 @@ impl Serve for Answering {
 impl Dht {
     fn answer(
         &self,
+        node: &Node,
         question: Question,
         (from, is_there): (&PeerInfo, bool),
         sender: &Sender,
@@ -77,10 +78,7 @@ impl Dht {
         match question {
             Question::Ping => Answer::Here,
             Question::FindNode(target) => Answer::Nodes(closest(target)),
-            Question::FindValue(target) => {
-                let records = lock(&self.store).get(target, now());
-                Answer::of(records, closest(target))
-            }
+            Question::FindValue(target) => Answer::of(self.here(node, target), closest(target)),
             Question::Store(record) => {
                 let direct = is_there && record.publisher() == from;
                 match self.keep(record, sender.address().host(), direct) {
@@ -100,6 +98,17 @@ impl Dht {
         // What is kept in this node's name says the node itself.
         if self.me.get().is_some_and(|me| me.id() == record.publisher().id()) {
             return Err(StoreRefusal::Outdated);
+        }
+        if record.is_provider() {
+            let left = record.time_left().min(self.config.provider_ttl);
+            let (publisher, until) = (record.publisher(), now() + left);
+            let mut silent = lock(&self.silent);
+            if direct {
+                silent.forget(publisher);
+            } else if silent.has(publisher, until, now()) {
+                // A copy of what did not answer this node.
+                return Err(StoreRefusal::Over);
+            }
         }
         lock(&self.store).keep(record, source(from), direct, now())
     }

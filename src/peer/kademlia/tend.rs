@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Dht, ask::Goal, lock, now};
+use tokio::time::{sleep, timeout};
+
+use super::{Dht, ask::Goal, keep::SOON, lock, now};
 use crate::{
     connection::Node,
     overlay::{
@@ -12,7 +14,7 @@ use crate::{
     peer::service::Seat,
 };
 
-/// The pause between two rounds is at most this part of the shortest interval, and at least a second.
+/// The pause between two rounds is this part of the shortest interval, and at least a second.
 const ROUNDS: u32 = 12;
 
 /// While nobody is known, the peer table is looked at so often.
@@ -25,7 +27,7 @@ const CONTACTS: usize = 8;
 const SENT_ON_AT_ONCE: usize = 64;
 
 pub(super) async fn run(seat: &Seat, dht: &Arc<Dht>) {
-    let shortest = dht.config.refresh.min(dht.config.republish);
+    let shortest = dht.config.refresh.min(dht.config.says_again());
     let pause = (shortest / ROUNDS).max(Duration::from_secs(1));
     let mut looked = tokio::time::Instant::now();
     loop {
@@ -44,8 +46,17 @@ pub(super) async fn run(seat: &Seat, dht: &Arc<Dht>) {
         for record in due {
             dht.send(&seat.node, &record).await;
         }
-        let alone = dht.known() == 0;
-        tokio::time::sleep(if alone { ALONE.min(pause) } else { pause }).await;
+        let pause = if dht.known() == 0 {
+            ALONE.min(pause)
+        } else if dht.own_waits() {
+            SOON.min(pause)
+        } else {
+            pause
+        };
+        if timeout(pause, dht.grown.notified()).await.is_ok() {
+            // Others may come with it.
+            sleep(SOON).await;
+        }
     }
 }
 

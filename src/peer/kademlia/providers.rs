@@ -1,0 +1,188 @@
+//! Who provides something: what nodes say is asked for before it is told.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+
+use super::{Dht, ask::Goal, lock, now};
+use crate::{
+    connection::Node,
+    overlay::{
+        Address, PeerInfo,
+        kademlia::{Key, Record, message::Question},
+    },
+    peer::join::Places,
+};
+
+/// Providers that are asked at once whether they are there. Found by thought: of the most that are
+/// asked, all of them dead, the answer takes eight times the longest wait for one.
+const AT_ONCE: usize = 16;
+
+/// What nodes say about one provider.
+#[derive(Debug)]
+struct Claim {
+    peer: PeerInfo,
+    /// How much longer the latest of its words is good.
+    left: Duration,
+    /// The nodes that say so.
+    by: Vec<Address>,
+}
+
+/// The claims in what nodes said, each provider once for each address that it is said to have.
+fn claims(said: Vec<(Address, Record)>, longest: Duration) -> Vec<Claim> {
+    let mut claims: BTreeMap<PeerInfo, Claim> = BTreeMap::new();
+    for (by, record) in said.into_iter().filter(|(_, record)| record.is_provider()) {
+        let peer = record.publisher().clone();
+        let new = || Claim { peer: peer.clone(), left: Duration::ZERO, by: Vec::new() };
+        let claim = claims.entry(peer.clone()).or_insert_with(new);
+        claim.left = claim.left.max(record.time_left().min(longest));
+        if !claim.by.contains(&by) {
+            claim.by.push(by);
+        }
+    }
+    claims.into_values().collect()
+}
+
+/// The claims in the order in which they are looked at. One that most nodes know of and one that
+/// was heard of last take turns: so neither dead ones that many nodes know of nor made-up ones of a
+/// few hide those that live.
+fn in_turn(claims: Vec<Claim>) -> Vec<Claim> {
+    let mut known: Vec<_> = claims.iter().enumerate().collect();
+    let mut late = known.clone();
+    known.sort_by_key(|(_, claim)| Reverse((claim.by.len(), claim.left)));
+    late.sort_by_key(|(_, claim)| Reverse((claim.left, claim.by.len())));
+    let turns = known.into_iter().zip(late);
+    let turns: Vec<_> = turns.flat_map(|(known, late)| [known.0, late.0]).collect();
+    let mut claims: Vec<_> = claims.into_iter().map(Some).collect();
+    turns.into_iter().filter_map(|n| claims.get_mut(n)?.take()).collect()
+}
+
+impl Dht {
+    /// The providers under a key that are there, at most as many as are told. Each has answered
+    /// just now, or is a member of the network that is up.
+    pub(super) async fn providers(self: &Arc<Self>, node: &Arc<Node>, key: Key) -> Vec<PeerInfo> {
+        let mut said = self.look_up(node, key, Goal::Records).await.records;
+        let here = lock(&self.store).get_with_sources(key, now());
+        said.extend(
+            here.into_iter()
+                .map(|(source, record)| (Address::new(source, record.publisher().port()), record)),
+        );
+        let claims = in_turn(claims(said, self.config.provider_ttl));
+        let most = self.config.max_providers_per_key;
+        let mut there = Vec::new();
+        if self.own_record(node, key).is_some_and(|own| own.is_provider()) {
+            // No other node is as sure of it.
+            there.push((usize::MAX, node.me.clone()));
+        }
+        let up = &members_up(node);
+        let others = claims.into_iter().filter(|claim| claim.peer.id() != node.me.id());
+        let others = others.take(self.config.max_questions).map(|claim| async move {
+            let is_up = up.contains(&claim.peer) || self.is_there(node, &claim).await;
+            is_up.then_some((claim.by.len(), claim.peer))
+        });
+        let mut found = stream::iter(others).buffer_unordered(AT_ONCE);
+        while there.len() < most
+            && let Some(found) = found.next().await
+        {
+            let is_new = |(_, peer): &(usize, PeerInfo)| {
+                !there.iter().any(|(_, other): &(_, PeerInfo)| other.id() == peer.id())
+            };
+            let found = found.filter(is_new);
+            there.extend(found);
+        }
+        there.sort_by(|(a, one), (b, other)| (b, one).cmp(&(a, other)));
+        there.into_iter().map(|(_, peer)| peer).collect()
+    }
+
+    /// Whether a provider answers. One that does not is forgotten.
+    async fn is_there(self: &Arc<Self>, node: &Arc<Node>, claim: &Claim) -> bool {
+        let (peer, until) = (&claim.peer, now() + claim.left);
+        if !node.transport.admits(peer.id()) || lock(&self.silent).has(peer, until, now()) {
+            return false;
+        }
+        if !self.knows(peer) && !self.may_ask(node, claim).await {
+            return false;
+        }
+        let answers = self.ask(node, peer, Question::Ping).await.is_some();
+        if !answers {
+            lock(&self.silent).note(peer, until, now());
+            lock(&self.store).forget_provider(peer);
+        }
+        answers
+    }
+
+    /// Whether this node may go to a provider of which others told: one of them may send it there,
+    /// and it is dialled at the node's pace.
+    async fn may_ask(&self, node: &Arc<Node>, claim: &Claim) -> bool {
+        let (at, mut places) = (claim.peer.address(), Places::default());
+        let mut may = false;
+        for by in &claim.by {
+            may = may || places.may_go(node, at, by).await;
+        }
+        let lately = lock(&self.answered).has(&claim.peer, now());
+        may && (lately || node.may_dial(at).await)
+    }
+}
+
+/// The members of the network that are up.
+#[cfg(feature = "swim")]
+fn members_up(node: &Node) -> BTreeSet<PeerInfo> {
+    use crate::overlay::swim::MemberState;
+
+    let Some(shared) = node.membership.get() else { return BTreeSet::new() };
+    let members = lock(&shared.machine).members();
+    let up = members.iter().filter(|member| member.state() == MemberState::Up);
+    up.map(|member| member.info().clone()).collect()
+}
+
+/// Without the membership no other node is known to be up.
+#[cfg(not(feature = "swim"))]
+const fn members_up(_: &Node) -> BTreeSet<PeerInfo> {
+    BTreeSet::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(by: u16, id: &str, at: u16, seconds: u32) -> (Address, Record) {
+        let publisher = format!("{id} 10.0.0.1 {at}").parse().unwrap();
+        let record = Record::new(Key::of_bytes(b"x"), publisher, 1, seconds, Vec::new());
+        (format!("10.0.0.2:{by}").parse().unwrap(), record)
+    }
+
+    #[test]
+    fn what_most_know_of_and_what_was_heard_of_last_take_turns_and_each_is_asked_once() {
+        let mut all = Vec::new();
+        for by in 1..=5 {
+            all.extend((1..=40).map(|n| said(by, &format!("dead{n}"), n, 100)));
+        }
+        all.push(said(1, "living", 1, 3_000));
+        // One that lies, with the longest times.
+        all.extend((1..=40).map(|n| said(9, &format!("made{n}"), n, u32::MAX)));
+        // The same id elsewhere, and a value.
+        all.push(said(9, "living", 2, 3_600));
+        let value = Record::new(
+            Key::of_bytes(b"x"),
+            said(1, "v", 1, 1).1.publisher().clone(),
+            1,
+            9,
+            vec![1],
+        );
+        all.push((said(1, "v", 1, 1).0, value));
+        let order = in_turn(claims(all, Duration::from_secs(3_600)));
+        assert_eq!(order.len(), 40 + 1 + 40 + 1);
+        let at = |id: &str| order.iter().position(|claim| claim.peer.to_string() == id).unwrap();
+        assert!(at("living 10.0.0.1 1") < 82 && at("dead40 10.0.0.1 40") < 80);
+        let by = |claim: &Claim| claim.by.len();
+        assert_eq!(order[..4].iter().map(by).collect::<Vec<_>>(), [5, 1, 5, 1]);
+        // Without made-up ones it is the second.
+        let honest = order.into_iter().filter(|claim| claim.left < Duration::from_secs(3_600));
+        assert_eq!(in_turn(honest.collect())[1].peer.id().as_str(), "living");
+    }
+}
