@@ -318,8 +318,8 @@ fn what_no_node_kept_though_some_are_known_is_told_and_soon_tried_again() {
 fn providers_that_are_told_are_there_and_those_that_died_do_not_come_back() {
     in_virtual_time(async {
         let (wires, nodes) = network(10, &KademliaConfig::default()).await;
-        for n in 3..7 {
-            nodes[n].provide("printer").await.unwrap();
+        for provider in &nodes[3..7] {
+            provider.provide("printer").await.unwrap();
         }
         // One is silent, one is refused, one stops.
         wires.crash(nodes[3].info().host());

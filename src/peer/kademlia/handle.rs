@@ -193,10 +193,9 @@ impl Peer {
 
     /// The providers of a name that are there, those first that most nodes know of; at most
     /// [`max_providers_per_key`](crate::peer::KademliaConfig::max_providers_per_key). Each has
-    /// answered just now, with its id, or is a member of the network that is up
-    /// ([`Builder::swim`](crate::Builder::swim)). One that does not answer is left out and
-    /// forgotten, and asked again after a minute or as soon as it was heard of. Sixteen are asked
-    /// at once, each for [`request_time`](crate::peer::KademliaConfig::request_time), and at most
+    /// answered just now, with its id, or is a member of the network that is up (`Builder::swim`).
+    /// One that does not answer is left out and forgotten, and asked again after a minute or as
+    /// soon as it was heard of. Sixteen are asked at once, each for [`request_time`](crate::peer::KademliaConfig::request_time), and at most
     /// [`max_questions`](crate::peer::KademliaConfig::max_questions) in all.
     ///
     /// A provider may end at any time after that: a message to a [`PeerInfo`] goes to the node of
