@@ -14,7 +14,8 @@
 //!
 //! One frame is more than WIRE.md has, for a side whose hello lists the feature `refusals`: `@RFS` on
 //! exchange 0 says how many of its one-way messages were refused (u32), of which code (4 bytes), and
-//! the reason. More of them than were sent are counted as late.
+//! the reason. More of them than were sent are counted as late. When the hellos of both sides list the
+//! feature `series`, the series of an acknowledged message (u64) follows the byte with its level.
 
 mod alive;
 mod book;
@@ -49,7 +50,7 @@ pub use self::{
     reason::Reason,
     seen::{Novelty, REMEMBERED, REMEMBERED_FOR, Seen},
 };
-pub(crate) use self::{hello::MAX_HELLO_LEN, refusals::REFUSALS};
+pub(crate) use self::{hello::MAX_HELLO_LEN, numbered::SERIES, refusals::REFUSALS};
 
 /// The codes of the link itself.
 pub(crate) mod code {

@@ -393,7 +393,7 @@ pub(crate) async fn notify_acked(
 ) -> Result<(), RequestError> {
     match road(node, to, over).await? {
         Road::Link(line) => {
-            let bag = node.links.mailbag(line.peer.id(), to.0);
+            let bag = node.links.mailbag(node, (line.peer.id(), to.0));
             acked::send(node, to.0, &bag, frame, level).await
         }
         Road::Classic => {

@@ -5,6 +5,18 @@ use serde::Serialize;
 /// Bytes in front of the payload: incarnation, sequence number, level.
 pub const NUMBERED_LEN: usize = 17;
 
+/// In the `features` of a hello: the series of a message follows its level. In force if both sides
+/// list it.
+pub(crate) const SERIES: &str = "series";
+
+/// The same with the series.
+const WITH_SERIES_LEN: usize = NUMBERED_LEN + 8;
+
+/// Bytes in front of the payload, with or without the series.
+pub(super) const fn numbered_len(series: bool) -> usize {
+    if series { WITH_SERIES_LEN } else { NUMBERED_LEN }
+}
+
 /// How far a message has to come before it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,31 +49,38 @@ impl AckLevel {
 pub struct Numbered {
     /// The sender's incarnation.
     pub incarnation: u64,
-    /// Its number among the sender's messages, counted up from 1.
+    /// The series of numbers that its own is from: a sender has one for each id and address where
+    /// ids are only claimed, and draws it so that no other node can guess it. 0 for the only series to
+    /// a peer that has proved its id, and over a link without the feature `series`.
+    pub series: u64,
+    /// Its number in the series, counted up from 1.
     pub sequence: u64,
     /// When it is to be acknowledged.
     pub level: AckLevel,
 }
 
 impl Numbered {
-    pub(super) fn to_bytes(self) -> [u8; NUMBERED_LEN] {
-        let mut bytes = [0; NUMBERED_LEN];
-        let (numbers, level) = bytes.split_at_mut(16);
-        let (incarnation, sequence) = numbers.split_at_mut(8);
-        incarnation.copy_from_slice(&self.incarnation.to_be_bytes());
-        sequence.copy_from_slice(&self.sequence.to_be_bytes());
-        level.fill(self.level.to_byte());
+    pub(super) fn to_bytes(self, series: bool) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(WITH_SERIES_LEN);
+        bytes.extend_from_slice(&self.incarnation.to_be_bytes());
+        bytes.extend_from_slice(&self.sequence.to_be_bytes());
+        bytes.push(self.level.to_byte());
+        if series {
+            bytes.extend_from_slice(&self.series.to_be_bytes());
+        }
         bytes
     }
 
-    /// From the beginning of a payload; none when it is too short or of an unknown level.
-    pub(super) fn peek(payload: &[u8]) -> Option<Self> {
+    /// From the beginning of a payload. `None` if it is too short or of an unknown level.
+    pub(super) fn peek(payload: &[u8], series: bool) -> Option<Self> {
         let (incarnation, rest) = payload.split_first_chunk()?;
         let (sequence, rest) = rest.split_first_chunk()?;
+        let (level, rest) = rest.split_first()?;
         Some(Self {
             incarnation: u64::from_be_bytes(*incarnation),
+            series: if series { u64::from_be_bytes(*rest.first_chunk()?) } else { 0 },
             sequence: u64::from_be_bytes(*sequence),
-            level: AckLevel::from_byte(*rest.first()?)?,
+            level: AckLevel::from_byte(*level)?,
         })
     }
 }

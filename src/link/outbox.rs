@@ -38,6 +38,7 @@ pub enum OnRestart {
 #[derive(Debug)]
 pub struct Outbox {
     incarnation: u64,
+    series: u64,
     limits: OutboxLimits,
     last_sequence: u64,
     /// In the order of their numbers.
@@ -70,6 +71,7 @@ impl Outbox {
     pub const fn new(incarnation: u64, last: u64, limits: OutboxLimits) -> Self {
         Self {
             incarnation,
+            series: 0,
             limits,
             last_sequence: last,
             waiting: VecDeque::new(),
@@ -77,6 +79,13 @@ impl Outbox {
             bytes: 0,
             peer: None,
         }
+    }
+
+    /// Says which [series](Numbered::series) its numbers are of. Default 0.
+    #[must_use]
+    pub const fn in_series(mut self, series: u64) -> Self {
+        self.series = series;
+        self
     }
 
     /// The highest number that was given to a message.
@@ -126,7 +135,8 @@ impl Outbox {
         self.bytes += frame.data().len();
         self.last_sequence += 1;
         let sequence = self.last_sequence;
-        let numbered = Numbered { incarnation: self.incarnation, sequence, level };
+        let numbered =
+            Numbered { incarnation: self.incarnation, series: self.series, sequence, level };
         self.waiting.push_back(Waiting { numbered, frame, on_restart, tries: 0 });
         Ok(sequence)
     }

@@ -11,7 +11,7 @@ use crate::{
         MAX_PAYLOAD, Numbered, OneWays, Reason, Role, code,
         header::EXCHANGE_HEADER_LEN,
         machine::{Exchange, REPLY_WINDOW},
-        numbered::NUMBERED_LEN,
+        numbered::{SERIES, numbered_len},
         refusals::Refusal,
     },
 };
@@ -340,8 +340,9 @@ impl Link {
             false => None,
             true if !request => return Err(PROTOCOL),
             true => {
-                let numbered = Numbered::peek(&arrived.data).ok_or(PROTOCOL)?;
-                arrived.data.advance(NUMBERED_LEN);
+                let series = self.agreed(SERIES);
+                let numbered = Numbered::peek(&arrived.data, series).ok_or(PROTOCOL)?;
+                arrived.data.advance(numbered_len(series));
                 Some(numbered)
             }
         };

@@ -18,7 +18,7 @@ pub const REMEMBERED: u64 = 4_096;
 /// given it up long ago.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// Senders that are remembered.
+/// Senders that are remembered, each once for each series.
 const MAX_SENDERS: usize = 4_096;
 
 /// Messages that failed, of all senders, of which the reason is remembered.
@@ -42,12 +42,13 @@ pub enum Novelty {
     NoRoom,
 }
 
-/// Remembers, for each sender, which numbers have come. As messages come in the order of their
+/// Remembers, for each sender and [series](Numbered::series), which numbers have come. A node that
+/// claims the id of another one does not know its series, and changes nothing of what is known of it. As messages come in the order of their
 /// numbers, also when they are sent again, and over several links at once, the highest number says
 /// which have; only what failed is noted one by one.
 #[derive(Debug, Default)]
 pub struct Seen {
-    senders: HashMap<PeerId, Sender>,
+    senders: HashMap<(PeerId, u64), Sender>,
     /// Entries in all of `failed`.
     failures: usize,
 }
@@ -72,12 +73,13 @@ impl Sender {
 impl Seen {
     /// Notes a message and says what it is.
     pub fn note(&mut self, from: &PeerId, numbered: Numbered, now: Instant) -> Novelty {
-        let Numbered { incarnation, sequence, .. } = numbered;
-        let Some(sender) = self.senders.get_mut(from) else {
+        let Numbered { incarnation, series, sequence, .. } = numbered;
+        let key = (from.clone(), series);
+        let Some(sender) = self.senders.get_mut(&key) else {
             if !self.make_room(now) {
                 return Novelty::NoRoom;
             }
-            self.senders.insert(from.clone(), Sender::new(numbered, now));
+            self.senders.insert(key, Sender::new(numbered, now));
             return Novelty::New;
         };
         if incarnation < sender.incarnation {
@@ -105,8 +107,8 @@ impl Seen {
     /// A message that was [noted](Self::note) failed, or was refused. When too many did, the
     /// earliest of the same sender are forgotten, and not acknowledged any more.
     pub fn failed(&mut self, from: &PeerId, numbered: Numbered, reason: Reason) {
-        let Some(sender) = self.senders.get_mut(from) else { return };
-        let Numbered { incarnation, sequence, .. } = numbered;
+        let Numbered { incarnation, series, sequence, .. } = numbered;
+        let Some(sender) = self.senders.get_mut(&(from.clone(), series)) else { return };
         if sender.incarnation != incarnation || sequence <= sender.unknown {
             return;
         }
@@ -121,7 +123,7 @@ impl Seen {
         }
     }
 
-    /// Senders that are remembered.
+    /// Senders that are remembered, once for each series.
     #[must_use]
     pub fn senders(&self) -> usize {
         self.senders.len()

@@ -10,11 +10,28 @@ use crate::{
         grant::Grant,
         header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
         machine::{Exchange, MAX_CONTROL_WAITING, MAX_PAYLOAD_U32, REPLY_WINDOW},
+        numbered::{SERIES, numbered_len},
         refusals::Refusal,
     },
 };
 
+fn has(hello: &Hello, feature: &str) -> bool {
+    hello.features.iter().any(|listed| listed == feature)
+}
+
 impl Link {
+    /// Whether both sides list a feature.
+    pub(super) fn agreed(&self, feature: &str) -> bool {
+        has(&self.config.hello, feature)
+            && self.theirs.as_ref().is_some_and(|theirs| has(theirs, feature))
+    }
+
+    /// Bytes of the numbers in front of a message that is to be acknowledged.
+    #[must_use]
+    pub fn numbered_len(&self) -> usize {
+        numbered_len(self.agreed(SERIES))
+    }
+
     /// Sends a one-way message in one frame.
     ///
     /// # Errors
@@ -28,7 +45,8 @@ impl Link {
 
     /// Begins a request, a long one-way message or one that is to be acknowledged with its first
     /// part. Returns the number of the exchange. With `more`, the rest is sent with
-    /// [`go_on`](Self::go_on). A numbered message has 17 bytes less room in its first frame.
+    /// [`go_on`](Self::go_on). A numbered message has [`numbered_len`](Self::numbered_len) bytes less room
+    /// in its first frame.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -45,8 +63,8 @@ impl Link {
             return Err(Refused::TooMany);
         }
         let (numbers, numbered) = match kind {
-            Kind::Numbered(numbered) => (&numbered.to_bytes()[..], true),
-            Kind::OneWay | Kind::Request => (&[][..], false),
+            Kind::Numbered(numbered) => (numbered.to_bytes(self.agreed(SERIES)), true),
+            Kind::OneWay | Kind::Request => (Vec::new(), false),
         };
         self.pay_new(numbers.len() + data.len())?;
         // The numbers are used up: what is open is finished, and the next link begins anew.
@@ -56,7 +74,7 @@ impl Link {
         }
         let flags = Flags::NONE.with(Flags::OPEN, request).with(Flags::NUMBERED, numbered);
         let flags = flags.with(Flags::MORE, more).with(Flags::END, !more);
-        self.put_parts(code, number, flags, numbers, data);
+        self.put_parts(code, number, flags, &numbers, data);
         if request {
             let grant = Grant::new(REPLY_WINDOW);
             self.exchanges.insert(number, Exchange::Asked { sending: more, grant });
@@ -163,7 +181,7 @@ impl Link {
         reason: Reason,
         messages: u32,
     ) {
-        let wants = |theirs: &Hello| theirs.features.iter().any(|feature| feature == REFUSALS);
+        let wants = |theirs: &Hello| has(theirs, REFUSALS);
         if self.theirs.as_ref().is_some_and(wants) && messages > 0 {
             let before = self.refusals.add(Refusal { code, reason, messages });
             self.tell(before);

@@ -2,6 +2,7 @@
 
 use crate::{
     connection::{Outgoing, Over, Receipt, Reliability, ReliableError, RequestError, links},
+    overlay::PeerInfo,
     peer::{IntoTarget, Peer, target::ForWhom},
 };
 
@@ -81,6 +82,32 @@ impl Peer {
         how: impl Into<Reliability>,
     ) -> Result<Receipt, ReliableError> {
         self.take(to, message.into(), how.into(), false).await
+    }
+
+    /// Sends what waits to be acknowledged by the peer with this id to this address from now on,
+    /// whichever address it was for. Returns how many messages.
+    ///
+    /// An id that is only claimed belongs to the address that it was sent to: what waits for it goes
+    /// to no other address on its own, as any node can claim the id. This call is the application's
+    /// word that the peer has moved. What was sent and not acknowledged is sent again: the same node
+    /// recognises it, and a new life of it is one ([`Reliability::across_restarts`]). There is no
+    /// order between these messages and those that are sent to the new address directly.
+    ///
+    /// An id that is proven (feature `tls`) needs no such call and is not affected: what waits for it
+    /// goes to the node that proves it, wherever that is. An [`Outbox`](crate::connection::Outbox) goes
+    /// on storing the earlier address: after a restart of this node the call is due again.
+    ///
+    /// # Examples
+    /// ```
+    /// # use actix_peer::Peer;
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let peer = Peer::builder().start().await?;
+    /// let moved = peer.readdress(&"ada 192.0.2.7 9000".parse()?);
+    /// assert_eq!(moved, 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn readdress(&self, peer: &PeerInfo) -> usize {
+        self.node().links.readdress(peer)
     }
 
     async fn take(

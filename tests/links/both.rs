@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_peer::{
-    Config, IncomingBatch, Outgoing, Over, Peer, PeerEvent, PeerInfo, Received, Reply,
+    Config, IncomingBatch, Outgoing, Over, Peer, PeerEvent, PeerId, PeerInfo, Received, Reply,
     RequestError, SendError, Target,
     connection::{ReliableError, Removed, Via},
     frame::{Frame, TypeCode, Wire},
@@ -317,30 +317,33 @@ async fn holds_nothing(peer: &Peer) -> bool {
     peer.status().await.links.iter().all(|link| link.held == 0)
 }
 
-/// "w1" is known to the first node, and its address belongs to "w2" now.
+/// "w1" is known to the first node, and "w2" is at its address.
 async fn replaced(wires: &MemoryNetwork, config: Config) -> (Peer, Peer, PeerInfo, Taken) {
-    let (ada, taken) = (node(wires, "ada").await, Taken::default());
-    let known: PeerInfo = "w1 w 9000".parse().unwrap();
-    ada.peers().add(known.clone()).await.unwrap();
-    let w2 = Peer::builder()
-        .transport(crate::transport(wires, "w"))
-        .id("w2")
-        .listen("w:9000")
-        .well_known()
-        .config(config)
-        .handle("ECHO", Recorder::start(&taken, Duration::ZERO))
-        .unwrap()
-        .on::<Double>(Doubler.start())
-        .unwrap();
-    (ada, w2.start().await.unwrap(), known, taken)
+    let patience = Config::default().reliable_timeout(5 * SECOND);
+    let (ada, taken) = (node_with(wires, "ada", patience).await, Taken::default());
+    let w2 = crate::known_as(Peer::builder(), wires, "w2").listen("w2:9000").well_known();
+    let w2 = w2.config(config).handle("ECHO", Recorder::start(&taken, Duration::ZERO)).unwrap();
+    let w2 = w2.on::<Double>(Doubler.start()).unwrap().start().await.unwrap();
+    let w1 = PeerInfo::new(peer_id("w1"), w2.info().address().clone()).unwrap();
+    ada.peers().add(w1.clone()).await.unwrap();
+    (ada, w2, w1, taken)
+}
+
+fn peer_id(name: &str) -> PeerId {
+    crate::id_of(name).to_string().parse().unwrap()
 }
 
 /// "w2" was found where "w1" was asked for, and nothing was sent to it.
 fn is_another(error: &RequestError) -> bool {
     let RequestError::Identity(fault) = error else { return false };
-    let (at, expected) = ("w:9000".parse().unwrap(), "w1".parse().unwrap());
-    let wrong = IdentityFault::WrongPeer { at, expected, found: "w2".parse().unwrap() };
+    let (at, expected, found) = ("w2:9000".parse().unwrap(), peer_id("w1"), peer_id("w2"));
+    let wrong = IdentityFault::WrongPeer { at, expected, found };
     *fault == wrong && !error.may_have_been_handled()
+}
+
+/// Asks for the name that a peer, or the node at an address, gives.
+async fn name(ada: &Peer, of: impl IntoTarget) -> Result<Vec<Frame>, RequestError> {
+    ada.request(of, Frame::empty(TypeCode::NAME)).await?.collect().await
 }
 
 /// What comes of a message by each verb.
@@ -407,14 +410,10 @@ async fn a_node_without_links_that_gives_another_name_is_not_the_one_that_was_as
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, w2, w1, _) = replaced(&wires, Config::default().links(false)).await;
-    let name = || Frame::empty(TypeCode::NAME);
-    let error = ada.request(&w1, name()).await.unwrap().collect().await.unwrap_err();
-    let RequestError::Identity(IdentityFault::WrongPeer { found, .. }) = &error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(found.as_str(), "w2");
-    let replies = ada.request(w1.address(), name()).await.unwrap().collect().await.unwrap();
-    assert_eq!(replies, [Frame::text("REPL", "w2")]);
+    let error = name(&ada, &w1).await.unwrap_err();
+    assert!(is_another(&error), "{error:?}");
+    let replies = name(&ada, w1.address()).await.unwrap();
+    assert_eq!(replies, [Frame::text("REPL", w2.id().to_string())]);
     w2.stop().await;
 }
 
@@ -426,12 +425,8 @@ async fn a_peer_at_whose_address_another_node_is_found_is_verified_anew_and_take
         let (ada, w2, w1, _) = replaced(&wires, Config::default().links(links)).await;
         let mut events = ada.events();
         assert!(ada.peers().get(w1.id()).await.unwrap().is_some());
-        let asked = ada.request(&w1, Frame::empty(TypeCode::NAME)).await;
-        let asked = match asked {
-            Ok(replies) => replies.collect().await.map(drop),
-            Err(error) => Err(error),
-        };
-        assert!(matches!(asked.unwrap_err(), RequestError::Identity(_)));
+        let error = name(&ada, &w1).await.unwrap_err();
+        assert!(is_another(&error), "{error:?}");
         let removed = |event: &PeerEvent| match event {
             PeerEvent::PeerRemoved { peer, why } => Some((peer.clone(), why.clone())),
             _ => None,

@@ -11,6 +11,7 @@ mod both;
 mod broken;
 mod common;
 mod credit;
+mod impostors;
 mod many;
 mod pool;
 mod reliable;

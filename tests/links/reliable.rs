@@ -206,10 +206,10 @@ async fn when_the_receiver_is_started_again_what_was_sent_is_unknown_and_the_res
 
 /// A store that outlives the node.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<BTreeMap<KeptId, Vec<u8>>>>);
+pub(crate) struct Shelf(Arc<Mutex<BTreeMap<KeptId, Vec<u8>>>>);
 
 impl Shelf {
-    fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         let kept = self.0.lock().unwrap();
         let kept = kept.values().map(|bytes| Kept::from_bytes(bytes).unwrap());
         kept.map(|kept| kept.message().as_str().unwrap().to_owned()).collect()

@@ -118,12 +118,16 @@ async fn one_link(node: &Arc<Node>, bag: &Arc<Mailbag>, classic: &mut u32) -> bo
         None => reach(node, &to, Some(&bag.peer)).await,
     };
     let line = match reached {
-        Ok(line) if *line.peer.id() == bag.peer => line,
-        reached => {
-            unreached(node, bag, &to, (reached, classic)).await;
+        Ok(line) => line,
+        Err(why) => {
+            unreached(node, bag, &to, (why, classic)).await;
             return is_over(bag);
         }
     };
+    // It has another address since.
+    if !bag.fits(&line) {
+        return is_over(bag);
+    }
     *classic = 0;
     let unknown = {
         let mut state = bag.lock();
@@ -139,6 +143,9 @@ async fn one_link(node: &Arc<Node>, bag: &Arc<Mailbag>, classic: &mut u32) -> bo
 async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
     loop {
         let changed = bag.changed.notified();
+        if !bag.fits(line) {
+            return is_over(bag);
+        }
         let next = {
             let mut state = bag.lock();
             if state.outbox.is_empty() {
@@ -175,16 +182,8 @@ async fn unreached(
     node: &Arc<Node>,
     bag: &Arc<Mailbag>,
     to: &Address,
-    (reached, classic): (Result<Arc<Line>, Unreached>, &mut u32),
+    (why, classic): (Unreached, &mut u32),
 ) {
-    let why = match reached {
-        // Somebody else there gets nothing of it.
-        Ok(line) => Unreached::Failed {
-            kind: std::io::ErrorKind::NotFound,
-            text: format!("{} is there, not {}", line.peer.id().short(), bag.peer.short()),
-        },
-        Err(why) => why,
-    };
     bag.lock().unreached = Some(why.clone());
     let pause = match why {
         Unreached::Stopped => return stopping(node, bag).await,
@@ -222,7 +221,7 @@ async fn stopping(node: &Node, bag: &Mailbag) {
     loop {
         let changed = bag.changed.notified();
         let waits = !bag.lock().outbox.is_empty();
-        if !(waits && node.links.all().iter().any(|line| *line.peer.id() == bag.peer)) {
+        if !(waits && node.links.all().iter().any(|line| bag.fits(line))) {
             return bag.end(false, |sent| Ended::Stopped { sent });
         }
         changed.await;

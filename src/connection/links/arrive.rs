@@ -91,7 +91,11 @@ impl Arrivals {
                 if !first {
                     return self.goes_on(exchange, data, last, cost);
                 }
-                let arrived = Arrived { exchange, code, request, numbered };
+                // A proven id has one series, whatever it says.
+                let proven = self.line.sender.proven().is_some();
+                let one =
+                    |numbered| if proven { Numbered { series: 0, ..numbered } } else { numbered };
+                let arrived = Arrived { exchange, code, request, numbered: numbered.map(one) };
                 if last {
                     self.whole(arrived, Frame::new(code, data), cost);
                 } else {

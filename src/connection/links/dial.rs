@@ -18,7 +18,8 @@ use crate::{
     },
     frame::{FrameError, FrameHead, TypeCode},
     link::{
-        Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS, Role, code,
+        Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_HELLO_LEN, REFUSALS, Role,
+        SERIES, code,
     },
     overlay::{Address, PeerId},
     transport::{IdentityFault, Io},
@@ -42,7 +43,7 @@ fn machine(node: &Node, role: Role) -> Link {
         max_message: longest,
         max_open: config.max_link_requests,
         incarnation: node.links.incarnation,
-        features: vec![REFUSALS.to_owned()],
+        features: vec![REFUSALS.to_owned(), SERIES.to_owned()],
     };
     let config = LinkConfig { hello, keep_alive: config.keep_alive };
     Link::new(role, config, now())

@@ -78,6 +78,8 @@ pub(super) struct Limits {
     pub(super) mine: u32,
     /// The longest part of a longer one.
     pub(super) part: usize,
+    /// Bytes in front of one that is to be acknowledged.
+    pub(super) numbers: usize,
 }
 
 /// What is behind the lock.
@@ -145,6 +147,7 @@ impl Line {
                 whole: link.max_message(),
                 mine: link.own_max_message(),
                 part,
+                numbers: link.numbered_len(),
             },
             credit: Semaphore::new(link.credit() as usize),
             slots: Semaphore::new(max_open as usize),

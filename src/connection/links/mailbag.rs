@@ -1,7 +1,8 @@
 //! Messages that wait to be acknowledged, by peer.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,7 +11,7 @@ use tokio::sync::{Mutex as Turn, Notify, oneshot};
 use crate::{
     connection::{
         Reliability,
-        links::{Unreached, inflow::Broken},
+        links::{Line, Unreached, inflow::Broken},
     },
     frame::Frame,
     link::{AckLevel, Numbered, OnRestart, Outbox, OutboxLimits, Reason},
@@ -32,19 +33,27 @@ pub(super) enum Ended {
 
 pub(super) type Answer = Result<(), Ended>;
 
+/// Whom messages wait for: an id that its node proves, wherever it is, or one that is only claimed,
+/// at one address.
+type Whom = (PeerId, Option<Address>);
+
 /// What waits to be acknowledged, by peer.
 #[derive(Default)]
 pub(super) struct Mailbags {
-    bags: HashMap<PeerId, Arc<Mailbag>>,
+    bags: HashMap<Whom, Arc<Mailbag>>,
     /// The highest number that one of those that are gone has given.
     last_sequence: u64,
+    /// Of this life of the node: what the series of claimed ids are drawn from.
+    secret: RandomState,
 }
 
 impl Mailbags {
-    /// The one of `peer`, who is reached at `to`.
+    /// What waits for `peer`, which is reached at `to`. Where its id is only `claimed`, it is another
+    /// one at each address.
     pub(super) fn of(
         &mut self,
         (peer, to): (&PeerId, &Address),
+        claimed: bool,
         incarnation: u64,
         limits: OutboxLimits,
     ) -> Arc<Mailbag> {
@@ -54,17 +63,25 @@ impl Mailbags {
             *last = (*last).max(if keep { 0 } else { bag.lock().outbox.last_sequence() });
             keep
         });
+        let whom = (peer.clone(), claimed.then(|| to.clone()));
+        // No number of it is known to whoever gets those of the same id at another address.
+        let series = if claimed { self.secret.hash_one(&whom) } else { 0 };
         let new = || {
-            let outbox = Outbox::new(incarnation, *last, limits);
+            let outbox = Outbox::new(incarnation, *last, limits).in_series(series);
             Arc::new(Mailbag::new(peer.clone(), to.clone(), outbox))
         };
-        let bag = Arc::clone(self.bags.entry(peer.clone()).or_insert_with(new));
-        let mut state = bag.lock();
-        if state.to != *to {
-            state.to = to.clone();
+        let bag = Arc::clone(self.bags.entry(whom).or_insert_with(new));
+        if !claimed {
+            bag.is_at(to);
         }
-        drop(state);
         bag
+    }
+
+    /// The peer that claims this id is at `to` now: what waits for it goes there. Returns how many
+    /// messages.
+    pub(super) fn readdress(&self, (peer, to): (&PeerId, &Address)) -> usize {
+        let claimed = self.bags.iter().filter(|((id, at), _)| id == peer && at.is_some());
+        claimed.map(|(_, bag)| bag.is_at(to)).sum()
     }
 
     /// Who was last reached at `to`, as long as something waits for it.
@@ -98,6 +115,26 @@ impl Mailbag {
     fn new(peer: PeerId, to: Address, outbox: Outbox) -> Self {
         let state = State { outbox, to, waiting: HashMap::new(), running: false, unreached: None };
         Self { peer, state: Mutex::new(state), changed: Notify::new(), turn: Turn::new(()) }
+    }
+
+    /// The peer is at `to`. Returns how many messages go there now and did not before.
+    fn is_at(&self, to: &Address) -> usize {
+        let mut state = self.lock();
+        if state.to == *to {
+            return 0;
+        }
+        state.to = to.clone();
+        let waiting = state.outbox.len();
+        drop(state);
+        // The link to the old address is left.
+        self.changed.notify_waiters();
+        waiting
+    }
+
+    /// Whether what waits may go over this link, which is to a peer with its id.
+    pub(super) fn fits(&self, line: &Line) -> bool {
+        line.peer.id() == &self.peer
+            && (line.sender.proven().is_some() || line.to == self.lock().to)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -229,7 +266,7 @@ mod tests {
             (over, Some((8, over)), false),
             (over, None, false),
         ] {
-            let numbered = Numbered { incarnation: 1, sequence: 7, level };
+            let numbered = Numbered { incarnation: 1, series: 0, sequence: 7, level };
             let acked = Acked { bag: Arc::clone(&bag), numbered };
             assert_eq!(acked.is_meant(acknowledged), meant, "{level:?} {acknowledged:?}");
         }
@@ -242,7 +279,7 @@ mod tests {
         let cyd: PeerId = "cyd".parse().unwrap();
         let limits = OutboxLimits::default();
         let frame = Frame::empty("TEST");
-        let bag = bags.of((&bob, &to), 1, limits);
+        let bag = bags.of((&bob, &to), true, 1, limits);
         let posted = bag.post(&frame, AckLevel::Handled.into()).unwrap();
         assert!(posted.first && !posted.was_sent());
         assert_eq!(bags.at(&to), Some(bob.clone()));
@@ -250,10 +287,32 @@ mod tests {
         bag.lock().running = false;
         drop(bag);
         assert_eq!(bags.at(&to), None);
-        bags.of((&cyd, &to), 1, limits);
+        bags.of((&cyd, &to), true, 1, limits);
         assert_eq!(bags.bags.len(), 1);
-        let again = bags.of((&bob, &to), 1, limits);
+        let again = bags.of((&bob, &to), true, 1, limits);
         let posted = again.post(&frame, AckLevel::Handled.into()).unwrap();
         assert_eq!(posted.sequence, 2);
+    }
+
+    #[test]
+    fn what_waits_for_a_claimed_id_belongs_to_one_address_until_it_is_readdressed() {
+        let mut bags = Mailbags::default();
+        let (bob, limits) = ("bob".parse().unwrap(), OutboxLimits::default());
+        let (here, there) = ("bob:9000".parse().unwrap(), "eve:9000".parse().unwrap());
+        let frame = Frame::empty("TEST");
+        let bag = bags.of((&bob, &here), true, 1, limits);
+        let _posted = bag.post(&frame, AckLevel::Handled.into()).unwrap();
+        let other = bags.of((&bob, &there), true, 1, limits);
+        assert!(!Arc::ptr_eq(&bag, &other) && bag.lock().to == here);
+        let _posted_there = other.post(&frame, AckLevel::Handled.into()).unwrap();
+        let series = |bag: &Mailbag| bag.lock().outbox.next_unsent().unwrap().0.series;
+        assert_ne!(series(&bag), series(&other));
+        assert_eq!(bags.readdress((&bob, &there)), 1);
+        assert_eq!(bag.lock().to, there);
+        assert_eq!(bags.readdress((&bob, &there)), 0);
+        // A proven one is the same wherever it is.
+        let proven = bags.of((&bob, &here), false, 1, limits);
+        assert!(Arc::ptr_eq(&proven, &bags.of((&bob, &there), false, 1, limits)));
+        assert_eq!(proven.lock().to, there);
     }
 }

@@ -44,8 +44,8 @@ pub(super) const MAX_WAITING: usize = 16 << 20; // bytes
 /// so many.
 const FIRST_SWEEP: usize = 64;
 
-/// Whose message, in which of its lives, and its number.
-type Name = (PeerId, u64, u64);
+/// Whose message, of which series, in which of its lives, and its number.
+type Name = (PeerId, u64, u64, u64);
 
 /// What became of a message, for every link over which it comes.
 type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
@@ -62,7 +62,7 @@ pub(super) struct Once {
 /// The message of each sender that comes to each handler before the next one, over whichever link.
 #[derive(Default)]
 struct Turns {
-    last: HashMap<(PeerId, u64), oneshot::Receiver<()>>,
+    last: HashMap<(PeerId, u64, u64), oneshot::Receiver<()>>,
     sweep_at: usize,
 }
 
@@ -73,13 +73,13 @@ struct Turn {
 }
 
 impl Turns {
-    fn take(&mut self, from: &PeerId, handler: u64) -> Turn {
+    fn take(&mut self, (from, series): (&PeerId, u64), handler: u64) -> Turn {
         if self.last.len() >= self.sweep_at.max(FIRST_SWEEP) {
             self.last.retain(|_, last| last.try_recv() == Err(oneshot::error::TryRecvError::Empty));
             self.sweep_at = self.last.len().saturating_mul(2);
         }
         let (after, next) = oneshot::channel();
-        Turn { before: self.last.insert((from.clone(), handler), next), _after: after }
+        Turn { before: self.last.insert((from.clone(), series, handler), next), _after: after }
     }
 }
 
@@ -94,9 +94,10 @@ enum Due {
 impl Once {
     /// A message came that is for this handler.
     fn came(&mut self, from: &PeerId, numbered: Numbered, handler: u64) -> Due {
-        let name = (from.clone(), numbered.incarnation, numbered.sequence);
+        let series = numbered.series;
+        let name = (from.clone(), series, numbered.incarnation, numbered.sequence);
         match self.seen.note(from, numbered, now()) {
-            Novelty::New => Due::HandOver(name, self.turns.take(from, handler)),
+            Novelty::New => Due::HandOver(name, self.turns.take((from, series), handler)),
             Novelty::Repeated => {
                 self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)
             }

@@ -131,11 +131,11 @@ async fn bag(
     }
     let there = || node.links.quick((to, None)).map(|line| line.peer.id().clone());
     if let Some(whom) = whom.cloned().or_else(there).or_else(|| node.links.waits_at(to)) {
-        return Ok(node.links.mailbag(&whom, to));
+        return Ok(node.links.mailbag(node, (&whom, to)));
     }
     loop {
         let why = match reach(node, to, None).await {
-            Ok(line) => return Ok(node.links.mailbag(line.peer.id(), to)),
+            Ok(line) => return Ok(node.links.mailbag(node, (line.peer.id(), to))),
             Err(why) => why,
         };
         let passes = matches!(
@@ -177,9 +177,10 @@ async fn delete(node: &Node, id: KeptId) {
 
 /// Sends again what was stored in earlier lives of this node, until it is acknowledged or refused.
 pub(crate) fn replay(node: &Arc<Node>, kept: Vec<Kept>) {
-    let mut by_peer: BTreeMap<PeerId, Vec<Kept>> = BTreeMap::new();
+    let mut by_peer: BTreeMap<(PeerId, Address), Vec<Kept>> = BTreeMap::new();
     for kept in kept {
-        by_peer.entry(kept.to.id().clone()).or_default().push(kept);
+        let to = (kept.to.id().clone(), kept.to.address().clone());
+        by_peer.entry(to).or_default().push(kept);
     }
     for kept in by_peer.into_values() {
         node.spawn(replay_to_one(Arc::clone(node), kept));
@@ -244,8 +245,14 @@ impl Links {
         self.outbox.set(outbox).ok();
     }
 
-    pub(super) fn mailbag(&self, peer: &PeerId, to: &Address) -> Arc<Mailbag> {
-        self.mailbags().of((peer, to), self.incarnation, self.limits)
+    pub(super) fn mailbag(&self, node: &Node, (peer, to): (&PeerId, &Address)) -> Arc<Mailbag> {
+        let claimed = !node.is_proven_only(peer);
+        self.mailbags().of((peer, to), claimed, self.incarnation, self.limits)
+    }
+
+    /// What waits for the peer that claims this id goes to its new address. Returns how many messages.
+    pub(crate) fn readdress(&self, peer: &PeerInfo) -> usize {
+        self.mailbags().readdress((peer.id(), peer.address()))
     }
 
     fn mailbags(&self) -> MutexGuard<'_, Mailbags> {

@@ -19,7 +19,7 @@ use crate::{
         writer::WriteError,
     },
     frame::{Frame, TypeCode},
-    link::{Kind, Link, NUMBERED_LEN, Reason},
+    link::{Kind, Link, Reason},
 };
 
 /// Why a message did not go out in full, with what its source has to do with it.
@@ -122,7 +122,7 @@ pub(super) async fn send_parts(
     let part = line.limits.part;
     let whole = u32::try_from(data.len()).ok().filter(|len| *len <= line.limits.whole);
     // The numbers of a message that is to be acknowledged are a part of its first frame.
-    let mut numbers = if let Kind::Numbered(_) = kind { NUMBERED_LEN } else { 0 };
+    let mut numbers = if let Kind::Numbered(_) = kind { line.limits.numbers } else { 0 };
     let mut paid = match whole {
         Some(len) => Some(line.pay(cost_in_parts(len, part, numbers)).await?),
         None => None,

@@ -31,7 +31,7 @@ fn push(outbox: &mut Outbox, n: usize) -> Result<u64, OutboxFull> {
 }
 
 fn numbered(incarnation: u64, sequence: u64) -> Numbered {
-    Numbered { incarnation, sequence, level: AckLevel::Handled }
+    Numbered { incarnation, series: 0, sequence, level: AckLevel::Handled }
 }
 
 #[test]
@@ -394,4 +394,18 @@ proptest! {
             prop_assert!(got.is_sorted_by(|a, b| a < b), "out of turn: {got:?}");
         }
     }
+}
+
+#[test]
+fn a_series_is_not_disturbed_by_another_one_of_the_same_id() {
+    let mut seen = Seen::default();
+    let of = |series, incarnation, sequence| Numbered { series, ..numbered(incarnation, sequence) };
+    assert_eq!(seen.note(&ada(), of(1, 7, 5), now()), Novelty::New);
+    // By another address, or of a node that claims the id: later, with higher numbers, and failed.
+    assert_eq!(seen.note(&ada(), of(2, u64::MAX, u64::MAX), now()), Novelty::New);
+    assert_eq!(seen.note(&ada(), of(3, 7, 6), now()), Novelty::New);
+    seen.failed(&ada(), of(3, 7, 6), Reason::BUSY);
+    assert_eq!(seen.note(&ada(), of(1, 7, 5), now()), Novelty::Repeated);
+    assert_eq!(seen.note(&ada(), of(1, 7, 6), now()), Novelty::New);
+    assert_eq!(seen.note(&ada(), of(3, 7, 6), now()), Novelty::Failed(Reason::BUSY));
 }

@@ -128,7 +128,7 @@ impl Side {
 fn act(link: &mut Link, what: u8, input: &mut Input<'_>, now: &mut Instant) {
     let (number, len, more) = (u32::from(input.byte() % 16), input.short() % 700, what >= 128);
     let data = vec![b'x'; len];
-    let numbered = Numbered { incarnation: 7, sequence: 1, level: AckLevel::Handled };
+    let numbered = Numbered { incarnation: 7, series: 0, sequence: 1, level: AckLevel::Handled };
     match what % 12 {
         0 => drop(link.one_way(CODE, &data)),
         1 => drop(link.begin(CODE, &data, Kind::Request, more)),
