@@ -415,6 +415,7 @@ fn the_series_of_a_number_goes_to_a_side_that_knows_it_and_to_no_other() {
         });
         let [ada, bob] = &mut both;
         pass(ada, bob, now);
+        pass(bob, ada, now);
         let numbered =
             Numbered { incarnation: 7, series: 9, sequence: 1, level: AckLevel::Handled };
         ada.begin(CODE, b"hi", Kind::Numbered(numbered), false).unwrap();

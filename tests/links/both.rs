@@ -324,7 +324,8 @@ async fn holds_nothing(peer: &Peer) -> bool {
 
 /// "w1" is known to the first node, and "w2" is at its address.
 async fn replaced(wires: &MemoryNetwork, config: Config) -> (Peer, Peer, PeerInfo, Taken) {
-    let (ada, taken) = (node(wires, "ada").await, Taken::default());
+    let patience = Config::default().reliable_timeout(5 * SECOND);
+    let (ada, taken) = (node_with(wires, "ada", patience).await, Taken::default());
     let w2 = crate::known_as(Peer::builder(), wires, "w2").listen("w2:9000").well_known();
     let w2 = w2.config(config).handle("ECHO", Recorder::start(&taken, Duration::ZERO)).unwrap();
     let w2 = w2.on::<Double>(Doubler.start()).unwrap().start().await.unwrap();
