@@ -85,8 +85,8 @@ impl<T> Shared<T> {
     }
 }
 
-/// A half of a connection that is closed when it is dropped, or when the node is cut. After a cut it
-/// fails as [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
+/// A half of a connection that is closed when it is dropped, or when the node is cut. After a cut
+/// it fails as [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
 pub(crate) struct Leash<T> {
     shared: Arc<Shared<T>>,
     number: u64,

@@ -11,6 +11,7 @@ mod deliver;
 mod dial;
 mod driver;
 mod inflow;
+mod leaving;
 mod line;
 mod mailbag;
 mod once;
@@ -212,50 +213,6 @@ impl Links {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let other = open.get(&line.to)?;
         (other.is_open() && other.peer.id() != line.peer.id()).then(|| Arc::clone(other))
-    }
-
-    /// A link takes nothing new any more. It counts as one until it is over.
-    pub(super) fn unlist(&self, line: &Line) {
-        let is_unused = line.is_unused();
-        let mut pool = self.lock();
-        if is_unused {
-            pool.book.unused(line.id, now());
-        } else {
-            pool.book.leaves(line.id);
-        }
-        drop(pool);
-        let mut last = self.last();
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.get(&line.to).is_some_and(|other| other.id == line.id) {
-            open.remove(&line.to);
-        }
-        drop(open);
-        last.take_if(|last| last.id == line.id);
-    }
-
-    pub(super) fn closed(&self, line: &Line) {
-        self.unlist(line);
-        let mut pool = self.lock();
-        pool.book.closed(line.id);
-        pool.lines.remove(&line.id);
-        drop(pool);
-        self.over.notify_waiters();
-    }
-
-    /// Ready when this link is over.
-    pub(super) async fn is_over(&self, link: LinkId) {
-        loop {
-            let over = self.over.notified();
-            if !self.lock().lines.contains_key(&link) {
-                return;
-            }
-            over.await;
-        }
-    }
-
-    /// A peer has shown that it lives and is reached at `to`: it is dialled again at once.
-    pub(crate) fn is_alive(&self, to: &Address) {
-        self.lock().book.is_alive(to);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Line>> {

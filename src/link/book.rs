@@ -143,7 +143,8 @@ impl Book {
         self.peers.values().filter_map(awaited).collect()
     }
 
-    /// Links that are open or leaving, and dials. A dial and the link whose end it waits for are one.
+    /// Links that are open or leaving, and dials. A dial and the link whose end it waits for are
+    /// one.
     fn occupied(&self) -> usize {
         let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
         self.links.len() + self.leaving.len() + dials.count() - self.awaited().len()
@@ -278,8 +279,8 @@ impl Book {
         self.leaving.remove(&link);
     }
 
-    /// A link that this node dialled ended, or takes nothing new, before a message moved over it: as a
-    /// dial that failed. One that is not in the book is ignored.
+    /// A link that this node dialled ended, or takes nothing new, before a message moved over it: as
+    /// a dial that failed. One that is not in the book is ignored.
     pub fn unused(&mut self, link: LinkId, now: Instant) {
         let Some(open) = self.take(link) else { return };
         self.leaving.insert(link, open.busy);

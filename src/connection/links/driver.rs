@@ -19,7 +19,7 @@ use crate::{
     connection::{
         Cut, Direction, Offence,
         brake::Brake,
-        links::{Line, arrive::Arrivals, beat::Beat, line::State},
+        links::{Line, arrive::Arrivals, beat::Beat, leaving::Leaving},
         now,
         reader::ReadHalf,
         writer::WriteHalf,
@@ -52,10 +52,6 @@ const WRITE_AT_ONCE: usize = 32 << 10; // bytes
 /// The last words of a link have this long to be taken.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// A link that leaves is over within this time when nothing is open on it: two round trips of the
-/// slowest network for the other side's `@BYE`.
-const LEAVES_WITHIN: Duration = Duration::from_secs(2);
-
 /// Drives one link until it is over.
 pub(crate) struct Driver {
     line: Arc<Line>,
@@ -79,8 +75,7 @@ pub(crate) struct Driver {
     /// When the next beat is: as long as anything waits on the link.
     beat_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
-    /// Since when the link leaves.
-    leaving: Option<Instant>,
+    leaving: Leaving,
     over: Option<Reason>,
     told: bool,
 }
@@ -105,7 +100,7 @@ impl Driver {
             brake: Brake::new(&line.node, line.sender.address()),
             beat_at: None,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
-            leaving: None,
+            leaving: Leaving::default(),
             line,
             reader,
             writer,
@@ -189,14 +184,8 @@ impl Driver {
             debug_assert!(self.arrivals.incomplete() <= state.link.open_exchanges());
         }
         let asked = !state.asked.is_empty();
-        let leaves = self.leaving.is_none() && state.link.phase() == LinkPhase::Leaving;
+        self.leaving.look_at(&state, self.timer.as_mut());
         drop(state);
-        if leaves {
-            let now = Instant::now();
-            self.leaving = Some(now);
-            let next = self.timer.deadline().min(now.later(LEAVES_WITHIN));
-            self.timer.as_mut().reset(next);
-        }
         let some = !self.events.is_empty();
         for event in self.events.drain(..) {
             match event {
@@ -361,7 +350,7 @@ impl Driver {
         if moved != state.used.1 {
             state.used = (now, moved);
         }
-        if self.left_too_long_ago(&state, now) {
+        if self.leaving.had_its_time(config, &state, now) {
             state.link.fail(Reason::TIMED_OUT);
         }
         let unused = now.duration_since(state.used.0);
@@ -393,26 +382,10 @@ impl Driver {
             Some(at) if !beats && waits => Some(at),
             _ => waits.then(|| now.later(self.beat.every)),
         };
-        let wake = Instant::from(wake);
-        let wake = self.leaving.map_or(wake, |_| wake.min(now.later(LEAVES_WITHIN)));
+        let wake = self.leaving.wake(wake.into(), now);
         self.timer.as_mut().reset(self.beat_at.map_or(wake, |at| wake.min(at)));
         // It is polled again, so that it wakes this task.
         true
-    }
-
-    /// Whether a link that leaves has had its time, whatever the other side says. What is open on it is
-    /// finished as long as it moves, and within the time of an exchange.
-    fn left_too_long_ago(&self, state: &State, now: Instant) -> bool {
-        let Some(since) = self.leaving else { return false };
-        let config = &self.line.node.config;
-        let (quiet, all) = match state.link.open_exchanges() {
-            0 => (LEAVES_WITHIN, config.stall_timeout),
-            _ => {
-                let times = [config.handler_timeout, config.reply_timeout, config.stall_timeout];
-                (times.into_iter().fold(LEAVES_WITHIN, Duration::max), config.exchange_timeout)
-            }
-        };
-        now.duration_since(since.max(state.used.0)) >= quiet || now.duration_since(since) >= all
     }
 
     /// Gives the buffers of an idle link back.
