@@ -46,6 +46,13 @@ impl Lengths {
         }
     }
 
+    /// A length that has changed came. None if it is none.
+    pub(super) fn came(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
+        let (code, length) = from_payload(payload).filter(|_| exchange == 0)?;
+        self.set(code, length);
+        Some(())
+    }
+
     /// The longest message with this code, unless that is not known. The code is found as the
     /// remote finds its handler: exactly, else in upper case.
     pub(super) fn of(&self, code: TypeCode) -> Option<u32> {
@@ -72,7 +79,7 @@ pub(super) fn to_payload(code: TypeCode, length: u32) -> [u8; 8] {
     payload
 }
 
-pub(super) fn from_payload(mut payload: Bytes) -> Option<(TypeCode, u32)> {
+fn from_payload(mut payload: Bytes) -> Option<(TypeCode, u32)> {
     let code = TypeCode::new(payload.first_chunk()?);
     payload.advance(code.as_bytes().len());
     let length = payload.try_get_u32().ok()?;

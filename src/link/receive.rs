@@ -10,11 +10,10 @@ use crate::{
         AckLevel, ExchangeHead, Flags, Frames, Hello, LENGTHS, Link, LinkEvent, LinkPhase,
         LinkPhaseEvent, MAX_PAYLOAD, Numbered, OneWays, Reason, Role, code,
         header::EXCHANGE_HEADER_LEN,
-        lengths::{self, Lengths},
+        lengths::Lengths,
         machine::{Exchange, REPLY_WINDOW},
         numbered::{SERIES, numbered_len},
         refusals::Refusal,
-        tally::Tally,
     },
 };
 
@@ -134,17 +133,8 @@ impl Link {
             code::LNK => Err(PROTOCOL),
             code::CRD => self.granted(exchange, &data),
             code::RFS => self.refused(exchange, data),
-            code::GOT => {
-                let got = Tally::from_payload(data).filter(|_| exchange == 0);
-                self.got_there = Some(got.ok_or(PROTOCOL)?);
-                Ok(())
-            }
-            code::LEN => {
-                let told = lengths::from_payload(data).filter(|_| exchange == 0);
-                let (code, length) = told.ok_or(PROTOCOL)?;
-                self.lengths.set(code, length);
-                Ok(())
-            }
+            code::GOT => self.counts_came(exchange, data).ok_or(PROTOCOL),
+            code::LEN => self.lengths.came(exchange, data).ok_or(PROTOCOL),
             code::PNG => self.pinged(&data),
             code::PON => {
                 self.answered(&data, now);
@@ -188,24 +178,6 @@ impl Link {
             return Err(PROTOCOL);
         }
         Ok(())
-    }
-
-    /// The other side ends the link, and has said what it got: the rest never comes to a handler.
-    fn lost_on_the_way(&mut self, reason: Reason) {
-        let Some(got) = self.got_there.take() else { return };
-        // Their senders learn it from their exchange.
-        for open in self.exchanges.values() {
-            if let Exchange::Telling { code } = open {
-                self.sent.sub(*code, 1);
-            }
-        }
-        for (code, messages) in self.sent.without(&got) {
-            let messages = u32::try_from(messages.min(self.told)).unwrap_or(u32::MAX);
-            self.told -= u64::from(messages);
-            if messages > 0 {
-                self.events.push(LinkEvent::Refused { code, reason, messages });
-            }
-        }
     }
 
     /// Whether the number has been used, by the side that may use it.

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::frame::TypeCode;
+use crate::{
+    frame::TypeCode,
+    link::{Link, LinkEvent, Reason, machine::Exchange},
+};
 
 /// In the `features` of a hello: this side wants to be told at the end of the link.
 pub(crate) const COUNTS: &str = "counts";
@@ -68,7 +71,7 @@ impl Tally {
     }
 
     /// None if it is not a list of counts.
-    pub(super) fn from_payload(mut payload: Bytes) -> Option<HashMap<TypeCode, u64>> {
+    fn from_payload(mut payload: Bytes) -> Option<HashMap<TypeCode, u64>> {
         let mut counts = HashMap::new();
         while !payload.is_empty() {
             let code = TypeCode::new(payload.first_chunk()?);
@@ -79,7 +82,7 @@ impl Tally {
     }
 
     /// How many of each code are here and not in `others`, sorted by code.
-    pub(super) fn without(&self, others: &HashMap<TypeCode, u64>) -> Vec<(TypeCode, u64)> {
+    fn without(&self, others: &HashMap<TypeCode, u64>) -> Vec<(TypeCode, u64)> {
         let lost = |(code, count): (TypeCode, u64)| {
             let lost = count.saturating_sub(others.get(&code).copied().unwrap_or_default());
             (lost > 0).then_some((code, lost))
@@ -87,5 +90,31 @@ impl Tally {
         let mut lost: Vec<_> = self.all().into_iter().flatten().filter_map(lost).collect();
         lost.sort_unstable();
         lost
+    }
+}
+
+impl Link {
+    /// The other side says what it got. None if it does not.
+    pub(super) fn counts_came(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
+        self.got_there = Some(Tally::from_payload(payload).filter(|_| exchange == 0)?);
+        Some(())
+    }
+
+    /// The other side ends the link, and has said what it got: the rest never comes to a handler.
+    pub(super) fn lost_on_the_way(&mut self, reason: Reason) {
+        let Some(got) = self.got_there.take() else { return };
+        // Their senders learn it from their exchange.
+        for open in self.exchanges.values() {
+            if let Exchange::Telling { code } = open {
+                self.sent.sub(*code, 1);
+            }
+        }
+        for (code, messages) in self.sent.without(&got) {
+            let messages = u32::try_from(messages.min(self.told)).unwrap_or(u32::MAX);
+            self.told -= u64::from(messages);
+            if messages > 0 {
+                self.events.push(LinkEvent::Refused { code, reason, messages });
+            }
+        }
     }
 }
