@@ -160,7 +160,7 @@ impl JoinWalk {
                     }
                     // What the peer lists may be more than it tells.
                     Listing::Listed | Listing::Unknown => {
-                        self.accepted(visit, id, Some(replies), peers, now)
+                        self.let_in(visit, id, Some(replies), peers, now)
                     }
                 }
             }
@@ -302,11 +302,11 @@ impl JoinWalk {
             self.report.refused.push((visit.to.clone(), words));
             return self.ask_list(visit, id, peers, now);
         }
-        self.accepted(visit, id, None, peers, now)
+        self.let_in(visit, id, None, peers, now)
     }
 
     /// A node has this one in its table.
-    fn accepted(
+    fn let_in(
         &mut self,
         visit: Visit,
         id: PeerId,
