@@ -157,7 +157,7 @@ impl JoinWalk {
                     }
                     // What the peer lists may be more than it tells.
                     Listing::Listed | Listing::Unknown => {
-                        self.accepted(visit, id, Some(replies), peers, now)
+                        self.let_in(visit, id, Some(replies), peers, now)
                     }
                 }
             }
@@ -348,11 +348,11 @@ impl JoinWalk {
             }
             _ => return self.failed(visit, JoinFailure::NotThisProtocol, peers, now),
         }
-        self.accepted(visit, id, None, peers, now)
+        self.let_in(visit, id, None, peers, now)
     }
 
     /// A node has this one in its table.
-    fn accepted(
+    fn let_in(
         &mut self,
         visit: Visit,
         id: PeerId,
