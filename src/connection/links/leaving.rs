@@ -11,7 +11,7 @@ use crate::{
         now,
     },
     link::{LinkId, LinkPhase},
-    overlay::Address,
+    overlay::{Address, later::Later},
 };
 
 /// A link that leaves is over within this time when nothing is open on it: two round trips of the
@@ -35,7 +35,7 @@ impl Leaving {
 
     /// When the link wakes that would else do so at `wake`.
     pub(super) fn wake(&self, wake: Instant, now: Instant) -> Instant {
-        self.0.map_or(wake, |_| wake.min(now + LEAVES_WITHIN))
+        self.0.map_or(wake, |_| wake.min(now.later(LEAVES_WITHIN)))
     }
 
     /// Whether the link has had its time, whatever the other side says. What is open on it is

@@ -13,8 +13,8 @@ use crate::{
         links::{Line, Pool, dial},
         now,
     },
-    overlay::later::Later,
     link::{LinkId, Reason, Role, Way},
+    overlay::later::Later,
     overlay::{Address, PeerId},
     transport::IdentityFault,
 };

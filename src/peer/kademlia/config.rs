@@ -3,12 +3,12 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
-    overlay::later::part,
-    overlay::options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
     overlay::kademlia::{
         LookupConfig, StoreLimits,
         message::{MAX_NODES, MAX_RECORDS},
     },
+    overlay::later::part,
+    overlay::options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
     peer::kademlia::HOUR,
 };
 

@@ -18,7 +18,6 @@ use crate::{
             message::{Answer, Question},
         },
     },
-    overlay::later::Later,
 };
 
 /// The shortest pause between two times that something is sent because nodes have come, and the
