@@ -84,6 +84,7 @@ fn hello(source: Ipv4Addr, rng: &mut fastrand::Rng) -> io::Result<Vec<u8>> {
         max_open: 64,
         incarnation: rng.u64(..),
         features: Vec::new(),
+        lengths: Vec::new(),
     };
     let hello = hello.to_frame();
     Ok(frame(b"@LNK", hello.data()))
