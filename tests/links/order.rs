@@ -118,7 +118,7 @@ async fn node(
 }
 
 const fn numbered(sequence: u64, level: AckLevel) -> Kind {
-    Kind::Numbered(Numbered { incarnation: 1, sequence, level })
+    Kind::Numbered(Numbered { incarnation: 1, series: 0, sequence, level })
 }
 
 #[actix::test]

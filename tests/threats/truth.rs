@@ -334,7 +334,7 @@ async fn refusals_of_what_came_before_a_goodbye_are_told() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob, calls) = two(&wires).await;
-    let mut events = ada.events();
+    let events = ada.events();
     let all = (0..10).map(|n| Frame::text(if n % 2 == 0 { "NOPE" } else { "NOTE" }, ""));
     open(&ada, &bob).await;
     assert_eq!(ada.notify_all(bob.info(), all).await.unwrap(), 10);
