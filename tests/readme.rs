@@ -117,8 +117,9 @@ fn setters() -> Vec<(String, String)> {
 
 #[test]
 fn every_option_that_is_a_number_or_a_time_has_bounds() {
-    // They are no options of a node: the codec of a connection, and look-ups that are made by hand.
-    const OTHERS: [&str; 2] = ["FrameCodec", "LookupConfig"];
+    // They are no options of a node: the codec of a connection, and walks and look-ups that are made by
+    // hand.
+    const OTHERS: [&str; 3] = ["FrameCodec", "JoinWalk", "LookupConfig"];
     let text = |path: &str| read(path);
     let listed: String = [
         "src/connection/config.rs",

@@ -126,7 +126,7 @@ pub struct Link {
     /// Long one-way messages of the other side that had not come in full at the end.
     pub(super) cut_off: Vec<u32>,
     /// What the other side got, as it says at the end.
-    pub(super) got_there: Option<HashMap<TypeCode, u64>>,
+    pub(super) got_there: Option<BTreeMap<TypeCode, u64>>,
     /// The longest messages that the other side takes, by code.
     pub(super) lengths: Lengths,
     /// Those of this side that the other side knows.

@@ -1,7 +1,7 @@
 //! How many one-way messages went over a link, by code: so that at its end a sender learns how many
 //! were lost.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -20,7 +20,7 @@ const MAX_CODES: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     last: Option<(TypeCode, u64)>,
-    others: HashMap<TypeCode, u64>,
+    others: BTreeMap<TypeCode, u64>,
     too_many: bool,
 }
 
@@ -51,7 +51,7 @@ impl Tally {
         if self.others.len() < MAX_CODES {
             self.last = Some((code, count));
         } else {
-            (self.others, self.too_many) = (HashMap::new(), true);
+            (self.others, self.too_many) = (BTreeMap::new(), true);
         }
     }
 
@@ -71,8 +71,8 @@ impl Tally {
     }
 
     /// None if it is not a list of counts.
-    fn from_payload(mut payload: Bytes) -> Option<HashMap<TypeCode, u64>> {
-        let mut counts = HashMap::new();
+    fn from_payload(mut payload: Bytes) -> Option<BTreeMap<TypeCode, u64>> {
+        let mut counts = BTreeMap::new();
         while !payload.is_empty() {
             let code = TypeCode::new(payload.first_chunk()?);
             payload.advance(code.as_bytes().len());
@@ -82,7 +82,7 @@ impl Tally {
     }
 
     /// How many of each code are here and not in `others`, sorted by code.
-    fn without(&self, others: &HashMap<TypeCode, u64>) -> Vec<(TypeCode, u64)> {
+    fn without(&self, others: &BTreeMap<TypeCode, u64>) -> Vec<(TypeCode, u64)> {
         let lost = |(code, count): (TypeCode, u64)| {
             let lost = count.saturating_sub(others.get(&code).copied().unwrap_or_default());
             (lost > 0).then_some((code, lost))

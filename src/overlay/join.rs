@@ -51,8 +51,8 @@ enum Waiting {
     Nothing,
     Name(Visit),
     Join(Visit, PeerId),
-    /// It lists this id already, in these words: where, its list says.
-    Confirm(Visit, PeerId, String),
+    /// It lists this id already: where, its list says.
+    Confirm(Visit, PeerId),
     /// With its list, where that has come.
     Adding(Visit, PeerId, Option<Vec<Frame>>),
     List(Visit, PeerId),
@@ -146,12 +146,12 @@ impl JoinWalk {
             (Waiting::Join(visit, id), JoinEvent::Replies(replies)) => {
                 self.joined(visit, id, &replies, peers, now)
             }
-            (Waiting::Confirm(visit, id, words), JoinEvent::Replies(replies)) => {
+            (Waiting::Confirm(visit, id), JoinEvent::Replies(replies)) => {
                 match Listing::in_list(&replies, &self.me, is_own) {
                     Listing::Elsewhere(at) => {
                         let by = PeerInfo::new(id.clone(), visit.to.clone());
-                        self.report.elsewhere.extend(by.ok().map(|by| (by, at)));
-                        let failure = JoinFailure::of_words(TypeCode::JOIN, &words);
+                        self.report.elsewhere.extend(by.ok().map(|by| (by, at.clone())));
+                        let failure = JoinFailure::Elsewhere { at };
                         self.report.note_refused(visit.to.clone(), failure);
                         self.listed(&visit, &id, &replies, peers, now)
                     }
@@ -170,7 +170,7 @@ impl JoinWalk {
             (
                 Waiting::Name(visit)
                 | Waiting::Join(visit, _)
-                | Waiting::Confirm(visit, ..)
+                | Waiting::Confirm(visit, _)
                 | Waiting::List(visit, _),
                 JoinEvent::Failed(failure),
             ) => self.failed(visit, failure, peers, now),
@@ -334,8 +334,7 @@ impl JoinWalk {
         match reply.code() {
             TypeCode::REPL => {}
             TypeCode::ERRO if text.starts_with("Join: peer already inserted") => {
-                let words = text.into_owned();
-                let then = |visit| Waiting::Confirm(visit, id, words);
+                let then = |visit| Waiting::Confirm(visit, id);
                 return self.ask(then, visit, Frame::empty(TypeCode::LIST), now);
             }
             TypeCode::ERRO => {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     frame::TypeCode,
-    overlay::{AskFailure, PeerId},
+    overlay::{Address, AskFailure, PeerId},
 };
 
 /// The most characters of a remote's words that are kept.
@@ -117,6 +117,13 @@ pub enum JoinFailure {
         /// Its words, at most 256 characters; anything may be in them.
         words: String,
     },
+    /// It lists this node's id at another address. It asks there whether that node still lives, and
+    /// moves the id if not. Not now.
+    #[error("it lists this id at {at}")]
+    Elsewhere {
+        /// The address that it lists.
+        at: Address,
+    },
     /// It refuses, for a reason that does not pass. Never.
     #[error("it refuses: {words:?}")]
     Refused {
@@ -157,9 +164,12 @@ impl JoinFailure {
     #[must_use]
     pub const fn answer(&self) -> JoinAnswer {
         match self {
-            Self::Reset | Self::Busy | Self::NoPlace { .. } | Self::OwnLimit | Self::StoodStill => {
-                JoinAnswer::NotNow
-            }
+            Self::Reset
+            | Self::Busy
+            | Self::NoPlace { .. }
+            | Self::Elsewhere { .. }
+            | Self::OwnLimit
+            | Self::StoodStill => JoinAnswer::NotNow,
             Self::UnknownName { .. }
             | Self::LookupLate
             | Self::PortClosed
@@ -193,10 +203,11 @@ impl JoinFailure {
     }
 
     /// Whether it may pass within seconds, so that the walk itself waits for it. A table that is full
-    /// of peers that were verified long ago does not.
+    /// of peers that were verified long ago does not, nor an id that another node may have.
     pub(super) fn passes_soon(&self) -> bool {
         match self {
             Self::NoPlace { words } => words.starts_with("Join: too many new"),
+            Self::Elsewhere { .. } => false,
             _ => self.answer() == JoinAnswer::NotNow,
         }
     }

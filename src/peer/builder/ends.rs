@@ -8,14 +8,14 @@ use tokio::time::timeout;
 
 use super::{Pause, Workers};
 use crate::{
-    Builder, Config, Incoming, Outgoing, Over, Peer, PingSweep, Reply, StartError,
-    connection::Reliability,
+    connection::{Config, Incoming, Outgoing, Over, Reliability, Reply, handler},
     frame::{Frame, TypeCode},
-    handler,
     link::{AckLevel, OnRestart},
     overlay::options::{End, Options},
-    overlay::{JoinConfig, PeerExchange, swim::SwimConfig},
-    peer::{AddressBookConfig, JoinError, KademliaConfig, mdns::MdnsConfig},
+    overlay::{JoinConfig, PeerExchange, PingSweep, swim::SwimConfig},
+    peer::{
+        AddressBookConfig, Builder, JoinError, KademliaConfig, Peer, StartError, mdns::MdnsConfig,
+    },
     transport::{
         memory::MemoryNetwork,
         tls::{NodeIdentity, TlsTransport},
