@@ -50,7 +50,9 @@ async fn node(wires: &MemoryNetwork, id: &str, host: &str) -> Peer {
 async fn listed(node: &Peer) -> BTreeMap<String, String> {
     let list = node.peers().list().await.unwrap();
     let verified = list.iter().filter(|entry| entry.verified().is_some());
-    verified.map(|e| (e.info().id().to_string(), e.info().address().to_string())).collect()
+    verified
+        .map(|entry| (entry.info().id().to_string(), entry.info().address().to_string()))
+        .collect()
 }
 
 /// Whether each lists all others where they are.

@@ -62,13 +62,8 @@ fn the_bounds_of_the_options_are_those_of_the_sentence_above_the_table() {
             ("reliable_timeout", _) => 540,
             (_, "s") => 365 * 86_400,
             (_, "%") => 100,
-            (_, "MiB") => {
-                if number == 1_024 {
-                    1_024
-                } else {
-                    1 << 20
-                }
-            }
+            (_, "MiB") if number == 1_024 => 1_024,
+            (_, "MiB") => 1 << 20,
             (_, unit) if unit.ends_with("/s") => 1_000_000_000,
             _ => 1_048_576,
         };

@@ -48,6 +48,7 @@ impl Progress {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly every body that is kept is still coming")]
 enum Source {
     Whole(Option<Bytes>),
     Coming { reader: Option<PartReader>, back: Option<oneshot::Sender<PartReader>> },

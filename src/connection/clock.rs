@@ -77,7 +77,10 @@ impl Ambient {
     pub(crate) fn simulated(Simulated { began, seed }: Simulated) -> Self {
         let dice = Mutex::new(Dice::new(seed));
         Self {
-            date: Arc::new(move || UNIX_EPOCH + SIMULATED_DATE.saturating_add(began.elapsed())),
+            date: Arc::new(move || {
+                let since = SIMULATED_DATE.saturating_add(began.elapsed());
+                UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+            }),
             random: Arc::new(move || dice.lock().unwrap_or_else(PoisonError::into_inner).next()),
         }
     }

@@ -295,7 +295,7 @@ pub(crate) async fn request(
             Road::Classic => {
                 let replies = exchange::open(node, to, kind).await?.with_panics();
                 return Ok(match to.1 {
-                    Some(whom) => replies.from_peer(whom.clone(), to.0),
+                    Some(whom) => replies.of_peer(whom.clone(), to.0),
                     None => replies,
                 });
             }

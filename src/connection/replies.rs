@@ -126,7 +126,7 @@ impl Replies {
     }
 
     /// Of a peer that is asked for at `at`: the answer to `NAME` with another id is an error.
-    pub(crate) fn from_peer(mut self, whom: PeerId, at: &Address) -> Self {
+    pub(crate) fn of_peer(mut self, whom: PeerId, at: &Address) -> Self {
         self.named = (self.code == TypeCode::NAME).then(|| (whom, at.clone()));
         self
     }

@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::later::Later,
+    overlay::later::{Later, part},
     overlay::{Added, Address, Learned, Listing, PeerId, PeerInfo, PeerList},
 };
 
@@ -213,8 +213,8 @@ impl JoinWalk {
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(16)).min(LONGEST_PAUSE);
         let more = self.draw(u64::from(self.pauses).wrapping_add(self.turn << 32)) % 1_000;
-        let pause =
-            pause.saturating_add(pause.saturating_mul(u32::try_from(more).unwrap_or(0)) / 1_000);
+        let pause = pause
+            .saturating_add(part(pause.saturating_mul(u32::try_from(more).unwrap_or(0)), 1_000));
         self.pauses += 1;
         if self.report.asked >= self.config.max_asks {
             return self.done(JoinEnd::AskLimit);

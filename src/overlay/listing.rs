@@ -148,7 +148,7 @@ impl Introductions {
     /// Forgets the peers that are no longer in the table.
     pub(crate) fn prune(&mut self, list: &PeerList) {
         if self.0.len() > list.len() {
-            self.0.retain(|peer, _| list.get(peer.id()).is_some_and(|e| e.info() == peer));
+            self.0.retain(|peer, _| list.get(peer.id()).is_some_and(|entry| entry.info() == peer));
         }
     }
 
@@ -182,7 +182,7 @@ impl Introductions {
     }
 
     /// Whether the list of a peer that lists this id has to say at which address.
-    pub(crate) fn to_confirm(&mut self, peer: &PeerInfo, now: Instant) -> bool {
+    pub(crate) fn confirms(&mut self, peer: &PeerInfo, now: Instant) -> bool {
         let known = self.known(peer);
         let lately = |at| now.saturating_duration_since(at) < CONFIRMED_FOR;
         if known.told.is_none() && known.confirmed.is_some_and(lately) {
@@ -316,10 +316,10 @@ mod tests {
     #[test]
     fn an_answer_without_an_address_is_confirmed_every_two_minutes() {
         let (mut all, bob, now) = begin();
-        assert!(all.to_confirm(&bob, now));
+        assert!(all.confirms(&bob, now));
         all.said(&bob, &Listing::Listed, now);
-        assert!(!all.to_confirm(&bob, now + 119 * SECOND));
-        assert!(all.to_confirm(&bob, now + 120 * SECOND));
+        assert!(!all.confirms(&bob, now + 119 * SECOND));
+        assert!(all.confirms(&bob, now + 120 * SECOND));
     }
 
     #[test]

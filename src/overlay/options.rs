@@ -185,7 +185,14 @@ macro_rules! settings {
 pub(crate) use settings;
 
 /// What a test sets an option to.
-#[cfg(test)]
+#[cfg(all(
+    test,
+    feature = "kademlia",
+    feature = "mdns",
+    feature = "swim",
+    feature = "test-utils",
+    feature = "tls"
+))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Least,
@@ -198,7 +205,14 @@ pub(crate) enum End {
     Largest,
 }
 
-#[cfg(test)]
+#[cfg(all(
+    test,
+    feature = "kademlia",
+    feature = "mdns",
+    feature = "swim",
+    feature = "test-utils",
+    feature = "tls"
+))]
 impl Setting<'_> {
     /// Sets the option to one of its ends. False when there is no such value.
     pub(crate) fn set(self, end: End) -> bool {

@@ -8,7 +8,9 @@ use tokio::time::{Instant, timeout};
 use crate::{
     connection::{Node, Outgoing, Over, PeerEvent, Refusal, links, now},
     frame::{Frame, TypeCode},
-    overlay::{Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
+    overlay::{
+        Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN, later::part,
+    },
     peer::{NodeDown, Peers, stabilizer::question},
 };
 
@@ -47,7 +49,7 @@ pub(super) async fn ask(
     let message = Outgoing::from(frame.clone()).over(Over::Link);
     if let Some(replies) = links::try_request(node, to, &message) {
         let replies = replies.collect_up_to(node.config.max_control_reply);
-        if let Ok(Ok(replies)) = timeout(within / 2, replies).await {
+        if let Ok(Ok(replies)) = timeout(part(within, 2), replies).await {
             return Ok(replies);
         }
     }
@@ -144,7 +146,7 @@ async fn introduce(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo) -> bool {
     let of = peer.clone();
     let answered = peers.with(move |table, _| {
         let told = table.introductions.answered(&of, &answer, now());
-        (told, is_known && table.introductions.to_confirm(&of, now()))
+        (told, is_known && table.introductions.confirms(&of, now()))
     });
     let Ok((told, to_confirm)) = answered.await else { return true };
     tell(node, peer, told);

@@ -8,7 +8,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     connection::{Node, Removed, now},
     frame::{Frame, TypeCode},
-    overlay::{ASKED_AFTER, Added, AskFailure, Candidate, PeerEntry, PeerInfo, Verdict, WITHIN},
+    overlay::{
+        ASKED_AFTER, Added, AskFailure, Candidate, PeerEntry, PeerInfo, Verdict, WITHIN,
+        later::Later,
+    },
     peer::{
         NodeDown, Peers,
         introduce::two_addresses,
@@ -124,7 +127,7 @@ async fn look(
     let name = || Frame::empty(TypeCode::NAME);
     let begun = Instant::now();
     for after in ASKED_AFTER {
-        sleep_until(begun + after).await;
+        sleep_until(begun.later(after)).await;
         match peers.get(id).await? {
             // It was given up meanwhile.
             None => break,

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout};
 
 use super::NameFault;
-use crate::overlay::Host;
+use crate::overlay::{Host, later::Later};
 
 /// The time between the beginnings of two attempts (RFC 8305 section 5, "Connection Attempt Delay").
 /// One that fails does not make the next one wait.
@@ -91,7 +91,8 @@ impl Names {
         let now = Instant::now();
         let kept = {
             let mut names = self.lock();
-            let known = names.get_mut(&key(host)).filter(|known| now < known.at + KEPT_FOR);
+            let known =
+                names.get_mut(&key(host)).filter(|known| now.duration_since(known.at) < KEPT_FOR);
             known.map(|known| (known.addresses.clone(), known.worked, now < known.fresh))
         };
         match kept {
@@ -101,7 +102,7 @@ impl Names {
                 Err(error) => {
                     tracing::debug!(%error, "the addresses of the last look-up are used");
                     if let Some(known) = self.lock().get_mut(&key(host)) {
-                        known.fresh = Instant::now() + REST;
+                        known.fresh = Instant::now().later(REST);
                     }
                     Ok(in_order(kept, worked))
                 }
@@ -133,7 +134,7 @@ impl Names {
             let oldest = oldest.map(|(name, _)| name.clone());
             oldest.map(|name| names.remove(&name));
         }
-        let (addresses, fresh) = (addresses, now + FRESH_FOR);
+        let (addresses, fresh) = (addresses, now.later(FRESH_FOR));
         names.insert(key(host), Known { addresses: addresses.clone(), at: now, fresh, worked });
         Ok(addresses)
     }
@@ -186,7 +187,8 @@ fn in_order(addresses: Vec<SocketAddr>, worked: Option<SocketAddr>) -> Vec<Socke
         ordered.extend(other.next());
     }
     if let Some(at) = worked.and_then(|worked| ordered.iter().position(|at| *at == worked)) {
-        ordered[..=at].rotate_right(1);
+        let first = ordered.remove(at);
+        ordered.insert(0, first);
     }
     ordered.truncate(MAX_ADDRESSES);
     ordered

@@ -362,9 +362,11 @@ async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone
         results.push(match verb {
             0 => ada.request(to, message).await.map(drop),
             1 => ada.notify(to, message).await,
-            2 => {
-                ada.notify_all(to, [Frame::text("ECHO", "x")]).await.map(drop).map_err(|e| e.source)
-            }
+            2 => ada
+                .notify_all(to, [Frame::text("ECHO", "x")])
+                .await
+                .map(drop)
+                .map_err(|error| error.source),
             3 => ada.notify_acked(to, message, AckLevel::Handled).await,
             4 => match ada.send(to, Double(1)).await {
                 Err(SendError::Request(error)) => Err(error),
@@ -433,7 +435,7 @@ async fn a_peer_at_whose_address_another_node_is_found_is_verified_anew_and_take
         let error = name(&ada, &w1).await.unwrap_err();
         assert!(is_another(&error), "{error:?}");
         let removed = |event: &PeerEvent| match event {
-            PeerEvent::PeerRemoved { peer, why } => Some((peer.clone(), why.clone())),
+            PeerEvent::PeerRemoved { peer, why } => Some((peer.clone(), *why)),
             _ => None,
         };
         let (peer, why) = event(&mut events, removed).await;

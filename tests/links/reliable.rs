@@ -550,9 +550,10 @@ async fn acknowledged_messages_go_on_after_the_runtime_of_the_first_caller_has_e
     bob.abort().await;
     let (peer, whom) = (ada.clone(), to.clone());
     let first = elsewhere(async move || {
-        peer.try_send_reliable(whom, note("first"), AckLevel::Handled).await.unwrap()
+        // It is waited for here, not there.
+        [peer.try_send_reliable(whom, note("first"), AckLevel::Handled).await.unwrap()]
     });
-    let first = first.await;
+    let [first] = first.await;
     let bob = slow(notes(&wires, "bob", &taken), &taken).start().await.unwrap();
     ada.send_reliable(&to, note("second"), AckLevel::Handled).await.unwrap();
     first.await.unwrap();

@@ -182,8 +182,10 @@ impl Line {
     /// such messages are read there, they leave a share of the window to the others.
     pub(super) async fn pay_part(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
         let _waits = self.wait_for_credit();
-        let enough =
-            (self.limits.window.min(Purse::MOST) / SHARE_OF_OTHERS).saturating_add(cost) as usize;
+        // Where addresses have 32 bits, not all of a window may be there at once.
+        #[cfg_attr(target_pointer_width = "64", expect(clippy::unnecessary_min_or_max))]
+        let window = self.limits.window.min(Purse::MOST);
+        let enough = (window / SHARE_OF_OTHERS).saturating_add(cost) as usize;
         loop {
             let changed = self.changed.notified();
             if self.credit.is_closed() {

@@ -143,6 +143,7 @@ mod tests {
     async fn the_next_in_a_row_is_woken_when_the_first_leaves_it() {
         let mut turns = Turns::default();
         let (first, second) = (turns.take(1), turns.take(1));
+        #[expect(clippy::disallowed_methods, reason = "the test's own runtime")]
         let waits = tokio::spawn(async move { second.comes().await });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());

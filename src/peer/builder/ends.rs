@@ -1,4 +1,5 @@
 //! Every option at its ends, and beyond: a node starts and works, or says which option is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{cell::Cell, panic, sync::Once, time::Duration};
 
@@ -89,8 +90,9 @@ async fn live(builder: Builder, other: Builder) -> Result<Vec<String>, StartErro
     let node = echo(builder).start().await?;
     let other = echo(other).start().await.unwrap();
     let mut failed = Vec::new();
-    failed
-        .extend(node.join(&other.info().address().to_string()).await.err().map(|e| e.to_string()));
+    failed.extend(
+        node.join(&other.info().address().to_string()).await.err().map(|error| error.to_string()),
+    );
     failed.extend(talk(&node, &other).await);
     failed.extend(talk(&other, &node).await);
     // Timers, sweeps and look-ups come round.

@@ -15,6 +15,7 @@ use crate::{
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, Record, message::Question},
+        later::Later,
     },
     peer::join::Places,
 };
@@ -101,7 +102,7 @@ impl Dht {
 
     /// Whether a provider answers. One that does not is forgotten.
     async fn is_there(self: &Arc<Self>, node: &Arc<Node>, claim: &Claim) -> bool {
-        let (peer, until) = (&claim.peer, now() + claim.left);
+        let (peer, until) = (&claim.peer, now().later(claim.left));
         if !node.transport.admits(peer.id()) || lock(&self.silent).has(peer, until, now()) {
             return false;
         }

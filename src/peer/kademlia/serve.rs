@@ -13,6 +13,7 @@ use crate::{
             Record, StoreRefusal,
             message::{Answer, Question, Request, Response},
         },
+        later::Later,
     },
     peer::well_known::claims,
 };
@@ -101,7 +102,7 @@ impl Dht {
         }
         if record.is_provider() {
             let left = record.time_left().min(self.config.provider_ttl);
-            let (publisher, until) = (record.publisher(), now() + left);
+            let (publisher, until) = (record.publisher(), now().later(left));
             let mut silent = lock(&self.silent);
             if direct {
                 silent.forget(publisher);

@@ -765,6 +765,7 @@ fn trace(seed: u64) -> String {
                 let mut echoes = Vec::new();
                 while let Ok(Ok(mut io)) = timeout(ms(500), accept(&mut listener)).await {
                     note(format!("{me} took {}", io.remote));
+                    #[expect(clippy::disallowed_methods, reason = "the test's own runtime")]
                     echoes.push(tokio::spawn(async move {
                         tokio::io::copy(&mut io.reader, &mut io.writer).await.ok();
                     }));
