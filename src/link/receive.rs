@@ -376,8 +376,15 @@ impl Link {
         let stays = request || more;
         if stays && self.open_in >= self.config.hello.max_open {
             self.counts.refused += 1;
-            self.control(code::RST, exchange, Flags::RESET, &Reason::BUSY.to_payload());
             self.consumed(arrived.cost);
+            if request {
+                self.control(code::RST, exchange, Flags::RESET, &Reason::BUSY.to_payload());
+            } else {
+                // Its sender may have sent all of it, and does not know of the reset then.
+                self.exchanges.insert(exchange, Exchange::Hearing);
+                self.open_in += 1;
+                self.refuse_one_ways(exchange, arrived.code, Reason::BUSY, 1);
+            }
             return Ok(());
         }
         if stays {

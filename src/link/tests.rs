@@ -267,6 +267,23 @@ fn at_the_end_of_a_link_what_was_sent_is_handled_or_told() {
 }
 
 #[test]
+fn a_long_one_way_message_beyond_what_may_be_open_is_told_to_be_refused() {
+    let (mut ada, mut bob, now) = open(10_000, 2);
+    for exchange in [1, 3, 5] {
+        assert_eq!(ada.begin(CODE, b"long", Kind::OneWay, true), Ok(exchange));
+    }
+    // All of it has left before the refusal comes.
+    ada.go_on(5, CODE, b"end", false).unwrap();
+    pass(&mut ada, &mut bob, now);
+    pass(&mut bob, &mut ada, now);
+    let refused = LinkEvent::Refused { code: CODE, reason: Reason::BUSY, messages: 1 };
+    assert!(ada.events().any(|event| event == refused));
+    assert_eq!(bob.open_exchanges(), 2);
+    let came = bob.events().filter(|event| matches!(event, LinkEvent::Message { .. })).count();
+    assert_eq!(came, 2);
+}
+
+#[test]
 fn a_goodbye_follows_the_refusals_of_what_came_before_it() {
     let (mut ada, mut bob, now) = open(10_000, 4);
     ada.one_way(CODE, b"hi").unwrap();

@@ -170,7 +170,8 @@ async fn watch_peers(state: Arc<State>) {
                 state.info(format!("peer added: {peer}"));
                 let state = Arc::clone(&state);
                 // Whether it speaks links is known once one was tried.
-                actix_rt::spawn(async move {
+                #[expect(clippy::disallowed_methods, reason = "as long as the application")]
+                tokio::spawn(async move {
                     state.ask(peer.address(), Frame::empty(TypeCode::PING), Over::Link).await.ok();
                 });
             }
