@@ -376,15 +376,12 @@ impl Link {
         let stays = request || more;
         if stays && self.open_in >= self.config.hello.max_open {
             self.counts.refused += 1;
-            self.consumed(arrived.cost);
-            if request {
-                self.control(code::RST, exchange, Flags::RESET, &Reason::BUSY.to_payload());
-            } else {
+            if !request {
                 // Its sender may have sent all of it, and does not know of the reset then.
-                self.exchanges.insert(exchange, Exchange::Hearing);
-                self.open_in += 1;
-                self.refuse_one_ways(exchange, arrived.code, Reason::BUSY, 1);
+                self.tell_refused(arrived.code, Reason::BUSY, 1);
             }
+            self.control(code::RST, exchange, Flags::RESET, &Reason::BUSY.to_payload());
+            self.consumed(arrived.cost);
             return Ok(());
         }
         if stays {

@@ -190,17 +190,22 @@ impl Link {
         reason: Reason,
         messages: u32,
     ) {
+        self.tell_refused(code, reason, messages);
+        // One that has not come in full was not counted.
+        if !self.exchanges.contains_key(&exchange) && !self.cut_off.contains(&exchange) {
+            self.got.sub(code, messages.into());
+        }
+        self.reset(exchange, reason);
+    }
+
+    /// Tells the other side of refusals, if it wants to know.
+    pub(super) fn tell_refused(&mut self, code: TypeCode, reason: Reason, messages: u32) {
         let wants = |theirs: &Hello| has(theirs, REFUSALS);
         let ends = self.phase == LinkPhase::Closed && self.failed.is_none() && !self.bye_due;
         if self.theirs.as_ref().is_some_and(wants) && messages > 0 && !ends {
             let before = self.refusals.add(Refusal { code, reason, messages });
             self.tell(before);
         }
-        // One that has not come in full was not counted.
-        if !self.exchanges.contains_key(&exchange) && !self.cut_off.contains(&exchange) {
-            self.got.sub(code, messages.into());
-        }
-        self.reset(exchange, reason);
     }
 
     fn tell(&mut self, refusals: Vec<Refusal>) {

@@ -610,6 +610,8 @@ struct Side {
     kept: u32,
     /// One-way messages that it has refused, and of which it has heard that they were.
     refused: (u32, u32),
+    /// Long messages for which the other side had no place.
+    busy: u64,
     unread: VecDeque<(u32, u32)>,
     /// Exchanges that either side has reset.
     given_up: Vec<u32>,
@@ -645,6 +647,7 @@ impl World {
             unconsumed: 0,
             kept: 0,
             refused: (0, 0),
+            busy: 0,
             unread: VecDeque::new(),
             given_up: Vec::new(),
             incomplete: BTreeSet::new(),
@@ -795,6 +798,9 @@ impl World {
                 LinkEvent::Refused { code: CODE, reason: Reason::UNKNOWN_CODE, messages } => {
                     side.refused.1 += messages;
                 }
+                LinkEvent::Refused { code: CODE, reason: Reason::BUSY, messages } => {
+                    side.busy += u64::from(messages);
+                }
                 LinkEvent::Ended { exchange } => side.sending.retain(|n| *n != exchange),
                 LinkEvent::Granted { .. } | LinkEvent::ReplyGranted { .. } => {}
                 other => panic!("{other:?}"),
@@ -860,6 +866,7 @@ proptest! {
             prop_assert!(from.link.credit() > WINDOW / 2, "{}", from.link.credit());
             prop_assert_eq!(from.link.phase(), LinkPhase::Open);
             prop_assert_eq!(from.refused.0, to.refused.1);
+            prop_assert!(from.busy <= to.link.counts().refused);
             prop_assert!(from.incomplete.is_empty());
         }
     }
