@@ -58,6 +58,51 @@ fn the_same_seed_is_the_same_run_and_another_seed_is_another() {
     assert!(one.1.iter().any(|line| line.contains("PeerRemoved")), "{:#?}", one.1);
 }
 
+/// The same of nodes with everything that draws random numbers or dates what it does.
+#[cfg(all(feature = "kademlia", feature = "swim"))]
+fn full_life(seed: u64) -> (u64, Vec<String>) {
+    use actix_peer::{
+        overlay::{kademlia::Key, swim::SwimConfig},
+        peer::KademliaConfig,
+    };
+
+    let network = SimNetwork::new(seed);
+    let lived = network.run(async |net| {
+        net.wires().latency(ms(1)..ms(30));
+        let all = |_, builder: actix_peer::Builder| {
+            let builder = builder.stabilizer(PingSweep::new().every(SECOND * 5));
+            let builder = builder.kademlia(KademliaConfig::default());
+            builder.swim(SwimConfig::fast(), Vec::new()).map_err(Into::into)
+        };
+        let peers = net.start_many(6, all).await?;
+        for peer in peers.iter().skip(1) {
+            peer.join("n0:9000").await.unwrap();
+            peer.join_kademlia("n0:9000").await.unwrap();
+        }
+        let key = Key::of_bytes(b"key");
+        peers[3].put(key, "value", SECOND * 3_600).await.unwrap();
+        peers[4].provide("service").await.unwrap();
+        let victim = net.pick(&net.names()).unwrap().clone();
+        net.crash(&victim).await?;
+        net.advance(SECOND * 60).await;
+        let mut history = net.history();
+        for name in net.names().iter().filter(|name| **name != victim) {
+            let status = net.peer(name)?.status().await;
+            history.push(format!("{name}: {:?}", status.counts));
+        }
+        Ok::<_, SimError>((net.digest(), history))
+    });
+    lived.unwrap()
+}
+
+#[cfg(all(feature = "kademlia", feature = "swim"))]
+#[test]
+fn with_look_ups_and_membership_the_same_seed_is_the_same_run() {
+    let (one, again, other) = (full_life(1), full_life(1), full_life(2));
+    assert_eq!(one, again);
+    assert_ne!(one.0, other.0);
+}
+
 #[test]
 fn a_crashed_node_is_gone_at_once_and_its_next_life_follows_the_same_recipe() -> Result<(), SimError>
 {
