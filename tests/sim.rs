@@ -72,7 +72,7 @@ fn full_life(seed: u64) -> (u64, Vec<String>) {
         let all = |_, builder: actix_peer::Builder| {
             let builder = builder.stabilizer(PingSweep::new().every(SECOND * 5));
             let builder = builder.kademlia(KademliaConfig::default());
-            builder.swim(SwimConfig::fast(), Vec::new()).map_err(Into::into)
+            builder.swim(SwimConfig::fast(), Vec::new())
         };
         let peers = net.start_many(6, all).await?;
         for peer in peers.iter().skip(1) {
