@@ -81,7 +81,7 @@ impl Sender {
     pub(crate) fn link(address: Address, theirs: &Hello, proven: bool) -> Self {
         let id = theirs.info.id().clone();
         let identity = if proven { Identity::Proven(id) } else { Identity::Claimed(id) };
-        let asks_for_listing = theirs.features.iter().any(|feature| feature == LISTING);
+        let asks_for_listing = theirs.has(LISTING);
         let listens = Some(theirs.info.clone());
         Self(Arc::new(Known { address, identity, via: Via::Link, listens, asks_for_listing }))
     }

@@ -335,6 +335,15 @@ impl Node {
         AbortOnDropHandle::new(task).await.ok()
     }
 
+    /// `work`, which is dropped when the node begins to stop; then nothing comes of it.
+    pub(crate) fn until_drain<F: Future>(
+        &self,
+        work: F,
+    ) -> impl Future<Output = Option<F::Output>> + use<F> {
+        let drain = self.drain.clone();
+        async move { drain.run_until_cancelled(work).await }
+    }
+
     /// `work`, which is dropped when the node is cut; then nothing comes of it.
     pub(crate) fn until_cut<F: Future>(
         &self,

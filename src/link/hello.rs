@@ -57,6 +57,11 @@ pub enum InvalidHello {
 }
 
 impl Hello {
+    /// Whether it lists a feature.
+    pub(crate) fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|listed| listed == feature)
+    }
+
     /// As a frame.
     #[must_use]
     pub fn to_frame(&self) -> Frame {

@@ -96,7 +96,7 @@ impl Link {
         let hello = Some(frame).filter(|frame| frame.code() == code::LNK);
         let hello = hello.and_then(|frame| Hello::from_frame(frame).ok()).ok_or(PROTOCOL)?;
         self.credit = hello.window;
-        if hello.features.iter().any(|feature| feature == LENGTHS) {
+        if hello.has(LENGTHS) {
             self.lengths = Lengths::new(&hello.lengths, hello.max_message);
         }
         self.theirs = Some(hello);

@@ -18,15 +18,11 @@ use crate::{
     },
 };
 
-fn has(hello: &Hello, feature: &str) -> bool {
-    hello.features.iter().any(|listed| listed == feature)
-}
-
 impl Link {
     /// Whether both sides list a feature.
     pub(super) fn agreed(&self, feature: &str) -> bool {
-        has(&self.config.hello, feature)
-            && self.theirs.as_ref().is_some_and(|theirs| has(theirs, feature))
+        self.config.hello.has(feature)
+            && self.theirs.as_ref().is_some_and(|theirs| theirs.has(feature))
     }
 
     /// Bytes of the numbers in front of a message that is to be acknowledged.
@@ -200,7 +196,7 @@ impl Link {
 
     /// Tells the other side of refusals, if it wants to know.
     pub(super) fn tell_refused(&mut self, code: TypeCode, reason: Reason, messages: u32) {
-        let wants = |theirs: &Hello| has(theirs, REFUSALS);
+        let wants = |theirs: &Hello| theirs.has(REFUSALS);
         let ends = self.phase == LinkPhase::Closed && self.failed.is_none() && !self.bye_due;
         if self.theirs.as_ref().is_some_and(wants) && messages > 0 && !ends {
             let before = self.refusals.add(Refusal { code, reason, messages });
@@ -229,7 +225,7 @@ impl Link {
             self.raw_control(code::BYE, 0, Flags::NONE, &[]);
         }
         if let Some(reason) = failed {
-            let wants = |theirs: &Hello| theirs.features.iter().any(|feature| feature == COUNTS);
+            let wants = |theirs: &Hello| theirs.has(COUNTS);
             if self.theirs.as_ref().is_some_and(wants)
                 && let Some(got) = self.got.to_payload()
             {
@@ -242,7 +238,7 @@ impl Link {
     /// Tells the other side, where it wants to know, which lengths by code have changed since it was
     /// told. A code that is not listed any more takes `max_message`.
     pub fn tell_lengths(&mut self, lengths: &[(TypeCode, u32)]) {
-        let wants = |theirs: &Hello| theirs.features.iter().any(|feature| feature == LENGTHS);
+        let wants = |theirs: &Hello| theirs.has(LENGTHS);
         if !self.theirs.as_ref().is_some_and(wants) {
             return;
         }

@@ -353,9 +353,8 @@ impl Builder {
         self.lengths.into_iter().for_each(|(code, bytes)| node.routes.set_max_len(code, bytes));
         let well_known = self.well_known || self.needs_well_known;
         handlers::register(&node, &peers, self.handlers, well_known);
-        let (drain, anew) =
-            (node.drain.clone(), probation::verify_anew(Arc::clone(&node), peers.clone()));
-        node.spawn(async move { drain.run_until_cancelled(anew).await });
+        let anew = probation::verify_anew(Arc::clone(&node), peers.clone());
+        node.spawn(node.until_drain(anew));
 
         let mut peer = None;
         PeerActor::create(|ctx: &mut Context<PeerActor>| {

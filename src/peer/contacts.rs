@@ -26,10 +26,9 @@ pub(super) async fn joined(
     let begins =
         peers.with(move |table, _| table.contacts.joined(&at, &config, &table.list, now()));
     if begins.await? {
-        let drain = node.drain.clone();
         let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
         let run = async move { tend(&node, &peers).await };
-        of.spawn(async move { drain.run_until_cancelled(run).await });
+        of.spawn(of.until_drain(run));
     }
     Ok(())
 }

@@ -113,7 +113,6 @@ pub(super) async fn when_due(node: &Arc<Node>, peers: &Peers, id: &PeerId) -> Re
         table.introductions.begin(&peer, now()).then_some(peer)
     });
     let Some(peer) = due.await? else { return Ok(()) };
-    let drain = node.drain.clone();
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
     // One at a time for each peer in the table, and so many dials at once as the node may have.
     let run = async move {
@@ -121,7 +120,7 @@ pub(super) async fn when_due(node: &Arc<Node>, peers: &Peers, id: &PeerId) -> Re
         let ended = peers.with(move |table, _| table.introductions.ended(&peer, understood));
         ended.await.ok();
     };
-    of.spawn(async move { drain.run_until_cancelled(run).await });
+    of.spawn(of.until_drain(run));
     Ok(())
 }
 

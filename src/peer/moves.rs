@@ -103,7 +103,6 @@ async fn begin(
     if !peers.with(move |table, _| table.moves.begin(&of, now())).await? {
         return Ok(());
     }
-    let drain = node.drain.clone();
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
     let run = async move {
         // A transport that panics moves nobody.
@@ -111,7 +110,7 @@ async fn begin(
         look.await.map(drop).ok();
         peers.with(move |table, _| table.moves.ended(&id)).await.ok();
     };
-    of.spawn(async move { drain.run_until_cancelled(run).await });
+    of.spawn(of.until_drain(run));
     Ok(())
 }
 

@@ -17,7 +17,6 @@ use crate::{
 /// are unverified, which is a share of the table, each for as long as its last question takes. When
 /// its peer has left or was displaced, it ends at the time of the next question and asks nothing.
 pub(crate) fn begin(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
-    let drain = node.drain.clone();
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
     let run = async move {
         let Ok(Some(entry)) = peers.get(peer.id()).await else { return };
@@ -27,7 +26,7 @@ pub(crate) fn begin(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
             peers.give_up(&entry).await.ok();
         }
     };
-    of.spawn(async move { drain.run_until_cancelled(run).await });
+    of.spawn(of.until_drain(run));
 }
 
 /// Verifies peers anew at whose addresses other nodes were found, as long as the node runs.

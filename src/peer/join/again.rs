@@ -37,7 +37,6 @@ pub(super) fn begin(
     let Some(again) = node.joins.begin(contact) else {
         return node.joins.is_under_way(contact);
     };
-    let drain = node.drain.clone();
     let (of, node, peers, contact) =
         (Arc::clone(node), Arc::clone(node), peers.clone(), contact.clone());
     let run = async move {
@@ -47,7 +46,7 @@ pub(super) fn begin(
         ended.run_until_cancelled(run).await;
         node.joins.over(&contact, &again);
     };
-    of.spawn(async move { drain.run_until_cancelled(run).await });
+    of.spawn(of.until_drain(run));
     true
 }
 
