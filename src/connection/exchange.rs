@@ -227,19 +227,14 @@ async fn dial(
     let place = place(&node.outgoing, until).await?;
     let held = OutgoingHeld { _place: Some(place), ..OutgoingHeld::on_link(node) };
     let (shared, at, whom) = (Arc::clone(node), to.clone(), whom.cloned());
-    // The connection belongs to the runtime that opens it, and is not to end with the caller's.
     let connect = async move {
         let io = connect(&shared, &at, whom.as_ref(), until).await?;
         let reader = Leash::new(&shared, io.reader, Some(shared.tasks.token()));
         let writer = Leash::new(&shared, io.writer, None);
         Ok(Dialled { reader, writer, remote: io.remote, held })
     };
-    let connected = node.run(node.until_cut(connect.in_current_span())).await.flatten();
-    let ended = || {
-        let source = io::Error::other("the dial ended early");
-        Err(RequestError::Connect { to: to.clone(), source })
-    };
-    connected.unwrap_or_else(ended)
+    let connect = Leash::new(node, Box::pin(connect), Some(node.tasks.token()));
+    connect.await.unwrap_or_else(|source| Err(RequestError::Connect { to: to.clone(), source }))
 }
 
 /// Opens a connection to `to`, and to nobody but `whom` nor to who is banned, within the limit of dials

@@ -1,5 +1,5 @@
-//! Halves of connections that the application holds and need not poll: the node closes them when it
-//! is cut.
+//! What the application holds and need not poll, dials and halves of connections: the node drops it
+//! when it is cut.
 
 use std::{
     collections::HashMap,
@@ -14,27 +14,27 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::connection::{Cut, Node, reader::ReadHalf, writer::WriteHalf};
 
-/// The halves that are held: at most two for each classic exchange that is open, so that
-/// `max_outgoing` and `max_connections` bound them.
+/// What is held: at most a dial, or two halves, for each classic exchange that is open, so that
+/// `max_outgoing` and `max_connections` bound it.
 #[derive(Default)]
 pub(crate) struct Leashes(Mutex<Leashed>);
 
 #[derive(Default)]
 struct Leashed {
     next: u64,
-    halves: HashMap<u64, Entry>,
+    held: HashMap<u64, Entry>,
     is_cut: bool,
 }
 
 struct Entry {
-    half: Arc<dyn Close>,
+    shared: Arc<dyn Close>,
     /// What is reported when it is cut.
     report: Option<Cut>,
 }
 
 impl fmt::Debug for Leashes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leashes").field("halves", &self.lock().halves.len()).finish_non_exhaustive()
+        f.debug_struct("Leashes").field("held", &self.lock().held.len()).finish_non_exhaustive()
     }
 }
 
@@ -43,15 +43,15 @@ impl Leashes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes all halves, and those to come at once. Returns the exchanges that were cut.
+    /// Drops all that is held, and what comes later at once. Returns the exchanges that were cut.
     pub(crate) fn cut(&self) -> Vec<Cut> {
-        let halves = {
+        let held = {
             let mut leashed = self.lock();
             leashed.is_cut = true;
-            std::mem::take(&mut leashed.halves)
+            std::mem::take(&mut leashed.held)
         };
-        halves.values().for_each(|entry| entry.half.close());
-        halves.into_values().filter_map(|entry| entry.report).collect()
+        held.values().for_each(|entry| entry.shared.close());
+        held.into_values().filter_map(|entry| entry.report).collect()
     }
 }
 
@@ -62,16 +62,19 @@ trait Close: Send + Sync {
 struct Shared<T>(Mutex<State<T>>);
 
 struct State<T> {
-    half: Option<T>,
-    /// What waits for the half.
+    /// Not there while it is polled, and once it was closed.
+    held: Option<T>,
+    is_closed: bool,
+    /// Who waits for it.
     waiting: Option<Waker>,
-    _task: Option<TaskTrackerToken>,
+    task: Option<TaskTrackerToken>,
 }
 
 impl<T: Send> Close for Shared<T> {
     fn close(&self) {
         let mut state = self.lock();
-        let closed = (state.half.take(), state._task.take(), state.waiting.take());
+        state.is_closed = true;
+        let closed = (state.held.take(), state.task.take(), state.waiting.take());
         drop(state);
         if let (_, _, Some(waiting)) = closed {
             waiting.wake();
@@ -85,7 +88,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// A half of a connection that is closed when it is dropped, or when the node is cut. After a cut
+/// A dial, or a half of a connection, that is dropped with this or when the node is cut. After a cut
 /// it fails as [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
 pub(crate) struct Leash<T> {
     shared: Arc<Shared<T>>,
@@ -94,30 +97,33 @@ pub(crate) struct Leash<T> {
 }
 
 impl<T: Send + 'static> Leash<T> {
-    pub(crate) fn new(node: &Arc<Node>, half: T, task: Option<TaskTrackerToken>) -> Self {
-        let state = State { half: Some(half), waiting: None, _task: task };
+    pub(crate) fn new(node: &Arc<Node>, held: T, task: Option<TaskTrackerToken>) -> Self {
+        let state = State { held: Some(held), is_closed: false, waiting: None, task };
         let shared = Arc::new(Shared(Mutex::new(state)));
         let mut leashed = node.leashes.lock();
         let number = leashed.next;
         leashed.next = number.wrapping_add(1);
-        if leashed.is_cut {
-            shared.close();
-        } else {
-            let half: Arc<dyn Close> = Arc::clone(&shared) as _;
-            leashed.halves.insert(number, Entry { half, report: None });
+        let is_cut = leashed.is_cut;
+        if !is_cut {
+            let shared: Arc<dyn Close> = Arc::clone(&shared) as _;
+            leashed.held.insert(number, Entry { shared, report: None });
         }
         drop(leashed);
+        if is_cut {
+            shared.close();
+        }
         Self { shared, number, node: Arc::clone(node) }
     }
 
     /// Has `cut` reported when this is cut, or at once if it is cut already.
     pub(crate) fn report(&self, cut: Cut) {
-        match self.node.leashes.lock().halves.get_mut(&self.number) {
+        match self.node.leashes.lock().held.get_mut(&self.number) {
             Some(entry) => entry.report = Some(cut),
             None => self.node.report_cut(cut),
         }
     }
 
+    /// Polls what is held, outside the lock: it may be the application's, and may cut the node.
     fn poll<R>(
         &self,
         cx: &mut Context<'_>,
@@ -126,11 +132,17 @@ impl<T: Send + 'static> Leash<T> {
     where
         T: Unpin,
     {
-        let mut state = self.shared.lock();
-        let Some(half) = &mut state.half else {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        let aborted = || Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        let Some(mut held) = self.shared.lock().held.take() else {
+            return aborted();
         };
-        let polled = poll(Pin::new(half), cx);
+        let polled = poll(Pin::new(&mut held), cx);
+        let mut state = self.shared.lock();
+        if state.is_closed {
+            drop(state);
+            return if polled.is_ready() { polled } else { aborted() };
+        }
+        state.held = Some(held);
         if polled.is_pending() {
             match &mut state.waiting {
                 Some(waiting) => waiting.clone_from(cx.waker()),
@@ -141,9 +153,21 @@ impl<T: Send + 'static> Leash<T> {
     }
 }
 
+/// A dial. Not to be polled once it is over.
+impl<F, T> Future for Leash<Pin<Box<F>>>
+where
+    F: Future<Output = T> + Send + 'static,
+{
+    type Output = io::Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        Self::poll(&self, cx, |dial, cx| dial.poll(cx).map(Ok))
+    }
+}
+
 impl<T> Drop for Leash<T> {
     fn drop(&mut self) {
-        let entry = self.node.leashes.lock().halves.remove(&self.number);
+        let entry = self.node.leashes.lock().held.remove(&self.number);
         drop(entry);
     }
 }
@@ -176,7 +200,7 @@ impl AsyncWrite for Leash<WriteHalf> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.shared.lock().half.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+        self.shared.lock().held.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

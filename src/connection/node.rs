@@ -14,10 +14,7 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, timeout},
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     connection::{
@@ -323,16 +320,6 @@ impl Node {
         F: Future<Output: Send> + Send + 'static,
     {
         self.threads.runtime().spawn(self.tasks.track_future(work));
-    }
-
-    /// Runs `work` as [`spawn`](Self::spawn) does, and waits for its result. `None` if it panicked or
-    /// the node's runtime has ended. Dropping the future drops `work`.
-    pub(crate) async fn run<F>(&self, work: F) -> Option<F::Output>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        let task = self.threads.runtime().spawn(self.tasks.track_future(work));
-        AbortOnDropHandle::new(task).await.ok()
     }
 
     /// `work`, which is dropped when the node begins to stop; then nothing comes of it.
