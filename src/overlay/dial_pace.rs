@@ -13,6 +13,9 @@ use crate::{
 /// For so long dials of one address count.
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// Remembered addresses are looked through at most this often.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+
 /// The most addresses that are remembered, whatever the pace.
 const MAX_REMEMBERED: usize = 65_536;
 
@@ -36,6 +39,8 @@ pub(crate) struct DialPace {
     /// When somebody answered at each address, within [`ANSWERED_FOR`].
     answered: HashMap<Address, Instant>,
     most: usize,
+    /// Before this, nothing more is forgotten.
+    forget_at: Instant,
 }
 
 impl DialPace {
@@ -49,6 +54,7 @@ impl DialPace {
             dialled: HashMap::new(),
             answered: HashMap::new(),
             most: number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED),
+            forget_at: now,
         }
     }
 
@@ -58,15 +64,14 @@ impl DialPace {
         if self.answered_lately(to, now) {
             return Some(self.slot(now));
         }
-        let is_over = |at: &Instant| now.saturating_duration_since(*at) >= WINDOW;
         if self.dialled.len() >= self.most && !self.dialled.contains_key(to) {
-            self.dialled.retain(|_, times| times.back().is_some_and(|last| !is_over(last)));
+            self.forget(now);
             if self.dialled.len() >= self.most {
                 return None;
             }
         }
         let times = self.dialled.entry(to.clone()).or_default();
-        times.retain(|at| !is_over(at));
+        times.retain(|at| is_within(WINDOW, *at, now));
         if times.len() >= self.per_address {
             return None;
         }
@@ -82,21 +87,36 @@ impl DialPace {
     }
 
     fn answered_lately(&self, at: &Address, now: Instant) -> bool {
-        let lately = |when: &Instant| now.saturating_duration_since(*when) < ANSWERED_FOR;
-        self.answered.get(at).is_some_and(lately)
+        self.answered.get(at).is_some_and(|when| is_within(ANSWERED_FOR, *when, now))
+    }
+
+    /// Forgets what no longer counts. Looking costs as much as there is, so that it is not done for
+    /// each address that comes while there is no room.
+    fn forget(&mut self, now: Instant) {
+        if now < self.forget_at {
+            return;
+        }
+        self.forget_at = now.later(FORGET_EVERY);
+        let counts = |last: &Instant| is_within(WINDOW, *last, now);
+        self.dialled.retain(|_, times| times.back().is_some_and(counts));
+        self.answered.retain(|_, when| is_within(ANSWERED_FOR, *when, now));
     }
 
     /// A node has answered at this address, as expected.
     pub(crate) fn answered(&mut self, at: &Address, now: Instant) {
         self.dialled.remove(at);
         if self.answered.len() >= self.most && !self.answered.contains_key(at) {
-            self.answered.retain(|_, when| now.saturating_duration_since(*when) < ANSWERED_FOR);
+            self.forget(now);
             if self.answered.len() >= self.most {
                 return;
             }
         }
         self.answered.insert(at.clone(), now);
     }
+}
+
+fn is_within(time: Duration, then: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(then) < time
 }
 
 #[cfg(test)]
