@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{Arc, Weak},
 };
 
@@ -91,9 +92,12 @@ impl Peer {
 
     /// Does `work` in the call, whichever executor or thread that is on, with the timers and sockets
     /// of the node. An error if its runtime has ended; `ended` is told whether the work had begun.
+    ///
+    /// The work is boxed: it is moved from future to future on its way down, and a call that never
+    /// gets here is a small future.
     pub(super) async fn inside<T, E>(
         &self,
-        work: impl Future<Output = Result<T, E>>,
+        work: Pin<Box<impl Future<Output = Result<T, E>>>>,
         ended: impl FnOnce(bool) -> E,
     ) -> Result<T, E> {
         let threads = &self.node().threads;
@@ -200,7 +204,7 @@ impl Peer {
     ) -> Result<JoinReport, JoinError> {
         self.0.node.routes.switch_on();
         let join = join::join(&self.0.node, &self.0.peers, contact, config);
-        self.inside(join, |_| NodeDown.into()).await
+        self.inside(Box::pin(join), |_| NodeDown.into()).await
     }
 
     /// Leaves the network: says `QUIT` to every known peer, empties the table, and ends the joins that
@@ -213,7 +217,8 @@ impl Peer {
     /// # Cancel safety
     /// The table is emptied first; peers that were not told find out by their ping sweep.
     pub async fn leave(&self) -> Result<usize, NodeDown> {
-        self.inside(join::leave(&self.0.node, &self.0.peers), |_| NodeDown).await
+        let leave = Box::pin(join::leave(&self.0.node, &self.0.peers));
+        self.inside(leave, |_| NodeDown).await
     }
 
     /// Accepts no connections for now: they wait in the operating system's queue. What is open goes

@@ -130,6 +130,6 @@ impl Peer {
             links::take(self.node(), (&way.to, whom.as_ref()), frame, how, wait).await
         };
         let ended = |_| ReliableError::NotSent(RequestError::Stopped { sent: false });
-        self.inside(waiting, ended).await
+        self.inside(Box::pin(waiting), ended).await
     }
 }

@@ -57,14 +57,13 @@ impl Peer {
         }
         let message = to.for_whom(message);
         let to = to.into_target();
-        // Boxed, so that the future of a request that does not wait is a small one.
         let waiting = async {
             let way = self.way(to, message).await?;
             let asked = links::request(self.node(), &way.to, way.message).await;
             let replies = self.lost_way(way.hop, asked).await?;
             Ok(if way.routed { replies.routed() } else { replies })
         };
-        match Box::pin(self.inside(waiting, ended)).await {
+        match self.inside(Box::pin(waiting), ended).await {
             Ok(replies) => Ok(replies.measured(asking)),
             Err(error) => {
                 asking.end(false);
@@ -100,13 +99,12 @@ impl Peer {
         }
         let message = to.for_whom(message);
         let to = to.into_target();
-        // Boxed, so that the future of a message that does not wait is a small one.
         let waiting = async {
             let way = self.way(to, message).await?;
             let told = links::notify(self.node(), &way.to, way.message).await;
             self.lost_way(way.hop, told).await
         };
-        Box::pin(self.inside(waiting, ended)).await
+        self.inside(Box::pin(waiting), ended).await
     }
 
     /// Sends a message and waits until the other node's handler has it, or has handled it.
@@ -156,7 +154,7 @@ impl Peer {
             let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
             links::notify_acked(self.node(), (&way.to, whom.as_ref()), frame, over, level).await
         };
-        self.inside(waiting, ended).await
+        self.inside(Box::pin(waiting), ended).await
     }
 
     /// Sends a typed message and returns its result.
