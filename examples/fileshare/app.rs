@@ -140,8 +140,6 @@ impl App {
         let (answer_to, number) = (self.me().address().clone(), Some(state.next_search()));
         let query = Query { answer_to, key, ttl, number };
         state.own().open(&query.key, now());
-        // It comes back by others, and is not to be worked on here.
-        state.seen().is_new(&query, now());
         let list = self.0.peer.peers().list().await?;
         let mut to: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
         fastrand::shuffle(&mut to);

@@ -1,7 +1,8 @@
 //! What is remembered of searches: those that passed through, and this node's own. Pure values.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    cmp::Ordering,
+    collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -9,8 +10,11 @@ use actix_peer::overlay::Address;
 
 use crate::{name::FileName, protocol::Query};
 
-/// How long a query is remembered: much longer than any flood lasts.
-const SEEN_FOR: Duration = Duration::from_secs(60);
+/// How long a query is remembered: longer than a flood lasts.
+const SEEN_FOR: Duration = Duration::from_secs(10);
+
+/// After this time the same query with the same time to live is asked again, and no copy of the first.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Queries that are remembered.
 const MAX_SEEN: usize = 1_024;
@@ -26,39 +30,88 @@ pub(crate) const MAX_ANSWERS: usize = 64;
 
 type Id = (Address, String, Option<u64>);
 
-/// The queries of the last minute: a flood comes back from all sides.
+/// What a query is to a node that has perhaps had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Novelty {
+    /// Answered, or passed on.
+    New,
+    /// A copy of one that was passed on before the shared files changed: answered if they match now.
+    Changed,
+    /// A copy that came another way. Nothing is done.
+    Echo,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    at: Instant,
+    ttl: u32,
+    /// Of the shared files, when it was worked on.
+    revision: u64,
+    answered: bool,
+}
+
+/// The queries of the last seconds: a flood comes back from all sides.
+///
+/// A copy has fewer hops to go than what was passed on, or comes at once. What comes with as many
+/// hops a second later was asked again, by a person, and what comes with more reaches further.
+/// A flood ends in any case, since each node takes a hop off.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    ids: HashSet<Id>,
+    of: HashMap<Id, Passed>,
     order: VecDeque<(Instant, Id)>,
 }
 
 impl Seen {
-    /// Whether the query is new. It is remembered in any case, without its number as well: an
-    /// original program may pass it back without.
-    pub(crate) fn is_new(&mut self, query: &Query, now: Instant) -> bool {
-        while let Some((at, _)) = self.order.front()
-            && (now.saturating_duration_since(*at) >= SEEN_FOR || self.order.len() >= MAX_SEEN)
-        {
-            if let Some((_, id)) = self.order.pop_front() {
-                self.ids.remove(&id);
-            }
+    /// What this query is, when the shared files are at `revision`. It is not remembered.
+    pub(crate) fn look(&self, query: &Query, revision: u64, now: Instant) -> Novelty {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let seen = self.of.get(&id(query, query.number));
+        let Some(seen) = seen.filter(|seen| since(seen.at) < SEEN_FOR) else {
+            return Novelty::New;
+        };
+        match query.ttl.cmp(&seen.ttl) {
+            Ordering::Greater => Novelty::New,
+            Ordering::Equal if since(seen.at) >= ASKED_AGAIN => Novelty::New,
+            _ if !seen.answered && seen.revision != revision => Novelty::Changed,
+            _ => Novelty::Echo,
         }
-        let new = self.remember(query, query.number, now);
-        if new && query.number.is_some() {
-            self.remember(query, None, now);
-        }
-        new
     }
 
-    fn remember(&mut self, query: &Query, number: Option<u64>, now: Instant) -> bool {
-        let id = (query.answer_to.clone(), query.key.clone(), number);
-        let new = self.ids.insert(id.clone());
-        if new {
-            self.order.push_back((now, id));
+    /// Remembers a query, without its number as well: an original program may pass it back without.
+    pub(crate) fn remember(&mut self, query: &Query, revision: u64, now: Instant) {
+        let seen = Passed { at: now, ttl: query.ttl, revision, answered: false };
+        self.put(id(query, query.number), seen);
+        if query.number.is_some() {
+            self.put(id(query, None), seen);
         }
-        new
     }
+
+    fn put(&mut self, id: Id, seen: Passed) {
+        while let Some((at, _)) = self.order.front()
+            && (seen.at.saturating_duration_since(*at) >= SEEN_FOR || self.order.len() >= MAX_SEEN)
+        {
+            if let Some((at, old)) = self.order.pop_front()
+                && self.of.get(&old).is_some_and(|seen| seen.at == at)
+            {
+                self.of.remove(&old);
+            }
+        }
+        self.order.push_back((seen.at, id.clone()));
+        self.of.insert(id, seen);
+    }
+
+    /// The asker was told of matches.
+    pub(crate) fn answered(&mut self, query: &Query) {
+        for number in [query.number, None] {
+            if let Some(seen) = self.of.get_mut(&id(query, number)) {
+                seen.answered = true;
+            }
+        }
+    }
+}
+
+fn id(query: &Query, number: Option<u64>) -> Id {
+    (query.answer_to.clone(), query.key.clone(), number)
 }
 
 #[derive(Debug)]
@@ -109,31 +162,73 @@ mod tests {
         Query { answer_to, key: "song".into(), ttl: 3, number }
     }
 
+    /// Looks, and remembers what is worked on.
+    fn take(seen: &mut Seen, query: &Query, revision: u64, now: Instant) -> Novelty {
+        let novelty = seen.look(query, revision, now);
+        if novelty != Novelty::Echo {
+            seen.remember(query, revision, now);
+        }
+        novelty
+    }
+
     #[test]
-    fn f33_a_query_is_new_once_a_minute() {
+    fn f33_copies_of_a_flood_are_echoes() {
         let (mut seen, begin) = (Seen::default(), now());
-        assert!(seen.is_new(&query(1, None), begin));
-        assert!(!seen.is_new(&query(1, None), begin + SEEN_FOR / 2));
-        assert!(seen.is_new(&query(2, None), begin + SEEN_FOR / 2));
-        assert!(seen.is_new(&query(1, None), begin + SEEN_FOR));
+        let with = |ttl, number| Query { ttl, ..query(1, number) };
+        assert_eq!(take(&mut seen, &with(3, None), 0, begin), Novelty::New);
+        for ttl in 0..=3 {
+            assert_eq!(take(&mut seen, &with(ttl, None), 0, begin), Novelty::Echo);
+        }
+        // Later ones have gone further, whatever time that took.
+        let later = begin + SEEN_FOR - Duration::from_millis(1);
+        assert_eq!(take(&mut seen, &with(2, None), 0, later), Novelty::Echo);
+        assert_eq!(take(&mut seen, &query(2, None), 0, begin), Novelty::New);
+    }
+
+    #[test]
+    fn a_person_who_asks_again_after_a_second_is_heard_again() {
+        let (mut seen, begin) = (Seen::default(), now());
+        let mut at = begin;
+        for _ in 0..20 {
+            assert_eq!(take(&mut seen, &query(1, None), 0, at), Novelty::New);
+            assert_eq!(take(&mut seen, &query(1, None), 0, at), Novelty::Echo);
+            at += ASKED_AGAIN;
+        }
+        let further = Query { ttl: 4, ..query(1, None) };
+        assert_eq!(take(&mut seen, &further, 0, at), Novelty::New, "it reaches further");
+    }
+
+    #[test]
+    fn what_was_shared_since_is_told_at_once_and_once() {
+        let (mut seen, now) = (Seen::default(), now());
+        assert_eq!(take(&mut seen, &query(1, None), 0, now), Novelty::New);
+        assert_eq!(take(&mut seen, &query(1, None), 1, now), Novelty::Changed);
+        assert_eq!(take(&mut seen, &query(1, None), 1, now), Novelty::Echo);
+        assert_eq!(take(&mut seen, &query(1, None), 2, now), Novelty::Changed);
+        seen.answered(&query(1, None));
+        assert_eq!(take(&mut seen, &query(1, None), 3, now), Novelty::Echo);
     }
 
     #[test]
     fn a_repeated_search_has_another_number_and_its_echo_from_an_original_has_none() {
         let (mut seen, now) = (Seen::default(), now());
-        assert!(seen.is_new(&query(1, Some(1)), now));
-        assert!(!seen.is_new(&query(1, None), now));
-        assert!(!seen.is_new(&query(1, Some(1)), now));
-        assert!(seen.is_new(&query(1, Some(2)), now));
+        assert_eq!(take(&mut seen, &query(1, Some(1)), 0, now), Novelty::New);
+        assert_eq!(take(&mut seen, &query(1, None), 0, now), Novelty::Echo);
+        assert_eq!(take(&mut seen, &query(1, Some(1)), 0, now), Novelty::Echo);
+        assert_eq!(take(&mut seen, &query(1, Some(2)), 0, now), Novelty::New);
     }
 
     #[test]
     fn the_memory_of_queries_is_bounded() {
         let (mut seen, now) = (Seen::default(), now());
         for port in 1..5_000 {
-            assert!(seen.is_new(&query(port, Some(1)), now));
+            assert_eq!(take(&mut seen, &query(port, Some(1)), 0, now), Novelty::New);
         }
-        assert!(seen.order.len() <= MAX_SEEN + 1 && seen.ids.len() == seen.order.len());
+        assert!(seen.order.len() <= MAX_SEEN && seen.of.len() == seen.order.len());
+        for second in 0..3_000 {
+            take(&mut seen, &query(1, None), 0, now + Duration::from_secs(second));
+        }
+        assert!(seen.order.len() <= MAX_SEEN && seen.of.len() <= seen.order.len());
     }
 
     #[test]

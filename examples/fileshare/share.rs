@@ -104,6 +104,11 @@ impl Share {
         self.changes.subscribe()
     }
 
+    /// How often files or digests have changed.
+    pub(crate) fn revision(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
     /// Ends the work on digests soon.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);

@@ -6,7 +6,6 @@ use actix_peer::{
     Over, PeerEvent, PeerInfo,
     connection::Removed,
     frame::{Frame, TypeCode},
-    overlay::Host,
 };
 use futures::{StreamExt, stream};
 use tokio::{
@@ -102,14 +101,9 @@ async fn watch_owners(state: Arc<State>) {
         let mut dialled = HashSet::new();
         // Answers name owners, so connecting to one that is not a known peer is limited.
         untold.retain(|(_, owner)| {
-            let limited = match owner.host() {
-                Host::Ip(ip) if !state.contacts().is_known(owner) => Some((*ip, owner.port())),
-                _ => None,
-            };
-            limited.is_none_or(|to| {
-                dialled.contains(&to)
-                    || (state.limits().dial_stranger(to, now()) && dialled.insert(to))
-            })
+            state.contacts().is_known(owner)
+                || dialled.contains(owner)
+                || (state.limits().dial_stranger(owner, now()) && dialled.insert(owner.clone()))
         });
         let state = &state;
         stream::iter(untold)
