@@ -29,6 +29,9 @@ pub(crate) enum NoAnswer {
     Unknown,
     #[error("no answer in time")]
     Late,
+    /// The words of its `ERRO`.
+    #[error("it refused: {0}")]
+    Refused(String),
     #[error(transparent)]
     Request(RequestError),
     #[error(transparent)]
@@ -79,6 +82,14 @@ impl State {
     ) -> Result<Vec<Frame>, NoAnswer> {
         let asked = async { Ok(self.request(to, frame, over).await?.collect().await?) };
         timeout(QUESTION_TIME, asked).await.map_err(|_| NoAnswer::Late)?
+    }
+}
+
+/// An error when the answer is an `ERRO`.
+pub(crate) fn accepted(answer: &[Frame]) -> Result<(), NoAnswer> {
+    match single(answer) {
+        Err(words) if !answer.is_empty() => Err(NoAnswer::Refused(shown(words))),
+        _ => Ok(()),
     }
 }
 

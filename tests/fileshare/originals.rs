@@ -405,3 +405,17 @@ fn an_answer_that_cannot_be_sent_is_spoken_of() {
         events.wait("notice", |notice| notice["text"].as_str().unwrap().starts_with(&words));
     assert_eq!(untold["level"], "error");
 }
+
+#[test]
+fn a_peer_that_refuses_a_search_is_not_called_asked() {
+    let busy = Original::start(|me, code, text| match code {
+        "QUER" => frame(b"ERRO", "Busy"),
+        _ => joins(me, code, text),
+    });
+    let ada = Instance::start("ada", &["--hops", "1", "--join", &busy.address]);
+    ada.until_peers(|ids| ids == [busy.address.as_str()]);
+    let mut events = ada.events();
+    ada.search("song");
+    let notice = Instance::until_notice(&mut events, "was not asked");
+    assert_eq!(notice["text"], format!("{} was not asked: it refused: Busy", busy.address));
+}

@@ -21,7 +21,7 @@ use crate::{
     },
     search::{MAX_ANSWERS, Novelty},
     state::{State, now},
-    talk::{NoAnswer, QUESTION_TIME, shown, single},
+    talk::{NoAnswer, QUESTION_TIME, accepted, shown},
 };
 
 /// Peers that a query of another node is passed on to.
@@ -128,10 +128,10 @@ pub(crate) async fn send_query(state: &State, to: &Address, query: &Query) -> Re
     if query.number.is_some() && state.contacts().how(to) != Speaks::Classic {
         match state.ask(to, query.to_frame(), Over::Link).await {
             Err(NoAnswer::Classic) => {}
-            other => return other.map(drop),
+            other => return accepted(&other?),
         }
     }
-    state.ask(to, query.to_classic(), Over::Any).await.map(drop)
+    accepted(&state.ask(to, query.to_classic(), Over::Any).await?)
 }
 
 /// Tells the node that searches about matches, one `RESP` for each. What it did not hear, and why, is
@@ -147,7 +147,8 @@ async fn answer(state: &State, query: &Query, matches: Vec<FileName>, sender: Ip
         for name in matches {
             match way.tell(state, &Match { name, owner: owner.clone() }).await {
                 Ok(()) => told += 1,
-                Err(Untold::Refused(words)) => refused = Some(Untold::Refused(words)),
+                // The next name may be one that it takes.
+                Err(untold @ Untold::NoAnswer(NoAnswer::Refused(_))) => refused = Some(untold),
                 Err(untold) => return Err(untold),
             }
         }
@@ -182,8 +183,6 @@ enum Untold {
     NoAddress,
     #[error("it has not asked for that")]
     NotAsked,
-    #[error("it refused: {0}")]
-    Refused(String),
     #[error(transparent)]
     NoAnswer(#[from] NoAnswer),
 }
@@ -253,8 +252,8 @@ impl<'a> Way<'a> {
             answer = state.ask(&self.to, found.to_frame(), self.over).await;
         }
         let answer = answer?;
-        let words = single(&answer).err().filter(|_| !answer.is_empty());
-        if words == Some(RESP_NOT_ASKED) {
+        let refused = accepted(&answer);
+        if matches!(&refused, Err(NoAnswer::Refused(words)) if words == RESP_NOT_ASKED) {
             for address in [&self.to, self.named] {
                 state.limits().has_not_asked(address);
             }
@@ -265,13 +264,13 @@ impl<'a> Way<'a> {
                 state.limits().has_answered(address, now());
             }
         }
-        match words {
-            Some(words) if !words.starts_with(RESP_DUPLICATE) => Err(Untold::Refused(shown(words))),
+        match refused {
+            Err(NoAnswer::Refused(words)) if words.starts_with(RESP_DUPLICATE) => Ok(()),
             // The Python original says nothing at all, and reads no name with white space.
-            None if answer.is_empty() && found.name.as_str().contains(char::is_whitespace) => {
-                Err(Untold::Refused("it reads no names with spaces".to_owned()))
+            Ok(()) if answer.is_empty() && found.name.as_str().contains(char::is_whitespace) => {
+                Err(NoAnswer::Refused("it reads no names with spaces".to_owned()).into())
             }
-            _ => Ok(()),
+            other => Ok(other?),
         }
     }
 }
