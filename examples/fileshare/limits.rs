@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::overlay::{Address, Host};
+use actix_peer::overlay::{Address, Host, Scope};
 
 /// Queries of one sender: 10 in a second, 20 in a row.
 const QUERIES: Rate = Rate { burst: 20.0, per_second: 10.0 };
@@ -192,37 +192,11 @@ fn canonical(address: &Address) -> Address {
     Address::new(host, address.port())
 }
 
-/// How far an address reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
-    Loopback,
-    /// A network behind a router, or one cable.
-    Private,
-    Public,
-}
-
-fn scope(ip: IpAddr) -> Scope {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() || ip.is_unspecified() => Scope::Loopback,
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            // 100.64/10 is what carriers put their customers into.
-            let shared = a == 100 && (64..128).contains(&b);
-            if ip.is_private() || ip.is_link_local() || shared {
-                Scope::Private
-            } else {
-                Scope::Public
-            }
-        }
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Scope::Private,
-        IpAddr::V6(_) => Scope::Public,
-    }
-}
-
 /// Whether `asker` may make this node connect to `to`: never from a wider scope into a narrower
 /// one, or a stranger could reach behind this node's walls.
 pub(crate) fn may_name(asker: IpAddr, to: IpAddr) -> bool {
-    scope(to) >= scope(asker) && !to.is_unspecified() && !to.is_multicast()
+    let scope = |ip: IpAddr| Scope::of(&Host::Ip(ip.to_canonical()));
+    scope(asker).zip(scope(to)).is_some_and(|(asker, to)| asker.may_name(to))
 }
 
 #[cfg(test)]
@@ -332,6 +306,7 @@ mod tests {
             ("2001:4860::1", "::1", false),
             ("127.0.0.1", "0.0.0.0", false),
             ("8.8.8.8", "224.0.0.1", false),
+            ("::", "8.8.8.8", false),
         ] {
             assert_eq!(may_name(ip(asker), ip(to)), may, "{asker} names {to}");
         }
