@@ -8,9 +8,12 @@
 //! $ cargo run --release --example fileshare -- --join 127.0.0.1:40017
 //! ```
 //!
-//! Ctrl-C ends an instance politely: its peers hear `QUIT`. A second one ends it at once. Exit code
-//! 1 when it cannot start, 2 for wrong options. With a subcommand it asks a running instance.
+//! Ctrl-C ends a node politely, as do `kill` and a terminal that is closed: its peers hear `QUIT`. A
+//! second one ends it at once. Exit code 1 when it cannot start, 2 for wrong options. With a subcommand
+//! it asks a running node.
 
+#[path = "../support/ends.rs"]
+mod ends;
 #[macro_use]
 #[path = "../support/print.rs"]
 mod print;
@@ -45,14 +48,12 @@ use std::{
 };
 
 use clap::Parser;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::broadcast::{Receiver, error::RecvError},
-};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
     app::App,
     command::Command,
+    ends::Ends,
     model::{Event, Level},
     options::Options,
 };
@@ -85,26 +86,6 @@ async fn say_notices(mut events: Receiver<Event>) {
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
-        }
-    }
-}
-
-/// The two ways to be asked to end.
-struct Ends {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Ends {
-    fn new() -> io::Result<Self> {
-        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }
