@@ -2,6 +2,7 @@
 
 mod background;
 mod error;
+mod folders;
 mod start;
 
 use std::{

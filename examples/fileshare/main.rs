@@ -114,6 +114,7 @@ async fn run(options: Options) -> Result<(), (String, ExitCode)> {
         let share = status.share.display();
         say(format_args!("sharing a temporary folder, removed at the end: {share}"));
     }
+    say(format_args!("fetched files go to {}", status.downloads.display()));
     ends.next().await;
     let report = tokio::select! {
         report = async {

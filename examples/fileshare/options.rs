@@ -26,10 +26,11 @@ pub(crate) struct Options {
     /// How deep joining goes: 1 is the contact alone.
     #[arg(long, value_name = "HOPS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) hops: u32,
-    /// The folder to share [default: a temporary one with a sample file].
+    /// The folder to share [default: a temporary one with a sample file, removed at the end].
     #[arg(long, value_name = "DIR")]
     pub(crate) share: Option<PathBuf>,
-    /// Where fetched files go; they are shared, too [default: the shared folder].
+    /// Where fetched files go; they are shared, too [default: the folder of --share, or else a folder
+    /// `fileshare` in the user's folder for downloads, or in the current one].
     #[arg(long, value_name = "DIR")]
     pub(crate) downloads: Option<PathBuf>,
     /// Where the page is; port 0 picks a free one.

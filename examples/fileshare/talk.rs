@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_peer::{
-    Outgoing, Over, Replies, RequestError,
+    Outgoing, Over, PeerInfo, Replies, RequestError,
     frame::{Frame, TypeCode},
     link::Reason,
     overlay::Address,
@@ -100,6 +100,12 @@ pub(crate) fn single(frames: &[Frame]) -> Result<&str, &str> {
         Some(frame) => Err(frame.as_str().unwrap_or("")),
         None => Err(""),
     }
+}
+
+/// A peer as a person sees it: an id that is the address says both.
+pub(crate) fn named(peer: &PeerInfo) -> String {
+    let address = peer.address().to_string();
+    if peer.id().as_str() == address { address } else { format!("{} at {address}", peer.id()) }
 }
 
 /// Words of another node, made fit for a person to see.

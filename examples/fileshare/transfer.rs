@@ -102,11 +102,14 @@ async fn tell(state: &State, running: &Running) {
 
 fn end(state: &State, running: &Running, result: Result<PathBuf, TransferFailure>) {
     match result {
-        Ok(path) => running.change(|view| {
-            view.state = TransferState::Done;
-            view.size = Some(view.done);
-            view.path = Some(path);
-        }),
+        Ok(path) => {
+            state.info(format!("fetched: {}", path.display()));
+            running.change(|view| {
+                view.state = TransferState::Done;
+                view.size = Some(view.done);
+                view.path = Some(path);
+            });
+        }
         Err(failure) => {
             running.change(|view| {
                 view.state = TransferState::Failed;

@@ -1,9 +1,15 @@
 //! Starting, and refusing to.
 
-use std::{net::TcpListener, process::Output};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
+};
 
 use crate::{
-    instance::{Instance, program, text},
+    instance::{Instance, program, subcommand, text},
     test_handlers,
 };
 
@@ -50,48 +56,123 @@ fn what_makes_no_sense_is_said_with_exit_code_2() {
     }
 }
 
-#[test]
-fn without_options_it_shares_a_sample_and_a_second_one_joins_with_a_contact_alone() {
-    use std::{
-        io::{BufRead, BufReader, Read},
-        process::{Command, Stdio},
-    };
-    let run = tempfile::tempdir().unwrap();
-    let start = |options: &[&str]| {
-        let mut child = program()
+/// The program without folders of its own, as a user starts it.
+struct Plain {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    errors: BufReader<ChildStderr>,
+}
+
+impl Plain {
+    fn start(home: &Path, options: &[&str]) -> Self {
+        Self::start_as(program(), home, options)
+    }
+
+    fn start_as(mut program: Command, home: &Path, options: &[&str]) -> Self {
+        let mut child = program
             .args(options)
-            .env("XDG_RUNTIME_DIR", run.path())
+            .envs([("XDG_RUNTIME_DIR", home), ("XDG_DOWNLOAD_DIR", home), ("TMPDIR", home)])
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        (child, lines)
-    };
-    let line = |lines: &mut BufReader<_>, begin: &str| loop {
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        Self { child, lines, errors }
+    }
+
+    /// The rest of the next line that begins so.
+    fn line(&mut self, begin: &str) -> String {
+        rest_of_line(&mut self.lines, begin)
+    }
+
+    fn error(&mut self, begin: &str) -> String {
+        rest_of_line(&mut self.errors, begin)
+    }
+
+    /// Its exit code, and the rest of what it said, the errors last.
+    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        self.errors.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn rest_of_line(lines: &mut impl BufRead, begin: &str) -> String {
+    loop {
         let mut line = String::new();
         assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended before {begin:?}");
         if let Some(rest) = line.strip_prefix(begin) {
             return rest.trim_end().to_owned();
         }
-    };
-    let (mut ada, mut of_ada) = start(&[]);
-    let address = line(&mut of_ada, "listening on ");
-    assert!(line(&mut of_ada, "page at ").starts_with("http://127.0.0.1:"));
-    let folder = line(&mut of_ada, "sharing a temporary folder, removed at the end: ");
-    let port = address.rsplit(':').next().unwrap();
-    let sample = std::path::Path::new(&folder).join(format!("sample-from-{port}.txt"));
-    assert!(sample.exists());
-    let (mut bob, mut of_bob) = start(&["--join", &address]);
-    assert!(line(&mut of_bob, "peer added: ").starts_with(&address));
-    line(&mut of_ada, "peer added: ");
-    for (child, lines) in [(&mut bob, &mut of_bob), (&mut ada, &mut of_ada)] {
-        let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
-        let mut rest = String::new();
-        lines.read_to_string(&mut rest).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
     }
-    assert!(!std::path::Path::new(&folder).exists(), "it is removed at the end");
+}
+
+#[test]
+fn without_options_it_shares_a_sample_and_what_another_one_fetches_of_it_stays() {
+    let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut ada = Plain::start(home.path(), &[]);
+    let address = ada.line("listening on ");
+    assert!(ada.line("page at ").starts_with("http://127.0.0.1:"));
+    let folder = PathBuf::from(ada.line("sharing a temporary folder, removed at the end: "));
+    let port = address.rsplit(':').next().unwrap();
+    let sample = format!("sample-from-{port}.txt");
+    let content = fs::read(folder.join(&sample)).unwrap();
+
+    let mut bob = Plain::start(other.path(), &["--join", &address]);
+    let of_bob = bob.line("listening on ");
+    let downloads = PathBuf::from(bob.line("fetched files go to "));
+    // An id that is the address is said once.
+    assert_eq!(bob.line("peer added: "), address);
+    assert_eq!(ada.line("peer added: "), of_bob);
+    let asked = subcommand(other.path(), &["search", "sample", "--wait", "3"]);
+    assert!(text(&asked.stdout).contains(&sample), "{}", text(&asked.stdout));
+    assert_eq!(subcommand(other.path(), &["fetch", &sample]).status.code(), Some(0));
+    let fetched = downloads.join(&sample);
+    assert_eq!(bob.line("fetched: "), fetched.display().to_string());
+
+    for (node, signal) in [(bob, "HUP"), (ada, "TERM")] {
+        let (code, rest) = node.end(signal);
+        assert_eq!(code, Some(0), "{signal}: {rest}");
+        assert!(rest.contains("peers told: "), "{signal}: {rest}");
+    }
+    assert!(!folder.exists(), "it is removed at the end");
+    assert_eq!(fs::read(fetched).unwrap(), content);
+    for home in [home, other] {
+        let left: Vec<_> =
+            fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(
+            !left.iter().any(|name| name.to_string_lossy().starts_with("fileshare-")),
+            "{left:?}"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_that_is_to_outlive_its_terminal_does() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(program().get_program());
+    let mut ada = Plain::start_as(shell, home.path(), &[]);
+    ada.line("fetched files go to ");
+    let status = fs::read_to_string(format!("/proc/{}/status", ada.child.id())).unwrap();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    assert_eq!((mask("SigIgn:") & 1, mask("SigCgt:") & 1), (1, 0));
+    assert_eq!(ada.end("INT").0, Some(0));
 }
 
 #[test]

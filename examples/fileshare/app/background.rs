@@ -19,7 +19,7 @@ use crate::{
     model::{Event, Speaks},
     serve::{QueryWork, work_on_queries},
     state::{State, now},
-    talk::shown,
+    talk::{named, shown},
     transfer::ask_owner,
 };
 
@@ -161,7 +161,7 @@ async fn watch_peers(state: Arc<State>) {
         state.peers_changed.notify_one();
         match events.next().await {
             Some(PeerEvent::PeerAdded { peer }) => {
-                state.info(format!("peer added: {peer}"));
+                state.info(format!("peer added: {}", named(&peer)));
                 let state = Arc::clone(&state);
                 // Whether it speaks links is known once one was tried.
                 #[expect(clippy::disallowed_methods, reason = "as long as the application")]
@@ -179,7 +179,7 @@ async fn watch_peers(state: Arc<State>) {
                     Removed::Moved => "its id is at another address",
                     _ => "removed here",
                 };
-                state.info(format!("peer removed: {peer} ({why})"));
+                state.info(format!("peer removed: {} ({why})", named(&peer)));
             }
             Some(PeerEvent::UnknownThere { peer, refused: Some(words) }) => {
                 state.error(format!("{} does not list this node: {}", peer.id(), shown(&words)));

@@ -250,8 +250,9 @@ mod tests {
         options: Options,
     }
 
-    async fn app() -> App {
-        App::start(Line::parse_from(["fileshare"]).options).await.unwrap()
+    async fn app(folder: &tempfile::TempDir) -> App {
+        let share = folder.path().to_str().unwrap();
+        App::start(Line::parse_from(["fileshare", "--share", share]).options).await.unwrap()
     }
 
     fn name(text: &Bytes) -> String {
@@ -291,7 +292,8 @@ mod tests {
 
     #[actix::test]
     async fn a_listener_that_is_too_slow_gets_a_fresh_snapshot_instead() {
-        let app = app().await;
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(&folder).await;
         let hub = Hub::start(&app, "http://127.0.0.1/");
         let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
         for expected in ["status", "peers", "files"] {
@@ -319,7 +321,8 @@ mod tests {
 
     #[actix::test]
     async fn a_list_of_files_is_sent_once_however_often_it_is_announced() {
-        let app = app().await;
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(&folder).await;
         let hub = Hub::start(&app, "http://127.0.0.1/");
         let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
         listener.waiting.clear();
