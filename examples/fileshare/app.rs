@@ -22,6 +22,7 @@ use futures::{StreamExt, stream};
 use tempfile::TempDir;
 use tokio::{runtime::Handle, sync::broadcast, task::spawn_blocking, time::timeout};
 
+use self::error::TRIED_AGAIN;
 pub(crate) use self::error::{AppError, StartFailed};
 #[cfg(feature = "metrics")]
 use crate::prometheus;

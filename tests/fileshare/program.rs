@@ -176,6 +176,49 @@ fn a_program_that_is_to_outlive_its_terminal_does() {
 }
 
 #[test]
+fn a_contact_that_is_away_is_said_once_and_joined_when_it_is_there() {
+    let home = tempfile::tempdir().unwrap();
+    let away = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = away.local_addr().unwrap().to_string();
+    let (tell, first) = std::sync::mpsc::channel();
+    let listening = std::thread::spawn(move || {
+        // Each connection is closed, until the first try is over and the next one has begun.
+        loop {
+            let is_over = first.try_recv().is_ok();
+            drop(away.accept());
+            if is_over {
+                return;
+            }
+        }
+    });
+    let mut bob = Plain::start(home.path(), &["--join", &address]);
+    let said = bob.error(&format!("{address} was not joined: "));
+    assert!(said.ends_with("; it is tried again"), "{said}");
+    tell.send(()).unwrap();
+    listening.join().unwrap();
+    let ada = Instance::start("ada", &["--listen", &address]);
+    assert_eq!(bob.line("peer added: "), format!("ada at {address}"));
+    let (code, rest) = bob.end("TERM");
+    assert!(code == Some(0) && !rest.contains("was not joined"), "{rest}");
+    drop(ada);
+}
+
+#[test]
+fn a_join_that_is_tried_again_says_so() {
+    let full = ["--max-peers", "1"];
+    let ada = Instance::start("ada", &full);
+    let carol = Instance::start("carol", &[&full[..], &["--join", &ada.address]].concat());
+    for node in [&ada, &carol] {
+        node.until_peers(|ids| ids.len() == 1);
+    }
+    let bob = Instance::start("bob", &[]);
+    let (code, _, said) = bob.subcommand(&["join", &ada.address]);
+    assert!(code == 1 && said.ends_with("; it is tried again\n"), "{code}: {said}");
+    let (code, _, said) = bob.subcommand(&["join", &bob.address]);
+    assert!(code == 1 && !said.contains("again"), "{code}: {said}");
+}
+
+#[test]
 fn a_handler_that_panics_or_dawdles_costs_its_asker_an_error_and_the_program_nothing() {
     let ada = Instance::start("ada", &["--test-handlers"]);
     test_handlers::keep_the_program_serving(&ada.address);

@@ -6,6 +6,7 @@ use actix_peer::{
     Over, PeerEvent, PeerInfo,
     connection::Removed,
     frame::{Frame, TypeCode},
+    peer::JoinError,
 };
 use futures::{StreamExt, stream};
 use tokio::{
@@ -15,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
+    app::{App, AppError, TRIED_AGAIN},
     model::{Event, Speaks},
     serve::{QueryWork, work_on_queries},
     state::{State, now},
@@ -42,6 +43,9 @@ const STATUS_EVERY: Duration = Duration::from_secs(2);
 
 /// After so long an owner that has not told what it has is asked again.
 const OWNERS_EVERY: Duration = Duration::from_secs(5);
+
+/// The first pause between two tries to join; it doubles.
+const FIRST_JOIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause between two tries to join.
 const MAX_JOIN_PAUSE: Duration = Duration::from_secs(30);
@@ -238,23 +242,37 @@ async fn tell_status(app: App) {
     }
 }
 
-/// Joins by the contacts that were named; again and again, until one of them lets this node in.
+/// Joins by the contacts that were named, each again and again until it is a peer, or never will be.
+/// Why it is none is said once.
 async fn join(app: App) {
-    let mut pause = Duration::from_secs(1);
+    let (mut pause, mut said) = (FIRST_JOIN_PAUSE, HashSet::new());
     let mut contacts = app.0.contacts.clone();
     while !contacts.is_empty() {
-        let mut failed = Vec::new();
+        let mut left = Vec::new();
         for contact in contacts {
-            if let Err(error) = app.join(&contact.to_string()).await {
-                app.0.state.error(format!("{contact} was not joined: {error}"));
-                failed.push(contact);
+            let Err(error) = app.join(&contact.to_string()).await else { continue };
+            let again = !matches!(
+                error,
+                AppError::Stopping
+                    | AppError::Join(JoinError::ContactIsSelf(_) | JoinError::Down(_))
+            );
+            if said.insert(contact.clone()) {
+                let why = match &error {
+                    AppError::Join(error) => error.cause().map(ToString::to_string),
+                    _ => None,
+                };
+                let why = why.unwrap_or_else(|| error.to_string());
+                let tail = if again { TRIED_AGAIN } else { "" };
+                app.0.state.error(format!("{contact} was not joined: {why}{tail}"));
             }
-        }
-        contacts = failed;
-        if !app.0.state.contacts().table().is_empty() {
-            break;
+            if again {
+                left.push(contact);
+            }
         }
         sleep(pause).await;
         pause = (pause * 2).min(MAX_JOIN_PAUSE);
+        // One that came by itself, or by another one, is there.
+        left.retain(|contact| !app.0.state.contacts().is_known(contact));
+        contacts = left;
     }
 }

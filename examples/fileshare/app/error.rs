@@ -38,6 +38,9 @@ impl StartFailed {
     }
 }
 
+/// Behind the reason for which a contact was not joined.
+pub(crate) const TRIED_AGAIN: &str = "; it is tried again";
+
 /// Why a wish is not fulfilled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
@@ -59,7 +62,7 @@ pub(crate) enum AppError {
     Add(#[from] AddFailure),
     #[error(transparent)]
     Busy(#[from] TransferBusy),
-    #[error(transparent)]
+    #[error("{0}{again}", again = if .0.is_tried_again() { TRIED_AGAIN } else { "" })]
     Join(#[from] JoinError),
     #[error("the shared folder cannot be read: {0}")]
     Folder(io::Error),
