@@ -162,7 +162,9 @@ impl App {
     pub(crate) async fn fetch(&self, fetch: Fetch) -> Result<Transfer, AppError> {
         let name: FileName = fetch.name.parse()?;
         let state = Arc::clone(self.state());
-        let owners = match &fetch.from {
+        let me = self.me();
+        let mut owners: Vec<_> = match &fetch.from {
+            Some(from) if from == me.id().as_str() => Vec::new(),
             Some(from) => {
                 let known = state.contacts().address_of(from);
                 let owner = known.or_else(|| reachable(from));
@@ -170,8 +172,14 @@ impl App {
             }
             None => state.remote().offers(&name).into_iter().map(|offer| offer.owner).collect(),
         };
+        owners.retain(|owner| owner != me.address());
         if owners.is_empty() {
-            return Err(AppError::UnknownFile(name.to_string()));
+            let path = state.share.path(&name);
+            let name = name.to_string();
+            return Err(match path {
+                Some(path) => AppError::Here { name, path },
+                None => AppError::UnknownFile(name),
+            });
         }
         let (replace, runtime) = (fetch.replace, self.0.runtime.clone());
         self.here(async move {

@@ -130,7 +130,8 @@ pub(crate) struct Joined {
 /// Every refusal of the API, with a fitting HTTP status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ApiError {
-    /// For programs: `not_found`, `exists`, `bad_request`, `unreachable`, `refused`, `busy`, `stopped`, `internal`.
+    /// For programs: `not_found`, `exists`, `here`, `bad_request`, `unreachable`, `refused`, `busy`,
+    /// `stopped`, `internal`.
     pub(crate) kind: String,
     /// For people.
     pub(crate) error: String,

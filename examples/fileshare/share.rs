@@ -152,6 +152,12 @@ impl Share {
         self.index().row(name, me)
     }
 
+    /// Where the file with this name is.
+    pub(crate) fn path(&self, name: &FileName) -> Option<PathBuf> {
+        let folder = self.index().folder_of(name)?;
+        Some(self.folders.get(folder)?.path().join(name))
+    }
+
     /// At most `most` files whose names contain `key`, whatever the case.
     pub(crate) fn matching(&self, key: &str, most: usize) -> Vec<FileName> {
         self.index().matching(key, most)

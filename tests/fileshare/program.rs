@@ -8,6 +8,8 @@ use std::{
     process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
 };
 
+use serde_json::json;
+
 use crate::{
     instance::{Instance, program, subcommand, text},
     test_handlers,
@@ -216,6 +218,24 @@ fn a_join_that_is_tried_again_says_so() {
     assert!(code == 1 && said.ends_with("; it is tried again\n"), "{code}: {said}");
     let (code, _, said) = bob.subcommand(&["join", &bob.address]);
     assert!(code == 1 && !said.contains("again"), "{code}: {said}");
+}
+
+#[test]
+fn a_fetch_of_an_own_file_says_that_it_is_here_and_where() {
+    let ada = Instance::start("ada", &[]);
+    fs::write(ada.share().join("notes.txt"), "n").unwrap();
+    fs::write(ada.downloads().join("song.ogg"), "s").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let (share, downloads) = (ada.share(), ada.downloads());
+    for (folder, name) in [(&share, "notes.txt"), (&downloads, "song.ogg")] {
+        for more in [&[][..], &["--from", "ada"], &["--from", &ada.address], &["--replace"]] {
+            let (code, _, said) = ada.subcommand(&[&["fetch", name], more].concat());
+            let path = fs::canonicalize(folder.join(name)).unwrap();
+            assert_eq!((code, said), (1, format!("{name} is here: {}\n", path.display())));
+        }
+        let refused = ada.post("/api/fetch", &json!({ "name": name })).refusal();
+        assert_eq!(refused, (409, "here".into()));
+    }
 }
 
 #[test]

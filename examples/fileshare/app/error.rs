@@ -58,6 +58,8 @@ pub(crate) enum AppError {
     UnknownFile(String),
     #[error("there is a file {0} already")]
     Exists(String),
+    #[error("{name} is here: {path}", path = path.display())]
+    Here { name: String, path: PathBuf },
     #[error(transparent)]
     Add(#[from] AddFailure),
     #[error(transparent)]
@@ -78,6 +80,7 @@ impl AppError {
             Self::Join(JoinError::InvalidContact(_) | JoinError::ContactIsSelf(_)) => "bad_request",
             Self::Add(AddFailure::Source { .. }) => "bad_request",
             Self::UnknownPeer(_) | Self::UnknownFile(_) => "not_found",
+            Self::Here { .. } => "here",
             Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",
             Self::Busy(_) => "busy",
             Self::Join(JoinError::ContactFailed { .. }) => "unreachable",

@@ -94,6 +94,10 @@ impl Index {
         self.files.get(name).map(|entry| entry.row(me))
     }
 
+    pub(super) fn folder_of(&self, name: &FileName) -> Option<usize> {
+        self.files.get(name).map(|entry| entry.found.folder)
+    }
+
     pub(super) fn matching(&self, key: &str, most: usize) -> Vec<FileName> {
         let key = key.to_lowercase();
         let matching = self.files.iter().filter(|(_, entry)| entry.lower.contains(&key));
