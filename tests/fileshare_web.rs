@@ -277,7 +277,7 @@ fn subcommands_find_the_only_instance_and_list_several() {
     };
     let (code, _, said) = ask(&["status"]);
     assert_eq!(code, 1);
-    assert!(said.starts_with("no instance of this user is running"), "{said}");
+    assert!(said.starts_with("no node of this user is running"), "{said}");
 
     let mut ada = Instance::start_with(user.path(), "ada", &[]);
     let (code, status, _) = ask(&["status"]);
@@ -320,8 +320,7 @@ fn subcommands_join_search_fetch_and_leave() {
 
     let (code, found, _) = bob.subcommand(&["search", "SONG", "--wait", "3"]);
     assert_eq!(code, 0);
-    assert!(found.contains("Song of ada.txt"), "{found}");
-    assert!(found.contains("ada\n"), "{found}");
+    assert!(found.contains("Song of ada.txt  300.00 kB  ada\n"), "{found}");
     let found = bob.json(&["search", "song", "--wait", "0.5"]);
     assert_eq!(found[0]["owners"], json!(["ada"]));
     let (code, nothing, _) = bob.subcommand(&["search", "no such name", "--wait", "0.1"]);

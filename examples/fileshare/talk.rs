@@ -102,6 +102,11 @@ pub(crate) fn single(frames: &[Frame]) -> Result<&str, &str> {
     }
 }
 
+/// A number with its noun, in the plural where that is due.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A peer as a person sees it: an id that is the address says both.
 pub(crate) fn named(peer: &PeerInfo) -> String {
     let address = peer.address().to_string();

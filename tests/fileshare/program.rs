@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
+    net::{TcpListener, ToSocketAddrs},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
 };
@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::{
     instance::{Instance, program, subcommand, text},
+    originals::exchange,
     test_handlers,
 };
 
@@ -52,10 +53,75 @@ fn what_makes_no_sense_is_said_with_exit_code_2() {
         ["--join", "nowhere"],
         ["--max-peers", "many"],
         ["--what", "ever"],
+        ["--web", "8000"],
+        ["peers", "--json=yes"],
     ] {
         let (code, said) = failed(&options);
         assert!(code == 2 && !said.is_empty(), "{options:?}: {code}: {said}");
     }
+}
+
+#[test]
+fn json_is_for_commands_and_starts_no_node() {
+    let (code, said) = failed(&["--json"]);
+    assert!(code == 2 && said.contains("fileshare status --json"), "{code}: {said}");
+}
+
+#[test]
+fn the_help_says_what_happens_without_a_command_and_describes_each_word() {
+    let printed = |arguments: &[&str]| {
+        let output = program().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        text(&output.stdout).to_owned()
+    };
+    assert_eq!(printed(&["--version"]), format!("fileshare {}\n", env!("CARGO_PKG_VERSION")));
+    for help in ["-h", "--help"] {
+        assert!(printed(&[help]).contains("Without a command it starts a node"));
+    }
+    for (command, word) in
+        [("search", "<KEY>"), ("fetch", "<NAME>"), ("join", "<HOST:PORT>"), ("leave", "<ID>")]
+    {
+        let help = printed(&[command, "--help"]);
+        let line = help.lines().find(|line| line.trim_start().starts_with(word)).unwrap();
+        assert!(line.trim().len() > word.len() + 10, "{command}: {line:?}");
+    }
+}
+
+#[test]
+fn a_wrong_address_of_a_page_is_said_with_what_to_write() {
+    let ada = Instance::start("ada", &[]);
+    for (arguments, code, said) in [
+        (&["--web", "8000"][..], 2, "write 127.0.0.1:8000"),
+        (&["--listen", "8000"], 2, "write 127.0.0.1:8000"),
+        (&["--web", "127.0.0.1:9", "--listen", "127.0.0.1:9"], 2, "give one of them another port"),
+        (&["--web", &ada.web], 1, "is in use, give another one with --web"),
+        (&["peers", "--web", "35851"], 2, "write 127.0.0.1:35851"),
+        (&["peers", "--web", "127.0.0.1:1"], 1, "nothing listens there: --web takes"),
+        (&["peers", "--web", &ada.address], 1, "is no page, it may be the port for peers"),
+        (&["join", "9000"], 2, "write 127.0.0.1:9000"),
+    ] {
+        let failed = failed(arguments);
+        assert!(failed.0 == code && failed.1.contains(said), "{arguments:?}: {failed:?}");
+    }
+}
+
+#[test]
+fn a_node_that_listens_on_a_name_is_reached_by_programs_that_know_ipv4_alone() {
+    let ada = Instance::start("ada", &["--listen", "localhost:0", "--web", "localhost:0"]);
+    assert!(ada.address.starts_with("127.0.0.1:"), "{}", ada.address);
+    assert!(ada.web.starts_with("127.0.0.1:"), "{}", ada.web);
+    assert_eq!(exchange(&ada.address, b"NAME", ""), r"REPL\x00\x00\x00\x03ada");
+    assert_eq!(ada.status()["id"], "ada");
+    let mut found = ("localhost", 0).to_socket_addrs().unwrap();
+    if !found.any(|at| at.is_ipv6()) || TcpListener::bind("[::1]:0").is_err() {
+        println!("IPv6 skipped: this machine has none, or no name for it");
+        return;
+    }
+    let v6 = |address: &str| address.replace("127.0.0.1", "[::1]");
+    assert_eq!(exchange(&v6(&ada.address), b"NAME", ""), r"REPL\x00\x00\x00\x03ada");
+    let run = tempfile::tempdir().unwrap();
+    let status = subcommand(run.path(), &["status", "--web", &v6(&ada.web)]);
+    assert_eq!(status.status.code(), Some(0), "{}", text(&status.stderr));
 }
 
 /// The program without folders of its own, as a user starts it.
@@ -138,7 +204,8 @@ fn without_options_it_shares_a_sample_and_what_another_one_fetches_of_it_stays()
     assert_eq!(bob.line("peer added: "), address);
     assert_eq!(ada.line("peer added: "), of_bob);
     let asked = subcommand(other.path(), &["search", "sample", "--wait", "3"]);
-    assert!(text(&asked.stdout).contains(&sample), "{}", text(&asked.stdout));
+    let line = format!("{sample}  {} B  {address}", content.len());
+    assert!(text(&asked.stdout).contains(&line), "{line}: {}", text(&asked.stdout));
     assert_eq!(subcommand(other.path(), &["fetch", &sample]).status.code(), Some(0));
     let fetched = downloads.join(&sample);
     assert_eq!(bob.line("fetched: "), fetched.display().to_string());
@@ -236,6 +303,10 @@ fn a_fetch_of_an_own_file_says_that_it_is_here_and_where() {
         let refused = ada.post("/api/fetch", &json!({ "name": name })).refusal();
         assert_eq!(refused, (409, "here".into()));
     }
+    let (_, status, _) = ada.subcommand(&["status"]);
+    assert!(status.contains("(2 files)"), "{status}");
+    let (_, peers, _) = ada.subcommand(&["peers"]);
+    assert!(peers.contains("fileshare join HOST:PORT"), "{peers}");
 }
 
 #[test]

@@ -25,11 +25,7 @@ use actix_peer::{
     link::Reason,
     overlay::{Address, Host, StabilizerAction, StabilizerEvent, View},
     peer::NodeDown,
-    transport::{
-        Io, Listener, Transport,
-        memory::MemoryNetwork,
-        tcp::Tcp,
-    },
+    transport::{Io, Listener, Transport, memory::MemoryNetwork, tcp::Tcp},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{

@@ -21,7 +21,7 @@ use crate::{
     },
     search::{MAX_ANSWERS, Novelty},
     state::{State, now},
-    talk::{NoAnswer, QUESTION_TIME, accepted, shown},
+    talk::{NoAnswer, QUESTION_TIME, accepted, count, shown},
 };
 
 /// Peers that a query of another node is passed on to.
@@ -157,19 +157,14 @@ async fn answer(state: &State, query: &Query, matches: Vec<FileName>, sender: Ip
     let untold = untold.await.err().or(refused);
     let (to, key) = (&query.answer_to, shown(&query.key));
     if told > 0 {
-        state.info(format!("told {to} about {} with \"{key}\"", files(told)));
+        state.info(format!("told {to} about {} with \"{key}\"", count(told, "file")));
     }
     if let Some(untold) = untold
         && state.limits().complain(to, now())
     {
-        let files = files(all.saturating_sub(told));
+        let files = count(all.saturating_sub(told), "file");
         state.error(format!("{to} was not told about {files} with \"{key}\": {untold}"));
     }
-}
-
-/// So many files, in words.
-fn files(count: usize) -> String {
-    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 /// Why a node that searches was not told of a match.
