@@ -2,6 +2,7 @@
 
 mod api;
 mod assets;
+mod body;
 mod events;
 mod failure;
 mod guard;
@@ -46,6 +47,8 @@ struct Site {
     hub: Hub,
     /// One permit for each upload under way.
     uploads: Semaphore,
+    /// One permit for each JSON body that is awaited.
+    json_bodies: Semaphore,
 }
 
 impl Site {
@@ -106,6 +109,7 @@ pub(crate) fn serve(app: App, listen: &str, token: Option<String>) -> io::Result
         rules: Rules::new(address, token.as_deref()),
         hub: hub.clone(),
         uploads: Semaphore::new(upload::MAX_UPLOADS),
+        json_bodies: Semaphore::new(body::MAX_JSON_BODIES),
     }));
     let server = HttpServer::new(move || {
         Pages::new()
