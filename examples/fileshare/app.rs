@@ -25,7 +25,7 @@ pub(crate) use self::error::{AppError, StartFailed};
 #[cfg(feature = "metrics")]
 use crate::prometheus;
 use crate::{
-    model::{Event, Fetch, FileRow, Joined, Network, Search, Status, Transfer},
+    model::{Event, Fetch, FileRow, Joined, LeftOut, Network, Search, Status, Transfer},
     name::FileName,
     protocol::{MAX_TTL, Query, reachable, valid_key},
     serve::send_query,
@@ -98,10 +98,18 @@ impl App {
             max_peers: node.max_peers,
             peers: node.peers,
             files: self.state().share.len(),
+            left_out: self.left_out(),
             uptime_seconds: node.uptime.as_secs(),
             bytes_in: node.counts.bytes_in,
             bytes_out: node.counts.bytes_out,
         }
+    }
+
+    /// What is in the shared folders and not offered, and answers that searches did not take.
+    fn left_out(&self) -> Vec<LeftOut> {
+        let mut left_out = self.state().share.left_out();
+        left_out.extend(self.state().own().left_out());
+        left_out
     }
 
     /// The known peers, and who knows whom.

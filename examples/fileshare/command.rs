@@ -120,8 +120,11 @@ fn answer(command: Command, output: Output) -> Result<(), Trouble> {
             output.show(&network, |network| print::peers(&network.peers))
         }
         Command::Files { target } => {
-            let files: Vec<FileRow> = client(target)?.get("api/files")?;
-            output.show(&files, |files| print::files(files))
+            let client = client(target)?;
+            let files: Vec<FileRow> = client.get("api/files")?;
+            output.show(&files, |files| print::files(files))?;
+            let status: Status = client.get("api/status")?;
+            status.left_out.iter().try_for_each(|some| output.line(&print::left_out(some)))
         }
         Command::Search { key, wait, ttl, target } => {
             search::run(&client(target)?, key, ttl, wait, output)

@@ -10,7 +10,7 @@ use indicatif::{DecimalBytes, HumanDuration};
 use serde::Serialize;
 
 use super::client::Trouble;
-use crate::model::{ApiError, FileRow, Joined, PeerRow, Speaks, Status};
+use crate::model::{ApiError, FileRow, Joined, LeftOut, PeerRow, Speaks, Status};
 
 /// Digits of a digest that are shown; `--json` has all of them.
 const SHORT_DIGEST: usize = 12;
@@ -144,7 +144,17 @@ pub(super) fn files(files: &[FileRow]) -> String {
             .map_or("-", |digest| digest.get(..SHORT_DIGEST).unwrap_or(digest));
         vec![file.name.clone(), size, digest.into(), owners(file)]
     }));
-    table(&rows)
+    let mut text = table(&rows);
+    for (file, why) in files.iter().filter_map(|file| Some((file, file.why_not.as_ref()?))) {
+        // Writing to a string does not fail.
+        writeln!(text, "{} cannot be fetched: {why}", file.name).ok();
+    }
+    text
+}
+
+/// What is not offered, as a line below the files.
+pub(super) fn left_out(LeftOut { why, count, example }: &LeftOut) -> String {
+    format!("not in the list: {count}, such as \"{example}\": {why}")
 }
 
 /// A file as a line that comes while others are still awaited.
@@ -208,7 +218,7 @@ mod tests {
     fn row(name: &str, owners: &[&str], local: bool) -> FileRow {
         let owners = owners.iter().map(|&owner| owner.to_owned()).collect();
         let (size, digest) = (local.then_some(1_500), local.then(|| "ab".repeat(32)));
-        FileRow { name: name.into(), owners, local, size, digest }
+        FileRow { name: name.into(), owners, local, size, digest, why_not: None }
     }
 
     #[test]
