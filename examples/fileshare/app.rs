@@ -195,6 +195,11 @@ impl App {
         .await
     }
 
+    /// Cancels a transfer that is on its way. What has come of it is removed.
+    pub(crate) fn cancel(&self, number: u64) -> Result<Transfer, AppError> {
+        self.state().transfers.cancel(number).ok_or(AppError::UnknownTransfer(number))
+    }
+
     /// Joins the network of a first contact.
     pub(crate) async fn join(&self, address: &str) -> Result<Joined, AppError> {
         let contact: Address = address.trim().parse()?;
@@ -255,6 +260,12 @@ impl App {
             Ok(())
         })
         .await
+    }
+
+    /// Whether a file of so many bytes fits on the disk of the downloads.
+    pub(crate) async fn has_room(&self, len: u64) -> bool {
+        let state = Arc::clone(self.state());
+        spawn_blocking(move || transfer::has_room(&state, len)).await.unwrap_or(true)
     }
 
     /// Copies a file into the shared folder, never over another one.

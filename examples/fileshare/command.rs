@@ -1,5 +1,6 @@
 //! The subcommands: each asks a running instance over its API, and prints for people or as JSON.
 
+mod cancel;
 mod client;
 mod fetch;
 mod find;
@@ -69,6 +70,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Cancel a transfer that is on its way, and remove what has come of it
+    Cancel {
+        /// Its number, or the name of its file
+        #[arg(value_name = "TRANSFER")]
+        which: String,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Join the network of a first contact
     Join {
         #[arg(value_name = "HOST:PORT")]
@@ -132,6 +141,7 @@ fn answer(command: Command, output: Output) -> Result<(), Trouble> {
         Command::Fetch { name, from, replace, target } => {
             fetch::run(&client(target)?, name, from, replace, output)
         }
+        Command::Cancel { which, target } => cancel::run(&client(target)?, &which, output),
         Command::Join { address, target } => {
             let joined: Joined = client(target)?.post("api/join", &Join { address })?;
             output.show(&joined, print::joined)

@@ -96,6 +96,9 @@ pub(crate) struct Transfer {
     pub(crate) bytes_per_second: u64,
     pub(crate) seconds_left: Option<u64>,
     pub(crate) state: TransferState,
+    /// What a running one waits for, for people: an owner that does not answer, room on the disk.
+    #[serde(default)]
+    pub(crate) waits: Option<String>,
     /// Why it failed, for a person.
     pub(crate) error: Option<String>,
     /// Where the file is, once it is complete.
@@ -109,6 +112,8 @@ pub(crate) enum TransferState {
     Running,
     Done,
     Failed,
+    /// Somebody said so; what had come of it is gone.
+    Cancelled,
 }
 
 /// `POST /api/search`. Answered at once with an empty object; results arrive as `Files` events.

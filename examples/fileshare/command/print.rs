@@ -45,6 +45,11 @@ impl Output {
         if self.json { Ok(()) } else { write(&format!("{}\n", harmless(line))) }
     }
 
+    /// Says something on standard error while an answer is awaited.
+    pub(super) fn aside(self, line: &str) {
+        eprintln!("{}", harmless(line));
+    }
+
     /// Says on standard error why nothing came of it.
     pub(super) fn trouble(self, trouble: &Trouble) {
         if !self.json {

@@ -31,6 +31,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/api/files", web::get().to(files))
         .route("/api/files", web::post().to(upload::add_file))
         .route("/api/transfers", web::get().to(transfers))
+        .route("/api/transfers/{number}/cancel", web::post().to(cancel))
         .route("/api/search", web::post().to(search))
         .route("/api/fetch", web::post().to(fetch))
         .route("/api/join", web::post().to(join))
@@ -73,6 +74,10 @@ async fn files(site: Data<Site>) -> Result<HttpResponse, Failure> {
 
 async fn transfers(site: Data<Site>) -> Json<Vec<Transfer>> {
     Json(site.app.transfers())
+}
+
+async fn cancel(site: Data<Site>, number: Path<u64>) -> Answer<Transfer> {
+    Ok(Json(site.app.cancel(*number)?))
 }
 
 async fn search(site: Data<Site>, search: InTime<Search>) -> Answer<Value> {

@@ -43,6 +43,11 @@ pub(super) async fn add_file(
         .map_err(|_| Failure::busy(format!("{MAX_UPLOADS} uploads are under way")))?;
     // Beside the downloads: on a disk that is meant for files, which the system's folder may not be.
     let downloads = site.app.status().await.downloads;
+    if let Some(len) = announced(&request)
+        && !site.app.has_room(len).await
+    {
+        return Err(full());
+    }
     let received = receive(&downloads, body).await?;
     let row = site.app.add_file(&named.name, &received).await?;
     Ok(api::added(row))
