@@ -4,9 +4,9 @@
 //! | code | data of the request | replies |
 //! |---|---|---|
 //! | `FQRY` | `number return-id key ttl` | as `QUER`; the number tells a search that is repeated from an echo |
-//! | `FINF` | `file-name` | `REPL` `size digest id`; `ERRO` `File not found`; `ERRO` `File not ready` while the digest is computed |
+//! | `FINF` | `file-name` | `REPL` `size digest id`; `ERRO` `File not found`; `ERRO` `File not ready` while the digest is computed; `ERRO` `File too long` or `Error reading file` of one that is not offered |
 //! | `FMAN` | `digest` | `REPL` frames with the check values of the file's parts, 32 bytes each, in order |
-//! | `FGRC` | `digest first count` | one `REPL` for each part; ends early when the file is no longer what it was |
+//! | `FGRC` | `digest first count` | one `REPL` for each part; `ERRO` `File has changed or was removed` when that part is no longer what it was |
 //!
 //! The original programs never see the latter: who does not open a link is not asked.
 
@@ -325,11 +325,11 @@ mod tests {
                 let again = read.to_classic();
                 prop_assert_eq!(Query::parse(again.as_str().unwrap(), false), Some(read));
             }
-            if let Some(read) = Match::parse(&text) {
-                if let AnyName::Fit(name) = &read.name {
-                    let again = Match { name: name.clone(), owner: read.owner.clone() }.to_frame();
-                    prop_assert_eq!(Match::parse(again.as_str().unwrap()), Some(read));
-                }
+            if let Some(read) = Match::parse(&text)
+                && let AnyName::Fit(name) = &read.name
+            {
+                let again = Match { name: name.clone(), owner: read.owner.clone() }.to_frame();
+                prop_assert_eq!(Match::parse(again.as_str().unwrap()), Some(read));
             }
             Query::parse(&text, true);
             FileInfo::parse(&text);

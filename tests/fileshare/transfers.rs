@@ -1,6 +1,6 @@
 //! Transfers that wait, are cancelled, or cannot be.
 
-use std::{fs, process::Command};
+use std::{fs, io::Write, process::Command};
 
 use serde_json::{Value, json};
 
@@ -78,6 +78,24 @@ fn a_fetch_from_an_owner_that_sleeps_waits_and_goes_on_where_it_was() {
     let came = ada.status()["bytes_in"].as_u64().unwrap();
     assert!(came < (MIB + 32) << 20, "what was there did not come again: {came}");
     assert!(same_content(&ada.downloads().join("film.mkv"), &bob.share().join("film.mkv")));
+}
+
+#[test]
+fn a_file_that_grows_and_is_renamed_comes_as_it_was_when_it_was_asked_for() {
+    let (bob, ada) = with_film();
+    let mut events = ada.events();
+    ada.fetch(&json!({"name": "film.mkv"}));
+    let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
+    assert!(moving["done"].as_u64() < Some(MIB << 20), "in the middle: {moving}");
+    let [film, other] = ["film.mkv", "other.mkv"].map(|name| bob.share().join(name));
+    let mut file = fs::OpenOptions::new().append(true).open(&film).unwrap();
+    file.write_all(b"and more").unwrap();
+    fs::rename(&film, &other).unwrap();
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
+    assert_eq!(ended["state"], "done", "{ended}");
+    file.set_len(MIB << 20).unwrap();
+    assert!(same_content(&ada.downloads().join("film.mkv"), &other));
 }
 
 #[test]
