@@ -11,7 +11,7 @@ mod instance;
 
 use std::{fs, process::Stdio};
 
-use instance::{Instance, LIMIT, has, program, subcommand, text};
+use instance::{Answer, Instance, LIMIT, has, program, subcommand, text};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -173,6 +173,54 @@ fn too_large_bodies_are_refused_before_they_are_taken() {
 }
 
 #[test]
+fn a_body_that_never_ends_is_refused_in_time() {
+    use std::io::{BufReader, Write};
+    let ada = Instance::start("ada", &[]);
+    let head = |length: &str| {
+        let json = "Content-Type: application/json";
+        format!("POST /api/search HTTP/1.1\r\nHost: {}\r\n{json}\r\n{length}\r\n\r\n", ada.web)
+    };
+    let mut slow: Vec<_> =
+        [head("Content-Length: 100") + "{", head("Transfer-Encoding: chunked") + "1\r\n{\r\n"]
+            .iter()
+            .map(|begin| {
+                let mut stream = ada.connect();
+                stream.write_all(begin.as_bytes()).unwrap();
+                stream
+            })
+            .collect();
+    for stream in slow.drain(..) {
+        let answer = Answer::read(BufReader::new(stream.try_clone().unwrap()));
+        assert_eq!(answer.refusal(), (408, "bad_request".into()));
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+}
+
+#[test]
+fn six_hundred_bodies_that_never_end_leave_the_page_where_it_is() {
+    use std::io::Write;
+    let ada = Instance::start("ada", &[]);
+    let never = |path: &str| {
+        let mut stream = ada.connect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n",
+            ada.web
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    // One call that waits for its body, and one that does not look at it.
+    let all: Vec<_> = ["/api/search", "/api/nothing"]
+        .iter()
+        .flat_map(|path| (0..300).map(|_| never(path)).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(ada.get("/").status, 200);
+    assert_eq!(ada.get("/api/status").status, 200);
+    drop(all);
+}
+
+#[test]
 fn what_is_not_there_is_refused_with_a_reason() {
     let ada = Instance::start("ada", &[]);
     let not_found = (404, "not_found".to_owned());
@@ -181,7 +229,7 @@ fn what_is_not_there_is_refused_with_a_reason() {
     assert_eq!(ada.get("/api/nothing").refusal(), not_found);
     assert_eq!(ada.get("/../Cargo.toml").refusal(), not_found);
     assert_eq!(ada.post("/api/status", &json!({})).refusal(), not_found, "not with this method");
-    let bad = |answer: instance::Answer| {
+    let bad = |answer: Answer| {
         let (status, kind) = answer.refusal();
         assert_eq!((status, kind.as_str()), (400, "bad_request"), "{answer:?}");
     };

@@ -27,7 +27,7 @@ pub(crate) use self::error::{AppError, StartFailed};
 #[cfg(feature = "metrics")]
 use crate::prometheus;
 use crate::{
-    model::{Event, Fetch, FileRow, Joined, Network, Search, Status, Transfer},
+    model::{Event, Fetch, FileRow, Joined, LeftOut, Network, Search, Status, Transfer},
     name::FileName,
     protocol::{MAX_TTL, Query, reachable, valid_key},
     serve::send_query,
@@ -100,10 +100,18 @@ impl App {
             max_peers: node.max_peers,
             peers: node.peers,
             files: self.state().share.len(),
+            left_out: self.left_out(),
             uptime_seconds: node.uptime.as_secs(),
             bytes_in: node.counts.bytes_in,
             bytes_out: node.counts.bytes_out,
         }
+    }
+
+    /// What is in the shared folders and not offered, and answers that searches did not take.
+    fn left_out(&self) -> Vec<LeftOut> {
+        let mut left_out = self.state().share.left_out();
+        left_out.extend(self.state().own().left_out());
+        left_out
     }
 
     /// The known peers, and who knows whom.
@@ -195,6 +203,11 @@ impl App {
         .await
     }
 
+    /// Cancels a transfer that is on its way. What has come of it is removed.
+    pub(crate) fn cancel(&self, number: u64) -> Result<Transfer, AppError> {
+        self.state().transfers.cancel(number).ok_or(AppError::UnknownTransfer(number))
+    }
+
     /// Joins the network of a first contact.
     pub(crate) async fn join(&self, address: &str) -> Result<Joined, AppError> {
         let contact: Address = address.trim().parse()?;
@@ -255,6 +268,12 @@ impl App {
             Ok(())
         })
         .await
+    }
+
+    /// Whether a file of so many bytes fits on the disk of the downloads.
+    pub(crate) async fn has_room(&self, len: u64) -> bool {
+        let state = Arc::clone(self.state());
+        spawn_blocking(move || transfer::has_room(&state, len)).await.unwrap_or(true)
     }
 
     /// Copies a file into the shared folder, never over another one.

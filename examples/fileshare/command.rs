@@ -1,5 +1,6 @@
 //! The subcommands: each asks a running instance over its API, and prints for people or as JSON.
 
+mod cancel;
 mod client;
 mod fetch;
 mod find;
@@ -78,6 +79,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Cancel a transfer that is on its way, and remove what has come of it
+    Cancel {
+        /// Its number, or the name of its file
+        #[arg(value_name = "TRANSFER")]
+        which: String,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Join the network of a first contact
     Join {
         /// Where a node of that network listens
@@ -103,6 +112,7 @@ impl Command {
             | Self::Files { target }
             | Self::Search { target, .. }
             | Self::Fetch { target, .. }
+            | Self::Cancel { target, .. }
             | Self::Join { target, .. }
             | Self::Leave { target, .. } => target,
         }
@@ -147,12 +157,15 @@ fn answer(command: Command, output: Output) -> Result<(), Trouble> {
         }
         Command::Files { .. } => {
             let files: Vec<FileRow> = client.get("api/files")?;
-            output.show(&files, |files| print::files(files))
+            output.show(&files, |files| print::files(files))?;
+            let status: Status = client.get("api/status")?;
+            status.left_out.iter().try_for_each(|some| output.line(&print::left_out(some)))
         }
         Command::Search { key, wait, ttl, .. } => search::run(&client, key, ttl, wait, output),
         Command::Fetch { name, from, replace, .. } => {
             fetch::run(&client, name, from, replace, output)
         }
+        Command::Cancel { which, .. } => cancel::run(&client, &which, output),
         Command::Join { address, .. } => {
             let joined: Joined = client.post("api/join", &Join { address: address.to_string() })?;
             output.show(&joined, print::joined)

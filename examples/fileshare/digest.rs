@@ -21,6 +21,9 @@ pub(crate) const MAX_PART: u64 = 4 << 20;
 /// The most parts of a file: 2 MiB of check values.
 pub(crate) const MAX_PARTS: u64 = 1 << 16;
 
+/// The longest file, in bytes.
+pub(crate) const MAX_SIZE: u64 = MAX_PARTS * MAX_PART;
+
 /// The digest of a whole file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Digest(blake3::Hash);
@@ -82,6 +85,11 @@ impl Cut {
     /// How many parts there are; none for an empty file.
     pub(crate) const fn parts(self) -> u64 {
         self.size.div_ceil(self.part)
+    }
+
+    /// Which part a byte is in.
+    pub(crate) const fn index(self, offset: u64) -> u64 {
+        offset / self.part
     }
 
     /// Where a part begins.
@@ -164,6 +172,24 @@ impl Manifest {
         }
         let check = usize::try_from(index).ok().and_then(|index| self.checks.get(index));
         check == Some(&check_of(self.cut.offset(index), data))
+    }
+}
+
+impl Manifest {
+    /// Of what `read` puts into the buffer for each part, given its offset. None when the file
+    /// cannot be cut.
+    pub(crate) fn of<E>(
+        size: u64,
+        mut read: impl FnMut(&mut [u8], u64) -> Result<(), E>,
+    ) -> Result<Option<Self>, E> {
+        let Some(cut) = Cut::of(size) else { return Ok(None) };
+        let (mut digesting, mut buffer) = (Digesting::new(cut), Vec::new());
+        for index in 0..cut.parts() {
+            buffer.resize(cut.len(index), 0);
+            read(&mut buffer, cut.offset(index))?;
+            digesting.push(&buffer);
+        }
+        Ok(digesting.finish())
     }
 }
 

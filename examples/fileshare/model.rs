@@ -17,9 +17,22 @@ pub(crate) struct Status {
     pub(crate) max_peers: usize,
     pub(crate) peers: usize,
     pub(crate) files: usize,
+    /// What is in the shared folders and not offered, and answers beyond the limit of a search.
+    #[serde(default)]
+    pub(crate) left_out: Vec<LeftOut>,
     pub(crate) uptime_seconds: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+}
+
+/// Files that are not offered, or answers that were not taken, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeftOut {
+    /// For people.
+    pub(crate) why: String,
+    pub(crate) count: usize,
+    /// The name of the first of them, safe to show.
+    pub(crate) example: String,
 }
 
 /// One known peer: `GET /api/peers` is a [`Network`].
@@ -67,6 +80,9 @@ pub(crate) struct FileRow {
     pub(crate) size: Option<u64>,
     /// BLAKE3, 64 hexadecimal digits; not known as long as it is computed, or of an original's.
     pub(crate) digest: Option<String>,
+    /// Why it cannot be fetched under this name, for people; left out of what can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why_not: Option<String>,
 }
 
 /// One fetch: `GET /api/transfers` is a list of them, the newest first, bounded.
@@ -80,6 +96,9 @@ pub(crate) struct Transfer {
     pub(crate) bytes_per_second: u64,
     pub(crate) seconds_left: Option<u64>,
     pub(crate) state: TransferState,
+    /// What a running one waits for, for people: an owner that does not answer, room on the disk.
+    #[serde(default)]
+    pub(crate) waits: Option<String>,
     /// Why it failed, for a person.
     pub(crate) error: Option<String>,
     /// Where the file is, once it is complete.
@@ -93,6 +112,8 @@ pub(crate) enum TransferState {
     Running,
     Done,
     Failed,
+    /// Somebody said so; what had come of it is gone.
+    Cancelled,
 }
 
 /// `POST /api/search`. Answered at once with an empty object; results arrive as `Files` events.

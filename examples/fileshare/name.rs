@@ -25,7 +25,9 @@ pub(crate) enum InvalidName {
     TooLong(usize),
     #[error("the name of a file is text in UTF-8")]
     NotText,
-    #[error("the name of a file may not hold {0:?}")]
+    #[error("it is a path, which only its owner can follow: a name has no / or \\")]
+    Path,
+    #[error("the name of a file may not hold {0:?}, which is not seen")]
     Character(char),
     #[error("the name of a file may not begin with a dot")]
     Hidden,
@@ -35,10 +37,39 @@ pub(crate) enum InvalidName {
     Device,
 }
 
-/// Characters that separate paths, cannot be seen, or turn the order of what is seen around.
-fn is_unsafe(c: char) -> bool {
-    matches!(c, '/' | '\\' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        || c.is_control()
+/// Characters of a name or of other words of a stranger that are shown.
+const MAX_SHOWN: usize = 120;
+
+/// Characters that separate paths.
+const SEPARATORS: [char; 2] = ['/', '\\'];
+
+/// Characters that nobody sees, break the line, or turn the order of what is seen around. The two
+/// joiners are none of them: Persian, Hindi and families of emoji are not written without.
+pub(crate) fn deceives(c: char) -> bool {
+    let marks = matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    marks || c.is_control()
+}
+
+const fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// A joiner beside nothing that it could join, as among letters of ASCII: it would only make one
+/// name look like another.
+fn idle_joiner(text: &str) -> Option<char> {
+    let joins = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !is_joiner(c));
+    text.char_indices().find_map(|(at, c)| {
+        let before = || text.get(..at).and_then(|text| text.chars().next_back());
+        let after = || text.get(at + c.len_utf8()..).and_then(|text| text.chars().next());
+        (is_joiner(c) && !joins(before()) && !joins(after())).then_some(c)
+    })
+}
+
+/// A name that is none, fit for a person to see.
+pub(crate) fn shown(text: &str) -> String {
+    let safe = |c| if deceives(c) { '\u{fffd}' } else { c };
+    text.chars().map(safe).take(MAX_SHOWN).collect()
 }
 
 impl FileName {
@@ -63,7 +94,12 @@ impl FromStr for FileName {
         if text.len() > MAX_NAME_LEN {
             return Err(InvalidName::TooLong(text.len()));
         }
-        if let Some(c) = text.chars().find(|c| is_unsafe(*c)) {
+        let separator = text.chars().find(|c| SEPARATORS.contains(c));
+        let unseen = || text.chars().find(|c| deceives(*c)).or_else(|| idle_joiner(text));
+        if separator.is_some() {
+            return Err(InvalidName::Path);
+        }
+        if let Some(c) = unseen() {
             return Err(InvalidName::Character(c));
         }
         if text.starts_with('.') {
@@ -78,6 +114,37 @@ impl FromStr for FileName {
             return Err(InvalidName::Device);
         }
         Ok(Self(text.into()))
+    }
+}
+
+/// What somebody says is the name of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AnyName {
+    Fit(FileName),
+    /// Text to show, and why it is no name here.
+    Unfit {
+        text: String,
+        why: InvalidName,
+    },
+}
+
+impl AnyName {
+    /// None of an empty text.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(name) => Some(Self::Fit(name)),
+            Err(InvalidName::Empty) => None,
+            Err(why) => Some(Self::Unfit { text: shown(text), why }),
+        }
+    }
+}
+
+impl fmt::Display for AnyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fit(name) => name.fmt(f),
+            Self::Unfit { text, .. } => f.pad(text),
+        }
     }
 }
 
@@ -118,21 +185,39 @@ mod tests {
     }
 
     #[test]
+    fn names_with_joiners_that_a_language_needs_are_taken() {
+        for name in [
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}.txt",
+            "PDF\u{200c}\u{647}\u{627}.zip",
+            "\u{915}\u{94d}\u{200d}\u{937}.txt",
+            "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467}.png",
+            "\u{2764}\u{fe0f}\u{200d}\u{1f525}.gif",
+        ] {
+            assert_eq!(name.parse::<FileName>().unwrap().as_str(), name, "{name:?}");
+        }
+        assert_eq!(shown("a/\u{202e}b\n"), "a/\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
     fn f50_what_leads_out_hides_or_deceives_is_refused() {
         for (name, why) in [
             ("", InvalidName::Empty),
             ("..", InvalidName::Hidden),
             (".", InvalidName::Hidden),
             (".bashrc", InvalidName::Hidden),
-            ("/etc/passwd", InvalidName::Character('/')),
-            ("../../etc/passwd", InvalidName::Character('/')),
-            ("a/../b", InvalidName::Character('/')),
-            ("C:\\boot.ini", InvalidName::Character('\\')),
+            ("/etc/passwd", InvalidName::Path),
+            ("../../etc/passwd", InvalidName::Path),
+            ("a/../b", InvalidName::Path),
+            ("C:\\boot.ini", InvalidName::Path),
             ("a\0b", InvalidName::Character('\0')),
             ("a\nb", InvalidName::Character('\n')),
             ("a\u{7f}", InvalidName::Character('\u{7f}')),
             ("a\u{85}", InvalidName::Character('\u{85}')),
             ("exe\u{202e}txt", InvalidName::Character('\u{202e}')),
+            ("exe\u{2067}txt", InvalidName::Character('\u{2067}')),
+            ("a\u{61c}b", InvalidName::Character('\u{61c}')),
+            ("a\u{200d}.txt", InvalidName::Character('\u{200d}')),
+            ("a\u{200c}\u{200d}b", InvalidName::Character('\u{200c}')),
             ("a ", InvalidName::Edges),
             (" a", InvalidName::Edges),
             ("a.", InvalidName::Edges),

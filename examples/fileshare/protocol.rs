@@ -4,9 +4,9 @@
 //! | code | data of the request | replies |
 //! |---|---|---|
 //! | `FQRY` | `number return-id key ttl` | as `QUER`; the number tells a search that is repeated from an echo |
-//! | `FINF` | `file-name` | `REPL` `size digest id`; `ERRO` `File not found`; `ERRO` `File not ready` while the digest is computed |
+//! | `FINF` | `file-name` | `REPL` `size digest id`; `ERRO` `File not found`; `ERRO` `File not ready` while the digest is computed; `ERRO` `File too long` or `Error reading file` of one that is not offered |
 //! | `FMAN` | `digest` | `REPL` frames with the check values of the file's parts, 32 bytes each, in order |
-//! | `FGRC` | `digest first count` | one `REPL` for each part; ends early when the file is no longer what it was |
+//! | `FGRC` | `digest first count` | one `REPL` for each part; `ERRO` `File has changed or was removed` when that part is no longer what it was |
 //!
 //! The original programs never see the latter: who does not open a link is not asked.
 
@@ -18,7 +18,7 @@ use actix_peer::{
 
 use crate::{
     digest::{Check, Cut, Digest},
-    name::FileName,
+    name::{AnyName, FileName},
 };
 
 /// A numbered search.
@@ -56,6 +56,10 @@ pub(crate) const FILE_NOT_FOUND: &str = "File not found";
 pub(crate) const FILE_ERROR: &str = "Error reading file";
 /// Between nodes of this program.
 pub(crate) const FILE_NOT_READY: &str = "File not ready";
+/// Between nodes of this program: it cannot be cut into parts.
+pub(crate) const FILE_TOO_LONG: &str = "File too long";
+/// Between nodes of this program: what was asked for is not there any more.
+pub(crate) const FILE_CHANGED: &str = "File has changed or was removed";
 /// All places are taken, or the sender asks too often.
 pub(crate) const BUSY: &str = "Busy";
 
@@ -153,24 +157,26 @@ pub(crate) fn valid_key(key: &str) -> Option<&str> {
     valid.then_some(key)
 }
 
-/// A match, as `RESP` carries it.
+/// A match, as `RESP` carries it: the originals' names may be paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Match {
-    pub(crate) name: FileName,
+pub(crate) struct Match<N = FileName> {
+    pub(crate) name: N,
     /// By convention `host:port`; of some nodes an id.
     pub(crate) owner: String,
 }
 
 impl Match {
+    pub(crate) fn to_frame(&self) -> Frame {
+        Frame::text(TypeCode::RESP, format!("{} {}", self.name, self.owner))
+    }
+}
+
+impl Match<AnyName> {
     /// From `file-name owner-id`: the last field is the owner, all before it the name.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, owner) = last_field(text)?;
         let owner: PeerId = owner.parse().ok()?;
-        Some(Self { name: name.trim_ascii().parse().ok()?, owner: owner.to_string() })
-    }
-
-    pub(crate) fn to_frame(&self) -> Frame {
-        Frame::text(TypeCode::RESP, format!("{} {}", self.name, self.owner))
+        Some(Self { name: AnyName::new(name.trim_ascii())?, owner: owner.to_string() })
     }
 }
 
@@ -285,8 +291,13 @@ mod tests {
         let is = |name: &str, owner: &str| Some((name.to_owned(), owner.to_owned()));
         assert_eq!(read("a.txt 127.0.0.1:9000"), is("a.txt", "127.0.0.1:9000"));
         assert_eq!(read("my  song.ogg  ada\n"), is("my  song.ogg", "ada"));
-        for wrong in ["", "a", "a ", "../x 127.0.0.1:1", "/etc/passwd ada", "a\0b ada", "a b/c"] {
+        for wrong in ["", "a", "a ", " 127.0.0.1:1"] {
             assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+        // A name that is none is only ever shown.
+        for unfit in ["../x 127.0.0.1:1", "/etc/passwd ada", "a\0b ada"] {
+            let name = Match::parse(unfit).unwrap().name;
+            assert!(matches!(name, AnyName::Unfit { .. }), "{unfit:?}: {name:?}");
         }
     }
 
@@ -316,8 +327,10 @@ mod tests {
                 let again = read.to_classic();
                 prop_assert_eq!(Query::parse(again.as_str().unwrap(), false), Some(read));
             }
-            if let Some(read) = Match::parse(&text) {
-                let again = read.to_frame();
+            if let Some(read) = Match::parse(&text)
+                && let AnyName::Fit(name) = &read.name
+            {
+                let again = Match { name: name.clone(), owner: read.owner.clone() }.to_frame();
                 prop_assert_eq!(Match::parse(again.as_str().unwrap()), Some(read));
             }
             Query::parse(&text, true);

@@ -1,17 +1,26 @@
 //! The files that others are known to have. Pure values.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use actix_peer::overlay::Address;
 
 use crate::{
     digest::{Cut, Digest},
     model::FileRow,
-    name::FileName,
+    name::{AnyName, FileName, InvalidName},
 };
 
 /// Names with owners that are remembered; the oldest give way.
 const MAX_ENTRIES: usize = 16_384;
+
+/// Names that are none here, and are only shown; the oldest give way.
+const MAX_UNFIT: usize = 256;
+
+/// How long the files of an owner that does not answer are kept: it may be asleep.
+const KEEP_LOST: Duration = Duration::from_secs(3_600);
 
 /// What one owner has under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +35,9 @@ pub(crate) struct Offer {
 pub(crate) struct RemoteFiles {
     names: BTreeMap<FileName, Vec<Offer>>,
     order: VecDeque<(FileName, Address)>,
+    unfit: VecDeque<(String, InvalidName, Address)>,
+    /// Owners that do not answer, and since when.
+    lost: VecDeque<(Instant, Address)>,
 }
 
 impl RemoteFiles {
@@ -42,6 +54,22 @@ impl RemoteFiles {
         {
             self.take_out(&name, &owner);
         }
+        true
+    }
+
+    /// The same, of what somebody says is a name.
+    pub(crate) fn add_any(&mut self, name: &AnyName, owner: &Address) -> bool {
+        let (text, why) = match name {
+            AnyName::Fit(name) => return self.add(name, owner),
+            AnyName::Unfit { text, why } => (text, why),
+        };
+        if self.unfit.iter().any(|(name, _, of)| (name, of) == (text, owner)) {
+            return false;
+        }
+        if self.unfit.len() >= MAX_UNFIT {
+            self.unfit.pop_front();
+        }
+        self.unfit.push_back((text.clone(), *why, owner.clone()));
         true
     }
 
@@ -69,13 +97,39 @@ impl RemoteFiles {
 
     /// The owner is gone. Whether it had anything.
     pub(crate) fn forget_owner(&mut self, owner: &Address) -> bool {
-        let before = self.order.len();
+        let before = self.order.len() + self.unfit.len();
         self.order.retain(|(_, of)| of != owner);
+        self.unfit.retain(|(_, _, of)| of != owner);
+        self.found(owner);
         self.names.retain(|_, offers| {
             offers.retain(|offer| offer.owner != *owner);
             !offers.is_empty()
         });
-        self.order.len() != before
+        self.order.len() + self.unfit.len() != before
+    }
+
+    /// The owner does not answer. Its files are kept for a while.
+    pub(crate) fn lose(&mut self, owner: &Address, now: Instant) {
+        self.found(owner);
+        if self.order.iter().any(|(_, of)| of == owner) {
+            self.lost.push_back((now, owner.clone()));
+        }
+    }
+
+    /// The owner is there, or there again.
+    pub(crate) fn found(&mut self, owner: &Address) {
+        self.lost.retain(|(_, lost)| lost != owner);
+    }
+
+    /// Forgets the owners that have not answered for long. Whether there was one.
+    pub(crate) fn forget_lost(&mut self, now: Instant) -> bool {
+        let mut forgotten = false;
+        while let Some((since, owner)) = self.lost.front().cloned()
+            && now.saturating_duration_since(since) >= KEEP_LOST
+        {
+            forgotten |= self.forget_owner(&owner);
+        }
+        forgotten
     }
 
     /// Who has a file of this name.
@@ -117,8 +171,24 @@ impl RemoteFiles {
                         local: false,
                         size: offer.what.map(|(cut, _)| cut.size()),
                         digest,
+                        why_not: None,
                     }),
                 }
+            }
+        }
+        for (text, why, owner) in &self.unfit {
+            let id = id_of(owner);
+            let why_not = Some(why.to_string());
+            match rows.iter_mut().find(|row| row.why_not.is_some() && row.name == *text) {
+                Some(row) => row.owners.push(id),
+                None => rows.push(FileRow {
+                    name: text.clone(),
+                    owners: vec![id],
+                    local: false,
+                    size: None,
+                    digest: None,
+                    why_not,
+                }),
             }
         }
         // Stable: a local row stays before a remote one of the same name.
@@ -147,7 +217,36 @@ mod tests {
             local: true,
             size: Some(cut.size()),
             digest: Some(digest.to_string()),
+            why_not: None,
         }
+    }
+
+    #[test]
+    fn the_files_of_an_owner_that_does_not_answer_are_kept_for_a_while() {
+        let mut remote = RemoteFiles::default();
+        let (begin, name) = (tokio::time::Instant::now().into_std(), "a".parse().unwrap());
+        assert!(remote.add(&name, &owner(1)) && remote.add(&name, &owner(2)));
+        remote.lose(&owner(1), begin);
+        remote.lose(&owner(2), begin);
+        remote.found(&owner(2));
+        assert!(!remote.forget_lost(begin + KEEP_LOST / 2));
+        assert!(remote.forget_lost(begin + KEEP_LOST));
+        let left: Vec<_> = remote.offers(&name).into_iter().map(|offer| offer.owner).collect();
+        assert_eq!(left, [owner(2)]);
+    }
+
+    #[test]
+    fn a_name_that_is_a_path_is_shown_with_the_reason_and_never_offered() {
+        let mut remote = RemoteFiles::default();
+        for n in 0..MAX_UNFIT + 5 {
+            let name = AnyName::new(&format!("dir/f{n}")).unwrap();
+            assert!(remote.add_any(&name, &owner(1)) && !remote.add_any(&name, &owner(1)));
+        }
+        let mut rows = Vec::new();
+        remote.merge_into(&mut rows, ToString::to_string);
+        assert_eq!(rows.len(), MAX_UNFIT);
+        assert!(rows.iter().all(|row| row.why_not.as_ref().unwrap().contains("path")));
+        assert!(remote.forget_owner(&owner(1)));
     }
 
     #[test]

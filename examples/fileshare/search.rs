@@ -8,7 +8,7 @@ use std::{
 
 use actix_peer::overlay::Address;
 
-use crate::{name::FileName, protocol::Query};
+use crate::{model::LeftOut, name::shown, protocol::Query};
 
 /// How long a query is remembered: longer than a flood lasts.
 const SEEN_FOR: Duration = Duration::from_secs(10);
@@ -120,6 +120,8 @@ struct Own {
     key: String,
     until: Instant,
     answers: usize,
+    /// How many came beyond the limit, and the first of them.
+    left_out: (usize, String),
 }
 
 /// The own searches that answers are awaited for: what nobody asked for is not believed.
@@ -133,19 +135,43 @@ impl OwnSearches {
         if self.0.len() >= MAX_OWN {
             self.0.pop_front();
         }
-        self.0.push_back(Own { key: key.to_lowercase(), until: now + OWN_FOR, answers: 0 });
+        let (key, until, left_out) = (key.to_lowercase(), now + OWN_FOR, (0, String::new()));
+        self.0.push_back(Own { key, until, answers: 0, left_out });
     }
 
     /// Whether `name` answers an open search that has not had all its answers. Counts it.
-    pub(crate) fn take(&mut self, name: &FileName, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, name: &str, now: Instant) -> bool {
         self.0.retain(|own| own.until > now);
-        let name = name.as_str().to_lowercase();
+        let name = name.to_lowercase();
         let fits = |own: &&mut Own| own.answers < MAX_ANSWERS && name.contains(&own.key);
         let own = self.0.iter_mut().rev().find(fits);
         own.is_some_and(|own| {
             own.answers += 1;
             true
         })
+    }
+
+    /// An answer that was not taken goes beyond the limit of an open search, if it belongs to one:
+    /// its key, the first time.
+    pub(crate) fn leave_out(&mut self, name: &str) -> Option<String> {
+        let lower = name.to_lowercase();
+        let own = self.0.iter_mut().rev().find(|own| lower.contains(&own.key))?;
+        own.left_out.0 += 1;
+        (own.left_out.0 == 1).then(|| {
+            own.left_out.1 = shown(name);
+            own.key.clone()
+        })
+    }
+
+    /// The open searches that had more answers than were taken.
+    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
+        let cut = self.0.iter().filter(|own| own.left_out.0 > 0);
+        let row = |own: &Own| LeftOut {
+            why: format!("the search for \"{}\" takes {MAX_ANSWERS} answers", own.key),
+            count: own.left_out.0,
+            example: own.left_out.1.clone(),
+        };
+        cut.map(row).collect()
     }
 }
 
@@ -234,17 +260,21 @@ mod tests {
     #[test]
     fn f35_only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
         let (mut own, begin) = (OwnSearches::default(), now());
-        let name: FileName = "My SONG.ogg".parse().unwrap();
-        assert!(!own.take(&name, begin));
+        let name = "My SONG.ogg";
+        assert!(!own.take(name, begin));
         own.open("sOnG", begin);
-        assert!(!own.take(&"other".parse().unwrap(), begin));
+        assert!(!own.take("other", begin));
         for _ in 0..MAX_ANSWERS {
-            assert!(own.take(&name, begin));
+            assert!(own.take(name, begin));
         }
-        assert!(!own.take(&name, begin));
+        assert!(!own.take(name, begin));
+        assert_eq!(own.leave_out(name), Some("song".to_owned()));
+        assert_eq!(own.leave_out(name), None, "it is said once");
+        let left_out = own.left_out();
+        assert_eq!((left_out[0].count, left_out[0].example.as_str()), (2, "My SONG.ogg"));
         own.open("song", begin);
-        assert!(own.take(&name, begin));
-        assert!(!own.take(&name, begin + OWN_FOR));
+        assert!(own.take(name, begin));
+        assert!(!own.take(name, begin + OWN_FOR));
         (0..1_000).for_each(|_| own.open("x", begin));
         assert_eq!(own.0.len(), MAX_OWN);
     }

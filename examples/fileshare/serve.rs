@@ -34,7 +34,10 @@ pub(crate) fn register(builder: Builder, state: &Arc<State>) -> Result<Builder, 
             serve(|state, msg| Box::pin(async move { files::get(&state, &msg).await })),
         )?
         .handle(FINF, serve(|state, msg| Box::pin(async move { files::info(&state, &msg) })))?
-        .handle(FMAN, serve(|state, msg| Box::pin(async move { files::manifest(&state, &msg) })))?
+        .handle(
+            FMAN,
+            serve(|state, msg| Box::pin(async move { files::manifest(&state, &msg).await })),
+        )?
         .handle(FGRC, serve(|state, msg| Box::pin(async move { files::parts(state, &msg).await })))
 }
 

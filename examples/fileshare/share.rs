@@ -3,6 +3,8 @@
 mod digesting;
 mod folder;
 mod index;
+mod left_out;
+mod serving;
 
 use std::{
     io,
@@ -15,15 +17,21 @@ use std::{
 
 use tokio::sync::watch;
 
-pub(crate) use self::folder::{OpenFailure, Opened, PART_PREFIX, temporary_in};
 use self::{
-    folder::Folder,
+    folder::{Folder, MAX_FILES},
     index::{Found, Index},
+    left_out::Tally,
+    serving::{Serving, Version},
+};
+pub(crate) use self::{
+    folder::{OpenFailure, Opened, PART_PREFIX, temporary_in},
+    left_out::Unfit,
 };
 use crate::{
     digest::{Digest, Manifest},
-    model::FileRow,
+    model::{FileRow, LeftOut},
     name::FileName,
+    state::now,
 };
 
 /// Bytes that one read of a whole file asks for.
@@ -47,7 +55,7 @@ pub(crate) enum PartFailure {
     Unknown,
     #[error("no such part")]
     NoSuchPart,
-    #[error("the file has changed")]
+    #[error("the file has changed or was removed")]
     Changed,
     #[error(transparent)]
     Open(#[from] OpenFailure),
@@ -61,6 +69,8 @@ pub(crate) enum Known {
     Digested(Arc<Manifest>),
     /// Its digest is being computed.
     NotYet,
+    /// It is there, and not offered.
+    Not(Unfit),
 }
 
 /// The shared files. All methods that touch the disk block: they belong on a blocking thread.
@@ -69,6 +79,7 @@ pub(crate) struct Share {
     /// The shared folder, then the downloads, when they are not the same.
     folders: Vec<Folder>,
     index: Mutex<Index>,
+    serving: Mutex<Serving>,
     digesting: AtomicBool,
     stopping: AtomicBool,
     changes: watch::Sender<u64>,
@@ -84,6 +95,7 @@ impl Share {
         Self {
             folders,
             index: Mutex::default(),
+            serving: Mutex::default(),
             digesting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             changes: watch::Sender::new(0),
@@ -93,6 +105,10 @@ impl Share {
     fn index(&self) -> MutexGuard<'_, Index> {
         // A panic under the lock leaves an index that is whole: each change is one call.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serving(&self) -> MutexGuard<'_, Serving> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self) {
@@ -120,16 +136,31 @@ impl Share {
 
     /// Reads the folders again. Digests of files that did not change are kept.
     pub(crate) fn scan(&self) -> io::Result<()> {
-        let mut found = Vec::new();
+        self.scan_at_most(MAX_FILES)
+    }
+
+    fn scan_at_most(&self, most: usize) -> io::Result<()> {
+        self.serving().close_idle(now());
+        let (mut found, mut unfit, mut left_out) = (Vec::new(), Vec::new(), Tally::default());
         for (number, folder) in self.folders.iter().enumerate() {
-            for (name, stamp) in folder.list()? {
-                found.push(Found { name, folder: number, stamp });
-            }
+            let files = folder.list(most, &mut unfit, &mut left_out)?;
+            let files = files.into_iter();
+            found.extend(files.map(|(name, stamp)| Found { name, folder: number, stamp }));
         }
-        if self.index().replace(found) {
+        if self.index().replace(found, unfit, left_out) {
             self.changed();
         }
         Ok(())
+    }
+
+    /// What is in the folders and not offered.
+    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
+        self.index().left_out()
+    }
+
+    /// The same, once for each change.
+    pub(crate) fn left_out_news(&self) -> Option<Vec<LeftOut>> {
+        self.index().left_out_news()
     }
 
     /// Removes what interrupted work left in the folders long ago.
@@ -158,8 +189,8 @@ impl Share {
         Some(self.folders.get(folder)?.path().join(name))
     }
 
-    /// At most `most` files whose names contain `key`, whatever the case.
-    pub(crate) fn matching(&self, key: &str, most: usize) -> Vec<FileName> {
+    /// The first `most` files whose names contain `key`, whatever the case, and how many there are.
+    pub(crate) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
         self.index().matching(key, most)
     }
 
@@ -170,7 +201,59 @@ impl Share {
 
     /// The manifest of a digest.
     pub(crate) fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
-        self.index().by_digest(digest).map(|(_, _, manifest)| manifest)
+        let served = self.serving().manifest(digest);
+        served.or_else(|| self.index().by_digest(digest).map(|(_, _, manifest)| manifest))
+    }
+
+    /// Keeps the file with this digest open for who is about to fetch it. Its manifest.
+    pub(crate) fn hold(&self, digest: &Digest) -> Result<Arc<Manifest>, PartFailure> {
+        self.version(digest).map(|version| Arc::clone(&version.manifest))
+    }
+
+    fn version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
+        let open = self.serving().get(digest, now());
+        if let Some(version) = open {
+            return Ok(version);
+        }
+        match self.open_version(digest) {
+            // It may have another name now.
+            Err(PartFailure::Open(OpenFailure::NotFound)) => {
+                self.scan()?;
+                self.open_version(digest)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
+        let by_digest = self.index().by_digest(digest);
+        let (Found { folder, stamp, .. }, name, manifest) =
+            by_digest.ok_or(PartFailure::Unknown)?;
+        let folder = self.folders.get(folder).ok_or(PartFailure::Unknown)?;
+        let opened = folder.open(&name)?;
+        if !opened.stamp().may_hold(&stamp) {
+            self.forget(&name, digest);
+            return Err(PartFailure::Changed);
+        }
+        let version = Arc::new(Version { name, opened, stamp, manifest });
+        self.serving().insert(Arc::clone(&version), now());
+        Ok(version)
+    }
+
+    fn forget(&self, name: &FileName, digest: &Digest) {
+        self.serving().remove(digest);
+        self.index().forget_digest(name, digest);
+        self.changed();
+    }
+
+    /// Opens a file by its name, whichever folder it is in, with what is known of it as it is.
+    pub(crate) fn open_known(
+        &self,
+        name: &FileName,
+    ) -> Result<(Opened, Option<Arc<Manifest>>), OpenFailure> {
+        let opened = self.open(name)?;
+        let manifest = self.index().manifest_of(name, &opened.stamp());
+        Ok((opened, manifest))
     }
 
     /// Opens a file by its name, whichever folder it is in.
@@ -186,31 +269,32 @@ impl Share {
         Err(failure)
     }
 
-    /// Reads one part of the file with this digest into `buffer`, which is as long as the part,
-    /// unless the file has changed.
+    /// Reads one part of the file with this digest into `buffer`, which is as long as the part. Of a
+    /// file that has changed it gives what is still there, by the check values.
     pub(crate) fn read_part(
         &self,
         digest: &Digest,
         index: u64,
         buffer: &mut [u8],
     ) -> Result<(), PartFailure> {
-        let by_digest = self.index().by_digest(digest);
-        let (found, name, manifest) = by_digest.ok_or(PartFailure::Unknown)?;
+        let version = self.version(digest)?;
+        let Version { name, opened, stamp, manifest } = &*version;
         let cut = manifest.cut();
         let len = cut.len(index);
         if len == 0 || len != buffer.len() {
             return Err(PartFailure::NoSuchPart);
         }
-        let folder = self.folders.get(found.folder).ok_or(PartFailure::Unknown)?;
-        let opened = folder.open(&name)?;
         let read = opened.read_exact_at(buffer, cut.offset(index));
-        // Before and after: what was read in between is of the same file.
-        if opened.stamp() != found.stamp || opened.has_changed() {
-            self.index().forget_digest(&name);
-            self.changed();
-            return Err(PartFailure::Changed);
+        // After reading: what is unchanged now was unchanged then.
+        let is_same = opened.is_still(stamp);
+        match read {
+            Ok(()) if is_same || manifest.is_part(index, buffer) => Ok(()),
+            Err(error) if is_same => Err(error.into()),
+            _ => {
+                self.forget(name, digest);
+                Err(PartFailure::Changed)
+            }
         }
-        Ok(read?)
     }
 
     /// Copies the file `from` into the shared folder under `name`, never over another one.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_peer::{
     Outgoing, Over, PeerInfo, Replies, RequestError,
+    connection::{Cause, ReadError},
     frame::{Frame, TypeCode},
     link::Reason,
     overlay::Address,
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     model::Speaks,
+    name::deceives,
     state::{State, Stopping},
 };
 
@@ -24,6 +26,9 @@ pub(crate) enum NoAnswer {
     /// There is no link with that node: it is one of the originals.
     #[error("it speaks no links")]
     Classic,
+    /// It has spoken links, or nothing reaches it: it is away, or asleep.
+    #[error("it does not answer")]
+    Silent,
     /// It opens links but is no file-sharing program, or an older one.
     #[error("it does not know the question")]
     Unknown,
@@ -38,14 +43,26 @@ pub(crate) enum NoAnswer {
     Stopping(#[from] Stopping),
 }
 
+impl NoAnswer {
+    /// Whether nothing came back: later something may.
+    pub(crate) fn is_silence(&self) -> bool {
+        match self {
+            Self::Silent | Self::Late => true,
+            Self::Request(RequestError::Reply(ReadError::Late(_)) | RequestError::NoCredit(_)) => {
+                true
+            }
+            Self::Request(error) => error.cause() == Cause::Transport,
+            Self::Classic | Self::Unknown | Self::Refused(_) | Self::Stopping(_) => false,
+        }
+    }
+}
+
 impl From<RequestError> for NoAnswer {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::NoLink(_) => Self::Classic,
             RequestError::Reset { reason: Reason::UNKNOWN_CODE, .. } => Self::Unknown,
-            RequestError::Reply(actix_peer::connection::ReadError::Reset(Reason::UNKNOWN_CODE)) => {
-                Self::Unknown
-            }
+            RequestError::Reply(ReadError::Reset(Reason::UNKNOWN_CODE)) => Self::Unknown,
             error => Self::Request(error),
         }
     }
@@ -61,7 +78,11 @@ impl State {
     ) -> Result<Replies, NoAnswer> {
         let peer = self.peer()?;
         let replies = peer.request(to, Outgoing::from(frame).over(over)).await;
-        let replies = replies.map_err(NoAnswer::from);
+        let replies = replies.map_err(|error| match error.into() {
+            // Who has spoken links before speaks them when it is awake.
+            NoAnswer::Classic if self.contacts().how(to) == Speaks::Links => NoAnswer::Silent,
+            error => error,
+        });
         let speaks = match (&replies, over) {
             (Ok(_), Over::Link) => Some(Speaks::Links),
             (Err(NoAnswer::Classic), _) => Some(Speaks::Classic),
@@ -116,5 +137,5 @@ pub(crate) fn named(peer: &PeerInfo) -> String {
 /// Words of another node, made fit for a person to see.
 pub(crate) fn shown(text: &str) -> String {
     const MOST: usize = 120; // characters
-    text.chars().filter(|c| !c.is_control()).take(MOST).collect()
+    text.chars().filter(|c| !deceives(*c)).take(MOST).collect()
 }

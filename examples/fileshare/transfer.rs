@@ -4,6 +4,7 @@ mod classic;
 mod owners;
 mod parts;
 mod plan;
+mod room;
 mod running;
 mod source;
 mod store;
@@ -11,11 +12,15 @@ mod store;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_peer::overlay::Address;
-use tokio::task::spawn_blocking;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
-use self::{owners::Found, store::StoreFailure};
+use self::{owners::Found, running::Waited, store::StoreFailure};
 pub(crate) use self::{
     owners::ask_owner,
+    room::has_room,
     running::{Running, TransferBusy, Transfers},
 };
 use crate::{
@@ -27,25 +32,36 @@ use crate::{
 /// How often listeners are told how far a transfer is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
+/// How often a transfer that waits is tried again.
+const TRY_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a transfer waits for owners that do not answer, since something came last.
+const SILENT_FOR: Duration = Duration::from_secs(3_600);
+
 /// Why a file was not fetched. There is nothing under its name that was not there before.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransferFailure {
     #[error("nobody who was asked has the file ({0})")]
     NoSource(String),
+    /// Who does not answer, each with these words.
+    #[error("{0}")]
+    Silent(String),
     #[error("the sources are gone: {0}")]
     SourcesLost(String),
-    #[error("{0} sent less than it announced")]
+    #[error("{0} sent less than it announced: its file may have changed meanwhile, fetch it again")]
     Short(String),
     #[error("{0} sent more than it announced")]
     Long(String),
     #[error("{peer} does not send the file: {text}")]
     Refused { peer: String, text: String },
     #[error("{0} closed the connection without an answer")]
-    Silent(String),
+    Closed(String),
     #[error("the connection with {peer} broke: {why}")]
     Broken { peer: String, why: String },
     #[error("the same file is being fetched already")]
     Twice,
+    #[error("it was cancelled")]
+    Cancelled,
     #[error(transparent)]
     Store(#[from] StoreFailure),
     #[error(transparent)]
@@ -82,11 +98,23 @@ pub(crate) fn start(
         let result = tokio::select! {
             result = work => result,
             () = telling => Err(Stopping.into()),
+            () = running.cancelled() => Err(TransferFailure::Cancelled),
             () = state.stopping.cancelled() => Err(Stopping.into()),
         };
+        if matches!(result, Err(TransferFailure::Cancelled)) {
+            clean_up(&state, &running).await;
+        }
         end(&state, &running, result);
     });
     Ok(begun)
+}
+
+/// Gives back the room of a download that nobody wants any more.
+async fn clean_up(state: &State, running: &Running) {
+    let part = running.digest().map(|digest| room::part_path(&state.downloads, &digest));
+    if let Some(part) = part {
+        spawn_blocking(move || std::fs::remove_file(part).ok()).await.ok();
+    }
 }
 
 /// Tells listeners how far it is, until it is dropped.
@@ -100,7 +128,19 @@ async fn tell(state: &State, running: &Running) {
     }
 }
 
+/// Tells people what a transfer waits for, or that it goes on.
+fn waits(state: &State, running: &Running, what: Option<String>) {
+    let Some(before) = running.set_waits(what) else { return };
+    let view = running.view();
+    // Not each byte more or less of room is news.
+    if let (Waited::Not, Some(what)) = (before, &view.waits) {
+        state.info(format!("{} waits: {what}", view.name));
+    }
+    state.emit(Event::Transfer(view));
+}
+
 fn end(state: &State, running: &Running, result: Result<PathBuf, TransferFailure>) {
+    running.set_waits(None);
     match result {
         Ok(path) => {
             state.info(format!("fetched: {}", path.display()));
@@ -109,6 +149,11 @@ fn end(state: &State, running: &Running, result: Result<PathBuf, TransferFailure
                 view.size = Some(view.done);
                 view.path = Some(path);
             });
+        }
+        Err(TransferFailure::Cancelled) => {
+            running.change(|view| view.state = TransferState::Cancelled);
+            state
+                .info(format!("{} is not fetched any more: it was cancelled", running.view().name));
         }
         Err(failure) => {
             running.change(|view| {
@@ -124,29 +169,69 @@ fn end(state: &State, running: &Running, result: Result<PathBuf, TransferFailure
     state.files_changed.notify_one();
 }
 
+/// Tries until the file is there, or something fails that does not pass.
 async fn work(
     state: &Arc<State>,
     running: &Arc<Running>,
     order: &Order,
 ) -> Result<PathBuf, TransferFailure> {
-    let Found { same, classic, failures } = owners::find(state, order).await;
+    let mut moved = (Instant::now(), running.view().done);
+    loop {
+        let failure = match attempt(state, running, order).await {
+            Ok(path) => return Ok(path),
+            Err(failure) => failure,
+        };
+        let done = running.view().done;
+        if done != moved.1 {
+            moved = (Instant::now(), done);
+        }
+        match &failure {
+            TransferFailure::Silent(_) if moved.0.elapsed() < SILENT_FOR => {}
+            TransferFailure::Store(StoreFailure::NoRoom { .. } | StoreFailure::DiskFull) => {}
+            _ => return Err(failure),
+        }
+        waits(state, running, Some(failure.to_string()));
+        timeout(TRY_EVERY, state.transfers.until_room_changed()).await.ok();
+    }
+}
+
+async fn attempt(
+    state: &Arc<State>,
+    running: &Arc<Running>,
+    order: &Order,
+) -> Result<PathBuf, TransferFailure> {
+    let Found { same, classic, failures, silent } = owners::find(state, running, order).await;
     if let Some((info, owners)) = same {
         let fetched = parts::fetch(state, running, order, info, owners).await;
         // An original may still have it when all others fail.
         match fetched {
-            Err(TransferFailure::SourcesLost(_)) if !classic.is_empty() => {}
+            Err(TransferFailure::SourcesLost(_) | TransferFailure::Silent(_))
+                if !classic.is_empty() => {}
             other => return other,
         }
     }
-    let mut failure = TransferFailure::NoSource(failures.join("; "));
+    let mut failure = if silent.is_empty() {
+        TransferFailure::NoSource(failures.join("; "))
+    } else {
+        TransferFailure::Silent(silent.join("; "))
+    };
     for owner in classic {
         match classic::fetch(state, running, order, &owner).await {
-            Err(TransferFailure::Store(error)) => return Err(error.into()),
-            Err(error) => failure = error,
+            Err(error @ (TransferFailure::Store(_) | TransferFailure::Cancelled)) => {
+                return Err(error);
+            }
+            // Who does not answer may have it later.
+            Err(error) if !matches!(failure, TransferFailure::Silent(_)) => failure = error,
+            Err(_) => {}
             fetched => return fetched,
         }
     }
     Err(failure)
+}
+
+/// That a node does not answer, for people.
+fn silence(name: &str) -> String {
+    format!("{name} does not answer")
 }
 
 /// Does work that blocks on a thread for it.

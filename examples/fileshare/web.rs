@@ -2,6 +2,7 @@
 
 mod api;
 mod assets;
+mod body;
 mod events;
 mod failure;
 mod guard;
@@ -47,6 +48,8 @@ struct Site {
     hub: Hub,
     /// One permit for each upload under way.
     uploads: Semaphore,
+    /// One permit for each JSON body that is awaited.
+    json_bodies: Semaphore,
 }
 
 impl Site {
@@ -109,6 +112,7 @@ pub(crate) fn serve(app: App, listen: &Address, token: Option<String>) -> io::Re
         rules: Rules::new(&addresses, token.as_deref()),
         hub: hub.clone(),
         uploads: Semaphore::new(upload::MAX_UPLOADS),
+        json_bodies: Semaphore::new(body::MAX_JSON_BODIES),
     }));
     let mut server = HttpServer::new(move || {
         Pages::new()

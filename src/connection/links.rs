@@ -269,11 +269,20 @@ async fn road(
     }
     // A link with oneself would be both of its ends.
     let possible = node.config.links && to != node.me.address();
-    let reached = if possible { reach(node, to, whom).await } else { Err(Unreached::Classic) };
+    let reached = if possible {
+        reach(node, to, whom).await
+    } else {
+        Err(Unreached::Classic { mute: false })
+    };
     match (reached, over) {
         (Ok(line), _) => Ok(Road::Link(line)),
         (
-            Err(Unreached::Classic | Unreached::NoRoom | Unreached::Left | Unreached::Stopped),
+            Err(
+                Unreached::Classic { .. }
+                | Unreached::NoRoom
+                | Unreached::Left
+                | Unreached::Stopped,
+            ),
             Over::Any,
         ) => Ok(Road::Classic),
         (Err(unreached), _) => Err(unreached.into_error(to)),

@@ -22,6 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A pause is shortened by up to so many hundredths, so that nodes do not dial in step.
 const JITTER: u32 = 20;
 
+/// How long a peer that says nothing counts as one without links: it may be asleep.
+const MUTE_FOR: Duration = Duration::from_secs(5);
+
 /// Peers of which is known that they speak no links, or cannot be reached.
 const MAX_REMEMBERED: usize = 1_024;
 
@@ -203,8 +206,17 @@ impl Book {
 
     /// The peer answered like one that speaks no links.
     pub fn is_classic(&mut self, to: &Address, now: Instant) {
+        self.is_classic_for(self.config.classic_for, to, now);
+    }
+
+    /// The peer took the connection and said nothing: for a short while as one without links.
+    pub fn is_mute(&mut self, to: &Address, now: Instant) {
+        self.is_classic_for(self.config.classic_for.min(MUTE_FOR), to, now);
+    }
+
+    fn is_classic_for(&mut self, time: Duration, to: &Address, now: Instant) {
         if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
-            let until = now.later(self.config.classic_for);
+            let until = now.later(time);
             self.peers.insert(to.clone(), Entry::Classic { until });
         }
     }
@@ -405,6 +417,15 @@ mod tests {
         book.is_classic(&at(1), now);
         book.doubt_classic(&at(1));
         assert_eq!(book.way(&at(1), now).0, Way::Dial);
+    }
+
+    #[test]
+    fn a_peer_that_says_nothing_is_asked_for_a_link_again_soon() {
+        let (mut book, now) = book("m");
+        book.way(&at(1), now);
+        book.is_mute(&at(1), now);
+        assert_eq!(book.way(&at(1), now).0, Way::Classic);
+        assert_eq!(book.way(&at(1), now + MUTE_FOR).0, Way::Dial);
     }
 
     #[test]

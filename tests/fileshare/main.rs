@@ -17,6 +17,7 @@ mod originals;
 mod program;
 #[path = "../test_handlers/mod.rs"]
 mod test_handlers;
+mod transfers;
 
 use std::{
     fs::{self, File},

@@ -1,6 +1,6 @@
 //! Nodes of the program among themselves.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use serde_json::json;
 
@@ -181,32 +181,4 @@ fn an_existing_file_stays_unless_it_is_to_be_replaced() {
     let ended = ada.fetched(&json!({"name": "a.txt", "replace": true}));
     assert_eq!(ended["state"], "done", "{ended}");
     assert_eq!(fs::read(ada.downloads().join("a.txt")).unwrap(), b"new");
-}
-
-#[test]
-fn f53_a_full_disk_is_a_clear_error_and_nothing_else_is_harmed() {
-    let bob = Instance::start("bob", &[]);
-    large_file(&bob.share().join("film.mkv"), 16);
-    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
-    let small = tempfile::tempdir().unwrap();
-    let mount = |program: &str, arguments: &[&str]| {
-        let done = Command::new(program).args(arguments).arg(small.path()).output();
-        done.is_ok_and(|output| output.status.success())
-    };
-    if !mount("mount", &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]) {
-        eprintln!("not tested: this user may not mount a small disk");
-        return;
-    }
-    let downloads = small.path().join("d");
-    fs::create_dir(&downloads).unwrap();
-    let options = ["--join", &bob.address, "--downloads", downloads.to_str().unwrap()];
-    let ada = Instance::start_at("ada", &options);
-    ada.until_peers(|ids| !ids.is_empty());
-    ada.find("film.mkv", true);
-    let ended = ada.fetched(&json!({"name": "film.mkv"}));
-    assert_eq!((&ended["state"], &ended["error"]), (&json!("failed"), &json!("the disk is full")));
-    assert!(!downloads.join("film.mkv").exists());
-    assert_eq!(ada.status()["peers"], 1, "it goes on");
-    drop(ada);
-    assert!(mount("umount", &[]));
 }

@@ -188,7 +188,7 @@ impl Instance {
         Events { status: status.split(' ').nth(1).unwrap().parse().unwrap(), lines }
     }
 
-    fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.web).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream
@@ -199,10 +199,15 @@ impl Instance {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a signal: `STOP` puts it to sleep, `CONT` wakes it.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
     /// Interrupts it, as ctrl-C does, and waits for its end: the exit code and the rest of its output.
     pub fn interrupt(&mut self) -> (Option<i32>, String) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+        self.signal("INT");
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest)
@@ -226,7 +231,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn read(mut stream: BufReader<TcpStream>) -> Self {
+    pub fn read(mut stream: BufReader<TcpStream>) -> Self {
         let mut line = || {
             let mut line = String::new();
             stream.read_line(&mut line).unwrap();

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     app::{App, AppError, TRIED_AGAIN},
-    model::{Event, Speaks},
+    model::{Event, LeftOut, Speaks},
     serve::{QueryWork, work_on_queries},
     state::{State, now},
     talk::{named, shown},
@@ -100,6 +100,9 @@ async fn watch_files(state: Arc<State>) {
 async fn watch_owners(state: Arc<State>) {
     loop {
         timeout(OWNERS_EVERY, state.ask_owners.notified()).await.ok();
+        if state.remote().forget_lost(now()) {
+            state.files_changed.notify_one();
+        }
         let mut untold = state.remote().untold();
         untold.retain(|(_, owner)| state.contacts().how(owner) != Speaks::Classic);
         let mut dialled = HashSet::new();
@@ -156,16 +159,15 @@ async fn watch_peers(state: Arc<State>) {
     drop(peer);
     loop {
         if let Ok(list) = peers.list().await {
-            for gone in state.contacts().set_table(&list) {
-                if state.remote().forget_owner(gone.address()) {
-                    state.files_changed.notify_one();
-                }
-            }
+            let gone = state.contacts().set_table(&list);
+            // One that left says so below; another one may be asleep.
+            gone.iter().for_each(|gone| state.remote().lose(gone.address(), now()));
         }
         state.peers_changed.notify_one();
         match events.next().await {
             Some(PeerEvent::PeerAdded { peer }) => {
                 state.info(format!("peer added: {}", named(&peer)));
+                state.remote().found(peer.address());
                 let state = Arc::clone(&state);
                 // Whether it speaks links is known once one was tried.
                 #[expect(clippy::disallowed_methods, reason = "as long as the application")]
@@ -174,6 +176,13 @@ async fn watch_peers(state: Arc<State>) {
                 });
             }
             Some(PeerEvent::PeerRemoved { peer, why }) => {
+                if !matches!(why, Removed::Lost) {
+                    // Another node may be there next.
+                    state.contacts().speaks(peer.address(), Speaks::Unknown);
+                    if state.remote().forget_owner(peer.address()) {
+                        state.files_changed.notify_one();
+                    }
+                }
                 let why = match why {
                     Removed::Left => "it left",
                     Removed::Lost => "it does not answer",
@@ -208,6 +217,9 @@ async fn tell_files(app: App) {
         tokio::select! {
             () = state.files_changed.notified() => {}
             _ = share.changed() => {}
+        }
+        for LeftOut { why, count, example } in state.share.left_out_news().unwrap_or_default() {
+            state.info(format!("not shared: {count}, such as \"{example}\": {why}"));
         }
         let mut pause = FILES_PAUSE;
         if state.events.receiver_count() > 0 {

@@ -56,6 +56,8 @@ pub(crate) enum AppError {
     UnknownPeer(String),
     #[error("nobody is known to have {0}: search for it first")]
     UnknownFile(String),
+    #[error("no transfer with the number {0} is on its way")]
+    UnknownTransfer(u64),
     #[error("there is a file {0} already")]
     Exists(String),
     #[error("{name} is here: {path}", path = path.display())]
@@ -79,7 +81,7 @@ impl AppError {
             Self::Name(_) | Self::Key | Self::Address(_) | Self::NotAPeer(_) => "bad_request",
             Self::Join(JoinError::InvalidContact(_) | JoinError::ContactIsSelf(_)) => "bad_request",
             Self::Add(AddFailure::Source { .. }) => "bad_request",
-            Self::UnknownPeer(_) | Self::UnknownFile(_) => "not_found",
+            Self::UnknownPeer(_) | Self::UnknownFile(_) | Self::UnknownTransfer(_) => "not_found",
             Self::Here { .. } => "here",
             Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",
             Self::Busy(_) => "busy",

@@ -153,6 +153,7 @@ function updateGet(row, cell, file) {
   cell.dataset.state = state;
   cell.replaceChildren();
   if (file.local) return;
+  if (file.why_not) return cell.append(make("span", { class: "coming", title: file.why_not }, "cannot be fetched"));
   if (isComing(file.name)) return cell.append(make("span", { class: "coming" }, "on the way"));
   const button = make("button", { class: "fetch", "aria-label": `Fetch ${file.name}` }, "Fetch");
   button.addEventListener("click", () => fetchFile(row.file, cell.querySelector("select")?.value));

@@ -66,12 +66,14 @@ function update(row, transfer) {
   const failed = transfer.state === "failed";
   say(said, failed ? sentence(transfer.error ?? "For a reason that is not known") : "", failed ? "bad" : "");
   offerAgain(row, transfer, failed);
+  offerCancel(row, transfer);
 }
 
 function figures(transfer, part) {
   switch (transfer.state) {
     case "running": return part === null ? bytes(transfer.done) : `${Math.floor(Math.min(part, 1) * 100)} %`;
     case "done": return "done";
+    case "cancelled": return "cancelled";
     default: return "failed";
   }
 }
@@ -80,10 +82,28 @@ function details(transfer) {
   const from = transfer.sources.length ? `from ${transfer.sources.join(", ")}` : "";
   const size = transfer.size === null ? "" : bytes(transfer.size);
   if (transfer.state === "done") return [bytes(transfer.done), from, transfer.path ?? ""].filter(Boolean).join(" · ");
-  if (transfer.state === "failed") return [size, from].filter(Boolean).join(" · ");
+  if (transfer.state === "failed" || transfer.state === "cancelled") return [size, from].filter(Boolean).join(" · ");
+  if (transfer.waits) return [size && `${bytes(transfer.done)} of ${size}`, `waits: ${transfer.waits}`].filter(Boolean).join(" · ");
   const left = transfer.seconds_left === null ? "" : `${duration(transfer.seconds_left)} left`;
   const done = size ? `${bytes(transfer.done)} of ${size}` : bytes(transfer.done);
   return [done, `${bytes(transfer.bytes_per_second)}/s`, left, from].filter(Boolean).join(" · ");
+}
+
+function offerCancel(row, transfer) {
+  const old = row.querySelector(".cancel");
+  if (transfer.state !== "running") return old?.remove();
+  if (old) return;
+  const cancel = make("button", { class: "small quiet cancel", "aria-label": `Cancel ${transfer.name}` }, "Cancel");
+  cancel.addEventListener("click", async () => {
+    cancel.disabled = true;
+    try {
+      await call("POST", `transfers/${transfer.number}/cancel`);
+    } catch (refused) {
+      say(row.querySelector(".said"), refused.message, "bad");
+      cancel.disabled = false;
+    }
+  });
+  row.append(cancel);
 }
 
 function offerAgain(row, transfer, failed) {

@@ -28,6 +28,13 @@ pub(super) fn run(
     while transfer.state == TransferState::Running {
         let Some(Event::Transfer(news)) = events.next(&["transfer"])? else { continue };
         if news.number == transfer.number {
+            if let Some(what) = news.waits.as_ref().filter(|_| news.waits != transfer.waits)
+                && !output.json
+            {
+                let number = news.number;
+                let line = format!("waits: {what} (tried again; `cancel {number}` ends it)");
+                bar.suspend(|| output.aside(&line));
+            }
             transfer = news;
             advance(&bar, &transfer);
         }
@@ -37,6 +44,9 @@ pub(super) fn run(
         TransferState::Failed => {
             let reason = transfer.error.unwrap_or_else(|| "for a reason that is not known".into());
             Err(Trouble::Failed(format!("{} was not fetched: {reason}", transfer.name)))
+        }
+        TransferState::Cancelled => {
+            Err(Trouble::Failed(format!("{} was not fetched: it was cancelled", transfer.name)))
         }
         TransferState::Running | TransferState::Done => output.show(&transfer, done),
     }

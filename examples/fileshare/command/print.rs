@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::client::Trouble;
 use crate::{
-    model::{ApiError, FileRow, Joined, PeerRow, Speaks, Status},
+    model::{ApiError, FileRow, Joined, LeftOut, PeerRow, Speaks, Status},
     talk::count,
 };
 
@@ -46,6 +46,11 @@ impl Output {
     /// Prints a part of an answer that goes on, for people only.
     pub(super) fn line(self, line: &str) -> Result<(), Trouble> {
         if self.json { Ok(()) } else { write(&format!("{}\n", harmless(line))) }
+    }
+
+    /// Says something on standard error while an answer is awaited.
+    pub(super) fn aside(self, line: &str) {
+        eprintln!("{}", harmless(line));
     }
 
     /// Says on standard error why nothing came of it.
@@ -170,11 +175,20 @@ pub(super) fn files(files: &[FileRow]) -> String {
     if files.iter().any(|file| file.size.is_none()) {
         text.push_str("(unknown: the owner has not told it; an original program never does)\n");
     }
+    for (file, why) in files.iter().filter_map(|file| Some((file, file.why_not.as_ref()?))) {
+        // Writing to a string does not fail.
+        writeln!(text, "{} cannot be fetched: {why}", file.name).ok();
+    }
     text
 }
 
 fn size(file: &FileRow) -> String {
     file.size.map_or("unknown".into(), |size| DecimalBytes(size).to_string())
+}
+
+/// What is not offered, as a line below the files.
+pub(super) fn left_out(LeftOut { why, count, example }: &LeftOut) -> String {
+    format!("not in the list: {count}, such as \"{example}\": {why}")
 }
 
 /// A file as a line that comes while others are still awaited.
@@ -231,7 +245,7 @@ mod tests {
     fn row(name: &str, owners: &[&str], local: bool) -> FileRow {
         let owners = owners.iter().map(|&owner| owner.to_owned()).collect();
         let (size, digest) = (local.then_some(1_500), local.then(|| "ab".repeat(32)));
-        FileRow { name: name.into(), owners, local, size, digest }
+        FileRow { name: name.into(), owners, local, size, digest, why_not: None }
     }
 
     #[test]

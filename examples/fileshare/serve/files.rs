@@ -14,11 +14,11 @@ use crate::{
     digest::Digest,
     name::FileName,
     protocol::{
-        BUSY, FILE_ERROR, FILE_NOT_FOUND, FILE_NOT_READY, FileInfo, PartsRequest, checks_to_frames,
-        text_of,
+        BUSY, FILE_CHANGED, FILE_ERROR, FILE_NOT_FOUND, FILE_NOT_READY, FILE_TOO_LONG, FileInfo,
+        PartsRequest, checks_to_frames, text_of,
     },
     serve::stream::FileStream,
-    share::{Known, OpenFailure, PartFailure},
+    share::{Known, OpenFailure, PartFailure, Unfit},
     state::State,
 };
 
@@ -37,14 +37,15 @@ pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
         return Reply::error(BUSY);
     };
     let share = Arc::clone(&state.share);
-    match spawn_blocking(move || share.open(&name)).await {
+    let of = name.clone();
+    match spawn_blocking(move || share.open_known(&of)).await {
         Ok(Ok(opened)) => {
-            let len = opened.stamp().len();
-            Reply::body(TypeCode::REPL, len, FileStream::new(opened, place))
+            let len = opened.0.stamp().len();
+            Reply::body(TypeCode::REPL, len, FileStream::new(state, name, opened, place))
         }
         Ok(Err(OpenFailure::NotFound)) => Reply::error(FILE_NOT_FOUND),
         Ok(Err(OpenFailure::Io(error))) => {
-            state.error(format!("a shared file cannot be read: {error}"));
+            state.error(format!("{name} cannot be read: {error}"));
             Reply::error(FILE_ERROR)
         }
         Err(_) => Reply::error(FILE_ERROR),
@@ -59,19 +60,38 @@ pub(super) fn info(state: &State, msg: &Incoming) -> Reply {
             let (cut, digest, id) = (manifest.cut(), manifest.digest(), me.id().clone());
             FileInfo { cut, digest, id }.to_reply()
         }
+        (Some(Known::Not(Unfit::TooLong)), _) => Reply::error(FILE_TOO_LONG),
+        (Some(Known::Not(_)), _) => Reply::error(FILE_ERROR),
         (Some(_), _) => Reply::error(FILE_NOT_READY),
         (None, _) => Reply::error(FILE_NOT_FOUND),
     }
 }
 
-/// `FMAN`: the check values.
-pub(super) fn manifest(state: &State, msg: &Incoming) -> Reply {
-    let digest = text_of(&msg.frame).and_then(Digest::from_hex);
-    let manifest = digest.and_then(|digest| state.share.manifest(&digest));
-    manifest.map_or_else(
-        || Reply::error(FILE_NOT_FOUND),
-        |manifest| Reply::many(checks_to_frames(manifest.checks())),
-    )
+/// `FMAN`: the check values. Who asks for them is about to fetch the file.
+pub(super) async fn manifest(state: &State, msg: &Incoming) -> Reply {
+    let Some(digest) = text_of(&msg.frame).and_then(Digest::from_hex) else {
+        return Reply::error(FILE_NOT_FOUND);
+    };
+    let share = Arc::clone(&state.share);
+    let held = spawn_blocking(move || share.hold(&digest)).await;
+    match held.unwrap_or(Err(PartFailure::Unknown)) {
+        Ok(manifest) => Reply::many(checks_to_frames(manifest.checks())),
+        Err(failure) => Reply::error(refusal(state, failure)),
+    }
+}
+
+/// What the other node hears of it.
+fn refusal(state: &State, failure: PartFailure) -> &'static str {
+    match failure {
+        PartFailure::Unknown | PartFailure::Changed | PartFailure::Open(OpenFailure::NotFound) => {
+            FILE_CHANGED
+        }
+        PartFailure::NoSuchPart => FILE_NOT_FOUND,
+        error @ (PartFailure::Open(OpenFailure::Io(_)) | PartFailure::Io(_)) => {
+            state.error(format!("a shared file was asked for and not sent: {error}"));
+            FILE_ERROR
+        }
+    }
 }
 
 /// `FGRC`: parts, one after another, as fast as they are taken.
@@ -104,11 +124,7 @@ async fn part(state: &Arc<State>, request: &PartsRequest, at: u64) -> Frame {
         spawn_blocking(move || share.read_part(&digest, index, buffer.as_mut()).map(|()| buffer));
     match read.await {
         Ok(Ok(data)) => Frame::new(TypeCode::REPL, Bytes::from_owner(data)),
-        Ok(Err(PartFailure::Unknown | PartFailure::NoSuchPart)) => refuse(FILE_NOT_FOUND),
-        Ok(Err(error)) => {
-            state.error(format!("a shared file was asked for and not sent: {error}"));
-            refuse(FILE_ERROR)
-        }
+        Ok(Err(failure)) => refuse(refusal(state, failure)),
         Err(_) => refuse(FILE_ERROR),
     }
 }

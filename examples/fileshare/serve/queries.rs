@@ -106,7 +106,11 @@ pub(crate) async fn work_on_queries(state: Arc<State>, mut work: mpsc::Receiver<
 
 async fn work_on(state: Arc<State>, work: QueryWork) {
     let QueryWork { query, sender, sender_id, goes_on } = work;
-    let matches = state.share.matching(&query.key, MAX_ANSWERS);
+    let (matches, all) = state.share.matching(&query.key, MAX_ANSWERS);
+    if all > matches.len() {
+        let (to, key, count) = (&query.answer_to, shown(&query.key), matches.len());
+        state.info(format!("{to} hears of {count} of the {all} files with \"{key}\" here"));
+    }
     if !matches.is_empty() {
         state.seen().answered(&query);
         answer(&state, &query, matches, sender).await;
@@ -296,11 +300,16 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     // The original programs take any answer. A node may say unasked what it has itself, within a
     // limit; what others have, only when it was asked.
     let itself = matches!(owner.host(), Host::Ip(ip) if ip.to_canonical() == sender);
-    let asked = state.own().take(&found.name, now());
+    let asked = state.own().take(&found.name.to_string(), now());
     if !(asked || itself && state.limits().announcement_from(sender, now())) {
+        let cut = state.own().leave_out(&found.name.to_string());
+        if let Some(key) = cut {
+            let most = format!("more than {MAX_ANSWERS} files with \"{key}\" were found");
+            state.info(format!("{most}: the others are left out, search for more of the name"));
+        }
         return Reply::error(RESP_NOT_ASKED);
     }
-    if !state.remote().add(&found.name, &owner) {
+    if !state.remote().add_any(&found.name, &owner) {
         return Reply::error(format!("{RESP_DUPLICATE} file {}", found.name));
     }
     state.ask_owners.notify_one();

@@ -13,14 +13,21 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-use crate::share::{Opened, PIECE};
+use crate::{
+    digest::Manifest,
+    name::FileName,
+    share::{Opened, PIECE},
+    state::State,
+};
 
 type Reading = JoinHandle<io::Result<Vec<u8>>>;
 
-/// Reads an open file. One that changes meanwhile ends in an error before its last byte, so that it
-/// is never taken for whole.
+/// Reads an open file as it was when it was opened. One of which that is not there any more ends in
+/// an error before its last byte, so that it is never taken for whole.
 pub(super) struct FileStream {
-    opened: Arc<Opened>,
+    state: Arc<State>,
+    name: FileName,
+    opened: Arc<(Opened, Option<Arc<Manifest>>)>,
     /// Where the piece after the one that is being read begins.
     offset: u64,
     piece: Vec<u8>,
@@ -31,28 +38,32 @@ pub(super) struct FileStream {
 }
 
 impl FileStream {
-    pub(super) fn new(opened: Opened, place: OwnedSemaphorePermit) -> Self {
-        let opened = Arc::new(opened);
+    pub(super) fn new(
+        state: &Arc<State>,
+        name: FileName,
+        opened: (Opened, Option<Arc<Manifest>>),
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let (state, opened) = (Arc::clone(state), Arc::new(opened));
         let (piece, reading) = (Vec::new(), None);
-        let mut stream = Self { opened, offset: 0, piece, used: 0, reading, _place: place };
+        let mut stream =
+            Self { state, name, opened, offset: 0, piece, used: 0, reading, _place: place };
         stream.read_ahead(Vec::new());
         stream
     }
 
     fn read_ahead(&mut self, mut buffer: Vec<u8>) {
-        let (offset, end) = (self.offset, self.opened.stamp().len());
+        let (offset, end) = (self.offset, self.opened.0.stamp().len());
         let len = (end - offset).min(PIECE as u64);
         if len == 0 {
             return;
         }
         self.offset += len;
-        let (opened, last) = (Arc::clone(&self.opened), self.offset == end);
+        let opened = Arc::clone(&self.opened);
         self.reading = Some(spawn_blocking(move || {
             buffer.resize(usize::try_from(len).unwrap_or(PIECE), 0);
-            opened.read_exact_at(&mut buffer, offset)?;
-            if last && opened.has_changed() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the file has changed"));
-            }
+            let (opened, manifest) = &*opened;
+            opened.read_as_opened(&mut buffer, offset, manifest.as_deref())?;
             Ok(buffer)
         }));
     }
@@ -70,7 +81,10 @@ impl AsyncRead for FileStream {
         {
             let read = ready!(Pin::new(reading).poll(cx));
             this.reading = None;
-            let old = std::mem::replace(&mut this.piece, read.map_err(io::Error::other)??);
+            let read = read.map_err(io::Error::other)?.inspect_err(|error| {
+                this.state.error(format!("{} was not sent whole: {error}", this.name));
+            });
+            let old = std::mem::replace(&mut this.piece, read?);
             this.used = 0;
             this.read_ahead(old);
         }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
-    digest::{Cut, Digesting, Manifest},
-    share::{PartFailure, Share, index::Found},
+    digest::Manifest,
+    share::{OpenFailure, PartFailure, Share, folder::Stamp, index::Found, left_out::Unfit},
 };
 
 impl Share {
@@ -27,41 +27,45 @@ impl Share {
         });
     }
 
-    /// Computes what is missing. A file that changes meanwhile is left to the next scan.
+    /// Computes what is missing. A file that changes meanwhile is left to the next scan; one that
+    /// only grows is what it was when it was opened; one that cannot be read is not offered.
     pub(crate) fn digest_pending(&self) {
-        let mut buffer = Vec::new();
         while !self.is_stopping() {
             let next = self.index().next_pending();
             let Some(found) = next else { break };
-            match self.digest(&found, &mut buffer) {
-                Ok(manifest) => {
-                    self.index().set_manifest(&found, manifest);
-                    self.changed();
+            match self.digest(&found) {
+                Ok((stamp, manifest)) => self.index().set_manifest(&found, stamp, manifest),
+                Err(PartFailure::Io(_) | PartFailure::Open(OpenFailure::Io(_))) => {
+                    self.index().put_unfit(&found, Unfit::Unreadable);
                 }
-                Err(error) => tracing::debug!(name = ?found.name, %error, "not digested"),
+                Err(PartFailure::NoSuchPart) => self.index().put_unfit(&found, Unfit::TooLong),
+                Err(error) => {
+                    tracing::debug!(name = ?found.name, %error, "not digested");
+                    continue;
+                }
             }
+            self.changed();
         }
     }
 
-    fn digest(&self, found: &Found, buffer: &mut Vec<u8>) -> Result<Manifest, PartFailure> {
+    fn digest(&self, found: &Found) -> Result<(Stamp, Manifest), PartFailure> {
         let folder = self.folders.get(found.folder).ok_or(PartFailure::Unknown)?;
         let opened = folder.open(&found.name)?;
-        if opened.stamp() != found.stamp {
+        let stamp = opened.stamp();
+        let manifest =
+            Manifest::of(stamp.len(), |part, offset| {
+                if self.is_stopping() {
+                    return Err(PartFailure::Unknown);
+                }
+                let read = opened.read_exact_at(part, offset);
+                // Who has shrunk has changed, and can be read.
+                read.map_err(|error| {
+                    if opened.is_still(&stamp) { error.into() } else { PartFailure::Changed }
+                })
+            })?;
+        if !opened.is_still(&stamp) && !opened.has_grown() {
             return Err(PartFailure::Changed);
         }
-        let cut = Cut::of(found.stamp.len()).ok_or(PartFailure::NoSuchPart)?;
-        let mut digesting = Digesting::new(cut);
-        for index in 0..cut.parts() {
-            if self.is_stopping() {
-                return Err(PartFailure::Unknown);
-            }
-            buffer.resize(cut.len(index), 0);
-            opened.read_exact_at(buffer, cut.offset(index))?;
-            digesting.push(buffer);
-        }
-        if opened.has_changed() {
-            return Err(PartFailure::Changed);
-        }
-        digesting.finish().ok_or(PartFailure::Changed)
+        manifest.map(|manifest| (stamp, manifest)).ok_or(PartFailure::NoSuchPart)
     }
 }

@@ -11,12 +11,22 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustix::{fs::OFlags, io::Errno};
+use rustix::{
+    fs::{Access, OFlags},
+    io::Errno,
+};
 
-use crate::{name::FileName, share::AddFailure};
+use crate::{
+    digest::{Cut, Manifest},
+    name::FileName,
+    share::{
+        AddFailure,
+        left_out::{Tally, Unfit},
+    },
+};
 
-/// Files of one folder that are looked at.
-const MAX_FILES: usize = 100_000;
+/// Files of one folder that are shared.
+pub(super) const MAX_FILES: usize = 100_000;
 
 /// Interrupted downloads have this before their digest: hidden, and no name that is shared.
 pub(crate) const PART_PREFIX: &str = ".fileshare-part-";
@@ -26,6 +36,9 @@ const TEMP_PREFIX: &str = ".fileshare-temp-";
 
 /// Uploads through the page.
 const UPLOAD_PREFIX: &str = ".upload-";
+
+/// Nobody asks what became of these.
+const OWN_PREFIXES: [&str; 3] = [PART_PREFIX, TEMP_PREFIX, UPLOAD_PREFIX];
 
 /// How long an interrupted download can be taken up again.
 const KEEP_PARTS: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -45,7 +58,7 @@ pub(crate) enum OpenFailure {
 }
 
 /// By what a file is recognised as unchanged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     device: u64,
     inode: u64,
@@ -66,6 +79,11 @@ impl Stamp {
     pub(crate) const fn len(&self) -> u64 {
         self.len
     }
+
+    /// Whether it is the same file, and at least as long: what it was then may still be in it.
+    pub(super) const fn may_hold(&self, then: &Self) -> bool {
+        self.device == then.device && self.inode == then.inode && self.len >= then.len
+    }
 }
 
 /// An open regular file, and what it was when it was opened.
@@ -84,9 +102,50 @@ impl Opened {
         self.file.read_exact_at(buffer, offset)
     }
 
-    /// Whether it is no longer what it was when it was opened.
-    pub(crate) fn has_changed(&self) -> bool {
-        self.file.metadata().map_or(true, |metadata| Stamp::of(&metadata) != self.stamp)
+    /// What it is now.
+    fn now(&self) -> Stamp {
+        self.file.metadata().map(|metadata| Stamp::of(&metadata)).unwrap_or_default()
+    }
+
+    /// Whether it is what it was then.
+    pub(super) fn is_still(&self, then: &Stamp) -> bool {
+        self.now() == *then
+    }
+
+    /// Whether it is what it was when it was opened, and more at the end.
+    pub(super) fn has_grown(&self) -> bool {
+        let now = self.now();
+        now.may_hold(&self.stamp) && now.len > self.stamp.len
+    }
+
+    /// Reads a piece of what it was when it was opened. One that has changed since gives what the
+    /// check values prove; without them, one that is longer is taken for one that has grown.
+    pub(crate) fn read_as_opened(
+        &self,
+        buffer: &mut [u8],
+        offset: u64,
+        manifest: Option<&Manifest>,
+    ) -> io::Result<()> {
+        let read = self.read_exact_at(buffer, offset);
+        if self.is_still(&self.stamp) {
+            return read;
+        }
+        let good = match manifest {
+            Some(manifest) => self.read_proven(buffer, offset, manifest).is_some(),
+            None => read.is_ok() && self.has_grown(),
+        };
+        let changed = || io::Error::new(io::ErrorKind::InvalidData, "the file has changed");
+        good.then_some(()).ok_or_else(changed)
+    }
+
+    /// Reads the whole part that the piece is in.
+    fn read_proven(&self, buffer: &mut [u8], offset: u64, manifest: &Manifest) -> Option<()> {
+        let (cut, index) = (manifest.cut(), manifest.cut().index(offset));
+        let mut part = vec![0; cut.len(index)];
+        self.read_exact_at(&mut part, cut.offset(index)).ok()?;
+        let begin = usize::try_from(offset - cut.offset(index)).ok()?;
+        let piece = part.get(begin..begin.checked_add(buffer.len())?)?;
+        manifest.is_part(index, &part).then(|| buffer.copy_from_slice(piece))
     }
 }
 
@@ -129,24 +188,52 @@ impl Folder {
         }
     }
 
-    /// The regular files with safe names.
-    pub(super) fn list(&self) -> io::Result<Vec<(FileName, Stamp)>> {
+    /// The regular files with safe names, at most so many; what else there is goes to `left_out`,
+    /// with a safe name to `unfit` as well.
+    pub(super) fn list(
+        &self,
+        most: usize,
+        unfit: &mut Vec<(FileName, Unfit)>,
+        left_out: &mut Tally,
+    ) -> io::Result<Vec<(FileName, Stamp)>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
-            let Ok(name) = FileName::from_bytes(entry.file_name().as_bytes()) else { continue };
-            // Of the entry itself: a link is none of the regular files. One that has just vanished
-            // is none either.
-            if let Ok(metadata) = entry.metadata()
-                && metadata.is_file()
-            {
-                files.push((name, Stamp::of(&metadata)));
+            let text = entry.file_name();
+            if OWN_PREFIXES.iter().any(|prefix| text.as_bytes().starts_with(prefix.as_bytes())) {
+                continue;
             }
-            if files.len() >= MAX_FILES {
-                break;
-            }
+            let named = FileName::from_bytes(text.as_bytes()).map_err(Unfit::from);
+            let why = match named {
+                Ok(_) if files.len() >= most => Unfit::TooMany,
+                // Of the entry itself: a link is none of the regular files. One that has just
+                // vanished is none either.
+                Ok(name) => match entry.metadata().map(|metadata| self.look(&name, &metadata)) {
+                    Ok(Ok(stamp)) => {
+                        files.push((name, stamp));
+                        continue;
+                    }
+                    Ok(Err(Unfit::NotAFile)) => Unfit::NotAFile,
+                    Ok(Err(why)) => {
+                        unfit.push((name, why));
+                        why
+                    }
+                    Err(_) => continue,
+                },
+                Err(why) => why,
+            };
+            left_out.add(why, &text.to_string_lossy());
         }
         Ok(files)
+    }
+
+    fn look(&self, name: &FileName, metadata: &Metadata) -> Result<Stamp, Unfit> {
+        if !metadata.is_file() {
+            return Err(Unfit::NotAFile);
+        }
+        Cut::of(metadata.len()).ok_or(Unfit::TooLong)?;
+        let read = rustix::fs::access(self.0.join(name), Access::READ_OK);
+        read.map(|()| Stamp::of(metadata)).map_err(|_| Unfit::Unreadable)
     }
 
     /// Copies a file into the folder: whole or not at all, and never over another one.

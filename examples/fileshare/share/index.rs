@@ -7,9 +7,13 @@ use std::{
 
 use crate::{
     digest::{Digest, Manifest},
-    model::FileRow,
+    model::{FileRow, LeftOut},
     name::FileName,
-    share::{Known, folder::Stamp},
+    share::{
+        Known,
+        folder::Stamp,
+        left_out::{Tally, Unfit},
+    },
 };
 
 /// Files that are waited for, first.
@@ -37,6 +41,12 @@ pub(super) struct Index {
     digests: HashMap<Digest, FileName>,
     pending: BTreeSet<FileName>,
     urgent: VecDeque<FileName>,
+    /// What is there under a safe name and not offered. A stamp says that reading it has failed,
+    /// and is not tried again until it changes.
+    unfit: BTreeMap<FileName, (Option<Stamp>, Unfit)>,
+    left_out: Tally,
+    /// What was said last of what is left out.
+    said: Vec<LeftOut>,
 }
 
 impl Index {
@@ -46,26 +56,87 @@ impl Index {
 
     /// Takes what was found now for what there is; of two files with one name the first. Whether
     /// anything changed.
-    pub(super) fn replace(&mut self, found: Vec<Found>) -> bool {
+    pub(super) fn replace(
+        &mut self,
+        found: Vec<Found>,
+        unfit: Vec<(FileName, Unfit)>,
+        left_out: Tally,
+    ) -> bool {
         let mut old = std::mem::take(&mut self.files);
-        let mut changed = false;
+        let failed = std::mem::take(&mut self.unfit);
+        self.unfit.extend(unfit.into_iter().map(|(name, why)| (name, (None, why))));
+        self.left_out = left_out;
         self.pending.clear();
+        let mut fresh = Vec::new();
         for found in found {
             if self.files.contains_key(&found.name) {
+                self.left_out.add(Unfit::SameName, found.name.as_str());
                 continue;
             }
-            let same = old.remove(&found.name).filter(|entry| entry.found.stamp == found.stamp);
-            changed |= same.is_none();
-            let manifest = same.and_then(|entry| entry.manifest);
-            self.put(found, manifest);
+            if let Some((Some(stamp), why)) = failed.get(&found.name)
+                && *stamp == found.stamp
+            {
+                self.put_unfit(&found, *why);
+                continue;
+            }
+            match old.remove(&found.name) {
+                Some(Entry { found: then, manifest, .. }) if then.stamp == found.stamp => {
+                    self.put(found, manifest);
+                }
+                // It has grown: it is offered as it was, until its digest is known.
+                Some(Entry { found: then, manifest: Some(manifest), .. })
+                    if then.folder == found.folder && found.stamp.may_hold(&then.stamp) =>
+                {
+                    self.put(then, Some(manifest));
+                    self.pending.insert(found.name);
+                }
+                _ => {
+                    // A name is taken now; what is known of its file may follow below.
+                    self.put(found.clone(), None);
+                    fresh.push(found);
+                }
+            }
         }
-        changed |= !old.is_empty();
+        let changed = !fresh.is_empty() || !old.is_empty();
+        // A file that has another name now is the same file.
+        let gone: HashMap<_, _> = old
+            .into_values()
+            .filter_map(|entry| Some((entry.found.stamp, entry.manifest?)))
+            .collect();
+        for found in fresh {
+            if let Some(manifest) = gone.get(&found.stamp) {
+                self.put(found, Some(Arc::clone(manifest)));
+            }
+        }
         // Anew: another name may have the digest of one that went.
         let of = |(name, entry): (&FileName, &Entry)| {
             entry.manifest.as_ref().map(|manifest| (manifest.digest(), name.clone()))
         };
         self.digests = self.files.iter().filter_map(of).collect();
-        changed
+        changed || self.left_out.rows() != self.said
+    }
+
+    /// Reading it has failed: it is not offered any more.
+    pub(super) fn put_unfit(&mut self, found: &Found, why: Unfit) {
+        if let Some(entry) = self.files.remove(&found.name) {
+            entry.manifest.map(|manifest| self.digests.remove(&manifest.digest()));
+        }
+        self.left_out.add(why, found.name.as_str());
+        self.unfit.insert(found.name.clone(), (Some(found.stamp), why));
+    }
+
+    /// What is left out.
+    pub(super) fn left_out(&self) -> Vec<LeftOut> {
+        self.left_out.rows()
+    }
+
+    /// The same, when it is not what was said last.
+    pub(super) fn left_out_news(&mut self) -> Option<Vec<LeftOut>> {
+        let rows = self.left_out.rows();
+        (rows != self.said).then(|| {
+            self.said.clone_from(&rows);
+            rows
+        })
     }
 
     fn put(&mut self, found: Found, manifest: Option<Arc<Manifest>>) {
@@ -98,14 +169,19 @@ impl Index {
         self.files.get(name).map(|entry| entry.found.folder)
     }
 
-    pub(super) fn matching(&self, key: &str, most: usize) -> Vec<FileName> {
+    /// The first `most` names that contain the key, and how many there are.
+    pub(super) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
         let key = key.to_lowercase();
-        let matching = self.files.iter().filter(|(_, entry)| entry.lower.contains(&key));
-        matching.take(most).map(|(name, _)| name.clone()).collect()
+        let matching = || self.files.iter().filter(|(_, entry)| entry.lower.contains(&key));
+        let first: Vec<_> = matching().take(most).map(|(name, _)| name.clone()).collect();
+        let all = if first.len() < most { first.len() } else { matching().count() };
+        (first, all)
     }
 
     pub(super) fn known(&mut self, name: &FileName) -> Option<Known> {
-        let entry = self.files.get(name)?;
+        let Some(entry) = self.files.get(name) else {
+            return self.unfit.get(name).map(|(_, why)| Known::Not(*why));
+        };
         Some(match &entry.manifest {
             Some(manifest) => Known::Digested(Arc::clone(manifest)),
             None => {
@@ -124,12 +200,12 @@ impl Index {
         Some((entry.found.clone(), name.clone(), Arc::clone(manifest)))
     }
 
-    /// The file is not what it was: its digest is to be computed again after the next scan.
-    pub(super) fn forget_digest(&mut self, name: &FileName) {
-        if let Some(entry) = self.files.get_mut(name) {
-            if let Some(manifest) = entry.manifest.take() {
-                self.digests.remove(&manifest.digest());
-            }
+    /// The file is not what this digest says: it is to be computed again after the next scan.
+    pub(super) fn forget_digest(&mut self, name: &FileName, digest: &Digest) {
+        if let Some(entry) = self.files.get_mut(name)
+            && entry.manifest.take_if(|manifest| manifest.digest() == *digest).is_some()
+        {
+            self.digests.remove(digest);
             // No file has this stamp, so the next scan finds a change.
             entry.found.stamp = Stamp::default();
         }
@@ -151,15 +227,24 @@ impl Index {
         !self.pending.is_empty()
     }
 
-    /// The result of digesting what was found, unless the file is another one by now.
-    pub(super) fn set_manifest(&mut self, found: &Found, manifest: Manifest) {
+    /// The result of digesting what was found, or what was there by then.
+    pub(super) fn set_manifest(&mut self, found: &Found, stamp: Stamp, manifest: Manifest) {
         if let Some(entry) = self.files.get_mut(&found.name)
-            && entry.found.stamp == found.stamp
             && entry.found.folder == found.folder
         {
+            if let Some(old) = entry.manifest.take() {
+                self.digests.remove(&old.digest());
+            }
             self.digests.insert(manifest.digest(), found.name.clone());
+            entry.found.stamp = stamp;
             entry.manifest = Some(Arc::new(manifest));
         }
+    }
+
+    /// The check values of a file that is as this stamp says.
+    pub(super) fn manifest_of(&self, name: &FileName, stamp: &Stamp) -> Option<Arc<Manifest>> {
+        let entry = self.files.get(name).filter(|entry| entry.found.stamp == *stamp)?;
+        entry.manifest.clone()
     }
 }
 
@@ -171,6 +256,7 @@ impl Entry {
             local: true,
             size: Some(self.found.stamp.len()),
             digest: self.manifest.as_ref().map(|manifest| manifest.digest().to_string()),
+            why_not: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Fetching a whole file from one of the original programs.
 
-use std::{io::Write, path::PathBuf, sync::Arc};
+use std::{io::Write, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use actix_peer::{
     Over, RequestError,
@@ -12,12 +12,16 @@ use futures::StreamExt;
 use tempfile::NamedTempFile;
 
 use crate::{
+    digest::Manifest,
     share::temporary_in,
     state::State,
     talk::{NoAnswer, shown},
     transfer::{
         Order, Running, TransferFailure, blocking,
+        room::Room,
+        silence,
         store::{StoreFailure, give_name},
+        waits,
     },
 };
 
@@ -56,7 +60,7 @@ impl Sink {
 /// Fetches the file from `owner`. Its length is what the frame's header announces.
 pub(super) async fn fetch(
     state: &Arc<State>,
-    running: &Running,
+    running: &Arc<Running>,
     order: &Order,
     owner: &Address,
 ) -> Result<PathBuf, TransferFailure> {
@@ -69,33 +73,43 @@ pub(super) async fn fetch(
     let downloads = state.downloads.clone();
     let file = blocking(move || Ok(temporary_in(&downloads)?)).await?;
     let mut sink = Sink { file: Some(file), buffer: Vec::with_capacity(WRITE_LEN) };
-    receive(state, running, order, (owner, &peer), &mut sink).await?;
+    let _room = receive(state, running, order, (owner, &peer), &mut sink).await?;
     sink.flush().await?;
     let Some(file) = sink.file else { return Err(StoreFailure::DiskFull.into()) };
-    let (downloads, order) = (state.downloads.clone(), order.clone());
-    let share = Arc::clone(&state.share);
+    if !running.may_be_named() {
+        return Err(TransferFailure::Cancelled);
+    }
+    let (state, order, owner) = (Arc::clone(state), order.clone(), owner.clone());
     blocking(move || {
         let (file, from) = file.into_parts();
-        let path = give_name(&file, from, &downloads, &order.name, order.replace)?;
-        share.add_download(&order.name, None);
+        let len = file.metadata()?.len();
+        let manifest = Manifest::of(len, |part, offset| file.read_exact_at(part, offset))?;
+        let path = give_name(&file, from, &state.downloads, &order.name, order.replace)?;
+        if let Some(manifest) = &manifest {
+            // Now it is known what that owner has: the same as is here.
+            let what = (manifest.cut(), manifest.digest());
+            state.remote().set(&order.name, &owner, what);
+        }
+        state.share.add_download(&order.name, manifest.map(Arc::new));
         Ok(path)
     })
     .await
 }
 
+/// Receives it all; the room that is kept for it.
 async fn receive(
-    state: &State,
-    running: &Running,
+    state: &Arc<State>,
+    running: &Arc<Running>,
     order: &Order,
     (owner, peer): (&Address, &str),
     sink: &mut Sink,
-) -> Result<(), TransferFailure> {
+) -> Result<Option<Room>, TransferFailure> {
     let broken = |error: NoAnswer| broken(peer, &error);
     let request = Frame::text(TypeCode::FGET, order.name.as_str());
     let asked = state.request(owner, request, Over::Any).await;
     let mut replies = asked.map_err(broken)?;
     let (mut size, mut more) = (Some(0_u64), true);
-    let mut frames = 0_u64;
+    let (mut frames, mut room) = (0_u64, None);
     while let Some(mut body) = replies.next_body().await.map_err(|error| broken(error.into()))? {
         if body.code() != TypeCode::REPL {
             let mut text = Vec::new();
@@ -114,6 +128,9 @@ async fn receive(
         let len = body.len();
         size = size.zip(len).map(|(size, len)| size + len);
         running.change(|view| view.size = size);
+        drop(room.take());
+        room = Some(Room::keep(state, running, size.unwrap_or(0)).await?);
+        waits(state, running, None);
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| broken(RequestError::from(error).into()))?;
             sink.push(&piece).await?;
@@ -122,7 +139,7 @@ async fn receive(
         // Only a frame that could hold no more is followed by another one.
         more = body.received() == u64::from(u32::MAX);
     }
-    if frames == 0 { Err(TransferFailure::Silent(peer.to_owned())) } else { Ok(()) }
+    if frames == 0 { Err(TransferFailure::Closed(peer.to_owned())) } else { Ok(room) }
 }
 
 fn broken(peer: &str, error: &NoAnswer) -> TransferFailure {
@@ -131,6 +148,7 @@ fn broken(peer: &str, error: &NoAnswer) -> TransferFailure {
         NoAnswer::Request(RequestError::Reply(ReadError::Frame(FrameError::CutBody {
             ..
         }))) => TransferFailure::Short(peer),
+        error if error.is_silence() => TransferFailure::Silent(silence(&peer)),
         error => TransferFailure::Broken { peer, why: error.to_string() },
     }
 }

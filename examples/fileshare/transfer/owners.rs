@@ -12,16 +12,19 @@ use crate::{
     protocol::{FILE_NOT_READY, FINF, FileInfo},
     state::{State, now},
     talk::{NoAnswer, shown, single},
-    transfer::Order,
+    transfer::{Order, Running, silence, waits},
 };
 
 /// Owners that are asked for one file.
 const MAX_ASKED: usize = 32;
 
-/// How long an owner is waited for that is still computing its digest.
-const DIGEST_WITHIN: Duration = Duration::from_secs(120);
+/// How long an owner is waited for that is still computing its digest: the longest file takes about
+/// so long.
+const DIGEST_WITHIN: Duration = Duration::from_secs(3_600);
 
+/// How often it is asked at first, and at last.
 const DIGEST_EVERY: Duration = Duration::from_millis(250);
+const MAX_DIGEST_EVERY: Duration = Duration::from_secs(4);
 
 /// How long the others have once one has answered.
 const OTHERS_WITHIN: Duration = Duration::from_millis(500);
@@ -34,8 +37,10 @@ pub(super) enum Told {
     Classic,
     /// It does not have the file, or not in this protocol.
     Not(String),
-    /// It did not answer.
-    Silent(String),
+    /// It could not be asked.
+    Failed(String),
+    /// It did not answer, but may do so later.
+    Silent,
 }
 
 /// Who can be asked for the file.
@@ -46,6 +51,8 @@ pub(super) struct Found {
     pub(super) classic: Vec<Address>,
     /// What the others said.
     pub(super) failures: Vec<String>,
+    /// That somebody does not answer.
+    pub(super) silent: Vec<String>,
 }
 
 /// Asks one owner.
@@ -63,24 +70,34 @@ pub(super) async fn ask(state: &State, name: &FileName, owner: &Address) -> Told
             Err(text) => Told::Not(shown(text)),
         },
         Err(NoAnswer::Classic | NoAnswer::Unknown) => Told::Classic,
-        Err(error) => Told::Silent(error.to_string()),
+        Err(error) if error.is_silence() => Told::Silent,
+        Err(error) => Told::Failed(error.to_string()),
     }
 }
 
 /// Asks all owners, and waits for those who are still computing when nobody else has it.
-pub(super) async fn find(state: &State, order: &Order) -> Found {
+pub(super) async fn find(state: &State, running: &Running, order: &Order) -> Found {
     let begun = Instant::now();
-    let ask_until_told = async |owner: &Address| loop {
-        match ask(state, &order.name, owner).await {
-            Told::NotYet if begun.elapsed() < DIGEST_WITHIN => sleep(DIGEST_EVERY).await,
-            told => return (owner.clone(), told),
+    let ask_until_told = async |owner: &Address| {
+        let mut every = DIGEST_EVERY;
+        loop {
+            match ask(state, &order.name, owner).await {
+                Told::NotYet if begun.elapsed() < DIGEST_WITHIN => {
+                    let name = state.contacts().name_of(owner);
+                    waits(state, running, Some(format!("{name} computes the digest of its file")));
+                    sleep(every).await;
+                    every = (every * 2).min(MAX_DIGEST_EVERY);
+                }
+                told => return (owner.clone(), told),
+            }
         }
     };
     let mut asked: FuturesUnordered<_> =
         order.owners.iter().take(MAX_ASKED).map(ask_until_told).collect();
     let mut until = None;
     let mut groups: Vec<(FileInfo, Vec<Address>)> = Vec::new();
-    let mut found = Found { same: None, classic: Vec::new(), failures: Vec::new() };
+    let mut found =
+        Found { same: None, classic: Vec::new(), failures: Vec::new(), silent: Vec::new() };
     loop {
         let late = async {
             match until {
@@ -112,7 +129,10 @@ pub(super) async fn find(state: &State, order: &Order) -> Found {
                     .failures
                     .push(format!("{}: {FILE_NOT_READY}", state.contacts().name_of(&owner)));
             }
-            Some((owner, Told::Silent(why))) => {
+            Some((owner, Told::Silent)) => {
+                found.silent.push(silence(&state.contacts().name_of(&owner)));
+            }
+            Some((owner, Told::Failed(why))) => {
                 found.failures.push(format!("{}: {why}", state.contacts().name_of(&owner)));
             }
             Some((owner, Told::Not(why))) => {
@@ -144,6 +164,6 @@ pub(crate) async fn ask_owner(state: &State, name: &FileName, owner: &Address) -
             state.remote().remove(name, owner);
             true
         }
-        Told::NotYet | Told::Classic | Told::Silent(_) => false,
+        Told::NotYet | Told::Classic | Told::Silent | Told::Failed(_) => false,
     }
 }

@@ -20,8 +20,11 @@ use crate::{
     transfer::{
         Order, Running, TransferFailure, blocking,
         plan::{Plan, SourceNumber, Task},
+        room::Room,
+        silence,
         source::{self, PartError, Source},
         store::Store,
+        waits,
     },
 };
 
@@ -63,7 +66,7 @@ struct Fetching<'a> {
 /// Fetches the file that `owners` have.
 pub(super) async fn fetch(
     state: &Arc<State>,
-    running: &Running,
+    running: &Arc<Running>,
     order: &Order,
     info: FileInfo,
     owners: Vec<Address>,
@@ -82,7 +85,14 @@ pub(super) async fn fetch(
     let (downloads, of) = (state.downloads.clone(), Arc::clone(&manifest));
     let (store, there) = blocking(move || Store::open(&downloads, of)).await?;
     let there_bytes = (0..).zip(&there).filter(|(_, there)| **there);
-    running.begin_at(there_bytes.map(|(index, _)| info.cut.len(index) as u64).sum());
+    let there_bytes = there_bytes.map(|(index, _)| info.cut.len(index) as u64).sum();
+    running.begin_at(there_bytes);
+    let room = Room::keep(state, running, info.cut.size()).await;
+    if room.is_err() && there_bytes == 0 {
+        store.remove();
+    }
+    let _room = room?;
+    waits(state, running, None);
     let fetching = Fetching {
         state,
         running,
@@ -98,6 +108,9 @@ pub(super) async fn fetch(
     let Fetching { store, manifest, .. } = fetching;
     let (downloads, order) = (state.downloads.clone(), order.clone());
     let share = Arc::clone(&state.share);
+    if !running.may_be_named() {
+        return Err(TransferFailure::Cancelled);
+    }
     blocking(move || {
         let path = store.finish(&downloads, &order.name, order.replace)?;
         share.add_download(&order.name, Some(manifest));
@@ -128,8 +141,18 @@ impl Fetching<'_> {
         if self.plan().is_finished() {
             return Ok(());
         }
+        let silent: Vec<_> = self.silent().collect();
+        if !silent.is_empty() {
+            return Err(TransferFailure::Silent(silent.join("; ")));
+        }
         let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         Err(TransferFailure::SourcesLost(reasons.join("; ")))
+    }
+
+    /// That a source does not answer, for each.
+    fn silent(&self) -> impl Iterator<Item = String> {
+        let silent = self.sources.iter().filter(|source| source.is_silent());
+        silent.map(|source| silence(&source.name))
     }
 
     /// Fetches one part after another from one source.
@@ -175,6 +198,7 @@ impl Fetching<'_> {
             return Ok(Err(PartError::Bad("it sent data that does not belong to the digest")));
         }
         source.success();
+        waits(self.state, self.running, None);
         tracing::trace!(number, index, "part");
         if self.plan().done(index) {
             self.running.add(len as u64);
@@ -197,7 +221,13 @@ impl Fetching<'_> {
             PartError::Bad(why) => give_up(why),
             PartError::Gone(why) => give_up(&why),
             PartError::Busy => sleep(PAUSE).await,
-            PartError::Broken(why) => {
+            PartError::Broken { why, silent } => {
+                source.set_silent(silent);
+                let idle = |source: &Source| source.is_silent() || source.is_given_up();
+                if silent && self.sources.iter().all(idle) {
+                    let silent: Vec<_> = self.silent().collect();
+                    waits(self.state, self.running, Some(silent.join("; ")));
+                }
                 let failures = source.failure(now());
                 // All lanes of a source fail when its link breaks: together they count as one.
                 if failures >= MAX_FAILURES {

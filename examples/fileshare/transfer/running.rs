@@ -9,6 +9,9 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     digest::Digest,
     model::{Transfer, TransferState},
@@ -18,8 +21,11 @@ use crate::{
 /// Transfers that are remembered.
 const MAX_REMEMBERED: usize = 200;
 
-/// Transfers that run at once.
+/// Transfers that run at once. Those that wait do not count.
 const MAX_RUNNING: usize = 16;
+
+/// Transfers that run or wait.
+const MAX_OPEN: usize = 128;
 
 /// How much of a new measurement goes into the speed that is shown.
 const SMOOTHING: f64 = 0.3;
@@ -27,8 +33,10 @@ const SMOOTHING: f64 = 0.3;
 /// Why a transfer does not begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TransferBusy {
-    #[error("{MAX_RUNNING} files are being fetched already")]
+    #[error("{MAX_RUNNING} files are being fetched already: wait for one, or cancel one")]
     TooMany,
+    #[error("{MAX_OPEN} transfers run or wait already: cancel one")]
+    TooManyWait,
     #[error("that file is being fetched already")]
     Twice,
 }
@@ -48,6 +56,26 @@ pub(crate) struct Running {
     done: AtomicU64,
     meter: Mutex<Option<Meter>>,
     digest: Mutex<Option<Digest>>,
+    /// Bytes on the disk that it has or will have written; 0 while it does not write.
+    room: AtomicU64,
+    end: Mutex<Ending>,
+    cancelled: CancellationToken,
+}
+
+/// Whether a transfer waited before it waits for something else, or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    Not,
+    ForOther,
+}
+
+/// A transfer is cancelled or gets its name, not both.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Ending {
+    #[default]
+    Open,
+    Naming,
+    Cancelled,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -66,6 +94,54 @@ impl Running {
         let mut view = lock(&self.view);
         view.done = self.done.load(Ordering::Relaxed);
         change(&mut view);
+    }
+
+    /// What it waits for. When that is news, whether it waited before.
+    pub(super) fn set_waits(&self, what: Option<String>) -> Option<Waited> {
+        let mut view = lock(&self.view);
+        if view.waits == what {
+            return None;
+        }
+        let before = std::mem::replace(&mut view.waits, what);
+        Some(before.map_or(Waited::Not, |_| Waited::ForOther))
+    }
+
+    pub(super) async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// Whether it may get its name: from then on it is not cancelled any more.
+    pub(super) fn may_be_named(&self) -> bool {
+        let mut end = lock(&self.end);
+        let may = *end != Ending::Cancelled;
+        if may {
+            *end = Ending::Naming;
+        }
+        may
+    }
+
+    fn cancel(&self) -> bool {
+        let mut end = lock(&self.end);
+        let may = *end != Ending::Naming;
+        if may {
+            *end = Ending::Cancelled;
+            self.cancelled.cancel();
+        }
+        may
+    }
+
+    pub(super) fn digest(&self) -> Option<Digest> {
+        *lock(&self.digest)
+    }
+
+    pub(super) fn set_room(&self, bytes: u64) {
+        self.room.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that it will still write.
+    pub(super) fn missing_room(&self) -> u64 {
+        let done = self.done.load(Ordering::Relaxed);
+        self.room.load(Ordering::Relaxed).saturating_sub(done)
     }
 
     /// So many bytes more are there.
@@ -116,7 +192,10 @@ const fn to_u64(value: f64) -> u64 {
 
 /// All transfers, the newest first, bounded.
 #[derive(Debug, Default)]
-pub(crate) struct Transfers(Mutex<List>);
+pub(crate) struct Transfers {
+    list: Mutex<List>,
+    room: Notify,
+}
 
 #[derive(Debug, Default)]
 struct List {
@@ -131,9 +210,13 @@ impl Transfers {
         name: &FileName,
         sources: Vec<String>,
     ) -> Result<Arc<Running>, TransferBusy> {
-        let mut list = lock(&self.0);
-        if list.running.len() >= MAX_RUNNING {
+        let mut list = lock(&self.list);
+        let waiting = list.running.iter().filter(|other| lock(&other.view).waits.is_some());
+        if list.running.len() - waiting.count() >= MAX_RUNNING {
             return Err(TransferBusy::TooMany);
+        }
+        if list.running.len() >= MAX_OPEN {
+            return Err(TransferBusy::TooManyWait);
         }
         if list.running.iter().any(|other| lock(&other.view).name == name.as_str()) {
             return Err(TransferBusy::Twice);
@@ -148,6 +231,7 @@ impl Transfers {
             bytes_per_second: 0,
             seconds_left: None,
             state: TransferState::Running,
+            waits: None,
             error: None,
             path: None,
         };
@@ -156,6 +240,9 @@ impl Transfers {
             done: AtomicU64::new(0),
             meter: Mutex::default(),
             digest: Mutex::default(),
+            room: AtomicU64::new(0),
+            end: Mutex::default(),
+            cancelled: CancellationToken::new(),
         });
         list.running.push(Arc::clone(&running));
         list.all.push_front(Arc::clone(&running));
@@ -165,20 +252,52 @@ impl Transfers {
 
     /// Claims a digest for a transfer: two of them would write to the same place.
     pub(crate) fn claim(&self, running: &Running, digest: Digest) -> bool {
-        let list = lock(&self.0);
-        let taken = list.running.iter().any(|other| *lock(&other.digest) == Some(digest));
+        let list = lock(&self.list);
+        let mut others =
+            list.running.iter().filter(|other| !std::ptr::eq(Arc::as_ptr(other), running));
+        let taken = others.any(|other| *lock(&other.digest) == Some(digest));
         if !taken {
             *lock(&running.digest) = Some(digest);
         }
         !taken
     }
 
+    /// Cancels a transfer that runs or waits: what is seen of it. None when there is none.
+    pub(crate) fn cancel(&self, number: u64) -> Option<Transfer> {
+        let list = lock(&self.list);
+        let running = list.running.iter().find(|running| lock(&running.view).number == number)?;
+        running.cancel().then(|| running.view())
+    }
+
+    /// Bytes that all of them will still write.
+    pub(super) fn promised(&self) -> u64 {
+        let list = lock(&self.list);
+        let missing = list.running.iter().map(|running| running.missing_room());
+        missing.fold(0, u64::saturating_add)
+    }
+
+    /// What is being written, or is about to be.
+    pub(super) fn writing(&self) -> Vec<Digest> {
+        let list = lock(&self.list);
+        let writes = |other: &&Arc<Running>| other.room.load(Ordering::Relaxed) > 0;
+        list.running.iter().filter(writes).filter_map(|other| other.digest()).collect()
+    }
+
+    /// There may be room on the disk.
+    pub(super) fn room_changed(&self) {
+        self.room.notify_waiters();
+    }
+
+    pub(super) async fn until_room_changed(&self) {
+        self.room.notified().await;
+    }
+
     pub(crate) fn end(&self, running: &Running) {
-        lock(&self.0).running.retain(|other| !std::ptr::eq(Arc::as_ptr(other), running));
+        lock(&self.list).running.retain(|other| !std::ptr::eq(Arc::as_ptr(other), running));
     }
 
     pub(crate) fn all(&self) -> Vec<Transfer> {
-        lock(&self.0).all.iter().map(|running| running.view()).collect()
+        lock(&self.list).all.iter().map(|running| running.view()).collect()
     }
 }
 
@@ -199,7 +318,12 @@ mod tests {
             transfers.begin(&name(n), Vec::new()).unwrap();
         }
         assert_eq!(transfers.begin(&name(99), Vec::new()).unwrap_err(), TransferBusy::TooMany);
-        let first = Arc::clone(&lock(&transfers.0).running[0]);
+        let waits = Arc::clone(&lock(&transfers.list).running[1]);
+        waits.set_waits(Some("for bob".to_owned()));
+        let other = transfers.begin(&name(99), Vec::new()).unwrap();
+        waits.set_waits(None);
+        transfers.end(&other);
+        let first = Arc::clone(&lock(&transfers.list).running[0]);
         transfers.end(&first);
         assert_eq!(transfers.begin(&name(5), Vec::new()).unwrap_err(), TransferBusy::Twice);
         for n in 100..500 {
@@ -208,6 +332,16 @@ mod tests {
         }
         let all = transfers.all();
         assert_eq!((all.len(), all[0].name.as_str()), (MAX_REMEMBERED, "f499"));
+    }
+
+    #[test]
+    fn a_transfer_is_cancelled_or_named_and_not_both() {
+        let transfers = Transfers::default();
+        let [a, b] = [1, 2].map(|n| transfers.begin(&name(n), Vec::new()).unwrap());
+        assert!(transfers.cancel(1).is_some() && !a.may_be_named());
+        assert!(b.may_be_named() && transfers.cancel(2).is_none());
+        assert!(a.cancelled.is_cancelled() && !b.cancelled.is_cancelled());
+        assert!(transfers.cancel(3).is_none());
     }
 
     #[test]

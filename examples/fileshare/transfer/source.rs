@@ -16,11 +16,11 @@ use actix_peer::{
 use futures::StreamExt;
 
 use crate::{
-    digest::Manifest,
+    digest::{Manifest, WrongChecks},
     protocol::{BUSY, FMAN, FileInfo, PartsRequest, push_checks},
     state::State,
     talk::{NoAnswer, shown},
-    transfer::TransferFailure,
+    transfer::{TransferFailure, silence},
 };
 
 /// Bytes of a refusal that are looked at.
@@ -34,17 +34,34 @@ pub(super) struct Source {
     address: Address,
     pub(super) name: String,
     given_up: AtomicBool,
+    /// It was given up because nothing comes back.
+    silent: AtomicBool,
     /// Broken connections in a row, and when the last one was noticed.
     failures: Mutex<(u32, Option<Instant>)>,
 }
 
 impl Source {
     pub(super) fn new((address, name): (Address, String)) -> Self {
-        Self { address, name, given_up: AtomicBool::new(false), failures: Mutex::default() }
+        Self {
+            address,
+            name,
+            given_up: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            failures: Mutex::default(),
+        }
     }
 
     pub(super) fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Nothing comes back from it, or something does again.
+    pub(super) fn set_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
     }
 
     /// It is not asked any more. The reason, when it was not given up before.
@@ -57,6 +74,7 @@ impl Source {
 
     /// It brought a part.
     pub(super) fn success(&self) {
+        self.set_silent(false);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).0 = 0;
     }
 
@@ -106,12 +124,15 @@ pub(super) enum PartError {
     /// The source does not have it any more.
     Gone(String),
     Busy,
-    Broken(String),
+    Broken {
+        why: String,
+        silent: bool,
+    },
 }
 
 impl From<NoAnswer> for PartError {
     fn from(error: NoAnswer) -> Self {
-        Self::Broken(error.to_string())
+        Self::Broken { why: error.to_string(), silent: error.is_silence() }
     }
 }
 
@@ -127,34 +148,39 @@ pub(super) async fn manifest(
     info: &FileInfo,
     sources: &[Source],
 ) -> Result<Manifest, TransferFailure> {
-    let mut reasons = Vec::new();
+    let (mut reasons, mut silent) = (Vec::new(), Vec::new());
     let most = if info.cut.parts() > 1 { info.cut.parts() } else { 0 };
     for source in sources {
         let mut checks = Vec::new();
         let asked = async {
             if most == 0 {
-                return Ok(Some(()));
+                return Ok(Ok(()));
             }
             let mut replies = state
                 .request(&source.address, Frame::text(FMAN, info.digest.to_string()), Over::Link)
                 .await?;
             while let Some(frame) = replies.next().await.transpose()? {
-                if frame.code() != TypeCode::REPL
-                    || push_checks(&mut checks, &frame, most).is_none()
-                {
-                    return Ok(None);
+                if frame.code() != TypeCode::REPL {
+                    return Ok(Err(shown(frame.as_str().unwrap_or(""))));
+                }
+                if push_checks(&mut checks, &frame, most).is_none() {
+                    return Ok(Err(WrongChecks.to_string()));
                 }
             }
-            Ok::<_, NoAnswer>(Some(()))
+            Ok::<_, NoAnswer>(Ok(()))
         };
         let complete = asked.await;
         let manifest = Manifest::verified(info.cut, info.digest, checks);
         match (complete, manifest) {
-            (Ok(Some(())), Ok(manifest)) => return Ok(manifest),
-            (Ok(_), _) => reasons
-                .extend(source.give_up(state, "its check values do not belong to the digest")),
+            (Ok(Ok(())), Ok(manifest)) => return Ok(manifest),
+            (Ok(Ok(())), Err(wrong)) => reasons.extend(source.give_up(state, &wrong.to_string())),
+            (Ok(Err(why)), _) => reasons.extend(source.give_up(state, &why)),
+            (Err(error), _) if error.is_silence() => silent.push(silence(&source.name)),
             (Err(error), _) => reasons.push(format!("{}: {error}", source.name)),
         }
+    }
+    if !silent.is_empty() {
+        return Err(TransferFailure::Silent(silent.join("; ")));
     }
     Err(TransferFailure::SourcesLost(reasons.join("; ")))
 }

@@ -16,7 +16,11 @@ use std::{
 use rustix::fs::OFlags;
 use tempfile::TempPath;
 
-use crate::{digest::Manifest, name::FileName, share::PART_PREFIX};
+use crate::{
+    digest::Manifest,
+    name::FileName,
+    transfer::room::{bytes, part_path},
+};
 
 /// Bytes of one write. Measured: with more, the system looks for larger runs of memory to keep the
 /// file in, and finding and clearing those costs more than it saves.
@@ -33,6 +37,8 @@ pub(crate) enum StoreFailure {
     Exists(FileName),
     #[error("the disk is full")]
     DiskFull,
+    #[error("it needs {} in {}, where {} are free", bytes(*.needed), folder.display(), bytes(*.free))]
+    NoRoom { folder: PathBuf, needed: u64, free: u64 },
     #[error("cannot write the file: {0}")]
     Io(io::Error),
 }
@@ -111,7 +117,7 @@ impl Store {
         downloads: &Path,
         manifest: Arc<Manifest>,
     ) -> Result<(Self, Vec<bool>), StoreFailure> {
-        let path = downloads.join(format!("{PART_PREFIX}{}", manifest.digest()));
+        let path = part_path(downloads, &manifest.digest());
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -137,6 +143,12 @@ impl Store {
             store.look(&mut there)?;
         }
         Ok((store, there))
+    }
+
+    /// Removes the hidden file: nothing is in it.
+    pub(crate) fn remove(&self) {
+        // One that stays is empty.
+        fs::remove_file(&self.path).ok();
     }
 
     fn look(&self, there: &mut [bool]) -> Result<(), StoreFailure> {
@@ -190,7 +202,10 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::{Cut, Digesting};
+    use crate::{
+        digest::{Cut, Digesting},
+        share::PART_PREFIX,
+    };
 
     fn manifest(data: &[u8]) -> Arc<Manifest> {
         let mut digesting = Digesting::new(Cut::of(data.len() as u64).unwrap());

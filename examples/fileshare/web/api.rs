@@ -7,7 +7,9 @@ use actix_web::{
 use serde_json::{Value, json};
 
 use super::{
-    Site, events,
+    Site,
+    body::InTime,
+    events,
     failure::{self, Failure},
     upload,
 };
@@ -29,6 +31,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/api/files", web::get().to(files))
         .route("/api/files", web::post().to(upload::add_file))
         .route("/api/transfers", web::get().to(transfers))
+        .route("/api/transfers/{number}/cancel", web::post().to(cancel))
         .route("/api/search", web::post().to(search))
         .route("/api/fetch", web::post().to(fetch))
         .route("/api/join", web::post().to(join))
@@ -73,17 +76,21 @@ async fn transfers(site: Data<Site>) -> Json<Vec<Transfer>> {
     Json(site.app.transfers())
 }
 
-async fn search(site: Data<Site>, search: Json<Search>) -> Answer<Value> {
-    site.app.search(search.into_inner()).await?;
+async fn cancel(site: Data<Site>, number: Path<u64>) -> Answer<Transfer> {
+    Ok(Json(site.app.cancel(*number)?))
+}
+
+async fn search(site: Data<Site>, search: InTime<Search>) -> Answer<Value> {
+    site.app.search(search.0).await?;
     Ok(done())
 }
 
-async fn fetch(site: Data<Site>, fetch: Json<Fetch>) -> Answer<Transfer> {
-    Ok(Json(site.app.fetch(fetch.into_inner()).await?))
+async fn fetch(site: Data<Site>, fetch: InTime<Fetch>) -> Answer<Transfer> {
+    Ok(Json(site.app.fetch(fetch.0).await?))
 }
 
-async fn join(site: Data<Site>, join: Json<Join>) -> Answer<Joined> {
-    Ok(Json(site.app.join(join.address.trim()).await?))
+async fn join(site: Data<Site>, join: InTime<Join>) -> Answer<Joined> {
+    Ok(Json(site.app.join(join.0.address.trim()).await?))
 }
 
 async fn rebuild(site: Data<Site>) -> Answer<Joined> {

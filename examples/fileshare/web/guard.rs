@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use actix_web::{
     Error, ResponseError,
-    body::{EitherBody, MessageBody},
+    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
@@ -20,7 +20,11 @@ use actix_web::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{Site, failure::Failure};
+use super::{
+    Site,
+    body::{Answer, Held},
+    failure::Failure,
+};
 
 /// Where the page keeps its right to call. The port follows: browsers give the cookies of one instance
 /// to all that run on the same host.
@@ -175,9 +179,10 @@ pub(super) fn entrance(url: &str, token: &str) -> String {
 
 /// Lets a call pass or refuses it, and adds the security headers to whatever is answered.
 pub(super) async fn pass(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<Answer>, Error> {
+    let held = Held::of(&mut request);
     let api = request.path().starts_with("/api") || request.path() == "/metrics";
     let (checked, cookie) = match request.app_data::<web::Data<Site>>() {
         Some(site) => {
@@ -186,9 +191,10 @@ pub(super) async fn pass(
         None => (Err(Refusal::Host), None),
     };
     let mut response = match checked {
-        Ok(()) => next.call(request).await?.map_into_left_body(),
+        Ok(()) => next.call(request).await?.map_body(|_, answer| held.until_sent(answer)),
         Err(refusal) => {
-            request.into_response(Failure::from(refusal).error_response()).map_into_right_body()
+            let refused = request.into_response(Failure::from(refusal).error_response());
+            refused.map_body(|_, answer| held.until_sent(answer))
         }
     };
     let headers = response.headers_mut();

@@ -10,9 +10,9 @@ use actix_web::{
 use futures::StreamExt;
 use serde::Deserialize;
 use tempfile::{NamedTempFile, TempPath};
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::Instant};
 
-use super::{Site, api, failure::Failure};
+use super::{Site, api, body::late, failure::Failure};
 
 /// Uploads under way at once; each has a temporary file.
 pub(super) const MAX_UPLOADS: usize = 4;
@@ -20,8 +20,8 @@ pub(super) const MAX_UPLOADS: usize = 4;
 /// Bytes of one upload. Larger files are put into the shared folder by hand, without a copy.
 const MAX_UPLOAD: u64 = 4 * 1024 * 1024 * 1024;
 
-/// Without a single byte, then the upload is given up.
-const STANDSTILL: Duration = Duration::from_secs(30);
+/// The time for each so many bytes of an upload: a slower one is given up.
+const PACE: (usize, Duration) = (64 << 10, Duration::from_secs(30));
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {
@@ -43,6 +43,11 @@ pub(super) async fn add_file(
         .map_err(|_| Failure::busy(format!("{MAX_UPLOADS} uploads are under way")))?;
     // Beside the downloads: on a disk that is meant for files, which the system's folder may not be.
     let downloads = site.app.status().await.downloads;
+    if let Some(len) = announced(&request)
+        && !site.app.has_room(len).await
+    {
+        return Err(full());
+    }
     let received = receive(&downloads, body).await?;
     let row = site.app.add_file(&named.name, &received).await?;
     Ok(api::added(row))
@@ -60,16 +65,18 @@ async fn receive(folder: &Path, mut body: Payload) -> Result<TempPath, Failure> 
     let (file, path) = created.map_err(|error| on_disk(&error))?;
     let mut file = tokio::fs::File::from_std(file);
     let mut received: u64 = 0;
+    let (bytes, within) = PACE;
+    let (mut until, mut step) = (Instant::now() + within, 0);
     loop {
-        let next = tokio::time::timeout(STANDSTILL, body.next()).await;
-        let next = next.map_err(|_| {
-            let text = format!("nothing came for {} s", STANDSTILL.as_secs());
-            Failure::new(StatusCode::REQUEST_TIMEOUT, "bad_request", text)
-        })?;
-        let Some(piece) = next else { break };
+        let next = tokio::time::timeout_at(until, body.next()).await;
+        let Some(piece) = next.map_err(|_| late(within))? else { break };
         let piece =
             piece.map_err(|error| Failure::bad_request(format!("the body was cut: {error}")))?;
         received = received.saturating_add(piece.len() as u64);
+        step += piece.len();
+        if step >= bytes {
+            (until, step) = (Instant::now() + within, 0);
+        }
         if received > MAX_UPLOAD {
             return Err(too_large());
         }
@@ -91,11 +98,13 @@ fn too_large() -> Failure {
     ))
 }
 
+fn full() -> Failure {
+    Failure::new(StatusCode::INSUFFICIENT_STORAGE, "internal", "the disk is full")
+}
+
 fn on_disk(error: &io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Failure::new(StatusCode::INSUFFICIENT_STORAGE, "internal", "the disk is full")
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(),
         _ => {
             let text = format!("the file cannot be kept: {error}");
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", text)

@@ -192,12 +192,12 @@ async fn unreached(
     bag.lock().unreached = Some(why.clone());
     let pause = match why {
         Unreached::Stopped => return stopping(node, bag).await,
-        Unreached::Classic => {
+        Unreached::Classic { .. } => {
             *classic += 1;
             let spoke_before = bag.lock().outbox.was_opened();
             if !spoke_before || *classic >= CLASSIC_ANSWERS {
                 let why = |sent| {
-                    if sent { Ended::Restarted } else { Ended::Unreached(Unreached::Classic) }
+                    if sent { Ended::Restarted } else { Ended::Unreached(why.clone()) }
                 };
                 return bag.end(false, why);
             }

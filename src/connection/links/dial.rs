@@ -100,7 +100,10 @@ async fn greet(
         Ok(Ok(Heard::Refusal(text))) if text == Refusal::Stopping.text() => {
             Err(Unreached::failed(&io::ErrorKind::ConnectionAborted.into()))
         }
-        Ok(Ok(Heard::Refusal(_) | Heard::Nothing) | Err(_)) | Err(_) => Err(Unreached::Classic),
+        Ok(Ok(Heard::Refusal(_) | Heard::Nothing) | Err(_)) => {
+            Err(Unreached::Classic { mute: false })
+        }
+        Err(_) => Err(Unreached::Classic { mute: true }),
     }
 }
 
@@ -170,7 +173,7 @@ fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut)
     let id = node.links.next_id();
     let who = (&io.remote, io.proven.is_some());
     let line = Line::new(Arc::clone(node), id, link, who, Some(to.clone()));
-    let line = Arc::new(line.ok_or(Unreached::Classic)?);
+    let line = Arc::new(line.ok_or(Unreached::Classic { mute: false })?);
     node.answered(to);
     let driver = open(&line, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
     node.spawn(driver.run());

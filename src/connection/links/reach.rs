@@ -29,8 +29,9 @@ pub(super) type Reached = Result<Arc<Line>, Unreached>;
 /// Why there is no link.
 #[derive(Clone, Debug)]
 pub(crate) enum Unreached {
-    /// The peer speaks none.
-    Classic,
+    /// The peer speaks none. A mute one took the connection and said nothing at all: it may be one
+    /// that does not run just now.
+    Classic { mute: bool },
     /// All are in use.
     NoRoom,
     /// The peer takes no connections now.
@@ -58,7 +59,7 @@ impl Unreached {
 
     pub(super) fn into_error(self, to: &Address) -> RequestError {
         match self {
-            Self::Classic => RequestError::NoLink(to.clone()),
+            Self::Classic { .. } => RequestError::NoLink(to.clone()),
             Self::NoRoom => RequestError::Busy,
             Self::Busy => RequestError::Reset { reason: Reason::BUSY, sent: false },
             Self::Failed { kind, text } => {
@@ -107,7 +108,7 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
                 Step::Again
             }
         },
-        Way::Classic => Step::Done(Err(Unreached::Classic)),
+        Way::Classic => Step::Done(Err(Unreached::Classic { mute: false })),
         Way::NoRoom => Step::Done(Err(Unreached::NoRoom)),
         Way::NotBefore(until) => Step::Pause(until.into()),
         Way::Dial => {
@@ -166,7 +167,8 @@ impl Dialling {
         let mut pool = self.node.links.lock();
         match &reached {
             Ok(_) => {}
-            Err(Unreached::Classic) => pool.book.is_classic(&self.to, now()),
+            Err(Unreached::Classic { mute: true }) => pool.book.is_mute(&self.to, now()),
+            Err(Unreached::Classic { mute: false }) => pool.book.is_classic(&self.to, now()),
             Err(Unreached::Failed { .. } | Unreached::Busy | Unreached::Left) => {
                 pool.book.failed(&self.to, now());
             }
@@ -225,7 +227,7 @@ fn says_nothing(why: &Unreached, whom: Option<&PeerId>) -> bool {
 /// Whether the node at `to` speaks links, as far as can be told; opens one when there is none.
 pub(crate) async fn speaks_links(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> bool {
     let possible = node.config.links && to != node.me.address();
-    possible && !matches!(reach(node, to, whom).await, Err(Unreached::Classic))
+    possible && !matches!(reach(node, to, whom).await, Err(Unreached::Classic { .. }))
 }
 
 /// A link to `to`, where `whom` is: the open one, or the one that a dial brings for which others may

@@ -1,0 +1,156 @@
+//! Room on the disk: looked for before a download is written, so that what does not fit waits and
+//! what fits comes.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use indicatif::DecimalBytes;
+
+use crate::{
+    digest::Digest,
+    share::PART_PREFIX,
+    state::State,
+    transfer::{Running, TransferFailure, blocking, store::StoreFailure},
+};
+
+/// Bytes of a block, as the system counts what a file takes.
+const BLOCK: u64 = 512;
+
+/// The hidden file of a download.
+pub(super) fn part_path(downloads: &Path, digest: &Digest) -> PathBuf {
+    downloads.join(format!("{PART_PREFIX}{digest}"))
+}
+
+/// Room that is kept for a transfer while it is written; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    state: Arc<State>,
+    running: Arc<Running>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.running.set_room(0);
+        self.state.transfers.room_changed();
+    }
+}
+
+impl Room {
+    /// Keeps room for `size` bytes, of which those that are done are there. What other transfers
+    /// were promised is not free; what interrupted ones have left is, when it is needed.
+    pub(super) async fn keep(
+        state: &Arc<State>,
+        running: &Arc<Running>,
+        size: u64,
+    ) -> Result<Self, TransferFailure> {
+        running.set_room(size);
+        let needed = running.missing_room();
+        let of = Arc::clone(state);
+        let made = blocking(move || match make(&of, 0)? {
+            Ok(()) => Ok(()),
+            Err(free) => Err(StoreFailure::NoRoom { folder: of.downloads.clone(), needed, free }),
+        });
+        match made.await {
+            Ok(()) => Ok(Self { state: Arc::clone(state), running: Arc::clone(running) }),
+            // Nobody is told: nothing has become free.
+            Err(failure) => {
+                running.set_room(0);
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Makes room for what transfers were promised and so much more. The error is what is free.
+fn make(state: &State, more: u64) -> io::Result<Result<(), u64>> {
+    let free = free(&state.downloads)?;
+    let Some(lacking) = state.transfers.promised().saturating_add(more).checked_sub(free) else {
+        return Ok(Ok(()));
+    };
+    let writing = state.transfers.writing();
+    let is_written = |name: &str| writing.iter().any(|digest| is_of(name, digest));
+    let Some(gone) = choose(left_parts(&state.downloads, is_written), lacking) else {
+        return Ok(Err(free));
+    };
+    gone.into_iter().try_for_each(fs::remove_file).map(Ok)
+}
+
+/// Whether there is room for a file that does not come by a transfer; true when nobody can say.
+pub(crate) fn has_room(state: &State, len: u64) -> bool {
+    make(state, len).map_or(true, |made| made.is_ok())
+}
+
+fn is_of(name: &str, digest: &Digest) -> bool {
+    name.strip_prefix(PART_PREFIX) == Some(&*digest.to_string())
+}
+
+fn free(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// What is left of a download that does not run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Left {
+    written: SystemTime,
+    bytes: u64,
+    path: PathBuf,
+}
+
+fn left_parts(downloads: &Path, is_written: impl Fn(&str) -> bool) -> Vec<Left> {
+    let entries = fs::read_dir(downloads).into_iter().flatten().flatten();
+    let left = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let metadata = entry.metadata().ok()?;
+        let is_left = name.starts_with(PART_PREFIX) && metadata.is_file() && !is_written(&name);
+        let (written, bytes) = (metadata.modified().ok()?, metadata.blocks() * BLOCK);
+        is_left.then(|| Left { written, bytes, path: entry.path() })
+    });
+    left.collect()
+}
+
+/// Which of them go, the oldest first; none when all of them are not enough.
+fn choose(mut left: Vec<Left>, lacking: u64) -> Option<Vec<PathBuf>> {
+    left.sort();
+    let (mut gone, mut won) = (Vec::new(), 0_u64);
+    for Left { bytes, path, .. } in left {
+        if won >= lacking {
+            break;
+        }
+        won = won.saturating_add(bytes);
+        gone.push(path);
+    }
+    (won >= lacking).then_some(gone)
+}
+
+/// A number of bytes for people.
+pub(super) fn bytes(count: u64) -> String {
+    DecimalBytes(count).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_leftovers_make_room_and_none_goes_for_nothing() {
+        let left = |age: u64, bytes| Left {
+            written: SystemTime::UNIX_EPOCH + Duration::from_secs(100 - age),
+            bytes,
+            path: format!("{age}").into(),
+        };
+        let all = vec![left(1, 10), left(9, 10), left(5, 10)];
+        let paths = |ages: &[&str]| Some(ages.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(choose(all.clone(), 0), paths(&[]));
+        assert_eq!(choose(all.clone(), 1), paths(&["9"]));
+        assert_eq!(choose(all.clone(), 11), paths(&["9", "5"]));
+        assert_eq!(choose(all, 31), None);
+    }
+}

@@ -1,0 +1,237 @@
+//! Transfers that wait, are cancelled, or cannot be.
+
+use std::{fs, io::Write, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Instance,
+    instance::has,
+    large_file, names,
+    originals::{Original, exchange, frame, joins},
+    same_content,
+};
+
+const MIB: u64 = 512;
+
+/// Two nodes of which the first has a long film, and the second knows.
+fn with_film() -> (Instance, Instance) {
+    let bob = Instance::start("bob", &[]);
+    large_file(&bob.share().join("film.mkv"), MIB);
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    bob.until_file(|file| file["digest"].is_string());
+    let ada = Instance::start("ada", &["--join", &bob.address]);
+    ada.until_peers(|ids| ids == ["bob"]);
+    ada.find("film.mkv", true);
+    (bob, ada)
+}
+
+fn waits_for<'a>(words: &'a str) -> impl Fn(&Value) -> bool + 'a {
+    move |transfer| transfer["waits"].as_str().is_some_and(|what| what.contains(words))
+}
+
+#[test]
+fn a_transfer_is_cancelled_by_its_number_or_its_name_and_leaves_nothing() {
+    let (bob, ada) = with_film();
+    for by_name in [true, false] {
+        let mut events = ada.events();
+        let begun = ada.fetch(&json!({"name": "film.mkv"}));
+        events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
+        // So that it cannot come to its end.
+        bob.signal("STOP");
+        let number = begun["number"].to_string();
+        if by_name {
+            let (code, said, errors) = ada.subcommand(&["cancel", "film.mkv"]);
+            assert_eq!((code, said.as_str()), (0, "cancelled film.mkv\n"), "{errors}");
+        } else {
+            let cancelled = ada.post(&format!("/api/transfers/{number}/cancel"), &json!({}));
+            assert_eq!(cancelled.json()["number"], begun["number"]);
+        }
+        let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
+        assert_eq!(
+            (&ended["state"], &ended["number"]),
+            (&json!("cancelled"), &begun["number"]),
+            "{ended}"
+        );
+        assert_eq!(names(&ada.downloads()), [""; 0]);
+        bob.signal("CONT");
+        let again = ada.post(&format!("/api/transfers/{number}/cancel"), &json!({}));
+        assert_eq!(again.refusal(), (404, "not_found".into()));
+    }
+    let (code, _, said) = ada.subcommand(&["cancel", "film.mkv"]);
+    assert!(code == 1 && said.contains("not on its way"), "{said}");
+}
+
+#[test]
+fn a_fetch_from_an_owner_that_sleeps_waits_and_goes_on_where_it_was() {
+    let (bob, ada) = with_film();
+    let mut events = ada.events();
+    ada.fetch(&json!({"name": "film.mkv"}));
+    let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(64 << 20));
+    bob.signal("STOP");
+    assert!(moving["done"].as_u64() < Some(MIB << 20), "in the middle: {moving}");
+    let waiting = events.wait("transfer", waits_for("bob does not answer"));
+    assert_eq!(waiting["state"], "running");
+    bob.signal("CONT");
+    let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
+    assert_eq!((&ended["state"], &ended["waits"]), (&json!("done"), &Value::Null), "{ended}");
+    let came = ada.status()["bytes_in"].as_u64().unwrap();
+    assert!(came < (MIB + 32) << 20, "what was there did not come again: {came}");
+    assert!(same_content(&ada.downloads().join("film.mkv"), &bob.share().join("film.mkv")));
+}
+
+#[test]
+fn a_file_that_grows_and_is_renamed_comes_as_it_was_when_it_was_asked_for() {
+    let (bob, ada) = with_film();
+    let mut events = ada.events();
+    ada.fetch(&json!({"name": "film.mkv"}));
+    let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
+    assert!(moving["done"].as_u64() < Some(MIB << 20), "in the middle: {moving}");
+    let [film, other] = ["film.mkv", "other.mkv"].map(|name| bob.share().join(name));
+    let mut file = fs::OpenOptions::new().append(true).open(&film).unwrap();
+    file.write_all(b"and more").unwrap();
+    fs::rename(&film, &other).unwrap();
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
+    assert_eq!(ended["state"], "done", "{ended}");
+    file.set_len(MIB << 20).unwrap();
+    assert!(same_content(&ada.downloads().join("film.mkv"), &other));
+}
+
+#[test]
+fn the_files_of_an_owner_that_does_not_answer_need_no_new_search() {
+    let mut bob = Instance::start("bob", &[]);
+    fs::write(bob.share().join("a.txt"), "a").unwrap();
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    let ada = Instance::start("ada", &["--join", &bob.address]);
+    ada.until_peers(|ids| ids == ["bob"]);
+    ada.find("a.txt", true);
+    bob.kill();
+    ada.until_peers(|ids| ids.is_empty());
+    assert!(has(&ada.get("/api/files").json(), "a.txt"));
+    // Who fetches it hears what is the matter, and it stays on its way.
+    let mut events = ada.events();
+    ada.fetch(&json!({"name": "a.txt"}));
+    events.wait("transfer", waits_for("bob does not answer"));
+}
+
+#[test]
+fn what_cannot_be_served_is_not_offered_and_the_reason_is_told() {
+    let bob = Instance::start("bob", &[]);
+    let share = bob.share();
+    fs::File::create(share.join("huge.img")).unwrap().set_len((256 << 30) + 1).unwrap();
+    fs::write(share.join("exe\u{202e}txt"), "x").unwrap();
+    fs::create_dir(share.join("inner")).unwrap();
+    let persian = "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}.txt";
+    fs::write(share.join(persian), "x").unwrap();
+    let mut events = bob.events();
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    let files = bob.get("/api/files").json();
+    assert!(files.as_array().unwrap().len() == 1 && has(&files, persian), "{files}");
+    let left_out = bob.status()["left_out"].clone();
+    let left_out = left_out.as_array().unwrap();
+    for (example, why) in
+        [("huge.img", "longer than 256 GiB"), ("exe\u{fffd}txt", "not seen"), ("inner", "folders")]
+    {
+        let is_it = |row: &&Value| row["example"] == example && row["count"] == 1;
+        let row = left_out.iter().find(is_it).unwrap_or_else(|| panic!("{left_out:?}"));
+        assert!(row["why"].as_str().unwrap().contains(why), "{row}");
+    }
+    let said = Instance::until_notice(&mut events, "huge.img");
+    assert!(said["text"].as_str().unwrap().contains("longer than 256 GiB"), "{said}");
+    let (_, listed, _) = bob.subcommand(&["files"]);
+    assert!(listed.contains("such as \"huge.img\""), "{listed}");
+
+    // Who asks for it all the same hears at once.
+    let ada = Instance::start("ada", &["--join", &bob.address]);
+    ada.until_peers(|ids| ids == ["bob"]);
+    let ended = ada.fetched(&json!({"name": "huge.img", "from": "bob"}));
+    assert_eq!(ended["state"], "failed", "{ended}");
+    assert!(ended["error"].as_str().unwrap().contains("bob: File too long"), "{ended}");
+}
+
+#[test]
+fn a_file_that_was_fetched_from_an_original_stands_once_in_the_list() {
+    let java = Original::start(|me, code, text| match code {
+        "FGET" => frame(b"REPL", "la la la"),
+        _ => joins(me, code, text),
+    });
+    let ada = Instance::start("ada", &["--join", &java.address]);
+    java.until("JOIN");
+    ada.search("song");
+    let found = exchange(&ada.address, b"RESP", format!("song.ogg {}", java.address));
+    assert!(found.starts_with("REPL"), "{found}");
+    ada.until_file(|file| file["name"] == "song.ogg");
+    let ended = ada.fetched(&json!({"name": "song.ogg"}));
+    assert_eq!(ended["state"], "done", "{ended}");
+    let files = ada.get("/api/files").json();
+    let digest = blake3::hash(b"la la la").to_hex().to_string();
+    assert_eq!(
+        files,
+        json!([{
+            "name": "song.ogg", "owners": ["ada", java.address], "local": true, "size": 8,
+            "digest": digest
+        }])
+    );
+}
+
+#[test]
+fn a_name_that_is_a_path_is_shown_with_why_it_cannot_be_fetched() {
+    let java = Original::start(joins);
+    let ada = Instance::start("ada", &["--join", &java.address]);
+    java.until("JOIN");
+    ada.search("deep");
+    for path in ["dir/deep.txt", "/home/me/deep.txt", "C:\\deep.txt"] {
+        let heard = exchange(&ada.address, b"RESP", format!("{path} {}", java.address));
+        let text = format!("Resp: file info added {path}").replace('\\', "\\\\");
+        assert!(heard.ends_with(&text), "{heard}");
+        let row = ada.until_file(|file| file["name"] == path);
+        assert!(row["why_not"].as_str().unwrap().contains("path"), "{row}");
+        let refused = ada.post("/api/fetch", &json!({"name": path}));
+        assert!(refused.json()["error"].as_str().unwrap().contains("path"), "{refused:?}");
+    }
+    let (_, listed, _) = ada.subcommand(&["files"]);
+    assert!(listed.contains("dir/deep.txt cannot be fetched: it is a path"), "{listed}");
+}
+
+#[test]
+fn f53_what_does_not_fit_on_the_disk_waits_for_room_and_small_files_come() {
+    let bob = Instance::start("bob", &[]);
+    large_file(&bob.share().join("film.mkv"), 16);
+    fs::write(bob.share().join("small.txt"), "small").unwrap();
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    let small = tempfile::tempdir().unwrap();
+    let mount = |program: &str, arguments: &[&str]| {
+        let done = Command::new(program).args(arguments).arg(small.path()).output();
+        done.is_ok_and(|output| output.status.success())
+    };
+    if !mount("mount", &["-t", "tmpfs", "-o", "size=4m", "tmpfs"]) {
+        eprintln!("not tested: this user may not mount a small disk");
+        return;
+    }
+    let downloads = small.path().join("d");
+    fs::create_dir(&downloads).unwrap();
+    // What an earlier life has left gives way.
+    let left = downloads.join(format!(".fileshare-part-{}", "0".repeat(64)));
+    fs::write(&left, vec![7; 4 << 20]).unwrap();
+    let options = ["--join", &bob.address, "--downloads", downloads.to_str().unwrap()];
+    let ada = Instance::start_at("ada", &options);
+    ada.until_peers(|ids| !ids.is_empty());
+    ada.find("film.mkv", true);
+    ada.find("small.txt", true);
+    let mut events = ada.events();
+    ada.fetch(&json!({"name": "film.mkv"}));
+    let waits = events.wait("transfer", waits_for("it needs 16.78 MB in "));
+    assert!(waits["waits"].as_str().unwrap().contains(downloads.to_str().unwrap()), "{waits}");
+    let came = ada.fetched(&json!({"name": "small.txt"}));
+    assert_eq!(came["state"], "done", "{came}");
+    assert_eq!(names(&downloads), ["small.txt"], "nothing hidden takes room");
+    assert!(mount("mount", &["-o", "remount,size=64m"]));
+    let ended = events.wait("transfer", |transfer| {
+        transfer["name"] == "film.mkv" && transfer["state"] != "running"
+    });
+    assert_eq!((&ended["state"], &ended["waits"]), (&json!("done"), &Value::Null), "{ended}");
+    assert!(same_content(&downloads.join("film.mkv"), &bob.share().join("film.mkv")));
+    drop(ada);
+    assert!(mount("umount", &[]));
+}
