@@ -2,13 +2,18 @@
 
 use std::{
     cmp::Ordering,
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
 use actix_peer::overlay::Address;
 
-use crate::{model::LeftOut, name::shown, protocol::Query};
+use crate::{
+    model::{LeftOut, SearchRow},
+    name::shown,
+    protocol::Query,
+    talk::QUESTION_TIME,
+};
 
 /// How long a query is remembered: longer than a flood lasts.
 const SEEN_FOR: Duration = Duration::from_secs(10);
@@ -116,37 +121,95 @@ fn id(query: &Query, number: Option<u64>) -> Id {
 
 #[derive(Debug)]
 struct Own {
-    /// In lower case.
+    number: u64,
     key: String,
+    /// The same in lower case.
+    lower: String,
+    /// From then on people are told that nothing more is expected.
+    over_at: Instant,
+    /// Late answers are taken until then.
     until: Instant,
     answers: usize,
     /// How many came beyond the limit, and the first of them.
     left_out: (usize, String),
+    found: BTreeSet<(String, Address)>,
+    asked: usize,
+    unreached: usize,
+    /// What listeners were told last.
+    told: Option<SearchRow>,
+}
+
+impl Own {
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.over_at || self.unreached >= self.asked
+    }
+
+    fn row(&self, now: Instant, name_of: impl Fn(&Address) -> String) -> SearchRow {
+        let files: BTreeSet<_> = self.found.iter().map(|(name, _)| name).collect();
+        let from: BTreeSet<_> = self.found.iter().map(|(_, owner)| name_of(owner)).collect();
+        SearchRow {
+            number: self.number,
+            key: self.key.clone(),
+            asked: self.asked,
+            unreached: self.unreached,
+            files: files.len(),
+            from: from.into_iter().collect(),
+            over: self.is_over(now),
+        }
+    }
 }
 
 /// The own searches that answers are awaited for: what nobody asked for is not believed.
 #[derive(Debug, Default)]
-pub(crate) struct OwnSearches(VecDeque<Own>);
+pub(crate) struct OwnSearches {
+    last: u64,
+    open: VecDeque<Own>,
+}
 
 impl OwnSearches {
-    /// Opens a search. The oldest one gives way when there are too many.
-    pub(crate) fn open(&mut self, key: &str, now: Instant) {
-        self.0.retain(|own| own.until > now);
-        if self.0.len() >= MAX_OWN {
-            self.0.pop_front();
+    /// Opens a search that goes `ttl` hops and is sent to `asked` peers. Returns its number. The
+    /// oldest search gives way when there are too many.
+    pub(crate) fn open(&mut self, key: &str, ttl: u32, asked: usize, now: Instant) -> u64 {
+        self.forget(now);
+        if self.open.len() >= MAX_OWN {
+            self.open.pop_front();
         }
-        let (key, until, left_out) = (key.to_lowercase(), now + OWN_FOR, (0, String::new()));
-        self.0.push_back(Own { key, until, answers: 0, left_out });
+        self.last += 1;
+        // The question itself, each hop, and the answer.
+        let expected = QUESTION_TIME.saturating_mul(ttl.saturating_add(2)).min(OWN_FOR);
+        self.open.push_back(Own {
+            number: self.last,
+            key: key.to_owned(),
+            lower: key.to_lowercase(),
+            over_at: now + expected,
+            until: now + OWN_FOR,
+            answers: 0,
+            left_out: (0, String::new()),
+            found: BTreeSet::new(),
+            asked,
+            unreached: 0,
+            told: None,
+        });
+        self.last
     }
 
-    /// Whether `name` answers an open search that has not had all its answers. Counts it.
-    pub(crate) fn take(&mut self, name: &str, now: Instant) -> bool {
-        self.0.retain(|own| own.until > now);
-        let name = name.to_lowercase();
-        let fits = |own: &&mut Own| own.answers < MAX_ANSWERS && name.contains(&own.key);
-        let own = self.0.iter_mut().rev().find(fits);
+    /// One of the peers could not be asked.
+    pub(crate) fn unreached(&mut self, number: u64) {
+        if let Some(own) = self.open.iter_mut().find(|own| own.number == number) {
+            own.unreached += 1;
+        }
+    }
+
+    /// Whether `name` answers an open search that has not had all its answers. Counts it, as a file
+    /// of `owner`.
+    pub(crate) fn take(&mut self, name: &str, owner: &Address, now: Instant) -> bool {
+        self.forget(now);
+        let lower = name.to_lowercase();
+        let fits = |own: &&mut Own| own.answers < MAX_ANSWERS && lower.contains(&own.lower);
+        let own = self.open.iter_mut().rev().find(fits);
         own.is_some_and(|own| {
             own.answers += 1;
+            own.found.insert((name.to_owned(), owner.clone()));
             true
         })
     }
@@ -155,7 +218,7 @@ impl OwnSearches {
     /// its key, the first time.
     pub(crate) fn leave_out(&mut self, name: &str) -> Option<String> {
         let lower = name.to_lowercase();
-        let own = self.0.iter_mut().rev().find(|own| lower.contains(&own.key))?;
+        let own = self.open.iter_mut().rev().find(|own| lower.contains(&own.lower))?;
         own.left_out.0 += 1;
         (own.left_out.0 == 1).then(|| {
             own.left_out.1 = shown(name);
@@ -165,13 +228,45 @@ impl OwnSearches {
 
     /// The open searches that had more answers than were taken.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        let cut = self.0.iter().filter(|own| own.left_out.0 > 0);
+        let cut = self.open.iter().filter(|own| own.left_out.0 > 0);
         let row = |own: &Own| LeftOut {
             why: format!("the search for \"{}\" takes {MAX_ANSWERS} answers", own.key),
             count: own.left_out.0,
             example: own.left_out.1.clone(),
         };
         cut.map(row).collect()
+    }
+
+    /// The searches as people see them, the newest first.
+    pub(crate) fn rows(
+        &self,
+        now: Instant,
+        name_of: impl Fn(&Address) -> String,
+    ) -> Vec<SearchRow> {
+        self.open.iter().rev().map(|own| own.row(now, &name_of)).collect()
+    }
+
+    /// What listeners have not been told yet, and when there will be news by the time alone.
+    pub(crate) fn news(
+        &mut self,
+        now: Instant,
+        name_of: impl Fn(&Address) -> String,
+    ) -> (Vec<SearchRow>, Option<Instant>) {
+        self.forget(now);
+        let mut news = Vec::new();
+        for own in &mut self.open {
+            let row = own.row(now, &name_of);
+            if own.told.as_ref() != Some(&row) {
+                own.told = Some(row.clone());
+                news.push(row);
+            }
+        }
+        let awaited = self.open.iter().filter(|own| !own.is_over(now)).map(|own| own.over_at);
+        (news, awaited.min())
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.open.retain(|own| own.until > now);
     }
 }
 
@@ -181,6 +276,10 @@ mod tests {
 
     fn now() -> Instant {
         tokio::time::Instant::now().into_std()
+    }
+
+    fn owner(port: u16) -> Address {
+        format!("127.0.0.1:{port}").parse().unwrap()
     }
 
     fn query(port: u16, number: Option<u64>) -> Query {
@@ -261,21 +360,61 @@ mod tests {
     fn f35_only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
         let (mut own, begin) = (OwnSearches::default(), now());
         let name = "My SONG.ogg";
-        assert!(!own.take(name, begin));
-        own.open("sOnG", begin);
-        assert!(!own.take("other", begin));
+        let owner = owner(1);
+        assert!(!own.take(name, &owner, begin));
+        own.open("sOnG", 4, 1, begin);
+        assert!(!own.take("other", &owner, begin));
         for _ in 0..MAX_ANSWERS {
-            assert!(own.take(name, begin));
+            assert!(own.take(name, &owner, begin));
         }
-        assert!(!own.take(name, begin));
-        assert_eq!(own.leave_out(name), Some("song".to_owned()));
+        assert!(!own.take(name, &owner, begin));
+        assert_eq!(own.leave_out(name), Some("sOnG".to_owned()));
         assert_eq!(own.leave_out(name), None, "it is said once");
         let left_out = own.left_out();
         assert_eq!((left_out[0].count, left_out[0].example.as_str()), (2, "My SONG.ogg"));
-        own.open("song", begin);
-        assert!(own.take(name, begin));
-        assert!(!own.take(name, begin + OWN_FOR));
-        (0..1_000).for_each(|_| own.open("x", begin));
-        assert_eq!(own.0.len(), MAX_OWN);
+        own.open("song", 4, 1, begin);
+        assert!(own.take(name, &owner, begin));
+        assert!(!own.take(name, &owner, begin + OWN_FOR));
+        for _ in 0..1_000 {
+            own.open("x", 4, 1, begin);
+        }
+        assert_eq!(own.open.len(), MAX_OWN);
+    }
+
+    #[test]
+    fn a_search_says_what_came_from_whom_and_when_nothing_more_is_expected() {
+        let (mut own, begin) = (OwnSearches::default(), now());
+        let number = own.open("song", 4, 3, begin);
+        let row = SearchRow { number, key: "song".into(), asked: 3, ..SearchRow::default() };
+        let (news, next) = own.news(begin, ToString::to_string);
+        assert_eq!(news, [row.clone()]);
+        let end = next.unwrap();
+        assert_eq!(own.news(begin, ToString::to_string).0, [], "it is told once");
+
+        // The same file of two owners, one of which says it twice, and another file.
+        for (name, port) in [("song", 2), ("song", 1), ("song", 1), ("a song", 1)] {
+            assert!(own.take(name, &owner(port), begin));
+        }
+        own.unreached(number);
+        let from = vec![owner(1).to_string(), owner(2).to_string()];
+        let row = SearchRow { files: 2, from, unreached: 1, ..row };
+        assert_eq!(own.news(begin, ToString::to_string), (vec![row.clone()], Some(end)));
+        let over = SearchRow { over: true, ..row };
+        assert_eq!(own.news(end, ToString::to_string), (vec![over.clone()], None));
+        assert_eq!(own.rows(end, ToString::to_string), [over]);
+        assert!(own.take("song", &owner(3), end), "a late answer is taken");
+        assert_eq!(own.news(end, ToString::to_string).0[0].from.len(), 3);
+    }
+
+    #[test]
+    fn a_search_that_reaches_nobody_is_over_at_once() {
+        let (mut own, now) = (OwnSearches::default(), now());
+        own.open("song", 4, 0, now);
+        assert!(own.rows(now, ToString::to_string)[0].over);
+        let number = own.open("song", 4, 2, now);
+        own.unreached(number);
+        assert!(!own.rows(now, ToString::to_string)[0].over);
+        own.unreached(number);
+        assert!(own.rows(now, ToString::to_string)[0].over);
     }
 }

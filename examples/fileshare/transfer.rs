@@ -21,7 +21,7 @@ use self::{owners::Found, running::Waited, store::StoreFailure};
 pub(crate) use self::{
     owners::ask_owner,
     room::has_room,
-    running::{Running, TransferBusy, Transfers},
+    running::{NotCleared, Running, TransferBusy, Transfers},
 };
 use crate::{
     model::{Event, Transfer, TransferState},

@@ -8,11 +8,12 @@ use actix_peer::{
     frame::{Frame, TypeCode},
     peer::JoinError,
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use tokio::{
+    net::lookup_host,
     sync::mpsc,
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::{sleep, timeout, timeout_at},
 };
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     model::{Event, LeftOut, Speaks},
     serve::{QueryWork, work_on_queries},
     state::{State, now},
-    talk::{named, shown},
+    talk::{QUESTION_TIME, named, shown},
     transfer::ask_owner,
 };
 
@@ -37,6 +38,9 @@ const AT_ONCE: usize = 8;
 const FILES_PAUSE: Duration = Duration::from_millis(250);
 
 const PEERS_PAUSE: Duration = Duration::from_millis(200);
+
+/// Answers come in bursts.
+const SEARCHES_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often round trips and counts are looked at.
 const STATUS_EVERY: Duration = Duration::from_secs(2);
@@ -66,6 +70,7 @@ pub(super) fn start(app: &App, queries: mpsc::Receiver<QueryWork>) {
     run(Box::pin(watch_peers(Arc::clone(state))));
     run(Box::pin(tell_files(app.clone())));
     run(Box::pin(tell_peers(app.clone())));
+    run(Box::pin(tell_searches(Arc::clone(state))));
     run(Box::pin(tell_status(app.clone())));
     run(Box::pin(join(app.clone())));
 }
@@ -123,23 +128,45 @@ async fn watch_owners(state: Arc<State>) {
     }
 }
 
-/// Asks the peers whom they know.
+/// Asks the peers whom they know, and measures how long they take.
 pub(super) async fn ask_lists(state: &State) {
     let peers = state.contacts().table().to_vec();
     stream::iter(peers)
         .for_each_concurrent(AT_ONCE, async |peer| {
+            let began = now();
             let Ok(frames) =
                 state.ask(peer.address(), Frame::empty(TypeCode::LIST), Over::Any).await
             else {
                 return;
             };
-            let entries = frames
-                .iter()
-                .skip(1)
-                .filter_map(|frame| frame.as_str().ok()?.parse::<PeerInfo>().ok());
-            state.contacts().set_list(peer.id(), entries.map(|entry| entry.id().clone()).collect());
+            let took = now().saturating_duration_since(began);
+            let entries = frames.iter().skip(1);
+            let entries = entries.filter_map(|frame| frame.as_str().ok()?.parse::<PeerInfo>().ok());
+            let entries: Vec<_> = entries.collect();
+            let unresolved = state.contacts().unresolved(&entries);
+            join_all(unresolved.into_iter().map(async |(name, port)| {
+                let found = timeout(QUESTION_TIME, lookup_host((&*name, port))).await;
+                let found = found.ok().and_then(Result::ok).into_iter().flatten();
+                let ips = found.map(|found| found.ip()).collect();
+                state.contacts().resolved(name, ips);
+            }))
+            .await;
+            let mut contacts = state.contacts();
+            contacts.set_list(peer.id(), entries);
+            if contacts.how(peer.address()) == Speaks::Classic {
+                contacts.took(peer.address(), took);
+            }
         })
         .await;
+    if let Ok(peer) = state.peer() {
+        let links = peer.status().await.links;
+        let mut contacts = state.contacts();
+        for link in links {
+            if let Some(time) = link.round_trip {
+                contacts.took(&link.address, time);
+            }
+        }
+    }
     state.peers_changed.notify_one();
 }
 
@@ -242,6 +269,23 @@ async fn tell_peers(app: App) {
             last = Some(network);
         }
         sleep(PEERS_PAUSE).await;
+    }
+}
+
+/// Tells listeners what own searches have found, and when they are over.
+async fn tell_searches(state: Arc<State>) {
+    loop {
+        let (news, next) = {
+            let contacts = state.contacts();
+            state.own().news(now(), |address| contacts.name_of(address))
+        };
+        news.into_iter().for_each(|search| state.emit(Event::Search(search)));
+        let changed = state.searches_changed.notified();
+        match next {
+            Some(next) => timeout_at(next.into(), changed).await.unwrap_or_default(),
+            None => changed.await,
+        }
+        sleep(SEARCHES_PAUSE).await;
     }
 }
 

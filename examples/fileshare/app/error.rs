@@ -8,7 +8,12 @@ use actix_peer::{
     peer::{JoinError, NodeDown, RegisterError},
 };
 
-use crate::{name::InvalidName, share::AddFailure, state::Stopping, transfer::TransferBusy};
+use crate::{
+    name::InvalidName,
+    share::AddFailure,
+    state::Stopping,
+    transfer::{NotCleared, TransferBusy},
+};
 
 /// Why the program does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,8 @@ pub(crate) enum AppError {
     Add(#[from] AddFailure),
     #[error(transparent)]
     Busy(#[from] TransferBusy),
+    #[error(transparent)]
+    Clear(#[from] NotCleared),
     #[error("{0}{again}", again = if .0.is_tried_again() { TRIED_AGAIN } else { "" })]
     Join(#[from] JoinError),
     #[error("the shared folder cannot be read: {0}")]
@@ -83,6 +90,8 @@ impl AppError {
             Self::Add(AddFailure::Source { .. }) => "bad_request",
             Self::UnknownPeer(_) | Self::UnknownFile(_) | Self::UnknownTransfer(_) => "not_found",
             Self::Here { .. } => "here",
+            Self::Clear(NotCleared::Unknown(_)) => "not_found",
+            Self::Clear(NotCleared::Running(_)) => "busy",
             Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",
             Self::Busy(_) => "busy",
             Self::Join(JoinError::ContactFailed { .. }) => "unreachable",

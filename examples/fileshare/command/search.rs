@@ -89,6 +89,7 @@ mod tests {
             local: false,
             size,
             digest: digest.map(str::to_owned),
+            why_not: None,
         };
         let mut said = Said { classic: HashSet::from(["java".into()]), ..Said::default() };
         assert!(!said.is_known(&file("ada", None, None)), "it will be told");

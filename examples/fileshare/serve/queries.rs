@@ -293,6 +293,7 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     let Some(owner) = known.or_else(|| reachable(&found.owner)) else {
         return Reply::error(RESP_INCORRECT);
     };
+    let owner = state.contacts().known_as(&owner);
     let own = state.me().is_ok_and(|me| *me.address() == owner);
     if !may || own {
         return Reply::error(RESP_INCORRECT);
@@ -300,9 +301,11 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     // The original programs take any answer. A node may say unasked what it has itself, within a
     // limit; what others have, only when it was asked.
     let itself = matches!(owner.host(), Host::Ip(ip) if ip.to_canonical() == sender);
-    let asked = state.own().take(&found.name.to_string(), now());
+    let name = found.name.to_string();
+    let asked = state.own().take(&name, &owner, now());
+    state.searches_changed.notify_one();
     if !(asked || itself && state.limits().announcement_from(sender, now())) {
-        let cut = state.own().leave_out(&found.name.to_string());
+        let cut = state.own().leave_out(&name);
         if let Some(key) = cut {
             let most = format!("more than {MAX_ANSWERS} files with \"{key}\" were found");
             state.info(format!("{most}: the others are left out, search for more of the name"));
