@@ -387,7 +387,7 @@ mod tests {
         let number = own.open("song", 4, 3, begin);
         let row = SearchRow { number, key: "song".into(), asked: 3, ..SearchRow::default() };
         let (news, next) = own.news(begin, ToString::to_string);
-        assert_eq!(news, [row.clone()]);
+        assert_eq!(news, std::slice::from_ref(&row));
         let end = next.unwrap();
         assert_eq!(own.news(begin, ToString::to_string).0, [], "it is told once");
 
