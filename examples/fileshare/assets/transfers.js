@@ -123,7 +123,10 @@ function details(transfer) {
 
 function offerCancel(row, transfer) {
   const old = row.querySelector(".cancel");
-  if (transfer.state !== "running") return old?.remove();
+  if (transfer.state !== "running") {
+    if (old && old === document.activeElement) by("transfers-title").focus();
+    return old?.remove();
+  }
   if (old) return;
   const cancel = make("button", { class: "small quiet cancel", "aria-label": `Cancel ${transfer.name}` }, "Cancel");
   cancel.addEventListener("click", async () => {
@@ -135,7 +138,7 @@ function offerCancel(row, transfer) {
       cancel.disabled = false;
     }
   });
-  row.append(cancel);
+  row.querySelector(".first").append(cancel);
 }
 
 function offerAgain(row, transfer, failed) {
