@@ -7,10 +7,12 @@
 //! $ cargo run --example ask -- 127.0.0.1:9000 LIST
 //! ```
 //!
-//! Ctrl-C leaves politely: what runs is finished, every known peer hears `QUIT`. A second one ends
-//! at once. With `--test-handlers` it has handlers that are slow, panic or answer nothing, to see
+//! Ctrl-C leaves politely, as do `kill` and a terminal that is closed: what runs is finished, every
+//! known peer hears `QUIT`. A second one ends at once. With `--test-handlers` it has handlers that are slow, panic or answer nothing, to see
 //! from outside what becomes of a node then. Exit code 1 when the node cannot start or no contact lets it in, 2 for wrong options.
 
+#[path = "support/ends.rs"]
+mod ends;
 #[macro_use]
 #[path = "support/print.rs"]
 mod print;
@@ -21,10 +23,13 @@ mod test_handlers;
 use std::{future::ready, process::ExitCode, time::Duration};
 
 use actix::prelude::*;
-use actix_peer::{Config, Incoming, Peer, PeerEvent, PingSweep, Reply, handler, overlay::Address};
+use actix_peer::{
+    Config, Incoming, Peer, PeerEvent, PeerInfo, PingSweep, Reply, handler, overlay::Address,
+};
 use clap::Parser;
 use futures::StreamExt;
-use tokio::signal::unix::{SignalKind, signal};
+
+use crate::ends::Ends;
 
 /// Runs one node until ctrl-C.
 #[derive(Parser)]
@@ -54,12 +59,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
     seconds.filter(|time| !time.is_zero()).ok_or_else(|| "more than 0 seconds, please".to_owned())
 }
 
+/// An id that is the address says both.
+fn named(peer: &PeerInfo) -> String {
+    let address = peer.address().to_string();
+    if peer.id().as_str() == address { address } else { format!("{} at {address}", peer.id()) }
+}
+
 /// One line for a person.
 fn line(event: &PeerEvent) -> String {
     match event {
         PeerEvent::Started { me } => format!("started as {}", me.id()),
-        PeerEvent::PeerAdded { peer } => format!("peer added: {peer}"),
-        PeerEvent::PeerRemoved { peer, why } => format!("peer removed: {peer} ({why:?})"),
+        PeerEvent::PeerAdded { peer } => format!("peer added: {}", named(peer)),
+        PeerEvent::PeerRemoved { peer, why } => format!("peer removed: {} ({why:?})", named(peer)),
         PeerEvent::Refused { from, code, refusal } => {
             let code = code.map_or_else(|| "no header".to_owned(), |code| code.to_string());
             format!("refused: {code} from {from} ({refusal:?})")
@@ -124,10 +135,9 @@ async fn join(peer: &Peer, contacts: &[Address]) -> bool {
 #[actix::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (mut interrupt, mut terminate) = match signals {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => {
+    let mut ends = match Ends::new() {
+        Ok(ends) => ends,
+        Err(error) => {
             eprintln!("cannot hear signals: {error}");
             return ExitCode::FAILURE;
         }
@@ -154,12 +164,11 @@ async fn main() -> ExitCode {
     let asked_to_end = tokio::select! {
         () = work => false,
         _ = &mut printing => true,
-        _ = interrupt.recv() => true,
-        _ = terminate.recv() => true,
+        () = ends.next() => true,
     };
     let report = tokio::select! {
         report = peer.stop() => report,
-        _ = interrupt.recv() => peer.abort().await,
+        () = ends.next() => peer.abort().await,
     };
     if !printing.is_finished() {
         printing.await.ok();

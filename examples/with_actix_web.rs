@@ -11,6 +11,8 @@
 //! GET /ask/eve/hello -> 502 no known peer has the id eve
 //! ```
 
+#[path = "support/ends.rs"]
+mod ends;
 #[macro_use]
 #[path = "support/print.rs"]
 mod print;
@@ -107,8 +109,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         get(address, path).await?;
     }
     if serve {
+        let mut ends = ends::Ends::new()?;
         println!("open http://{address}/status; ctrl-C ends");
-        tokio::signal::ctrl_c().await?;
+        ends.next().await;
     }
 
     handle.stop(true).await;

@@ -77,8 +77,8 @@ pub use self::fault::{IdentityFault, NameFault};
 /// }
 /// ```
 pub trait Transport: Send + Sync + fmt::Debug + 'static {
-    /// Starts to listen at an address of this machine. Port 0 asks for any free port, which
-    /// [`Listener::local_address`] then tells.
+    /// Starts to listen at an address of this machine, or at all that a name has. Port 0 asks for any
+    /// free port, which [`Listener::local_address`] then tells.
     ///
     /// # Errors
     /// [`AddrInUse`](io::ErrorKind::AddrInUse) when somebody listens there,
@@ -224,6 +224,12 @@ pub trait Listener: Send + 'static {
 
     /// The address at which it listens, with the port that was really taken.
     fn local_address(&self) -> Address;
+
+    /// All addresses at which it listens, beginning with [`local_address`](Self::local_address). Unless
+    /// overridden, that one alone.
+    fn local_addresses(&self) -> Vec<Address> {
+        vec![self.local_address()]
+    }
 }
 
 /// One connection: a byte stream in each direction.

@@ -28,8 +28,18 @@ fn the_page_runs_only_the_programs_own_files() {
     }
     assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    for path in ["/", "/app.js", "/app.css", "/dom.js", "/files.js", "/network.js", "/transfers.js"]
-    {
+    for path in [
+        "/",
+        "/app.js",
+        "/app.css",
+        "/dom.js",
+        "/files.js",
+        "/layout.js",
+        "/names.js",
+        "/network.js",
+        "/search.js",
+        "/transfers.js",
+    ] {
         let asset = ada.get(path);
         assert_eq!(asset.status, 200, "{path}");
         let content = text(&asset.body).replace("http://www.w3.org/2000/svg", "");
@@ -266,9 +276,9 @@ fn events_begin_with_a_snapshot_and_tell_what_changes() {
     let ada = Instance::start("ada", &[]);
     let mut events = ada.events();
     assert_eq!(events.status, 200);
-    let first: Vec<_> = std::iter::from_fn(|| events.next()).take(3).collect();
+    let first: Vec<_> = std::iter::from_fn(|| events.next()).take(4).collect();
     let names: Vec<&str> = first.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["status", "peers", "files"]);
+    assert_eq!(names, ["status", "peers", "files", "transfers"]);
     assert_eq!(first[0].1["id"], "ada");
     assert_eq!(first[0].1["web"], format!("http://{}/", ada.web));
     assert_eq!(first[1].1["peers"], json!([]));
@@ -278,6 +288,59 @@ fn events_begin_with_a_snapshot_and_tell_what_changes() {
     let bob = Instance::start("bob", &["--join", &ada.address]);
     events.wait("peers", |network| network["peers"][0]["id"] == "bob");
     drop(bob);
+}
+
+#[test]
+fn a_search_is_told_to_listeners_from_its_beginning_to_its_end() {
+    let ada = Instance::start("ada", &[]);
+    fs::write(ada.share().join("a song.ogg"), "la").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let bob = Instance::start("bob", &["--join", &ada.address]);
+    let mut events = bob.events();
+    let acquainted = ada.events().wait("peers", |network| network["peers"][0]["id"] == "bob");
+    assert_eq!(acquainted["nodes"], json!(["ada", "bob"]));
+    events.wait("peers", |network| network["peers"][0]["id"] == "ada");
+    let begun = bob.post("/api/search", &json!({ "key": "SONG" })).json();
+    assert_eq!((&begun["key"], &begun["asked"]), (&json!("SONG"), &json!(1)));
+    let found = events.wait("search", |search| search["files"] == 1);
+    assert_eq!(
+        (&found["number"], &found["from"], &found["over"]),
+        (&begun["number"], &json!(["ada"]), &json!(false))
+    );
+    // A listener that comes later knows it as well.
+    bob.events().wait("search", |search| search["number"] == begun["number"]);
+    assert_eq!(bob.get("/api/searches").json(), json!([found]));
+    // With nobody to ask it is over at once.
+    let carol = Instance::start("carol", &[]);
+    let alone = carol.post("/api/search", &json!({ "key": "song" })).json();
+    assert_eq!((&alone["asked"], &alone["over"]), (&json!(0), &json!(true)));
+}
+
+#[test]
+fn transfers_that_have_ended_are_cleared_for_every_listener_and_their_files_stay() {
+    let ada = Instance::start("ada", &[]);
+    for name in ["one.txt", "two.txt", "three.txt"] {
+        fs::write(ada.share().join(name), name).unwrap();
+    }
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let bob = Instance::start("bob", &["--join", &ada.address]);
+    let mut events = bob.events();
+    events.wait("peers", |network| network["peers"][0]["id"] == "ada");
+    assert_eq!(bob.post("/api/search", &json!({ "key": ".txt" })).status, 200);
+    events.wait("files", |files| files.as_array().unwrap().len() == 3);
+    for name in ["one.txt", "two.txt", "three.txt"] {
+        assert_eq!(bob.post("/api/fetch", &json!({ "name": name })).status, 200);
+        events.wait("transfer", |it| it["name"] == name && it["state"] == "done");
+    }
+    let clear = |path: &str| bob.call("DELETE", path, &[], b"");
+    assert_eq!(clear("/api/transfers/2").status, 200);
+    events.wait("transfers", |numbers| *numbers == json!([3, 1]));
+    assert_eq!(clear("/api/transfers/2").refusal(), (404, "not_found".into()));
+    assert_eq!(clear("/api/transfers/two").refusal(), (400, "bad_request".into()));
+    assert_eq!(clear("/api/transfers").status, 200);
+    events.wait("transfers", |numbers| *numbers == json!([]));
+    assert_eq!(bob.get("/api/transfers").json(), json!([]));
+    assert!(bob.downloads().join("two.txt").exists());
 }
 
 #[test]
@@ -325,7 +388,7 @@ fn subcommands_find_the_only_instance_and_list_several() {
     };
     let (code, _, said) = ask(&["status"]);
     assert_eq!(code, 1);
-    assert!(said.starts_with("no instance of this user is running"), "{said}");
+    assert!(said.starts_with("no node of this user is running"), "{said}");
 
     let mut ada = Instance::start_with(user.path(), "ada", &[]);
     let (code, status, _) = ask(&["status"]);
@@ -368,8 +431,7 @@ fn subcommands_join_search_fetch_and_leave() {
 
     let (code, found, _) = bob.subcommand(&["search", "SONG", "--wait", "3"]);
     assert_eq!(code, 0);
-    assert!(found.contains("Song of ada.txt"), "{found}");
-    assert!(found.contains("ada\n"), "{found}");
+    assert!(found.contains("Song of ada.txt  300.00 kB  ada\n"), "{found}");
     let found = bob.json(&["search", "song", "--wait", "0.5"]);
     assert_eq!(found[0]["owners"], json!(["ada"]));
     let (code, nothing, _) = bob.subcommand(&["search", "no such name", "--wait", "0.1"]);

@@ -12,6 +12,10 @@
 
 mod browser;
 mod instance;
+#[path = "page/lists.rs"]
+mod lists;
+#[path = "page/network.rs"]
+mod network;
 
 use std::{fs, path::Path};
 
@@ -68,7 +72,7 @@ async fn a_file_that_is_added_on_one_page_is_found_and_fetched_on_another() {
     page.click("#search button").await;
     page.see_text("#files tr", "a long film.mp4").await;
     page.see_text("#files tr .owner", "ada").await;
-    page.see_text("#search-said", "1 file of others found").await;
+    page.see_text("#search-said", "1 file of others with “LONG”, from ada so far").await;
 
     // Every state of the bar, from before the click.
     page.run(
@@ -366,7 +370,7 @@ async fn with_a_token_the_page_opens_at_the_printed_address_alone() {
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
 async fn the_picture_of_the_readme_is_of_a_real_session() {
-    const FILM: u64 = 6_442_450_944;
+    const FILM: u64 = 3_221_225_472;
     let Some(to) = std::env::var_os("FILESHARE_SCREENSHOT") else { return };
     let ada = Instance::start("ada", &[]);
     let join = ["--join", ada.address.as_str(), "--hops", "1"];
@@ -429,7 +433,7 @@ async fn the_picture_of_the_readme_is_of_a_real_session() {
     });
     let page = Browser::start().await;
     page.colours("light");
-    page.size(1280, 966, 1.5, false);
+    page.size(1280, 1040, 1.5, false);
     page.open(&ada.url).await;
     page.click("button[aria-label='Fetch Sourdough, step by step.pdf']").await;
     page.see("return document.querySelector('.transfer.done')").await;

@@ -180,20 +180,30 @@ fn wrong_options_get_a_usage_message_and_exit_code_2() {
 }
 
 #[test]
-fn nodes_join_by_a_contact_and_leave_politely_on_ctrl_c_and_on_sigterm() {
+fn nodes_join_by_a_contact_and_leave_politely_on_ctrl_c_on_sigterm_and_when_their_terminal_ends() {
     let mut ada = Node::start(&["--id", "ada"]);
     let mut bob = Node::start(&["--id", "bob", "--join", &ada.address]);
-    assert_eq!(
-        ada.line_with("peer added"),
-        format!("peer added: bob {}", bob.address.replace(':', " "))
-    );
+    assert_eq!(ada.line_with("peer added"), format!("peer added: bob at {}", bob.address));
     assert!(bob.line_with("joined by").ends_with("peers added: 1"));
     bob.signal("INT");
     let (code, said) = bob.end();
     assert_eq!((code, said.contains("peers told: 1")), (0, true), "{said}");
     assert!(ada.line_with("peer removed").ends_with("(Left)"));
-    ada.signal("TERM");
-    assert_eq!(ada.end().0, 0);
+    for (signal, id) in [("HUP", "carol"), ("TERM", "dave")] {
+        let mut node = Node::start(&["--id", id, "--join", &ada.address]);
+        node.line_with("joined by");
+        node.signal(signal);
+        let (code, said) = node.end();
+        assert_eq!((code, said.contains("peers told: 1")), (0, true), "{signal}: {said}");
+        ada.line_with("peer removed");
+    }
+}
+
+#[test]
+fn a_peer_whose_id_is_its_address_is_named_once() {
+    let mut ada = Node::start(&[]);
+    let bob = Node::start(&["--join", &ada.address]);
+    assert_eq!(ada.line_with("peer added"), format!("peer added: {}", bob.address));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod background;
 mod error;
+mod folders;
 mod start;
 
 use std::{
@@ -21,11 +22,12 @@ use futures::{StreamExt, stream};
 use tempfile::TempDir;
 use tokio::{runtime::Handle, sync::broadcast, task::spawn_blocking, time::timeout};
 
+use self::error::TRIED_AGAIN;
 pub(crate) use self::error::{AppError, StartFailed};
 #[cfg(feature = "metrics")]
 use crate::prometheus;
 use crate::{
-    model::{Event, Fetch, FileRow, Joined, LeftOut, Network, Search, Status, Transfer},
+    model::{Event, Fetch, FileRow, Joined, LeftOut, Network, Search, SearchRow, Status, Transfer},
     name::FileName,
     protocol::{MAX_TTL, Query, reachable, valid_key},
     serve::send_query,
@@ -119,8 +121,7 @@ impl App {
             .into_iter()
             .filter_map(|link| Some((link.peer, u64::try_from(link.round_trip?.as_micros()).ok()?)))
             .collect();
-        let contacts = self.state().contacts();
-        contacts.network(self.me().id(), |peer| times.get(peer.id()).copied())
+        self.state().contacts().network(|peer| times.get(peer.id()).copied())
     }
 
     /// The files, local and remote, sorted by name.
@@ -138,7 +139,7 @@ impl App {
     }
 
     /// Sends a search to all peers. What they find arrives by and by.
-    pub(crate) async fn search(&self, search: Search) -> Result<(), AppError> {
+    pub(crate) async fn search(&self, search: Search) -> Result<SearchRow, AppError> {
         let key = valid_key(&search.key).ok_or(AppError::Key)?.to_owned();
         let ttl = search.ttl.unwrap_or(self.state().ttl).min(MAX_TTL);
         let state = Arc::clone(self.state());
@@ -147,22 +148,39 @@ impl App {
         }
         let (answer_to, number) = (self.me().address().clone(), Some(state.next_search()));
         let query = Query { answer_to, key, ttl, number };
-        state.own().open(&query.key, now());
-        // It comes back by others, and is not to be worked on here.
-        state.seen().is_new(&query, now());
         let list = self.0.peer.peers().list().await?;
         let mut to: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
         fastrand::shuffle(&mut to);
         to.truncate(MAX_ASKED);
+        let own = state.own().open(&query.key, ttl, to.len(), now());
+        state.searches_changed.notify_one();
+        let begun = self.searches().into_iter().find(|row| row.number == own);
         self.0.runtime.spawn(async move {
             stream::iter(to)
                 .for_each_concurrent(AT_ONCE, async |peer| {
                     if let Err(error) = send_query(&state, peer.address(), &query).await {
+                        state.own().unreached(own);
+                        state.searches_changed.notify_one();
                         state.error(format!("{} was not asked: {error}", peer.id()));
                     }
                 })
                 .await;
         });
+        // Many searches at once may have displaced it already.
+        Ok(begun.unwrap_or_default())
+    }
+
+    /// The own searches, the newest first.
+    pub(crate) fn searches(&self) -> Vec<SearchRow> {
+        let contacts = self.state().contacts();
+        self.state().own().rows(now(), |address| contacts.name_of(address))
+    }
+
+    /// Forgets a transfer that has ended, or all of them.
+    pub(crate) fn clear_transfers(&self, number: Option<u64>) -> Result<(), AppError> {
+        self.state().transfers.clear(number)?;
+        let left = self.transfers().iter().map(|transfer| transfer.number).collect();
+        self.state().emit(Event::Transfers(left));
         Ok(())
     }
 
@@ -170,7 +188,9 @@ impl App {
     pub(crate) async fn fetch(&self, fetch: Fetch) -> Result<Transfer, AppError> {
         let name: FileName = fetch.name.parse()?;
         let state = Arc::clone(self.state());
-        let owners = match &fetch.from {
+        let me = self.me();
+        let mut owners: Vec<_> = match &fetch.from {
+            Some(from) if from == me.id().as_str() => Vec::new(),
             Some(from) => {
                 let known = state.contacts().address_of(from);
                 let owner = known.or_else(|| reachable(from));
@@ -178,8 +198,14 @@ impl App {
             }
             None => state.remote().offers(&name).into_iter().map(|offer| offer.owner).collect(),
         };
+        owners.retain(|owner| owner != me.address());
         if owners.is_empty() {
-            return Err(AppError::UnknownFile(name.to_string()));
+            let path = state.share.path(&name);
+            let name = name.to_string();
+            return Err(match path {
+                Some(path) => AppError::Here { name, path },
+                None => AppError::UnknownFile(name),
+            });
         }
         let (replace, runtime) = (fetch.replace, self.0.runtime.clone());
         self.here(async move {

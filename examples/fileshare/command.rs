@@ -9,29 +9,36 @@ mod search;
 
 use std::{process::ExitCode, time::Duration};
 
+use actix_peer::overlay::Address;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::model::{FileRow, Join, Joined, Network, Status};
+use crate::{
+    model::{FileRow, Join, Joined, Network, Status},
+    options::host_port,
+};
 
 use client::{Client, Trouble};
 use print::Output;
 
-/// Which instance; needed only when several run.
-#[derive(Debug, Args)]
+/// What all commands take.
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Target {
-    /// The address of the instance's page; not needed when only one runs
-    #[arg(long, value_name = "HOST:PORT")]
-    web: Option<String>,
-    /// The token of that instance, if it wants one and was not started by this user
-    #[arg(long, requires = "web")]
+    /// The node to ask, by the address that it prints after `page at`; needed only when several run
+    #[arg(long, value_name = "HOST:PORT", value_parser = find::page)]
+    web: Option<Address>,
+    /// The token of that node, if it wants one and was not started by this user
+    #[arg(long, value_name = "TEXT", requires = "web")]
     token: Option<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
 }
 
-/// What a running instance is asked for.
+/// What a running node is asked for.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what a running instance is and how it does
+    /// Show what a running node is and how it does
     Status {
         #[command(flatten)]
         target: Target,
@@ -48,11 +55,12 @@ pub(crate) enum Command {
     },
     /// Ask the network for files whose name contains KEY
     Search {
+        /// A part of a file's name, in capital or small letters
         key: String,
         /// How long to wait for answers, in seconds
         #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
         wait: Duration,
-        /// Hops that the question may go on
+        /// How often the question is passed on, from peer to peer
         #[arg(long, value_name = "HOPS")]
         ttl: Option<u32>,
         #[command(flatten)]
@@ -60,6 +68,7 @@ pub(crate) enum Command {
     },
     /// Fetch a file and wait until it is there
     Fetch {
+        /// The whole name of a file, as `files` and `search` print it
         name: String,
         /// Take it from this peer only
         #[arg(long, value_name = "ID")]
@@ -80,17 +89,34 @@ pub(crate) enum Command {
     },
     /// Join the network of a first contact
     Join {
-        #[arg(value_name = "HOST:PORT")]
-        address: String,
+        /// Where a node of that network listens
+        #[arg(value_name = "HOST:PORT", value_parser = host_port)]
+        address: Address,
         #[command(flatten)]
         target: Target,
     },
     /// Leave a peer: forget it, and tell it so
     Leave {
+        /// The peer's id, as `peers` prints it
         id: String,
         #[command(flatten)]
         target: Target,
     },
+}
+
+impl Command {
+    const fn target(&self) -> &Target {
+        match self {
+            Self::Status { target }
+            | Self::Peers { target }
+            | Self::Files { target }
+            | Self::Search { target, .. }
+            | Self::Fetch { target, .. }
+            | Self::Cancel { target, .. }
+            | Self::Join { target, .. }
+            | Self::Leave { target, .. } => target,
+        }
+    }
 }
 
 /// The longest wait that is taken, so that it cannot be mistaken for a hang.
@@ -107,8 +133,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Runs one subcommand to its end. It blocks, and needs no runtime.
 ///
 /// Exit code 0: it was done. 1: it was not, and standard error says why.
-pub(crate) fn run(command: Command, json: bool) -> ExitCode {
-    let output = Output { json };
+pub(crate) fn run(command: Command) -> ExitCode {
+    let output = Output { json: command.target().json };
     match answer(command, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
@@ -119,41 +145,34 @@ pub(crate) fn run(command: Command, json: bool) -> ExitCode {
 }
 
 fn answer(command: Command, output: Output) -> Result<(), Trouble> {
+    let client = Client::new(&find::instance(command.target())?);
     match command {
-        Command::Status { target } => {
-            let status: Status = client(target)?.get("api/status")?;
+        Command::Status { .. } => {
+            let status: Status = client.get("api/status")?;
             output.show(&status, print::status)
         }
-        Command::Peers { target } => {
-            let network: Network = client(target)?.get("api/peers")?;
+        Command::Peers { .. } => {
+            let network: Network = client.get("api/peers")?;
             output.show(&network, |network| print::peers(&network.peers))
         }
-        Command::Files { target } => {
-            let client = client(target)?;
+        Command::Files { .. } => {
             let files: Vec<FileRow> = client.get("api/files")?;
             output.show(&files, |files| print::files(files))?;
             let status: Status = client.get("api/status")?;
             status.left_out.iter().try_for_each(|some| output.line(&print::left_out(some)))
         }
-        Command::Search { key, wait, ttl, target } => {
-            search::run(&client(target)?, key, ttl, wait, output)
+        Command::Search { key, wait, ttl, .. } => search::run(&client, key, ttl, wait, output),
+        Command::Fetch { name, from, replace, .. } => {
+            fetch::run(&client, name, from, replace, output)
         }
-        Command::Fetch { name, from, replace, target } => {
-            fetch::run(&client(target)?, name, from, replace, output)
-        }
-        Command::Cancel { which, target } => cancel::run(&client(target)?, &which, output),
-        Command::Join { address, target } => {
-            let joined: Joined = client(target)?.post("api/join", &Join { address })?;
+        Command::Cancel { which, .. } => cancel::run(&client, &which, output),
+        Command::Join { address, .. } => {
+            let joined: Joined = client.post("api/join", &Join { address: address.to_string() })?;
             output.show(&joined, print::joined)
         }
-        Command::Leave { id, target } => {
-            let _: Value = client(target)?.delete("api/peers", &id)?;
+        Command::Leave { id, .. } => {
+            let _: Value = client.delete("api/peers", &id)?;
             output.show(&json!({ "left": id }), |_| format!("left {id}\n"))
         }
     }
-}
-
-fn client(target: Target) -> Result<Client, Trouble> {
-    let instance = find::instance(target)?;
-    Ok(Client::new(&instance))
 }

@@ -7,17 +7,31 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_peer::overlay::{Address, Host, Scope};
+
 /// Queries of one sender: 10 in a second, 20 in a row.
 const QUERIES: Rate = Rate { burst: 20.0, per_second: 10.0 };
 
 /// Files that one sender says unasked to have: 64 in a row, then one in a second.
 const ANNOUNCEMENTS: Rate = Rate { burst: 64.0, per_second: 1.0 };
 
-/// Connections to one address that is not a known peer: 3 in a minute.
+/// Tries to reach one address that is no known peer's and where nobody has answered: 3 in a minute. It
+/// may be that of somebody who never asked for a connection.
 const DIALS_TO_ONE: Rate = Rate { burst: 3.0, per_second: 3.0 / 60.0 };
 
-/// Connections to all addresses that are not known peers: 30 in a minute.
+/// Tries to reach all such addresses: 30 in a minute.
 const DIALS_TO_ALL: Rate = Rate { burst: 30.0, per_second: 30.0 / 60.0 };
+
+/// Messages to one address that is no known peer's and where a node has answered as a file-sharing
+/// program does: 256 in a row, 8 in a second. A person who searches gets all answers; somebody else
+/// cannot turn this node into a flood of connections to it.
+const ANSWERS_TO_ONE: Rate = Rate { burst: 256.0, per_second: 8.0 };
+
+/// How long it is remembered that a node has answered at an address.
+const ANSWERED_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// What a person is told about one address that cannot be told of matches: once in a minute.
+const COMPLAINTS: Rate = Rate { burst: 1.0, per_second: 1.0 / 60.0 };
 
 /// Senders and addresses that are kept in mind.
 const MAX_KEYS: usize = 1_024;
@@ -90,12 +104,18 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 }
 
 /// All limits of the program on what others make it do.
+///
+/// Senders on this machine are not limited: all of them have one address.
 #[derive(Debug)]
 pub(crate) struct Limits {
     queries: Buckets<IpAddr>,
     announcements: Buckets<IpAddr>,
-    dials: Buckets<(IpAddr, u16)>,
+    dials: Buckets<Address>,
     all_dials: Bucket,
+    /// The addresses where a node has answered, and when.
+    answered: HashMap<Address, Instant>,
+    answers: Buckets<Address>,
+    complaints: Buckets<Address>,
 }
 
 impl Limits {
@@ -105,60 +125,78 @@ impl Limits {
             announcements: Buckets::new(ANNOUNCEMENTS),
             dials: Buckets::new(DIALS_TO_ONE),
             all_dials: Bucket::full(DIALS_TO_ALL, now),
+            answered: HashMap::new(),
+            answers: Buckets::new(ANSWERS_TO_ONE),
+            complaints: Buckets::new(COMPLAINTS),
         }
     }
 
     /// Whether a query from this sender may be worked on now.
     pub(crate) fn query_from(&mut self, sender: IpAddr, now: Instant) -> bool {
-        self.queries.take(&sender, now)
+        sender.is_loopback() || self.queries.take(&sender, now)
     }
 
     /// Whether this sender may tell now, unasked, of a file of its own.
     pub(crate) fn announcement_from(&mut self, sender: IpAddr, now: Instant) -> bool {
-        self.announcements.take(&sender, now)
+        sender.is_loopback() || self.announcements.take(&sender, now)
     }
 
-    /// Whether this address, which is not a known peer, may be connected to now.
-    pub(crate) fn dial_stranger(&mut self, to: (IpAddr, u16), now: Instant) -> bool {
+    /// Whether this address, which is no known peer's, may be connected to now.
+    pub(crate) fn dial_stranger(&mut self, to: &Address, now: Instant) -> bool {
+        let to = &canonical(to);
+        let lately = |at: &Instant| now.saturating_duration_since(*at) < ANSWERED_FOR;
+        if self.answered.get(to).is_some_and(lately) {
+            return self.answers.take(to, now);
+        }
         self.all_dials.refill(DIALS_TO_ALL, now);
         // What the one address is refused does not count against all.
         self.all_dials.tokens >= 1.0
-            && self.dials.take(&to, now)
+            && self.dials.take(to, now)
             && self.all_dials.take(DIALS_TO_ALL, now)
     }
-}
 
-/// How far an address reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
-    Loopback,
-    /// A network behind a router, or one cable.
-    Private,
-    Public,
-}
-
-fn scope(ip: IpAddr) -> Scope {
-    match ip.to_canonical() {
-        ip if ip.is_loopback() || ip.is_unspecified() => Scope::Loopback,
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            // 100.64/10 is what carriers put their customers into.
-            let shared = a == 100 && (64..128).contains(&b);
-            if ip.is_private() || ip.is_link_local() || shared {
-                Scope::Private
-            } else {
-                Scope::Public
+    /// A node has answered at this address as a file-sharing program does. What it took to reach it
+    /// does not count against other strangers.
+    pub(crate) fn has_answered(&mut self, at: &Address, now: Instant) {
+        let at = canonical(at);
+        if let Some(dials) = self.dials.of.remove(&at) {
+            let taken = DIALS_TO_ONE.burst - dials.tokens;
+            self.all_dials.tokens = (self.all_dials.tokens + taken).min(DIALS_TO_ALL.burst);
+        }
+        if self.answered.len() >= MAX_KEYS && !self.answered.contains_key(&at) {
+            let oldest = self.answered.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(address, _)| address.clone()) {
+                self.answered.remove(&oldest);
             }
         }
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Scope::Private,
-        IpAddr::V6(_) => Scope::Public,
+        self.answered.insert(at, now);
     }
+
+    /// The node at this address says that it has not asked.
+    pub(crate) fn has_not_asked(&mut self, at: &Address) {
+        self.answered.remove(&canonical(at));
+    }
+
+    /// Whether a person is to be told now that this address could not be told of matches.
+    pub(crate) fn complain(&mut self, about: &Address, now: Instant) -> bool {
+        self.complaints.take(&canonical(about), now)
+    }
+}
+
+/// One spelling for each address.
+fn canonical(address: &Address) -> Address {
+    let host = match address.host() {
+        Host::Ip(ip) => ip.to_canonical().into(),
+        name @ Host::Name(_) => name.clone(),
+    };
+    Address::new(host, address.port())
 }
 
 /// Whether `asker` may make this node connect to `to`: never from a wider scope into a narrower
 /// one, or a stranger could reach behind this node's walls.
 pub(crate) fn may_name(asker: IpAddr, to: IpAddr) -> bool {
-    scope(to) >= scope(asker) && !to.is_unspecified() && !to.is_multicast()
+    let scope = |ip: IpAddr| Scope::of(&Host::Ip(ip.to_canonical()));
+    scope(asker).zip(scope(to)).is_some_and(|(asker, to)| asker.may_name(to))
 }
 
 #[cfg(test)]
@@ -191,19 +229,53 @@ mod tests {
         assert!(limits.announcement_from(ip("10.0.0.2"), begin));
     }
 
+    fn at(text: &str) -> Address {
+        format!("{text}:9000").parse().unwrap()
+    }
+
+    fn dials(limits: &mut Limits, to: &str, now: Instant) -> usize {
+        (0..1_000).filter(|_| limits.dial_stranger(&at(to), now)).count()
+    }
+
     #[test]
     fn a_stranger_is_connected_to_three_times_a_minute_and_all_of_them_thirty_times() {
         let begin = now();
         let mut limits = Limits::new(begin);
-        let dials = |limits: &mut Limits, ip: IpAddr, at| {
-            (0..100).filter(|_| limits.dial_stranger((ip, 9000), at)).count()
-        };
-        assert_eq!(dials(&mut limits, ip("192.0.2.1"), begin), 3);
-        let all: usize =
-            (2..100).map(|n| dials(&mut limits, ip(&format!("192.0.2.{n}")), begin)).sum();
+        assert_eq!(dials(&mut limits, "192.0.2.1", begin), 3);
+        assert_eq!(dials(&mut limits, "[::ffff:192.0.2.1]", begin), 0, "the same in other words");
+        let all: usize = (2..100).map(|n| dials(&mut limits, &format!("192.0.2.{n}"), begin)).sum();
         assert_eq!(all, 27);
         let later = begin + Duration::from_secs(60);
-        assert_eq!(dials(&mut limits, ip("192.0.2.1"), later), 3);
+        assert_eq!(dials(&mut limits, "192.0.2.1", later), 3);
+    }
+
+    #[test]
+    fn a_node_that_answers_hears_all_it_asks_for_until_it_says_that_it_has_not_asked() {
+        let begin = now();
+        let mut limits = Limits::new(begin);
+        limits.has_answered(&at("192.0.2.1"), begin);
+        assert_eq!(dials(&mut limits, "192.0.2.1", begin), 256);
+        assert_eq!(dials(&mut limits, "192.0.2.1", begin + Duration::from_secs(1)), 8);
+        assert_eq!(dials(&mut limits, "192.0.2.2", begin), 3, "others are strangers");
+        for n in 0..100 {
+            let to = at(&format!("192.0.3.{n}"));
+            assert!(limits.dial_stranger(&to, begin) && limits.dial_stranger(&to, begin));
+            limits.has_answered(&to, begin);
+        }
+        limits.has_not_asked(&at("192.0.2.1"));
+        assert_eq!(dials(&mut limits, "192.0.2.1", begin + Duration::from_secs(2)), 3);
+        limits.has_answered(&at("192.0.2.1"), begin);
+        assert_eq!(dials(&mut limits, "192.0.2.1", begin + ANSWERED_FOR), 3, "long ago");
+    }
+
+    #[test]
+    fn programs_on_this_machine_share_an_address_and_no_limit() {
+        let begin = now();
+        let mut limits = Limits::new(begin);
+        for local in ["127.0.0.1", "127.1.2.3", "::1"] {
+            assert!((0..1_000).all(|_| limits.query_from(ip(local), begin)));
+            assert!((0..1_000).all(|_| limits.announcement_from(ip(local), begin)));
+        }
     }
 
     #[test]
@@ -212,8 +284,9 @@ mod tests {
         let mut limits = Limits::new(begin);
         for n in 0..5_000_u32 {
             limits.query_from(IpAddr::V4(n.into()), begin);
+            limits.has_answered(&Address::new(IpAddr::V4(n.into()).into(), 9000), begin);
         }
-        assert!(limits.queries.of.len() <= MAX_KEYS);
+        assert!(limits.queries.of.len() <= MAX_KEYS && limits.answered.len() <= MAX_KEYS);
     }
 
     #[test]
@@ -233,6 +306,7 @@ mod tests {
             ("2001:4860::1", "::1", false),
             ("127.0.0.1", "0.0.0.0", false),
             ("8.8.8.8", "224.0.0.1", false),
+            ("::", "8.8.8.8", false),
         ] {
             assert_eq!(may_name(ip(asker), ip(to)), may, "{asker} names {to}");
         }

@@ -8,9 +8,12 @@
 //! $ cargo run --release --example fileshare -- --join 127.0.0.1:40017
 //! ```
 //!
-//! Ctrl-C ends an instance politely: its peers hear `QUIT`. A second one ends it at once. Exit code
-//! 1 when it cannot start, 2 for wrong options. With a subcommand it asks a running instance.
+//! Ctrl-C ends a node politely, as do `kill` and a terminal that is closed: its peers hear `QUIT`. A
+//! second one ends it at once. Exit code 1 when it cannot start, 2 for wrong options. With a subcommand
+//! it asks a running node.
 
+#[path = "../support/ends.rs"]
+mod ends;
 #[macro_use]
 #[path = "../support/print.rs"]
 mod print;
@@ -44,27 +47,30 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::broadcast::{Receiver, error::RecvError},
-};
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
     app::App,
     command::Command,
+    ends::Ends,
     model::{Event, Level},
     options::Options,
 };
 
-/// Shares files with other peers, and shows what goes on in a web page.
+/// The first words of the help.
+const ABOUT: &str = "\
+Shares files with other peers, and shows what goes on in a web page.
+
+Without a command it starts a node, which runs until ctrl-C. A command asks a node that runs.";
+
 #[derive(Parser)]
-#[command(name = "fileshare", args_conflicts_with_subcommands = true)]
+#[command(name = "fileshare", version, about = ABOUT, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     options: Options,
-    /// Subcommands print JSON.
-    #[arg(long, global = true)]
+    /// For whoever forgets the command.
+    #[arg(long, hide = true)]
     json: bool,
     #[command(subcommand)]
     command: Option<Command>,
@@ -89,39 +95,45 @@ async fn say_notices(mut events: Receiver<Event>) {
     }
 }
 
-/// The two ways to be asked to end.
-struct Ends {
-    interrupt: Signal,
-    terminate: Signal,
+/// Why it does not start, and with which exit code it ends.
+type Failed = (String, ExitCode);
+
+/// The port for peers and that of the page differ.
+fn check(options: &Options) -> Result<(), Failed> {
+    let (listen, web) = (&options.listen, &options.web);
+    if listen == web && listen.port() != 0 {
+        let why = format!("--listen and --web are both {web}: give one of them another port");
+        return Err((why, 2.into()));
+    }
+    Ok(())
 }
 
-impl Ends {
-    fn new() -> io::Result<Self> {
-        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+/// Why there is no page.
+fn no_page(options: &Options, error: &io::Error) -> Failed {
+    let web = &options.web;
+    match error.kind() {
+        io::ErrorKind::InvalidInput => (format!("no page at {web}: {error}"), 2.into()),
+        io::ErrorKind::AddrInUse => {
+            let why =
+                format!("no page at {web}: the address is in use, give another one with --web");
+            (why, ExitCode::FAILURE)
         }
+        _ => (format!("no page at {web}: {error}"), ExitCode::FAILURE),
     }
 }
 
-async fn run(options: Options) -> Result<(), (String, ExitCode)> {
+async fn run(options: Options) -> Result<(), Failed> {
+    check(&options)?;
     let temporary = options.share.is_none();
-    let (listen, token) = (options.web.clone(), options.token.clone());
     let mut ends = Ends::new().map_err(|error| (error.to_string(), ExitCode::FAILURE))?;
-    let app = App::start(options).await.map_err(|error| (error.to_string(), error.exit_code()))?;
+    let app = App::start(options.clone()).await;
+    let app = app.map_err(|error| (error.to_string(), error.exit_code()))?;
     let events = app.events();
-    let served = match web::serve(app.clone(), &listen, token) {
+    let served = match web::serve(app.clone(), &options.web, options.token.clone()) {
         Ok(served) => served,
         Err(error) => {
             app.abort().await;
-            let wrong = error.kind() == io::ErrorKind::InvalidInput;
-            let code = if wrong { 2.into() } else { ExitCode::FAILURE };
-            return Err((format!("no page at {listen}: {error}"), code));
+            return Err(no_page(&options, &error));
         }
     };
     let status = app.status().await;
@@ -133,6 +145,7 @@ async fn run(options: Options) -> Result<(), (String, ExitCode)> {
         let share = status.share.display();
         say(format_args!("sharing a temporary folder, removed at the end: {share}"));
     }
+    say(format_args!("fetched files go to {}", status.downloads.display()));
     ends.next().await;
     let report = tokio::select! {
         report = async {
@@ -150,7 +163,11 @@ async fn run(options: Options) -> Result<(), (String, ExitCode)> {
 async fn main() -> ExitCode {
     let Cli { options, json, command } = Cli::parse();
     if let Some(command) = command {
-        return command::run(command, json);
+        return command::run(command);
+    }
+    if json {
+        let why = "--json is for a command, behind it: fileshare status --json";
+        Cli::command().error(ErrorKind::MissingSubcommand, why).exit();
     }
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,

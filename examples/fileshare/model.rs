@@ -41,7 +41,8 @@ pub(crate) struct PeerRow {
     pub(crate) id: String,
     pub(crate) address: String,
     pub(crate) speaks: Speaks,
-    /// Round trip over its link, where there is one, in microseconds.
+    /// Smoothed time to an answer, in microseconds: the round trip of its link, or, of a classic
+    /// peer, a whole exchange with its connection. `None` until it was measured.
     pub(crate) round_trip_us: Option<u64>,
 }
 
@@ -116,12 +117,30 @@ pub(crate) enum TransferState {
     Cancelled,
 }
 
-/// `POST /api/search`. Answered at once with an empty object; results arrive as `Files` events.
+/// `POST /api/search`. Answered at once with a [`SearchRow`]; what is found arrives as `Files` events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Search {
     pub(crate) key: String,
     /// Hops that the query may go on; the default of the program when it is not given.
     pub(crate) ttl: Option<u32>,
+}
+
+/// One search of this node: `GET /api/searches` is a list of them, the newest first. A search is
+/// forgotten a minute after it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SearchRow {
+    pub(crate) number: u64,
+    pub(crate) key: String,
+    /// Peers that it was sent to.
+    pub(crate) asked: usize,
+    /// Those of them that did not take it.
+    pub(crate) unreached: usize,
+    /// Files that were found, each name once.
+    pub(crate) files: usize,
+    /// The owners of these files.
+    pub(crate) from: Vec<String>,
+    /// Whether nothing more is expected. A late answer still counts.
+    pub(crate) over: bool,
 }
 
 /// `POST /api/fetch`. Answered with the [`Transfer`], or an [`ApiError`].
@@ -151,7 +170,8 @@ pub(crate) struct Joined {
 /// Every refusal of the API, with a fitting HTTP status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ApiError {
-    /// For programs: `not_found`, `exists`, `bad_request`, `unreachable`, `refused`, `busy`, `stopped`, `internal`.
+    /// For programs: `not_found`, `exists`, `here`, `bad_request`, `unreachable`, `refused`, `busy`,
+    /// `stopped`, `internal`.
     pub(crate) kind: String,
     /// For people.
     pub(crate) error: String,
@@ -166,6 +186,10 @@ pub(crate) enum Event {
     Peers(Network),
     /// All files: sent at most a few times a second.
     Files(Vec<FileRow>),
+    /// One search began, found something, or is over.
+    Search(SearchRow),
+    /// The numbers of all transfers, when some of them were cleared.
+    Transfers(Vec<u64>),
     /// One transfer began, moved or ended; at most ten a second for each.
     Transfer(Transfer),
     /// Something worth telling: a peer came or went, a query was answered, an error.

@@ -2,18 +2,18 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use actix_peer::overlay::Address;
+use actix_peer::overlay::{Address, InvalidAddress};
 use clap::Args;
 
 use crate::protocol::MAX_TTL;
 
-/// The options of an instance. Every one has a default: without any, the program shares a temporary
-/// folder with a sample file.
+/// The options of a node. Every one has a default: without any, the program shares a temporary folder
+/// with a sample file.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Where other peers reach this one; port 0 picks a free one.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
-    pub(crate) listen: String,
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = host_port)]
+    pub(crate) listen: Address,
     /// The name of this peer [default: its host:port, which the original programs need].
     #[arg(long, value_name = "NAME")]
     pub(crate) id: Option<String>,
@@ -21,24 +21,25 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PEERS", default_value_t = 32)]
     pub(crate) max_peers: usize,
     /// A peer to join the network of; may be given more than once.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
     pub(crate) join: Vec<Address>,
-    /// How deep joining goes: 1 is the contact alone.
+    /// How deep joining goes: 1 is the contact alone, 2 the peers that it knows as well.
     #[arg(long, value_name = "HOPS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) hops: u32,
-    /// The folder to share [default: a temporary one with a sample file].
+    /// The folder to share [default: a temporary one with a sample file, removed at the end].
     #[arg(long, value_name = "DIR")]
     pub(crate) share: Option<PathBuf>,
-    /// Where fetched files go; they are shared, too [default: the shared folder].
+    /// Where fetched files go; they are shared, too [default: the folder of --share, or else a folder
+    /// `fileshare` in the user's folder for downloads, or in the current one].
     #[arg(long, value_name = "DIR")]
     pub(crate) downloads: Option<PathBuf>,
     /// Where the page is; port 0 picks a free one.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
-    pub(crate) web: String,
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = host_port)]
+    pub(crate) web: Address,
     /// What the page asks for; needed when it is not on loopback.
     #[arg(long, value_name = "TEXT")]
     pub(crate) token: Option<String>,
-    /// Hops that a search goes on.
+    /// How often a search is passed on, from peer to peer.
     #[arg(long, value_name = "HOPS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_TTL)))]
     pub(crate) ttl: u32,
     /// Seconds between two rounds of asking all peers whether they are there.
@@ -47,6 +48,14 @@ pub(crate) struct Options {
     /// Serves ECHO, SLOW, BOOM, BOO2 and SINK as well, for tests and demonstrations.
     #[arg(long)]
     pub(crate) test_handlers: bool,
+}
+
+/// An address as a person writes it, or what to write instead.
+pub(crate) fn host_port(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|error: InvalidAddress| match text.parse::<u16>() {
+        Ok(port) => format!("the host is missing: write 127.0.0.1:{port} for this machine"),
+        Err(_) => format!("{error}: write HOST:PORT, such as 127.0.0.1:9000"),
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

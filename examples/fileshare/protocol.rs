@@ -48,6 +48,8 @@ pub(crate) const MAX_RANGE: u64 = 64;
 pub(crate) const QUERY_ACK: &str = "Query: ACK";
 pub(crate) const QUERY_INCORRECT: &str = "Query: incorrect arguments";
 pub(crate) const RESP_INCORRECT: &str = "Resp: incorrect arguments";
+/// What follows is known already.
+pub(crate) const RESP_DUPLICATE: &str = "Resp: can't add duplicate";
 /// Not one of the originals' texts: they believe everybody about everybody.
 pub(crate) const RESP_NOT_ASKED: &str = "Resp: not asked for";
 pub(crate) const FILE_NOT_FOUND: &str = "File not found";

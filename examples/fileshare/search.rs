@@ -1,16 +1,25 @@
 //! What is remembered of searches: those that passed through, and this node's own. Pure values.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
 use actix_peer::overlay::Address;
 
-use crate::{model::LeftOut, name::shown, protocol::Query};
+use crate::{
+    model::{LeftOut, SearchRow},
+    name::shown,
+    protocol::Query,
+    talk::QUESTION_TIME,
+};
 
-/// How long a query is remembered: much longer than any flood lasts.
-const SEEN_FOR: Duration = Duration::from_secs(60);
+/// How long a query is remembered: longer than a flood lasts.
+const SEEN_FOR: Duration = Duration::from_secs(10);
+
+/// After this time the same query with the same time to live is asked again, and no copy of the first.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
 /// Queries that are remembered.
 const MAX_SEEN: usize = 1_024;
@@ -26,74 +35,181 @@ pub(crate) const MAX_ANSWERS: usize = 64;
 
 type Id = (Address, String, Option<u64>);
 
-/// The queries of the last minute: a flood comes back from all sides.
+/// What a query is to a node that has perhaps had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Novelty {
+    /// Answered, or passed on.
+    New,
+    /// A copy of one that was passed on before the shared files changed: answered if they match now.
+    Changed,
+    /// A copy that came another way. Nothing is done.
+    Echo,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    at: Instant,
+    ttl: u32,
+    /// Of the shared files, when it was worked on.
+    revision: u64,
+    answered: bool,
+}
+
+/// The queries of the last seconds: a flood comes back from all sides.
+///
+/// A copy has fewer hops to go than what was passed on, or comes at once. What comes with as many
+/// hops a second later was asked again, by a person, and what comes with more reaches further.
+/// A flood ends in any case, since each node takes a hop off.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    ids: HashSet<Id>,
+    of: HashMap<Id, Passed>,
     order: VecDeque<(Instant, Id)>,
 }
 
 impl Seen {
-    /// Whether the query is new. It is remembered in any case, without its number as well: an
-    /// original program may pass it back without.
-    pub(crate) fn is_new(&mut self, query: &Query, now: Instant) -> bool {
-        while let Some((at, _)) = self.order.front()
-            && (now.saturating_duration_since(*at) >= SEEN_FOR || self.order.len() >= MAX_SEEN)
-        {
-            if let Some((_, id)) = self.order.pop_front() {
-                self.ids.remove(&id);
-            }
+    /// What this query is, when the shared files are at `revision`. It is not remembered.
+    pub(crate) fn look(&self, query: &Query, revision: u64, now: Instant) -> Novelty {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let seen = self.of.get(&id(query, query.number));
+        let Some(seen) = seen.filter(|seen| since(seen.at) < SEEN_FOR) else {
+            return Novelty::New;
+        };
+        match query.ttl.cmp(&seen.ttl) {
+            Ordering::Greater => Novelty::New,
+            Ordering::Equal if since(seen.at) >= ASKED_AGAIN => Novelty::New,
+            _ if !seen.answered && seen.revision != revision => Novelty::Changed,
+            _ => Novelty::Echo,
         }
-        let new = self.remember(query, query.number, now);
-        if new && query.number.is_some() {
-            self.remember(query, None, now);
-        }
-        new
     }
 
-    fn remember(&mut self, query: &Query, number: Option<u64>, now: Instant) -> bool {
-        let id = (query.answer_to.clone(), query.key.clone(), number);
-        let new = self.ids.insert(id.clone());
-        if new {
-            self.order.push_back((now, id));
+    /// Remembers a query, without its number as well: an original program may pass it back without.
+    pub(crate) fn remember(&mut self, query: &Query, revision: u64, now: Instant) {
+        let seen = Passed { at: now, ttl: query.ttl, revision, answered: false };
+        self.put(id(query, query.number), seen);
+        if query.number.is_some() {
+            self.put(id(query, None), seen);
         }
-        new
     }
+
+    fn put(&mut self, id: Id, seen: Passed) {
+        while let Some((at, _)) = self.order.front()
+            && (seen.at.saturating_duration_since(*at) >= SEEN_FOR || self.order.len() >= MAX_SEEN)
+        {
+            if let Some((at, old)) = self.order.pop_front()
+                && self.of.get(&old).is_some_and(|seen| seen.at == at)
+            {
+                self.of.remove(&old);
+            }
+        }
+        self.order.push_back((seen.at, id.clone()));
+        self.of.insert(id, seen);
+    }
+
+    /// The asker was told of matches.
+    pub(crate) fn answered(&mut self, query: &Query) {
+        for number in [query.number, None] {
+            if let Some(seen) = self.of.get_mut(&id(query, number)) {
+                seen.answered = true;
+            }
+        }
+    }
+}
+
+fn id(query: &Query, number: Option<u64>) -> Id {
+    (query.answer_to.clone(), query.key.clone(), number)
 }
 
 #[derive(Debug)]
 struct Own {
-    /// In lower case.
+    number: u64,
     key: String,
+    /// The same in lower case.
+    lower: String,
+    /// From then on people are told that nothing more is expected.
+    over_at: Instant,
+    /// Late answers are taken until then.
     until: Instant,
     answers: usize,
     /// How many came beyond the limit, and the first of them.
     left_out: (usize, String),
+    found: BTreeSet<(String, Address)>,
+    asked: usize,
+    unreached: usize,
+    /// What listeners were told last.
+    told: Option<SearchRow>,
+}
+
+impl Own {
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.over_at || self.unreached >= self.asked
+    }
+
+    fn row(&self, now: Instant, name_of: impl Fn(&Address) -> String) -> SearchRow {
+        let files: BTreeSet<_> = self.found.iter().map(|(name, _)| name).collect();
+        let from: BTreeSet<_> = self.found.iter().map(|(_, owner)| name_of(owner)).collect();
+        SearchRow {
+            number: self.number,
+            key: self.key.clone(),
+            asked: self.asked,
+            unreached: self.unreached,
+            files: files.len(),
+            from: from.into_iter().collect(),
+            over: self.is_over(now),
+        }
+    }
 }
 
 /// The own searches that answers are awaited for: what nobody asked for is not believed.
 #[derive(Debug, Default)]
-pub(crate) struct OwnSearches(VecDeque<Own>);
+pub(crate) struct OwnSearches {
+    last: u64,
+    open: VecDeque<Own>,
+}
 
 impl OwnSearches {
-    /// Opens a search. The oldest one gives way when there are too many.
-    pub(crate) fn open(&mut self, key: &str, now: Instant) {
-        self.0.retain(|own| own.until > now);
-        if self.0.len() >= MAX_OWN {
-            self.0.pop_front();
+    /// Opens a search that goes `ttl` hops and is sent to `asked` peers. Returns its number. The
+    /// oldest search gives way when there are too many.
+    pub(crate) fn open(&mut self, key: &str, ttl: u32, asked: usize, now: Instant) -> u64 {
+        self.forget(now);
+        if self.open.len() >= MAX_OWN {
+            self.open.pop_front();
         }
-        let (key, until, left_out) = (key.to_lowercase(), now + OWN_FOR, (0, String::new()));
-        self.0.push_back(Own { key, until, answers: 0, left_out });
+        self.last += 1;
+        // The question itself, each hop, and the answer.
+        let expected = QUESTION_TIME.saturating_mul(ttl.saturating_add(2)).min(OWN_FOR);
+        self.open.push_back(Own {
+            number: self.last,
+            key: key.to_owned(),
+            lower: key.to_lowercase(),
+            over_at: now + expected,
+            until: now + OWN_FOR,
+            answers: 0,
+            left_out: (0, String::new()),
+            found: BTreeSet::new(),
+            asked,
+            unreached: 0,
+            told: None,
+        });
+        self.last
     }
 
-    /// Whether `name` answers an open search that has not had all its answers. Counts it.
-    pub(crate) fn take(&mut self, name: &str, now: Instant) -> bool {
-        self.0.retain(|own| own.until > now);
-        let name = name.to_lowercase();
-        let fits = |own: &&mut Own| own.answers < MAX_ANSWERS && name.contains(&own.key);
-        let own = self.0.iter_mut().rev().find(fits);
+    /// One of the peers could not be asked.
+    pub(crate) fn unreached(&mut self, number: u64) {
+        if let Some(own) = self.open.iter_mut().find(|own| own.number == number) {
+            own.unreached += 1;
+        }
+    }
+
+    /// Whether `name` answers an open search that has not had all its answers. Counts it, as a file
+    /// of `owner`.
+    pub(crate) fn take(&mut self, name: &str, owner: &Address, now: Instant) -> bool {
+        self.forget(now);
+        let lower = name.to_lowercase();
+        let fits = |own: &&mut Own| own.answers < MAX_ANSWERS && lower.contains(&own.lower);
+        let own = self.open.iter_mut().rev().find(fits);
         own.is_some_and(|own| {
             own.answers += 1;
+            own.found.insert((name.to_owned(), owner.clone()));
             true
         })
     }
@@ -102,7 +218,7 @@ impl OwnSearches {
     /// its key, the first time.
     pub(crate) fn leave_out(&mut self, name: &str) -> Option<String> {
         let lower = name.to_lowercase();
-        let own = self.0.iter_mut().rev().find(|own| lower.contains(&own.key))?;
+        let own = self.open.iter_mut().rev().find(|own| lower.contains(&own.lower))?;
         own.left_out.0 += 1;
         (own.left_out.0 == 1).then(|| {
             own.left_out.1 = shown(name);
@@ -112,13 +228,45 @@ impl OwnSearches {
 
     /// The open searches that had more answers than were taken.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        let cut = self.0.iter().filter(|own| own.left_out.0 > 0);
+        let cut = self.open.iter().filter(|own| own.left_out.0 > 0);
         let row = |own: &Own| LeftOut {
             why: format!("the search for \"{}\" takes {MAX_ANSWERS} answers", own.key),
             count: own.left_out.0,
             example: own.left_out.1.clone(),
         };
         cut.map(row).collect()
+    }
+
+    /// The searches as people see them, the newest first.
+    pub(crate) fn rows(
+        &self,
+        now: Instant,
+        name_of: impl Fn(&Address) -> String,
+    ) -> Vec<SearchRow> {
+        self.open.iter().rev().map(|own| own.row(now, &name_of)).collect()
+    }
+
+    /// What listeners have not been told yet, and when there will be news by the time alone.
+    pub(crate) fn news(
+        &mut self,
+        now: Instant,
+        name_of: impl Fn(&Address) -> String,
+    ) -> (Vec<SearchRow>, Option<Instant>) {
+        self.forget(now);
+        let mut news = Vec::new();
+        for own in &mut self.open {
+            let row = own.row(now, &name_of);
+            if own.told.as_ref() != Some(&row) {
+                own.told = Some(row.clone());
+                news.push(row);
+            }
+        }
+        let awaited = self.open.iter().filter(|own| !own.is_over(now)).map(|own| own.over_at);
+        (news, awaited.min())
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.open.retain(|own| own.until > now);
     }
 }
 
@@ -130,57 +278,143 @@ mod tests {
         tokio::time::Instant::now().into_std()
     }
 
+    fn owner(port: u16) -> Address {
+        format!("127.0.0.1:{port}").parse().unwrap()
+    }
+
     fn query(port: u16, number: Option<u64>) -> Query {
         let answer_to = format!("127.0.0.1:{port}").parse().unwrap();
         Query { answer_to, key: "song".into(), ttl: 3, number }
     }
 
+    /// Looks, and remembers what is worked on.
+    fn take(seen: &mut Seen, query: &Query, revision: u64, now: Instant) -> Novelty {
+        let novelty = seen.look(query, revision, now);
+        if novelty != Novelty::Echo {
+            seen.remember(query, revision, now);
+        }
+        novelty
+    }
+
     #[test]
-    fn f33_a_query_is_new_once_a_minute() {
+    fn f33_copies_of_a_flood_are_echoes() {
         let (mut seen, begin) = (Seen::default(), now());
-        assert!(seen.is_new(&query(1, None), begin));
-        assert!(!seen.is_new(&query(1, None), begin + SEEN_FOR / 2));
-        assert!(seen.is_new(&query(2, None), begin + SEEN_FOR / 2));
-        assert!(seen.is_new(&query(1, None), begin + SEEN_FOR));
+        let with = |ttl, number| Query { ttl, ..query(1, number) };
+        assert_eq!(take(&mut seen, &with(3, None), 0, begin), Novelty::New);
+        for ttl in 0..=3 {
+            assert_eq!(take(&mut seen, &with(ttl, None), 0, begin), Novelty::Echo);
+        }
+        // Later ones have gone further, whatever time that took.
+        let later = begin + SEEN_FOR - Duration::from_millis(1);
+        assert_eq!(take(&mut seen, &with(2, None), 0, later), Novelty::Echo);
+        assert_eq!(take(&mut seen, &query(2, None), 0, begin), Novelty::New);
+    }
+
+    #[test]
+    fn a_person_who_asks_again_after_a_second_is_heard_again() {
+        let (mut seen, begin) = (Seen::default(), now());
+        let mut at = begin;
+        for _ in 0..20 {
+            assert_eq!(take(&mut seen, &query(1, None), 0, at), Novelty::New);
+            assert_eq!(take(&mut seen, &query(1, None), 0, at), Novelty::Echo);
+            at += ASKED_AGAIN;
+        }
+        let further = Query { ttl: 4, ..query(1, None) };
+        assert_eq!(take(&mut seen, &further, 0, at), Novelty::New, "it reaches further");
+    }
+
+    #[test]
+    fn what_was_shared_since_is_told_at_once_and_once() {
+        let (mut seen, now) = (Seen::default(), now());
+        assert_eq!(take(&mut seen, &query(1, None), 0, now), Novelty::New);
+        assert_eq!(take(&mut seen, &query(1, None), 1, now), Novelty::Changed);
+        assert_eq!(take(&mut seen, &query(1, None), 1, now), Novelty::Echo);
+        assert_eq!(take(&mut seen, &query(1, None), 2, now), Novelty::Changed);
+        seen.answered(&query(1, None));
+        assert_eq!(take(&mut seen, &query(1, None), 3, now), Novelty::Echo);
     }
 
     #[test]
     fn a_repeated_search_has_another_number_and_its_echo_from_an_original_has_none() {
         let (mut seen, now) = (Seen::default(), now());
-        assert!(seen.is_new(&query(1, Some(1)), now));
-        assert!(!seen.is_new(&query(1, None), now));
-        assert!(!seen.is_new(&query(1, Some(1)), now));
-        assert!(seen.is_new(&query(1, Some(2)), now));
+        assert_eq!(take(&mut seen, &query(1, Some(1)), 0, now), Novelty::New);
+        assert_eq!(take(&mut seen, &query(1, None), 0, now), Novelty::Echo);
+        assert_eq!(take(&mut seen, &query(1, Some(1)), 0, now), Novelty::Echo);
+        assert_eq!(take(&mut seen, &query(1, Some(2)), 0, now), Novelty::New);
     }
 
     #[test]
     fn the_memory_of_queries_is_bounded() {
         let (mut seen, now) = (Seen::default(), now());
         for port in 1..5_000 {
-            assert!(seen.is_new(&query(port, Some(1)), now));
+            assert_eq!(take(&mut seen, &query(port, Some(1)), 0, now), Novelty::New);
         }
-        assert!(seen.order.len() <= MAX_SEEN + 1 && seen.ids.len() == seen.order.len());
+        assert!(seen.order.len() <= MAX_SEEN && seen.of.len() == seen.order.len());
+        for second in 0..3_000 {
+            take(&mut seen, &query(1, None), 0, now + Duration::from_secs(second));
+        }
+        assert!(seen.order.len() <= MAX_SEEN && seen.of.len() <= seen.order.len());
     }
 
     #[test]
     fn f35_only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
         let (mut own, begin) = (OwnSearches::default(), now());
         let name = "My SONG.ogg";
-        assert!(!own.take(name, begin));
-        own.open("sOnG", begin);
-        assert!(!own.take("other", begin));
+        let owner = owner(1);
+        assert!(!own.take(name, &owner, begin));
+        own.open("sOnG", 4, 1, begin);
+        assert!(!own.take("other", &owner, begin));
         for _ in 0..MAX_ANSWERS {
-            assert!(own.take(name, begin));
+            assert!(own.take(name, &owner, begin));
         }
-        assert!(!own.take(name, begin));
-        assert_eq!(own.leave_out(name), Some("song".to_owned()));
+        assert!(!own.take(name, &owner, begin));
+        assert_eq!(own.leave_out(name), Some("sOnG".to_owned()));
         assert_eq!(own.leave_out(name), None, "it is said once");
         let left_out = own.left_out();
         assert_eq!((left_out[0].count, left_out[0].example.as_str()), (2, "My SONG.ogg"));
-        own.open("song", begin);
-        assert!(own.take(name, begin));
-        assert!(!own.take(name, begin + OWN_FOR));
-        (0..1_000).for_each(|_| own.open("x", begin));
-        assert_eq!(own.0.len(), MAX_OWN);
+        own.open("song", 4, 1, begin);
+        assert!(own.take(name, &owner, begin));
+        assert!(!own.take(name, &owner, begin + OWN_FOR));
+        for _ in 0..1_000 {
+            own.open("x", 4, 1, begin);
+        }
+        assert_eq!(own.open.len(), MAX_OWN);
+    }
+
+    #[test]
+    fn a_search_says_what_came_from_whom_and_when_nothing_more_is_expected() {
+        let (mut own, begin) = (OwnSearches::default(), now());
+        let number = own.open("song", 4, 3, begin);
+        let row = SearchRow { number, key: "song".into(), asked: 3, ..SearchRow::default() };
+        let (news, next) = own.news(begin, ToString::to_string);
+        assert_eq!(news, std::slice::from_ref(&row));
+        let end = next.unwrap();
+        assert_eq!(own.news(begin, ToString::to_string).0, [], "it is told once");
+
+        // The same file of two owners, one of which says it twice, and another file.
+        for (name, port) in [("song", 2), ("song", 1), ("song", 1), ("a song", 1)] {
+            assert!(own.take(name, &owner(port), begin));
+        }
+        own.unreached(number);
+        let from = vec![owner(1).to_string(), owner(2).to_string()];
+        let row = SearchRow { files: 2, from, unreached: 1, ..row };
+        assert_eq!(own.news(begin, ToString::to_string), (vec![row.clone()], Some(end)));
+        let over = SearchRow { over: true, ..row };
+        assert_eq!(own.news(end, ToString::to_string), (vec![over.clone()], None));
+        assert_eq!(own.rows(end, ToString::to_string), [over]);
+        assert!(own.take("song", &owner(3), end), "a late answer is taken");
+        assert_eq!(own.news(end, ToString::to_string).0[0].from.len(), 3);
+    }
+
+    #[test]
+    fn a_search_that_reaches_nobody_is_over_at_once() {
+        let (mut own, now) = (OwnSearches::default(), now());
+        own.open("song", 4, 0, now);
+        assert!(own.rows(now, ToString::to_string)[0].over);
+        let number = own.open("song", 4, 2, now);
+        own.unreached(number);
+        assert!(!own.rows(now, ToString::to_string)[0].over);
+        own.unreached(number);
+        assert!(own.rows(now, ToString::to_string)[0].over);
     }
 }

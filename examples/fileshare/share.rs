@@ -120,6 +120,11 @@ impl Share {
         self.changes.subscribe()
     }
 
+    /// How often files or digests have changed.
+    pub(crate) fn revision(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
     /// Ends the work on digests soon.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -176,6 +181,12 @@ impl Share {
     /// The row of one file.
     pub(crate) fn row(&self, name: &FileName, me: &str) -> Option<FileRow> {
         self.index().row(name, me)
+    }
+
+    /// Where the file with this name is.
+    pub(crate) fn path(&self, name: &FileName) -> Option<PathBuf> {
+        let folder = self.index().folder_of(name)?;
+        Some(self.folders.get(folder)?.path().join(name))
     }
 
     /// The first `most` files whose names contain `key`, whatever the case, and how many there are.

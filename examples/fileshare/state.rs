@@ -56,6 +56,8 @@ pub(crate) struct State {
     /// Wakes whoever tells listeners about files.
     pub(crate) files_changed: Notify,
     pub(crate) peers_changed: Notify,
+    /// Wakes whoever tells listeners about own searches.
+    pub(crate) searches_changed: Notify,
     /// Parts that are in memory to be sent.
     pub(crate) sending: Buffers,
     /// Parts that are in memory while they are received and written.
@@ -102,6 +104,7 @@ impl State {
             ask_owners: Notify::new(),
             files_changed: Notify::new(),
             peers_changed: Notify::new(),
+            searches_changed: Notify::new(),
             sending: Buffers::new(SEND_MIB),
             receiving: Buffers::new(RECEIVE_MIB),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -118,6 +121,7 @@ impl State {
 
     /// The node, once it runs.
     pub(crate) fn set_peer(&self, peer: &Peer) {
+        self.contacts().set_me(peer.info());
         self.peer.set((peer.downgrade(), peer.info().clone())).ok();
     }
 

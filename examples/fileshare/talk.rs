@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_peer::{
-    Outgoing, Over, Replies, RequestError,
+    Outgoing, Over, PeerInfo, Replies, RequestError,
     connection::{Cause, ReadError},
     frame::{Frame, TypeCode},
     link::Reason,
@@ -34,6 +34,9 @@ pub(crate) enum NoAnswer {
     Unknown,
     #[error("no answer in time")]
     Late,
+    /// The words of its `ERRO`.
+    #[error("it refused: {0}")]
+    Refused(String),
     #[error(transparent)]
     Request(RequestError),
     #[error(transparent)]
@@ -49,7 +52,7 @@ impl NoAnswer {
                 true
             }
             Self::Request(error) => error.cause() == Cause::Transport,
-            Self::Classic | Self::Unknown | Self::Stopping(_) => false,
+            Self::Classic | Self::Unknown | Self::Refused(_) | Self::Stopping(_) => false,
         }
     }
 }
@@ -103,6 +106,14 @@ impl State {
     }
 }
 
+/// An error when the answer is an `ERRO`.
+pub(crate) fn accepted(answer: &[Frame]) -> Result<(), NoAnswer> {
+    match single(answer) {
+        Err(words) if !answer.is_empty() => Err(NoAnswer::Refused(shown(words))),
+        _ => Ok(()),
+    }
+}
+
 /// The text of a single `REPL`, or of the first `ERRO`.
 pub(crate) fn single(frames: &[Frame]) -> Result<&str, &str> {
     match frames.first() {
@@ -110,6 +121,17 @@ pub(crate) fn single(frames: &[Frame]) -> Result<&str, &str> {
         Some(frame) => Err(frame.as_str().unwrap_or("")),
         None => Err(""),
     }
+}
+
+/// A number with its noun, in the plural where that is due.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A peer as a person sees it: an id that is the address says both.
+pub(crate) fn named(peer: &PeerInfo) -> String {
+    let address = peer.address().to_string();
+    if peer.id().as_str() == address { address } else { format!("{} at {address}", peer.id()) }
 }
 
 /// Words of another node, made fit for a person to see.

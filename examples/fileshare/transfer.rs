@@ -21,7 +21,7 @@ use self::{owners::Found, running::Waited, store::StoreFailure};
 pub(crate) use self::{
     owners::ask_owner,
     room::has_room,
-    running::{Running, TransferBusy, Transfers},
+    running::{NotCleared, Running, TransferBusy, Transfers},
 };
 use crate::{
     model::{Event, Transfer, TransferState},
@@ -142,11 +142,14 @@ fn waits(state: &State, running: &Running, what: Option<String>) {
 fn end(state: &State, running: &Running, result: Result<PathBuf, TransferFailure>) {
     running.set_waits(None);
     match result {
-        Ok(path) => running.change(|view| {
-            view.state = TransferState::Done;
-            view.size = Some(view.done);
-            view.path = Some(path);
-        }),
+        Ok(path) => {
+            state.info(format!("fetched: {}", path.display()));
+            running.change(|view| {
+                view.state = TransferState::Done;
+                view.size = Some(view.done);
+                view.path = Some(path);
+            });
+        }
         Err(TransferFailure::Cancelled) => {
             running.change(|view| view.state = TransferState::Cancelled);
             state

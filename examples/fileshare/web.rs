@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use actix_peer::{overlay::Address, transport::tcp::bind_all};
 use actix_web::{App as Pages, HttpServer, dev::ServerHandle, middleware, web};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
@@ -90,14 +91,16 @@ impl Served {
     }
 }
 
-/// Serves `app` at `listen`, which is `HOST:PORT`.
+/// Serves `app` at `listen`, and at all addresses of a name.
 ///
 /// # Errors
 /// - `InvalidInput`: others could reach the address, and no long enough token guards it.
 /// - Any other: the address cannot be listened on. Nothing was started.
-pub(crate) fn serve(app: App, listen: &str, token: Option<String>) -> io::Result<Served> {
-    let listener = bind(listen, token.as_deref())?;
-    let address = listener.local_addr()?;
+pub(crate) fn serve(app: App, listen: &Address, token: Option<String>) -> io::Result<Served> {
+    let listeners = bind(listen, token.as_deref())?;
+    let addresses: Vec<_> =
+        listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    let address = *addresses.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let url = format!("http://{}/", reached_at(address));
     let hub = Hub::start(&app, &url);
     let announced = Announced::new(&url, token.as_deref())
@@ -106,12 +109,12 @@ pub(crate) fn serve(app: App, listen: &str, token: Option<String>) -> io::Result
     let site = web::Data::from(Arc::new(Site {
         app,
         url,
-        rules: Rules::new(address, token.as_deref()),
+        rules: Rules::new(&addresses, token.as_deref()),
         hub: hub.clone(),
         uploads: Semaphore::new(upload::MAX_UPLOADS),
         json_bodies: Semaphore::new(body::MAX_JSON_BODIES),
     }));
-    let server = HttpServer::new(move || {
+    let mut server = HttpServer::new(move || {
         Pages::new()
             .app_data(site.clone())
             .wrap(middleware::from_fn(guard::pass))
@@ -125,17 +128,19 @@ pub(crate) fn serve(app: App, listen: &str, token: Option<String>) -> io::Result
     // Who closes a listener's connection frees its place at once.
     .h1_allow_half_closed(false)
     .shutdown_timeout(STOP_WITHIN_SECONDS)
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    .disable_signals();
+    for listener in listeners {
+        server = server.listen(listener)?;
+    }
+    let server = server.run();
     let handle = server.handle();
     let serving = actix_rt::spawn(server);
     Ok(Served { url: shown, handle, serving, hub, announced: announced.ok() })
 }
 
-fn bind(listen: &str, token: Option<&str>) -> io::Result<TcpListener> {
+fn bind(listen: &Address, token: Option<&str>) -> io::Result<Vec<TcpListener>> {
     let refuse = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    let addresses: Vec<SocketAddr> = listen.to_socket_addrs()?.collect();
+    let addresses: Vec<SocketAddr> = listen.to_string().to_socket_addrs()?.collect();
     if token.is_some_and(str::is_empty) {
         return refuse("an empty token guards nothing".into());
     }
@@ -146,7 +151,7 @@ fn bind(listen: &str, token: Option<&str>) -> io::Result<TcpListener> {
             "others can reach {listen}: give --token with at least {MIN_TOKEN} characters, or a loopback address"
         ));
     }
-    TcpListener::bind(addresses.as_slice())
+    bind_all(&addresses)
 }
 
 /// An address that a browser on this machine can open.

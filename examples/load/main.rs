@@ -19,6 +19,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
+#[path = "../support/ends.rs"]
+mod ends;
 #[macro_use]
 #[path = "../support/print.rs"]
 mod print;
@@ -93,12 +95,13 @@ struct Drive {
 type Broken = Box<dyn std::error::Error>;
 
 async fn serve(listen: &str, bare: &str, workers: u16) -> Result<(), Broken> {
+    let mut ends = ends::Ends::new()?;
     let node = serve::node(listen, workers.into()).await?;
     let bare =
         serve::bare(bare).await.map_err(|error| format!("cannot listen on {bare}: {error}"))?;
     println!("listening on {}", node.info().address());
     println!("bare server on {bare}");
-    tokio::signal::ctrl_c().await?;
+    ends.next().await;
     node.stop().await;
     Ok(())
 }

@@ -11,6 +11,8 @@
 //! see one off and one return, and stream a large body. The exit code is 1 when a promise was
 //! broken, 2 for wrong options.
 
+#[path = "../support/ends.rs"]
+mod ends;
 #[macro_use]
 #[path = "../support/print.rs"]
 mod print;

@@ -22,7 +22,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::wire;
+use crate::{ends::Ends, wire};
 
 /// Nodes that peers run at once: all from one address, so that they share what one source may have.
 const MAX_MEMBERS: usize = 48;
@@ -146,8 +146,19 @@ async fn tell(done: Done) {
 }
 
 pub(crate) async fn run(options: Options) -> ExitCode {
-    // Ctrl-C in the terminal is for the run, which ends this process.
-    actix_rt::spawn(async { while tokio::signal::ctrl_c().await.is_ok() {} });
+    // Ctrl-C in the terminal, and the end of it, are for the run, which ends this process.
+    let mut ends = match Ends::new() {
+        Ok(ends) => ends,
+        Err(error) => {
+            eprintln!("cannot hear signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    actix_rt::spawn(async move {
+        loop {
+            ends.next().await;
+        }
+    });
     let (listener, here) = match TcpListener::bind("127.0.0.1:0").await {
         Ok(listener) => (listener.local_addr(), listener),
         Err(error) => {

@@ -30,6 +30,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
+#[path = "../support/ends.rs"]
+mod ends;
 #[macro_use]
 #[path = "../support/print.rs"]
 mod print;

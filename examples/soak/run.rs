@@ -11,13 +11,13 @@ use std::{
 };
 
 use actix_peer::overlay::Address;
-use futures::{FutureExt, future::join_all};
+use futures::future::join_all;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::{Soak, gauge::Look, honest::Talk, nodes::Nodes, report::Report};
+use crate::{Soak, ends::Ends, gauge::Look, honest::Talk, nodes::Nodes, report::Report};
 
 type Broken = Box<dyn std::error::Error>;
 
@@ -84,11 +84,7 @@ pub(crate) async fn run(options: Soak) -> Result<Report, Broken> {
         PANICS.fetch_add(1, Ordering::Relaxed);
         told(panic);
     }));
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-    // It hears a signal from its first poll on.
-    if let Some(failed) = interrupt.as_mut().now_or_never() {
-        failed?;
-    }
+    let mut ends = Ends::new()?;
     let nodes = Nodes::start().await?;
     let mut peers = Peers::start(&options, &nodes).await?;
 
@@ -132,7 +128,7 @@ pub(crate) async fn run(options: Soak) -> Result<Report, Broken> {
                 None => return Err("the process of the peers ended before its time".into()),
             },
             () = &mut end => break false,
-            _ = &mut interrupt => break true,
+            () = ends.next() => break true,
         }
     };
     stop.set(true);

@@ -7,6 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
+use crate::ends::Ends;
+
 /// Why a promise was not kept, in words for a person.
 pub(crate) type Broken = Box<dyn std::error::Error>;
 
@@ -33,12 +35,19 @@ pub(crate) trait Story {
     async fn end(&mut self);
 }
 
-/// Tells the story to its end, or until ctrl-C.
+/// Tells the story to its end, or until it is asked to end.
 pub(crate) async fn run(mut story: impl Story) -> ExitCode {
+    // Before the first word, so that a signal is heard from then on.
+    let mut ends = match Ends::new() {
+        Ok(ends) => ends,
+        Err(error) => {
+            eprintln!("cannot hear signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let kept = {
         let told = std::pin::pin!(tell(&mut story));
-        // First, so that it hears a signal from the first word on.
-        let interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+        let interrupted = std::pin::pin!(ends.next());
         match futures::future::select(interrupted, told).await {
             futures::future::Either::Left(_) => None,
             futures::future::Either::Right((kept, _)) => Some(kept),

@@ -2,7 +2,7 @@
 //! when it is cut.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt, io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,7 +22,7 @@ pub(crate) struct Leashes(Mutex<Leashed>);
 #[derive(Default)]
 struct Leashed {
     next: u64,
-    held: HashMap<u64, Entry>,
+    held: BTreeMap<u64, Entry>,
     is_cut: bool,
 }
 

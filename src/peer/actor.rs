@@ -44,7 +44,7 @@ pub struct PeerActor {
     peers: Peers,
     table: Arc<Mutex<Table>>,
     list: watch::Sender<Option<Addr<PeerListActor>>>,
-    bound: Address,
+    listen_at: Address,
     recipes: Vec<Recipe>,
     restarts: BTreeMap<Child, Restarts>,
     stopped: watch::Sender<Option<Arc<StopReport>>>,
@@ -67,12 +67,12 @@ pub(crate) struct Parts {
     pub(crate) list: watch::Sender<Option<Addr<PeerListActor>>>,
     pub(crate) recipes: Vec<Recipe>,
     pub(crate) stopped: watch::Sender<Option<Arc<StopReport>>>,
-    pub(crate) bound: Address,
+    pub(crate) listen_at: Address,
 }
 
 impl PeerActor {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { node, peer, table, list, recipes, stopped, bound } = parts;
+        let Parts { node, peer, table, list, recipes, stopped, listen_at } = parts;
         Self {
             peers: Peers::new(list.subscribe(), node.threads.home().clone()),
             table: Arc::new(Mutex::new(table)),
@@ -80,7 +80,7 @@ impl PeerActor {
             node,
             peer,
             list,
-            bound,
+            listen_at,
             recipes,
             stopped,
         }
@@ -155,10 +155,10 @@ impl PeerActor {
     }
 
     fn listen_again(&self, ctx: &mut Context<Self>) {
-        let (node, bound) = (Arc::clone(&self.node), self.bound.clone());
+        let (node, at) = (Arc::clone(&self.node), self.listen_at.clone());
         // The transport may be the application's.
         let listen = async move {
-            let listen = AssertUnwindSafe(async { node.transport.listen(&bound).await });
+            let listen = AssertUnwindSafe(async { node.transport.listen(&at).await });
             listen.catch_unwind().await.unwrap_or_else(|_| Err(io::Error::other("panic")))
         };
         ctx.spawn(listen.into_actor(self).map(|listener, this, ctx| match listener {

@@ -129,8 +129,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Where to listen: `host:port`, IPv6 in brackets. Port 0 picks a free one. Default
-    /// `127.0.0.1:0`.
+    /// Where to listen: `host:port`, IPv6 in brackets. Port 0 picks a free one. A name is listened on
+    /// at all addresses that it has, `localhost` in both families ([`Tcp`]). Default `127.0.0.1:0`.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
         self
@@ -310,8 +310,8 @@ impl Builder {
             None => Vec::new(),
         };
         let threads = Threads::start(self.workers).await;
-        let listener =
-            self.transport.listen(&at).await.map_err(|source| StartError::listen(at, source))?;
+        let listener = self.transport.listen(&at).await;
+        let listener = listener.map_err(|source| StartError::listen(at.clone(), source))?;
         let bound = listener.local_address();
         let host = host.unwrap_or_else(|| self.transport.own_host(&bound));
         if Scope::of(&host).is_none() {
@@ -323,9 +323,12 @@ impl Builder {
 
         #[cfg(feature = "metrics")]
         crate::peer::metrics::describe();
-        if self.transport.proves().is_none() && is_public(&bound) {
+        let public = listener.local_addresses().into_iter().find(is_public);
+        if self.transport.proves().is_none()
+            && let Some(address) = public
+        {
             tracing::warn!(
-                address = %bound,
+                %address,
                 "listening beyond loopback without TLS: ids are only claimed, and everybody on the way reads along"
             );
         }
@@ -338,6 +341,8 @@ impl Builder {
         let ambient = ambient.with_date(self.wall_clock);
         let life = ambient.incarnation(stored);
         let life = (ambient, life);
+        // A name again, for a successor of the listener: it stands for all of its addresses.
+        let listen_at = Address::new(at.host().clone(), bound.port());
         let node = Arc::new(Node::new(config, me, self.transport, events, threads, life));
         if let Some(outbox) = self.outbox {
             node.links.keep_in(outbox);
@@ -367,8 +372,15 @@ impl Builder {
                 recipes.push(Recipe::of_service(service, seat.clone()));
             }
             peer = Some(handle);
-            let parts =
-                Parts { node: Arc::clone(&node), peer: weak, table, list, recipes, stopped, bound };
+            let parts = Parts {
+                node: Arc::clone(&node),
+                peer: weak,
+                table,
+                list,
+                recipes,
+                stopped,
+                listen_at,
+            };
             let actor = PeerActor::new(parts);
             actor.start_list(ctx);
             actor.start_listener(listener, ctx);

@@ -23,8 +23,8 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// has all the time that the caller gives.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// The most addresses of one name that are dialled.
-const MAX_ADDRESSES: usize = 16;
+/// The most addresses of one name that are dialled, or listened at.
+pub(super) const MAX_ADDRESSES: usize = 16;
 
 /// How long a look-up is used without another one.
 const FRESH_FOR: Duration = Duration::from_secs(30);

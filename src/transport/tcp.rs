@@ -1,31 +1,27 @@
 //! Plain TCP, over IPv4 and IPv6, with host names.
 
 mod keep_alive;
+mod listening;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 
-use super::{
-    Io, Listener, Transport,
-    names::{Names, no_address},
-};
+use self::listening::Accepting;
+pub use self::listening::bind_all;
+use super::{Io, Listener, Transport, names::Names};
 use crate::overlay::{Address, Host};
-
-/// Connections that may wait for being accepted, if the system allows so many (`somaxconn`). The usual 128 overflow when
-/// a few hundred peers come at once, and whose SYN is dropped tries again after a second.
-const BACKLOG: u32 = 1_024;
 
 /// Plain TCP.
 ///
-/// - Host names are resolved by the system. Listening takes the first address that can be bound.
-///   Dialling tries the addresses side by side (RFC 8305): IPv6 and IPv4 in turn, beginning with the
+/// - Host names are resolved by the system. Listening takes all addresses of a name, with one port, as
+///   [`bind_all`] does; the node tells others the first one.
+/// - Dialling tries the addresses side by side (RFC 8305): IPv6 and IPv4 in turn, beginning with the
 ///   family that the system says first, but the address that was connected to last in front. The next
 ///   attempt begins when the former has failed, or 250 ms after it began; the first connection wins,
 ///   and the other attempts are given up. Each of several addresses has 10 s, and a single one all the
@@ -155,14 +151,8 @@ fn open(stream: TcpStream, remote: SocketAddr) -> Io {
 impl Transport for Tcp {
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            let mut failure = None;
-            for address in addresses_of(at).await? {
-                match bind(address).and_then(|socket| Accepting::new(socket, self.clone())) {
-                    Ok(listener) => return Ok(Box::new(listener) as Box<dyn Listener>),
-                    Err(error) => failure = Some(error),
-                }
-            }
-            Err(failure.unwrap_or_else(no_address))
+            let accepting = Accepting::at(&addresses_of(at).await?, self.clone())?;
+            Ok(Box::new(accepting) as Box<dyn Listener>)
         })
     }
 
@@ -239,16 +229,6 @@ async fn addresses_of(at: &Address) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// As [`TcpListener::bind`] does it, but for a longer queue.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Elsewhere it would let two programs listen at one address.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 fn shown(address: SocketAddr) -> Address {
     Address::from(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
@@ -275,60 +255,6 @@ fn route(from: SocketAddr, to: SocketAddr) -> Option<IpAddr> {
     // A link-local address is of no use to others: they would have to know the interface, too.
     let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     (!ip.is_unspecified() && !link_local).then_some(ip)
-}
-
-#[derive(Debug)]
-struct Accepting {
-    socket: TcpListener,
-    local: Address,
-    tcp: Tcp,
-}
-
-impl Accepting {
-    fn new(socket: TcpListener, tcp: Tcp) -> io::Result<Self> {
-        if INHERITED {
-            tcp.set_options(&SockRef::from(&socket))?;
-        }
-        let local = shown(socket.local_addr()?);
-        Ok(Self { socket, local, tcp })
-    }
-}
-
-impl Listener for Accepting {
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
-        loop {
-            match ready!(self.socket.poll_accept(cx)) {
-                // A socket that refuses an option is dead already: the next one, please.
-                Ok((stream, remote)) => match self.tcp.take(stream, remote) {
-                    Ok(io) => return Poll::Ready(Ok(io)),
-                    Err(error) => tracing::debug!(%remote, %error, "accepted connection is dead"),
-                },
-                Err(error) if of_one_connection(&error) => {
-                    tracing::debug!(%error, "connection died before it was accepted");
-                }
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-
-    fn local_address(&self) -> Address {
-        self.local.clone()
-    }
-}
-
-/// Whether `accept` failed with the error of one connection that died in the queue (as Linux does,
-/// see accept(2)), which says nothing about the next one.
-fn of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted
-            | Kind::ConnectionRefused
-            | Kind::ConnectionReset
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::Interrupted
-    )
 }
 
 #[cfg(test)]

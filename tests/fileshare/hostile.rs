@@ -92,29 +92,28 @@ fn f35_a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_f
     }
     assert_eq!(respond("other 127.0.0.2:9"), not_asked);
     assert_eq!(ada.get("/api/files").json(), shown);
-    // Only so many answers to one search, and so many files of its own.
+    // Only so many answers to one search. Of its own files, a program on this machine may tell of any
+    // number; others have a limit.
     let taken = |host: &str| {
         (0..80).filter(|n| respond(&format!("s{n} {host}:9")).starts_with("REPL")).count()
     };
     assert_eq!(taken("127.0.0.2") + shown.as_array().unwrap().len(), 64);
-    assert!((64..80).contains(&taken("127.0.0.1")));
+    assert_eq!(taken("127.0.0.1"), 80);
 }
 
 #[test]
-fn f32_a_flood_of_queries_is_refused_and_names_no_victim() {
+fn f32_a_flood_of_queries_names_no_victim() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("abcdefghijklmnopqrstuvwxyz"), "x").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
     let victim = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = victim.local_addr().unwrap();
-    let heard: Vec<_> = ('a'..='z')
-        .chain('a'..='z')
-        .map(|key| exchange(&ada.address, b"QUER", format!("{to} {key} 7")))
-        .collect();
-    let taken = heard.iter().filter(|heard| heard.contains("Query: ACK")).count();
-    assert!((20..40).contains(&taken), "{taken} of {} were taken", heard.len());
-    assert!(heard.iter().any(|heard| heard == r"ERRO\x00\x00\x00\x04Busy"));
-    // All that were taken matched. The victim never answers; what it would see is counted.
+    // Each is taken, as it comes from this machine, and matches.
+    for key in 'a'..='z' {
+        let heard = exchange(&ada.address, b"QUER", format!("{to} {key} 7"));
+        assert_eq!(heard, r"REPL\x00\x00\x00\nQuery: ACK");
+    }
+    // The victim never answers; what it would see is counted.
     let (count, counted) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in victim.incoming() {

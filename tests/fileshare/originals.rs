@@ -257,3 +257,165 @@ fn f33_a_query_of_an_original_goes_on_from_node_to_node_and_echoes_are_dropped()
     assert!(python.heard.recv_timeout(Duration::from_millis(700)).is_err());
     assert!(!has(&ada.get("/api/files").json(), "song.ogg"));
 }
+
+/// A node that is no peer of anybody's who searches, with files r1 to r6 to be found.
+fn with_six_files(id: &str, options: &[&str]) -> Instance {
+    let node = Instance::start(id, options);
+    for n in 1..=6 {
+        fs::write(node.share().join(format!("r{n}.txt")), "x").unwrap();
+    }
+    assert_eq!(node.post("/api/refresh", &json!({})).status, 200);
+    node
+}
+
+#[test]
+fn however_often_somebody_searches_over_two_hops_every_search_is_answered() {
+    let ada = Instance::start("ada", &[]);
+    let bob = Instance::start("bob", &["--hops", "1", "--join", &ada.address]);
+    bob.until_peers(|ids| ids == ["ada"]);
+    let carol = with_six_files("carol", &["--hops", "1", "--join", &bob.address]);
+    carol.until_peers(|ids| ids == ["bob"]);
+    bob.until_peers(|ids| ids == ["ada", "carol"]);
+    for n in 1..=6 {
+        ada.find(&format!("r{n}.txt"), true);
+    }
+}
+
+/// An original that passes queries on to `next`, with a hop less, as the originals do.
+fn passes_on(next: String) -> Original {
+    Original::start(move |me, code, text| match code {
+        "QUER" => {
+            let (query, ttl) = text.rsplit_once(' ').unwrap();
+            let (next, ttl) = (next.clone(), ttl.parse::<u32>().unwrap());
+            let query = format!("{query} {}", ttl.saturating_sub(1));
+            thread::spawn(move || {
+                let heard = exchange(&next, b"QUER", query);
+                assert_eq!(heard, r"REPL\x00\x00\x00\nQuery: ACK");
+            });
+            frame(b"REPL", "Query: ACK")
+        }
+        _ => joins(me, code, text),
+    })
+}
+
+#[test]
+fn searches_that_go_through_an_original_are_all_answered() {
+    let carol = with_six_files("carol", &[]);
+    let middle = passes_on(carol.address.clone());
+    let ada = Instance::start("ada", &["--hops", "1", "--join", &middle.address]);
+    ada.until_peers(|ids| ids == [middle.address.as_str()]);
+    for n in 1..=6 {
+        ada.find(&format!("r{n}.txt"), true);
+    }
+}
+
+#[test]
+fn an_original_that_searches_through_another_one_is_answered_each_time() {
+    let carol = with_six_files("carol", &[]);
+    let middle = passes_on(carol.address.clone());
+    let python = Original::start(joins);
+    for n in 1..=6 {
+        let query = format!("{} r{n} 4", python.address);
+        assert_eq!(exchange(&middle.address, b"QUER", query), r"REPL\x00\x00\x00\nQuery: ACK");
+        assert_eq!(python.until("RESP"), format!("r{n}.txt {}", carol.address));
+    }
+    // One search that has many answers, and the same one again, as soon as it is no copy any more.
+    let query = format!("{} .txt 4", python.address);
+    let all: Vec<_> = (1..=6).map(|n| format!("r{n}.txt {}", carol.address)).collect();
+    for _ in 0..2 {
+        let first = loop {
+            exchange(&middle.address, b"QUER", &query);
+            if let Ok((code, text)) = python.heard.recv_timeout(Duration::from_millis(200)) {
+                assert_eq!(code, "RESP");
+                break text;
+            }
+        };
+        let others = (1..6).map(|_| python.until("RESP"));
+        assert_eq!(std::iter::once(first).chain(others).collect::<Vec<_>>(), all);
+    }
+}
+
+#[test]
+fn a_query_that_is_asked_again_is_answered_with_what_has_come_meanwhile() {
+    let ada = Instance::start("ada", &[]);
+    let python = Original::start(joins);
+    let query = format!("{} late 0", python.address);
+    assert_eq!(exchange(&ada.address, b"QUER", &query), r"REPL\x00\x00\x00\nQuery: ACK");
+    fs::write(ada.share().join("late.txt"), "x").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    assert_eq!(exchange(&ada.address, b"QUER", &query), r"REPL\x00\x00\x00\nQuery: ACK");
+    assert_eq!(python.until("RESP"), format!("late.txt {}", ada.address));
+}
+
+#[test]
+fn what_busy_programs_on_this_machine_send_again_and_again_is_never_refused() {
+    let ada = with_six_files("ada", &[]);
+    let python = Original::start(joins);
+    for n in 0..200 {
+        for _ in 0..2 {
+            let query = format!("{} nothing{n} 0", python.address);
+            assert_eq!(exchange(&ada.address, b"QUER", query), r"REPL\x00\x00\x00\nQuery: ACK");
+        }
+    }
+    exchange(&ada.address, b"QUER", format!("{} r1 0", python.address));
+    assert_eq!(python.until("RESP"), format!("r1.txt {}", ada.address));
+}
+
+#[test]
+fn an_answer_that_is_refused_is_not_called_told() {
+    let ada = Instance::start("ada", &[]);
+    fs::write(ada.share().join("my song.ogg"), "x").unwrap();
+    fs::write(ada.share().join("song.ogg"), "x").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    // As the Java original, which reads two words and no more.
+    let java = Original::start(|me, code, text| match code {
+        "RESP" if text.split(' ').count() == 2 => {
+            frame(b"REPL", format!("Resp: file info added {}", text.split(' ').next().unwrap()))
+        }
+        "RESP" => frame(b"ERRO", "Resp: incorrect arguments"),
+        _ => joins(me, code, text),
+    });
+    let mut events = ada.events();
+    exchange(&ada.address, b"QUER", format!("{} song 0", java.address));
+    let is = |part: &'static str| {
+        move |notice: &serde_json::Value| notice["text"].as_str().unwrap().contains(part)
+    };
+    let told = events.wait("notice", is("told"));
+    assert_eq!(told["text"], format!("told {} about 1 file with \"song\"", java.address));
+    let untold = events.wait("notice", is("was not told"));
+    assert_eq!(
+        untold["text"],
+        format!(
+            "{} was not told about 1 file with \"song\": it refused: Resp: incorrect arguments",
+            java.address
+        )
+    );
+}
+
+#[test]
+fn an_answer_that_cannot_be_sent_is_spoken_of() {
+    let ada = Instance::start("ada", &[]);
+    fs::write(ada.share().join("song.ogg"), "x").unwrap();
+    assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut events = ada.events();
+    exchange(&ada.address, b"QUER", format!("{nobody} song 0"));
+    let words = format!("{nobody} was not told about 1 file with \"song\"");
+    let untold =
+        events.wait("notice", |notice| notice["text"].as_str().unwrap().starts_with(&words));
+    assert_eq!(untold["level"], "error");
+}
+
+#[test]
+fn a_peer_that_refuses_a_search_is_not_called_asked() {
+    let busy = Original::start(|me, code, text| match code {
+        "QUER" => frame(b"ERRO", "Busy"),
+        _ => joins(me, code, text),
+    });
+    let ada = Instance::start("ada", &["--hops", "1", "--join", &busy.address]);
+    ada.until_peers(|ids| ids == [busy.address.as_str()]);
+    let mut events = ada.events();
+    ada.search("song");
+    let notice = Instance::until_notice(&mut events, "was not asked");
+    assert_eq!(notice["text"], format!("{} was not asked: it refused: Busy", busy.address));
+}

@@ -22,7 +22,10 @@ pub fn program() -> Command {
     let tests = std::env::current_exe().unwrap();
     let path: PathBuf = tests.parent().unwrap().with_file_name("examples").join("fileshare");
     assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
-    Command::new(path)
+    let mut program = Command::new(path);
+    // Not the downloads of whoever runs the tests.
+    program.env("XDG_DOWNLOAD_DIR", env!("CARGO_TARGET_TMPDIR"));
+    program
 }
 
 /// A subcommand of the user whose runtime folder this is.
@@ -86,12 +89,16 @@ impl Instance {
     }
 
     fn start_in(folders: TempDir, run: &Path, id: &str, options: &[&str]) -> Self {
-        let web = if options.contains(&"--web") { &[][..] } else { &["--web", "127.0.0.1:0"] };
+        let unless_given = |option: &'static str| {
+            let given = options.contains(&option);
+            if given { Vec::new() } else { vec![option, "127.0.0.1:0"] }
+        };
         let downloads = folders.path().join("downloads");
         let downloads = downloads.exists().then(|| ["--downloads".as_ref(), downloads.as_os_str()]);
         let mut child = program()
-            .args(["--id", id, "--listen", "127.0.0.1:0"])
-            .args(web)
+            .args(["--id", id])
+            .args(unless_given("--listen"))
+            .args(unless_given("--web"))
             .arg("--share")
             .arg(folders.path().join("share"))
             .args(downloads.into_iter().flatten())

@@ -25,14 +25,11 @@ use actix_peer::{
     link::Reason,
     overlay::{Address, Host, StabilizerAction, StabilizerEvent, View},
     peer::NodeDown,
-    transport::{
-        Io, Listener, Transport,
-        memory::{MemoryNetwork, MemoryTransport},
-    },
+    transport::{Io, Listener, Transport, memory::MemoryNetwork, tcp::Tcp},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream, lookup_host},
     time::{advance, sleep, timeout},
 };
 
@@ -141,11 +138,11 @@ async fn f46_a_stabilizer_that_cannot_even_be_made_again_is_given_up_and_the_nod
 /// A transport that listens once; then its listener dies, and it panics when it should listen
 /// again, twice.
 #[derive(Debug)]
-struct Treacherous(MemoryTransport, Arc<AtomicUsize>);
+struct Treacherous<T>(T, Arc<AtomicUsize>);
 
 struct Dying(Box<dyn Listener>, bool);
 
-impl Transport for Treacherous {
+impl<T: Transport> Transport for Treacherous<T> {
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
             let time = self.1.fetch_add(1, Ordering::Relaxed);
@@ -183,6 +180,23 @@ async fn f46_a_listener_that_dies_and_cannot_be_replaced_at_once_is_back_when_it
     sleep(2 * SECOND).await;
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(node.status().await.restarts["listener"], 1);
+}
+
+#[actix::test]
+async fn a_listener_of_a_name_that_dies_is_back_at_all_addresses_of_the_name() {
+    let transport = Treacherous(Tcp::default(), Arc::new(AtomicUsize::new(0)));
+    let node = Peer::builder().transport(transport).listen("localhost:0").start().await.unwrap();
+    let (mut events, port) = (node.events(), node.info().port());
+    drop(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    let back = PeerEvent::Restarted { child: Child::Listener, times: 1 };
+    let is_back = async { while events.next().await != Some(back.clone()) {} };
+    timeout(30 * SECOND, is_back).await.unwrap();
+    for at in lookup_host(("localhost", port)).await.unwrap() {
+        // Where this machine has no IPv6, only the other one is there.
+        if TcpListener::bind((at.ip(), 0)).await.is_ok() {
+            TcpStream::connect(at).await.unwrap();
+        }
+    }
 }
 
 /// What a connection hears that may end at once.

@@ -6,21 +6,22 @@ use actix_peer::{
     Over, PeerEvent, PeerInfo,
     connection::Removed,
     frame::{Frame, TypeCode},
-    overlay::Host,
+    peer::JoinError,
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use tokio::{
+    net::lookup_host,
     sync::mpsc,
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::{sleep, timeout, timeout_at},
 };
 
 use crate::{
-    app::App,
+    app::{App, AppError, TRIED_AGAIN},
     model::{Event, LeftOut, Speaks},
     serve::{QueryWork, work_on_queries},
     state::{State, now},
-    talk::shown,
+    talk::{QUESTION_TIME, named, shown},
     transfer::ask_owner,
 };
 
@@ -38,11 +39,17 @@ const FILES_PAUSE: Duration = Duration::from_millis(250);
 
 const PEERS_PAUSE: Duration = Duration::from_millis(200);
 
+/// Answers come in bursts.
+const SEARCHES_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often round trips and counts are looked at.
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 
 /// After so long an owner that has not told what it has is asked again.
 const OWNERS_EVERY: Duration = Duration::from_secs(5);
+
+/// The first pause between two tries to join; it doubles.
+const FIRST_JOIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause between two tries to join.
 const MAX_JOIN_PAUSE: Duration = Duration::from_secs(30);
@@ -63,6 +70,7 @@ pub(super) fn start(app: &App, queries: mpsc::Receiver<QueryWork>) {
     run(Box::pin(watch_peers(Arc::clone(state))));
     run(Box::pin(tell_files(app.clone())));
     run(Box::pin(tell_peers(app.clone())));
+    run(Box::pin(tell_searches(Arc::clone(state))));
     run(Box::pin(tell_status(app.clone())));
     run(Box::pin(join(app.clone())));
 }
@@ -105,14 +113,9 @@ async fn watch_owners(state: Arc<State>) {
         let mut dialled = HashSet::new();
         // Answers name owners, so connecting to one that is not a known peer is limited.
         untold.retain(|(_, owner)| {
-            let limited = match owner.host() {
-                Host::Ip(ip) if !state.contacts().is_known(owner) => Some((*ip, owner.port())),
-                _ => None,
-            };
-            limited.is_none_or(|to| {
-                dialled.contains(&to)
-                    || (state.limits().dial_stranger(to, now()) && dialled.insert(to))
-            })
+            state.contacts().is_known(owner)
+                || dialled.contains(owner)
+                || (state.limits().dial_stranger(owner, now()) && dialled.insert(owner.clone()))
         });
         let state = &state;
         stream::iter(untold)
@@ -125,23 +128,45 @@ async fn watch_owners(state: Arc<State>) {
     }
 }
 
-/// Asks the peers whom they know.
+/// Asks the peers whom they know, and measures how long they take.
 pub(super) async fn ask_lists(state: &State) {
     let peers = state.contacts().table().to_vec();
     stream::iter(peers)
         .for_each_concurrent(AT_ONCE, async |peer| {
+            let began = now();
             let Ok(frames) =
                 state.ask(peer.address(), Frame::empty(TypeCode::LIST), Over::Any).await
             else {
                 return;
             };
-            let entries = frames
-                .iter()
-                .skip(1)
-                .filter_map(|frame| frame.as_str().ok()?.parse::<PeerInfo>().ok());
-            state.contacts().set_list(peer.id(), entries.map(|entry| entry.id().clone()).collect());
+            let took = now().saturating_duration_since(began);
+            let entries = frames.iter().skip(1);
+            let entries = entries.filter_map(|frame| frame.as_str().ok()?.parse::<PeerInfo>().ok());
+            let entries: Vec<_> = entries.collect();
+            let unresolved = state.contacts().unresolved(&entries);
+            join_all(unresolved.into_iter().map(async |(name, port)| {
+                let found = timeout(QUESTION_TIME, lookup_host((&*name, port))).await;
+                let found = found.ok().and_then(Result::ok).into_iter().flatten();
+                let ips = found.map(|found| found.ip()).collect();
+                state.contacts().resolved(name, ips);
+            }))
+            .await;
+            let mut contacts = state.contacts();
+            contacts.set_list(peer.id(), entries);
+            if contacts.how(peer.address()) == Speaks::Classic {
+                contacts.took(peer.address(), took);
+            }
         })
         .await;
+    if let Ok(peer) = state.peer() {
+        let links = peer.status().await.links;
+        let mut contacts = state.contacts();
+        for link in links {
+            if let Some(time) = link.round_trip {
+                contacts.took(&link.address, time);
+            }
+        }
+    }
     state.peers_changed.notify_one();
 }
 
@@ -168,7 +193,7 @@ async fn watch_peers(state: Arc<State>) {
         state.peers_changed.notify_one();
         match events.next().await {
             Some(PeerEvent::PeerAdded { peer }) => {
-                state.info(format!("peer added: {peer}"));
+                state.info(format!("peer added: {}", named(&peer)));
                 state.remote().found(peer.address());
                 let state = Arc::clone(&state);
                 // Whether it speaks links is known once one was tried.
@@ -194,7 +219,7 @@ async fn watch_peers(state: Arc<State>) {
                     Removed::Moved => "its id is at another address",
                     _ => "removed here",
                 };
-                state.info(format!("peer removed: {peer} ({why})"));
+                state.info(format!("peer removed: {} ({why})", named(&peer)));
             }
             Some(PeerEvent::UnknownThere { peer, refused: Some(words) }) => {
                 state.error(format!("{} does not list this node: {}", peer.id(), shown(&words)));
@@ -247,6 +272,23 @@ async fn tell_peers(app: App) {
     }
 }
 
+/// Tells listeners what own searches have found, and when they are over.
+async fn tell_searches(state: Arc<State>) {
+    loop {
+        let (news, next) = {
+            let contacts = state.contacts();
+            state.own().news(now(), |address| contacts.name_of(address))
+        };
+        news.into_iter().for_each(|search| state.emit(Event::Search(search)));
+        let changed = state.searches_changed.notified();
+        match next {
+            Some(next) => timeout_at(next.into(), changed).await.unwrap_or_default(),
+            None => changed.await,
+        }
+        sleep(SEARCHES_PAUSE).await;
+    }
+}
+
 async fn tell_status(app: App) {
     loop {
         if app.0.state.events.receiver_count() > 0 {
@@ -256,23 +298,37 @@ async fn tell_status(app: App) {
     }
 }
 
-/// Joins by the contacts that were named; again and again, until one of them lets this node in.
+/// Joins by the contacts that were named, each again and again until it is a peer, or never will be.
+/// Why it is none is said once.
 async fn join(app: App) {
-    let mut pause = Duration::from_secs(1);
+    let (mut pause, mut said) = (FIRST_JOIN_PAUSE, HashSet::new());
     let mut contacts = app.0.contacts.clone();
     while !contacts.is_empty() {
-        let mut failed = Vec::new();
+        let mut left = Vec::new();
         for contact in contacts {
-            if let Err(error) = app.join(&contact.to_string()).await {
-                app.0.state.error(format!("{contact} was not joined: {error}"));
-                failed.push(contact);
+            let Err(error) = app.join(&contact.to_string()).await else { continue };
+            let again = !matches!(
+                error,
+                AppError::Stopping
+                    | AppError::Join(JoinError::ContactIsSelf(_) | JoinError::Down(_))
+            );
+            if said.insert(contact.clone()) {
+                let why = match &error {
+                    AppError::Join(error) => error.cause().map(ToString::to_string),
+                    _ => None,
+                };
+                let why = why.unwrap_or_else(|| error.to_string());
+                let tail = if again { TRIED_AGAIN } else { "" };
+                app.0.state.error(format!("{contact} was not joined: {why}{tail}"));
             }
-        }
-        contacts = failed;
-        if !app.0.state.contacts().table().is_empty() {
-            break;
+            if again {
+                left.push(contact);
+            }
         }
         sleep(pause).await;
         pause = (pause * 2).min(MAX_JOIN_PAUSE);
+        // One that came by itself, or by another one, is there.
+        left.retain(|contact| !app.0.state.contacts().is_known(contact));
+        contacts = left;
     }
 }

@@ -8,7 +8,12 @@ use actix_peer::{
     peer::{JoinError, NodeDown, RegisterError},
 };
 
-use crate::{name::InvalidName, share::AddFailure, state::Stopping, transfer::TransferBusy};
+use crate::{
+    name::InvalidName,
+    share::AddFailure,
+    state::Stopping,
+    transfer::{NotCleared, TransferBusy},
+};
 
 /// Why the program does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,9 @@ impl StartFailed {
     }
 }
 
+/// Behind the reason for which a contact was not joined.
+pub(crate) const TRIED_AGAIN: &str = "; it is tried again";
+
 /// Why a wish is not fulfilled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
@@ -57,11 +65,15 @@ pub(crate) enum AppError {
     UnknownTransfer(u64),
     #[error("there is a file {0} already")]
     Exists(String),
+    #[error("{name} is here: {path}", path = path.display())]
+    Here { name: String, path: PathBuf },
     #[error(transparent)]
     Add(#[from] AddFailure),
     #[error(transparent)]
     Busy(#[from] TransferBusy),
     #[error(transparent)]
+    Clear(#[from] NotCleared),
+    #[error("{0}{again}", again = if .0.is_tried_again() { TRIED_AGAIN } else { "" })]
     Join(#[from] JoinError),
     #[error("the shared folder cannot be read: {0}")]
     Folder(io::Error),
@@ -77,6 +89,9 @@ impl AppError {
             Self::Join(JoinError::InvalidContact(_) | JoinError::ContactIsSelf(_)) => "bad_request",
             Self::Add(AddFailure::Source { .. }) => "bad_request",
             Self::UnknownPeer(_) | Self::UnknownFile(_) | Self::UnknownTransfer(_) => "not_found",
+            Self::Here { .. } => "here",
+            Self::Clear(NotCleared::Unknown(_)) => "not_found",
+            Self::Clear(NotCleared::Running(_)) => "busy",
             Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",
             Self::Busy(_) => "busy",
             Self::Join(JoinError::ContactFailed { .. }) => "unreachable",

@@ -2,17 +2,16 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use actix_peer::{Config, Peer, PingSweep};
-use tempfile::TempDir;
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
-    app::{App, Inner, StartFailed, background},
+    app::{App, Inner, StartFailed, background, folders::Folders},
     options::Options,
     serve,
     share::Share,
@@ -29,25 +28,6 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long what runs may take to end when the program stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-struct Folders {
-    share: PathBuf,
-    downloads: PathBuf,
-    temporary: Option<TempDir>,
-}
-
-fn folder(path: &Path) -> Result<PathBuf, StartFailed> {
-    let failed = |source| StartFailed::Folder { path: path.to_owned(), source };
-    let path = fs::canonicalize(path).map_err(failed)?;
-    // Says whether it is a folder, and whether it may be read.
-    fs::read_dir(&path).map_err(failed)?;
-    Ok(path)
-}
-
-/// A folder of its own for who names none.
-fn temporary() -> Result<TempDir, StartFailed> {
-    tempfile::Builder::new().prefix("fileshare-").tempdir().map_err(StartFailed::Temporary)
-}
-
 /// Something to find: each instance has another one.
 fn sample(folder: &Path, port: u16) -> std::io::Result<()> {
     let text = format!(
@@ -57,23 +37,12 @@ fn sample(folder: &Path, port: u16) -> std::io::Result<()> {
     fs::write(folder.join(format!("sample-from-{port}.txt")), text)
 }
 
-fn folders(options: &Options) -> Result<Folders, StartFailed> {
-    let temporary = if options.share.is_none() { Some(temporary()?) } else { None };
-    let share = match (&options.share, &temporary) {
-        (Some(share), _) => folder(share)?,
-        (None, Some(temporary)) => folder(temporary.path())?,
-        (None, None) => PathBuf::new(),
-    };
-    let downloads = options.downloads.as_deref().map_or_else(|| Ok(share.clone()), folder)?;
-    Ok(Folders { share, downloads, temporary })
-}
-
 impl App {
     /// Starts the node and everything around it, on the arbiter where it is called.
     ///
     /// Joining goes on in the background, so that the program is there even if its contacts are not.
     pub(crate) async fn start(options: Options) -> Result<Self, StartFailed> {
-        let Folders { share: shared, downloads, temporary } = folders(&options)?;
+        let Folders { share: shared, downloads, temporary } = Folders::of(&options)?;
         let share = Arc::new(Share::new(shared.clone(), downloads.clone()));
         let (queries, work) = mpsc::channel(QUERY_QUEUE);
         let state =
@@ -83,7 +52,7 @@ impl App {
             .reply_timeout(REPLY_TIMEOUT)
             .drain_timeout(DRAIN_TIMEOUT);
         let mut builder = Peer::builder()
-            .listen(&options.listen)
+            .listen(options.listen.to_string())
             .config(config)
             .well_known()
             .stabilizer(PingSweep::new().every(options.ping_every));

@@ -2,8 +2,9 @@
 
 import { bytes, by, call, duration, icon, keyed, make, plural, say, sentence } from "./dom.js";
 import { addFiles, offerUploads, showFiles, setUp as setUpFiles } from "./files.js";
-import { showNetwork } from "./network.js";
-import { clearTransfers, showTransfer } from "./transfers.js";
+import { setUp as setUpNetwork, showNetwork } from "./network.js";
+import { beginSearch, clearSearch, setUp as setUpSearch, showSearch } from "./search.js";
+import { clearTransfers, keepTransfers, setUp as setUpTransfers, showTransfer } from "./transfers.js";
 
 /** News that are kept on the page. */
 const MAX_NEWS = 30;
@@ -11,12 +12,10 @@ const MAX_NEWS = 30;
 /** Milliseconds until a lost connection is tried again, growing. */
 const RETRY = [500, 1000, 2000, 4000, 8000];
 
-const SPEAKS = { links: "links", classic: "classic", unknown: "not known yet" };
+const SPEAKS = { links: "fileshare", classic: "original", unknown: "unknown" };
 const CROSS = "M6 6l12 12M18 6L6 18";
 
 let status = null;
-let searching = null;
-let known = [];
 
 // ---- the live connection ----
 
@@ -46,11 +45,9 @@ function connect() {
     showPeers(network.peers);
     showNetwork(network, status?.id ?? network.nodes[0]);
   });
-  on("files", (files) => {
-    known = files;
-    showFiles(files, status?.id);
-    followSearch();
-  });
+  on("files", (files) => showFiles(files, status?.id));
+  on("search", showSearch);
+  on("transfers", keepTransfers);
   on("transfer", showTransfer);
   on("notice", showNotice);
 }
@@ -88,8 +85,11 @@ document.addEventListener("visibilitychange", () => {
 // ---- this node ----
 
 function showStatus(news) {
-  // Started anew: its transfers count from one again.
-  if (status && (news.id !== status.id || news.uptime_seconds < status.uptime_seconds)) clearTransfers();
+  // Started anew: its transfers and searches count from one again.
+  if (status && (news.id !== status.id || news.uptime_seconds < status.uptime_seconds)) {
+    clearTransfers();
+    clearSearch();
+  }
   status = news;
   document.title = `${news.id} · fileshare`;
   say(by("own-id"), news.id);
@@ -110,18 +110,18 @@ function showPeers(peers) {
   say(by("peers-count"), peers.length ? String(peers.length) : "");
   keyed(by("peers"), peers, (peer) => peer.id, createPeer, updatePeer);
   by("peers-empty").hidden = peers.length > 0;
-  peerCount = peers.length;
+  by("peers-help-rebuild").hidden = peers.length === 0;
+  for (const speaks of Object.keys(SPEAKS)) by(`peers-help-${speaks}`).hidden = !peers.some((peer) => peer.speaks === speaks);
 }
-
-let peerCount = 0;
 
 function createPeer(peer) {
   const remove = make("button", { class: "plain", "aria-label": `Remove ${peer.id}`, title: "Forget this peer" }, icon(CROSS));
   const said = make("p", { class: "said", role: "alert" });
   const row = make("li", {},
     make("div", { class: "peer" },
-      make("span", { class: "who" }, make("b", {}, peer.id), make("small", { class: "address" })),
-      make("span", { class: "speaks" }), make("span", { class: "trip number" }), remove),
+      make("div", { class: "who" }, make("b", {}, peer.id),
+        make("p", { class: "about" }, make("span", { class: "address" }), make("span", { class: "speaks" }), make("span", { class: "trip number" }))),
+      remove),
     said);
   remove.addEventListener("click", async () => {
     remove.disabled = true;
@@ -142,8 +142,13 @@ function updatePeer(row, peer) {
   const speaks = row.querySelector(".speaks");
   speaks.className = `speaks ${peer.speaks}`;
   say(speaks, SPEAKS[peer.speaks] ?? peer.speaks);
-  speaks.title = peer.speaks === "classic" ? "One connection for each message, as the original programs" : "";
-  say(row.querySelector(".trip"), peer.round_trip_us === null ? "" : `${(peer.round_trip_us / 1000).toFixed(1)} ms`);
+  say(row.querySelector(".trip"), roundTrip(peer.round_trip_us));
+}
+
+/** Whole milliseconds: smaller parts change all the time and say nothing. */
+function roundTrip(microseconds) {
+  if (microseconds === null) return "";
+  return microseconds < 1000 ? "< 1 ms" : `${Math.round(microseconds / 1000).toLocaleString("en")} ms`;
 }
 
 function emptyPeers() {
@@ -162,7 +167,9 @@ async function run(said, controls, action) {
   say(said, "");
   for (const control of controls) control.disabled = true;
   try {
-    say(said, (await action()) ?? "", "good");
+    const words = await action();
+    // `null`: it has said so itself.
+    if (words !== null) say(said, words, "good");
     return true;
   } catch (refused) {
     say(said, refused.message, "bad");
@@ -177,7 +184,7 @@ by("join").addEventListener("submit", async (event) => {
   const input = by("join-address");
   const address = input.value.trim();
   const button = event.target.querySelector("button");
-  if (!address) return wrong(input, by("join-said"), "Give the address of a peer, such as 127.0.0.1:9000.");
+  if (!address) return wrong(input, by("join-said"), "Give the address of a peer, such as 192.168.1.20:9000.");
   const done = await run(by("join-said"), [button], async () => {
     const { added, peers } = await call("POST", "join", { address });
     return added ? `${plural(added, "new peer")}, ${peers} known.` : "Nobody new: all of them are known already.";
@@ -194,32 +201,16 @@ by("search").addEventListener("submit", async (event) => {
   if (!key) return wrong(input, by("search-said"), "Type a part of the name first.");
   const button = event.target.querySelector("button");
   const done = await run(by("search-said"), [button], async () => {
-    await call("POST", "search", { key });
-    return "";
+    beginSearch(await call("POST", "search", { key }));
+    return null;
   });
   input.setAttribute("aria-invalid", String(!done));
-  if (!done) return;
-  searching = { key };
-  const filter = by("filter");
-  filter.value = key;
-  document.querySelector("input[name=whose][value=all]").checked = true;
-  filter.dispatchEvent(new Event("input"));
-  followSearch();
 });
 
 function wrong(input, said, text) {
   say(said, text, "bad");
   input.setAttribute("aria-invalid", "true");
   input.focus();
-}
-
-/** Says how many there are by now, for as long as the search is the newest one. */
-function followSearch() {
-  if (!searching) return;
-  const key = searching.key.toLowerCase();
-  const count = known.filter((file) => !file.local && file.name.toLowerCase().includes(key)).length;
-  const asked = peerCount ? `Asked ${plural(peerCount, "peer")} for “${searching.key}”.` : `There is nobody to ask for “${searching.key}”.`;
-  say(by("search-said"), count ? `${asked} ${plural(count, "file")} of others found so far.` : asked, count ? "good" : "");
 }
 
 for (const id of ["search-key", "join-address"]) {
@@ -264,4 +255,7 @@ function showNotice({ level, text }) {
 // The token is in a cookie by now. It should not stay in the address bar, or in the history.
 if (location.search) history.replaceState(null, "", location.pathname);
 setUpFiles();
+setUpNetwork();
+setUpSearch();
+setUpTransfers();
 connect();

@@ -1,6 +1,7 @@
 // The table of files: filter, order, pages; fetching with a choice of sources; adding.
 
 import { bytes, by, call, icon, keyed, make, plural, say } from "./dom.js";
+import { shortNames } from "./names.js";
 import { isComing } from "./transfers.js";
 
 /** Rows on one page: enough to look through, few enough to draw at once. */
@@ -43,6 +44,13 @@ export function setUp() {
   by("page-back").addEventListener("click", () => turn(-1));
   by("page-on").addEventListener("click", () => turn(1));
   document.addEventListener("coming", draw);
+}
+
+/** Shows only the files with this text in their names, of whomever. An empty text shows all. */
+export function filterBy(text) {
+  by("filter").value = text;
+  document.querySelector("input[name=whose][value=all]").checked = true;
+  fromTheFirst();
 }
 
 function fromTheFirst() {
@@ -96,16 +104,24 @@ function draw() {
     button.closest("th").setAttribute("aria-sort", active ? (order.down ? "descending" : "ascending") : "none");
   }
   drawEmpty(rows.length);
+  // Words are explained where they are on the page.
+  by("files-help").hidden = rows.length === 0;
+  by("files-help-unknown").hidden = !shown.some(({ size, local }) => size === null && !local);
 }
 
 function drawEmpty(count) {
   const empty = by("files-empty");
   empty.hidden = count > 0;
   if (count) return;
+  const filter = by("filter").value.trim();
+  const state = `${files.length > 0}\0${filter}`;
+  if (empty.dataset.state === state) return;
+  empty.dataset.state = state;
   const text = files.length
-    ? ["Nothing matches.", "Other files may be out there: search the network for a part of the name."]
+    ? [filter ? `No file here has “${filter}” in its name.` : "No such files here.", "Other files may be out there: search the network for a part of the name."]
     : ["Nothing is shared yet.", "Drop a file anywhere on this page, or search for those of others."];
   empty.replaceChildren(make("p", {}, make("b", {}, text[0])), make("p", {}, text[1]));
+  if (files.length) empty.append(make("button", { class: "small", onclick: () => filterBy("") }, "Show all files"));
 }
 
 // ---- one row ----
@@ -129,7 +145,7 @@ function update(row, file) {
   updateOwner(row.querySelector(".owner"), file);
   const digest = row.querySelector("code");
   say(digest, file.digest ? file.digest.slice(0, 8) : "–");
-  digest.title = file.digest ? `BLAKE3 ${file.digest}` : "Not known";
+  digest.title = file.digest ? `BLAKE3 ${file.digest}` : file.local ? "Being computed" : "Not known";
   updateGet(row, row.querySelector(".get"), file);
   updateAsked(row.querySelector(".asked"), file);
 }
@@ -160,7 +176,8 @@ function updateGet(row, cell, file) {
   if (file.owners.length > 1) {
     const pick = make("select", { "aria-label": `Source of ${file.name}` });
     if (!differs(file)) pick.append(make("option", { value: "" }, `all ${file.owners.length}`));
-    pick.append(...file.owners.map((owner) => make("option", { value: owner }, owner)));
+    const { names } = shortNames(file.owners);
+    pick.append(...file.owners.map((owner) => make("option", { value: owner, title: owner }, names.get(owner))));
     if (file.owners.includes(picked)) pick.value = picked;
     cell.append(make("span", { class: "from" }, pick, button));
   } else {

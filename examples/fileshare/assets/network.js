@@ -1,50 +1,76 @@
-// The picture of the network: nodes and who knows whom, with this node in the middle.
-//
-// Nodes are laid out by springs and repulsion, from where they were before: whoever stays hardly moves.
+// The picture of the network: nodes and who knows whom, and one node with its peers when it is chosen.
 
-import { by, plural, say } from "./dom.js";
+import { by, icon, make, plural, say } from "./dom.js";
+import { layOut } from "./layout.js";
+import { shortNames } from "./names.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+const CROSS = "M6 6l12 12M18 6L6 18";
 
-/** Nodes that are drawn; more are counted. More could not be told apart. */
-const MAX_NODES = 40;
+/** Nodes that are drawn, the nearest first; more are counted. */
+const MAX_NODES = 60;
 
-/** More nodes than these have their names only under the pointer. */
-const MAX_NAMES = 16;
+/** More nodes than these are drawn smaller. */
+const MANY = 16;
 
-const [WIDTH, HEIGHT, MARGIN] = [400, 250, 30];
-/** Steps until the springs are at rest. */
-const STEPS = 240;
-
-/** Characters of a name that are shown, and how wide one of them is. */
-const [MAX_NAME, CHARACTER] = [18, 6.4];
+/** More pairs than these are not read out one by one. */
+const MAX_SPOKEN = 12;
 
 /** Where the springs have left each node, by id; kept from one picture to the next. */
 let settled = new Map();
 /** Where each node is shown. */
 let places = new Map();
+let seen = { network: null, own: "" };
 let drawn = "";
+let picture = null;
+/** The node that is looked at. */
+let chosen = null;
 let frame = 0;
 
+export function setUp() {
+  let width = 0;
+  new ResizeObserver(() => {
+    if (by("network").clientWidth === width) return;
+    width = by("network").clientWidth;
+    places = new Map();
+    if (seen.network) draw();
+  }).observe(by("network"));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && chosen !== null) choose(null, true);
+  });
+}
+
 export function showNetwork(network, own) {
-  const same = JSON.stringify([network.nodes, network.knows, own, network.peers.map((peer) => peer.id)]);
+  const same = JSON.stringify([network.nodes, network.knows, own, network.peers.map(({ id, address }) => [id, address])]);
   if (same === drawn) return;
   drawn = same;
-  const all = [own, ...network.nodes.filter((id) => id !== own)];
+  seen = { network, own };
+  if (chosen !== null && chosen !== own && !network.nodes.includes(chosen)) chosen = null;
+  draw();
+}
+
+function draw() {
+  const { network, own } = seen;
   const peers = new Set(network.peers.map((peer) => peer.id));
-  const ids = all.sort((a, b) => rank(a, own, peers) - rank(b, own, peers)).slice(0, MAX_NODES);
-  const edges = edgesOf(network, own, ids, peers);
-  const goal = layOut(ids, edges, own);
+  const rank = (id) => (id === own ? 0 : peers.has(id) ? 1 : 2);
+  const all = [...new Set([own, ...network.nodes])].sort((a, b) => rank(a) - rank(b));
+  const ids = all.slice(0, MAX_NODES);
+  // One that is looked at is drawn, however many there are.
+  if (chosen !== null && !ids.includes(chosen)) ids.splice(-1, 1, chosen);
+  const { names, example } = shortNames(all);
   const hidden = all.length - ids.length;
   say(by("network-count"), `${plural(all.length, "node")}${hidden > 0 ? `, ${ids.length} shown` : ""}`);
   by("legend").hidden = ids.length < 2;
-  const picture = build(ids, edges, own, peers);
-  picture.root.setAttribute("aria-label", describe(ids, edges, own));
+  by("legend-names").hidden = !example;
+  say(by("legend-names"), example);
+  const focused = by("network").contains(document.activeElement) ? document.activeElement.dataset.id : undefined;
+  picture = build(ids, edgesOf(network, own, ids, peers), names, own, peers);
   by("network").replaceChildren(picture.root);
-  move(picture, goal);
+  move(picture);
+  mark(chosen);
+  drawChosen(names);
+  if (focused !== undefined) focusNode(ids.includes(focused) ? focused : own);
 }
-
-const rank = (id, own, peers) => (id === own ? 0 : peers.has(id) ? 1 : 2);
 
 /** Pairs, each once: `both` when each knows the other. This node's own peers are known to it. */
 function edgesOf(network, own, ids, peers) {
@@ -69,58 +95,6 @@ function angleOf(id) {
   return ((hash >>> 0) / 2 ** 32) * 2 * Math.PI;
 }
 
-function layOut(ids, edges, own) {
-  const ideal = 0.9 * Math.sqrt((WIDTH * HEIGHT) / Math.max(ids.length, 4)) * 0.62;
-  const nodes = ids.map((id) => {
-    const angle = angleOf(id);
-    const place = settled.get(id) ?? { x: WIDTH / 2 + Math.cos(angle) * ideal * 1.3, y: HEIGHT / 2 + Math.sin(angle) * ideal * 1.3 };
-    return id === own ? { x: WIDTH / 2, y: HEIGHT / 2 } : { ...place };
-  });
-  const index = new Map(ids.map((id, at) => [id, at]));
-  for (let step = 0; step < STEPS; step += 1) {
-    const heat = 12 * (1 - step / STEPS);
-    const pull = nodes.map(({ x, y }) => ({ x: (WIDTH / 2 - x) * 0.012, y: (HEIGHT / 2 - y) * 0.03 }));
-    for (let a = 0; a < nodes.length; a += 1) {
-      for (let b = a + 1; b < nodes.length; b += 1) push(nodes, pull, a, b, (distance) => (ideal * ideal) / distance / 9);
-    }
-    for (const { from, to } of edges) {
-      push(nodes, pull, index.get(from), index.get(to), (distance) => -(distance * distance) / ideal / 22);
-    }
-    nodes.forEach((node, at) => {
-      if (ids[at] === own) return;
-      const force = Math.hypot(pull[at].x, pull[at].y) || 1;
-      const length = Math.min(force, heat) / force;
-      node.x = Math.min(WIDTH - MARGIN, Math.max(MARGIN, node.x + pull[at].x * length));
-      node.y = Math.min(HEIGHT - MARGIN, Math.max(MARGIN - 12, node.y + pull[at].y * length));
-    });
-  }
-  settled = new Map(ids.map((id, at) => [id, nodes[at]]));
-  return centred(ids, nodes);
-}
-
-/** The whole in the middle, and each name inside. */
-function centred(ids, nodes) {
-  const middle = (values) => (Math.min(...values) + Math.max(...values)) / 2;
-  const [dx, dy] = [WIDTH / 2 - middle(nodes.map(({ x }) => x)), HEIGHT / 2 - 6 - middle(nodes.map(({ y }) => y))];
-  return new Map(ids.map((id, at) => {
-    const side = Math.max(MARGIN / 2, (Math.min(id.length, MAX_NAME) * CHARACTER) / 2);
-    const x = Math.min(WIDTH - side, Math.max(side, nodes[at].x + dx));
-    return [id, { x, y: nodes[at].y + dy }];
-  }));
-}
-
-/** Adds a force along the line between two nodes; positive drives them apart. */
-function push(nodes, pull, a, b, force) {
-  const dx = nodes[a].x - nodes[b].x || 0.1 * (a - b);
-  const dy = nodes[a].y - nodes[b].y || 0.1;
-  const distance = Math.max(Math.hypot(dx, dy), 1);
-  const strength = force(distance) / distance;
-  pull[a].x += dx * strength;
-  pull[a].y += dy * strength;
-  pull[b].x -= dx * strength;
-  pull[b].y -= dy * strength;
-}
-
 function shape(tag, attributes, ...children) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -128,48 +102,96 @@ function shape(tag, attributes, ...children) {
   return element;
 }
 
-function build(ids, edges, own, peers) {
-  const lines = edges.map((edge) => ({ edge, element: shape("line", { class: edge.both ? "edge" : "edge one" }) }));
-  const groups = ids.map((id) => {
-    const kind = id === own ? "own" : peers.has(id) ? "peer" : "far";
-    const name = shape("text", { y: kind === "own" ? 27 : 22 }, id.length > MAX_NAME ? `${id.slice(0, MAX_NAME - 1)}…` : id);
-    const group = shape("g", { class: `node ${kind}` }, shape("circle", { r: kind === "own" ? 12 : 8 }), name, shape("title", {}, id));
-    group.addEventListener("pointerenter", () => mark(id));
-    group.addEventListener("pointerleave", () => mark(null));
-    return { id, element: group };
+// ---- drawing ----
+
+const ruler = document.createElement("canvas").getContext("2d");
+
+function build(ids, edges, names, own, peers) {
+  const many = ids.length > MANY;
+  const text = many ? 11 : 12;
+  ruler.font = `600 ${text}px ${getComputedStyle(by("network")).fontFamily}`;
+  const nodes = ids.map((id) => {
+    const radius = (many ? 5 : 8) + (id === own ? 3 : 0);
+    const angle = angleOf(id);
+    return {
+      id, radius, name: names.get(id),
+      width: Math.max(ruler.measureText(names.get(id)).width, 2 * radius) + 6,
+      above: radius + 4,
+      below: radius + text + 6,
+      start: settled.get(id) ?? (id === own ? { x: 0, y: 0 } : { x: Math.cos(angle) * 0.4, y: Math.sin(angle) * 0.4 }),
+    };
   });
-  const root = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" },
-    ...lines.map((line) => line.element), ...groups.map((group) => group.element));
-  root.classList.toggle("crowded", ids.length > MAX_NAMES);
-  const mark = (id) => {
-    root.classList.toggle("marked", id !== null);
-    const near = new Set([id]);
-    for (const { edge, element } of lines) {
-      const touches = edge.from === id || edge.to === id;
-      element.classList.toggle("near", touches);
-      if (touches) near.add(edge.from).add(edge.to);
-    }
-    for (const group of groups) group.element.classList.toggle("near", near.has(group.id));
-  };
+  const width = Math.max(by("network").clientWidth, 200);
+  const index = new Map(ids.map((id, at) => [id, at]));
+  const degree = new Map();
+  for (const { from, to } of edges) for (const id of [from, to]) degree.set(id, (degree.get(id) ?? 0) + 1);
+  const springs = edges.map(({ from, to }) =>
+    [index.get(from), index.get(to), 1 / Math.sqrt(Math.min(degree.get(from), degree.get(to)))]);
+  const found = layOut(nodes, springs, width);
+  settled = new Map(ids.map((id, at) => [id, found.springs[at]]));
+
+  const lines = edges.map((edge) => ({ edge, element: shape("line", { class: edge.both ? "edge" : "edge one" }) }));
+  const groups = nodes.map((node, at) => ({ id: node.id, goal: found.places[at], element: group(node, own, peers, at >= found.named) }));
+  const root = shape("svg", { viewBox: `0 0 ${width} ${found.height}`, width, height: found.height, role: "group" },
+    ...lines.map((line) => line.element), ...groups.map((group) => group.element).reverse());
+  root.classList.toggle("many", many);
+  root.setAttribute("aria-label", describe(ids, edges, own));
+  root.addEventListener("click", (event) => {
+    if (event.target === root) choose(null);
+  });
   return { root, lines, groups };
 }
 
+function group({ id, radius, name }, own, peers, nameless) {
+  const kind = id === own ? "own" : peers.has(id) ? "peer" : "far";
+  const words = { own: "this node", peer: "a peer", far: "heard of" }[kind];
+  const element = shape("g", {
+    class: `node ${kind}${nameless ? " nameless" : ""}`, role: "button", tabindex: id === own ? 0 : -1,
+    "aria-label": `${id}, ${words}`, "aria-pressed": String(id === chosen),
+  }, shape("circle", { class: "reach", r: radius + 8 }), shape("circle", { class: "dot", r: radius }),
+  shape("text", { y: radius + 14 }, name), shape("title", {}, id));
+  element.dataset.id = id;
+  element.addEventListener("pointerenter", () => mark(id));
+  element.addEventListener("pointerleave", () => mark(chosen));
+  element.addEventListener("click", () => choose(id === chosen ? null : id));
+  element.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" || event.key === " ") choose(id === chosen ? null : id);
+    else if (!step(id, event.key)) return;
+    event.preventDefault();
+  });
+  return element;
+}
+
+/** Shows a node and those beside it, and the others pale. */
+function mark(id) {
+  picture.root.classList.toggle("marked", id !== null);
+  const near = new Set([id]);
+  for (const { edge, element } of picture.lines) {
+    const touches = edge.from === id || edge.to === id;
+    element.classList.toggle("near", touches);
+    if (touches) near.add(edge.from).add(edge.to);
+  }
+  for (const { id: other, element } of picture.groups) {
+    element.classList.toggle("near", near.has(other));
+    element.classList.toggle("chosen", other === chosen);
+    element.setAttribute("aria-pressed", String(other === chosen));
+  }
+}
+
 /** From the old places to the new ones, in a third of a second, or at once for who wants no motion. */
-function move({ lines, groups }, goal) {
+function move({ lines, groups }) {
   cancelAnimationFrame(frame);
-  const start = new Map([...goal].map(([id, place]) => [id, places.get(id) ?? place]));
+  const start = new Map(groups.map(({ id, goal }) => [id, places.get(id) ?? goal]));
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches || places.size === 0;
   places = new Map(start);
   const began = performance.now();
   const step = (now) => {
     const time = still ? 1 : Math.min(Math.max((now - began) / 350, 0), 1);
     const eased = 1 - (1 - time) ** 3;
-    for (const [id, to] of goal) {
+    for (const { id, goal, element } of groups) {
       const from = start.get(id);
-      places.set(id, { x: from.x + (to.x - from.x) * eased, y: from.y + (to.y - from.y) * eased });
-    }
-    for (const { id, element } of groups) {
-      const { x, y } = places.get(id);
+      const [x, y] = [from.x + (goal.x - from.x) * eased, from.y + (goal.y - from.y) * eased];
+      places.set(id, { x, y });
       element.setAttribute("transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
     }
     for (const { edge, element } of lines) {
@@ -184,6 +206,73 @@ function move({ lines, groups }, goal) {
 /** The picture in words, for those who do not see it. */
 function describe(ids, edges, own) {
   if (ids.length < 2) return `The network: ${own} alone`;
+  const all = `The network of ${ids.length} nodes, seen from ${own}`;
+  if (edges.length > MAX_SPOKEN) return `${all}. The arrow keys lead from node to node; Enter tells whom one knows.`;
   const pairs = edges.map(({ from, to, both }) => (both ? `${from} and ${to} know each other` : `${from} knows ${to}`));
-  return `The network of ${ids.length} nodes, seen from ${own}: ${pairs.join("; ")}`;
+  return `${all}: ${pairs.join("; ")}`;
+}
+
+// ---- one node ----
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** Moves the focus to the nearest node in the direction of an arrow key. */
+function step(id, key) {
+  const way = ARROWS[key];
+  if (!way) return false;
+  const at = places.get(id);
+  let best = null;
+  for (const { id: other } of picture.groups) {
+    const [dx, dy] = [places.get(other).x - at.x, places.get(other).y - at.y];
+    const along = dx * way[0] + dy * way[1];
+    if (along <= 1) continue;
+    const cost = along + 2 * Math.abs(dx * way[1] + dy * way[0]);
+    if (!best || cost < best.cost) best = { other, cost };
+  }
+  if (best) focusNode(best.other);
+  return true;
+}
+
+function focusNode(id) {
+  for (const { id: other, element } of picture.groups) {
+    element.setAttribute("tabindex", other === id ? "0" : "-1");
+    if (other === id) element.focus();
+  }
+}
+
+/** Looks at a node, or at none. `back` gives it the focus again when its words had it. */
+function choose(id, back = false) {
+  const old = chosen;
+  const within = by("node").contains(document.activeElement);
+  chosen = id;
+  if (id !== null && !picture.groups.some((group) => group.id === id)) draw();
+  mark(id);
+  drawChosen(shortNames([seen.own, ...seen.network.nodes]).names);
+  if (!within) return;
+  if (id !== null) by("node").querySelector("b").focus();
+  else if (back) focusNode(old);
+}
+
+function drawChosen(names) {
+  const box = by("node");
+  box.hidden = chosen === null;
+  if (chosen === null) return box.replaceChildren();
+  const { network, own } = seen;
+  const peer = network.peers.find(({ id }) => id === chosen);
+  const told = chosen === own || peer;
+  const knows = chosen === own ? network.peers.map(({ id }) => id) : network.knows.filter(([a]) => a === chosen).map(([, b]) => b);
+  const known = network.knows.filter(([, b]) => b === chosen).map(([a]) => a);
+  if (peer && !known.includes(own)) known.unshift(own);
+  const close = make("button", { class: "plain", "aria-label": "Look at all nodes", onclick: () => choose(null, true) }, icon(CROSS));
+  const about = chosen === own ? "This node." : peer
+    ? `A peer of this node${peer.address === peer.id ? "" : `, at ${peer.address}`}.`
+    : "No peer of this node: only heard of from others, and not asked whom it knows.";
+  const list = (title, ids) => {
+    const chips = ids.map((id) => make("button", { class: "chip", title: id, onclick: () => choose(id) }, names.get(id) ?? id));
+    return make("p", { class: "chips" }, make("span", {}, `${title} ${ids.length ? ids.length.toLocaleString("en") : "nobody"}`), ...chips);
+  };
+  box.replaceChildren(
+    make("div", { class: "first" }, make("b", { tabindex: -1 }, chosen), close),
+    make("p", { class: "said" }, about),
+    ...(told ? [list("Knows", knows)] : []), list("Known to", known));
 }

@@ -1,11 +1,13 @@
 // The transfers: a bar for each, with speed and time left.
 
-import { bytes, by, call, duration, keyed, make, plural, say, sentence } from "./dom.js";
+import { bytes, by, call, duration, icon, keyed, make, plural, say, sentence } from "./dom.js";
 
-/** Transfers that are kept on the page. */
-const MAX_TRANSFERS = 20;
+/** Transfers that are kept on the page, as many as the program remembers. */
+const MAX_TRANSFERS = 200;
 
-let transfers = new Map();
+const CROSS = "M6 6l12 12M18 6L6 18";
+
+const transfers = new Map();
 let scheduled = 0;
 /** Names of the files that are on the way. */
 const coming = new Set();
@@ -13,8 +15,31 @@ const coming = new Set();
 export const isComing = (name) => coming.has(name);
 
 export function clearTransfers() {
-  transfers = new Map();
+  keepTransfers([]);
+}
+
+/** Some were cleared: these are left. */
+export function keepTransfers(numbers) {
+  const left = new Set(numbers);
+  for (const number of transfers.keys()) if (!left.has(number)) transfers.delete(number);
   schedule();
+}
+
+export function setUp() {
+  by("transfers-clear").addEventListener("click", () => clear("transfers", by("transfers-said"), by("transfers-clear")));
+}
+
+async function clear(path, said, button) {
+  button.disabled = true;
+  say(said, "");
+  try {
+    await call("DELETE", path);
+    // What had the focus goes with the next event.
+    if (document.activeElement === document.body || document.activeElement === button) by("transfers-title").focus();
+  } catch (refused) {
+    say(said, refused.message, "bad");
+  }
+  button.disabled = false;
 }
 
 export function showTransfer(transfer) {
@@ -39,18 +64,24 @@ function draw() {
     document.dispatchEvent(new Event("coming"));
   }
   by("transfers-card").hidden = rows.length === 0;
-  say(by("transfers-count"), running ? `${plural(running, "file")} on the way` : "");
+  const ended = rows.length - running;
+  say(by("transfers-count"), running ? `${running} on the way` : ended ? `${ended} ended` : "");
+  by("transfers-clear").hidden = ended === 0;
   keyed(by("transfers"), rows, (row) => String(row.number), create, update);
 }
 
 function create(transfer) {
-  return make("li", { class: "transfer" },
+  const row = make("li", { class: "transfer" },
     make("div", { class: "first" },
       make("b", { class: "text", title: transfer.name }, transfer.name),
-      make("span", { class: "figures number" })),
+      make("span", { class: "figures number" }),
+      make("button", { class: "plain clear", "aria-label": `Clear ${transfer.name}`, title: "Take it from the list", hidden: true }, icon(CROSS))),
     make("progress", { max: 1, "aria-label": `Progress of ${transfer.name}` }),
     make("p", { class: "second", "aria-live": "off" }),
     make("p", { class: "said", role: "alert" }));
+  const button = row.querySelector(".clear");
+  button.addEventListener("click", () => clear(`transfers/${transfer.number}`, row.querySelector(".said"), button));
+  return row;
 }
 
 function update(row, transfer) {
@@ -60,6 +91,7 @@ function update(row, transfer) {
   if (part === null) bar.removeAttribute("value");
   else bar.value = transfer.state === "done" ? 1 : Math.min(part, 1);
   bar.hidden = transfer.state !== "running";
+  row.querySelector(".clear").hidden = transfer.state === "running";
   say(row.querySelector(".figures"), figures(transfer, part));
   say(row.querySelector(".second"), details(transfer));
   const said = row.querySelector(".said");

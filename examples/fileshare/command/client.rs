@@ -44,13 +44,18 @@ pub(super) enum Trouble {
     /// Something else answers there.
     #[error("{url} does not answer like this program: {reason}")]
     Strange { url: String, reason: String },
+    /// A node has two ports: one for peers, one for its page.
     #[error(
-        "no instance of this user is running: start one, or give --web HOST:PORT for one that is elsewhere"
+        "{url} is no page, it may be the port for peers: --web takes what the node prints after `page at`"
+    )]
+    NoPage { url: String },
+    #[error(
+        "no node of this user is running: start one with `fileshare`, or give --web HOST:PORT for one that is elsewhere"
     )]
     NoInstance,
-    #[error("several instances are running; say which one with --web:\n{}", .0.join("\n"))]
+    #[error("several nodes are running; say which one with --web:\n{}", .0.join("\n"))]
     Several(Vec<String>),
-    #[error("the instances that run cannot be listed, give --web HOST:PORT: {0}")]
+    #[error("the nodes that run cannot be listed, give --web HOST:PORT: {0}")]
     Listing(io::Error),
     #[error("{0}")]
     Failed(String),
@@ -133,7 +138,12 @@ impl Client {
         let request = request.body(body).map_err(|error| self.strange(error))?;
         let request = self.agent.configure_request(request).timeout_recv_body(limit).build();
         self.agent.run(request).map_err(|error| match error {
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => self
+                .unreachable(
+                    "nothing listens there: --web takes what a node prints after `page at`",
+                ),
             ureq::Error::Io(error) => self.unreachable(error),
+            ureq::Error::Protocol(_) => Trouble::NoPage { url: self.url.clone() },
             error => self.unreachable(error),
         })
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use actix_peer::overlay::Address;
+
 use super::{
     Target,
     client::{Client, Trouble},
@@ -9,18 +11,19 @@ use super::{
 use crate::{
     instances::{self, Instance},
     model::Status,
+    options::host_port,
 };
 
 /// For an instance to show that it lives.
 const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The one that `--web` names, else the only one that runs.
-pub(super) fn instance(target: Target) -> Result<Instance, Trouble> {
+pub(super) fn instance(target: &Target) -> Result<Instance, Trouble> {
     let announced = instances::announced().map_err(Trouble::Listing);
-    if let Some(web) = target.web {
-        let url = url(&web);
+    if let Some(web) = &target.web {
+        let url = format!("http://{web}/");
         // Its token is known here when this user started it.
-        let token = target.token.or_else(|| {
+        let token = target.token.clone().or_else(|| {
             let known = announced.ok()?.into_iter().map(|(_, instance)| instance);
             known.into_iter().find(|instance| instance.url == url)?.token
         });
@@ -49,26 +52,27 @@ fn described((instance, status): &(Instance, Status)) -> String {
     format!("  --web {web}  (node {} at {})", status.id, status.address)
 }
 
-/// `HOST:PORT`, or the address as the instance has printed it.
-fn url(web: &str) -> String {
-    let web = web.strip_prefix("http://").unwrap_or(web);
-    let authority = web.split(['/', '?']).next().unwrap_or(web);
-    format!("http://{authority}/")
+/// The address of a page: `HOST:PORT`, or as the node has printed it.
+pub(super) fn page(text: &str) -> Result<Address, String> {
+    let text = text.strip_prefix("http://").unwrap_or(text);
+    host_port(text.split(['/', '?']).next().unwrap_or(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::url;
+    use super::page;
 
     #[test]
-    fn an_instance_is_named_by_its_address_or_as_it_was_printed() {
+    fn a_node_is_named_by_its_address_or_as_it_was_printed() {
         for web in [
             "127.0.0.1:80",
             "http://127.0.0.1:80",
             "http://127.0.0.1:80/",
             "http://127.0.0.1:80/?token=x",
         ] {
-            assert_eq!(url(web), "http://127.0.0.1:80/");
+            assert_eq!(page(web).unwrap().to_string(), "127.0.0.1:80");
         }
+        assert!(page("8000").unwrap_err().contains("write 127.0.0.1:8000"));
+        assert!(page("nowhere").unwrap_err().contains("write HOST:PORT"));
     }
 }

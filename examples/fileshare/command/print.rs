@@ -10,7 +10,10 @@ use indicatif::{DecimalBytes, HumanDuration};
 use serde::Serialize;
 
 use super::client::Trouble;
-use crate::model::{ApiError, FileRow, Joined, LeftOut, PeerRow, Speaks, Status};
+use crate::{
+    model::{ApiError, FileRow, Joined, LeftOut, PeerRow, Speaks, Status},
+    talk::count,
+};
 
 /// Digits of a digest that are shown; `--json` has all of them.
 const SHORT_DIGEST: usize = 12;
@@ -70,7 +73,9 @@ impl Output {
 fn kind(trouble: &Trouble) -> &'static str {
     match trouble {
         Trouble::Refused(_) => "refused",
-        Trouble::Unreachable { .. } | Trouble::Strange { .. } => "unreachable",
+        Trouble::Unreachable { .. } | Trouble::Strange { .. } | Trouble::NoPage { .. } => {
+            "unreachable"
+        }
         Trouble::NoInstance => "not_found",
         Trouble::Several(_) => "bad_request",
         Trouble::Listing(_) | Trouble::Failed(_) | Trouble::Printing(_) => "internal",
@@ -105,7 +110,10 @@ pub(super) fn status(status: &Status) -> String {
         vec!["id".into(), status.id.clone()],
         vec!["address".into(), status.address.clone()],
         vec!["page".into(), status.web.clone()],
-        vec!["share".into(), format!("{} ({} files)", status.share.display(), status.files)],
+        vec![
+            "share".into(),
+            format!("{} ({})", status.share.display(), count(status.files, "file")),
+        ],
         vec!["downloads".into(), status.downloads.display().to_string()],
         vec!["peers".into(), format!("{}{limit}", status.peers)],
         vec!["traffic".into(), format!("{received} received, {sent} sent")],
@@ -115,19 +123,33 @@ pub(super) fn status(status: &Status) -> String {
 
 pub(super) fn peers(peers: &[PeerRow]) -> String {
     if peers.is_empty() {
-        return "no peers: join HOST:PORT\n".into();
+        return "no peers yet; to join some: fileshare join HOST:PORT\n".into();
     }
-    let mut rows = vec![["ID", "ADDRESS", "SPEAKS", "ROUND TRIP"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["ID", "ADDRESS", "PROGRAM", "ROUND TRIP"].map(str::to_owned).to_vec()];
     rows.extend(peers.iter().map(|peer| {
-        let speaks = match peer.speaks {
-            Speaks::Unknown => "?",
-            Speaks::Links => "links",
-            Speaks::Classic => "classic",
-        };
         let round_trip = peer.round_trip_us.map_or("-".into(), milliseconds);
-        vec![peer.id.clone(), peer.address.clone(), speaks.into(), round_trip]
+        vec![peer.id.clone(), peer.address.clone(), program(peer.speaks).into(), round_trip]
     }));
-    table(&rows)
+    let mut text = table(&rows);
+    for (speaks, meaning) in [
+        (Speaks::Classic, "one of the Python and Java programs"),
+        (Speaks::Unknown, "it has not answered yet"),
+    ] {
+        if peers.iter().any(|peer| peer.speaks == speaks) {
+            // Writing to a string does not fail.
+            writeln!(text, "({}: {meaning})", program(speaks)).ok();
+        }
+    }
+    text
+}
+
+/// Which program a peer is.
+const fn program(speaks: Speaks) -> &'static str {
+    match speaks {
+        Speaks::Unknown => "unknown",
+        Speaks::Links => "fileshare",
+        Speaks::Classic => "original",
+    }
 }
 
 /// From microseconds, with one decimal.
@@ -138,23 +160,30 @@ fn milliseconds(us: u64) -> String {
 
 pub(super) fn files(files: &[FileRow]) -> String {
     if files.is_empty() {
-        return "no files: put some into the share, or search KEY\n".into();
+        return "no files yet: put some into the shared folder, or look for some: fileshare search KEY\n"
+            .into();
     }
     let mut rows = vec![["NAME", "SIZE", "DIGEST", "OWNERS"].map(str::to_owned).to_vec()];
     rows.extend(files.iter().map(|file| {
-        let size = file.size.map_or("?".into(), |size| DecimalBytes(size).to_string());
         let digest = file
             .digest
             .as_deref()
             .map_or("-", |digest| digest.get(..SHORT_DIGEST).unwrap_or(digest));
-        vec![file.name.clone(), size, digest.into(), owners(file)]
+        vec![file.name.clone(), size(file), digest.into(), owners(file)]
     }));
     let mut text = table(&rows);
+    if files.iter().any(|file| file.size.is_none()) {
+        text.push_str("(unknown: the owner has not told it; an original program never does)\n");
+    }
     for (file, why) in files.iter().filter_map(|file| Some((file, file.why_not.as_ref()?))) {
         // Writing to a string does not fail.
         writeln!(text, "{} cannot be fetched: {why}", file.name).ok();
     }
     text
+}
+
+fn size(file: &FileRow) -> String {
+    file.size.map_or("unknown".into(), |size| DecimalBytes(size).to_string())
 }
 
 /// What is not offered, as a line below the files.
@@ -185,14 +214,7 @@ fn owners(file: &FileRow) -> String {
 }
 
 pub(super) fn joined(joined: &Joined) -> String {
-    let peers = |count| if count == 1 { "peer" } else { "peers" };
-    format!(
-        "{} new {}, {} {} known\n",
-        joined.added,
-        peers(joined.added),
-        joined.peers,
-        peers(joined.peers)
-    )
+    format!("{}, {} known\n", count(joined.added, "new peer"), count(joined.peers, "peer"))
 }
 
 /// Columns as wide as their widest cell, with two spaces between.
@@ -232,7 +254,8 @@ mod tests {
         let expected = "\
 NAME    SIZE     DIGEST        OWNERS
 a       1.50 kB  abababababab  here, bob
-longer  ?        -             b, c, d and 1 more
+longer  unknown  -             b, c, d and 1 more
+(unknown: the owner has not told it; an original program never does)
 ";
         assert_eq!(files(&rows), expected);
     }
@@ -253,8 +276,34 @@ longer  ?        -             b, c, d and 1 more
     }
 
     #[test]
-    fn an_empty_answer_says_what_to_do() {
-        assert!(peers(&[]).contains("join HOST:PORT"));
-        assert!(files(&[]).contains("search KEY"));
+    fn an_empty_answer_says_what_to_type() {
+        assert!(peers(&[]).contains("fileshare join HOST:PORT"));
+        assert!(files(&[]).contains("fileshare search KEY"));
+    }
+
+    #[test]
+    fn a_word_that_needs_an_explanation_has_one_where_it_is_used() {
+        let peer = |speaks, round_trip_us| PeerRow {
+            id: "ada".into(),
+            address: "127.0.0.1:9".into(),
+            speaks,
+            round_trip_us,
+        };
+        let known = peers(&[peer(Speaks::Links, Some(300))]);
+        assert_eq!(
+            known,
+            "ID   ADDRESS      PROGRAM    ROUND TRIP\nada  127.0.0.1:9  fileshare  0.3 ms\n"
+        );
+        let others = peers(&[peer(Speaks::Classic, None), peer(Speaks::Unknown, None)]);
+        assert!(others.ends_with(
+            "(original: one of the Python and Java programs)\n(unknown: it has not answered yet)\n"
+        ));
+    }
+
+    #[test]
+    fn one_file_and_one_peer_are_said_in_the_singular() {
+        assert!(status(&Status { files: 1, ..Status::default() }).contains("(1 file)"));
+        assert!(status(&Status::default()).contains("(0 files)"));
+        assert_eq!(joined(&Joined { added: 1, peers: 2 }), "1 new peer, 2 peers known\n");
     }
 }

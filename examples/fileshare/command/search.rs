@@ -1,6 +1,6 @@
 //! `search KEY`: asks the network and shows the answers as they come.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::{
     client::{Client, Trouble},
     print::{self, Output},
 };
-use crate::model::{Event, FileRow, Search};
+use crate::model::{Event, FileRow, Search, Speaks};
 
 pub(super) fn run(
     client: &Client,
@@ -21,21 +21,32 @@ pub(super) fn run(
     let mut events = client.events(Some(wait))?;
     let lower = key.to_lowercase();
     let _: Value = client.post("api/search", &Search { key: key.clone(), ttl })?;
-    let mut found: BTreeMap<(String, Option<String>), FileRow> = BTreeMap::new();
-    while let Some(event) = events.next(&["files"])? {
-        let Event::Files(files) = event else { continue };
-        for file in files.into_iter().filter(|file| file.name.to_lowercase().contains(&lower)) {
-            let known = (file.name.clone(), file.digest.clone());
-            // A digest or another owner that comes later is in the final answer; the line is not repeated.
-            let before = found.keys().any(|(name, _)| *name == file.name);
-            if !before {
-                output.line(&print::file(&file))?;
+    let (mut found, mut said) = (Vec::new(), Said::default());
+    while let Some(event) = events.next(&["peers", "files"])? {
+        match event {
+            Event::Peers(network) => {
+                let classic =
+                    network.peers.into_iter().filter(|peer| peer.speaks == Speaks::Classic);
+                said.classic = classic.map(|peer| peer.id).collect();
             }
-            found.retain(|(name, digest), _| *name != file.name || digest.is_some());
-            found.insert(known, file);
+            Event::Files(files) => {
+                found = files;
+                found.retain(|file| file.name.to_lowercase().contains(&lower));
+            }
+            _ => continue,
+        }
+        for file in &found {
+            if said.is_known(file) && said.is_new(file) {
+                output.line(&print::file(file))?;
+            }
         }
     }
-    let found: Vec<FileRow> = found.into_values().collect();
+    // Their owners have not told the size in time.
+    for file in &found {
+        if !said.is_known(file) && said.is_new(file) {
+            output.line(&print::file(file))?;
+        }
+    }
     if output.json {
         return output.show(&found, |_| String::new());
     }
@@ -43,4 +54,53 @@ pub(super) fn run(
         output.line(&format!("nothing found for {key:?} in {} s", wait.as_secs_f64()))?;
     }
     Ok(())
+}
+
+/// What was printed, and who never tells a size.
+#[derive(Default)]
+struct Said {
+    files: HashSet<(String, Option<String>)>,
+    classic: HashSet<String>,
+}
+
+impl Said {
+    /// Whether no more is to be learned: a node tells the size soon after the name.
+    fn is_known(&self, file: &FileRow) -> bool {
+        file.size.is_some() || file.owners.iter().all(|owner| self.classic.contains(owner))
+    }
+
+    /// Notes a file as printed. False if it was already.
+    fn is_new(&mut self, file: &FileRow) -> bool {
+        // The digest of an own file comes later, and makes no other file of it.
+        let digest = if file.local { Some(String::new()) } else { file.digest.clone() };
+        self.files.insert((file.name.clone(), digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_printed_once_its_size_is_known_or_never_will_be() {
+        let file = |owner: &str, size, digest: Option<&str>| FileRow {
+            name: "song".into(),
+            owners: vec![owner.into()],
+            local: false,
+            size,
+            digest: digest.map(str::to_owned),
+            why_not: None,
+        };
+        let mut said = Said { classic: HashSet::from(["java".into()]), ..Said::default() };
+        assert!(!said.is_known(&file("ada", None, None)), "it will be told");
+        let told = file("ada", Some(9), Some("ab"));
+        assert!(said.is_known(&told) && said.is_new(&told) && !said.is_new(&told));
+        let classic = file("java", None, None);
+        assert!(said.is_known(&classic) && said.is_new(&classic));
+        assert!(said.is_new(&file("bob", Some(7), Some("cd"))), "another file of that name");
+        let mut own = FileRow { local: true, ..file("me", Some(9), None) };
+        assert!(said.is_new(&own));
+        own.digest = Some("ab".into());
+        assert!(!said.is_new(&own));
+    }
 }

@@ -16,12 +16,12 @@ use crate::{
     model::Speaks,
     name::FileName,
     protocol::{
-        BUSY, FQRY, Match, QUERY_ACK, QUERY_INCORRECT, Query, RESP_INCORRECT, RESP_NOT_ASKED,
-        reachable, repl, text_of,
+        BUSY, FQRY, Match, QUERY_ACK, QUERY_INCORRECT, Query, RESP_DUPLICATE, RESP_INCORRECT,
+        RESP_NOT_ASKED, reachable, repl, text_of,
     },
-    search::MAX_ANSWERS,
+    search::{MAX_ANSWERS, Novelty},
     state::{State, now},
-    talk::{NoAnswer, QUESTION_TIME},
+    talk::{NoAnswer, QUESTION_TIME, accepted, count, shown},
 };
 
 /// Peers that a query of another node is passed on to.
@@ -37,6 +37,8 @@ pub(crate) struct QueryWork {
     sender: IpAddr,
     /// As it says, over a link.
     sender_id: Option<String>,
+    /// Whether it goes on to others when nothing here matches.
+    goes_on: bool,
 }
 
 /// The address that a request came from. A name cannot be one; it would have no rights.
@@ -50,23 +52,30 @@ fn sender_ip(msg: &Incoming) -> IpAddr {
 /// `QUER` and `FQRY`: acknowledged at once; worked on when the exchange is over.
 pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
     let sender = sender_ip(msg);
+    let numbered = msg.code().to_ascii_uppercase() == FQRY;
+    let query = text_of(&msg.frame).and_then(|text| Query::parse(text, numbered));
+    let revision = state.share.revision();
+    let novelty = query.as_ref().map(|query| {
+        // Own searches come back by others.
+        let is_own = state.me().is_ok_and(|me| *me.address() == query.answer_to);
+        if is_own { Novelty::Echo } else { state.seen().look(query, revision, now()) }
+    });
+    if novelty == Some(Novelty::Echo) {
+        return repl(QUERY_ACK);
+    }
     if !state.limits().query_from(sender, now()) {
         return Reply::error(BUSY);
     }
-    let numbered = msg.code().to_ascii_uppercase() == FQRY;
-    let Some(query) = text_of(&msg.frame).and_then(|text| Query::parse(text, numbered)) else {
-        return Reply::error(QUERY_INCORRECT);
-    };
+    let Some(query) = query else { return Reply::error(QUERY_INCORRECT) };
     // A place first: a query that is seen and then not worked on would be lost.
     let Ok(place) = state.queries.clone().try_reserve_owned() else { return Reply::error(BUSY) };
-    if !state.seen().is_new(&query, now()) {
-        return repl(QUERY_ACK);
-    }
+    state.seen().remember(&query, revision, now());
+    let goes_on = novelty == Some(Novelty::New);
     let sender_id = match (msg.sender().via(), msg.sender().identity()) {
         (Via::Link, Identity::Claimed(id) | Identity::Proven(id)) => Some(id.to_string()),
         _ => None,
     };
-    let mut later = Later(Some((place, QueryWork { query, sender, sender_id })));
+    let mut later = Later(Some((place, QueryWork { query, sender, sender_id, goes_on })));
     // Dropped when another frame is asked for after this one, which then was taken, or when nobody
     // takes it because the sender did not wait.
     Reply::stream(stream::once(async { Frame::text(TypeCode::REPL, QUERY_ACK) }).chain(
@@ -95,15 +104,17 @@ pub(crate) async fn work_on_queries(state: Arc<State>, mut work: mpsc::Receiver<
     state.stopping.run_until_cancelled(all).await;
 }
 
-async fn work_on(state: Arc<State>, QueryWork { query, sender, sender_id }: QueryWork) {
+async fn work_on(state: Arc<State>, work: QueryWork) {
+    let QueryWork { query, sender, sender_id, goes_on } = work;
     let (matches, all) = state.share.matching(&query.key, MAX_ANSWERS);
     if all > matches.len() {
-        let (to, key, count) = (&query.answer_to, &query.key, matches.len());
+        let (to, key, count) = (&query.answer_to, shown(&query.key), matches.len());
         state.info(format!("{to} hears of {count} of the {all} files with \"{key}\" here"));
     }
     if !matches.is_empty() {
+        state.seen().answered(&query);
         answer(&state, &query, matches, sender).await;
-    } else if let Some(ttl) = query.ttl.checked_sub(1) {
+    } else if goes_on && let Some(ttl) = query.ttl.checked_sub(1) {
         let next = Query { ttl, ..query };
         let mut to: Vec<PeerInfo> = state.contacts().table().to_vec();
         to.retain(|peer| {
@@ -121,86 +132,145 @@ pub(crate) async fn send_query(state: &State, to: &Address, query: &Query) -> Re
     if query.number.is_some() && state.contacts().how(to) != Speaks::Classic {
         match state.ask(to, query.to_frame(), Over::Link).await {
             Err(NoAnswer::Classic) => {}
-            other => return other.map(drop),
+            other => return accepted(&other?),
         }
     }
-    state.ask(to, query.to_classic(), Over::Any).await.map(drop)
+    accepted(&state.ask(to, query.to_classic(), Over::Any).await?)
 }
 
-/// Tells the node that searches about matches, one `RESP` for each.
+/// Tells the node that searches about matches, one `RESP` for each. What it did not hear, and why, is
+/// said.
 async fn answer(state: &State, query: &Query, matches: Vec<FileName>, sender: IpAddr) {
     let Ok(me) = state.me() else { return };
     let owner = me.address().to_string();
-    let Some(mut way) = Way::to(state, &query.answer_to, sender).await else { return };
-    let count = matches.len();
-    for name in matches {
-        let frame = Match { name, owner: owner.clone() }.to_frame();
-        let Some((to, over)) = way.next(state) else { return };
-        match state.ask(&to, frame.clone(), over).await {
-            Ok(_) => {}
-            Err(NoAnswer::Classic) => {
-                way.is_classic();
-                let Some((to, over)) = way.next(state) else { return };
-                if state.ask(&to, frame, over).await.is_err() {
-                    return;
-                }
+    let all = matches.len();
+    let mut told = 0;
+    let mut refused = None;
+    let untold = async {
+        let mut way = Way::to(state, &query.answer_to, sender).await?;
+        for name in matches {
+            match way.tell(state, &Match { name, owner: owner.clone() }).await {
+                Ok(()) => told += 1,
+                // The next name may be one that it takes.
+                Err(untold @ Untold::NoAnswer(NoAnswer::Refused(_))) => refused = Some(untold),
+                Err(untold) => return Err(untold),
             }
-            Err(_) => return,
         }
+        Ok(())
+    };
+    let untold = untold.await.err().or(refused);
+    let (to, key) = (&query.answer_to, shown(&query.key));
+    if told > 0 {
+        state.info(format!("told {to} about {} with \"{key}\"", count(told, "file")));
     }
-    state.info(format!("told {} about {count} files with \"{}\"", query.answer_to, query.key));
+    if let Some(untold) = untold
+        && state.limits().complain(to, now())
+    {
+        let files = count(all.saturating_sub(told), "file");
+        state.error(format!("{to} was not told about {files} with \"{key}\": {untold}"));
+    }
+}
+
+/// Why a node that searches was not told of a match.
+#[derive(Debug, thiserror::Error)]
+enum Untold {
+    #[error("who asked may not make this node connect there")]
+    Scope,
+    #[error("this node has connected there often enough for now")]
+    Limited,
+    #[error("its name leads nowhere")]
+    NoAddress,
+    #[error("it has not asked for that")]
+    NotAsked,
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
 }
 
 /// How a node is reached that somebody named.
-struct Way {
+struct Way<'a> {
+    /// As it was named.
+    named: &'a Address,
     to: Address,
-    /// Set for a node that is not a known peer: what each connection to it counts against.
-    stranger: Option<(IpAddr, u16)>,
+    /// Not a known peer: what goes there is limited.
+    is_stranger: bool,
     over: Over,
-    connected: bool,
+    /// The next message goes over an open link.
+    is_linked: bool,
 }
 
-impl Way {
-    /// None when `sender` may not make this node connect there.
-    async fn to(state: &State, to: &Address, sender: IpAddr) -> Option<Self> {
-        if state.contacts().is_known(to) {
-            return Some(Self { to: to.clone(), stranger: None, over: Over::Any, connected: true });
+impl<'a> Way<'a> {
+    /// The way there, when `sender` may make this node connect there.
+    async fn to(state: &State, named: &'a Address, sender: IpAddr) -> Result<Self, Untold> {
+        let way = |to, is_stranger| {
+            // Without links there is nothing to try first.
+            let is_classic = state.contacts().how(named) == Speaks::Classic;
+            let over = if is_classic { Over::Classic } else { Over::Link };
+            Self { named, to, is_stranger, over, is_linked: false }
+        };
+        if state.contacts().is_known(named) {
+            return Ok(way(named.clone(), false));
         }
-        let ip = match to.host() {
+        let ip = match named.host() {
             Host::Ip(ip) => *ip,
             // Looked up once, so that what was checked is what is connected to. A look-up costs
             // somebody something as well.
             Host::Name(name) => {
-                let unknown = (IpAddr::from([0; 16]), to.port());
-                if !state.limits().dial_stranger(unknown, now()) {
-                    return None;
+                if !state.limits().dial_stranger(named, now()) {
+                    return Err(Untold::Limited);
                 }
-                let found = timeout(QUESTION_TIME, lookup_host((&**name, to.port()))).await;
-                found.ok()?.ok()?.map(|found| found.ip()).find(|ip| may_name(sender, *ip))?
+                let found = timeout(QUESTION_TIME, lookup_host((&**name, named.port()))).await;
+                let found = found.ok().and_then(Result::ok).ok_or(Untold::NoAddress)?;
+                let may = found.map(|found| found.ip()).find(|ip| may_name(sender, *ip));
+                may.ok_or(Untold::Scope)?
             }
         };
-        may_name(sender, ip).then(|| Self {
-            to: Address::new(ip.into(), to.port()),
-            stranger: Some((ip.to_canonical(), to.port())),
-            over: Over::Link,
-            connected: false,
-        })
-    }
-
-    fn is_classic(&mut self) {
-        (self.over, self.connected) = (Over::Classic, false);
-    }
-
-    /// Where to send the next message, when another connection is allowed, or none is needed.
-    fn next(&mut self, state: &State) -> Option<(Address, Over)> {
-        if let Some(stranger) = self.stranger
-            && !self.connected
-            && !state.limits().dial_stranger(stranger, now())
-        {
-            return None;
+        if !may_name(sender, ip) {
+            return Err(Untold::Scope);
         }
-        self.connected = self.over != Over::Classic;
-        Some((self.to.clone(), self.over))
+        Ok(way(Address::new(ip.to_canonical().into(), named.port()), true))
+    }
+
+    /// The next message needs a connection, unless a link is open.
+    fn connect(&mut self, state: &State) -> Result<(), Untold> {
+        let limited = self.is_stranger && !self.is_linked;
+        if limited && !state.limits().dial_stranger(&self.to, now()) {
+            return Err(Untold::Limited);
+        }
+        self.is_linked = self.over == Over::Link;
+        Ok(())
+    }
+
+    /// Tells of one match, in a classic exchange if it must be.
+    async fn tell(&mut self, state: &State, found: &Match) -> Result<(), Untold> {
+        self.connect(state)?;
+        let mut answer = state.ask(&self.to, found.to_frame(), self.over).await;
+        if matches!(answer, Err(NoAnswer::Classic)) {
+            (self.over, self.is_linked) = (Over::Classic, false);
+            state.contacts().speaks(self.named, Speaks::Classic);
+            self.connect(state)?;
+            answer = state.ask(&self.to, found.to_frame(), self.over).await;
+        }
+        let answer = answer?;
+        let refused = accepted(&answer);
+        if matches!(&refused, Err(NoAnswer::Refused(words)) if words == RESP_NOT_ASKED) {
+            for address in [&self.to, self.named] {
+                state.limits().has_not_asked(address);
+            }
+            return Err(Untold::NotAsked);
+        }
+        if self.is_stranger {
+            for address in [&self.to, self.named] {
+                state.limits().has_answered(address, now());
+            }
+        }
+        match refused {
+            Err(NoAnswer::Refused(words)) if words.starts_with(RESP_DUPLICATE) => Ok(()),
+            // The Python original says nothing at all, and reads no name with white space.
+            Ok(()) if answer.is_empty() && found.name.as_str().contains(char::is_whitespace) => {
+                Err(NoAnswer::Refused("it reads no names with spaces".to_owned()).into())
+            }
+            other => Ok(other?),
+        }
     }
 }
 
@@ -223,6 +293,7 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     let Some(owner) = known.or_else(|| reachable(&found.owner)) else {
         return Reply::error(RESP_INCORRECT);
     };
+    let owner = state.contacts().known_as(&owner);
     let own = state.me().is_ok_and(|me| *me.address() == owner);
     if !may || own {
         return Reply::error(RESP_INCORRECT);
@@ -230,9 +301,11 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     // The original programs take any answer. A node may say unasked what it has itself, within a
     // limit; what others have, only when it was asked.
     let itself = matches!(owner.host(), Host::Ip(ip) if ip.to_canonical() == sender);
-    let asked = state.own().take(&found.name.to_string(), now());
+    let name = found.name.to_string();
+    let asked = state.own().take(&name, &owner, now());
+    state.searches_changed.notify_one();
     if !(asked || itself && state.limits().announcement_from(sender, now())) {
-        let cut = state.own().leave_out(&found.name.to_string());
+        let cut = state.own().leave_out(&name);
         if let Some(key) = cut {
             let most = format!("more than {MAX_ANSWERS} files with \"{key}\" were found");
             state.info(format!("{most}: the others are left out, search for more of the name"));
@@ -240,7 +313,7 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
         return Reply::error(RESP_NOT_ASKED);
     }
     if !state.remote().add_any(&found.name, &owner) {
-        return Reply::error(format!("Resp: can't add duplicate file {}", found.name));
+        return Reply::error(format!("{RESP_DUPLICATE} file {}", found.name));
     }
     state.ask_owners.notify_one();
     state.files_changed.notify_one();

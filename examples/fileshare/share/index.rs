@@ -165,6 +165,10 @@ impl Index {
         self.files.get(name).map(|entry| entry.row(me))
     }
 
+    pub(super) fn folder_of(&self, name: &FileName) -> Option<usize> {
+        self.files.get(name).map(|entry| entry.found.folder)
+    }
+
     /// The first `most` names that contain the key, and how many there are.
     pub(super) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
         let key = key.to_lowercase();

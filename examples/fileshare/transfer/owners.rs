@@ -10,7 +10,7 @@ use crate::{
     model::Speaks,
     name::FileName,
     protocol::{FILE_NOT_READY, FINF, FileInfo},
-    state::State,
+    state::{State, now},
     talk::{NoAnswer, shown, single},
     transfer::{Order, Running, silence, waits},
 };
@@ -150,7 +150,11 @@ pub(super) async fn find(state: &State, running: &Running, order: &Order) -> Fou
 
 /// Asks for what is not known yet of a file of another node. Whether that is known now.
 pub(crate) async fn ask_owner(state: &State, name: &FileName, owner: &Address) -> bool {
-    match ask(state, name, owner).await {
+    let told = ask(state, name, owner).await;
+    if matches!(told, Told::Has(_) | Told::Not(_) | Told::NotYet) {
+        state.limits().has_answered(owner, now());
+    }
+    match told {
         Told::Has(info) => {
             state.contacts().met(owner, &info.id);
             state.remote().set(name, owner, (info.cut, info.digest));

@@ -41,6 +41,15 @@ pub(crate) enum TransferBusy {
     Twice,
 }
 
+/// Why a transfer is not cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotCleared {
+    #[error("no transfer has the number {0}")]
+    Unknown(u64),
+    #[error("transfer {0} is running: clear it when it has ended")]
+    Running(u64),
+}
+
 #[derive(Debug)]
 struct Meter {
     at: Instant,
@@ -296,6 +305,24 @@ impl Transfers {
         lock(&self.list).running.retain(|other| !std::ptr::eq(Arc::as_ptr(other), running));
     }
 
+    /// Forgets the transfer with this number, or all, but none that runs.
+    pub(crate) fn clear(&self, number: Option<u64>) -> Result<(), NotCleared> {
+        let mut list = lock(&self.list);
+        let List { all, running, .. } = &mut *list;
+        let of = |one: &Running| lock(&one.view).number;
+        let runs = |one: &Arc<Running>| running.iter().any(|other| Arc::ptr_eq(one, other));
+        let Some(number) = number else {
+            all.retain(runs);
+            return Ok(());
+        };
+        let at = all.iter().position(|one| of(one) == number).ok_or(NotCleared::Unknown(number))?;
+        if all.get(at).is_some_and(runs) {
+            return Err(NotCleared::Running(number));
+        }
+        all.remove(at);
+        Ok(())
+    }
+
     pub(crate) fn all(&self) -> Vec<Transfer> {
         lock(&self.list).all.iter().map(|running| running.view()).collect()
     }
@@ -342,6 +369,21 @@ mod tests {
         assert!(b.may_be_named() && transfers.cancel(2).is_none());
         assert!(a.cancelled.is_cancelled() && !b.cancelled.is_cancelled());
         assert!(transfers.cancel(3).is_none());
+    }
+
+    #[test]
+    fn transfers_that_have_ended_are_cleared_one_and_all() {
+        let transfers = Transfers::default();
+        let begun: Vec<_> =
+            (0..4).map(|n| transfers.begin(&name(n), Vec::new()).unwrap()).collect();
+        let numbers = || transfers.all().iter().map(|view| view.number).collect::<Vec<_>>();
+        begun.iter().skip(1).for_each(|ended| transfers.end(ended));
+        assert_eq!(transfers.clear(Some(3)), Ok(()));
+        assert_eq!(transfers.clear(Some(3)), Err(NotCleared::Unknown(3)));
+        assert_eq!(transfers.clear(Some(1)), Err(NotCleared::Running(1)));
+        assert_eq!(numbers(), [4, 2, 1]);
+        assert_eq!(transfers.clear(None), Ok(()));
+        assert_eq!(numbers(), [1], "one that runs stays");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     failure::{self, Failure},
     upload,
 };
-use crate::model::{Fetch, FileRow, Join, Joined, Network, Search, Status, Transfer};
+use crate::model::{Fetch, FileRow, Join, Joined, Network, Search, SearchRow, Status, Transfer};
 
 /// Bytes of a JSON body: names and addresses are short.
 const MAX_JSON: usize = 16 * 1024;
@@ -32,6 +32,9 @@ pub(super) fn routes(config: &mut ServiceConfig) {
         .route("/api/files", web::post().to(upload::add_file))
         .route("/api/transfers", web::get().to(transfers))
         .route("/api/transfers/{number}/cancel", web::post().to(cancel))
+        .route("/api/transfers", web::delete().to(clear_transfers))
+        .route("/api/transfers/{number}", web::delete().to(clear_transfer))
+        .route("/api/searches", web::get().to(searches))
         .route("/api/search", web::post().to(search))
         .route("/api/fetch", web::post().to(fetch))
         .route("/api/join", web::post().to(join))
@@ -80,9 +83,22 @@ async fn cancel(site: Data<Site>, number: Path<u64>) -> Answer<Transfer> {
     Ok(Json(site.app.cancel(*number)?))
 }
 
-async fn search(site: Data<Site>, search: InTime<Search>) -> Answer<Value> {
-    site.app.search(search.0).await?;
+async fn clear_transfers(site: Data<Site>) -> Answer<Value> {
+    site.app.clear_transfers(None)?;
     Ok(done())
+}
+
+async fn clear_transfer(site: Data<Site>, number: Path<u64>) -> Answer<Value> {
+    site.app.clear_transfers(Some(*number))?;
+    Ok(done())
+}
+
+async fn search(site: Data<Site>, search: InTime<Search>) -> Answer<SearchRow> {
+    Ok(Json(site.app.search(search.0).await?))
+}
+
+async fn searches(site: Data<Site>) -> Json<Vec<SearchRow>> {
+    Json(site.app.searches())
 }
 
 async fn fetch(site: Data<Site>, fetch: InTime<Fetch>) -> Answer<Transfer> {

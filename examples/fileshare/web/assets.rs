@@ -7,13 +7,16 @@ use actix_web::{
 };
 
 /// Path, media type, content.
-const ASSETS: [(&str, &str, &str); 8] = [
+const ASSETS: [(&str, &str, &str); 11] = [
     ("/", "text/html; charset=utf-8", include_str!("../assets/index.html")),
     ("/app.css", "text/css; charset=utf-8", include_str!("../assets/app.css")),
     ("/app.js", JS, include_str!("../assets/app.js")),
     ("/dom.js", JS, include_str!("../assets/dom.js")),
     ("/files.js", JS, include_str!("../assets/files.js")),
+    ("/layout.js", JS, include_str!("../assets/layout.js")),
+    ("/names.js", JS, include_str!("../assets/names.js")),
     ("/network.js", JS, include_str!("../assets/network.js")),
+    ("/search.js", JS, include_str!("../assets/search.js")),
     ("/transfers.js", JS, include_str!("../assets/transfers.js")),
     ("/icon.svg", "image/svg+xml", include_str!("../assets/icon.svg")),
 ];

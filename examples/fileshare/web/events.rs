@@ -128,9 +128,12 @@ async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<M
 fn complete(event: Event, url: &str) -> Event {
     match event {
         Event::Status(status) => Event::Status(with_url(status, url)),
-        other @ (Event::Peers(_) | Event::Files(_) | Event::Transfer(_) | Event::Notice { .. }) => {
-            other
-        }
+        other @ (Event::Peers(_)
+        | Event::Files(_)
+        | Event::Search(_)
+        | Event::Transfers(_)
+        | Event::Transfer(_)
+        | Event::Notice { .. }) => other,
     }
 }
 
@@ -141,7 +144,11 @@ async fn snapshot(app: &App, url: &str) -> VecDeque<Bytes> {
     texts.push_back(sse(&Event::Peers(app.network().await)));
     texts.extend(event_text(Event::Files(app.files())).await);
     // The oldest first, as they would have come.
-    texts.extend(app.transfers().into_iter().rev().map(|transfer| sse(&Event::Transfer(transfer))));
+    texts.extend(app.searches().into_iter().rev().map(|search| sse(&Event::Search(search))));
+    let transfers = app.transfers();
+    let numbers = transfers.iter().map(|transfer| transfer.number).collect();
+    texts.push_back(sse(&Event::Transfers(numbers)));
+    texts.extend(transfers.into_iter().rev().map(|transfer| sse(&Event::Transfer(transfer))));
     texts
 }
 
@@ -168,6 +175,8 @@ fn sse(event: &Event) -> Bytes {
         Event::Status(status) => ("status", serde_json::to_string(status)),
         Event::Peers(network) => ("peers", serde_json::to_string(network)),
         Event::Files(files) => ("files", serde_json::to_string(files)),
+        Event::Search(search) => ("search", serde_json::to_string(search)),
+        Event::Transfers(numbers) => ("transfers", serde_json::to_string(numbers)),
         Event::Transfer(transfer) => ("transfer", serde_json::to_string(transfer)),
         Event::Notice { level, text } => {
             ("notice", serde_json::to_string(&Notice { level: *level, text }))
@@ -240,7 +249,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{Network, Status},
+        model::{Network, SearchRow, Status},
         options::Options,
     };
 
@@ -250,8 +259,9 @@ mod tests {
         options: Options,
     }
 
-    async fn app() -> App {
-        App::start(Line::parse_from(["fileshare"]).options).await.unwrap()
+    async fn app(folder: &tempfile::TempDir) -> App {
+        let share = folder.path().to_str().unwrap();
+        App::start(Line::parse_from(["fileshare", "--share", share]).options).await.unwrap()
     }
 
     fn name(text: &Bytes) -> String {
@@ -267,6 +277,8 @@ mod tests {
             Event::Status(Status::default()),
             Event::Peers(Network::default()),
             Event::Files(Vec::new()),
+            Event::Search(SearchRow::default()),
+            Event::Transfers(vec![2, 1]),
             Event::Notice { level: Level::Error, text },
         ] {
             let value = serde_json::to_value(&event).unwrap();
@@ -291,17 +303,18 @@ mod tests {
 
     #[actix::test]
     async fn a_listener_that_is_too_slow_gets_a_fresh_snapshot_instead() {
-        let app = app().await;
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(&folder).await;
         let hub = Hub::start(&app, "http://127.0.0.1/");
         let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
-        for expected in ["status", "peers", "files"] {
+        for expected in ["status", "peers", "files", "transfers"] {
             assert_eq!(name(&listener.next().await.unwrap()), expected);
         }
         let live = hub.live.upgrade().unwrap();
         for _ in 0..=QUEUE {
             live.send(Live::Text(Bytes::from_static(b"event: old\n\n"))).unwrap();
         }
-        for expected in ["status", "peers", "files"] {
+        for expected in ["status", "peers", "files", "transfers"] {
             assert_eq!(name(&listener.next().await.unwrap()), expected);
         }
         live.send(Live::Text(Bytes::from_static(b"event: new\n\n"))).unwrap();
@@ -319,7 +332,8 @@ mod tests {
 
     #[actix::test]
     async fn a_list_of_files_is_sent_once_however_often_it_is_announced() {
-        let app = app().await;
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(&folder).await;
         let hub = Hub::start(&app, "http://127.0.0.1/");
         let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
         listener.waiting.clear();

@@ -55,7 +55,7 @@ impl From<AppError> for Failure {
         let kind = error.kind();
         let status = match kind {
             "not_found" => StatusCode::NOT_FOUND,
-            "exists" => StatusCode::CONFLICT,
+            "exists" | "here" => StatusCode::CONFLICT,
             "bad_request" => StatusCode::BAD_REQUEST,
             "unreachable" => StatusCode::BAD_GATEWAY,
             "refused" => StatusCode::FORBIDDEN,

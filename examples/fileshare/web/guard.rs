@@ -48,7 +48,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
 /// What decides who may call.
 #[derive(Debug)]
 pub(super) struct Rules {
-    bound: SocketAddr,
+    bound: Vec<IpAddr>,
+    port: u16,
     /// Its digest, which compares in constant time.
     token: Option<blake3::Hash>,
 }
@@ -77,8 +78,11 @@ impl From<Refusal> for Failure {
 }
 
 impl Rules {
-    pub(super) fn new(bound: SocketAddr, token: Option<&str>) -> Self {
-        Self { bound, token: token.map(|token| blake3::hash(token.as_bytes())) }
+    /// For a page at these addresses, which have one port.
+    pub(super) fn new(bound: &[SocketAddr], token: Option<&str>) -> Self {
+        let port = bound.first().map_or(0, SocketAddr::port);
+        let bound = bound.iter().map(SocketAddr::ip).collect();
+        Self { bound, port, token: token.map(|token| blake3::hash(token.as_bytes())) }
     }
 
     fn check(&self, headers: &HeaderMap, api: bool) -> Result<(), Refusal> {
@@ -114,7 +118,10 @@ impl Rules {
         let address =
             name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
         match address.parse::<IpAddr>() {
-            Ok(ip) => ip.is_loopback() || ip == self.bound.ip() || self.bound.ip().is_unspecified(),
+            Ok(ip) => {
+                let is_bound = |bound: &IpAddr| *bound == ip || bound.is_unspecified();
+                ip.is_loopback() || self.bound.iter().any(is_bound)
+            }
             Err(_) => name.eq_ignore_ascii_case("localhost"),
         }
     }
@@ -133,7 +140,7 @@ impl Rules {
     }
 
     fn cookie_name(&self) -> String {
-        format!("{COOKIE}{}", self.bound.port())
+        format!("{COOKIE}{}", self.port)
     }
 
     /// Whether the call shows the token, or the cookie that the page got for it.
@@ -212,7 +219,7 @@ mod tests {
     }
 
     fn rules(bound: &str) -> Rules {
-        Rules::new(bound.parse().unwrap(), None)
+        Rules::new(&[bound.parse().unwrap()], None)
     }
 
     #[test]
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_page_itself_needs_no_token_but_its_calls_do() {
-        let rules = Rules::new("127.0.0.1:80".parse().unwrap(), Some("secret"));
+        let rules = Rules::new(&["127.0.0.1:80".parse().unwrap()], Some("secret"));
         let headers = headers(&[("host", "127.0.0.1")]);
         assert_eq!(rules.check(&headers, false), Ok(()));
         assert_eq!(rules.check(&headers, true), Err(Refusal::Token));
@@ -250,7 +257,7 @@ mod tests {
     #[test]
     fn the_entrance_carries_any_token_to_the_cookie() {
         let token = "a&b=c %/?#\u{e4}";
-        let rules = Rules::new("127.0.0.1:80".parse().unwrap(), Some(token));
+        let rules = Rules::new(&["127.0.0.1:80".parse().unwrap()], Some(token));
         let entrance = entrance("http://127.0.0.1/", token);
         let query = entrance.split_once('?').unwrap().1;
         let cookie = rules.cookie(query).unwrap();

@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::io::ErrorKind;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 
 use tokio::time::timeout;
 
@@ -84,6 +84,58 @@ async fn bytes_go_both_ways_over_a_host_name() {
     let here = dial(&address(&at)).await.unwrap();
     let there = accept(&mut listener).await;
     assert_echoes((here, there)).await;
+}
+
+#[tokio::test]
+async fn a_name_is_listened_at_in_both_families_with_one_port() {
+    let mut listener = listen("localhost:0").await;
+    let (local, all) = (listener.local_address(), listener.local_addresses());
+    // Programs that know IPv4 alone are told an address that they can dial.
+    assert_eq!(local.host(), address("127.0.0.1:1").host());
+    assert_eq!((all.first(), local.port() != 0), (Some(&local), true));
+    let found: Vec<_> = lookup_host("localhost:0").await.unwrap().collect();
+    for ip in found.iter().map(SocketAddr::ip) {
+        let at = SocketAddr::new(ip, local.port()).into();
+        if TcpListener::bind((ip, 0)).await.is_err() {
+            println!("{ip} skipped: this machine does not have it");
+            continue;
+        }
+        assert!(all.contains(&at), "{at}: {all:?}");
+        let here = dial(&at).await.unwrap();
+        assert_echoes((here, accept(&mut listener).await)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_one_of_whose_addresses_is_taken_is_in_use() {
+    let taken = listen("127.0.0.1:0").await;
+    let at = Address::new("localhost".parse().unwrap(), taken.local_address().port());
+    assert_eq!(Tcp::default().listen(&at).await.err().unwrap().kind(), ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
+async fn both_families_have_one_port_and_each_address_has_its_turn() {
+    if let Err(error) = TcpListener::bind("[::1]:0").await {
+        println!("skipped: this machine has no IPv6 loopback ({error})");
+        return;
+    }
+    let addresses = ["[::1]:0", "127.0.0.1:0"].map(|at| at.parse().unwrap());
+    let accepting = Accepting::at(&addresses, Tcp::default()).unwrap();
+    let (port, all) = (accepting.local_address().port(), accepting.local_addresses());
+    let expected = ["127.0.0.1", "[::1]"].map(|host| address(&format!("{host}:{port}")));
+    assert_eq!(all, expected);
+    let mut listener: Box<dyn Listener> = Box::new(accepting);
+    let mut dialled = Vec::new();
+    for (number, to) in (0..).zip([&all[0], &all[0], &all[1]]) {
+        let mut here = dial(to).await.unwrap();
+        here.writer.write_u8(number).await.unwrap();
+        dialled.push(here);
+    }
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        taken.push(accept(&mut listener).await.reader.read_u8().await.unwrap());
+    }
+    assert!(taken.contains(&2), "{taken:?}");
 }
 
 #[tokio::test]
@@ -209,9 +261,9 @@ async fn ends(tcp: Tcp) -> ([socket2::Socket; 2], [Io; 2]) {
     let same = |stream: &TcpStream| -> OwnedFd { stream.as_fd().try_clone_to_owned().unwrap() };
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = socket.local_addr().unwrap();
-    let listener = Accepting::new(socket, tcp.clone()).unwrap();
+    let listener = Accepting::new(vec![socket], tcp.clone()).unwrap();
     let here = TcpStream::connect(to).await.unwrap();
-    let (there, remote) = listener.socket.accept().await.unwrap();
+    let (there, remote) = listener.sockets[0].accept().await.unwrap();
     let sockets = [same(&here), same(&there)].map(socket2::Socket::from);
     (sockets, [tcp.dialled(here).unwrap(), tcp.take(there, remote).unwrap()])
 }
@@ -306,13 +358,6 @@ fn the_own_host_of_every_interface_is_one_that_others_can_dial() {
         let Host::Ip(ip) = Tcp::default().own_host(&address(at)) else { panic!("not an IP") };
         assert!(!ip.is_unspecified() && !ip.is_multicast(), "{at}: {ip}");
     }
-}
-
-#[test]
-fn an_error_of_one_connection_does_not_stop_the_listener() {
-    assert!(of_one_connection(&ErrorKind::ConnectionAborted.into()));
-    assert!(!of_one_connection(&ErrorKind::PermissionDenied.into()));
-    assert!(!of_one_connection(&io::Error::from_raw_os_error(24)), "no file descriptors left");
 }
 
 #[tokio::test]

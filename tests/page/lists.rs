@@ -1,0 +1,213 @@
+//! Searches, transfers and peers on the page.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
+use serde_json::{Value, json};
+
+use crate::{Instance, acquainted, browser::Browser, refresh};
+
+/// A program like the originals, which lists what `list` says of the program that asks.
+fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
+    fn frame(text: &str) -> Vec<u8> {
+        [b"REPL", &u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let me = address.clone();
+    thread::spawn(move || {
+        let mut joined = String::new();
+        for stream in listener.incoming() {
+            let (mut stream, mut header) = (stream.unwrap(), [0; 8]);
+            if stream.read_exact(&mut header).is_err() {
+                continue;
+            }
+            let len = u32::from_be_bytes(header[4..].try_into().unwrap());
+            let mut data = vec![0; len as usize];
+            stream.read_exact(&mut data).unwrap();
+            let text = String::from_utf8(data).unwrap();
+            let answer = match &header[..4] {
+                b"NAME" => frame(&me),
+                b"JOIN" => {
+                    joined = text.split(' ').next_back().unwrap().to_owned();
+                    frame("Join: peer added")
+                }
+                b"LIST" => match list(&joined) {
+                    Some(entry) => [frame("1"), frame(&entry)].concat(),
+                    None => frame("0"),
+                },
+                b"QUER" => frame("Query: ACK"),
+                _ => Vec::new(),
+            };
+            // The caller may have hung up already.
+            stream.write_all(&answer).ok();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver"]
+async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
+    let ada = Instance::start("ada", &[]);
+    let bob = Instance::start("bob", &["--join", &ada.address]);
+    acquainted(&ada, &bob);
+    let carol = Instance::start("carol", &["--join", &ada.address]);
+    carol.events().wait("peers", |network| network["peers"].as_array().unwrap().len() == 2);
+    for (instance, name) in [(&ada, "a song.ogg"), (&bob, "another song.ogg"), (&carol, "mine")] {
+        fs::write(instance.share().join(name), name).unwrap();
+        refresh(instance);
+    }
+    let page = Browser::start().await;
+    page.open(&carol.url).await;
+    page.see_text("#files", "mine").await;
+    page.write("#search-key", "SONG").await;
+    page.click("#search button").await;
+    page.see_text(
+        "#search-said",
+        "2 files of others with “SONG”, from ada and bob so far. More may come.",
+    )
+    .await;
+    assert_eq!(page.run("return document.querySelector('#filter').value").await, "");
+    page.see_text("#files-count", "3 files").await;
+    // A page that is opened later knows it as well.
+    page.open(&carol.url).await;
+    page.see_text("#search-said", "from ada and bob so far").await;
+    page.click("#search-only").await;
+    page.see_text("#files-count", "2 of 3 files").await;
+    assert_eq!(page.run("return document.querySelector('#filter').value").await, "SONG");
+    let searches = carol.get("/api/searches").json();
+    assert_eq!(
+        (&searches[0]["from"], &searches[0]["over"]),
+        (&json!(["ada", "bob"]), &json!(false))
+    );
+    // A filter without a match says so, and how to see the files again.
+    page.write("#filter", "s of nobody").await;
+    page.see_text("#files-empty", "No file here has “SONGs of nobody” in its name").await;
+    page.click("#files-empty button").await;
+    page.see_text("#files-count", "3 files").await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver"]
+async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_found() {
+    let alone = Instance::start("alone", &[]);
+    let page = Browser::start().await;
+    page.open(&alone.url).await;
+    page.write("#search-key", "song").await;
+    page.click("#search button").await;
+    page.see_text("#search-said", "There is nobody to ask for “song”: join a network first.").await;
+
+    let old = original(|_| None);
+    // A question to the peers alone is over soonest.
+    let ada = Instance::start("ada", &["--join", &old, "--ttl", "0"]);
+    ada.events().wait("peers", |network| network["peers"] != json!([]));
+    page.open(&ada.url).await;
+    page.write("#search-key", "song").await;
+    page.click("#search button").await;
+    page.see_text("#search-said", "Asking 1 peer for “song”. Nothing yet").await;
+    page.see_text("#search-said", "Nothing found with “song”. 1 peer").await;
+    page.see_text("#search-said", "the search is over").await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver"]
+async fn a_long_list_of_transfers_pushes_nothing_away_and_is_cleared_one_and_all() {
+    const COUNT: usize = 25;
+    let ada = Instance::start("ada", &[]);
+    let bob = Instance::start("bob", &["--join", &ada.address]);
+    acquainted(&ada, &bob);
+    let name = |n: usize| format!("number {n}.txt");
+    (0..COUNT).for_each(|n| fs::write(ada.share().join(name(n)), name(n)).unwrap());
+    refresh(&ada);
+    assert_eq!(bob.post("/api/search", &json!({ "key": "number" })).status, 200);
+    bob.events().wait("files", |files| files.as_array().unwrap().len() == COUNT);
+    for n in 0..COUNT {
+        let number = bob.post("/api/fetch", &json!({ "name": name(n) })).json()["number"].clone();
+        bob.events().wait("transfer", |it| it["number"] == number && it["state"] == "done");
+    }
+    let page = Browser::start().await;
+    for (width, height, phone, below) in
+        [(1280, 900, false, "#network-title"), (360, 740, true, "#files-title")]
+    {
+        page.size(width, height, 1.0, phone);
+        page.open(&bob.url).await;
+        page.see(&format!("return document.querySelectorAll('#transfers li').length === {COUNT}"))
+            .await;
+        let top = format!("return document.querySelector('{below}').getBoundingClientRect().top");
+        let top = page.run(&top).await.as_f64().unwrap();
+        assert!(top < f64::from(height), "{below} is {top} down of {height}");
+        let inside = "const list = document.querySelector('#transfers');
+                      return list.scrollHeight > list.clientHeight";
+        assert_eq!(page.run(inside).await, true, "the list scrolls");
+    }
+    let other = Browser::start().await;
+    other.open(&bob.url).await;
+    other.see_text("#transfers-count", "25 ended").await;
+    page.click("button[aria-label='Clear number 24.txt']").await;
+    for page in [&page, &other] {
+        page.see_text("#transfers-count", "24 ended").await;
+        page.see("return !document.querySelector(\"button[aria-label='Clear number 24.txt']\")")
+            .await;
+    }
+    assert_eq!(bob.get("/api/transfers").json().as_array().unwrap().len(), COUNT - 1);
+    page.click("#transfers-clear").await;
+    for page in [&page, &other] {
+        page.see("return document.querySelector('#transfers-card').hidden").await;
+    }
+    assert_eq!(bob.get("/api/transfers").json(), json!([]));
+    assert!(bob.downloads().join(name(24)).exists(), "the files stay");
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver"]
+async fn peers_are_named_in_full_with_their_round_trips_and_the_words_are_explained() {
+    let name = format!("{}.example.org:49152", "workshop-of-the-house".repeat(2));
+    let ada = Instance::start(&name, &[]);
+    // An original that knows this node by another name.
+    let old = original(|port| Some(format!("localhost:{port} localhost {port}")));
+    let bob = Instance::start("bob", &["--join", &ada.address, "--join", &old]);
+    let timed = |network: &Value| {
+        let peers = network["peers"].as_array().unwrap();
+        let classic = peers.iter().any(|peer| peer["speaks"] == "classic");
+        classic && peers.len() == 2 && peers.iter().all(|peer| peer["round_trip_us"].is_u64())
+    };
+    let network = bob.events().wait("peers", timed);
+    let nodes: Vec<&str> =
+        network["nodes"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    assert!(!nodes.iter().any(|id| id.starts_with("localhost")), "{nodes:?}");
+    assert!(network["knows"].as_array().unwrap().contains(&json!([old, "bob"])), "{network}");
+    let page = Browser::start().await;
+    for (width, phone) in [(1280, false), (360, true)] {
+        page.size(width, 900, 1.0, phone);
+        page.open(&bob.url).await;
+        page.see_text("#network-count", "3 nodes").await;
+        page.see_text("#peers", &old).await;
+        page.see("return [...document.querySelectorAll('#peers .trip')].every((trip) => /^(< 1|[\\d,]+) ms$/.test(trip.innerText))").await;
+        let cut = page
+            .run(
+                "return [...document.querySelectorAll('#peers li')].flatMap((row) => {
+                     const who = row.querySelector('b');
+                     const words = new Range();
+                     words.selectNodeContents(who);
+                     const name = words.getBoundingClientRect();
+                     const others = [...row.querySelectorAll('.speaks, .trip, button')].map((part) => part.getBoundingClientRect());
+                     const covered = others.some((part) => Math.min(part.right, name.right) > Math.max(part.left, name.left) && Math.min(part.bottom, name.bottom) > Math.max(part.top, name.top));
+                     return covered || who.scrollWidth > who.clientWidth || name.right > innerWidth ? [who.innerText] : [];
+                 })",
+            )
+            .await;
+        assert_eq!(cut, json!([]), "{width} wide");
+        for (word, help) in
+            [("fileshare", "one connection stays open"), ("original", "Python and Java")]
+        {
+            page.see_text("#peers", word).await;
+            page.see_text(".peers-card .help", help).await;
+        }
+        page.see("return document.querySelector('#peers-help-unknown').hidden").await;
+    }
+}
