@@ -258,6 +258,31 @@ async fn names_from_the_network_are_only_text() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
+async fn a_transfer_says_what_it_waits_for_and_is_cancelled_by_its_button() {
+    let ada = Instance::start("ada", &[]);
+    let bob = Instance::start("bob", &["--join", &ada.address]);
+    acquainted(&ada, &bob);
+    fs::write(ada.share().join("film.mp4"), "x").unwrap();
+    refresh(&ada);
+    let page = Browser::start().await;
+    page.open(&bob.url).await;
+    page.write("#search-key", "film").await;
+    page.click("#search button").await;
+    page.see_text("#files tr .name", "film.mp4").await;
+    ada.signal("STOP");
+    page.click("#files tr .fetch").await;
+    // Meanwhile: what is in the folder and not shared is listed with the reason.
+    fs::create_dir(bob.share().join("inner")).unwrap();
+    assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
+    page.see_text("#left-out", "such as “inner”: only files right in the folder").await;
+    page.see_text(".transfer.running .second", "ada does not answer").await;
+    page.click(".transfer .cancel").await;
+    page.see_text(".transfer.cancelled .figures", "cancelled").await;
+    page.see_text("#files tr .get", "Fetch").await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and chromedriver"]
 async fn the_page_says_that_the_program_is_gone_and_comes_back_with_it() {
     let user = tempfile::tempdir().unwrap();
     let mut ada = Instance::start_with(user.path(), "ada", &[]);

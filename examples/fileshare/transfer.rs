@@ -200,13 +200,13 @@ async fn attempt(
     running: &Arc<Running>,
     order: &Order,
 ) -> Result<PathBuf, TransferFailure> {
-    let Found { same, classic, failures, silent } = owners::find(state, running, order).await;
+    let Found { same, classic, failures, mut silent } = owners::find(state, running, order).await;
     if let Some((info, owners)) = same {
         let fetched = parts::fetch(state, running, order, info, owners).await;
         // An original may still have it when all others fail.
         match fetched {
-            Err(TransferFailure::SourcesLost(_) | TransferFailure::Silent(_))
-                if !classic.is_empty() => {}
+            Err(TransferFailure::Silent(who)) if !classic.is_empty() => silent.push(who),
+            Err(TransferFailure::SourcesLost(_)) if !classic.is_empty() => {}
             other => return other,
         }
     }

@@ -99,6 +99,8 @@ function showStatus(news) {
   say(by("bytes-out"), bytes(news.bytes_out));
   say(by("uptime"), duration(news.uptime_seconds));
   by("files-title").title = `Shared from ${news.share}, fetched into ${news.downloads}`;
+  keyed(by("left-out"), news.left_out, (row) => row.why, () => make("li", { class: "said" }),
+    (item, row) => say(item, `Not in the list: ${row.count.toLocaleString("en")}, such as “${row.example}”: ${row.why}.`));
   emptyPeers();
 }
 
