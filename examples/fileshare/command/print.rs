@@ -152,10 +152,9 @@ const fn program(speaks: Speaks) -> &'static str {
     }
 }
 
-/// From microseconds, with one decimal.
+/// From microseconds, as on the page: smaller parts change all the time and say nothing.
 fn milliseconds(us: u64) -> String {
-    let tenths = us.saturating_add(50) / 100;
-    format!("{}.{} ms", tenths / 10, tenths % 10)
+    if us < 1_000 { "< 1 ms".into() } else { format!("{} ms", us.saturating_add(500) / 1_000) }
 }
 
 pub(super) fn files(files: &[FileRow]) -> String {
@@ -268,8 +267,8 @@ longer  unknown  -             b, c, d and 1 more
     }
 
     #[test]
-    fn round_trips_are_rounded_to_a_tenth_of_a_millisecond() {
-        let shown = [(0, "0.0 ms"), (49, "0.0 ms"), (50, "0.1 ms"), (12_345, "12.3 ms")];
+    fn round_trips_are_whole_milliseconds() {
+        let shown = [(0, "< 1 ms"), (999, "< 1 ms"), (1_000, "1 ms"), (12_500, "13 ms")];
         for (us, text) in shown {
             assert_eq!(milliseconds(us), text);
         }
@@ -292,7 +291,7 @@ longer  unknown  -             b, c, d and 1 more
         let known = peers(&[peer(Speaks::Links, Some(300))]);
         assert_eq!(
             known,
-            "ID   ADDRESS      PROGRAM    ROUND TRIP\nada  127.0.0.1:9  fileshare  0.3 ms\n"
+            "ID   ADDRESS      PROGRAM    ROUND TRIP\nada  127.0.0.1:9  fileshare  < 1 ms\n"
         );
         let others = peers(&[peer(Speaks::Classic, None), peer(Speaks::Unknown, None)]);
         assert!(others.ends_with(
