@@ -1,6 +1,7 @@
 //! Fetching a file in parts, from everybody who has it.
 
 use std::{
+    fs,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -20,7 +21,7 @@ use crate::{
     transfer::{
         Order, Running, TransferFailure, blocking,
         plan::{Plan, SourceNumber, Task},
-        room::Room,
+        room::{Room, part_path},
         silence,
         source::{self, PartError, Source},
         store::Store,
@@ -82,12 +83,24 @@ pub(super) async fn fetch(
     let sources: Vec<_> =
         owners.into_iter().zip(names).take(MAX_SOURCES).map(Source::new).collect();
     let manifest = Arc::new(source::manifest(state, &info, &sources).await?);
+    // Nothing is made on the disk for what does not fit.
+    let begun = part_path(&state.downloads, &info.digest);
+    let begun = blocking(move || Ok(fs::symlink_metadata(begun).is_ok())).await?;
+    let kept = if begun {
+        None
+    } else {
+        running.begin_at(0);
+        Some(Room::keep(state, running, info.cut.size()).await?)
+    };
     let (downloads, of) = (state.downloads.clone(), Arc::clone(&manifest));
     let (store, there) = blocking(move || Store::open(&downloads, of)).await?;
     let there_bytes = (0..).zip(&there).filter(|(_, there)| **there);
     let there_bytes = there_bytes.map(|(index, _)| info.cut.len(index) as u64).sum();
     running.begin_at(there_bytes);
-    let room = Room::keep(state, running, info.cut.size()).await;
+    let room = match kept {
+        Some(room) => Ok(room),
+        None => Room::keep(state, running, info.cut.size()).await,
+    };
     if room.is_err() && there_bytes == 0 {
         store.remove();
     }
