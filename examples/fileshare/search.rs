@@ -91,6 +91,16 @@ impl Seen {
         }
     }
 
+    /// Notes that a copy was looked at when the shared files were at `revision`. What was passed on
+    /// keeps its hops and its time.
+    pub(crate) fn looked_again(&mut self, query: &Query, revision: u64) {
+        for number in [query.number, None] {
+            if let Some(seen) = self.of.get_mut(&id(query, number)) {
+                seen.revision = revision;
+            }
+        }
+    }
+
     fn put(&mut self, id: Id, seen: Passed) {
         while let Some((at, _)) = self.order.front()
             && (seen.at.saturating_duration_since(*at) >= SEEN_FOR || self.order.len() >= MAX_SEEN)
@@ -290,8 +300,10 @@ mod tests {
     /// Looks, and remembers what is worked on.
     fn take(seen: &mut Seen, query: &Query, revision: u64, now: Instant) -> Novelty {
         let novelty = seen.look(query, revision, now);
-        if novelty != Novelty::Echo {
-            seen.remember(query, revision, now);
+        match novelty {
+            Novelty::New => seen.remember(query, revision, now),
+            Novelty::Changed => seen.looked_again(query, revision),
+            Novelty::Echo => {}
         }
         novelty
     }
@@ -332,6 +344,17 @@ mod tests {
         assert_eq!(take(&mut seen, &query(1, None), 2, now), Novelty::Changed);
         seen.answered(&query(1, None));
         assert_eq!(take(&mut seen, &query(1, None), 3, now), Novelty::Echo);
+    }
+
+    #[test]
+    fn a_copy_that_is_looked_at_again_lets_no_other_copy_pass_for_new() {
+        let (mut seen, now) = (Seen::default(), now());
+        let with = |ttl| Query { ttl, ..query(1, None) };
+        assert_eq!(take(&mut seen, &with(3), 0, now), Novelty::New);
+        assert_eq!(take(&mut seen, &with(1), 1, now), Novelty::Changed);
+        for ttl in 0..=3 {
+            assert_eq!(take(&mut seen, &with(ttl), 1, now), Novelty::Echo);
+        }
     }
 
     #[test]

@@ -69,8 +69,12 @@ pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
     let Some(query) = query else { return Reply::error(QUERY_INCORRECT) };
     // A place first: a query that is seen and then not worked on would be lost.
     let Ok(place) = state.queries.clone().try_reserve_owned() else { return Reply::error(BUSY) };
-    state.seen().remember(&query, revision, now());
     let goes_on = novelty == Some(Novelty::New);
+    if goes_on {
+        state.seen().remember(&query, revision, now());
+    } else {
+        state.seen().looked_again(&query, revision);
+    }
     let sender_id = match (msg.sender().via(), msg.sender().identity()) {
         (Via::Link, Identity::Claimed(id) | Identity::Proven(id)) => Some(id.to_string()),
         _ => None,
