@@ -14,6 +14,8 @@
 #[path = "support/ends.rs"]
 mod ends;
 #[macro_use]
+#[path = "support/named.rs"]
+mod named;
 #[path = "support/print.rs"]
 mod print;
 
@@ -23,13 +25,11 @@ mod test_handlers;
 use std::{future::ready, process::ExitCode, time::Duration};
 
 use actix::prelude::*;
-use actix_peer::{
-    Config, Incoming, Peer, PeerEvent, PeerInfo, PingSweep, Reply, handler, overlay::Address,
-};
+use actix_peer::{Config, Incoming, Peer, PeerEvent, PingSweep, Reply, handler, overlay::Address};
 use clap::Parser;
 use futures::StreamExt;
 
-use crate::ends::Ends;
+use crate::{ends::Ends, named::named};
 
 /// Runs one node until ctrl-C.
 #[derive(Parser)]
@@ -57,12 +57,6 @@ struct Options {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.filter(|time| !time.is_zero()).ok_or_else(|| "more than 0 seconds, please".to_owned())
-}
-
-/// An id that is the address says both.
-fn named(peer: &PeerInfo) -> String {
-    let address = peer.address().to_string();
-    if peer.id().as_str() == address { address } else { format!("{} at {address}", peer.id()) }
 }
 
 /// One line for a person.

@@ -15,6 +15,8 @@
 #[path = "../support/ends.rs"]
 mod ends;
 #[macro_use]
+#[path = "../support/named.rs"]
+mod named;
 #[path = "../support/print.rs"]
 mod print;
 

@@ -38,12 +38,12 @@ pub(crate) enum InvalidName {
 }
 
 /// Characters of a name or of other words of a stranger that are shown.
-const MAX_SHOWN: usize = 120;
+pub(crate) const MAX_SHOWN: usize = 120;
 
 /// Characters that separate paths.
 const SEPARATORS: [char; 2] = ['/', '\\'];
 
-/// Characters that nobody sees, break the line, or turn the order of what is seen around. The two
+/// Characters that cannot be seen, break the line, or turn the order of what is seen around. The two
 /// joiners are none of them: Persian, Hindi and families of emoji are not written without.
 pub(crate) fn deceives(c: char) -> bool {
     let marks = matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
@@ -129,7 +129,7 @@ pub(crate) enum AnyName {
 }
 
 impl AnyName {
-    /// None of an empty text.
+    /// Returns `None` for an empty text.
     pub(crate) fn new(text: &str) -> Option<Self> {
         match text.parse() {
             Ok(name) => Some(Self::Fit(name)),

@@ -12,6 +12,8 @@ mod instances;
 mod limits;
 mod model;
 mod name;
+#[path = "../support/named.rs"]
+mod named;
 mod options;
 #[cfg(feature = "metrics")]
 #[path = "../support/prometheus.rs"]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_peer::{
-    Outgoing, Over, PeerInfo, Replies, RequestError,
+    Outgoing, Over, Replies, RequestError,
     connection::{Cause, ReadError},
     frame::{Frame, TypeCode},
     link::Reason,
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     model::Speaks,
-    name::deceives,
+    name::{MAX_SHOWN, deceives},
     state::{State, Stopping},
 };
 
@@ -79,7 +79,7 @@ impl State {
         let peer = self.peer()?;
         let replies = peer.request(to, Outgoing::from(frame).over(over)).await;
         let replies = replies.map_err(|error| match error.into() {
-            // Who has spoken links before speaks them when it is awake.
+            // A peer that has spoken links before speaks them when it is awake.
             NoAnswer::Classic if self.contacts().how(to) == Speaks::Links => NoAnswer::Silent,
             error => error,
         });
@@ -128,14 +128,7 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A peer as a person sees it: an id that is the address says both.
-pub(crate) fn named(peer: &PeerInfo) -> String {
-    let address = peer.address().to_string();
-    if peer.id().as_str() == address { address } else { format!("{} at {address}", peer.id()) }
-}
-
 /// Words of another node, made fit for a person to see.
 pub(crate) fn shown(text: &str) -> String {
-    const MOST: usize = 120; // characters
-    text.chars().filter(|c| !deceives(*c)).take(MOST).collect()
+    text.chars().filter(|c| !deceives(*c)).take(MAX_SHOWN).collect()
 }

@@ -19,9 +19,10 @@ use tokio::{
 use crate::{
     app::{App, AppError, TRIED_AGAIN},
     model::{Event, LeftOut, Speaks},
+    named::named,
     serve::{QueryWork, work_on_queries},
     state::{State, now},
-    talk::{QUESTION_TIME, named, shown},
+    talk::{QUESTION_TIME, shown},
     transfer::ask_owner,
 };
 
