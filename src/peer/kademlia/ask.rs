@@ -127,9 +127,7 @@ impl Dht {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (drain, run) = (node.drain.clone(), work(Arc::clone(node)));
-        let run = async move { drain.run_until_cancelled(run).await };
-        node.spawn(run);
+        node.spawn(node.until_drain(work(Arc::clone(node))));
     }
 
     /// Somebody says that it is there, and nothing proves it: it is asked, if there is a place for it in the table and one
