@@ -41,6 +41,12 @@ fn refresh(instance: &Instance) {
     });
 }
 
+/// Searches as a person does.
+async fn search(page: &Browser, key: &str) {
+    page.write("#search-key", key).await;
+    page.click("#search button").await;
+}
+
 /// Waits until each knows the other.
 fn acquainted(one: &Instance, other: &Instance) {
     for instance in [one, other] {
@@ -68,8 +74,7 @@ async fn a_file_that_is_added_on_one_page_is_found_and_fetched_on_another() {
     refresh(&ada);
 
     page.open(&bob.url).await;
-    page.write("#search-key", "LONG").await;
-    page.click("#search button").await;
+    search(&page, "LONG").await;
     page.see_text("#files tr", "a long film.mp4").await;
     page.see_text("#files tr .owner", "ada").await;
     page.see_text("#search-said", "1 file of others with “LONG”, from ada so far").await;
@@ -161,8 +166,7 @@ async fn a_file_is_replaced_only_after_the_row_has_asked() {
     refresh(&ada);
     let page = Browser::start().await;
     page.open(&bob.url).await;
-    page.write("#search-key", "notes").await;
-    page.click("#search button").await;
+    search(&page, "notes").await;
     page.see_text("#files tr", "notes.txt").await;
     // It appears in the downloads without the node having seen it.
     fs::write(bob.downloads().join("notes.txt"), "old notes").unwrap();
@@ -246,8 +250,7 @@ async fn names_from_the_network_are_only_text() {
     refresh(&ada);
     let page = Browser::start().await;
     page.open(&bob.url).await;
-    page.write("#search-key", "<b>bold").await;
-    page.click("#search button").await;
+    search(&page, "<b>bold").await;
     page.see_text("#files tr .name", NAME).await;
     page.click("#files tr .fetch").await;
     page.see("return document.querySelector('.transfer.done')").await;
@@ -266,8 +269,7 @@ async fn a_transfer_says_what_it_waits_for_and_is_cancelled_by_its_button() {
     refresh(&ada);
     let page = Browser::start().await;
     page.open(&bob.url).await;
-    page.write("#search-key", "film").await;
-    page.click("#search button").await;
+    search(&page, "film").await;
     page.see_text("#files tr .name", "film.mp4").await;
     ada.signal("STOP");
     page.click("#files tr .fetch").await;

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{Instance, acquainted, browser::Browser, refresh};
+use crate::{Instance, acquainted, browser::Browser, refresh, search};
 
 /// A program like the originals, which lists what `list` says of the program that asks.
 fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
@@ -65,8 +65,7 @@ async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
     let page = Browser::start().await;
     page.open(&carol.url).await;
     page.see_text("#files", "mine").await;
-    page.write("#search-key", "SONG").await;
-    page.click("#search button").await;
+    search(&page, "SONG").await;
     page.see_text(
         "#search-said",
         "2 files of others with “SONG”, from ada and bob so far. More may come.",
@@ -98,8 +97,7 @@ async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_fo
     let alone = Instance::start("alone", &[]);
     let page = Browser::start().await;
     page.open(&alone.url).await;
-    page.write("#search-key", "song").await;
-    page.click("#search button").await;
+    search(&page, "song").await;
     page.see_text("#search-said", "There is nobody to ask for “song”: join a network first.").await;
 
     let old = original(|_| None);
@@ -107,8 +105,7 @@ async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_fo
     let ada = Instance::start("ada", &["--join", &old, "--ttl", "0"]);
     ada.events().wait("peers", |network| network["peers"] != json!([]));
     page.open(&ada.url).await;
-    page.write("#search-key", "song").await;
-    page.click("#search button").await;
+    search(&page, "song").await;
     page.see_text("#search-said", "Asking 1 peer for “song”. Nothing yet").await;
     page.see_text("#search-said", "Nothing found with “song”. 1 peer").await;
     page.see_text("#search-said", "the search is over").await;
