@@ -205,7 +205,7 @@ impl Share {
         served.or_else(|| self.index().by_digest(digest).map(|(_, _, manifest)| manifest))
     }
 
-    /// Keeps the file with this digest open for who is about to fetch it. Its manifest.
+    /// Keeps the file with this digest open for a peer that is about to fetch it. Returns its manifest.
     pub(crate) fn hold(&self, digest: &Digest) -> Result<Arc<Manifest>, PartFailure> {
         self.version(digest).map(|version| Arc::clone(&version.manifest))
     }

@@ -43,7 +43,7 @@ const SILENT_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) enum TransferFailure {
     #[error("nobody who was asked has the file ({0})")]
     NoSource(String),
-    /// Who does not answer, each with these words.
+    /// The owners that do not answer, in words.
     #[error("{0}")]
     Silent(String),
     #[error("the sources are gone: {0}")]
@@ -109,7 +109,7 @@ pub(crate) fn start(
     Ok(begun)
 }
 
-/// Gives back the room of a download that nobody wants any more.
+/// Removes the hidden file of a download that was cancelled.
 async fn clean_up(state: &State, running: &Running) {
     let part = running.digest().map(|digest| room::part_path(&state.downloads, &digest));
     if let Some(part) = part {
@@ -220,7 +220,7 @@ async fn attempt(
             Err(error @ (TransferFailure::Store(_) | TransferFailure::Cancelled)) => {
                 return Err(error);
             }
-            // Who does not answer may have it later.
+            // An owner that does not answer may have it later.
             Err(error) if !matches!(failure, TransferFailure::Silent(_)) => failure = error,
             Err(_) => {}
             fetched => return fetched,

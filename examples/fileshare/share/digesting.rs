@@ -58,7 +58,7 @@ impl Share {
                     return Err(PartFailure::Unknown);
                 }
                 let read = opened.read_exact_at(part, offset);
-                // Who has shrunk has changed, and can be read.
+                // A file that has shrunk has changed, and can be read.
                 read.map_err(|error| {
                     if opened.is_still(&stamp) { error.into() } else { PartFailure::Changed }
                 })

@@ -37,7 +37,7 @@ const TEMP_PREFIX: &str = ".fileshare-temp-";
 /// Uploads through the page.
 const UPLOAD_PREFIX: &str = ".upload-";
 
-/// Nobody asks what became of these.
+/// The program's own files, which are left out without a word.
 const OWN_PREFIXES: [&str; 3] = [PART_PREFIX, TEMP_PREFIX, UPLOAD_PREFIX];
 
 /// How long an interrupted download can be taken up again.
@@ -188,7 +188,7 @@ impl Folder {
         }
     }
 
-    /// The regular files with safe names, at most so many; what else there is goes to `left_out`,
+    /// The regular files with safe names, at most so many; everything else goes to `left_out`,
     /// with a safe name to `unfit` as well.
     pub(super) fn list(
         &self,

@@ -15,7 +15,7 @@ use crate::{
 /// Files that are kept open.
 const MAX_OPEN: usize = 32;
 
-/// How long one that nobody asks for stays open.
+/// How long a file stays open that is not asked for.
 const KEEP_OPEN: Duration = Duration::from_secs(60);
 
 /// A file as it was when it was digested.

@@ -29,7 +29,7 @@ const MAX_NAMES: usize = 64;
 /// Addresses that are remembered of one name.
 const MAX_ADDRESSES: usize = 8;
 
-/// A new measurement of a time counts as one of so many.
+/// The weight of a new measurement of a time is one part in this many.
 const SMOOTHING: u32 = 4;
 
 /// The name that is loopback everywhere (RFC 6761).

@@ -57,7 +57,7 @@ impl Room {
         });
         match made.await {
             Ok(()) => Ok(Self { state: Arc::clone(state), running: Arc::clone(running) }),
-            // Nobody is told: nothing has become free.
+            // Transfers that wait are not woken: nothing has become free.
             Err(failure) => {
                 running.set_room(0);
                 Err(failure)
@@ -80,7 +80,7 @@ fn make(state: &State, more: u64) -> io::Result<Result<(), u64>> {
     gone.into_iter().try_for_each(fs::remove_file).map(Ok)
 }
 
-/// Whether there is room for a file that does not come by a transfer; true when nobody can say.
+/// Whether there is room for a file that does not come by a transfer; true when the system does not tell.
 pub(crate) fn has_room(state: &State, len: u64) -> bool {
     make(state, len).map_or(true, |made| made.is_ok())
 }

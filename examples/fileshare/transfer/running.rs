@@ -271,7 +271,8 @@ impl Transfers {
         !taken
     }
 
-    /// Cancels a transfer that runs or waits: what is seen of it. None when there is none.
+    /// Cancels a transfer that runs or waits, and returns its view. `None` when there is no such
+    /// transfer.
     pub(crate) fn cancel(&self, number: u64) -> Option<Transfer> {
         let list = lock(&self.list);
         let running = list.running.iter().find(|running| lock(&running.view).number == number)?;
