@@ -11,13 +11,14 @@
 //! known peer hears `QUIT`. A second one ends at once. With `--test-handlers` it has handlers that are slow, panic or answer nothing, to see
 //! from outside what becomes of a node then. Exit code 1 when the node cannot start or no contact lets it in, 2 for wrong options.
 
-#[path = "support/ends.rs"]
-mod ends;
 #[macro_use]
-#[path = "support/named.rs"]
-mod named;
 #[path = "support/print.rs"]
 mod print;
+
+#[path = "support/ends.rs"]
+mod ends;
+#[path = "support/named.rs"]
+mod named;
 
 #[path = "support/test_handlers.rs"]
 mod test_handlers;

@@ -11,12 +11,12 @@
 //! GET /ask/eve/hello -> 502 no known peer has the id eve
 //! ```
 
-#[path = "support/ends.rs"]
-mod ends;
 #[macro_use]
 #[path = "support/print.rs"]
 mod print;
 
+#[path = "support/ends.rs"]
+mod ends;
 #[cfg(feature = "metrics")]
 #[path = "support/prometheus.rs"]
 mod prometheus;

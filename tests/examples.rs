@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 /// A program that was built as an example.
@@ -135,6 +135,23 @@ fn read_only(lines: usize, program: &mut Command) -> (bool, String) {
     (program.wait().unwrap().success(), trouble)
 }
 
+/// A program ends in a panic when it prints to a closed pipe with the `println!` of the standard
+/// library, which it does after `mod print` without `#[macro_use]`, and above it.
+#[test]
+fn every_example_prints_by_what_endures_a_closed_output() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        let root = if path.is_dir() { path.join("main.rs") } else { path };
+        let Ok(source) = std::fs::read_to_string(&root) else { continue };
+        let above = source.split("\nmod ").next().unwrap();
+        let imports =
+            above.contains("#[macro_use]\n#[path = \"") && source.contains("\nmod print;\n");
+        let first = source[above.len()..].starts_with("\nmod print;\n");
+        assert!(imports && first, "{} has no `#[macro_use] mod print` at its top", root.display());
+    }
+}
+
 #[test]
 fn an_example_whose_output_is_closed_ends_quietly() {
     for name in ["first_node", "typed", "router", "stabilizer", "shutdown", "with_actix_web"] {
@@ -144,11 +161,22 @@ fn an_example_whose_output_is_closed_ends_quietly() {
     assert_eq!(read_only(1, network.args(["--nodes", "3"])), (true, String::new()));
 }
 
+/// A program that ends with the test, however that ends: one that stays would hold the output of
+/// the tests open.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 #[test]
 fn a_node_whose_output_is_closed_says_goodbye_and_ends_quietly() {
     let other = example("node").args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn();
-    let mut other = other.unwrap();
-    let mut lines = BufReader::new(other.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut other = Killed(other.unwrap());
+    let mut lines = BufReader::new(other.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let first = lines.next().unwrap();
     let address = first.strip_prefix("listening on ").unwrap();
     // The link that it opens to join is an event, which it cannot print any more.
@@ -156,6 +184,4 @@ fn a_node_whose_output_is_closed_says_goodbye_and_ends_quietly() {
     node.args(["--listen", "127.0.0.1:0", "--join", address]);
     assert_eq!(read_only(1, &mut node), (true, String::new()));
     assert!(lines.any(|line| line.starts_with("peer removed") && line.ends_with("(Left)")));
-    other.kill().unwrap();
-    other.wait().unwrap();
 }

@@ -12,13 +12,14 @@
 //! second one ends it at once. Exit code 1 when it cannot start, 2 for wrong options. With a subcommand
 //! it asks a running node.
 
-#[path = "../support/ends.rs"]
-mod ends;
 #[macro_use]
-#[path = "../support/named.rs"]
-mod named;
 #[path = "../support/print.rs"]
 mod print;
+
+#[path = "../support/ends.rs"]
+mod ends;
+#[path = "../support/named.rs"]
+mod named;
 
 mod app;
 mod buffers;

@@ -19,11 +19,12 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
-#[path = "../support/ends.rs"]
-mod ends;
 #[macro_use]
 #[path = "../support/print.rs"]
 mod print;
+
+#[path = "../support/ends.rs"]
+mod ends;
 
 mod bare;
 mod drive;

@@ -11,11 +11,12 @@
 //! see one off and one return, and stream a large body. The exit code is 1 when a promise was
 //! broken, 2 for wrong options.
 
-#[path = "../support/ends.rs"]
-mod ends;
 #[macro_use]
 #[path = "../support/print.rs"]
 mod print;
+
+#[path = "../support/ends.rs"]
+mod ends;
 
 mod body;
 mod member;

@@ -10,11 +10,12 @@
 //! Each node is a real one, on a TCP port of its own. On a terminal a map is drawn while it works: a cell for each node, in
 //! the order of their keys, as high as its table is full. The exit code is 1 when a promise was broken, 2 for wrong options.
 
-#[path = "../support/ends.rs"]
-mod ends;
 #[macro_use]
 #[path = "../support/print.rs"]
 mod print;
+
+#[path = "../support/ends.rs"]
+mod ends;
 
 mod map;
 mod story;
