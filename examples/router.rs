@@ -11,7 +11,7 @@
 mod print;
 
 use actix::prelude::*;
-use actix_peer::{Incoming, Peer, Reply, connection::Via, frame::Frame, handler, router};
+use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler, message::Via, router};
 
 async fn node(n: usize) -> Result<Peer, Box<dyn std::error::Error>> {
     let who = handler::from_fn(async move |msg: Incoming| match msg.sender().via() {

@@ -14,7 +14,7 @@ mod print;
 
 use std::time::Duration;
 
-use actix_peer::{Peer, PeerEvent, PingSweep, connection::Removed};
+use actix_peer::{Peer, PeerEvent, PingSweep, node::Removed};
 use futures::StreamExt;
 
 #[actix::main]

@@ -67,22 +67,29 @@
 // Only sums and multiples of times are left for it (.clippy.toml): `overlay::later` makes those.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod classic;
 pub mod connection;
+pub mod delivery;
+pub mod dispatch;
 pub mod frame;
+pub mod limits;
 pub mod link;
+pub mod message;
+pub mod node;
 pub mod overlay;
 pub mod peer;
+pub mod reliable;
+pub mod session;
 pub mod transport;
 
 #[cfg(feature = "test-utils")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
 pub use self::peer::sim;
 pub use self::{
-    connection::{
-        Body, Child, Config, Events, HandlerActor, Incoming, IncomingBatch, Outgoing, Over,
-        PeerEvent, PeerMessage, Received, Refusal, Replies, Reply, RequestError, SendError,
-        handler,
-    },
+    classic::{Outgoing, Over},
+    dispatch::{HandlerActor, PeerMessage, Received, handler},
+    message::{Body, Incoming, IncomingBatch, Replies, Reply, RequestError, SendError},
+    node::{Child, Config, Events, PeerEvent, Refusal},
     overlay::{JoinPolicy, PeerId, PeerInfo, PingSweep, QuitPolicy, Router, Stabilizer, router},
     peer::{Builder, Peer, Peers, StartError, Target, messages},
 };

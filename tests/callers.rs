@@ -16,10 +16,10 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Builder, Incoming, Outgoing, Over, Peer, Reply, RequestError, StartError, Target,
-    connection::{Reliability, ReliableError},
     frame::Frame,
     handler,
     link::AckLevel,
+    reliable::{Reliability, ReliableError},
 };
 use futures::{StreamExt, TryStreamExt, channel::oneshot};
 

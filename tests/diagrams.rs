@@ -16,7 +16,7 @@ use std::{
 };
 
 use actix_peer::{
-    connection::{Phase, PhaseEvent},
+    classic::{Phase, PhaseEvent},
     frame::{FrameHead, HEADER_LEN, TypeCode},
     link::{LinkPhase, LinkPhaseEvent},
 };

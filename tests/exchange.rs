@@ -18,9 +18,10 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Config, Incoming, Outgoing, Peer, PeerInfo, Received, Reply, RequestError, SendError, Target,
-    connection::{Cause, Identity, ReadError, Via},
+    classic::ReadError,
     frame::{Frame, FrameError, TypeCode, Wire},
     handler,
+    message::{Cause, Identity, Via},
     overlay::{Host, RouteReason},
     router,
     transport::memory::MemoryNetwork,

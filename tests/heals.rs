@@ -19,8 +19,8 @@ use std::{
 
 use actix_peer::{
     Builder, JoinPolicy, Outgoing, Over, Peer, PeerEvent, PingSweep,
-    connection::Events,
     frame::{Frame, TypeCode},
+    node::Events,
     overlay::{Address, Host, JoinFailure, Stabilizer, StabilizerAction, StabilizerEvent, View},
     transport::{
         Io, Listener, Transport,

@@ -20,9 +20,10 @@ use std::{
 use actix::prelude::{Actor, Handler};
 use actix_peer::{
     Child, Config, Incoming, Peer, PeerEvent, PingSweep, Reply, Stabilizer, StartError,
-    connection::{Direction, Removed, RequestError},
     frame::{Frame, TypeCode},
     handler,
+    message::RequestError,
+    node::{Direction, Removed},
     overlay::{Added, Address, Host, PeerInfo, StabilizerAction, StabilizerEvent, View},
     transport::{Io, Listener, Transport, memory::MemoryNetwork},
 };

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use actix_peer::{Config, connection::ConfigEntry};
+use actix_peer::{Config, node::ConfigEntry};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -45,8 +45,8 @@ async fn every_connection_has_one_span_on_each_side_and_no_data_is_traced() {
     peer.stop().await;
     node.stop().await;
     let text = log.text();
-    assert_eq!(log.count("direction=\"in\"}: actix_peer::connection::node: new"), 3, "{text}");
-    assert_eq!(log.count("direction=\"out\"}: actix_peer::connection::node: new"), 3, "{text}");
+    assert_eq!(log.count("direction=\"in\"}: actix_peer::node: new"), 3, "{text}");
+    assert_eq!(log.count("direction=\"out\"}: actix_peer::node: new"), 3, "{text}");
     assert!(log.count("code=ECHO len=9") > 0, "{text}");
     assert!(!text.contains(SECRET), "{text}");
 }

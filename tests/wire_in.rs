@@ -15,9 +15,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Incoming, Peer, PeerInfo, Reply,
-    connection::Counts,
     frame::Frame,
     handler::from_fn,
+    node::Counts,
     overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},
 };

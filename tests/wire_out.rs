@@ -16,8 +16,9 @@ use std::{rc::Rc, time::Duration};
 
 use actix_peer::{
     Config, Peer, PeerInfo, PingSweep, RequestError,
-    connection::{Cause, ReadError},
+    classic::ReadError,
     frame::{Frame, FrameError, TypeCode},
+    message::Cause,
     overlay::{JoinConfig, JoinEnd, JoinFailure},
     peer::JoinError,
     transport::memory::{Direction, MemoryNetwork},

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use actix_peer::{
     Outgoing, Over, Replies, RequestError,
-    connection::{Cause, ReadError},
+    classic::ReadError,
     frame::{Frame, TypeCode},
     link::Reason,
+    message::Cause,
     overlay::Address,
 };
 use tokio::time::timeout;

@@ -9,9 +9,9 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Config, HandlerActor, Incoming, Peer, PeerId, PeerInfo, PingSweep, Received, Reply, StartError,
-    connection::Via,
     frame::{Frame, TypeCode, Wire},
     handler,
+    message::Via,
     overlay::PeerList,
     peer::WeakPeer,
     router,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use actix::prelude::*;
 use actix_peer::{
-    Config, Incoming, Peer, PeerId, PeerInfo, Reply, connection::Via, frame::Frame, handler,
+    Config, Incoming, Peer, PeerId, PeerInfo, Reply, frame::Frame, handler, message::Via,
     overlay::kademlia::Key, peer::KademliaConfig,
 };
 use serde::Serialize;

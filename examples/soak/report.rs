@@ -4,7 +4,7 @@ mod plot;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
-use actix_peer::{PeerId, connection::Counts};
+use actix_peer::{PeerId, node::Counts};
 use serde_json::json;
 
 use crate::{

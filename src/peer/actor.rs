@@ -15,9 +15,10 @@ use futures::FutureExt;
 use tokio::sync::watch;
 
 use crate::{
-    connection::{
-        Child, Node, PeerEvent, now,
-        quiet::{Kind, warn_some},
+    node::{
+        Child, Node, PeerEvent,
+        log::{Kind, warn_some},
+        now,
     },
     overlay::Address,
     peer::{

@@ -17,9 +17,11 @@ use tokio::task::spawn_blocking;
 
 use self::file::Loaded;
 use crate::{
-    connection::{ConfigError, Node, PeerEvent, now},
-    overlay::AddressBook,
-    overlay::options::{Options, PLACES, PLACES_OR_NONE, Setting, TIME, settings},
+    node::{Node, PeerEvent, now},
+    overlay::{
+        AddressBook,
+        options::{ConfigError, Options, PLACES, PLACES_OR_NONE, Setting, TIME, settings},
+    },
     peer::{
         Peers,
         service::{Seat, Service},

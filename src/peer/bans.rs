@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    connection::{Ban, Offender},
+    limits::{Ban, Offender},
     peer::Peer,
 };
 

@@ -26,16 +26,14 @@ use tokio::{runtime::Handle, sync::watch};
 
 use self::handlers::Entry;
 #[cfg(feature = "test-utils")]
-use crate::connection::WallClock;
+use crate::node::WallClock;
 use crate::{
-    connection::{
-        Ambient, Config, ConfigError, EventBus, Node, Outbox, PeerEvent, Threads, links, watch_bans,
-    },
     frame::TypeCode,
-    overlay::options::{Options, Setting, TIME, settings},
+    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, watch_bans},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,
+        options::{ConfigError, Options, Setting, TIME, settings},
     },
     peer::{
         Peer, Peers, StartError,
@@ -47,6 +45,7 @@ use crate::{
         stabilizer::{Job, Recipe},
         watchdog,
     },
+    reliable::{self, Outbox},
     transport::{Transport, tcp::Tcp},
 };
 
@@ -390,7 +389,7 @@ impl Builder {
         });
         watchdog::start(&node);
         node.emit(&PeerEvent::Started { me: node.me.clone() });
-        links::replay(&node, kept);
+        reliable::replay(&node, kept);
         peer.ok_or(StartError::NoArbiter)
     }
 }

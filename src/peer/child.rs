@@ -6,7 +6,7 @@ use actix::{
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::connection::{Child, Node};
+use crate::node::{Child, Node};
 
 /// A child has ended, whatever the cause.
 #[derive(Clone, Debug)]

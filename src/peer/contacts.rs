@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
-    connection::{Node, now},
+    node::{Node, now},
     overlay::{Address, JoinConfig},
     peer::{NodeDown, Peers, join::rejoin},
 };

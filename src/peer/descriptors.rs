@@ -1,6 +1,6 @@
 //! How many file descriptors this process may have.
 
-use crate::connection::Config;
+use crate::node::Config;
 
 /// Descriptors that are left to everything else: dials, files, the runtime.
 const RESERVE: usize = 64;

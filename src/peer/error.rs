@@ -3,11 +3,11 @@
 use std::io;
 
 use crate::{
-    connection::{ConfigError, RequestError},
     frame::{InvalidTypeCode, TypeCode},
+    message::RequestError,
     overlay::{
         Address, Host, InvalidAddress, InvalidHost, InvalidPeerId, InvalidPeerInfo, JoinFailure,
-        JoinReport, PeerId,
+        JoinReport, PeerId, options::ConfigError,
     },
     peer::NodeDown,
 };
@@ -68,7 +68,7 @@ pub enum StartError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// What the [`Outbox`](crate::connection::Outbox) keeps cannot be loaded.
+    /// What the [`Outbox`](crate::reliable::Outbox) keeps cannot be loaded.
     #[error("cannot load the outbox: {0}")]
     Outbox(io::Error),
     /// A handler could not be registered.

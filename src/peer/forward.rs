@@ -6,12 +6,14 @@ use futures::{StreamExt, future::BoxFuture};
 use tokio::time::Instant;
 
 use crate::{
-    connection::{
-        Incoming, Node, Outgoing, Over, Refusal, Reply, RequestError, Sender, Serve, Told, links,
-    },
+    classic::{Outgoing, Over},
+    dispatch::{Serve, Told},
     frame::{Frame, TypeCode},
+    message::{Incoming, Reply, RequestError, Sender},
+    node::{Node, Refusal},
     overlay::{Envelope, ForwardPolicy, Hop, PeerInfo, RouteFault, RouteReason},
     peer::Peers,
+    session,
 };
 
 /// Serves `@FWD`: hands the message to this node's own handler, or passes it to the next node and
@@ -105,11 +107,11 @@ async fn refusal(
 /// which ours calls malformed and an original program does not answer.
 pub(super) async fn passes_on(node: &Arc<Node>, next: &PeerInfo, over: Over) -> bool {
     let (to, id) = (next.address(), next.id());
-    if over != Over::Classic && links::speaks_links(node, to, Some(id)).await {
+    if over != Over::Classic && session::speaks_links(node, to, Some(id)).await {
         return true;
     }
     let probe = Outgoing::from(Frame::empty(TypeCode::FWD)).over(Over::Classic).only_to(id);
-    let replies = async { links::request(node, to, probe).await?.collect().await };
+    let replies = async { session::request(node, to, probe).await?.collect().await };
     // Who cannot be asked is no better with the message itself: that has the reason.
     replies.await.map_or(true, |replies| replies.iter().any(|reply| reply.code() == TypeCode::FWE))
 }
@@ -168,7 +170,7 @@ async fn pass_on(
     let message = Outgoing::from(frame).only_to(next.id());
     node.counters.forwarded.one();
     if !asked {
-        return match links::notify(node, next.address(), message).await {
+        return match session::notify(node, next.address(), message).await {
             Ok(()) => Reply::none(),
             Err(error) => {
                 peers.doubt(next.id(), &error).await;
@@ -176,7 +178,7 @@ async fn pass_on(
             }
         };
     }
-    match links::request(node, next.address(), message).await {
+    match session::request(node, next.address(), message).await {
         Ok(replies) => Reply::stream(
             replies.map(move |reply| reply.unwrap_or_else(|error| report(reason(&error)))),
         ),

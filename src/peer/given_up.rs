@@ -1,7 +1,7 @@
 //! Peers that are given up, and come back.
 
 use crate::{
-    connection::{Node, Removed, now},
+    node::{Node, Removed, now},
     overlay::{Address, Candidate, GivenUp, PeerEntry, PeerId, PeerInfo, PeerList},
     peer::{
         NodeDown, Peers,

@@ -10,7 +10,7 @@ use actix::prelude::{Addr, Recipient};
 use tokio::sync::watch;
 
 use crate::{
-    connection::{Config, Events, Node, PeerEvent},
+    node::{Config, Events, Node, PeerEvent},
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         Builder, JoinError, NodeDown, Peers, Status, StopReport,

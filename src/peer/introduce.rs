@@ -6,12 +6,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    connection::{Node, Outgoing, Over, PeerEvent, Refusal, links, now},
+    classic::{Outgoing, Over},
     frame::{Frame, TypeCode},
+    node::{Node, PeerEvent, Refusal, now},
     overlay::{
         Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN, later::part,
     },
     peer::{NodeDown, Peers, stabilizer::question},
+    session,
 };
 
 /// The addresses that are this node's own, under whatever host.
@@ -47,7 +49,7 @@ pub(super) async fn ask(
     let begun = Instant::now();
     let to = (peer.address(), Some(peer.id()));
     let message = Outgoing::from(frame.clone()).over(Over::Link);
-    if let Some(replies) = links::try_request(node, to, &message) {
+    if let Some(replies) = session::try_request(node, to, &message) {
         let replies = replies.collect_up_to(node.config.max_control_reply);
         if let Ok(Ok(replies)) = timeout(part(within, 2), replies).await {
             return Ok(replies);

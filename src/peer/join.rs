@@ -17,19 +17,21 @@ use futures::{
 use tokio::time::timeout;
 
 use crate::{
-    connection::{Node, PeerEvent, Replies, links, now},
     frame::{Frame, TypeCode},
-    overlay::options::Options as _,
+    message::Replies,
+    node::{Node, PeerEvent, now},
     overlay::{
         Added, Address, Candidate, Host, JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure,
-        JoinReport, JoinStep, JoinWalk, PeerId, PeerInfo, Scope,
+        JoinReport, JoinStep, JoinWalk, PeerId, PeerInfo, Scope, options::Options as _,
     },
     peer::{
         JoinError, NodeDown, Peers, contacts,
         introduce::{Own, two_addresses},
-        moves::{self, Admitted},
+        moves,
+        moves::Admitted,
         stabilizer::{question, question_in_full},
     },
+    session,
 };
 
 /// The longest time for one question of the walk: three round trips of a busy node, and far from
@@ -231,7 +233,7 @@ pub(crate) fn say_goodbye_over_links(
     node: &Node,
     meant: impl Fn(&PeerInfo) -> bool,
 ) -> BTreeMap<PeerId, Replies> {
-    let told = links::ask_all(node, &goodbye(node), meant);
+    let told = session::ask_all(node, &goodbye(node), meant);
     told.into_iter().map(|(peer, replies)| (peer.id().clone(), replies)).collect()
 }
 

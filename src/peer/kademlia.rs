@@ -26,11 +26,11 @@ use tokio::sync::{Notify, Semaphore};
 use self::{answered::Answered, keep::Own, serve::Answering, silent::Silent};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{
-    connection::{Node, now},
-    overlay::options::{ConfigError, Options as _},
+    node::Node,
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, RecordStore, SharedTable, message::KAD},
+        options::{ConfigError, Options as _},
     },
     peer::service::{Seat, Service},
 };

@@ -11,9 +11,11 @@ use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
 use tokio::{runtime::Handle, sync::watch, time::timeout};
 
 use crate::{
-    connection::{
-        Node, PeerEvent, Removed, RequestError, now,
-        quiet::{Kind, warn_some},
+    message::RequestError,
+    node::{
+        Node, PeerEvent, Removed,
+        log::{Kind, warn_some},
+        now,
     },
     overlay::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,

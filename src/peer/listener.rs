@@ -13,9 +13,12 @@ use tokio::{
 };
 
 use crate::{
-    connection::{
-        Door, Held, Node, PeerEvent, Refusal, TurnedAway, accepted, explain,
-        quiet::{Kind, warn_some},
+    classic::explain,
+    connection::{Held, accepted},
+    limits::{Door, TurnedAway},
+    node::{
+        Node, PeerEvent, Refusal,
+        log::{Kind, warn_some},
     },
     peer::child::Guard,
     transport::{Io, Listener},

@@ -33,13 +33,15 @@ use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, Se
 use tokio::time::{Instant, interval};
 
 use crate::{
-    connection::{
-        ConfigError, Node,
-        quiet::{Kind, warn_some},
-    },
     frame::{Frame, TypeCode},
-    overlay::options::{Options, PLACES_OR_NONE, Setting, settings},
-    overlay::{Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict},
+    node::{
+        Node,
+        log::{Kind, warn_some},
+    },
+    overlay::{
+        Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict,
+        options::{ConfigError, Options, PLACES_OR_NONE, Setting, settings},
+    },
     peer::{
         Builder, Peers,
         service::{Seat, Service},

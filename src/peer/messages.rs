@@ -18,8 +18,8 @@
 use actix::prelude::{Handler, Message, ResponseFuture};
 
 use crate::{
-    connection::RequestError,
     frame::Frame,
+    message::RequestError,
     overlay::{Address, JoinReport, PeerList},
     peer::{JoinError, NodeDown, Peer, PeerActor, Status, StopReport},
 };

@@ -38,9 +38,9 @@
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use crate::{
-    connection::{
+    node::{
         Child, Counts,
-        measures::{HANDLER, REQUEST, ROUND_TRIP},
+        metrics::{HANDLER, REQUEST, ROUND_TRIP},
     },
     peer::{Peer, Status},
 };

@@ -6,8 +6,8 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    connection::{Node, Removed, now},
     frame::{Frame, TypeCode},
+    node::{Node, Removed, now},
     overlay::{
         ASKED_AFTER, Added, AskFailure, Candidate, PeerEntry, PeerInfo, Verdict, WITHIN,
         later::Later,

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::{
-    connection::{Outgoing, RequestError, links},
+    classic::Outgoing,
     frame::Frame,
+    message::RequestError,
     peer::{IntoTarget, Peer, Target},
+    session,
 };
 
 /// Messages that are taken from the iterator, and go into the link's output, at a time.
@@ -29,7 +31,7 @@ impl Peer {
     ///
     /// Over a link that does not break without a word, each of these is handed to a handler, or
     /// counted in a [`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused);
-    /// [`delivery`](crate::connection::delivery) has the exceptions. In a classic exchange nothing is
+    /// [`delivery`](crate::delivery) has the exceptions. In a classic exchange nothing is
     /// heard of a refusal.
     ///
     /// # Errors
@@ -67,7 +69,7 @@ impl Peer {
                 return Ok(sent);
             }
             if let Target::Address(to) = &to {
-                sent += links::try_notify_all(self.node(), (to, whom.as_ref()), &mut next);
+                sent += session::try_notify_all(self.node(), (to, whom.as_ref()), &mut next);
             }
             // What is left has to wait for a link, for credit or for room.
             if let Some(frame) = next.pop_front() {

@@ -8,8 +8,10 @@ use std::{
 use futures::future::{BoxFuture, LocalBoxFuture};
 
 use crate::{
-    connection::{Incoming, Node, Refusal, Reply, Serve, Told, now},
+    dispatch::{Serve, Told},
     frame::{Frame, TypeCode},
+    message::{Incoming, Reply},
+    node::{Node, Refusal, now},
     overlay::{
         Added, Candidate, Learned, PEX, PeerInfo, PeersSeen, Scope, Verdict, WITHIN, is_question,
         seen_lately,

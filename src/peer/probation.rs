@@ -6,10 +6,9 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    connection::Node,
     frame::{Frame, TypeCode},
-    overlay::later::Later,
-    overlay::{ASKED_AFTER, PeerEntry, PeerInfo, Verdict, WITHIN},
+    node::Node,
+    overlay::{ASKED_AFTER, PeerEntry, PeerInfo, Verdict, WITHIN, later::Later},
     peer::{NodeDown, Peers, stabilizer::question},
 };
 

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use actix::prelude::Recipient;
 
 use crate::{
-    connection::{
-        Batched, Incoming, IncomingBatch, PeerMessage, Received, Route, Routes, Serve, typed,
-    },
+    dispatch::{Batched, PeerMessage, Received, Route, Routes, Serve, typed},
     frame::TypeCode,
+    message::{Incoming, IncomingBatch},
     peer::{
         Peer, RegisterError,
         builder::handlers::{application_code, application_route},

@@ -1,9 +1,11 @@
 //! Sending messages that survive a broken link.
 
 use crate::{
-    connection::{Outgoing, Over, Receipt, Reliability, ReliableError, RequestError, links},
+    classic::{Outgoing, Over},
+    message::RequestError,
     overlay::PeerInfo,
     peer::{IntoTarget, Peer, target::ForWhom},
+    reliable::{self, Receipt, Reliability, ReliableError},
 };
 
 impl Peer {
@@ -16,7 +18,7 @@ impl Peer {
     /// recognises what it has had. So as long as both nodes live, every message that is acknowledged
     /// was handed over exactly once; and messages for one handler in the order in which these futures
     /// were polled for the first time. Across restarts see [`Reliability::across_restarts`], of the
-    /// other node, and [`Outbox`](crate::connection::Outbox), of this one.
+    /// other node, and [`Outbox`](crate::reliable::Outbox), of this one.
     ///
     /// At most [`Config::reliable_messages`](crate::Config::reliable_messages) messages and
     /// [`Config::reliable_bytes`](crate::Config::reliable_bytes) bytes wait for each node; a further
@@ -35,7 +37,7 @@ impl Peer {
     ///
     /// # Cancel safety
     /// Dropping the future gives the message up: it is not sent again, and may have been handled.
-    /// Those behind it go on. In an [`Outbox`](crate::connection::Outbox) it stays, and is sent when
+    /// Those behind it go on. In an [`Outbox`](crate::reliable::Outbox) it stays, and is sent when
     /// the node starts the next time.
     ///
     /// # Examples
@@ -65,7 +67,7 @@ impl Peer {
 
     /// As [`send_reliable`](Self::send_reliable), when there is room for the message now: ready when
     /// it is taken, with a future of what comes of it. What is waited for is at most to learn who is
-    /// there, where only an address is known, and that an [`Outbox`](crate::connection::Outbox) has
+    /// there, where only an address is known, and that an [`Outbox`](crate::reliable::Outbox) has
     /// stored the message.
     ///
     /// # Errors
@@ -94,7 +96,7 @@ impl Peer {
     /// order between these messages and those that are sent to the new address directly.
     ///
     /// An id that is proven (feature `tls`) needs no such call and is not affected: what waits for it
-    /// goes to the node that proves it, wherever that is. An [`Outbox`](crate::connection::Outbox) goes
+    /// goes to the node that proves it, wherever that is. An [`Outbox`](crate::reliable::Outbox) goes
     /// on storing the earlier address: after a restart of this node the call is due again.
     ///
     /// # Examples
@@ -127,7 +129,7 @@ impl Peer {
             let whom = way.message.whom.clone();
             let frame = way.message.into_frame();
             let frame = frame.map_err(|_| ReliableError::NotSent(RequestError::BodyNotKept))?;
-            links::take(self.node(), (&way.to, whom.as_ref()), frame, how, wait).await
+            reliable::take(self.node(), (&way.to, whom.as_ref()), frame, how, wait).await
         };
         let ended = |_| ReliableError::NotSent(RequestError::Stopped { sent: false });
         self.inside(Box::pin(waiting), ended).await

@@ -1,10 +1,13 @@
 //! What a node sends to other nodes: requests, one-way messages, typed and routed ones.
 
 use crate::{
-    connection::{Outgoing, Over, PeerMessage, Replies, RequestError, SendError, links, typed},
+    classic::{Outgoing, Over},
+    dispatch::{PeerMessage, typed},
     link::AckLevel,
+    message::{Replies, RequestError, SendError},
     overlay::PeerId,
     peer::{IntoTarget, Peer, Target, target::ForWhom},
+    session,
 };
 
 /// The runtime of the node has ended meanwhile.
@@ -51,7 +54,7 @@ impl Peer {
         let asking = self.node().measures.asking();
         let message = message.into();
         let node = self.node();
-        let quick = |to_address| links::try_request(node, (to_address, to.as_id()), &message);
+        let quick = |to_address| session::try_request(node, (to_address, to.as_id()), &message);
         if let Some(replies) = to.as_address().and_then(quick) {
             return Ok(replies.measured(asking));
         }
@@ -59,7 +62,7 @@ impl Peer {
         let to = to.into_target();
         let waiting = async {
             let way = self.way(to, message).await?;
-            let asked = links::request(self.node(), &way.to, way.message).await;
+            let asked = session::request(self.node(), &way.to, way.message).await;
             let replies = self.lost_way(way.hop, asked).await?;
             Ok(if way.routed { replies.routed() } else { replies })
         };
@@ -93,7 +96,7 @@ impl Peer {
     ) -> Result<(), RequestError> {
         let message = message.into();
         let node = self.node();
-        let quick = |to_address| links::try_notify(node, (to_address, to.as_id()), &message);
+        let quick = |to_address| session::try_notify(node, (to_address, to.as_id()), &message);
         if to.as_address().is_some_and(quick) {
             return Ok(());
         }
@@ -101,7 +104,7 @@ impl Peer {
         let to = to.into_target();
         let waiting = async {
             let way = self.way(to, message).await?;
-            let told = links::notify(self.node(), &way.to, way.message).await;
+            let told = session::notify(self.node(), &way.to, way.message).await;
             self.lost_way(way.hop, told).await
         };
         self.inside(Box::pin(waiting), ended).await
@@ -152,7 +155,7 @@ impl Peer {
             }
             let (over, whom) = (way.message.over, way.message.whom.clone());
             let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
-            links::notify_acked(self.node(), (&way.to, whom.as_ref()), frame, over, level).await
+            session::notify_acked(self.node(), (&way.to, whom.as_ref()), frame, over, level).await
         };
         self.inside(Box::pin(waiting), ended).await
     }

@@ -6,8 +6,10 @@ use std::{fmt, sync::Arc};
 use futures::future::LocalBoxFuture;
 
 use crate::{
-    connection::{ConfigError, Node, Route, Serve},
+    dispatch::{Route, Serve},
     frame::TypeCode,
+    node::Node,
+    overlay::options::ConfigError,
     peer::{Peers, builder::handlers::application_route},
 };
 

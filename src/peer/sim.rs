@@ -71,7 +71,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use self::error::{NodeState, SimError, SimState};
 use self::history::History;
 use crate::{
-    connection::PeerEvent,
+    node::PeerEvent,
     overlay::Host,
     peer::{Builder, Peer, RegisterError},
     transport::memory::MemoryNetwork,

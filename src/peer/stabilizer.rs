@@ -7,12 +7,13 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    connection::{ConfigError, Node, RequestError, exchange, exchange::OutgoingKind, now},
+    classic::{client, client::OutgoingKind},
     frame::{Frame, TypeCode},
-    overlay::later::Later,
+    message::RequestError,
+    node::{Node, now},
     overlay::{
         Address, AskFailure, Listing, PeerId, PeerInfo, Stabilizer, StabilizerAction,
-        StabilizerEvent, View, is_gap,
+        StabilizerEvent, View, is_gap, later::Later, options::ConfigError,
     },
     peer::{
         Peer, Peers, WeakPeer,
@@ -258,7 +259,7 @@ async fn question_until(
     frame: Frame,
     until: Instant,
 ) -> Result<Vec<Frame>, Unanswered> {
-    let opened = timeout_at(until, exchange::open(node, to, OutgoingKind::Frame(frame))).await;
+    let opened = timeout_at(until, client::open(node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
         Ok(Err(

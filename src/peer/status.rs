@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    connection::{ConfigEntry, Counts, LinkStatus, Node},
     frame::TypeCode,
+    node::{ConfigEntry, Counts, Node},
     overlay::{Address, PeerId},
     peer::Peers,
+    session::LinkStatus,
 };
 
 /// A node at one moment. Serialisable.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Cut, Node, PeerEvent},
+    node::{Cut, Node, PeerEvent},
     overlay::later::Later,
     peer::{
         Peers,

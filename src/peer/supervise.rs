@@ -48,7 +48,7 @@ impl Restarts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::now;
+    use crate::node::now;
 
     #[test]
     fn the_pause_doubles_up_to_the_longest() {

@@ -11,21 +11,22 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    connection::{
-        Identity, Incoming, Node, Outgoing, Over, PeerEvent, Refusal, Reply, Serve, Told, Via,
-        links, membership::Shared,
-    },
+    classic::{Outgoing, Over},
+    dispatch::{Serve, Told},
     frame::{Frame, TypeCode},
-    overlay::later::Later,
-    overlay::options::{ConfigError, Options as _},
+    message::{Identity, Incoming, Reply, Via},
+    node::{Node, PeerEvent, Refusal, membership::Shared},
     overlay::{
         PeerId, PeerInfo,
+        later::Later,
+        options::{ConfigError, Options as _},
         swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},
     },
     peer::{
         Peer,
         service::{Seat, Service},
     },
+    session,
 };
 
 /// Messages that wait for a link to one member; what comes beyond is dropped and counted.
@@ -215,14 +216,14 @@ impl Postman {
 }
 
 async fn send(node: &Arc<Node>, to: &PeerInfo, data: Bytes, is_known: bool) -> bool {
-    let open = links::is_open(node, (to.address(), Some(to.id())));
+    let open = session::is_open(node, (to.address(), Some(to.id())));
     // Where only somebody's word says that a node is there, dials are counted.
     if !open && !is_known && !node.may_dial(to.address()).await {
         return false;
     }
     let message = Outgoing::from(Frame::new(TypeCode::SWM, data));
     let message = message.over(Over::Link).only_to(to.id());
-    let sent = links::notify(node, to.address(), message).await.is_ok();
+    let sent = session::notify(node, to.address(), message).await.is_ok();
     if sent && !open && !is_known {
         node.answered(to.address());
     }
@@ -238,7 +239,7 @@ pub(crate) async fn leave(node: &Arc<Node>) {
         std::iter::from_fn(|| machine.next_send()).collect()
     };
     let told = sends.into_iter().map(|(to, data)| async move {
-        if links::is_open(node, (to.address(), Some(to.id()))) {
+        if session::is_open(node, (to.address(), Some(to.id()))) {
             send(node, &to, data, true).await;
         }
     });

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    connection::Outgoing,
+    classic::Outgoing,
     overlay::{Address, InvalidAddress, PeerId, PeerInfo},
 };
 

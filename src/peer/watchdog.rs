@@ -5,9 +5,8 @@ use std::sync::{Arc, Weak};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    connection::{Node, PeerEvent, now},
-    overlay::later::Later,
-    overlay::{LOOK_EVERY, standstill},
+    node::{Node, PeerEvent, now},
+    overlay::{LOOK_EVERY, later::Later, standstill},
 };
 
 /// Has every thread of the node watch itself: one look at the clock in a second. What comes too

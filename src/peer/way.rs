@@ -1,7 +1,8 @@
 //! Which connection a message takes first.
 
 use crate::{
-    connection::{Outgoing, RequestError},
+    classic::Outgoing,
+    message::RequestError,
     overlay::{Address, Envelope, Hop, InvalidAddress, PeerId, RouteFault, RouteReason},
     peer::{Peer, Target, forward::passes_on},
 };

@@ -6,17 +6,15 @@ use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    connection::{Incoming, Node, Refusal, Removed, Reply, Sender, Via, now},
     frame::{Frame, TypeCode},
+    message::{Incoming, Reply, Sender, Via},
+    node::{Node, Refusal, Removed, now},
     overlay::{
         Added, Address, Candidate, Claim, Host, JoinPolicy, Learned, Listing, PeerEntry, PeerId,
         PeerInfo, QuitPolicy, Scope, Verdict, WITHIN,
     },
     peer::{
-        NodeDown, Peers,
-        child::stop_at_cut,
-        moves::{self, Admitted},
-        probation,
+        NodeDown, Peers, child::stop_at_cut, moves, moves::Admitted, probation,
         stabilizer::question,
     },
 };

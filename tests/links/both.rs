@@ -6,11 +6,13 @@ use actix::prelude::*;
 use actix_peer::{
     Config, IncomingBatch, Outgoing, Over, Peer, PeerEvent, PeerId, PeerInfo, Received, Reply,
     RequestError, SendError, Target,
-    connection::{ReliableError, Removed, Via},
     frame::{Frame, FrameError, TypeCode, Wire},
     handler,
     link::{AckLevel, Reason},
+    message::Via,
+    node::Removed,
     peer::IntoTarget,
+    reliable::ReliableError,
     transport::{IdentityFault, memory::MemoryNetwork},
 };
 use futures::{StreamExt, TryStreamExt, future::ready, stream};

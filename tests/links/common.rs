@@ -8,10 +8,7 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Events, Incoming, Outgoing, Peer, PeerEvent, Reply, RequestError,
-    connection::{LinkStatus, Via},
-    frame::Frame,
-    handler,
-    transport::memory::MemoryNetwork,
+    frame::Frame, handler, message::Via, session::LinkStatus, transport::memory::MemoryNetwork,
 };
 use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, repeat};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_peer::{
-    Builder, Peer, PeerInfo, connection::Receipt, frame::Frame, link::AckLevel,
+    Builder, Peer, PeerInfo, frame::Frame, link::AckLevel, reliable::Receipt,
     transport::memory::MemoryNetwork,
 };
 

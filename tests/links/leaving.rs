@@ -2,9 +2,9 @@
 
 use actix_peer::{
     Config, Outgoing, Over, Peer, PeerEvent,
-    connection::Direction,
     frame::{Frame, TypeCode},
     link::{AckLevel, LinkEvent, Reason},
+    node::Direction,
     transport::memory::MemoryNetwork,
 };
 use futures::StreamExt;

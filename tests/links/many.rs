@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use actix_peer::{
-    Config, Outgoing, Over, Peer, connection::Via, frame::Frame, transport::memory::MemoryNetwork,
+    Config, Outgoing, Over, Peer, frame::Frame, message::Via, transport::memory::MemoryNetwork,
 };
 use futures::future::join_all;
 

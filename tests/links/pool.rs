@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use actix_peer::{
     Config, Outgoing, Over, PeerEvent, RequestError,
-    connection::{Direction, Via},
     frame::Frame,
     link::Reason,
+    message::Via,
+    node::Direction,
     overlay::{Address, Host},
     transport::{Transport, memory::MemoryNetwork},
 };

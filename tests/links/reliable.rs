@@ -10,10 +10,10 @@ use std::{
 use actix::Actor;
 use actix_peer::{
     Builder, Config, Incoming, Outgoing, Over, Peer, Reply, RequestError,
-    connection::{Kept, KeptId, Outbox, Receipt, Reliability, ReliableError, Unsure},
     frame::{Frame, TypeCode},
     handler,
     link::{AckLevel, Reason},
+    reliable::{Kept, KeptId, Outbox, Receipt, Reliability, ReliableError, Unsure},
     transport::memory::MemoryNetwork,
 };
 use futures::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_peer::{
     Config, Peer,
-    connection::Counts,
+    node::Counts,
     overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},
 };

@@ -11,11 +11,12 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
-    connection::{Direction as Way, Receipt},
     frame::Frame,
     handler,
     link::{AckLevel, Reason},
+    node::Direction as Way,
     overlay::Host,
+    reliable::Receipt,
     transport::memory::{Direction, MemoryNetwork},
 };
 use futures::{

@@ -19,7 +19,7 @@ use actix::{Actor, Arbiter, System};
 use actix_peer::{
     Builder, Child, Config, Incoming, Over, Peer, PeerEvent, PingSweep, Refusal, Reply,
     RequestError, Stabilizer,
-    connection::Outgoing,
+    classic::Outgoing,
     frame::Frame,
     handler,
     link::Reason,

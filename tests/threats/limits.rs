@@ -5,9 +5,9 @@ use std::{net::IpAddr, time::Duration};
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Events, Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
-    connection::{Offence, Offender, Source},
     frame::{Frame, FrameError},
     handler,
+    limits::{Offence, Offender, Source},
     link::Reason,
     overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},

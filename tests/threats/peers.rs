@@ -12,8 +12,8 @@ use std::{
 
 use actix_peer::{
     Builder, Config, JoinPolicy, Peer, PeerEvent, PeerInfo, PingSweep, QuitPolicy,
-    connection::Removed,
     frame::Frame,
+    node::Removed,
     overlay::{Address, Host, JoinConfig, JoinFailure, Learned, PeerExchange, PeerList, Shares},
     router,
     transport::{

@@ -12,11 +12,11 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError, SendError,
-    connection::ReliableError,
     frame::{Frame, FrameError, TypeCode, Wire},
     handler,
     link::{AckLevel, Reason},
     overlay::Host,
+    reliable::ReliableError,
     transport::memory::{Direction, MemoryNetwork},
 };
 use futures::{FutureExt, StreamExt};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use actix::Actor;
 use actix_peer::{
     Outgoing, Over, Peer, PeerEvent, RequestError,
-    connection::Removed,
     frame::Frame,
     handler,
+    node::Removed,
     transport::{
         IdentityFault, Transport,
         memory::MemoryNetwork,

@@ -2,8 +2,9 @@
 
 use actix_peer::{
     Config, Outgoing, Over, Peer, PeerEvent, RequestError,
-    connection::{Cause, Offence, Offender},
     frame::Frame,
+    limits::{Offence, Offender},
+    message::Cause,
     overlay::Address,
     transport::{
         Transport,

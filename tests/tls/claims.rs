@@ -4,9 +4,9 @@ use std::future::poll_fn;
 
 use actix_peer::{
     Outgoing, Over, Peer, PeerId, RequestError,
-    connection::Cause,
     frame::{Frame, TypeCode},
     link::Reason,
+    message::Cause,
     overlay::{Address, Envelope},
     transport::{
         IdentityFault, Io, Transport,

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 
 use actix_peer::{
     Outgoing, Over, Peer, RequestError,
-    connection::ReadError,
+    classic::ReadError,
     frame::{Frame, FrameError},
     transport::{
         IdentityFault, Io, Transport,

@@ -40,9 +40,9 @@ mod workers;
 use actix::Actor;
 use actix_peer::{
     Builder, Incoming, Peer, PeerId, PeerInfo, Reply,
-    connection::Counts,
     frame::Frame,
     handler,
+    node::Counts,
     overlay::Host,
     transport::{
         Io, Transport,

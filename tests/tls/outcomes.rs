@@ -3,10 +3,10 @@
 use actix::Actor;
 use actix_peer::{
     Incoming, Outgoing, Over, Peer, PeerId, PeerInfo, Reply, RequestError, Target,
-    connection::{Cause, Identity},
     frame::Frame,
     handler,
     link::AckLevel,
+    message::{Cause, Identity},
     transport::{
         IdentityFault,
         memory::MemoryNetwork,

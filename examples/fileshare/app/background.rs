@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use actix_peer::{
     Over, PeerEvent, PeerInfo,
-    connection::Removed,
     frame::{Frame, TypeCode},
+    node::Removed,
     peer::JoinError,
 };
 use futures::{StreamExt, future::join_all, stream};

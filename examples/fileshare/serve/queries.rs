@@ -4,8 +4,8 @@ use std::{net::IpAddr, sync::Arc, task::Poll};
 
 use actix_peer::{
     Incoming, Over, PeerInfo, Reply,
-    connection::{Identity, Via},
     frame::{Frame, TypeCode},
+    message::{Identity, Via},
     overlay::{Address, Host},
 };
 use futures::{StreamExt, future::join_all, stream};

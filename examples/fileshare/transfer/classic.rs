@@ -4,7 +4,7 @@ use std::{io::Write, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use actix_peer::{
     Over, RequestError,
-    connection::ReadError,
+    classic::ReadError,
     frame::{Frame, FrameError, TypeCode},
     overlay::Address,
 };

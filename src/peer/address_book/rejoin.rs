@@ -6,8 +6,8 @@ use futures::{StreamExt, stream};
 
 use super::Store;
 use crate::{
-    connection::{Node, PeerEvent},
     frame::{Frame, TypeCode},
+    node::{Node, PeerEvent},
     overlay::{Added, Candidate, Learned, PeerInfo, Scope, Verdict, WITHIN, is_busy},
     peer::{Peers, service::Seat, stabilizer::question},
 };

@@ -9,14 +9,21 @@ use tokio::time::timeout;
 
 use super::{Pause, Workers};
 use crate::{
-    connection::{Config, Incoming, Outgoing, Over, Reliability, Reply, handler},
+    classic::{Outgoing, Over},
+    dispatch::handler,
     frame::{Frame, TypeCode},
     link::{AckLevel, OnRestart},
-    overlay::options::{End, Options},
-    overlay::{JoinConfig, PeerExchange, PingSweep, swim::SwimConfig},
+    message::{Incoming, Reply},
+    node::Config,
+    overlay::{
+        JoinConfig, PeerExchange, PingSweep,
+        options::{End, Options},
+        swim::SwimConfig,
+    },
     peer::{
         AddressBookConfig, Builder, JoinError, KademliaConfig, Peer, StartError, mdns::MdnsConfig,
     },
+    reliable::Reliability,
     transport::{
         memory::MemoryNetwork,
         tls::{NodeIdentity, TlsTransport},

@@ -6,16 +6,11 @@ use actix::prelude::Recipient;
 use tokio::sync::Semaphore;
 
 use crate::{
-    connection::{
-        Batched, Incoming, IncomingBatch, Intake, Node, PeerMessage, Received, Route, Serve,
-        typed::Typed,
-    },
+    dispatch::{Batched, Intake, PeerMessage, Received, Route, Serve, typed::Typed},
     frame::TypeCode,
-    peer::{
-        Builder, Peers, RegisterError,
-        forward::Forward,
-        well_known::{self, WellKnown},
-    },
+    message::{Incoming, IncomingBatch},
+    node::Node,
+    peer::{Builder, Peers, RegisterError, forward::Forward, well_known, well_known::WellKnown},
 };
 
 /// A handler before the node has its limits.

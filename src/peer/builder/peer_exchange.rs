@@ -1,7 +1,7 @@
 //! The builder's part about the peer exchange.
 
 use crate::{
-    connection::Ambient,
+    node::Ambient,
     overlay::{PeerExchange, Stabilizer},
     peer::{Builder, peer_exchange::ExchangeService},
 };

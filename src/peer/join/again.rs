@@ -12,9 +12,8 @@ use tokio::time::sleep;
 
 use super::{Came, walk};
 use crate::{
-    connection::{Node, PeerEvent},
-    overlay::later::part,
-    overlay::{Address, JoinAnswer, JoinConfig},
+    node::{Node, PeerEvent},
+    overlay::{Address, JoinAnswer, JoinConfig, later::part},
     peer::{NodeDown, Peers, contacts},
 };
 

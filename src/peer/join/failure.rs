@@ -3,8 +3,9 @@
 use std::io;
 
 use crate::{
-    connection::{ReadError, RequestError},
+    classic::ReadError,
     frame::{FrameError, TypeCode},
+    message::RequestError,
     overlay::JoinFailure,
     peer::stabilizer::Unanswered,
     transport::{IdentityFault, NameFault},

@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use super::{Dht, lock};
 use crate::{
-    connection::{Node, Outgoing, links, now},
+    classic::Outgoing,
+    node::{Node, now},
     overlay::{
         Address, PeerId, PeerInfo,
         kademlia::{
@@ -16,6 +17,7 @@ use crate::{
         },
     },
     peer::join::Places,
+    session,
 };
 
 /// What came of a look-up.
@@ -54,7 +56,7 @@ impl Dht {
             message = message.only_to(whom);
         }
         let replies = async {
-            let replies = links::request(node, at, message).await.ok()?;
+            let replies = session::request(node, at, message).await.ok()?;
             replies.collect_up_to(MAX_MESSAGE + 64).await.ok()
         };
         let replies = timeout(self.config.request_time, replies).await.ok().flatten()?;

@@ -88,7 +88,7 @@ options! {
     max_records: usize = 4_096, "records", COUNT_OR_NONE;
     /// Bytes of all values kept for others. Default 4 MiB; up to 1 TiB, or 1 GiB where addresses have 32 bits.
     max_store_bytes: usize = 4 << 20, "bytes", 0..=*BYTES.end();
-    /// Records kept for others that came from one [source](crate::connection::Source). Default 1,024; 0 to 1,048,576. Not for
+    /// Records kept for others that came from one [source](crate::limits::Source). Default 1,024; 0 to 1,048,576. Not for
     /// loopback, unless [`Config::limit_loopback`](crate::Config::limit_loopback) says so.
     max_records_per_source: usize = 1_024, "records", COUNT_OR_NONE;
     /// Providers that are told of one name. Default 20; 1 to 64. Three times as many publishers are

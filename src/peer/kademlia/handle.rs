@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Dht, KademliaError, ask::Goal, lock};
 use crate::{
-    connection::Node,
+    node::Node,
     overlay::{
         Address, PeerId, PeerInfo,
         kademlia::{Key, chosen},

@@ -7,16 +7,17 @@ use std::{
 
 use futures::{StreamExt, stream};
 
-use super::{Dht, KademliaConfig, KademliaError, ask::Goal, lock, now};
+use super::{Dht, KademliaConfig, KademliaError, ask::Goal, lock};
 use crate::{
-    connection::Node,
-    overlay::later::Later,
+    node::Node,
+    node::now,
     overlay::{
         Address, PeerInfo,
         kademlia::{
             Key, Record, StoreRefusal,
             message::{Answer, Question},
         },
+        later::Later,
     },
 };
 

@@ -9,9 +9,10 @@ use std::{
 
 use futures::{StreamExt, stream};
 
-use super::{Dht, ask::Goal, lock, now};
+use super::{Dht, ask::Goal, lock};
 use crate::{
-    connection::Node,
+    node::Node,
+    node::now,
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, Record, message::Question},

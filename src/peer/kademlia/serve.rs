@@ -6,7 +6,10 @@ use futures::future::BoxFuture;
 
 use super::{Dht, lock};
 use crate::{
-    connection::{Incoming, Node, Refusal, Reply, Sender, Serve, Source, Told, now},
+    dispatch::{Serve, Told},
+    limits::Source,
+    message::{Incoming, Reply, Sender},
+    node::{Node, Refusal, now},
     overlay::{
         Address, Host, PeerInfo,
         kademlia::{

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{Dht, ask::Goal, keep::SOON, lock, now};
+use super::{Dht, ask::Goal, keep::SOON, lock};
 use crate::{
-    connection::Node,
-    overlay::later::part,
+    node::Node,
+    node::now,
     overlay::{
         Address,
         kademlia::{Key, message::Question},
+        later::part,
     },
     peer::service::Seat,
 };

@@ -1,0 +1,413 @@
+//! The callee's side of a classic exchange (WIRE.md part 1).
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{
+    classic::{
+        phase::{Phase, PhaseEvent},
+        reader::{FrameReader, ReadError, ReadHalf},
+        writer::{FrameWriter, WriteError, WriteHalf},
+    },
+    dispatch::routes::{Intake, Route},
+    frame::{Frame, FrameHead, Part, TypeCode},
+    limits::{Offence, throttle::Brake},
+    message::{
+        Body, Incoming, Reply, Sender, Token, body::Progress, reply::ReplyKind, source::PartReader,
+    },
+    node::{Cut, Direction, Node, Refusal, log::Shown},
+    overlay::{Address, PeerId},
+};
+
+/// After the reply, so much more is read and thrown away, so that closing does not destroy the
+/// reply on its way (a reset would).
+const DRAIN_BYTES: usize = 64 << 10; // bytes
+
+/// The longest time for that.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// One accepted connection whose header has come.
+pub(crate) struct Conversation {
+    node: Arc<Node>,
+    remote: Address,
+    proven: Option<PeerId>,
+    phase: Phase,
+    head: FrameHead,
+    reader: Option<FrameReader>,
+    back: Option<oneshot::Receiver<PartReader>>,
+    writer: FrameWriter,
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversation")
+            .field("head", &self.head)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The conversation is over before its regular end; the reason is counted and traced where it was
+/// seen.
+struct Broken;
+
+impl Conversation {
+    /// A conversation that begins with the bytes in `first`, a header at least. None when they are
+    /// less.
+    pub(crate) fn new(
+        reader: ReadHalf,
+        writer: WriteHalf,
+        first: BytesMut,
+        (remote, proven): (Address, Option<PeerId>),
+        node: Arc<Node>,
+    ) -> Option<Self> {
+        let brake = Brake::new(&node, &remote);
+        let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
+        let reader = reader.braked(brake);
+        Some(Self {
+            head: reader.peek_head()?,
+            remote,
+            proven,
+            phase: Phase::Waiting,
+            reader: Some(reader),
+            back: None,
+            writer: FrameWriter::new(writer, Arc::clone(&node)),
+            node,
+        })
+    }
+
+    pub(crate) const fn code(&self) -> TypeCode {
+        self.head.code()
+    }
+
+    /// Runs the exchange to its end. Cancel safe in the sense that dropping it closes the
+    /// connection.
+    pub(crate) async fn run(mut self: Box<Self>) {
+        self.step(PhaseEvent::Header);
+        self.node.counters.exchanges_in.one();
+        let limit = self.node.config.exchange_timeout;
+        let end = match timeout(limit, self.exchange()).await {
+            Ok(Ok(())) => PhaseEvent::Drained,
+            Ok(Err(Broken)) => PhaseEvent::Broken,
+            Err(_) => {
+                self.node.counters.errors_late.one();
+                tracing::debug!(code = %self.head.code(), error = "exchange too long", "connection broken");
+                PhaseEvent::Broken
+            }
+        };
+        self.step(end);
+    }
+
+    fn step(&mut self, event: PhaseEvent) {
+        if let Some(next) = self.phase.next(event) {
+            tracing::trace!(phase = ?next, event = ?event, code = %self.head.code(), len = self.head.len(), "phase");
+            self.phase = next;
+        } else {
+            debug_assert!(false, "{event:?} in {:?}", self.phase);
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<(), Broken> {
+        let route = self.node.routes.find(self.head.code());
+        let internal = route.as_ref().is_some_and(|route| route.internal);
+        let cut = self.node.cut.clone();
+        // Each step has a piece of memory of its own, as long as it lasts: who waits for a body does not
+        // keep the room for a reply.
+        let request = Box::pin(self.request(route));
+        let reply = match cut.run_until_cancelled(request).await.transpose()? {
+            Some(Ok(reply)) => {
+                self.step(PhaseEvent::Answered);
+                reply
+            }
+            None => {
+                self.step(PhaseEvent::Refused);
+                self.report_cut();
+                Reply::refused(Refusal::Stopping)
+            }
+            Some(Err(refusal)) => {
+                self.refuse(refusal);
+                Reply::refused(refusal)
+            }
+        };
+        Box::pin(self.write(reply, internal)).await?;
+        self.step(PhaseEvent::Written);
+        // What is cut has no time to wait for the other side.
+        cut.run_until_cancelled(Box::pin(self.drain())).await;
+        Ok(())
+    }
+
+    fn report_cut(&self) {
+        let (peer, code) = (self.remote.clone(), Some(self.head.code()));
+        self.node.report_cut(Cut { direction: Direction::In, peer, code });
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.step(PhaseEvent::Refused);
+        self.node.refuse(&self.remote, Some(self.head.code()), refusal);
+        if let Some(what) = Offence::of(refusal, self.code()) {
+            self.offended(what);
+        }
+    }
+
+    fn offended(&self, what: Offence) {
+        self.node.offended(&self.remote, self.proven.as_ref(), what);
+    }
+
+    /// Receives the request and has it handled.
+    async fn request(&mut self, route: Option<Route>) -> Result<Result<Reply, Refusal>, Broken> {
+        if self.proven.is_none() && !self.node.serves_unproven() {
+            return Ok(Err(Refusal::NoTls));
+        }
+        if !self.reader.as_ref().is_some_and(FrameReader::in_pace) {
+            self.node.counters.requests_too_fast.one();
+            self.offended(Offence::TooFast);
+            return Ok(Err(Refusal::Busy));
+        }
+        let Some(route) = route else {
+            return Ok(Err(Refusal::UnknownCode));
+        };
+        if self.head.len() > route.intake.limit() {
+            return Ok(Err(Refusal::TooLong));
+        }
+        let whole = match route.intake {
+            Intake::Whole(_) => Some(self.receive().await?),
+            Intake::Streamed(_) => None,
+        };
+        let places = self.node.places(&route).await;
+        self.reader.iter_mut().for_each(FrameReader::let_go);
+        let Some(places) = places else {
+            return Ok(Err(Refusal::Busy));
+        };
+        let token = Token::new(Some(Arc::clone(&places)), None);
+        let sender = Sender::classic(self.remote.clone(), self.proven.clone());
+        let (incoming, progress) = match whole {
+            Some(frame) => (Incoming::new(frame, sender, None, token), None),
+            None => {
+                let (body, progress) = self.stream().await?;
+                (
+                    Incoming::new(
+                        Frame::empty(self.head.code()),
+                        sender,
+                        Some(Box::new(body)),
+                        token,
+                    ),
+                    Some(progress),
+                )
+            }
+        };
+        self.step(PhaseEvent::Ready);
+        let limit = self.node.config.handler_timeout;
+        let answer = answered(limit, route.ask(incoming), progress).await;
+        drop(places);
+        Ok(answer)
+    }
+
+    /// Takes the data whole, under a time limit that single bytes do not renew.
+    async fn receive(&mut self) -> Result<Frame, Broken> {
+        let limit = self.node.config.body_deadline(self.head.len());
+        let Some(reader) = self.reader.as_mut() else {
+            return Err(Broken);
+        };
+        reader.holds(self.head.len());
+        let receive = async {
+            match reader.part().await? {
+                Some(Part::Frame(frame)) => Ok(Some(frame)),
+                Some(Part::Head(head)) => reader.rest(head).await.map(Some),
+                Some(Part::Piece { .. }) | None => Ok(None),
+            }
+        };
+        match timeout(limit, receive).await {
+            Ok(Ok(Some(frame))) => Ok(frame),
+            Ok(Ok(None)) => Err(Broken),
+            Ok(Err(error)) => {
+                self.offended(Offence::Cut);
+                Err(self.broken(&error))
+            }
+            Err(_) => {
+                self.node.counters.errors_late.one();
+                self.offended(Offence::Late);
+                Err(self.broken(&ReadError::Late(limit)))
+            }
+        }
+    }
+
+    /// Hands the read half over to a body.
+    async fn stream(&mut self) -> Result<(Body, Progress), Broken> {
+        let Some(mut reader) = self.reader.take() else {
+            return Err(Broken);
+        };
+        if self.head.len() == 0 {
+            let empty = reader.part().await;
+            self.reader = Some(reader);
+            return match empty {
+                Ok(_) => Ok((Body::whole(Frame::empty(self.head.code())), Progress::default())),
+                Err(error) => Err(self.broken(&error)),
+            };
+        }
+        reader.take_pieces();
+        match reader.part().await {
+            Ok(Some(Part::Head(head))) => {
+                let (give, back) = oneshot::channel();
+                self.back = Some(back);
+                let coming = (head.code(), Some(head.len()));
+                let body = Body::coming(coming, PartReader::Classic(reader.leashed()), give);
+                let progress = body.progress();
+                Ok((body, progress))
+            }
+            Ok(_) => Err(Broken),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    fn broken(&self, error: &dyn fmt::Display) -> Broken {
+        tracing::debug!(phase = ?self.phase, error = %Shown(error), "connection broken");
+        Broken
+    }
+
+    /// Writes `reply`, or the refusal in its place when it cannot be sent.
+    async fn write(&mut self, reply: Reply, internal: bool) -> Result<(), Broken> {
+        let written = match reply.0 {
+            ReplyKind::Refused(refusal) => self.write_refusal(refusal).await,
+            ReplyKind::One(frame) => {
+                self.write_frames(std::slice::from_ref(&frame), internal).await
+            }
+            ReplyKind::Frames(frames) => self.write_frames(&frames, internal).await,
+            ReplyKind::Stream(frames) => self.write_stream(frames, internal).await,
+            ReplyKind::Body { code, .. } if code.is_reserved() && !internal => {
+                self.refuse_reply().await
+            }
+            ReplyKind::Body { code, len, mut reader } => {
+                self.writer.body(code, len, &mut reader).await
+            }
+        };
+        let closed = match written {
+            Ok(()) => self.writer.shutdown().await,
+            error => error,
+        };
+        closed.map_err(|error| {
+            match &error {
+                WriteError::Stalled(_) => self.node.counters.errors_stalled.one(),
+                WriteError::Source { .. } => {
+                    self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
+                }
+                // The caller does not wait for replies, and may have closed already (WIRE.md part
+                // 1, step 5).
+                WriteError::Io(_) => {}
+            }
+            self.broken(&error)
+        })
+    }
+
+    async fn write_refusal(&mut self, refusal: Refusal) -> Result<(), WriteError> {
+        if self.node.explains() {
+            self.writer.feed(&refusal.to_frame()).await?;
+        }
+        self.writer.flush().await
+    }
+
+    /// A handler's frames with a code of the framework are not sent: the handler failed.
+    async fn refuse_reply(&mut self) -> Result<(), WriteError> {
+        self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
+        self.write_refusal(Refusal::HandlerFailed).await
+    }
+
+    async fn write_frames(&mut self, frames: &[Frame], internal: bool) -> Result<(), WriteError> {
+        for frame in frames {
+            if frame.code().is_reserved() && !internal {
+                return self.refuse_reply().await;
+            }
+            self.writer.feed(frame).await?;
+        }
+        self.writer.flush().await
+    }
+
+    /// Frames that are there are written together; before waiting for the next one everything is on
+    /// its way.
+    async fn write_stream(
+        &mut self,
+        mut frames: futures::stream::BoxStream<'static, Frame>,
+        internal: bool,
+    ) -> Result<(), WriteError> {
+        let limit = self.node.config.handler_timeout;
+        let cut = self.node.cut.clone();
+        loop {
+            let next = match frames.next().now_or_never() {
+                Some(next) => next,
+                None => {
+                    self.writer.flush().await?;
+                    match cut.run_until_cancelled(timeout(limit, frames.next())).await {
+                        Some(Ok(next)) => next,
+                        Some(Err(_)) => {
+                            let code = Some(self.head.code());
+                            self.node.refuse(&self.remote, code, Refusal::HandlerLate);
+                            return self.write_refusal(Refusal::HandlerLate).await;
+                        }
+                        None => {
+                            self.report_cut();
+                            return self.write_refusal(Refusal::Stopping).await;
+                        }
+                    }
+                }
+            };
+            match next {
+                Some(frame) if frame.code().is_reserved() && !internal => {
+                    return self.refuse_reply().await;
+                }
+                Some(frame) => self.writer.feed(&frame).await?,
+                None => return self.writer.flush().await,
+            }
+        }
+    }
+
+    async fn drain(&mut self) {
+        let reader = match (self.reader.take(), self.back.take()) {
+            (Some(reader), _) => Some(reader),
+            (None, Some(back)) => match timeout(DRAIN_TIME, back).await {
+                Ok(Ok(PartReader::Classic(reader))) => Some(reader),
+                _ => None,
+            },
+            (None, None) => None,
+        };
+        if let Some(mut reader) = reader {
+            // Whoever still sends after this time is cut off.
+            timeout(DRAIN_TIME, reader.drain(DRAIN_BYTES)).await.ok();
+        }
+    }
+}
+
+/// Waits for a handler's answer, at most for `limit`. A handler that streams its request in has
+/// time as long as the data moves.
+pub(crate) async fn answered(
+    limit: Duration,
+    mut answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    progress: Option<Progress>,
+) -> Result<Reply, Refusal> {
+    loop {
+        let before = progress.as_ref().map(Progress::get);
+        match timeout(limit, &mut answer).await {
+            Ok(Ok(Reply(ReplyKind::Refused(refusal)))) => return Err(refusal),
+            Ok(answer) => return answer,
+            Err(_) if before < progress.as_ref().map(Progress::get) => {}
+            Err(_) => return Err(Refusal::HandlerLate),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn len<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn who_waits_for_a_request_to_come_keeps_no_room_for_the_reply() {
+        let request = |this: &'static mut Conversation| this.request(None);
+        let waits = len(Conversation::run) + len(request) + size_of::<Conversation>();
+        assert!(waits <= 1_400, "{waits} bytes");
+    }
+}

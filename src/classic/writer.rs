@@ -1,0 +1,194 @@
+//! Frames into the write half of a connection: few writes, no copy of large data, standstill
+//! noticed.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::{
+    frame::{Frame, FrameHead, HEADER_LEN, TypeCode},
+    node::{Node, Refusal},
+};
+
+/// The write half of a connection, as the transport gives it.
+pub(crate) type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Data up to this is copied behind its header, so that both leave in one write; longer data is
+/// written from where it is.
+const COPY_UP_TO: usize = 64 << 10; // bytes
+
+/// Frames are gathered up to this before they are written.
+const GATHER_UP_TO: usize = 64 << 10; // bytes
+
+/// The step in which a body is read and written. Larger steps save system calls; beyond this the
+/// gain on loopback is lost in the caches.
+const BODY_STEP: usize = 32 << 10; // bytes
+
+/// Why something could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error("nothing could be written for {0:?}")]
+    Stalled(Duration),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the source of a body failed after {got} of {len} bytes")]
+    Source { got: u64, len: u64, source: io::Error },
+}
+
+/// A message that was not written in full.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    pub(crate) error: WriteError,
+    /// Whether so much of it has left that a handler may have been called.
+    pub(crate) begun: bool,
+}
+
+pub(crate) struct FrameWriter {
+    half: WriteHalf,
+    /// Bytes that were handed to the transport.
+    written: u64,
+    buffer: BytesMut,
+    node: Arc<Node>,
+}
+
+impl FrameWriter {
+    pub(crate) fn new(half: WriteHalf, node: Arc<Node>) -> Self {
+        Self { half, written: 0, buffer: BytesMut::new(), node }
+    }
+
+    /// Whether the first header was written: a handler that takes streams may have been called.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.written >= HEADER_LEN as u64
+    }
+
+    /// Takes a frame; it leaves with the next `flush` or when enough has come together.
+    pub(crate) async fn feed(&mut self, frame: &Frame) -> Result<(), WriteError> {
+        let data = frame.data();
+        let head = FrameHead::new(frame.code(), u32::try_from(data.len()).unwrap_or(u32::MAX));
+        self.node.counters.frames_out.one();
+        self.buffer.reserve(HEADER_LEN + if data.len() <= COPY_UP_TO { data.len() } else { 0 });
+        self.buffer.extend_from_slice(&head.to_bytes());
+        if data.len() <= COPY_UP_TO {
+            self.buffer.extend_from_slice(data);
+            if self.buffer.len() >= GATHER_UP_TO {
+                self.flush().await?;
+            }
+            return Ok(());
+        }
+        let mut both = self.buffer.split().chain(data.clone());
+        Self::write((&mut self.half, &mut self.written), &self.node, &mut both).await
+    }
+
+    /// Writes what was fed.
+    pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let half = (&mut self.half, &mut self.written);
+        let result = Self::write(half, &self.node, &mut self.buffer).await;
+        self.buffer.clear();
+        result
+    }
+
+    async fn write(
+        (half, sum): (&mut WriteHalf, &mut u64),
+        node: &Node,
+        bytes: &mut impl Buf,
+    ) -> Result<(), WriteError> {
+        let patience = node.config.stall_timeout;
+        while bytes.has_remaining() {
+            let written = tokio::time::timeout(patience, half.write_buf(bytes))
+                .await
+                .map_err(|_| WriteError::Stalled(patience))??;
+            if written == 0 {
+                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+            }
+            *sum += written as u64;
+            node.counters.bytes_out.add(written as u64);
+        }
+        // A transport that encrypts may hold back a part.
+        tokio::time::timeout(patience, half.flush())
+            .await
+            .map_err(|_| WriteError::Stalled(patience))??;
+        Ok(())
+    }
+
+    /// Writes `len` bytes of `source` as one frame, or as several full ones when one cannot hold
+    /// them.
+    pub(crate) async fn body(
+        &mut self,
+        code: TypeCode,
+        len: u64,
+        source: &mut (impl AsyncRead + Unpin + ?Sized),
+    ) -> Result<(), WriteError> {
+        let mut left = len;
+        loop {
+            let part = u32::try_from(left).unwrap_or(u32::MAX);
+            self.node.counters.frames_out.one();
+            self.buffer.extend_from_slice(&FrameHead::new(code, part).to_bytes());
+            self.one_body(part, source, len, len - left).await?;
+            left -= u64::from(part);
+            if left == 0 {
+                return self.flush().await;
+            }
+        }
+    }
+
+    async fn one_body(
+        &mut self,
+        part: u32,
+        source: &mut (impl AsyncRead + Unpin + ?Sized),
+        len: u64,
+        before: u64,
+    ) -> Result<(), WriteError> {
+        let mut left = u64::from(part);
+        let failed = |got, source| WriteError::Source { got, len, source };
+        while left > 0 {
+            self.buffer.reserve(usize::try_from(left).unwrap_or(usize::MAX).min(BODY_STEP));
+            let got = before + u64::from(part) - left;
+            let mut source = (&mut *source).take(left);
+            let read = tokio::time::timeout(
+                self.node.config.handler_timeout,
+                source.read_buf(&mut self.buffer),
+            )
+            .await;
+            let n = read
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                .map_err(|error| failed(got, error))?;
+            if n == 0 {
+                return Err(failed(got, io::ErrorKind::UnexpectedEof.into()));
+            }
+            left -= n as u64;
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) async fn shutdown(&mut self) -> Result<(), WriteError> {
+        let patience = self.node.config.stall_timeout;
+        tokio::time::timeout(patience, self.half.shutdown())
+            .await
+            .map_err(|_| WriteError::Stalled(patience))?
+            .map_err(WriteError::Io)
+    }
+}
+
+/// How long a caller may take to hear why it is refused.
+const EXPLAIN_TIME: Duration = Duration::from_millis(500);
+
+/// Closes a connection whose request was not read, with a word why.
+pub(crate) async fn explain(half: WriteHalf, refusal: Refusal, node: Arc<Node>) {
+    let explains = node.explains();
+    let mut writer = FrameWriter::new(half, node);
+    let explain = async {
+        if explains {
+            writer.feed(&refusal.to_frame()).await?;
+            writer.flush().await?;
+        }
+        writer.shutdown().await
+    };
+    // Who does not take it in time goes without.
+    tokio::time::timeout(EXPLAIN_TIME, explain).await.map(drop).ok();
+}

@@ -1,0 +1,321 @@
+//! From a code to whoever serves it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use actix::prelude::{MailboxError, Message, Recipient};
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::{
+    frame::TypeCode,
+    message::{Incoming, IncomingBatch, Reply},
+    node::{Refusal, Times},
+};
+
+/// Whoever answers the requests of one code.
+pub(crate) trait Serve: Send + Sync + fmt::Debug {
+    /// Hands `incoming` over, in the call: requests reach a handler in the order of the calls. The
+    /// future waits for the reply.
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>>;
+
+    /// Hands a message over of which nobody waits for a reply, in the call. Its sender has credit
+    /// for it: that bounds what may wait in the handler's mailbox.
+    fn tell(&self, incoming: Incoming) -> Told;
+
+    /// Tells actors apart, whatever they handle.
+    fn handler(&self) -> u64;
+
+    /// Whether one-way messages are to be gathered for [`tell_all`](Self::tell_all).
+    fn takes_batches(&self) -> bool {
+        false
+    }
+
+    /// Hands one-way messages over together.
+    fn tell_all(&self, _: IncomingBatch) -> Result<(), Refusal> {
+        Err(Refusal::HandlerFailed)
+    }
+}
+
+/// What came of handing a one-way message over.
+pub(crate) enum Told {
+    HandedOver,
+    Refused(Refusal),
+    /// It is served as a request is; the answer is nobody's.
+    Serving(BoxFuture<'static, Result<Reply, Refusal>>),
+}
+
+/// Hands `message` to an actor, in the call, and waits for its result.
+///
+/// A mailbox that was open before and closes under the message belongs to an actor that panicked,
+/// or stopped, with the message in its hands.
+pub(crate) fn ask<M>(
+    recipient: &Recipient<M>,
+    message: M,
+) -> impl Future<Output = Result<M::Result, Refusal>> + use<M>
+where
+    M: Message<Result: Send> + Send + 'static,
+{
+    // A sender of its own has a place of its own in the mailbox, so the message is in it at once.
+    let answer = recipient.connected().then(|| recipient.clone().send(message));
+    async move {
+        answer.ok_or(Refusal::HandlerGone)?.await.map_err(|error| match error {
+            MailboxError::Timeout => Refusal::HandlerLate,
+            MailboxError::Closed => Refusal::HandlerFailed,
+        })
+    }
+}
+
+/// Puts `message` into the mailbox of an actor.
+#[expect(clippy::disallowed_methods, reason = "bounded by credit")]
+pub(crate) fn put<M>(recipient: &Recipient<M>, message: M) -> Result<(), Refusal>
+where
+    M: Message<Result: Send> + Send + 'static,
+{
+    if !recipient.connected() {
+        return Err(Refusal::HandlerGone);
+    }
+    recipient.do_send(message);
+    Ok(())
+}
+
+/// The same for every recipient of one actor.
+pub(crate) fn number_of(recipient: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    recipient.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl From<Result<(), Refusal>> for Told {
+    fn from(result: Result<(), Refusal>) -> Self {
+        result.map_or_else(Self::Refused, |()| Self::HandedOver)
+    }
+}
+
+impl Serve for Recipient<Incoming> {
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        Box::pin(ask(self, incoming))
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        put(self, incoming).into()
+    }
+
+    fn handler(&self) -> u64 {
+        number_of(self)
+    }
+}
+
+/// A handler that takes one-way messages in batches.
+#[derive(Debug)]
+pub(crate) struct Batched(pub(crate) Recipient<IncomingBatch>);
+
+impl Serve for Batched {
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let handled = ask(&self.0, IncomingBatch::of_one(incoming));
+        Box::pin(async move { handled.await.map(|()| Reply::none()) })
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        put(&self.0, IncomingBatch::of_one(incoming)).into()
+    }
+
+    fn handler(&self) -> u64 {
+        number_of(&self.0)
+    }
+
+    fn takes_batches(&self) -> bool {
+        true
+    }
+
+    fn tell_all(&self, batch: IncomingBatch) -> Result<(), Refusal> {
+        put(&self.0, batch)
+    }
+}
+
+/// How the data of a request reaches its handler, and how long it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intake {
+    /// Whole, up to so many bytes.
+    Whole(u32),
+    /// As a [`Body`](crate::Body), up to so many bytes.
+    Streamed(u32),
+}
+
+impl Intake {
+    /// The most bytes of data.
+    pub(crate) const fn limit(self) -> u32 {
+        match self {
+            Self::Whole(limit) | Self::Streamed(limit) => limit,
+        }
+    }
+
+    /// The same with another limit.
+    const fn up_to(self, limit: u32) -> Self {
+        match self {
+            Self::Whole(_) => Self::Whole(limit),
+            Self::Streamed(_) => Self::Streamed(limit),
+        }
+    }
+
+    /// The same, where what is taken whole is not longer than `most`.
+    fn whole_at_most(self, most: u32) -> Self {
+        match self {
+            Self::Whole(limit) => Self::Whole(limit.min(most)),
+            streamed @ Self::Streamed(_) => streamed,
+        }
+    }
+}
+
+/// One entry of the table.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) serve: Arc<dyn Serve>,
+    /// The actor behind it.
+    pub(crate) handler: u64,
+    pub(crate) intake: Intake,
+    /// Places for requests in hand.
+    pub(crate) places: Arc<Semaphore>,
+    /// Whether replies may have codes of the framework.
+    pub(crate) internal: bool,
+    pub(crate) times: Times,
+}
+
+impl Route {
+    /// Hands a request over, in the call, as [`Serve::serve`] does; the time until the answer is
+    /// measured.
+    pub(crate) fn ask(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        self.times.take(self.serve.serve(incoming))
+    }
+}
+
+/// The table from code to route, shared by all connections of a node and changed while it runs.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    table: RwLock<HashMap<TypeCode, Route>>,
+    /// Lengths that the application has set, for whoever handles these codes.
+    lengths: Mutex<HashMap<TypeCode, u32>>,
+    /// The well-known codes, as long as they are not switched on.
+    off: Mutex<Vec<(TypeCode, Route)>>,
+    /// What is taken whole is not longer than this.
+    most: u32,
+    /// Counts the changes, so that a link can keep what it has looked up.
+    version: AtomicU64,
+}
+
+impl Routes {
+    pub(crate) fn new(most: u32) -> Self {
+        Self {
+            table: RwLock::default(),
+            lengths: Mutex::default(),
+            off: Mutex::default(),
+            most,
+            version: AtomicU64::new(0),
+        }
+    }
+
+    fn lengths(&self) -> MutexGuard<'_, HashMap<TypeCode, u32>> {
+        self.lengths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bounds the data of a code, for whoever handles it now or later.
+    pub(crate) fn set_max_len(&self, code: TypeCode, bytes: u32) {
+        self.lengths().insert(code, bytes);
+        self.change(|table| {
+            if let Some(route) = table.get_mut(&code) {
+                route.intake = route.intake.up_to(bytes).whole_at_most(self.most);
+            }
+        });
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut HashMap<TypeCode, Route>) -> R) -> R {
+        let result = change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner));
+        self.version.fetch_add(1, Ordering::Release);
+        result
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Puts `route` in; returns the one that it replaces.
+    pub(crate) fn insert(&self, code: TypeCode, mut route: Route) -> Option<Route> {
+        let set = self.lengths().get(&code).copied();
+        let intake = set.map_or(route.intake, |bytes| route.intake.up_to(bytes));
+        route.intake = intake.whole_at_most(self.most);
+        self.change(|table| table.insert(code, route))
+    }
+
+    /// Keeps routes that [`switch_on`](Self::switch_on) puts in.
+    pub(crate) fn keep_off(&self, routes: Vec<(TypeCode, Route)>) {
+        *self.off.lock().unwrap_or_else(PoisonError::into_inner) = routes;
+    }
+
+    /// Puts those in that are kept off and whose codes have no handler. Once: what the application
+    /// removes afterwards stays removed.
+    pub(crate) fn switch_on(&self) {
+        let routes = std::mem::take(&mut *self.off.lock().unwrap_or_else(PoisonError::into_inner));
+        for (code, route) in routes {
+            if self.find(code).is_none() {
+                self.insert(code, route);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&self, code: TypeCode) -> Option<Route> {
+        self.change(|table| table.remove(&code))
+    }
+
+    /// The longest data that any of them takes whole.
+    pub(crate) fn longest(&self) -> u32 {
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let whole = |route: &Route| match route.intake {
+            Intake::Whole(limit) => limit,
+            Intake::Streamed(_) => 0,
+        };
+        routes.values().map(whole).max().unwrap_or(0)
+    }
+
+    /// The longest data by code, of codes that take another length than `default`, and of those that
+    /// would be taken for another one in upper case.
+    pub(crate) fn unusual_lengths(&self, default: u32) -> Vec<(TypeCode, u32)> {
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let lengths = routes.iter().map(|(code, route)| match route.intake {
+            Intake::Whole(limit) => (*code, limit.min(default)),
+            Intake::Streamed(limit) => (*code, limit),
+        });
+        let listed = |(code, length): &(TypeCode, u32)| {
+            *length != default || *code != code.to_ascii_uppercase()
+        };
+        let mut lengths: Vec<_> = lengths.filter(listed).collect();
+        lengths.sort_unstable();
+        lengths
+    }
+
+    /// The route for exactly this code, else the one for its upper-case form (WIRE.md part 1).
+    pub(crate) fn find(&self, code: TypeCode) -> Option<Route> {
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        routes.get(&code).or_else(|| routes.get(&code.to_ascii_uppercase())).cloned()
+    }
+
+    /// The codes of the application, sorted.
+    pub(crate) fn codes(&self) -> Vec<TypeCode> {
+        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let mut codes: Vec<_> = routes.keys().copied().filter(|code| !code.is_reserved()).collect();
+        codes.sort_unstable();
+        codes
+    }
+
+    /// Lets go of every handler.
+    pub(crate) fn clear(&self) {
+        self.keep_off(Vec::new());
+        self.change(HashMap::clear);
+    }
+}

@@ -1,0 +1,141 @@
+//! Typed messages: the thin layer between [`Wire`] types and frames.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use actix::prelude::{Message, Recipient};
+use futures::future::BoxFuture;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    dispatch::routes::{Serve, Told, ask, number_of, put},
+    frame::{TypeCode, Wire},
+    message::{Incoming, Replies, Reply, RequestError, SendError, Sender, Token},
+    node::{
+        Refusal,
+        log::{Kind, Shown, warn_some},
+    },
+};
+
+/// A typed message that came from another node: what an actor registered with `on::<M>` handles.
+///
+/// Its result is `M::Result`, which goes back to the sender in one `REPL` frame in the format of
+/// `M`.
+#[non_exhaustive]
+pub struct Received<M> {
+    /// The message.
+    pub message: M,
+    /// Who sent it, as far as it is known.
+    pub sender: Sender,
+    _token: Token,
+}
+
+impl<M: fmt::Debug> fmt::Debug for Received<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("message", &self.message)
+            .field("sender", &self.sender)
+            .finish()
+    }
+}
+
+impl<M> Message for Received<M>
+where
+    M: Message + 'static,
+{
+    type Result = M::Result;
+}
+
+/// A message between nodes: an actix message with a code and a format, whose result can travel as
+/// well.
+///
+/// Implemented for every type that can be one.
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_peer::{PeerMessage, frame::{TypeCode, Wire}};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Message, Serialize, Deserialize)]
+/// #[rtype(result = "u64")]
+/// struct Add(u64, u64);
+///
+/// impl Wire for Add {
+///     const CODE: TypeCode = TypeCode::new(b"ADD_");
+/// }
+///
+/// fn can_travel<M: PeerMessage>() {}
+/// can_travel::<Add>();
+/// ```
+pub trait PeerMessage:
+    Wire + Message<Result: Serialize + DeserializeOwned + Send> + Send + 'static
+{
+}
+
+impl<M> PeerMessage for M where
+    M: Wire + Message<Result: Serialize + DeserializeOwned + Send> + Send + 'static
+{
+}
+
+/// Decodes, asks the actor, encodes.
+pub(crate) struct Typed<M: PeerMessage>(Recipient<Received<M>>);
+
+impl<M: PeerMessage> Typed<M> {
+    pub(crate) const fn new(recipient: Recipient<Received<M>>) -> Self {
+        Self(recipient)
+    }
+
+    fn decode(incoming: Incoming) -> Result<Received<M>, Refusal> {
+        let (frame, sender, token) = incoming.into_parts();
+        // The code was found by its upper-case form, perhaps; the message does not care.
+        let decoded = catch_unwind(AssertUnwindSafe(|| M::FORMAT.decode(&frame)));
+        let message = decoded.map_err(|_| Refusal::HandlerFailed)?.map_err(|error| {
+            tracing::debug!(error = %Shown(error), "message not decoded");
+            Refusal::BadMessage
+        })?;
+        Ok(Received { message, sender, _token: token })
+    }
+}
+
+impl<M: PeerMessage> fmt::Debug for Typed<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Typed").field(&std::any::type_name::<M>()).finish()
+    }
+}
+
+impl<M: PeerMessage> Serve for Typed<M> {
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let asked = Self::decode(incoming).map(|received| ask(&self.0, received));
+        Box::pin(async move {
+            let answer = asked?.await?;
+            M::FORMAT.encode(TypeCode::REPL, &answer).map(Reply::one).map_err(|error| {
+                warn_some!(Kind::Answer, error = %Shown(error), "answer not encoded");
+                Refusal::HandlerFailed
+            })
+        })
+    }
+
+    fn tell(&self, incoming: Incoming) -> Told {
+        Self::decode(incoming).and_then(|received| put(&self.0, received)).into()
+    }
+
+    fn handler(&self) -> u64 {
+        number_of(&self.0)
+    }
+}
+
+/// Takes the answer to a typed message out of its replies.
+pub(crate) async fn answer<M: PeerMessage>(
+    replies: Result<Replies, RequestError>,
+) -> Result<M::Result, SendError> {
+    let frames = replies?.collect().await?;
+    match frames.first() {
+        None => Err(SendError::NoReply),
+        Some(frame) if frame.code() == TypeCode::ERRO => {
+            Err(SendError::Refused { text: String::from_utf8_lossy(frame.data()).into_owned() })
+        }
+        Some(frame) => M::FORMAT.decode(frame).map_err(SendError::Decode),
+    }
+}

@@ -1,0 +1,103 @@
+//! The gate of a node, as its listener and its connections share it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    limits::gate::{Entrant, Gate, GateConfig, TurnedAway},
+    node::{Config, Node, now},
+    overlay::Address,
+};
+
+/// Whom the node has let in.
+pub(crate) struct Door(Mutex<State>);
+
+struct State {
+    gate: Gate,
+    /// Dropped when a half-open connection has to go.
+    half_open: HashMap<Entrant, oneshot::Sender<()>>,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("half_open", &self.half_open()).finish_non_exhaustive()
+    }
+}
+
+impl Door {
+    pub(crate) fn new(config: &Config) -> Self {
+        let gate = Gate::new(GateConfig {
+            per_source: config.max_connections_per_source,
+            half_open: config.max_half_open,
+            per_second: config.max_accepts_per_source,
+            loopback: config.limit_loopback,
+        });
+        Self(Mutex::new(State { gate, half_open: HashMap::new() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connections whose header is not complete.
+    pub(crate) fn half_open(&self) -> usize {
+        self.lock().gate.half_open()
+    }
+
+    /// Turns a connection away for which there is no place. Nobody has to go for it.
+    pub(crate) fn turn_away(&self, from: &Address) -> TurnedAway {
+        self.lock().gate.turn_away(from, now())
+    }
+
+    /// Lets a connection in; another one that is half open may have to go for it.
+    pub(crate) fn enter(node: &Arc<Node>, from: &Address) -> Result<Pass, TurnedAway> {
+        let mut state = node.door.lock();
+        let (entrant, goes) = state.gate.enter(from, now())?;
+        let (stay, told_to_go) = oneshot::channel();
+        state.half_open.insert(entrant, stay);
+        let gone = goes.and_then(|goes| state.half_open.remove(&goes));
+        drop(state);
+        if gone.is_some() {
+            node.counters.connections_displaced.one();
+        }
+        Ok(Pass { node: Arc::clone(node), entrant, told_to_go: Some(told_to_go) })
+    }
+}
+
+/// The right to be connected; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    node: Arc<Node>,
+    entrant: Entrant,
+    told_to_go: Option<oneshot::Receiver<()>>,
+}
+
+impl Pass {
+    /// Ready when this connection has to go, as long as it is half open. Not to be asked again then.
+    pub(crate) async fn told_to_go(&mut self) {
+        match &mut self.told_to_go {
+            Some(told) => drop(told.await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The header is complete.
+    pub(crate) fn greeted(&self) {
+        let mut state = self.node.door.lock();
+        state.gate.greeted(self.entrant);
+        state.half_open.remove(&self.entrant);
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut state = self.node.door.lock();
+        state.gate.left(self.entrant);
+        state.half_open.remove(&self.entrant);
+    }
+}

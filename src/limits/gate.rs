@@ -1,0 +1,314 @@
+//! Whom a node lets in: how many connections at once, and how fast new ones, from each source.
+//!
+//! Pure: it decides, the listener carries it out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    limits::source::Source,
+    overlay::{
+        Address,
+        later::{Later, part},
+    },
+};
+
+/// Sources without a connection whose pace is remembered.
+const MAX_REMEMBERED: usize = 1_024;
+
+/// A source may be so many times its pace in one second ahead: connections come in bursts.
+const BURST: u32 = 2;
+
+/// The limits of a [`Gate`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GateConfig {
+    /// Connections at once, from each source.
+    pub(crate) per_source: usize,
+    /// Connections whose header is not complete, from all.
+    pub(crate) half_open: usize,
+    /// New connections in a second, from each source, on average.
+    pub(crate) per_second: u32,
+    /// Whether loopback is limited, too.
+    pub(crate) loopback: bool,
+}
+
+/// The number that a gate gives to a connection.
+pub(crate) type Entrant = u64;
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnedAway {
+    /// Its source has as many as it may have.
+    TooMany,
+    /// They come too fast from its source.
+    TooFast,
+}
+
+#[derive(Debug)]
+struct Seen {
+    open: usize,
+    half_open: usize,
+    /// When the last of its connections would have come, had they come at its pace (GCRA: ITU-T
+    /// I.371, "virtual scheduling").
+    due: Instant,
+}
+
+/// The connections that a node has let in, by source.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    config: GateConfig,
+    seen: HashMap<Source, Seen>,
+    /// By number, so that the oldest is first.
+    half_open: BTreeMap<Entrant, Source>,
+    open: HashMap<Entrant, Source>,
+    next: Entrant,
+}
+
+impl Gate {
+    pub(crate) fn new(config: GateConfig) -> Self {
+        Self {
+            config,
+            seen: HashMap::new(),
+            half_open: BTreeMap::new(),
+            open: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Lets a connection in. When too many are half open, the oldest from the source that has the
+    /// most of them has to go, not the newcomer: its number is returned as well.
+    pub(crate) fn enter(
+        &mut self,
+        from: &Address,
+        now: Instant,
+    ) -> Result<(Entrant, Option<Entrant>), TurnedAway> {
+        let (per_source, loopback) = (self.config.per_source, self.config.loopback);
+        let (source, seen, pace) = self.look_at(from, now);
+        if seen.open >= per_source && source.is_limited(loopback) {
+            return Err(TurnedAway::TooMany);
+        }
+        seen.due = pace.ok_or(TurnedAway::TooFast)?;
+        seen.open += 1;
+        seen.half_open += 1;
+        self.next += 1;
+        self.half_open.insert(self.next, source.clone());
+        self.open.insert(self.next, source);
+        let crowded = self.half_open.len() > self.config.half_open;
+        Ok((self.next, if crowded { self.oldest_of_busiest() } else { None }))
+    }
+
+    /// Turns a connection away for which the node has no place, and says why: they come too fast
+    /// from its source, or there are too many. Nobody goes for it.
+    pub(crate) fn turn_away(&mut self, from: &Address, now: Instant) -> TurnedAway {
+        match self.look_at(from, now) {
+            (_, seen, Some(due)) => {
+                seen.due = due;
+                TurnedAway::TooMany
+            }
+            (_, _, None) => TurnedAway::TooFast,
+        }
+    }
+
+    /// What is known about the source of a connection, and when it would have come at its pace;
+    /// none when it comes too fast.
+    fn look_at(&mut self, from: &Address, now: Instant) -> (Source, &mut Seen, Option<Instant>) {
+        self.forget(now);
+        let source = Source::of(from);
+        let pace = part(Duration::from_secs(1), self.config.per_second);
+        let ahead = pace.saturating_mul(self.config.per_second).saturating_mul(BURST);
+        let free = !source.is_limited(self.config.loopback);
+        let fresh = || Seen { open: 0, half_open: 0, due: now };
+        let seen = self.seen.entry(source.clone()).or_insert_with(fresh);
+        let due = seen.due.max(now).later(pace);
+        (source, seen, (free || due <= now.later(ahead)).then_some(due))
+    }
+
+    fn oldest_of_busiest(&mut self) -> Option<Entrant> {
+        let (busiest, _) =
+            self.seen.iter().max_by_key(|(source, seen)| (seen.half_open, *source))?;
+        let (oldest, _) = self.half_open.iter().find(|(_, source)| *source == busiest)?;
+        let oldest = *oldest;
+        self.greeted(oldest);
+        Some(oldest)
+    }
+
+    /// The header of a connection is complete, or it is told to go.
+    pub(crate) fn greeted(&mut self, entrant: Entrant) {
+        if let Some(seen) =
+            self.half_open.remove(&entrant).and_then(|source| self.seen.get_mut(&source))
+        {
+            seen.half_open -= 1;
+        }
+    }
+
+    /// A connection is over.
+    pub(crate) fn left(&mut self, entrant: Entrant) {
+        self.greeted(entrant);
+        if let Some(seen) = self.open.remove(&entrant).and_then(|source| self.seen.get_mut(&source))
+        {
+            seen.open -= 1;
+        }
+    }
+
+    /// Connections whose header is not complete.
+    pub(crate) fn half_open(&self) -> usize {
+        self.half_open.len()
+    }
+
+    /// Forgets sources that have nothing open and are not ahead of their pace; when that is not
+    /// enough, those that are the least ahead.
+    fn forget(&mut self, now: Instant) {
+        let remembered = self.seen.len() - self.seen.len().min(self.open.len());
+        if remembered < MAX_REMEMBERED {
+            return;
+        }
+        self.seen.retain(|_, seen| seen.open > 0 || seen.due > now);
+        let idle = || self.seen.iter().filter(|(_, seen)| seen.open == 0);
+        if idle().count() >= MAX_REMEMBERED
+            && let Some((first, _)) = idle().min_by_key(|(source, seen)| (seen.due, *source))
+        {
+            let first = first.clone();
+            self.seen.remove(&first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::node::now;
+
+    const CONFIG: GateConfig =
+        GateConfig { per_source: 3, half_open: 5, per_second: 10, loopback: false };
+
+    fn at(host: &str) -> Address {
+        format!("{host}:7").parse().unwrap()
+    }
+
+    #[test]
+    fn a_source_has_as_many_connections_as_it_may_have_and_no_other_pays_for_it() {
+        let (mut gate, now) = (Gate::new(CONFIG), now());
+        let first = gate.enter(&at("10.0.0.1"), now).unwrap().0;
+        for _ in 0..2 {
+            gate.enter(&at("10.0.0.1"), now).unwrap();
+        }
+        assert_eq!(gate.enter(&at("10.0.0.1"), now), Err(TurnedAway::TooMany));
+        assert_eq!(gate.enter(&at("[::ffff:10.0.0.1]"), now), Err(TurnedAway::TooMany));
+        gate.enter(&at("10.0.0.2"), now).unwrap();
+        gate.left(first);
+        gate.enter(&at("10.0.0.1"), now).unwrap();
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_subscriber_are_one_source() {
+        let (mut gate, now) = (Gate::new(CONFIG), now());
+        for n in 1..4 {
+            gate.enter(&at(&format!("[2001:db8:1:2::{n}]")), now).unwrap();
+        }
+        assert_eq!(gate.enter(&at("[2001:db8:1:2:ffff::9]"), now), Err(TurnedAway::TooMany));
+        gate.enter(&at("[2001:db8:1:3::1]"), now).unwrap();
+    }
+
+    #[test]
+    fn connections_come_at_a_pace_with_bursts() {
+        let (mut gate, mut now) = (Gate::new(CONFIG), now());
+        let come = |gate: &mut Gate, now| {
+            let (entrant, _) = gate.enter(&at("10.0.0.1"), now)?;
+            gate.left(entrant);
+            Ok(())
+        };
+        for _ in 0..20 {
+            assert_eq!(come(&mut gate, now), Ok(()));
+        }
+        assert_eq!(come(&mut gate, now), Err(TurnedAway::TooFast));
+        now += Duration::from_millis(100);
+        assert_eq!(come(&mut gate, now), Ok(()));
+        assert_eq!(come(&mut gate, now), Err(TurnedAway::TooFast));
+    }
+
+    #[test]
+    fn when_too_many_are_half_open_the_oldest_of_the_busiest_source_goes_and_not_the_newcomer() {
+        let (mut gate, now) = (Gate::new(CONFIG), now());
+        let quiet = gate.enter(&at("10.0.0.9"), now).unwrap().0;
+        let busy: Vec<_> = (0..3).map(|_| gate.enter(&at("10.0.0.1"), now).unwrap().0).collect();
+        let another = gate.enter(&at("10.0.0.2"), now).unwrap();
+        assert_eq!(another.1, None);
+        let (_, goes) = gate.enter(&at("10.0.0.3"), now).unwrap();
+        assert_eq!(goes, Some(busy[0]));
+        // One that has spoken is not half open any more.
+        gate.greeted(quiet);
+        assert_eq!(gate.half_open(), 4);
+    }
+
+    #[test]
+    fn who_is_turned_away_costs_nobody_a_place() {
+        let (mut gate, now) = (Gate::new(CONFIG), now());
+        for n in 0..5 {
+            gate.enter(&at(&format!("10.0.0.{n}")), now).unwrap();
+        }
+        for _ in 0..20 {
+            assert_eq!(gate.turn_away(&at("10.0.1.1"), now), TurnedAway::TooMany);
+        }
+        assert_eq!(gate.turn_away(&at("10.0.1.1"), now), TurnedAway::TooFast);
+        assert_eq!(gate.half_open(), 5);
+    }
+
+    #[test]
+    fn loopback_has_a_share_of_the_connections_only_when_it_is_asked_for() {
+        let let_in = |loopback, from: &str| {
+            let mut gate = Gate::new(GateConfig { loopback, ..CONFIG });
+            let now = now();
+            (0..10).filter(|_| gate.enter(&at(from), now).is_ok()).count()
+        };
+        for here in ["127.0.0.1", "127.8.8.8", "[::1]", "[::ffff:127.0.0.1]"] {
+            assert_eq!((let_in(false, here), let_in(true, here)), (10, 3), "{here}");
+        }
+        assert_eq!((let_in(false, "10.0.0.1"), let_in(true, "10.0.0.1")), (3, 3));
+    }
+
+    #[test]
+    fn loopback_has_a_pace_only_when_it_is_asked_for() {
+        let last = |loopback| {
+            let mut gate = Gate::new(GateConfig { loopback, ..CONFIG });
+            let now = now();
+            (0..21).map(|_| gate.turn_away(&at("127.0.0.1"), now)).last()
+        };
+        assert_eq!(last(false), Some(TurnedAway::TooMany));
+        assert_eq!(last(true), Some(TurnedAway::TooFast));
+    }
+
+    proptest! {
+        #[test]
+        fn the_gate_stays_bounded_and_its_sums_are_right(
+            steps in proptest::collection::vec((0_u8..4, 0_u32..2_000, 0_u64..50), 0..400),
+        ) {
+            let config = GateConfig { per_source: 2, half_open: 4, per_second: 1_000, loopback: true };
+            let (mut gate, mut now) = (Gate::new(config), now());
+            let mut open = Vec::new();
+            for (what, n, millis) in steps {
+                now += Duration::from_millis(millis);
+                match what {
+                    0 | 1 => {
+                        let host = Ipv4Addr::from_bits(0x0a00_0000 + n % if what == 0 { 4 } else { 2_000 });
+                        open.extend(gate.enter(&at(&host.to_string()), now).ok().map(|(entrant, _)| entrant));
+                    }
+                    2 if !open.is_empty() => gate.left(open.swap_remove(n as usize % open.len())),
+                    3 if !open.is_empty() => gate.greeted(open[n as usize % open.len()]),
+                    _ => {}
+                }
+                prop_assert!(gate.half_open() <= 4);
+                prop_assert_eq!(gate.open.len(), open.len());
+                prop_assert_eq!(gate.seen.values().map(|seen| seen.open).sum::<usize>(), open.len());
+                prop_assert_eq!(gate.seen.values().map(|seen| seen.half_open).sum::<usize>(), gate.half_open());
+                prop_assert!(gate.seen.values().all(|seen| seen.half_open <= seen.open && seen.open <= 2));
+                prop_assert!(gate.seen.len() <= open.len() + MAX_REMEMBERED);
+            }
+        }
+    }
+}

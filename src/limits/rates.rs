@@ -1,0 +1,250 @@
+//! How fast frames and bytes come from each source.
+//!
+//! Pure: it decides, whoever reads waits or refuses. The rule is GCRA (ITU-T I.371, "virtual
+//! scheduling"), as at the [gate](super::gate), with one atomic for each pace: all connections of a
+//! source share it, and one look for a whole read is all that it costs.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    limits::source::Source,
+    overlay::{Address, later::Later},
+};
+
+/// Sources without a connection whose pace is remembered.
+const MAX_REMEMBERED: usize = 1_024;
+
+/// A source may be so many seconds of its pace ahead.
+const BURST: u64 = 2 * SECOND;
+
+/// What was read beyond that is remembered up to so much time.
+const MAX_DEBT: u64 = 10 * SECOND;
+
+const SECOND: u64 = 1_000_000_000; // ns
+
+/// The limits of a [`Meter`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    pub(crate) frames: u32,
+    pub(crate) bytes: u32,
+    /// Whether loopback is measured.
+    pub(crate) loopback: bool,
+}
+
+/// One pace. Times are nanoseconds since the meter was made.
+#[derive(Debug)]
+struct Lane {
+    per_second: u64,
+    due: AtomicU64,
+}
+
+impl Lane {
+    fn new(per_second: u32) -> Self {
+        Self { per_second: u64::from(per_second.max(1)), due: AtomicU64::new(0) }
+    }
+
+    const fn cost(&self, n: u64) -> u64 {
+        n.saturating_mul(SECOND) / self.per_second
+    }
+
+    /// Counts `n` that have come; how long nothing more should be taken.
+    fn charge(&self, n: u64, now: u64) -> Duration {
+        let (cost, ahead) = (self.cost(n), now.saturating_add(BURST));
+        let next =
+            |due: u64| Some(due.max(now).saturating_add(cost).min(ahead.saturating_add(MAX_DEBT)));
+        let before = self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let due = next(before.unwrap_or_else(|due| due)).unwrap_or(ahead);
+        Duration::from_nanos(due.saturating_sub(ahead))
+    }
+
+    /// Counts `n` if they are within the pace.
+    fn take(&self, n: u64, now: u64) -> bool {
+        let (cost, ahead) = (self.cost(n), now.saturating_add(BURST));
+        let next = |due: u64| Some(due.max(now).saturating_add(cost)).filter(|due| *due <= ahead);
+        self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    fn due(&self) -> u64 {
+        self.due.load(Ordering::Relaxed)
+    }
+}
+
+/// The paces of one source.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    since: Instant,
+    frames: Lane,
+    bytes: Lane,
+}
+
+impl Meter {
+    fn new(rates: Rates, now: Instant) -> Self {
+        Self { since: now, frames: Lane::new(rates.frames), bytes: Lane::new(rates.bytes) }
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Counts what a read has brought; how long nothing more should be read.
+    pub(crate) fn charge(&self, frames: u64, bytes: u64, now: Instant) -> Duration {
+        let now = self.nanos(now);
+        self.frames.charge(frames, now).max(self.bytes.charge(bytes, now))
+    }
+
+    /// Whether a request is within the pace; counts it only then. Bytes that have come already count
+    /// in any case.
+    pub(crate) fn take(&self, bytes: u64, now: Instant) -> bool {
+        let now = self.nanos(now);
+        let late = self.bytes.charge(bytes, now) > Duration::ZERO;
+        !late && self.frames.take(1, now)
+    }
+
+    /// When the last of what has come would have come at its pace.
+    fn due(&self) -> Instant {
+        self.since.later(Duration::from_nanos(self.frames.due().max(self.bytes.due())))
+    }
+}
+
+/// The meters of all sources.
+#[derive(Debug)]
+pub(crate) struct Meters {
+    rates: Rates,
+    known: Mutex<HashMap<Source, Arc<Meter>>>,
+}
+
+impl Meters {
+    pub(crate) fn new(rates: Rates) -> Self {
+        Self { rates, known: Mutex::default() }
+    }
+
+    /// The meter for a connection from `address`; none when it has no pace.
+    pub(crate) fn of(&self, address: &Address, now: Instant) -> Option<Arc<Meter>> {
+        let source = Source::of(address);
+        if !source.is_limited(self.rates.loopback) {
+            return None;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(&source) {
+            forget(&mut known, now);
+        }
+        let meter = known.entry(source).or_insert_with(|| Arc::new(Meter::new(self.rates, now)));
+        Some(Arc::clone(meter))
+    }
+}
+
+/// Forgets sources without a connection that are not ahead of their pace; when that is not enough,
+/// the one that is the least ahead.
+fn forget(known: &mut HashMap<Source, Arc<Meter>>, now: Instant) {
+    let used = |meter: &Arc<Meter>| Arc::strong_count(meter) > 1;
+    if known.len() < MAX_REMEMBERED {
+        return;
+    }
+    known.retain(|_, meter| used(meter) || meter.due() > now);
+    let idle = || known.iter().filter(|(_, meter)| !used(meter));
+    if idle().count() >= MAX_REMEMBERED
+        && let Some((first, _)) = idle().min_by_key(|(source, meter)| (meter.due(), *source))
+    {
+        let first = first.clone();
+        known.remove(&first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::node::now;
+
+    const RATES: Rates = Rates { frames: 10, bytes: 1_000, loopback: false };
+
+    fn at(host: &str) -> Address {
+        format!("{host}:7").parse().unwrap()
+    }
+
+    #[test]
+    fn a_burst_passes_and_what_is_beyond_waits_for_its_time() {
+        let now = now();
+        let meter = Meter::new(RATES, now);
+        assert_eq!(meter.charge(20, 0, now), Duration::ZERO);
+        assert_eq!(meter.charge(1, 0, now), Duration::from_millis(100));
+        assert_eq!(meter.charge(0, 2_500, now), Duration::from_millis(500));
+        assert_eq!(meter.charge(0, 0, now + Duration::from_millis(500)), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_counted_so_that_the_next_one_is_served_in_time() {
+        let now = now();
+        let meter = Meter::new(RATES, now);
+        assert!((0..20).all(|_| meter.take(8, now)));
+        assert!((0..1_000).all(|_| !meter.take(0, now)));
+        assert!(meter.take(8, now + Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn loopback_has_no_pace_unless_it_is_asked_for() {
+        let now = now();
+        let meters = |loopback| Meters::new(Rates { loopback, ..RATES });
+        for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
+            assert!(meters(false).of(&at(host), now).is_none());
+            assert!(meters(true).of(&at(host), now).is_some());
+        }
+        assert!(meters(false).of(&at("10.0.0.1"), now).is_some());
+    }
+
+    #[test]
+    fn the_connections_of_a_source_share_its_pace_and_it_is_remembered() {
+        let (meters, now) = (Meters::new(RATES), now());
+        meters.of(&at("10.0.0.1"), now).unwrap().charge(20, 0, now);
+        let again = meters.of(&at("[::ffff:10.0.0.1]"), now).unwrap();
+        assert!(again.charge(1, 0, now) > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_flood_of_sources_pushes_out_nobody_who_is_connected_and_keeps_the_map_bounded() {
+        let (meters, now) = (Meters::new(RATES), now());
+        let held = meters.of(&at("10.9.9.9"), now).unwrap();
+        for n in 0..3_000_u32 {
+            let host = std::net::Ipv4Addr::from_bits(0x0a00_0000 + n);
+            meters.of(&at(&host.to_string()), now).unwrap().charge(1, 0, now);
+        }
+        assert!(meters.known.lock().unwrap().len() <= MAX_REMEMBERED + 1);
+        assert!(Arc::ptr_eq(&held, &meters.of(&at("10.9.9.9"), now).unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn over_any_time_no_more_passes_than_the_pace_and_a_burst(
+            steps in proptest::collection::vec((0_u64..300, 1_u64..2_000), 1..200),
+        ) {
+            let begin = now();
+            let meter = Meter::new(RATES, begin);
+            let (mut now, mut passed) = (begin, 0);
+            for (millis, bytes) in steps {
+                now += Duration::from_millis(millis);
+                let wait = meter.charge(0, bytes, now);
+                passed += bytes;
+                now += wait;
+                let allowed = 1_000.0 * (2.0 + (now - begin).as_secs_f64()) + 1.0;
+                prop_assert!(passed as f64 <= allowed, "{passed} {allowed}");
+            }
+        }
+
+        #[test]
+        fn no_number_breaks_it(frames: u64, bytes: u64, after in 0..u64::MAX / 4, per: u32) {
+            let begin = now();
+            let meter = Meter::new(Rates { frames: per, bytes: per, loopback: true }, begin);
+            let now = begin.checked_add(Duration::from_nanos(after)).unwrap_or(begin);
+            prop_assert!(meter.charge(frames, bytes, now) <= Duration::from_nanos(MAX_DEBT));
+            meter.take(bytes, now);
+        }
+    }
+}

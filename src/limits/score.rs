@@ -1,0 +1,306 @@
+//! Who misbehaves, how much, and for how long nothing is to do with them.
+//!
+//! Pure: it decides, the node carries it out. Points fade by half in each half-life, so that what
+//! happens to everybody now and then adds up to nothing; a ban ends by itself, and is twice as long
+//! the next time.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{
+    frame::TypeCode,
+    limits::source::Source,
+    node::Refusal,
+    overlay::{Address, PeerId, later::Later},
+};
+
+/// Offenders that are remembered.
+const MAX_KNOWN: usize = 1_024;
+
+/// Whom points and bans are about: everybody at a source, or who proves an id, wherever that is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Offender {
+    /// Everybody at this source.
+    Source(Source),
+    /// Who proves this id.
+    Id(PeerId),
+}
+
+impl fmt::Display for Offender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(source) => source.fmt(f),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+impl From<Source> for Offender {
+    fn from(source: Source) -> Self {
+        Self::Source(source)
+    }
+}
+
+impl From<&Address> for Offender {
+    fn from(address: &Address) -> Self {
+        Self::Source(Source::of(address))
+    }
+}
+
+impl From<IpAddr> for Offender {
+    fn from(ip: IpAddr) -> Self {
+        Self::Source(Source::of_ip(ip))
+    }
+}
+
+impl From<PeerId> for Offender {
+    fn from(id: PeerId) -> Self {
+        Self::Id(id)
+    }
+}
+
+macro_rules! offences {
+    ($( $(#[doc = $doc:literal])* $name:ident = $points:literal, )*) => {
+        /// What a remote does wrong, each with the points that it costs its source, and its id where
+        /// that is proven. [`Config::ban_at`](crate::Config::ban_at) points at once are a ban.
+        ///
+        /// | offence | points | what |
+        /// |---|---|---|
+        $( #[doc = concat!("| `", stringify!($name), "` | ", stringify!($points), " |", $( $doc ),*, " |")] )*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Offence {
+            $( $(#[doc = $doc])* $name, )*
+        }
+
+        impl Offence {
+            /// Every offence.
+            pub const ALL: [Self; [$( stringify!($name), )*].len()] = [$( Self::$name, )*];
+
+            /// What it costs.
+            #[must_use]
+            pub const fn points(self) -> u32 {
+                match self {
+                    $( Self::$name => $points, )*
+                }
+            }
+        }
+    };
+}
+
+offences! {
+    /// A connection that ended inside a header or the data of a frame. Happens to everybody.
+    Cut = 1,
+    /// A request for a code without a handler. A newer version may ask for one now and then.
+    UnknownCode = 1,
+    /// Data that is not a message of the handler's type.
+    Malformed = 1,
+    /// A classic request beyond the pace of its source.
+    TooFast = 1,
+    /// A header, a handshake or the data of a frame that did not come in time.
+    Late = 2,
+    /// A handshake that failed.
+    NoHandshake = 2,
+    /// A length over the limit.
+    TooLong = 5,
+    /// The id of somebody else.
+    NotItsId = 10,
+    /// A link whose rules it broke.
+    BrokeLink = 20,
+    /// None: the application said so.
+    ByHand = 0,
+}
+
+impl Offence {
+    /// What the refusal of a message with this code is due to, where it is the other side's doing:
+    /// what is passed on is not the doing of the last one.
+    pub(crate) fn of(refusal: Refusal, code: TypeCode) -> Option<Self> {
+        match refusal {
+            _ if code == TypeCode::FWD => None,
+            Refusal::UnknownCode => Some(Self::UnknownCode),
+            Refusal::TooLong => Some(Self::TooLong),
+            Refusal::BadMessage => Some(Self::Malformed),
+            Refusal::NotYourId => Some(Self::NotItsId),
+            Refusal::Busy
+            | Refusal::HandlerFailed
+            | Refusal::HandlerGone
+            | Refusal::HandlerLate
+            | Refusal::Stopping
+            | Refusal::NoTls => None,
+        }
+    }
+}
+
+/// The options of [`Scores`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScoreConfig {
+    /// Points that are a ban.
+    pub(crate) at: u32,
+    /// Points are half as many after this.
+    pub(crate) half_life: Duration,
+    /// The first ban.
+    pub(crate) first: Duration,
+    /// The longest, and how long a ban is remembered after its end.
+    pub(crate) longest: Duration,
+}
+
+/// A ban that is in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Ban {
+    /// Who is banned.
+    pub whom: Offender,
+    /// The last offence.
+    pub why: Offence,
+    /// How long it still lasts.
+    pub left: Duration,
+}
+
+#[derive(Debug)]
+struct Record {
+    points: f64,
+    /// When they were so many.
+    counted: Instant,
+    /// The end of the ban that is in force.
+    ban: Option<(Instant, Offence)>,
+    /// The last ban: how long it was, and its end.
+    last: Option<(Duration, Instant)>,
+}
+
+/// The points and bans of a node.
+#[derive(Debug)]
+pub(crate) struct Scores {
+    config: ScoreConfig,
+    known: HashMap<Offender, Record>,
+}
+
+impl Scores {
+    pub(crate) fn new(config: ScoreConfig) -> Self {
+        Self { config, known: HashMap::new() }
+    }
+
+    fn faded(&self, record: &Record, now: Instant) -> f64 {
+        let half_lives = now.saturating_duration_since(record.counted).as_secs_f64()
+            / self.config.half_life.as_secs_f64().max(f64::MIN_POSITIVE);
+        record.points * (-half_lives).exp2()
+    }
+
+    /// Adds an offence. For how long a ban begins with it, if one does.
+    pub(crate) fn offend(
+        &mut self,
+        whom: &Offender,
+        what: Offence,
+        now: Instant,
+    ) -> Option<Duration> {
+        let before = match self.known.get(whom) {
+            // Until it ends nothing is to do with them.
+            Some(Record { ban: Some(_), .. }) => return None,
+            Some(record) => self.faded(record, now),
+            None => 0.0,
+        };
+        if !self.make_room(whom, now) {
+            return None;
+        }
+        let ScoreConfig { at, first, longest, .. } = self.config;
+        let record = self.known.entry(whom.clone()).or_insert_with(|| Record::new(now));
+        (record.points, record.counted) = (before + f64::from(what.points()), now);
+        if record.points < f64::from(at) {
+            return None;
+        }
+        let time = match record.last {
+            Some((last, end)) if now <= end.later(longest) => last.saturating_mul(2).min(longest),
+            _ => first.min(longest),
+        };
+        record.ban(what, time, now);
+        record.last = Some((time, now.later(time)));
+        Some(time)
+    }
+
+    /// Bans somebody for so long, whatever there was before. False when there is no room for one
+    /// more.
+    pub(crate) fn ban(&mut self, whom: &Offender, time: Duration, now: Instant) -> bool {
+        if !self.make_room(whom, now) {
+            return false;
+        }
+        let record = self.known.entry(whom.clone()).or_insert_with(|| Record::new(now));
+        record.ban(Offence::ByHand, time, now);
+        true
+    }
+
+    /// Ends a ban, and forgets all points. Says why there was one.
+    pub(crate) fn unban(&mut self, whom: &Offender) -> Option<Offence> {
+        self.known.remove(whom)?.ban.map(|(_, why)| why)
+    }
+
+    /// Ends the bans whose time is up.
+    pub(crate) fn end(&mut self, now: Instant) -> Vec<(Offender, Offence)> {
+        let over = |(whom, record): (&Offender, &mut Record)| {
+            let (_, why) = record.ban.take_if(|(until, _)| *until <= now)?;
+            Some((whom.clone(), why))
+        };
+        let mut ended: Vec<_> = self.known.iter_mut().filter_map(over).collect();
+        ended.sort_unstable();
+        ended
+    }
+
+    /// When the next ban ends.
+    pub(crate) fn next_end(&self) -> Option<Instant> {
+        self.known.values().filter_map(|record| Some(record.ban?.0)).min()
+    }
+
+    pub(crate) fn is_banned(&self, whom: &Offender, now: Instant) -> bool {
+        let ban = self.known.get(whom).and_then(|record| record.ban);
+        ban.is_some_and(|(until, _)| until > now)
+    }
+
+    /// The bans in force, sorted.
+    pub(crate) fn bans(&self, now: Instant) -> Vec<Ban> {
+        let ban = |(whom, record): (&Offender, &Record)| {
+            let (until, why) = record.ban?;
+            let left = until.checked_duration_since(now).filter(|left| !left.is_zero())?;
+            Some(Ban { whom: whom.clone(), why, left })
+        };
+        let mut bans: Vec<_> = self.known.iter().filter_map(ban).collect();
+        bans.sort_unstable_by(|one, other| one.whom.cmp(&other.whom));
+        bans
+    }
+
+    /// Whether there is room for `whom`: made by who is not banned and has the fewest points. While
+    /// everybody who is remembered is banned, nobody else can be.
+    fn make_room(&mut self, whom: &Offender, now: Instant) -> bool {
+        if self.known.len() < MAX_KNOWN || self.known.contains_key(whom) {
+            return true;
+        }
+        let free = |record: &Record| record.ban.is_none();
+        let fewest = self.known.iter().filter(|(_, record)| free(record)).min_by(|one, other| {
+            let key = |record: &Record| (record.last.map(|(_, end)| end), self.faded(record, now));
+            let ((end, points), (others_end, others)) = (key(one.1), key(other.1));
+            end.cmp(&others_end).then(points.total_cmp(&others)).then(one.0.cmp(other.0))
+        });
+        let fewest = fewest.map(|(fewest, _)| fewest.clone());
+        fewest.is_some_and(|fewest| self.known.remove(&fewest).is_some())
+    }
+}
+
+impl Record {
+    const fn new(now: Instant) -> Self {
+        Self { points: 0.0, counted: now, ban: None, last: None }
+    }
+
+    fn ban(&mut self, why: Offence, time: Duration, now: Instant) {
+        self.points = 0.0;
+        self.ban = Some((now.later(time), why));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Reading no faster than a source may send: TCP and credit push back.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::Sleep;
+
+use crate::{
+    limits::rates::Meter,
+    node::{Node, now},
+    overlay::Address,
+};
+
+/// Stops reading for a while when too much has come.
+#[derive(Debug, Default)]
+pub(crate) struct Brake {
+    meter: Option<Arc<Meter>>,
+    /// Never longer than this at a time, so that a link stays alive.
+    most: Duration,
+    rest: Option<Pin<Box<Sleep>>>,
+}
+
+impl Brake {
+    /// One for what comes from `address`.
+    pub(crate) fn new(node: &Node, address: &Address) -> Self {
+        let meter = node.meters.of(address, now());
+        Self { meter, most: node.config.keep_alive, rest: None }
+    }
+
+    /// Whether a request whose first `bytes` have come is within the pace.
+    pub(crate) fn takes(&self, bytes: usize) -> bool {
+        self.meter.as_ref().is_none_or(|meter| meter.take(bytes as u64, now()))
+    }
+
+    /// Counts what a read has brought. What is too much is paid for in time.
+    pub(crate) fn came(&mut self, node: &Node, frames: u64, bytes: usize) {
+        let Some(meter) = &self.meter else { return };
+        let wait = meter.charge(frames, bytes as u64, now());
+        if !wait.is_zero() {
+            node.counters.reads_paused.one();
+            self.rest = Some(Box::pin(tokio::time::sleep(wait.min(self.most))));
+        }
+    }
+
+    /// Ready when reading may go on.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(rest) = &mut self.rest {
+            ready!(rest.as_mut().poll(cx));
+            self.rest = None;
+        }
+        Poll::Ready(())
+    }
+}

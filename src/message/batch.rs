@@ -1,0 +1,121 @@
+//! Several one-way messages handed over together.
+
+use std::fmt;
+
+use actix::prelude::Message;
+
+use crate::{
+    frame::{Frame, TypeCode},
+    link::OneWays,
+    message::incoming::{Incoming, Sender, Token},
+};
+
+/// One-way messages of one code that came over a link in one read, in the order in which they were
+/// sent: what an actor registered with [`Builder::handle_batch`](crate::Builder::handle_batch)
+/// handles.
+///
+/// One message to the actor in place of one for each frame: for those who count every nanosecond.
+/// They count against the link's window until the batch is dropped. Whatever does not come as a
+/// one-way message in one frame over a link comes as a batch of one; who asked gets an empty reply
+/// when it is handled.
+///
+/// ```
+/// use actix::prelude::*;
+/// use actix_peer::IncomingBatch;
+///
+/// struct Total(usize);
+///
+/// impl Actor for Total {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<IncomingBatch> for Total {
+///     type Result = ();
+///
+///     fn handle(&mut self, batch: IncomingBatch, _: &mut Self::Context) {
+///         self.0 += batch.iter().map(<[u8]>::len).sum::<usize>();
+///     }
+/// }
+/// ```
+pub struct IncomingBatch {
+    messages: Messages,
+    sender: Sender,
+    _token: Token,
+}
+
+enum Messages {
+    One(Frame),
+    Several(OneWays),
+}
+
+impl fmt::Debug for IncomingBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingBatch")
+            .field("code", &self.code())
+            .field("count", &self.count())
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Message for IncomingBatch {
+    type Result = ();
+}
+
+impl IncomingBatch {
+    pub(crate) const fn new(messages: OneWays, sender: Sender, token: Token) -> Self {
+        Self { messages: Messages::Several(messages), sender, _token: token }
+    }
+
+    pub(crate) fn of_one(incoming: Incoming) -> Self {
+        let (frame, sender, token) = incoming.into_parts();
+        Self { messages: Messages::One(frame), sender, _token: token }
+    }
+
+    /// The code of all of them, as it was sent.
+    #[must_use]
+    pub const fn code(&self) -> TypeCode {
+        match &self.messages {
+            Messages::One(frame) => frame.code(),
+            Messages::Several(run) => run.code(),
+        }
+    }
+
+    /// How many messages it has: at least one.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        match &self.messages {
+            Messages::One(_) => 1,
+            Messages::Several(run) => run.count(),
+        }
+    }
+
+    /// The data of each message, in the order in which they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, several) = self.parts();
+        one.map(|frame| &frame.data()[..])
+            .into_iter()
+            .chain(several.map(OneWays::iter).into_iter().flatten())
+    }
+
+    /// Each message as a frame of its own, without a copy of its data. A frame that is kept keeps
+    /// all that came with it in memory.
+    pub fn frames(&self) -> impl Iterator<Item = Frame> {
+        let (one, several) = self.parts();
+        let payloads = several.map(OneWays::payloads).into_iter().flatten();
+        one.cloned().into_iter().chain(payloads.map(|data| Frame::new(self.code(), data)))
+    }
+
+    const fn parts(&self) -> (Option<&Frame>, Option<&OneWays>) {
+        match &self.messages {
+            Messages::One(frame) => (Some(frame), None),
+            Messages::Several(run) => (None, Some(run)),
+        }
+    }
+
+    /// Who sent them.
+    #[must_use]
+    pub const fn sender(&self) -> &Sender {
+        &self.sender
+    }
+}

@@ -1,0 +1,185 @@
+//! The data of one frame as it comes.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tokio::{io::AsyncRead, sync::oneshot};
+use tokio_util::io::StreamReader;
+
+use crate::{
+    classic::ReadError,
+    frame::{Frame, FrameError, TypeCode},
+    message::source::{Coming, PartReader},
+};
+
+/// The data of one frame, streamed: pieces as they arrive, in bounded memory.
+///
+/// It ends after all the bytes that were sent (exactly [`len`](Self::len), when that is known), or
+/// with an error: a body that was cut is never taken for a complete one. While nobody reads it, nothing is read from the network, so a slow
+/// reader slows the sender.
+///
+/// # Cancel safety
+/// Dropping `next()` loses nothing. Dropping the body ends the reading; the rest is not received.
+pub struct Body {
+    code: TypeCode,
+    len: Option<u32>,
+    got: Progress,
+    source: Source,
+}
+
+/// How many bytes of a body have been handed out, for whoever watches it move.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "nearly every body that is kept is still coming")]
+enum Source {
+    Whole(Option<Bytes>),
+    Coming { reader: Option<PartReader>, back: Option<oneshot::Sender<PartReader>> },
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("code", &self.code)
+            .field("len", &self.len)
+            .field("got", &self.received())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Body {
+    pub(crate) fn whole(frame: Frame) -> Self {
+        Self {
+            code: frame.code(),
+            len: u32::try_from(frame.data().len()).ok(),
+            got: Progress::default(),
+            source: Source::Whole(Some(frame.into_data()).filter(|data| !data.is_empty())),
+        }
+    }
+
+    /// A body that `reader` is in the middle of. At its end, or when it is dropped, the reader goes
+    /// to `back`.
+    pub(crate) fn coming(
+        (code, len): (TypeCode, Option<u32>),
+        reader: PartReader,
+        back: oneshot::Sender<PartReader>,
+    ) -> Self {
+        Self {
+            code,
+            len,
+            got: Progress::default(),
+            source: Source::Coming { reader: Some(reader), back: Some(back) },
+        }
+    }
+
+    /// The code of the frame.
+    #[must_use]
+    pub const fn code(&self) -> TypeCode {
+        self.code
+    }
+
+    /// Bytes of data, when the sender has said so: always in a classic exchange. On a link a long
+    /// message comes in parts, and what is not here yet is not known.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a length from a header, not of a collection")]
+    pub fn len(&self) -> Option<u64> {
+        self.len.map(u64::from)
+    }
+
+    /// Bytes that were handed out so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.got.get()
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.got.clone()
+    }
+
+    /// The body as an `AsyncRead`. A body that was cut is an error of kind `UnexpectedEof`.
+    #[must_use]
+    pub fn into_async_read(self) -> impl AsyncRead + Send + Unpin + 'static {
+        StreamReader::new(self.map(|piece| piece.map_err(into_io)))
+    }
+}
+
+/// An error of reading as one of the operating system's kinds.
+pub(crate) fn into_io(error: ReadError) -> std::io::Error {
+    use std::io::ErrorKind;
+    match error {
+        ReadError::Frame(FrameError::Io(error)) => error,
+        ReadError::Frame(error @ (FrameError::CutHeader { .. } | FrameError::CutBody { .. })) => {
+            std::io::Error::new(ErrorKind::UnexpectedEof, error)
+        }
+        ReadError::Frame(error) => std::io::Error::new(ErrorKind::InvalidData, error),
+        error @ ReadError::Late(_) => std::io::Error::new(ErrorKind::TimedOut, error),
+        error @ ReadError::Reset(_) => std::io::Error::new(ErrorKind::ConnectionReset, error),
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let piece = match &mut this.source {
+            Source::Whole(data) => data.take(),
+            Source::Coming { reader: None, .. } => None,
+            Source::Coming { reader: Some(reader), .. } => match ready!(reader.poll_part(cx)) {
+                Ok(Some(Coming::Piece { data, last })) => {
+                    if last {
+                        this.source.give_back();
+                    }
+                    Some(data)
+                }
+                Ok(Some(Coming::Frame(_) | Coming::Head { .. }) | None) => {
+                    this.source.give_back();
+                    let expected = u64::from(this.len.unwrap_or(u32::MAX));
+                    let (code, got) = (this.code, this.got.get());
+                    return Poll::Ready(Some(Err(
+                        FrameError::CutBody { code, got, expected }.into()
+                    )));
+                }
+                Err(error) => {
+                    this.source.give_back();
+                    return Poll::Ready(Some(Err(error)));
+                }
+            },
+        };
+        let len = piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        this.got.0.fetch_add(len, Ordering::Relaxed);
+        Poll::Ready(piece.map(Ok))
+    }
+}
+
+impl Source {
+    fn give_back(&mut self) {
+        if let Self::Coming { reader, back } = self
+            && let (Some(reader), Some(back)) = (reader.take(), back.take())
+        {
+            // Nobody waits for it when the connection is gone.
+            back.send(reader).ok();
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.source.give_back();
+    }
+}

@@ -1,0 +1,395 @@
+//! The replies to one request, as they come.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures::Stream;
+use tokio::sync::oneshot;
+
+use crate::{
+    classic::{
+        ReadError,
+        client::{OutgoingHeld, Sending},
+        reader::Gather,
+        writer::Unwritten,
+    },
+    frame::{Frame, FrameError, TypeCode},
+    limits::budget::{STEP, Share},
+    link::Reason,
+    message::{
+        body::Body,
+        error::RequestError,
+        source::{Coming, PartReader},
+    },
+    node::{Asking, Node, Refusal, log::Shown},
+    overlay::{Address, PeerId, RouteFault},
+    transport::IdentityFault,
+};
+
+/// The replies to one request, read from the network as they are asked for: a stream of frames.
+///
+/// It ends when the other node closes the connection. An `ERRO` is a frame like any other here;
+/// what it means is the application's. One alone is not: a handler that panicked is
+/// [`RequestError::Reset`] in a classic exchange as over a link. Each frame may have up to
+/// [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer ones are read with
+/// [`next_body`](Self::next_body). What has come of frames that are not complete is bounded for all
+/// own requests together ([`Config::max_partial_replies`](crate::Config::max_partial_replies)): an
+/// exchange for which there is no room is given up as [`RequestError::NoRoom`].
+///
+/// # Cancel safety
+/// Dropping `next()` or `next_body()` before it is ready loses nothing. Dropping the replies closes
+/// the connection: what has not come is not received, and the request may have been handled.
+pub struct Replies {
+    open: Option<Open>,
+    gather: Option<Box<(Gather, Room)>>,
+    back: Option<oneshot::Receiver<PartReader>>,
+    remote: Address,
+    code: TypeCode,
+    routed: bool,
+    /// The peer that was asked for its name, and where.
+    named: Option<(PeerId, Address)>,
+    panics: bool,
+    asking: Option<Asking>,
+}
+
+/// What there is as long as the exchange is open.
+struct Open {
+    reader: Option<PartReader>,
+    sending: Sending,
+    write_error: Option<Unwritten>,
+    held: OutgoingHeld,
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies")
+            .field("from", &self.remote)
+            .field("code", &self.code)
+            .field("ended", &self.open.is_none())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The part of the node's memory for replies that something takes which has not come in full.
+struct Room {
+    share: Share,
+    limit: usize,
+}
+
+impl Room {
+    fn of(node: &Node) -> Self {
+        Self { share: node.partial_replies.share(), limit: node.config.max_partial_replies }
+    }
+
+    /// Takes what `bytes` need. What is up to one step, every exchange may have.
+    fn cover(&mut self, bytes: usize) -> Result<(), RequestError> {
+        if bytes <= STEP || self.share.try_cover(bytes) {
+            Ok(())
+        } else {
+            Err(RequestError::NoRoom { limit: self.limit })
+        }
+    }
+}
+
+/// What came first: a frame, or the head of one that is too long for that.
+enum Item {
+    Frame(Frame),
+    Long { code: TypeCode, len: Option<u32> },
+}
+
+impl Replies {
+    pub(crate) fn new(
+        reader: PartReader,
+        sent: (Sending, Option<Unwritten>),
+        held: OutgoingHeld,
+        remote: Address,
+        code: TypeCode,
+    ) -> Self {
+        let (sending, write_error) = sent;
+        let open = Open { reader: Some(reader), sending, write_error, held };
+        Self {
+            open: Some(open),
+            gather: None,
+            back: None,
+            remote,
+            code,
+            routed: false,
+            named: None,
+            panics: false,
+            asking: None,
+        }
+    }
+
+    /// Takes reports of the framework about a routed message for what they are.
+    pub(crate) const fn routed(mut self) -> Self {
+        self.routed = true;
+        self
+    }
+
+    /// Of a peer that is asked for at `at`: the answer to `NAME` with another id is an error.
+    pub(crate) fn of_peer(mut self, whom: PeerId, at: &Address) -> Self {
+        self.named = (self.code == TypeCode::NAME).then(|| (whom, at.clone()));
+        self
+    }
+
+    /// Takes the report that a handler panicked, in a classic exchange, for the error that it is on a
+    /// link.
+    pub(crate) const fn with_panics(mut self) -> Self {
+        self.panics = true;
+        self
+    }
+
+    /// Measures the time until they have ended.
+    pub(crate) fn measured(mut self, mut asking: Asking) -> Self {
+        let reader = self.open.as_ref().and_then(|open| open.reader.as_ref());
+        asking.over(matches!(reader, Some(PartReader::Link(_))));
+        self.asking = Some(asking);
+        self
+    }
+
+    fn node(&self) -> Option<&Node> {
+        self.open.as_ref()?.reader.as_ref().map(PartReader::node)
+    }
+
+    /// They have ended, all of them there or not.
+    fn end(&mut self, answered: bool) -> Option<Open> {
+        if let Some(asking) = self.asking.take() {
+            asking.end(answered);
+        }
+        self.open.take()
+    }
+
+    /// The other end of the connection.
+    #[must_use]
+    pub const fn remote(&self) -> &Address {
+        &self.remote
+    }
+
+    /// All replies, up to [`Config::max_collected`](crate::Config::max_collected) bytes. None at
+    /// all means that the other node really answered nothing.
+    ///
+    /// # Errors
+    /// As the stream's items, and [`RequestError::TooMuch`]. What is collected counts as memory for
+    /// replies, too ([`Config::max_partial_replies`](crate::Config::max_partial_replies)).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; the request may have been handled.
+    pub async fn collect(self) -> Result<Vec<Frame>, RequestError> {
+        let limit = self.node().map_or(0, |node| node.config.max_collected);
+        self.collect_up_to(limit).await
+    }
+
+    /// All replies, up to so many bytes.
+    pub(crate) async fn collect_up_to(self, limit: usize) -> Result<Vec<Frame>, RequestError> {
+        self.collect_or_part_up_to(limit).await.map_err(|(_, error)| error)
+    }
+
+    /// All replies, up to so many bytes; or those in front of an error, and the error.
+    pub(crate) async fn collect_or_part_up_to(
+        mut self,
+        limit: usize,
+    ) -> Result<Vec<Frame>, (Vec<Frame>, RequestError)> {
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        let mut room = self.node().map(Room::of);
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
+            let frame = frame.and_then(|frame| {
+                bytes += frame.encoded_len();
+                if bytes > limit {
+                    return Err(RequestError::TooMuch { limit });
+                }
+                room.as_mut().map_or(Ok(()), |room| room.cover(bytes))?;
+                Ok(frame)
+            });
+            match frame {
+                Ok(frame) => frames.push(frame),
+                Err(error) => return Err((frames, error)),
+            }
+        }
+        Ok(frames)
+    }
+
+    /// The next reply as a body of any length, read in bounded memory. The one before it is given
+    /// up if it was not read to its end.
+    ///
+    /// # Errors
+    /// As the stream's items.
+    pub async fn next_body(&mut self) -> Result<Option<Body>, RequestError> {
+        std::future::poll_fn(|cx| self.poll_body(cx)).await
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Body>, RequestError>> {
+        let item = match ready!(self.poll_item(cx)) {
+            Ok(Some(item)) => item,
+            Ok(None) => return Poll::Ready(Ok(None)),
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        Poll::Ready(Ok(match item {
+            Item::Frame(frame) => Some(Body::whole(frame)),
+            Item::Long { code, len } => {
+                self.open.as_mut().and_then(|open| open.reader.take()).map(|reader| {
+                    let (give, back) = oneshot::channel();
+                    self.back = Some(back);
+                    Body::coming((code, len), reader, give)
+                })
+            }
+        }))
+    }
+
+    /// The next part of a frame, as long as the exchange is open and not cut.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Coming>, RequestError>> {
+        let Some(open) = self.open.as_mut() else {
+            return Poll::Ready(Ok(None));
+        };
+        if let Some(back) = self.back.as_mut() {
+            // Comes when the body is dropped or at its end.
+            open.reader = ready!(Pin::new(back).poll(cx)).ok();
+            self.back = None;
+        }
+        let Some(reader) = open.reader.as_mut() else {
+            return Poll::Ready(Ok(None));
+        };
+        reader.poll_part(cx).map_err(|error| self.broken(error))
+    }
+
+    /// The next part of the stream that begins a frame.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Item>, RequestError>> {
+        loop {
+            return Poll::Ready(match ready!(self.poll_part(cx))? {
+                Some(Coming::Frame(frame)) => {
+                    self.frame(frame).map(|frame| Some(Item::Frame(frame)))
+                }
+                Some(Coming::Head { code, len }) => Ok(Some(Item::Long { code, len })),
+                // The rest of a body that was given up.
+                Some(Coming::Piece { .. }) => continue,
+                None => ready!(self.poll_written(cx)).map_or(Ok(None), Err),
+            });
+        }
+    }
+
+    /// At the end: whether the request was written in full.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Option<RequestError>> {
+        let Some(open) = self.open.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let error = match (open.write_error.take(), &mut open.sending) {
+            (None, Sending::UnderWay { result, .. }) => {
+                ready!(Pin::new(result).poll(cx)).ok().flatten()
+            }
+            (error, _) => error,
+        };
+        self.end(error.is_none());
+        Poll::Ready(error.map(|error| RequestError::not_written(self.remote.clone(), error)))
+    }
+
+    /// The reply broke. When the request had not been written in full, that is the better reason.
+    fn broken(&mut self, error: ReadError) -> RequestError {
+        let mut open = self.end(false);
+        if let Some(open) = &open {
+            tracing::debug!(parent: &open.held.span, error = %Shown(&error), "connection broken");
+        }
+        let reader = open.as_mut().and_then(|open| open.reader.take());
+        match open.and_then(|open| open.write_error) {
+            Some(written) => RequestError::not_written(self.remote.clone(), written),
+            // The node was faster than the reader of these replies.
+            None if reader.as_ref().is_some_and(|reader| reader.node().cut.is_cancelled()) => {
+                RequestError::Stopped { sent: true }
+            }
+            None => match (error, reader) {
+                (ReadError::Reset(reason), Some(PartReader::Link(inflow))) => {
+                    RequestError::Reset { reason, sent: inflow.was_sent() }
+                }
+                (error, _) => error.into(),
+            },
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<Frame, RequestError> {
+        if let Some(open) = &self.open {
+            let (code, len) = (frame.code(), frame.data().len());
+            tracing::trace!(parent: &open.held.span, %code, len, "reply");
+        }
+        if let Some(fault) = self.another_name(&frame) {
+            self.end(false);
+            return Err(RequestError::Identity(fault));
+        }
+        if let Some(fault) = self.routed.then(|| RouteFault::from_frame(&frame)).flatten() {
+            self.end(false);
+            return Err(RequestError::Route(fault));
+        }
+        if self.panics && frame == Refusal::HandlerFailed.to_frame() {
+            self.end(false);
+            return Err(RequestError::Reset { reason: Reason::HANDLER_FAILED, sent: true });
+        }
+        Ok(frame)
+    }
+
+    /// What is wrong when the peer that was asked for its name gives another one.
+    fn another_name(&mut self, reply: &Frame) -> Option<IdentityFault> {
+        let (expected, at) = self.named.take()?;
+        let name = reply.as_str().ok().filter(|_| reply.code() == TypeCode::REPL)?;
+        let found: PeerId = name.trim().parse().ok()?;
+        let node = self.node()?;
+        (found != expected).then(|| node.found_another(&at, (&expected, &found)))
+    }
+
+    /// Puts a longer frame together.
+    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, RequestError>> {
+        loop {
+            let part = ready!(self.poll_part(cx))?;
+            let Some((gather, room)) = self.gather.as_deref_mut() else {
+                return Poll::Ready(Ok(None));
+            };
+            let frame = match part {
+                Some(Coming::Piece { data, last }) => {
+                    if let Err(error) = room.cover(gather.len() + data.len()) {
+                        self.gather = None;
+                        self.end(false);
+                        return Poll::Ready(Err(error));
+                    }
+                    gather.push(&data, last)
+                }
+                _ => Err(gather.cut(u32::MAX)),
+            };
+            match frame {
+                Ok(None) => {}
+                Ok(frame) => {
+                    self.gather = None;
+                    return Poll::Ready(Ok(frame));
+                }
+                Err(error) => return Poll::Ready(Err(self.broken(error.into()))),
+            }
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, RequestError>> {
+        if self.gather.is_none() {
+            let limit = self.node().map_or(u32::MAX, |node| node.config.max_frame_len);
+            match ready!(self.poll_item(cx)) {
+                Ok(Some(Item::Frame(frame))) => return Poll::Ready(Ok(Some(frame))),
+                Ok(Some(Item::Long { code, len: Some(len) })) if len > limit => {
+                    let (length, limit) = (u64::from(len), u64::from(limit));
+                    let error = FrameError::TooLong { code, length, limit };
+                    return Poll::Ready(Err(self.broken(error.into())));
+                }
+                Ok(Some(Item::Long { code, .. })) => {
+                    let room = self.node().map(Room::of);
+                    self.gather = room.map(|room| Box::new((Gather::new(code, limit), room)));
+                }
+                Ok(None) => return Poll::Ready(Ok(None)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        self.poll_gathered(cx)
+    }
+}
+
+impl Stream for Replies {
+    type Item = Result<Frame, RequestError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_frame(cx).map(Result::transpose)
+    }
+}

@@ -1,0 +1,138 @@
+//! What a handler answers.
+
+use std::fmt;
+
+use actix::{
+    Actor,
+    dev::{MessageResponse, OneshotSender},
+    prelude::Message,
+};
+use futures::{Stream, StreamExt, stream::BoxStream};
+use tokio::io::AsyncRead;
+
+use crate::{
+    frame::{Frame, IntoTypeCode, TypeCode},
+    node::Refusal,
+};
+
+/// The answer to one request: no frame, one, many, a stream of them, or a body of known length.
+///
+/// It is the result of the handler's [`Incoming`](crate::Incoming) message, so every response kind
+/// of actix works: `Reply` itself, `ResponseFuture<Reply>`, `ResponseActFuture<Self, Reply>`,
+/// `MessageResult<Incoming>`. The connection is closed when the reply is written; "acknowledge,
+/// close, then work" is to return the acknowledgement and spawn the work in the actor's context.
+///
+/// ```
+/// use actix_peer::{Reply, frame::Frame};
+///
+/// let silent = Reply::none();
+/// let one = Reply::one(Frame::text("REPL", "hello"));
+/// let two = Reply::many([Frame::text("REPL", "2"), Frame::text("REPL", "a 127.0.0.1 9000")]);
+/// ```
+pub struct Reply(pub(crate) ReplyKind);
+
+pub(crate) enum ReplyKind {
+    Frames(Vec<Frame>),
+    One(Frame),
+    Stream(BoxStream<'static, Frame>),
+    Body { code: TypeCode, len: u64, reader: Box<dyn AsyncRead + Send + Unpin> },
+    Refused(Refusal),
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            ReplyKind::Frames(frames) => f.debug_tuple("Reply::many").field(frames).finish(),
+            ReplyKind::One(frame) => f.debug_tuple("Reply::one").field(frame).finish(),
+            ReplyKind::Stream(_) => f.write_str("Reply::stream"),
+            ReplyKind::Body { code, len, .. } => {
+                f.debug_struct("Reply::body").field("code", code).field("len", len).finish()
+            }
+            ReplyKind::Refused(refusal) => f.debug_tuple("Reply").field(refusal).finish(),
+        }
+    }
+}
+
+impl Reply {
+    /// No frame: the connection is closed without a word.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(ReplyKind::Frames(Vec::new()))
+    }
+
+    /// One frame.
+    #[must_use]
+    pub const fn one(frame: Frame) -> Self {
+        Self(ReplyKind::One(frame))
+    }
+
+    /// Any number of frames, in this order.
+    #[must_use]
+    pub fn many(frames: impl IntoIterator<Item = Frame>) -> Self {
+        Self(ReplyKind::Frames(frames.into_iter().collect()))
+    }
+
+    /// Frames as they come. The next one is asked for when the last was taken by the network, so a
+    /// slow reader slows the stream.
+    ///
+    /// Ends with the stream. Between two frames at most
+    /// [`Config::handler_timeout`](crate::Config::handler_timeout) may pass.
+    #[must_use]
+    pub fn stream(frames: impl Stream<Item = Frame> + Send + 'static) -> Self {
+        Self(ReplyKind::Stream(frames.boxed()))
+    }
+
+    /// Data of `len` bytes, read from `reader` while it is sent, in bounded memory.
+    ///
+    /// One frame, or, as one frame cannot say more than 4,294,967,295 bytes, as many full frames as
+    /// needed (WIRE.md part 2). A reader that ends early or fails breaks the connection short of
+    /// the length, so that the other side cannot take it for complete; a longer one is cut at
+    /// `len`.
+    ///
+    /// # Panics
+    /// As [`Frame::new`] when `code` is text of another length than four.
+    #[must_use]
+    #[track_caller]
+    pub fn body(
+        code: impl IntoTypeCode,
+        len: u64,
+        reader: impl AsyncRead + Send + Unpin + 'static,
+    ) -> Self {
+        Self(ReplyKind::Body { code: code.into_type_code(), len, reader: Box::new(reader) })
+    }
+
+    /// One `ERRO` frame with `text`.
+    #[must_use]
+    pub fn error(text: impl Into<String>) -> Self {
+        Self::one(Frame::text(TypeCode::ERRO, text))
+    }
+
+    pub(crate) const fn refused(refusal: Refusal) -> Self {
+        Self(ReplyKind::Refused(refusal))
+    }
+}
+
+impl From<Frame> for Reply {
+    fn from(frame: Frame) -> Self {
+        Self::one(frame)
+    }
+}
+
+impl From<Vec<Frame>> for Reply {
+    fn from(frames: Vec<Frame>) -> Self {
+        Self(ReplyKind::Frames(frames))
+    }
+}
+
+impl<A, M> MessageResponse<A, M> for Reply
+where
+    A: Actor,
+    M: Message<Result = Self>,
+{
+    fn handle(self, _: &mut A::Context, tx: Option<OneshotSender<Self>>) {
+        if let Some(tx) = tx {
+            // An error says that nobody waits any more: the connection is gone.
+            tx.send(self).ok();
+        }
+    }
+}

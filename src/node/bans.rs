@@ -1,0 +1,149 @@
+//! The points and bans of a node, as its listener and its connections share them.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::select;
+use tokio::sync::Notify;
+
+use crate::{
+    limits::{
+        Ban, Offence, Offender, Source,
+        score::{ScoreConfig, Scores},
+    },
+    message::RequestError,
+    node::{Node, clock::now, config::Config, event::PeerEvent},
+    overlay::{Address, PeerId},
+};
+
+/// Who is banned, and who is on the way there.
+#[derive(Debug)]
+pub(crate) struct Bans {
+    scores: Mutex<Scores>,
+    /// Bans in force, so that a node without one does not look.
+    some: AtomicUsize,
+    /// Another ban may be the next to end.
+    changed: Notify,
+}
+
+impl Bans {
+    pub(crate) fn new(config: &Config) -> Self {
+        let scores = Scores::new(ScoreConfig {
+            at: config.ban_at,
+            half_life: config.ban_half_life,
+            first: config.ban_time,
+            longest: config.ban_longest,
+        });
+        Self { scores: Mutex::new(scores), some: AtomicUsize::new(0), changed: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Scores> {
+        self.scores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Scores) -> R) -> R {
+        let mut scores = self.lock();
+        let result = change(&mut scores);
+        self.some.store(scores.bans(now()).len(), Ordering::Release);
+        drop(scores);
+        self.changed.notify_one();
+        result
+    }
+
+    fn holds(&self, whom: impl FnOnce() -> Offender) -> bool {
+        self.some.load(Ordering::Acquire) > 0 && self.lock().is_banned(&whom(), now())
+    }
+
+    /// Whether who connects from `address` is banned.
+    pub(crate) fn refuses(&self, address: &Address) -> bool {
+        self.holds(|| address.into())
+    }
+
+    /// Whether who has proved `id` is banned.
+    pub(crate) fn refuses_id(&self, id: &PeerId) -> bool {
+        self.holds(|| id.clone().into())
+    }
+
+    /// That something may be sent to who has that id.
+    pub(crate) fn allows(&self, id: Option<&PeerId>) -> Result<(), RequestError> {
+        match id {
+            Some(id) if self.refuses_id(id) => Err(RequestError::Banned(id.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bans in force.
+    pub(crate) fn all(&self) -> Vec<Ban> {
+        self.lock().bans(now())
+    }
+}
+
+impl Node {
+    /// Somebody has done something wrong: counts it against the source and the proven id, and begins a
+    /// ban when it was too much.
+    pub(crate) fn offended(&self, from: &Address, proven: Option<&PeerId>, what: Offence) {
+        let source = Source::of(from);
+        if !source.is_limited(self.config.limit_loopback) {
+            return;
+        }
+        let id = proven.cloned().map(Offender::Id);
+        for whom in [Some(Offender::Source(source)), id].into_iter().flatten() {
+            let begins = self.bans.lock().offend(&whom, what, now());
+            if let Some(time) = begins {
+                self.banned(whom, what, time);
+            }
+        }
+    }
+
+    /// Bans somebody for so long. False when there are too many bans for one more.
+    pub(crate) fn ban(&self, whom: Offender, time: Duration) -> bool {
+        let begins = self.bans.lock().ban(&whom, time, now());
+        if begins {
+            self.banned(whom, Offence::ByHand, time);
+        }
+        begins
+    }
+
+    pub(crate) fn unban(&self, whom: Offender) -> bool {
+        let ended = self.bans.change(|scores| scores.unban(&whom));
+        ended.inspect(|why| self.emit(&PeerEvent::BanEnded { whom, why: *why })).is_some()
+    }
+
+    /// A ban has begun: links are cut, and it is told.
+    fn banned(&self, whom: Offender, why: Offence, time: Duration) {
+        self.bans.change(|_| {});
+        self.counters.bans.one();
+        tracing::debug!(%whom, ?why, ?time, "banned");
+        self.links.cut_those_of(&whom);
+        self.emit(&PeerEvent::Banned { whom, why, time });
+    }
+}
+
+/// Tells when bans end, until the node drains.
+pub(crate) async fn watch_bans(node: Arc<Node>) {
+    let watch = async {
+        loop {
+            let next = node.bans.lock().next_end();
+            let end = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            select(pin!(end), pin!(node.bans.changed.notified())).await;
+            if next.is_some_and(|next| next <= now()) {
+                for (whom, why) in node.bans.change(|scores| scores.end(now())) {
+                    tracing::debug!(%whom, "ban ended");
+                    node.emit(&PeerEvent::BanEnded { whom, why });
+                }
+            }
+        }
+    };
+    node.drain.run_until_cancelled(watch).await;
+}

@@ -1,0 +1,218 @@
+//! What a node counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::node::refusal::Refusal;
+
+/// Counts up from zero; read by [`Peer::status`](crate::Peer::status).
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+    pub(crate) fn one(&self) {
+        self.add(1);
+    }
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($( $(#[doc = $doc:literal])* $name:ident, )*) => {
+        /// The node's counters, one atomic each, written by whoever sees the thing happen.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $( pub(crate) $name: Counter, )*
+        }
+
+        /// What the node has counted since it started. Serialisable.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+        #[non_exhaustive]
+        pub struct Counts {
+            $( $(#[doc = $doc])* pub $name: u64, )*
+        }
+
+        #[cfg(feature = "metrics")]
+        impl Counts {
+            /// Each with the name and the description of its metric.
+            pub(crate) fn entries(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                let entries = [$( (
+                    concat!("actix_peer_", stringify!($name), "_total"),
+                    concat!($( $doc ),*),
+                    self.$name,
+                ), )*];
+                entries.into_iter()
+            }
+        }
+
+        impl Counters {
+            pub(crate) fn read(&self) -> Counts {
+                Counts { $( $name: self.$name.get(), )* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames received, replies to own requests included.
+    frames_in,
+    /// Frames sent, own requests included.
+    frames_out,
+    /// Bytes received, headers included.
+    bytes_in,
+    /// Bytes sent, headers included.
+    bytes_out,
+    /// Connections accepted.
+    connections_accepted,
+    /// Connections refused because all were taken, of the node or of their source.
+    connections_refused,
+    /// Connections closed because they came too fast from their source.
+    connections_too_fast,
+    /// Connections closed because their source, or the id that was proven, is banned.
+    connections_banned,
+    /// Bans that began.
+    bans,
+    /// Classic requests refused because frames or bytes came too fast from their source.
+    requests_too_fast,
+    /// Pauses in reading because frames or bytes came too fast from their source.
+    reads_paused,
+    /// Connections closed before their header was complete, to make room for others.
+    connections_displaced,
+    /// Connections that ended before one byte came.
+    connections_silent,
+    /// Connections opened by this node.
+    connections_dialled,
+    /// Requests received with a complete header.
+    exchanges_in,
+    /// Requests sent.
+    exchanges_out,
+    /// Links opened, by either side.
+    links_opened,
+    /// Links that ended because the other side broke their rules.
+    links_broken,
+    /// One-way messages of this node that other nodes said they refused.
+    notify_refused,
+    /// Acknowledged messages that were sent once more, on another link.
+    reliable_resent,
+    /// Acknowledged messages that came once more, and were not handed over again.
+    reliable_repeated,
+    /// Refused: no handler for the code.
+    unknown_codes,
+    /// Refused: the length in the header was over the limit.
+    errors_too_long,
+    /// Refused: busy.
+    errors_busy,
+    /// Refused: the handler panicked or answered what cannot be sent.
+    errors_handler_failed,
+    /// Refused: the handler's actor has stopped.
+    errors_handler_gone,
+    /// Refused: the handler did not answer in time.
+    errors_handler_late,
+    /// Refused: the data was not of the handler's type.
+    errors_bad_message,
+    /// Refused: the sender claimed an id that is not its own.
+    errors_not_your_id,
+    /// Refused: without TLS, where this node serves nobody without.
+    errors_no_tls,
+    /// Connections that ended before it was known who is there: no handshake, or not admitted.
+    errors_handshake,
+    /// Connections that were closed because the other side was no longer admitted.
+    errors_not_admitted,
+    /// Requests cut because the node stopped.
+    errors_cut_by_stop,
+    /// Connections that ended inside a header.
+    errors_cut_header,
+    /// Connections that ended inside the data of a frame.
+    errors_cut_body,
+    /// Connections whose header or data did not come in time.
+    errors_late,
+    /// Connections that stood still for too long while something was written.
+    errors_stalled,
+    /// Connections that broke: reset, or an error of the operating system.
+    errors_io,
+    /// Errors of the operating system when accepting a connection.
+    errors_accept,
+    /// Outgoing connections that could not be opened.
+    errors_dial,
+    /// `JOIN` that added nobody: not where it said, not allowed, or no place for it.
+    joins_refused,
+    /// `QUIT` for somebody else that took nobody out.
+    quits_refused,
+    /// Peers that joined and went because they never answered with their id.
+    peers_not_verified,
+    /// Unverified peers that went for one from an address with fewer of them.
+    peers_displaced,
+    /// Introductions (`JOIN`) to peers that this node lists, beside those of `join`.
+    introductions,
+    /// Peers that this node lists and that did not list it when they were asked.
+    unknown_there,
+    /// Times that one id was found at two addresses.
+    ids_at_two_addresses,
+    /// Dials that were not made because the address was dialled too often without an answer.
+    dials_held_back,
+    /// Routed messages that this node passed on.
+    forwarded,
+    /// Routed messages that this node did not pass on because of its options.
+    forwards_refused,
+    /// One-way routed messages that got stuck at this node.
+    forwards_lost,
+    /// Messages and updates about members that were not believed.
+    membership_refused,
+    /// Messages to members that were dropped: no link in time, or too many waited for it.
+    membership_dropped,
+    /// Events that a subscriber's full mailbox did not take.
+    events_dropped,
+    /// Times that a thread of the node stood still for seconds.
+    standstills,
+}
+
+impl Counters {
+    /// Counts a refusal under its kind.
+    pub(crate) fn refused(&self, refusal: Refusal, messages: u64) {
+        match refusal {
+            Refusal::UnknownCode => &self.unknown_codes,
+            Refusal::TooLong => &self.errors_too_long,
+            Refusal::Busy => &self.errors_busy,
+            Refusal::HandlerFailed => &self.errors_handler_failed,
+            Refusal::HandlerGone => &self.errors_handler_gone,
+            Refusal::HandlerLate => &self.errors_handler_late,
+            Refusal::BadMessage => &self.errors_bad_message,
+            Refusal::Stopping => &self.errors_cut_by_stop,
+            Refusal::NotYourId => &self.errors_not_your_id,
+            Refusal::NoTls => &self.errors_no_tls,
+        }
+        .add(messages);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_is_counted_once_under_a_counter_of_its_own() {
+        let counters = Counters::default();
+        for refusal in Refusal::ALL {
+            counters.refused(refusal, 1);
+        }
+        let counts = counters.read();
+        let ones = [
+            counts.unknown_codes,
+            counts.errors_too_long,
+            counts.errors_busy,
+            counts.errors_handler_failed,
+            counts.errors_handler_gone,
+            counts.errors_handler_late,
+            counts.errors_bad_message,
+            counts.errors_cut_by_stop,
+            counts.errors_not_your_id,
+            counts.errors_no_tls,
+        ];
+        assert_eq!(ones, [1; 10]);
+    }
+}

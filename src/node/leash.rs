@@ -1,0 +1,216 @@
+//! What the application holds and need not poll, dials and halves of connections: the node drops it
+//! when it is cut.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::{
+    classic::{reader::ReadHalf, writer::WriteHalf},
+    node::{Cut, Node},
+};
+
+/// What is held: at most a dial, or two halves, for each classic exchange that is open, so that
+/// `max_outgoing` and `max_connections` bound it.
+#[derive(Default)]
+pub(crate) struct Leashes(Mutex<Leashed>);
+
+#[derive(Default)]
+struct Leashed {
+    next: u64,
+    held: BTreeMap<u64, Entry>,
+    is_cut: bool,
+}
+
+struct Entry {
+    shared: Arc<dyn Close>,
+    /// What is reported when it is cut.
+    report: Option<Cut>,
+}
+
+impl fmt::Debug for Leashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leashes").field("held", &self.lock().held.len()).finish_non_exhaustive()
+    }
+}
+
+impl Leashes {
+    fn lock(&self) -> MutexGuard<'_, Leashed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops all that is held, and what comes later at once. Returns the exchanges that were cut.
+    pub(crate) fn cut(&self) -> Vec<Cut> {
+        let held = {
+            let mut leashed = self.lock();
+            leashed.is_cut = true;
+            std::mem::take(&mut leashed.held)
+        };
+        held.values().for_each(|entry| entry.shared.close());
+        held.into_values().filter_map(|entry| entry.report).collect()
+    }
+}
+
+trait Close: Send + Sync {
+    fn close(&self);
+}
+
+struct Shared<T>(Mutex<State<T>>);
+
+struct State<T> {
+    /// Not there while it is polled, and once it was closed.
+    held: Option<T>,
+    is_closed: bool,
+    /// Who waits for it.
+    waiting: Option<Waker>,
+    task: Option<TaskTrackerToken>,
+}
+
+impl<T: Send> Close for Shared<T> {
+    fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let closed = (state.held.take(), state.task.take(), state.waiting.take());
+        drop(state);
+        if let (_, _, Some(waiting)) = closed {
+            waiting.wake();
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A dial, or a half of a connection, that is dropped with this or when the node is cut. After a cut
+/// it fails as [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
+pub(crate) struct Leash<T> {
+    shared: Arc<Shared<T>>,
+    number: u64,
+    node: Arc<Node>,
+}
+
+impl<T: Send + 'static> Leash<T> {
+    pub(crate) fn new(node: &Arc<Node>, held: T, task: Option<TaskTrackerToken>) -> Self {
+        let state = State { held: Some(held), is_closed: false, waiting: None, task };
+        let shared = Arc::new(Shared(Mutex::new(state)));
+        let mut leashed = node.leashes.lock();
+        let number = leashed.next;
+        leashed.next = number.wrapping_add(1);
+        let is_cut = leashed.is_cut;
+        if !is_cut {
+            let shared: Arc<dyn Close> = Arc::clone(&shared) as _;
+            leashed.held.insert(number, Entry { shared, report: None });
+        }
+        drop(leashed);
+        if is_cut {
+            shared.close();
+        }
+        Self { shared, number, node: Arc::clone(node) }
+    }
+
+    /// Has `cut` reported when this is cut, or at once if it is cut already.
+    pub(crate) fn report(&self, cut: Cut) {
+        match self.node.leashes.lock().held.get_mut(&self.number) {
+            Some(entry) => entry.report = Some(cut),
+            None => self.node.report_cut(cut),
+        }
+    }
+
+    /// Polls what is held, outside the lock: it may be the application's, and may cut the node.
+    fn poll<R>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>>
+    where
+        T: Unpin,
+    {
+        let aborted = || Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        let Some(mut held) = self.shared.lock().held.take() else {
+            return aborted();
+        };
+        let polled = poll(Pin::new(&mut held), cx);
+        let mut state = self.shared.lock();
+        if state.is_closed {
+            drop(state);
+            return if polled.is_ready() { polled } else { aborted() };
+        }
+        state.held = Some(held);
+        if polled.is_pending() {
+            match &mut state.waiting {
+                Some(waiting) => waiting.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        polled
+    }
+}
+
+/// A dial. Not to be polled once it is over.
+impl<F, T> Future for Leash<Pin<Box<F>>>
+where
+    F: Future<Output = T> + Send + 'static,
+{
+    type Output = io::Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        Self::poll(&self, cx, |dial, cx| dial.poll(cx).map(Ok))
+    }
+}
+
+impl<T> Drop for Leash<T> {
+    fn drop(&mut self) {
+        let entry = self.node.leashes.lock().held.remove(&self.number);
+        drop(entry);
+    }
+}
+
+impl AsyncRead for Leash<ReadHalf> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll(cx, |half, cx| half.poll_read(cx, into))
+    }
+}
+
+impl AsyncWrite for Leash<WriteHalf> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, |half, cx| half.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll(cx, |half, cx| half.poll_write_vectored(cx, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.shared.lock().held.as_ref().is_some_and(AsyncWrite::is_write_vectored)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, |half, cx| half.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(cx, |half, cx| half.poll_shutdown(cx))
+    }
+}

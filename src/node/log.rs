@@ -1,0 +1,178 @@
+//! A log that nobody else can fill: so many lines of each kind in a second, and so much of what a remote
+//! has said in each.
+//!
+//! A line that a remote can cause again and again goes through [`warn_some`]; what is left out is
+//! counted, and the next line of its kind is preceded by one that says how many. Lines at debug level
+//! are for who wants to see everything.
+
+use std::{
+    cell::RefCell,
+    fmt::{self, Write},
+    time::{Duration, Instant},
+};
+
+use crate::node::clock::now;
+
+/// Lines of one kind in a second, on each thread.
+const LINES: u32 = 10;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// So much of what a remote has said is in a line.
+const SHOWN: usize = 256; // bytes
+
+/// The kinds of lines that a remote can cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Accepting a connection failed.
+    Accept,
+    /// An actor died of its panics.
+    Handler,
+    /// A handler's answer could not be encoded.
+    Answer,
+    /// The router panicked.
+    Router,
+    /// A part of the node died.
+    Part,
+}
+
+impl Kind {
+    const COUNT: usize = 5;
+}
+
+/// Lines of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lines {
+    since: Option<Instant>,
+    written: u32,
+    left_out: u64,
+}
+
+impl Lines {
+    /// Whether a line may be written now, and how many before it were not.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<u64> {
+        let over = |since| now.saturating_duration_since(since) >= INTERVAL;
+        if self.since.is_none_or(over) {
+            (self.since, self.written) = (Some(now), 0);
+        }
+        if self.written == LINES {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+thread_local! {
+    /// A log is the process's, not a node's; each thread has its own share, so that none waits.
+    static WRITTEN: RefCell<[Lines; Kind::COUNT]> = RefCell::default();
+}
+
+/// Whether a line of this kind may be written now, and how many before it were not.
+pub(crate) fn next(kind: Kind) -> Option<u64> {
+    let now = now();
+    // While the thread ends nothing is limited.
+    let next = WRITTEN.try_with(|written| {
+        let mut written = written.try_borrow_mut().ok()?;
+        written.get_mut(kind as usize)?.next(now)
+    });
+    next.unwrap_or(Some(0))
+}
+
+/// As `tracing::warn!`, for a line that a remote can cause.
+macro_rules! warn_some {
+    ($kind:expr, $($line:tt)*) => {
+        if let Some(left_out) = $crate::node::log::next($kind) {
+            if left_out > 0 {
+                tracing::warn!(kind = ?$kind, left_out, "lines left out");
+            }
+            tracing::warn!($($line)*);
+        }
+    };
+}
+pub(crate) use warn_some;
+
+/// What a remote may have had its hand in, as it may be in a line: escaped and cut.
+pub(crate) struct Shown<T>(pub(crate) T);
+
+impl<T: fmt::Display> fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut cut = Cut { left: SHOWN, to: f };
+        match write!(cut, "{}", self.0) {
+            Err(_) if cut.left == 0 => f.write_str("…"),
+            result => result,
+        }
+    }
+}
+
+/// Writes so many bytes, then fails.
+struct Cut<'a, 'b> {
+    left: usize,
+    to: &'a mut fmt::Formatter<'b>,
+}
+
+impl Cut<'_, '_> {
+    fn put(&mut self, piece: impl fmt::Display, len: usize) -> fmt::Result {
+        self.left = self.left.saturating_sub(len);
+        if self.left == 0 { Err(fmt::Error) } else { write!(self.to, "{piece}") }
+    }
+}
+
+impl Write for Cut<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| match c {
+            c if c.is_control() => self.put(c.escape_unicode(), c.escape_unicode().len()),
+            // Marks that turn the direction of a line, or hide in it.
+            '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}' => self.put(c.escape_unicode(), c.escape_unicode().len()),
+            c => self.put(c, c.len_utf8()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ten_lines_in_a_second_and_then_how_many_were_left_out() {
+        let (mut lines, now) = (Lines::default(), now());
+        assert!((0..10).all(|_| lines.next(now) == Some(0)));
+        assert!((0..1_000).all(|_| lines.next(now).is_none()));
+        assert_eq!(lines.next(now + INTERVAL), Some(1_000));
+        assert_eq!(lines.next(now + INTERVAL), Some(0));
+    }
+
+    #[test]
+    fn the_clock_may_stand_still_or_go_back() {
+        let (mut lines, now) = (Lines::default(), now());
+        assert_eq!(lines.next(now + INTERVAL), Some(0));
+        assert_eq!(lines.next(now), Some(0));
+    }
+
+    #[test]
+    fn each_kind_has_lines_of_its_own() {
+        while next(Kind::Router).is_some() {}
+        assert_eq!(next(Kind::Part), Some(0));
+    }
+
+    #[test]
+    fn what_is_short_and_harmless_is_shown_as_it_is() {
+        assert_eq!(Shown("a peer, \u{e9}").to_string(), "a peer, \u{e9}");
+        assert_eq!(Shown("a\nb\u{1b}[2J\u{202e}").to_string(), r"a\u{a}b\u{1b}[2J\u{202e}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_longer_than_its_room_or_has_control_characters(text in "(?s).{0,600}") {
+            let shown = Shown(&text).to_string();
+            prop_assert!(shown.len() < SHOWN + '…'.len_utf8(), "{}", shown.len());
+            prop_assert!(!shown.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Without the feature: nothing is measured, and nothing is spent on it.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use crate::{frame::TypeCode, message::Reply, node::refusal::Refusal};
+
+#[derive(Debug)]
+pub(crate) struct Measures;
+
+impl Measures {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    pub(crate) const fn asking(&self) -> Asking {
+        Asking
+    }
+
+    pub(crate) const fn times(&self, _: TypeCode) -> Times {
+        Times
+    }
+
+    pub(crate) const fn round_trip(&self, _: Option<Duration>) {}
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Times;
+
+impl Times {
+    pub(crate) fn take(
+        &self,
+        answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    ) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        answer
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Asking;
+
+impl Asking {
+    pub(crate) const fn over(&mut self, _link: bool) {}
+
+    pub(crate) const fn end(self, _answered: bool) {}
+}

@@ -1,0 +1,174 @@
+//! With the feature: histograms of the `metrics` facade, looked up once, when the node and its
+//! routes are made.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use metrics::{Histogram, histogram};
+use tokio::time::Instant;
+
+use crate::{
+    frame::TypeCode,
+    message::{Reply, reply::ReplyKind},
+    node::refusal::Refusal,
+};
+
+pub(crate) const REQUEST: &str = "actix_peer_request_seconds";
+pub(crate) const HANDLER: &str = "actix_peer_handler_seconds";
+pub(crate) const ROUND_TRIP: &str = "actix_peer_link_round_trip_seconds";
+
+/// So many codes have a label of their own; those beyond are counted together. An application names
+/// its codes itself, but it may make them up as it goes.
+const MAX_CODES: usize = 64;
+
+/// The label of the codes beyond.
+const OTHER: &str = "other";
+
+/// One for each way in which something can end.
+#[derive(Clone)]
+struct ByEnd {
+    well: Histogram,
+    badly: Histogram,
+    dropped: Histogram,
+}
+
+impl fmt::Debug for ByEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByEnd").finish_non_exhaustive()
+    }
+}
+
+/// Measures a time, and records it when it is dropped.
+struct Clock {
+    since: Instant,
+    histogram: Histogram,
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.histogram.record(self.since.elapsed());
+    }
+}
+
+/// The histograms of one node.
+#[derive(Debug)]
+pub(crate) struct Measures {
+    requests: Arc<Requests>,
+    round_trip: Histogram,
+    codes: Mutex<BTreeSet<TypeCode>>,
+}
+
+#[derive(Debug)]
+struct Requests {
+    link: ByEnd,
+    classic: ByEnd,
+    /// Those for which there was no connection.
+    none: ByEnd,
+}
+
+impl Measures {
+    pub(crate) fn new() -> Self {
+        let by_end = |over: &'static str| {
+            let of = |outcome| histogram!(REQUEST, "over" => over, "outcome" => outcome);
+            ByEnd { well: of("answered"), badly: of("failed"), dropped: of("dropped") }
+        };
+        let requests =
+            Requests { link: by_end("link"), classic: by_end("classic"), none: by_end("none") };
+        Self {
+            requests: Arc::new(requests),
+            round_trip: histogram!(ROUND_TRIP),
+            codes: Mutex::default(),
+        }
+    }
+
+    /// A request of this node begins.
+    pub(crate) fn asking(&self) -> Asking {
+        let histogram = self.requests.none.dropped.clone();
+        let clock = Clock { since: Instant::now(), histogram };
+        Asking { clock, over: None, requests: Arc::clone(&self.requests) }
+    }
+
+    /// The histograms of the handler of one code.
+    pub(crate) fn times(&self, code: TypeCode) -> Times {
+        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = codes.contains(&code) || (codes.len() < MAX_CODES && codes.insert(code));
+        drop(codes);
+        let label = if known { code.to_string() } else { OTHER.to_owned() };
+        let of = |outcome| histogram!(HANDLER, "code" => label.clone(), "outcome" => outcome);
+        Times(Arc::new(ByEnd {
+            well: of("answered"),
+            badly: of("refused"),
+            dropped: of("given_up"),
+        }))
+    }
+
+    /// A question for life was answered on a link.
+    pub(crate) fn round_trip(&self, time: Option<Duration>) {
+        if let Some(time) = time {
+            self.round_trip.record(time);
+        }
+    }
+}
+
+/// How long the handler of one code takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Times(Arc<ByEnd>);
+
+impl Times {
+    /// Measures from now until the answer is there, or nobody waits for it any more.
+    pub(crate) fn take(
+        &self,
+        answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    ) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        let times = Arc::clone(&self.0);
+        let mut clock = Clock { since: Instant::now(), histogram: times.dropped.clone() };
+        Box::pin(async move {
+            let answer = answer.await;
+            let refused = matches!(&answer, Err(_) | Ok(Reply(ReplyKind::Refused(_))));
+            clock.histogram = if refused { &times.badly } else { &times.well }.clone();
+            drop(clock);
+            answer
+        })
+    }
+}
+
+/// One request of this node, from the call until its replies have ended. Dropped before that, it
+/// counts as one whose asker has let go of it.
+pub(crate) struct Asking {
+    clock: Clock,
+    over: Option<bool>,
+    requests: Arc<Requests>,
+}
+
+impl fmt::Debug for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asking").finish_non_exhaustive()
+    }
+}
+
+impl Asking {
+    fn by_end(&self) -> &ByEnd {
+        match self.over {
+            Some(true) => &self.requests.link,
+            Some(false) => &self.requests.classic,
+            None => &self.requests.none,
+        }
+    }
+
+    /// It has its way: a link, or a connection of its own.
+    pub(crate) fn over(&mut self, link: bool) {
+        self.over = Some(link);
+        self.clock.histogram = self.by_end().dropped.clone();
+    }
+
+    /// It is over.
+    pub(crate) fn end(mut self, answered: bool) {
+        let by_end = self.by_end();
+        self.clock.histogram = if answered { &by_end.well } else { &by_end.badly }.clone();
+    }
+}

@@ -1,0 +1,275 @@
+//! Messages that wait for a link, however long that takes, and perhaps in a store meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    frame::Frame,
+    link::{OnRestart, Reason},
+    message::RequestError,
+    node::Node,
+    overlay::{Address, PeerId, PeerInfo, later::Later},
+    reliable::{
+        Kept, KeptId, Receipt, Reliability, ReliableError, SharedOutbox, Unsure,
+        mailbag::{Ended, Mailbag, Mailbags, Posted},
+        sender,
+    },
+    session::{Links, Unreached, reach},
+};
+
+/// After a dial that failed, while nobody knows yet who is there.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// After a message that was stored in an earlier life found nobody.
+const REPLAY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whom a message is for: where, and who, when that is known.
+pub(crate) type Whither<'a> = (&'a Address, Option<&'a PeerId>);
+
+/// How long a message waits to be acknowledged.
+const fn limit(node: &Node) -> Duration {
+    node.config.reliable_timeout
+}
+
+/// Takes a message as soon as there is room for it, or, when it is not to `wait`, if there is.
+pub(crate) async fn take(
+    node: &Arc<Node>,
+    to: Whither<'_>,
+    frame: Frame,
+    how: Reliability,
+    wait: bool,
+) -> Result<Receipt, ReliableError> {
+    let limit = limit(node);
+    let until = Instant::now().later(limit);
+    // Before it waits for room: the length is known.
+    let too_long = node.links.quick(to).and_then(|line| line.check_numbered(&frame).err());
+    if let Some(error) = too_long {
+        return Err(ReliableError::NotSent(RequestError::NotSendable(error)));
+    }
+    let bag = bag(node, to, until).await.map_err(ReliableError::NotSent)?;
+    let late = || ReliableError::NotSent(RequestError::NoCredit(limit));
+    let turn = if wait {
+        timeout_at(until, bag.turn.lock()).await.map_err(|_| late())?
+    } else {
+        let turn = bag.turn.try_lock().ok().filter(|_| bag.has_room(&frame));
+        turn.ok_or_else(|| ReliableError::Full { message: frame.clone() })?
+    };
+    timeout_at(until, sender::room(&bag, &frame)).await.map_err(|_| late())?;
+    let kept = store(node, &bag, to.0, &frame, how).await?;
+    let Some(posted) = bag.post(&frame, how) else {
+        // Not possible, as it is this message's turn.
+        return Err(ReliableError::Full { message: frame });
+    };
+    sender::sends(node, &bag, &posted);
+    drop(turn);
+    let (node, to) = (Arc::clone(node), to.0.clone());
+    Ok(Receipt(
+        async move {
+            let lost = || ReliableError::Unknown { message: frame.clone(), why: Unsure::Stopped };
+            let wait = end(posted, (until, limit), &to, frame.clone());
+            let end = node.threads.inside(wait).await.unwrap_or_else(|| Err(lost()));
+            let is_final = end.as_ref().map_or_else(ReliableError::is_final, |()| true);
+            if let (Some(id), true) = (kept, is_final) {
+                node.threads.inside(delete(&node, id)).await;
+            }
+            end
+        }
+        .boxed(),
+    ))
+}
+
+/// Waits for what comes of a message.
+async fn end(
+    mut posted: Posted,
+    (until, limit): (Instant, Duration),
+    to: &Address,
+    message: Frame,
+) -> Result<(), ReliableError> {
+    let ended = match timeout_at(until, &mut posted.answer).await {
+        Ok(answer) => match sender::told(answer.ok()) {
+            Ok(()) => return Ok(()),
+            Err(ended) => ended,
+        },
+        Err(_) if posted.was_sent() => {
+            return Err(ReliableError::Unknown { message, why: Unsure::Late });
+        }
+        Err(_) => {
+            let no_credit = || RequestError::NoCredit(limit);
+            let unreached = posted.unreached().map(|unreached| unreached.into_error(to));
+            return Err(ReliableError::NotSent(unreached.unwrap_or_else(no_credit)));
+        }
+    };
+    Err(match ended {
+        Ended::Refused { reason: Reason::GOING_AWAY, .. } | Ended::Restarted => {
+            ReliableError::Unknown { message, why: Unsure::Restarted }
+        }
+        Ended::Refused { reason, sent } if sent && reason.may_have_been_handled() => {
+            ReliableError::Failed { reason }
+        }
+        Ended::Refused { reason, .. } => ReliableError::Refused { reason },
+        Ended::TooLong(error) => ReliableError::NotSent(RequestError::NotSendable(error)),
+        Ended::Stopped { sent: true } => ReliableError::Unknown { message, why: Unsure::Stopped },
+        Ended::Stopped { sent } => ReliableError::NotSent(RequestError::Stopped { sent }),
+        Ended::Unreached(unreached) => ReliableError::NotSent(unreached.into_error(to)),
+    })
+}
+
+/// Where messages to that peer wait. Who it is may have to be asked first.
+async fn bag(
+    node: &Arc<Node>,
+    (to, whom): Whither<'_>,
+    until: Instant,
+) -> Result<Arc<Mailbag>, RequestError> {
+    if node.drain.is_cancelled() {
+        return Err(RequestError::Stopped { sent: false });
+    }
+    // A link with oneself would be both of its ends.
+    if !node.config.links || to == node.me.address() {
+        return Err(RequestError::NoLink(to.clone()));
+    }
+    let there = || node.links.quick((to, None)).map(|line| line.peer.id().clone());
+    if let Some(whom) = whom.cloned().or_else(there).or_else(|| node.links.waits_at(to)) {
+        return Ok(node.links.mailbag(node, (&whom, to)));
+    }
+    loop {
+        let why = match reach(node, to, None).await {
+            Ok(line) => return Ok(node.links.mailbag(node, (line.peer.id(), to))),
+            Err(why) => why,
+        };
+        let passes = matches!(
+            why,
+            Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left
+        );
+        if !passes || Instant::now().later(RETRY) >= until {
+            return Err(why.into_error(to));
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Stores a message before it is sent, where there is a store.
+async fn store(
+    node: &Node,
+    bag: &Mailbag,
+    to: &Address,
+    frame: &Frame,
+    how: Reliability,
+) -> Result<Option<KeptId>, ReliableError> {
+    let Some(outbox) = node.links.outbox() else { return Ok(None) };
+    let invalid = |error| ReliableError::NotStored(std::io::Error::other(error));
+    let to = PeerInfo::new(bag.peer.clone(), to.clone()).map_err(invalid)?;
+    let number = node.links.stored.fetch_add(1, Ordering::Relaxed);
+    let id = KeptId::new(node.links.incarnation, number);
+    let kept = Kept { id, to, level: how.level, message: frame.clone() };
+    outbox.store(&kept).await.map_err(ReliableError::NotStored)?;
+    Ok(Some(id))
+}
+
+async fn delete(node: &Node, id: KeptId) {
+    if let Some(outbox) = node.links.outbox()
+        && let Err(error) = outbox.delete(id).await
+    {
+        tracing::warn!(%id, %error, "a message that is delivered is still stored");
+    }
+}
+
+/// Sends again what was stored in earlier lives of this node, until it is acknowledged or refused.
+pub(crate) fn replay(node: &Arc<Node>, kept: Vec<Kept>) {
+    let mut by_peer: BTreeMap<(PeerId, Address), Vec<Kept>> = BTreeMap::new();
+    for kept in kept {
+        let to = (kept.to.id().clone(), kept.to.address().clone());
+        by_peer.entry(to).or_default().push(kept);
+    }
+    for kept in by_peer.into_values() {
+        node.spawn(node.until_cut(replay_to_one(Arc::clone(node), kept)));
+    }
+}
+
+async fn replay_to_one(node: Arc<Node>, mut left: Vec<Kept>) {
+    let limit = limit(&node);
+    left.sort_by_key(Kept::id);
+    loop {
+        let mut receipts = Vec::new();
+        for kept in left {
+            let how = Reliability { level: kept.level, on_restart: OnRestart::Resend };
+            let posted = post_again(&node, &kept, how).await;
+            receipts.push((kept, posted));
+        }
+        left = Vec::new();
+        for (kept, posted) in receipts {
+            let until = (Instant::now().later(limit), limit);
+            let ended = match posted {
+                Ok(posted) => end(posted, until, kept.to.address(), kept.message.clone()).await,
+                Err(error) => Err(ReliableError::NotSent(error)),
+            };
+            match ended {
+                // It would be too long the next time, too.
+                Err(ReliableError::NotSent(error @ RequestError::NotSendable(_))) => {
+                    tracing::warn!(id = %kept.id, %error, "a stored message cannot be sent");
+                    delete(&node, kept.id).await;
+                }
+                Err(ReliableError::Unknown { .. } | ReliableError::NotSent(_)) => left.push(kept),
+                ended => {
+                    if let Err(error) = ended {
+                        tracing::warn!(id = %kept.id, %error, "a stored message was refused");
+                    }
+                    delete(&node, kept.id).await;
+                }
+            }
+        }
+        let pause = node.drain.run_until_cancelled(sleep(REPLAY_PAUSE));
+        if left.is_empty() || pause.await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn post_again(
+    node: &Arc<Node>,
+    kept: &Kept,
+    how: Reliability,
+) -> Result<Posted, RequestError> {
+    let to = (kept.to.address(), Some(kept.to.id()));
+    let bag = bag(node, to, Instant::now()).await?;
+    let limit = limit(node);
+    let posted = tokio::time::timeout(limit, sender::post(node, &bag, &kept.message, how)).await;
+    posted.map_err(|_| RequestError::NoCredit(limit))
+}
+
+impl Links {
+    /// Where messages are stored.
+    fn outbox(&self) -> Option<&SharedOutbox> {
+        self.outbox.get()
+    }
+
+    /// Has messages stored from now on.
+    pub(crate) fn keep_in(&self, outbox: SharedOutbox) {
+        // Set once, by the builder.
+        self.outbox.set(outbox).ok();
+    }
+
+    pub(crate) fn mailbag(&self, node: &Node, (peer, to): (&PeerId, &Address)) -> Arc<Mailbag> {
+        let claimed = !node.is_proven_only(peer);
+        self.mailbags().of((peer, to), claimed, self.incarnation, self.limits)
+    }
+
+    /// What waits for the peer that claims this id goes to its new address. Returns how many messages.
+    pub(crate) fn readdress(&self, peer: &PeerInfo) -> usize {
+        self.mailbags().readdress((peer.id(), peer.address()))
+    }
+
+    fn mailbags(&self) -> MutexGuard<'_, Mailbags> {
+        self.mailbags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For whom messages wait who is reached at `to`.
+    fn waits_at(&self, to: &Address) -> Option<PeerId> {
+        self.mailbags().at(to)
+    }
+}

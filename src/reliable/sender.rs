@@ -1,0 +1,237 @@
+//! Messages that are acknowledged, at their sender: sent in order, and again on the next link.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    classic::ReadError,
+    frame::Frame,
+    link::{AckLevel, Reason},
+    message::RequestError,
+    node::Node,
+    overlay::{Address, later::Later},
+    reliable::{
+        Reliability,
+        mailbag::{Acked, Answer, Ended, Mailbag, Posted},
+    },
+    session::{Line, Unreached, reach, shared::Unsent},
+};
+
+/// After a dial that failed, while messages wait.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// After a dial that found somebody else, or was not admitted, or one who seems to speak no links.
+const RETRY_IDENTITY: Duration = Duration::from_secs(1);
+
+/// A peer that has spoken links before does not any more when it seems so for so many times in a
+/// row: a connection that broke in the middle of a hello looks the same.
+const CLASSIC_ANSWERS: u32 = 10;
+
+/// Waits for room, in turn, and adds a message.
+pub(crate) async fn post(
+    node: &Arc<Node>,
+    bag: &Arc<Mailbag>,
+    frame: &Frame,
+    how: Reliability,
+) -> Posted {
+    let _turn = bag.turn.lock().await;
+    loop {
+        room(bag, frame).await;
+        if let Some(posted) = bag.post(frame, how) {
+            sends(node, bag, &posted);
+            return posted;
+        }
+    }
+}
+
+/// Ready when there is room for a message.
+pub(crate) async fn room(bag: &Mailbag, frame: &Frame) {
+    loop {
+        let changed = bag.changed.notified();
+        if bag.has_room(frame) {
+            return;
+        }
+        changed.await;
+    }
+}
+
+/// Sees to it that what waits is sent.
+pub(crate) fn sends(node: &Arc<Node>, bag: &Arc<Mailbag>, posted: &Posted) {
+    if posted.first {
+        node.spawn(pump(Arc::clone(node), Arc::clone(bag)));
+    }
+    bag.changed.notify_waiters();
+}
+
+/// Sends `frame` and waits until it is acknowledged at `level`, for as long as for a reply.
+pub(crate) async fn send(
+    node: &Arc<Node>,
+    to: &Address,
+    bag: &Arc<Mailbag>,
+    frame: Frame,
+    level: AckLevel,
+) -> Result<(), RequestError> {
+    let limit = node.config.reply_timeout;
+    let until = Instant::now().later(limit);
+    let posted = timeout_at(until, post(node, bag, &frame, level.into())).await;
+    let mut posted = posted.map_err(|_| RequestError::NoCredit(limit))?;
+    match timeout_at(until, &mut posted.answer).await {
+        Ok(answer) => {
+            answer.unwrap_or(Err(Ended::Stopped { sent: true })).map_err(|ended| match ended {
+                Ended::Refused { reason, sent } => RequestError::Reset { reason, sent },
+                Ended::TooLong(error) => RequestError::NotSendable(error),
+                Ended::Restarted => RequestError::Reset { reason: Reason::LOST, sent: true },
+                Ended::Stopped { sent } => RequestError::Stopped { sent },
+                Ended::Unreached(unreached) => unreached.into_error(to),
+            })
+        }
+        Err(_) => Err(RequestError::Reply(ReadError::Late(limit))),
+    }
+}
+
+/// Sends what waits, in order, as long as something does.
+async fn pump(node: Arc<Node>, bag: Arc<Mailbag>) {
+    let stopped = node.cut.clone();
+    let run = async {
+        let mut classic = 0;
+        while !one_link(&node, &bag, &mut classic).await {}
+    };
+    if stopped.run_until_cancelled(run).await.is_none() {
+        bag.end(false, |sent| Ended::Stopped { sent });
+        bag.lock().running = false;
+    }
+}
+
+/// Whether nothing waits any more; then nothing sends it, either.
+fn is_over(bag: &Mailbag) -> bool {
+    let mut state = bag.lock();
+    state.running = !state.outbox.is_empty();
+    !state.running
+}
+
+/// Sends what waits over one link until that is over. True when nothing waits any more.
+async fn one_link(node: &Arc<Node>, bag: &Arc<Mailbag>, classic: &mut u32) -> bool {
+    let to = bag.lock().to.clone();
+    let reached = match node.links.proven(&bag.peer) {
+        Some(line) => Ok(line),
+        None => reach(node, &to, Some(&bag.peer)).await,
+    };
+    let line = match reached {
+        Ok(line) => line,
+        Err(why) => {
+            unreached(node, bag, &to, (why, classic)).await;
+            return is_over(bag);
+        }
+    };
+    // It has another address since.
+    if !bag.fits(&line) {
+        return is_over(bag);
+    }
+    *classic = 0;
+    let unknown = {
+        let mut state = bag.lock();
+        state.unreached = None;
+        state.outbox.opened(line.incarnation)
+    };
+    for sequence in unknown {
+        bag.done(sequence, Err(Ended::Restarted));
+    }
+    send_over(&line, bag).await
+}
+
+async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
+    loop {
+        let changed = bag.changed.notified();
+        if !bag.fits(line) {
+            return is_over(bag);
+        }
+        let next = {
+            let mut state = bag.lock();
+            if state.outbox.is_empty() {
+                state.running = false;
+                return true;
+            }
+            let next = state.outbox.next_unsent();
+            next.map(|next| (state.outbox.tries(next.0.sequence) > Some(1), next))
+        };
+        match next {
+            Some((again, (numbered, frame))) => {
+                let sequence = numbered.sequence;
+                if again {
+                    line.node.counters.reliable_resent.one();
+                } else if let Err(error) = line.check_numbered(&frame) {
+                    bag.done(sequence, Err(Ended::TooLong(error)));
+                    continue;
+                }
+                let acked = Acked { bag: Arc::clone(bag), numbered };
+                match line.ask_numbered(&frame, numbered, acked).await {
+                    Ok(()) => {}
+                    Err(Unsent::Gone) => {
+                        bag.lock().outbox.not_sent(sequence);
+                        return false;
+                    }
+                    Err(Unsent::Over) => return false,
+                }
+            }
+            None if !line.is_open() => return false,
+            None => changed.await,
+        }
+    }
+}
+
+/// What a dial without success means for what waits, and a pause before the next one.
+async fn unreached(
+    node: &Arc<Node>,
+    bag: &Arc<Mailbag>,
+    to: &Address,
+    (why, classic): (Unreached, &mut u32),
+) {
+    bag.lock().unreached = Some(why.clone());
+    let pause = match why {
+        Unreached::Stopped => return stopping(node, bag).await,
+        Unreached::Classic { .. } => {
+            *classic += 1;
+            let spoke_before = bag.lock().outbox.was_opened();
+            if !spoke_before || *classic >= CLASSIC_ANSWERS {
+                let why = |sent| {
+                    if sent { Ended::Restarted } else { Ended::Unreached(why.clone()) }
+                };
+                return bag.end(false, why);
+            }
+            node.links.doubt_classic(to);
+            RETRY_IDENTITY
+        }
+        Unreached::Identity(_) | Unreached::Banned(_) => RETRY_IDENTITY,
+        Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left => RETRY,
+    };
+    // Sooner, when nothing waits any more.
+    let over = async {
+        loop {
+            let changed = bag.changed.notified();
+            if bag.lock().outbox.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    };
+    tokio::time::timeout(pause, over).await.ok();
+}
+
+/// This node stops: what was not sent is not, and what was is waited for as long as its link lives.
+async fn stopping(node: &Node, bag: &Mailbag) {
+    bag.end(true, |sent| Ended::Stopped { sent });
+    loop {
+        let changed = bag.changed.notified();
+        let waits = !bag.lock().outbox.is_empty();
+        if !(waits && node.links.all().iter().any(|line| bag.fits(line))) {
+            return bag.end(false, |sent| Ended::Stopped { sent });
+        }
+        changed.await;
+    }
+}
+
+/// What came of a message, for its sender.
+pub(crate) fn told(answer: Option<Answer>) -> Answer {
+    answer.unwrap_or(Err(Ended::Stopped { sent: true }))
+}

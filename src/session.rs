@@ -1,0 +1,431 @@
+//! The links of a node: which peer is reached over which, and how.
+
+mod answer;
+mod buffers;
+pub(crate) mod credit;
+mod deliver;
+pub(crate) mod driver;
+pub(crate) mod inbound;
+mod leaving;
+mod open;
+pub(crate) mod path;
+pub(crate) mod receiver;
+pub(crate) mod recv_stream;
+mod report;
+mod request;
+pub(crate) mod send;
+mod served;
+pub(crate) mod shared;
+mod status;
+mod tick;
+mod turns;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{Notify, Semaphore, watch};
+
+pub(crate) use self::path::{Reached, Unreached, reach};
+use self::{
+    receiver::{MAX_WAITING, Once},
+    send::Failed,
+};
+use crate::{
+    classic::{Outgoing, Over, client, client::OutgoingKind},
+    frame::{Frame, TypeCode},
+    limits::{Offender, Source},
+    link::{AckLevel, Book, BookConfig, LinkId, OutboxLimits, Role},
+    message::{Replies, RequestError},
+    node::{Config, Node, now},
+    overlay::{Address, PeerId, PeerInfo},
+    reliable::{SharedOutbox, sender},
+};
+
+pub use self::status::LinkStatus;
+pub(crate) use self::{
+    credit::Unconsumed, driver::Driver, open::welcome, path::speaks_links, recv_stream::Inflow,
+    shared::Line,
+};
+
+/// The links of one node.
+pub(crate) struct Links {
+    pool: Mutex<Pool>,
+    /// The links that the book would name, for those who are in a hurry.
+    open: RwLock<HashMap<Address, Arc<Line>>>,
+    /// A link is over.
+    over: Notify,
+    /// The one that was used last: messages go in runs.
+    last: Mutex<Option<Arc<Line>>>,
+    next: AtomicU64,
+    pub(crate) incarnation: u64,
+    once: Mutex<Once>,
+    /// Bytes of messages that may wait for a handler behind the end of their link.
+    waiting: Semaphore,
+    pub(crate) mailbags: Mutex<crate::reliable::mailbag::Mailbags>,
+    pub(crate) limits: OutboxLimits,
+    pub(crate) outbox: OnceLock<SharedOutbox>,
+    /// The next message that is stored has this number.
+    pub(crate) stored: AtomicU64,
+}
+
+struct Pool {
+    book: Book,
+    lines: HashMap<LinkId, Arc<Line>>,
+    dials: HashMap<Address, watch::Receiver<Option<Reached>>>,
+    /// The node is cut: no further link is opened.
+    is_cut: bool,
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").field("open", &self.lock().lines.len()).finish_non_exhaustive()
+    }
+}
+
+impl Links {
+    pub(crate) fn new(me: &PeerInfo, config: &Config, incarnation: u64) -> Self {
+        let limits =
+            OutboxLimits { messages: config.reliable_messages, bytes: config.reliable_bytes };
+        let config = BookConfig { max_links: config.max_links, classic_for: config.classic_memory };
+        Self {
+            pool: Mutex::new(Pool {
+                book: Book::new(me.id().clone(), config),
+                lines: HashMap::new(),
+                dials: HashMap::new(),
+                is_cut: false,
+            }),
+            open: RwLock::default(),
+            over: Notify::new(),
+            last: Mutex::default(),
+            next: AtomicU64::new(1),
+            incarnation,
+            once: Mutex::default(),
+            waiting: Semaphore::new(MAX_WAITING),
+            mailbags: Mutex::default(),
+            limits,
+            outbox: OnceLock::new(),
+            stored: AtomicU64::new(1),
+        }
+    }
+
+    /// The number of this life of the node, drawn by
+    /// [`Ambient::incarnation`](crate::node::Ambient::incarnation).
+    #[cfg(any(feature = "kademlia", feature = "swim"))]
+    pub(crate) const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn next_id(&self) -> LinkId {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Works on the open link to `to`, without a look into the book. To be short: others of this
+    /// node wait for it, or look for their link the longer way.
+    fn on_open<R>(
+        &self,
+        (to, whom): (&Address, Option<&PeerId>),
+        work: impl FnOnce(&Arc<Line>) -> R,
+    ) -> Option<R> {
+        let usable = |line: &&Arc<Line>| line.is_open() && line.is_to(whom);
+        let find = || {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            open.get(to).cloned()
+        };
+        if let Ok(mut last) = self.last.try_lock() {
+            if last.as_ref().is_none_or(|line| line.to != *to) {
+                *last = Some(find()?);
+            }
+            return last.as_ref().filter(usable).map(work);
+        }
+        find().as_ref().filter(usable).map(work)
+    }
+
+    pub(crate) fn quick(&self, to: (&Address, Option<&PeerId>)) -> Option<Arc<Line>> {
+        self.on_open(to, Arc::clone)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Arc<Line>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an open link in. `listed` says that others may use it to reach its address. False when
+    /// the node is cut.
+    pub(crate) fn opened(&self, line: &Arc<Line>, listed: bool) -> bool {
+        let mut pool = self.lock();
+        if pool.is_cut {
+            return false;
+        }
+        pool.book.is_alive(&line.to);
+        pool.lines.insert(line.id, Arc::clone(line));
+        let mut ended = Vec::new();
+        let other = self.of_another(line);
+        // A node says that it is reached where this node has found another one.
+        let doubtful = line.role == Role::Acceptor
+            && other.as_ref().is_some_and(|other| {
+                other.role == Role::Dialler || other.sender.proven().is_some()
+            });
+        if listed && !doubtful {
+            let now = now();
+            // The rule for two links is for two with the same peer.
+            if let Some(other) = other {
+                pool.book.closed(other.id);
+            }
+            let lost = pool.book.opened(line.id, &line.to, line.peer.id(), line.role, now);
+            pool.look_at_lines();
+            let lost = lost.into_iter().chain(pool.book.too_many(line.id));
+            ended.extend(lost.filter_map(|id| pool.lines.get(&id).cloned()));
+            if ended.iter().all(|lost| lost.id != line.id) {
+                let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+                open.insert(line.to.clone(), Arc::clone(line));
+                drop(open);
+                *self.last() = Some(Arc::clone(line));
+            }
+        }
+        drop(pool);
+        // What is open on them is finished.
+        for line in ended {
+            self.unlist(&line);
+            line.bye();
+        }
+        true
+    }
+
+    /// The open link under the address of `line`, if it is one with another peer.
+    fn of_another(&self, line: &Line) -> Option<Arc<Line>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let other = open.get(&line.to)?;
+        (other.is_open() && other.peer.id() != line.peer.id()).then(|| Arc::clone(other))
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Line>> {
+        let mut lines: Vec<_> = self.lock().lines.values().cloned().collect();
+        lines.sort_unstable_by_key(|line| line.id);
+        lines
+    }
+
+    /// Tells the other sides of all links how long messages may be, where that has changed.
+    pub(crate) fn tell_lengths(&self) {
+        self.all().iter().for_each(|line| line.tell_lengths());
+    }
+
+    /// Ends every link: what is open is finished.
+    pub(crate) fn bye(&self) {
+        self.all().iter().for_each(|line| line.bye());
+    }
+
+    /// Ends every link at once; no further one is opened.
+    pub(crate) fn cut(&self, silently: bool) {
+        self.lock().is_cut = true;
+        self.all().iter().for_each(|line| line.cut(silently));
+    }
+
+    /// Ends every link with somebody who is banned.
+    pub(crate) fn cut_those_of(&self, whom: &Offender) {
+        let is_theirs = |line: &&Arc<Line>| match whom {
+            Offender::Source(source) => Source::of(line.sender.address()) == *source,
+            Offender::Id(id) => line.sender.proven() == Some(id),
+        };
+        self.all().iter().filter(is_theirs).for_each(|line| line.cut(false));
+    }
+
+    /// An open link to a peer that has proved its id, whoever opened it, and from wherever.
+    pub(crate) fn proven(&self, peer: &PeerId) -> Option<Arc<Line>> {
+        let pool = self.lock();
+        let proven = |line: &&Arc<Line>| line.is_open() && line.sender.proven() == Some(peer);
+        pool.lines.values().filter(proven).min_by_key(|line| line.id).cloned()
+    }
+
+    /// A peer that has spoken links may have been cut off in the middle of a hello.
+    pub(crate) fn doubt_classic(&self, to: &Address) {
+        self.lock().book.doubt_classic(to);
+    }
+}
+
+/// What a message goes over.
+enum Road {
+    Link(Arc<Line>),
+    Classic,
+}
+
+async fn road(
+    node: &Arc<Node>,
+    (to, whom): (&Address, Option<&PeerId>),
+    over: Over,
+) -> Result<Road, RequestError> {
+    if node.cut.is_cancelled() {
+        return Err(RequestError::Stopped { sent: false });
+    }
+    if over == Over::Classic {
+        return Ok(Road::Classic);
+    }
+    if let Some(line) = node.links.quick((to, whom)) {
+        return Ok(Road::Link(line));
+    }
+    // A link with oneself would be both of its ends.
+    let possible = node.config.links && to != node.me.address();
+    let reached = if possible {
+        reach(node, to, whom).await
+    } else {
+        Err(Unreached::Classic { mute: false })
+    };
+    match (reached, over) {
+        (Ok(line), _) => Ok(Road::Link(line)),
+        (
+            Err(
+                Unreached::Classic { .. }
+                | Unreached::NoRoom
+                | Unreached::Left
+                | Unreached::Stopped,
+            ),
+            Over::Any,
+        ) => Ok(Road::Classic),
+        (Err(unreached), _) => Err(unreached.into_error(to)),
+    }
+}
+
+/// Sends a request over a link when the peer speaks links, else in a classic exchange.
+pub(crate) async fn request(
+    node: &Arc<Node>,
+    to: &Address,
+    message: Outgoing,
+) -> Result<Replies, RequestError> {
+    let Outgoing { mut kind, over, whom } = message;
+    let to = (to, whom.as_ref());
+    loop {
+        let line = match road(node, to, over).await? {
+            Road::Link(line) => line,
+            // Nothing but a `NAME` says who answers.
+            Road::Classic => {
+                let replies = client::open(node, to, kind).await?.with_panics();
+                return Ok(match to.1 {
+                    Some(whom) => replies.of_peer(whom.clone(), to.0),
+                    None => replies,
+                });
+            }
+        };
+        match line.ask(kind, node.config.reply_timeout).await {
+            Ok(replies) => return Ok(replies),
+            // Nothing was sent: another link, or none, does as well.
+            Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
+            Err(failed) => return Err(failed.into_error(&line)),
+        }
+    }
+}
+
+/// Works on the open link to `to` with a message in one frame, when there is such a link.
+fn on_open<R>(
+    node: &Node,
+    to: (&Address, Option<&PeerId>),
+    message: &Outgoing,
+    work: impl FnOnce(&Arc<Line>, &Frame) -> R,
+) -> Option<R> {
+    match &message.kind {
+        OutgoingKind::Frame(frame) if message.over != Over::Classic && message.check().is_ok() => {
+            node.links.on_open(to, |line| work(line, frame))
+        }
+        OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => None,
+    }
+}
+
+/// Sends a request in one frame when there is a link with credit and room for it: nothing to wait
+/// for.
+pub(crate) fn try_request(
+    node: &Node,
+    to: (&Address, Option<&PeerId>),
+    message: &Outgoing,
+) -> Option<Replies> {
+    on_open(node, to, message, |line, frame| line.try_ask(frame))?
+}
+
+/// Sends a request in one frame over each open link to a peer that is `meant`, as far as it has
+/// credit and room for it: nothing to wait for.
+pub(crate) fn ask_all(
+    node: &Node,
+    frame: &Frame,
+    meant: impl Fn(&PeerInfo) -> bool,
+) -> Vec<(PeerInfo, Replies)> {
+    let lines = node.links.all().into_iter().filter(|line| line.is_open() && meant(&line.peer));
+    lines.filter_map(|line| Some((line.peer.clone(), line.try_ask(frame)?))).collect()
+}
+
+/// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
+/// to wait for.
+pub(crate) fn try_notify(node: &Node, to: (&Address, Option<&PeerId>), message: &Outgoing) -> bool {
+    on_open(node, to, message, |line, frame| line.try_tell(frame)).unwrap_or(false)
+}
+
+/// Whether there is an open link to this peer.
+#[cfg(feature = "swim")]
+pub(crate) fn is_open(node: &Node, to: (&Address, Option<&PeerId>)) -> bool {
+    node.links.on_open(to, |_| ()).is_some()
+}
+
+/// Sends the first of these one-way messages, as many as there is a link with credit and room for,
+/// and takes them out. Returns how many.
+pub(crate) fn try_notify_all(
+    node: &Node,
+    to: (&Address, Option<&PeerId>),
+    messages: &mut VecDeque<Frame>,
+) -> u64 {
+    node.links.on_open(to, |line| line.try_tell_all(messages)).unwrap_or(0)
+}
+
+/// Sends a one-way message over a link when the peer speaks links, else in a classic exchange.
+pub(crate) async fn notify(
+    node: &Arc<Node>,
+    to: &Address,
+    message: Outgoing,
+) -> Result<(), RequestError> {
+    let Outgoing { mut kind, over, whom } = message;
+    let to = (to, whom.as_ref());
+    loop {
+        let line = match road(node, to, over).await? {
+            Road::Link(line) => line,
+            Road::Classic => return client::notify(node, to, kind).await,
+        };
+        match line.tell(kind).await {
+            Ok(()) => return Ok(()),
+            // As for a request.
+            Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
+            Err(failed) => return Err(failed.into_error(&line)),
+        }
+    }
+}
+
+/// Sends a message and waits until it is acknowledged. Without links a classic exchange that ends
+/// regularly is the acknowledgement.
+pub(crate) async fn notify_acked(
+    node: &Arc<Node>,
+    to: (&Address, Option<&PeerId>),
+    frame: Frame,
+    over: Over,
+    level: AckLevel,
+) -> Result<(), RequestError> {
+    match road(node, to, over).await? {
+        Road::Link(line) => {
+            line.check_numbered(&frame).map_err(RequestError::NotSendable)?;
+            let bag = node.links.mailbag(node, (line.peer.id(), to.0));
+            sender::send(node, to.0, &bag, frame, level).await
+        }
+        Road::Classic => {
+            let replies = client::open(node, to, OutgoingKind::Frame(frame)).await?;
+            match replies.with_panics().collect().await?.first() {
+                Some(reply) if reply.code() == TypeCode::ERRO => {
+                    let text = String::from_utf8_lossy(reply.data()).into_owned();
+                    Err(RequestError::Refused { text })
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+}

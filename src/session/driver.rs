@@ -1,0 +1,407 @@
+//! The one task of a link: reads, hands on, has replies written, writes, and looks at the time.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::{Instant, Sleep, timeout},
+};
+use tokio_util::io::poll_read_buf;
+
+use crate::{
+    classic::{reader::ReadHalf, writer::WriteHalf},
+    limits::{Offence, throttle::Brake},
+    link::{Frames, LinkEvent, LinkPhase, Reason},
+    node::{Cut, Direction, now},
+    overlay::later::Later,
+    session::{inbound::Arrivals, leaving::Leaving, shared::Line, tick::Beat},
+};
+
+/// Room for a read of short frames: what the handlers then work on stays in the cache, which is worth
+/// a fifth of the time.
+const READ_SHORT: usize = 16 << 10; // bytes
+
+/// Room for a read of long frames: as many as fit, and no more, so that the end of the read does not
+/// cut one, which would then be moved.
+const READ_LONG: usize = 64 << 10; // bytes
+
+/// A frame from which on they are long.
+const LONG_FRAME: usize = 4 << 10; // bytes
+
+/// Room for the first read after the buffer was given back: on the stack.
+const READ_IDLE: usize = 2 << 10; // bytes
+
+/// After a read of so much the handlers get their turn before more is read.
+const READ_AT_ONCE: usize = 8 << 10; // bytes
+
+/// So much goes to the system in one call: while it copies the next piece, the other side reads. With
+/// all that waits (256 KiB) in one call, they take turns, and long messages are half as fast.
+const WRITE_AT_ONCE: usize = 32 << 10; // bytes
+
+/// The last words of a link have this long to be taken.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Drives one link until it is over.
+pub(crate) struct Driver {
+    line: Arc<Line>,
+    reader: ReadHalf,
+    writer: WriteHalf,
+    input: BytesMut,
+    /// The length of the frames that come now, when they are long; else 0.
+    long: usize,
+    /// What the last of them still lacks.
+    wanted: usize,
+    /// What is being written.
+    output: BytesMut,
+    /// Whether something may be left in the transport that has not been flushed.
+    unflushed: bool,
+    /// Since when nothing of it could be written.
+    stalled: Option<Instant>,
+    events: Vec<LinkEvent>,
+    arrivals: Arrivals,
+    beat: Beat,
+    brake: Brake,
+    /// When the next beat is: as long as anything waits on the link.
+    beat_at: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    leaving: Leaving,
+    over: Option<Reason>,
+    told: bool,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("line", &self.line).finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        line: Arc<Line>,
+        reader: ReadHalf,
+        writer: WriteHalf,
+        input: BytesMut,
+    ) -> Self {
+        let wake = line.lock().link.next_wake();
+        Self {
+            arrivals: Arrivals::new(Arc::clone(&line)),
+            beat: Beat::new(&line.node.config),
+            brake: Brake::new(&line.node, line.sender.address()),
+            beat_at: None,
+            timer: Box::pin(tokio::time::sleep_until(wake.into())),
+            leaving: Leaving::default(),
+            line,
+            reader,
+            writer,
+            input,
+            long: 0,
+            wanted: 0,
+            output: BytesMut::new(),
+            unflushed: false,
+            stalled: None,
+            events: Vec::new(),
+            over: None,
+            told: false,
+        }
+    }
+
+    /// Runs the link to its end. Dropping the future breaks it.
+    pub(crate) async fn run(mut self) {
+        let reason = std::future::poll_fn(|cx| self.poll(cx)).await;
+        if reason != Reason::LOST {
+            let last = async {
+                self.line.take_output(&mut self.output);
+                self.writer.write_all(&self.output).await?;
+                self.writer.shutdown().await
+            };
+            // Who does not take them in time goes without.
+            timeout(LAST_WORDS, last).await.map(drop).ok();
+        }
+        self.finish(reason);
+    }
+
+    fn finish(&mut self, reason: Reason) {
+        if !std::mem::replace(&mut self.told, true) {
+            let serving = self.arrivals.serving();
+            if self.line.node.cut.is_cancelled() {
+                for code in serving {
+                    let (direction, peer) = (Direction::In, self.line.sender.address().clone());
+                    self.line.node.report_cut(Cut { direction, peer, code: Some(code) });
+                }
+            }
+            self.arrivals.broken(reason);
+            self.line.over(reason);
+            self.line.node.links.closed(&self.line);
+            self.line.tell_closed(reason);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        self.line.driver.register(cx.waker());
+        loop {
+            self.line.flush_consumed();
+            let mut moved = self.arrivals.poll(cx);
+            moved |= self.take_events();
+            if let Some(reason) = self.over {
+                return Poll::Ready(reason);
+            }
+            moved |= self.poll_write(cx);
+            let (read, much) = self.poll_read(cx);
+            moved |= read | self.poll_timer(cx);
+            if much {
+                self.take_events();
+                self.arrivals.flush();
+                self.arrivals.note_sizes();
+                // Handlers have their turn; what they let go of makes room in the buffer.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !moved {
+                self.arrivals.note_sizes();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Hands on what the machine made of the frames.
+    fn take_events(&mut self) -> bool {
+        let mut state = self.line.lock();
+        if state.link.has_events() {
+            state.link.take_events(&mut self.events);
+        } else {
+            // Whatever ends an exchange, the machine says so.
+            debug_assert!(self.arrivals.incomplete() <= state.link.open_exchanges());
+        }
+        let asked = !state.asked.is_empty();
+        self.leaving.look_at(&state, self.timer.as_mut());
+        drop(state);
+        let some = !self.events.is_empty();
+        for event in self.events.drain(..) {
+            match event {
+                LinkEvent::Closed { reason, remote } => {
+                    if matches!(reason, Reason::PROTOCOL | Reason::TOO_LONG) && !remote {
+                        self.line.node.counters.links_broken.one();
+                        self.line.offended(Offence::BrokeLink);
+                    }
+                    self.over = Some(reason);
+                }
+                event => self.arrivals.take(event),
+            }
+        }
+        self.arrivals.flush();
+        if self.beat_at.is_none() && (asked || self.arrivals.is_busy()) {
+            let next = Instant::now().later(self.beat.every);
+            self.beat_at = Some(next);
+            let next = next.min(self.timer.deadline());
+            self.timer.as_mut().reset(next);
+        }
+        some
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut wrote = false;
+        loop {
+            if self.output.is_empty() {
+                self.output.clear();
+                self.line.take_output(&mut self.output);
+                if self.output.is_empty() {
+                    return self.poll_flush(cx) || wrote;
+                }
+            }
+            let part = self.output.get(..WRITE_AT_ONCE).unwrap_or(&self.output);
+            match Pin::new(&mut self.writer).poll_write(cx, part) {
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.lost();
+                    return true;
+                }
+                Poll::Ready(Ok(n)) => {
+                    self.output.advance(n);
+                    self.unflushed = true;
+                    self.stalled = None;
+                    self.line.node.counters.bytes_out.add(n as u64);
+                    self.line.wrote(n);
+                    wrote = true;
+                }
+                Poll::Pending => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                    return wrote;
+                }
+            }
+        }
+    }
+
+    /// Has what was written leave this node. Says whether the link was lost.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.unflushed {
+            match Pin::new(&mut self.writer).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    self.stalled = None;
+                }
+                Poll::Ready(Err(_)) => {
+                    self.unflushed = false;
+                    self.lost();
+                    return true;
+                }
+                Poll::Pending => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                }
+            }
+        }
+        false
+    }
+
+    /// Reads once. Says whether something came, and whether it was much.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
+        if self.brake.poll(cx).is_pending() {
+            return (false, false);
+        }
+        match self.poll_input(cx) {
+            Poll::Pending => (false, false),
+            Poll::Ready(Ok(0) | Err(_)) => {
+                self.lost();
+                (true, false)
+            }
+            Poll::Ready(Ok(n)) => {
+                self.line.node.counters.bytes_in.add(n as u64);
+                self.frames(n);
+                (true, n >= READ_AT_ONCE)
+            }
+        }
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.input.capacity() == 0 {
+            let mut space = [0; READ_IDLE];
+            let mut space = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut self.reader).poll_read(cx, &mut space))?;
+            self.input.extend_from_slice(space.filled());
+            return Poll::Ready(Ok(space.filled().len()));
+        }
+        let (room, least, most) = match READ_LONG.checked_div(self.long) {
+            None => (READ_SHORT, READ_SHORT / 4, usize::MAX),
+            Some(frames) => {
+                let room = self.wanted + frames.max(1) * self.long;
+                (room, room, room)
+            }
+        };
+        if self.input.capacity() - self.input.len() < least {
+            self.input.reserve(room);
+        }
+        poll_read_buf(Pin::new(&mut self.reader), cx, &mut (&mut self.input).limit(most))
+    }
+
+    /// Hands the complete frames to the machine.
+    fn frames(&mut self, read: usize) {
+        let frames = Frames::cut(&mut self.input);
+        let wanted = frames.wanted();
+        let now = now();
+        let mut state = self.line.lock();
+        let before = state.link.counts();
+        state.link.handle_all(frames, now);
+        let counts = state.link.counts();
+        if counts.moved != state.used.1 {
+            state.used = (now.into(), counts.moved);
+        }
+        let round_trip = state.link.round_trip();
+        drop(state);
+        if counts.pongs != before.pongs {
+            self.line.node.measures.round_trip(round_trip);
+        }
+        let came = counts.frames_in - before.frames_in;
+        self.line.node.counters.frames_in.add(came);
+        self.brake.came(&self.line.node, came, read);
+        self.arrivals.came(counts.bytes_in - before.bytes_in);
+        if wanted > 0 {
+            let len = wanted + self.input.len();
+            self.long = if len < LONG_FRAME { 0 } else { len };
+        }
+        self.wanted = wanted;
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let now = Instant::now();
+        let line = Arc::clone(&self.line);
+        let config = &line.node.config;
+        let mut state = line.lock();
+        if state.link.tick(now.into_std()) {
+            // This node stood still, and what is written had no chance to go on.
+            self.stalled = self.stalled.map(|_| now);
+        }
+        if self.stalled.is_some_and(|since| now.duration_since(since) >= config.stall_timeout) {
+            self.line.node.counters.errors_stalled.one();
+            state.link.fail(Reason::TIMED_OUT);
+        }
+        let moved = state.link.counts().moved;
+        if moved != state.used.1 {
+            state.used = (now, moved);
+        }
+        if self.leaving.had_its_time(config, &state, now) {
+            state.link.fail(Reason::TIMED_OUT);
+        }
+        let unused = now.duration_since(state.used.0);
+        let wake = state.link.next_wake();
+        let idle = self.line.is_idle(&state);
+        let quiet = idle && unused >= config.keep_alive;
+        if quiet {
+            state.link.shrink();
+        }
+        let open = state.link.phase() == LinkPhase::Open;
+        // The link wakes for other reasons, too.
+        let beats = self.beat_at.is_some_and(|at| at <= now);
+        if beats {
+            state.asked.values().for_each(|asked| asked.beat(self.beat.reply));
+        }
+        let waits = !state.asked.is_empty() || self.arrivals.is_busy();
+        drop(state);
+        if quiet {
+            self.give_back();
+        }
+        if idle && open && unused >= config.link_idle_timeout {
+            self.line.node.links.unlist(&self.line);
+            self.line.bye();
+        }
+        if beats {
+            self.arrivals.beat(now, &self.beat);
+        }
+        self.beat_at = match self.beat_at {
+            Some(at) if !beats && waits => Some(at),
+            _ => waits.then(|| now.later(self.beat.every)),
+        };
+        let wake = self.leaving.wake(wake.into(), now);
+        self.timer.as_mut().reset(self.beat_at.map_or(wake, |at| wake.min(at)));
+        // It is polled again, so that it wakes this task.
+        true
+    }
+
+    /// Gives the buffers of an idle link back.
+    fn give_back(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+        self.events = Vec::new();
+    }
+
+    fn lost(&self) {
+        self.line.with(|state| state.link.lost());
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.finish(Reason::LOST);
+    }
+}

@@ -1,0 +1,405 @@
+//! What comes over a link, on its way to handlers and callers.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{
+    classic::reader::Gather,
+    dispatch::{Intake, Route, routes::Told},
+    frame::{Frame, TypeCode},
+    limits::budget::{EXEMPT, Share},
+    link::{LinkEvent, Numbered, OneWays, Reason},
+    message::{Body, Incoming, IncomingBatch, Token, source::PartReader},
+    node::{Node, Refusal},
+    overlay::later::Later,
+    session::{
+        buffers::Ballast,
+        credit::{Run, Unconsumed},
+        deliver::Delivery,
+        recv_stream::{Broken, Credit, InPart, Inflow, Queue},
+        send::cost_of,
+        served::Served,
+        shared::Line,
+        tick::Beats,
+        turns::Turns,
+    },
+};
+
+/// Takes what the machine of one link brings.
+pub(super) struct Arrivals {
+    pub(super) line: Arc<Line>,
+    routes: LastRoute,
+    ballast: Ballast,
+    /// Messages whose last part has not come.
+    pub(super) gathering: HashMap<u32, Gathering>,
+    /// Messages in the hands of handlers.
+    pub(super) running: FuturesUnordered<Served>,
+    /// Messages that wait for their handler. What comes for the same one waits behind them.
+    pub(super) turns: Turns<u64>,
+    /// Messages that are not counted yet.
+    uncounted: u64,
+}
+
+/// A message as it came, or its first part.
+pub(super) struct Arrived {
+    pub(super) exchange: u32,
+    pub(super) code: TypeCode,
+    pub(super) request: bool,
+    pub(super) numbered: Option<Numbered>,
+}
+
+/// A message that comes in parts.
+pub(super) enum Gathering {
+    Whole {
+        arrived: Arrived,
+        gather: Gather,
+        share: Share,
+        cost: u32,
+        until: Instant,
+    },
+    Streamed {
+        queue: Arc<Queue>,
+        code: TypeCode,
+        request: bool,
+        left: usize,
+        /// For how long no part has come, when there is none that waits to be read.
+        quiet: Beats,
+    },
+}
+
+impl Arrivals {
+    pub(super) fn new(line: Arc<Line>) -> Self {
+        Self {
+            line,
+            routes: LastRoute::default(),
+            ballast: Ballast::default(),
+            gathering: HashMap::new(),
+            running: FuturesUnordered::new(),
+            turns: Turns::default(),
+            uncounted: 0,
+        }
+    }
+
+    /// The codes of the requests that handlers have in hand.
+    pub(super) fn serving(&self) -> Vec<TypeCode> {
+        self.running.iter().filter_map(Served::request).collect()
+    }
+
+    /// So many bytes came in all.
+    pub(super) const fn came(&mut self, bytes: u64) {
+        self.ballast.came(bytes);
+    }
+
+    pub(super) fn take(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Message { exchange, code, data, first, last, request, numbered, cost } => {
+                let data = self.ballast.keep(data);
+                if !first {
+                    return self.goes_on(exchange, data, last, cost);
+                }
+                // A proven id has one series, whatever it says.
+                let proven = self.line.sender.proven().is_some();
+                let one =
+                    |numbered| if proven { Numbered { series: 0, ..numbered } } else { numbered };
+                let arrived = Arrived { exchange, code, request, numbered: numbered.map(one) };
+                if last {
+                    self.whole(arrived, Frame::new(code, data), cost);
+                } else {
+                    self.begins(arrived, data, cost);
+                }
+            }
+            LinkEvent::OneWays(messages) => {
+                let messages = self.ballast.keep_all(messages);
+                self.one_ways(&messages);
+            }
+            LinkEvent::Reply { exchange, code, data, last, cost } => {
+                let data = self.ballast.keep(data);
+                self.line.replied(exchange, InPart { code, data, last, cost });
+            }
+            LinkEvent::Acknowledged { exchange, sequence, level } => {
+                self.line.ended(exchange, Some((sequence, level)), Ok(()));
+            }
+            LinkEvent::Ended { exchange } => self.line.ended(exchange, None, Ok(())),
+            LinkEvent::Reset { exchange, reason } => {
+                self.gave_up(exchange, reason);
+                self.cancel(exchange);
+                self.line.ended(exchange, None, Err(reason));
+            }
+            LinkEvent::Abandoned { exchange, reason } => self.gave_up(exchange, reason),
+            LinkEvent::Granted { bytes } => self.line.granted(bytes),
+            LinkEvent::ReplyGranted { .. } => self.line.look_again(),
+            LinkEvent::Refused { code, reason, messages } => {
+                self.line.tell_refused(code, reason, messages);
+            }
+            LinkEvent::Leaving => {
+                self.line.close_to_new();
+                self.line.node.links.unlist(&self.line);
+            }
+            LinkEvent::Opened | LinkEvent::Closed { .. } => {}
+        }
+    }
+
+    /// The exchange of a message ended before its last part came.
+    fn gave_up(&mut self, exchange: u32, reason: Reason) {
+        match self.gathering.remove(&exchange) {
+            Some(Gathering::Whole { cost, .. }) => self.line.consumed(cost),
+            Some(Gathering::Streamed { queue, .. }) => {
+                queue.end(Err(Broken { reason, sent: false, link: false }));
+            }
+            None => {}
+        }
+    }
+
+    fn refuse(&mut self, arrived: &Arrived, refusal: Refusal, cost: u32) {
+        match arrived.numbered {
+            Some(numbered) => self.refuse_once(arrived, numbered, refusal),
+            None => {
+                let Arrived { exchange, code, request, .. } = *arrived;
+                self.line.refuse_one(exchange, code, request, refusal);
+            }
+        }
+        self.line.consumed(cost);
+    }
+
+    /// A message that is complete.
+    fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
+        let Some(route) = self.routes.find(&self.line.node, arrived.code) else {
+            return self.refuse(&arrived, Refusal::UnknownCode, cost);
+        };
+        self.uncounted += 1;
+        if frame.data().len() > route.intake.limit() as usize {
+            return self.refuse(&arrived, Refusal::TooLong, cost);
+        }
+        let (frame, body) = match route.intake {
+            Intake::Whole(_) => (frame, None),
+            Intake::Streamed(_) => (Frame::empty(frame.code()), Some(Box::new(Body::whole(frame)))),
+        };
+        let (route, window) = (route.clone(), Unconsumed::new(Arc::clone(&self.line), cost));
+        self.deliver(Delivery { arrived, route, frame, body, window: Some(window) }, None);
+    }
+
+    /// One-way messages that came together: the way of most messages.
+    fn one_ways(&mut self, messages: &OneWays) {
+        let Self { line, routes, turns, uncounted, running, .. } = self;
+        let code = messages.code();
+        let direct = routes.find(&line.node, code).and_then(|route| match route.intake {
+            Intake::Whole(limit) if !turns.waits(&route.handler) => Some((&route.serve, limit)),
+            Intake::Whole(_) | Intake::Streamed(_) => None,
+        });
+        let Some((serve, limit)) = direct else {
+            for data in messages.payloads() {
+                let arrived = Arrived { exchange: 0, code, request: false, numbered: None };
+                let cost = cost_of(data.len());
+                self.whole(arrived, Frame::new(code, data), cost);
+            }
+            return;
+        };
+        *uncounted += messages.count() as u64;
+        let fits = |data: &[u8]| data.len() <= limit as usize;
+        if serve.takes_batches() && messages.iter().all(fits) {
+            let window = Unconsumed::new(Arc::clone(line), messages.cost());
+            let token = Token::new(None, Some(window));
+            let batch = IncomingBatch::new(messages.clone(), line.sender.clone(), token);
+            if let Err(refusal) = serve.tell_all(batch) {
+                line.refuse_one_ways(0, code, refusal, messages.count());
+            }
+            return;
+        }
+        let mut run = Run::new(Arc::clone(line));
+        for data in messages.payloads() {
+            let cost = cost_of(data.len());
+            let held = run.add(cost).unwrap_or_else(|| {
+                run = Run::new(Arc::clone(line));
+                run.add(cost).unwrap_or_else(|| Unconsumed::new(Arc::clone(line), cost))
+            });
+            if !fits(&data) {
+                line.refuse_one_ways(0, code, Refusal::TooLong, 1);
+                continue;
+            }
+            match serve.tell(Incoming::over_link(Frame::new(code, data), held, None, None)) {
+                Told::HandedOver => {}
+                Told::Refused(refusal) => line.refuse_one_ways(0, code, refusal, 1),
+                // The answer is nobody's.
+                Told::Serving(answer) => {
+                    running.push(Served::work(line, (0, code), false, answer.map(drop)));
+                }
+            }
+        }
+    }
+
+    /// Counts what was handed on.
+    pub(super) fn flush(&mut self) {
+        if self.uncounted > 0 {
+            self.line.node.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
+        }
+    }
+
+    /// The first part of a message.
+    fn begins(&mut self, arrived: Arrived, data: Bytes, cost: u32) {
+        let Some(route) = self.routes.find(&self.line.node, arrived.code).cloned() else {
+            return self.refuse(&arrived, Refusal::UnknownCode, cost);
+        };
+        let (exchange, code) = (arrived.exchange, arrived.code);
+        let intake = match route.intake {
+            // Half of one that breaks off would have been handled, and not be handled again.
+            Intake::Streamed(limit) if arrived.numbered.is_some() => Intake::Whole(limit),
+            intake => intake,
+        };
+        match intake {
+            Intake::Whole(limit) => {
+                // More than the hello promised would not fit into the window.
+                let limit = limit.min(self.line.limits.mine);
+                let until = Instant::now().later(self.line.node.config.body_deadline(limit));
+                let gather = Gather::new(code, limit);
+                let share = self.line.node.partial.share();
+                let gathering = Gathering::Whole { arrived, gather, share, cost: 0, until };
+                self.gathering.insert(exchange, gathering);
+            }
+            Intake::Streamed(limit) if data.len() > limit as usize => {
+                return self.refuse(&arrived, Refusal::TooLong, cost);
+            }
+            Intake::Streamed(limit) => {
+                self.uncounted += 1;
+                let queue = Arc::new(Queue::default());
+                let inflow =
+                    Inflow::new(Arc::clone(&self.line), Arc::clone(&queue), Credit::Window)
+                        .inside();
+                // Nobody waits for the rest of it.
+                let (give, _) = oneshot::channel();
+                let body = Body::coming((code, None), PartReader::Link(inflow), give);
+                let progress = body.progress();
+                let left = limit as usize;
+                let request = arrived.request;
+                let quiet = Beats::default();
+                let gathering = Gathering::Streamed { queue, code, request, left, quiet };
+                self.gathering.insert(exchange, gathering);
+                let frame = Frame::empty(code);
+                let delivery =
+                    Delivery { arrived, route, frame, body: Some(Box::new(body)), window: None };
+                self.deliver(delivery, Some(progress));
+            }
+        }
+        self.goes_on(exchange, data, false, cost);
+    }
+
+    /// A further part.
+    fn goes_on(&mut self, exchange: u32, data: Bytes, last: bool, cost: u32) {
+        match self.gathering.get_mut(&exchange) {
+            Some(Gathering::Streamed { left, .. }) if data.len() > *left => {
+                self.give_up(exchange, Refusal::TooLong);
+                self.line.consumed(cost);
+            }
+            Some(Gathering::Streamed { queue, left, quiet, .. }) => {
+                *left -= data.len();
+                *quiet = Beats::default();
+                let part = InPart { code: TypeCode::REPL, data, last, cost };
+                let unread = queue.push(part);
+                if last {
+                    queue.end(Ok(()));
+                    self.gathering.remove(&exchange);
+                }
+                if let Some(part) = unread {
+                    self.line.consumed(part.cost);
+                }
+            }
+            Some(Gathering::Whole { gather, share, cost: costs, .. }) => {
+                *costs += cost;
+                let come = gather.len() + data.len();
+                if come > EXEMPT && !share.try_cover(come) {
+                    return self.give_up(exchange, Refusal::Busy);
+                }
+                match gather.push(&data, last) {
+                    Ok(None) => {}
+                    Ok(Some(frame)) => {
+                        if let Some(Gathering::Whole { arrived, cost, .. }) =
+                            self.gathering.remove(&exchange)
+                        {
+                            self.whole(arrived, frame, cost);
+                        }
+                    }
+                    Err(_) => self.give_up(exchange, Refusal::TooLong),
+                }
+            }
+            None => self.line.consumed(cost),
+        }
+    }
+
+    /// Refuses a message that is not complete.
+    pub(super) fn give_up(&mut self, exchange: u32, refusal: Refusal) {
+        match self.gathering.remove(&exchange) {
+            Some(Gathering::Whole { arrived, cost, .. }) => self.refuse(&arrived, refusal, cost),
+            Some(Gathering::Streamed { queue, code, request, .. }) => {
+                let reason = refusal.reason();
+                queue.end(Err(Broken { reason, sent: false, link: false }));
+                if refusal == Refusal::TooLong {
+                    self.line.refuse_begun(exchange, code, request);
+                } else {
+                    self.line.refuse_one(exchange, code, request, refusal);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Lets the requests in hand go on. Says whether one came to its end.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut some = false;
+        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {
+            some = true;
+        }
+        if some {
+            self.turns.sweep();
+        }
+        some
+    }
+
+    /// Messages of which the rest is to come.
+    pub(super) fn incomplete(&self) -> usize {
+        self.gathering.len()
+    }
+
+    /// Notes the sizes of its tables, for [`LinkStatus`](super::LinkStatus).
+    pub(super) fn note_sizes(&self) {
+        self.line.incomplete.store(self.gathering.len(), Ordering::Relaxed);
+        self.line.in_hand.store(self.running.len(), Ordering::Relaxed);
+    }
+
+    /// Whether something waits that may be late.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.running.is_empty() || !self.gathering.is_empty()
+    }
+
+    /// The link is over.
+    pub(super) fn broken(&mut self, reason: Reason) {
+        for (_, gathering) in self.gathering.drain() {
+            if let Gathering::Streamed { queue, .. } = gathering {
+                queue.end(Err(Broken { reason, sent: false, link: true }));
+            }
+        }
+        self.running = FuturesUnordered::new();
+    }
+}
+
+/// The route that was looked up last: messages come in runs.
+#[derive(Default)]
+struct LastRoute {
+    last: Option<(TypeCode, u64, Option<Route>)>,
+}
+
+impl LastRoute {
+    fn find(&mut self, node: &Node, code: TypeCode) -> Option<&Route> {
+        let version = node.routes.version();
+        let known = |last: &(TypeCode, u64, _)| last.0 == code && last.1 == version;
+        if !self.last.as_ref().is_some_and(known) {
+            self.last = Some((code, version, node.routes.find(code)));
+        }
+        self.last.as_ref().and_then(|last| last.2.as_ref())
+    }
+}

@@ -1,0 +1,279 @@
+//! Opening a link: by dialling, or when somebody dials this node (WIRE.md part 3, "Opening").
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    classic::{
+        client,
+        reader::ReadHalf,
+        writer::{WriteHalf, explain},
+    },
+    frame::{FrameError, FrameHead, TypeCode},
+    limits::Offence,
+    link::{
+        COUNTS, Frames, Hello, LENGTHS, LISTING, Link, LinkConfig, LinkEvent, LinkPhase,
+        MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, SERIES, code,
+    },
+    message::RequestError,
+    node::{Node, Refusal, now},
+    overlay::{Address, PeerId, later::Later},
+    session::{Reached, Unreached, driver::Driver, shared::Line},
+    transport::{IdentityFault, Io},
+};
+
+/// Room for a hello. What is longer is read in several steps.
+const HELLO_READ: usize = 1 << 10; // bytes
+
+/// Whoever has taken a connection and says nothing for so long is no node that speaks links: two
+/// round trips of the slowest network.
+const HELLO_TIME: Duration = Duration::from_secs(2);
+
+fn machine(node: &Node, role: Role) -> Link {
+    let config = &node.config;
+    let longest = node.routes.longest().max(config.max_frame_len);
+    // Two of the longest messages, so that one that is not complete does not keep out the other.
+    let window = config.link_window.max(longest.saturating_mul(2).saturating_add(1 << 10));
+    let lengths = node.routes.unusual_lengths(longest);
+    let tells = lengths.len() <= MAX_IN_HELLO;
+    let lengths_too = Some(LENGTHS).filter(|_| tells);
+    let features = [Some(REFUSALS), Some(LISTING), Some(COUNTS), Some(SERIES), lengths_too];
+    let hello = Hello {
+        info: node.me.clone(),
+        window,
+        max_message: longest,
+        max_open: config.max_link_requests,
+        incarnation: node.links.incarnation,
+        features: features.into_iter().flatten().map(str::to_owned).collect(),
+        lengths: if tells { lengths } else { Vec::new() },
+    };
+    let config = LinkConfig { hello, keep_alive: config.keep_alive };
+    Link::new(role, config, now())
+}
+
+/// Opens a link to `to`, where `whom` is.
+pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {
+    match greet(node, to, whom).await {
+        Ok((io, link, buffer)) => dialled(node, to, io, link, buffer),
+        // It has another link with this node already, which this one lost to; or no room, or it stops.
+        Err(Unreached::Left) => node.links.quick((to, whom)).ok_or(Unreached::Left),
+        Err(unreached) => Err(unreached),
+    }
+}
+
+/// Connects and exchanges hellos.
+async fn greet(
+    node: &Arc<Node>,
+    to: &Address,
+    whom: Option<&PeerId>,
+) -> Result<(Io, Link, BytesMut), Unreached> {
+    let limit = node.config.connect_timeout;
+    let until = Instant::now().later(limit);
+    let mut io = client::connect(node, to, whom, until).await.map_err(|error| match error {
+        RequestError::Identity(fault) => Unreached::Identity(fault),
+        RequestError::Banned(id) => Unreached::Banned(id),
+        RequestError::Connect { source, .. } => Unreached::failed(&source),
+        RequestError::Busy => Unreached::NoRoom,
+        _ => Unreached::Stopped,
+    })?;
+    let mut link = machine(node, Role::Dialler);
+    let mut buffer = BytesMut::new();
+    // Whoever takes the connection and does not answer in kind is a classic peer.
+    match timeout(limit.min(HELLO_TIME), hellos(node, &mut io, &mut link, &mut buffer)).await {
+        Ok(Ok(Heard::Hello)) => match claims_another(node, &io, &link, to) {
+            Some(fault) => {
+                node.counters.errors_not_your_id.one();
+                Err(Unreached::Identity(fault))
+            }
+            // Banned while the hellos were on their way.
+            None => match &io.proven {
+                Some(id) if node.bans.refuses_id(id) => Err(Unreached::Banned(id.clone())),
+                _ => Ok((io, link, buffer)),
+            },
+        },
+        Ok(Ok(Heard::Goodbye)) => Err(Unreached::Left),
+        Ok(Ok(Heard::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
+        Ok(Ok(Heard::Refusal(text))) if text == Refusal::Stopping.text() => {
+            Err(Unreached::failed(&io::ErrorKind::ConnectionAborted.into()))
+        }
+        Ok(Ok(Heard::Refusal(_) | Heard::Nothing) | Err(_)) => {
+            Err(Unreached::Classic { mute: false })
+        }
+        Err(_) => Err(Unreached::Classic { mute: true }),
+    }
+}
+
+/// Whether the hello has another id than the one that the other side has proved.
+fn claims_another(node: &Node, io: &Io, link: &Link, to: &Address) -> Option<IdentityFault> {
+    let (at, claimed) = (to.clone(), link.theirs()?.info.id().clone());
+    let proven = io.proven.as_ref();
+    (!node.may_claim(proven, &claimed)).then(|| match proven.cloned() {
+        Some(proven) => IdentityFault::ClaimsAnother { at, proven, claimed },
+        None => IdentityFault::NotTls { at },
+    })
+}
+
+/// What the other side said first.
+enum Heard {
+    Hello,
+    /// A hello, and at once that nothing will be begun.
+    Goodbye,
+    Refusal(String),
+    Nothing,
+}
+
+async fn hellos(
+    node: &Node,
+    io: &mut Io,
+    link: &mut Link,
+    buffer: &mut BytesMut,
+) -> io::Result<Heard> {
+    let mut out = BytesMut::new();
+    link.take_output(&mut out);
+    node.counters.bytes_out.add(out.len() as u64);
+    node.counters.frames_out.one();
+    io.writer.write_all(&out).await?;
+    io.writer.flush().await?;
+    loop {
+        buffer.reserve(HELLO_READ);
+        let n = io.reader.read_buf(buffer).await?;
+        node.counters.bytes_in.add(n as u64);
+        for frame in Frames::cut(buffer) {
+            let Ok(frame) = frame else { return Ok(Heard::Nothing) };
+            if link.phase() == LinkPhase::Greeting && frame.code() == TypeCode::ERRO {
+                return Ok(Heard::Refusal(String::from_utf8_lossy(frame.data()).into_owned()));
+            }
+            if link.phase() == LinkPhase::Greeting && frame.code() != code::LNK {
+                return Ok(Heard::Nothing);
+            }
+            link.handle(frame, now());
+        }
+        match link.phase() {
+            LinkPhase::Greeting if n == 0 => return Ok(Heard::Nothing),
+            LinkPhase::Greeting => {}
+            LinkPhase::Open | LinkPhase::Leaving => return Ok(Heard::Hello),
+            LinkPhase::Closed => return Ok(parted(link)),
+        }
+    }
+}
+
+/// What a link is that was closed before it was used.
+fn parted(link: &mut Link) -> Heard {
+    let mut events = Vec::new();
+    link.take_events(&mut events);
+    let polite = events.iter().any(|event| matches!(event, LinkEvent::Leaving));
+    if polite { Heard::Goodbye } else { Heard::Nothing }
+}
+
+fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut) -> Reached {
+    let id = node.links.next_id();
+    let who = (&io.remote, io.proven.is_some());
+    let line = Line::new(Arc::clone(node), id, link, who, Some(to.clone()));
+    let line = Arc::new(line.ok_or(Unreached::Classic { mute: false })?);
+    node.answered(to);
+    let driver = open(&line, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
+    node.spawn(driver.run());
+    // Of two links at once this one may be the one that ends.
+    Ok(node.links.quick((to, Some(line.peer.id()))).unwrap_or(line))
+}
+
+/// None when the node is cut: nothing is said then.
+fn open(
+    line: &Arc<Line>,
+    reader: ReadHalf,
+    writer: WriteHalf,
+    buffer: BytesMut,
+    listed: bool,
+) -> Option<Driver> {
+    if !line.node.links.opened(line, listed) {
+        return None;
+    }
+    line.tell_opened();
+    // They may have changed since the hello.
+    line.tell_lengths();
+    if line.node.drain.is_cancelled() {
+        line.bye();
+    }
+    Some(Driver::new(Arc::clone(line), reader, writer, buffer))
+}
+
+/// Takes a connection on which somebody wants a link: `buffer` begins with the hello's header. None
+/// when it is none, which was said then.
+pub(crate) async fn welcome(
+    node: &Arc<Node>,
+    (mut reader, mut writer): (ReadHalf, WriteHalf),
+    mut buffer: BytesMut,
+    (remote, proven): (&Address, Option<PeerId>),
+) -> Option<Driver> {
+    let len = FrameHead::peek(&buffer).map_or(0, |head| head.len());
+    if len as usize > MAX_HELLO_LEN {
+        node.refuse(remote, Some(code::LNK), Refusal::TooLong);
+        node.offended(remote, proven.as_ref(), Offence::TooLong);
+        explain(writer, Refusal::TooLong, Arc::clone(node)).await;
+        return None;
+    }
+    let mut link = machine(node, Role::Acceptor);
+    let hello = async {
+        loop {
+            for frame in Frames::cut(&mut buffer) {
+                let Ok(frame) = frame else { return Err(FrameError::CutHeader { got: 0 }) };
+                link.handle(frame, now());
+            }
+            if link.phase() != LinkPhase::Greeting {
+                return Ok(());
+            }
+            buffer.reserve(HELLO_READ);
+            let n = reader.read_buf(&mut buffer).await?;
+            node.counters.bytes_in.add(n as u64);
+            if n == 0 {
+                let (got, expected) = (buffer.len() as u64, 0);
+                return Err(FrameError::CutBody { code: code::LNK, got, expected });
+            }
+        }
+    };
+    match timeout(node.config.header_timeout, hello).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            node.count_frame_error(&error);
+            node.offended(remote, proven.as_ref(), Offence::Cut);
+            return None;
+        }
+        Err(_) => {
+            node.counters.errors_late.one();
+            node.offended(remote, proven.as_ref(), Offence::Late);
+            return None;
+        }
+    }
+    if let Some(hello) = link.theirs()
+        && !node.may_claim(proven.as_ref(), hello.info.id())
+    {
+        node.refuse(remote, Some(code::LNK), Refusal::NotYourId);
+        node.offended(remote, proven.as_ref(), Offence::NotItsId);
+        link.fail(Refusal::NotYourId.reason());
+    } else if link.phase() == LinkPhase::Closed {
+        node.counters.links_broken.one();
+        node.offended(remote, proven.as_ref(), Offence::BrokeLink);
+    }
+    if link.phase() == LinkPhase::Closed {
+        let mut out = BytesMut::new();
+        link.take_output(&mut out);
+        // Who does not take the reason in time goes without.
+        let last = async {
+            writer.write_all(&out).await?;
+            writer.shutdown().await
+        };
+        timeout(node.config.header_timeout, last).await.map(drop).ok();
+        return None;
+    }
+    // Who comes from where it says that it listens can be reached over the same link.
+    let claimed = link.theirs()?.info.clone();
+    let listed = claimed.address().host() == remote.host() && claimed.id() != node.me.id();
+    let id = node.links.next_id();
+    let line = Arc::new(Line::new(Arc::clone(node), id, link, (remote, proven.is_some()), None)?);
+    open(&line, reader, writer, buffer, listed)
+}

@@ -1,0 +1,251 @@
+//! Messages that are to be acknowledged, at their receiver: handed over once, in order, and brought
+//! to an end whatever becomes of the link (WIRE.md part 3, "Frames").
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::{
+    sync::{SemaphorePermit, oneshot},
+    time::timeout,
+};
+
+use crate::{
+    classic::server::answered,
+    dispatch::{Route, routes::Told},
+    frame::TypeCode,
+    link::{AckLevel, Novelty, Numbered, Reason, Seen},
+    message::{incoming::Places, reply::ReplyKind},
+    node::{Node, Refusal, now},
+    overlay::PeerId,
+    session::{
+        deliver::Delivery,
+        inbound::{Arrivals, Arrived},
+        shared::Line,
+        turns::{Turn, Turns},
+    },
+};
+
+/// Messages wait for their handler also when their link is over, as long as those of the whole node
+/// that wait have so many bytes. Those beyond wait as others do, for `busy_after`.
+pub(super) const MAX_WAITING: usize = 16 << 20; // bytes
+
+/// Whose message, of which series, in which of its lives, and its number.
+type Name = (PeerId, u64, u64, u64);
+
+/// What became of a message, for every link over which it comes.
+type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
+
+/// What is known of the messages that came.
+#[derive(Default)]
+pub(super) struct Once {
+    seen: Seen,
+    /// Those that are not at their end. Of all others `seen` knows it.
+    outcomes: HashMap<Name, Outcome>,
+    /// The messages of each sender and series that wait for each handler, over whichever link they
+    /// came.
+    turns: Turns<(PeerId, u64, u64)>,
+}
+
+/// What is to be done about a message that came.
+enum Due {
+    Reset(Reason),
+    Acknowledge,
+    Wait(Outcome),
+    HandOver(Name),
+}
+
+impl Once {
+    /// A message came.
+    fn came(&mut self, from: &PeerId, numbered: Numbered) -> Due {
+        let name = (from.clone(), numbered.series, numbered.incarnation, numbered.sequence);
+        match self.seen.note(from, numbered, now()) {
+            Novelty::New => Due::HandOver(name),
+            Novelty::Repeated => {
+                self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)
+            }
+            Novelty::Failed(reason) => Due::Reset(reason),
+            Novelty::NoRoom => Due::Reset(Reason::BUSY),
+            Novelty::Outlived | Novelty::Forgotten => Due::Reset(Reason::NOT_ALLOWED),
+        }
+    }
+
+    /// A message came to its end.
+    fn settle(&mut self, name: &Name, numbered: Numbered, outcome: Result<(), Refusal>) {
+        self.outcomes.remove(name);
+        if let Err(refusal) = outcome {
+            self.seen.failed(&name.0, numbered, refusal.reason());
+        }
+    }
+}
+
+fn once(node: &Node) -> MutexGuard<'_, Once> {
+    node.links.once.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Arrivals {
+    /// Hands over a message that is to be acknowledged, unless it was handed over before.
+    pub(super) fn deliver_once(&mut self, delivery: Delivery, numbered: Numbered) {
+        let line = Arc::clone(&self.line);
+        let (exchange, code) = (delivery.arrived.exchange, delivery.arrived.code);
+        let handler = delivery.route.handler;
+        let mut known = once(&line.node);
+        let name = match known.came(line.peer.id(), numbered) {
+            Due::HandOver(name) => name,
+            due => {
+                drop(known);
+                return self.came_again((exchange, code), numbered, due);
+            }
+        };
+        let (tell, told) = oneshot::channel();
+        // Without a word the node was stopped.
+        let flat = |told: Result<_, _>| told.unwrap_or(Err(Refusal::Stopping));
+        let outcome = told.map(flat).boxed().shared();
+        known.outcomes.insert(name.clone(), outcome.clone());
+        let turns = [known.turns.take((name.0.clone(), name.1, handler)), self.turns.take(handler)];
+        drop(known);
+        let work = hand_over(Arc::clone(&line), delivery, numbered.level, turns);
+        let node = Arc::clone(&line.node);
+        let finish = async move {
+            let ended = AssertUnwindSafe(work).catch_unwind().await;
+            let ended = ended.unwrap_or(Err(Refusal::HandlerFailed));
+            once(&node).settle(&name, numbered, ended);
+            // Nobody waits any more when its links are over.
+            tell.send(ended).ok();
+        };
+        let cut = line.node.cut.clone();
+        let mut finish =
+            async move { cut.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
+        // It begins at once, so that the order is kept, and goes on without the link.
+        if (&mut finish).now_or_never().is_none() {
+            line.node.spawn(finish);
+        }
+        self.tell_outcome((exchange, code), numbered, outcome);
+    }
+
+    /// Says what became of a message that came before.
+    fn came_again(&mut self, (exchange, code): (u32, TypeCode), numbered: Numbered, due: Due) {
+        let line = &self.line;
+        match due {
+            Due::Reset(reason) => line.with(|state| state.link.reset(exchange, reason)),
+            Due::Acknowledge | Due::HandOver(..) => {
+                line.node.counters.reliable_repeated.one();
+                acknowledge(line, exchange, numbered);
+            }
+            Due::Wait(outcome) => {
+                line.node.counters.reliable_repeated.one();
+                self.tell_outcome((exchange, code), numbered, outcome);
+            }
+        }
+    }
+
+    fn tell_outcome(
+        &mut self,
+        (exchange, code): (u32, TypeCode),
+        numbered: Numbered,
+        outcome: Outcome,
+    ) {
+        let line = Arc::clone(&self.line);
+        let handled = numbered.level == AckLevel::Handled;
+        self.run(exchange, code, handled, async move {
+            match outcome.await {
+                Ok(()) => acknowledge(&line, exchange, numbered),
+                Err(refusal) => line.refuse(exchange, code, refusal),
+            }
+        });
+    }
+
+    /// Refuses a message that is to be acknowledged and never reaches a handler. It is refused again
+    /// when it comes again; and what was handed over, when there still was a handler, is not refused.
+    pub(super) fn refuse_once(&mut self, arrived: &Arrived, numbered: Numbered, refusal: Refusal) {
+        let line = Arc::clone(&self.line);
+        let due = {
+            let mut known = once(&line.node);
+            let due = known.came(line.peer.id(), numbered);
+            if let Due::HandOver(name) = &due {
+                known.settle(name, numbered, Err(refusal));
+            }
+            due
+        };
+        match due {
+            Due::HandOver(..) => line.refuse(arrived.exchange, arrived.code, refusal),
+            due => self.came_again((arrived.exchange, arrived.code), numbered, due),
+        }
+    }
+}
+
+/// How long a message may wait for its handler, and its share of all that may wait so long.
+fn patience(node: &Node, bytes: usize) -> (Duration, Option<SemaphorePermit<'_>>) {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let held = node.links.waiting.try_acquire_many(bytes.saturating_add(1)).ok();
+    let config = &node.config;
+    (if held.is_some() { config.handler_timeout } else { config.busy_after }, held)
+}
+
+/// Waits for the message's turns, and for the places that it needs.
+async fn in_turn(
+    node: &Node,
+    (route, bytes): (&Route, usize),
+    level: AckLevel,
+    turns: &[Turn],
+) -> Result<Option<Places>, Refusal> {
+    let (limit, _held) = patience(node, bytes);
+    let wait = async {
+        for turn in turns {
+            turn.comes().await;
+        }
+        match level {
+            AckLevel::Handled => node.wait_for_places(route).await.map(Some),
+            AckLevel::HandedOver => Some(None),
+        }
+    };
+    timeout(limit, wait).await.ok().flatten().ok_or(Refusal::Busy)
+}
+
+/// Ready when the handler has the message, or has handled it.
+async fn hand_over(
+    line: Arc<Line>,
+    delivery: Delivery,
+    level: AckLevel,
+    turns: [Turn; 2],
+) -> Result<(), Refusal> {
+    let node = &line.node;
+    // A body is not looked into: it counts as the longest message that there is.
+    let longest = usize::try_from(node.config.max_frame_len).unwrap_or(usize::MAX);
+    let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
+    let route = delivery.route.clone();
+    let places = in_turn(node, (&route, bytes), level, &turns).await?;
+    // A handler that answers and keeps the message keeps its place.
+    let _places = places.clone();
+    let (route, incoming) = delivery.open(&line, places);
+    if level == AckLevel::HandedOver {
+        return match route.serve.tell(incoming) {
+            Told::Refused(refusal) => Err(refusal),
+            Told::HandedOver => Ok(()),
+            Told::Serving(answer) => {
+                // The answer is nobody's.
+                node.spawn(node.until_cut(answer.map(drop)));
+                Ok(())
+            }
+        };
+    }
+    let answer = route.ask(incoming);
+    drop(turns);
+    match answered(node.config.handler_timeout, answer, None).await?.0 {
+        ReplyKind::Refused(refusal) => Err(refusal),
+        _ => Ok(()),
+    }
+}
+
+/// Acknowledges a numbered message. Nothing to be done when its exchange is over.
+fn acknowledge(line: &Line, exchange: u32, numbered: Numbered) {
+    let Numbered { sequence, level, .. } = numbered;
+    line.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
+}

@@ -1,0 +1,110 @@
+//! What is said of what happens on a link: to the application, and to the other side.
+
+use crate::{
+    frame::TypeCode,
+    limits::Offence,
+    link::{Reason, Role},
+    node::{Direction, PeerEvent, Refusal, log::Shown},
+    session::shared::Line,
+};
+
+impl Line {
+    pub(super) const fn direction(&self) -> Direction {
+        match self.role {
+            Role::Dialler => Direction::Out,
+            Role::Acceptor => Direction::In,
+        }
+    }
+
+    pub(super) fn tell_opened(&self) {
+        self.node.counters.links_opened.one();
+        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), "link opened");
+        self.node
+            .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
+    }
+
+    /// Tells the other side which longest messages have changed since it was told.
+    pub(super) fn tell_lengths(&self) {
+        self.with(|state| {
+            let lengths = self.node.routes.unusual_lengths(self.limits.mine);
+            state.link.tell_lengths(&lengths);
+        });
+    }
+
+    pub(super) fn tell_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
+        self.node.counters.notify_refused.add(messages.into());
+        tracing::debug!(peer = %Shown(&self.peer), %code, %reason, messages, "one-way messages refused");
+        let peer = self.peer.clone();
+        self.node.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
+    }
+
+    pub(super) fn tell_closed(&self, reason: Reason) {
+        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), %reason, "link closed");
+        self.node.emit(&PeerEvent::LinkClosed {
+            peer: self.peer.clone(),
+            direction: self.direction(),
+            reason,
+        });
+    }
+
+    /// Ends an exchange of the other side without serving it.
+    pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
+        self.note_refusal(code, refusal, 1);
+        self.with(|state| state.link.reset(exchange, refusal.reason()));
+    }
+
+    /// Refuses one-way messages: those in one frame, or one in `exchange`.
+    pub(super) fn refuse_one_ways(
+        &self,
+        exchange: u32,
+        code: TypeCode,
+        refusal: Refusal,
+        messages: usize,
+    ) {
+        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        self.note_refusal(code, refusal, messages);
+        let reason = refusal.reason();
+        self.with(|state| state.link.refuse_one_ways(exchange, code, reason, messages));
+    }
+
+    /// Refuses a message that turns out to be too long when its handler has been called with the
+    /// beginning.
+    pub(super) fn refuse_begun(&self, exchange: u32, code: TypeCode, request: bool) {
+        self.note_refusal(code, Refusal::TooLong, 1);
+        let reason = Reason::TOO_LONG_BEGUN;
+        self.with(|state| {
+            if request {
+                state.link.reset(exchange, reason);
+            } else {
+                state.link.refuse_one_ways(exchange, code, reason, 1);
+            }
+        });
+    }
+
+    /// Refuses one message: a request, or a one-way message.
+    pub(super) fn refuse_one(
+        &self,
+        exchange: u32,
+        code: TypeCode,
+        request: bool,
+        refusal: Refusal,
+    ) {
+        if request {
+            self.refuse(exchange, code, refusal);
+        } else {
+            self.refuse_one_ways(exchange, code, refusal, 1);
+        }
+    }
+
+    fn note_refusal(&self, code: TypeCode, refusal: Refusal, messages: u32) {
+        self.node.refuse_some(self.sender.address(), Some(code), refusal, messages);
+        if let Some(what) = Offence::of(refusal, code) {
+            self.offended(what);
+        }
+    }
+
+    /// The other side has done something wrong.
+    pub(super) fn offended(&self, what: Offence) {
+        self.node.offended(self.sender.address(), self.sender.proven(), what);
+    }
+}

@@ -1,0 +1,280 @@
+//! Asking over a link: requests, whole or in parts, and messages that are to be acknowledged.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    classic::client::{OutgoingHeld, OutgoingKind, Sending},
+    frame::{Frame, TypeCode},
+    link::{Kind, Numbered, Refused},
+    message::{Replies, source::PartReader},
+    reliable::mailbag::Acked,
+    session::{
+        recv_stream::{Broken, Credit, Inflow, Queue},
+        send::{Failed, Payload, Stopped, cost_of, send_parts},
+        shared::{Line, State, Unsent},
+        tick::Beats,
+    },
+};
+
+/// An exchange of this side, as long as it is open.
+pub(crate) enum Asked {
+    Request {
+        code: TypeCode,
+        queue: Arc<Queue>,
+        /// Where in this side's output the first frame of the request ends: a handler that takes
+        /// streams may be called from there on.
+        begun: u64,
+    },
+    Numbered(Acked),
+    /// A one-way message of which not all parts are sent.
+    Told {
+        ended: Arc<OnceLock<Broken>>,
+        begun: u64,
+    },
+}
+
+impl Asked {
+    pub(crate) fn end(self, end: Result<(), Broken>) {
+        match self {
+            Self::Request { queue, .. } => queue.end(end),
+            Self::Numbered(acked) => acked.end(end),
+            Self::Told { ended, .. } => {
+                if let Err(broken) = end {
+                    // It ends once.
+                    ended.set(broken).ok();
+                }
+            }
+        }
+    }
+
+    /// Whether it has a place among the requests that the other side holds open.
+    pub(crate) const fn has_slot(&self) -> bool {
+        !matches!(self, Self::Told { .. })
+    }
+
+    /// Counts a beat of waiting for the reply.
+    pub(crate) fn beat(&self, limit: Beats) {
+        match self {
+            Self::Request { queue, .. } => queue.beat(limit),
+            // Its sender has a time limit of its own, or none.
+            Self::Numbered(_) | Self::Told { .. } => {}
+        }
+    }
+
+    /// Whether so much of it is within the first `written` bytes that a handler may have been called.
+    pub(crate) const fn sent_before(&self, written: u64) -> bool {
+        match self {
+            Self::Request { begun, .. } | Self::Told { begun, .. } => *begun <= written,
+            Self::Numbered(_) => true,
+        }
+    }
+}
+
+/// Notes that the first frame of a request is in the output: replies go to `queue`.
+fn open_request(state: &mut State, (exchange, code): (u32, TypeCode), queue: &Arc<Queue>) {
+    let (queue, begun) = (Arc::clone(queue), state.link.said());
+    state.asked.insert(exchange, Asked::Request { code, queue, begun });
+}
+
+/// Puts a request in one frame into the output.
+fn begin_request(state: &mut State, frame: &Frame, queue: &Arc<Queue>) -> Result<u32, Refused> {
+    if !state.link.allows(frame.code(), frame.data().len()) {
+        return Err(Refused::TooLong);
+    }
+    let exchange = state.link.begin(frame.code(), frame.data(), Kind::Request, false)?;
+    open_request(state, (exchange, frame.code()), queue);
+    Ok(exchange)
+}
+
+impl Line {
+    /// Sends a request, and waits for credit no longer than `limit`. A frame is on its way when this
+    /// is ready; of a body the first part is.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        message: OutgoingKind,
+        limit: Duration,
+    ) -> Result<Replies, Failed> {
+        self.check_length(&message)?;
+        let code = message.code();
+        let queue = Arc::new(Queue::default());
+        let (exchange, sending) = match message {
+            OutgoingKind::Frame(frame) => {
+                (self.ask_frame(frame, &queue, limit).await?, Sending::Done)
+            }
+            body @ OutgoingKind::Body { .. } => self.ask_body(body, &queue, limit).await?,
+        };
+        Ok(self.replies((exchange, code), queue, sending))
+    }
+
+    /// Sends a request in one frame, when there is nothing to wait for.
+    pub(crate) fn try_ask(self: &Arc<Self>, frame: &Frame) -> Option<Replies> {
+        let len = frame.data().len();
+        if len > self.limits.part {
+            return None;
+        }
+        let slot = self.slots.try_acquire().ok()?;
+        let paid = self.try_pay(cost_of(len))?;
+        let queue = Arc::new(Queue::default());
+        let exchange = self.try_put(|state| begin_request(state, frame, &queue))?.ok()?;
+        paid.forget();
+        slot.forget();
+        Some(self.replies((exchange, frame.code()), queue, Sending::Done))
+    }
+
+    fn replies(
+        self: &Arc<Self>,
+        (exchange, code): (u32, TypeCode),
+        queue: Arc<Queue>,
+        sending: Sending,
+    ) -> Replies {
+        self.node.counters.exchanges_out.one();
+        let inflow = Inflow::new(Arc::clone(self), queue, Credit::Exchange(exchange));
+        let held = OutgoingHeld::on_link(&self.node);
+        Replies::new(
+            PartReader::Link(inflow),
+            (sending, None),
+            held,
+            self.sender.address().clone(),
+            code,
+        )
+    }
+
+    async fn ask_frame(
+        &self,
+        frame: Frame,
+        queue: &Arc<Queue>,
+        limit: Duration,
+    ) -> Result<u32, Failed> {
+        let mut begun = false;
+        let send = async {
+            let slot = self.slot().await?;
+            if frame.data().len() <= self.limits.part {
+                let paid = self.pay(cost_of(frame.data().len())).await?;
+                let exchange = self.put(|state| begin_request(state, &frame, queue)).await?;
+                paid.forget();
+                slot.forget();
+                return Ok(exchange);
+            }
+            let data = Payload::Whole(frame.data().clone());
+            let mut slot = Some(slot);
+            let mut ended = None;
+            let mut opened = |state: &mut State, exchange| {
+                open_request(state, (exchange, frame.code()), queue);
+                (begun, ended) = (true, Some(exchange));
+                if let Some(slot) = slot.take() {
+                    slot.forget();
+                }
+            };
+            match send_parts(self, frame.code(), data, Kind::Request, &mut opened).await {
+                // The replies say how the exchange ended.
+                Err(Stopped::Unsent(Unsent::Over)) => ended.ok_or(Unsent::Gone.into()),
+                sent => sent,
+            }
+        };
+        match timeout(limit, send).await {
+            Ok(Ok(exchange)) => Ok(exchange),
+            Ok(Err(Stopped::Unsent(_))) => Err(Failed::Gone(Some(frame))),
+            Ok(Err(Stopped::Source(unwritten))) => Err(Failed::Source(unwritten)),
+            Err(_) if begun => Err(Failed::Late),
+            Err(_) => Err(Failed::NoCredit(limit)),
+        }
+    }
+
+    /// A task of its own sends the body, so that a callee that answers while it reads cannot bring
+    /// both to a standstill.
+    async fn ask_body(
+        self: &Arc<Self>,
+        body: OutgoingKind,
+        queue: &Arc<Queue>,
+        limit: Duration,
+    ) -> Result<(u32, Sending), Failed> {
+        let stopped = CancellationToken::new();
+        let (begun, mut number) = oneshot::channel();
+        let (tell, result) = oneshot::channel();
+        let (line, queue) = (Arc::clone(self), Arc::clone(queue));
+        // Gives the task up when this future is dropped before the exchange has begun.
+        let stop = stopped.clone().drop_guard();
+        let code = body.code();
+        let write = async move {
+            let mut begun = Some(begun);
+            let send = async {
+                let mut slot = Some(line.slot().await?);
+                let mut opened = |state: &mut State, exchange| {
+                    open_request(state, (exchange, code), &queue);
+                    if let Some(slot) = slot.take() {
+                        slot.forget();
+                    }
+                    // Without a listener the task is stopped.
+                    begun.take().map(|begun| begun.send(Ok(exchange)).ok());
+                };
+                send_parts(&line, code, body.into(), Kind::Request, &mut opened).await
+            };
+            let sent = stopped.run_until_cancelled(send).await;
+            let error = match (sent, begun.take()) {
+                (Some(Err(stopped)), Some(begun)) => {
+                    begun.send(Err(stopped)).ok();
+                    None
+                }
+                (Some(Err(Stopped::Source(unwritten))), None) => Some(unwritten),
+                // The replies say how the exchange ended.
+                (Some(Err(Stopped::Unsent(_)) | Ok(_)) | None, _) => None,
+            };
+            let failed = error.is_some();
+            // Nobody listens when the replies were dropped.
+            tell.send(error).ok();
+            if failed {
+                queue.end(Ok(()));
+            }
+        };
+        self.node.spawn(self.node.until_cut(write));
+        let begun = match timeout(limit, &mut number).await {
+            // Without a word the node was stopped.
+            Ok(begun) => begun.map_err(|_| Failed::Gone(None))?,
+            Err(_) => {
+                // It may begin at this moment; when the task is over, that is known.
+                drop(stop);
+                result.await.ok();
+                let begun = matches!(number.try_recv(), Ok(Ok(_)));
+                return Err(if begun { Failed::Late } else { Failed::NoCredit(limit) });
+            }
+        };
+        match begun {
+            Ok(exchange) => Ok((exchange, Sending::UnderWay { stop: stop.disarm(), result })),
+            Err(Stopped::Source(unwritten)) => Err(Failed::Source(unwritten)),
+            Err(Stopped::Unsent(_)) => Err(Failed::Gone(None)),
+        }
+    }
+}
+
+impl Line {
+    /// Sends a message that is to be acknowledged.
+    pub(crate) async fn ask_numbered(
+        &self,
+        frame: &Frame,
+        numbered: Numbered,
+        acked: Acked,
+    ) -> Result<(), Unsent> {
+        let (mut slot, mut acked) = (Some(self.slot().await?), Some(acked));
+        let mut opened = |state: &mut State, exchange| {
+            if let Some(acked) = acked.take() {
+                state.asked.insert(exchange, Asked::Numbered(acked));
+            }
+            if let Some(slot) = slot.take() {
+                slot.forget();
+            }
+        };
+        let (data, kind) = (Payload::Whole(frame.data().clone()), Kind::Numbered(numbered));
+        match send_parts(self, frame.code(), data, kind, &mut opened).await {
+            Ok(_) => Ok(()),
+            Err(Stopped::Unsent(unsent)) => Err(unsent),
+            // A frame is no source that could fail.
+            Err(Stopped::Source(_)) => Err(Unsent::Over),
+        }
+    }
+}

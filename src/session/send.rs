@@ -1,0 +1,320 @@
+//! Sending over a link: one-way messages, and messages in parts.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::SemaphorePermit,
+    time::timeout,
+};
+
+use crate::{
+    classic::{
+        client::OutgoingKind,
+        writer::{Unwritten, WriteError},
+    },
+    frame::{Frame, FrameError, TypeCode},
+    link::{Kind, Link, Reason},
+    message::RequestError,
+    session::{
+        recv_stream::Broken,
+        request::Asked,
+        shared::{Line, State, Unsent},
+    },
+};
+
+/// Why a message did not go out in full.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// Nothing of it was sent, as the link takes nothing new: another one does as well. A frame is
+    /// given back, and only here: whatever has begun is never sent again.
+    Gone(Option<Frame>),
+    /// It is longer than the other side takes. Nothing of it was sent.
+    TooLong(FrameError),
+    /// There was no credit for so long. Nothing of it was sent.
+    NoCredit(Duration),
+    /// It was begun, and there was no credit for the rest within this time.
+    Late,
+    /// It was begun, and its exchange or the link ended before the rest was sent.
+    Ended(Broken),
+    /// Its source failed.
+    Source(Unwritten),
+}
+
+impl Failed {
+    /// As the caller's error, when nothing else can be tried.
+    pub(crate) fn into_error(self, line: &Line) -> RequestError {
+        let to = || line.sender.address().clone();
+        match self {
+            Self::Gone(_) => RequestError::Reset { reason: Reason::LOST, sent: false },
+            Self::TooLong(error) => RequestError::NotSendable(error),
+            Self::NoCredit(limit) => RequestError::NoCredit(limit),
+            Self::Late => {
+                let source = std::io::ErrorKind::TimedOut.into();
+                RequestError::Write { to: to(), sent: true, source }
+            }
+            Self::Ended(Broken { reason, sent, .. }) => RequestError::Reset { reason, sent },
+            Self::Source(unwritten) => RequestError::not_written(to(), unwritten),
+        }
+    }
+}
+
+impl From<FrameError> for Failed {
+    fn from(error: FrameError) -> Self {
+        Self::TooLong(error)
+    }
+}
+
+/// Why a message in parts did not go out in full.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    Unsent(Unsent),
+    Source(Unwritten),
+}
+
+impl Stopped {
+    /// Its source failed, before or after its first part was sent.
+    const fn source(error: WriteError, begun: bool) -> Self {
+        Self::Source(Unwritten { error, begun })
+    }
+}
+
+impl From<Unsent> for Stopped {
+    fn from(unsent: Unsent) -> Self {
+        Self::Unsent(unsent)
+    }
+}
+
+/// The data of a message, part by part.
+pub(crate) enum Payload {
+    Whole(Bytes),
+    Body { left: u32, len: u32, reader: Box<dyn AsyncRead + Send + Unpin> },
+}
+
+impl Payload {
+    const fn len(&self) -> usize {
+        match self {
+            Self::Whole(data) => data.len(),
+            Self::Body { left, .. } => *left as usize,
+        }
+    }
+
+    /// The next part, of at most `max` bytes.
+    async fn next(&mut self, max: usize, line: &Line) -> Result<Bytes, WriteError> {
+        let (reader, left, len) = match self {
+            Self::Whole(data) => return Ok(data.split_to(max.min(data.len()))),
+            Self::Body { left: 0, .. } => return Ok(Bytes::new()),
+            Self::Body { left, len, reader } => (reader, left, *len),
+        };
+        let want = u64::from(*left).min(max as u64);
+        let mut part = BytesMut::with_capacity(usize::try_from(want).unwrap_or(max));
+        let patience = line.node.config.handler_timeout;
+        let mut source = (&mut *reader).take(want);
+        let read = timeout(patience, source.read_buf(&mut part)).await;
+        let failed = |source| WriteError::Source {
+            got: u64::from(len - *left),
+            len: u64::from(len),
+            source,
+        };
+        match read.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+            Ok(0) => Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(n) => {
+                *left -= u32::try_from(n).unwrap_or(*left);
+                Ok(part.freeze())
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+impl From<OutgoingKind> for Payload {
+    fn from(kind: OutgoingKind) -> Self {
+        match kind {
+            OutgoingKind::Frame(frame) => Self::Whole(frame.into_data()),
+            OutgoingKind::Body { len, reader, .. } => Self::Body { left: len, len, reader },
+        }
+    }
+}
+
+/// An exchange whose message is not complete: given up when it is dropped.
+struct Unfinished<'a>(&'a Line, u32);
+
+impl Unfinished<'_> {
+    /// The exchange goes on without its sender, or has ended: what is still open is its replies.
+    const fn leave(self) -> u32 {
+        let exchange = self.1;
+        std::mem::forget(self);
+        exchange
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.give_up(self.1, Reason::CANCELLED);
+    }
+}
+
+/// What begins with the first part of a message: the exchange is open from then on.
+pub(crate) type Opened<'a> = &'a mut (dyn FnMut(&mut State, u32) + Send);
+
+/// Sends a message in as many parts as it needs. What the other side may have to hold whole is paid
+/// for before it begins, so that two of them cannot stop each other half-way.
+///
+/// `Unsent::Gone` says that not even the first part was sent. From then on only `Unsent::Over` is
+/// possible.
+pub(crate) async fn send_parts(
+    line: &Line,
+    code: TypeCode,
+    mut data: Payload,
+    kind: Kind,
+    opened: Opened<'_>,
+) -> Result<u32, Stopped> {
+    let part = line.limits.part;
+    let whole = u32::try_from(data.len()).ok().filter(|len| *len <= line.limits.whole);
+    // The numbers of a message that is to be acknowledged are a part of its first frame.
+    let numbers = if let Kind::Numbered(_) = kind { line.limits.numbers } else { 0 };
+    let mut paid = match whole {
+        Some(len) => Some(line.pay(cost_in_parts(len, part, numbers)).await?),
+        None => None,
+    };
+    let room = part.saturating_sub(numbers).max(1);
+    let first = data.next(room, line).await.map_err(|error| Stopped::source(error, false))?;
+    let mut more = data.len() > 0;
+    let paid_for = share(line, &mut paid, first.len() + numbers).await?;
+    let begin = |state: &mut State| {
+        let exchange = state.link.begin(code, &first, kind, more)?;
+        opened(state, exchange);
+        Ok(exchange)
+    };
+    let exchange = line.put(begin).await?;
+    paid_for.forget();
+    let unfinished = Unfinished(line, exchange);
+    while more {
+        let bytes = data.next(part, line).await.map_err(|error| Stopped::source(error, true))?;
+        more = data.len() > 0;
+        let put = async {
+            let paid_for = share(line, &mut paid, bytes.len()).await?;
+            line.put(|state| state.link.go_on(exchange, code, &bytes, more)).await?;
+            paid_for.forget();
+            Ok::<_, Unsent>(())
+        };
+        if put.await.is_err() {
+            unfinished.leave();
+            return Err(Unsent::Over.into());
+        }
+    }
+    Ok(unfinished.leave())
+}
+
+/// The credit for a part of `len` bytes, out of what is paid where that is enough.
+async fn share<'a>(
+    line: &'a Line,
+    paid: &mut Option<SemaphorePermit<'a>>,
+    len: usize,
+) -> Result<SemaphorePermit<'a>, Unsent> {
+    let cost = cost_of(len);
+    match paid.as_mut().and_then(|paid| paid.split(cost as usize)) {
+        Some(share) => Ok(share),
+        None => line.pay_part(cost).await,
+    }
+}
+
+pub(crate) fn cost_of(len: usize) -> u32 {
+    Link::cost(u32::try_from(len).unwrap_or(u32::MAX))
+}
+
+/// The credit for `len` bytes in parts of at most `part`; parts of a body may be shorter, then
+/// the rest pays as it goes.
+fn cost_in_parts(len: u32, part: usize, numbers: usize) -> u32 {
+    let len = (len as usize).saturating_add(numbers);
+    let headers = len.div_ceil(part).max(1).saturating_mul(Link::cost(0) as usize);
+    u32::try_from(len.saturating_add(headers)).unwrap_or(u32::MAX)
+}
+
+impl Line {
+    /// That a message is not longer than the other side takes, before anything is asked of it.
+    pub(crate) fn check_length(&self, message: &OutgoingKind) -> Result<(), FrameError> {
+        let len = usize::try_from(message.len()).unwrap_or(usize::MAX);
+        self.lock().link.check_length(message.code(), len, false)
+    }
+
+    /// As [`check_length`](Self::check_length), for a message that is to be acknowledged.
+    pub(crate) fn check_numbered(&self, frame: &Frame) -> Result<(), FrameError> {
+        self.lock().link.check_length(frame.code(), frame.data().len(), true)
+    }
+
+    /// Sends a one-way message. Ready when it is on its way: nothing more is waited for than credit
+    /// and room.
+    pub(crate) async fn tell(&self, message: OutgoingKind) -> Result<(), Failed> {
+        self.check_length(&message)?;
+        let frame = match message {
+            OutgoingKind::Frame(frame) => frame,
+            body @ OutgoingKind::Body { .. } => return self.tell_parts(body, None).await,
+        };
+        if frame.data().len() <= self.limits.part {
+            self.tell_short(&frame).await.map_err(|_| Failed::Gone(Some(frame)))
+        } else {
+            self.tell_parts(OutgoingKind::Frame(frame.clone()), Some(frame)).await
+        }
+    }
+
+    /// Sends a one-way message in one frame, when there is nothing to wait for.
+    pub(crate) fn try_tell(&self, frame: &Frame) -> bool {
+        self.with(|state| self.try_put_short(state, frame))
+    }
+
+    /// Sends the first of these one-way messages, as many as can be sent in one frame each when
+    /// there is nothing to wait for, and takes them out. Returns how many.
+    pub(crate) fn try_tell_all(&self, frames: &mut VecDeque<Frame>) -> u64 {
+        self.with(|state| {
+            let mut told = 0;
+            while frames.front().is_some_and(|frame| self.try_put_short(state, frame)) {
+                frames.pop_front();
+                told += 1;
+            }
+            told
+        })
+    }
+
+    fn try_put_short(&self, state: &mut State, frame: &Frame) -> bool {
+        let (code, data) = (frame.code(), frame.data());
+        !code.is_reserved()
+            && data.len() <= self.limits.part
+            && state.link.allows(code, data.len())
+            && state.has_room()
+            && self.pay_short(state, cost_of(data.len()))
+            && state.link.one_way(code, data).is_ok()
+    }
+
+    async fn tell_short(&self, frame: &Frame) -> Result<(), Unsent> {
+        let paid = self.pay(cost_of(frame.data().len())).await?;
+        self.put(|state| state.link.one_way(frame.code(), frame.data())).await?;
+        paid.forget();
+        Ok(())
+    }
+
+    async fn tell_parts(&self, message: OutgoingKind, frame: Option<Frame>) -> Result<(), Failed> {
+        let (code, ended) = (message.code(), Arc::new(OnceLock::new()));
+        let mut opened = |state: &mut State, exchange| {
+            let told = Asked::Told { ended: Arc::clone(&ended), begun: state.link.said() };
+            state.asked.insert(exchange, told);
+        };
+        match send_parts(self, code, message.into(), Kind::OneWay, &mut opened).await {
+            Ok(exchange) => {
+                self.lock().asked.remove(&exchange);
+                Ok(())
+            }
+            Err(Stopped::Unsent(Unsent::Gone)) => Err(Failed::Gone(frame)),
+            Err(Stopped::Unsent(Unsent::Over)) => {
+                let unknown = Broken { reason: Reason::LOST, sent: true, link: true };
+                Err(Failed::Ended(ended.get().copied().unwrap_or(unknown)))
+            }
+            Err(Stopped::Source(unwritten)) => Err(Failed::Source(unwritten)),
+        }
+    }
+}

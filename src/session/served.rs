@@ -1,0 +1,155 @@
+//! What handlers of this node have in hand for the other side of a link.
+
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+
+use crate::{
+    frame::TypeCode,
+    message::{Reply, body::Progress, incoming::Places, reply::ReplyKind},
+    node::Refusal,
+    session::{
+        answer,
+        shared::Line,
+        tick::{Beat, Beats},
+    },
+};
+
+/// A message from handing it over until what came of it is in the output. A panic in it costs this
+/// one exchange.
+pub(super) struct Served {
+    line: Arc<Line>,
+    exchange: u32,
+    code: TypeCode,
+    stage: Stage,
+    /// Of the whole exchange.
+    beats: Beats,
+}
+
+enum Stage {
+    /// The handler has it.
+    Handling(Handling),
+    /// It waits for a place, or its reply is being sent.
+    Work {
+        work: BoxFuture<'static, ()>,
+        request: bool,
+    },
+    Done,
+}
+
+/// A request that a handler has in hand.
+pub(super) struct Handling {
+    pub(super) answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    pub(super) _places: Places,
+    /// Of a body that it reads.
+    pub(super) progress: Option<Progress>,
+    pub(super) internal: bool,
+    pub(super) beats: Beats,
+    pub(super) read: u64,
+}
+
+impl Served {
+    pub(super) fn handling(
+        line: &Arc<Line>,
+        (exchange, code): (u32, TypeCode),
+        handling: Handling,
+    ) -> Self {
+        Self::new(line, (exchange, code), Stage::Handling(handling))
+    }
+
+    pub(super) fn work(
+        line: &Arc<Line>,
+        (exchange, code): (u32, TypeCode),
+        request: bool,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        Self::new(line, (exchange, code), Stage::Work { work: work.boxed(), request })
+    }
+
+    fn new(line: &Arc<Line>, (exchange, code): (u32, TypeCode), stage: Stage) -> Self {
+        Self { line: Arc::clone(line), exchange, code, stage, beats: Beats::default() }
+    }
+
+    /// The code of a request; none of a message of which nobody waits for an answer.
+    pub(super) const fn request(&self) -> Option<TypeCode> {
+        match self.stage {
+            Stage::Handling(_) | Stage::Work { request: true, .. } => Some(self.code),
+            Stage::Work { request: false, .. } | Stage::Done => None,
+        }
+    }
+
+    /// Counts a beat. True when the handler, or the whole exchange, has had its time and the exchange
+    /// was ended.
+    pub(super) fn beat(&mut self, limit: &Beat) -> bool {
+        let mut late = self.request().is_some() && self.beats.count(limit.exchange);
+        if let Stage::Handling(handling) = &mut self.stage {
+            let read = handling.progress.as_ref().map_or(0, Progress::get);
+            if mem::replace(&mut handling.read, read) != read {
+                handling.beats = Beats::default();
+            }
+            late |= handling.beats.count(limit.handler);
+        }
+        if late {
+            self.stage = Stage::Done;
+            self.line.refuse(self.exchange, self.code, Refusal::HandlerLate);
+        }
+        late
+    }
+
+    /// Lets go of the exchange when the other side has given it up: a message that waits is not
+    /// handed over any more, one that its handler has begun with is not interrupted. True when it
+    /// was this one.
+    pub(super) fn cancel(&mut self, exchange: u32) -> bool {
+        let this = self.exchange == exchange && self.request().is_some();
+        if this {
+            self.stage = Stage::Done;
+        }
+        this
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (exchange, code) = (self.exchange, self.code);
+        let answer = match &mut self.stage {
+            Stage::Handling(handling) => ready!(handling.answer.as_mut().poll(cx)),
+            Stage::Work { work, .. } => return work.as_mut().poll(cx),
+            Stage::Done => return Poll::Ready(()),
+        };
+        let Stage::Handling(handling) = mem::replace(&mut self.stage, Stage::Done) else {
+            return Poll::Ready(());
+        };
+        let internal = handling.internal;
+        let answer = match answer {
+            Ok(Reply(ReplyKind::Refused(refusal))) | Err(refusal) => Err(refusal),
+            // The way of most replies.
+            Ok(Reply(ReplyKind::One(frame)))
+                if answer::try_one(&self.line, exchange, &frame, internal) =>
+            {
+                return Poll::Ready(());
+            }
+            Ok(reply) => Ok(reply),
+        };
+        let line = Arc::clone(&self.line);
+        let work = async move {
+            answer::send(&line, (exchange, code), answer, internal).await;
+        };
+        self.stage = Stage::Work { work: work.boxed(), request: true };
+        self.advance(cx)
+    }
+}
+
+impl Future for Served {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        catch_unwind(AssertUnwindSafe(|| self.advance(cx))).unwrap_or_else(|_| {
+            self.line.refuse(self.exchange, self.code, Refusal::HandlerFailed);
+            Poll::Ready(())
+        })
+    }
+}

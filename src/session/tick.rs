@@ -1,0 +1,112 @@
+//! The beats of a link: one timer for everything that waits on it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    node::{Config, Refusal},
+    overlay::later::part,
+    session::inbound::{Arrivals, Gathering},
+};
+
+/// So many beats make the shorter of the two times that are counted in them.
+const BEATS: u32 = 8;
+
+/// The shortest beat.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Beats that something has lasted, or may last.
+///
+/// A timer for each exchange would cost more than the rest of it. A link counts beats instead, for
+/// as long as anything waits on it: what may last a time is late after that time, and at most two
+/// beats more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beats(u64);
+
+impl Beats {
+    /// Adds one. Whether that is more than `limit`.
+    pub(crate) const fn count(&mut self, limit: Self) -> bool {
+        self.0 += 1;
+        self.0 > limit.0
+    }
+}
+
+/// The beat of a node's links, and what lasts how many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beat {
+    pub(crate) every: Duration,
+    pub(crate) handler: Beats,
+    pub(crate) reply: Beats,
+    pub(crate) stall: Beats,
+    /// A whole exchange.
+    pub(crate) exchange: Beats,
+}
+
+impl Beat {
+    pub(crate) fn new(config: &Config) -> Self {
+        let times = [config.reply_timeout, config.stall_timeout, config.exchange_timeout];
+        let least = times.into_iter().fold(config.handler_timeout, Duration::min);
+        let every = part(least, BEATS).max(SHORTEST);
+        let beats = |time: Duration| {
+            Beats(u64::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u64::MAX - 1))
+        };
+        Self {
+            every,
+            handler: beats(config.handler_timeout),
+            reply: beats(config.reply_timeout),
+            stall: beats(config.stall_timeout),
+            exchange: beats(config.exchange_timeout),
+        }
+    }
+}
+
+impl Arrivals {
+    /// Gives up what is late: messages whose parts do not come, and handlers that do not answer.
+    pub(crate) fn beat(&mut self, now: Instant, beat: &Beat) {
+        let mut stalled = Vec::new();
+        for (exchange, gathering) in &mut self.gathering {
+            if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
+                queue.beat(beat.stall);
+                // A request ends with its handler, which has a time limit.
+                if !*request && queue.is_empty() && quiet.count(beat.stall) {
+                    stalled.push(*exchange);
+                }
+            }
+        }
+        let mut late = false;
+        self.running.iter_mut().for_each(|served| late |= served.beat(beat));
+        if late {
+            self.put_in_again();
+        }
+        let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
+            Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
+            _ => None,
+        });
+        stalled.extend(late);
+        for exchange in stalled {
+            self.line.node.counters.errors_late.one();
+            self.give_up(exchange, Refusal::HandlerLate);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_last_a_time_is_late_within_two_beats_after_it() {
+        let config = Config::default()
+            .handler_timeout(Duration::from_millis(800))
+            .reply_timeout(Duration::from_millis(1_050));
+        let beat = Beat::new(&config);
+        assert_eq!(beat.every, Duration::from_millis(100));
+        for (limit, late_after) in [(beat.handler, 9), (beat.reply, 12)] {
+            let mut waited = Beats::default();
+            let beats = (1..).find(|_| waited.count(limit));
+            // It may have begun just before the first of them.
+            assert_eq!(beats, Some(late_after));
+        }
+    }
+}
