@@ -8,9 +8,5 @@ pub(crate) mod server;
 pub(crate) mod stall_timer;
 pub(crate) mod writer;
 
+pub use self::phase::{Phase, PhaseEvent};
 pub(crate) use self::writer::explain;
-pub use self::{
-    client::{Outgoing, Over},
-    phase::{Phase, PhaseEvent},
-    reader::ReadError,
-};

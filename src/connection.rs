@@ -22,19 +22,16 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use crate::{
-    classic::{
-        reader::{ReadHalf, first_bytes},
-        server::Conversation,
-        writer::explain,
-    },
+    classic::{reader::first_bytes, server::Conversation, writer::explain},
     frame::{FrameError, FrameHead, HEADER_LEN, TypeCode},
     limits::{Offence, admission::Pass},
     link::code,
     node::{Cut, Direction, Node, OpenGuard, Refusal, log::Shown, span},
-    overlay::{Address, later::Later},
+    overlay::Address,
     session,
-    session::Driver,
-    transport::Io,
+    session::{Driver, Endpoint},
+    time::Later,
+    transport::{Io, ReadHalf},
 };
 
 /// One accepted connection whose header has come.
@@ -48,7 +45,7 @@ use crate::{
 pub struct ConnectionActor {
     code: TypeCode,
     remote: Address,
-    node: Arc<Node>,
+    node: Arc<Endpoint>,
     talk: Option<(Talk, tracing::Span)>,
     // Given back when the actor ends, whatever the cause.
     _held: Held,
@@ -158,7 +155,7 @@ impl ConnectionActor {
 #[expect(clippy::manual_async_fn, reason = "its arguments would be kept twice")]
 pub(crate) fn accepted(
     mut io: Io,
-    node: Arc<Node>,
+    node: Arc<Endpoint>,
     mut held: Held,
 ) -> impl Future<Output = ()> + Send {
     async move {
@@ -178,7 +175,7 @@ pub(crate) fn accepted(
 }
 
 /// Finds out who is there. None when nobody is who may be.
-async fn secured(io: Io, until: Instant, node: &Node, pass: &mut Pass) -> Option<Io> {
+async fn secured(io: Io, until: Instant, node: &Endpoint, pass: &mut Pass) -> Option<Io> {
     let from = io.remote.clone();
     let secured = {
         let secured = pin!(timeout_at(until, node.transport.secure(io)));
@@ -218,7 +215,7 @@ type Header = Result<Result<io::Result<BytesMut>, Elapsed>, Refusal>;
 fn header<'a>(
     reader: &'a mut ReadHalf,
     until: Instant,
-    node: &'a Node,
+    node: &'a Endpoint,
     pass: &'a mut Pass,
 ) -> impl Future<Output = Header> + Send + 'a {
     async move {
@@ -236,7 +233,7 @@ fn header<'a>(
 /// Begins with what the header says, if it is one.
 async fn begin(
     io: Io,
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     pass: &Pass,
     first: Header,
 ) -> Option<(Address, Talk, tracing::Span)> {
@@ -247,7 +244,7 @@ async fn begin(
         Ok(first) => first,
         // So that the caller does not take the end for an empty answer.
         Err(refusal) => {
-            explain(writer, refusal, Arc::clone(node)).await;
+            explain(writer, refusal, Arc::clone(&node.node)).await;
             return None;
         }
     };
@@ -265,7 +262,8 @@ async fn begin(
                 let link = session::welcome(node, (reader, writer), first, (&remote, proven));
                 link.await.map(|driver| Talk::Link(Box::new(driver)))
             } else {
-                let (who, node) = ((remote.clone(), proven), Arc::clone(node));
+                let who = (remote.clone(), proven);
+                let node = (Arc::clone(&node.node), Arc::clone(&node.routes));
                 Conversation::new(reader, writer, first, who, node)
                     .map(|conversation| Talk::Classic(Box::new(conversation)))
             };
@@ -291,7 +289,7 @@ async fn begin(
 mod tests {
     use super::*;
 
-    fn len<F>(_: impl FnOnce(Io, Arc<Node>, Held) -> F) -> usize {
+    fn len<F>(_: impl FnOnce(Io, Arc<Endpoint>, Held) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -80,15 +80,17 @@ pub mod overlay;
 pub mod peer;
 pub mod reliable;
 pub mod session;
+mod time;
 pub mod transport;
 
 #[cfg(feature = "test-utils")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
 pub use self::peer::sim;
 pub use self::{
-    classic::{Outgoing, Over},
     dispatch::{HandlerActor, PeerMessage, Received, handler},
-    message::{Body, Incoming, IncomingBatch, Replies, Reply, RequestError, SendError},
+    message::{
+        Body, Incoming, IncomingBatch, Outgoing, Over, Replies, Reply, RequestError, SendError,
+    },
     node::{Child, Config, Events, PeerEvent, Refusal},
     overlay::{JoinPolicy, PeerId, PeerInfo, PingSweep, QuitPolicy, Router, Stabilizer, router},
     peer::{Builder, Peer, Peers, StartError, Target, messages},

@@ -1,9 +1,12 @@
 //! Requests, replies and one-way messages, as applications and handlers see them.
 
+pub(crate) mod assembler;
 mod batch;
 pub(crate) mod body;
+pub(crate) mod credit;
 pub(crate) mod error;
 pub(crate) mod incoming;
+pub(crate) mod outgoing;
 pub(crate) mod replies;
 pub(crate) mod reply;
 pub(crate) mod source;
@@ -12,8 +15,9 @@ pub(crate) use self::incoming::Token;
 pub use self::{
     batch::IncomingBatch,
     body::Body,
-    error::{Cause, RequestError, SendError},
+    error::{Cause, ReadError, RequestError, SendError},
     incoming::{Identity, Incoming, Sender, Via},
+    outgoing::{Outgoing, Over},
     replies::Replies,
     reply::Reply,
 };

@@ -17,6 +17,7 @@ mod threads;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,31 +27,30 @@ use std::{
 
 use serde::Serialize;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{bans::Bans, doubts::Doubts, leash::Leashes};
 use crate::{
-    dispatch::{Route, Routes},
     frame::{FrameError, TypeCode},
     limits::{
-        Door,
+        Door, Offender,
         budget::Budget,
+        gate::GateConfig,
         rates::{Meters, Rates},
     },
-    message::incoming::Places,
-    overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope, later::Later},
-    session::Links,
+    overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope},
+    time::{Later, now},
     transport::{IdentityFault, Transport},
 };
 
 #[cfg(feature = "test-utils")]
 pub(crate) use self::clock::WallClock;
 pub(crate) use self::{
-    bans::watch_bans,
-    clock::{Ambient, now},
+    bans::{Banned, watch_bans},
+    clock::Ambient,
     counters::Counters,
     event::EventBus,
     joins::Joins,
@@ -64,6 +64,9 @@ pub use self::{
     refusal::Refusal,
 };
 pub use crate::overlay::options::ConfigError;
+
+/// Permits of a request in hand: that of its code and that of the node.
+pub(crate) type Permits = Arc<[OwnedSemaphorePermit]>;
 
 /// Which way an exchange went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -97,6 +100,15 @@ const LOOKUPS_AT_ONCE: usize = 4;
 /// The longest wait for such a look-up, its place included.
 const LOOKUP_TIME: Duration = Duration::from_secs(2);
 
+/// What is done when a ban begins.
+pub(crate) struct OnBan(pub(crate) Box<dyn Fn(&Offender) + Send + Sync>);
+
+impl fmt::Debug for OnBan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnBan")
+    }
+}
+
 /// The state of one node that is needed wherever a byte moves.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -106,15 +118,13 @@ pub(crate) struct Node {
     pub(crate) transport: Arc<dyn Transport>,
     /// Whether ids are proven.
     pub(crate) secure: bool,
-    pub(crate) routes: Routes,
     pub(crate) counters: Counters,
     pub(crate) measures: Measures,
     pub(crate) events: EventBus,
-    pub(crate) links: Links,
     pub(crate) threads: Threads,
     pub(crate) started: Instant,
     /// Whom it has let in.
-    pub(crate) door: Door,
+    pub(crate) door: Arc<Door>,
     /// Which of its peers are to be verified anew.
     pub(crate) doubts: Doubts,
     /// How fast frames and bytes come, from where.
@@ -123,6 +133,8 @@ pub(crate) struct Node {
     pub(crate) forwards: Meters,
     /// Who is banned.
     pub(crate) bans: Bans,
+    /// Told of each ban when it begins.
+    pub(crate) on_ban: std::sync::OnceLock<OnBan>,
     /// Memory for frames that have not come in full.
     pub(crate) partial: Budget,
     /// Memory for replies to own requests that are not complete.
@@ -171,7 +183,7 @@ impl Node {
         transport: Arc<dyn Transport>,
         events: EventBus,
         threads: Threads,
-        (ambient, incarnation): (Ambient, u64),
+        ambient: Ambient,
     ) -> Self {
         let places = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         Self {
@@ -185,10 +197,15 @@ impl Node {
                 now(),
             )),
             lookups: places(LOOKUPS_AT_ONCE),
-            links: Links::new(&me, &config, incarnation),
-            door: Door::new(&config),
+            door: Door::new(GateConfig {
+                per_source: config.max_connections_per_source,
+                half_open: config.max_half_open,
+                per_second: config.max_accepts_per_source,
+                loopback: config.limit_loopback,
+            }),
             doubts: Doubts::default(),
             bans: Bans::new(&config),
+            on_ban: std::sync::OnceLock::new(),
             forwards: Meters::new(Rates {
                 frames: config.max_forwards_per_source,
                 bytes: u32::MAX,
@@ -201,7 +218,6 @@ impl Node {
             }),
             partial: Budget::new(config.max_partial_bytes),
             partial_replies: Budget::new(config.max_partial_replies),
-            routes: Routes::new(u32::try_from(config.max_partial_bytes).unwrap_or(u32::MAX)),
             threads,
             config,
             me,
@@ -370,37 +386,24 @@ impl Node {
         async move { cut.run_until_cancelled(work).await }
     }
 
-    /// Cuts all that runs: connections are closed, with a last word or `silently`, and no task that
-    /// the node has started goes on.
-    pub(crate) fn cut_all(&self, silently: bool) {
-        self.cut.cancel();
-        self.links.cut(silently);
-        self.leashes.cut().into_iter().for_each(|cut| self.report_cut(cut));
-    }
-
-    /// A peer has shown that it lives and is reached at `to`.
-    pub(crate) fn is_alive(&self, to: &Address) {
-        self.links.is_alive(to);
-    }
-
     /// Places among the requests in hand, of the code and of the node, when they are free now.
-    pub(crate) fn try_places(&self, route: &Route) -> Option<Places> {
-        let of_code = Arc::clone(&route.places).try_acquire_owned().ok()?;
+    pub(crate) fn try_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+        let of_code = Arc::clone(handler).try_acquire_owned().ok()?;
         let of_node = Arc::clone(&self.requests).try_acquire_owned().ok()?;
-        Some(Places::from([of_code, of_node]))
+        Some(Permits::from([of_code, of_node]))
     }
 
     /// Places among the requests in hand, of the code and of the node; none when they do not come
     /// free in time.
-    pub(crate) async fn places(&self, route: &Route) -> Option<Places> {
-        timeout(self.config.busy_after, self.wait_for_places(route)).await.ok().flatten()
+    pub(crate) async fn places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+        timeout(self.config.busy_after, self.wait_for_places(handler)).await.ok().flatten()
     }
 
     /// As [`places`](Self::places), however long it takes; none when the node is over.
-    pub(crate) async fn wait_for_places(&self, route: &Route) -> Option<Places> {
-        let of_code = Arc::clone(&route.places).acquire_owned().await.ok()?;
+    pub(crate) async fn wait_for_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+        let of_code = Arc::clone(handler).acquire_owned().await.ok()?;
         let of_node = Arc::clone(&self.requests).acquire_owned().await.ok()?;
-        Some(Places::from([of_code, of_node]))
+        Some(Permits::from([of_code, of_node]))
     }
 
     /// Whether a refusal is put into words.
@@ -469,6 +472,12 @@ impl Node {
 pub(crate) struct OpenGuard {
     node: Arc<Node>,
     direction: Direction,
+}
+
+impl OpenGuard {
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
 }
 
 impl Drop for OpenGuard {

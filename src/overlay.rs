@@ -32,7 +32,6 @@ mod join;
 #[cfg(feature = "kademlia")]
 #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
 pub mod kademlia;
-pub(crate) mod later;
 mod list;
 mod listing;
 mod moves;

@@ -4,7 +4,7 @@ mod delivery;
 pub(crate) mod mailbag;
 pub(crate) mod sender;
 
-pub(crate) use self::delivery::{replay, take};
+pub(crate) use self::delivery::{Sender, notify_acked, replay, take};
 
 use std::{
     fmt, io,
@@ -28,7 +28,7 @@ use crate::{
 /// node starts a new life meanwhile. An [`AckLevel`] is one, too.
 ///
 /// ```
-/// use actix_peer::{connection::Reliability, link::AckLevel};
+/// use actix_peer::{reliable::Reliability, link::AckLevel};
 ///
 /// let once = Reliability::from(AckLevel::Handled);
 /// assert_ne!(once, once.across_restarts());
@@ -278,7 +278,7 @@ impl Kept {
 /// ```
 /// use std::{collections::BTreeMap, io, sync::{Arc, Mutex}};
 /// use actix::prelude::*;
-/// use actix_peer::{Incoming, Peer, Reply, connection::{Kept, KeptId, Outbox}, frame::Frame, handler, link::AckLevel};
+/// use actix_peer::{Incoming, Peer, Reply, reliable::{Kept, KeptId, Outbox}, frame::Frame, handler, link::AckLevel};
 /// use futures::{FutureExt, future::{BoxFuture, ready}};
 ///
 /// /// On the disk, if this were no example.

@@ -12,7 +12,7 @@ pub(crate) mod path;
 pub(crate) mod receiver;
 pub(crate) mod recv_stream;
 mod report;
-mod request;
+pub(crate) mod request;
 pub(crate) mod send;
 mod served;
 pub(crate) mod shared;
@@ -23,8 +23,9 @@ mod turns;
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
+    ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -37,24 +38,72 @@ use self::{
     send::Failed,
 };
 use crate::{
-    classic::{Outgoing, Over, client, client::OutgoingKind},
-    frame::{Frame, TypeCode},
+    classic::client,
+    dispatch::Routes,
+    frame::Frame,
     limits::{Offender, Source},
-    link::{AckLevel, Book, BookConfig, LinkId, OutboxLimits, Role},
-    message::{Replies, RequestError},
-    node::{Config, Node, now},
+    link::{Book, BookConfig, LinkId, Role},
+    message::{Outgoing, Over, Replies, RequestError, outgoing::OutgoingKind},
+    node::{Config, Node, OnBan},
     overlay::{Address, PeerId, PeerInfo},
-    reliable::{SharedOutbox, sender},
+    time::now,
 };
 
 pub use self::status::LinkStatus;
-pub(crate) use self::{
-    credit::Unconsumed, driver::Driver, open::welcome, path::speaks_links, recv_stream::Inflow,
-    shared::Line,
-};
+pub(crate) use self::{driver::Driver, open::welcome, path::speaks_links, shared::Line};
+
+/// A node with its handlers and its links: what sends and receives messages.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) node: Arc<Node>,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) links: LinkPool,
+}
+
+impl Deref for Endpoint {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Endpoint {
+    /// The endpoint of a node in the life `incarnation`.
+    pub(crate) fn new(node: Node, incarnation: u64) -> Arc<Self> {
+        let longest = u32::try_from(node.config.max_partial_bytes).unwrap_or(u32::MAX);
+        let endpoint = Arc::new(Self {
+            routes: Arc::new(Routes::new(longest)),
+            links: LinkPool::new(&node.me, &node.config, incarnation),
+            node: Arc::new(node),
+        });
+        let weak = Arc::downgrade(&endpoint);
+        let on_ban = OnBan(Box::new(move |whom| {
+            if let Some(endpoint) = weak.upgrade() {
+                endpoint.links.cut_those_of(whom);
+            }
+        }));
+        // It is set once, here.
+        endpoint.on_ban.set(on_ban).ok();
+        endpoint
+    }
+
+    /// Cuts all that runs: connections are closed, with a last word or `silently`, and no task that
+    /// the node has started goes on.
+    pub(crate) fn cut_all(&self, silently: bool) {
+        self.cut.cancel();
+        self.links.cut(silently);
+        self.leashes.cut().into_iter().for_each(|cut| self.report_cut(cut));
+    }
+
+    /// A peer has shown that it lives and is reached at `to`.
+    pub(crate) fn is_alive(&self, to: &Address) {
+        self.links.is_alive(to);
+    }
+}
 
 /// The links of one node.
-pub(crate) struct Links {
+pub(crate) struct LinkPool {
     pool: Mutex<Pool>,
     /// The links that the book would name, for those who are in a hurry.
     open: RwLock<HashMap<Address, Arc<Line>>>,
@@ -67,11 +116,6 @@ pub(crate) struct Links {
     once: Mutex<Once>,
     /// Bytes of messages that may wait for a handler behind the end of their link.
     waiting: Semaphore,
-    pub(crate) mailbags: Mutex<crate::reliable::mailbag::Mailbags>,
-    pub(crate) limits: OutboxLimits,
-    pub(crate) outbox: OnceLock<SharedOutbox>,
-    /// The next message that is stored has this number.
-    pub(crate) stored: AtomicU64,
 }
 
 struct Pool {
@@ -82,16 +126,14 @@ struct Pool {
     is_cut: bool,
 }
 
-impl fmt::Debug for Links {
+impl fmt::Debug for LinkPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Links").field("open", &self.lock().lines.len()).finish_non_exhaustive()
+        f.debug_struct("LinkPool").field("open", &self.lock().lines.len()).finish_non_exhaustive()
     }
 }
 
-impl Links {
+impl LinkPool {
     pub(crate) fn new(me: &PeerInfo, config: &Config, incarnation: u64) -> Self {
-        let limits =
-            OutboxLimits { messages: config.reliable_messages, bytes: config.reliable_bytes };
         let config = BookConfig { max_links: config.max_links, classic_for: config.classic_memory };
         Self {
             pool: Mutex::new(Pool {
@@ -107,10 +149,6 @@ impl Links {
             incarnation,
             once: Mutex::default(),
             waiting: Semaphore::new(MAX_WAITING),
-            mailbags: Mutex::default(),
-            limits,
-            outbox: OnceLock::new(),
-            stored: AtomicU64::new(1),
         }
     }
 
@@ -252,29 +290,29 @@ impl Links {
 }
 
 /// What a message goes over.
-enum Road {
+pub(crate) enum Road {
     Link(Arc<Line>),
     Classic,
 }
 
-async fn road(
-    node: &Arc<Node>,
+pub(crate) async fn road(
+    endpoint: &Arc<Endpoint>,
     (to, whom): (&Address, Option<&PeerId>),
     over: Over,
 ) -> Result<Road, RequestError> {
-    if node.cut.is_cancelled() {
+    if endpoint.cut.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });
     }
     if over == Over::Classic {
         return Ok(Road::Classic);
     }
-    if let Some(line) = node.links.quick((to, whom)) {
+    if let Some(line) = endpoint.links.quick((to, whom)) {
         return Ok(Road::Link(line));
     }
     // A link with oneself would be both of its ends.
-    let possible = node.config.links && to != node.me.address();
+    let possible = endpoint.config.links && to != endpoint.me.address();
     let reached = if possible {
-        reach(node, to, whom).await
+        reach(endpoint, to, whom).await
     } else {
         Err(Unreached::Classic { mute: false })
     };
@@ -295,25 +333,25 @@ async fn road(
 
 /// Sends a request over a link when the peer speaks links, else in a classic exchange.
 pub(crate) async fn request(
-    node: &Arc<Node>,
+    endpoint: &Arc<Endpoint>,
     to: &Address,
     message: Outgoing,
 ) -> Result<Replies, RequestError> {
     let Outgoing { mut kind, over, whom } = message;
     let to = (to, whom.as_ref());
     loop {
-        let line = match road(node, to, over).await? {
+        let line = match road(endpoint, to, over).await? {
             Road::Link(line) => line,
             // Nothing but a `NAME` says who answers.
             Road::Classic => {
-                let replies = client::open(node, to, kind).await?.with_panics();
+                let replies = client::open(&endpoint.node, to, kind).await?.with_panics();
                 return Ok(match to.1 {
                     Some(whom) => replies.of_peer(whom.clone(), to.0),
                     None => replies,
                 });
             }
         };
-        match line.ask(kind, node.config.reply_timeout).await {
+        match line.ask(kind, endpoint.config.reply_timeout).await {
             Ok(replies) => return Ok(replies),
             // Nothing was sent: another link, or none, does as well.
             Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
@@ -324,14 +362,14 @@ pub(crate) async fn request(
 
 /// Works on the open link to `to` with a message in one frame, when there is such a link.
 fn on_open<R>(
-    node: &Node,
+    endpoint: &Endpoint,
     to: (&Address, Option<&PeerId>),
     message: &Outgoing,
     work: impl FnOnce(&Arc<Line>, &Frame) -> R,
 ) -> Option<R> {
     match &message.kind {
         OutgoingKind::Frame(frame) if message.over != Over::Classic && message.check().is_ok() => {
-            node.links.on_open(to, |line| work(line, frame))
+            endpoint.links.on_open(to, |line| work(line, frame))
         }
         OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => None,
     }
@@ -340,92 +378,68 @@ fn on_open<R>(
 /// Sends a request in one frame when there is a link with credit and room for it: nothing to wait
 /// for.
 pub(crate) fn try_request(
-    node: &Node,
+    endpoint: &Endpoint,
     to: (&Address, Option<&PeerId>),
     message: &Outgoing,
 ) -> Option<Replies> {
-    on_open(node, to, message, |line, frame| line.try_ask(frame))?
+    on_open(endpoint, to, message, |line, frame| line.try_ask(frame))?
 }
 
 /// Sends a request in one frame over each open link to a peer that is `meant`, as far as it has
 /// credit and room for it: nothing to wait for.
 pub(crate) fn ask_all(
-    node: &Node,
+    endpoint: &Endpoint,
     frame: &Frame,
     meant: impl Fn(&PeerInfo) -> bool,
 ) -> Vec<(PeerInfo, Replies)> {
-    let lines = node.links.all().into_iter().filter(|line| line.is_open() && meant(&line.peer));
+    let lines = endpoint.links.all().into_iter().filter(|line| line.is_open() && meant(&line.peer));
     lines.filter_map(|line| Some((line.peer.clone(), line.try_ask(frame)?))).collect()
 }
 
 /// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
 /// to wait for.
-pub(crate) fn try_notify(node: &Node, to: (&Address, Option<&PeerId>), message: &Outgoing) -> bool {
-    on_open(node, to, message, |line, frame| line.try_tell(frame)).unwrap_or(false)
+pub(crate) fn try_notify(
+    endpoint: &Endpoint,
+    to: (&Address, Option<&PeerId>),
+    message: &Outgoing,
+) -> bool {
+    on_open(endpoint, to, message, |line, frame| line.try_tell(frame)).unwrap_or(false)
 }
 
 /// Whether there is an open link to this peer.
 #[cfg(feature = "swim")]
-pub(crate) fn is_open(node: &Node, to: (&Address, Option<&PeerId>)) -> bool {
-    node.links.on_open(to, |_| ()).is_some()
+pub(crate) fn is_open(endpoint: &Endpoint, to: (&Address, Option<&PeerId>)) -> bool {
+    endpoint.links.on_open(to, |_| ()).is_some()
 }
 
 /// Sends the first of these one-way messages, as many as there is a link with credit and room for,
 /// and takes them out. Returns how many.
 pub(crate) fn try_notify_all(
-    node: &Node,
+    endpoint: &Endpoint,
     to: (&Address, Option<&PeerId>),
     messages: &mut VecDeque<Frame>,
 ) -> u64 {
-    node.links.on_open(to, |line| line.try_tell_all(messages)).unwrap_or(0)
+    endpoint.links.on_open(to, |line| line.try_tell_all(messages)).unwrap_or(0)
 }
 
 /// Sends a one-way message over a link when the peer speaks links, else in a classic exchange.
 pub(crate) async fn notify(
-    node: &Arc<Node>,
+    endpoint: &Arc<Endpoint>,
     to: &Address,
     message: Outgoing,
 ) -> Result<(), RequestError> {
     let Outgoing { mut kind, over, whom } = message;
     let to = (to, whom.as_ref());
     loop {
-        let line = match road(node, to, over).await? {
+        let line = match road(endpoint, to, over).await? {
             Road::Link(line) => line,
-            Road::Classic => return client::notify(node, to, kind).await,
+            Road::Classic => return client::notify(&endpoint.node, to, kind).await,
         };
         match line.tell(kind).await {
             Ok(()) => return Ok(()),
             // As for a request.
             Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
             Err(failed) => return Err(failed.into_error(&line)),
-        }
-    }
-}
-
-/// Sends a message and waits until it is acknowledged. Without links a classic exchange that ends
-/// regularly is the acknowledgement.
-pub(crate) async fn notify_acked(
-    node: &Arc<Node>,
-    to: (&Address, Option<&PeerId>),
-    frame: Frame,
-    over: Over,
-    level: AckLevel,
-) -> Result<(), RequestError> {
-    match road(node, to, over).await? {
-        Road::Link(line) => {
-            line.check_numbered(&frame).map_err(RequestError::NotSendable)?;
-            let bag = node.links.mailbag(node, (line.peer.id(), to.0));
-            sender::send(node, to.0, &bag, frame, level).await
-        }
-        Road::Classic => {
-            let replies = client::open(node, to, OutgoingKind::Frame(frame)).await?;
-            match replies.with_panics().collect().await?.first() {
-                Some(reply) if reply.code() == TypeCode::ERRO => {
-                    let text = String::from_utf8_lossy(reply.data()).into_owned();
-                    Err(RequestError::Refused { text })
-                }
-                _ => Ok(()),
-            }
         }
     }
 }

@@ -24,9 +24,10 @@ pub mod tcp;
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod tls;
 
-use std::fmt;
-use std::io;
-use std::task::{Context, Poll};
+use std::{
+    fmt, io,
+    task::{Context, Poll},
+};
 
 use futures::future::BoxFuture;
 use tokio::{
@@ -34,10 +35,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{
-    overlay::options::ConfigError,
-    overlay::{Address, Host, PeerId},
-};
+use crate::overlay::{Address, Host, PeerId, options::ConfigError};
 
 pub use self::fault::{IdentityFault, NameFault};
 
@@ -232,15 +230,21 @@ pub trait Listener: Send + 'static {
     }
 }
 
+/// The read half of a connection.
+pub type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
+
+/// The write half of a connection.
+pub type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// One connection: a byte stream in each direction.
 ///
 /// The stream ends for the other side when `writer` is shut down or dropped; `reader` stays usable
 /// then. Dropping both halves closes the connection.
 pub struct Io {
     /// Bytes from the other side.
-    pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub reader: ReadHalf,
     /// Bytes to the other side.
-    pub writer: Box<dyn AsyncWrite + Send + Unpin>,
+    pub writer: WriteHalf,
     /// The other side's address. For a connection that was accepted the port is the one it dialled
     /// from, not the one it listens at.
     pub remote: Address,

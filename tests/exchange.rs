@@ -18,9 +18,9 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Config, Incoming, Outgoing, Peer, PeerInfo, Received, Reply, RequestError, SendError, Target,
-    classic::ReadError,
     frame::{Frame, FrameError, TypeCode, Wire},
     handler,
+    message::ReadError,
     message::{Cause, Identity, Via},
     overlay::{Host, RouteReason},
     router,

@@ -16,9 +16,9 @@ use std::{rc::Rc, time::Duration};
 
 use actix_peer::{
     Config, Peer, PeerInfo, PingSweep, RequestError,
-    classic::ReadError,
     frame::{Frame, FrameError, TypeCode},
     message::Cause,
+    message::ReadError,
     overlay::{JoinConfig, JoinEnd, JoinFailure},
     peer::JoinError,
     transport::memory::{Direction, MemoryNetwork},

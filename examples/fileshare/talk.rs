@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use actix_peer::{
     Outgoing, Over, Replies, RequestError,
-    classic::ReadError,
     frame::{Frame, TypeCode},
     link::Reason,
     message::Cause,
+    message::ReadError,
     overlay::Address,
 };
 use tokio::time::timeout;

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use actix_peer::{Body, classic::ReadError};
+use actix_peer::{Body, message::ReadError};
 use futures::TryStreamExt;
 use tokio::io::{AsyncRead, ReadBuf};
 

@@ -1,202 +1,51 @@
 //! The caller's side of a classic exchange (WIRE.md part 1).
 
-use std::{fmt, io, panic::AssertUnwindSafe, sync::Arc};
+use std::{io, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::BytesMut;
 use futures::FutureExt;
 use tokio::{
-    io::AsyncRead,
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::{
-    classic::{
-        reader::{FrameReader, ReadHalf},
-        writer::{FrameWriter, Unwritten, WriteError, WriteHalf},
+    classic::{reader::FrameReader, writer::FrameWriter},
+    frame::TypeCode,
+    message::{
+        Replies, RequestError,
+        error::{Unwritten, WriteError},
+        outgoing::{OutgoingHeld, OutgoingKind, Sending},
     },
-    frame::{Frame, FrameError, IntoTypeCode, TypeCode},
-    message::{Replies, RequestError, source::PartReader},
-    node::{Cut, Direction, Node, OpenGuard, leash::Leash, span},
-    overlay::{Address, PeerId, later::Later},
-    transport::{IdentityFault, Io},
+    node::{Cut, Direction, Node, leash::Leash, span},
+    overlay::{Address, PeerId},
+    time::Later,
+    transport::{IdentityFault, Io, ReadHalf, WriteHalf},
 };
 
 /// Requests above this are written by a task of their own, so that a callee that answers while it
 /// reads cannot bring both to a standstill.
 const INLINE_UP_TO: usize = 64 << 10; // bytes
 
-/// What a message goes over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Over {
-    /// A link when the other node speaks links, else a classic exchange.
-    #[default]
-    Any,
-    /// A link, or an error.
-    Link,
-    /// A classic exchange: a connection of its own.
-    Classic,
-}
-
-/// A request to send: a frame, or a body streamed from a reader.
-pub struct Outgoing {
-    pub(crate) kind: OutgoingKind,
-    pub(crate) over: Over,
-    /// The node that it is for, where that is known.
-    pub(crate) whom: Option<PeerId>,
-}
-
-pub(crate) enum OutgoingKind {
-    Frame(Frame),
-    Body { code: TypeCode, len: u32, reader: Box<dyn AsyncRead + Send + Unpin> },
-}
-
-impl fmt::Debug for Outgoing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing").field("code", &self.code()).finish_non_exhaustive()
-    }
-}
-
-impl From<Frame> for Outgoing {
-    fn from(frame: Frame) -> Self {
-        Self { kind: OutgoingKind::Frame(frame), over: Over::Any, whom: None }
-    }
-}
-
-impl Outgoing {
-    /// Says what it is to go over. Default [`Over::Any`].
-    ///
-    /// ```
-    /// use actix_peer::{Outgoing, Over, frame::Frame};
-    ///
-    /// let alone = Outgoing::from(Frame::text("NAME", "")).over(Over::Classic);
-    /// # drop(alone);
-    /// ```
-    #[must_use]
-    pub const fn over(mut self, over: Over) -> Self {
-        self.over = over;
-        self
-    }
-
-    /// A request whose data is `len` bytes out of `reader`, sent while they are read, in bounded
-    /// memory.
-    ///
-    /// A reader that ends early breaks the connection short of the length; a longer one is cut at
-    /// `len`. At most 4,294,967,295 bytes, as a request is one frame.
-    ///
-    /// # Panics
-    /// As [`Frame::new`] when `code` is text of another length than four.
-    #[must_use]
-    #[track_caller]
-    pub fn body(
-        code: impl IntoTypeCode,
-        len: u32,
-        reader: impl AsyncRead + Send + Unpin + 'static,
-    ) -> Self {
-        let code = code.into_type_code();
-        let kind = OutgoingKind::Body { code, len, reader: Box::new(reader) };
-        Self { kind, over: Over::Any, whom: None }
-    }
-
-    /// Says which node is to get it, and no other.
-    pub(crate) fn only_to(mut self, whom: &PeerId) -> Self {
-        self.whom = Some(whom.clone());
-        self
-    }
-
-    pub(crate) const fn code(&self) -> TypeCode {
-        self.kind.code()
-    }
-
-    /// The frame, unless it is a body.
-    pub(crate) fn into_frame(self) -> Result<Frame, Self> {
-        match self.kind {
-            OutgoingKind::Frame(frame) => Ok(frame),
-            OutgoingKind::Body { .. } => Err(self),
+/// Writes a request.
+async fn write(message: OutgoingKind, writer: &mut FrameWriter) -> Result<(), WriteError> {
+    match message {
+        OutgoingKind::Frame(frame) => {
+            writer.feed(&frame).await?;
+            writer.flush().await
         }
-    }
-
-    /// Refuses what may not or cannot be sent.
-    pub(crate) fn check(&self) -> Result<(), FrameError> {
-        if self.code().is_reserved() {
-            return Err(FrameError::Reserved { code: self.code() });
-        }
-        match &self.kind {
-            OutgoingKind::Frame(frame) if u32::try_from(frame.data().len()).is_err() => {
-                let length = frame.data().len() as u64;
-                Err(FrameError::TooLong { code: frame.code(), length, limit: u64::from(u32::MAX) })
-            }
-            OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => Ok(()),
+        OutgoingKind::Body { code, len, mut reader } => {
+            writer.body(code, u64::from(len), &mut reader).await
         }
     }
 }
 
-impl OutgoingKind {
-    pub(crate) const fn code(&self) -> TypeCode {
-        match self {
-            Self::Frame(frame) => frame.code(),
-            Self::Body { code, .. } => *code,
-        }
-    }
-
-    /// Bytes of data.
-    pub(crate) fn len(&self) -> u64 {
-        match self {
-            Self::Frame(frame) => frame.data().len() as u64,
-            Self::Body { len, .. } => u64::from(*len),
-        }
-    }
-
-    async fn write(self, writer: &mut FrameWriter) -> Result<(), WriteError> {
-        match self {
-            Self::Frame(frame) => {
-                writer.feed(&frame).await?;
-                writer.flush().await
-            }
-            Self::Body { code, len, mut reader } => {
-                writer.body(code, u64::from(len), &mut reader).await
-            }
-        }
-    }
-
-    const fn is_small(&self) -> bool {
-        match self {
-            Self::Frame(frame) => frame.encoded_len() <= INLINE_UP_TO,
-            Self::Body { .. } => false,
-        }
-    }
-}
-
-/// What an exchange holds as long as it is open.
-pub(crate) struct OutgoingHeld {
-    _place: Option<OwnedSemaphorePermit>,
-    _open: OpenGuard,
-    pub(crate) span: Span,
-}
-
-impl OutgoingHeld {
-    /// Of an exchange on a link: how many there may be is the other side's to say.
-    pub(crate) fn on_link(node: &Arc<Node>) -> Self {
-        Self { _place: None, _open: node.count_open(Direction::Out), span: Span::current() }
-    }
-}
-
-/// The write half, kept open until the exchange is over: some callees take a half-close for a
-/// goodbye. Stops the task that writes when it is dropped.
-pub(crate) enum Sending {
-    Done,
-    Sent { _writer: FrameWriter },
-    UnderWay { stop: CancellationToken, result: oneshot::Receiver<Option<Unwritten>> },
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        if let Self::UnderWay { stop, .. } = self {
-            stop.cancel();
-        }
+fn is_small(message: &OutgoingKind) -> bool {
+    match message {
+        OutgoingKind::Frame(frame) => frame.encoded_len() <= INLINE_UP_TO,
+        OutgoingKind::Body { .. } => false,
     }
 }
 
@@ -222,7 +71,7 @@ async fn dial(
 ) -> Result<Dialled, RequestError> {
     let until = Instant::now().later(node.config.connect_timeout);
     let place = place(&node.outgoing, until).await?;
-    let held = OutgoingHeld { _place: Some(place), ..OutgoingHeld::on_link(node) };
+    let held = OutgoingHeld::dialled(node, place);
     let (shared, at, whom) = (Arc::clone(node), to.clone(), whom.cloned());
     let connect = async move {
         let io = connect(&shared, &at, whom.as_ref(), until).await?;
@@ -319,7 +168,7 @@ pub(crate) async fn open(
         reader.report(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
         let (reader, patience) = (Box::new(reader), node.config.reply_timeout);
         let reader = FrameReader::new(reader, BytesMut::new(), patience, Arc::clone(node));
-        Ok(Replies::new(PartReader::Classic(reader), sending, held, remote, code))
+        Ok(Replies::new(Box::new(reader), sending, held, remote, code))
     };
     run.instrument(span(to, Direction::Out)).await
 }
@@ -333,20 +182,20 @@ async fn send(
     request: OutgoingKind,
 ) -> Result<(Sending, Option<Unwritten>), RequestError> {
     let mut writer = FrameWriter::new(half, Arc::clone(node));
-    if request.is_small() {
+    if is_small(&request) {
         let code = request.code();
-        let Some(written) = unless_cut(node, (to, code), request.write(&mut writer)).await else {
+        let Some(written) = unless_cut(node, (to, code), write(request, &mut writer)).await else {
             return Err(RequestError::Stopped { sent: writer.has_begun() });
         };
         let begun = writer.has_begun();
         let error = written.err().map(|error| Unwritten { error, begun });
-        return Ok((Sending::Sent { _writer: writer }, error));
+        return Ok((Sending::Sent { _half: writer.into_half() }, error));
     }
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let (tell, result) = oneshot::channel();
     let write = async move {
-        let written = stopped.run_until_cancelled(request.write(&mut writer)).await;
+        let written = stopped.run_until_cancelled(write(request, &mut writer)).await;
         let keep = matches!(written, Some(Ok(())));
         let begun = writer.has_begun();
         let error = written.and_then(Result::err).map(|error| Unwritten { error, begun });
@@ -376,7 +225,7 @@ pub(crate) async fn notify(
         node.counters.exchanges_out.one();
         let mut writer = FrameWriter::new(Box::new(writer), Arc::clone(node));
         let write = async {
-            request.write(&mut writer).await?;
+            write(request, &mut writer).await?;
             writer.shutdown().await
         };
         let written = unless_cut(node, (to, code), write).await;

@@ -8,23 +8,25 @@ use std::{
     time::Duration,
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::{codec::Decoder, io::poll_read_buf};
 
 use crate::{
     classic::stall_timer::Patience,
-    frame::{Frame, FrameCodec, FrameError, FrameHead, HEADER_LEN, Part, TypeCode},
+    frame::{Frame, FrameCodec, FrameError, FrameHead, HEADER_LEN, Part},
     limits::{
         budget::{EXEMPT, Share},
         throttle::Brake,
     },
-    link::Reason,
+    message::{
+        ReadError,
+        assembler::Assembler,
+        source::{Chunk, FrameSource},
+    },
     node::{Node, leash::Leash},
+    transport::ReadHalf,
 };
-
-/// The read half of a connection, as the transport gives it.
-pub(crate) type ReadHalf = Box<dyn AsyncRead + Send + Unpin>;
 
 /// Room for one read when the codec has asked for nothing.
 const READ_STEP: usize = 4 << 10; // bytes
@@ -32,21 +34,6 @@ const READ_STEP: usize = 4 << 10; // bytes
 /// Bodies above this are taken in pieces, so that the receiver can decide and memory follows what
 /// has arrived.
 pub(crate) const WHOLE_UP_TO: u32 = 64 << 10; // bytes
-
-/// Why no frame could be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The bytes are not a frame, were cut, or the connection broke. The connection is closed.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// Nothing came for so long. The connection, or the exchange on a link, is closed.
-    #[error("timed out: nothing came for {0:?}")]
-    Late(Duration),
-    /// The exchange on a link, or the whole link, was ended before the data was complete.
-    #[error("ended: {0}")]
-    Reset(Reason),
-}
 
 /// Cuts parts of frames out of a byte stream.
 pub(crate) struct FrameReader {
@@ -116,10 +103,6 @@ impl FrameReader {
         self.share = None;
     }
 
-    pub(crate) const fn node(&self) -> &Arc<Node> {
-        &self.node
-    }
-
     /// What waits in the buffer, undecoded.
     pub(crate) fn peek_head(&self) -> Option<FrameHead> {
         FrameHead::peek(&self.buffer)
@@ -130,10 +113,7 @@ impl FrameReader {
         self.codec = FrameCodec::new().max_in(u32::MAX).pieces_above(0);
     }
 
-    pub(crate) fn poll_part(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Part>, ReadError>> {
+    fn poll_frame_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, ReadError>> {
         loop {
             let part = if self.ended {
                 self.codec.decode_eof(&mut self.buffer)
@@ -179,7 +159,9 @@ impl FrameReader {
             Poll::Ready(Ok(0)) => self.ended = true,
             Poll::Ready(Ok(n)) => {
                 self.patience.moved();
-                self.brake.came(&self.node, 0, n);
+                if self.brake.came(0, n) {
+                    self.node.counters.reads_paused.one();
+                }
                 if let Some((_, held)) = &mut self.share {
                     *held += n;
                 }
@@ -209,13 +191,13 @@ impl FrameReader {
     /// The next part of a frame; none at a clean end. Cancel safe: what has come stays in the
     /// buffer.
     pub(crate) async fn part(&mut self) -> Result<Option<Part>, ReadError> {
-        std::future::poll_fn(|cx| self.poll_part(cx)).await
+        std::future::poll_fn(|cx| self.poll_frame_part(cx)).await
     }
 
     /// The rest of a body of which the head was read, put together as it arrives. At most
     /// `head.len()` bytes.
     pub(crate) async fn rest(&mut self, head: FrameHead) -> Result<Frame, ReadError> {
-        let mut whole = Gather::new(head.code(), head.len());
+        let mut whole = Assembler::new(head.code(), head.len());
         loop {
             match self.part().await? {
                 Some(Part::Piece { data, last }) => {
@@ -248,40 +230,17 @@ impl FrameReader {
     }
 }
 
-/// A frame that is put together from its pieces; memory follows what has come, not what was
-/// announced.
-#[derive(Debug)]
-pub(crate) struct Gather {
-    code: TypeCode,
-    limit: u32,
-    data: BytesMut,
-}
-
-impl Gather {
-    /// One of at most `limit` bytes of data.
-    pub(crate) fn new(code: TypeCode, limit: u32) -> Self {
-        Self { code, limit, data: BytesMut::new() }
+impl FrameSource for FrameReader {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
+        self.poll_frame_part(cx).map_ok(|part| part.map(Chunk::from))
     }
 
-    /// Adds a piece; the frame, when it is the last. Refuses what is longer than the limit.
-    pub(crate) fn push(&mut self, piece: &Bytes, last: bool) -> Result<Option<Frame>, FrameError> {
-        let (length, limit) = ((self.data.len() + piece.len()) as u64, u64::from(self.limit));
-        if length > limit {
-            return Err(FrameError::TooLong { code: self.code, length, limit });
-        }
-        self.data.extend_from_slice(piece);
-        Ok(last.then(|| Frame::new(self.code, std::mem::take(&mut self.data).freeze())))
+    fn is_link(&self) -> bool {
+        false
     }
 
-    /// Bytes that have come.
-    pub(crate) fn len(&self) -> usize {
-        self.data.len()
-    }
-
-    /// The error for one that ends here.
-    pub(crate) fn cut(&self, expected: u32) -> FrameError {
-        let (got, expected) = (self.data.len() as u64, u64::from(expected));
-        FrameError::CutBody { code: self.code, got, expected }
+    fn was_sent(&self) -> bool {
+        true
     }
 }
 

@@ -1,6 +1,11 @@
 //! The callee's side of a classic exchange (WIRE.md part 1).
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
@@ -9,17 +14,25 @@ use tokio::{sync::oneshot, time::timeout};
 use crate::{
     classic::{
         phase::{Phase, PhaseEvent},
-        reader::{FrameReader, ReadError, ReadHalf},
-        writer::{FrameWriter, WriteError, WriteHalf},
+        reader::FrameReader,
+        writer::FrameWriter,
     },
-    dispatch::routes::{Intake, Route},
+    dispatch::{
+        Routes,
+        routes::{Intake, Route},
+    },
     frame::{Frame, FrameHead, Part, TypeCode},
     limits::{Offence, throttle::Brake},
     message::{
-        Body, Incoming, Reply, Sender, Token, body::Progress, reply::ReplyKind, source::PartReader,
+        Body, Incoming, ReadError, Reply, Sender, Token,
+        body::Progress,
+        error::WriteError,
+        reply::ReplyKind,
+        source::{Chunk, FrameSource},
     },
     node::{Cut, Direction, Node, Refusal, log::Shown},
     overlay::{Address, PeerId},
+    transport::{ReadHalf, WriteHalf},
 };
 
 /// After the reply, so much more is read and thrown away, so that closing does not destroy the
@@ -32,12 +45,13 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// One accepted connection whose header has come.
 pub(crate) struct Conversation {
     node: Arc<Node>,
+    routes: Arc<Routes>,
     remote: Address,
     proven: Option<PeerId>,
     phase: Phase,
     head: FrameHead,
     reader: Option<FrameReader>,
-    back: Option<oneshot::Receiver<PartReader>>,
+    back: Option<oneshot::Receiver<FrameReader>>,
     writer: FrameWriter,
 }
 
@@ -47,6 +61,39 @@ impl fmt::Debug for Conversation {
             .field("head", &self.head)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
+    }
+}
+
+/// The reader of a request whose body a handler has. When the body lets go of it, it goes back.
+#[derive(Debug)]
+struct Lent {
+    reader: Option<FrameReader>,
+    back: Option<oneshot::Sender<FrameReader>>,
+}
+
+impl FrameSource for Lent {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
+        match &mut self.reader {
+            Some(reader) => reader.poll_part(cx),
+            None => Poll::Ready(Ok(None)),
+        }
+    }
+
+    fn is_link(&self) -> bool {
+        false
+    }
+
+    fn was_sent(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let (Some(reader), Some(back)) = (self.reader.take(), self.back.take()) {
+            // Without a listener the connection is over.
+            back.send(reader).ok();
+        }
     }
 }
 
@@ -62,9 +109,9 @@ impl Conversation {
         writer: WriteHalf,
         first: BytesMut,
         (remote, proven): (Address, Option<PeerId>),
-        node: Arc<Node>,
+        (node, routes): (Arc<Node>, Arc<Routes>),
     ) -> Option<Self> {
-        let brake = Brake::new(&node, &remote);
+        let brake = Brake::new(&node.meters, &remote, node.config.keep_alive);
         let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
         let reader = reader.braked(brake);
         Some(Self {
@@ -76,6 +123,7 @@ impl Conversation {
             back: None,
             writer: FrameWriter::new(writer, Arc::clone(&node)),
             node,
+            routes,
         })
     }
 
@@ -111,7 +159,7 @@ impl Conversation {
     }
 
     async fn exchange(&mut self) -> Result<(), Broken> {
-        let route = self.node.routes.find(self.head.code());
+        let route = self.routes.find(self.head.code());
         let internal = route.as_ref().is_some_and(|route| route.internal);
         let cut = self.node.cut.clone();
         // Each step has a piece of memory of its own, as long as it lasts: who waits for a body does not
@@ -147,7 +195,7 @@ impl Conversation {
     fn refuse(&mut self, refusal: Refusal) {
         self.step(PhaseEvent::Refused);
         self.node.refuse(&self.remote, Some(self.head.code()), refusal);
-        if let Some(what) = Offence::of(refusal, self.code()) {
+        if let Some(what) = refusal.offence(self.code()) {
             self.offended(what);
         }
     }
@@ -176,7 +224,7 @@ impl Conversation {
             Intake::Whole(_) => Some(self.receive().await?),
             Intake::Streamed(_) => None,
         };
-        let places = self.node.places(&route).await;
+        let places = self.node.places(&route.places).await;
         self.reader.iter_mut().for_each(FrameReader::let_go);
         let Some(places) = places else {
             return Ok(Err(Refusal::Busy));
@@ -253,7 +301,8 @@ impl Conversation {
                 let (give, back) = oneshot::channel();
                 self.back = Some(back);
                 let coming = (head.code(), Some(head.len()));
-                let body = Body::coming(coming, PartReader::Classic(reader.leashed()), give);
+                let lent = Lent { reader: Some(reader.leashed()), back: Some(give) };
+                let body = Body::coming(coming, Box::new(lent), None);
                 let progress = body.progress();
                 Ok((body, progress))
             }
@@ -366,7 +415,7 @@ impl Conversation {
         let reader = match (self.reader.take(), self.back.take()) {
             (Some(reader), _) => Some(reader),
             (None, Some(back)) => match timeout(DRAIN_TIME, back).await {
-                Ok(Ok(PartReader::Classic(reader))) => Some(reader),
+                Ok(Ok(reader)) => Some(reader),
                 _ => None,
             },
             (None, None) => None,

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::overlay::later::Later;
+use crate::time::Later;
 
 /// A time limit that every progress renews.
 #[derive(Debug)]

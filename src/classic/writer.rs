@@ -4,15 +4,14 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     frame::{Frame, FrameHead, HEADER_LEN, TypeCode},
+    message::error::WriteError,
     node::{Node, Refusal},
+    transport::WriteHalf,
 };
-
-/// The write half of a connection, as the transport gives it.
-pub(crate) type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Data up to this is copied behind its header, so that both leave in one write; longer data is
 /// written from where it is.
@@ -25,25 +24,6 @@ const GATHER_UP_TO: usize = 64 << 10; // bytes
 /// gain on loopback is lost in the caches.
 const BODY_STEP: usize = 32 << 10; // bytes
 
-/// Why something could not be written.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WriteError {
-    #[error("nothing could be written for {0:?}")]
-    Stalled(Duration),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error("the source of a body failed after {got} of {len} bytes")]
-    Source { got: u64, len: u64, source: io::Error },
-}
-
-/// A message that was not written in full.
-#[derive(Debug)]
-pub(crate) struct Unwritten {
-    pub(crate) error: WriteError,
-    /// Whether so much of it has left that a handler may have been called.
-    pub(crate) begun: bool,
-}
-
 pub(crate) struct FrameWriter {
     half: WriteHalf,
     /// Bytes that were handed to the transport.
@@ -55,6 +35,11 @@ pub(crate) struct FrameWriter {
 impl FrameWriter {
     pub(crate) fn new(half: WriteHalf, node: Arc<Node>) -> Self {
         Self { half, written: 0, buffer: BytesMut::new(), node }
+    }
+
+    /// The half, without what waits to be flushed.
+    pub(crate) fn into_half(self) -> WriteHalf {
+        self.half
     }
 
     /// Whether the first header was written: a handler that takes streams may have been called.

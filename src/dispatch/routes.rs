@@ -192,7 +192,7 @@ impl Route {
     /// Hands a request over, in the call, as [`Serve::serve`] does; the time until the answer is
     /// measured.
     pub(crate) fn ask(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        self.times.take(self.serve.serve(incoming))
+        self.times.take(self.serve.serve(incoming), Reply::is_refusal)
     }
 }
 

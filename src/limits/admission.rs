@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     limits::gate::{Entrant, Gate, GateConfig, TurnedAway},
-    node::{Config, Node, now},
     overlay::Address,
+    time::now,
 };
 
 /// Whom the node has let in.
@@ -30,14 +30,9 @@ impl fmt::Debug for Door {
 }
 
 impl Door {
-    pub(crate) fn new(config: &Config) -> Self {
-        let gate = Gate::new(GateConfig {
-            per_source: config.max_connections_per_source,
-            half_open: config.max_half_open,
-            per_second: config.max_accepts_per_source,
-            loopback: config.limit_loopback,
-        });
-        Self(Mutex::new(State { gate, half_open: HashMap::new() }))
+    pub(crate) fn new(config: GateConfig) -> Arc<Self> {
+        let gate = Gate::new(config);
+        Arc::new(Self(Mutex::new(State { gate, half_open: HashMap::new() })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -54,25 +49,23 @@ impl Door {
         self.lock().gate.turn_away(from, now())
     }
 
-    /// Lets a connection in; another one that is half open may have to go for it.
-    pub(crate) fn enter(node: &Arc<Node>, from: &Address) -> Result<Pass, TurnedAway> {
-        let mut state = node.door.lock();
+    /// Lets a connection in. Another one that is half open may have to go for it: the flag says so.
+    pub(crate) fn enter(self: &Arc<Self>, from: &Address) -> Result<(Pass, bool), TurnedAway> {
+        let mut state = self.lock();
         let (entrant, goes) = state.gate.enter(from, now())?;
         let (stay, told_to_go) = oneshot::channel();
         state.half_open.insert(entrant, stay);
         let gone = goes.and_then(|goes| state.half_open.remove(&goes));
         drop(state);
-        if gone.is_some() {
-            node.counters.connections_displaced.one();
-        }
-        Ok(Pass { node: Arc::clone(node), entrant, told_to_go: Some(told_to_go) })
+        let pass = Pass { door: Arc::clone(self), entrant, told_to_go: Some(told_to_go) };
+        Ok((pass, gone.is_some()))
     }
 }
 
 /// The right to be connected; given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Pass {
-    node: Arc<Node>,
+    door: Arc<Door>,
     entrant: Entrant,
     told_to_go: Option<oneshot::Receiver<()>>,
 }
@@ -88,7 +81,7 @@ impl Pass {
 
     /// The header is complete.
     pub(crate) fn greeted(&self) {
-        let mut state = self.node.door.lock();
+        let mut state = self.door.lock();
         state.gate.greeted(self.entrant);
         state.half_open.remove(&self.entrant);
     }
@@ -96,7 +89,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut state = self.node.door.lock();
+        let mut state = self.door.lock();
         state.gate.left(self.entrant);
         state.half_open.remove(&self.entrant);
     }

@@ -9,10 +9,8 @@ use std::{
 
 use crate::{
     limits::source::Source,
-    overlay::{
-        Address,
-        later::{Later, part},
-    },
+    overlay::Address,
+    time::{Later, part},
 };
 
 /// Sources without a connection whose pace is remembered.
@@ -182,7 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::node::now;
+    use crate::time::now;
 
     const CONFIG: GateConfig =
         GateConfig { per_source: 3, half_open: 5, per_second: 10, loopback: false };

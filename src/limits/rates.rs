@@ -13,10 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    limits::source::Source,
-    overlay::{Address, later::Later},
-};
+use crate::{limits::source::Source, overlay::Address, time::Later};
 
 /// Sources without a connection whose pace is remembered.
 const MAX_REMEMBERED: usize = 1_024;
@@ -162,7 +159,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::node::now;
+    use crate::time::now;
 
     const RATES: Rates = Rates { frames: 10, bytes: 1_000, loopback: false };
 

@@ -14,10 +14,9 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    frame::TypeCode,
     limits::source::Source,
-    node::Refusal,
-    overlay::{Address, PeerId, later::Later},
+    overlay::{Address, PeerId},
+    time::Later,
 };
 
 /// Offenders that are remembered.
@@ -118,26 +117,6 @@ offences! {
     BrokeLink = 20,
     /// None: the application said so.
     ByHand = 0,
-}
-
-impl Offence {
-    /// What the refusal of a message with this code is due to, where it is the other side's doing:
-    /// what is passed on is not the doing of the last one.
-    pub(crate) fn of(refusal: Refusal, code: TypeCode) -> Option<Self> {
-        match refusal {
-            _ if code == TypeCode::FWD => None,
-            Refusal::UnknownCode => Some(Self::UnknownCode),
-            Refusal::TooLong => Some(Self::TooLong),
-            Refusal::BadMessage => Some(Self::Malformed),
-            Refusal::NotYourId => Some(Self::NotItsId),
-            Refusal::Busy
-            | Refusal::HandlerFailed
-            | Refusal::HandlerGone
-            | Refusal::HandlerLate
-            | Refusal::Stopping
-            | Refusal::NoTls => None,
-        }
-    }
 }
 
 /// The options of [`Scores`].

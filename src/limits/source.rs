@@ -13,7 +13,7 @@ use crate::overlay::{Address, Host};
 /// address (who has one of its addresses has all; RFC 6177), or, in a network of tests, a name.
 ///
 /// ```
-/// use actix_peer::connection::Source;
+/// use actix_peer::limits::Source;
 ///
 /// let source = |text: &str| Source::of(&text.parse().unwrap());
 /// assert_eq!(source("192.0.2.1:9000"), source("[::ffff:192.0.2.1]:1"));

@@ -10,9 +10,9 @@ use std::{
 use tokio::time::Sleep;
 
 use crate::{
-    limits::rates::Meter,
-    node::{Node, now},
+    limits::rates::{Meter, Meters},
     overlay::Address,
+    time::now,
 };
 
 /// Stops reading for a while when too much has come.
@@ -25,10 +25,9 @@ pub(crate) struct Brake {
 }
 
 impl Brake {
-    /// One for what comes from `address`.
-    pub(crate) fn new(node: &Node, address: &Address) -> Self {
-        let meter = node.meters.of(address, now());
-        Self { meter, most: node.config.keep_alive, rest: None }
+    /// One for what comes from `address`, which rests for at most `most` at a time.
+    pub(crate) fn new(meters: &Meters, address: &Address, most: Duration) -> Self {
+        Self { meter: meters.of(address, now()), most, rest: None }
     }
 
     /// Whether a request whose first `bytes` have come is within the pace.
@@ -36,14 +35,14 @@ impl Brake {
         self.meter.as_ref().is_none_or(|meter| meter.take(bytes as u64, now()))
     }
 
-    /// Counts what a read has brought. What is too much is paid for in time.
-    pub(crate) fn came(&mut self, node: &Node, frames: u64, bytes: usize) {
-        let Some(meter) = &self.meter else { return };
+    /// Counts what a read has brought. What is too much is paid for in time: true if reading pauses.
+    pub(crate) fn came(&mut self, frames: u64, bytes: usize) -> bool {
+        let Some(meter) = &self.meter else { return false };
         let wait = meter.charge(frames, bytes as u64, now());
         if !wait.is_zero() {
-            node.counters.reads_paused.one();
             self.rest = Some(Box::pin(tokio::time::sleep(wait.min(self.most))));
         }
+        !wait.is_zero()
     }
 
     /// Ready when reading may go on.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     link::{Flags, Link, LinkPhase, Reason, code},
     overlay::is_gap,
-    overlay::later::Later,
+    time::Later,
 };
 
 /// A link that is silent for so many intervals is dead (WIRE.md part 3, "Liveness and closing").

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     link::Role,
-    overlay::later::{Later, part},
     overlay::{Address, PeerId},
+    time::{Later, part},
 };
 
 /// The first pause after a dial that failed; it doubles with each further one.
@@ -34,7 +34,7 @@ pub type LinkId = u64;
 /// The limits of a [`Book`].
 #[derive(Clone, Copy, Debug)]
 pub struct BookConfig {
-    /// Links open at once, those that are leaving among them; an idle one makes room for a new one.
+    /// LinkPool open at once, those that are leaving among them; an idle one makes room for a new one.
     pub max_links: usize,
     /// How long it is remembered that a peer speaks no links.
     pub classic_for: Duration,
@@ -94,7 +94,7 @@ pub struct Book {
     config: BookConfig,
     peers: HashMap<Address, Entry>,
     links: HashMap<LinkId, Open>,
-    /// Links that take nothing new and are not over, and the exchanges that are open on them.
+    /// LinkPool that take nothing new and are not over, and the exchanges that are open on them.
     leaving: BTreeMap<LinkId, usize>,
 }
 
@@ -146,7 +146,7 @@ impl Book {
         self.peers.values().filter_map(awaited).collect()
     }
 
-    /// Links that are open or leaving, and dials. A dial and the link whose end it waits for are
+    /// LinkPool that are open or leaving, and dials. A dial and the link whose end it waits for are
     /// one.
     fn occupied(&self) -> usize {
         let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
@@ -319,13 +319,13 @@ impl Book {
         }
     }
 
-    /// Links that are open and take something new.
+    /// LinkPool that are open and take something new.
     #[must_use]
     pub fn links(&self) -> usize {
         self.links.len()
     }
 
-    /// Links that take nothing new and are not over.
+    /// LinkPool that take nothing new and are not over.
     #[must_use]
     pub fn leaving(&self) -> usize {
         self.leaving.len()

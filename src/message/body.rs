@@ -16,9 +16,11 @@ use tokio::{io::AsyncRead, sync::oneshot};
 use tokio_util::io::StreamReader;
 
 use crate::{
-    classic::ReadError,
     frame::{Frame, FrameError, TypeCode},
-    message::source::{Coming, PartReader},
+    message::{
+        ReadError,
+        source::{Chunk, FrameSource},
+    },
 };
 
 /// The data of one frame, streamed: pieces as they arrive, in bounded memory.
@@ -46,10 +48,12 @@ impl Progress {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "nearly every body that is kept is still coming")]
+/// Takes the source of a body back.
+pub(crate) type GiveBack = oneshot::Sender<Box<dyn FrameSource>>;
+
 enum Source {
     Whole(Option<Bytes>),
-    Coming { reader: Option<PartReader>, back: Option<oneshot::Sender<PartReader>> },
+    Coming { source: Option<Box<dyn FrameSource>>, back: Option<GiveBack> },
 }
 
 impl fmt::Debug for Body {
@@ -72,18 +76,18 @@ impl Body {
         }
     }
 
-    /// A body that `reader` is in the middle of. At its end, or when it is dropped, the reader goes
+    /// A body that `source` is in the middle of. At its end, or when it is dropped, the source goes
     /// to `back`.
     pub(crate) fn coming(
         (code, len): (TypeCode, Option<u32>),
-        reader: PartReader,
-        back: oneshot::Sender<PartReader>,
+        source: Box<dyn FrameSource>,
+        back: Option<GiveBack>,
     ) -> Self {
         Self {
             code,
             len,
             got: Progress::default(),
-            source: Source::Coming { reader: Some(reader), back: Some(back) },
+            source: Source::Coming { source: Some(source), back },
         }
     }
 
@@ -139,15 +143,15 @@ impl Stream for Body {
         let this = &mut *self;
         let piece = match &mut this.source {
             Source::Whole(data) => data.take(),
-            Source::Coming { reader: None, .. } => None,
-            Source::Coming { reader: Some(reader), .. } => match ready!(reader.poll_part(cx)) {
-                Ok(Some(Coming::Piece { data, last })) => {
+            Source::Coming { source: None, .. } => None,
+            Source::Coming { source: Some(source), .. } => match ready!(source.poll_part(cx)) {
+                Ok(Some(Chunk::Piece { data, last })) => {
                     if last {
                         this.source.give_back();
                     }
                     Some(data)
                 }
-                Ok(Some(Coming::Frame(_) | Coming::Head { .. }) | None) => {
+                Ok(Some(Chunk::Frame(_) | Chunk::Head { .. }) | None) => {
                     this.source.give_back();
                     let expected = u64::from(this.len.unwrap_or(u32::MAX));
                     let (code, got) = (this.code, this.got.get());
@@ -169,11 +173,12 @@ impl Stream for Body {
 
 impl Source {
     fn give_back(&mut self) {
-        if let Self::Coming { reader, back } = self
-            && let (Some(reader), Some(back)) = (reader.take(), back.take())
+        if let Self::Coming { source, back } = self
+            && let Some(source) = source.take()
+            && let Some(back) = back.take()
         {
-            // Nobody waits for it when the connection is gone.
-            back.send(reader).ok();
+            // Without a listener the exchange is over.
+            back.send(source).ok();
         }
     }
 }

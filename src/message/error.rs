@@ -5,15 +5,46 @@ use std::{io, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    classic::{
-        ReadError,
-        writer::{Unwritten, WriteError},
-    },
     frame::{FrameError, WireError},
     link::Reason,
+    node::Banned,
     overlay::{Address, InvalidAddress, PeerId, RouteFault},
     transport::IdentityFault,
 };
+
+/// Why no frame could be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The bytes are not a frame, were cut, or the connection broke. The connection is closed.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Nothing came for so long. The connection, or the exchange on a link, is closed.
+    #[error("timed out: nothing came for {0:?}")]
+    Late(Duration),
+    /// The exchange on a link, or the whole link, was ended before the data was complete.
+    #[error("ended: {0}")]
+    Reset(Reason),
+}
+
+/// Why something could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error("nothing could be written for {0:?}")]
+    Stalled(Duration),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the source of a body failed after {got} of {len} bytes")]
+    Source { got: u64, len: u64, source: io::Error },
+}
+
+/// A message that was not written in full.
+#[derive(Debug)]
+pub(crate) struct Unwritten {
+    pub(crate) error: WriteError,
+    /// Whether so much of it has left that a handler may have been called.
+    pub(crate) begun: bool,
+}
 
 /// Who is to blame for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -142,6 +173,12 @@ pub enum RequestError {
         /// Whether the request had been sent, or so much of it that a handler may have been called.
         sent: bool,
     },
+}
+
+impl From<Banned> for RequestError {
+    fn from(Banned(id): Banned) -> Self {
+        Self::Banned(id)
+    }
 }
 
 impl RequestError {

@@ -2,16 +2,14 @@
 
 use std::{fmt, sync::Arc};
 
-use actix::prelude::Message;
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::{
     frame::{Frame, TypeCode},
     link::{Hello, LISTING},
-    message::{body::Body, reply::Reply},
+    message::{body::Body, credit::Unconsumed, reply::Reply},
+    node::Permits,
     overlay::{Address, PeerId, PeerInfo},
-    session::Unconsumed,
 };
+use actix::prelude::Message;
 
 /// What is known about the id of a sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +180,7 @@ enum Origin {
     /// of its time.
     Link {
         held: Unconsumed,
-        places: Option<Places>,
+        places: Option<Permits>,
     },
     Other {
         sender: Sender,
@@ -218,7 +216,7 @@ impl Incoming {
         frame: Frame,
         held: Unconsumed,
         body: Option<Box<Body>>,
-        places: Option<Places>,
+        places: Option<Permits>,
     ) -> Self {
         Self { frame, body, origin: Origin::Link { held, places } }
     }
@@ -262,19 +260,16 @@ impl Incoming {
     }
 }
 
-/// Places among the requests in hand.
-pub(crate) type Places = Arc<[OwnedSemaphorePermit]>;
-
 /// What a message holds until its handler has let go of it: its place among those in hand, and its
 /// part of a link's window.
 #[derive(Default)]
 pub(crate) struct Token {
-    _places: Option<Places>,
+    _places: Option<Permits>,
     _window: Option<Unconsumed>,
 }
 
 impl Token {
-    pub(crate) const fn new(places: Option<Places>, window: Option<Unconsumed>) -> Self {
+    pub(crate) const fn new(places: Option<Permits>, window: Option<Unconsumed>) -> Self {
         Self { _places: places, _window: window }
     }
 }

@@ -10,19 +10,16 @@ use futures::Stream;
 use tokio::sync::oneshot;
 
 use crate::{
-    classic::{
-        ReadError,
-        client::{OutgoingHeld, Sending},
-        reader::Gather,
-        writer::Unwritten,
-    },
     frame::{Frame, FrameError, TypeCode},
     limits::budget::{STEP, Share},
     link::Reason,
     message::{
+        ReadError,
+        assembler::Assembler,
         body::Body,
-        error::RequestError,
-        source::{Coming, PartReader},
+        error::{RequestError, Unwritten},
+        outgoing::{OutgoingHeld, Sending},
+        source::{Chunk, FrameSource},
     },
     node::{Asking, Node, Refusal, log::Shown},
     overlay::{Address, PeerId, RouteFault},
@@ -44,8 +41,8 @@ use crate::{
 /// the connection: what has not come is not received, and the request may have been handled.
 pub struct Replies {
     open: Option<Open>,
-    gather: Option<Box<(Gather, Room)>>,
-    back: Option<oneshot::Receiver<PartReader>>,
+    gather: Option<Box<(Assembler, Room)>>,
+    back: Option<oneshot::Receiver<Box<dyn FrameSource>>>,
     remote: Address,
     code: TypeCode,
     routed: bool,
@@ -57,7 +54,7 @@ pub struct Replies {
 
 /// What there is as long as the exchange is open.
 struct Open {
-    reader: Option<PartReader>,
+    reader: Option<Box<dyn FrameSource>>,
     sending: Sending,
     write_error: Option<Unwritten>,
     held: OutgoingHeld,
@@ -102,7 +99,7 @@ enum Item {
 
 impl Replies {
     pub(crate) fn new(
-        reader: PartReader,
+        reader: Box<dyn FrameSource>,
         sent: (Sending, Option<Unwritten>),
         held: OutgoingHeld,
         remote: Address,
@@ -145,13 +142,13 @@ impl Replies {
     /// Measures the time until they have ended.
     pub(crate) fn measured(mut self, mut asking: Asking) -> Self {
         let reader = self.open.as_ref().and_then(|open| open.reader.as_ref());
-        asking.over(matches!(reader, Some(PartReader::Link(_))));
+        asking.over(reader.is_some_and(|reader| reader.is_link()));
         self.asking = Some(asking);
         self
     }
 
     fn node(&self) -> Option<&Node> {
-        self.open.as_ref()?.reader.as_ref().map(PartReader::node)
+        self.open.as_ref().map(|open| open.held.node())
     }
 
     /// They have ended, all of them there or not.
@@ -232,14 +229,14 @@ impl Replies {
                 self.open.as_mut().and_then(|open| open.reader.take()).map(|reader| {
                     let (give, back) = oneshot::channel();
                     self.back = Some(back);
-                    Body::coming((code, len), reader, give)
+                    Body::coming((code, len), reader, Some(give))
                 })
             }
         }))
     }
 
     /// The next part of a frame, as long as the exchange is open and not cut.
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Coming>, RequestError>> {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, RequestError>> {
         let Some(open) = self.open.as_mut() else {
             return Poll::Ready(Ok(None));
         };
@@ -258,12 +255,12 @@ impl Replies {
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Item>, RequestError>> {
         loop {
             return Poll::Ready(match ready!(self.poll_part(cx))? {
-                Some(Coming::Frame(frame)) => {
+                Some(Chunk::Frame(frame)) => {
                     self.frame(frame).map(|frame| Some(Item::Frame(frame)))
                 }
-                Some(Coming::Head { code, len }) => Ok(Some(Item::Long { code, len })),
+                Some(Chunk::Head { code, len }) => Ok(Some(Item::Long { code, len })),
                 // The rest of a body that was given up.
-                Some(Coming::Piece { .. }) => continue,
+                Some(Chunk::Piece { .. }) => continue,
                 None => ready!(self.poll_written(cx)).map_or(Ok(None), Err),
             });
         }
@@ -291,15 +288,14 @@ impl Replies {
             tracing::debug!(parent: &open.held.span, error = %Shown(&error), "connection broken");
         }
         let reader = open.as_mut().and_then(|open| open.reader.take());
+        let is_cut = open.as_ref().is_some_and(|open| open.held.node().cut.is_cancelled());
         match open.and_then(|open| open.write_error) {
             Some(written) => RequestError::not_written(self.remote.clone(), written),
             // The node was faster than the reader of these replies.
-            None if reader.as_ref().is_some_and(|reader| reader.node().cut.is_cancelled()) => {
-                RequestError::Stopped { sent: true }
-            }
+            None if is_cut => RequestError::Stopped { sent: true },
             None => match (error, reader) {
-                (ReadError::Reset(reason), Some(PartReader::Link(inflow))) => {
-                    RequestError::Reset { reason, sent: inflow.was_sent() }
+                (ReadError::Reset(reason), Some(reader)) => {
+                    RequestError::Reset { reason, sent: reader.was_sent() }
                 }
                 (error, _) => error.into(),
             },
@@ -343,7 +339,7 @@ impl Replies {
                 return Poll::Ready(Ok(None));
             };
             let frame = match part {
-                Some(Coming::Piece { data, last }) => {
+                Some(Chunk::Piece { data, last }) => {
                     if let Err(error) = room.cover(gather.len() + data.len()) {
                         self.gather = None;
                         self.end(false);
@@ -376,7 +372,7 @@ impl Replies {
                 }
                 Ok(Some(Item::Long { code, .. })) => {
                     let room = self.node().map(Room::of);
-                    self.gather = room.map(|room| Box::new((Gather::new(code, limit), room)));
+                    self.gather = room.map(|room| Box::new((Assembler::new(code, limit), room)));
                 }
                 Ok(None) => return Poll::Ready(Ok(None)),
                 Err(error) => return Poll::Ready(Err(error)),

@@ -54,6 +54,10 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self.0, ReplyKind::Refused(_))
+    }
+
     /// No frame: the connection is closed without a word.
     #[must_use]
     pub const fn none() -> Self {

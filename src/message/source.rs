@@ -1,19 +1,20 @@
 //! Parts of frames, wherever they come from: a connection of their own, or a link.
 
-use std::task::{Context, Poll};
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 
 use crate::{
-    classic::{ReadError, reader::FrameReader},
     frame::{Frame, Part, TypeCode},
-    node::Node,
-    session::Inflow,
+    message::ReadError,
 };
 
 /// A part of a frame that comes.
 #[derive(Debug)]
-pub(crate) enum Coming {
+pub(crate) enum Chunk {
     /// All of it.
     Frame(Frame),
     /// It begins: pieces follow.
@@ -28,7 +29,7 @@ pub(crate) enum Coming {
     },
 }
 
-impl From<Part> for Coming {
+impl From<Part> for Chunk {
     fn from(part: Part) -> Self {
         match part {
             Part::Frame(frame) => Self::Frame(frame),
@@ -38,29 +39,15 @@ impl From<Part> for Coming {
     }
 }
 
-/// Where the parts come from.
-#[derive(Debug)]
-pub(crate) enum PartReader {
-    Classic(FrameReader),
-    Link(Inflow),
-}
+/// Where the parts of a frame come from: a connection of their own, or a link.
+pub(crate) trait FrameSource: Send + fmt::Debug {
+    /// The next part; `None` at a regular end. Cancel safe.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>>;
 
-impl PartReader {
-    pub(crate) fn node(&self) -> &Node {
-        match self {
-            Self::Classic(reader) => reader.node(),
-            Self::Link(inflow) => inflow.node(),
-        }
-    }
+    /// Whether it is a link.
+    fn is_link(&self) -> bool;
 
-    /// The next part; none at a regular end. Cancel safe.
-    pub(crate) fn poll_part(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Coming>, ReadError>> {
-        match self {
-            Self::Classic(reader) => reader.poll_part(cx).map_ok(|part| part.map(Coming::from)),
-            Self::Link(inflow) => inflow.poll_part(cx),
-        }
-    }
+    /// After [`ReadError::Reset`]: whether the request whose replies come from here may have been
+    /// handled.
+    fn was_sent(&self) -> bool;
 }

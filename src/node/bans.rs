@@ -17,10 +17,14 @@ use crate::{
         Ban, Offence, Offender, Source,
         score::{ScoreConfig, Scores},
     },
-    message::RequestError,
-    node::{Node, clock::now, config::Config, event::PeerEvent},
+    node::{Node, OnBan, config::Config, event::PeerEvent},
     overlay::{Address, PeerId},
+    time::now,
 };
+
+/// The peer with this id is banned.
+#[derive(Debug)]
+pub(crate) struct Banned(pub(crate) PeerId);
 
 /// Who is banned, and who is on the way there.
 #[derive(Debug)]
@@ -71,9 +75,9 @@ impl Bans {
     }
 
     /// That something may be sent to who has that id.
-    pub(crate) fn allows(&self, id: Option<&PeerId>) -> Result<(), RequestError> {
+    pub(crate) fn allows(&self, id: Option<&PeerId>) -> Result<(), Banned> {
         match id {
-            Some(id) if self.refuses_id(id) => Err(RequestError::Banned(id.clone())),
+            Some(id) if self.refuses_id(id) => Err(Banned(id.clone())),
             _ => Ok(()),
         }
     }
@@ -120,7 +124,9 @@ impl Node {
         self.bans.change(|_| {});
         self.counters.bans.one();
         tracing::debug!(%whom, ?why, ?time, "banned");
-        self.links.cut_those_of(&whom);
+        if let Some(OnBan(on_ban)) = self.on_ban.get() {
+            on_ban(&whom);
+        }
         self.emit(&PeerEvent::Banned { whom, why, time });
     }
 }

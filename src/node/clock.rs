@@ -9,14 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::time::Instant;
-
 use crate::{overlay::Dice, transport::Simulated};
-
-/// The time, as the layers below take it: that of tokio, which tests may pause.
-pub(crate) fn now() -> std::time::Instant {
-    Instant::now().into_std()
-}
 
 /// The last bits of an incarnation, which are drawn at random: some 65 ms. So two lives have
 /// different incarnations though they begin at the same date, as on a machine whose clock stands

@@ -8,11 +8,13 @@ use serde::Serialize;
 
 use crate::{
     link::REMEMBERED_FOR,
-    overlay::options::{
-        ANY, BYTES, COUNT, COUNT_OR_NONE, ConfigError, LENGTH, NUMBER, Options, PACE, PERCENT,
-        PLACES, Setting, TIME, settings,
+    overlay::{
+        ForwardPolicy, JoinPolicy, QuitPolicy, Shares,
+        options::{
+            ANY, BYTES, COUNT, COUNT_OR_NONE, ConfigError, LENGTH, NUMBER, Options, PACE, PERCENT,
+            PLACES, Setting, TIME, settings,
+        },
     },
-    overlay::{ForwardPolicy, JoinPolicy, QuitPolicy, Shares},
 };
 
 /// The longest [`Config::reliable_timeout`]: a message is given up a minute before its receiver may
@@ -285,12 +287,12 @@ options! {
     /// The caller's wait for the first byte of the replies, and from then on without progress.
     /// Default 35 s: more than the other side's `handler_timeout`, so that its refusal is heard.
     reply_timeout: Duration = Duration::from_secs(35), "", "wait for the next part of a reply", TIME;
-    /// Links open at once that this node uses to reach others. Default 256. One that is idle makes
+    /// LinkPool open at once that this node uses to reach others. Default 256. One that is idle makes
     /// room for a new one, the least recently used first; when none is, messages take classic
     /// exchanges.
     ///
     /// A link that is being closed counts until it is over: the next one is dialled then, 2 s later at
-    /// most when nothing is open on it. Links that others open count among the connections, too. The
+    /// most when nothing is open on it. LinkPool that others open count among the connections, too. The
     /// price of more: up to 16 KiB for an idle link.
     max_links: usize = 256, "links", "links open at once", COUNT;
     /// Requests that another node may have open on one link. Default 64, as many as one code has

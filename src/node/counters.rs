@@ -91,9 +91,9 @@ counters! {
     exchanges_in,
     /// Requests sent.
     exchanges_out,
-    /// Links opened, by either side.
+    /// LinkPool opened, by either side.
     links_opened,
-    /// Links that ended because the other side broke their rules.
+    /// LinkPool that ended because the other side broke their rules.
     links_broken,
     /// One-way messages of this node that other nodes said they refused.
     notify_refused,

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    classic::{reader::ReadHalf, writer::WriteHalf},
     node::{Cut, Node},
+    transport::{ReadHalf, WriteHalf},
 };
 
 /// What is held: at most a dial, or two halves, for each classic exchange that is open, so that

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::node::clock::now;
+use crate::time::now;
 
 /// Lines of one kind in a second, on each thread.
 const LINES: u32 = 10;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::{
     frame::{Frame, TypeCode},
+    limits::Offence,
     link::Reason,
 };
 
@@ -91,6 +92,26 @@ impl Refusal {
     #[must_use]
     pub fn to_frame(self) -> Frame {
         Frame::new(TypeCode::ERRO, self.text().as_bytes())
+    }
+}
+
+impl Refusal {
+    /// What the sender of a message with this code did wrong, if the refusal is its doing: the last
+    /// node on the way of a routed message is not to blame for it.
+    pub(crate) fn offence(self, code: TypeCode) -> Option<Offence> {
+        match self {
+            _ if code == TypeCode::FWD => None,
+            Self::UnknownCode => Some(Offence::UnknownCode),
+            Self::TooLong => Some(Offence::TooLong),
+            Self::BadMessage => Some(Offence::Malformed),
+            Self::NotYourId => Some(Offence::NotItsId),
+            Self::Busy
+            | Self::HandlerFailed
+            | Self::HandlerGone
+            | Self::HandlerLate
+            | Self::Stopping
+            | Self::NoTls => None,
+        }
     }
 }
 

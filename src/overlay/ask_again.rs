@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::later::Later,
     overlay::{AskFailure, GivenUp, PeerInfo, Verdict},
+    time::Later,
 };
 
 /// The most that were given up and are asked again in one sweep, as long as none answers. Half of

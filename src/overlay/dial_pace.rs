@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     overlay::Address,
-    overlay::later::{Later, part},
+    time::{Later, part},
 };
 
 /// For so long dials of one address count.

@@ -13,8 +13,8 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::later::{Later, part},
     overlay::{Added, Address, Learned, Listing, PeerId, PeerInfo, PeerList},
+    time::{Later, part},
 };
 
 pub use self::{

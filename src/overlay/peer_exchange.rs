@@ -7,12 +7,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    overlay::options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
-    overlay::{
-        Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
-        address_book::group_of, dice::Dice,
-    },
+use crate::overlay::{
+    Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
+    address_book::group_of,
+    dice::Dice,
+    options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
 };
 
 use self::message::question;

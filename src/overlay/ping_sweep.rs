@@ -8,13 +8,13 @@ use std::{
 
 use crate::{
     frame::{Frame, TypeCode},
-    overlay::later::Later,
-    overlay::options::{ANY, COUNT, COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
     overlay::{
         AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
         ask_again::{AskAgain, Heard},
         is_busy, is_gap,
+        options::{ANY, COUNT, COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
     },
+    time::Later,
 };
 
 /// What came of a question.

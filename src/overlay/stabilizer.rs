@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     frame::Frame,
-    overlay::options::ConfigError,
-    overlay::{PeerId, PeerInfo, PeerList},
+    overlay::{PeerId, PeerInfo, PeerList, options::ConfigError},
 };
 
 /// What a stabilizer sees of its node.

@@ -16,9 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     node::{
-        Child, Node, PeerEvent,
+        Child, PeerEvent,
         log::{Kind, warn_some},
-        now,
     },
     overlay::Address,
     peer::{
@@ -30,6 +29,8 @@ use crate::{
         stop,
         supervise::Restarts,
     },
+    session::Endpoint,
+    time::now,
     transport::Listener,
 };
 
@@ -40,7 +41,7 @@ use crate::{
 /// messages of [`messages`](crate::messages) from those who prefer messages to the
 /// [`Peer`](crate::Peer) handle. It ends with the node.
 pub struct PeerActor {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: Arc<Endpoint>,
     pub(crate) peer: WeakPeer,
     peers: Peers,
     table: Arc<Mutex<Table>>,
@@ -62,7 +63,7 @@ impl fmt::Debug for PeerActor {
 
 /// What the builder hands over.
 pub(crate) struct Parts {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: Arc<Endpoint>,
     pub(crate) peer: WeakPeer,
     pub(crate) table: Table,
     pub(crate) list: watch::Sender<Option<Addr<PeerListActor>>>,

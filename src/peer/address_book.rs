@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use self::file::Loaded;
 use crate::{
-    node::{Node, PeerEvent, now},
+    node::PeerEvent,
     overlay::{
         AddressBook,
         options::{ConfigError, Options, PLACES, PLACES_OR_NONE, Setting, TIME, settings},
@@ -26,6 +26,8 @@ use crate::{
         Peers,
         service::{Seat, Service},
     },
+    session::Endpoint,
+    time::now,
 };
 
 /// Where peers are remembered, how many and for how long. What is out of its bounds is refused when
@@ -151,14 +153,14 @@ impl Store {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, node: &Node, error: &str) {
+    fn failed(&self, node: &Endpoint, error: &str) {
         let path = self.config.path.display();
         tracing::warn!(%path, error, "address book failed");
         node.emit(&PeerEvent::AddressBookFailed { error: error.to_owned() });
     }
 
     /// Reads the file once. Whether it has been read, or there is none.
-    async fn read(&self, node: &Node) -> bool {
+    async fn read(&self, node: &Endpoint) -> bool {
         if self.is_read.load(Ordering::Relaxed) {
             return true;
         }
@@ -187,7 +189,7 @@ impl Store {
     }
 
     /// Notes who is in the table and who is given up.
-    async fn note(&self, node: &Node, peers: &Peers) {
+    async fn note(&self, node: &Endpoint, peers: &Peers) {
         let Ok(list) = peers.list().await else { return };
         let (at, now) = (node.ambient.unix_time().as_secs(), now());
         let mut book = self.book();
@@ -201,7 +203,7 @@ impl Store {
     }
 
     /// Brings the book up to date and writes it.
-    async fn save(&self, node: &Node, peers: &Peers) {
+    async fn save(&self, node: &Endpoint, peers: &Peers) {
         self.note(node, peers).await;
         if !self.read(node).await {
             return;

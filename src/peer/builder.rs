@@ -26,10 +26,9 @@ use tokio::{runtime::Handle, sync::watch};
 
 use self::handlers::Entry;
 #[cfg(feature = "test-utils")]
-use crate::node::WallClock;
 use crate::{
     frame::TypeCode,
-    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, watch_bans},
+    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, WallClock, watch_bans},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,
@@ -46,6 +45,7 @@ use crate::{
         watchdog,
     },
     reliable::{self, Outbox},
+    session::Endpoint,
     transport::{Transport, tcp::Tcp},
 };
 
@@ -338,19 +338,20 @@ impl Builder {
         let ambient = self.transport.simulated().map_or_else(Ambient::default, Ambient::simulated);
         #[cfg(feature = "test-utils")]
         let ambient = ambient.with_date(self.wall_clock);
-        let life = ambient.incarnation(stored);
-        let life = (ambient, life);
+        let incarnation = ambient.incarnation(stored);
         // A name again, for a successor of the listener: it stands for all of its addresses.
         let listen_at = Address::new(at.host().clone(), bound.port());
-        let node = Arc::new(Node::new(config, me, self.transport, events, threads, life));
+        let node = Node::new(config, me, self.transport, events, threads, ambient);
+        let node = Endpoint::new(node, incarnation);
+        let reliable = Arc::new(reliable::Sender::new(Arc::clone(&node)));
         if let Some(outbox) = self.outbox {
-            node.links.keep_in(outbox);
+            reliable.keep_in(outbox);
         }
         node.threads.follow_home(&node.drain, &node.cut);
         let list = PeerList::new(node.me.id().clone(), node.config.max_peers)
             .located(node.me.address().clone());
         let table = Table::new(list, self.router);
-        node.spawn(watch_bans(Arc::clone(&node)));
+        node.spawn(watch_bans(Arc::clone(&node.node)));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);
         let peers = Peers::new(current, node.threads.home().clone());
@@ -362,7 +363,8 @@ impl Builder {
 
         let mut peer = None;
         PeerActor::create(|ctx: &mut Context<PeerActor>| {
-            let handle = Peer::new(Arc::clone(&node), peers, ctx.address(), report);
+            let handle =
+                Peer::new((Arc::clone(&node), Arc::clone(&reliable)), peers, ctx.address(), report);
             let weak = handle.downgrade();
             let seat = Seat { node: Arc::clone(&node), peers: handle.peers().clone() };
             let mut recipes = self.recipes;
@@ -389,7 +391,7 @@ impl Builder {
         });
         watchdog::start(&node);
         node.emit(&PeerEvent::Started { me: node.me.clone() });
-        reliable::replay(&node, kept);
+        reliable::replay(&reliable, kept);
         peer.ok_or(StartError::NoArbiter)
     }
 }

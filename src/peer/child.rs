@@ -1,12 +1,11 @@
 //! How the `PeerActor` hears that one of its children has ended.
 
+use crate::{node::Child, session::Endpoint};
 use actix::{
     WeakRecipient,
     prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Message, WrapFuture},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
-
-use crate::node::{Child, Node};
 
 /// A child has ended, whatever the cause.
 #[derive(Clone, Debug)]
@@ -21,7 +20,7 @@ impl Message for ChildEnded {
 /// Stops an actor of the node when the node is cut, however many addresses of it there still are.
 pub(crate) fn stop_at_cut<A: Actor<Context = Context<A>>>(
     actor: &A,
-    node: &Node,
+    node: &Endpoint,
     ctx: &mut Context<A>,
 ) {
     let cut = node.cut.clone().cancelled_owned();

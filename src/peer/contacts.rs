@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 use crate::{
-    node::{Node, now},
     overlay::{Address, JoinConfig},
     peer::{NodeDown, Peers, join::rejoin},
+    session::Endpoint,
+    time::now,
 };
 
 /// The pause between two looks at the table.
@@ -17,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A join by this contact has come to its end: it is remembered if it is in the table, and
 /// the node goes back to it when it no longer is.
 pub(super) async fn joined(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     contact: &Address,
     config: JoinConfig,
@@ -34,7 +35,7 @@ pub(super) async fn joined(
 }
 
 /// Looks at the table now and then, as long as contacts are remembered.
-async fn tend(node: &Arc<Node>, peers: &Peers) -> Result<(), NodeDown> {
+async fn tend(node: &Arc<Endpoint>, peers: &Peers) -> Result<(), NodeDown> {
     loop {
         sleep(LOOK_EVERY).await;
         let look = peers.with(|table, _| table.contacts.due(&table.list, now()));

@@ -6,21 +6,21 @@ use futures::{StreamExt, future::BoxFuture};
 use tokio::time::Instant;
 
 use crate::{
-    classic::{Outgoing, Over},
     dispatch::{Serve, Told},
     frame::{Frame, TypeCode},
-    message::{Incoming, Reply, RequestError, Sender},
-    node::{Node, Refusal},
+    message::{Incoming, Outgoing, Over, Reply, RequestError, Sender},
+    node::Refusal,
     overlay::{Envelope, ForwardPolicy, Hop, PeerInfo, RouteFault, RouteReason},
     peer::Peers,
     session,
+    session::Endpoint,
 };
 
 /// Serves `@FWD`: hands the message to this node's own handler, or passes it to the next node and
 /// the replies back.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    pub(crate) node: Weak<Node>,
+    pub(crate) node: Weak<Endpoint>,
     pub(crate) peers: Peers,
 }
 
@@ -83,7 +83,7 @@ impl Serve for Forward {
 
 /// Why this node does not pass on a message that it got from `sender`, where it does not.
 async fn refusal(
-    node: &Node,
+    node: &Endpoint,
     peers: &Peers,
     envelope: &Envelope,
     sender: &Sender,
@@ -105,7 +105,7 @@ async fn refusal(
 
 /// Whether `next` knows routed messages. A node with links does; another is asked by an empty one,
 /// which ours calls malformed and an original program does not answer.
-pub(super) async fn passes_on(node: &Arc<Node>, next: &PeerInfo, over: Over) -> bool {
+pub(super) async fn passes_on(node: &Arc<Endpoint>, next: &PeerInfo, over: Over) -> bool {
     let (to, id) = (next.address(), next.id());
     if over != Over::Classic && session::speaks_links(node, to, Some(id)).await {
         return true;
@@ -117,7 +117,7 @@ pub(super) async fn passes_on(node: &Arc<Node>, next: &PeerInfo, over: Over) -> 
 }
 
 /// The message is for this node: its handler gets it with the asker as its origin.
-async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<Reply, Refusal> {
+async fn here(node: &Arc<Endpoint>, envelope: Envelope, outer: Incoming) -> Result<Reply, Refusal> {
     let route = node.routes.find(envelope.frame().code()).filter(|route| !route.internal);
     let route = route.ok_or(Refusal::UnknownCode)?;
     if envelope.frame().data().len() as u64 > u64::from(route.intake.limit()) {
@@ -138,7 +138,7 @@ async fn here(node: &Arc<Node>, envelope: Envelope, outer: Incoming) -> Result<R
 /// Sends the message to `next` and relays what comes back, frame by frame, at the pace of the
 /// asker, when there is one.
 async fn pass_on(
-    (node, peers): (&Arc<Node>, &Peers),
+    (node, peers): (&Arc<Endpoint>, &Peers),
     next: &PeerInfo,
     envelope: &Envelope,
     asked: bool,

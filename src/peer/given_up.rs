@@ -1,16 +1,18 @@
 //! Peers that are given up, and come back.
 
 use crate::{
-    node::{Node, Removed, now},
+    node::Removed,
     overlay::{Address, Candidate, GivenUp, PeerEntry, PeerId, PeerInfo, PeerList},
     peer::{
         NodeDown, Peers,
         list::{tell_added, tell_removed},
     },
+    session::Endpoint,
+    time::now,
 };
 
 /// Whether a peer that was given up is let in again: it is admitted and not banned.
-fn may_come_back(known: &GivenUp, node: &Node) -> bool {
+fn may_come_back(known: &GivenUp, node: &Endpoint) -> bool {
     let info = known.info();
     let seen_at = Address::new(known.entry().seen_at().clone(), info.port());
     node.transport.admits(info.id())

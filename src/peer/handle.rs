@@ -10,13 +10,15 @@ use actix::prelude::{Addr, Recipient};
 use tokio::sync::watch;
 
 use crate::{
-    node::{Config, Events, Node, PeerEvent},
+    node::{Config, Events, PeerEvent},
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
         Builder, JoinError, NodeDown, Peers, Status, StopReport,
         actor::{End, PeerActor},
         join, status,
     },
+    reliable,
+    session::Endpoint,
 };
 
 /// A running node. Cheap to clone, `Send` and `Sync`: it fits into an actor's field and into
@@ -31,7 +33,8 @@ use crate::{
 pub struct Peer(Arc<Inner>);
 
 struct Inner {
-    node: Arc<Node>,
+    node: Arc<Endpoint>,
+    reliable: Arc<reliable::Sender>,
     peers: Peers,
     actor: Addr<PeerActor>,
     stopped: watch::Receiver<Option<Arc<StopReport>>>,
@@ -78,16 +81,20 @@ impl Peer {
     }
 
     pub(crate) fn new(
-        node: Arc<Node>,
+        (node, reliable): (Arc<Endpoint>, Arc<reliable::Sender>),
         peers: Peers,
         actor: Addr<PeerActor>,
         stopped: watch::Receiver<Option<Arc<StopReport>>>,
     ) -> Self {
-        Self(Arc::new(Inner { node, peers, actor, stopped }))
+        Self(Arc::new(Inner { node, reliable, peers, actor, stopped }))
     }
 
-    pub(super) fn node(&self) -> &Arc<Node> {
+    pub(super) fn node(&self) -> &Arc<Endpoint> {
         &self.0.node
+    }
+
+    pub(super) fn reliable(&self) -> &Arc<reliable::Sender> {
+        &self.0.reliable
     }
 
     /// Does `work` in the call, whichever executor or thread that is on, with the timers and sockets

@@ -6,14 +6,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    classic::{Outgoing, Over},
     frame::{Frame, TypeCode},
-    node::{Node, PeerEvent, Refusal, now},
-    overlay::{
-        Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN, later::part,
-    },
+    message::{Outgoing, Over},
+    node::{PeerEvent, Refusal},
+    overlay::{Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
     peer::{NodeDown, Peers, stabilizer::question},
     session,
+    session::Endpoint,
+    time::{now, part},
 };
 
 /// The addresses that are this node's own, under whatever host.
@@ -24,13 +24,13 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) async fn of(node: &Node) -> Self {
+    pub(super) async fn of(node: &Endpoint) -> Self {
         let me = node.me.address().clone();
         let means = node.look_up(me.host()).await.unwrap_or_default();
         Self { me, means }
     }
 
-    pub(super) fn is_own(&self, node: &Node, at: &Address) -> bool {
+    pub(super) fn is_own(&self, node: &Endpoint, at: &Address) -> bool {
         let is_host = *at.host() == *self.me.host()
             || self.means.contains(at.host())
             || node.transport.is_here(at.host());
@@ -41,7 +41,7 @@ impl Own {
 /// Asks over the open link, where there is one, and in a classic exchange if that gives no answer.
 /// Half of the time is for each.
 pub(super) async fn ask(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peer: &PeerInfo,
     frame: Frame,
     within: Duration,
@@ -59,7 +59,7 @@ pub(super) async fn ask(
 }
 
 /// Tells the application what is new about a peer that this node lists.
-fn tell(node: &Node, peer: &PeerInfo, told: Option<Told>) {
+fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<Told>) {
     let peer = peer.clone();
     match told {
         None => {}
@@ -76,7 +76,7 @@ fn tell(node: &Node, peer: &PeerInfo, told: Option<Told>) {
 
 /// Counts and tells that one id is at two addresses.
 pub(super) fn two_addresses(
-    node: &Node,
+    node: &Endpoint,
     id: &PeerId,
     listed: &Address,
     other: &Address,
@@ -90,7 +90,7 @@ pub(super) fn two_addresses(
 
 /// A peer has said whether it lists this node.
 pub(super) async fn said(
-    node: &Node,
+    node: &Endpoint,
     peers: &Peers,
     peer: &PeerInfo,
     listing: Listing,
@@ -103,7 +103,11 @@ pub(super) async fn said(
 
 /// A peer has shown that it is alive: introduces this node to it when that is due. A node that does not
 /// serve `NAME` is nobody's peer, and introduces itself to none.
-pub(super) async fn when_due(node: &Arc<Node>, peers: &Peers, id: &PeerId) -> Result<(), NodeDown> {
+pub(super) async fn when_due(
+    node: &Arc<Endpoint>,
+    peers: &Peers,
+    id: &PeerId,
+) -> Result<(), NodeDown> {
     if node.routes.find(TypeCode::NAME).is_none() {
         return Ok(());
     }
@@ -127,7 +131,7 @@ pub(super) async fn when_due(node: &Arc<Node>, peers: &Peers, id: &PeerId) -> Re
 }
 
 /// Whether the peer may understand another introduction.
-async fn introduce(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo) -> bool {
+async fn introduce(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> bool {
     node.counters.introductions.one();
     let introduction = Frame::text(TypeCode::JOIN, node.me.to_string());
     let Ok(replies) = ask(node, peer, introduction, WITHIN).await else { return true };

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::{
     frame::{Frame, TypeCode},
     message::Replies,
-    node::{Node, PeerEvent, now},
+    node::PeerEvent,
     overlay::{
         Added, Address, Candidate, Host, JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure,
         JoinReport, JoinStep, JoinWalk, PeerId, PeerInfo, Scope, options::Options as _,
@@ -32,6 +32,8 @@ use crate::{
         stabilizer::{question, question_in_full},
     },
     session,
+    session::Endpoint,
+    time::now,
 };
 
 /// The longest time for one question of the walk: three round trips of a busy node, and far from
@@ -46,7 +48,7 @@ const GOODBYES_AT_ONCE: usize = 32;
 pub(crate) struct Places(HashMap<Host, Vec<Host>>);
 
 impl Places {
-    pub(crate) async fn of(&mut self, node: &Node, host: &Host) -> &[Host] {
+    pub(crate) async fn of(&mut self, node: &Endpoint, host: &Host) -> &[Host] {
         if !self.0.contains_key(host) {
             let means = node.look_up(host).await.unwrap_or_default();
             self.0.insert(host.clone(), means);
@@ -55,7 +57,7 @@ impl Places {
     }
 
     /// The narrowest and the widest scope of a host; none when there is nobody.
-    async fn scopes(&mut self, node: &Node, host: &Host) -> Option<(Scope, Scope)> {
+    async fn scopes(&mut self, node: &Endpoint, host: &Host) -> Option<(Scope, Scope)> {
         let here = |host: &Host| {
             if node.transport.is_here(host) { Some(Scope::Machine) } else { Scope::of(host) }
         };
@@ -66,7 +68,7 @@ impl Places {
     }
 
     /// Whether the node may go to `to`, which it has from a list that `by` sent.
-    pub(crate) async fn may_go(&mut self, node: &Node, to: &Address, by: &Address) -> bool {
+    pub(crate) async fn may_go(&mut self, node: &Endpoint, to: &Address, by: &Address) -> bool {
         let by = self.scopes(node, by.host()).await;
         let to = self.scopes(node, to.host()).await;
         by.zip(to).is_some_and(|((_, by), (to, _))| by.may_name(to))
@@ -75,7 +77,7 @@ impl Places {
 
 /// Asks a question of the walk, unless the place to ask at is one where nobody may send this node.
 async fn ask(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     places: &mut Places,
     (to, whom, named_by): (&Address, Option<&PeerId>, Option<Address>),
     frame: Frame,
@@ -97,7 +99,7 @@ async fn ask(
 /// Walks the network from `contact` on and adds peers to the table. `earlier` walks had the same
 /// contact.
 async fn walk(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     contact: Address,
     (config, earlier): (JoinConfig, u32),
@@ -145,7 +147,7 @@ async fn walk(
 
 /// Goes back to a contact that is no longer in the table.
 pub(super) async fn rejoin(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     contact: Address,
     config: JoinConfig,
@@ -194,7 +196,7 @@ impl Came {
 
 /// Joins the network of `contact`, and goes on trying in the background when the answer is "not now".
 pub(crate) async fn join(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     contact: Address,
     config: JoinConfig,
@@ -224,13 +226,13 @@ pub(crate) async fn join(
 }
 
 /// What a peer is told that this node leaves.
-fn goodbye(node: &Node) -> Frame {
+fn goodbye(node: &Endpoint) -> Frame {
     Frame::text(TypeCode::QUIT, node.me.id().to_string())
 }
 
 /// Says `QUIT` over the open links to peers that are `meant`. The answers are still to come.
 pub(crate) fn say_goodbye_over_links(
-    node: &Node,
+    node: &Endpoint,
     meant: impl Fn(&PeerInfo) -> bool,
 ) -> BTreeMap<PeerId, Replies> {
     let told = session::ask_all(node, &goodbye(node), meant);
@@ -240,7 +242,7 @@ pub(crate) fn say_goodbye_over_links(
 /// Says `QUIT` to every known peer that was not told over a link. Returns how many answered, those
 /// included.
 pub(crate) async fn say_goodbye(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     known: Vec<PeerInfo>,
     over_links: BTreeMap<PeerId, Replies>,
 ) -> usize {
@@ -269,7 +271,7 @@ pub(crate) async fn say_goodbye(
 }
 
 /// Leaves the network and goes on without peers.
-pub(crate) async fn leave(node: &Arc<Node>, peers: &Peers) -> Result<usize, NodeDown> {
+pub(crate) async fn leave(node: &Arc<Endpoint>, peers: &Peers) -> Result<usize, NodeDown> {
     node.joins.end_all();
     let known = peers.clear().await?;
     let known: Vec<_> = known.iter().map(|entry| entry.info().clone()).collect();

@@ -26,13 +26,13 @@ use tokio::sync::{Notify, Semaphore};
 use self::{answered::Answered, keep::Own, serve::Answering, silent::Silent};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{
-    node::Node,
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, RecordStore, SharedTable, message::KAD},
         options::{ConfigError, Options as _},
     },
     peer::service::{Seat, Service},
+    session::Endpoint,
 };
 
 /// Nodes that are asked at once whether they are there. Found by thought: at two seconds each, and dialled at the node's
@@ -83,13 +83,13 @@ impl Dht {
     }
 
     /// That of a node that has one.
-    fn of(node: &Node) -> Option<Arc<Self>> {
+    fn of(node: &Endpoint) -> Option<Arc<Self>> {
         Arc::clone(node.kademlia.get()?).downcast().ok()
     }
 
     /// 32 bytes that others do not foresee as long as they do not know when this node was started. They only spread
     /// refreshes over a bucket.
-    fn random(&self, node: &Node) -> [u8; 32] {
+    fn random(&self, node: &Endpoint) -> [u8; 32] {
         let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
         let text = format!("{} {} {drawn}", node.me.id(), node.links.incarnation());
         *Key::of_bytes(text.as_bytes()).as_bytes()

@@ -13,15 +13,16 @@ use tokio::{runtime::Handle, sync::watch, time::timeout};
 use crate::{
     message::RequestError,
     node::{
-        Node, PeerEvent, Removed,
+        PeerEvent, Removed,
         log::{Kind, warn_some},
-        now,
     },
     overlay::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
         PeerId, PeerInfo, PeerList, RouteFault, RouteReason, Router,
     },
     peer::child::{Guard, stop_at_cut},
+    session::Endpoint,
+    time::now,
 };
 
 /// The peer table and the router: what the actor owns and its successor takes over.
@@ -59,7 +60,7 @@ pub struct PeerListActor {
     // Only the actor that lives locks it; the lock outlives the actor, so that its successor finds
     // the table.
     table: Arc<Mutex<Table>>,
-    node: Arc<Node>,
+    node: Arc<Endpoint>,
     _guard: Guard,
 }
 
@@ -72,12 +73,12 @@ impl Actor for PeerListActor {
 }
 
 impl PeerListActor {
-    pub(crate) const fn new(table: Arc<Mutex<Table>>, node: Arc<Node>, guard: Guard) -> Self {
+    pub(crate) const fn new(table: Arc<Mutex<Table>>, node: Arc<Endpoint>, guard: Guard) -> Self {
         Self { table, node, _guard: guard }
     }
 }
 
-type Work<R> = Arc<dyn Fn(&mut Table, &Node) -> R + Send + Sync>;
+type Work<R> = Arc<dyn Fn(&mut Table, &Endpoint) -> R + Send + Sync>;
 
 /// A piece of work on the table, done by its owner in the order of arrival.
 struct WithTable<R>(Work<R>);
@@ -116,14 +117,14 @@ pub struct Peers {
     runtime: Handle,
 }
 
-pub(super) fn tell_added(added: &Added, peer: &PeerInfo, node: &Node) {
+pub(super) fn tell_added(added: &Added, peer: &PeerInfo, node: &Endpoint) {
     if matches!(added, Added::Added) {
         node.is_alive(peer.address());
         node.emit(&PeerEvent::PeerAdded { peer: peer.clone() });
     }
 }
 
-pub(super) fn tell_removed(entry: Option<&PeerEntry>, why: Removed, node: &Node) {
+pub(super) fn tell_removed(entry: Option<&PeerEntry>, why: Removed, node: &Endpoint) {
     if let Some(entry) = entry {
         node.emit(&PeerEvent::PeerRemoved { peer: entry.info().clone(), why });
     }
@@ -140,7 +141,7 @@ impl Peers {
     /// Has `work` done by the actor; by its successor, when it dies before it has begun.
     pub(crate) async fn with<R>(
         &self,
-        work: impl Fn(&mut Table, &Node) -> R + Send + Sync + 'static,
+        work: impl Fn(&mut Table, &Endpoint) -> R + Send + Sync + 'static,
     ) -> Result<R, NodeDown>
     where
         R: Send + 'static,
@@ -280,7 +281,7 @@ impl Peers {
     }
 
     /// Removes the peers that the transport does not admit.
-    pub(crate) async fn drop_not_admitted(&self, node: &Node) -> Result<(), NodeDown> {
+    pub(crate) async fn drop_not_admitted(&self, node: &Endpoint) -> Result<(), NodeDown> {
         let list = self.list().await?;
         let gone = list.iter().map(|entry| entry.info().id());
         for id in gone.filter(|id| !node.transport.admits(id)) {

@@ -15,12 +15,13 @@ use tokio::{
 use crate::{
     classic::explain,
     connection::{Held, accepted},
-    limits::{Door, TurnedAway},
+    limits::TurnedAway,
     node::{
-        Node, PeerEvent, Refusal,
+        PeerEvent, Refusal,
         log::{Kind, warn_some},
     },
     peer::child::Guard,
+    session::Endpoint,
     transport::{Io, Listener},
 };
 
@@ -51,7 +52,7 @@ const SECURED_PAUSE: Duration = Duration::from_millis(100);
 /// Ends when the node drains.
 pub struct ListenerActor {
     listener: Option<Box<dyn Listener>>,
-    node: Arc<Node>,
+    node: Arc<Endpoint>,
     _guard: Guard,
 }
 
@@ -62,7 +63,11 @@ impl fmt::Debug for ListenerActor {
 }
 
 impl ListenerActor {
-    pub(crate) const fn new(listener: Box<dyn Listener>, node: Arc<Node>, guard: Guard) -> Self {
+    pub(crate) const fn new(
+        listener: Box<dyn Listener>,
+        node: Arc<Endpoint>,
+        guard: Guard,
+    ) -> Self {
         Self { listener: Some(listener), node, _guard: guard }
     }
 }
@@ -80,7 +85,7 @@ impl Actor for ListenerActor {
     }
 }
 
-async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Node>) {
+async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>) {
     let at_once = if node.secure { SECURED_REFUSALS_AT_ONCE } else { REFUSALS_AT_ONCE };
     let refusals = Arc::new(Semaphore::new(at_once));
     let mut paused = node.paused.subscribe();
@@ -146,7 +151,7 @@ fn out_of_descriptors(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
+fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
     node.counters.connections_accepted.one();
     // Nothing is said to a flood.
     if node.bans.refuses(&io.remote) {
@@ -154,12 +159,17 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
     }
     // Without a place nobody is let in, so that nobody half open has to go for it.
     let entered = match Arc::clone(&node.connections).try_acquire_owned() {
-        Ok(place) => Door::enter(node, &io.remote).map(|pass| (place, pass)),
+        Ok(place) => node.door.enter(&io.remote).map(|(pass, displaced)| {
+            if displaced {
+                node.counters.connections_displaced.one();
+            }
+            (place, pass)
+        }),
         Err(_) => Err(node.door.turn_away(&io.remote)),
     };
     match entered {
         Ok((place, pass)) => {
-            let held = Held::new(pass, place, node);
+            let held = Held::new(pass, place, &node.node);
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
         Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
@@ -171,11 +181,15 @@ fn take(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) {
 }
 
 /// Tells a connection that the node is busy, unless too many are being told so.
-fn refuse(io: Io, node: &Arc<Node>, refusals: &Arc<Semaphore>) -> impl Future<Output = ()> + use<> {
+fn refuse(
+    io: Io,
+    node: &Arc<Endpoint>,
+    refusals: &Arc<Semaphore>,
+) -> impl Future<Output = ()> + use<> {
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
     let place = Arc::clone(refusals).try_acquire_owned().ok();
-    let node = Arc::clone(node);
+    let node = Arc::clone(&node.node);
     async move {
         let Some(_place) = place else { return };
         if !node.secure {

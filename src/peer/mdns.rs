@@ -34,10 +34,7 @@ use tokio::time::{Instant, interval};
 
 use crate::{
     frame::{Frame, TypeCode},
-    node::{
-        Node,
-        log::{Kind, warn_some},
-    },
+    node::log::{Kind, warn_some},
     overlay::{
         Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict,
         options::{ConfigError, Options, PLACES_OR_NONE, Setting, settings},
@@ -47,6 +44,7 @@ use crate::{
         service::{Seat, Service},
         stabilizer::question,
     },
+    session::Endpoint,
 };
 
 /// The service type of all nodes; a label has at most 15 characters.
@@ -215,7 +213,7 @@ fn id_of(found: &ResolvedService, network: &str) -> Option<PeerId> {
 
 /// Announces and finds until the node ends. The library closes a queue that is not emptied, so nothing here waits for a
 /// peer.
-async fn find(config: &MdnsConfig, node: &Arc<Node>, peers: &Peers) -> mdns_sd::Result<()> {
+async fn find(config: &MdnsConfig, node: &Arc<Endpoint>, peers: &Peers) -> mdns_sd::Result<()> {
     let (_daemon, found) = start(config, &node.me)?;
     let mut found = found.into_stream();
     let mut nearby = Nearby::new(node.me.id().clone(), config.loopback, config.per_minute);
@@ -252,7 +250,7 @@ async fn find(config: &MdnsConfig, node: &Arc<Node>, peers: &Peers) -> mdns_sd::
 }
 
 /// Asks a node for its name, and adds it when it is the one that was announced.
-async fn ask(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
+async fn ask(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
     let (id, at) = (peer.id(), peer.address());
     if !matches!(peers.get(id).await, Ok(None)) || !node.may_dial(at).await {
         return;

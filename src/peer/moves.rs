@@ -7,17 +7,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     frame::{Frame, TypeCode},
-    node::{Node, Removed, now},
-    overlay::{
-        ASKED_AFTER, Added, AskFailure, Candidate, PeerEntry, PeerInfo, Verdict, WITHIN,
-        later::Later,
-    },
+    node::Removed,
+    overlay::{ASKED_AFTER, Added, AskFailure, Candidate, PeerEntry, PeerInfo, Verdict, WITHIN},
     peer::{
         NodeDown, Peers,
         introduce::two_addresses,
         list::{tell_added, tell_removed},
         stabilizer::question,
     },
+    session::Endpoint,
+    time::{Later, now},
 };
 
 impl Peers {
@@ -65,7 +64,7 @@ pub(crate) enum Admitted {
 /// Lets a candidate into the table. One that is there with another address takes its new one at once
 /// if it has proved its id; else it is found out whether the old address still answers.
 pub(crate) async fn admit(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     candidate: Candidate,
     proven: bool,
@@ -93,7 +92,7 @@ pub(crate) async fn admit(
 
 /// Has it found out where the id is. One look into each id at a time.
 async fn begin(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     entry: PeerEntry,
     candidate: Candidate,
@@ -117,7 +116,7 @@ async fn begin(
 /// Asks at the listed address until it has not answered three times, then at the other one. So who
 /// claims the id of a peer that is there has the node dial nobody but that peer.
 async fn look(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     entry: &PeerEntry,
     candidate: Candidate,

@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::{
-    classic::Outgoing,
     frame::Frame,
-    message::RequestError,
+    message::{Outgoing, RequestError},
     peer::{IntoTarget, Peer, Target},
     session,
 };

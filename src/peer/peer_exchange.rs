@@ -11,7 +11,7 @@ use crate::{
     dispatch::{Serve, Told},
     frame::{Frame, TypeCode},
     message::{Incoming, Reply},
-    node::{Node, Refusal, now},
+    node::Refusal,
     overlay::{
         Added, Candidate, Learned, PEX, PeerInfo, PeersSeen, Scope, Verdict, WITHIN, is_question,
         seen_lately,
@@ -22,6 +22,8 @@ use crate::{
         service::{Seat, Service},
         stabilizer::question,
     },
+    session::Endpoint,
+    time::now,
 };
 
 /// How long everybody is told the same: who asks often learns no more of the table, and costs no more
@@ -65,7 +67,7 @@ type Drawn = Arc<Mutex<(u64, Option<(Instant, PeersSeen)>)>>;
 
 #[derive(Debug)]
 struct Answering {
-    node: Weak<Node>,
+    node: Weak<Endpoint>,
     peers: Peers,
     told: Drawn,
 }
@@ -112,7 +114,7 @@ impl Serve for Answering {
 }
 
 /// Goes to a peer that another has told of, asks it for its `NAME`, and adds it when it is itself.
-pub(super) async fn consider(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo, by: &PeerInfo) {
+pub(super) async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo, by: &PeerInfo) {
     let (id, at) = (peer.id(), peer.address());
     let mut places = Places::default();
     if id == node.me.id()

@@ -7,15 +7,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     frame::{Frame, TypeCode},
-    node::Node,
-    overlay::{ASKED_AFTER, PeerEntry, PeerInfo, Verdict, WITHIN, later::Later},
+    overlay::{ASKED_AFTER, PeerEntry, PeerInfo, Verdict, WITHIN},
     peer::{NodeDown, Peers, stabilizer::question},
+    session::Endpoint,
+    time::Later,
 };
 
 /// Has a peer that has just been added verified, or taken out again. As many of these ask as peers
 /// are unverified, which is a share of the table, each for as long as its last question takes. When
 /// its peer has left or was displaced, it ends at the time of the next question and asks nothing.
-pub(crate) fn begin(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
+pub(crate) fn begin(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
     let run = async move {
         let Ok(Some(entry)) = peers.get(peer.id()).await else { return };
@@ -29,7 +30,7 @@ pub(crate) fn begin(node: &Arc<Node>, peers: &Peers, peer: PeerInfo) {
 }
 
 /// Verifies peers anew at whose addresses other nodes were found, as long as the node runs.
-pub(crate) async fn verify_anew(node: Arc<Node>, peers: Peers) {
+pub(crate) async fn verify_anew(node: Arc<Endpoint>, peers: Peers) {
     loop {
         let (id, at) = node.doubts.next().await;
         let Ok(known) = peers.get(&id).await else { return };
@@ -46,7 +47,7 @@ pub(crate) async fn verify_anew(node: Arc<Node>, peers: Peers) {
 }
 
 /// Whether the peer is verified, or no longer what it was.
-async fn verify(node: &Arc<Node>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
+async fn verify(node: &Arc<Endpoint>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
     let (id, at) = (entry.info().id(), entry.info().address());
     for after in ASKED_AFTER {
         sleep_until(Instant::from_std(entry.added()).later(after)).await;

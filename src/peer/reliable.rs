@@ -1,8 +1,7 @@
 //! Sending messages that survive a broken link.
 
 use crate::{
-    classic::{Outgoing, Over},
-    message::RequestError,
+    message::{Outgoing, Over, RequestError},
     overlay::PeerInfo,
     peer::{IntoTarget, Peer, target::ForWhom},
     reliable::{self, Receipt, Reliability, ReliableError},
@@ -42,7 +41,7 @@ impl Peer {
     ///
     /// # Examples
     /// ```
-    /// # use actix_peer::{Incoming, Peer, Reply, connection::ReliableError, frame::Frame, handler, link::{AckLevel, Reason}};
+    /// # use actix_peer::{Incoming, Peer, Reply, reliable::ReliableError, frame::Frame, handler, link::{AckLevel, Reason}};
     /// # use actix::prelude::*;
     /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let news = handler::from_fn(async |_: Incoming| Reply::none()).start();
@@ -109,7 +108,7 @@ impl Peer {
     /// # Ok(()) }
     /// ```
     pub fn readdress(&self, peer: &PeerInfo) -> usize {
-        self.node().links.readdress(peer)
+        self.reliable().readdress(peer)
     }
 
     async fn take(
@@ -129,7 +128,7 @@ impl Peer {
             let whom = way.message.whom.clone();
             let frame = way.message.into_frame();
             let frame = frame.map_err(|_| ReliableError::NotSent(RequestError::BodyNotKept))?;
-            reliable::take(self.node(), (&way.to, whom.as_ref()), frame, how, wait).await
+            reliable::take(self.reliable(), (&way.to, whom.as_ref()), frame, how, wait).await
         };
         let ended = |_| ReliableError::NotSent(RequestError::Stopped { sent: false });
         self.inside(Box::pin(waiting), ended).await

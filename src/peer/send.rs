@@ -1,13 +1,12 @@
 //! What a node sends to other nodes: requests, one-way messages, typed and routed ones.
 
 use crate::{
-    classic::{Outgoing, Over},
     dispatch::{PeerMessage, typed},
     link::AckLevel,
-    message::{Replies, RequestError, SendError},
+    message::{Outgoing, Over, Replies, RequestError, SendError},
     overlay::PeerId,
     peer::{IntoTarget, Peer, Target, target::ForWhom},
-    session,
+    reliable, session,
 };
 
 /// The runtime of the node has ended meanwhile.
@@ -155,7 +154,8 @@ impl Peer {
             }
             let (over, whom) = (way.message.over, way.message.whom.clone());
             let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
-            session::notify_acked(self.node(), (&way.to, whom.as_ref()), frame, over, level).await
+            reliable::notify_acked(self.reliable(), (&way.to, whom.as_ref()), frame, over, level)
+                .await
         };
         self.inside(Box::pin(waiting), ended).await
     }

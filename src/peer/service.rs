@@ -8,15 +8,15 @@ use futures::future::LocalBoxFuture;
 use crate::{
     dispatch::{Route, Serve},
     frame::TypeCode,
-    node::Node,
     overlay::options::ConfigError,
     peer::{Peers, builder::handlers::application_route},
+    session::Endpoint,
 };
 
 /// What a service finds in its node.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: Arc<Endpoint>,
     pub(crate) peers: Peers,
 }
 

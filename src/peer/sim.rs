@@ -95,13 +95,13 @@ pub struct SimNetwork(Rc<Inner>);
 struct Inner {
     wires: MemoryNetwork,
     random: RefCell<fastrand::Rng>,
-    nodes: RefCell<BTreeMap<String, Node>>,
+    nodes: RefCell<BTreeMap<String, Endpoint>>,
     history: RefCell<History>,
     limit: Cell<Duration>,
 }
 
 /// A node that was started at some time.
-struct Node {
+struct Endpoint {
     recipe: Recipe,
     peer: Option<Peer>,
 }
@@ -230,7 +230,7 @@ impl SimNetwork {
             .map_err(|source| SimError::Start { name: name.to_owned(), source })?;
         self.note(name, "started");
         self.watch(name, &peer);
-        let node = Node { recipe, peer: Some(peer.clone()) };
+        let node = Endpoint { recipe, peer: Some(peer.clone()) };
         self.0.nodes.borrow_mut().insert(name.to_owned(), node);
         Ok(peer)
     }

@@ -7,13 +7,12 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    classic::{client, client::OutgoingKind},
+    classic::client,
     frame::{Frame, TypeCode},
-    message::RequestError,
-    node::{Node, now},
+    message::{RequestError, outgoing::OutgoingKind},
     overlay::{
         Address, AskFailure, Listing, PeerId, PeerInfo, Stabilizer, StabilizerAction,
-        StabilizerEvent, View, is_gap, later::Later, options::ConfigError,
+        StabilizerEvent, View, is_gap, options::ConfigError,
     },
     peer::{
         Peer, Peers, WeakPeer,
@@ -22,6 +21,8 @@ use crate::{
         peer_exchange::consider,
         service::{Seat, Service},
     },
+    session::Endpoint,
+    time::{Later, now},
 };
 
 /// What is run: a pure stabilizer that asks for things, the application's own closure, or a service of the node.
@@ -62,7 +63,7 @@ impl fmt::Debug for Recipe {
 pub struct StabilizerActor {
     name: String,
     job: Option<Job>,
-    node: Arc<Node>,
+    node: Arc<Endpoint>,
     peers: Peers,
     peer: WeakPeer,
     _guard: Guard,
@@ -78,7 +79,7 @@ impl StabilizerActor {
     pub(crate) fn new(
         name: &str,
         job: Option<Job>,
-        node: Arc<Node>,
+        node: Arc<Endpoint>,
         peers: Peers,
         peer: WeakPeer,
         guard: Guard,
@@ -119,7 +120,7 @@ impl Actor for StabilizerActor {
 
 /// One run: a tick, what the stabilizer asks for, and what it makes of the answers, until nothing
 /// is left to ask.
-async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers) {
+async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Endpoint>, peers: &Peers) {
     // The snapshot of the beginning: the run is about the peers of that moment.
     let Ok(list) = peers.list_to_maintain().await else { return };
     let at_once = stabilizer.at_once().max(1);
@@ -153,7 +154,11 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Node>, peers: &Peers)
 }
 
 /// What needs a peer: a question, of which the answer is told, or a visit, of which nothing is.
-async fn go(node: &Arc<Node>, peers: &Peers, action: StabilizerAction) -> Option<StabilizerEvent> {
+async fn go(
+    node: &Arc<Endpoint>,
+    peers: &Peers,
+    action: StabilizerAction,
+) -> Option<StabilizerEvent> {
     match action {
         StabilizerAction::Ask { peer, frame, within } => {
             Some(ask(node, peers, peer, frame, within).await)
@@ -166,7 +171,7 @@ async fn go(node: &Arc<Node>, peers: &Peers, action: StabilizerAction) -> Option
     }
 }
 
-async fn apply(action: StabilizerAction, node: &Arc<Node>, peers: &Peers) {
+async fn apply(action: StabilizerAction, node: &Arc<Endpoint>, peers: &Peers) {
     let done = match action {
         StabilizerAction::Seen(id) => match peers.seen(&id).await {
             Ok(_) => introduce::when_due(node, peers, &id).await,
@@ -182,7 +187,7 @@ async fn apply(action: StabilizerAction, node: &Arc<Node>, peers: &Peers) {
 }
 
 async fn ask(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     peer: PeerInfo,
     frame: Frame,
@@ -231,7 +236,7 @@ impl From<Unanswered> for AskFailure {
 
 /// Asks and collects, within a time; the failure as the pure layers know it.
 pub(crate) async fn question(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     to: (&Address, Option<&PeerId>),
     frame: Frame,
     within: Duration,
@@ -241,7 +246,7 @@ pub(crate) async fn question(
 
 /// As [`question`], and says why there is no answer.
 pub(crate) async fn question_in_full(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     to: (&Address, Option<&PeerId>),
     frame: Frame,
     within: Duration,
@@ -254,12 +259,12 @@ pub(crate) async fn question_in_full(
 }
 
 async fn question_until(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     to: (&Address, Option<&PeerId>),
     frame: Frame,
     until: Instant,
 ) -> Result<Vec<Frame>, Unanswered> {
-    let opened = timeout_at(until, client::open(node, to, OutgoingKind::Frame(frame))).await;
+    let opened = timeout_at(until, client::open(&node.node, to, OutgoingKind::Frame(frame))).await;
     let replies = match opened {
         Ok(Ok(replies)) => replies,
         Ok(Err(

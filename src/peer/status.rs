@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::{
     frame::TypeCode,
-    node::{ConfigEntry, Counts, Node},
+    node::{ConfigEntry, Counts},
     overlay::{Address, PeerId},
     peer::Peers,
-    session::LinkStatus,
+    session::{Endpoint, LinkStatus},
 };
 
 /// A node at one moment. Serialisable.
@@ -60,7 +60,7 @@ pub struct Status {
     pub limits: Vec<ConfigEntry>,
 }
 
-pub(crate) async fn status(node: &Node, peers: &Peers) -> Status {
+pub(crate) async fn status(node: &Endpoint, peers: &Peers) -> Status {
     // Before the rest: no guard is held while this waits, so that the future is `Send`.
     let known = peers.list().await.map(|list| (list.len(), list.unverified()));
     let (known, unverified) = known.unwrap_or((0, 0));

@@ -13,13 +13,14 @@ use tokio::{
 };
 
 use crate::{
-    node::{Cut, Node, PeerEvent},
-    overlay::later::Later,
+    node::{Cut, PeerEvent},
     peer::{
         Peers,
         join::{say_goodbye, say_goodbye_over_links},
         list::PeerListActor,
     },
+    session::Endpoint,
+    time::Later,
 };
 
 /// What came of `stop`.
@@ -48,7 +49,7 @@ impl StopReport {
 const CUT_TIME: Duration = Duration::from_secs(1);
 
 /// Tells the peers, and lets what runs come to its end.
-async fn goodbye(node: &Arc<Node>, peers: &Peers, begun: Instant, told: &mut usize) {
+async fn goodbye(node: &Arc<Endpoint>, peers: &Peers, begun: Instant, told: &mut usize) {
     #[cfg(feature = "swim")]
     crate::peer::swim::leave(node).await;
     let until = begun.later(node.config.drain_timeout);
@@ -69,7 +70,7 @@ async fn goodbye(node: &Arc<Node>, peers: &Peers, begun: Instant, told: &mut usi
 
 /// Stops accepting, lets what runs come to its end while the peers are told, cuts what is late.
 pub(crate) async fn stop(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     list: &watch::Sender<Option<Addr<PeerListActor>>>,
     politely: bool,

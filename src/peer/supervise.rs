@@ -48,7 +48,7 @@ impl Restarts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::now;
+    use crate::time::now;
 
     #[test]
     fn the_pause_doubles_up_to_the_longest() {

@@ -11,14 +11,12 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    classic::{Outgoing, Over},
     dispatch::{Serve, Told},
     frame::{Frame, TypeCode},
-    message::{Identity, Incoming, Reply, Via},
-    node::{Node, PeerEvent, Refusal, membership::Shared},
+    message::{Identity, Incoming, Outgoing, Over, Reply, Via},
+    node::{PeerEvent, Refusal, membership::Shared},
     overlay::{
         PeerId, PeerInfo,
-        later::Later,
         options::{ConfigError, Options as _},
         swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},
     },
@@ -27,6 +25,8 @@ use crate::{
         service::{Seat, Service},
     },
     session,
+    session::Endpoint,
+    time::Later,
 };
 
 /// Messages that wait for a link to one member; what comes beyond is dropped and counted.
@@ -53,7 +53,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Membership> {
 }
 
 /// Works on the membership, and tells what came of it.
-fn with<R>(node: &Node, shared: &Shared, work: impl FnOnce(&mut Membership) -> R) -> R {
+fn with<R>(node: &Endpoint, shared: &Shared, work: impl FnOnce(&mut Membership) -> R) -> R {
     let mut machine = lock(shared);
     let before = machine.counts().refused;
     let result = work(&mut machine);
@@ -73,7 +73,7 @@ fn with<R>(node: &Node, shared: &Shared, work: impl FnOnce(&mut Membership) -> R
 /// Serves `@SWM`: in the call, so that nothing waits.
 #[derive(Debug)]
 struct Gossip {
-    node: Weak<Node>,
+    node: Weak<Endpoint>,
 }
 
 impl Gossip {
@@ -186,7 +186,7 @@ struct Postman {
 }
 
 impl Postman {
-    fn send(&self, node: &Arc<Node>, to: PeerInfo, data: Bytes) {
+    fn send(&self, node: &Arc<Endpoint>, to: PeerInfo, data: Bytes) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = waiting.values().sum();
         let of_it = waiting.entry(to.id().clone()).or_default();
@@ -215,7 +215,7 @@ impl Postman {
     }
 }
 
-async fn send(node: &Arc<Node>, to: &PeerInfo, data: Bytes, is_known: bool) -> bool {
+async fn send(node: &Arc<Endpoint>, to: &PeerInfo, data: Bytes, is_known: bool) -> bool {
     let open = session::is_open(node, (to.address(), Some(to.id())));
     // Where only somebody's word says that a node is there, dials are counted.
     if !open && !is_known && !node.may_dial(to.address()).await {
@@ -231,7 +231,7 @@ async fn send(node: &Arc<Node>, to: &PeerInfo, data: Bytes, is_known: bool) -> b
 }
 
 /// Tells the members that this node leaves, over the links that are open.
-pub(crate) async fn leave(node: &Arc<Node>) {
+pub(crate) async fn leave(node: &Arc<Endpoint>) {
     let Some(shared) = node.membership.get() else { return };
     let sends: Vec<_> = {
         let mut machine = lock(shared);

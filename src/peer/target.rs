@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    classic::Outgoing,
+    message::Outgoing,
     overlay::{Address, InvalidAddress, PeerId, PeerInfo},
 };
 

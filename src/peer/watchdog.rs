@@ -5,18 +5,20 @@ use std::sync::{Arc, Weak};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    node::{Node, PeerEvent, now},
-    overlay::{LOOK_EVERY, later::Later, standstill},
+    node::PeerEvent,
+    overlay::{LOOK_EVERY, standstill},
+    session::Endpoint,
+    time::{Later, now},
 };
 
 /// Has every thread of the node watch itself: one look at the clock in a second. What comes too
 /// late to look was held up, and so was everything else on that thread.
-pub(crate) fn start(node: &Arc<Node>) {
+pub(crate) fn start(node: &Arc<Endpoint>) {
     node.threads.spawn_on_each(|| node.tasks.track_future(watch(Arc::downgrade(node))));
 }
 
 /// Ends with the node.
-async fn watch(node: Weak<Node>) {
+async fn watch(node: Weak<Endpoint>) {
     let Some(drain) = node.upgrade().map(|node| node.drain.clone()) else { return };
     loop {
         let due = Instant::now().later(LOOK_EVERY);

@@ -1,8 +1,7 @@
 //! Which connection a message takes first.
 
 use crate::{
-    classic::Outgoing,
-    message::RequestError,
+    message::{Outgoing, RequestError},
     overlay::{Address, Envelope, Hop, InvalidAddress, PeerId, RouteFault, RouteReason},
     peer::{Peer, Target, forward::passes_on},
 };

@@ -8,7 +8,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::{
     frame::{Frame, TypeCode},
     message::{Incoming, Reply, Sender, Via},
-    node::{Node, Refusal, Removed, now},
+    node::{Refusal, Removed},
     overlay::{
         Added, Address, Candidate, Claim, Host, JoinPolicy, Learned, Listing, PeerEntry, PeerId,
         PeerInfo, QuitPolicy, Scope, Verdict, WITHIN,
@@ -17,12 +17,14 @@ use crate::{
         NodeDown, Peers, child::stop_at_cut, moves, moves::Admitted, probation,
         stabilizer::question,
     },
+    session::Endpoint,
+    time::now,
 };
 
 /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, with the words of the original programs.
 #[derive(Debug)]
 pub(crate) struct WellKnown {
-    pub(crate) node: Weak<Node>,
+    pub(crate) node: Weak<Endpoint>,
     pub(crate) peers: Peers,
     _part: TaskTrackerToken,
 }
@@ -62,7 +64,7 @@ impl Handler<Incoming> for WellKnown {
     }
 }
 
-async fn answer(msg: &Incoming, node: &Arc<Node>, peers: &Peers) -> Result<Reply, NodeDown> {
+async fn answer(msg: &Incoming, node: &Arc<Endpoint>, peers: &Peers) -> Result<Reply, NodeDown> {
     let (request, sender) = (&msg.frame, msg.sender());
     let text = request.as_str().unwrap_or("\0");
     Ok(match request.code().to_ascii_uppercase() {
@@ -96,7 +98,7 @@ fn source(sender: &Sender) -> Option<&Host> {
 
 /// Whether `holds` of the claim of the sender to be at `host`.
 pub(crate) async fn claims(
-    node: &Node,
+    node: &Endpoint,
     sender: &Sender,
     host: &Host,
     holds: impl FnOnce(&Claim<'_>) -> bool,
@@ -113,7 +115,7 @@ pub(crate) async fn claims(
 }
 
 /// `PONG`, and over a link whether the asker is listed, where it wants to know.
-async fn ping(sender: &Sender, node: &Node, peers: &Peers) -> Result<Reply, NodeDown> {
+async fn ping(sender: &Sender, node: &Endpoint, peers: &Peers) -> Result<Reply, NodeDown> {
     let pong = Frame::text(TypeCode::PONG, node.me.id().to_string());
     let asker = sender.listens().filter(|_| sender.asks_for_listing()).cloned();
     let Some(asker) = asker else { return Ok(Reply::one(pong)) };
@@ -132,7 +134,7 @@ fn is_at(entry: &PeerEntry, listens: &Address, source: &Host) -> bool {
 }
 
 /// How far away a host is that has connected to this node.
-fn scope_of(node: &Node, host: &Host) -> Scope {
+fn scope_of(node: &Endpoint, host: &Host) -> Scope {
     let here = node.transport.is_here(host).then_some(Scope::Machine);
     here.or_else(|| Scope::of(host)).unwrap_or(Scope::World)
 }
@@ -153,7 +155,7 @@ fn told(entry: &PeerEntry, asker: Scope) -> PeerInfo {
 }
 
 /// Where a peer is whose name means nothing here: where its connection comes from.
-async fn seen_at(node: &Node, sender: &Sender, peer: &PeerInfo) -> Option<PeerInfo> {
+async fn seen_at(node: &Endpoint, sender: &Sender, peer: &PeerInfo) -> Option<PeerInfo> {
     let at = Address::new(source(sender)?.clone(), peer.address().port());
     let is_name = matches!(peer.host(), Host::Name(_));
     let means =
@@ -164,7 +166,7 @@ async fn seen_at(node: &Node, sender: &Sender, peer: &PeerInfo) -> Option<PeerIn
 async fn join(
     text: &str,
     sender: &Sender,
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
 ) -> Result<Reply, NodeDown> {
     let Ok(mut peer) = text.parse::<PeerInfo>() else {
@@ -234,7 +236,7 @@ async fn join(
 async fn is_another(
     entry: &PeerEntry,
     sender: &Sender,
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
 ) -> Result<bool, NodeDown> {
     let info = entry.info();
@@ -256,7 +258,7 @@ async fn is_another(
 async fn quit(
     text: &str,
     sender: &Sender,
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
 ) -> Result<Reply, NodeDown> {
     let Ok(id) = text.trim().parse::<PeerId>() else {
@@ -294,7 +296,7 @@ async fn quit(
 
 /// Registers them: one actor for all five codes.
 pub(crate) fn routes(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
 ) -> Vec<(TypeCode, actix::Recipient<Incoming>)> {
     let (weak, peers) = (Arc::downgrade(node), peers.clone());

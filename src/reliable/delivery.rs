@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,17 +13,18 @@ use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    frame::Frame,
-    link::{OnRestart, Reason},
-    message::RequestError,
-    node::Node,
-    overlay::{Address, PeerId, PeerInfo, later::Later},
+    classic::client,
+    frame::{Frame, TypeCode},
+    link::{AckLevel, OnRestart, OutboxLimits, Reason},
+    message::{Over, RequestError, outgoing::OutgoingKind},
+    overlay::{Address, PeerId, PeerInfo},
     reliable::{
         Kept, KeptId, Receipt, Reliability, ReliableError, SharedOutbox, Unsure,
         mailbag::{Ended, Mailbag, Mailbags, Posted},
         sender,
     },
-    session::{Links, Unreached, reach},
+    session::{Endpoint, Road, Unreached, reach, road},
+    time::Later,
 };
 
 /// After a dial that failed, while nobody knows yet who is there.
@@ -29,30 +33,87 @@ const RETRY: Duration = Duration::from_millis(50);
 /// After a message that was stored in an earlier life found nobody.
 const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 
+/// What waits to be acknowledged, and what sends it.
+pub(crate) struct Sender {
+    pub(crate) endpoint: Arc<Endpoint>,
+    mailbags: Mutex<Mailbags>,
+    limits: OutboxLimits,
+    outbox: OnceLock<SharedOutbox>,
+    /// The next message that is stored has this number.
+    stored: AtomicU64,
+}
+
+impl Sender {
+    pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
+        let config = &endpoint.config;
+        let limits =
+            OutboxLimits { messages: config.reliable_messages, bytes: config.reliable_bytes };
+        Self {
+            endpoint,
+            mailbags: Mutex::default(),
+            limits,
+            outbox: OnceLock::new(),
+            stored: AtomicU64::new(1),
+        }
+    }
+
+    /// Where messages are stored.
+    fn outbox(&self) -> Option<&SharedOutbox> {
+        self.outbox.get()
+    }
+
+    /// Has messages stored from now on.
+    pub(crate) fn keep_in(&self, outbox: SharedOutbox) {
+        // Set once, by the builder.
+        self.outbox.set(outbox).ok();
+    }
+
+    fn mailbag(&self, (peer, to): (&PeerId, &Address)) -> Arc<Mailbag> {
+        let claimed = !self.endpoint.is_proven_only(peer);
+        let incarnation = self.endpoint.links.incarnation;
+        self.mailbags().of((peer, to), claimed, incarnation, self.limits)
+    }
+
+    /// What waits for the peer that claims this id goes to its new address. Returns how many messages.
+    pub(crate) fn readdress(&self, peer: &PeerInfo) -> usize {
+        self.mailbags().readdress((peer.id(), peer.address()))
+    }
+
+    fn mailbags(&self) -> MutexGuard<'_, Mailbags> {
+        self.mailbags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For whom messages wait who is reached at `to`.
+    fn waits_at(&self, to: &Address) -> Option<PeerId> {
+        self.mailbags().at(to)
+    }
+}
+
 /// Whom a message is for: where, and who, when that is known.
 pub(crate) type Whither<'a> = (&'a Address, Option<&'a PeerId>);
 
 /// How long a message waits to be acknowledged.
-const fn limit(node: &Node) -> Duration {
-    node.config.reliable_timeout
+fn limit(endpoint: &Endpoint) -> Duration {
+    endpoint.config.reliable_timeout
 }
 
 /// Takes a message as soon as there is room for it, or, when it is not to `wait`, if there is.
 pub(crate) async fn take(
-    node: &Arc<Node>,
+    sender: &Arc<Sender>,
     to: Whither<'_>,
     frame: Frame,
     how: Reliability,
     wait: bool,
 ) -> Result<Receipt, ReliableError> {
-    let limit = limit(node);
+    let endpoint = &sender.endpoint;
+    let limit = limit(endpoint);
     let until = Instant::now().later(limit);
     // Before it waits for room: the length is known.
-    let too_long = node.links.quick(to).and_then(|line| line.check_numbered(&frame).err());
+    let too_long = endpoint.links.quick(to).and_then(|line| line.check_numbered(&frame).err());
     if let Some(error) = too_long {
         return Err(ReliableError::NotSent(RequestError::NotSendable(error)));
     }
-    let bag = bag(node, to, until).await.map_err(ReliableError::NotSent)?;
+    let bag = bag(sender, to, until).await.map_err(ReliableError::NotSent)?;
     let late = || ReliableError::NotSent(RequestError::NoCredit(limit));
     let turn = if wait {
         timeout_at(until, bag.turn.lock()).await.map_err(|_| late())?
@@ -61,22 +122,22 @@ pub(crate) async fn take(
         turn.ok_or_else(|| ReliableError::Full { message: frame.clone() })?
     };
     timeout_at(until, sender::room(&bag, &frame)).await.map_err(|_| late())?;
-    let kept = store(node, &bag, to.0, &frame, how).await?;
+    let kept = store(sender, &bag, to.0, &frame, how).await?;
     let Some(posted) = bag.post(&frame, how) else {
         // Not possible, as it is this message's turn.
         return Err(ReliableError::Full { message: frame });
     };
-    sender::sends(node, &bag, &posted);
+    sender::sends(endpoint, &bag, &posted);
     drop(turn);
-    let (node, to) = (Arc::clone(node), to.0.clone());
+    let (sender, to) = (Arc::clone(sender), to.0.clone());
     Ok(Receipt(
         async move {
             let lost = || ReliableError::Unknown { message: frame.clone(), why: Unsure::Stopped };
             let wait = end(posted, (until, limit), &to, frame.clone());
-            let end = node.threads.inside(wait).await.unwrap_or_else(|| Err(lost()));
+            let end = sender.endpoint.threads.inside(wait).await.unwrap_or_else(|| Err(lost()));
             let is_final = end.as_ref().map_or_else(ReliableError::is_final, |()| true);
             if let (Some(id), true) = (kept, is_final) {
-                node.threads.inside(delete(&node, id)).await;
+                sender.endpoint.threads.inside(delete(&sender, id)).await;
             }
             end
         }
@@ -122,24 +183,25 @@ async fn end(
 
 /// Where messages to that peer wait. Who it is may have to be asked first.
 async fn bag(
-    node: &Arc<Node>,
+    sender: &Sender,
     (to, whom): Whither<'_>,
     until: Instant,
 ) -> Result<Arc<Mailbag>, RequestError> {
-    if node.drain.is_cancelled() {
+    let endpoint = &sender.endpoint;
+    if endpoint.drain.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });
     }
     // A link with oneself would be both of its ends.
-    if !node.config.links || to == node.me.address() {
+    if !endpoint.config.links || to == endpoint.me.address() {
         return Err(RequestError::NoLink(to.clone()));
     }
-    let there = || node.links.quick((to, None)).map(|line| line.peer.id().clone());
-    if let Some(whom) = whom.cloned().or_else(there).or_else(|| node.links.waits_at(to)) {
-        return Ok(node.links.mailbag(node, (&whom, to)));
+    let there = || endpoint.links.quick((to, None)).map(|line| line.peer.id().clone());
+    if let Some(whom) = whom.cloned().or_else(there).or_else(|| sender.waits_at(to)) {
+        return Ok(sender.mailbag((&whom, to)));
     }
     loop {
-        let why = match reach(node, to, None).await {
-            Ok(line) => return Ok(node.links.mailbag(node, (line.peer.id(), to))),
+        let why = match reach(endpoint, to, None).await {
+            Ok(line) => return Ok(sender.mailbag((line.peer.id(), to))),
             Err(why) => why,
         };
         let passes = matches!(
@@ -155,24 +217,24 @@ async fn bag(
 
 /// Stores a message before it is sent, where there is a store.
 async fn store(
-    node: &Node,
+    sender: &Sender,
     bag: &Mailbag,
     to: &Address,
     frame: &Frame,
     how: Reliability,
 ) -> Result<Option<KeptId>, ReliableError> {
-    let Some(outbox) = node.links.outbox() else { return Ok(None) };
+    let Some(outbox) = sender.outbox() else { return Ok(None) };
     let invalid = |error| ReliableError::NotStored(std::io::Error::other(error));
     let to = PeerInfo::new(bag.peer.clone(), to.clone()).map_err(invalid)?;
-    let number = node.links.stored.fetch_add(1, Ordering::Relaxed);
-    let id = KeptId::new(node.links.incarnation, number);
+    let number = sender.stored.fetch_add(1, Ordering::Relaxed);
+    let id = KeptId::new(sender.endpoint.links.incarnation, number);
     let kept = Kept { id, to, level: how.level, message: frame.clone() };
     outbox.store(&kept).await.map_err(ReliableError::NotStored)?;
     Ok(Some(id))
 }
 
-async fn delete(node: &Node, id: KeptId) {
-    if let Some(outbox) = node.links.outbox()
+async fn delete(sender: &Sender, id: KeptId) {
+    if let Some(outbox) = sender.outbox()
         && let Err(error) = outbox.delete(id).await
     {
         tracing::warn!(%id, %error, "a message that is delivered is still stored");
@@ -180,25 +242,26 @@ async fn delete(node: &Node, id: KeptId) {
 }
 
 /// Sends again what was stored in earlier lives of this node, until it is acknowledged or refused.
-pub(crate) fn replay(node: &Arc<Node>, kept: Vec<Kept>) {
+pub(crate) fn replay(sender: &Arc<Sender>, kept: Vec<Kept>) {
     let mut by_peer: BTreeMap<(PeerId, Address), Vec<Kept>> = BTreeMap::new();
     for kept in kept {
         let to = (kept.to.id().clone(), kept.to.address().clone());
         by_peer.entry(to).or_default().push(kept);
     }
     for kept in by_peer.into_values() {
-        node.spawn(node.until_cut(replay_to_one(Arc::clone(node), kept)));
+        let endpoint = &sender.endpoint;
+        endpoint.spawn(endpoint.until_cut(replay_to_one(Arc::clone(sender), kept)));
     }
 }
 
-async fn replay_to_one(node: Arc<Node>, mut left: Vec<Kept>) {
-    let limit = limit(&node);
+async fn replay_to_one(sender: Arc<Sender>, mut left: Vec<Kept>) {
+    let limit = limit(&sender.endpoint);
     left.sort_by_key(Kept::id);
     loop {
         let mut receipts = Vec::new();
         for kept in left {
             let how = Reliability { level: kept.level, on_restart: OnRestart::Resend };
-            let posted = post_again(&node, &kept, how).await;
+            let posted = post_again(&sender, &kept, how).await;
             receipts.push((kept, posted));
         }
         left = Vec::new();
@@ -212,18 +275,18 @@ async fn replay_to_one(node: Arc<Node>, mut left: Vec<Kept>) {
                 // It would be too long the next time, too.
                 Err(ReliableError::NotSent(error @ RequestError::NotSendable(_))) => {
                     tracing::warn!(id = %kept.id, %error, "a stored message cannot be sent");
-                    delete(&node, kept.id).await;
+                    delete(&sender, kept.id).await;
                 }
                 Err(ReliableError::Unknown { .. } | ReliableError::NotSent(_)) => left.push(kept),
                 ended => {
                     if let Err(error) = ended {
                         tracing::warn!(id = %kept.id, %error, "a stored message was refused");
                     }
-                    delete(&node, kept.id).await;
+                    delete(&sender, kept.id).await;
                 }
             }
         }
-        let pause = node.drain.run_until_cancelled(sleep(REPLAY_PAUSE));
+        let pause = sender.endpoint.drain.run_until_cancelled(sleep(REPLAY_PAUSE));
         if left.is_empty() || pause.await.is_none() {
             return;
         }
@@ -231,45 +294,43 @@ async fn replay_to_one(node: Arc<Node>, mut left: Vec<Kept>) {
 }
 
 async fn post_again(
-    node: &Arc<Node>,
+    sender: &Sender,
     kept: &Kept,
     how: Reliability,
 ) -> Result<Posted, RequestError> {
     let to = (kept.to.address(), Some(kept.to.id()));
-    let bag = bag(node, to, Instant::now()).await?;
-    let limit = limit(node);
-    let posted = tokio::time::timeout(limit, sender::post(node, &bag, &kept.message, how)).await;
+    let bag = bag(sender, to, Instant::now()).await?;
+    let limit = limit(&sender.endpoint);
+    let posted =
+        tokio::time::timeout(limit, sender::post(&sender.endpoint, &bag, &kept.message, how)).await;
     posted.map_err(|_| RequestError::NoCredit(limit))
 }
 
-impl Links {
-    /// Where messages are stored.
-    fn outbox(&self) -> Option<&SharedOutbox> {
-        self.outbox.get()
-    }
-
-    /// Has messages stored from now on.
-    pub(crate) fn keep_in(&self, outbox: SharedOutbox) {
-        // Set once, by the builder.
-        self.outbox.set(outbox).ok();
-    }
-
-    pub(crate) fn mailbag(&self, node: &Node, (peer, to): (&PeerId, &Address)) -> Arc<Mailbag> {
-        let claimed = !node.is_proven_only(peer);
-        self.mailbags().of((peer, to), claimed, self.incarnation, self.limits)
-    }
-
-    /// What waits for the peer that claims this id goes to its new address. Returns how many messages.
-    pub(crate) fn readdress(&self, peer: &PeerInfo) -> usize {
-        self.mailbags().readdress((peer.id(), peer.address()))
-    }
-
-    fn mailbags(&self) -> MutexGuard<'_, Mailbags> {
-        self.mailbags.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// For whom messages wait who is reached at `to`.
-    fn waits_at(&self, to: &Address) -> Option<PeerId> {
-        self.mailbags().at(to)
+/// Sends a message and waits until it is acknowledged. Without links a classic exchange that ends
+/// regularly is the acknowledgement.
+pub(crate) async fn notify_acked(
+    sender: &Sender,
+    to: (&Address, Option<&PeerId>),
+    frame: Frame,
+    over: Over,
+    level: AckLevel,
+) -> Result<(), RequestError> {
+    let endpoint = &sender.endpoint;
+    match road(endpoint, to, over).await? {
+        Road::Link(line) => {
+            line.check_numbered(&frame).map_err(RequestError::NotSendable)?;
+            let bag = sender.mailbag((line.peer.id(), to.0));
+            sender::send(endpoint, to.0, &bag, frame, level).await
+        }
+        Road::Classic => {
+            let replies = client::open(&endpoint.node, to, OutgoingKind::Frame(frame)).await?;
+            match replies.with_panics().collect().await?.first() {
+                Some(reply) if reply.code() == TypeCode::ERRO => {
+                    let text = String::from_utf8_lossy(reply.data()).into_owned();
+                    Err(RequestError::Refused { text })
+                }
+                _ => Ok(()),
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     link::{AckLevel, Numbered, OnRestart, Outbox, OutboxLimits, Reason},
     overlay::{Address, PeerId},
     reliable::Reliability,
-    session::{Line, Unreached, recv_stream::Broken},
+    session::{Line, Unreached, recv_stream::Broken, request::Acknowledged},
 };
 
 /// Why a message does not wait any more, and was not acknowledged.
@@ -222,14 +222,13 @@ pub(crate) struct Acked {
     pub(crate) numbered: Numbered,
 }
 
-impl Acked {
-    /// Whether it is this message that was acknowledged, at its level or beyond.
-    pub(crate) fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool {
+impl Acknowledged for Acked {
+    fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool {
         let Numbered { sequence, level, .. } = self.numbered;
         acknowledged.is_some_and(|(of, at)| of == sequence && at >= level)
     }
 
-    pub(crate) fn end(self, end: Result<(), Broken>) {
+    fn end(self: Box<Self>, end: Result<(), Broken>) {
         let sequence = self.numbered.sequence;
         match end {
             Ok(()) => self.bag.done(sequence, Ok(())),

@@ -5,17 +5,16 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    classic::ReadError,
     frame::Frame,
     link::{AckLevel, Reason},
-    message::RequestError,
-    node::Node,
-    overlay::{Address, later::Later},
+    message::{ReadError, RequestError},
+    overlay::Address,
     reliable::{
         Reliability,
         mailbag::{Acked, Answer, Ended, Mailbag, Posted},
     },
-    session::{Line, Unreached, reach, shared::Unsent},
+    session::{Endpoint, Line, Unreached, reach, shared::Unsent},
+    time::Later,
 };
 
 /// After a dial that failed, while messages wait.
@@ -30,7 +29,7 @@ const CLASSIC_ANSWERS: u32 = 10;
 
 /// Waits for room, in turn, and adds a message.
 pub(crate) async fn post(
-    node: &Arc<Node>,
+    endpoint: &Arc<Endpoint>,
     bag: &Arc<Mailbag>,
     frame: &Frame,
     how: Reliability,
@@ -39,7 +38,7 @@ pub(crate) async fn post(
     loop {
         room(bag, frame).await;
         if let Some(posted) = bag.post(frame, how) {
-            sends(node, bag, &posted);
+            sends(endpoint, bag, &posted);
             return posted;
         }
     }
@@ -57,24 +56,24 @@ pub(crate) async fn room(bag: &Mailbag, frame: &Frame) {
 }
 
 /// Sees to it that what waits is sent.
-pub(crate) fn sends(node: &Arc<Node>, bag: &Arc<Mailbag>, posted: &Posted) {
+pub(crate) fn sends(endpoint: &Arc<Endpoint>, bag: &Arc<Mailbag>, posted: &Posted) {
     if posted.first {
-        node.spawn(pump(Arc::clone(node), Arc::clone(bag)));
+        endpoint.spawn(pump(Arc::clone(endpoint), Arc::clone(bag)));
     }
     bag.changed.notify_waiters();
 }
 
 /// Sends `frame` and waits until it is acknowledged at `level`, for as long as for a reply.
 pub(crate) async fn send(
-    node: &Arc<Node>,
+    endpoint: &Arc<Endpoint>,
     to: &Address,
     bag: &Arc<Mailbag>,
     frame: Frame,
     level: AckLevel,
 ) -> Result<(), RequestError> {
-    let limit = node.config.reply_timeout;
+    let limit = endpoint.config.reply_timeout;
     let until = Instant::now().later(limit);
-    let posted = timeout_at(until, post(node, bag, &frame, level.into())).await;
+    let posted = timeout_at(until, post(endpoint, bag, &frame, level.into())).await;
     let mut posted = posted.map_err(|_| RequestError::NoCredit(limit))?;
     match timeout_at(until, &mut posted.answer).await {
         Ok(answer) => {
@@ -91,11 +90,11 @@ pub(crate) async fn send(
 }
 
 /// Sends what waits, in order, as long as something does.
-async fn pump(node: Arc<Node>, bag: Arc<Mailbag>) {
-    let stopped = node.cut.clone();
+async fn pump(endpoint: Arc<Endpoint>, bag: Arc<Mailbag>) {
+    let stopped = endpoint.cut.clone();
     let run = async {
         let mut classic = 0;
-        while !one_link(&node, &bag, &mut classic).await {}
+        while !one_link(&endpoint, &bag, &mut classic).await {}
     };
     if stopped.run_until_cancelled(run).await.is_none() {
         bag.end(false, |sent| Ended::Stopped { sent });
@@ -111,16 +110,16 @@ fn is_over(bag: &Mailbag) -> bool {
 }
 
 /// Sends what waits over one link until that is over. True when nothing waits any more.
-async fn one_link(node: &Arc<Node>, bag: &Arc<Mailbag>, classic: &mut u32) -> bool {
+async fn one_link(endpoint: &Arc<Endpoint>, bag: &Arc<Mailbag>, classic: &mut u32) -> bool {
     let to = bag.lock().to.clone();
-    let reached = match node.links.proven(&bag.peer) {
+    let reached = match endpoint.links.proven(&bag.peer) {
         Some(line) => Ok(line),
-        None => reach(node, &to, Some(&bag.peer)).await,
+        None => reach(endpoint, &to, Some(&bag.peer)).await,
     };
     let line = match reached {
         Ok(line) => line,
         Err(why) => {
-            unreached(node, bag, &to, (why, classic)).await;
+            unreached(endpoint, bag, &to, (why, classic)).await;
             return is_over(bag);
         }
     };
@@ -159,12 +158,12 @@ async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
             Some((again, (numbered, frame))) => {
                 let sequence = numbered.sequence;
                 if again {
-                    line.node.counters.reliable_resent.one();
+                    line.endpoint.counters.reliable_resent.one();
                 } else if let Err(error) = line.check_numbered(&frame) {
                     bag.done(sequence, Err(Ended::TooLong(error)));
                     continue;
                 }
-                let acked = Acked { bag: Arc::clone(bag), numbered };
+                let acked = Box::new(Acked { bag: Arc::clone(bag), numbered });
                 match line.ask_numbered(&frame, numbered, acked).await {
                     Ok(()) => {}
                     Err(Unsent::Gone) => {
@@ -182,14 +181,14 @@ async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
 
 /// What a dial without success means for what waits, and a pause before the next one.
 async fn unreached(
-    node: &Arc<Node>,
+    endpoint: &Arc<Endpoint>,
     bag: &Arc<Mailbag>,
     to: &Address,
     (why, classic): (Unreached, &mut u32),
 ) {
     bag.lock().unreached = Some(why.clone());
     let pause = match why {
-        Unreached::Stopped => return stopping(node, bag).await,
+        Unreached::Stopped => return stopping(endpoint, bag).await,
         Unreached::Classic { .. } => {
             *classic += 1;
             let spoke_before = bag.lock().outbox.was_opened();
@@ -199,7 +198,7 @@ async fn unreached(
                 };
                 return bag.end(false, why);
             }
-            node.links.doubt_classic(to);
+            endpoint.links.doubt_classic(to);
             RETRY_IDENTITY
         }
         Unreached::Identity(_) | Unreached::Banned(_) => RETRY_IDENTITY,
@@ -219,12 +218,12 @@ async fn unreached(
 }
 
 /// This node stops: what was not sent is not, and what was is waited for as long as its link lives.
-async fn stopping(node: &Node, bag: &Mailbag) {
+async fn stopping(endpoint: &Endpoint, bag: &Mailbag) {
     bag.end(true, |sent| Ended::Stopped { sent });
     loop {
         let changed = bag.changed.notified();
         let waits = !bag.lock().outbox.is_empty();
-        if !(waits && node.links.all().iter().any(|line| bag.fits(line))) {
+        if !(waits && endpoint.links.all().iter().any(|line| bag.fits(line))) {
             return bag.end(false, |sent| Ended::Stopped { sent });
         }
         changed.await;

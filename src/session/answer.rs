@@ -114,17 +114,17 @@ impl Replying<'_> {
     async fn part(&self, code: TypeCode, data: &[u8], more: bool, end: bool) -> Result<(), Stop> {
         let exchange = self.exchange;
         let put = self.line.put_reply(|state| state.link.reply(exchange, code, data, more, end));
-        match timeout(self.line.node.config.stall_timeout, put).await {
+        match timeout(self.line.endpoint.config.stall_timeout, put).await {
             Ok(put) => Ok(put?),
             Err(_) => {
-                self.line.node.counters.errors_stalled.one();
+                self.line.endpoint.counters.errors_stalled.one();
                 Err(Stop::Refused(Refusal::HandlerLate))
             }
         }
     }
 
     async fn stream(&self, mut frames: BoxStream<'static, Frame>) -> Result<(), Stop> {
-        let limit = self.line.node.config.handler_timeout;
+        let limit = self.line.endpoint.config.handler_timeout;
         loop {
             let next = match frames.next().now_or_never() {
                 Some(next) => next,
@@ -153,7 +153,7 @@ impl Replying<'_> {
         if len == 0 {
             return self.part(code, &[], false, true).await;
         }
-        let limit = self.line.node.config.handler_timeout;
+        let limit = self.line.endpoint.config.handler_timeout;
         let failed = || Stop::Refused(Refusal::HandlerFailed);
         let (mut left, mut part) = (len, BytesMut::new());
         while left > 0 {

@@ -12,16 +12,13 @@ use futures::future::{Either, select};
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, TryAcquireError};
 
 use crate::{
-    message::Sender,
+    message::{Sender, credit::Window},
     session::shared::{Line, State, Unsent},
 };
 
 /// A message that is longer than the other side may hold whole leaves this part of the window to
 /// the others.
 const SHARE_OF_OTHERS: u32 = 4;
-
-/// The longest run of messages that count as consumed together: a small part of any window.
-const MAX_RUN: u32 = 8 << 10; // bytes
 
 /// Short messages take credit in pieces of this, as long as nobody waits for it.
 const PREPAID: u32 = 8 << 10; // bytes
@@ -210,63 +207,20 @@ impl Line {
     }
 }
 
-/// Bytes of a link's window that a handler holds.
-pub(crate) struct Unconsumed(Held);
-
-enum Held {
-    One { line: Arc<Line>, cost: u32 },
-    Run(Arc<Run>),
-}
-
-/// One-way messages that came one after the other for one handler: they count as consumed when it
-/// has let go of all. One count for each message less is worth 4 % of a short one's time.
-pub(crate) struct Run {
-    line: Arc<Line>,
-    /// Only the link's task adds to it.
-    cost: AtomicU32,
-}
-
-impl Run {
-    pub(crate) fn new(line: Arc<Line>) -> Arc<Self> {
-        Arc::new(Self { line, cost: AtomicU32::new(0) })
-    }
-
-    /// Adds a message. None when the run is as long as it may be.
-    pub(crate) fn add(self: &Arc<Self>, cost: u32) -> Option<Unconsumed> {
-        let sum = self.cost.load(Ordering::Relaxed).saturating_add(cost);
-        if sum > MAX_RUN && sum != cost {
-            return None;
-        }
-        self.cost.store(sum, Ordering::Relaxed);
-        Some(Unconsumed(Held::Run(Arc::clone(self))))
+impl Line {
+    /// The window of this link, as what is handed over holds a part of it.
+    pub(super) fn window(self: &Arc<Self>) -> Arc<dyn Window> {
+        Arc::<Self>::clone(self)
     }
 }
 
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.line.consumed(*self.cost.get_mut());
-    }
-}
-
-impl Unconsumed {
-    pub(crate) const fn new(line: Arc<Line>, cost: u32) -> Self {
-        Self(Held::One { line, cost })
+impl Window for Line {
+    fn sender(&self) -> &Sender {
+        &self.sender
     }
 
-    /// Who sent it.
-    pub(crate) fn sender(&self) -> &Sender {
-        match &self.0 {
-            Held::One { line, .. } => &line.sender,
-            Held::Run(run) => &run.line.sender,
-        }
-    }
-}
-
-impl Drop for Unconsumed {
-    fn drop(&mut self) {
-        if let Held::One { line, cost } = &self.0 {
-            line.consumed(*cost);
-        }
+    fn release(&self, bytes: u32) {
+        self.consumed(bytes);
     }
 }
 

@@ -9,11 +9,10 @@ use crate::{
     classic::server::answered,
     dispatch::{Route, routes::Told},
     frame::{Frame, TypeCode},
-    message::{Body, Incoming, Reply, Token, body::Progress, incoming::Places},
-    node::Refusal,
+    message::{Body, Incoming, Reply, Token, body::Progress, credit::Unconsumed},
+    node::{Permits, Refusal},
     session::{
         answer,
-        credit::Unconsumed,
         inbound::{Arrivals, Arrived},
         served::{Handling, Served},
         shared::Line,
@@ -36,7 +35,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// The message as its handler gets it.
-    pub(super) fn open(self, line: &Line, places: Option<Places>) -> (Route, Incoming) {
+    pub(super) fn open(self, line: &Line, places: Option<Permits>) -> (Route, Incoming) {
         let Self { route, frame, body, window, .. } = self;
         let incoming = match window {
             Some(held) => Incoming::over_link(frame, held, body, places),
@@ -100,7 +99,7 @@ impl Arrivals {
     fn ask(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
         let line = Arc::clone(&self.line);
         let Arrived { exchange, code, .. } = delivery.arrived;
-        let places = if waits { None } else { line.node.try_places(&delivery.route) };
+        let places = if waits { None } else { line.endpoint.try_places(&delivery.route.places) };
         if let Some(places) = places {
             let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
             let answer = route.ask(incoming);
@@ -110,11 +109,12 @@ impl Arrivals {
             return self.running.push(Served::handling(&line, (exchange, code), handling));
         }
         let turn = self.turns.take(delivery.route.handler);
-        let (patience, limit) = (line.node.config.busy_after, line.node.config.handler_timeout);
+        let (patience, limit) =
+            (line.endpoint.config.busy_after, line.endpoint.config.handler_timeout);
         let work = async move {
             let places = async {
                 turn.comes().await;
-                line.node.wait_for_places(&delivery.route).await
+                line.endpoint.wait_for_places(&delivery.route.places).await
             };
             let Some(places) = timeout(patience, places).await.ok().flatten() else {
                 drop(turn);

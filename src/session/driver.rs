@@ -16,12 +16,12 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 use crate::{
-    classic::{reader::ReadHalf, writer::WriteHalf},
     limits::{Offence, throttle::Brake},
     link::{Frames, LinkEvent, LinkPhase, Reason},
-    node::{Cut, Direction, now},
-    overlay::later::Later,
+    node::{Cut, Direction},
     session::{inbound::Arrivals, leaving::Leaving, shared::Line, tick::Beat},
+    time::{Later, now},
+    transport::{ReadHalf, WriteHalf},
 };
 
 /// Room for a read of short frames: what the handlers then work on stays in the cache, which is worth
@@ -92,8 +92,12 @@ impl Driver {
         let wake = line.lock().link.next_wake();
         Self {
             arrivals: Arrivals::new(Arc::clone(&line)),
-            beat: Beat::new(&line.node.config),
-            brake: Brake::new(&line.node, line.sender.address()),
+            beat: Beat::new(&line.endpoint.config),
+            brake: Brake::new(
+                &line.endpoint.meters,
+                line.sender.address(),
+                line.endpoint.config.keep_alive,
+            ),
             beat_at: None,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
             leaving: Leaving::default(),
@@ -130,15 +134,15 @@ impl Driver {
     fn finish(&mut self, reason: Reason) {
         if !std::mem::replace(&mut self.told, true) {
             let serving = self.arrivals.serving();
-            if self.line.node.cut.is_cancelled() {
+            if self.line.endpoint.cut.is_cancelled() {
                 for code in serving {
                     let (direction, peer) = (Direction::In, self.line.sender.address().clone());
-                    self.line.node.report_cut(Cut { direction, peer, code: Some(code) });
+                    self.line.endpoint.report_cut(Cut { direction, peer, code: Some(code) });
                 }
             }
             self.arrivals.broken(reason);
             self.line.over(reason);
-            self.line.node.links.closed(&self.line);
+            self.line.endpoint.links.closed(&self.line);
             self.line.tell_closed(reason);
         }
     }
@@ -187,7 +191,7 @@ impl Driver {
             match event {
                 LinkEvent::Closed { reason, remote } => {
                     if matches!(reason, Reason::PROTOCOL | Reason::TOO_LONG) && !remote {
-                        self.line.node.counters.links_broken.one();
+                        self.line.endpoint.counters.links_broken.one();
                         self.line.offended(Offence::BrokeLink);
                     }
                     self.over = Some(reason);
@@ -225,7 +229,7 @@ impl Driver {
                     self.output.advance(n);
                     self.unflushed = true;
                     self.stalled = None;
-                    self.line.node.counters.bytes_out.add(n as u64);
+                    self.line.endpoint.counters.bytes_out.add(n as u64);
                     self.line.wrote(n);
                     wrote = true;
                 }
@@ -270,7 +274,7 @@ impl Driver {
                 (true, false)
             }
             Poll::Ready(Ok(n)) => {
-                self.line.node.counters.bytes_in.add(n as u64);
+                self.line.endpoint.counters.bytes_in.add(n as u64);
                 self.frames(n);
                 (true, n >= READ_AT_ONCE)
             }
@@ -313,11 +317,13 @@ impl Driver {
         let round_trip = state.link.round_trip();
         drop(state);
         if counts.pongs != before.pongs {
-            self.line.node.measures.round_trip(round_trip);
+            self.line.endpoint.measures.round_trip(round_trip);
         }
         let came = counts.frames_in - before.frames_in;
-        self.line.node.counters.frames_in.add(came);
-        self.brake.came(&self.line.node, came, read);
+        self.line.endpoint.counters.frames_in.add(came);
+        if self.brake.came(came, read) {
+            self.line.endpoint.counters.reads_paused.one();
+        }
         self.arrivals.came(counts.bytes_in - before.bytes_in);
         if wanted > 0 {
             let len = wanted + self.input.len();
@@ -332,14 +338,14 @@ impl Driver {
         }
         let now = Instant::now();
         let line = Arc::clone(&self.line);
-        let config = &line.node.config;
+        let config = &line.endpoint.config;
         let mut state = line.lock();
         if state.link.tick(now.into_std()) {
             // This node stood still, and what is written had no chance to go on.
             self.stalled = self.stalled.map(|_| now);
         }
         if self.stalled.is_some_and(|since| now.duration_since(since) >= config.stall_timeout) {
-            self.line.node.counters.errors_stalled.one();
+            self.line.endpoint.counters.errors_stalled.one();
             state.link.fail(Reason::TIMED_OUT);
         }
         let moved = state.link.counts().moved;
@@ -368,7 +374,7 @@ impl Driver {
             self.give_back();
         }
         if idle && open && unused >= config.link_idle_timeout {
-            self.line.node.links.unlist(&self.line);
+            self.line.endpoint.links.unlist(&self.line);
             self.line.bye();
         }
         if beats {

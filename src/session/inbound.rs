@@ -8,20 +8,22 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
-    classic::reader::Gather,
     dispatch::{Intake, Route, routes::Told},
     frame::{Frame, TypeCode},
     limits::budget::{EXEMPT, Share},
     link::{LinkEvent, Numbered, OneWays, Reason},
-    message::{Body, Incoming, IncomingBatch, Token, source::PartReader},
-    node::{Node, Refusal},
-    overlay::later::Later,
-    session::{
-        buffers::Ballast,
+    message::{
+        Body, Incoming, IncomingBatch, Token,
+        assembler::Assembler,
         credit::{Run, Unconsumed},
+    },
+    node::Refusal,
+    session::{
+        Endpoint,
+        buffers::Ballast,
         deliver::Delivery,
         recv_stream::{Broken, Credit, InPart, Inflow, Queue},
         send::cost_of,
@@ -30,6 +32,7 @@ use crate::{
         tick::Beats,
         turns::Turns,
     },
+    time::Later,
 };
 
 /// Takes what the machine of one link brings.
@@ -59,7 +62,7 @@ pub(super) struct Arrived {
 pub(super) enum Gathering {
     Whole {
         arrived: Arrived,
-        gather: Gather,
+        gather: Assembler,
         share: Share,
         cost: u32,
         until: Instant,
@@ -140,7 +143,7 @@ impl Arrivals {
             }
             LinkEvent::Leaving => {
                 self.line.close_to_new();
-                self.line.node.links.unlist(&self.line);
+                self.line.endpoint.links.unlist(&self.line);
             }
             LinkEvent::Opened | LinkEvent::Closed { .. } => {}
         }
@@ -170,7 +173,7 @@ impl Arrivals {
 
     /// A message that is complete.
     fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
-        let Some(route) = self.routes.find(&self.line.node, arrived.code) else {
+        let Some(route) = self.routes.find(&self.line.endpoint, arrived.code) else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         self.uncounted += 1;
@@ -181,7 +184,7 @@ impl Arrivals {
             Intake::Whole(_) => (frame, None),
             Intake::Streamed(_) => (Frame::empty(frame.code()), Some(Box::new(Body::whole(frame)))),
         };
-        let (route, window) = (route.clone(), Unconsumed::new(Arc::clone(&self.line), cost));
+        let (route, window) = (route.clone(), Unconsumed::new(self.line.window(), cost));
         self.deliver(Delivery { arrived, route, frame, body, window: Some(window) }, None);
     }
 
@@ -189,7 +192,7 @@ impl Arrivals {
     fn one_ways(&mut self, messages: &OneWays) {
         let Self { line, routes, turns, uncounted, running, .. } = self;
         let code = messages.code();
-        let direct = routes.find(&line.node, code).and_then(|route| match route.intake {
+        let direct = routes.find(&line.endpoint, code).and_then(|route| match route.intake {
             Intake::Whole(limit) if !turns.waits(&route.handler) => Some((&route.serve, limit)),
             Intake::Whole(_) | Intake::Streamed(_) => None,
         });
@@ -204,7 +207,7 @@ impl Arrivals {
         *uncounted += messages.count() as u64;
         let fits = |data: &[u8]| data.len() <= limit as usize;
         if serve.takes_batches() && messages.iter().all(fits) {
-            let window = Unconsumed::new(Arc::clone(line), messages.cost());
+            let window = Unconsumed::new(line.window(), messages.cost());
             let token = Token::new(None, Some(window));
             let batch = IncomingBatch::new(messages.clone(), line.sender.clone(), token);
             if let Err(refusal) = serve.tell_all(batch) {
@@ -212,12 +215,12 @@ impl Arrivals {
             }
             return;
         }
-        let mut run = Run::new(Arc::clone(line));
+        let mut run = Run::new(line.window());
         for data in messages.payloads() {
             let cost = cost_of(data.len());
             let held = run.add(cost).unwrap_or_else(|| {
-                run = Run::new(Arc::clone(line));
-                run.add(cost).unwrap_or_else(|| Unconsumed::new(Arc::clone(line), cost))
+                run = Run::new(line.window());
+                run.add(cost).unwrap_or_else(|| Unconsumed::new(line.window(), cost))
             });
             if !fits(&data) {
                 line.refuse_one_ways(0, code, Refusal::TooLong, 1);
@@ -237,13 +240,13 @@ impl Arrivals {
     /// Counts what was handed on.
     pub(super) fn flush(&mut self) {
         if self.uncounted > 0 {
-            self.line.node.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
+            self.line.endpoint.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
         }
     }
 
     /// The first part of a message.
     fn begins(&mut self, arrived: Arrived, data: Bytes, cost: u32) {
-        let Some(route) = self.routes.find(&self.line.node, arrived.code).cloned() else {
+        let Some(route) = self.routes.find(&self.line.endpoint, arrived.code).cloned() else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         let (exchange, code) = (arrived.exchange, arrived.code);
@@ -256,9 +259,9 @@ impl Arrivals {
             Intake::Whole(limit) => {
                 // More than the hello promised would not fit into the window.
                 let limit = limit.min(self.line.limits.mine);
-                let until = Instant::now().later(self.line.node.config.body_deadline(limit));
-                let gather = Gather::new(code, limit);
-                let share = self.line.node.partial.share();
+                let until = Instant::now().later(self.line.endpoint.config.body_deadline(limit));
+                let gather = Assembler::new(code, limit);
+                let share = self.line.endpoint.partial.share();
                 let gathering = Gathering::Whole { arrived, gather, share, cost: 0, until };
                 self.gathering.insert(exchange, gathering);
             }
@@ -271,9 +274,7 @@ impl Arrivals {
                 let inflow =
                     Inflow::new(Arc::clone(&self.line), Arc::clone(&queue), Credit::Window)
                         .inside();
-                // Nobody waits for the rest of it.
-                let (give, _) = oneshot::channel();
-                let body = Body::coming((code, None), PartReader::Link(inflow), give);
+                let body = Body::coming((code, None), Box::new(inflow), None);
                 let progress = body.progress();
                 let left = limit as usize;
                 let request = arrived.request;
@@ -394,11 +395,11 @@ struct LastRoute {
 }
 
 impl LastRoute {
-    fn find(&mut self, node: &Node, code: TypeCode) -> Option<&Route> {
-        let version = node.routes.version();
+    fn find(&mut self, endpoint: &Endpoint, code: TypeCode) -> Option<&Route> {
+        let version = endpoint.routes.version();
         let known = |last: &(TypeCode, u64, _)| last.0 == code && last.1 == version;
         if !self.last.as_ref().is_some_and(known) {
-            self.last = Some((code, version, node.routes.find(code)));
+            self.last = Some((code, version, endpoint.routes.find(code)));
         }
         self.last.as_ref().and_then(|last| last.2.as_ref())
     }

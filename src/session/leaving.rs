@@ -1,4 +1,4 @@
-//! Links that leave: they take nothing new, count as links, and have an end.
+//! LinkPool that leave: they take nothing new, count as links, and have an end.
 
 use std::{pin::Pin, sync::PoisonError, time::Duration};
 
@@ -6,12 +6,13 @@ use tokio::time::{Instant, Sleep};
 
 use crate::{
     link::{LinkId, LinkPhase},
-    node::{Config, now},
-    overlay::{Address, later::Later},
+    node::Config,
+    overlay::Address,
     session::{
-        Links,
+        LinkPool,
         shared::{Line, State},
     },
+    time::{Later, now},
 };
 
 /// A link that leaves is over within this time when nothing is open on it: two round trips of the
@@ -53,7 +54,7 @@ impl Leaving {
     }
 }
 
-impl Links {
+impl LinkPool {
     /// A link takes nothing new any more. It counts as one until it is over.
     pub(super) fn unlist(&self, line: &Line) {
         let is_unused = line.is_unused();

@@ -9,11 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    classic::{
-        client,
-        reader::ReadHalf,
-        writer::{WriteHalf, explain},
-    },
+    classic::{client, writer::explain},
     frame::{FrameError, FrameHead, TypeCode},
     limits::Offence,
     link::{
@@ -21,10 +17,11 @@ use crate::{
         MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, SERIES, code,
     },
     message::RequestError,
-    node::{Node, Refusal, now},
-    overlay::{Address, PeerId, later::Later},
-    session::{Reached, Unreached, driver::Driver, shared::Line},
-    transport::{IdentityFault, Io},
+    node::Refusal,
+    overlay::{Address, PeerId},
+    session::{Endpoint, Reached, Unreached, driver::Driver, shared::Line},
+    time::{Later, now},
+    transport::{IdentityFault, Io, ReadHalf, WriteHalf},
 };
 
 /// Room for a hello. What is longer is read in several steps.
@@ -34,21 +31,21 @@ const HELLO_READ: usize = 1 << 10; // bytes
 /// round trips of the slowest network.
 const HELLO_TIME: Duration = Duration::from_secs(2);
 
-fn machine(node: &Node, role: Role) -> Link {
-    let config = &node.config;
-    let longest = node.routes.longest().max(config.max_frame_len);
+fn machine(endpoint: &Endpoint, role: Role) -> Link {
+    let config = &endpoint.config;
+    let longest = endpoint.routes.longest().max(config.max_frame_len);
     // Two of the longest messages, so that one that is not complete does not keep out the other.
     let window = config.link_window.max(longest.saturating_mul(2).saturating_add(1 << 10));
-    let lengths = node.routes.unusual_lengths(longest);
+    let lengths = endpoint.routes.unusual_lengths(longest);
     let tells = lengths.len() <= MAX_IN_HELLO;
     let lengths_too = Some(LENGTHS).filter(|_| tells);
     let features = [Some(REFUSALS), Some(LISTING), Some(COUNTS), Some(SERIES), lengths_too];
     let hello = Hello {
-        info: node.me.clone(),
+        info: endpoint.me.clone(),
         window,
         max_message: longest,
         max_open: config.max_link_requests,
-        incarnation: node.links.incarnation,
+        incarnation: endpoint.links.incarnation,
         features: features.into_iter().flatten().map(str::to_owned).collect(),
         lengths: if tells { lengths } else { Vec::new() },
     };
@@ -57,42 +54,42 @@ fn machine(node: &Node, role: Role) -> Link {
 }
 
 /// Opens a link to `to`, where `whom` is.
-pub(super) async fn dial(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {
-    match greet(node, to, whom).await {
-        Ok((io, link, buffer)) => dialled(node, to, io, link, buffer),
+pub(super) async fn dial(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Reached {
+    match greet(endpoint, to, whom).await {
+        Ok((io, link, buffer)) => dialled(endpoint, to, io, link, buffer),
         // It has another link with this node already, which this one lost to; or no room, or it stops.
-        Err(Unreached::Left) => node.links.quick((to, whom)).ok_or(Unreached::Left),
+        Err(Unreached::Left) => endpoint.links.quick((to, whom)).ok_or(Unreached::Left),
         Err(unreached) => Err(unreached),
     }
 }
 
 /// Connects and exchanges hellos.
 async fn greet(
-    node: &Arc<Node>,
+    endpoint: &Arc<Endpoint>,
     to: &Address,
     whom: Option<&PeerId>,
 ) -> Result<(Io, Link, BytesMut), Unreached> {
-    let limit = node.config.connect_timeout;
+    let limit = endpoint.config.connect_timeout;
     let until = Instant::now().later(limit);
-    let mut io = client::connect(node, to, whom, until).await.map_err(|error| match error {
+    let mut io = client::connect(endpoint, to, whom, until).await.map_err(|error| match error {
         RequestError::Identity(fault) => Unreached::Identity(fault),
         RequestError::Banned(id) => Unreached::Banned(id),
         RequestError::Connect { source, .. } => Unreached::failed(&source),
         RequestError::Busy => Unreached::NoRoom,
         _ => Unreached::Stopped,
     })?;
-    let mut link = machine(node, Role::Dialler);
+    let mut link = machine(endpoint, Role::Dialler);
     let mut buffer = BytesMut::new();
     // Whoever takes the connection and does not answer in kind is a classic peer.
-    match timeout(limit.min(HELLO_TIME), hellos(node, &mut io, &mut link, &mut buffer)).await {
-        Ok(Ok(Heard::Hello)) => match claims_another(node, &io, &link, to) {
+    match timeout(limit.min(HELLO_TIME), hellos(endpoint, &mut io, &mut link, &mut buffer)).await {
+        Ok(Ok(Heard::Hello)) => match claims_another(endpoint, &io, &link, to) {
             Some(fault) => {
-                node.counters.errors_not_your_id.one();
+                endpoint.counters.errors_not_your_id.one();
                 Err(Unreached::Identity(fault))
             }
             // Banned while the hellos were on their way.
             None => match &io.proven {
-                Some(id) if node.bans.refuses_id(id) => Err(Unreached::Banned(id.clone())),
+                Some(id) if endpoint.bans.refuses_id(id) => Err(Unreached::Banned(id.clone())),
                 _ => Ok((io, link, buffer)),
             },
         },
@@ -109,10 +106,15 @@ async fn greet(
 }
 
 /// Whether the hello has another id than the one that the other side has proved.
-fn claims_another(node: &Node, io: &Io, link: &Link, to: &Address) -> Option<IdentityFault> {
+fn claims_another(
+    endpoint: &Endpoint,
+    io: &Io,
+    link: &Link,
+    to: &Address,
+) -> Option<IdentityFault> {
     let (at, claimed) = (to.clone(), link.theirs()?.info.id().clone());
     let proven = io.proven.as_ref();
-    (!node.may_claim(proven, &claimed)).then(|| match proven.cloned() {
+    (!endpoint.may_claim(proven, &claimed)).then(|| match proven.cloned() {
         Some(proven) => IdentityFault::ClaimsAnother { at, proven, claimed },
         None => IdentityFault::NotTls { at },
     })
@@ -128,21 +130,21 @@ enum Heard {
 }
 
 async fn hellos(
-    node: &Node,
+    endpoint: &Endpoint,
     io: &mut Io,
     link: &mut Link,
     buffer: &mut BytesMut,
 ) -> io::Result<Heard> {
     let mut out = BytesMut::new();
     link.take_output(&mut out);
-    node.counters.bytes_out.add(out.len() as u64);
-    node.counters.frames_out.one();
+    endpoint.counters.bytes_out.add(out.len() as u64);
+    endpoint.counters.frames_out.one();
     io.writer.write_all(&out).await?;
     io.writer.flush().await?;
     loop {
         buffer.reserve(HELLO_READ);
         let n = io.reader.read_buf(buffer).await?;
-        node.counters.bytes_in.add(n as u64);
+        endpoint.counters.bytes_in.add(n as u64);
         for frame in Frames::cut(buffer) {
             let Ok(frame) = frame else { return Ok(Heard::Nothing) };
             if link.phase() == LinkPhase::Greeting && frame.code() == TypeCode::ERRO {
@@ -170,16 +172,22 @@ fn parted(link: &mut Link) -> Heard {
     if polite { Heard::Goodbye } else { Heard::Nothing }
 }
 
-fn dialled(node: &Arc<Node>, to: &Address, io: Io, link: Link, buffer: BytesMut) -> Reached {
-    let id = node.links.next_id();
+fn dialled(
+    endpoint: &Arc<Endpoint>,
+    to: &Address,
+    io: Io,
+    link: Link,
+    buffer: BytesMut,
+) -> Reached {
+    let id = endpoint.links.next_id();
     let who = (&io.remote, io.proven.is_some());
-    let line = Line::new(Arc::clone(node), id, link, who, Some(to.clone()));
+    let line = Line::new(Arc::clone(endpoint), id, link, who, Some(to.clone()));
     let line = Arc::new(line.ok_or(Unreached::Classic { mute: false })?);
-    node.answered(to);
+    endpoint.answered(to);
     let driver = open(&line, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
-    node.spawn(driver.run());
+    endpoint.spawn(driver.run());
     // Of two links at once this one may be the one that ends.
-    Ok(node.links.quick((to, Some(line.peer.id()))).unwrap_or(line))
+    Ok(endpoint.links.quick((to, Some(line.peer.id()))).unwrap_or(line))
 }
 
 /// None when the node is cut: nothing is said then.
@@ -190,13 +198,13 @@ fn open(
     buffer: BytesMut,
     listed: bool,
 ) -> Option<Driver> {
-    if !line.node.links.opened(line, listed) {
+    if !line.endpoint.links.opened(line, listed) {
         return None;
     }
     line.tell_opened();
     // They may have changed since the hello.
     line.tell_lengths();
-    if line.node.drain.is_cancelled() {
+    if line.endpoint.drain.is_cancelled() {
         line.bye();
     }
     Some(Driver::new(Arc::clone(line), reader, writer, buffer))
@@ -205,19 +213,19 @@ fn open(
 /// Takes a connection on which somebody wants a link: `buffer` begins with the hello's header. None
 /// when it is none, which was said then.
 pub(crate) async fn welcome(
-    node: &Arc<Node>,
+    endpoint: &Arc<Endpoint>,
     (mut reader, mut writer): (ReadHalf, WriteHalf),
     mut buffer: BytesMut,
     (remote, proven): (&Address, Option<PeerId>),
 ) -> Option<Driver> {
     let len = FrameHead::peek(&buffer).map_or(0, |head| head.len());
     if len as usize > MAX_HELLO_LEN {
-        node.refuse(remote, Some(code::LNK), Refusal::TooLong);
-        node.offended(remote, proven.as_ref(), Offence::TooLong);
-        explain(writer, Refusal::TooLong, Arc::clone(node)).await;
+        endpoint.refuse(remote, Some(code::LNK), Refusal::TooLong);
+        endpoint.offended(remote, proven.as_ref(), Offence::TooLong);
+        explain(writer, Refusal::TooLong, Arc::clone(&endpoint.node)).await;
         return None;
     }
-    let mut link = machine(node, Role::Acceptor);
+    let mut link = machine(endpoint, Role::Acceptor);
     let hello = async {
         loop {
             for frame in Frames::cut(&mut buffer) {
@@ -229,35 +237,35 @@ pub(crate) async fn welcome(
             }
             buffer.reserve(HELLO_READ);
             let n = reader.read_buf(&mut buffer).await?;
-            node.counters.bytes_in.add(n as u64);
+            endpoint.counters.bytes_in.add(n as u64);
             if n == 0 {
                 let (got, expected) = (buffer.len() as u64, 0);
                 return Err(FrameError::CutBody { code: code::LNK, got, expected });
             }
         }
     };
-    match timeout(node.config.header_timeout, hello).await {
+    match timeout(endpoint.config.header_timeout, hello).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            node.count_frame_error(&error);
-            node.offended(remote, proven.as_ref(), Offence::Cut);
+            endpoint.count_frame_error(&error);
+            endpoint.offended(remote, proven.as_ref(), Offence::Cut);
             return None;
         }
         Err(_) => {
-            node.counters.errors_late.one();
-            node.offended(remote, proven.as_ref(), Offence::Late);
+            endpoint.counters.errors_late.one();
+            endpoint.offended(remote, proven.as_ref(), Offence::Late);
             return None;
         }
     }
     if let Some(hello) = link.theirs()
-        && !node.may_claim(proven.as_ref(), hello.info.id())
+        && !endpoint.may_claim(proven.as_ref(), hello.info.id())
     {
-        node.refuse(remote, Some(code::LNK), Refusal::NotYourId);
-        node.offended(remote, proven.as_ref(), Offence::NotItsId);
+        endpoint.refuse(remote, Some(code::LNK), Refusal::NotYourId);
+        endpoint.offended(remote, proven.as_ref(), Offence::NotItsId);
         link.fail(Refusal::NotYourId.reason());
     } else if link.phase() == LinkPhase::Closed {
-        node.counters.links_broken.one();
-        node.offended(remote, proven.as_ref(), Offence::BrokeLink);
+        endpoint.counters.links_broken.one();
+        endpoint.offended(remote, proven.as_ref(), Offence::BrokeLink);
     }
     if link.phase() == LinkPhase::Closed {
         let mut out = BytesMut::new();
@@ -267,13 +275,14 @@ pub(crate) async fn welcome(
             writer.write_all(&out).await?;
             writer.shutdown().await
         };
-        timeout(node.config.header_timeout, last).await.map(drop).ok();
+        timeout(endpoint.config.header_timeout, last).await.map(drop).ok();
         return None;
     }
     // Who comes from where it says that it listens can be reached over the same link.
     let claimed = link.theirs()?.info.clone();
-    let listed = claimed.address().host() == remote.host() && claimed.id() != node.me.id();
-    let id = node.links.next_id();
-    let line = Arc::new(Line::new(Arc::clone(node), id, link, (remote, proven.is_some()), None)?);
+    let listed = claimed.address().host() == remote.host() && claimed.id() != endpoint.me.id();
+    let id = endpoint.links.next_id();
+    let line =
+        Arc::new(Line::new(Arc::clone(endpoint), id, link, (remote, proven.is_some()), None)?);
     open(&line, reader, writer, buffer, listed)
 }

@@ -10,9 +10,9 @@ use tokio::{
 use crate::{
     link::{LinkId, Reason, Role, Way},
     message::RequestError,
-    node::{Node, now},
-    overlay::{Address, PeerId, later::Later},
-    session::{Pool, open, shared::Line},
+    overlay::{Address, PeerId},
+    session::{Endpoint, Pool, open, shared::Line},
+    time::{Later, now},
     transport::IdentityFault,
 };
 
@@ -78,8 +78,8 @@ enum Step {
     Again,
 }
 
-fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
-    let mut pool = node.links.lock();
+fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
+    let mut pool = endpoint.links.lock();
     pool.look_at_lines();
     let (way, after) = pool.book.way(to, now());
     let leaves = after.and_then(|id| pool.lines.get(&id).cloned());
@@ -92,7 +92,7 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
                 let line = Arc::clone(line);
                 pool.book.closed(id);
                 drop(pool);
-                node.links.unlist(&line);
+                endpoint.links.unlist(&line);
                 return Step::Again;
             }
             Some(line) if line.is_open() => Step::Done(Err(line.wrong_peer(to, whom))),
@@ -111,7 +111,8 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
         Way::Dial => {
             let (tell, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
-            let dialling = Dialling { node: Arc::clone(node), to: to.clone(), tell: Some(tell) };
+            let dialling =
+                Dialling { endpoint: Arc::clone(endpoint), to: to.clone(), tell: Some(tell) };
             dial = Some(dialling.dial(whom.cloned(), after));
             Step::Wait(reached)
         }
@@ -127,19 +128,19 @@ fn step(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Step {
     };
     drop(pool);
     if let Some(idle) = leaves {
-        node.links.unlist(&idle);
+        endpoint.links.unlist(&idle);
         idle.bye();
     }
     // Without the lock: where the runtime has ended, it is dropped here.
     if let Some(dial) = dial {
-        node.spawn(dial);
+        endpoint.spawn(dial);
     }
     step
 }
 
 /// A dial for all who wait for it. However it ends, they hear of it, and the book does.
 struct Dialling {
-    node: Arc<Node>,
+    endpoint: Arc<Endpoint>,
     to: Address,
     tell: Option<watch::Sender<Option<Reached>>>,
 }
@@ -147,21 +148,22 @@ struct Dialling {
 impl Dialling {
     /// Dials, when the link `after` has made room. A node that stops gives it up.
     async fn dial(mut self, whom: Option<PeerId>, after: Option<LinkId>) {
-        let Self { node, to, .. } = &self;
+        let Self { endpoint, to, .. } = &self;
         let dial = async {
             if let Some(link) = after {
-                let room = timeout(node.config.connect_timeout, node.links.is_over(link)).await;
+                let room =
+                    timeout(endpoint.config.connect_timeout, endpoint.links.is_over(link)).await;
                 room.map_err(|_| Unreached::NoRoom)?;
             }
-            open::dial(node, to, whom.as_ref()).await
+            open::dial(endpoint, to, whom.as_ref()).await
         };
-        let reached = node.drain.run_until_cancelled(dial).await;
+        let reached = endpoint.drain.run_until_cancelled(dial).await;
         self.end(reached.unwrap_or(Err(Unreached::Stopped)));
     }
 
     fn end(&mut self, reached: Reached) {
         let Some(tell) = self.tell.take() else { return };
-        let mut pool = self.node.links.lock();
+        let mut pool = self.endpoint.links.lock();
         match &reached {
             Ok(_) => {}
             Err(Unreached::Classic { mute: true }) => pool.book.is_mute(&self.to, now()),
@@ -206,8 +208,8 @@ impl Line {
     fn wrong_peer(&self, at: &Address, whom: Option<&PeerId>) -> Unreached {
         let found = self.peer.id();
         let expected = whom.unwrap_or(found);
-        let fault = self.node.found_another(at, (expected, found));
-        let unproven = self.sender.proven().is_none() && self.node.is_proven_only(expected);
+        let fault = self.endpoint.found_another(at, (expected, found));
+        let unproven = self.sender.proven().is_none() && self.endpoint.is_proven_only(expected);
         Unreached::Identity(if unproven { IdentityFault::NotTls { at: at.clone() } } else { fault })
     }
 }
@@ -222,19 +224,27 @@ fn says_nothing(why: &Unreached, whom: Option<&PeerId>) -> bool {
 }
 
 /// Whether the node at `to` speaks links, as far as can be told; opens one when there is none.
-pub(crate) async fn speaks_links(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> bool {
-    let possible = node.config.links && to != node.me.address();
-    possible && !matches!(reach(node, to, whom).await, Err(Unreached::Classic { .. }))
+pub(crate) async fn speaks_links(
+    endpoint: &Arc<Endpoint>,
+    to: &Address,
+    whom: Option<&PeerId>,
+) -> bool {
+    let possible = endpoint.config.links && to != endpoint.me.address();
+    possible && !matches!(reach(endpoint, to, whom).await, Err(Unreached::Classic { .. }))
 }
 
 /// A link to `to`, where `whom` is: the open one, or the one that a dial brings for which others may
 /// wait as well. Dropping the future does not end the dial.
-pub(crate) async fn reach(node: &Arc<Node>, to: &Address, whom: Option<&PeerId>) -> Reached {
+pub(crate) async fn reach(
+    endpoint: &Arc<Endpoint>,
+    to: &Address,
+    whom: Option<&PeerId>,
+) -> Reached {
     loop {
-        if node.drain.is_cancelled() {
+        if endpoint.drain.is_cancelled() {
             return Err(Unreached::Stopped);
         }
-        match step(node, to, whom) {
+        match step(endpoint, to, whom) {
             Step::Done(reached) => return reached,
             Step::Pause(pause) if pause > Instant::now().later(SHORT_PAUSE) => {
                 let text = "the last dials failed; not dialled again yet".to_owned();

@@ -22,15 +22,17 @@ use crate::{
     dispatch::{Route, routes::Told},
     frame::TypeCode,
     link::{AckLevel, Novelty, Numbered, Reason, Seen},
-    message::{incoming::Places, reply::ReplyKind},
-    node::{Node, Refusal, now},
+    message::reply::ReplyKind,
+    node::{Permits, Refusal},
     overlay::PeerId,
     session::{
+        Endpoint,
         deliver::Delivery,
         inbound::{Arrivals, Arrived},
         shared::Line,
         turns::{Turn, Turns},
     },
+    time::now,
 };
 
 /// Messages wait for their handler also when their link is over, as long as those of the whole node
@@ -86,8 +88,8 @@ impl Once {
     }
 }
 
-fn once(node: &Node) -> MutexGuard<'_, Once> {
-    node.links.once.lock().unwrap_or_else(PoisonError::into_inner)
+fn once(endpoint: &Endpoint) -> MutexGuard<'_, Once> {
+    endpoint.links.once.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Arrivals {
@@ -96,7 +98,7 @@ impl Arrivals {
         let line = Arc::clone(&self.line);
         let (exchange, code) = (delivery.arrived.exchange, delivery.arrived.code);
         let handler = delivery.route.handler;
-        let mut known = once(&line.node);
+        let mut known = once(&line.endpoint);
         let name = match known.came(line.peer.id(), numbered) {
             Due::HandOver(name) => name,
             due => {
@@ -112,20 +114,20 @@ impl Arrivals {
         let turns = [known.turns.take((name.0.clone(), name.1, handler)), self.turns.take(handler)];
         drop(known);
         let work = hand_over(Arc::clone(&line), delivery, numbered.level, turns);
-        let node = Arc::clone(&line.node);
+        let endpoint = Arc::clone(&line.endpoint);
         let finish = async move {
             let ended = AssertUnwindSafe(work).catch_unwind().await;
             let ended = ended.unwrap_or(Err(Refusal::HandlerFailed));
-            once(&node).settle(&name, numbered, ended);
+            once(&endpoint).settle(&name, numbered, ended);
             // Nobody waits any more when its links are over.
             tell.send(ended).ok();
         };
-        let cut = line.node.cut.clone();
+        let cut = line.endpoint.cut.clone();
         let mut finish =
             async move { cut.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
         // It begins at once, so that the order is kept, and goes on without the link.
         if (&mut finish).now_or_never().is_none() {
-            line.node.spawn(finish);
+            line.endpoint.spawn(finish);
         }
         self.tell_outcome((exchange, code), numbered, outcome);
     }
@@ -136,11 +138,11 @@ impl Arrivals {
         match due {
             Due::Reset(reason) => line.with(|state| state.link.reset(exchange, reason)),
             Due::Acknowledge | Due::HandOver(..) => {
-                line.node.counters.reliable_repeated.one();
+                line.endpoint.counters.reliable_repeated.one();
                 acknowledge(line, exchange, numbered);
             }
             Due::Wait(outcome) => {
-                line.node.counters.reliable_repeated.one();
+                line.endpoint.counters.reliable_repeated.one();
                 self.tell_outcome((exchange, code), numbered, outcome);
             }
         }
@@ -167,7 +169,7 @@ impl Arrivals {
     pub(super) fn refuse_once(&mut self, arrived: &Arrived, numbered: Numbered, refusal: Refusal) {
         let line = Arc::clone(&self.line);
         let due = {
-            let mut known = once(&line.node);
+            let mut known = once(&line.endpoint);
             let due = known.came(line.peer.id(), numbered);
             if let Due::HandOver(name) = &due {
                 known.settle(name, numbered, Err(refusal));
@@ -182,27 +184,27 @@ impl Arrivals {
 }
 
 /// How long a message may wait for its handler, and its share of all that may wait so long.
-fn patience(node: &Node, bytes: usize) -> (Duration, Option<SemaphorePermit<'_>>) {
+fn patience(endpoint: &Endpoint, bytes: usize) -> (Duration, Option<SemaphorePermit<'_>>) {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    let held = node.links.waiting.try_acquire_many(bytes.saturating_add(1)).ok();
-    let config = &node.config;
+    let held = endpoint.links.waiting.try_acquire_many(bytes.saturating_add(1)).ok();
+    let config = &endpoint.config;
     (if held.is_some() { config.handler_timeout } else { config.busy_after }, held)
 }
 
 /// Waits for the message's turns, and for the places that it needs.
 async fn in_turn(
-    node: &Node,
+    endpoint: &Endpoint,
     (route, bytes): (&Route, usize),
     level: AckLevel,
     turns: &[Turn],
-) -> Result<Option<Places>, Refusal> {
-    let (limit, _held) = patience(node, bytes);
+) -> Result<Option<Permits>, Refusal> {
+    let (limit, _held) = patience(endpoint, bytes);
     let wait = async {
         for turn in turns {
             turn.comes().await;
         }
         match level {
-            AckLevel::Handled => node.wait_for_places(route).await.map(Some),
+            AckLevel::Handled => endpoint.wait_for_places(&route.places).await.map(Some),
             AckLevel::HandedOver => Some(None),
         }
     };
@@ -216,12 +218,12 @@ async fn hand_over(
     level: AckLevel,
     turns: [Turn; 2],
 ) -> Result<(), Refusal> {
-    let node = &line.node;
+    let endpoint = &line.endpoint;
     // A body is not looked into: it counts as the longest message that there is.
-    let longest = usize::try_from(node.config.max_frame_len).unwrap_or(usize::MAX);
+    let longest = usize::try_from(endpoint.config.max_frame_len).unwrap_or(usize::MAX);
     let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
     let route = delivery.route.clone();
-    let places = in_turn(node, (&route, bytes), level, &turns).await?;
+    let places = in_turn(endpoint, (&route, bytes), level, &turns).await?;
     // A handler that answers and keeps the message keeps its place.
     let _places = places.clone();
     let (route, incoming) = delivery.open(&line, places);
@@ -231,14 +233,14 @@ async fn hand_over(
             Told::HandedOver => Ok(()),
             Told::Serving(answer) => {
                 // The answer is nobody's.
-                node.spawn(node.until_cut(answer.map(drop)));
+                endpoint.spawn(endpoint.until_cut(answer.map(drop)));
                 Ok(())
             }
         };
     }
     let answer = route.ask(incoming);
     drop(turns);
-    match answered(node.config.handler_timeout, answer, None).await?.0 {
+    match answered(endpoint.config.handler_timeout, answer, None).await?.0 {
         ReplyKind::Refused(refusal) => Err(refusal),
         _ => Ok(()),
     }

@@ -10,11 +10,12 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    classic::ReadError,
     frame::{Frame, TypeCode},
     link::Reason,
-    message::source::Coming,
-    node::Node,
+    message::{
+        ReadError,
+        source::{Chunk, FrameSource},
+    },
     session::{shared::Line, tick::Beats},
 };
 
@@ -138,28 +139,26 @@ impl Inflow {
         self
     }
 
-    pub(crate) fn node(&self) -> &Node {
-        &self.line.node
-    }
-
-    /// Whether the request may have been handled, after an error.
-    pub(crate) fn was_sent(&self) -> bool {
-        self.broken.is_none_or(|broken| broken.sent)
-    }
-
     fn give_back(&self, cost: u32) {
         match self.credit {
             Credit::Window => self.line.consumed(cost),
             Credit::Exchange(exchange) => self.line.read(exchange, cost),
         }
     }
+}
 
-    pub(crate) fn poll_part(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Coming>, ReadError>> {
+impl FrameSource for Inflow {
+    fn is_link(&self) -> bool {
+        true
+    }
+
+    fn was_sent(&self) -> bool {
+        self.broken.is_none_or(|broken| broken.sent)
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
         if let Some(data) = self.piece.take() {
-            return Poll::Ready(Ok(Some(Coming::Piece { data, last: false })));
+            return Poll::Ready(Ok(Some(Chunk::Piece { data, last: false })));
         }
         let mut waiting = self.queue.lock();
         if let Some(InPart { code, data, last, cost }) = waiting.parts.pop_front() {
@@ -167,12 +166,12 @@ impl Inflow {
             self.give_back(cost);
             let begins = !std::mem::replace(&mut self.inside, !last);
             return Poll::Ready(Ok(Some(match (begins, last) {
-                (true, true) => Coming::Frame(Frame::new(code, data)),
+                (true, true) => Chunk::Frame(Frame::new(code, data)),
                 (true, false) => {
                     self.piece = Some(data);
-                    Coming::Head { code, len: None }
+                    Chunk::Head { code, len: None }
                 }
-                (false, _) => Coming::Piece { data, last },
+                (false, _) => Chunk::Piece { data, last },
             })));
         }
         match waiting.end {
@@ -182,8 +181,8 @@ impl Inflow {
                 return Poll::Ready(Err(ReadError::Reset(broken.reason)));
             }
             None if waiting.late => {
-                self.line.node.counters.errors_late.one();
-                let config = &self.line.node.config;
+                self.line.endpoint.counters.errors_late.one();
+                let config = &self.line.endpoint.config;
                 return Poll::Ready(Err(ReadError::Late(match self.credit {
                     Credit::Window => config.stall_timeout,
                     Credit::Exchange(_) => config.reply_timeout,

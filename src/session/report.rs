@@ -17,30 +17,30 @@ impl Line {
     }
 
     pub(super) fn tell_opened(&self) {
-        self.node.counters.links_opened.one();
+        self.endpoint.counters.links_opened.one();
         tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), "link opened");
-        self.node
+        self.endpoint
             .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
     }
 
     /// Tells the other side which longest messages have changed since it was told.
     pub(super) fn tell_lengths(&self) {
         self.with(|state| {
-            let lengths = self.node.routes.unusual_lengths(self.limits.mine);
+            let lengths = self.endpoint.routes.unusual_lengths(self.limits.mine);
             state.link.tell_lengths(&lengths);
         });
     }
 
     pub(super) fn tell_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
-        self.node.counters.notify_refused.add(messages.into());
+        self.endpoint.counters.notify_refused.add(messages.into());
         tracing::debug!(peer = %Shown(&self.peer), %code, %reason, messages, "one-way messages refused");
         let peer = self.peer.clone();
-        self.node.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
+        self.endpoint.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
     }
 
     pub(super) fn tell_closed(&self, reason: Reason) {
         tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), %reason, "link closed");
-        self.node.emit(&PeerEvent::LinkClosed {
+        self.endpoint.emit(&PeerEvent::LinkClosed {
             peer: self.peer.clone(),
             direction: self.direction(),
             reason,
@@ -97,14 +97,14 @@ impl Line {
     }
 
     fn note_refusal(&self, code: TypeCode, refusal: Refusal, messages: u32) {
-        self.node.refuse_some(self.sender.address(), Some(code), refusal, messages);
-        if let Some(what) = Offence::of(refusal, code) {
+        self.endpoint.refuse_some(self.sender.address(), Some(code), refusal, messages);
+        if let Some(what) = refusal.offence(code) {
             self.offended(what);
         }
     }
 
     /// The other side has done something wrong.
     pub(super) fn offended(&self, what: Offence) {
-        self.node.offended(self.sender.address(), self.sender.proven(), what);
+        self.endpoint.offended(self.sender.address(), self.sender.proven(), what);
     }
 }

@@ -9,11 +9,12 @@ use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    classic::client::{OutgoingHeld, OutgoingKind, Sending},
     frame::{Frame, TypeCode},
-    link::{Kind, Numbered, Refused},
-    message::{Replies, source::PartReader},
-    reliable::mailbag::Acked,
+    link::{AckLevel, Kind, Numbered, Refused},
+    message::{
+        Replies,
+        outgoing::{OutgoingHeld, OutgoingKind, Sending},
+    },
     session::{
         recv_stream::{Broken, Credit, Inflow, Queue},
         send::{Failed, Payload, Stopped, cost_of, send_parts},
@@ -21,6 +22,15 @@ use crate::{
         tick::Beats,
     },
 };
+
+/// The sender of a message that is to be acknowledged.
+pub(crate) trait Acknowledged: Send {
+    /// Whether this is what the other side has acknowledged.
+    fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool;
+
+    /// The exchange of the message has ended.
+    fn end(self: Box<Self>, end: Result<(), Broken>);
+}
 
 /// An exchange of this side, as long as it is open.
 pub(crate) enum Asked {
@@ -31,7 +41,7 @@ pub(crate) enum Asked {
         /// streams may be called from there on.
         begun: u64,
     },
-    Numbered(Acked),
+    Numbered(Box<dyn Acknowledged>),
     /// A one-way message of which not all parts are sent.
     Told {
         ended: Arc<OnceLock<Broken>>,
@@ -133,16 +143,10 @@ impl Line {
         queue: Arc<Queue>,
         sending: Sending,
     ) -> Replies {
-        self.node.counters.exchanges_out.one();
+        self.endpoint.counters.exchanges_out.one();
         let inflow = Inflow::new(Arc::clone(self), queue, Credit::Exchange(exchange));
-        let held = OutgoingHeld::on_link(&self.node);
-        Replies::new(
-            PartReader::Link(inflow),
-            (sending, None),
-            held,
-            self.sender.address().clone(),
-            code,
-        )
+        let held = OutgoingHeld::on_link(&self.endpoint.node);
+        Replies::new(Box::new(inflow), (sending, None), held, self.sender.address().clone(), code)
     }
 
     async fn ask_frame(
@@ -232,7 +236,7 @@ impl Line {
                 queue.end(Ok(()));
             }
         };
-        self.node.spawn(self.node.until_cut(write));
+        self.endpoint.spawn(self.endpoint.until_cut(write));
         let begun = match timeout(limit, &mut number).await {
             // Without a word the node was stopped.
             Ok(begun) => begun.map_err(|_| Failed::Gone(None))?,
@@ -258,7 +262,7 @@ impl Line {
         &self,
         frame: &Frame,
         numbered: Numbered,
-        acked: Acked,
+        acked: Box<dyn Acknowledged>,
     ) -> Result<(), Unsent> {
         let (mut slot, mut acked) = (Some(self.slot().await?), Some(acked));
         let mut opened = |state: &mut State, exchange| {

@@ -14,13 +14,13 @@ use tokio::{
 };
 
 use crate::{
-    classic::{
-        client::OutgoingKind,
-        writer::{Unwritten, WriteError},
-    },
     frame::{Frame, FrameError, TypeCode},
     link::{Kind, Link, Reason},
-    message::RequestError,
+    message::{
+        RequestError,
+        error::{Unwritten, WriteError},
+        outgoing::OutgoingKind,
+    },
     session::{
         recv_stream::Broken,
         request::Asked,
@@ -113,7 +113,7 @@ impl Payload {
         };
         let want = u64::from(*left).min(max as u64);
         let mut part = BytesMut::with_capacity(usize::try_from(want).unwrap_or(max));
-        let patience = line.node.config.handler_timeout;
+        let patience = line.endpoint.config.handler_timeout;
         let mut source = (&mut *reader).take(want);
         let read = timeout(patience, source.read_buf(&mut part)).await;
         let failed = |source| WriteError::Source {

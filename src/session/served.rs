@@ -12,8 +12,8 @@ use futures::{FutureExt, future::BoxFuture};
 
 use crate::{
     frame::TypeCode,
-    message::{Reply, body::Progress, incoming::Places, reply::ReplyKind},
-    node::Refusal,
+    message::{Reply, body::Progress, reply::ReplyKind},
+    node::{Permits, Refusal},
     session::{
         answer,
         shared::Line,
@@ -46,7 +46,7 @@ enum Stage {
 /// A request that a handler has in hand.
 pub(super) struct Handling {
     pub(super) answer: BoxFuture<'static, Result<Reply, Refusal>>,
-    pub(super) _places: Places,
+    pub(super) _places: Permits,
     /// Of a body that it reads.
     pub(super) progress: Option<Progress>,
     pub(super) internal: bool,

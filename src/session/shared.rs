@@ -20,9 +20,10 @@ use tokio::{
 use crate::{
     link::{AckLevel, Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
     message::Sender,
-    node::{Cut, Direction, Node},
+    node::{Cut, Direction},
     overlay::{Address, PeerId, PeerInfo},
     session::{
+        Endpoint,
         credit::Purse,
         recv_stream::{Broken, InPart},
         request::Asked,
@@ -38,7 +39,7 @@ const OUTPUT_HIGH: usize = 256 << 10; // bytes
 /// One open link. Senders encode into its output under a short lock; the one task that drives it
 /// reads and writes.
 pub(crate) struct Line {
-    pub(crate) node: Arc<Node>,
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) id: LinkId,
     pub(crate) role: Role,
     /// Under which address it is in the book.
@@ -127,7 +128,7 @@ impl fmt::Debug for Line {
 impl Line {
     /// `link` is open. `to` is the address under which others look for it.
     pub(crate) fn new(
-        node: Arc<Node>,
+        endpoint: Arc<Endpoint>,
         id: LinkId,
         link: Link,
         (remote, proven): (&Address, bool),
@@ -171,14 +172,14 @@ impl Line {
             closing: AtomicBool::new(false),
             incomplete: AtomicUsize::new(0),
             in_hand: AtomicUsize::new(0),
-            node,
+            endpoint,
         })
     }
 
     /// Whether what is meant for this peer, and no other, may go over it.
     pub(crate) fn is_to(&self, whom: Option<&PeerId>) -> bool {
         whom.is_none_or(|whom| {
-            self.peer.id() == whom && self.node.may_claim(self.sender.proven(), whom)
+            self.peer.id() == whom && self.endpoint.may_claim(self.sender.proven(), whom)
         })
     }
 
@@ -389,10 +390,10 @@ impl Line {
         drop(state);
         for asked in asked.into_values() {
             if let Asked::Request { code, .. } = asked
-                && self.node.cut.is_cancelled()
+                && self.endpoint.cut.is_cancelled()
             {
                 let (direction, peer) = (Direction::Out, self.sender.address().clone());
-                self.node.report_cut(Cut { direction, peer, code: Some(code) });
+                self.endpoint.report_cut(Cut { direction, peer, code: Some(code) });
             }
             let sent = asked.sent_before(written);
             asked.end(Err(Broken { reason, sent, link: true }));

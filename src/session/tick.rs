@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     node::{Config, Refusal},
-    overlay::later::part,
     session::inbound::{Arrivals, Gathering},
+    time::part,
 };
 
 /// So many beats make the shorter of the two times that are counted in them.
@@ -85,7 +85,7 @@ impl Arrivals {
         });
         stalled.extend(late);
         for exchange in stalled {
-            self.line.node.counters.errors_late.one();
+            self.line.endpoint.counters.errors_late.one();
             self.give_up(exchange, Refusal::HandlerLate);
         }
     }

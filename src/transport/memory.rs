@@ -52,11 +52,13 @@ mod node;
 mod pipe;
 mod state;
 
-use std::fmt;
-use std::net::IpAddr;
-use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    fmt,
+    net::IpAddr,
+    num::NonZeroU64,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -64,8 +66,8 @@ pub use self::latency::Latency;
 pub use self::node::MemoryTransport;
 use self::state::{State, key};
 use crate::{
-    overlay::later::Later,
     overlay::{Address, Host},
+    time::Later,
 };
 
 /// A network inside the process. A clone is the same network.

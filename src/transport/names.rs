@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout};
 
 use super::NameFault;
-use crate::overlay::{Host, later::Later};
+use crate::{overlay::Host, time::Later};
 
 /// The time between the beginnings of two attempts (RFC 8305 section 5, "Connection Attempt Delay").
 /// One that fails does not make the next one wait.

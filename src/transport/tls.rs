@@ -45,8 +45,10 @@ pub use self::{
 };
 use super::{Io, Listener, Transport, tcp::Tcp};
 use crate::{
-    overlay::options::{ConfigError, Options, Setting},
-    overlay::{Address, Host, PeerId},
+    overlay::{
+        Address, Host, PeerId,
+        options::{ConfigError, Options, Setting},
+    },
     transport::Simulated,
 };
 

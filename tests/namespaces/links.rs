@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use actix_peer::{Outgoing, Over, RequestError, classic::ReadError, frame::Frame, link::Reason};
+use actix_peer::{Outgoing, Over, RequestError, frame::Frame, link::Reason, message::ReadError};
 use tokio::time::Instant;
 
 use crate::{

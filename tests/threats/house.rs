@@ -19,10 +19,10 @@ use actix::{Actor, Arbiter, System};
 use actix_peer::{
     Builder, Child, Config, Incoming, Over, Peer, PeerEvent, PingSweep, Refusal, Reply,
     RequestError, Stabilizer,
-    classic::Outgoing,
     frame::Frame,
     handler,
     link::Reason,
+    message::Outgoing,
     overlay::{Address, Host, StabilizerAction, StabilizerEvent, View},
     peer::NodeDown,
     transport::{Io, Listener, Transport, memory::MemoryNetwork, tcp::Tcp},

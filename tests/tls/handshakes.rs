@@ -4,8 +4,8 @@ use std::future::poll_fn;
 
 use actix_peer::{
     Outgoing, Over, Peer, RequestError,
-    classic::ReadError,
     frame::{Frame, FrameError},
+    message::ReadError,
     transport::{
         IdentityFault, Io, Transport,
         memory::MemoryNetwork,

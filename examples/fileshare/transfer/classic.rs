@@ -4,8 +4,8 @@ use std::{io::Write, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use actix_peer::{
     Over, RequestError,
-    classic::ReadError,
     frame::{Frame, FrameError, TypeCode},
+    message::ReadError,
     overlay::Address,
 };
 use futures::StreamExt;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::node::now;
+use crate::time::now;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::{frame::TypeCode, message::Reply, node::refusal::Refusal};
+use crate::{frame::TypeCode, node::refusal::Refusal};
 
 #[derive(Debug)]
 pub(crate) struct Measures;
@@ -29,10 +29,11 @@ impl Measures {
 pub(crate) struct Times;
 
 impl Times {
-    pub(crate) fn take(
+    pub(crate) fn take<T: Send + 'static>(
         &self,
-        answer: BoxFuture<'static, Result<Reply, Refusal>>,
-    ) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        answer: BoxFuture<'static, Result<T, Refusal>>,
+        _: fn(&T) -> bool,
+    ) -> BoxFuture<'static, Result<T, Refusal>> {
         answer
     }
 }

@@ -12,11 +12,7 @@ use futures::future::BoxFuture;
 use metrics::{Histogram, histogram};
 use tokio::time::Instant;
 
-use crate::{
-    frame::TypeCode,
-    message::{Reply, reply::ReplyKind},
-    node::refusal::Refusal,
-};
+use crate::{frame::TypeCode, node::refusal::Refusal};
 
 pub(crate) const REQUEST: &str = "actix_peer_request_seconds";
 pub(crate) const HANDLER: &str = "actix_peer_handler_seconds";
@@ -121,15 +117,16 @@ pub(crate) struct Times(Arc<ByEnd>);
 
 impl Times {
     /// Measures from now until the answer is there, or nobody waits for it any more.
-    pub(crate) fn take(
+    pub(crate) fn take<T: Send + 'static>(
         &self,
-        answer: BoxFuture<'static, Result<Reply, Refusal>>,
-    ) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        answer: BoxFuture<'static, Result<T, Refusal>>,
+        is_refusal: fn(&T) -> bool,
+    ) -> BoxFuture<'static, Result<T, Refusal>> {
         let times = Arc::clone(&self.0);
         let mut clock = Clock { since: Instant::now(), histogram: times.dropped.clone() };
         Box::pin(async move {
             let answer = answer.await;
-            let refused = matches!(&answer, Err(_) | Ok(Reply(ReplyKind::Refused(_))));
+            let refused = answer.as_ref().map_or(true, is_refusal);
             clock.histogram = if refused { &times.badly } else { &times.well }.clone();
             drop(clock);
             answer

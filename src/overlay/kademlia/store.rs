@@ -8,11 +8,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    overlay::later::Later,
     overlay::{
         Host, PeerId, PeerInfo,
         kademlia::{Key, StoreRefusal},
     },
+    time::Later,
 };
 
 /// What a publisher says under a key: one record for each publisher and key.

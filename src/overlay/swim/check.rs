@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::identity::Identity;
-use crate::{overlay::PeerId, overlay::later::Later};
+use crate::{overlay::PeerId, time::Later};
 
 /// The most nodes that are asked at the same time. Whoever comes beyond is heard of again.
 const MAX_CHECKS: usize = 256;

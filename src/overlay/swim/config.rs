@@ -8,8 +8,8 @@ use std::{
 use foca::{Config, PeriodicParams};
 
 use crate::{
-    overlay::later::part,
     overlay::options::{COUNT, Options, Setting, TIME, settings},
+    time::part,
 };
 
 /// Times and limits of a [`Membership`](super::Membership). All nodes of a network take the same.

@@ -20,8 +20,8 @@ use super::{
     wire::Said,
 };
 use crate::{
-    overlay::later::Later,
     overlay::{PeerId, PeerInfo},
+    time::Later,
 };
 
 pub(super) type Engine = Foca<Identity, PostcardCodec, StdRng, NoCustomBroadcast>;

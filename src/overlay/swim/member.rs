@@ -8,8 +8,8 @@ use std::{
 
 use super::identity::Identity;
 use crate::{
-    overlay::later::Later,
     overlay::{PeerId, PeerInfo},
+    time::Later,
 };
 
 /// That a member is down is told at most once in this time, and so is that it is up again.

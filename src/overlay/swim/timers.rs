@@ -10,7 +10,7 @@ use foca::Timer;
 
 use super::identity::Identity;
 
-use crate::overlay::later::Later;
+use crate::time::Later;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Due {

@@ -7,9 +7,10 @@ use futures::{StreamExt, stream};
 use super::Store;
 use crate::{
     frame::{Frame, TypeCode},
-    node::{Node, PeerEvent},
+    node::PeerEvent,
     overlay::{Added, Candidate, Learned, PeerInfo, Scope, Verdict, WITHIN, is_busy},
     peer::{Peers, service::Seat, stabilizer::question},
+    session::Endpoint,
 };
 
 /// Last-known good peers, which are asked before all others.
@@ -68,7 +69,7 @@ pub(super) async fn rejoin(store: &Store, seat: &Seat) {
     seat.node.emit(&PeerEvent::Rejoined { asked, added });
 }
 
-fn is_refused(node: &Node, peer: &PeerInfo) -> bool {
+fn is_refused(node: &Endpoint, peer: &PeerInfo) -> bool {
     !node.transport.admits(peer.id())
         || node.bans.refuses_id(peer.id())
         || node.bans.refuses(peer.address())
@@ -76,7 +77,7 @@ fn is_refused(node: &Node, peer: &PeerInfo) -> bool {
 
 /// Asks a peer for its `NAME`, introduces this node, and adds it when it is itself. A remembered
 /// address is dialled at the pace of unverified ones.
-async fn go_to(node: &Arc<Node>, peers: &Peers, peer: &PeerInfo) -> Outcome {
+async fn go_to(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> Outcome {
     let means = node.look_up(peer.host()).await.unwrap_or_default();
     let is_place = !means.is_empty() && means.iter().all(|host| Scope::of(host).is_some());
     if peer.id() == node.me.id()

@@ -9,11 +9,10 @@ use tokio::time::timeout;
 
 use super::{Pause, Workers};
 use crate::{
-    classic::{Outgoing, Over},
     dispatch::handler,
     frame::{Frame, TypeCode},
     link::{AckLevel, OnRestart},
-    message::{Incoming, Reply},
+    message::{Incoming, Outgoing, Over, Reply},
     node::Config,
     overlay::{
         JoinConfig, PeerExchange, PingSweep,

@@ -9,8 +9,8 @@ use crate::{
     dispatch::{Batched, Intake, PeerMessage, Received, Route, Serve, typed::Typed},
     frame::TypeCode,
     message::{Incoming, IncomingBatch},
-    node::Node,
     peer::{Builder, Peers, RegisterError, forward::Forward, well_known, well_known::WellKnown},
+    session::Endpoint,
 };
 
 /// A handler before the node has its limits.
@@ -30,7 +30,7 @@ pub(crate) fn application_code(
 
 /// A route with a share of its own of the requests in hand.
 pub(crate) fn application_route(
-    node: &Node,
+    node: &Endpoint,
     code: TypeCode,
     serve: Arc<dyn Serve>,
     streamed: bool,
@@ -72,7 +72,7 @@ impl Builder {
     /// A longer request is refused as too long: a classic one on its header, without waiting for its
     /// data; one on a link with the first of its frames that is beyond. The price of more: so much
     /// memory for each of up to [`Config::max_requests_per_code`](crate::Config::max_requests_per_code) requests in hand, and a link's window
-    /// is at least twice the longest. Links that are open already keep theirs, and take no more whole
+    /// is at least twice the longest. LinkPool that are open already keep theirs, and take no more whole
     /// than they said when they were opened.
     ///
     /// ```
@@ -166,7 +166,7 @@ impl Builder {
 }
 
 pub(super) fn register(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     handlers: Vec<(TypeCode, Entry)>,
     well_known: bool,

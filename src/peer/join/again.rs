@@ -12,9 +12,11 @@ use tokio::time::sleep;
 
 use super::{Came, walk};
 use crate::{
-    node::{Node, PeerEvent},
-    overlay::{Address, JoinAnswer, JoinConfig, later::part},
+    node::PeerEvent,
+    overlay::{Address, JoinAnswer, JoinConfig},
     peer::{NodeDown, Peers, contacts},
+    session::Endpoint,
+    time::part,
 };
 
 /// The first pause; it doubles, and up to as much again is added, which differs from node to node.
@@ -28,7 +30,7 @@ const MAX_GONE: u32 = 10;
 
 /// Has the node try again. False if it tries already by too many contacts.
 pub(super) fn begin(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     contact: &Address,
     config: JoinConfig,
@@ -50,7 +52,7 @@ pub(super) fn begin(
 }
 
 /// Differs from node to node, and is the same for the same one: simulations are repeatable.
-fn pause(node: &Node, tries: u32) -> Duration {
+fn pause(node: &Endpoint, tries: u32) -> Duration {
     let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(8)).min(LONGEST_PAUSE);
     let mut hasher = DefaultHasher::new();
     (node.me.id(), tries).hash(&mut hasher);
@@ -59,7 +61,7 @@ fn pause(node: &Node, tries: u32) -> Duration {
 }
 
 async fn run(
-    node: &Arc<Node>,
+    node: &Arc<Endpoint>,
     peers: &Peers,
     contact: &Address,
     config: JoinConfig,

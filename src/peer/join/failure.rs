@@ -3,9 +3,8 @@
 use std::io;
 
 use crate::{
-    classic::ReadError,
     frame::{FrameError, TypeCode},
-    message::RequestError,
+    message::{ReadError, RequestError},
     overlay::JoinFailure,
     peer::stabilizer::Unanswered,
     transport::{IdentityFault, NameFault},

@@ -7,8 +7,7 @@ use tokio::time::timeout;
 
 use super::{Dht, lock};
 use crate::{
-    classic::Outgoing,
-    node::{Node, now},
+    message::Outgoing,
     overlay::{
         Address, PeerId, PeerInfo,
         kademlia::{
@@ -18,6 +17,8 @@ use crate::{
     },
     peer::join::Places,
     session,
+    session::Endpoint,
+    time::now,
 };
 
 /// What came of a look-up.
@@ -46,7 +47,7 @@ impl Dht {
     /// Asks whoever is at an address. What it answers, with the id that it says.
     pub(super) async fn ask_at(
         &self,
-        node: &Arc<Node>,
+        node: &Arc<Endpoint>,
         (at, whom): (&Address, Option<&PeerId>),
         question: Question,
     ) -> Option<Response> {
@@ -67,7 +68,7 @@ impl Dht {
     /// Asks a node. When it answers with its id it is heard of; when it does not, that is noted, too.
     pub(super) async fn ask(
         self: &Arc<Self>,
-        node: &Arc<Node>,
+        node: &Arc<Endpoint>,
         to: &PeerInfo,
         question: Question,
     ) -> Option<Answer> {
@@ -97,7 +98,7 @@ impl Dht {
     }
 
     /// A node is there: it answered, or proved who it is. Who loses its place for it is asked first.
-    pub(super) fn heard(self: &Arc<Self>, node: &Arc<Node>, peer: PeerInfo) {
+    pub(super) fn heard(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
         if !node.transport.admits(peer.id()) {
             return;
         }
@@ -125,7 +126,7 @@ impl Dht {
     }
 
     /// Runs as long as the node does.
-    pub(super) fn spawn<F>(&self, node: &Arc<Node>, work: impl FnOnce(Arc<Node>) -> F)
+    pub(super) fn spawn<F>(&self, node: &Arc<Endpoint>, work: impl FnOnce(Arc<Endpoint>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -134,7 +135,7 @@ impl Dht {
 
     /// Somebody says that it is there, and nothing proves it: it is asked, if there is a place for it in the table and one
     /// for the question, at the pace of the node.
-    pub(super) fn probe(self: &Arc<Self>, node: &Arc<Node>, peer: PeerInfo) {
+    pub(super) fn probe(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
         let wanted = self.table.lock().is_some_and(|table| table.has_room(peer.id()));
         let Ok(place) = Arc::clone(&self.probes).try_acquire_owned() else { return };
         if !wanted || !lock(&self.probed).insert(peer.address().clone()) {
@@ -154,7 +155,7 @@ impl Dht {
     /// not send this node.
     pub(super) async fn look_up(
         self: &Arc<Self>,
-        node: &Arc<Node>,
+        node: &Arc<Endpoint>,
         target: Key,
         goal: Goal<'_>,
     ) -> Found {

@@ -3,13 +3,15 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
-    overlay::kademlia::{
-        LookupConfig, StoreLimits,
-        message::{MAX_NODES, MAX_RECORDS},
+    overlay::{
+        kademlia::{
+            LookupConfig, StoreLimits,
+            message::{MAX_NODES, MAX_RECORDS},
+        },
+        options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
     },
-    overlay::later::part,
-    overlay::options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
     peer::kademlia::HOUR,
+    time::part,
 };
 
 /// Providers that are kept for each that is told: the others take the places of those that do not

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Dht, KademliaError, ask::Goal, lock};
 use crate::{
-    node::Node,
     overlay::{
         Address, PeerId, PeerInfo,
         kademlia::{Key, chosen},
     },
     peer::{NodeDown, Peer},
+    session::Endpoint,
 };
 
 /// The key under which the providers of a name are.
@@ -18,7 +18,7 @@ fn key_of(name: &str) -> Key {
 }
 
 impl Peer {
-    fn dht(&self) -> Result<(Arc<Node>, Arc<Dht>), KademliaError> {
+    fn dht(&self) -> Result<(Arc<Endpoint>, Arc<Dht>), KademliaError> {
         let node = Arc::clone(self.node());
         let dht = Dht::of(&node).ok_or(KademliaError::NotEnabled)?;
         Ok((node, dht))
@@ -26,7 +26,7 @@ impl Peer {
 
     async fn with_dht<T>(
         &self,
-        work: impl AsyncFnOnce(&Arc<Node>, &Arc<Dht>) -> Result<T, KademliaError>,
+        work: impl AsyncFnOnce(&Arc<Endpoint>, &Arc<Dht>) -> Result<T, KademliaError>,
     ) -> Result<T, KademliaError> {
         let (node, dht) = self.dht()?;
         let drain = node.drain.clone();

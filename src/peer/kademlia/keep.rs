@@ -9,16 +9,15 @@ use futures::{StreamExt, stream};
 
 use super::{Dht, KademliaConfig, KademliaError, ask::Goal, lock};
 use crate::{
-    node::Node,
-    node::now,
     overlay::{
         Address, PeerInfo,
         kademlia::{
             Key, Record, StoreRefusal,
             message::{Answer, Question},
         },
-        later::Later,
     },
+    session::Endpoint,
+    time::{Later, now},
 };
 
 /// The shortest pause between two times that something is sent because nodes have come, and the
@@ -79,7 +78,7 @@ impl Sent {
 
 impl Dht {
     /// The record that this node publishes under a key, good from now on for what is left of its time.
-    pub(super) fn own_record(&self, node: &Node, key: Key) -> Option<Record> {
+    pub(super) fn own_record(&self, node: &Endpoint, key: Key) -> Option<Record> {
         let (own, now) = (lock(&self.own), now());
         let published = own.get(&key)?;
         let left = match published.until {
@@ -94,7 +93,7 @@ impl Dht {
 
     /// The records of this node under a key: what it publishes itself, and what it keeps for
     /// others.
-    pub(super) fn here(&self, node: &Node, key: Key) -> Vec<Record> {
+    pub(super) fn here(&self, node: &Endpoint, key: Key) -> Vec<Record> {
         let own = self.own_record(node, key).into_iter();
         own.chain(lock(&self.store).get(key, now())).collect()
     }
@@ -102,7 +101,7 @@ impl Dht {
     /// Takes note of what this node publishes, and sends it.
     pub(super) async fn publish(
         self: &Arc<Self>,
-        node: &Arc<Node>,
+        node: &Arc<Endpoint>,
         key: Key,
         value: Vec<u8>,
         ttl: Option<Duration>,
@@ -135,7 +134,7 @@ impl Dht {
     }
 
     /// Sends what this node publishes under a key. How many keep it.
-    pub(super) async fn send_own(self: &Arc<Self>, node: &Arc<Node>, key: Key) -> usize {
+    pub(super) async fn send_own(self: &Arc<Self>, node: &Arc<Endpoint>, key: Key) -> usize {
         let (mut kept, known) = (0, self.known());
         // Again when some knew a higher number, above which the next one is.
         for _ in 0..2 {
@@ -164,7 +163,7 @@ impl Dht {
     }
 
     /// What others have of an earlier life of this node is older than what it publishes now.
-    fn go_above(&self, node: &Node, key: Key, records: &[(Address, Record)]) {
+    fn go_above(&self, node: &Endpoint, key: Key, records: &[(Address, Record)]) {
         let furthest = node.links.incarnation().saturating_add(FURTHEST);
         let of_this = records.iter().map(|(_, record)| record).filter(|record| {
             record.publisher().id() == node.me.id() && record.sequence() <= furthest
@@ -180,7 +179,7 @@ impl Dht {
     }
 
     /// Has a record of another node kept at the nodes nearest to its key.
-    pub(super) async fn send(self: &Arc<Self>, node: &Arc<Node>, record: &Record) {
+    pub(super) async fn send(self: &Arc<Self>, node: &Arc<Endpoint>, record: &Record) {
         let found = self.look_up(node, record.key(), Goal::Nodes).await;
         self.have_kept(node, record, found.closest).await;
     }
@@ -188,7 +187,7 @@ impl Dht {
     /// Has a record kept by these nodes. What they answered.
     async fn have_kept(
         self: &Arc<Self>,
-        node: &Arc<Node>,
+        node: &Arc<Endpoint>,
         record: &Record,
         by: Vec<PeerInfo>,
     ) -> Vec<Answer> {

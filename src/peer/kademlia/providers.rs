@@ -11,14 +11,13 @@ use futures::{StreamExt, stream};
 
 use super::{Dht, ask::Goal, lock};
 use crate::{
-    node::Node,
-    node::now,
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, Record, message::Question},
-        later::Later,
     },
     peer::join::Places,
+    session::Endpoint,
+    time::{Later, now},
 };
 
 /// Providers that are asked at once whether they are there. Found by thought: of the most that are
@@ -67,7 +66,11 @@ fn in_turn(claims: Vec<Claim>) -> Vec<Claim> {
 impl Dht {
     /// The providers under a key that are there, at most as many as are told. Each has answered
     /// just now, or is a member of the network that is up.
-    pub(super) async fn providers(self: &Arc<Self>, node: &Arc<Node>, key: Key) -> Vec<PeerInfo> {
+    pub(super) async fn providers(
+        self: &Arc<Self>,
+        node: &Arc<Endpoint>,
+        key: Key,
+    ) -> Vec<PeerInfo> {
         let mut said = self.look_up(node, key, Goal::Records).await.records;
         let here = lock(&self.store).get_with_sources(key, now());
         said.extend(
@@ -102,7 +105,7 @@ impl Dht {
     }
 
     /// Whether a provider answers. One that does not is forgotten.
-    async fn is_there(self: &Arc<Self>, node: &Arc<Node>, claim: &Claim) -> bool {
+    async fn is_there(self: &Arc<Self>, node: &Arc<Endpoint>, claim: &Claim) -> bool {
         let (peer, until) = (&claim.peer, now().later(claim.left));
         if !node.transport.admits(peer.id()) || lock(&self.silent).has(peer, until, now()) {
             return false;
@@ -120,7 +123,7 @@ impl Dht {
 
     /// Whether this node may go to a provider of which others told: one of them may send it there,
     /// and it is dialled at the node's pace.
-    async fn may_ask(&self, node: &Arc<Node>, claim: &Claim) -> bool {
+    async fn may_ask(&self, node: &Arc<Endpoint>, claim: &Claim) -> bool {
         let (at, mut places) = (claim.peer.address(), Places::default());
         let mut may = false;
         for by in &claim.by {
@@ -133,7 +136,7 @@ impl Dht {
 
 /// The members of the network that are up.
 #[cfg(feature = "swim")]
-fn members_up(node: &Node) -> BTreeSet<PeerInfo> {
+fn members_up(node: &Endpoint) -> BTreeSet<PeerInfo> {
     use crate::overlay::swim::MemberState;
 
     let Some(shared) = node.membership.get() else { return BTreeSet::new() };
@@ -144,7 +147,7 @@ fn members_up(node: &Node) -> BTreeSet<PeerInfo> {
 
 /// Without the membership no other node is known to be up.
 #[cfg(not(feature = "swim"))]
-const fn members_up(_: &Node) -> BTreeSet<PeerInfo> {
+const fn members_up(_: &Endpoint) -> BTreeSet<PeerInfo> {
     BTreeSet::new()
 }
 

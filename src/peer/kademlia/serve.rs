@@ -9,22 +9,23 @@ use crate::{
     dispatch::{Serve, Told},
     limits::Source,
     message::{Incoming, Reply, Sender},
-    node::{Node, Refusal, now},
+    node::Refusal,
     overlay::{
         Address, Host, PeerInfo,
         kademlia::{
             Record, StoreRefusal,
             message::{Answer, Question, Request, Response},
         },
-        later::Later,
     },
     peer::well_known::claims,
+    session::Endpoint,
+    time::{Later, now},
 };
 
 /// Serves `@KAD`.
 #[derive(Debug)]
 pub(super) struct Answering {
-    pub(super) node: Weak<Node>,
+    pub(super) node: Weak<Endpoint>,
     pub(super) dht: Arc<Dht>,
 }
 
@@ -65,7 +66,7 @@ impl Serve for Answering {
 impl Dht {
     fn answer(
         &self,
-        node: &Node,
+        node: &Endpoint,
         question: Question,
         (from, is_there): (&PeerInfo, bool),
         sender: &Sender,
@@ -121,7 +122,7 @@ impl Dht {
     }
 
     /// Somebody asked from the host that it names.
-    fn note(self: &Arc<Self>, node: &Arc<Node>, from: PeerInfo, sender: &Sender) {
+    fn note(self: &Arc<Self>, node: &Arc<Endpoint>, from: PeerInfo, sender: &Sender) {
         let known = self.table.lock().is_some_and(|table| table.get(from.id()) == Some(&from));
         if sender.proven().is_some() || known {
             self.heard(node, from);

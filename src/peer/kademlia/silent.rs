@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_silent_provider_is_left_out_until_it_is_heard_of_or_a_minute_is_over() {
-        let (mut silent, begun) = (Silent::default(), crate::node::now());
+        let (mut silent, begun) = (Silent::default(), crate::time::now());
         let until = begun + LEFT_OUT * 2;
         let peer = |n: u32| format!("n{n} 10.0.0.1 9000").parse::<PeerInfo>().unwrap();
         for n in 0..5_000 {

@@ -6,14 +6,13 @@ use tokio::time::{sleep, timeout};
 
 use super::{Dht, ask::Goal, keep::SOON, lock};
 use crate::{
-    node::Node,
-    node::now,
     overlay::{
         Address,
         kademlia::{Key, message::Question},
-        later::part,
     },
     peer::service::Seat,
+    session::Endpoint,
+    time::{now, part},
 };
 
 /// The pause between two rounds is this part of the shortest interval, and at least a second.
@@ -82,7 +81,7 @@ impl Dht {
     }
 
     /// Looks for keys in all buckets in which none was looked for during `every`.
-    pub(super) async fn refresh(self: &Arc<Self>, node: &Arc<Node>, every: Duration) {
+    pub(super) async fn refresh(self: &Arc<Self>, node: &Arc<Endpoint>, every: Duration) {
         let stale = self.table.lock().map(|table| table.stale(now(), every, || self.random(node)));
         for key in stale.unwrap_or_default() {
             self.look_up(node, key, Goal::Nodes).await;
@@ -91,13 +90,13 @@ impl Dht {
 
     /// Takes its place in the network of the nodes that it knows: looks for itself, then for a key in each bucket that is
     /// further away than its nearest neighbour (section 2.3).
-    async fn settle(self: &Arc<Self>, node: &Arc<Node>) {
+    async fn settle(self: &Arc<Self>, node: &Arc<Endpoint>) {
         self.look_up(node, Key::of(node.me.id()), Goal::Nodes).await;
         self.refresh(node, Duration::ZERO).await;
     }
 
     /// Joins by whoever is at `contact`. Whether it answered.
-    pub(super) async fn join(self: &Arc<Self>, node: &Arc<Node>, contact: &Address) -> bool {
+    pub(super) async fn join(self: &Arc<Self>, node: &Arc<Endpoint>, contact: &Address) -> bool {
         let Some(response) = self.ask_at(node, (contact, None), Question::Ping).await else {
             return false;
         };

@@ -1,14 +1,16 @@
 //! What a host sends, at the pace of its line.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::overlay::later::Later;
+use crate::time::Later;
 
 /// Bytes that leave together, as a packet of Ethernet does.
 pub(super) const PACKET: usize = 1_460;

@@ -1,11 +1,13 @@
 //! How one node reaches the network: listening and dialling.
 
-use std::future::pending;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::{
+    future::pending,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
@@ -13,9 +15,10 @@ use tokio::time::{sleep, sleep_until};
 
 use super::MemoryNetwork;
 use super::state::{Place, Way, key};
-use crate::overlay::{Address, Host};
-use crate::transport::names::Names;
-use crate::transport::{Io, Listener, Simulated, Transport};
+use crate::{
+    overlay::{Address, Host},
+    transport::{Io, Listener, Simulated, Transport, names::Names},
+};
 
 /// Connections that wait for a listener to take them, for each listener. Further dials wait.
 const BACKLOG: usize = 128;

@@ -1,10 +1,6 @@
 //! The two directions of a connection: what is written, on its way, arrived, and over.
 
-use std::collections::VecDeque;
-use std::io;
-use std::sync::Arc;
-use std::task::Waker;
-use std::time::Duration;
+use std::{collections::VecDeque, io, sync::Arc, task::Waker, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
@@ -13,7 +9,7 @@ use tokio::time::Instant;
 use super::line::{Line, PACKET};
 use super::{Direction, Ending};
 
-use crate::overlay::later::Later;
+use crate::time::Later;
 
 /// Bytes that a direction holds before its writer waits, as the buffers of a socket do.
 pub(super) const CAPACITY: usize = 64 * 1024;

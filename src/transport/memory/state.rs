@@ -3,12 +3,14 @@
 
 mod faults;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::net::IpAddr;
-use std::ops::Range;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+    ops::Range,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,8 +19,10 @@ use super::connection::Connection;
 use super::line::Line;
 use super::pipe::{Course, Wakers};
 use super::{Direction, Ending, Latency, Link};
-use crate::overlay::{Address, Host};
-use crate::transport::{Io, Simulated};
+use crate::{
+    overlay::{Address, Host},
+    transport::{Io, Simulated},
+};
 
 /// First port given to who listens on port 0.
 const FIRST_FREE_PORT: u16 = 49152;

@@ -1,7 +1,4 @@
-use std::fmt::Write as _;
-use std::future::poll_fn;
-use std::io::ErrorKind;
-use std::time::Duration;
+use std::{fmt::Write as _, future::poll_fn, io::ErrorKind, time::Duration};
 
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -9,8 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::transport::memory::pipe::CAPACITY;
-use crate::transport::{Io, Listener, Transport};
+use crate::transport::{Io, Listener, Transport, memory::pipe::CAPACITY};
 
 /// Longer than anything that ever arrives.
 const LONG: Duration = Duration::from_secs(3600);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::overlay::later::part;
+use crate::time::part;
 
 /// Idle for so long, and the kernel asks.
 pub(super) const IDLE: Duration = Duration::from_secs(60);

@@ -1,18 +1,22 @@
 //! Listening at all addresses of a name, with one port.
 
-use std::collections::HashSet;
-use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
-use std::task::{Context, Poll};
+use std::{
+    collections::HashSet,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    task::{Context, Poll},
+};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::{INHERITED, Tcp, shown};
-use crate::overlay::Address;
-use crate::transport::{
-    Io, Listener,
-    names::{MAX_ADDRESSES, no_address},
+use crate::{
+    overlay::Address,
+    transport::{
+        Io, Listener,
+        names::{MAX_ADDRESSES, no_address},
+    },
 };
 
 /// Connections that may wait for being accepted, if the system allows so many (`somaxconn`). The usual 128 overflow when

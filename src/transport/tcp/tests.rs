@@ -1,5 +1,4 @@
-use std::future::poll_fn;
-use std::io::ErrorKind;
+use std::{future::poll_fn, io::ErrorKind};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};

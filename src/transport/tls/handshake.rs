@@ -29,8 +29,10 @@ use super::{
     verify::{Checks, Dialled, Diallers},
 };
 use crate::{
-    overlay::options::{Options, PLACES, Setting, TIME, settings},
-    overlay::{Address, PeerId},
+    overlay::{
+        Address, PeerId,
+        options::{Options, PLACES, Setting, TIME, settings},
+    },
     transport::{IdentityFault, Io},
 };
 

@@ -3,10 +3,10 @@
 use tokio::time::Instant;
 
 use super::{After, CutOff, Place, State, key};
-use crate::overlay::Host;
-use crate::transport::memory::Link;
-use crate::transport::memory::connection::Connection;
-use crate::transport::memory::pipe::Wakers;
+use crate::{
+    overlay::Host,
+    transport::memory::{Link, connection::Connection, pipe::Wakers},
+};
 
 impl Link {
     fn touches(&self, host: &str) -> bool {

@@ -1,9 +1,14 @@
-//! Times that are added without a panic, whatever an option, a stabilizer or a caller asks for.
+//! The time, and times that are added without a panic, whatever an option, a stabilizer or a caller asks for.
 //!
 //! `Instant + Duration` and `Duration * n` panic when the sum is more than their type holds. Clippy
 //! refuses both in this crate (`arithmetic_side_effects`); they are written as below.
 
 use std::time::{Duration, Instant};
+
+/// The time of tokio, which tests may pause.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// No time that is added is longer: every clock can count it, and it is as good as never.
 pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
