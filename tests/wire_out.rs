@@ -153,7 +153,7 @@ async fn a_reply_that_is_cut_says_how_much_of_it_came() {
 }
 
 #[actix::test]
-async fn f20_a_reset_is_an_error_even_behind_a_complete_reply() {
+async fn a_reset_is_an_error_even_behind_a_complete_reply() {
     let mut pair = Pair::start(Config::default().links(false)).await;
     for bytes in 1..=REPLY.len() {
         pair.wires.cut_after(Direction::ToDialler, bytes as u64);

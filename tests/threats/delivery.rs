@@ -426,14 +426,14 @@ async fn open_at_once(seed: u64) -> (usize, usize) {
 }
 
 #[actix::test]
-async fn f59_links_that_are_opened_at_once_become_one_and_nothing_sent_on_the_other_is_lost() {
+async fn links_that_are_opened_at_once_become_one_and_nothing_sent_on_the_other_is_lost() {
     tokio::time::pause();
     open_at_once_again_and_again(300).await;
 }
 
 #[actix::test]
 #[ignore = "long"]
-async fn f59_links_that_are_opened_at_once_become_one_in_a_thousand_rounds() {
+async fn links_that_are_opened_at_once_become_one_in_a_thousand_rounds() {
     tokio::time::pause();
     open_at_once_again_and_again(1_000).await;
 }
