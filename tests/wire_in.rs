@@ -1,5 +1,5 @@
-//! What a foreign program writes to a node, byte by byte, and what it gets back (WIRE.md parts 1
-//! and 2): the callee's side.
+//! What a foreign program writes to a node, byte by byte, and what it gets back
+//! (src/protocol.md#classic-exchanges): the callee's side.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +8,10 @@
     missing_docs
 )]
 
+#[path = "wire/blocks.rs"]
+mod blocks;
+#[path = "wire/document.rs"]
+mod document;
 mod wire;
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What a node writes to a foreign program, byte by byte, and what it makes of the answers (WIRE.md
-//! parts 1 and 2): the caller's side.
+//! What a node writes to a foreign program, byte by byte, and what it makes of the answers
+//! (src/protocol.md#classic-exchanges): the caller's side.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

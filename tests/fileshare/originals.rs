@@ -1,4 +1,4 @@
-//! The original programs, byte for byte (WIRE.md part 2): as callers and as callees.
+//! The original programs, byte for byte (src/protocol.md#file-sharing): as callers and as callees.
 
 use std::{
     fs,
