@@ -105,7 +105,7 @@ fn compare(bytes: &[u8], meaning: &str) -> Result<(), String> {
             let flags = ["OPEN", "END", "MORE", "RESET", "NUMBERED"];
             let bit = |name| flags.iter().position(|flag| *flag == name).map(|at| 1_u8 << at);
             let names = value.split(' ').filter(|name| *name != "none");
-            bytes == [names.map(|name| bit(name).expect("a flag")).sum()]
+            bytes == [names.map(|name| bit(name).expect("a flag")).sum::<u8>()]
         }
         Some(value) => match value.strip_prefix("varint ") {
             Some(number) => number.parse() == Ok(varint(bytes)),
@@ -512,7 +512,8 @@ fn the_key_in_the_example_is_that_of_rfc_8032_and_its_id_is_the_one_on_the_page(
     file.as_mut().unwrap().write_all(pem.as_bytes()).unwrap();
     let id = NodeIdentity::load(&path).unwrap().id().to_string();
     assert!(page().contains(&format!("`{id}`:")));
-    let key = block("public-key").fields[1].0.iter().map(|byte| format!("{byte:02x}"));
+    let example = block("public-key");
+    let key = example.fields[1].0.iter().map(|byte| format!("{byte:02x}"));
     assert_eq!(key.collect::<String>(), id);
     assert_eq!(bytes("public-key").len(), 44);
 }
@@ -706,9 +707,8 @@ fn every_fault_of_a_routed_message_is_in_the_table_of_faults_and_the_reverse() {
 async fn greet(node: &Peer, features: &[&str]) -> (tokio::net::TcpStream, Hello) {
     let mut stream = connect(node).await;
     let hello = hello("bob", 1 << 20, features).to_frame();
-    let head =
-        [hello.code().as_bytes(), &u32::try_from(hello.data().len()).unwrap().to_be_bytes()[..]];
-    stream.write_all(&[&head.concat(), &hello.data()[..]].concat()).await.unwrap();
+    let text = hello.as_str().unwrap();
+    stream.write_all(&crate::wire::frame(hello.code().as_bytes(), text)).await.unwrap();
     let theirs = Hello::from_frame(&hear(&mut stream).await).unwrap();
     (stream, theirs)
 }
