@@ -358,6 +358,85 @@ fn the_examples_of_control_frames_are_what_the_two_sides_of_a_link_say() {
     assert_eq!(closed, Some(LinkEvent::Closed { reason: Reason::PROTOCOL, remote: true }));
 }
 
+/// What a side of a link does with frames of the dialler: the reason with which it ends the link.
+fn ends_with(frames: &[Frame]) -> Option<u16> {
+    let mut two = Two::open(4 * 65_541, &["series"]);
+    frames.iter().for_each(|frame| two.bob.handle(frame.clone(), two.now));
+    let last = self::frames(&output(&mut two.bob)).pop()?;
+    let data = last.data();
+    (last.code() == TypeCode::new(b"@RST") && data[..5] == [0, 0, 0, 0, 8])
+        .then(|| u16::from_be_bytes([data[5], data[6]]))
+}
+
+fn link_frame(code: &[u8; 4], exchange: u32, flags: u8, payload: &[u8]) -> Frame {
+    Frame::new(code, [&exchange.to_be_bytes()[..], &[flags], payload].concat())
+}
+
+#[test]
+fn every_kind_of_bad_input_on_the_page_ends_a_link_with_its_reason() {
+    const OPEN: u8 = 1;
+    const END: u8 = 2;
+    const MORE: u8 = 4;
+    const NUMBERED: u8 = 16;
+    let frame = link_frame;
+    let asked = || frame(b"ECHO", 1, OPEN | END, b"");
+    let numbers = |level| [&[0; 16][..], &[level], &[0; 8]].concat();
+    let message = |n| frame(b"NEWS", 0, 0, &vec![0; n]);
+    // The number of the line, and what it names.
+    let cases: &[(usize, &[Frame])] = &[
+        (0, &[message(MAX_PAYLOAD + 1)]),
+        (0, &[Frame::new("NEWS", vec![0; 4])]),
+        (1, &[frame(b"NEWS", 0, 0x20, b"")]),
+        (2, &[hello("ada", 1, &[]).to_frame()]),
+        (3, &[frame(b"NEWS", 0, MORE, b"")]),
+        (3, &[frame(b"NEWS", 0, END, b"")]),
+        (4, &[frame(b"REPL", 2, END, b"")]),
+        (5, &[asked(), asked()]),
+        (5, &[frame(b"ECHO", 1, OPEN | MORE, b""), frame(b"ECHO", 1, NUMBERED, &numbers(1))]),
+        (5, &[frame(b"ECHO", 1, NUMBERED, &numbers(1))]),
+        (6, &[frame(b"ECHO", 1, OPEN | NUMBERED, &numbers(1)[1..])]),
+        (6, &[frame(b"ECHO", 1, OPEN | NUMBERED, &numbers(3))]),
+        (7, &[asked(), frame(b"ECHO", 1, END, b"")]),
+        (8, &[message(65_536), message(65_536), message(65_536), message(65_536), message(0)]),
+        (8, &[frame(b"@CRD", 0, 0, &[0; 3])]),
+        (8, &[frame(b"@CRD", 0, 0, &[0, 0, 0, 1])]),
+        (8, &[frame(b"@CRD", 2, 0, &[0, 0, 0, 1])]),
+        (9, &[asked(), frame(b"@BYE", 0, 0, b""), message(0)]),
+        (10, &[frame(b"@PNG", 0, 0, &[0; 7])]),
+        (10, &[frame(b"@LEN", 0, 0, &[0; 9])]),
+        (10, &[frame(b"@RFS", 1, 0, b"\0\0\0\x01NEWS\0\x01")]),
+        (10, &[frame(b"@LEN", 1, 0, &[0; 8])]),
+        (10, &[frame(b"@GOT", 1, 0, &[0; 12])]),
+        (10, &[frame(b"@RFS", 0, 0, b"\0\0\0\0NEWS\0\x01")]),
+        (10, &[frame(b"@GOT", 0, 0, &[0; 11])]),
+        (11, &vec![frame(b"@CRD", 0, 0, &[0; 4]); 100]),
+    ];
+    let page = page();
+    let section = page.split_once("\n## Bad input\n").unwrap().1.split("\n## ").next().unwrap();
+    let lines = section.lines().filter(|line| line.starts_with("- ")).count();
+    let named: BTreeSet<_> = cases.iter().map(|(line, _)| *line).collect();
+    assert_eq!(named, (0..lines).collect());
+    for (at, (line, frames)) in cases.iter().enumerate() {
+        let expected = if at == 0 { 2 } else { 10 };
+        assert_eq!(ends_with(frames), Some(expected), "line {line}: {frames:?}");
+    }
+    // What is as near as can be to it is taken.
+    let parts = vec![frame(b"ECHO", 1, MORE, b""); 98];
+    let good: &[&[Frame]] = &[
+        &[message(MAX_PAYLOAD)],
+        &[message(65_536), message(65_536), message(65_536), message(65_536)],
+        &[asked(), frame(b"@CRD", 1, 0, &[0; 4])],
+        &[&[frame(b"ECHO", 1, OPEN | MORE, b"")], &parts[..], &[frame(b"ECHO", 1, END, b"")]]
+            .concat(),
+        &[frame(b"@XYZ", 0, 0, b"")],
+        &[frame(b"@PON", 0, 0, b"")],
+        &[frame(b"@BYE", 0, 0, b"")],
+    ];
+    for frames in good {
+        assert_eq!(ends_with(frames), None, "{frames:?}");
+    }
+}
+
 #[test]
 fn the_examples_of_a_peer_exchange_are_read_and_written() {
     assert_eq!(frame("peers-question"), Frame::text("@PEX", "1"));
