@@ -1,4 +1,4 @@
-//! Classic exchanges: one connection for one request and its replies, as the original programs
+//! Layer 9: Classic exchanges: one connection for one request and its replies, as the original programs
 //! speak.
 
 pub(crate) mod client;

@@ -1,4 +1,4 @@
-//! `ConnectionActor`: one accepted connection as an actor.
+//! Layer 12: `ConnectionActor`: one accepted connection as an actor.
 
 use std::{
     io,

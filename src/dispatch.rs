@@ -1,4 +1,4 @@
-//! From the code of a message to the actor that handles it, and from what the actor answers to a
+//! Layer 8: From the code of a message to the actor that handles it, and from what the actor answers to a
 //! reply.
 
 pub mod handler;

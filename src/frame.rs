@@ -1,4 +1,4 @@
-//! Layer 1: bytes, frames and typed messages (WIRE.md, "The wire").
+//! Layer 1: bytes, frames and typed messages ([protocol](crate::protocol#frames)).
 
 mod codec;
 mod type_code;

@@ -48,6 +48,7 @@
 //! 7. With the feature `tls` a node's id is its public key, and proven: `transport::tls`.
 //! 8. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
 //!    is what is beneath.
+//! 9. [`protocol`] specifies every byte on the wire, for programs in other languages.
 //!
 //! The README has the pictures, the promises and the table of limits.
 //!
@@ -78,6 +79,8 @@ pub mod message;
 pub mod node;
 pub mod overlay;
 pub mod peer;
+#[doc = include_str!("protocol.md")]
+pub mod protocol {}
 pub mod reliable;
 pub mod session;
 mod time;

@@ -1,4 +1,4 @@
-//! What others may take from this node: connections, rates, memory. And who is banned.
+//! Layer 5: What others may take from this node: connections, rates, memory. And who is banned.
 
 pub(crate) mod admission;
 pub(crate) mod budget;

@@ -1,34 +1,9 @@
-//! Layer 3: the persistent link as a pure state machine (WIRE.md part 3). No socket, no clock, no
-//! actor: frames, credit and the time go in; frames, deliveries and the next wake-up come out.
+//! Layer 3: the persistent link as a pure state machine ([protocol](crate::protocol#links)). No
+//! socket, no clock, no actor: frames, credit and the time go in; frames, deliveries and the next
+//! wake-up come out.
 //!
 //! One connection carries many exchanges in both directions. What a receiver has not worked off is
 //! bounded by credit, so a sender feels a slow receiver and never fills its memory.
-//!
-//! Where WIRE.md leaves a choice, this is what a link does:
-//!
-//! - Credit counts the data of a frame: exchange header and payload.
-//! - A side that ends an exchange without a message to carry the END sends a frame with the code
-//!   `@END` and no payload; a RESET has the code `@RST`.
-//! - An empty frame, of which a hundred in a row end the link, is one that moves nothing: a part of
-//!   a message without payload, or credit of zero.
-//!
-//! There is more than WIRE.md has, for a side whose hello lists a feature:
-//!
-//! - `refusals`: `@RFS` on exchange 0 says how many of its one-way messages were refused (u32), of
-//!   which code (4 bytes), and the reason. More of them than were sent are counted as late. What is
-//!   refused is told before `@BYE` and before the end of the link.
-//! - `lengths`: the member `lengths` of a hello lists texts `code:length`, the code as eight
-//!   hexadecimal digits: the longest message that the sender of the hello takes with a code, where
-//!   that is not its `max_message`. `@LEN` on exchange 0 (code, u32) changes one. So a message that is
-//!   too long is an error at its sender, before anything of it is sent.
-//! - `counts`: `@GOT` on exchange 0, in front of the end of the link, says how many one-way messages
-//!   came and were not refused: pairs of code (4 bytes) and number (u64). So the sender knows how many
-//!   were lost on their way.
-//! - `listing`: a second `PONG` for each `PING` over the link says whether the answering node has the
-//!   asking one in its table: `listed`, `unknown`, or `elsewhere host:port` if it has another address
-//!   for that id.
-//! - `series`: the series of an acknowledged message (u64) follows the byte with its level. In force if
-//!   the hellos of both sides list it.
 
 mod alive;
 mod book;

@@ -1,4 +1,4 @@
-//! What all actors, connections and handles of one node share.
+//! Layer 6: What all actors, connections and handles of one node share.
 
 mod bans;
 pub(crate) mod clock;

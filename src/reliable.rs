@@ -1,4 +1,4 @@
-//! Messages that survive a broken link: what is asked for, what comes of it, and where they are kept.
+//! Layer 11: Messages that survive a broken link: what is asked for, what comes of it, and where they are kept.
 
 mod delivery;
 pub(crate) mod mailbag;

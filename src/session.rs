@@ -1,4 +1,4 @@
-//! The links of a node: which peer is reached over which, and how.
+//! Layer 10: The links of a node: which peer is reached over which, and how.
 
 mod answer;
 mod buffers;

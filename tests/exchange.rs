@@ -275,7 +275,7 @@ async fn a_body_of_any_size_is_streamed_to_a_streaming_handler() {
 }
 
 #[actix::test]
-async fn f24_a_body_of_any_size_is_streamed_back() {
+async fn a_body_of_any_size_is_streamed_back() {
     let wires = MemoryNetwork::new(1);
     let a = streaming(&wires).await;
     for len in [0_u64, 1, 65_536, 65_537, 20_000_000] {
@@ -366,7 +366,7 @@ async fn a_refused_body_is_refused_before_it_is_sent_in_full() {
 }
 
 #[actix::test]
-async fn f23_a_reader_that_stands_still_is_given_up_and_one_that_is_slow_is_served() {
+async fn a_reader_that_stands_still_is_given_up_and_one_that_is_slow_is_served() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = streaming(&wires).await;
@@ -548,7 +548,7 @@ async fn a_routed_request_that_gets_stuck_says_why_and_where() {
 }
 
 #[actix::test]
-async fn f46_a_router_that_panics_is_an_error_for_the_asker_and_nobody_else() {
+async fn a_router_that_panics_is_an_error_for_the_asker_and_nobody_else() {
     let wires = MemoryNetwork::new(1);
     let panicky = router::from_fn(|_, _| panic!("no idea"));
     let a = builder(&wires, "a").router(panicky).start().await.unwrap();

@@ -94,7 +94,7 @@ fn repl(text: &str) -> Answer {
 }
 
 #[actix::test]
-async fn f45_a_panic_costs_the_asker_an_error_and_the_node_nothing() {
+async fn a_panic_costs_the_asker_an_error_and_the_node_nothing() {
     let node = node(Moody { handled: 0 }.start()).await;
     assert_eq!(ask(&node, "MOOD", "").await, repl("1"));
     assert_eq!(ask(&node, "MOOD", "panic").await, refused(Refusal::HandlerFailed));
@@ -109,7 +109,7 @@ async fn f45_a_panic_costs_the_asker_an_error_and_the_node_nothing() {
 }
 
 #[actix::test]
-async fn f45_a_supervised_handler_outlives_its_panics_with_its_state() {
+async fn a_supervised_handler_outlives_its_panics_with_its_state() {
     let node = node(Moody { handled: 0 }.start_supervised()).await;
     for (mood, reply) in [
         ("", repl("1")),
@@ -251,7 +251,7 @@ impl Handler<Incoming> for Stubborn {
 }
 
 #[actix::test]
-async fn f45_an_actor_that_panics_while_it_stops_is_let_go_and_not_asked_again_and_again() {
+async fn an_actor_that_panics_while_it_stops_is_let_go_and_not_asked_again_and_again() {
     for (in_stopping, panics, calls) in
         [(false, "", [1, 1]), (false, "x", [1, 1]), (true, "", [3, 0]), (true, "x", [2, 0])]
     {
@@ -270,7 +270,7 @@ async fn f45_an_actor_that_panics_while_it_stops_is_let_go_and_not_asked_again_a
 }
 
 #[actix::test]
-async fn f45_a_supervised_handler_keeps_its_queue_through_a_panic() {
+async fn a_supervised_handler_keeps_its_queue_through_a_panic() {
     let node = node(Moody { handled: 0 }.start_supervised()).await;
     let moods = ["", "panic", "", "panic", "", "", "panic", ""];
     let replies = join_all(moods.map(|mood| ask(&node, "MOOD", mood))).await;
@@ -401,14 +401,14 @@ fn sleepy() -> Recipient<Incoming> {
 }
 
 #[actix::test]
-async fn f47_a_handler_that_does_not_answer_in_time_is_an_error_for_the_asker() {
+async fn a_handler_that_does_not_answer_in_time_is_an_error_for_the_asker() {
     let node = paused_node(Config::default(), sleepy()).await;
     assert_eq!(ask(&node, "MOOD", "29000").await, repl("awake"));
     assert_eq!(ask(&node, "MOOD", "31000").await, refused(Refusal::HandlerLate));
 }
 
 #[actix::test]
-async fn f47_a_slow_handler_refuses_when_its_places_are_taken_and_nobody_else_suffers() {
+async fn a_slow_handler_refuses_when_its_places_are_taken_and_nobody_else_suffers() {
     let config = Config::default().max_requests_per_code(4);
     let node = paused_node(config, sleepy()).await;
     let begun = tokio::time::Instant::now();

@@ -178,7 +178,7 @@ async fn times_are_told_apart_by_how_a_request_went_and_ended() {
 }
 
 #[actix::test]
-async fn f61_whatever_codes_ids_and_addresses_remotes_make_up_there_is_no_new_series() {
+async fn whatever_codes_ids_and_addresses_remotes_make_up_there_is_no_new_series() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     bob.record_metrics().await;

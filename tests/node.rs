@@ -211,7 +211,7 @@ impl Listener for FragileListener {
 }
 
 #[actix::test]
-async fn f46_a_listener_that_dies_is_restarted_on_the_same_address_and_counted() {
+async fn a_listener_that_dies_is_restarted_on_the_same_address_and_counted() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let fragile = Fragile {
@@ -237,7 +237,7 @@ async fn f46_a_listener_that_dies_is_restarted_on_the_same_address_and_counted()
 }
 
 #[actix::test]
-async fn f46_a_peer_list_that_dies_is_restarted_with_its_table() {
+async fn a_peer_list_that_dies_is_restarted_with_its_table() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = on(&wires, "a").start().await.unwrap();
@@ -250,7 +250,7 @@ async fn f46_a_peer_list_that_dies_is_restarted_with_its_table() {
 }
 
 #[actix::test]
-async fn f46_a_part_that_keeps_dying_is_given_up_and_the_node_goes_on() {
+async fn a_part_that_keeps_dying_is_given_up_and_the_node_goes_on() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let dying = on(&wires, "a").every(Duration::from_secs(1), "dying", async |_| panic!("always"));
@@ -294,7 +294,7 @@ impl Stabilizer for Counting {
 }
 
 #[actix::test]
-async fn f46_stabilizers_run_on_their_own_schedule_and_one_that_panics_stops_no_other() {
+async fn stabilizers_run_on_their_own_schedule_and_one_that_panics_stops_no_other() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let runs: Vec<_> = (0..3).map(|_| Arc::new(AtomicUsize::new(0))).collect();
@@ -438,7 +438,7 @@ async fn a_paused_node_lets_connections_wait_until_it_resumes() {
 }
 
 #[actix::test]
-async fn f55_stop_finishes_what_runs_tells_the_peers_and_refuses_what_is_new() {
+async fn stop_finishes_what_runs_tells_the_peers_and_refuses_what_is_new() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -459,7 +459,7 @@ async fn f55_stop_finishes_what_runs_tells_the_peers_and_refuses_what_is_new() {
 }
 
 #[actix::test]
-async fn f55_stop_cuts_what_is_late_and_says_what() {
+async fn stop_cuts_what_is_late_and_says_what() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());

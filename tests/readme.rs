@@ -117,7 +117,7 @@ fn every_option_that_is_a_number_or_a_time_has_bounds() {
     const OTHERS: [&str; 3] = ["FrameCodec", "JoinWalk", "LookupConfig"];
     let text = |path: &str| read(path);
     let listed: String = [
-        "src/connection/config.rs",
+        "src/node/config.rs",
         "src/overlay/join/config.rs",
         "src/overlay/peer_exchange.rs",
         "src/overlay/ping_sweep.rs",

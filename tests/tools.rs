@@ -219,7 +219,7 @@ fn a_node_that_cannot_start_or_join_says_why_and_fails() {
 }
 
 #[test]
-fn f56_a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
+fn a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
     let mut node = Node::start(&[]);
     let address = node.address.clone();
     for _ in 0..5 {

@@ -1,5 +1,5 @@
-//! What a foreign program writes to a node, byte by byte, and what it gets back (WIRE.md parts 1
-//! and 2): the callee's side.
+//! What a foreign program writes to a node, byte by byte, and what it gets back
+//! (src/protocol.md#classic-exchanges): the callee's side.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,6 +8,10 @@
     missing_docs
 )]
 
+#[path = "wire/blocks.rs"]
+mod blocks;
+#[path = "wire/document.rs"]
+mod document;
 mod wire;
 
 use std::time::Duration;
@@ -255,7 +259,7 @@ async fn a_handler_answers_with_any_number_of_frames() {
 }
 
 #[actix::test]
-async fn f04_an_unknown_code_gets_one_error_and_a_clean_end() {
+async fn an_unknown_code_gets_one_error_and_a_clean_end() {
     let node = ada().start().await.unwrap();
     let rows: &[&[u8]] = &[
         b"NOPE\0\0\0\0",
@@ -333,7 +337,7 @@ async fn a_connection_beyond_the_limit_is_told_that_the_node_is_busy() {
 }
 
 #[actix::test]
-async fn f05_a_claimed_length_of_four_gibibytes_is_refused_at_once() {
+async fn a_claimed_length_of_four_gibibytes_is_refused_at_once() {
     let (node, wires) = paused(ada().handle("ECHO", says("echo")).unwrap()).await;
     let begun = Instant::now();
     for said in [b"NAME\xff\xff\xff\xff", b"echo\xff\xff\xff\xff", b"ECHO\0\x10\0\x01"] {
@@ -348,7 +352,7 @@ async fn f05_a_claimed_length_of_four_gibibytes_is_refused_at_once() {
 // Part 1: one frame for each connection, in any pieces, or none.
 
 #[actix::test]
-async fn f01_a_frame_is_the_same_wherever_it_is_split() {
+async fn a_frame_is_the_same_wherever_it_is_split() {
     let (node, wires) = paused(ada()).await;
     let bob = "bob".parse().unwrap();
     for at in 1..JOIN.len() {
@@ -361,7 +365,7 @@ async fn f01_a_frame_is_the_same_wherever_it_is_split() {
 }
 
 #[actix::test]
-async fn f11_what_follows_the_first_frame_is_never_handled() {
+async fn what_follows_the_first_frame_is_never_handled() {
     let (node, wires) = paused(ada()).await;
     let both = [b"NAME\0\0\0\0", JOIN].concat();
     assert_eq!(say_in_pieces(&wires, [&both[..]]).await, shown(b"REPL\0\0\0\x03ada"));
@@ -377,7 +381,7 @@ async fn f11_what_follows_the_first_frame_is_never_handled() {
 }
 
 #[actix::test]
-async fn f02_a_caller_that_closes_its_half_hears_the_reply_all_the_same() {
+async fn a_caller_that_closes_its_half_hears_the_reply_all_the_same() {
     let slow = from_fn(async |msg: Incoming| {
         sleep(Duration::from_secs(20)).await;
         Reply::one(msg.frame)
@@ -390,7 +394,7 @@ async fn f02_a_caller_that_closes_its_half_hears_the_reply_all_the_same() {
 }
 
 #[actix::test]
-async fn f03_a_request_that_is_cut_anywhere_is_not_handled_and_not_answered() {
+async fn a_request_that_is_cut_anywhere_is_not_handled_and_not_answered() {
     let node = ada().start().await.unwrap();
     for bytes in 0..JOIN.len() {
         let mut stream = connect(&node).await;
@@ -405,7 +409,7 @@ async fn f03_a_request_that_is_cut_anywhere_is_not_handled_and_not_answered() {
 }
 
 #[actix::test]
-async fn f08_a_silent_or_dripping_caller_is_closed_in_time() {
+async fn a_silent_or_dripping_caller_is_closed_in_time() {
     let (node, wires) = paused(ada()).await;
     let rows: &[(&[u8], f32, u64)] = &[
         (b"", 3600.0, 10),

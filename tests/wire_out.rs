@@ -1,5 +1,5 @@
-//! What a node writes to a foreign program, byte by byte, and what it makes of the answers (WIRE.md
-//! parts 1 and 2): the caller's side.
+//! What a node writes to a foreign program, byte by byte, and what it makes of the answers
+//! (src/protocol.md#classic-exchanges): the caller's side.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -154,7 +154,7 @@ async fn a_reply_that_is_cut_says_how_much_of_it_came() {
 }
 
 #[actix::test]
-async fn f20_a_reset_is_an_error_even_behind_a_complete_reply() {
+async fn a_reset_is_an_error_even_behind_a_complete_reply() {
     let mut pair = Pair::start(Config::default().links(false)).await;
     for bytes in 1..=REPLY.len() {
         pair.wires.cut_after(Direction::ToDialler, bytes as u64);

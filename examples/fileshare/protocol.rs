@@ -1,5 +1,6 @@
-//! What the program says to others: the text records of the original application (WIRE.md part 2),
-//! and the codes that only nodes of this program use among themselves, over links.
+//! What the program says to others: the text records of the original application
+//! (src/protocol.md#file-sharing), and the codes that only nodes of this program use among
+//! themselves, over links.
 //!
 //! | code | data of the request | replies |
 //! |---|---|---|
@@ -239,10 +240,77 @@ pub(crate) fn push_checks(checks: &mut Vec<Check>, frame: &Frame, most: u64) -> 
 }
 
 #[cfg(test)]
+#[path = "../../tests/wire/blocks.rs"]
+mod blocks;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{blocks::block, *};
+
+    /// An example of `src/protocol.md`: its code, and its data as text.
+    fn example(name: &str) -> (TypeCode, String) {
+        let bytes = block(name).bytes();
+        let (code, data) = (TypeCode::new(bytes.first_chunk().unwrap()), &bytes[8..]);
+        (code, String::from_utf8(data.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_examples_of_the_protocol_are_read_and_written() {
+        let (code, text) = example("query");
+        let query = Query::parse(&text, false).unwrap();
+        assert_eq!((query.key.as_str(), query.ttl), ("song", 4));
+        assert_eq!(query.to_classic(), Frame::text(code, text));
+        let (code, text) = example("numbered-query");
+        let numbered = Query::parse(&text, true).unwrap();
+        assert_eq!(numbered, Query { number: Some(7), ..query });
+        assert_eq!(numbered.to_frame(), Frame::text(code, text));
+        let (code, text) = example("response");
+        let found = Match::parse(&text).unwrap();
+        assert_eq!(found.name.to_string(), "my song.ogg");
+        assert_eq!(format!("{} {}", found.name, found.owner), text);
+        assert_eq!(code, TypeCode::RESP);
+        assert_eq!(example("query-reply"), (TypeCode::REPL, QUERY_ACK.to_owned()));
+        let names = [("fetch", TypeCode::FGET), ("file-info", FINF)];
+        for (name, expected) in names {
+            let (code, text) = example(name);
+            assert_eq!((code, text.parse::<FileName>().is_ok()), (expected, true), "{name}");
+        }
+        let (_, text) = example("file-info-reply");
+        let info = FileInfo::parse(&text).unwrap();
+        let empty = Digest::from_hex(&blake3::hash(b"").to_hex()).unwrap();
+        assert_eq!((info.cut.size(), info.digest), (0, empty));
+        let (code, text) = example("file-parts");
+        assert_eq!((code, Digest::from_hex(&text)), (FMAN, Some(empty)));
+        let (code, text) = example("get-parts");
+        let parts = PartsRequest::parse(&text).unwrap();
+        assert_eq!(parts, PartsRequest { digest: empty, first: 0, count: 2 });
+        assert_eq!(parts.to_frame(), Frame::text(code, text));
+    }
+
+    #[test]
+    fn every_text_of_an_error_is_in_the_protocol() {
+        let page = include_str!("../../src/protocol.md");
+        let texts = [
+            QUERY_INCORRECT,
+            RESP_INCORRECT,
+            RESP_DUPLICATE,
+            RESP_NOT_ASKED,
+            FILE_NOT_FOUND,
+            FILE_ERROR,
+            FILE_NOT_READY,
+            FILE_TOO_LONG,
+            FILE_CHANGED,
+            BUSY,
+        ];
+        let table = page.split_once("| text of an `ERRO` |").unwrap().1.split("\n\n").next();
+        let rows: Vec<_> = table.unwrap().lines().skip(2).collect();
+        assert_eq!(rows.len(), texts.len());
+        for text in texts {
+            assert!(rows.iter().any(|row| row.starts_with(&format!("| `{text}"))), "{text}");
+        }
+    }
 
     fn query(text: &str) -> Option<(String, String, u32)> {
         Query::parse(text, false).map(|q| (q.answer_to.to_string(), q.key, q.ttl))

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn f33_copies_of_a_flood_are_echoes() {
+    fn copies_of_a_flood_are_echoes() {
         let (mut seen, begin) = (Seen::default(), now());
         let with = |ttl, number| Query { ttl, ..query(1, number) };
         assert_eq!(take(&mut seen, &with(3, None), 0, begin), Novelty::New);
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn f35_only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
+    fn only_what_was_asked_for_is_believed_and_only_so_much_of_it() {
         let (mut own, begin) = (OwnSearches::default(), now());
         let name = "My SONG.ogg";
         let owner = owner(1);

@@ -17,7 +17,7 @@ use tokio_util::codec::{Decoder, Encoder, Framed};
 
 use crate::work::{Done, Flush, Job, Mode, PIECE, spread};
 
-/// Code, length, data: the frames of WIRE.md part 1, as anybody would write them down.
+/// Code, length, data: the frames of src/protocol.md#frames, written out by hand.
 struct Plain;
 
 struct Frame {

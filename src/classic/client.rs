@@ -1,4 +1,4 @@
-//! The caller's side of a classic exchange (WIRE.md part 1).
+//! The caller's side of a classic exchange ([protocol](crate::protocol#classic-exchanges)).
 
 use std::{io, panic::AssertUnwindSafe, sync::Arc};
 
@@ -212,7 +212,7 @@ async fn send(
 }
 
 /// Sends `request` to `to`, where `whom` is, and does not wait: the connection is closed as soon as the frame is
-/// written (WIRE.md part 1, step 5).
+/// written ([protocol](crate::protocol#one-way-messages)).
 pub(crate) async fn notify(
     node: &Arc<Node>,
     (to, whom): (&Address, Option<&PeerId>),

@@ -1,4 +1,4 @@
-//! The callee's side of a classic exchange (WIRE.md part 1).
+//! The callee's side of a classic exchange ([protocol](crate::protocol#classic-exchanges)).
 
 use std::{
     fmt,
@@ -342,8 +342,8 @@ impl Conversation {
                 WriteError::Source { .. } => {
                     self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
                 }
-                // The caller does not wait for replies, and may have closed already (WIRE.md part
-                // 1, step 5).
+                // The caller does not wait for replies, and may have closed already
+                // (src/protocol.md#one-way-messages).
                 WriteError::Io(_) => {}
             }
             self.broken(&error)

@@ -299,7 +299,7 @@ impl Routes {
         lengths
     }
 
-    /// The route for exactly this code, else the one for its upper-case form (WIRE.md part 1).
+    /// The route for exactly this code, else the one for its upper-case form ([protocol](crate::protocol#codes)).
     pub(crate) fn find(&self, code: TypeCode) -> Option<Route> {
         let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
         routes.get(&code).or_else(|| routes.get(&code.to_ascii_uppercase())).cloned()

@@ -8,7 +8,7 @@ use crate::{
     time::Later,
 };
 
-/// A link that is silent for so many intervals is dead (WIRE.md part 3, "Liveness and closing").
+/// A link that is silent for so many intervals is dead ([protocol](crate::protocol#keep-alive)).
 const SILENT_INTERVALS: u32 = 3;
 
 impl Link {

@@ -1,5 +1,5 @@
 //! Which peer is reached how: over a link, by a dial that others wait for as well, or in classic
-//! exchanges (WIRE.md part 3, "Opening").
+//! exchanges ([protocol](crate::protocol#opening)).
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

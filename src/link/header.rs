@@ -1,4 +1,5 @@
-//! The five bytes in front of every payload: exchange and flags.
+//! The five bytes in front of every payload: exchange and flags
+//! ([protocol](crate::protocol#link-frames)).
 
 use std::{fmt, ops::BitOr};
 

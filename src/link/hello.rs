@@ -1,4 +1,4 @@
-//! The first frame of each side.
+//! The first frame of each side ([protocol](crate::protocol#hello)).
 
 use crate::{
     frame::{Frame, TypeCode},

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Bytes of replies that each side may have on their way in one exchange before more is granted
-/// (WIRE.md part 3, "Flow control").
+/// ([protocol](crate::protocol#credit)).
 pub(super) const REPLY_WINDOW: u32 = 256 << 10;
 
 /// Frames of the link itself that may wait to be written, in bytes. A remote that makes this side

@@ -34,7 +34,7 @@ pub enum OnRestart {
 }
 
 /// What waits to be acknowledged by one peer. Sent in order; after a broken link what is left is
-/// sent again, in order, on the next one (WIRE.md part 3, "Frames").
+/// sent again, in order, on the next one ([protocol](crate::protocol#sending-again)).
 #[derive(Debug)]
 pub struct Outbox {
     incarnation: u64,

@@ -1,4 +1,4 @@
-//! Why an exchange or a link was reset.
+//! Why an exchange or a link was reset ([protocol](crate::protocol#reasons)).
 
 use std::fmt;
 

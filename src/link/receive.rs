@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// So many empty frames in a row end a link (WIRE.md part 3, "Bad input").
+/// So many empty frames in a row end a link ([protocol](crate::protocol#bad-input)).
 const MAX_EMPTY_IN_A_ROW: u32 = 100;
 
 /// A frame broke the rules.

@@ -1,5 +1,5 @@
 //! Numbered messages that came, at the receiver: what it remembers, so that none is handed over
-//! twice (WIRE.md part 3, "Frames").
+//! twice ([protocol](crate::protocol#recognising-repetitions)).
 
 use std::{
     collections::{BTreeMap, HashMap},

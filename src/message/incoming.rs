@@ -27,9 +27,9 @@ pub enum Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Via {
-    /// By a classic exchange: one connection for one request (WIRE.md part 1).
+    /// By a classic exchange: one connection for one request ([protocol](crate::protocol#classic-exchanges)).
     Classic,
-    /// Over a link: one connection for many exchanges (WIRE.md part 3).
+    /// Over a link: one connection for many exchanges ([protocol](crate::protocol#links)).
     Link,
     /// Passed on by other nodes, the last of which opened the connection.
     Routed {

@@ -89,7 +89,7 @@ impl Reply {
     /// Data of `len` bytes, read from `reader` while it is sent, in bounded memory.
     ///
     /// One frame, or, as one frame cannot say more than 4,294,967,295 bytes, as many full frames as
-    /// needed (WIRE.md part 2). A reader that ends early or fails breaks the connection short of
+    /// needed ([protocol](crate::protocol#replies)). A reader that ends early or fails breaks the connection short of
     /// the length, so that the other side cannot take it for complete; a longer one is cut at
     /// `len`.
     ///

@@ -11,8 +11,8 @@ use crate::{
 /// Why this node refused a request. The remote sees [`text`](Self::text) in one `ERRO` frame, and
 /// on a link the [`reason`](Self::reason).
 ///
-/// The texts are fixed: nothing that a remote sent is echoed (WIRE.md part 1, "no handler for the
-/// code, or another refusal by the framework").
+/// The texts are fixed: nothing that a remote sent is echoed
+/// ([protocol](crate::protocol#refusals)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -31,8 +31,8 @@ struct Header {
     code: [u8; 4],
 }
 
-/// Why a routed message got stuck. The numbers are those of WIRE.md part 3, "a reason", where it
-/// has one.
+/// Why a routed message got stuck. The numbers are in the
+/// [table of faults](crate::protocol#faults).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -130,7 +130,7 @@ impl Borrow<str> for PeerId {
 }
 
 /// What a node tells others about itself: id, host and port. Its text form on the wire is `id host
-/// port` (WIRE.md part 2).
+/// port` ([protocol](crate::protocol#names-of-nodes)).
 ///
 /// ```
 /// use actix_peer::PeerInfo;

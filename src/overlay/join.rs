@@ -1,5 +1,5 @@
-//! Joining a network: the walk that fills the table from a first contact (WIRE.md part 2,
-//! "Joining").
+//! Joining a network: the walk that fills the table from a first contact
+//! ([protocol](crate::protocol#joining-a-network)).
 
 mod config;
 mod failure;

@@ -1,5 +1,5 @@
 //! The ping sweep: asks every known peer whether it is alive and forgets the ones that are not
-//! (WIRE.md part 1, "ping sweep").
+//! ([protocol](crate::protocol#ping)).
 
 use std::{
     collections::HashMap,

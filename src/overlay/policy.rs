@@ -7,7 +7,7 @@ use crate::overlay::{
     scope::{is_loopback, is_same},
 };
 
-/// Whom a `JOIN` adds to the table (WIRE.md part 2).
+/// Whom a `JOIN` adds to the table ([protocol](crate::protocol#join)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -27,7 +27,7 @@ pub enum JoinPolicy {
     Closed,
 }
 
-/// Whom a `QUIT` takes out of the table (WIRE.md part 2).
+/// Whom a `QUIT` takes out of the table ([protocol](crate::protocol#quit)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -100,7 +100,7 @@ pub enum RegisterError {
     /// The code is not four bytes.
     #[error(transparent)]
     InvalidCode(#[from] InvalidTypeCode),
-    /// The code belongs to the framework: it begins with `@` (WIRE.md).
+    /// The code belongs to the framework: it begins with `@` ([protocol](crate::protocol#codes)).
     #[error("the code {0} belongs to the framework")]
     Reserved(TypeCode),
     /// Two handlers for one code, given to the builder. (While the node runs, the new one replaces

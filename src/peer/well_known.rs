@@ -1,4 +1,4 @@
-//! The handlers for the well-known codes that need no files (WIRE.md part 2).
+//! The handlers for the well-known codes that need no files ([protocol](crate::protocol#well-known-messages)).
 
 use std::sync::{Arc, Weak, atomic::Ordering};
 

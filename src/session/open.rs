@@ -1,4 +1,5 @@
-//! Opening a link: by dialling, or when somebody dials this node (WIRE.md part 3, "Opening").
+//! Opening a link: by dialling, or when somebody dials this node
+//! ([protocol](crate::protocol#opening)).
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
 //! Messages that are to be acknowledged, at their receiver: handed over once, in order, and brought
-//! to an end whatever becomes of the link (WIRE.md part 3, "Frames").
+//! to an end whatever becomes of the link ([protocol](crate::protocol#acknowledged-messages)).
 
 use std::{
     collections::HashMap,

@@ -7,7 +7,7 @@
 //!
 //! # On the wire
 //!
-//! TLS runs directly on the connection; the application protocol (ALPN) is `actix-peer/1`. When the
+//! [`protocol`](crate::protocol#tls) has the details. TLS runs directly on the connection; the application protocol (ALPN) is `actix-peer/1`. When the
 //! side that was dialled has checked the dialler, it sends one empty frame `@ADM`. Until it has come
 //! the dial is not over, so that a node that is not admitted hears so from the dial and not in the
 //! middle of an exchange (in TLS 1.3 a client is done before the server has looked at its key). Then

@@ -14,7 +14,7 @@ use crate::{
 const NOT_FOUND: &str = r"ERRO\x00\x00\x00\x0eFile not found";
 
 #[test]
-fn f50_nothing_outside_the_shared_folders_can_be_fetched() {
+fn nothing_outside_the_shared_folders_can_be_fetched() {
     let ada = Instance::start("ada", &[]);
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("secret"), "secret").unwrap();
@@ -56,7 +56,7 @@ fn f50_nothing_outside_the_shared_folders_can_be_fetched() {
 }
 
 #[test]
-fn f62_what_is_not_there_and_what_is_not_allowed_are_refused_in_the_same_words() {
+fn what_is_not_there_and_what_is_not_allowed_are_refused_in_the_same_words() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join(".hidden"), "secret").unwrap();
     symlink("/etc/hostname", ada.share().join("link")).unwrap();
@@ -68,7 +68,7 @@ fn f62_what_is_not_there_and_what_is_not_allowed_are_refused_in_the_same_words()
 }
 
 #[test]
-fn f35_a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for() {
+fn a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for() {
     let ada = Instance::start("ada", &[]);
     let respond = |text: &str| exchange(&ada.address, b"RESP", text);
     let not_asked = r"ERRO\x00\x00\x00\x13Resp: not asked for";
@@ -102,7 +102,7 @@ fn f35_a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_f
 }
 
 #[test]
-fn f32_a_flood_of_queries_names_no_victim() {
+fn a_flood_of_queries_names_no_victim() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("abcdefghijklmnopqrstuvwxyz"), "x").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
@@ -144,7 +144,7 @@ fn fetched_from(reply: Vec<u8>) -> (String, Value) {
 }
 
 #[test]
-fn f52_a_classic_peer_that_breaks_its_word_is_a_clear_error_and_leaves_no_file() {
+fn a_classic_peer_that_breaks_its_word_is_a_clear_error_and_leaves_no_file() {
     let short = [b"REPL\0\0\0\x64".as_slice(), &[7; 50]].concat();
     assert!(fetched_from(short).0.starts_with("PEER sent less than it announced"));
     let large = [b"REPL\0\x20\0\0".as_slice(), &[7; 1 << 20]].concat();
@@ -225,7 +225,7 @@ fn a_source_that_lies_is_dropped_and_an_honest_one_finishes() {
 }
 
 #[test]
-fn f51_a_file_that_changes_while_it_is_fetched_ends_in_an_error() {
+fn a_file_that_changes_while_it_is_fetched_ends_in_an_error() {
     let bob = Instance::start("bob", &[]);
     let file = bob.share().join("film.mkv");
     crate::large_file(&file, 512);

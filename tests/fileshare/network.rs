@@ -90,7 +90,7 @@ fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
 }
 
 #[test]
-fn f52_a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
+fn a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
     const MIB: u64 = 512;
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), MIB);

@@ -1,4 +1,4 @@
-//! The original programs, byte for byte (WIRE.md part 2): as callers and as callees.
+//! The original programs, byte for byte (src/protocol.md#file-sharing): as callers and as callees.
 
 use std::{
     fs,
@@ -234,7 +234,7 @@ fn an_original_is_joined_searched_and_fetched_from_and_hears_goodbye() {
 }
 
 #[test]
-fn f33_a_query_of_an_original_goes_on_from_node_to_node_and_echoes_are_dropped() {
+fn a_query_of_an_original_goes_on_from_node_to_node_and_echoes_are_dropped() {
     let carol = Instance::start("carol", &[]);
     fs::write(carol.share().join("song.ogg"), "x").unwrap();
     assert_eq!(carol.post("/api/refresh", &json!({})).status, 200);

@@ -196,7 +196,7 @@ fn a_name_that_is_a_path_is_shown_with_why_it_cannot_be_fetched() {
 }
 
 #[test]
-fn f53_what_does_not_fit_on_the_disk_waits_for_room_and_small_files_come() {
+fn what_does_not_fit_on_the_disk_waits_for_room_and_small_files_come() {
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), 16);
     fs::write(bob.share().join("small.txt"), "small").unwrap();

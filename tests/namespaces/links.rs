@@ -73,19 +73,19 @@ fn found_in_time(name: &'static str, found: RangeInclusive<Duration>, fault: Fau
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn f19_a_cable_that_is_cut_is_found_within_15_seconds() {
+fn a_cable_that_is_cut_is_found_within_15_seconds() {
     found_in_time("cable", SILENT, |network| network.cut(2), |network| network.plug(2));
 }
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn f19_an_own_cable_that_is_cut_is_found_within_15_seconds() {
+fn an_own_cable_that_is_cut_is_found_within_15_seconds() {
     found_in_time("own cable", SILENT, |network| network.cut(1), |network| network.plug(1));
 }
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn f19_an_address_that_is_gone_is_found_within_15_seconds() {
+fn an_address_that_is_gone_is_found_within_15_seconds() {
     found_in_time(
         "address",
         SILENT,
@@ -96,7 +96,7 @@ fn f19_an_address_that_is_gone_is_found_within_15_seconds() {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn f19_packets_that_get_lost_on_the_way_there_are_found_by_both() {
+fn packets_that_get_lost_on_the_way_there_are_found_by_both() {
     found_in_time(
         "one way, there",
         HALF_SILENT,
@@ -107,7 +107,7 @@ fn f19_packets_that_get_lost_on_the_way_there_are_found_by_both() {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn f19_packets_that_get_lost_on_the_way_back_are_found_by_both() {
+fn packets_that_get_lost_on_the_way_back_are_found_by_both() {
     found_in_time(
         "one way, back",
         HALF_SILENT,
@@ -179,7 +179,7 @@ fn program() -> PathBuf {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn f19_f56_a_host_that_is_killed_without_a_word_is_found_and_back_within_2_seconds_of_its_start() {
+fn a_host_that_is_killed_without_a_word_is_found_and_back_within_2_seconds_of_its_start() {
     let Some(network) = Network::of(2) else { return };
     let options = ["--listen", &address(2), "--id", "host2", "--test-handlers"];
     let start = |network: &Network| {

@@ -87,7 +87,7 @@ fn read(path: &Path) -> AddressBook {
 }
 
 #[actix::test]
-async fn f30_after_a_restart_a_node_rejoins_without_being_told_a_contact() {
+async fn after_a_restart_a_node_rejoins_without_being_told_a_contact() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -120,7 +120,7 @@ async fn f30_after_a_restart_a_node_rejoins_without_being_told_a_contact() {
 }
 
 #[actix::test]
-async fn f30_who_is_at_a_remembered_address_now_is_added_only_with_the_remembered_id() {
+async fn who_is_at_a_remembered_address_now_is_added_only_with_the_remembered_id() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -149,7 +149,7 @@ async fn join(wires: &MemoryNetwork, host: &str, id: &str) {
 }
 
 #[actix::test]
-async fn f30_two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
+async fn two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -182,7 +182,7 @@ async fn f30_two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
 }
 
 #[actix::test]
-async fn f56_a_damaged_address_book_is_set_aside_and_costs_nothing_else() {
+async fn a_damaged_address_book_is_set_aside_and_costs_nothing_else() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -217,7 +217,7 @@ async fn f56_a_damaged_address_book_is_set_aside_and_costs_nothing_else() {
 }
 
 #[actix::test]
-async fn f53_an_address_book_that_cannot_be_written_costs_a_warning_until_it_can_be() {
+async fn an_address_book_that_cannot_be_written_costs_a_warning_until_it_can_be() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("inner");
@@ -236,7 +236,7 @@ async fn f53_an_address_book_that_cannot_be_written_costs_a_warning_until_it_can
 }
 
 #[actix::test]
-async fn f53_what_is_no_file_is_neither_read_nor_replaced() {
+async fn what_is_no_file_is_neither_read_nor_replaced() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -267,7 +267,7 @@ async fn writes_a_book_until_it_is_killed() {
 
 #[cfg(unix)]
 #[test]
-fn f56_a_process_that_is_killed_while_it_writes_leaves_a_whole_address_book() {
+fn a_process_that_is_killed_while_it_writes_leaves_a_whole_address_book() {
     use std::os::unix::fs::MetadataExt;
 
     let folder = tempfile::tempdir().unwrap();

@@ -32,7 +32,7 @@ use crate::common::{NAME, SECOND, connect, counts, heard, name, node, settle};
 const JOIN: &[u8] = b"JOIN\0\0\0\x0ebob eve 9001  ";
 
 #[actix::test]
-async fn f03_a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothing_was_handled() {
+async fn a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothing_was_handled() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     for ending in [Ending::Eof, Ending::Reset] {
@@ -55,7 +55,7 @@ async fn f03_a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothin
 }
 
 #[actix::test]
-async fn f05_the_refusal_of_what_is_too_long_arrives_although_the_rest_is_still_being_sent() {
+async fn the_refusal_of_what_is_too_long_arrives_although_the_rest_is_still_being_sent() {
     let node = Peer::builder().id("node").well_known().start().await.unwrap();
     for _ in 0..5 {
         let mut io = TcpStream::connect(node.info().address().to_string()).await.unwrap();
@@ -87,7 +87,7 @@ async fn echo(wires: &MemoryNetwork, config: Config) -> Peer {
 }
 
 #[actix::test]
-async fn f06_lengths_that_are_claimed_and_do_not_come_hold_nobody_up_and_end_in_time() {
+async fn lengths_that_are_claimed_and_do_not_come_hold_nobody_up_and_end_in_time() {
     let wires = MemoryNetwork::new(1);
     let node = echo(&wires, Config::default()).await;
     let begun = Instant::now();
@@ -108,7 +108,7 @@ async fn f06_lengths_that_are_claimed_and_do_not_come_hold_nobody_up_and_end_in_
 }
 
 #[actix::test]
-async fn f08_a_byte_now_and_then_renews_no_deadline() {
+async fn a_byte_now_and_then_renews_no_deadline() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     for (begin, seconds) in [(&b"J"[..], 10), (b"JOIN\0\0\x01\0", 30)] {
@@ -125,7 +125,7 @@ async fn f08_a_byte_now_and_then_renews_no_deadline() {
 }
 
 #[actix::test]
-async fn f09_connections_that_say_nothing_are_cut_after_ten_seconds_and_leave_nothing() {
+async fn connections_that_say_nothing_are_cut_after_ten_seconds_and_leave_nothing() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut silent = Vec::new();
@@ -145,7 +145,7 @@ async fn f09_connections_that_say_nothing_are_cut_after_ten_seconds_and_leave_no
 }
 
 #[actix::test]
-async fn f14_connections_that_are_opened_and_reset_leave_nothing_and_others_are_served() {
+async fn connections_that_are_opened_and_reset_leave_nothing_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     wires.ending(Ending::Reset);
@@ -182,7 +182,7 @@ impl AsyncRead for Poured {
 }
 
 #[actix::test]
-async fn f21_a_reply_that_is_not_read_waits_in_its_handler_and_is_cut_in_time() {
+async fn a_reply_that_is_not_read_waits_in_its_handler_and_is_cut_in_time() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let taken = Arc::new(AtomicUsize::new(0));
@@ -211,7 +211,7 @@ async fn f21_a_reply_that_is_not_read_waits_in_its_handler_and_is_cut_in_time() 
 }
 
 #[actix::test]
-async fn f23_a_reader_that_takes_an_hour_is_served_to_the_end() {
+async fn a_reader_that_takes_an_hour_is_served_to_the_end() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let long =

@@ -1,4 +1,4 @@
-//! What is promised about delivery, rule by rule (`src/connection/delivery.md`), and two links at once.
+//! What is promised about delivery, rule by rule (`src/delivery.md`), and two links at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -427,14 +427,14 @@ async fn open_at_once(seed: u64) -> (usize, usize) {
 }
 
 #[actix::test]
-async fn f59_links_that_are_opened_at_once_become_one_and_nothing_sent_on_the_other_is_lost() {
+async fn links_that_are_opened_at_once_become_one_and_nothing_sent_on_the_other_is_lost() {
     tokio::time::pause();
     open_at_once_again_and_again(300).await;
 }
 
 #[actix::test]
 #[ignore = "long"]
-async fn f59_links_that_are_opened_at_once_become_one_in_a_thousand_rounds() {
+async fn links_that_are_opened_at_once_become_one_in_a_thousand_rounds() {
     tokio::time::pause();
     open_at_once_again_and_again(1_000).await;
 }
@@ -475,7 +475,7 @@ fn sources(dir: &Path, text: &mut String) {
 #[test]
 fn every_rule_of_the_page_on_delivery_names_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("src/connection/delivery.md")).unwrap();
+    let page = fs::read_to_string(root.join("src/delivery.md")).unwrap();
     let mut code = String::new();
     sources(&root.join("src"), &mut code);
     sources(&root.join("tests"), &mut code);

@@ -77,7 +77,7 @@ async fn event<T>(events: &mut Events, which: impl Fn(PeerEvent) -> Option<T>) -
 }
 
 #[actix::test]
-async fn f16_who_finds_no_place_makes_no_half_open_connection_go() {
+async fn who_finds_no_place_makes_no_half_open_connection_go() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_connections(4).max_half_open(4);
     let node = node(&wires, config).await;
@@ -100,7 +100,7 @@ async fn f16_who_finds_no_place_makes_no_half_open_connection_go() {
 // ---- lengths ----
 
 #[actix::test]
-async fn f05_a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
+async fn a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
     let wires = MemoryNetwork::new(1);
     let builder = builder(&wires, "node").max_len("ECHO", 8).unwrap();
     let builder = builder.max_len("LEN_", 2 << 20).unwrap().max_len("SINK", 100_000).unwrap();
@@ -137,7 +137,7 @@ async fn f05_a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() 
 }
 
 #[actix::test]
-async fn f05_a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
+async fn a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "node").max_len("ECHO", 8).unwrap().max_len("SINK", 200_000).unwrap();
     let bob = bob.max_len("LEN_", 5 << 20).unwrap().start().await.unwrap();
@@ -178,7 +178,7 @@ async fn f05_a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
 }
 
 #[actix::test]
-async fn f13_a_megabyte_of_any_control_body_is_refused_by_its_length() {
+async fn a_megabyte_of_any_control_body_is_refused_by_its_length() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let hello = header("@LNK", 1 << 20);
@@ -194,7 +194,7 @@ async fn f13_a_megabyte_of_any_control_body_is_refused_by_its_length() {
 }
 
 #[actix::test]
-async fn f13_an_answer_to_the_framework_is_short_or_broken() {
+async fn an_answer_to_the_framework_is_short_or_broken() {
     let wires = MemoryNetwork::new(1);
     let ada = builder(&wires, "ada").start().await.unwrap();
     for (host, more, joined) in [("short", 60_000, true), ("long", 70_000, false)] {
@@ -221,7 +221,7 @@ async fn f13_an_answer_to_the_framework_is_short_or_broken() {
 }
 
 #[actix::test]
-async fn f12_the_edges_of_every_length_are_refused_or_served_and_never_a_panic() {
+async fn the_edges_of_every_length_are_refused_or_served_and_never_a_panic() {
     let wires = MemoryNetwork::new(1);
     let node = builder(&wires, "node").start().await.unwrap();
     for len in [0_u32, 1, 1_024, 1_025, 1 << 20, (1 << 20) + 1, i32::MAX as u32, 1 << 31, u32::MAX]
@@ -261,7 +261,7 @@ async fn all_but_one(wires: &MemoryNetwork, host: &str, len: usize) -> Io {
 }
 
 #[actix::test]
-async fn f07_bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_node() {
+async fn bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_node() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(32 * STEP).max_connections_per_source(100);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -292,7 +292,7 @@ async fn f07_bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_
 }
 
 #[actix::test]
-async fn f07_who_waits_for_memory_goes_on_when_it_comes_free() {
+async fn who_waits_for_memory_goes_on_when_it_comes_free() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(16 * STEP);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -314,7 +314,7 @@ async fn f07_who_waits_for_memory_goes_on_when_it_comes_free() {
 }
 
 #[actix::test]
-async fn f07_on_a_link_a_message_in_parts_is_refused_when_there_is_no_memory_for_it() {
+async fn on_a_link_a_message_in_parts_is_refused_when_there_is_no_memory_for_it() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(16 * STEP);
     let bob = builder(&wires, "node").config(config).start().await.unwrap();
@@ -356,7 +356,7 @@ async fn answers_in_part(wires: &MemoryNetwork, host: &str, len: usize) {
 }
 
 #[actix::test]
-async fn f07_replies_that_do_not_come_in_full_are_bounded_for_all_own_requests() {
+async fn replies_that_do_not_come_in_full_are_bounded_for_all_own_requests() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_replies(32 * STEP).links(false);
     let ada = builder(&wires, "node").config(config).start().await.unwrap();
@@ -396,7 +396,7 @@ async fn f07_replies_that_do_not_come_in_full_are_bounded_for_all_own_requests()
 }
 
 #[actix::test]
-async fn f07_a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
+async fn a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_replies(4 * STEP);
     let ada = builder(&wires, "node").config(config).start().await.unwrap();
@@ -422,7 +422,7 @@ async fn f07_a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
 // ---- rates ----
 
 #[actix::test]
-async fn f25_requests_beyond_the_pace_of_a_source_are_refused_and_others_are_served() {
+async fn requests_beyond_the_pace_of_a_source_are_refused_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_frames_per_source(10);
     let node = node(&wires, config).await;
@@ -442,7 +442,7 @@ async fn f25_requests_beyond_the_pace_of_a_source_are_refused_and_others_are_ser
 }
 
 #[actix::test]
-async fn f25_a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothing() {
+async fn a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothing() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_frames_per_source(1_000);
     let bob = builder(&wires, "node").config(config).start().await.unwrap();
@@ -478,7 +478,7 @@ async fn f25_a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothi
 }
 
 #[actix::test]
-async fn f25_bytes_beyond_the_pace_of_a_source_are_read_later() {
+async fn bytes_beyond_the_pace_of_a_source_are_read_later() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_bytes_per_source(100_000);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -490,7 +490,7 @@ async fn f25_bytes_beyond_the_pace_of_a_source_are_read_later() {
 }
 
 #[actix::test]
-async fn f10_a_hundred_empty_frames_end_a_link_and_are_held_against_its_source() {
+async fn a_hundred_empty_frames_end_a_link_and_are_held_against_its_source() {
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "node").start().await.unwrap();
     let mut events = bob.events();
@@ -515,7 +515,7 @@ async fn f10_a_hundred_empty_frames_end_a_link_and_are_held_against_its_source()
 }
 
 #[actix::test]
-async fn f10_a_classic_connection_carries_one_frame_however_many_empty_ones_follow() {
+async fn a_classic_connection_carries_one_frame_however_many_empty_ones_follow() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut io = say(&wires, "flood", &b"NAME\0\0\0\0".repeat(1_000)).await;
@@ -524,7 +524,7 @@ async fn f10_a_classic_connection_carries_one_frame_however_many_empty_ones_foll
 }
 
 #[actix::test]
-async fn f22_who_asks_and_reads_no_answers_is_cut_off_and_others_go_on() {
+async fn who_asks_and_reads_no_answers_is_cut_off_and_others_go_on() {
     let wires = MemoryNetwork::new(1);
     let bob =
         builder(&wires, "node").config(Config::default().ban_at(u32::MAX)).start().await.unwrap();
@@ -742,7 +742,7 @@ async fn loopback_has_as_many_connections_as_the_node_unless_it_is_limited_too()
 }
 
 #[actix::test]
-async fn f36_a_flood_of_sources_fills_no_map_and_others_are_served() {
+async fn a_flood_of_sources_fills_no_map_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default().ban_at(2)).await;
     for n in 0..3_000 {

@@ -1,5 +1,4 @@
-//! What can hurt a node, and what happens instead. Each test is named after the harm, by its number in the list of
-//! threats.
+//! What can hurt a node, and what happens instead: `list.md` has the threats and their tests.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,9 +28,6 @@ mod logs;
 mod peers;
 mod truth;
 
-/// Threats without a test that is named after them, and why.
-const WITHOUT: &[(&str, &str)] = &[];
-
 /// Every Rust source below a folder.
 fn sources(folder: &Path, text: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -45,20 +41,27 @@ fn sources(folder: &Path, text: &mut String) {
 }
 
 #[test]
-fn every_threat_has_a_test_that_is_named_after_it_or_a_reason_to_have_none() {
+fn every_threat_in_the_list_has_tests_and_each_of_them_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut text = String::new();
+    let mut code = String::new();
     for folder in ["tests", "examples", "src"] {
-        sources(&root.join(folder), &mut text);
+        sources(&root.join(folder), &mut code);
     }
-    let without: Vec<&str> =
-        WITHOUT.iter().flat_map(|(numbers, _)| numbers.split_ascii_whitespace()).collect();
-    for number in (1..=63).map(|number| format!("{number:02}")) {
-        let has = text.contains(&format!("fn f{number}_"));
-        let excused = without.contains(&number.as_str());
-        assert!(has || excused, "F{number} has no test");
-        assert!(!(has && excused), "F{number} has a test: take it off the list");
+    let list = std::fs::read_to_string(root.join("tests/threats/list.md")).unwrap();
+    let mut threats = 0;
+    for (at, line) in list.lines().enumerate() {
+        let is_threat = line.starts_with(|first: char| first.is_ascii_digit());
+        threats += usize::from(is_threat);
+        let Some(tests) = line.strip_prefix("   Held by ") else {
+            let held = list.lines().nth(at + 1).is_some_and(|next| next.contains("Held by `"));
+            assert!(!is_threat || held, "without a test: {line}");
+            continue;
+        };
+        for name in tests.split('`').skip(1).step_by(2) {
+            assert!(code.contains(&format!("fn {name}(")), "no test is called {name}");
+        }
     }
+    assert_eq!(threats, 63, "a threat is taken off the list with a reason only");
 }
 
 /// The lines of a part of `.deny.toml`, without comments.
@@ -72,7 +75,7 @@ fn gate(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn f63_the_gates_for_advisories_licences_bans_and_sources_are_closed() {
+fn the_gates_for_advisories_licences_bans_and_sources_are_closed() {
     // In version 2 every advisory is an error, and every licence that is not allowed. No exceptions.
     let all = [r#"yanked = "deny""#, r#"unsound = "all""#, r#"unmaintained = "all""#];
     assert_eq!(gate("advisories"), ["version = 2", all[0], all[1], all[2]]);

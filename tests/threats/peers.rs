@@ -173,7 +173,7 @@ async fn verified(node: &Peer) -> Vec<String> {
 }
 
 #[actix::test]
-async fn f26_a_malformed_join_is_refused_and_changes_nothing() {
+async fn a_malformed_join_is_refused_and_changes_nothing() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let long = "a".repeat(65);
@@ -220,7 +220,7 @@ const FOREIGN: [&str; 17] = [
 ];
 
 #[actix::test]
-async fn f27_a_join_in_the_name_of_another_host_is_refused_and_nobody_is_dialled() {
+async fn a_join_in_the_name_of_another_host_is_refused_and_nobody_is_dialled() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -235,7 +235,7 @@ async fn f27_a_join_in_the_name_of_another_host_is_refused_and_nobody_is_dialled
 }
 
 #[actix::test]
-async fn f27_an_open_node_takes_what_its_asker_could_reach_and_nothing_else() {
+async fn an_open_node_takes_what_its_asker_could_reach_and_nothing_else() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let open = builder.join_policy(JoinPolicy::Open).start().await.unwrap();
@@ -250,7 +250,7 @@ async fn f27_an_open_node_takes_what_its_asker_could_reach_and_nothing_else() {
 }
 
 #[actix::test]
-async fn f27_who_never_listens_is_asked_three_times_and_goes() {
+async fn who_never_listens_is_asked_three_times_and_goes() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let mut events = node.events();
@@ -279,7 +279,7 @@ async fn f27_who_never_listens_is_asked_three_times_and_goes() {
 }
 
 #[actix::test]
-async fn f27_an_original_that_listens_after_it_has_joined_is_verified_and_stays() {
+async fn an_original_that_listens_after_it_has_joined_is_verified_and_stays() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -294,7 +294,7 @@ async fn f27_an_original_that_listens_after_it_has_joined_is_verified_and_stays(
 }
 
 #[actix::test]
-async fn f27_a_closed_node_lets_nobody_join() {
+async fn a_closed_node_lets_nobody_join() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.join_policy(JoinPolicy::Closed).start().await.unwrap();
@@ -306,7 +306,7 @@ async fn f27_a_closed_node_lets_nobody_join() {
 }
 
 #[actix::test]
-async fn f28_a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
+async fn a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let hosts = [
@@ -342,7 +342,7 @@ async fn f28_a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
 }
 
 #[actix::test]
-async fn f28_an_address_that_does_not_answer_is_dialled_three_times_a_minute_whoever_lists_it() {
+async fn an_address_that_does_not_answer_is_dialled_three_times_a_minute_whoever_lists_it() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let victim = || vec![format!("v{} 9.9.9.2 9000", fastrand::u32(..))];
@@ -360,7 +360,7 @@ async fn f28_an_address_that_does_not_answer_is_dialled_three_times_a_minute_who
 }
 
 #[actix::test]
-async fn f28_a_network_that_is_made_up_costs_a_walk_no_more_than_its_questions() {
+async fn a_network_that_is_made_up_costs_a_walk_no_more_than_its_questions() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     // Each host lists a hundred others, all of which say so, too.
@@ -392,7 +392,7 @@ async fn f28_a_network_that_is_made_up_costs_a_walk_no_more_than_its_questions()
 }
 
 #[actix::test]
-async fn f29_a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_minute() {
+async fn a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_minute() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let mut outcomes = BTreeMap::new();
@@ -480,19 +480,18 @@ async fn flood(joins: u32) {
 }
 
 #[actix::test]
-async fn f30_the_verified_peers_stay_whatever_a_flood_of_joins_does_and_no_third_party_is_dialled()
-{
+async fn the_verified_peers_stay_whatever_a_flood_of_joins_does_and_no_third_party_is_dialled() {
     flood(3_000).await;
 }
 
 #[actix::test]
 #[ignore = "takes a minute"]
-async fn f30_the_same_with_a_hundred_thousand_joins_over_the_network() {
+async fn the_same_with_a_hundred_thousand_joins_over_the_network() {
     flood(100_000).await;
 }
 
 #[actix::test]
-async fn f30_two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_out() {
+async fn two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_out() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.config(Config::default().max_peers(32)).start().await.unwrap();
@@ -548,7 +547,7 @@ fn check_shares(list: &PeerList, limit: usize) {
 }
 
 #[test]
-fn f30_the_rules_hold_in_a_hundred_thousand_joins() {
+fn the_rules_hold_in_a_hundred_thousand_joins() {
     let mut now = Instant::now().into_std();
     let mut list = PeerList::new("node".parse().unwrap(), 128);
     let shares = Shares::default();
@@ -588,7 +587,7 @@ fn f30_the_rules_hold_in_a_hundred_thousand_joins() {
 }
 
 #[actix::test]
-async fn f31_nobody_quits_for_another() {
+async fn nobody_quits_for_another() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
@@ -605,7 +604,7 @@ async fn f31_nobody_quits_for_another() {
 }
 
 #[actix::test]
-async fn f31_nobody_joins_or_quits_for_another_by_having_it_pass_the_request_on() {
+async fn nobody_joins_or_quits_for_another_by_having_it_pass_the_request_on() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     let other = |host: &'static str| {
@@ -633,7 +632,7 @@ async fn f31_nobody_joins_or_quits_for_another_by_having_it_pass_the_request_on(
 }
 
 #[actix::test]
-async fn f31_an_open_node_believes_everybody_as_the_originals_do() {
+async fn an_open_node_believes_everybody_as_the_originals_do() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let node = builder.quit_policy(QuitPolicy::Open).start().await.unwrap();
@@ -645,7 +644,7 @@ async fn f31_an_open_node_believes_everybody_as_the_originals_do() {
 const QUESTION: usize = 8;
 
 #[actix::test]
-async fn f34_a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
+async fn a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let questions = program(&wires, "9.9.9.9", original("another")).await;
@@ -669,7 +668,7 @@ async fn f34_a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
 }
 
 #[actix::test]
-async fn f34_a_list_has_the_node_send_third_parties_less_than_it_was_long() {
+async fn a_list_has_the_node_send_third_parties_less_than_it_was_long() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     // Twenty hosts, each under five names, and new ones each time.
@@ -715,7 +714,7 @@ async fn f34_a_list_has_the_node_send_third_parties_less_than_it_was_long() {
 }
 
 #[actix::test]
-async fn f36_what_remotes_choose_as_keys_is_forgotten_again() {
+async fn what_remotes_choose_as_keys_is_forgotten_again() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     // No limit, and still nobody fills the memory with ids.
@@ -739,7 +738,7 @@ async fn f36_what_remotes_choose_as_keys_is_forgotten_again() {
 }
 
 #[actix::test]
-async fn f36_a_list_without_an_end_is_read_for_64_kib_and_no_further() {
+async fn a_list_without_an_end_is_read_for_64_kib_and_no_further() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     let entries = || (0..100_000).map(|n| format!("x{n} 9.9.9.1 {}", n % 60_000 + 1)).collect();
@@ -752,7 +751,7 @@ async fn f36_a_list_without_an_end_is_read_for_64_kib_and_no_further() {
 }
 
 #[actix::test]
-async fn f37_a_frozen_peer_is_gone_after_three_misses() {
+async fn a_frozen_peer_is_gone_after_three_misses() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -808,12 +807,12 @@ async fn after_another_came(answers: &'static str) -> u64 {
 }
 
 #[actix::test]
-async fn f38_another_node_at_the_address_of_a_peer_is_not_that_peer() {
+async fn another_node_at_the_address_of_a_peer_is_not_that_peer() {
     assert!(after_another_came("PONG").await <= 20);
 }
 
 #[actix::test]
-async fn f38_another_original_at_the_address_of_an_original_is_not_that_one() {
+async fn another_original_at_the_address_of_an_original_is_not_that_one() {
     // It says its name in every fourth sweep.
     assert!(after_another_came("").await <= 65);
 }
@@ -849,7 +848,7 @@ async fn torn(nodes: &[Peer; 2]) {
 }
 
 #[actix::test]
-async fn f57_after_a_partition_has_healed_both_sides_know_each_other_again_within_twenty_seconds() {
+async fn after_a_partition_has_healed_both_sides_know_each_other_again_within_twenty_seconds() {
     tokio::time::pause();
     // It heals at any moment of the rest between two questions, sooner and later.
     for lasts in (0..22).chain([100, 300, 560]) {
@@ -901,22 +900,22 @@ async fn kept_away(case: &str) {
 }
 
 #[actix::test]
-async fn f57_who_was_removed_by_the_program_is_not_asked_again_after_a_partition() {
+async fn who_was_removed_by_the_program_is_not_asked_again_after_a_partition() {
     kept_away("removed").await;
 }
 
 #[actix::test]
-async fn f57_who_is_banned_is_not_asked_again_after_a_partition() {
+async fn who_is_banned_is_not_asked_again_after_a_partition() {
     kept_away("banned").await;
 }
 
 #[actix::test]
-async fn f57_who_quits_is_not_asked_again_after_a_partition_and_nobody_quits_for_it() {
+async fn who_quits_is_not_asked_again_after_a_partition_and_nobody_quits_for_it() {
     kept_away("quit").await;
 }
 
 #[actix::test]
-async fn f57_a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_then_none() {
+async fn a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_then_none() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.max_peers(0).stabilizer(PingSweep::new()).start().await.unwrap();
@@ -941,7 +940,7 @@ async fn f57_a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_t
 }
 
 #[actix::test]
-async fn f58_a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_seconds_at_most() {
+async fn a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_seconds_at_most() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     // As hasty as can be.
@@ -976,7 +975,7 @@ async fn f58_a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_
 }
 
 #[actix::test]
-async fn f39_of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
+async fn of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -1000,7 +999,7 @@ async fn f39_of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() 
 }
 
 #[actix::test]
-async fn f39_who_claims_the_id_of_a_listed_peer_has_that_one_asked_at_a_pace_and_nobody_else() {
+async fn who_claims_the_id_of_a_listed_peer_has_that_one_asked_at_a_pace_and_nobody_else() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     program(&wires, "9.9.9.1", original("al")).await;
@@ -1055,19 +1054,18 @@ async fn claimed_elsewhere(answers: &'static str) -> String {
 }
 
 #[actix::test]
-async fn f39_a_claimed_id_moves_when_its_address_has_not_answered_three_times_and_the_new_one_does()
-{
+async fn a_claimed_id_moves_when_its_address_has_not_answered_three_times_and_the_new_one_does() {
     assert_eq!(claimed_elsewhere("al").await, "9.9.9.2");
 }
 
 #[actix::test]
-async fn f39_a_claimed_id_stays_when_another_answers_at_the_new_address() {
+async fn a_claimed_id_stays_when_another_answers_at_the_new_address() {
     assert_eq!(claimed_elsewhere("eve").await, "9.9.9.1");
 }
 
 #[cfg(feature = "tls")]
 #[actix::test]
-async fn f40_a_proven_id_is_its_own_and_needs_no_question() {
+async fn a_proven_id_is_its_own_and_needs_no_question() {
     use actix_peer::transport::tls::{NodeIdentity, TlsTransport};
 
     tokio::time::pause();
@@ -1096,7 +1094,7 @@ async fn f40_a_proven_id_is_its_own_and_needs_no_question() {
 }
 
 #[actix::test]
-async fn f30_a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounded_dials() {
+async fn a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounded_dials() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let exchange = PeerExchange::new().every(SECOND).hints(4).seed(1);
@@ -1140,7 +1138,7 @@ async fn f30_a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bo
 }
 
 #[actix::test]
-async fn f28_who_asks_for_peers_often_is_told_the_same_and_never_what_it_could_not_reach() {
+async fn who_asks_for_peers_often_is_told_the_same_and_never_what_it_could_not_reach() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let exchange = PeerExchange::new().every(SECOND * 3_600).seed(1);

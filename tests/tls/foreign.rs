@@ -207,7 +207,7 @@ async fn the_key_is_the_id_that_openssl_sees() {
 }
 
 #[actix::test]
-async fn f42_who_was_banned_does_not_come_back_by_an_old_session() {
+async fn who_was_banned_does_not_come_back_by_an_old_session() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
@@ -230,7 +230,7 @@ async fn f42_who_was_banned_does_not_come_back_by_an_old_session() {
 }
 
 #[actix::test]
-async fn f40_a_key_that_one_has_not_the_private_part_of_is_worth_nothing() {
+async fn a_key_that_one_has_not_the_private_part_of_is_worth_nothing() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::allow_list([crate::id_of("ada")]);
@@ -314,7 +314,7 @@ async fn a_client_without_a_key_or_with_a_certificate_is_refused() {
 }
 
 #[actix::test]
-async fn f43_more_than_one_key_or_something_long_in_its_place_is_refused() {
+async fn more_than_one_key_or_something_long_in_its_place_is_refused() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -347,7 +347,7 @@ impl ResolvesClientCert for Certificates {
 }
 
 #[actix::test]
-async fn f41_another_protocol_over_tls_is_refused() {
+async fn another_protocol_over_tls_is_refused() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -360,7 +360,7 @@ async fn f41_another_protocol_over_tls_is_refused() {
 }
 
 #[actix::test]
-async fn f41_an_older_version_of_tls_is_refused_without_a_plain_word() {
+async fn an_older_version_of_tls_is_refused_without_a_plain_word() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -382,7 +382,7 @@ async fn f41_an_older_version_of_tls_is_refused_without_a_plain_word() {
 }
 
 #[actix::test]
-async fn f41_a_tls_client_at_a_plain_port_is_told_so_and_learns_what_is_there() {
+async fn a_tls_client_at_a_plain_port_is_told_so_and_learns_what_is_there() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let old = start("old", host(&wires, "old")).await;

@@ -45,7 +45,7 @@ async fn a_connection_that_says_nothing_is_cut_after_ten_seconds() {
 }
 
 #[actix::test]
-async fn f43_single_bytes_do_not_renew_the_time_of_a_handshake() {
+async fn single_bytes_do_not_renew_the_time_of_a_handshake() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -75,7 +75,7 @@ async fn one_time_limit_goes_for_the_handshake_and_the_first_frame() {
 }
 
 #[actix::test]
-async fn f43_a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
+async fn a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob").max_handshakes(8)).await;
@@ -141,7 +141,7 @@ async fn a_node_that_is_full_says_so_after_the_handshake_and_not_to_a_flood() {
 }
 
 #[actix::test]
-async fn f15_connections_with_tls_count_for_their_source_as_long_as_they_are_open() {
+async fn connections_with_tls_count_for_their_source_as_long_as_they_are_open() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");

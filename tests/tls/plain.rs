@@ -21,7 +21,7 @@ fn echo(over: Over) -> Outgoing {
 }
 
 #[actix::test]
-async fn f41_plain_text_on_a_port_for_tls_alone_gets_one_frame_that_says_so() {
+async fn plain_text_on_a_port_for_tls_alone_gets_one_frame_that_says_so() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -98,7 +98,7 @@ async fn a_network_without_tls_is_joined_through_a_contact_that_is_named_for_tha
 }
 
 #[actix::test]
-async fn f41_a_node_with_tls_never_falls_back_to_plain() {
+async fn a_node_with_tls_never_falls_back_to_plain() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let old = start("old", host(&wires, "old")).await;

@@ -44,7 +44,7 @@ impl Place {
 }
 
 #[test]
-fn f50_regular_files_with_safe_names_of_both_folders_are_shared_and_nothing_else() {
+fn regular_files_with_safe_names_of_both_folders_are_shared_and_nothing_else() {
     let place = place();
     fs::write(place.shared.join("b.txt"), "b").unwrap();
     fs::write(place.downloads.join("a.txt"), "a").unwrap();
@@ -69,7 +69,7 @@ fn f50_regular_files_with_safe_names_of_both_folders_are_shared_and_nothing_else
 }
 
 #[test]
-fn f51_a_file_that_changes_in_place_is_not_served_under_its_old_digest() {
+fn a_file_that_changes_in_place_is_not_served_under_its_old_digest() {
     for change in [
         |path: &Path| fs::write(path, "longer other").unwrap(),
         |path: &Path| fs::write(path, "x").unwrap(),

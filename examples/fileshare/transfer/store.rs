@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn f50_a_link_in_the_place_of_the_hidden_file_is_not_followed() {
+    fn a_link_in_the_place_of_the_hidden_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let victim = folder.path().join("victim");
         fs::write(&victim, "mine").unwrap();

@@ -66,7 +66,7 @@ fn frame(code: &[u8; 4], data: &[u8]) -> Vec<u8> {
     [&code[..], &len, data].concat()
 }
 
-/// A frame on a link (WIRE.md part 3).
+/// A frame on a link (src/protocol.md#link-frames).
 fn link_frame(code: &[u8; 4], exchange: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     frame(code, &[&exchange.to_be_bytes(), &[flags][..], payload].concat())
 }

@@ -104,7 +104,7 @@ fn a_frame_is_its_code_its_length_and_its_data() {
 }
 
 #[test]
-fn f01_a_frame_split_at_any_byte_is_still_one_frame() {
+fn a_frame_split_at_any_byte_is_still_one_frame() {
     let bytes = b"JOIN\0\0\0\x10a 127.0.0.1 9000";
     for cut in 0..=bytes.len() {
         let parts = decode(&mut FrameCodec::new(), bytes, &[cut]).unwrap();
@@ -145,7 +145,7 @@ fn a_length_over_the_limit_is_refused_on_the_header_before_anything_is_reserved(
 }
 
 #[test]
-fn f06_a_header_alone_reserves_one_step_however_much_it_announces() {
+fn a_header_alone_reserves_one_step_however_much_it_announces() {
     for pieces_above in [0, u32::MAX] {
         let mut codec = FrameCodec::new().max_in(u32::MAX).pieces_above(pieces_above);
         let mut buffer = BytesMut::from(&b"ECHO\xff\xff\xff\xff"[..]);

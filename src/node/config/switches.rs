@@ -37,7 +37,7 @@ impl Config {
         self
     }
 
-    /// Whether this node speaks links (WIRE.md part 3). Default true.
+    /// Whether this node speaks links ([protocol](crate::protocol#links)). Default true.
     ///
     /// With false every message has a connection of its own, as in the original framework, and who
     /// asks for a link is answered like who asks with any unknown code.

@@ -144,7 +144,7 @@ pub enum JoinFailure {
 
 impl JoinFailure {
     /// What an `ERRO` with these words says that came in answer to `code`: those of this crate
-    /// (WIRE.md part 1, "refusal by the framework"), and those of a `JOIN`.
+    /// ([protocol](crate::protocol#refusals)), and those of a `JOIN`.
     #[must_use]
     pub fn of_words(code: TypeCode, words: &str) -> Self {
         match words {

@@ -1,4 +1,4 @@
-//! What nodes say to each other in frames `@KAD`.
+//! What nodes say to each other in frames `@KAD` ([protocol](crate::protocol#kademlia)).
 //!
 //! # Wire
 //!

@@ -1,4 +1,5 @@
-//! The question and the answer of the peer exchange: text, with a version in the first line.
+//! The question and the answer of the peer exchange: text, with a version in the first line
+//! ([protocol](crate::protocol#peer-exchange)).
 
 use std::{fmt::Write as _, time::Duration};
 

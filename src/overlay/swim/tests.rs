@@ -326,7 +326,7 @@ fn false_positives() {
     }
 }
 
-// ---- what is not believed (F44) ----
+// ---- what is not believed ----
 
 /// What `n1` says to `n0`.
 fn gossip(src: usize, updates: Vec<foca::Member<Identity>>) -> Bytes {
@@ -357,7 +357,7 @@ impl Sim {
 }
 
 #[test]
-fn f44_one_reporter_takes_nobody_down_who_answers_and_claims_no_life_for_others() {
+fn one_reporter_takes_nobody_down_who_answers_and_claims_no_life_for_others() {
     let mut sim = four();
     for _ in 0..30 {
         sim.lie(1, about(2, 1_000, 0, State::Down));
@@ -372,7 +372,7 @@ fn f44_one_reporter_takes_nobody_down_who_answers_and_claims_no_life_for_others(
 }
 
 #[test]
-fn f44_two_reporters_or_one_and_an_own_failed_question_take_a_member_down() {
+fn two_reporters_or_one_and_an_own_failed_question_take_a_member_down() {
     let mut sim = four();
     sim.lie(1, about(2, 1_000, 0, State::Down));
     sim.lie(3, about(2, 1_000, 0, State::Down));
@@ -386,7 +386,7 @@ fn f44_two_reporters_or_one_and_an_own_failed_question_take_a_member_down() {
 }
 
 #[test]
-fn f44_made_up_members_never_count_and_are_bounded() {
+fn made_up_members_never_count_and_are_bounded() {
     let mut sim = four();
     sim.nodes[0].tick(sim.now);
     for n in 4..2_000 {
@@ -400,7 +400,7 @@ fn f44_made_up_members_never_count_and_are_bounded() {
 }
 
 #[test]
-fn f44_nobody_speaks_for_another() {
+fn nobody_speaks_for_another() {
     let mut sim = four();
     let forged = sim.nodes[0].receive(info(3).id(), &gossip(1, Vec::new()), sim.now);
     assert_eq!(forged, Err(SwimRefused::NotTheSender));
@@ -409,7 +409,7 @@ fn f44_nobody_speaks_for_another() {
 }
 
 #[test]
-fn f58_down_and_up_of_a_member_are_told_once_in_ten_seconds() {
+fn down_and_up_of_a_member_are_told_once_in_ten_seconds() {
     let (mut records, now) = (member::Records::default(), begin());
     let id = Identity::new(&info(1), 1);
     for tenth in 0..600 {

@@ -1,4 +1,5 @@
-//! What members say to each other: a version, then a message, in postcard.
+//! What members say to each other: a version, then a message, in postcard
+//! ([protocol](crate::protocol#membership)).
 
 use bytes::{BufMut, Bytes};
 use foca::{Codec, Header, Member, Message, PostcardCodec};

@@ -144,8 +144,9 @@ impl Builder {
         Ok(self)
     }
 
-    /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING` (WIRE.md part 2), so that other nodes, the
-    /// original programs among them, can join this one. A node that [joins](crate::Peer::join) needs
+    /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`
+    /// ([protocol](crate::protocol#well-known-messages)), so that other nodes, the original programs
+    /// among them, can join this one. A node that [joins](crate::Peer::join) needs
     /// them: where they were not switched on, `join` switches on those that have no handler yet.
     pub fn well_known(mut self) -> Self {
         self.well_known = true;

@@ -19,7 +19,7 @@ enum End {
     CutBody(u64, u64),
 }
 
-/// As WIRE.md says it, without a thought for speed.
+/// As src/protocol.md#frames says it, without a thought for speed.
 fn naive(mut stream: &[u8], limit: usize) -> (Vec<Frame>, End) {
     let mut frames = Vec::new();
     loop {
