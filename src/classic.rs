@@ -1,5 +1,4 @@
-//! Layer 9: Classic exchanges: one connection for one request and its replies, as the original programs
-//! speak.
+//! Layer 9: classic exchanges. One connection carries one request and its replies, as in PeerBase.
 
 pub(crate) mod client;
 mod phase;

@@ -1,4 +1,4 @@
-//! Layer 12: `ConnectionActor`: one accepted connection as an actor.
+//! Layer 12: the actor that hosts a connection, whichever protocol it speaks.
 
 use std::{
     io,
@@ -22,11 +22,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use crate::{
-    classic::{reader::first_bytes, server::Conversation, writer::explain},
+    classic::{reader::first_bytes, server::Server, writer::explain},
     frame::{FrameError, FrameHead, HEADER_LEN, TypeCode},
-    limits::{Offence, admission::Pass},
+    limits::{Misbehavior, admission::ConnectionPermit},
     link::code,
-    node::{Cut, Direction, Node, OpenGuard, Refusal, log::Shown, span},
+    node::{Cut, Direction, Node, OpenGuard, Refusal, log::Sanitized, span},
     overlay::Address,
     session,
     session::{Driver, Endpoint},
@@ -54,7 +54,7 @@ pub struct ConnectionActor {
 /// What is said on a connection.
 #[derive(Debug)]
 enum Talk {
-    Classic(Box<Conversation>),
+    Classic(Box<Server>),
     Link(Box<Driver>),
 }
 
@@ -70,14 +70,18 @@ impl Talk {
 /// What a connection holds as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pass: Pass,
+    pass: ConnectionPermit,
     _place: OwnedSemaphorePermit,
     _open: OpenGuard,
     _task: TaskTrackerToken,
 }
 
 impl Held {
-    pub(crate) fn new(pass: Pass, place: OwnedSemaphorePermit, node: &Arc<Node>) -> Self {
+    pub(crate) fn new(
+        pass: ConnectionPermit,
+        place: OwnedSemaphorePermit,
+        node: &Arc<Node>,
+    ) -> Self {
         let (open, task) = (node.count_open(Direction::In), node.tasks.token());
         Self { pass, _place: place, _open: open, _task: task }
     }
@@ -175,7 +179,12 @@ pub(crate) fn accepted(
 }
 
 /// Finds out who is there. None when nobody is who may be.
-async fn secured(io: Io, until: Instant, node: &Endpoint, pass: &mut Pass) -> Option<Io> {
+async fn secured(
+    io: Io,
+    until: Instant,
+    node: &Endpoint,
+    pass: &mut ConnectionPermit,
+) -> Option<Io> {
     let from = io.remote.clone();
     let secured = {
         let secured = pin!(timeout_at(until, node.transport.secure(io)));
@@ -195,13 +204,13 @@ async fn secured(io: Io, until: Instant, node: &Endpoint, pass: &mut Pass) -> Op
         Ok(Ok(io)) => Some(io),
         Ok(Err(error)) => {
             node.counters.errors_handshake.one();
-            offended(Offence::NoHandshake);
-            tracing::debug!(peer = %from, error = %Shown(&error), "connection not secured");
+            offended(Misbehavior::NoHandshake);
+            tracing::debug!(peer = %from, error = %Sanitized(&error), "connection not secured");
             None
         }
         Err(_) => {
             node.counters.errors_late.one();
-            offended(Offence::Late);
+            offended(Misbehavior::Late);
             tracing::debug!(peer = %from, error = "not secured in time", "connection broken");
             None
         }
@@ -216,7 +225,7 @@ fn header<'a>(
     reader: &'a mut ReadHalf,
     until: Instant,
     node: &'a Endpoint,
-    pass: &'a mut Pass,
+    pass: &'a mut ConnectionPermit,
 ) -> impl Future<Output = Header> + Send + 'a {
     async move {
         // What has come already is served, even when the node is about to stop.
@@ -234,7 +243,7 @@ fn header<'a>(
 async fn begin(
     io: Io,
     node: &Arc<Endpoint>,
-    pass: &Pass,
+    pass: &ConnectionPermit,
     first: Header,
 ) -> Option<(Address, Talk, tracing::Span)> {
     let Io { reader, writer, remote, proven } = io;
@@ -253,7 +262,9 @@ async fn begin(
             node.counters.connections_silent.one();
             return None;
         }
-        Ok(Ok(first)) if first.len() < HEADER_LEN => FrameError::CutHeader { got: first.len() },
+        Ok(Ok(first)) if first.len() < HEADER_LEN => {
+            FrameError::TruncatedHeader { got: first.len() }
+        }
         Ok(Ok(first)) => {
             node.counters.bytes_in.add(first.len() as u64);
             let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
@@ -264,7 +275,7 @@ async fn begin(
             } else {
                 let who = (remote.clone(), proven);
                 let node = (Arc::clone(&node.node), Arc::clone(&node.routes));
-                Conversation::new(reader, writer, first, who, node)
+                Server::new(reader, writer, first, who, node)
                     .map(|conversation| Talk::Classic(Box::new(conversation)))
             };
             return talk.map(|talk| (remote, talk, span));
@@ -272,16 +283,16 @@ async fn begin(
         Ok(Err(error)) => FrameError::Io(error),
         Err(_) => {
             node.counters.errors_late.one();
-            node.offended(&remote, proven.as_ref(), Offence::Late);
+            node.offended(&remote, proven.as_ref(), Misbehavior::Late);
             tracing::debug!(parent: &span, error = "no header in time", "connection broken");
             return None;
         }
     };
     node.count_frame_error(&error);
-    if matches!(error, FrameError::CutHeader { .. }) {
-        node.offended(&remote, proven.as_ref(), Offence::Cut);
+    if matches!(error, FrameError::TruncatedHeader { .. }) {
+        node.offended(&remote, proven.as_ref(), Misbehavior::Cut);
     }
-    tracing::debug!(parent: &span, error = %Shown(&error), "connection broken");
+    tracing::debug!(parent: &span, error = %Sanitized(&error), "connection broken");
     None
 }
 

@@ -1,5 +1,4 @@
-//! Layer 8: From the code of a message to the actor that handles it, and from what the actor answers to a
-//! reply.
+//! Layer 8: from the code of a message to its handler, and from the answer to a reply.
 
 pub mod handler;
 pub(crate) mod routes;

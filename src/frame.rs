@@ -149,13 +149,13 @@ impl FrameHead {
 pub enum FrameError {
     /// The bytes ended inside a header. The remote's doing; there is no message.
     #[error("cut in the header: {got} of 8 bytes came")]
-    CutHeader {
+    TruncatedHeader {
         /// Bytes that came, 1 to 7.
         got: usize,
     },
     /// The bytes ended inside the data. The remote's doing; there is no message.
     #[error("cut in the data of {code}: {got} of {expected} bytes came")]
-    CutBody {
+    TruncatedBody {
         /// The code in the header.
         code: TypeCode,
         /// Bytes of data that came.

@@ -70,7 +70,8 @@
 
 pub mod classic;
 pub mod connection;
-pub mod delivery;
+#[doc = include_str!("delivery.md")]
+pub mod delivery {}
 pub mod dispatch;
 pub mod frame;
 pub mod limits;

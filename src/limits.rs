@@ -1,4 +1,4 @@
-//! Layer 5: What others may take from this node: connections, rates, memory. And who is banned.
+//! Layer 5: what others may take from this node (connections, rates, memory), and who is banned.
 
 pub(crate) mod admission;
 pub(crate) mod budget;
@@ -8,8 +8,8 @@ pub(crate) mod score;
 mod source;
 pub(crate) mod throttle;
 
-pub(crate) use self::{admission::Door, gate::TurnedAway};
+pub(crate) use self::{admission::Admission, gate::TurnedAway};
 pub use self::{
-    score::{Ban, Offence, Offender},
+    score::{Ban, Misbehavior, Offender},
     source::Source,
 };

@@ -27,14 +27,14 @@ mod send;
 mod tally;
 
 pub use self::{
-    book::{Book, BookConfig, LinkId, Way},
+    book::{LinkId, PeerDirectory, PeerDirectoryConfig, Way},
     cut::{Frames, MAX_FRAME},
     event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},
     machine::Link,
-    numbered::{AckLevel, NUMBERED_LEN, Numbered},
-    one_ways::OneWays,
+    numbered::{AckLevel, NUMBERED_LEN, Sequenced},
+    one_ways::MessageBatch,
     outbox::{OnRestart, Outbox, OutboxFull, OutboxLimits},
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,

@@ -1,4 +1,4 @@
-//! Layer 7: Requests, replies and one-way messages, as applications and handlers see them.
+//! Layer 7: requests, replies and one-way messages, as applications and handlers see them.
 
 pub(crate) mod assembler;
 mod batch;

@@ -1,4 +1,4 @@
-//! Layer 6: What all actors, connections and handles of one node share.
+//! Layer 6: what all actors, connections and handles of one node share.
 
 mod bans;
 pub(crate) mod clock;
@@ -36,7 +36,7 @@ use self::{bans::Bans, doubts::Doubts, leash::Leashes};
 use crate::{
     frame::{FrameError, TypeCode},
     limits::{
-        Door, Offender,
+        Admission, Offender,
         budget::Budget,
         gate::GateConfig,
         rates::{Meters, Rates},
@@ -54,7 +54,7 @@ pub(crate) use self::{
     counters::Counters,
     event::EventBus,
     joins::Joins,
-    metrics::{Asking, Measures, Times},
+    metrics::{HandlerTimer, Metrics, RequestTimer},
     threads::Threads,
 };
 pub use self::{
@@ -119,12 +119,12 @@ pub(crate) struct Node {
     /// Whether ids are proven.
     pub(crate) secure: bool,
     pub(crate) counters: Counters,
-    pub(crate) measures: Measures,
+    pub(crate) measures: Metrics,
     pub(crate) events: EventBus,
     pub(crate) threads: Threads,
     pub(crate) started: Instant,
     /// Whom it has let in.
-    pub(crate) door: Arc<Door>,
+    pub(crate) admission: Arc<Admission>,
     /// Which of its peers are to be verified anew.
     pub(crate) doubts: Doubts,
     /// How fast frames and bytes come, from where.
@@ -197,7 +197,7 @@ impl Node {
                 now(),
             )),
             lookups: places(LOOKUPS_AT_ONCE),
-            door: Door::new(GateConfig {
+            admission: Admission::new(GateConfig {
                 per_source: config.max_connections_per_source,
                 half_open: config.max_half_open,
                 per_second: config.max_accepts_per_source,
@@ -226,7 +226,7 @@ impl Node {
             transport,
             events,
             counters: Counters::default(),
-            measures: Measures::new(),
+            measures: Metrics::new(),
             started: Instant::now(),
             leashes: Leashes::default(),
             tasks: TaskTracker::new(),
@@ -413,8 +413,8 @@ impl Node {
 
     pub(crate) fn count_frame_error(&self, error: &FrameError) {
         match error {
-            FrameError::CutHeader { .. } => self.counters.errors_cut_header.one(),
-            FrameError::CutBody { .. } => self.counters.errors_cut_body.one(),
+            FrameError::TruncatedHeader { .. } => self.counters.errors_cut_header.one(),
+            FrameError::TruncatedBody { .. } => self.counters.errors_cut_body.one(),
             FrameError::TooLong { .. } => self.counters.errors_too_long.one(),
             FrameError::Io(error) if IdentityFault::of(error).is_some() => {
                 self.counters.errors_not_admitted.one();

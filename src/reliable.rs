@@ -1,4 +1,4 @@
-//! Layer 11: Messages that survive a broken link: what is asked for, what comes of it, and where they are kept.
+//! Layer 11: messages that are acknowledged and survive a broken link.
 
 mod delivery;
 pub(crate) mod mailbag;
@@ -251,7 +251,7 @@ impl Kept {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (stored, rest): (Stored<'_>, _) = postcard::take_from_bytes(bytes).ok()?;
-        let level = if stored.handled { AckLevel::Handled } else { AckLevel::HandedOver };
+        let level = if stored.handled { AckLevel::Handled } else { AckLevel::Delivered };
         let code = TypeCode::new(&stored.code);
         if !rest.is_empty() || code.is_reserved() {
             return None;
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_kept_message_comes_out_of_its_bytes_as_it_went_in_and_nothing_else_does() {
-        for (level, data) in [(AckLevel::Handled, 0), (AckLevel::HandedOver, 100_000)] {
+        for (level, data) in [(AckLevel::Handled, 0), (AckLevel::Delivered, 100_000)] {
             let kept = Kept {
                 id: KeptId::new(7, 9),
                 to: "bob 127.0.0.1 9000".parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Layer 10: The links of a node: which peer is reached over which, and how.
+//! Layer 10: links at run time. The pool of a node, opening, reading, writing, credit.
 
 mod answer;
 mod buffers;
@@ -42,7 +42,7 @@ use crate::{
     dispatch::Routes,
     frame::Frame,
     limits::{Offender, Source},
-    link::{Book, BookConfig, LinkId, Role},
+    link::{LinkId, PeerDirectory, PeerDirectoryConfig, Role},
     message::{Outgoing, Over, Replies, RequestError, outgoing::OutgoingKind},
     node::{Config, Node, OnBan},
     overlay::{Address, PeerId, PeerInfo},
@@ -50,7 +50,7 @@ use crate::{
 };
 
 pub use self::status::LinkStatus;
-pub(crate) use self::{driver::Driver, open::welcome, path::speaks_links, shared::Line};
+pub(crate) use self::{driver::Driver, open::welcome, path::speaks_links, shared::Session};
 
 /// A node with its handlers and its links: what sends and receives messages.
 #[derive(Debug)]
@@ -106,11 +106,11 @@ impl Endpoint {
 pub(crate) struct LinkPool {
     pool: Mutex<Pool>,
     /// The links that the book would name, for those who are in a hurry.
-    open: RwLock<HashMap<Address, Arc<Line>>>,
+    open: RwLock<HashMap<Address, Arc<Session>>>,
     /// A link is over.
     over: Notify,
     /// The one that was used last: messages go in runs.
-    last: Mutex<Option<Arc<Line>>>,
+    last: Mutex<Option<Arc<Session>>>,
     next: AtomicU64,
     pub(crate) incarnation: u64,
     once: Mutex<Once>,
@@ -119,8 +119,8 @@ pub(crate) struct LinkPool {
 }
 
 struct Pool {
-    book: Book,
-    lines: HashMap<LinkId, Arc<Line>>,
+    book: PeerDirectory,
+    sessions: HashMap<LinkId, Arc<Session>>,
     dials: HashMap<Address, watch::Receiver<Option<Reached>>>,
     /// The node is cut: no further link is opened.
     is_cut: bool,
@@ -128,17 +128,20 @@ struct Pool {
 
 impl fmt::Debug for LinkPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LinkPool").field("open", &self.lock().lines.len()).finish_non_exhaustive()
+        f.debug_struct("LinkPool")
+            .field("open", &self.lock().sessions.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl LinkPool {
     pub(crate) fn new(me: &PeerInfo, config: &Config, incarnation: u64) -> Self {
-        let config = BookConfig { max_links: config.max_links, classic_for: config.classic_memory };
+        let config =
+            PeerDirectoryConfig { max_links: config.max_links, classic_for: config.classic_memory };
         Self {
             pool: Mutex::new(Pool {
-                book: Book::new(me.id().clone(), config),
-                lines: HashMap::new(),
+                book: PeerDirectory::new(me.id().clone(), config),
+                sessions: HashMap::new(),
                 dials: HashMap::new(),
                 is_cut: false,
             }),
@@ -172,15 +175,15 @@ impl LinkPool {
     fn on_open<R>(
         &self,
         (to, whom): (&Address, Option<&PeerId>),
-        work: impl FnOnce(&Arc<Line>) -> R,
+        work: impl FnOnce(&Arc<Session>) -> R,
     ) -> Option<R> {
-        let usable = |line: &&Arc<Line>| line.is_open() && line.is_to(whom);
+        let usable = |session: &&Arc<Session>| session.is_open() && session.is_to(whom);
         let find = || {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
             open.get(to).cloned()
         };
         if let Ok(mut last) = self.last.try_lock() {
-            if last.as_ref().is_none_or(|line| line.to != *to) {
+            if last.as_ref().is_none_or(|session| session.to != *to) {
                 *last = Some(find()?);
             }
             return last.as_ref().filter(usable).map(work);
@@ -188,27 +191,27 @@ impl LinkPool {
         find().as_ref().filter(usable).map(work)
     }
 
-    pub(crate) fn quick(&self, to: (&Address, Option<&PeerId>)) -> Option<Arc<Line>> {
+    pub(crate) fn quick(&self, to: (&Address, Option<&PeerId>)) -> Option<Arc<Session>> {
         self.on_open(to, Arc::clone)
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Arc<Line>>> {
+    fn last(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an open link in. `listed` says that others may use it to reach its address. False when
     /// the node is cut.
-    pub(crate) fn opened(&self, line: &Arc<Line>, listed: bool) -> bool {
+    pub(crate) fn opened(&self, session: &Arc<Session>, listed: bool) -> bool {
         let mut pool = self.lock();
         if pool.is_cut {
             return false;
         }
-        pool.book.is_alive(&line.to);
-        pool.lines.insert(line.id, Arc::clone(line));
+        pool.book.is_alive(&session.to);
+        pool.sessions.insert(session.id, Arc::clone(session));
         let mut ended = Vec::new();
-        let other = self.of_another(line);
+        let other = self.of_another(session);
         // A node says that it is reached where this node has found another one.
-        let doubtful = line.role == Role::Acceptor
+        let doubtful = session.role == Role::Acceptor
             && other.as_ref().is_some_and(|other| {
                 other.role == Role::Dialler || other.sender.proven().is_some()
             });
@@ -218,69 +221,71 @@ impl LinkPool {
             if let Some(other) = other {
                 pool.book.closed(other.id);
             }
-            let lost = pool.book.opened(line.id, &line.to, line.peer.id(), line.role, now);
+            let lost =
+                pool.book.opened(session.id, &session.to, session.peer.id(), session.role, now);
             pool.look_at_lines();
-            let lost = lost.into_iter().chain(pool.book.too_many(line.id));
-            ended.extend(lost.filter_map(|id| pool.lines.get(&id).cloned()));
-            if ended.iter().all(|lost| lost.id != line.id) {
+            let lost = lost.into_iter().chain(pool.book.too_many(session.id));
+            ended.extend(lost.filter_map(|id| pool.sessions.get(&id).cloned()));
+            if ended.iter().all(|lost| lost.id != session.id) {
                 let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-                open.insert(line.to.clone(), Arc::clone(line));
+                open.insert(session.to.clone(), Arc::clone(session));
                 drop(open);
-                *self.last() = Some(Arc::clone(line));
+                *self.last() = Some(Arc::clone(session));
             }
         }
         drop(pool);
         // What is open on them is finished.
-        for line in ended {
-            self.unlist(&line);
-            line.bye();
+        for session in ended {
+            self.unlist(&session);
+            session.bye();
         }
         true
     }
 
-    /// The open link under the address of `line`, if it is one with another peer.
-    fn of_another(&self, line: &Line) -> Option<Arc<Line>> {
+    /// The open link under the address of `session`, if it is one with another peer.
+    fn of_another(&self, session: &Session) -> Option<Arc<Session>> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let other = open.get(&line.to)?;
-        (other.is_open() && other.peer.id() != line.peer.id()).then(|| Arc::clone(other))
+        let other = open.get(&session.to)?;
+        (other.is_open() && other.peer.id() != session.peer.id()).then(|| Arc::clone(other))
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<Line>> {
-        let mut lines: Vec<_> = self.lock().lines.values().cloned().collect();
-        lines.sort_unstable_by_key(|line| line.id);
-        lines
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        let mut sessions: Vec<_> = self.lock().sessions.values().cloned().collect();
+        sessions.sort_unstable_by_key(|session| session.id);
+        sessions
     }
 
     /// Tells the other sides of all links how long messages may be, where that has changed.
     pub(crate) fn tell_lengths(&self) {
-        self.all().iter().for_each(|line| line.tell_lengths());
+        self.all().iter().for_each(|session| session.tell_lengths());
     }
 
     /// Ends every link: what is open is finished.
     pub(crate) fn bye(&self) {
-        self.all().iter().for_each(|line| line.bye());
+        self.all().iter().for_each(|session| session.bye());
     }
 
     /// Ends every link at once; no further one is opened.
     pub(crate) fn cut(&self, silently: bool) {
         self.lock().is_cut = true;
-        self.all().iter().for_each(|line| line.cut(silently));
+        self.all().iter().for_each(|session| session.cut(silently));
     }
 
     /// Ends every link with somebody who is banned.
     pub(crate) fn cut_those_of(&self, whom: &Offender) {
-        let is_theirs = |line: &&Arc<Line>| match whom {
-            Offender::Source(source) => Source::of(line.sender.address()) == *source,
-            Offender::Id(id) => line.sender.proven() == Some(id),
+        let is_theirs = |session: &&Arc<Session>| match whom {
+            Offender::Source(source) => Source::of(session.sender.address()) == *source,
+            Offender::Id(id) => session.sender.proven() == Some(id),
         };
-        self.all().iter().filter(is_theirs).for_each(|line| line.cut(false));
+        self.all().iter().filter(is_theirs).for_each(|session| session.cut(false));
     }
 
     /// An open link to a peer that has proved its id, whoever opened it, and from wherever.
-    pub(crate) fn proven(&self, peer: &PeerId) -> Option<Arc<Line>> {
+    pub(crate) fn proven(&self, peer: &PeerId) -> Option<Arc<Session>> {
         let pool = self.lock();
-        let proven = |line: &&Arc<Line>| line.is_open() && line.sender.proven() == Some(peer);
-        pool.lines.values().filter(proven).min_by_key(|line| line.id).cloned()
+        let proven =
+            |session: &&Arc<Session>| session.is_open() && session.sender.proven() == Some(peer);
+        pool.sessions.values().filter(proven).min_by_key(|session| session.id).cloned()
     }
 
     /// A peer that has spoken links may have been cut off in the middle of a hello.
@@ -290,24 +295,24 @@ impl LinkPool {
 }
 
 /// What a message goes over.
-pub(crate) enum Road {
-    Link(Arc<Line>),
+pub(crate) enum Path {
+    Link(Arc<Session>),
     Classic,
 }
 
-pub(crate) async fn road(
+pub(crate) async fn path(
     endpoint: &Arc<Endpoint>,
     (to, whom): (&Address, Option<&PeerId>),
     over: Over,
-) -> Result<Road, RequestError> {
+) -> Result<Path, RequestError> {
     if endpoint.cut.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });
     }
     if over == Over::Classic {
-        return Ok(Road::Classic);
+        return Ok(Path::Classic);
     }
-    if let Some(line) = endpoint.links.quick((to, whom)) {
-        return Ok(Road::Link(line));
+    if let Some(session) = endpoint.links.quick((to, whom)) {
+        return Ok(Path::Link(session));
     }
     // A link with oneself would be both of its ends.
     let possible = endpoint.config.links && to != endpoint.me.address();
@@ -317,7 +322,7 @@ pub(crate) async fn road(
         Err(Unreached::Classic { mute: false })
     };
     match (reached, over) {
-        (Ok(line), _) => Ok(Road::Link(line)),
+        (Ok(session), _) => Ok(Path::Link(session)),
         (
             Err(
                 Unreached::Classic { .. }
@@ -326,7 +331,7 @@ pub(crate) async fn road(
                 | Unreached::Stopped,
             ),
             Over::Any,
-        ) => Ok(Road::Classic),
+        ) => Ok(Path::Classic),
         (Err(unreached), _) => Err(unreached.into_error(to)),
     }
 }
@@ -340,10 +345,10 @@ pub(crate) async fn request(
     let Outgoing { mut kind, over, whom } = message;
     let to = (to, whom.as_ref());
     loop {
-        let line = match road(endpoint, to, over).await? {
-            Road::Link(line) => line,
+        let session = match path(endpoint, to, over).await? {
+            Path::Link(session) => session,
             // Nothing but a `NAME` says who answers.
-            Road::Classic => {
+            Path::Classic => {
                 let replies = client::open(&endpoint.node, to, kind).await?.with_panics();
                 return Ok(match to.1 {
                     Some(whom) => replies.of_peer(whom.clone(), to.0),
@@ -351,11 +356,11 @@ pub(crate) async fn request(
                 });
             }
         };
-        match line.ask(kind, endpoint.config.reply_timeout).await {
+        match session.ask(kind, endpoint.config.reply_timeout).await {
             Ok(replies) => return Ok(replies),
             // Nothing was sent: another link, or none, does as well.
             Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
-            Err(failed) => return Err(failed.into_error(&line)),
+            Err(failed) => return Err(failed.into_error(&session)),
         }
     }
 }
@@ -365,11 +370,11 @@ fn on_open<R>(
     endpoint: &Endpoint,
     to: (&Address, Option<&PeerId>),
     message: &Outgoing,
-    work: impl FnOnce(&Arc<Line>, &Frame) -> R,
+    work: impl FnOnce(&Arc<Session>, &Frame) -> R,
 ) -> Option<R> {
     match &message.kind {
         OutgoingKind::Frame(frame) if message.over != Over::Classic && message.check().is_ok() => {
-            endpoint.links.on_open(to, |line| work(line, frame))
+            endpoint.links.on_open(to, |session| work(session, frame))
         }
         OutgoingKind::Frame(_) | OutgoingKind::Body { .. } => None,
     }
@@ -382,7 +387,7 @@ pub(crate) fn try_request(
     to: (&Address, Option<&PeerId>),
     message: &Outgoing,
 ) -> Option<Replies> {
-    on_open(endpoint, to, message, |line, frame| line.try_ask(frame))?
+    on_open(endpoint, to, message, |session, frame| session.try_ask(frame))?
 }
 
 /// Sends a request in one frame over each open link to a peer that is `meant`, as far as it has
@@ -392,8 +397,12 @@ pub(crate) fn ask_all(
     frame: &Frame,
     meant: impl Fn(&PeerInfo) -> bool,
 ) -> Vec<(PeerInfo, Replies)> {
-    let lines = endpoint.links.all().into_iter().filter(|line| line.is_open() && meant(&line.peer));
-    lines.filter_map(|line| Some((line.peer.clone(), line.try_ask(frame)?))).collect()
+    let sessions = endpoint
+        .links
+        .all()
+        .into_iter()
+        .filter(|session| session.is_open() && meant(&session.peer));
+    sessions.filter_map(|session| Some((session.peer.clone(), session.try_ask(frame)?))).collect()
 }
 
 /// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
@@ -403,7 +412,7 @@ pub(crate) fn try_notify(
     to: (&Address, Option<&PeerId>),
     message: &Outgoing,
 ) -> bool {
-    on_open(endpoint, to, message, |line, frame| line.try_tell(frame)).unwrap_or(false)
+    on_open(endpoint, to, message, |session, frame| session.try_tell(frame)).unwrap_or(false)
 }
 
 /// Whether there is an open link to this peer.
@@ -419,7 +428,7 @@ pub(crate) fn try_notify_all(
     to: (&Address, Option<&PeerId>),
     messages: &mut VecDeque<Frame>,
 ) -> u64 {
-    endpoint.links.on_open(to, |line| line.try_tell_all(messages)).unwrap_or(0)
+    endpoint.links.on_open(to, |session| session.try_tell_all(messages)).unwrap_or(0)
 }
 
 /// Sends a one-way message over a link when the peer speaks links, else in a classic exchange.
@@ -431,15 +440,15 @@ pub(crate) async fn notify(
     let Outgoing { mut kind, over, whom } = message;
     let to = (to, whom.as_ref());
     loop {
-        let line = match road(endpoint, to, over).await? {
-            Road::Link(line) => line,
-            Road::Classic => return client::notify(&endpoint.node, to, kind).await,
+        let session = match path(endpoint, to, over).await? {
+            Path::Link(session) => session,
+            Path::Classic => return client::notify(&endpoint.node, to, kind).await,
         };
-        match line.tell(kind).await {
+        match session.tell(kind).await {
             Ok(()) => return Ok(()),
             // As for a request.
             Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
-            Err(failed) => return Err(failed.into_error(&line)),
+            Err(failed) => return Err(failed.into_error(&session)),
         }
     }
 }

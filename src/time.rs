@@ -1,4 +1,4 @@
-//! Layer 1: The time, and times that are added without a panic, whatever an option, a stabilizer or a caller asks for.
+//! Layer 1: the time, and times that are added without a panic.
 //!
 //! `Instant + Duration` and `Duration * n` panic when the sum is more than their type holds. Clippy
 //! refuses both in this crate (`arithmetic_side_effects`); they are written as below.

@@ -342,7 +342,7 @@ async fn a_source_that_ends_early_is_a_cut_and_never_a_shorter_body() {
     assert!(
         matches!(
             error,
-            ReadError::Frame(FrameError::CutBody { got: 400_000, expected: 1_000_000, .. })
+            ReadError::Frame(FrameError::TruncatedBody { got: 400_000, expected: 1_000_000, .. })
         ),
         "{error}"
     );
@@ -389,7 +389,7 @@ async fn a_reader_that_stands_still_is_given_up_and_one_that_is_slow_is_served()
             Err(error) => break error,
         }
     };
-    assert!(matches!(cut, ReadError::Frame(FrameError::CutBody { .. })), "{cut}");
+    assert!(matches!(cut, ReadError::Frame(FrameError::TruncatedBody { .. })), "{cut}");
     assert_eq!(a.status().await.counts.errors_stalled, 1);
 }
 

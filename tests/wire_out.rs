@@ -134,12 +134,15 @@ async fn a_reply_that_is_cut_says_how_much_of_it_came() {
             let cut = pair.answer([before, &REPLY[..bytes]], Then::Close).await.unwrap_err();
             assert_eq!((cut.cause(), cut.may_have_been_handled()), (Cause::Remote, true));
             match (bytes, cut) {
-                (..8, RequestError::Reply(ReadError::Frame(FrameError::CutHeader { got }))) => {
+                (
+                    ..8,
+                    RequestError::Reply(ReadError::Frame(FrameError::TruncatedHeader { got })),
+                ) => {
                     assert_eq!(got, bytes)
                 }
                 (
                     8..,
-                    RequestError::Reply(ReadError::Frame(FrameError::CutBody {
+                    RequestError::Reply(ReadError::Frame(FrameError::TruncatedBody {
                         got,
                         expected: 5,
                         ..

@@ -13,16 +13,16 @@ use tokio::io::AsyncRead;
 use tokio_util::{codec::Decoder, io::poll_read_buf};
 
 use crate::{
-    classic::stall_timer::Patience,
+    classic::stall_timer::StallTimer,
     frame::{Frame, FrameCodec, FrameError, FrameHead, HEADER_LEN, Part},
     limits::{
         budget::{EXEMPT, Share},
-        throttle::Brake,
+        throttle::Throttle,
     },
     message::{
         ReadError,
         assembler::Assembler,
-        source::{Chunk, FrameSource},
+        source::{BodySource, Chunk},
     },
     node::{Node, leash::Leash},
     transport::ReadHalf,
@@ -41,8 +41,8 @@ pub(crate) struct FrameReader {
     codec: FrameCodec,
     buffer: BytesMut,
     ended: bool,
-    patience: Patience,
-    brake: Brake,
+    stall_timer: StallTimer,
+    throttle: Throttle,
     /// The part of the node's memory that the frame holds which is taken whole, and its bytes so far.
     share: Option<(Share, usize)>,
     node: Arc<Node>,
@@ -58,22 +58,22 @@ impl fmt::Debug for FrameReader {
 }
 
 impl FrameReader {
-    /// A reader that has `buffer` already and waits at most `patience` for the next bytes.
+    /// A reader that has `buffer` already and waits at most `stall_timer` for the next bytes.
     pub(crate) fn new(
         half: ReadHalf,
         buffer: BytesMut,
-        patience: Duration,
+        stall_timer: Duration,
         node: Arc<Node>,
     ) -> Self {
         let whole = WHOLE_UP_TO.min(node.config.max_frame_len);
         let codec = FrameCodec::new().max_in(u32::MAX).pieces_above(whole);
-        let (patience, brake) = (Patience::new(patience), Brake::default());
-        Self { half, codec, buffer, ended: false, patience, brake, share: None, node }
+        let (stall_timer, throttle) = (StallTimer::new(stall_timer), Throttle::default());
+        Self { half, codec, buffer, ended: false, stall_timer, throttle, share: None, node }
     }
 
     /// Reads no faster than a source may send.
-    pub(crate) fn braked(mut self, brake: Brake) -> Self {
-        self.brake = brake;
+    pub(crate) fn braked(mut self, throttle: Throttle) -> Self {
+        self.throttle = throttle;
         self
     }
 
@@ -86,7 +86,7 @@ impl FrameReader {
 
     /// Whether a request of which so much has come as is in the buffer is within the pace.
     pub(crate) fn in_pace(&self) -> bool {
-        self.brake.takes(self.buffer.len())
+        self.throttle.takes(self.buffer.len())
     }
 
     /// The frame that comes is taken whole, with `len` bytes of data: what has come of it counts as
@@ -122,7 +122,7 @@ impl FrameReader {
             };
             match part {
                 Ok(Some(part)) => {
-                    self.patience.moved();
+                    self.stall_timer.moved();
                     self.count(&part);
                     return Poll::Ready(Ok(Some(part)));
                 }
@@ -146,7 +146,7 @@ impl FrameReader {
         if self.buffer.capacity() == self.buffer.len() {
             self.buffer.reserve(READ_STEP);
         }
-        ready!(self.brake.poll(cx));
+        ready!(self.throttle.poll(cx));
         let room = match &mut self.share {
             Some((share, held)) => {
                 ready!(share.poll_cover(*held + 1, cx));
@@ -158,8 +158,8 @@ impl FrameReader {
         match poll_read_buf(Pin::new(&mut self.half), cx, &mut buffer) {
             Poll::Ready(Ok(0)) => self.ended = true,
             Poll::Ready(Ok(n)) => {
-                self.patience.moved();
-                if self.brake.came(0, n) {
+                self.stall_timer.moved();
+                if self.throttle.came(0, n) {
                     self.node.counters.reads_paused.one();
                 }
                 if let Some((_, held)) = &mut self.share {
@@ -169,7 +169,7 @@ impl FrameReader {
             }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(self.failed(FrameError::Io(error)))),
             Poll::Pending => {
-                let limit = ready!(self.patience.poll(cx));
+                let limit = ready!(self.stall_timer.poll(cx));
                 self.node.counters.errors_late.one();
                 return Poll::Ready(Err(ReadError::Late(limit)));
             }
@@ -230,7 +230,7 @@ impl FrameReader {
     }
 }
 
-impl FrameSource for FrameReader {
+impl BodySource for FrameReader {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
         self.poll_frame_part(cx).map_ok(|part| part.map(Chunk::from))
     }

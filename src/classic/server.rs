@@ -22,15 +22,15 @@ use crate::{
         routes::{Intake, Route},
     },
     frame::{Frame, FrameHead, Part, TypeCode},
-    limits::{Offence, throttle::Brake},
+    limits::{Misbehavior, throttle::Throttle},
     message::{
         Body, Incoming, ReadError, Reply, Sender, Token,
         body::Progress,
         error::WriteError,
         reply::ReplyKind,
-        source::{Chunk, FrameSource},
+        source::{BodySource, Chunk},
     },
-    node::{Cut, Direction, Node, Refusal, log::Shown},
+    node::{Cut, Direction, Node, Refusal, log::Sanitized},
     overlay::{Address, PeerId},
     transport::{ReadHalf, WriteHalf},
 };
@@ -43,7 +43,7 @@ const DRAIN_BYTES: usize = 64 << 10; // bytes
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// One accepted connection whose header has come.
-pub(crate) struct Conversation {
+pub(crate) struct Server {
     node: Arc<Node>,
     routes: Arc<Routes>,
     remote: Address,
@@ -55,7 +55,7 @@ pub(crate) struct Conversation {
     writer: FrameWriter,
 }
 
-impl fmt::Debug for Conversation {
+impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conversation")
             .field("head", &self.head)
@@ -71,7 +71,7 @@ struct Lent {
     back: Option<oneshot::Sender<FrameReader>>,
 }
 
-impl FrameSource for Lent {
+impl BodySource for Lent {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
         match &mut self.reader {
             Some(reader) => reader.poll_part(cx),
@@ -101,7 +101,7 @@ impl Drop for Lent {
 /// seen.
 struct Broken;
 
-impl Conversation {
+impl Server {
     /// A conversation that begins with the bytes in `first`, a header at least. None when they are
     /// less.
     pub(crate) fn new(
@@ -111,9 +111,9 @@ impl Conversation {
         (remote, proven): (Address, Option<PeerId>),
         (node, routes): (Arc<Node>, Arc<Routes>),
     ) -> Option<Self> {
-        let brake = Brake::new(&node.meters, &remote, node.config.keep_alive);
+        let throttle = Throttle::new(&node.meters, &remote, node.config.keep_alive);
         let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
-        let reader = reader.braked(brake);
+        let reader = reader.braked(throttle);
         Some(Self {
             head: reader.peek_head()?,
             remote,
@@ -200,7 +200,7 @@ impl Conversation {
         }
     }
 
-    fn offended(&self, what: Offence) {
+    fn offended(&self, what: Misbehavior) {
         self.node.offended(&self.remote, self.proven.as_ref(), what);
     }
 
@@ -211,7 +211,7 @@ impl Conversation {
         }
         if !self.reader.as_ref().is_some_and(FrameReader::in_pace) {
             self.node.counters.requests_too_fast.one();
-            self.offended(Offence::TooFast);
+            self.offended(Misbehavior::TooFast);
             return Ok(Err(Refusal::Busy));
         }
         let Some(route) = route else {
@@ -271,12 +271,12 @@ impl Conversation {
             Ok(Ok(Some(frame))) => Ok(frame),
             Ok(Ok(None)) => Err(Broken),
             Ok(Err(error)) => {
-                self.offended(Offence::Cut);
+                self.offended(Misbehavior::Cut);
                 Err(self.broken(&error))
             }
             Err(_) => {
                 self.node.counters.errors_late.one();
-                self.offended(Offence::Late);
+                self.offended(Misbehavior::Late);
                 Err(self.broken(&ReadError::Late(limit)))
             }
         }
@@ -312,7 +312,7 @@ impl Conversation {
     }
 
     fn broken(&self, error: &dyn fmt::Display) -> Broken {
-        tracing::debug!(phase = ?self.phase, error = %Shown(error), "connection broken");
+        tracing::debug!(phase = ?self.phase, error = %Sanitized(error), "connection broken");
         Broken
     }
 
@@ -455,8 +455,8 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_request_to_come_keeps_no_room_for_the_reply() {
-        let request = |this: &'static mut Conversation| this.request(None);
-        let waits = len(Conversation::run) + len(request) + size_of::<Conversation>();
+        let request = |this: &'static mut Server| this.request(None);
+        let waits = len(Server::run) + len(request) + size_of::<Server>();
         assert!(waits <= 1_400, "{waits} bytes");
     }
 }

@@ -15,7 +15,7 @@ use crate::time::Later;
 
 /// A time limit that every progress renews.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct StallTimer {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Patience {
     runtime: Option<Handle>,
 }
 
-impl Patience {
+impl StallTimer {
     pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, timer: None, waiting: false, runtime: Handle::try_current().ok() }
     }

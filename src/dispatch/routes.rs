@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::{
     frame::TypeCode,
     message::{Incoming, IncomingBatch, Reply},
-    node::{Refusal, Times},
+    node::{HandlerTimer, Refusal},
 };
 
 /// Whoever answers the requests of one code.
@@ -46,7 +46,7 @@ pub(crate) trait Serve: Send + Sync + fmt::Debug {
 
 /// What came of handing a one-way message over.
 pub(crate) enum Told {
-    HandedOver,
+    Delivered,
     Refused(Refusal),
     /// It is served as a request is; the answer is nobody's.
     Serving(BoxFuture<'static, Result<Reply, Refusal>>),
@@ -95,7 +95,7 @@ pub(crate) fn number_of(recipient: &impl Hash) -> u64 {
 
 impl From<Result<(), Refusal>> for Told {
     fn from(result: Result<(), Refusal>) -> Self {
-        result.map_or_else(Self::Refused, |()| Self::HandedOver)
+        result.map_or_else(Self::Refused, |()| Self::Delivered)
     }
 }
 
@@ -185,7 +185,7 @@ pub(crate) struct Route {
     pub(crate) places: Arc<Semaphore>,
     /// Whether replies may have codes of the framework.
     pub(crate) internal: bool,
-    pub(crate) times: Times,
+    pub(crate) times: HandlerTimer,
 }
 
 impl Route {

@@ -15,7 +15,7 @@ use crate::{
     message::{Incoming, Replies, Reply, RequestError, SendError, Sender, Token},
     node::{
         Refusal,
-        log::{Kind, Shown, warn_some},
+        log::{Kind, Sanitized, warn_some},
     },
 };
 
@@ -92,7 +92,7 @@ impl<M: PeerMessage> Typed<M> {
         // The code was found by its upper-case form, perhaps; the message does not care.
         let decoded = catch_unwind(AssertUnwindSafe(|| M::FORMAT.decode(&frame)));
         let message = decoded.map_err(|_| Refusal::HandlerFailed)?.map_err(|error| {
-            tracing::debug!(error = %Shown(error), "message not decoded");
+            tracing::debug!(error = %Sanitized(error), "message not decoded");
             Refusal::BadMessage
         })?;
         Ok(Received { message, sender, _token: token })
@@ -111,7 +111,7 @@ impl<M: PeerMessage> Serve for Typed<M> {
         Box::pin(async move {
             let answer = asked?.await?;
             M::FORMAT.encode(TypeCode::REPL, &answer).map(Reply::one).map_err(|error| {
-                warn_some!(Kind::Answer, error = %Shown(error), "answer not encoded");
+                warn_some!(Kind::Answer, error = %Sanitized(error), "answer not encoded");
                 Refusal::HandlerFailed
             })
         })

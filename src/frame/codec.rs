@@ -182,11 +182,11 @@ impl Decoder for FrameCodec {
         }
         let (head, got) = match self.state {
             State::Header if src.is_empty() => return Ok(None),
-            State::Header => return Err(FrameError::CutHeader { got: src.len() }),
+            State::Header => return Err(FrameError::TruncatedHeader { got: src.len() }),
             State::Whole(head) => (head, src.len() as u64),
             State::Pieces { head, left } => (head, u64::from(head.len() - left)),
         };
-        Err(FrameError::CutBody { code: head.code(), got, expected: u64::from(head.len()) })
+        Err(FrameError::TruncatedBody { code: head.code(), got, expected: u64::from(head.len()) })
     }
 }
 

@@ -9,27 +9,27 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    limits::gate::{Entrant, Gate, GateConfig, TurnedAway},
+    limits::gate::{ConnectionId, Gate, GateConfig, TurnedAway},
     overlay::Address,
     time::now,
 };
 
 /// Whom the node has let in.
-pub(crate) struct Door(Mutex<State>);
+pub(crate) struct Admission(Mutex<State>);
 
 struct State {
     gate: Gate,
     /// Dropped when a half-open connection has to go.
-    half_open: HashMap<Entrant, oneshot::Sender<()>>,
+    half_open: HashMap<ConnectionId, oneshot::Sender<()>>,
 }
 
-impl fmt::Debug for Door {
+impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").field("half_open", &self.half_open()).finish_non_exhaustive()
     }
 }
 
-impl Door {
+impl Admission {
     pub(crate) fn new(config: GateConfig) -> Arc<Self> {
         let gate = Gate::new(config);
         Arc::new(Self(Mutex::new(State { gate, half_open: HashMap::new() })))
@@ -50,27 +50,31 @@ impl Door {
     }
 
     /// Lets a connection in. Another one that is half open may have to go for it: the flag says so.
-    pub(crate) fn enter(self: &Arc<Self>, from: &Address) -> Result<(Pass, bool), TurnedAway> {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        from: &Address,
+    ) -> Result<(ConnectionPermit, bool), TurnedAway> {
         let mut state = self.lock();
-        let (entrant, goes) = state.gate.enter(from, now())?;
+        let (id, goes) = state.gate.enter(from, now())?;
         let (stay, told_to_go) = oneshot::channel();
-        state.half_open.insert(entrant, stay);
+        state.half_open.insert(id, stay);
         let gone = goes.and_then(|goes| state.half_open.remove(&goes));
         drop(state);
-        let pass = Pass { door: Arc::clone(self), entrant, told_to_go: Some(told_to_go) };
+        let pass =
+            ConnectionPermit { admission: Arc::clone(self), id, told_to_go: Some(told_to_go) };
         Ok((pass, gone.is_some()))
     }
 }
 
 /// The right to be connected; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Pass {
-    door: Arc<Door>,
-    entrant: Entrant,
+pub(crate) struct ConnectionPermit {
+    admission: Arc<Admission>,
+    id: ConnectionId,
     told_to_go: Option<oneshot::Receiver<()>>,
 }
 
-impl Pass {
+impl ConnectionPermit {
     /// Ready when this connection has to go, as long as it is half open. Not to be asked again then.
     pub(crate) async fn told_to_go(&mut self) {
         match &mut self.told_to_go {
@@ -81,16 +85,16 @@ impl Pass {
 
     /// The header is complete.
     pub(crate) fn greeted(&self) {
-        let mut state = self.door.lock();
-        state.gate.greeted(self.entrant);
-        state.half_open.remove(&self.entrant);
+        let mut state = self.admission.lock();
+        state.gate.greeted(self.id);
+        state.half_open.remove(&self.id);
     }
 }
 
-impl Drop for Pass {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut state = self.door.lock();
-        state.gate.left(self.entrant);
-        state.half_open.remove(&self.entrant);
+        let mut state = self.admission.lock();
+        state.gate.left(self.id);
+        state.half_open.remove(&self.id);
     }
 }

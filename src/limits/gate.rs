@@ -33,7 +33,7 @@ pub(crate) struct GateConfig {
 }
 
 /// The number that a gate gives to a connection.
-pub(crate) type Entrant = u64;
+pub(crate) type ConnectionId = u64;
 
 /// Why a connection is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +59,9 @@ pub(crate) struct Gate {
     config: GateConfig,
     seen: HashMap<Source, Seen>,
     /// By number, so that the oldest is first.
-    half_open: BTreeMap<Entrant, Source>,
-    open: HashMap<Entrant, Source>,
-    next: Entrant,
+    half_open: BTreeMap<ConnectionId, Source>,
+    open: HashMap<ConnectionId, Source>,
+    next: ConnectionId,
 }
 
 impl Gate {
@@ -81,7 +81,7 @@ impl Gate {
         &mut self,
         from: &Address,
         now: Instant,
-    ) -> Result<(Entrant, Option<Entrant>), TurnedAway> {
+    ) -> Result<(ConnectionId, Option<ConnectionId>), TurnedAway> {
         let (per_source, loopback) = (self.config.per_source, self.config.loopback);
         let (source, seen, pace) = self.look_at(from, now);
         if seen.open >= per_source && source.is_limited(loopback) {
@@ -123,7 +123,7 @@ impl Gate {
         (source, seen, (free || due <= now.later(ahead)).then_some(due))
     }
 
-    fn oldest_of_busiest(&mut self) -> Option<Entrant> {
+    fn oldest_of_busiest(&mut self) -> Option<ConnectionId> {
         let (busiest, _) =
             self.seen.iter().max_by_key(|(source, seen)| (seen.half_open, *source))?;
         let (oldest, _) = self.half_open.iter().find(|(_, source)| *source == busiest)?;
@@ -133,19 +133,17 @@ impl Gate {
     }
 
     /// The header of a connection is complete, or it is told to go.
-    pub(crate) fn greeted(&mut self, entrant: Entrant) {
-        if let Some(seen) =
-            self.half_open.remove(&entrant).and_then(|source| self.seen.get_mut(&source))
+    pub(crate) fn greeted(&mut self, id: ConnectionId) {
+        if let Some(seen) = self.half_open.remove(&id).and_then(|source| self.seen.get_mut(&source))
         {
             seen.half_open -= 1;
         }
     }
 
     /// A connection is over.
-    pub(crate) fn left(&mut self, entrant: Entrant) {
-        self.greeted(entrant);
-        if let Some(seen) = self.open.remove(&entrant).and_then(|source| self.seen.get_mut(&source))
-        {
+    pub(crate) fn left(&mut self, id: ConnectionId) {
+        self.greeted(id);
+        if let Some(seen) = self.open.remove(&id).and_then(|source| self.seen.get_mut(&source)) {
             seen.open -= 1;
         }
     }
@@ -217,8 +215,8 @@ mod tests {
     fn connections_come_at_a_pace_with_bursts() {
         let (mut gate, mut now) = (Gate::new(CONFIG), now());
         let come = |gate: &mut Gate, now| {
-            let (entrant, _) = gate.enter(&at("10.0.0.1"), now)?;
-            gate.left(entrant);
+            let (id, _) = gate.enter(&at("10.0.0.1"), now)?;
+            gate.left(id);
             Ok(())
         };
         for _ in 0..20 {
@@ -294,7 +292,7 @@ mod tests {
                 match what {
                     0 | 1 => {
                         let host = Ipv4Addr::from_bits(0x0a00_0000 + n % if what == 0 { 4 } else { 2_000 });
-                        open.extend(gate.enter(&at(&host.to_string()), now).ok().map(|(entrant, _)| entrant));
+                        open.extend(gate.enter(&at(&host.to_string()), now).ok().map(|(id, _)| id));
                     }
                     2 if !open.is_empty() => gate.left(open.swap_remove(n as usize % open.len())),
                     3 if !open.is_empty() => gate.greeted(open[n as usize % open.len()]),

@@ -77,11 +77,11 @@ macro_rules! offences {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
-        pub enum Offence {
+        pub enum Misbehavior {
             $( $(#[doc = $doc])* $name, )*
         }
 
-        impl Offence {
+        impl Misbehavior {
             /// Every offence.
             pub const ALL: [Self; [$( stringify!($name), )*].len()] = [$( Self::$name, )*];
 
@@ -119,7 +119,7 @@ offences! {
     ByHand = 0,
 }
 
-/// The options of [`Scores`].
+/// The options of [`PeerScores`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScoreConfig {
     /// Points that are a ban.
@@ -139,7 +139,7 @@ pub struct Ban {
     /// Who is banned.
     pub whom: Offender,
     /// The last offence.
-    pub why: Offence,
+    pub why: Misbehavior,
     /// How long it still lasts.
     pub left: Duration,
 }
@@ -150,19 +150,19 @@ struct Record {
     /// When they were so many.
     counted: Instant,
     /// The end of the ban that is in force.
-    ban: Option<(Instant, Offence)>,
+    ban: Option<(Instant, Misbehavior)>,
     /// The last ban: how long it was, and its end.
     last: Option<(Duration, Instant)>,
 }
 
 /// The points and bans of a node.
 #[derive(Debug)]
-pub(crate) struct Scores {
+pub(crate) struct PeerScores {
     config: ScoreConfig,
     known: HashMap<Offender, Record>,
 }
 
-impl Scores {
+impl PeerScores {
     pub(crate) fn new(config: ScoreConfig) -> Self {
         Self { config, known: HashMap::new() }
     }
@@ -177,7 +177,7 @@ impl Scores {
     pub(crate) fn offend(
         &mut self,
         whom: &Offender,
-        what: Offence,
+        what: Misbehavior,
         now: Instant,
     ) -> Option<Duration> {
         let before = match self.known.get(whom) {
@@ -211,17 +211,17 @@ impl Scores {
             return false;
         }
         let record = self.known.entry(whom.clone()).or_insert_with(|| Record::new(now));
-        record.ban(Offence::ByHand, time, now);
+        record.ban(Misbehavior::ByHand, time, now);
         true
     }
 
     /// Ends a ban, and forgets all points. Says why there was one.
-    pub(crate) fn unban(&mut self, whom: &Offender) -> Option<Offence> {
+    pub(crate) fn unban(&mut self, whom: &Offender) -> Option<Misbehavior> {
         self.known.remove(whom)?.ban.map(|(_, why)| why)
     }
 
     /// Ends the bans whose time is up.
-    pub(crate) fn end(&mut self, now: Instant) -> Vec<(Offender, Offence)> {
+    pub(crate) fn end(&mut self, now: Instant) -> Vec<(Offender, Misbehavior)> {
         let over = |(whom, record): (&Offender, &mut Record)| {
             let (_, why) = record.ban.take_if(|(until, _)| *until <= now)?;
             Some((whom.clone(), why))
@@ -275,7 +275,7 @@ impl Record {
         Self { points: 0.0, counted: now, ban: None, last: None }
     }
 
-    fn ban(&mut self, why: Offence, time: Duration, now: Instant) {
+    fn ban(&mut self, why: Misbehavior, time: Duration, now: Instant) {
         self.points = 0.0;
         self.ban = Some((now.later(time), why));
     }

@@ -17,14 +17,14 @@ use crate::{
 
 /// Stops reading for a while when too much has come.
 #[derive(Debug, Default)]
-pub(crate) struct Brake {
+pub(crate) struct Throttle {
     meter: Option<Arc<Meter>>,
     /// Never longer than this at a time, so that a link stays alive.
     most: Duration,
     rest: Option<Pin<Box<Sleep>>>,
 }
 
-impl Brake {
+impl Throttle {
     /// One for what comes from `address`, which rests for at most `most` at a time.
     pub(crate) fn new(meters: &Meters, address: &Address, most: Duration) -> Self {
         Self { meter: meters.of(address, now()), most, rest: None }

@@ -31,9 +31,9 @@ const MAX_REMEMBERED: usize = 1_024;
 /// The number that a node gives to one of its links.
 pub type LinkId = u64;
 
-/// The limits of a [`Book`].
+/// The limits of a [`PeerDirectory`].
 #[derive(Clone, Copy, Debug)]
-pub struct BookConfig {
+pub struct PeerDirectoryConfig {
     /// LinkPool open at once, those that are leaving among them; an idle one makes room for a new one.
     pub max_links: usize,
     /// How long it is remembered that a peer speaks no links.
@@ -89,19 +89,19 @@ struct Open {
 
 /// What a node knows about reaching its peers over links. Pure: it decides, others dial and close.
 #[derive(Debug)]
-pub struct Book {
+pub struct PeerDirectory {
     me: PeerId,
-    config: BookConfig,
+    config: PeerDirectoryConfig,
     peers: HashMap<Address, Entry>,
     links: HashMap<LinkId, Open>,
     /// LinkPool that take nothing new and are not over, and the exchanges that are open on them.
     leaving: BTreeMap<LinkId, usize>,
 }
 
-impl Book {
+impl PeerDirectory {
     /// An empty book of the node `me`.
     #[must_use]
-    pub fn new(me: PeerId, config: BookConfig) -> Self {
+    pub fn new(me: PeerId, config: PeerDirectoryConfig) -> Self {
         Self { me, config, peers: HashMap::new(), links: HashMap::new(), leaving: BTreeMap::new() }
     }
 
@@ -229,7 +229,7 @@ impl Book {
     }
 
     /// A link to the peer `id`, who listens at `to`, is open. One that the other side opened is
-    /// taken beyond [`BookConfig::max_links`], too, when none is idle and could be ended
+    /// taken beyond [`PeerDirectoryConfig::max_links`], too, when none is idle and could be ended
     /// ([`too_many`](Self::too_many)): accepted connections have a limit of their own.
     /// Of two links with the same peer the one stays that was opened by the node with the smaller
     /// id: the other one's number is returned, and it is to be ended, once what is open on it is
@@ -355,10 +355,11 @@ mod tests {
 
     use super::*;
 
-    const CONFIG: BookConfig = BookConfig { max_links: 2, classic_for: Duration::from_secs(600) };
+    const CONFIG: PeerDirectoryConfig =
+        PeerDirectoryConfig { max_links: 2, classic_for: Duration::from_secs(600) };
 
-    fn book(me: &str) -> (Book, Instant) {
-        (Book::new(me.parse().unwrap(), CONFIG), tokio::time::Instant::now().into_std())
+    fn book(me: &str) -> (PeerDirectory, Instant) {
+        (PeerDirectory::new(me.parse().unwrap(), CONFIG), tokio::time::Instant::now().into_std())
     }
 
     fn at(n: usize) -> Address {
@@ -573,7 +574,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_strangers_is_bounded() {
-        let mut book = Book::new(id("m"), BookConfig { max_links: 10, ..CONFIG });
+        let mut book = PeerDirectory::new(id("m"), PeerDirectoryConfig { max_links: 10, ..CONFIG });
         let now = tokio::time::Instant::now().into_std();
         for n in 0..1_200 {
             book.way(&at(n), now);

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     frame::{Frame, FrameHead, HEADER_LEN},
-    link::{MAX_PAYLOAD, OneWays, Reason, header::EXCHANGE_HEADER_LEN},
+    link::{MAX_PAYLOAD, MessageBatch, Reason, header::EXCHANGE_HEADER_LEN},
 };
 
 /// The longest data of a frame of a link, in bytes.
@@ -54,12 +54,12 @@ impl Frames {
     }
 
     /// The one-way messages of one code, in one frame each, that come next. They are still there.
-    pub(super) fn one_ways(&self) -> Option<OneWays> {
-        OneWays::at_front(&self.chunk, self.at)
+    pub(super) fn one_ways(&self) -> Option<MessageBatch> {
+        MessageBatch::at_front(&self.chunk, self.at)
     }
 
     /// Passes over what [`one_ways`](Self::one_ways) returned.
-    pub(super) fn pass(&mut self, run: &OneWays) {
+    pub(super) fn pass(&mut self, run: &MessageBatch) {
         self.at += run.encoded_len();
     }
 }

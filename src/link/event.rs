@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     frame::TypeCode,
-    link::{AckLevel, Hello, Numbered, OneWays, Reason},
+    link::{AckLevel, Hello, MessageBatch, Reason, Sequenced},
 };
 
 /// Who opened the connection. The dialler numbers its exchanges with odd numbers, the acceptor with
@@ -39,7 +39,7 @@ pub enum Kind {
     /// A request: replies are expected.
     Request,
     /// A message that is to be acknowledged.
-    Numbered(Numbered),
+    Sequenced(Sequenced),
 }
 
 /// What happened on a link.
@@ -63,7 +63,7 @@ pub enum LinkEvent {
         /// Whether replies, or an acknowledgement, are expected.
         request: bool,
         /// The numbers of a message that is to be acknowledged, in its first part.
-        numbered: Option<Numbered>,
+        numbered: Option<Sequenced>,
         /// Bytes to hand to [`Link::consumed`](crate::link::Link::consumed) when they are worked
         /// off.
         cost: u32,
@@ -71,7 +71,7 @@ pub enum LinkEvent {
     /// One-way messages that came together, from [`Link::handle_all`](crate::link::Link::handle_all).
     /// Their bytes of data, exchange headers included, are to be handed to
     /// [`Link::consumed`](crate::link::Link::consumed) when they are worked off.
-    OneWays(OneWays),
+    MessageBatch(MessageBatch),
     /// A reply to a request of this side, or a part of one.
     Reply {
         /// The exchange.

@@ -22,7 +22,7 @@ pub(super) const fn numbered_len(series: bool) -> usize {
 #[serde(rename_all = "snake_case")]
 pub enum AckLevel {
     /// It is in the mailbox of its handler.
-    HandedOver,
+    Delivered,
     /// Its handler has returned.
     Handled,
 }
@@ -30,14 +30,14 @@ pub enum AckLevel {
 impl AckLevel {
     pub(super) const fn to_byte(self) -> u8 {
         match self {
-            Self::HandedOver => 1,
+            Self::Delivered => 1,
             Self::Handled => 2,
         }
     }
 
     pub(super) const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
-            1 => Some(Self::HandedOver),
+            1 => Some(Self::Delivered),
             2 => Some(Self::Handled),
             _ => None,
         }
@@ -46,7 +46,7 @@ impl AckLevel {
 
 /// Which message it is, of all that its sender ever asked to have acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Numbered {
+pub struct Sequenced {
     /// The sender's incarnation.
     pub incarnation: u64,
     /// The series of numbers that its own is from: a sender has one for each id and address where
@@ -59,7 +59,7 @@ pub struct Numbered {
     pub level: AckLevel,
 }
 
-impl Numbered {
+impl Sequenced {
     pub(super) fn to_bytes(self, series: bool) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(WITH_SERIES_LEN);
         bytes.extend_from_slice(&self.incarnation.to_be_bytes());

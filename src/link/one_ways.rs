@@ -14,20 +14,20 @@ use crate::{
 /// They stay in the piece of memory that a read has filled: all of them cost no more than one
 /// reference to that, as long as nobody asks for a single one.
 #[derive(Clone, PartialEq, Eq)]
-pub struct OneWays {
+pub struct MessageBatch {
     code: TypeCode,
     count: usize,
     /// The complete frames.
     frames: Bytes,
 }
 
-impl fmt::Debug for OneWays {
+impl fmt::Debug for MessageBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OneWays").field("code", &self.code).field("count", &self.count).finish()
     }
 }
 
-impl OneWays {
+impl MessageBatch {
     /// Those at `begin` of `chunk`, which consists of complete frames; none when the frame there is
     /// something else.
     pub(super) fn at_front(chunk: &Bytes, begin: usize) -> Option<Self> {

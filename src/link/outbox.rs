@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{
     frame::Frame,
-    link::{AckLevel, Numbered, REMEMBERED},
+    link::{AckLevel, REMEMBERED, Sequenced},
 };
 
 /// How much an [`Outbox`] keeps until it is acknowledged.
@@ -52,7 +52,7 @@ pub struct Outbox {
 
 #[derive(Debug)]
 struct Waiting {
-    numbered: Numbered,
+    numbered: Sequenced,
     frame: Frame,
     on_restart: OnRestart,
     /// How often it was sent: then it may have been handled.
@@ -136,7 +136,7 @@ impl Outbox {
         self.last_sequence += 1;
         let sequence = self.last_sequence;
         let numbered =
-            Numbered { incarnation: self.incarnation, series: self.series, sequence, level };
+            Sequenced { incarnation: self.incarnation, series: self.series, sequence, level };
         self.waiting.push_back(Waiting { numbered, frame, on_restart, tries: 0 });
         Ok(sequence)
     }
@@ -165,7 +165,7 @@ impl Outbox {
     }
 
     /// The next message to send on the present link. Counts as sent.
-    pub fn next_unsent(&mut self) -> Option<(Numbered, Frame)> {
+    pub fn next_unsent(&mut self) -> Option<(Sequenced, Frame)> {
         let waiting = self.waiting.get_mut(self.sent)?;
         waiting.tries = waiting.tries.saturating_add(1);
         self.sent += 1;

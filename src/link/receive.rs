@@ -8,7 +8,7 @@ use crate::{
     frame::{Frame, TypeCode},
     link::{
         AckLevel, ExchangeHead, Flags, Frames, Hello, LENGTHS, Link, LinkEvent, LinkPhase,
-        LinkPhaseEvent, MAX_PAYLOAD, Numbered, OneWays, Reason, Role, code,
+        LinkPhaseEvent, MAX_PAYLOAD, MessageBatch, Reason, Role, Sequenced, code,
         header::EXCHANGE_HEADER_LEN,
         lengths::Lengths,
         machine::{Exchange, REPLY_WINDOW},
@@ -76,20 +76,20 @@ impl Link {
 
     /// Whether the other side may send all of these now; takes their credit. If not, it is the
     /// business of [`handle`](Self::handle) which of them it may.
-    fn takes(&mut self, run: &OneWays) -> bool {
+    fn takes(&mut self, run: &MessageBatch) -> bool {
         matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving)
             && !self.bye_heard
             && self.grant.take(run.cost())
     }
 
-    fn one_ways_came(&mut self, run: OneWays, now: Instant) {
+    fn one_ways_came(&mut self, run: MessageBatch, now: Instant) {
         self.heard = now;
         self.empty_in_a_row = 0;
         self.counts.frames_in += run.count() as u64;
         self.counts.moved += run.count() as u64;
         self.counts.bytes_in += run.encoded_len() as u64;
         self.got.add(run.code(), run.count() as u64);
-        self.events.push(LinkEvent::OneWays(run));
+        self.events.push(LinkEvent::MessageBatch(run));
     }
 
     fn greeted(&mut self, frame: &Frame, now: Instant) -> Result<(), Broken> {
@@ -276,7 +276,7 @@ impl Link {
         arrived: Arrived,
         first: bool,
         request: bool,
-        numbered: Option<Numbered>,
+        numbered: Option<Sequenced>,
     ) {
         let Arrived { exchange, flags, code, data, cost } = arrived;
         let last = !flags.has(Flags::MORE);
@@ -362,7 +362,7 @@ impl Link {
             true if !request => return Err(PROTOCOL),
             true => {
                 let series = self.agreed(SERIES);
-                let numbered = Numbered::peek(&arrived.data, series).ok_or(PROTOCOL)?;
+                let numbered = Sequenced::peek(&arrived.data, series).ok_or(PROTOCOL)?;
                 arrived.data.advance(numbered_len(series));
                 Some(numbered)
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    link::{Numbered, Reason},
+    link::{Reason, Sequenced},
     overlay::PeerId,
 };
 
@@ -78,8 +78,8 @@ struct Life {
 }
 
 impl Life {
-    const fn new(numbered: Numbered, at: Instant) -> Self {
-        let Numbered { incarnation, sequence: highest, .. } = numbered;
+    const fn new(numbered: Sequenced, at: Instant) -> Self {
+        let Sequenced { incarnation, sequence: highest, .. } = numbered;
         let failed = BTreeMap::new();
         Self { incarnation, outlived: false, highest, unknown: 0, failed, at }
     }
@@ -87,8 +87,8 @@ impl Life {
 
 impl Seen {
     /// Notes a message and says what it is.
-    pub fn note(&mut self, from: &PeerId, numbered: Numbered, now: Instant) -> Novelty {
-        let Numbered { incarnation, series, sequence, .. } = numbered;
+    pub fn note(&mut self, from: &PeerId, numbered: Sequenced, now: Instant) -> Novelty {
+        let Sequenced { incarnation, series, sequence, .. } = numbered;
         let key = (from.clone(), series);
         let Some(lives) = self.senders.get_mut(&key) else {
             if !self.make_room(now) {
@@ -130,8 +130,8 @@ impl Seen {
 
     /// A message that was [noted](Self::note) failed, or was refused. When too many did, the
     /// earliest of the same sender are forgotten, and not acknowledged any more.
-    pub fn failed(&mut self, from: &PeerId, numbered: Numbered, reason: Reason) {
-        let Numbered { incarnation, series, sequence, .. } = numbered;
+    pub fn failed(&mut self, from: &PeerId, numbered: Sequenced, reason: Reason) {
+        let Sequenced { incarnation, series, sequence, .. } = numbered;
         let is_it = |life: &&mut Life| life.incarnation == incarnation && !life.outlived;
         let life = self
             .senders

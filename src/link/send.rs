@@ -63,7 +63,7 @@ impl Link {
             return Err(Refused::TooMany);
         }
         let (numbers, numbered) = match kind {
-            Kind::Numbered(numbered) => (numbered.to_bytes(self.agreed(SERIES)), true),
+            Kind::Sequenced(numbered) => (numbered.to_bytes(self.agreed(SERIES)), true),
             Kind::OneWay | Kind::Request => (Vec::new(), false),
         };
         self.pay_new(numbers.len() + data.len())?;

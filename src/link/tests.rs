@@ -400,8 +400,8 @@ fn a_request_beyond_the_limit_is_refused_as_busy_and_costs_no_credit() {
 #[test]
 fn a_numbered_message_is_a_request_that_is_acknowledged() {
     let (mut ada, mut bob, now) = open(1_000, 2);
-    let numbered = Numbered { incarnation: 7, series: 0, sequence: 258, level: AckLevel::Handled };
-    assert_eq!(ada.begin(CODE, b"hi", Kind::Numbered(numbered), false), Ok(1));
+    let numbered = Sequenced { incarnation: 7, series: 0, sequence: 258, level: AckLevel::Handled };
+    assert_eq!(ada.begin(CODE, b"hi", Kind::Sequenced(numbered), false), Ok(1));
     let sent = output(&mut ada);
     let payload = b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\x02\x02hi";
     assert_eq!(sent, [frame(b"TEST", 1, 0x13, payload)]);
@@ -434,14 +434,14 @@ fn the_series_of_a_number_goes_to_a_side_that_knows_it_and_to_no_other() {
         pass(ada, bob, now);
         pass(bob, ada, now);
         let numbered =
-            Numbered { incarnation: 7, series: 9, sequence: 1, level: AckLevel::Handled };
-        ada.begin(CODE, b"hi", Kind::Numbered(numbered), false).unwrap();
+            Sequenced { incarnation: 7, series: 9, sequence: 1, level: AckLevel::Handled };
+        ada.begin(CODE, b"hi", Kind::Sequenced(numbered), false).unwrap();
         let sent = output(ada);
         let agreed = knows && other;
         assert_eq!(ada.numbered_len(), if agreed { 25 } else { 17 });
         assert_eq!(sent[0].data().len(), 5 + ada.numbered_len() + 2);
         sent.into_iter().for_each(|frame| bob.handle(frame, now));
-        let expected = Numbered { series: if agreed { 9 } else { 0 }, ..numbered };
+        let expected = Sequenced { series: if agreed { 9 } else { 0 }, ..numbered };
         let came = bob.events().any(|event| {
             matches!(event, LinkEvent::Message { numbered: Some(n), data, .. } if n == expected && data == "hi")
         });
@@ -776,7 +776,7 @@ impl World {
                         side.serving.push(exchange);
                     }
                 }
-                LinkEvent::OneWays(messages) => {
+                LinkEvent::MessageBatch(messages) => {
                     side.unconsumed += messages.cost();
                     side.kept += u32::try_from(messages.count()).unwrap();
                     let marks = messages.payloads().map(|data| mark_of(&data));
@@ -895,7 +895,7 @@ proptest! {
             all.handle_all(Frames::cut(&mut input), now);
         }
         let apart = |event| match event {
-            LinkEvent::OneWays(messages) => {
+            LinkEvent::MessageBatch(messages) => {
                 assert_eq!(messages.iter().count(), messages.count());
                 let message = |data: Bytes| LinkEvent::Message {
                     exchange: 0,

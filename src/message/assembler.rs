@@ -37,6 +37,6 @@ impl Assembler {
     /// The error for one that ends here.
     pub(crate) fn cut(&self, expected: u32) -> FrameError {
         let (got, expected) = (self.data.len() as u64, u64::from(expected));
-        FrameError::CutBody { code: self.code, got, expected }
+        FrameError::TruncatedBody { code: self.code, got, expected }
     }
 }

@@ -6,7 +6,7 @@ use actix::prelude::Message;
 
 use crate::{
     frame::{Frame, TypeCode},
-    link::OneWays,
+    link::MessageBatch,
     message::incoming::{Incoming, Sender, Token},
 };
 
@@ -45,7 +45,7 @@ pub struct IncomingBatch {
 
 enum Messages {
     One(Frame),
-    Several(OneWays),
+    Several(MessageBatch),
 }
 
 impl fmt::Debug for IncomingBatch {
@@ -63,7 +63,7 @@ impl Message for IncomingBatch {
 }
 
 impl IncomingBatch {
-    pub(crate) const fn new(messages: OneWays, sender: Sender, token: Token) -> Self {
+    pub(crate) const fn new(messages: MessageBatch, sender: Sender, token: Token) -> Self {
         Self { messages: Messages::Several(messages), sender, _token: token }
     }
 
@@ -95,18 +95,18 @@ impl IncomingBatch {
         let (one, several) = self.parts();
         one.map(|frame| &frame.data()[..])
             .into_iter()
-            .chain(several.map(OneWays::iter).into_iter().flatten())
+            .chain(several.map(MessageBatch::iter).into_iter().flatten())
     }
 
     /// Each message as a frame of its own, without a copy of its data. A frame that is kept keeps
     /// all that came with it in memory.
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
         let (one, several) = self.parts();
-        let payloads = several.map(OneWays::payloads).into_iter().flatten();
+        let payloads = several.map(MessageBatch::payloads).into_iter().flatten();
         one.cloned().into_iter().chain(payloads.map(|data| Frame::new(self.code(), data)))
     }
 
-    const fn parts(&self) -> (Option<&Frame>, Option<&OneWays>) {
+    const fn parts(&self) -> (Option<&Frame>, Option<&MessageBatch>) {
         match &self.messages {
             Messages::One(frame) => (Some(frame), None),
             Messages::Several(run) => (None, Some(run)),

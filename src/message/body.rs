@@ -19,7 +19,7 @@ use crate::{
     frame::{Frame, FrameError, TypeCode},
     message::{
         ReadError,
-        source::{Chunk, FrameSource},
+        source::{BodySource, Chunk},
     },
 };
 
@@ -49,11 +49,11 @@ impl Progress {
 }
 
 /// Takes the source of a body back.
-pub(crate) type GiveBack = oneshot::Sender<Box<dyn FrameSource>>;
+pub(crate) type GiveBack = oneshot::Sender<Box<dyn BodySource>>;
 
 enum Source {
     Whole(Option<Bytes>),
-    Coming { source: Option<Box<dyn FrameSource>>, back: Option<GiveBack> },
+    Coming { source: Option<Box<dyn BodySource>>, back: Option<GiveBack> },
 }
 
 impl fmt::Debug for Body {
@@ -80,7 +80,7 @@ impl Body {
     /// to `back`.
     pub(crate) fn coming(
         (code, len): (TypeCode, Option<u32>),
-        source: Box<dyn FrameSource>,
+        source: Box<dyn BodySource>,
         back: Option<GiveBack>,
     ) -> Self {
         Self {
@@ -127,9 +127,9 @@ pub(crate) fn into_io(error: ReadError) -> std::io::Error {
     use std::io::ErrorKind;
     match error {
         ReadError::Frame(FrameError::Io(error)) => error,
-        ReadError::Frame(error @ (FrameError::CutHeader { .. } | FrameError::CutBody { .. })) => {
-            std::io::Error::new(ErrorKind::UnexpectedEof, error)
-        }
+        ReadError::Frame(
+            error @ (FrameError::TruncatedHeader { .. } | FrameError::TruncatedBody { .. }),
+        ) => std::io::Error::new(ErrorKind::UnexpectedEof, error),
         ReadError::Frame(error) => std::io::Error::new(ErrorKind::InvalidData, error),
         error @ ReadError::Late(_) => std::io::Error::new(ErrorKind::TimedOut, error),
         error @ ReadError::Reset(_) => std::io::Error::new(ErrorKind::ConnectionReset, error),
@@ -155,9 +155,12 @@ impl Stream for Body {
                     this.source.give_back();
                     let expected = u64::from(this.len.unwrap_or(u32::MAX));
                     let (code, got) = (this.code, this.got.get());
-                    return Poll::Ready(Some(Err(
-                        FrameError::CutBody { code, got, expected }.into()
-                    )));
+                    return Poll::Ready(Some(Err(FrameError::TruncatedBody {
+                        code,
+                        got,
+                        expected,
+                    }
+                    .into())));
                 }
                 Err(error) => {
                     this.source.give_back();

@@ -20,7 +20,7 @@ pub(crate) trait Window: Send + Sync {
 }
 
 /// Bytes of a link's window that a handler holds.
-pub(crate) struct Unconsumed(Held);
+pub(crate) struct WindowShare(Held);
 
 enum Held {
     One { window: Arc<dyn Window>, cost: u32 },
@@ -41,13 +41,13 @@ impl Run {
     }
 
     /// Adds a message. None when the run is as long as it may be.
-    pub(crate) fn add(self: &Arc<Self>, cost: u32) -> Option<Unconsumed> {
+    pub(crate) fn add(self: &Arc<Self>, cost: u32) -> Option<WindowShare> {
         let sum = self.cost.load(Ordering::Relaxed).saturating_add(cost);
         if sum > MAX_RUN && sum != cost {
             return None;
         }
         self.cost.store(sum, Ordering::Relaxed);
-        Some(Unconsumed(Held::Run(Arc::clone(self))))
+        Some(WindowShare(Held::Run(Arc::clone(self))))
     }
 }
 
@@ -57,7 +57,7 @@ impl Drop for Run {
     }
 }
 
-impl Unconsumed {
+impl WindowShare {
     pub(crate) const fn new(window: Arc<dyn Window>, cost: u32) -> Self {
         Self(Held::One { window, cost })
     }
@@ -71,7 +71,7 @@ impl Unconsumed {
     }
 }
 
-impl Drop for Unconsumed {
+impl Drop for WindowShare {
     fn drop(&mut self) {
         if let Held::One { window, cost } = &self.0 {
             window.release(*cost);

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     frame::{Frame, TypeCode},
     link::{Hello, LISTING},
-    message::{body::Body, credit::Unconsumed, reply::Reply},
+    message::{body::Body, credit::WindowShare, reply::Reply},
     node::Permits,
     overlay::{Address, PeerId, PeerInfo},
 };
@@ -179,7 +179,7 @@ enum Origin {
     /// Over a link, which knows the sender: a clone of that for each message would cost it a tenth
     /// of its time.
     Link {
-        held: Unconsumed,
+        held: WindowShare,
         places: Option<Permits>,
     },
     Other {
@@ -214,7 +214,7 @@ impl Incoming {
 
     pub(crate) const fn over_link(
         frame: Frame,
-        held: Unconsumed,
+        held: WindowShare,
         body: Option<Box<Body>>,
         places: Option<Permits>,
     ) -> Self {
@@ -265,11 +265,11 @@ impl Incoming {
 #[derive(Default)]
 pub(crate) struct Token {
     _places: Option<Permits>,
-    _window: Option<Unconsumed>,
+    _window: Option<WindowShare>,
 }
 
 impl Token {
-    pub(crate) const fn new(places: Option<Permits>, window: Option<Unconsumed>) -> Self {
+    pub(crate) const fn new(places: Option<Permits>, window: Option<WindowShare>) -> Self {
         Self { _places: places, _window: window }
     }
 }

@@ -19,9 +19,9 @@ use crate::{
         body::Body,
         error::{RequestError, Unwritten},
         outgoing::{OutgoingHeld, Sending},
-        source::{Chunk, FrameSource},
+        source::{BodySource, Chunk},
     },
-    node::{Asking, Node, Refusal, log::Shown},
+    node::{Node, Refusal, RequestTimer, log::Sanitized},
     overlay::{Address, PeerId, RouteFault},
     transport::IdentityFault,
 };
@@ -42,19 +42,19 @@ use crate::{
 pub struct Replies {
     open: Option<Open>,
     gather: Option<Box<(Assembler, Room)>>,
-    back: Option<oneshot::Receiver<Box<dyn FrameSource>>>,
+    back: Option<oneshot::Receiver<Box<dyn BodySource>>>,
     remote: Address,
     code: TypeCode,
     routed: bool,
     /// The peer that was asked for its name, and where.
     named: Option<(PeerId, Address)>,
     panics: bool,
-    asking: Option<Asking>,
+    asking: Option<RequestTimer>,
 }
 
 /// What there is as long as the exchange is open.
 struct Open {
-    reader: Option<Box<dyn FrameSource>>,
+    reader: Option<Box<dyn BodySource>>,
     sending: Sending,
     write_error: Option<Unwritten>,
     held: OutgoingHeld,
@@ -99,7 +99,7 @@ enum Item {
 
 impl Replies {
     pub(crate) fn new(
-        reader: Box<dyn FrameSource>,
+        reader: Box<dyn BodySource>,
         sent: (Sending, Option<Unwritten>),
         held: OutgoingHeld,
         remote: Address,
@@ -140,7 +140,7 @@ impl Replies {
     }
 
     /// Measures the time until they have ended.
-    pub(crate) fn measured(mut self, mut asking: Asking) -> Self {
+    pub(crate) fn measured(mut self, mut asking: RequestTimer) -> Self {
         let reader = self.open.as_ref().and_then(|open| open.reader.as_ref());
         asking.over(reader.is_some_and(|reader| reader.is_link()));
         self.asking = Some(asking);
@@ -285,7 +285,7 @@ impl Replies {
     fn broken(&mut self, error: ReadError) -> RequestError {
         let mut open = self.end(false);
         if let Some(open) = &open {
-            tracing::debug!(parent: &open.held.span, error = %Shown(&error), "connection broken");
+            tracing::debug!(parent: &open.held.span, error = %Sanitized(&error), "connection broken");
         }
         let reader = open.as_mut().and_then(|open| open.reader.take());
         let is_cut = open.as_ref().is_some_and(|open| open.held.node().cut.is_cancelled());

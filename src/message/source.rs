@@ -40,7 +40,7 @@ impl From<Part> for Chunk {
 }
 
 /// Where the parts of a frame come from: a connection of their own, or a link.
-pub(crate) trait FrameSource: Send + fmt::Debug {
+pub(crate) trait BodySource: Send + fmt::Debug {
     /// The next part; `None` at a regular end. Cancel safe.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>>;
 

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use crate::{
     limits::{
-        Ban, Offence, Offender, Source,
-        score::{ScoreConfig, Scores},
+        Ban, Misbehavior, Offender, Source,
+        score::{PeerScores, ScoreConfig},
     },
     node::{Node, OnBan, config::Config, event::PeerEvent},
     overlay::{Address, PeerId},
@@ -29,7 +29,7 @@ pub(crate) struct Banned(pub(crate) PeerId);
 /// Who is banned, and who is on the way there.
 #[derive(Debug)]
 pub(crate) struct Bans {
-    scores: Mutex<Scores>,
+    scores: Mutex<PeerScores>,
     /// Bans in force, so that a node without one does not look.
     some: AtomicUsize,
     /// Another ban may be the next to end.
@@ -38,7 +38,7 @@ pub(crate) struct Bans {
 
 impl Bans {
     pub(crate) fn new(config: &Config) -> Self {
-        let scores = Scores::new(ScoreConfig {
+        let scores = PeerScores::new(ScoreConfig {
             at: config.ban_at,
             half_life: config.ban_half_life,
             first: config.ban_time,
@@ -47,11 +47,11 @@ impl Bans {
         Self { scores: Mutex::new(scores), some: AtomicUsize::new(0), changed: Notify::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Scores> {
+    fn lock(&self) -> MutexGuard<'_, PeerScores> {
         self.scores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut Scores) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut PeerScores) -> R) -> R {
         let mut scores = self.lock();
         let result = change(&mut scores);
         self.some.store(scores.bans(now()).len(), Ordering::Release);
@@ -91,7 +91,7 @@ impl Bans {
 impl Node {
     /// Somebody has done something wrong: counts it against the source and the proven id, and begins a
     /// ban when it was too much.
-    pub(crate) fn offended(&self, from: &Address, proven: Option<&PeerId>, what: Offence) {
+    pub(crate) fn offended(&self, from: &Address, proven: Option<&PeerId>, what: Misbehavior) {
         let source = Source::of(from);
         if !source.is_limited(self.config.limit_loopback) {
             return;
@@ -109,7 +109,7 @@ impl Node {
     pub(crate) fn ban(&self, whom: Offender, time: Duration) -> bool {
         let begins = self.bans.lock().ban(&whom, time, now());
         if begins {
-            self.banned(whom, Offence::ByHand, time);
+            self.banned(whom, Misbehavior::ByHand, time);
         }
         begins
     }
@@ -120,7 +120,7 @@ impl Node {
     }
 
     /// A ban has begun: links are cut, and it is told.
-    fn banned(&self, whom: Offender, why: Offence, time: Duration) {
+    fn banned(&self, whom: Offender, why: Misbehavior, time: Duration) {
         self.bans.change(|_| {});
         self.counters.bans.one();
         tracing::debug!(%whom, ?why, ?time, "banned");

@@ -16,7 +16,7 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
     frame::TypeCode,
-    limits::{Offence, Offender},
+    limits::{Misbehavior, Offender},
     link::Reason,
     node::{Direction, counters::Counters, refusal::Refusal},
     overlay::{Address, JoinFailure, PeerId, PeerInfo},
@@ -195,7 +195,7 @@ pub enum PeerEvent {
         /// Who.
         whom: Offender,
         /// The last offence.
-        why: Offence,
+        why: Misbehavior,
         /// For how long.
         time: Duration,
     },
@@ -204,7 +204,7 @@ pub enum PeerEvent {
         /// Who was banned.
         whom: Offender,
         /// The last offence before it.
-        why: Offence,
+        why: Misbehavior,
     },
     /// The node has gone back to the peers that it remembered from before its start.
     Rejoined {

@@ -94,9 +94,9 @@ macro_rules! warn_some {
 pub(crate) use warn_some;
 
 /// What a remote may have had its hand in, as it may be in a line: escaped and cut.
-pub(crate) struct Shown<T>(pub(crate) T);
+pub(crate) struct Sanitized<T>(pub(crate) T);
 
-impl<T: fmt::Display> fmt::Display for Shown<T> {
+impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut cut = Cut { left: SHOWN, to: f };
         match write!(cut, "{}", self.0) {
@@ -163,14 +163,14 @@ mod tests {
 
     #[test]
     fn what_is_short_and_harmless_is_shown_as_it_is() {
-        assert_eq!(Shown("a peer, \u{e9}").to_string(), "a peer, \u{e9}");
-        assert_eq!(Shown("a\nb\u{1b}[2J\u{202e}").to_string(), r"a\u{a}b\u{1b}[2J\u{202e}");
+        assert_eq!(Sanitized("a peer, \u{e9}").to_string(), "a peer, \u{e9}");
+        assert_eq!(Sanitized("a\nb\u{1b}[2J\u{202e}").to_string(), r"a\u{a}b\u{1b}[2J\u{202e}");
     }
 
     proptest! {
         #[test]
         fn no_text_is_longer_than_its_room_or_has_control_characters(text in "(?s).{0,600}") {
-            let shown = Shown(&text).to_string();
+            let shown = Sanitized(&text).to_string();
             prop_assert!(shown.len() < SHOWN + '…'.len_utf8(), "{}", shown.len());
             prop_assert!(!shown.chars().any(char::is_control));
         }

@@ -8,6 +8,6 @@ mod off;
 mod on;
 
 #[cfg(not(feature = "metrics"))]
-pub(crate) use off::{Asking, Measures, Times};
+pub(crate) use off::{HandlerTimer, Metrics, RequestTimer};
 #[cfg(feature = "metrics")]
-pub(crate) use on::{Asking, HANDLER, Measures, REQUEST, ROUND_TRIP, Times};
+pub(crate) use on::{HANDLER, HandlerTimer, Metrics, REQUEST, ROUND_TRIP, RequestTimer};

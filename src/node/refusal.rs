@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     frame::{Frame, TypeCode},
-    limits::Offence,
+    limits::Misbehavior,
     link::Reason,
 };
 
@@ -98,13 +98,13 @@ impl Refusal {
 impl Refusal {
     /// What the sender of a message with this code did wrong, if the refusal is its doing: the last
     /// node on the way of a routed message is not to blame for it.
-    pub(crate) fn offence(self, code: TypeCode) -> Option<Offence> {
+    pub(crate) fn offence(self, code: TypeCode) -> Option<Misbehavior> {
         match self {
             _ if code == TypeCode::FWD => None,
-            Self::UnknownCode => Some(Offence::UnknownCode),
-            Self::TooLong => Some(Offence::TooLong),
-            Self::BadMessage => Some(Offence::Malformed),
-            Self::NotYourId => Some(Offence::NotItsId),
+            Self::UnknownCode => Some(Misbehavior::UnknownCode),
+            Self::TooLong => Some(Misbehavior::TooLong),
+            Self::BadMessage => Some(Misbehavior::Malformed),
+            Self::NotYourId => Some(Misbehavior::NotItsId),
             Self::Busy
             | Self::HandlerFailed
             | Self::HandlerGone

@@ -24,7 +24,7 @@ use crate::{
     },
     peer::{
         Peers,
-        service::{Seat, Service},
+        service::{Service, ServiceContext},
     },
     session::Endpoint,
     time::now,
@@ -251,9 +251,9 @@ impl Service for BookService {
         self.0.config.validate_all()
     }
 
-    fn prepare(&self, seat: &Seat) {
+    fn prepare(&self, context: &ServiceContext) {
         let (store, node, peers) =
-            (Arc::clone(&self.0), Arc::clone(&seat.node), seat.peers.clone());
+            (Arc::clone(&self.0), Arc::clone(&context.node), context.peers.clone());
         let of = Arc::clone(&node);
         // At stop the table still is what it was. A node that is cut ends as in a crash.
         actix_rt::spawn(of.tasks.track_future(async move {
@@ -264,16 +264,16 @@ impl Service for BookService {
         }));
     }
 
-    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()> {
+    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
         let store = Arc::clone(&self.0);
         Box::pin(async move {
-            store.read(&seat.node).await;
+            store.read(&context.node).await;
             if !store.has_rejoined.swap(true, Ordering::Relaxed) {
-                rejoin::rejoin(&store, &seat).await;
+                rejoin::rejoin(&store, &context).await;
             }
             loop {
                 tokio::time::sleep(store.config.save_every).await;
-                store.save(&seat.node, &seat.peers).await;
+                store.save(&context.node, &context.peers).await;
             }
         })
     }

@@ -40,7 +40,7 @@ use crate::{
         descriptors,
         list::Table,
         probation,
-        service::{Seat, Service},
+        service::{Service, ServiceContext},
         stabilizer::{Job, Recipe},
         watchdog,
     },
@@ -366,11 +366,11 @@ impl Builder {
             let handle =
                 Peer::new((Arc::clone(&node), Arc::clone(&reliable)), peers, ctx.address(), report);
             let weak = handle.downgrade();
-            let seat = Seat { node: Arc::clone(&node), peers: handle.peers().clone() };
+            let context = ServiceContext { node: Arc::clone(&node), peers: handle.peers().clone() };
             let mut recipes = self.recipes;
             for service in self.services {
-                service.prepare(&seat);
-                recipes.push(Recipe::of_service(service, seat.clone()));
+                service.prepare(&context);
+                recipes.push(Recipe::of_service(service, context.clone()));
             }
             peer = Some(handle);
             let parts = Parts {

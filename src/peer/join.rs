@@ -45,9 +45,9 @@ const GOODBYES_AT_ONCE: usize = 32;
 
 /// What the hosts of a walk mean, looked up once each: at most as many as the walk asks.
 #[derive(Debug, Default)]
-pub(crate) struct Places(HashMap<Host, Vec<Host>>);
+pub(crate) struct ResolvedHosts(HashMap<Host, Vec<Host>>);
 
-impl Places {
+impl ResolvedHosts {
     pub(crate) async fn of(&mut self, node: &Endpoint, host: &Host) -> &[Host] {
         if !self.0.contains_key(host) {
             let means = node.look_up(host).await.unwrap_or_default();
@@ -78,7 +78,7 @@ impl Places {
 /// Asks a question of the walk, unless the place to ask at is one where nobody may send this node.
 async fn ask(
     node: &Arc<Endpoint>,
-    places: &mut Places,
+    places: &mut ResolvedHosts,
     (to, whom, named_by): (&Address, Option<&PeerId>, Option<Address>),
     frame: Frame,
 ) -> Result<Vec<Frame>, JoinFailure> {
@@ -107,7 +107,7 @@ async fn walk(
     let own = Own::of(node).await;
     let is_own = |at: &Address| own.is_own(node, at);
     let mut walk = JoinWalk::new(node.me.clone(), contact, config, now()).turn(earlier);
-    let (mut event, mut places) = (JoinEvent::Start, Places::default());
+    let (mut event, mut places) = (JoinEvent::Start, ResolvedHosts::default());
     let report = loop {
         let list = peers.list().await?;
         event = match walk.step_as(event, &list, now(), &is_own) {

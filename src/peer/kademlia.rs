@@ -31,7 +31,7 @@ use crate::{
         kademlia::{Key, RecordStore, SharedTable, message::KAD},
         options::{ConfigError, Options as _},
     },
-    peer::service::{Seat, Service},
+    peer::service::{Service, ServiceContext},
     session::Endpoint,
 };
 
@@ -109,19 +109,19 @@ impl Service for Kademlia {
         self.0.config.validate_all()
     }
 
-    fn prepare(&self, seat: &Seat) {
-        let me = seat.node.me.clone();
+    fn prepare(&self, context: &ServiceContext) {
+        let me = context.node.me.clone();
         self.0.table.make(Key::of(me.id()), self.0.config.k);
         self.0.me.set(me).ok();
-        self.0.limit_loopback.store(seat.node.config.limit_loopback, Ordering::Relaxed);
-        seat.node.kademlia.set(Arc::<Dht>::clone(&self.0)).ok();
-        let serve = Answering { node: Arc::downgrade(&seat.node), dht: Arc::clone(&self.0) };
-        seat.serve(KAD, Arc::new(serve));
+        self.0.limit_loopback.store(context.node.config.limit_loopback, Ordering::Relaxed);
+        context.node.kademlia.set(Arc::<Dht>::clone(&self.0)).ok();
+        let serve = Answering { node: Arc::downgrade(&context.node), dht: Arc::clone(&self.0) };
+        context.serve(KAD, Arc::new(serve));
     }
 
-    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()> {
+    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
         let dht = Arc::clone(&self.0);
-        Box::pin(async move { tend::run(&seat, &dht).await })
+        Box::pin(async move { tend::run(&context, &dht).await })
     }
 }
 

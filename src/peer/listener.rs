@@ -159,13 +159,13 @@ fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
     }
     // Without a place nobody is let in, so that nobody half open has to go for it.
     let entered = match Arc::clone(&node.connections).try_acquire_owned() {
-        Ok(place) => node.door.enter(&io.remote).map(|(pass, displaced)| {
+        Ok(place) => node.admission.enter(&io.remote).map(|(pass, displaced)| {
             if displaced {
                 node.counters.connections_displaced.one();
             }
             (place, pass)
         }),
-        Err(_) => Err(node.door.turn_away(&io.remote)),
+        Err(_) => Err(node.admission.turn_away(&io.remote)),
     };
     match entered {
         Ok((place, pass)) => {

@@ -41,7 +41,7 @@ use crate::{
     },
     peer::{
         Builder, Peers,
-        service::{Seat, Service},
+        service::{Service, ServiceContext},
         stabilizer::question,
     },
     session::Endpoint,
@@ -147,12 +147,12 @@ impl Service for Mdns {
         self.config.validate_all()
     }
 
-    fn prepare(&self, _: &Seat) {}
+    fn prepare(&self, _: &ServiceContext) {}
 
-    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()> {
+    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
         let config = self.config.clone();
         Box::pin(async move {
-            if let Err(error) = find(&config, &seat.node, &seat.peers).await {
+            if let Err(error) = find(&config, &context.node, &context.peers).await {
                 warn_some!(Kind::Part, %error, "cannot find nodes by multicast DNS");
             }
         })

@@ -18,8 +18,8 @@ use crate::{
     },
     peer::{
         Peers,
-        join::Places,
-        service::{Seat, Service},
+        join::ResolvedHosts,
+        service::{Service, ServiceContext},
         stabilizer::question,
     },
     session::Endpoint,
@@ -49,15 +49,15 @@ impl Service for ExchangeService {
         Self::NAME
     }
 
-    fn prepare(&self, seat: &Seat) {
-        let (node, peers) = (Arc::downgrade(&seat.node), seat.peers.clone());
-        seat.serve(
+    fn prepare(&self, context: &ServiceContext) {
+        let (node, peers) = (Arc::downgrade(&context.node), context.peers.clone());
+        context.serve(
             PEX,
             Arc::new(Answering { node, peers, told: Arc::new(Mutex::new((self.seed, None))) }),
         );
     }
 
-    fn run(&self, _: Seat) -> LocalBoxFuture<'static, ()> {
+    fn run(&self, _: ServiceContext) -> LocalBoxFuture<'static, ()> {
         Box::pin(std::future::pending())
     }
 }
@@ -116,7 +116,7 @@ impl Serve for Answering {
 /// Goes to a peer that another has told of, asks it for its `NAME`, and adds it when it is itself.
 pub(super) async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo, by: &PeerInfo) {
     let (id, at) = (peer.id(), peer.address());
-    let mut places = Places::default();
+    let mut places = ResolvedHosts::default();
     if id == node.me.id()
         || !matches!(peers.get(id).await, Ok(None))
         || !places.may_go(node, at, by.address()).await

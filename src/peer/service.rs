@@ -15,12 +15,12 @@ use crate::{
 
 /// What a service finds in its node.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ServiceContext {
     pub(crate) node: Arc<Endpoint>,
     pub(crate) peers: Peers,
 }
 
-impl Seat {
+impl ServiceContext {
     /// Serves a code of the framework.
     pub(crate) fn serve(&self, code: TypeCode, serve: Arc<dyn Serve>) {
         let route = application_route(&self.node, code, serve, false);
@@ -39,9 +39,9 @@ pub(crate) trait Service: fmt::Debug {
     }
 
     /// Before anybody can reach the node: [serves](Seat::serve) its codes.
-    fn prepare(&self, seat: &Seat);
+    fn prepare(&self, context: &ServiceContext);
 
     /// Its work, which ends with the node: supervised as a stabilizer is, so that it is called anew when the one before
     /// panicked or returned.
-    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()>;
+    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()>;
 }

@@ -19,7 +19,7 @@ use crate::{
         child::Guard,
         introduce,
         peer_exchange::consider,
-        service::{Seat, Service},
+        service::{Service, ServiceContext},
     },
     session::Endpoint,
     time::{Later, now},
@@ -29,7 +29,7 @@ use crate::{
 pub(crate) enum Job {
     Pure(Box<dyn Stabilizer>),
     Closure { every: Duration, run: Rc<dyn Fn(Peer) -> LocalBoxFuture<'static, ()>> },
-    Service { service: Rc<dyn Service>, seat: Seat },
+    Service { service: Rc<dyn Service>, context: ServiceContext },
 }
 
 /// How to make a job anew: once at the start, and after each death of its actor.
@@ -41,9 +41,9 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
-    pub(crate) fn of_service(service: Rc<dyn Service>, seat: Seat) -> Self {
+    pub(crate) fn of_service(service: Rc<dyn Service>, context: ServiceContext) -> Self {
         let name = service.name().to_owned();
-        let make = move || Job::Service { service: Rc::clone(&service), seat: seat.clone() };
+        let make = move || Job::Service { service: Rc::clone(&service), context: context.clone() };
         Self { name, valid: Ok(()), make: Box::new(make) }
     }
 }
@@ -109,7 +109,7 @@ impl Actor for StabilizerActor {
                             tokio::time::sleep(every).await;
                         }
                     }
-                    Job::Service { service, seat } => service.run(seat).await,
+                    Job::Service { service, context } => service.run(context).await,
                 }
             };
             node.drain.run_until_cancelled(run).await

@@ -75,7 +75,7 @@ pub(crate) async fn status(node: &Endpoint, peers: &Peers) -> Status {
         unverified,
         max_peers: node.config.max_peers,
         connections: node.open_in.load(Ordering::Relaxed),
-        half_open: node.door.half_open(),
+        half_open: node.admission.half_open(),
         partial_bytes: node.partial.used(),
         partial_replies: node.partial_replies.used(),
         outgoing: node.open_out.load(Ordering::Relaxed),

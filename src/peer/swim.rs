@@ -22,7 +22,7 @@ use crate::{
     },
     peer::{
         Peer,
-        service::{Seat, Service},
+        service::{Service, ServiceContext},
     },
     session,
     session::Endpoint,
@@ -128,8 +128,8 @@ impl Service for Swim {
         self.config.validate_all()
     }
 
-    fn prepare(&self, seat: &Seat) {
-        let node = &seat.node;
+    fn prepare(&self, context: &ServiceContext) {
+        let node = &context.node;
         // If it is below that of an earlier life, the members say so.
         let incarnation = node.links.incarnation();
         let seed = node
@@ -144,26 +144,26 @@ impl Service for Swim {
         machine.set_metadata(&self.metadata, now()).ok();
         let shared = Shared { machine: Mutex::new(machine), wake: tokio::sync::Notify::new() };
         node.membership.set(shared).ok();
-        seat.serve(TypeCode::SWM, Arc::new(Gossip { node: Arc::downgrade(node) }));
+        context.serve(TypeCode::SWM, Arc::new(Gossip { node: Arc::downgrade(node) }));
     }
 
-    fn run(&self, seat: Seat) -> LocalBoxFuture<'static, ()> {
+    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
         Box::pin(async move {
-            let Some(shared) = seat.node.membership.get() else { return };
+            let Some(shared) = context.node.membership.get() else { return };
             let mut postman = Postman::default();
             let mut look_at = Instant::now();
             loop {
                 if look_at <= Instant::now() {
                     look_at = Instant::now().later(LOOK_EVERY);
-                    let Ok(list) = seat.peers.list_to_maintain().await else { return };
+                    let Ok(list) = context.peers.list_to_maintain().await else { return };
                     let known: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
                     postman.known = known.iter().map(|info| info.id().clone()).collect();
                     lock(shared).set_contacts(known);
                 }
-                with(&seat.node, shared, |machine| machine.tick(now()));
+                with(&context.node, shared, |machine| machine.tick(now()));
                 let (next, sends) = outgoing(shared);
                 let next = next.map_or(look_at, Instant::from_std);
-                sends.into_iter().for_each(|(to, data)| postman.send(&seat.node, to, data));
+                sends.into_iter().for_each(|(to, data)| postman.send(&context.node, to, data));
                 timeout_at(next.min(look_at), shared.wake.notified()).await.ok();
             }
         })

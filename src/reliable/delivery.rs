@@ -20,10 +20,10 @@ use crate::{
     overlay::{Address, PeerId, PeerInfo},
     reliable::{
         Kept, KeptId, Receipt, Reliability, ReliableError, SharedOutbox, Unsure,
-        mailbag::{Ended, Mailbag, Mailbags, Posted},
+        mailbag::{Ended, Posted, SendQueue, SendQueues},
         sender,
     },
-    session::{Endpoint, Road, Unreached, reach, road},
+    session::{Endpoint, Path, Unreached, path, reach},
     time::Later,
 };
 
@@ -36,7 +36,7 @@ const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 /// What waits to be acknowledged, and what sends it.
 pub(crate) struct Sender {
     pub(crate) endpoint: Arc<Endpoint>,
-    mailbags: Mutex<Mailbags>,
+    mailbags: Mutex<SendQueues>,
     limits: OutboxLimits,
     outbox: OnceLock<SharedOutbox>,
     /// The next message that is stored has this number.
@@ -68,7 +68,7 @@ impl Sender {
         self.outbox.set(outbox).ok();
     }
 
-    fn mailbag(&self, (peer, to): (&PeerId, &Address)) -> Arc<Mailbag> {
+    fn mailbag(&self, (peer, to): (&PeerId, &Address)) -> Arc<SendQueue> {
         let claimed = !self.endpoint.is_proven_only(peer);
         let incarnation = self.endpoint.links.incarnation;
         self.mailbags().of((peer, to), claimed, incarnation, self.limits)
@@ -79,7 +79,7 @@ impl Sender {
         self.mailbags().readdress((peer.id(), peer.address()))
     }
 
-    fn mailbags(&self) -> MutexGuard<'_, Mailbags> {
+    fn mailbags(&self) -> MutexGuard<'_, SendQueues> {
         self.mailbags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +109,8 @@ pub(crate) async fn take(
     let limit = limit(endpoint);
     let until = Instant::now().later(limit);
     // Before it waits for room: the length is known.
-    let too_long = endpoint.links.quick(to).and_then(|line| line.check_numbered(&frame).err());
+    let too_long =
+        endpoint.links.quick(to).and_then(|session| session.check_numbered(&frame).err());
     if let Some(error) = too_long {
         return Err(ReliableError::NotSent(RequestError::NotSendable(error)));
     }
@@ -186,7 +187,7 @@ async fn bag(
     sender: &Sender,
     (to, whom): Whither<'_>,
     until: Instant,
-) -> Result<Arc<Mailbag>, RequestError> {
+) -> Result<Arc<SendQueue>, RequestError> {
     let endpoint = &sender.endpoint;
     if endpoint.drain.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });
@@ -195,13 +196,13 @@ async fn bag(
     if !endpoint.config.links || to == endpoint.me.address() {
         return Err(RequestError::NoLink(to.clone()));
     }
-    let there = || endpoint.links.quick((to, None)).map(|line| line.peer.id().clone());
+    let there = || endpoint.links.quick((to, None)).map(|session| session.peer.id().clone());
     if let Some(whom) = whom.cloned().or_else(there).or_else(|| sender.waits_at(to)) {
         return Ok(sender.mailbag((&whom, to)));
     }
     loop {
         let why = match reach(endpoint, to, None).await {
-            Ok(line) => return Ok(sender.mailbag((line.peer.id(), to))),
+            Ok(session) => return Ok(sender.mailbag((session.peer.id(), to))),
             Err(why) => why,
         };
         let passes = matches!(
@@ -218,7 +219,7 @@ async fn bag(
 /// Stores a message before it is sent, where there is a store.
 async fn store(
     sender: &Sender,
-    bag: &Mailbag,
+    bag: &SendQueue,
     to: &Address,
     frame: &Frame,
     how: Reliability,
@@ -316,13 +317,13 @@ pub(crate) async fn notify_acked(
     level: AckLevel,
 ) -> Result<(), RequestError> {
     let endpoint = &sender.endpoint;
-    match road(endpoint, to, over).await? {
-        Road::Link(line) => {
-            line.check_numbered(&frame).map_err(RequestError::NotSendable)?;
-            let bag = sender.mailbag((line.peer.id(), to.0));
+    match path(endpoint, to, over).await? {
+        Path::Link(session) => {
+            session.check_numbered(&frame).map_err(RequestError::NotSendable)?;
+            let bag = sender.mailbag((session.peer.id(), to.0));
             sender::send(endpoint, to.0, &bag, frame, level).await
         }
-        Road::Classic => {
+        Path::Classic => {
             let replies = client::open(&endpoint.node, to, OutgoingKind::Frame(frame)).await?;
             match replies.with_panics().collect().await?.first() {
                 Some(reply) if reply.code() == TypeCode::ERRO => {

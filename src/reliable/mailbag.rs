@@ -10,10 +10,10 @@ use tokio::sync::{Mutex as Turn, Notify, oneshot};
 
 use crate::{
     frame::{Frame, FrameError},
-    link::{AckLevel, Numbered, OnRestart, Outbox, OutboxLimits, Reason},
+    link::{AckLevel, OnRestart, Outbox, OutboxLimits, Reason, Sequenced},
     overlay::{Address, PeerId},
     reliable::Reliability,
-    session::{Line, Unreached, recv_stream::Broken, request::Acknowledged},
+    session::{Session, Unreached, recv_stream::Broken, request::Acknowledged},
 };
 
 /// Why a message does not wait any more, and was not acknowledged.
@@ -39,15 +39,15 @@ type Whom = (PeerId, Option<Address>);
 
 /// What waits to be acknowledged, by peer.
 #[derive(Default)]
-pub(crate) struct Mailbags {
-    bags: HashMap<Whom, Arc<Mailbag>>,
+pub(crate) struct SendQueues {
+    bags: HashMap<Whom, Arc<SendQueue>>,
     /// The highest number that one of those that are gone has given.
     last_sequence: u64,
     /// Of this life of the node: what the series of claimed ids are drawn from.
     secret: RandomState,
 }
 
-impl Mailbags {
+impl SendQueues {
     /// What waits for `peer`, which is reached at `to`. Where its id is only `claimed`, it is another
     /// one at each address.
     pub(crate) fn of(
@@ -56,7 +56,7 @@ impl Mailbags {
         claimed: bool,
         incarnation: u64,
         limits: OutboxLimits,
-    ) -> Arc<Mailbag> {
+    ) -> Arc<SendQueue> {
         let last = &mut self.last_sequence;
         self.bags.retain(|_, bag| {
             let keep = Arc::strong_count(bag) > 1 || !bag.is_empty();
@@ -68,7 +68,7 @@ impl Mailbags {
         let series = if claimed { self.secret.hash_one(&whom) } else { 0 };
         let new = || {
             let outbox = Outbox::new(incarnation, *last, limits).in_series(series);
-            Arc::new(Mailbag::new(peer.clone(), to.clone(), outbox))
+            Arc::new(SendQueue::new(peer.clone(), to.clone(), outbox))
         };
         let bag = Arc::clone(self.bags.entry(whom).or_insert_with(new));
         if !claimed {
@@ -93,7 +93,7 @@ impl Mailbags {
 }
 
 /// What waits to be acknowledged by one peer.
-pub(crate) struct Mailbag {
+pub(crate) struct SendQueue {
     pub(crate) peer: PeerId,
     state: Mutex<State>,
     pub(crate) changed: Notify,
@@ -111,7 +111,7 @@ pub(crate) struct State {
     pub(crate) unreached: Option<Unreached>,
 }
 
-impl Mailbag {
+impl SendQueue {
     fn new(peer: PeerId, to: Address, outbox: Outbox) -> Self {
         let state = State { outbox, to, waiting: HashMap::new(), running: false, unreached: None };
         Self { peer, state: Mutex::new(state), changed: Notify::new(), turn: Turn::new(()) }
@@ -132,9 +132,9 @@ impl Mailbag {
     }
 
     /// Whether what waits may go over this link, which is to a peer with its id.
-    pub(crate) fn fits(&self, line: &Line) -> bool {
-        line.peer.id() == &self.peer
-            && (line.sender.proven().is_some() || line.to == self.lock().to)
+    pub(crate) fn fits(&self, session: &Session) -> bool {
+        session.peer.id() == &self.peer
+            && (session.sender.proven().is_some() || session.to == self.lock().to)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -191,7 +191,7 @@ impl Mailbag {
 
 /// A message that waits to be acknowledged, as long as somebody waits for that.
 pub(crate) struct Posted {
-    bag: Arc<Mailbag>,
+    bag: Arc<SendQueue>,
     sequence: u64,
     /// Nobody sends what waits yet.
     pub(crate) first: bool,
@@ -218,13 +218,13 @@ impl Drop for Posted {
 
 /// One numbered message on its way.
 pub(crate) struct Acked {
-    pub(crate) bag: Arc<Mailbag>,
-    pub(crate) numbered: Numbered,
+    pub(crate) bag: Arc<SendQueue>,
+    pub(crate) numbered: Sequenced,
 }
 
 impl Acknowledged for Acked {
     fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool {
-        let Numbered { sequence, level, .. } = self.numbered;
+        let Sequenced { sequence, level, .. } = self.numbered;
         acknowledged.is_some_and(|(of, at)| of == sequence && at >= level)
     }
 
@@ -254,9 +254,9 @@ mod tests {
     #[test]
     fn only_the_message_itself_at_its_level_or_beyond_is_acknowledged() {
         let outbox = Outbox::new(1, 0, OutboxLimits::default());
-        let bag = Mailbag::new("bob".parse().unwrap(), "bob:9000".parse().unwrap(), outbox);
+        let bag = SendQueue::new("bob".parse().unwrap(), "bob:9000".parse().unwrap(), outbox);
         let bag = Arc::new(bag);
-        let (over, handled) = (AckLevel::HandedOver, AckLevel::Handled);
+        let (over, handled) = (AckLevel::Delivered, AckLevel::Handled);
         for (level, acknowledged, meant) in [
             (over, Some((7, over)), true),
             (over, Some((7, handled)), true),
@@ -265,7 +265,7 @@ mod tests {
             (over, Some((8, over)), false),
             (over, None, false),
         ] {
-            let numbered = Numbered { incarnation: 1, series: 0, sequence: 7, level };
+            let numbered = Sequenced { incarnation: 1, series: 0, sequence: 7, level };
             let acked = Acked { bag: Arc::clone(&bag), numbered };
             assert_eq!(acked.is_meant(acknowledged), meant, "{level:?} {acknowledged:?}");
         }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_bag_is_let_go_of_when_nothing_waits_and_no_number_is_given_twice() {
-        let mut bags = Mailbags::default();
+        let mut bags = SendQueues::default();
         let (bob, to) = ("bob".parse().unwrap(), "bob:9000".parse().unwrap());
         let cyd: PeerId = "cyd".parse().unwrap();
         let limits = OutboxLimits::default();
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_claimed_id_belongs_to_one_address_until_it_is_readdressed() {
-        let mut bags = Mailbags::default();
+        let mut bags = SendQueues::default();
         let (bob, limits) = ("bob".parse().unwrap(), OutboxLimits::default());
         let (here, there) = ("bob:9000".parse().unwrap(), "eve:9000".parse().unwrap());
         let frame = Frame::empty("TEST");
@@ -304,7 +304,7 @@ mod tests {
         let other = bags.of((&bob, &there), true, 1, limits);
         assert!(!Arc::ptr_eq(&bag, &other) && bag.lock().to == here);
         let _posted_there = other.post(&frame, AckLevel::Handled.into()).unwrap();
-        let series = |bag: &Mailbag| bag.lock().outbox.next_unsent().unwrap().0.series;
+        let series = |bag: &SendQueue| bag.lock().outbox.next_unsent().unwrap().0.series;
         assert_ne!(series(&bag), series(&other));
         assert_eq!(bags.readdress((&bob, &there)), 1);
         assert_eq!(bag.lock().to, there);

@@ -11,9 +11,9 @@ use crate::{
     overlay::Address,
     reliable::{
         Reliability,
-        mailbag::{Acked, Answer, Ended, Mailbag, Posted},
+        mailbag::{Acked, Answer, Ended, Posted, SendQueue},
     },
-    session::{Endpoint, Line, Unreached, reach, shared::Unsent},
+    session::{Endpoint, Session, Unreached, reach, shared::Unsent},
     time::Later,
 };
 
@@ -30,7 +30,7 @@ const CLASSIC_ANSWERS: u32 = 10;
 /// Waits for room, in turn, and adds a message.
 pub(crate) async fn post(
     endpoint: &Arc<Endpoint>,
-    bag: &Arc<Mailbag>,
+    bag: &Arc<SendQueue>,
     frame: &Frame,
     how: Reliability,
 ) -> Posted {
@@ -45,7 +45,7 @@ pub(crate) async fn post(
 }
 
 /// Ready when there is room for a message.
-pub(crate) async fn room(bag: &Mailbag, frame: &Frame) {
+pub(crate) async fn room(bag: &SendQueue, frame: &Frame) {
     loop {
         let changed = bag.changed.notified();
         if bag.has_room(frame) {
@@ -56,7 +56,7 @@ pub(crate) async fn room(bag: &Mailbag, frame: &Frame) {
 }
 
 /// Sees to it that what waits is sent.
-pub(crate) fn sends(endpoint: &Arc<Endpoint>, bag: &Arc<Mailbag>, posted: &Posted) {
+pub(crate) fn sends(endpoint: &Arc<Endpoint>, bag: &Arc<SendQueue>, posted: &Posted) {
     if posted.first {
         endpoint.spawn(pump(Arc::clone(endpoint), Arc::clone(bag)));
     }
@@ -67,7 +67,7 @@ pub(crate) fn sends(endpoint: &Arc<Endpoint>, bag: &Arc<Mailbag>, posted: &Poste
 pub(crate) async fn send(
     endpoint: &Arc<Endpoint>,
     to: &Address,
-    bag: &Arc<Mailbag>,
+    bag: &Arc<SendQueue>,
     frame: Frame,
     level: AckLevel,
 ) -> Result<(), RequestError> {
@@ -90,7 +90,7 @@ pub(crate) async fn send(
 }
 
 /// Sends what waits, in order, as long as something does.
-async fn pump(endpoint: Arc<Endpoint>, bag: Arc<Mailbag>) {
+async fn pump(endpoint: Arc<Endpoint>, bag: Arc<SendQueue>) {
     let stopped = endpoint.cut.clone();
     let run = async {
         let mut classic = 0;
@@ -103,46 +103,46 @@ async fn pump(endpoint: Arc<Endpoint>, bag: Arc<Mailbag>) {
 }
 
 /// Whether nothing waits any more; then nothing sends it, either.
-fn is_over(bag: &Mailbag) -> bool {
+fn is_over(bag: &SendQueue) -> bool {
     let mut state = bag.lock();
     state.running = !state.outbox.is_empty();
     !state.running
 }
 
 /// Sends what waits over one link until that is over. True when nothing waits any more.
-async fn one_link(endpoint: &Arc<Endpoint>, bag: &Arc<Mailbag>, classic: &mut u32) -> bool {
+async fn one_link(endpoint: &Arc<Endpoint>, bag: &Arc<SendQueue>, classic: &mut u32) -> bool {
     let to = bag.lock().to.clone();
     let reached = match endpoint.links.proven(&bag.peer) {
-        Some(line) => Ok(line),
+        Some(session) => Ok(session),
         None => reach(endpoint, &to, Some(&bag.peer)).await,
     };
-    let line = match reached {
-        Ok(line) => line,
+    let session = match reached {
+        Ok(session) => session,
         Err(why) => {
             unreached(endpoint, bag, &to, (why, classic)).await;
             return is_over(bag);
         }
     };
     // It has another address since.
-    if !bag.fits(&line) {
+    if !bag.fits(&session) {
         return is_over(bag);
     }
     *classic = 0;
     let unknown = {
         let mut state = bag.lock();
         state.unreached = None;
-        state.outbox.opened(line.incarnation)
+        state.outbox.opened(session.incarnation)
     };
     for sequence in unknown {
         bag.done(sequence, Err(Ended::Restarted));
     }
-    send_over(&line, bag).await
+    send_over(&session, bag).await
 }
 
-async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
+async fn send_over(session: &Arc<Session>, bag: &Arc<SendQueue>) -> bool {
     loop {
         let changed = bag.changed.notified();
-        if !bag.fits(line) {
+        if !bag.fits(session) {
             return is_over(bag);
         }
         let next = {
@@ -158,13 +158,13 @@ async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
             Some((again, (numbered, frame))) => {
                 let sequence = numbered.sequence;
                 if again {
-                    line.endpoint.counters.reliable_resent.one();
-                } else if let Err(error) = line.check_numbered(&frame) {
+                    session.endpoint.counters.reliable_resent.one();
+                } else if let Err(error) = session.check_numbered(&frame) {
                     bag.done(sequence, Err(Ended::TooLong(error)));
                     continue;
                 }
                 let acked = Box::new(Acked { bag: Arc::clone(bag), numbered });
-                match line.ask_numbered(&frame, numbered, acked).await {
+                match session.ask_numbered(&frame, numbered, acked).await {
                     Ok(()) => {}
                     Err(Unsent::Gone) => {
                         bag.lock().outbox.not_sent(sequence);
@@ -173,7 +173,7 @@ async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
                     Err(Unsent::Over) => return false,
                 }
             }
-            None if !line.is_open() => return false,
+            None if !session.is_open() => return false,
             None => changed.await,
         }
     }
@@ -182,7 +182,7 @@ async fn send_over(line: &Arc<Line>, bag: &Arc<Mailbag>) -> bool {
 /// What a dial without success means for what waits, and a pause before the next one.
 async fn unreached(
     endpoint: &Arc<Endpoint>,
-    bag: &Arc<Mailbag>,
+    bag: &Arc<SendQueue>,
     to: &Address,
     (why, classic): (Unreached, &mut u32),
 ) {
@@ -218,12 +218,12 @@ async fn unreached(
 }
 
 /// This node stops: what was not sent is not, and what was is waited for as long as its link lives.
-async fn stopping(endpoint: &Endpoint, bag: &Mailbag) {
+async fn stopping(endpoint: &Endpoint, bag: &SendQueue) {
     bag.end(true, |sent| Ended::Stopped { sent });
     loop {
         let changed = bag.changed.notified();
         let waits = !bag.lock().outbox.is_empty();
-        if !(waits && endpoint.links.all().iter().any(|line| bag.fits(line))) {
+        if !(waits && endpoint.links.all().iter().any(|session| bag.fits(session))) {
             return bag.end(false, |sent| Ended::Stopped { sent });
         }
         changed.await;

@@ -14,7 +14,7 @@ use crate::{
     link::{MAX_PAYLOAD, Refused},
     message::{Reply, reply::ReplyKind},
     node::Refusal,
-    session::shared::{Line, State, Unsent},
+    session::shared::{Session, State, Unsent},
 };
 
 /// Why a reply is not complete.
@@ -33,34 +33,34 @@ impl From<Unsent> for Stop {
 
 /// Says what came of a request.
 pub(super) async fn send(
-    line: &Arc<Line>,
+    session: &Arc<Session>,
     (exchange, code): (u32, TypeCode),
     answer: Result<Reply, Refusal>,
     internal: bool,
 ) {
-    let replying = Replying { line, exchange, internal };
+    let replying = Replying { session, exchange, internal };
     let sent = match answer {
         Ok(reply) => replying.reply(reply).await,
         Err(refusal) => Err(Stop::Refused(refusal)),
     };
     if let Err(Stop::Refused(refusal)) = sent {
-        line.refuse(exchange, code, refusal);
+        session.refuse(exchange, code, refusal);
     }
 }
 
 /// Sends a reply in one frame, which is the last, when there is nothing to wait for.
-pub(super) fn try_one(line: &Line, exchange: u32, frame: &Frame, internal: bool) -> bool {
+pub(super) fn try_one(session: &Session, exchange: u32, frame: &Frame, internal: bool) -> bool {
     if frame.data().len() > MAX_PAYLOAD || (frame.code().is_reserved() && !internal) {
         return false;
     }
     let reply =
         |state: &mut State| state.link.reply(exchange, frame.code(), frame.data(), false, true);
     // Who has given the exchange up needs none.
-    matches!(line.try_put(reply), Some(Ok(()) | Err(Refused::Over)))
+    matches!(session.try_put(reply), Some(Ok(()) | Err(Refused::Over)))
 }
 
 struct Replying<'a> {
-    line: &'a Line,
+    session: &'a Session,
     exchange: u32,
     internal: bool,
 }
@@ -85,7 +85,7 @@ impl Replying<'_> {
     }
 
     fn end(&self) {
-        self.line.with(|state| state.link.end(self.exchange));
+        self.session.with(|state| state.link.end(self.exchange));
     }
 
     /// A handler's frames with a code of the framework are not sent: the handler failed.
@@ -113,18 +113,18 @@ impl Replying<'_> {
     /// A part of a reply. A slow but honest reader is served to the end: only standstill counts.
     async fn part(&self, code: TypeCode, data: &[u8], more: bool, end: bool) -> Result<(), Stop> {
         let exchange = self.exchange;
-        let put = self.line.put_reply(|state| state.link.reply(exchange, code, data, more, end));
-        match timeout(self.line.endpoint.config.stall_timeout, put).await {
+        let put = self.session.put_reply(|state| state.link.reply(exchange, code, data, more, end));
+        match timeout(self.session.endpoint.config.stall_timeout, put).await {
             Ok(put) => Ok(put?),
             Err(_) => {
-                self.line.endpoint.counters.errors_stalled.one();
+                self.session.endpoint.counters.errors_stalled.one();
                 Err(Stop::Refused(Refusal::HandlerLate))
             }
         }
     }
 
     async fn stream(&self, mut frames: BoxStream<'static, Frame>) -> Result<(), Stop> {
-        let limit = self.line.endpoint.config.handler_timeout;
+        let limit = self.session.endpoint.config.handler_timeout;
         loop {
             let next = match frames.next().now_or_never() {
                 Some(next) => next,
@@ -153,7 +153,7 @@ impl Replying<'_> {
         if len == 0 {
             return self.part(code, &[], false, true).await;
         }
-        let limit = self.line.endpoint.config.handler_timeout;
+        let limit = self.session.endpoint.config.handler_timeout;
         let failed = || Stop::Refused(Refusal::HandlerFailed);
         let (mut left, mut part) = (len, BytesMut::new());
         while left > 0 {

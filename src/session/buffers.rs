@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::link::OneWays;
+use crate::link::MessageBatch;
 
 /// Data of a frame is a slice of what one read brought, so a short one keeps that whole read in
 /// memory. As long as most of what comes is kept, that is the cheapest; a remote that sends little
 /// data between much that is thrown away would make this node hold far more than a window.
 #[derive(Debug, Default)]
-pub(super) struct Ballast {
+pub(super) struct BufferRetention {
     kept: u64,
     other: u64,
 }
@@ -16,7 +16,7 @@ pub(super) struct Ballast {
 /// The bytes after which the past counts for half.
 const BALLAST_MEMORY: u64 = 1 << 20;
 
-impl Ballast {
+impl BufferRetention {
     /// So many bytes came in all.
     pub(super) const fn came(&mut self, bytes: u64) {
         self.other += bytes;
@@ -28,7 +28,7 @@ impl Ballast {
     }
 
     /// The messages as they may be kept. Who keeps one of them keeps all.
-    pub(super) fn keep_all(&mut self, messages: OneWays) -> OneWays {
+    pub(super) fn keep_all(&mut self, messages: MessageBatch) -> MessageBatch {
         if self.is_mostly_other(messages.encoded_len()) { messages.copied() } else { messages }
     }
 

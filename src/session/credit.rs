@@ -13,7 +13,7 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, TryAcquireError};
 
 use crate::{
     message::{Sender, credit::Window},
-    session::shared::{Line, State, Unsent},
+    session::shared::{Session, State, Unsent},
 };
 
 /// A message that is longer than the other side may hold whole leaves this part of the window to
@@ -28,13 +28,13 @@ const PREPAID: u32 = 8 << 10; // bytes
 /// A window has up to 4 GiB, and where addresses have 32 bits a semaphore counts no further than
 /// 512 MiB: what is beyond is kept aside, and goes in as soon as there is room.
 #[derive(Debug)]
-pub(crate) struct Purse {
+pub(crate) struct CreditPool {
     permits: Semaphore,
     beyond: AtomicU32,
     most: u32,
 }
 
-impl Purse {
+impl CreditPool {
     /// The most that can be paid at once. Twice as much can be counted.
     #[expect(clippy::cast_possible_truncation, reason = "only where it is less")]
     pub(crate) const MOST: u32 = if Semaphore::MAX_PERMITS / 2 >= u32::MAX as usize {
@@ -120,7 +120,7 @@ impl Drop for Waits<'_> {
     }
 }
 
-impl Line {
+impl Session {
     /// Takes credit for a message that is to be begun, if there is enough.
     pub(crate) fn try_pay(&self, cost: u32) -> Option<SemaphorePermit<'_>> {
         self.credit.try_acquire_many(cost).ok()
@@ -178,7 +178,7 @@ impl Line {
         let _waits = self.wait_for_credit();
         // Where addresses have 32 bits, not all of a window may be there at once.
         #[cfg_attr(target_pointer_width = "64", expect(clippy::unnecessary_min_or_max))]
-        let window = self.limits.window.min(Purse::MOST);
+        let window = self.limits.window.min(CreditPool::MOST);
         let enough = (window / SHARE_OF_OTHERS).saturating_add(cost) as usize;
         loop {
             let changed = self.changed.notified();
@@ -207,14 +207,14 @@ impl Line {
     }
 }
 
-impl Line {
+impl Session {
     /// The window of this link, as what is handed over holds a part of it.
     pub(super) fn window(self: &Arc<Self>) -> Arc<dyn Window> {
         Arc::<Self>::clone(self)
     }
 }
 
-impl Window for Line {
+impl Window for Session {
     fn sender(&self) -> &Sender {
         &self.sender
     }
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_window_beyond_what_a_semaphore_counts_is_spent_to_its_last_byte() {
-        let purse = Purse::with(u32::MAX, 1 << 20);
+        let purse = CreditPool::with(u32::MAX, 1 << 20);
         let mut spent = 0_u64;
         while let Some(Ok(paid)) = purse.acquire_many(1 << 20).now_or_never() {
             assert!(purse.available_permits() <= 2 << 20);

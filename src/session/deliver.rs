@@ -9,14 +9,14 @@ use crate::{
     classic::server::answered,
     dispatch::{Route, routes::Told},
     frame::{Frame, TypeCode},
-    message::{Body, Incoming, Reply, Token, body::Progress, credit::Unconsumed},
+    message::{Body, Incoming, Reply, Token, body::Progress, credit::WindowShare},
     node::{Permits, Refusal},
     session::{
         answer,
-        inbound::{Arrivals, Arrived},
+        inbound::{Arrived, Inbound},
         served::{Handling, Served},
-        shared::Line,
-        tick::Beats,
+        shared::Session,
+        tick::Ticks,
     },
 };
 
@@ -30,29 +30,29 @@ pub(super) struct Delivery {
     pub(super) route: Route,
     pub(super) frame: Frame,
     pub(super) body: Option<Box<Body>>,
-    pub(super) window: Option<Unconsumed>,
+    pub(super) window: Option<WindowShare>,
 }
 
 impl Delivery {
     /// The message as its handler gets it.
-    pub(super) fn open(self, line: &Line, places: Option<Permits>) -> (Route, Incoming) {
+    pub(super) fn open(self, session: &Session, places: Option<Permits>) -> (Route, Incoming) {
         let Self { route, frame, body, window, .. } = self;
         let incoming = match window {
             Some(held) => Incoming::over_link(frame, held, body, places),
             // The parts of a body hold it.
-            None => Incoming::new(frame, line.sender.clone(), body, Token::new(places, None)),
+            None => Incoming::new(frame, session.sender.clone(), body, Token::new(places, None)),
         };
         (route, incoming)
     }
 
     /// Hands a one-way message over. Returns the answer where it is served as a request is.
-    fn tell(self, line: &Line) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
+    fn tell(self, session: &Session) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
         let Arrived { exchange, code, .. } = self.arrived;
-        let (route, incoming) = self.open(line, None);
+        let (route, incoming) = self.open(session, None);
         match route.serve.tell(incoming) {
-            Told::HandedOver => None,
+            Told::Delivered => None,
             Told::Refused(refusal) => {
-                line.refuse_one_ways(exchange, code, refusal, 1);
+                session.refuse_one_ways(exchange, code, refusal, 1);
                 None
             }
             Told::Serving(answer) => Some(answer),
@@ -60,7 +60,7 @@ impl Delivery {
     }
 }
 
-impl Arrivals {
+impl Inbound {
     /// Hands a message to its handler, after all that came before it for the same one.
     pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
         self.flush();
@@ -76,19 +76,24 @@ impl Arrivals {
     }
 
     fn tell(&mut self, delivery: Delivery, waits: bool) {
-        let line = Arc::clone(&self.line);
+        let session = Arc::clone(&self.session);
         let Arrived { exchange, code, .. } = delivery.arrived;
         if !waits {
             // Its sender does not wait for the answer.
-            if let Some(answer) = delivery.tell(&line) {
-                self.running.push(Served::work(&line, (exchange, code), false, answer.map(drop)));
+            if let Some(answer) = delivery.tell(&session) {
+                self.running.push(Served::work(
+                    &session,
+                    (exchange, code),
+                    false,
+                    answer.map(drop),
+                ));
             }
             return;
         }
         let turn = self.turns.take(delivery.route.handler);
         self.run(exchange, code, false, async move {
             turn.comes().await;
-            let answer = delivery.tell(&line);
+            let answer = delivery.tell(&session);
             drop(turn);
             if let Some(answer) = answer {
                 answer.await.map(drop).unwrap_or_default();
@@ -97,35 +102,35 @@ impl Arrivals {
     }
 
     fn ask(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
-        let line = Arc::clone(&self.line);
+        let session = Arc::clone(&self.session);
         let Arrived { exchange, code, .. } = delivery.arrived;
-        let places = if waits { None } else { line.endpoint.try_places(&delivery.route.places) };
+        let places = if waits { None } else { session.endpoint.try_places(&delivery.route.places) };
         if let Some(places) = places {
-            let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
+            let (route, incoming) = delivery.open(&session, Some(Arc::clone(&places)));
             let answer = route.ask(incoming);
             let internal = route.internal;
-            let beats = Beats::default();
-            let handling = Handling { answer, _places: places, progress, internal, beats, read: 0 };
-            return self.running.push(Served::handling(&line, (exchange, code), handling));
+            let ticks = Ticks::default();
+            let handling = Handling { answer, _places: places, progress, internal, ticks, read: 0 };
+            return self.running.push(Served::handling(&session, (exchange, code), handling));
         }
         let turn = self.turns.take(delivery.route.handler);
         let (patience, limit) =
-            (line.endpoint.config.busy_after, line.endpoint.config.handler_timeout);
+            (session.endpoint.config.busy_after, session.endpoint.config.handler_timeout);
         let work = async move {
             let places = async {
                 turn.comes().await;
-                line.endpoint.wait_for_places(&delivery.route.places).await
+                session.endpoint.wait_for_places(&delivery.route.places).await
             };
             let Some(places) = timeout(patience, places).await.ok().flatten() else {
                 drop(turn);
-                return line.refuse(exchange, code, Refusal::Busy);
+                return session.refuse(exchange, code, Refusal::Busy);
             };
-            let (route, incoming) = delivery.open(&line, Some(Arc::clone(&places)));
+            let (route, incoming) = delivery.open(&session, Some(Arc::clone(&places)));
             let answer = route.ask(incoming);
             drop(turn);
             let answer = answered(limit, answer, progress).await;
             drop(places);
-            answer::send(&line, (exchange, code), answer, route.internal).await;
+            answer::send(&session, (exchange, code), answer, route.internal).await;
         };
         self.run(exchange, code, true, work);
     }
@@ -156,7 +161,7 @@ impl Arrivals {
         request: bool,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.running.push(Served::work(&self.line, (exchange, code), request, work));
+        self.running.push(Served::work(&self.session, (exchange, code), request, work));
         // What can be handed over at once does not make those behind it wait.
         self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
     }

@@ -16,10 +16,10 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 use crate::{
-    limits::{Offence, throttle::Brake},
+    limits::{Misbehavior, throttle::Throttle},
     link::{Frames, LinkEvent, LinkPhase, Reason},
     node::{Cut, Direction},
-    session::{inbound::Arrivals, leaving::Leaving, shared::Line, tick::Beat},
+    session::{inbound::Inbound, leaving::Leaving, shared::Session, tick::Tick},
     time::{Later, now},
     transport::{ReadHalf, WriteHalf},
 };
@@ -50,7 +50,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Drives one link until it is over.
 pub(crate) struct Driver {
-    line: Arc<Line>,
+    session: Arc<Session>,
     reader: ReadHalf,
     writer: WriteHalf,
     input: BytesMut,
@@ -65,11 +65,11 @@ pub(crate) struct Driver {
     /// Since when nothing of it could be written.
     stalled: Option<Instant>,
     events: Vec<LinkEvent>,
-    arrivals: Arrivals,
-    beat: Beat,
-    brake: Brake,
+    inbound: Inbound,
+    tick: Tick,
+    throttle: Throttle,
     /// When the next beat is: as long as anything waits on the link.
-    beat_at: Option<Instant>,
+    tick_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     leaving: Leaving,
     over: Option<Reason>,
@@ -78,30 +78,30 @@ pub(crate) struct Driver {
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("line", &self.line).finish_non_exhaustive()
+        f.debug_struct("Driver").field("line", &self.session).finish_non_exhaustive()
     }
 }
 
 impl Driver {
     pub(super) fn new(
-        line: Arc<Line>,
+        session: Arc<Session>,
         reader: ReadHalf,
         writer: WriteHalf,
         input: BytesMut,
     ) -> Self {
-        let wake = line.lock().link.next_wake();
+        let wake = session.lock().link.next_wake();
         Self {
-            arrivals: Arrivals::new(Arc::clone(&line)),
-            beat: Beat::new(&line.endpoint.config),
-            brake: Brake::new(
-                &line.endpoint.meters,
-                line.sender.address(),
-                line.endpoint.config.keep_alive,
+            inbound: Inbound::new(Arc::clone(&session)),
+            tick: Tick::new(&session.endpoint.config),
+            throttle: Throttle::new(
+                &session.endpoint.meters,
+                session.sender.address(),
+                session.endpoint.config.keep_alive,
             ),
-            beat_at: None,
+            tick_at: None,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
             leaving: Leaving::default(),
-            line,
+            session,
             reader,
             writer,
             input,
@@ -121,7 +121,7 @@ impl Driver {
         let reason = std::future::poll_fn(|cx| self.poll(cx)).await;
         if reason != Reason::LOST {
             let last = async {
-                self.line.take_output(&mut self.output);
+                self.session.take_output(&mut self.output);
                 self.writer.write_all(&self.output).await?;
                 self.writer.shutdown().await
             };
@@ -133,25 +133,25 @@ impl Driver {
 
     fn finish(&mut self, reason: Reason) {
         if !std::mem::replace(&mut self.told, true) {
-            let serving = self.arrivals.serving();
-            if self.line.endpoint.cut.is_cancelled() {
+            let serving = self.inbound.serving();
+            if self.session.endpoint.cut.is_cancelled() {
                 for code in serving {
-                    let (direction, peer) = (Direction::In, self.line.sender.address().clone());
-                    self.line.endpoint.report_cut(Cut { direction, peer, code: Some(code) });
+                    let (direction, peer) = (Direction::In, self.session.sender.address().clone());
+                    self.session.endpoint.report_cut(Cut { direction, peer, code: Some(code) });
                 }
             }
-            self.arrivals.broken(reason);
-            self.line.over(reason);
-            self.line.endpoint.links.closed(&self.line);
-            self.line.tell_closed(reason);
+            self.inbound.broken(reason);
+            self.session.over(reason);
+            self.session.endpoint.links.closed(&self.session);
+            self.session.tell_closed(reason);
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
-        self.line.driver.register(cx.waker());
+        self.session.driver.register(cx.waker());
         loop {
-            self.line.flush_consumed();
-            let mut moved = self.arrivals.poll(cx);
+            self.session.flush_consumed();
+            let mut moved = self.inbound.poll(cx);
             moved |= self.take_events();
             if let Some(reason) = self.over {
                 return Poll::Ready(reason);
@@ -161,14 +161,14 @@ impl Driver {
             moved |= read | self.poll_timer(cx);
             if much {
                 self.take_events();
-                self.arrivals.flush();
-                self.arrivals.note_sizes();
+                self.inbound.flush();
+                self.inbound.note_sizes();
                 // Handlers have their turn; what they let go of makes room in the buffer.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !moved {
-                self.arrivals.note_sizes();
+                self.inbound.note_sizes();
                 return Poll::Pending;
             }
         }
@@ -176,12 +176,12 @@ impl Driver {
 
     /// Hands on what the machine made of the frames.
     fn take_events(&mut self) -> bool {
-        let mut state = self.line.lock();
+        let mut state = self.session.lock();
         if state.link.has_events() {
             state.link.take_events(&mut self.events);
         } else {
             // Whatever ends an exchange, the machine says so.
-            debug_assert!(self.arrivals.incomplete() <= state.link.open_exchanges());
+            debug_assert!(self.inbound.incomplete() <= state.link.open_exchanges());
         }
         let asked = !state.asked.is_empty();
         self.leaving.look_at(&state, self.timer.as_mut());
@@ -191,18 +191,18 @@ impl Driver {
             match event {
                 LinkEvent::Closed { reason, remote } => {
                     if matches!(reason, Reason::PROTOCOL | Reason::TOO_LONG) && !remote {
-                        self.line.endpoint.counters.links_broken.one();
-                        self.line.offended(Offence::BrokeLink);
+                        self.session.endpoint.counters.links_broken.one();
+                        self.session.offended(Misbehavior::BrokeLink);
                     }
                     self.over = Some(reason);
                 }
-                event => self.arrivals.take(event),
+                event => self.inbound.take(event),
             }
         }
-        self.arrivals.flush();
-        if self.beat_at.is_none() && (asked || self.arrivals.is_busy()) {
-            let next = Instant::now().later(self.beat.every);
-            self.beat_at = Some(next);
+        self.inbound.flush();
+        if self.tick_at.is_none() && (asked || self.inbound.is_busy()) {
+            let next = Instant::now().later(self.tick.every);
+            self.tick_at = Some(next);
             let next = next.min(self.timer.deadline());
             self.timer.as_mut().reset(next);
         }
@@ -214,7 +214,7 @@ impl Driver {
         loop {
             if self.output.is_empty() {
                 self.output.clear();
-                self.line.take_output(&mut self.output);
+                self.session.take_output(&mut self.output);
                 if self.output.is_empty() {
                     return self.poll_flush(cx) || wrote;
                 }
@@ -229,8 +229,8 @@ impl Driver {
                     self.output.advance(n);
                     self.unflushed = true;
                     self.stalled = None;
-                    self.line.endpoint.counters.bytes_out.add(n as u64);
-                    self.line.wrote(n);
+                    self.session.endpoint.counters.bytes_out.add(n as u64);
+                    self.session.wrote(n);
                     wrote = true;
                 }
                 Poll::Pending => {
@@ -264,7 +264,7 @@ impl Driver {
 
     /// Reads once. Says whether something came, and whether it was much.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
-        if self.brake.poll(cx).is_pending() {
+        if self.throttle.poll(cx).is_pending() {
             return (false, false);
         }
         match self.poll_input(cx) {
@@ -274,7 +274,7 @@ impl Driver {
                 (true, false)
             }
             Poll::Ready(Ok(n)) => {
-                self.line.endpoint.counters.bytes_in.add(n as u64);
+                self.session.endpoint.counters.bytes_in.add(n as u64);
                 self.frames(n);
                 (true, n >= READ_AT_ONCE)
             }
@@ -307,7 +307,7 @@ impl Driver {
         let frames = Frames::cut(&mut self.input);
         let wanted = frames.wanted();
         let now = now();
-        let mut state = self.line.lock();
+        let mut state = self.session.lock();
         let before = state.link.counts();
         state.link.handle_all(frames, now);
         let counts = state.link.counts();
@@ -317,14 +317,14 @@ impl Driver {
         let round_trip = state.link.round_trip();
         drop(state);
         if counts.pongs != before.pongs {
-            self.line.endpoint.measures.round_trip(round_trip);
+            self.session.endpoint.measures.round_trip(round_trip);
         }
         let came = counts.frames_in - before.frames_in;
-        self.line.endpoint.counters.frames_in.add(came);
-        if self.brake.came(came, read) {
-            self.line.endpoint.counters.reads_paused.one();
+        self.session.endpoint.counters.frames_in.add(came);
+        if self.throttle.came(came, read) {
+            self.session.endpoint.counters.reads_paused.one();
         }
-        self.arrivals.came(counts.bytes_in - before.bytes_in);
+        self.inbound.came(counts.bytes_in - before.bytes_in);
         if wanted > 0 {
             let len = wanted + self.input.len();
             self.long = if len < LONG_FRAME { 0 } else { len };
@@ -337,15 +337,15 @@ impl Driver {
             return false;
         }
         let now = Instant::now();
-        let line = Arc::clone(&self.line);
-        let config = &line.endpoint.config;
-        let mut state = line.lock();
+        let session = Arc::clone(&self.session);
+        let config = &session.endpoint.config;
+        let mut state = session.lock();
         if state.link.tick(now.into_std()) {
             // This node stood still, and what is written had no chance to go on.
             self.stalled = self.stalled.map(|_| now);
         }
         if self.stalled.is_some_and(|since| now.duration_since(since) >= config.stall_timeout) {
-            self.line.endpoint.counters.errors_stalled.one();
+            self.session.endpoint.counters.errors_stalled.one();
             state.link.fail(Reason::TIMED_OUT);
         }
         let moved = state.link.counts().moved;
@@ -357,35 +357,35 @@ impl Driver {
         }
         let unused = now.duration_since(state.used.0);
         let wake = state.link.next_wake();
-        let idle = self.line.is_idle(&state);
+        let idle = self.session.is_idle(&state);
         let quiet = idle && unused >= config.keep_alive;
         if quiet {
             state.link.shrink();
         }
         let open = state.link.phase() == LinkPhase::Open;
         // The link wakes for other reasons, too.
-        let beats = self.beat_at.is_some_and(|at| at <= now);
-        if beats {
-            state.asked.values().for_each(|asked| asked.beat(self.beat.reply));
+        let ticks = self.tick_at.is_some_and(|at| at <= now);
+        if ticks {
+            state.asked.values().for_each(|asked| asked.tick(self.tick.reply));
         }
-        let waits = !state.asked.is_empty() || self.arrivals.is_busy();
+        let waits = !state.asked.is_empty() || self.inbound.is_busy();
         drop(state);
         if quiet {
             self.give_back();
         }
         if idle && open && unused >= config.link_idle_timeout {
-            self.line.endpoint.links.unlist(&self.line);
-            self.line.bye();
+            self.session.endpoint.links.unlist(&self.session);
+            self.session.bye();
         }
-        if beats {
-            self.arrivals.beat(now, &self.beat);
+        if ticks {
+            self.inbound.tick(now, &self.tick);
         }
-        self.beat_at = match self.beat_at {
-            Some(at) if !beats && waits => Some(at),
-            _ => waits.then(|| now.later(self.beat.every)),
+        self.tick_at = match self.tick_at {
+            Some(at) if !ticks && waits => Some(at),
+            _ => waits.then(|| now.later(self.tick.every)),
         };
         let wake = self.leaving.wake(wake.into(), now);
-        self.timer.as_mut().reset(self.beat_at.map_or(wake, |at| wake.min(at)));
+        self.timer.as_mut().reset(self.tick_at.map_or(wake, |at| wake.min(at)));
         // It is polled again, so that it wakes this task.
         true
     }
@@ -402,7 +402,7 @@ impl Driver {
     }
 
     fn lost(&self) {
-        self.line.with(|state| state.link.lost());
+        self.session.with(|state| state.link.lost());
     }
 }
 

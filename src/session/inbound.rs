@@ -14,32 +14,32 @@ use crate::{
     dispatch::{Intake, Route, routes::Told},
     frame::{Frame, TypeCode},
     limits::budget::{EXEMPT, Share},
-    link::{LinkEvent, Numbered, OneWays, Reason},
+    link::{LinkEvent, MessageBatch, Reason, Sequenced},
     message::{
         Body, Incoming, IncomingBatch, Token,
         assembler::Assembler,
-        credit::{Run, Unconsumed},
+        credit::{Run, WindowShare},
     },
     node::Refusal,
     session::{
         Endpoint,
-        buffers::Ballast,
+        buffers::BufferRetention,
         deliver::Delivery,
-        recv_stream::{Broken, Credit, InPart, Inflow, Queue},
+        recv_stream::{Broken, Credit, InPart, Queue, RecvStream},
         send::cost_of,
         served::Served,
-        shared::Line,
-        tick::Beats,
+        shared::Session,
+        tick::Ticks,
         turns::Turns,
     },
     time::Later,
 };
 
 /// Takes what the machine of one link brings.
-pub(super) struct Arrivals {
-    pub(super) line: Arc<Line>,
+pub(super) struct Inbound {
+    pub(super) session: Arc<Session>,
     routes: LastRoute,
-    ballast: Ballast,
+    retention: BufferRetention,
     /// Messages whose last part has not come.
     pub(super) gathering: HashMap<u32, Gathering>,
     /// Messages in the hands of handlers.
@@ -55,7 +55,7 @@ pub(super) struct Arrived {
     pub(super) exchange: u32,
     pub(super) code: TypeCode,
     pub(super) request: bool,
-    pub(super) numbered: Option<Numbered>,
+    pub(super) numbered: Option<Sequenced>,
 }
 
 /// A message that comes in parts.
@@ -73,16 +73,16 @@ pub(super) enum Gathering {
         request: bool,
         left: usize,
         /// For how long no part has come, when there is none that waits to be read.
-        quiet: Beats,
+        quiet: Ticks,
     },
 }
 
-impl Arrivals {
-    pub(super) fn new(line: Arc<Line>) -> Self {
+impl Inbound {
+    pub(super) fn new(session: Arc<Session>) -> Self {
         Self {
-            line,
+            session,
             routes: LastRoute::default(),
-            ballast: Ballast::default(),
+            retention: BufferRetention::default(),
             gathering: HashMap::new(),
             running: FuturesUnordered::new(),
             turns: Turns::default(),
@@ -97,20 +97,20 @@ impl Arrivals {
 
     /// So many bytes came in all.
     pub(super) const fn came(&mut self, bytes: u64) {
-        self.ballast.came(bytes);
+        self.retention.came(bytes);
     }
 
     pub(super) fn take(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Message { exchange, code, data, first, last, request, numbered, cost } => {
-                let data = self.ballast.keep(data);
+                let data = self.retention.keep(data);
                 if !first {
                     return self.goes_on(exchange, data, last, cost);
                 }
                 // A proven id has one series, whatever it says.
-                let proven = self.line.sender.proven().is_some();
+                let proven = self.session.sender.proven().is_some();
                 let one =
-                    |numbered| if proven { Numbered { series: 0, ..numbered } } else { numbered };
+                    |numbered| if proven { Sequenced { series: 0, ..numbered } } else { numbered };
                 let arrived = Arrived { exchange, code, request, numbered: numbered.map(one) };
                 if last {
                     self.whole(arrived, Frame::new(code, data), cost);
@@ -118,32 +118,32 @@ impl Arrivals {
                     self.begins(arrived, data, cost);
                 }
             }
-            LinkEvent::OneWays(messages) => {
-                let messages = self.ballast.keep_all(messages);
+            LinkEvent::MessageBatch(messages) => {
+                let messages = self.retention.keep_all(messages);
                 self.one_ways(&messages);
             }
             LinkEvent::Reply { exchange, code, data, last, cost } => {
-                let data = self.ballast.keep(data);
-                self.line.replied(exchange, InPart { code, data, last, cost });
+                let data = self.retention.keep(data);
+                self.session.replied(exchange, InPart { code, data, last, cost });
             }
             LinkEvent::Acknowledged { exchange, sequence, level } => {
-                self.line.ended(exchange, Some((sequence, level)), Ok(()));
+                self.session.ended(exchange, Some((sequence, level)), Ok(()));
             }
-            LinkEvent::Ended { exchange } => self.line.ended(exchange, None, Ok(())),
+            LinkEvent::Ended { exchange } => self.session.ended(exchange, None, Ok(())),
             LinkEvent::Reset { exchange, reason } => {
                 self.gave_up(exchange, reason);
                 self.cancel(exchange);
-                self.line.ended(exchange, None, Err(reason));
+                self.session.ended(exchange, None, Err(reason));
             }
             LinkEvent::Abandoned { exchange, reason } => self.gave_up(exchange, reason),
-            LinkEvent::Granted { bytes } => self.line.granted(bytes),
-            LinkEvent::ReplyGranted { .. } => self.line.look_again(),
+            LinkEvent::Granted { bytes } => self.session.granted(bytes),
+            LinkEvent::ReplyGranted { .. } => self.session.look_again(),
             LinkEvent::Refused { code, reason, messages } => {
-                self.line.tell_refused(code, reason, messages);
+                self.session.tell_refused(code, reason, messages);
             }
             LinkEvent::Leaving => {
-                self.line.close_to_new();
-                self.line.endpoint.links.unlist(&self.line);
+                self.session.close_to_new();
+                self.session.endpoint.links.unlist(&self.session);
             }
             LinkEvent::Opened | LinkEvent::Closed { .. } => {}
         }
@@ -152,7 +152,7 @@ impl Arrivals {
     /// The exchange of a message ended before its last part came.
     fn gave_up(&mut self, exchange: u32, reason: Reason) {
         match self.gathering.remove(&exchange) {
-            Some(Gathering::Whole { cost, .. }) => self.line.consumed(cost),
+            Some(Gathering::Whole { cost, .. }) => self.session.consumed(cost),
             Some(Gathering::Streamed { queue, .. }) => {
                 queue.end(Err(Broken { reason, sent: false, link: false }));
             }
@@ -165,15 +165,15 @@ impl Arrivals {
             Some(numbered) => self.refuse_once(arrived, numbered, refusal),
             None => {
                 let Arrived { exchange, code, request, .. } = *arrived;
-                self.line.refuse_one(exchange, code, request, refusal);
+                self.session.refuse_one(exchange, code, request, refusal);
             }
         }
-        self.line.consumed(cost);
+        self.session.consumed(cost);
     }
 
     /// A message that is complete.
     fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
-        let Some(route) = self.routes.find(&self.line.endpoint, arrived.code) else {
+        let Some(route) = self.routes.find(&self.session.endpoint, arrived.code) else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         self.uncounted += 1;
@@ -184,15 +184,15 @@ impl Arrivals {
             Intake::Whole(_) => (frame, None),
             Intake::Streamed(_) => (Frame::empty(frame.code()), Some(Box::new(Body::whole(frame)))),
         };
-        let (route, window) = (route.clone(), Unconsumed::new(self.line.window(), cost));
+        let (route, window) = (route.clone(), WindowShare::new(self.session.window(), cost));
         self.deliver(Delivery { arrived, route, frame, body, window: Some(window) }, None);
     }
 
     /// One-way messages that came together: the way of most messages.
-    fn one_ways(&mut self, messages: &OneWays) {
-        let Self { line, routes, turns, uncounted, running, .. } = self;
+    fn one_ways(&mut self, messages: &MessageBatch) {
+        let Self { session, routes, turns, uncounted, running, .. } = self;
         let code = messages.code();
-        let direct = routes.find(&line.endpoint, code).and_then(|route| match route.intake {
+        let direct = routes.find(&session.endpoint, code).and_then(|route| match route.intake {
             Intake::Whole(limit) if !turns.waits(&route.handler) => Some((&route.serve, limit)),
             Intake::Whole(_) | Intake::Streamed(_) => None,
         });
@@ -207,31 +207,31 @@ impl Arrivals {
         *uncounted += messages.count() as u64;
         let fits = |data: &[u8]| data.len() <= limit as usize;
         if serve.takes_batches() && messages.iter().all(fits) {
-            let window = Unconsumed::new(line.window(), messages.cost());
+            let window = WindowShare::new(session.window(), messages.cost());
             let token = Token::new(None, Some(window));
-            let batch = IncomingBatch::new(messages.clone(), line.sender.clone(), token);
+            let batch = IncomingBatch::new(messages.clone(), session.sender.clone(), token);
             if let Err(refusal) = serve.tell_all(batch) {
-                line.refuse_one_ways(0, code, refusal, messages.count());
+                session.refuse_one_ways(0, code, refusal, messages.count());
             }
             return;
         }
-        let mut run = Run::new(line.window());
+        let mut run = Run::new(session.window());
         for data in messages.payloads() {
             let cost = cost_of(data.len());
             let held = run.add(cost).unwrap_or_else(|| {
-                run = Run::new(line.window());
-                run.add(cost).unwrap_or_else(|| Unconsumed::new(line.window(), cost))
+                run = Run::new(session.window());
+                run.add(cost).unwrap_or_else(|| WindowShare::new(session.window(), cost))
             });
             if !fits(&data) {
-                line.refuse_one_ways(0, code, Refusal::TooLong, 1);
+                session.refuse_one_ways(0, code, Refusal::TooLong, 1);
                 continue;
             }
             match serve.tell(Incoming::over_link(Frame::new(code, data), held, None, None)) {
-                Told::HandedOver => {}
-                Told::Refused(refusal) => line.refuse_one_ways(0, code, refusal, 1),
+                Told::Delivered => {}
+                Told::Refused(refusal) => session.refuse_one_ways(0, code, refusal, 1),
                 // The answer is nobody's.
                 Told::Serving(answer) => {
-                    running.push(Served::work(line, (0, code), false, answer.map(drop)));
+                    running.push(Served::work(session, (0, code), false, answer.map(drop)));
                 }
             }
         }
@@ -240,13 +240,13 @@ impl Arrivals {
     /// Counts what was handed on.
     pub(super) fn flush(&mut self) {
         if self.uncounted > 0 {
-            self.line.endpoint.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
+            self.session.endpoint.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
         }
     }
 
     /// The first part of a message.
     fn begins(&mut self, arrived: Arrived, data: Bytes, cost: u32) {
-        let Some(route) = self.routes.find(&self.line.endpoint, arrived.code).cloned() else {
+        let Some(route) = self.routes.find(&self.session.endpoint, arrived.code).cloned() else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         let (exchange, code) = (arrived.exchange, arrived.code);
@@ -258,10 +258,10 @@ impl Arrivals {
         match intake {
             Intake::Whole(limit) => {
                 // More than the hello promised would not fit into the window.
-                let limit = limit.min(self.line.limits.mine);
-                let until = Instant::now().later(self.line.endpoint.config.body_deadline(limit));
+                let limit = limit.min(self.session.limits.mine);
+                let until = Instant::now().later(self.session.endpoint.config.body_deadline(limit));
                 let gather = Assembler::new(code, limit);
-                let share = self.line.endpoint.partial.share();
+                let share = self.session.endpoint.partial.share();
                 let gathering = Gathering::Whole { arrived, gather, share, cost: 0, until };
                 self.gathering.insert(exchange, gathering);
             }
@@ -271,14 +271,14 @@ impl Arrivals {
             Intake::Streamed(limit) => {
                 self.uncounted += 1;
                 let queue = Arc::new(Queue::default());
-                let inflow =
-                    Inflow::new(Arc::clone(&self.line), Arc::clone(&queue), Credit::Window)
+                let stream =
+                    RecvStream::new(Arc::clone(&self.session), Arc::clone(&queue), Credit::Window)
                         .inside();
-                let body = Body::coming((code, None), Box::new(inflow), None);
+                let body = Body::coming((code, None), Box::new(stream), None);
                 let progress = body.progress();
                 let left = limit as usize;
                 let request = arrived.request;
-                let quiet = Beats::default();
+                let quiet = Ticks::default();
                 let gathering = Gathering::Streamed { queue, code, request, left, quiet };
                 self.gathering.insert(exchange, gathering);
                 let frame = Frame::empty(code);
@@ -295,11 +295,11 @@ impl Arrivals {
         match self.gathering.get_mut(&exchange) {
             Some(Gathering::Streamed { left, .. }) if data.len() > *left => {
                 self.give_up(exchange, Refusal::TooLong);
-                self.line.consumed(cost);
+                self.session.consumed(cost);
             }
             Some(Gathering::Streamed { queue, left, quiet, .. }) => {
                 *left -= data.len();
-                *quiet = Beats::default();
+                *quiet = Ticks::default();
                 let part = InPart { code: TypeCode::REPL, data, last, cost };
                 let unread = queue.push(part);
                 if last {
@@ -307,7 +307,7 @@ impl Arrivals {
                     self.gathering.remove(&exchange);
                 }
                 if let Some(part) = unread {
-                    self.line.consumed(part.cost);
+                    self.session.consumed(part.cost);
                 }
             }
             Some(Gathering::Whole { gather, share, cost: costs, .. }) => {
@@ -328,7 +328,7 @@ impl Arrivals {
                     Err(_) => self.give_up(exchange, Refusal::TooLong),
                 }
             }
-            None => self.line.consumed(cost),
+            None => self.session.consumed(cost),
         }
     }
 
@@ -340,9 +340,9 @@ impl Arrivals {
                 let reason = refusal.reason();
                 queue.end(Err(Broken { reason, sent: false, link: false }));
                 if refusal == Refusal::TooLong {
-                    self.line.refuse_begun(exchange, code, request);
+                    self.session.refuse_begun(exchange, code, request);
                 } else {
-                    self.line.refuse_one(exchange, code, request, refusal);
+                    self.session.refuse_one(exchange, code, request, refusal);
                 }
             }
             None => {}
@@ -368,8 +368,8 @@ impl Arrivals {
 
     /// Notes the sizes of its tables, for [`LinkStatus`](super::LinkStatus).
     pub(super) fn note_sizes(&self) {
-        self.line.incomplete.store(self.gathering.len(), Ordering::Relaxed);
-        self.line.in_hand.store(self.running.len(), Ordering::Relaxed);
+        self.session.incomplete.store(self.gathering.len(), Ordering::Relaxed);
+        self.session.in_hand.store(self.running.len(), Ordering::Relaxed);
     }
 
     /// Whether something waits that may be late.

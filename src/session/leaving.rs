@@ -10,7 +10,7 @@ use crate::{
     overlay::Address,
     session::{
         LinkPool,
-        shared::{Line, State},
+        shared::{Session, State},
     },
     time::{Later, now},
 };
@@ -56,29 +56,29 @@ impl Leaving {
 
 impl LinkPool {
     /// A link takes nothing new any more. It counts as one until it is over.
-    pub(super) fn unlist(&self, line: &Line) {
-        let is_unused = line.is_unused();
+    pub(super) fn unlist(&self, session: &Session) {
+        let is_unused = session.is_unused();
         let mut pool = self.lock();
         if is_unused {
-            pool.book.unused(line.id, now());
+            pool.book.unused(session.id, now());
         } else {
-            pool.book.leaves(line.id);
+            pool.book.leaves(session.id);
         }
         drop(pool);
         let mut last = self.last();
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.get(&line.to).is_some_and(|other| other.id == line.id) {
-            open.remove(&line.to);
+        if open.get(&session.to).is_some_and(|other| other.id == session.id) {
+            open.remove(&session.to);
         }
         drop(open);
-        last.take_if(|last| last.id == line.id);
+        last.take_if(|last| last.id == session.id);
     }
 
-    pub(super) fn closed(&self, line: &Line) {
-        self.unlist(line);
+    pub(super) fn closed(&self, session: &Session) {
+        self.unlist(session);
         let mut pool = self.lock();
-        pool.book.closed(line.id);
-        pool.lines.remove(&line.id);
+        pool.book.closed(session.id);
+        pool.sessions.remove(&session.id);
         drop(pool);
         self.over.notify_waiters();
     }
@@ -87,7 +87,7 @@ impl LinkPool {
     pub(super) async fn is_over(&self, link: LinkId) {
         loop {
             let over = self.over.notified();
-            if !self.lock().lines.contains_key(&link) {
+            if !self.lock().sessions.contains_key(&link) {
                 return;
             }
             over.await;

@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     classic::{client, writer::explain},
     frame::{FrameError, FrameHead, TypeCode},
-    limits::Offence,
+    limits::Misbehavior,
     link::{
         COUNTS, Frames, Hello, LENGTHS, LISTING, Link, LinkConfig, LinkEvent, LinkPhase,
         MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, SERIES, code,
@@ -20,7 +20,7 @@ use crate::{
     message::RequestError,
     node::Refusal,
     overlay::{Address, PeerId},
-    session::{Endpoint, Reached, Unreached, driver::Driver, shared::Line},
+    session::{Endpoint, Reached, Unreached, driver::Driver, shared::Session},
     time::{Later, now},
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
 };
@@ -182,33 +182,33 @@ fn dialled(
 ) -> Reached {
     let id = endpoint.links.next_id();
     let who = (&io.remote, io.proven.is_some());
-    let line = Line::new(Arc::clone(endpoint), id, link, who, Some(to.clone()));
-    let line = Arc::new(line.ok_or(Unreached::Classic { mute: false })?);
+    let session = Session::new(Arc::clone(endpoint), id, link, who, Some(to.clone()));
+    let session = Arc::new(session.ok_or(Unreached::Classic { mute: false })?);
     endpoint.answered(to);
-    let driver = open(&line, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
+    let driver = open(&session, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
     endpoint.spawn(driver.run());
     // Of two links at once this one may be the one that ends.
-    Ok(endpoint.links.quick((to, Some(line.peer.id()))).unwrap_or(line))
+    Ok(endpoint.links.quick((to, Some(session.peer.id()))).unwrap_or(session))
 }
 
 /// None when the node is cut: nothing is said then.
 fn open(
-    line: &Arc<Line>,
+    session: &Arc<Session>,
     reader: ReadHalf,
     writer: WriteHalf,
     buffer: BytesMut,
     listed: bool,
 ) -> Option<Driver> {
-    if !line.endpoint.links.opened(line, listed) {
+    if !session.endpoint.links.opened(session, listed) {
         return None;
     }
-    line.tell_opened();
+    session.tell_opened();
     // They may have changed since the hello.
-    line.tell_lengths();
-    if line.endpoint.drain.is_cancelled() {
-        line.bye();
+    session.tell_lengths();
+    if session.endpoint.drain.is_cancelled() {
+        session.bye();
     }
-    Some(Driver::new(Arc::clone(line), reader, writer, buffer))
+    Some(Driver::new(Arc::clone(session), reader, writer, buffer))
 }
 
 /// Takes a connection on which somebody wants a link: `buffer` begins with the hello's header. None
@@ -222,7 +222,7 @@ pub(crate) async fn welcome(
     let len = FrameHead::peek(&buffer).map_or(0, |head| head.len());
     if len as usize > MAX_HELLO_LEN {
         endpoint.refuse(remote, Some(code::LNK), Refusal::TooLong);
-        endpoint.offended(remote, proven.as_ref(), Offence::TooLong);
+        endpoint.offended(remote, proven.as_ref(), Misbehavior::TooLong);
         explain(writer, Refusal::TooLong, Arc::clone(&endpoint.node)).await;
         return None;
     }
@@ -230,7 +230,7 @@ pub(crate) async fn welcome(
     let hello = async {
         loop {
             for frame in Frames::cut(&mut buffer) {
-                let Ok(frame) = frame else { return Err(FrameError::CutHeader { got: 0 }) };
+                let Ok(frame) = frame else { return Err(FrameError::TruncatedHeader { got: 0 }) };
                 link.handle(frame, now());
             }
             if link.phase() != LinkPhase::Greeting {
@@ -241,7 +241,7 @@ pub(crate) async fn welcome(
             endpoint.counters.bytes_in.add(n as u64);
             if n == 0 {
                 let (got, expected) = (buffer.len() as u64, 0);
-                return Err(FrameError::CutBody { code: code::LNK, got, expected });
+                return Err(FrameError::TruncatedBody { code: code::LNK, got, expected });
             }
         }
     };
@@ -249,12 +249,12 @@ pub(crate) async fn welcome(
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             endpoint.count_frame_error(&error);
-            endpoint.offended(remote, proven.as_ref(), Offence::Cut);
+            endpoint.offended(remote, proven.as_ref(), Misbehavior::Cut);
             return None;
         }
         Err(_) => {
             endpoint.counters.errors_late.one();
-            endpoint.offended(remote, proven.as_ref(), Offence::Late);
+            endpoint.offended(remote, proven.as_ref(), Misbehavior::Late);
             return None;
         }
     }
@@ -262,11 +262,11 @@ pub(crate) async fn welcome(
         && !endpoint.may_claim(proven.as_ref(), hello.info.id())
     {
         endpoint.refuse(remote, Some(code::LNK), Refusal::NotYourId);
-        endpoint.offended(remote, proven.as_ref(), Offence::NotItsId);
+        endpoint.offended(remote, proven.as_ref(), Misbehavior::NotItsId);
         link.fail(Refusal::NotYourId.reason());
     } else if link.phase() == LinkPhase::Closed {
         endpoint.counters.links_broken.one();
-        endpoint.offended(remote, proven.as_ref(), Offence::BrokeLink);
+        endpoint.offended(remote, proven.as_ref(), Misbehavior::BrokeLink);
     }
     if link.phase() == LinkPhase::Closed {
         let mut out = BytesMut::new();
@@ -283,7 +283,7 @@ pub(crate) async fn welcome(
     let claimed = link.theirs()?.info.clone();
     let listed = claimed.address().host() == remote.host() && claimed.id() != endpoint.me.id();
     let id = endpoint.links.next_id();
-    let line =
-        Arc::new(Line::new(Arc::clone(endpoint), id, link, (remote, proven.is_some()), None)?);
-    open(&line, reader, writer, buffer, listed)
+    let session =
+        Arc::new(Session::new(Arc::clone(endpoint), id, link, (remote, proven.is_some()), None)?);
+    open(&session, reader, writer, buffer, listed)
 }

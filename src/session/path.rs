@@ -11,7 +11,7 @@ use crate::{
     link::{LinkId, Reason, Role, Way},
     message::RequestError,
     overlay::{Address, PeerId},
-    session::{Endpoint, Pool, open, shared::Line},
+    session::{Endpoint, Pool, open, shared::Session},
     time::{Later, now},
     transport::IdentityFault,
 };
@@ -21,7 +21,7 @@ use crate::{
 const SHORT_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a dial came to, for everybody who waits for it.
-pub(crate) type Reached = Result<Arc<Line>, Unreached>;
+pub(crate) type Reached = Result<Arc<Session>, Unreached>;
 
 /// Why there is no link.
 #[derive(Clone, Debug)]
@@ -82,20 +82,22 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
     let mut pool = endpoint.links.lock();
     pool.look_at_lines();
     let (way, after) = pool.book.way(to, now());
-    let leaves = after.and_then(|id| pool.lines.get(&id).cloned());
+    let leaves = after.and_then(|id| pool.sessions.get(&id).cloned());
     let mut dial = None;
     let step = match way {
-        Way::Link(id) => match pool.lines.get(&id) {
-            Some(line) if line.is_open() && line.is_to(whom) => Step::Done(Ok(Arc::clone(line))),
+        Way::Link(id) => match pool.sessions.get(&id) {
+            Some(session) if session.is_open() && session.is_to(whom) => {
+                Step::Done(Ok(Arc::clone(session)))
+            }
             // Whoever opened it says that it is reached there, and is not who is looked for.
-            Some(line) if line.is_open() && line.role == Role::Acceptor => {
-                let line = Arc::clone(line);
+            Some(session) if session.is_open() && session.role == Role::Acceptor => {
+                let session = Arc::clone(session);
                 pool.book.closed(id);
                 drop(pool);
-                endpoint.links.unlist(&line);
+                endpoint.links.unlist(&session);
                 return Step::Again;
             }
-            Some(line) if line.is_open() => Step::Done(Err(line.wrong_peer(to, whom))),
+            Some(session) if session.is_open() => Step::Done(Err(session.wrong_peer(to, whom))),
             Some(_) => {
                 pool.book.leaves(id);
                 Step::Again
@@ -195,15 +197,15 @@ impl Drop for Dialling {
 impl Pool {
     /// Tells the book which links are in use, and since when they are not.
     pub(crate) fn look_at_lines(&mut self) {
-        for line in self.lines.values() {
-            let state = line.lock();
-            let open = usize::from(!line.is_idle(&state));
-            self.book.busy(line.id, open, state.used.0.into_std());
+        for session in self.sessions.values() {
+            let state = session.lock();
+            let open = usize::from(!session.is_idle(&state));
+            self.book.busy(session.id, open, state.used.0.into_std());
         }
     }
 }
 
-impl Line {
+impl Session {
     /// This one leads to another peer than the one that is looked for.
     fn wrong_peer(&self, at: &Address, whom: Option<&PeerId>) -> Unreached {
         let found = self.peer.id();
@@ -260,7 +262,9 @@ pub(crate) async fn reach(
                     match reached {
                         // It was dialled for somebody else.
                         Err(why) if says_nothing(&why, whom) => {}
-                        Ok(line) if !line.is_to(whom) => return Err(line.wrong_peer(to, whom)),
+                        Ok(session) if !session.is_to(whom) => {
+                            return Err(session.wrong_peer(to, whom));
+                        }
                         reached => return reached,
                     }
                 }

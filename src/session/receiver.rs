@@ -21,15 +21,15 @@ use crate::{
     classic::server::answered,
     dispatch::{Route, routes::Told},
     frame::TypeCode,
-    link::{AckLevel, Novelty, Numbered, Reason, Seen},
+    link::{AckLevel, Novelty, Reason, Seen, Sequenced},
     message::reply::ReplyKind,
     node::{Permits, Refusal},
     overlay::PeerId,
     session::{
         Endpoint,
         deliver::Delivery,
-        inbound::{Arrivals, Arrived},
-        shared::Line,
+        inbound::{Arrived, Inbound},
+        shared::Session,
         turns::{Turn, Turns},
     },
     time::now,
@@ -66,7 +66,7 @@ enum Due {
 
 impl Once {
     /// A message came.
-    fn came(&mut self, from: &PeerId, numbered: Numbered) -> Due {
+    fn came(&mut self, from: &PeerId, numbered: Sequenced) -> Due {
         let name = (from.clone(), numbered.series, numbered.incarnation, numbered.sequence);
         match self.seen.note(from, numbered, now()) {
             Novelty::New => Due::HandOver(name),
@@ -80,7 +80,7 @@ impl Once {
     }
 
     /// A message came to its end.
-    fn settle(&mut self, name: &Name, numbered: Numbered, outcome: Result<(), Refusal>) {
+    fn settle(&mut self, name: &Name, numbered: Sequenced, outcome: Result<(), Refusal>) {
         self.outcomes.remove(name);
         if let Err(refusal) = outcome {
             self.seen.failed(&name.0, numbered, refusal.reason());
@@ -92,14 +92,14 @@ fn once(endpoint: &Endpoint) -> MutexGuard<'_, Once> {
     endpoint.links.once.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Arrivals {
+impl Inbound {
     /// Hands over a message that is to be acknowledged, unless it was handed over before.
-    pub(super) fn deliver_once(&mut self, delivery: Delivery, numbered: Numbered) {
-        let line = Arc::clone(&self.line);
+    pub(super) fn deliver_once(&mut self, delivery: Delivery, numbered: Sequenced) {
+        let session = Arc::clone(&self.session);
         let (exchange, code) = (delivery.arrived.exchange, delivery.arrived.code);
         let handler = delivery.route.handler;
-        let mut known = once(&line.endpoint);
-        let name = match known.came(line.peer.id(), numbered) {
+        let mut known = once(&session.endpoint);
+        let name = match known.came(session.peer.id(), numbered) {
             Due::HandOver(name) => name,
             due => {
                 drop(known);
@@ -113,8 +113,8 @@ impl Arrivals {
         known.outcomes.insert(name.clone(), outcome.clone());
         let turns = [known.turns.take((name.0.clone(), name.1, handler)), self.turns.take(handler)];
         drop(known);
-        let work = hand_over(Arc::clone(&line), delivery, numbered.level, turns);
-        let endpoint = Arc::clone(&line.endpoint);
+        let work = hand_over(Arc::clone(&session), delivery, numbered.level, turns);
+        let endpoint = Arc::clone(&session.endpoint);
         let finish = async move {
             let ended = AssertUnwindSafe(work).catch_unwind().await;
             let ended = ended.unwrap_or(Err(Refusal::HandlerFailed));
@@ -122,27 +122,27 @@ impl Arrivals {
             // Nobody waits any more when its links are over.
             tell.send(ended).ok();
         };
-        let cut = line.endpoint.cut.clone();
+        let cut = session.endpoint.cut.clone();
         let mut finish =
             async move { cut.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
         // It begins at once, so that the order is kept, and goes on without the link.
         if (&mut finish).now_or_never().is_none() {
-            line.endpoint.spawn(finish);
+            session.endpoint.spawn(finish);
         }
         self.tell_outcome((exchange, code), numbered, outcome);
     }
 
     /// Says what became of a message that came before.
-    fn came_again(&mut self, (exchange, code): (u32, TypeCode), numbered: Numbered, due: Due) {
-        let line = &self.line;
+    fn came_again(&mut self, (exchange, code): (u32, TypeCode), numbered: Sequenced, due: Due) {
+        let session = &self.session;
         match due {
-            Due::Reset(reason) => line.with(|state| state.link.reset(exchange, reason)),
+            Due::Reset(reason) => session.with(|state| state.link.reset(exchange, reason)),
             Due::Acknowledge | Due::HandOver(..) => {
-                line.endpoint.counters.reliable_repeated.one();
-                acknowledge(line, exchange, numbered);
+                session.endpoint.counters.reliable_repeated.one();
+                acknowledge(session, exchange, numbered);
             }
             Due::Wait(outcome) => {
-                line.endpoint.counters.reliable_repeated.one();
+                session.endpoint.counters.reliable_repeated.one();
                 self.tell_outcome((exchange, code), numbered, outcome);
             }
         }
@@ -151,33 +151,33 @@ impl Arrivals {
     fn tell_outcome(
         &mut self,
         (exchange, code): (u32, TypeCode),
-        numbered: Numbered,
+        numbered: Sequenced,
         outcome: Outcome,
     ) {
-        let line = Arc::clone(&self.line);
+        let session = Arc::clone(&self.session);
         let handled = numbered.level == AckLevel::Handled;
         self.run(exchange, code, handled, async move {
             match outcome.await {
-                Ok(()) => acknowledge(&line, exchange, numbered),
-                Err(refusal) => line.refuse(exchange, code, refusal),
+                Ok(()) => acknowledge(&session, exchange, numbered),
+                Err(refusal) => session.refuse(exchange, code, refusal),
             }
         });
     }
 
     /// Refuses a message that is to be acknowledged and never reaches a handler. It is refused again
     /// when it comes again; and what was handed over, when there still was a handler, is not refused.
-    pub(super) fn refuse_once(&mut self, arrived: &Arrived, numbered: Numbered, refusal: Refusal) {
-        let line = Arc::clone(&self.line);
+    pub(super) fn refuse_once(&mut self, arrived: &Arrived, numbered: Sequenced, refusal: Refusal) {
+        let session = Arc::clone(&self.session);
         let due = {
-            let mut known = once(&line.endpoint);
-            let due = known.came(line.peer.id(), numbered);
+            let mut known = once(&session.endpoint);
+            let due = known.came(session.peer.id(), numbered);
             if let Due::HandOver(name) = &due {
                 known.settle(name, numbered, Err(refusal));
             }
             due
         };
         match due {
-            Due::HandOver(..) => line.refuse(arrived.exchange, arrived.code, refusal),
+            Due::HandOver(..) => session.refuse(arrived.exchange, arrived.code, refusal),
             due => self.came_again((arrived.exchange, arrived.code), numbered, due),
         }
     }
@@ -205,7 +205,7 @@ async fn in_turn(
         }
         match level {
             AckLevel::Handled => endpoint.wait_for_places(&route.places).await.map(Some),
-            AckLevel::HandedOver => Some(None),
+            AckLevel::Delivered => Some(None),
         }
     };
     timeout(limit, wait).await.ok().flatten().ok_or(Refusal::Busy)
@@ -213,12 +213,12 @@ async fn in_turn(
 
 /// Ready when the handler has the message, or has handled it.
 async fn hand_over(
-    line: Arc<Line>,
+    session: Arc<Session>,
     delivery: Delivery,
     level: AckLevel,
     turns: [Turn; 2],
 ) -> Result<(), Refusal> {
-    let endpoint = &line.endpoint;
+    let endpoint = &session.endpoint;
     // A body is not looked into: it counts as the longest message that there is.
     let longest = usize::try_from(endpoint.config.max_frame_len).unwrap_or(usize::MAX);
     let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
@@ -226,11 +226,11 @@ async fn hand_over(
     let places = in_turn(endpoint, (&route, bytes), level, &turns).await?;
     // A handler that answers and keeps the message keeps its place.
     let _places = places.clone();
-    let (route, incoming) = delivery.open(&line, places);
-    if level == AckLevel::HandedOver {
+    let (route, incoming) = delivery.open(&session, places);
+    if level == AckLevel::Delivered {
         return match route.serve.tell(incoming) {
             Told::Refused(refusal) => Err(refusal),
-            Told::HandedOver => Ok(()),
+            Told::Delivered => Ok(()),
             Told::Serving(answer) => {
                 // The answer is nobody's.
                 endpoint.spawn(endpoint.until_cut(answer.map(drop)));
@@ -247,7 +247,7 @@ async fn hand_over(
 }
 
 /// Acknowledges a numbered message. Nothing to be done when its exchange is over.
-fn acknowledge(line: &Line, exchange: u32, numbered: Numbered) {
-    let Numbered { sequence, level, .. } = numbered;
-    line.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
+fn acknowledge(session: &Session, exchange: u32, numbered: Sequenced) {
+    let Sequenced { sequence, level, .. } = numbered;
+    session.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
 }

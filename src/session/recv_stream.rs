@@ -14,9 +14,9 @@ use crate::{
     link::Reason,
     message::{
         ReadError,
-        source::{Chunk, FrameSource},
+        source::{BodySource, Chunk},
     },
-    session::{shared::Line, tick::Beats},
+    session::{shared::Session, tick::Ticks},
 };
 
 /// A part of a message.
@@ -47,7 +47,7 @@ struct Waiting {
     end: Option<Result<(), Broken>>,
     /// Somebody who waits for the next part, and for how long already.
     reader: Option<Waker>,
-    beats: Beats,
+    ticks: Ticks,
     late: bool,
     abandoned: bool,
 }
@@ -85,9 +85,9 @@ impl Queue {
     }
 
     /// Counts a beat of waiting. After `limit` of them the reader is told that it is late.
-    pub(crate) fn beat(&self, limit: Beats) {
+    pub(crate) fn tick(&self, limit: Ticks) {
         let mut waiting = self.lock();
-        let late = waiting.reader.is_some() && waiting.beats.count(limit);
+        let late = waiting.reader.is_some() && waiting.ticks.count(limit);
         drop(waiting);
         if late {
             self.change(|waiting| waiting.late = true);
@@ -112,8 +112,8 @@ pub(crate) enum Credit {
 }
 
 /// The reading end.
-pub(crate) struct Inflow {
-    line: Arc<Line>,
+pub(crate) struct RecvStream {
+    session: Arc<Session>,
     queue: Arc<Queue>,
     credit: Credit,
     /// A piece whose head was handed out.
@@ -122,15 +122,15 @@ pub(crate) struct Inflow {
     broken: Option<Broken>,
 }
 
-impl fmt::Debug for Inflow {
+impl fmt::Debug for RecvStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inflow").field("credit", &self.credit).finish_non_exhaustive()
     }
 }
 
-impl Inflow {
-    pub(crate) fn new(line: Arc<Line>, queue: Arc<Queue>, credit: Credit) -> Self {
-        Self { line, queue, credit, piece: None, inside: false, broken: None }
+impl RecvStream {
+    pub(crate) fn new(session: Arc<Session>, queue: Arc<Queue>, credit: Credit) -> Self {
+        Self { session, queue, credit, piece: None, inside: false, broken: None }
     }
 
     /// One whose head is known already.
@@ -141,13 +141,13 @@ impl Inflow {
 
     fn give_back(&self, cost: u32) {
         match self.credit {
-            Credit::Window => self.line.consumed(cost),
-            Credit::Exchange(exchange) => self.line.read(exchange, cost),
+            Credit::Window => self.session.consumed(cost),
+            Credit::Exchange(exchange) => self.session.read(exchange, cost),
         }
     }
 }
 
-impl FrameSource for Inflow {
+impl BodySource for RecvStream {
     fn is_link(&self) -> bool {
         true
     }
@@ -181,8 +181,8 @@ impl FrameSource for Inflow {
                 return Poll::Ready(Err(ReadError::Reset(broken.reason)));
             }
             None if waiting.late => {
-                self.line.endpoint.counters.errors_late.one();
-                let config = &self.line.endpoint.config;
+                self.session.endpoint.counters.errors_late.one();
+                let config = &self.session.endpoint.config;
                 return Poll::Ready(Err(ReadError::Late(match self.credit {
                     Credit::Window => config.stall_timeout,
                     Credit::Exchange(_) => config.reply_timeout,
@@ -194,14 +194,14 @@ impl FrameSource for Inflow {
             Some(reader) => reader.clone_from(cx.waker()),
             none => {
                 *none = Some(cx.waker().clone());
-                waiting.beats = Beats::default();
+                waiting.ticks = Ticks::default();
             }
         }
         Poll::Pending
     }
 }
 
-impl Drop for Inflow {
+impl Drop for RecvStream {
     /// What is not read gives its credit back; an exchange of which nobody reads the replies is
     /// over.
     fn drop(&mut self) {
@@ -211,9 +211,9 @@ impl Drop for Inflow {
         let ended = waiting.end.is_some();
         drop(waiting);
         match self.credit {
-            Credit::Window => self.line.consumed(unread),
+            Credit::Window => self.session.consumed(unread),
             Credit::Exchange(exchange) if !ended => {
-                self.line.give_up(exchange, Reason::CANCELLED);
+                self.session.give_up(exchange, Reason::CANCELLED);
             }
             Credit::Exchange(_) => {}
         }

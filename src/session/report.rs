@@ -2,13 +2,13 @@
 
 use crate::{
     frame::TypeCode,
-    limits::Offence,
+    limits::Misbehavior,
     link::{Reason, Role},
-    node::{Direction, PeerEvent, Refusal, log::Shown},
-    session::shared::Line,
+    node::{Direction, PeerEvent, Refusal, log::Sanitized},
+    session::shared::Session,
 };
 
-impl Line {
+impl Session {
     pub(super) const fn direction(&self) -> Direction {
         match self.role {
             Role::Dialler => Direction::Out,
@@ -18,7 +18,7 @@ impl Line {
 
     pub(super) fn tell_opened(&self) {
         self.endpoint.counters.links_opened.one();
-        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), "link opened");
+        tracing::debug!(peer = %Sanitized(&self.peer), direction = ?self.direction(), "link opened");
         self.endpoint
             .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
     }
@@ -33,13 +33,13 @@ impl Line {
 
     pub(super) fn tell_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
         self.endpoint.counters.notify_refused.add(messages.into());
-        tracing::debug!(peer = %Shown(&self.peer), %code, %reason, messages, "one-way messages refused");
+        tracing::debug!(peer = %Sanitized(&self.peer), %code, %reason, messages, "one-way messages refused");
         let peer = self.peer.clone();
         self.endpoint.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
     }
 
     pub(super) fn tell_closed(&self, reason: Reason) {
-        tracing::debug!(peer = %Shown(&self.peer), direction = ?self.direction(), %reason, "link closed");
+        tracing::debug!(peer = %Sanitized(&self.peer), direction = ?self.direction(), %reason, "link closed");
         self.endpoint.emit(&PeerEvent::LinkClosed {
             peer: self.peer.clone(),
             direction: self.direction(),
@@ -104,7 +104,7 @@ impl Line {
     }
 
     /// The other side has done something wrong.
-    pub(super) fn offended(&self, what: Offence) {
+    pub(super) fn offended(&self, what: Misbehavior) {
         self.endpoint.offended(self.sender.address(), self.sender.proven(), what);
     }
 }

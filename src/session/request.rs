@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     frame::{Frame, TypeCode},
-    link::{AckLevel, Kind, Numbered, Refused},
+    link::{AckLevel, Kind, Refused, Sequenced},
     message::{
         Replies,
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
     },
     session::{
-        recv_stream::{Broken, Credit, Inflow, Queue},
+        recv_stream::{Broken, Credit, Queue, RecvStream},
         send::{Failed, Payload, Stopped, cost_of, send_parts},
-        shared::{Line, State, Unsent},
-        tick::Beats,
+        shared::{Session, State, Unsent},
+        tick::Ticks,
     },
 };
 
@@ -41,7 +41,7 @@ pub(crate) enum Asked {
         /// streams may be called from there on.
         begun: u64,
     },
-    Numbered(Box<dyn Acknowledged>),
+    Sequenced(Box<dyn Acknowledged>),
     /// A one-way message of which not all parts are sent.
     Told {
         ended: Arc<OnceLock<Broken>>,
@@ -53,7 +53,7 @@ impl Asked {
     pub(crate) fn end(self, end: Result<(), Broken>) {
         match self {
             Self::Request { queue, .. } => queue.end(end),
-            Self::Numbered(acked) => acked.end(end),
+            Self::Sequenced(acked) => acked.end(end),
             Self::Told { ended, .. } => {
                 if let Err(broken) = end {
                     // It ends once.
@@ -69,11 +69,11 @@ impl Asked {
     }
 
     /// Counts a beat of waiting for the reply.
-    pub(crate) fn beat(&self, limit: Beats) {
+    pub(crate) fn tick(&self, limit: Ticks) {
         match self {
-            Self::Request { queue, .. } => queue.beat(limit),
+            Self::Request { queue, .. } => queue.tick(limit),
             // Its sender has a time limit of its own, or none.
-            Self::Numbered(_) | Self::Told { .. } => {}
+            Self::Sequenced(_) | Self::Told { .. } => {}
         }
     }
 
@@ -81,7 +81,7 @@ impl Asked {
     pub(crate) const fn sent_before(&self, written: u64) -> bool {
         match self {
             Self::Request { begun, .. } | Self::Told { begun, .. } => *begun <= written,
-            Self::Numbered(_) => true,
+            Self::Sequenced(_) => true,
         }
     }
 }
@@ -102,7 +102,7 @@ fn begin_request(state: &mut State, frame: &Frame, queue: &Arc<Queue>) -> Result
     Ok(exchange)
 }
 
-impl Line {
+impl Session {
     /// Sends a request, and waits for credit no longer than `limit`. A frame is on its way when this
     /// is ready; of a body the first part is.
     pub(crate) async fn ask(
@@ -144,9 +144,9 @@ impl Line {
         sending: Sending,
     ) -> Replies {
         self.endpoint.counters.exchanges_out.one();
-        let inflow = Inflow::new(Arc::clone(self), queue, Credit::Exchange(exchange));
+        let stream = RecvStream::new(Arc::clone(self), queue, Credit::Exchange(exchange));
         let held = OutgoingHeld::on_link(&self.endpoint.node);
-        Replies::new(Box::new(inflow), (sending, None), held, self.sender.address().clone(), code)
+        Replies::new(Box::new(stream), (sending, None), held, self.sender.address().clone(), code)
     }
 
     async fn ask_frame(
@@ -201,14 +201,14 @@ impl Line {
         let stopped = CancellationToken::new();
         let (begun, mut number) = oneshot::channel();
         let (tell, result) = oneshot::channel();
-        let (line, queue) = (Arc::clone(self), Arc::clone(queue));
+        let (session, queue) = (Arc::clone(self), Arc::clone(queue));
         // Gives the task up when this future is dropped before the exchange has begun.
         let stop = stopped.clone().drop_guard();
         let code = body.code();
         let write = async move {
             let mut begun = Some(begun);
             let send = async {
-                let mut slot = Some(line.slot().await?);
+                let mut slot = Some(session.slot().await?);
                 let mut opened = |state: &mut State, exchange| {
                     open_request(state, (exchange, code), &queue);
                     if let Some(slot) = slot.take() {
@@ -217,7 +217,7 @@ impl Line {
                     // Without a listener the task is stopped.
                     begun.take().map(|begun| begun.send(Ok(exchange)).ok());
                 };
-                send_parts(&line, code, body.into(), Kind::Request, &mut opened).await
+                send_parts(&session, code, body.into(), Kind::Request, &mut opened).await
             };
             let sent = stopped.run_until_cancelled(send).await;
             let error = match (sent, begun.take()) {
@@ -256,24 +256,24 @@ impl Line {
     }
 }
 
-impl Line {
+impl Session {
     /// Sends a message that is to be acknowledged.
     pub(crate) async fn ask_numbered(
         &self,
         frame: &Frame,
-        numbered: Numbered,
+        numbered: Sequenced,
         acked: Box<dyn Acknowledged>,
     ) -> Result<(), Unsent> {
         let (mut slot, mut acked) = (Some(self.slot().await?), Some(acked));
         let mut opened = |state: &mut State, exchange| {
             if let Some(acked) = acked.take() {
-                state.asked.insert(exchange, Asked::Numbered(acked));
+                state.asked.insert(exchange, Asked::Sequenced(acked));
             }
             if let Some(slot) = slot.take() {
                 slot.forget();
             }
         };
-        let (data, kind) = (Payload::Whole(frame.data().clone()), Kind::Numbered(numbered));
+        let (data, kind) = (Payload::Whole(frame.data().clone()), Kind::Sequenced(numbered));
         match send_parts(self, frame.code(), data, kind, &mut opened).await {
             Ok(_) => Ok(()),
             Err(Stopped::Unsent(unsent)) => Err(unsent),

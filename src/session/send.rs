@@ -24,7 +24,7 @@ use crate::{
     session::{
         recv_stream::Broken,
         request::Asked,
-        shared::{Line, State, Unsent},
+        shared::{Session, State, Unsent},
     },
 };
 
@@ -48,8 +48,8 @@ pub(crate) enum Failed {
 
 impl Failed {
     /// As the caller's error, when nothing else can be tried.
-    pub(crate) fn into_error(self, line: &Line) -> RequestError {
-        let to = || line.sender.address().clone();
+    pub(crate) fn into_error(self, session: &Session) -> RequestError {
+        let to = || session.sender.address().clone();
         match self {
             Self::Gone(_) => RequestError::Reset { reason: Reason::LOST, sent: false },
             Self::TooLong(error) => RequestError::NotSendable(error),
@@ -105,7 +105,7 @@ impl Payload {
     }
 
     /// The next part, of at most `max` bytes.
-    async fn next(&mut self, max: usize, line: &Line) -> Result<Bytes, WriteError> {
+    async fn next(&mut self, max: usize, session: &Session) -> Result<Bytes, WriteError> {
         let (reader, left, len) = match self {
             Self::Whole(data) => return Ok(data.split_to(max.min(data.len()))),
             Self::Body { left: 0, .. } => return Ok(Bytes::new()),
@@ -113,7 +113,7 @@ impl Payload {
         };
         let want = u64::from(*left).min(max as u64);
         let mut part = BytesMut::with_capacity(usize::try_from(want).unwrap_or(max));
-        let patience = line.endpoint.config.handler_timeout;
+        let patience = session.endpoint.config.handler_timeout;
         let mut source = (&mut *reader).take(want);
         let read = timeout(patience, source.read_buf(&mut part)).await;
         let failed = |source| WriteError::Source {
@@ -142,7 +142,7 @@ impl From<OutgoingKind> for Payload {
 }
 
 /// An exchange whose message is not complete: given up when it is dropped.
-struct Unfinished<'a>(&'a Line, u32);
+struct Unfinished<'a>(&'a Session, u32);
 
 impl Unfinished<'_> {
     /// The exchange goes on without its sender, or has ended: what is still open is its replies.
@@ -168,38 +168,38 @@ pub(crate) type Opened<'a> = &'a mut (dyn FnMut(&mut State, u32) + Send);
 /// `Unsent::Gone` says that not even the first part was sent. From then on only `Unsent::Over` is
 /// possible.
 pub(crate) async fn send_parts(
-    line: &Line,
+    session: &Session,
     code: TypeCode,
     mut data: Payload,
     kind: Kind,
     opened: Opened<'_>,
 ) -> Result<u32, Stopped> {
-    let part = line.limits.part;
-    let whole = u32::try_from(data.len()).ok().filter(|len| *len <= line.limits.whole);
+    let part = session.limits.part;
+    let whole = u32::try_from(data.len()).ok().filter(|len| *len <= session.limits.whole);
     // The numbers of a message that is to be acknowledged are a part of its first frame.
-    let numbers = if let Kind::Numbered(_) = kind { line.limits.numbers } else { 0 };
+    let numbers = if let Kind::Sequenced(_) = kind { session.limits.numbers } else { 0 };
     let mut paid = match whole {
-        Some(len) => Some(line.pay(cost_in_parts(len, part, numbers)).await?),
+        Some(len) => Some(session.pay(cost_in_parts(len, part, numbers)).await?),
         None => None,
     };
     let room = part.saturating_sub(numbers).max(1);
-    let first = data.next(room, line).await.map_err(|error| Stopped::source(error, false))?;
+    let first = data.next(room, session).await.map_err(|error| Stopped::source(error, false))?;
     let mut more = data.len() > 0;
-    let paid_for = share(line, &mut paid, first.len() + numbers).await?;
+    let paid_for = share(session, &mut paid, first.len() + numbers).await?;
     let begin = |state: &mut State| {
         let exchange = state.link.begin(code, &first, kind, more)?;
         opened(state, exchange);
         Ok(exchange)
     };
-    let exchange = line.put(begin).await?;
+    let exchange = session.put(begin).await?;
     paid_for.forget();
-    let unfinished = Unfinished(line, exchange);
+    let unfinished = Unfinished(session, exchange);
     while more {
-        let bytes = data.next(part, line).await.map_err(|error| Stopped::source(error, true))?;
+        let bytes = data.next(part, session).await.map_err(|error| Stopped::source(error, true))?;
         more = data.len() > 0;
         let put = async {
-            let paid_for = share(line, &mut paid, bytes.len()).await?;
-            line.put(|state| state.link.go_on(exchange, code, &bytes, more)).await?;
+            let paid_for = share(session, &mut paid, bytes.len()).await?;
+            session.put(|state| state.link.go_on(exchange, code, &bytes, more)).await?;
             paid_for.forget();
             Ok::<_, Unsent>(())
         };
@@ -213,14 +213,14 @@ pub(crate) async fn send_parts(
 
 /// The credit for a part of `len` bytes, out of what is paid where that is enough.
 async fn share<'a>(
-    line: &'a Line,
+    session: &'a Session,
     paid: &mut Option<SemaphorePermit<'a>>,
     len: usize,
 ) -> Result<SemaphorePermit<'a>, Unsent> {
     let cost = cost_of(len);
     match paid.as_mut().and_then(|paid| paid.split(cost as usize)) {
         Some(share) => Ok(share),
-        None => line.pay_part(cost).await,
+        None => session.pay_part(cost).await,
     }
 }
 
@@ -236,7 +236,7 @@ fn cost_in_parts(len: u32, part: usize, numbers: usize) -> u32 {
     u32::try_from(len.saturating_add(headers)).unwrap_or(u32::MAX)
 }
 
-impl Line {
+impl Session {
     /// That a message is not longer than the other side takes, before anything is asked of it.
     pub(crate) fn check_length(&self, message: &OutgoingKind) -> Result<(), FrameError> {
         let len = usize::try_from(message.len()).unwrap_or(usize::MAX);

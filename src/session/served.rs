@@ -16,20 +16,20 @@ use crate::{
     node::{Permits, Refusal},
     session::{
         answer,
-        shared::Line,
-        tick::{Beat, Beats},
+        shared::Session,
+        tick::{Tick, Ticks},
     },
 };
 
 /// A message from handing it over until what came of it is in the output. A panic in it costs this
 /// one exchange.
 pub(super) struct Served {
-    line: Arc<Line>,
+    session: Arc<Session>,
     exchange: u32,
     code: TypeCode,
     stage: Stage,
     /// Of the whole exchange.
-    beats: Beats,
+    ticks: Ticks,
 }
 
 enum Stage {
@@ -50,30 +50,30 @@ pub(super) struct Handling {
     /// Of a body that it reads.
     pub(super) progress: Option<Progress>,
     pub(super) internal: bool,
-    pub(super) beats: Beats,
+    pub(super) ticks: Ticks,
     pub(super) read: u64,
 }
 
 impl Served {
     pub(super) fn handling(
-        line: &Arc<Line>,
+        session: &Arc<Session>,
         (exchange, code): (u32, TypeCode),
         handling: Handling,
     ) -> Self {
-        Self::new(line, (exchange, code), Stage::Handling(handling))
+        Self::new(session, (exchange, code), Stage::Handling(handling))
     }
 
     pub(super) fn work(
-        line: &Arc<Line>,
+        session: &Arc<Session>,
         (exchange, code): (u32, TypeCode),
         request: bool,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        Self::new(line, (exchange, code), Stage::Work { work: work.boxed(), request })
+        Self::new(session, (exchange, code), Stage::Work { work: work.boxed(), request })
     }
 
-    fn new(line: &Arc<Line>, (exchange, code): (u32, TypeCode), stage: Stage) -> Self {
-        Self { line: Arc::clone(line), exchange, code, stage, beats: Beats::default() }
+    fn new(session: &Arc<Session>, (exchange, code): (u32, TypeCode), stage: Stage) -> Self {
+        Self { session: Arc::clone(session), exchange, code, stage, ticks: Ticks::default() }
     }
 
     /// The code of a request; none of a message of which nobody waits for an answer.
@@ -86,18 +86,18 @@ impl Served {
 
     /// Counts a beat. True when the handler, or the whole exchange, has had its time and the exchange
     /// was ended.
-    pub(super) fn beat(&mut self, limit: &Beat) -> bool {
-        let mut late = self.request().is_some() && self.beats.count(limit.exchange);
+    pub(super) fn tick(&mut self, limit: &Tick) -> bool {
+        let mut late = self.request().is_some() && self.ticks.count(limit.exchange);
         if let Stage::Handling(handling) = &mut self.stage {
             let read = handling.progress.as_ref().map_or(0, Progress::get);
             if mem::replace(&mut handling.read, read) != read {
-                handling.beats = Beats::default();
+                handling.ticks = Ticks::default();
             }
-            late |= handling.beats.count(limit.handler);
+            late |= handling.ticks.count(limit.handler);
         }
         if late {
             self.stage = Stage::Done;
-            self.line.refuse(self.exchange, self.code, Refusal::HandlerLate);
+            self.session.refuse(self.exchange, self.code, Refusal::HandlerLate);
         }
         late
     }
@@ -128,15 +128,15 @@ impl Served {
             Ok(Reply(ReplyKind::Refused(refusal))) | Err(refusal) => Err(refusal),
             // The way of most replies.
             Ok(Reply(ReplyKind::One(frame)))
-                if answer::try_one(&self.line, exchange, &frame, internal) =>
+                if answer::try_one(&self.session, exchange, &frame, internal) =>
             {
                 return Poll::Ready(());
             }
             Ok(reply) => Ok(reply),
         };
-        let line = Arc::clone(&self.line);
+        let session = Arc::clone(&self.session);
         let work = async move {
-            answer::send(&line, (exchange, code), answer, internal).await;
+            answer::send(&session, (exchange, code), answer, internal).await;
         };
         self.stage = Stage::Work { work: work.boxed(), request: true };
         self.advance(cx)
@@ -148,7 +148,7 @@ impl Future for Served {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         catch_unwind(AssertUnwindSafe(|| self.advance(cx))).unwrap_or_else(|_| {
-            self.line.refuse(self.exchange, self.code, Refusal::HandlerFailed);
+            self.session.refuse(self.exchange, self.code, Refusal::HandlerFailed);
             Poll::Ready(())
         })
     }

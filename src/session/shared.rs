@@ -24,7 +24,7 @@ use crate::{
     overlay::{Address, PeerId, PeerInfo},
     session::{
         Endpoint,
-        credit::Purse,
+        credit::CreditPool,
         recv_stream::{Broken, InPart},
         request::Asked,
     },
@@ -38,7 +38,7 @@ const OUTPUT_HIGH: usize = 256 << 10; // bytes
 
 /// One open link. Senders encode into its output under a short lock; the one task that drives it
 /// reads and writes.
-pub(crate) struct Line {
+pub(crate) struct Session {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) id: LinkId,
     pub(crate) role: Role,
@@ -52,7 +52,7 @@ pub(crate) struct Line {
     pub(crate) limits: Limits,
     state: Mutex<State>,
     /// The credit, as senders wait for it.
-    pub(crate) credit: Purse,
+    pub(crate) credit: CreditPool,
     /// Requests that may be opened.
     pub(crate) slots: Semaphore,
     /// Somebody who waits should look again.
@@ -116,7 +116,7 @@ pub(crate) enum Unsent {
     Over,
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Line")
             .field("id", &self.id)
@@ -125,7 +125,7 @@ impl fmt::Debug for Line {
     }
 }
 
-impl Line {
+impl Session {
     /// `link` is open. `to` is the address under which others look for it.
     pub(crate) fn new(
         endpoint: Arc<Endpoint>,
@@ -150,12 +150,12 @@ impl Line {
             limits: Limits {
                 window,
                 // More could not be paid for at once.
-                whole: link.max_message().min(Purse::MOST / 2),
+                whole: link.max_message().min(CreditPool::MOST / 2),
                 mine: link.own_max_message(),
                 part,
                 numbers: link.numbered_len(),
             },
-            credit: Purse::new(link.credit()),
+            credit: CreditPool::new(link.credit()),
             slots: Semaphore::new((max_open as usize).min(Semaphore::MAX_PERMITS)),
             state: Mutex::new(State {
                 asked: HashMap::new(),
@@ -351,7 +351,7 @@ impl Line {
     pub(crate) fn replied(&self, exchange: u32, part: InPart) {
         let queue = match self.lock().asked.get(&exchange) {
             Some(Asked::Request { queue, .. }) => Arc::clone(queue),
-            Some(Asked::Numbered(_) | Asked::Told { .. }) | None => return,
+            Some(Asked::Sequenced(_) | Asked::Told { .. }) | None => return,
         };
         // Without a reader the exchange is being given up.
         drop(queue.push(part));
@@ -369,10 +369,10 @@ impl Line {
         if let Some(asked) = asked {
             let end = match asked {
                 // Whoever acknowledges something else has not acknowledged this.
-                Asked::Numbered(ref acked) if !acked.is_meant(acknowledged) => {
+                Asked::Sequenced(ref acked) if !acked.is_meant(acknowledged) => {
                     end.and(Err(Reason::HANDLER_FAILED))
                 }
-                Asked::Numbered(_) | Asked::Request { .. } | Asked::Told { .. } => end,
+                Asked::Sequenced(_) | Asked::Request { .. } | Asked::Told { .. } => end,
             };
             self.free_slot(&asked);
             asked.end(end.map_err(|reason| Broken { reason, sent: true, link: false }));

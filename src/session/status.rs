@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     node::Direction,
     overlay::{Address, PeerId},
-    session::shared::Line,
+    session::shared::Session,
 };
 
 /// An open link at one moment. Serialisable.
@@ -45,7 +45,7 @@ pub struct LinkStatus {
     pub closing: bool,
 }
 
-impl Line {
+impl Session {
     pub(crate) fn status(&self) -> LinkStatus {
         let state = self.lock();
         let counts = state.link.counts();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     node::{Config, Refusal},
-    session::inbound::{Arrivals, Gathering},
+    session::inbound::{Gathering, Inbound},
     time::part,
 };
 
@@ -22,9 +22,9 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// as long as anything waits on it: what may last a time is late after that time, and at most two
 /// beats more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Beats(u64);
+pub(crate) struct Ticks(u64);
 
-impl Beats {
+impl Ticks {
     /// Adds one. Whether that is more than `limit`.
     pub(crate) const fn count(&mut self, limit: Self) -> bool {
         self.0 += 1;
@@ -34,48 +34,48 @@ impl Beats {
 
 /// The beat of a node's links, and what lasts how many.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Beat {
+pub(crate) struct Tick {
     pub(crate) every: Duration,
-    pub(crate) handler: Beats,
-    pub(crate) reply: Beats,
-    pub(crate) stall: Beats,
+    pub(crate) handler: Ticks,
+    pub(crate) reply: Ticks,
+    pub(crate) stall: Ticks,
     /// A whole exchange.
-    pub(crate) exchange: Beats,
+    pub(crate) exchange: Ticks,
 }
 
-impl Beat {
+impl Tick {
     pub(crate) fn new(config: &Config) -> Self {
         let times = [config.reply_timeout, config.stall_timeout, config.exchange_timeout];
         let least = times.into_iter().fold(config.handler_timeout, Duration::min);
         let every = part(least, BEATS).max(SHORTEST);
-        let beats = |time: Duration| {
-            Beats(u64::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u64::MAX - 1))
+        let ticks = |time: Duration| {
+            Ticks(u64::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u64::MAX - 1))
         };
         Self {
             every,
-            handler: beats(config.handler_timeout),
-            reply: beats(config.reply_timeout),
-            stall: beats(config.stall_timeout),
-            exchange: beats(config.exchange_timeout),
+            handler: ticks(config.handler_timeout),
+            reply: ticks(config.reply_timeout),
+            stall: ticks(config.stall_timeout),
+            exchange: ticks(config.exchange_timeout),
         }
     }
 }
 
-impl Arrivals {
+impl Inbound {
     /// Gives up what is late: messages whose parts do not come, and handlers that do not answer.
-    pub(crate) fn beat(&mut self, now: Instant, beat: &Beat) {
+    pub(crate) fn tick(&mut self, now: Instant, tick: &Tick) {
         let mut stalled = Vec::new();
         for (exchange, gathering) in &mut self.gathering {
             if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
-                queue.beat(beat.stall);
+                queue.tick(tick.stall);
                 // A request ends with its handler, which has a time limit.
-                if !*request && queue.is_empty() && quiet.count(beat.stall) {
+                if !*request && queue.is_empty() && quiet.count(tick.stall) {
                     stalled.push(*exchange);
                 }
             }
         }
         let mut late = false;
-        self.running.iter_mut().for_each(|served| late |= served.beat(beat));
+        self.running.iter_mut().for_each(|served| late |= served.tick(tick));
         if late {
             self.put_in_again();
         }
@@ -85,7 +85,7 @@ impl Arrivals {
         });
         stalled.extend(late);
         for exchange in stalled {
-            self.line.endpoint.counters.errors_late.one();
+            self.session.endpoint.counters.errors_late.one();
             self.give_up(exchange, Refusal::HandlerLate);
         }
     }
@@ -100,13 +100,13 @@ mod tests {
         let config = Config::default()
             .handler_timeout(Duration::from_millis(800))
             .reply_timeout(Duration::from_millis(1_050));
-        let beat = Beat::new(&config);
-        assert_eq!(beat.every, Duration::from_millis(100));
-        for (limit, late_after) in [(beat.handler, 9), (beat.reply, 12)] {
-            let mut waited = Beats::default();
-            let beats = (1..).find(|_| waited.count(limit));
+        let tick = Tick::new(&config);
+        assert_eq!(tick.every, Duration::from_millis(100));
+        for (limit, late_after) in [(tick.handler, 9), (tick.reply, 12)] {
+            let mut waited = Ticks::default();
+            let ticks = (1..).find(|_| waited.count(limit));
             // It may have begun just before the first of them.
-            assert_eq!(beats, Some(late_after));
+            assert_eq!(ticks, Some(late_after));
         }
     }
 }

@@ -274,7 +274,7 @@ async fn a_message_that_is_to_be_acknowledged_is_handled_when_that_returns() {
     let (ada, bob) = (node(&wires, "ada").await, builder.start().await.unwrap());
     let mut sent = Vec::new();
     for over in BOTH {
-        for level in [AckLevel::HandedOver, AckLevel::Handled] {
+        for level in [AckLevel::Delivered, AckLevel::Handled] {
             let text = format!("{over:?} {level:?}");
             let message = Outgoing::from(Frame::text("NOTE", text.as_str())).over(over);
             ada.notify_acked(bob.info(), message, level).await.unwrap();

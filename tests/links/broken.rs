@@ -91,7 +91,7 @@ async fn small_talk(ada: &Peer, bob: &Peer) -> Vec<(&'static str, Result<bool, R
 #[actix::test]
 async fn an_acknowledged_message_is_handled_exactly_once_wherever_the_link_is_cut() {
     tokio::time::pause();
-    for level in [AckLevel::HandedOver, AckLevel::Handled] {
+    for level in [AckLevel::Delivered, AckLevel::Handled] {
         let tell = async |ada: &Peer, bob: &Peer| {
             let all = ["first", "second", "third"];
             let each = all.map(|text| ada.notify_acked(bob.info(), note(text), level));

@@ -7,7 +7,7 @@ use actix_peer::{
     Config, Incoming, Outgoing, Over, Peer, Reply,
     frame::Frame,
     handler,
-    link::{AckLevel, Kind, Numbered},
+    link::{AckLevel, Kind, Sequenced},
     session::LinkStatus,
     transport::memory::MemoryNetwork,
 };
@@ -195,7 +195,7 @@ async fn sizes(peer: &Peer) -> (usize, usize, usize, u32) {
 
 const fn numbered(sequence: usize) -> Kind {
     let sequence = sequence as u64 + 1;
-    Kind::Numbered(Numbered { incarnation: 1, series: 0, sequence, level: AckLevel::Handled })
+    Kind::Sequenced(Sequenced { incarnation: 1, series: 0, sequence, level: AckLevel::Handled })
 }
 
 /// Ends of one kind of message.

@@ -213,7 +213,7 @@ fn work<'a>(of: &'a Peer, with: &'a Peer) -> FuturesUnordered<LocalBoxFuture<'a,
         all.push(of.request("dead:9000", message).map(drop).boxed_local());
     }
     for (from, to) in [(of, with), (with, of)] {
-        for level in [AckLevel::HandedOver, AckLevel::Handled] {
+        for level in [AckLevel::Delivered, AckLevel::Handled] {
             for code in ["ECHO", "NEVR"] {
                 let message = Frame::text(code, "x");
                 all.push(from.notify_acked(to.info(), message, level).map(drop).boxed_local());

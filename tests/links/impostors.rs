@@ -55,7 +55,7 @@ async fn what_waits_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_elsew
     let acked = {
         let (ada, to) = (ada.clone(), to.clone());
         actix_rt::spawn(
-            async move { ada.notify_acked(to, note("acked"), AckLevel::HandedOver).await },
+            async move { ada.notify_acked(to, note("acked"), AckLevel::Delivered).await },
         )
     };
     let eve = start(&wires, ("bob", "eve"), &at_eve).await;

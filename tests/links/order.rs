@@ -8,7 +8,7 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Config, Incoming, IncomingBatch, Peer, Reply, handler,
-    link::{AckLevel, Kind, Numbered},
+    link::{AckLevel, Kind, Sequenced},
     transport::memory::MemoryNetwork,
 };
 use fastrand::Rng;
@@ -118,7 +118,7 @@ async fn node(
 }
 
 const fn numbered(sequence: u64, level: AckLevel) -> Kind {
-    Kind::Numbered(Numbered { incarnation: 1, series: 0, sequence, level })
+    Kind::Sequenced(Sequenced { incarnation: 1, series: 0, sequence, level })
 }
 
 #[actix::test]
@@ -136,7 +136,7 @@ async fn what_comes_behind_a_message_that_waits_for_its_codes_places_reaches_the
     eve.begin("TWO0", &4_u32.to_be_bytes(), Kind::Request, false).await;
     eve.one_way("BAT0", &5_u32.to_be_bytes()).await;
     eve.begin("STR0", &6_u32.to_be_bytes(), Kind::Request, true).await;
-    eve.begin("TWO0", &7_u32.to_be_bytes(), numbered(1, AckLevel::HandedOver), false).await;
+    eve.begin("TWO0", &7_u32.to_be_bytes(), numbered(1, AckLevel::Delivered), false).await;
     eve.flush().await;
     pass(SECOND).await;
     assert_eq!(calls[0].all(), [1, 2, 3, 4, 5, 6, 7]);
@@ -169,7 +169,7 @@ async fn what_comes_behind_a_numbered_message_that_waits_reaches_the_actor_after
     eve.begin("ONE0", &1_u32.to_be_bytes(), numbered(1, AckLevel::Handled), false).await;
     eve.one_way("ONE0", &2_u32.to_be_bytes()).await;
     eve.one_way("BAT0", &3_u32.to_be_bytes()).await;
-    eve.begin("ONE0", &4_u32.to_be_bytes(), numbered(2, AckLevel::HandedOver), false).await;
+    eve.begin("ONE0", &4_u32.to_be_bytes(), numbered(2, AckLevel::Delivered), false).await;
     eve.begin("TWO0", &5_u32.to_be_bytes(), Kind::Request, false).await;
     eve.flush().await;
     pass(SECOND).await;
@@ -225,11 +225,11 @@ async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>
             4..8 => Kind::Request,
             n => {
                 sequence += 1;
-                numbered(sequence, [AckLevel::HandedOver, AckLevel::Handled][n as usize % 2])
+                numbered(sequence, [AckLevel::Delivered, AckLevel::Handled][n as usize % 2])
             }
         };
         let data = number.to_be_bytes();
-        let streamed = code.starts_with("STR") && !matches!(kind, Kind::Numbered(_));
+        let streamed = code.starts_with("STR") && !matches!(kind, Kind::Sequenced(_));
         sent[actor].push(number);
         if streamed && random.bool() && streams.len() < 2 {
             streams.push((eve.begin(&code, &data, kind, true).await, code));

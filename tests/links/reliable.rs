@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::{Recorder, SECOND, Taken, builder, node, node_with, pass, zeros};
 
-const LEVELS: [AckLevel; 2] = [AckLevel::HandedOver, AckLevel::Handled];
+const LEVELS: [AckLevel; 2] = [AckLevel::Delivered, AckLevel::Handled];
 
 fn note(text: impl Into<String>) -> Frame {
     Frame::text("NOTE", text)
@@ -138,7 +138,7 @@ async fn handed_over_is_acknowledged_before_the_handler_is_done_and_handled_afte
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let bob = slow(builder(&wires, "bob"), &taken).start().await.unwrap();
     let ada = node(&wires, "ada").await;
-    for (level, seconds) in [(AckLevel::HandedOver, 0), (AckLevel::Handled, 1)] {
+    for (level, seconds) in [(AckLevel::Delivered, 0), (AckLevel::Handled, 1)] {
         let begun = Instant::now();
         let message = Frame::text("SLOW", format!("{level:?}"));
         ada.send_reliable(bob.info(), message, level).await.unwrap();
@@ -163,7 +163,7 @@ async fn a_handler_that_panics_is_an_error_over_whichever_link_and_gets_the_mess
     let failed = matches!(error, ReliableError::Failed { reason: Reason::HANDLER_FAILED });
     assert!(failed && error.may_have_been_handled(), "{error:?}");
     // What is only handed over is acknowledged before anybody can know.
-    ada.send_reliable(bob.info(), message(), AckLevel::HandedOver).await.unwrap();
+    ada.send_reliable(bob.info(), message(), AckLevel::Delivered).await.unwrap();
     pass(5 * SECOND).await;
     cut_all(&wires);
     pass(5 * SECOND).await;
@@ -495,7 +495,7 @@ async fn a_message_that_is_given_up_is_not_sent_again_and_those_behind_it_are() 
     let mut waiting = Vec::new();
     for text in ["kept", "given up", "kept, too"] {
         let message = note(text);
-        waiting.push(ada.try_send_reliable(&to, message, AckLevel::HandedOver).await.unwrap());
+        waiting.push(ada.try_send_reliable(&to, message, AckLevel::Delivered).await.unwrap());
     }
     drop(waiting.remove(1));
     let _bob = notes(&wires, "bob", &taken).start().await.unwrap();

@@ -1,5 +1,5 @@
 //! Two nodes that dial each other, in every order in which things can happen: the rules of links
-//! (`Book`, `Link`) without a network. Each node does with them what a `Peer` does.
+//! (`PeerDirectory`, `Link`) without a network. Each node does with them what a `Peer` does.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -8,7 +8,10 @@ use std::{
 
 use actix_peer::{
     frame::{Frame, FrameCodec, Part, TypeCode},
-    link::{Book, BookConfig, Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, Role, Way},
+    link::{
+        Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, PeerDirectory, PeerDirectoryConfig,
+        Role, Way,
+    },
     overlay::PeerInfo,
 };
 use bytes::BytesMut;
@@ -43,7 +46,7 @@ enum Fate {
 
 struct Node {
     me: usize,
-    book: Book,
+    book: PeerDirectory,
     ends: [Option<Link>; 2],
     /// Whether its dial has not come to anything.
     dialling: bool,
@@ -80,8 +83,8 @@ fn link(node: usize, role: Role, now: Instant) -> Link {
 
 impl Node {
     fn new(me: usize) -> Self {
-        let config = BookConfig { max_links: 8, classic_for: Duration::from_secs(600) };
-        let book = Book::new(info(me).id().clone(), config);
+        let config = PeerDirectoryConfig { max_links: 8, classic_for: Duration::from_secs(600) };
+        let book = PeerDirectory::new(info(me).id().clone(), config);
         let ends = [None, None];
         Self { me, book, ends, dialling: false, fate: Fate::None, taken: 0 }
     }

@@ -7,7 +7,7 @@ use actix_peer::{
     Builder, Config, Events, Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
     frame::{Frame, FrameError},
     handler,
-    limits::{Offence, Offender, Source},
+    limits::{Misbehavior, Offender, Source},
     link::Reason,
     overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},
@@ -511,7 +511,7 @@ async fn a_hundred_empty_frames_end_a_link_and_are_held_against_its_source() {
         _ => None,
     });
     let eve = Offender::from(&"eve:1".parse().unwrap());
-    assert_eq!(banned.await, (eve, Offence::BrokeLink));
+    assert_eq!(banned.await, (eve, Misbehavior::BrokeLink));
 }
 
 #[actix::test]
@@ -595,7 +595,7 @@ async fn who_misbehaves_too_much_is_banned_for_a_time_longer_each_time_and_other
             PeerEvent::Banned { whom, why, time } => Some((whom, why, time)),
             _ => None,
         });
-        assert_eq!(begins.await, (flood(), Offence::UnknownCode, time));
+        assert_eq!(begins.await, (flood(), Misbehavior::UnknownCode, time));
         let before = counts(&node).await;
         for _ in 0..20 {
             assert!(is_refused(&wires).await);
@@ -610,7 +610,7 @@ async fn who_misbehaves_too_much_is_banned_for_a_time_longer_each_time_and_other
             PeerEvent::BanEnded { whom, why } => Some((whom, why)),
             _ => None,
         });
-        assert_eq!(ends.await, (flood(), Offence::UnknownCode));
+        assert_eq!(ends.await, (flood(), Misbehavior::UnknownCode));
         assert!(begun.elapsed() > time - SECOND, "{:?}", begun.elapsed());
         assert!(!is_refused(&wires).await);
     }
@@ -634,13 +634,13 @@ async fn each_offence_is_held_against_its_source() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().ban_at(1).header_timeout(SECOND).body_timeout(SECOND);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
-    let offences: [(&[u8], bool, Offence); 6] = [
-        (b"NONE\0\0\0\0", true, Offence::UnknownCode),
-        (b"NAM", true, Offence::Cut),
-        (b"ECHO\0\0\0\x05abc", true, Offence::Cut),
-        (b"NAM", false, Offence::Late),
-        (b"ECHO\0\0\0\x05abc", false, Offence::Late),
-        (b"ECHO\xff\0\0\0", true, Offence::TooLong),
+    let offences: [(&[u8], bool, Misbehavior); 6] = [
+        (b"NONE\0\0\0\0", true, Misbehavior::UnknownCode),
+        (b"NAM", true, Misbehavior::Cut),
+        (b"ECHO\0\0\0\x05abc", true, Misbehavior::Cut),
+        (b"NAM", false, Misbehavior::Late),
+        (b"ECHO\0\0\0\x05abc", false, Misbehavior::Late),
+        (b"ECHO\xff\0\0\0", true, Misbehavior::TooLong),
     ];
     for (bytes, ends, why) in offences {
         let mut io = say(&wires, "flood", bytes).await;
@@ -676,7 +676,7 @@ async fn a_ban_by_hand_cuts_links_at_once_and_is_taken_back_by_hand() {
     settle().await;
     assert_eq!(bob.status().await.links.len(), 0);
     assert!(ask(&ada, &bob, send()).await.is_err());
-    assert_eq!(bob.bans()[0].why, Offence::ByHand);
+    assert_eq!(bob.bans()[0].why, Misbehavior::ByHand);
     assert!(bob.unban(flood()) && !bob.unban(flood()));
     // It has taken the silence for a node without links.
     tokio::time::sleep(700 * SECOND).await;

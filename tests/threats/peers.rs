@@ -708,7 +708,7 @@ async fn a_list_has_the_node_send_third_parties_less_than_it_was_long() {
     // Three a minute for each, and nothing but the question for a name.
     assert!(dials.values().all(|count| *count <= 3 * minutes), "{dials:?}");
     assert!(codes.borrow().iter().all(|code| code == "NAME"), "{:?}", codes.borrow());
-    assert!(codes.borrow().len() <= dials.values().sum());
+    assert!(codes.borrow().len() <= dials.values().sum::<usize>());
     assert!(codes.borrow().len() * QUESTION <= long.get(), "{dials:?}");
     assert_eq!(known(&node).await, ["al"]);
 }

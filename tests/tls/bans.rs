@@ -3,7 +3,7 @@
 use actix_peer::{
     Config, Outgoing, Over, Peer, PeerEvent, RequestError,
     frame::Frame,
-    limits::{Offence, Offender},
+    limits::{Misbehavior, Offender},
     message::Cause,
     overlay::Address,
     transport::{
@@ -58,7 +58,7 @@ async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects
     let mut banned = Vec::new();
     while let Some(Some(event)) = events.next().now_or_never() {
         if let PeerEvent::Banned { whom, why, .. } = event {
-            assert_eq!(why, Offence::NotItsId);
+            assert_eq!(why, Misbehavior::NotItsId);
             banned.push(whom);
         }
     }

@@ -133,7 +133,7 @@ async fn another_peer_at_the_address_is_an_error_that_a_person_understands() {
                     ada.route(bob.id(), who(over)).await.unwrap_err()
                 },
                 ada.notify(&bob, who(over)).await.unwrap_err(),
-                ada.notify_acked(&bob, who(over), AckLevel::HandedOver).await.unwrap_err(),
+                ada.notify_acked(&bob, who(over), AckLevel::Delivered).await.unwrap_err(),
                 ada.notify_all(&bob, [Frame::empty("WHO_")]).await.unwrap_err().source,
             ] {
                 assert_eq!(fault(&error), &wrong, "{over:?}");

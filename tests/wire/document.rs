@@ -9,12 +9,11 @@ use std::{
 };
 
 use actix_peer::{
-    Config, Peer, PeerInfo,
-    Refusal,
+    Config, Peer, PeerInfo, Refusal,
     frame::{Frame, FrameCodec, Part, TypeCode},
     link::{
         AckLevel, Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, MAX_FRAME, MAX_PAYLOAD,
-        Numbered, Reason, Role,
+        Reason, Role, Sequenced,
     },
     overlay::{Envelope, Hop, PeerId, PeersSeen, RouteFault, RouteReason, router},
 };
@@ -280,12 +279,12 @@ fn the_examples_of_messages_over_a_link_are_what_its_two_sides_say() {
     two.ada.reset(5, Reason::CANCELLED);
     two.ada_says(&["cancel"]);
     let numbered = |sequence, level, series| {
-        Kind::Numbered(Numbered { incarnation: 7, series, sequence, level })
+        Kind::Sequenced(Sequenced { incarnation: 7, series, sequence, level })
     };
-    let first = numbered(1, AckLevel::HandedOver, 0);
+    let first = numbered(1, AckLevel::Delivered, 0);
     assert_eq!(two.ada.begin(ECHO, b"hello", first, false), Ok(7));
     two.ada_says(&["acked"]);
-    two.bob.acknowledge(7, 1, AckLevel::HandedOver).unwrap();
+    two.bob.acknowledge(7, 1, AckLevel::Delivered).unwrap();
     two.bob_says(&["ack"]);
     assert!(two.is_well());
 
@@ -883,10 +882,9 @@ fn every_reference_to_the_page_leads_to_a_heading() {
     for to in anchors_after(&page, "](#") {
         assert!(unique.contains(to), "no heading {to}");
     }
-    let mut files =
-        ["README.md", "CHANGELOG.md", "tests/threats/list.md", "src/delivery.md"]
-            .map(|path| root().join(path))
-            .to_vec();
+    let mut files = ["README.md", "CHANGELOG.md", "tests/threats/list.md", "src/delivery.md"]
+        .map(|path| root().join(path))
+        .to_vec();
     for folder in ["src", "tests", "examples", "benches"] {
         rust_files(&root().join(folder), &mut files);
     }

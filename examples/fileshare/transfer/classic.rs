@@ -145,7 +145,7 @@ async fn receive(
 fn broken(peer: &str, error: &NoAnswer) -> TransferFailure {
     let peer = peer.to_owned();
     match error {
-        NoAnswer::Request(RequestError::Reply(ReadError::Frame(FrameError::CutBody {
+        NoAnswer::Request(RequestError::Reply(ReadError::Frame(FrameError::TruncatedBody {
             ..
         }))) => TransferFailure::Short(peer),
         error if error.is_silence() => TransferFailure::Silent(silence(&peer)),

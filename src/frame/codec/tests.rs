@@ -119,8 +119,8 @@ fn a_cut_at_every_byte_says_what_was_cut_and_how_much_came() {
         for pieces_above in [0, u32::MAX] {
             let mut codec = FrameCodec::new().pieces_above(pieces_above);
             match decode(&mut codec, &bytes[..cut], &[]) {
-                Err(FrameError::CutHeader { got }) => assert!(cut < HEADER_LEN && got == cut),
-                Err(FrameError::CutBody { code, got, expected: 5 }) => {
+                Err(FrameError::TruncatedHeader { got }) => assert!(cut < HEADER_LEN && got == cut),
+                Err(FrameError::TruncatedBody { code, got, expected: 5 }) => {
                     assert_eq!((code, got), (TypeCode::new(b"ECHO"), (cut - HEADER_LEN) as u64));
                 }
                 other => panic!("cut after {cut}: {other:?}"),

@@ -12,28 +12,28 @@ fn who(n: u32) -> Offender {
     IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n)).into()
 }
 
-fn offend(scores: &mut Scores, times: u32, now: Instant) -> Option<Duration> {
-    (0..times).find_map(|_| scores.offend(&who(1), Offence::TooLong, now))
+fn offend(scores: &mut PeerScores, times: u32, now: Instant) -> Option<Duration> {
+    (0..times).find_map(|_| scores.offend(&who(1), Misbehavior::TooLong, now))
 }
 
 #[test]
 fn enough_points_at_once_are_a_ban_that_ends_by_itself() {
-    let (mut scores, now) = (Scores::new(CONFIG), now());
+    let (mut scores, now) = (PeerScores::new(CONFIG), now());
     assert_eq!(offend(&mut scores, 19, now), None);
     assert!(!scores.is_banned(&who(1), now));
     assert_eq!(offend(&mut scores, 1, now), Some(SECOND));
     assert!(scores.is_banned(&who(1), now) && !scores.is_banned(&who(2), now));
-    let ban = Ban { whom: who(1), why: Offence::TooLong, left: SECOND };
+    let ban = Ban { whom: who(1), why: Misbehavior::TooLong, left: SECOND };
     assert_eq!((scores.bans(now), scores.next_end()), (vec![ban], Some(now + SECOND)));
     assert_eq!(scores.end(now + SECOND / 2), []);
     assert!(!scores.is_banned(&who(1), now + SECOND));
-    assert_eq!(scores.end(now + SECOND), [(who(1), Offence::TooLong)]);
+    assert_eq!(scores.end(now + SECOND), [(who(1), Misbehavior::TooLong)]);
     assert_eq!((scores.end(now + SECOND), scores.next_end()), (vec![], None));
 }
 
 #[test]
 fn points_fade_so_that_what_happens_now_and_then_adds_up_to_nothing() {
-    let (mut scores, mut now) = (Scores::new(CONFIG), now());
+    let (mut scores, mut now) = (PeerScores::new(CONFIG), now());
     for _ in 0..1_000 {
         assert_eq!(offend(&mut scores, 9, now), None);
         now += SECOND;
@@ -42,7 +42,7 @@ fn points_fade_so_that_what_happens_now_and_then_adds_up_to_nothing() {
 
 #[test]
 fn the_next_ban_is_twice_as_long_up_to_the_longest_and_in_the_end_all_is_forgotten() {
-    let (mut scores, mut now) = (Scores::new(CONFIG), now());
+    let (mut scores, mut now) = (PeerScores::new(CONFIG), now());
     for seconds in [1, 2, 4, 8, 10, 10] {
         let time = Duration::from_secs(seconds);
         assert_eq!(offend(&mut scores, 20, now), Some(time));
@@ -55,11 +55,11 @@ fn the_next_ban_is_twice_as_long_up_to_the_longest_and_in_the_end_all_is_forgott
 
 #[test]
 fn a_ban_by_hand_replaces_another_one_and_is_taken_back_by_hand() {
-    let (mut scores, now) = (Scores::new(CONFIG), now());
+    let (mut scores, now) = (PeerScores::new(CONFIG), now());
     offend(&mut scores, 20, now);
     assert!(scores.ban(&who(1), Duration::MAX, now));
     assert!(scores.is_banned(&who(1), now + CONFIG.longest));
-    assert_eq!(scores.unban(&who(1)), Some(Offence::ByHand));
+    assert_eq!(scores.unban(&who(1)), Some(Misbehavior::ByHand));
     assert!(!scores.is_banned(&who(1), now));
     assert_eq!(scores.unban(&who(1)), None);
 }
@@ -71,11 +71,11 @@ proptest! {
         steps in proptest::collection::vec((0_u32..1_500, 0_usize..10, 0_u64..200), 0..2_000),
     ) {
         let config = ScoreConfig { at: 20, ..CONFIG };
-        let (mut scores, mut now) = (Scores::new(config), now());
+        let (mut scores, mut now) = (PeerScores::new(config), now());
         let mut begun = 0;
         for (n, what, millis) in steps {
             now += Duration::from_millis(millis / 20);
-            if let Some(time) = scores.offend(&who(n), Offence::ALL[what], now) {
+            if let Some(time) = scores.offend(&who(n), Misbehavior::ALL[what], now) {
                 prop_assert!(time >= config.first && time <= config.longest);
                 prop_assert!(scores.is_banned(&who(n), now));
                 begun += 1;
@@ -92,10 +92,10 @@ proptest! {
 
 #[test]
 fn a_flood_of_offenders_frees_nobody_who_is_banned() {
-    let (mut scores, now) = (Scores::new(CONFIG), now());
+    let (mut scores, now) = (PeerScores::new(CONFIG), now());
     offend(&mut scores, 20, now);
     for n in 2..3_000 {
-        scores.offend(&who(n), Offence::Cut, now);
+        scores.offend(&who(n), Misbehavior::Cut, now);
     }
     assert!(scores.is_banned(&who(1), now));
     for n in 2..3_000 {
@@ -103,6 +103,6 @@ fn a_flood_of_offenders_frees_nobody_who_is_banned() {
     }
     assert!(scores.is_banned(&who(1), now));
     assert_eq!(scores.bans(now).len(), MAX_KNOWN);
-    assert_eq!(scores.offend(&who(9_999), Offence::Cut, now), None);
+    assert_eq!(scores.offend(&who(9_999), Misbehavior::Cut, now), None);
     assert_eq!(scores.end(now + SECOND).len(), MAX_KNOWN);
 }

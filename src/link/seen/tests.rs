@@ -30,8 +30,8 @@ fn push(outbox: &mut Outbox, n: usize) -> Result<u64, OutboxFull> {
     outbox.push(message(n), AckLevel::Handled, OnRestart::Report)
 }
 
-fn numbered(incarnation: u64, sequence: u64) -> Numbered {
-    Numbered { incarnation, series: 0, sequence, level: AckLevel::Handled }
+fn numbered(incarnation: u64, sequence: u64) -> Sequenced {
+    Sequenced { incarnation, series: 0, sequence, level: AckLevel::Handled }
 }
 
 #[test]
@@ -197,7 +197,7 @@ enum Op {
 /// A link, as it is between the two: `None` in the middle are acknowledgements that are lost.
 #[derive(Default)]
 struct Wire {
-    to: VecDeque<(Numbered, Frame)>,
+    to: VecDeque<(Sequenced, Frame)>,
     back: VecDeque<u64>,
     /// Whose lives it joins.
     lives: (u64, u64),
@@ -431,7 +431,8 @@ proptest! {
 #[test]
 fn a_series_is_not_disturbed_by_another_one_of_the_same_id() {
     let mut seen = Seen::default();
-    let of = |series, incarnation, sequence| Numbered { series, ..numbered(incarnation, sequence) };
+    let of =
+        |series, incarnation, sequence| Sequenced { series, ..numbered(incarnation, sequence) };
     assert_eq!(seen.note(&ada(), of(1, 7, 5), now()), Novelty::New);
     // By another address, or of a node that claims the id: later, with higher numbers, and failed.
     assert_eq!(seen.note(&ada(), of(2, u64::MAX, u64::MAX), now()), Novelty::New);

@@ -7,28 +7,28 @@ use futures::future::BoxFuture;
 use crate::{frame::TypeCode, node::refusal::Refusal};
 
 #[derive(Debug)]
-pub(crate) struct Measures;
+pub(crate) struct Metrics;
 
-impl Measures {
+impl Metrics {
     pub(crate) const fn new() -> Self {
         Self
     }
 
-    pub(crate) const fn asking(&self) -> Asking {
-        Asking
+    pub(crate) const fn asking(&self) -> RequestTimer {
+        RequestTimer
     }
 
-    pub(crate) const fn times(&self, _: TypeCode) -> Times {
-        Times
+    pub(crate) const fn times(&self, _: TypeCode) -> HandlerTimer {
+        HandlerTimer
     }
 
     pub(crate) const fn round_trip(&self, _: Option<Duration>) {}
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Times;
+pub(crate) struct HandlerTimer;
 
-impl Times {
+impl HandlerTimer {
     pub(crate) fn take<T: Send + 'static>(
         &self,
         answer: BoxFuture<'static, Result<T, Refusal>>,
@@ -39,9 +39,9 @@ impl Times {
 }
 
 #[derive(Debug)]
-pub(crate) struct Asking;
+pub(crate) struct RequestTimer;
 
-impl Asking {
+impl RequestTimer {
     pub(crate) const fn over(&mut self, _link: bool) {}
 
     pub(crate) const fn end(self, _answered: bool) {}

@@ -53,7 +53,7 @@ impl Drop for Clock {
 
 /// The histograms of one node.
 #[derive(Debug)]
-pub(crate) struct Measures {
+pub(crate) struct Metrics {
     requests: Arc<Requests>,
     round_trip: Histogram,
     codes: Mutex<BTreeSet<TypeCode>>,
@@ -67,7 +67,7 @@ struct Requests {
     none: ByEnd,
 }
 
-impl Measures {
+impl Metrics {
     pub(crate) fn new() -> Self {
         let by_end = |over: &'static str| {
             let of = |outcome| histogram!(REQUEST, "over" => over, "outcome" => outcome);
@@ -83,20 +83,20 @@ impl Measures {
     }
 
     /// A request of this node begins.
-    pub(crate) fn asking(&self) -> Asking {
+    pub(crate) fn asking(&self) -> RequestTimer {
         let histogram = self.requests.none.dropped.clone();
         let clock = Clock { since: Instant::now(), histogram };
-        Asking { clock, over: None, requests: Arc::clone(&self.requests) }
+        RequestTimer { clock, over: None, requests: Arc::clone(&self.requests) }
     }
 
     /// The histograms of the handler of one code.
-    pub(crate) fn times(&self, code: TypeCode) -> Times {
+    pub(crate) fn times(&self, code: TypeCode) -> HandlerTimer {
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         let known = codes.contains(&code) || (codes.len() < MAX_CODES && codes.insert(code));
         drop(codes);
         let label = if known { code.to_string() } else { OTHER.to_owned() };
         let of = |outcome| histogram!(HANDLER, "code" => label.clone(), "outcome" => outcome);
-        Times(Arc::new(ByEnd {
+        HandlerTimer(Arc::new(ByEnd {
             well: of("answered"),
             badly: of("refused"),
             dropped: of("given_up"),
@@ -113,9 +113,9 @@ impl Measures {
 
 /// How long the handler of one code takes.
 #[derive(Clone, Debug)]
-pub(crate) struct Times(Arc<ByEnd>);
+pub(crate) struct HandlerTimer(Arc<ByEnd>);
 
-impl Times {
+impl HandlerTimer {
     /// Measures from now until the answer is there, or nobody waits for it any more.
     pub(crate) fn take<T: Send + 'static>(
         &self,
@@ -136,19 +136,19 @@ impl Times {
 
 /// One request of this node, from the call until its replies have ended. Dropped before that, it
 /// counts as one whose asker has let go of it.
-pub(crate) struct Asking {
+pub(crate) struct RequestTimer {
     clock: Clock,
     over: Option<bool>,
     requests: Arc<Requests>,
 }
 
-impl fmt::Debug for Asking {
+impl fmt::Debug for RequestTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Asking").finish_non_exhaustive()
     }
 }
 
-impl Asking {
+impl RequestTimer {
     fn by_end(&self) -> &ByEnd {
         match self.over {
             Some(true) => &self.requests.link,

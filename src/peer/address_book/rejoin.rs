@@ -9,7 +9,7 @@ use crate::{
     frame::{Frame, TypeCode},
     node::PeerEvent,
     overlay::{Added, Candidate, Learned, PeerInfo, Scope, Verdict, WITHIN, is_busy},
-    peer::{Peers, service::Seat, stabilizer::question},
+    peer::{Peers, service::ServiceContext, stabilizer::question},
     session::Endpoint,
 };
 
@@ -34,13 +34,13 @@ enum Outcome {
 }
 
 /// Goes to the anchors, then to old peers at random.
-pub(super) async fn rejoin(store: &Store, seat: &Seat) {
+pub(super) async fn rejoin(store: &Store, context: &ServiceContext) {
     let most = store.config.rejoin;
     let chosen = {
         let book = store.book();
         let mut chosen = book.anchors(ANCHORS.min(most));
         let others = most.saturating_mul(ASKED_FOR_A_PLACE).saturating_sub(chosen.len());
-        let old = book.pick_old(others, &chosen, seat.node.ambient.random());
+        let old = book.pick_old(others, &chosen, context.node.ambient.random());
         chosen.extend(old);
         chosen
     };
@@ -53,7 +53,7 @@ pub(super) async fn rejoin(store: &Store, seat: &Seat) {
     let mut next: Vec<_> = chosen.by_ref().take(ANCHORS).collect();
     while !next.is_empty() && added < most {
         let ask = |peer| async {
-            let outcome = go_to(&seat.node, &seat.peers, &peer).await;
+            let outcome = go_to(&context.node, &context.peers, &peer).await;
             (peer, outcome)
         };
         let outcomes: Vec<_> = stream::iter(next).map(ask).buffered(AT_ONCE).collect().await;
@@ -66,7 +66,7 @@ pub(super) async fn rejoin(store: &Store, seat: &Seat) {
         }
         next = chosen.by_ref().take(AT_ONCE.min(most.saturating_sub(added))).collect();
     }
-    seat.node.emit(&PeerEvent::Rejoined { asked, added });
+    context.node.emit(&PeerEvent::Rejoined { asked, added });
 }
 
 fn is_refused(node: &Endpoint, peer: &PeerInfo) -> bool {

@@ -68,14 +68,14 @@ fn broken(code: TypeCode, error: RequestError) -> JoinFailure {
 
 fn not_a_frame(code: TypeCode, error: &FrameError) -> JoinFailure {
     match error {
-        FrameError::TooLong { code: read, .. } | FrameError::CutBody { code: read, .. }
+        FrameError::TooLong { code: read, .. } | FrameError::TruncatedBody { code: read, .. }
             if *read != TypeCode::REPL && *read != TypeCode::ERRO =>
         {
             JoinFailure::NotThisProtocol
         }
         // Nothing of this protocol announces so much in answer to such a question.
         FrameError::TooLong { .. } => JoinFailure::NotThisProtocol,
-        FrameError::CutHeader { .. } => JoinFailure::NotThisProtocol,
+        FrameError::TruncatedHeader { .. } => JoinFailure::NotThisProtocol,
         FrameError::Io(source) => match (IdentityFault::of(source), source.kind()) {
             (Some(fault), _) => identity(fault),
             (
@@ -86,7 +86,7 @@ fn not_a_frame(code: TypeCode, error: &FrameError) -> JoinFailure {
             ) => JoinFailure::Reset,
             (None, _) => JoinFailure::BrokeOff,
         },
-        FrameError::CutBody { .. } => JoinFailure::BrokeOff,
+        FrameError::TruncatedBody { .. } => JoinFailure::BrokeOff,
         FrameError::Reserved { .. } => JoinFailure::Malformed { code },
     }
 }

@@ -15,7 +15,7 @@ use crate::{
             message::{Answer, MAX_MESSAGE, Question, Request, Response},
         },
     },
-    peer::join::Places,
+    peer::join::ResolvedHosts,
     session,
     session::Endpoint,
     time::now,
@@ -165,7 +165,8 @@ impl Dht {
         });
         let known = known.unwrap_or_default();
         let mut lookup = Lookup::new(Key::of(node.me.id()), target, known, self.config.lookup());
-        let (mut told_by, mut places) = (HashMap::<PeerInfo, Address>::new(), Places::default());
+        let (mut told_by, mut places) =
+            (HashMap::<PeerInfo, Address>::new(), ResolvedHosts::default());
         let (mut found, mut under_way) = (Found::default(), FuturesUnordered::new());
         loop {
             while let Some(peer) = lookup.next() {

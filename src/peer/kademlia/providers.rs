@@ -15,7 +15,7 @@ use crate::{
         Address, PeerInfo,
         kademlia::{Key, Record, message::Question},
     },
-    peer::join::Places,
+    peer::join::ResolvedHosts,
     session::Endpoint,
     time::{Later, now},
 };
@@ -124,7 +124,7 @@ impl Dht {
     /// Whether this node may go to a provider of which others told: one of them may send it there,
     /// and it is dialled at the node's pace.
     async fn may_ask(&self, node: &Arc<Endpoint>, claim: &Claim) -> bool {
-        let (at, mut places) = (claim.peer.address(), Places::default());
+        let (at, mut places) = (claim.peer.address(), ResolvedHosts::default());
         let mut may = false;
         for by in &claim.by {
             may = may || places.may_go(node, at, by).await;

@@ -10,7 +10,7 @@ use crate::{
         Address,
         kademlia::{Key, message::Question},
     },
-    peer::service::Seat,
+    peer::service::ServiceContext,
     session::Endpoint,
     time::{now, part},
 };
@@ -27,25 +27,25 @@ const CONTACTS: usize = 8;
 /// Records of others that are sent on in one round.
 const SENT_ON_AT_ONCE: usize = 64;
 
-pub(super) async fn run(seat: &Seat, dht: &Arc<Dht>) {
+pub(super) async fn run(context: &ServiceContext, dht: &Arc<Dht>) {
     let shortest = dht.config.refresh.min(dht.config.says_again());
     let pause = part(shortest, ROUNDS).max(Duration::from_secs(1));
     let mut looked = tokio::time::Instant::now();
     loop {
         if dht.known() == 0 {
-            dht.begin(seat).await;
+            dht.begin(context).await;
         } else if looked.elapsed() >= dht.config.refresh {
             looked = tokio::time::Instant::now();
-            dht.look_up(&seat.node, Key::of(seat.node.me.id()), Goal::Nodes).await;
+            dht.look_up(&context.node, Key::of(context.node.me.id()), Goal::Nodes).await;
         }
-        dht.refresh(&seat.node, dht.config.refresh).await;
+        dht.refresh(&context.node, dht.config.refresh).await;
         lock(&dht.store).expire(now());
         for key in dht.own_due() {
-            dht.send_own(&seat.node, key).await;
+            dht.send_own(&context.node, key).await;
         }
         let due = lock(&dht.store).due(now(), dht.config.republish, SENT_ON_AT_ONCE);
         for record in due {
-            dht.send(&seat.node, &record).await;
+            dht.send(&context.node, &record).await;
         }
         let pause = if dht.known() == 0 {
             ALONE.min(pause)
@@ -68,13 +68,13 @@ impl Dht {
     }
 
     /// Joins by a node of the peer table, if one speaks Kademlia.
-    async fn begin(self: &Arc<Self>, seat: &Seat) {
-        let Ok(list) = seat.peers.list().await else { return };
+    async fn begin(self: &Arc<Self>, context: &ServiceContext) {
+        let Ok(list) = context.peers.list().await else { return };
         let contacts: Vec<_> =
             list.iter().take(CONTACTS).map(|entry| entry.info().clone()).collect();
         for contact in contacts {
-            if self.ask(&seat.node, &contact, Question::Ping).await.is_some() {
-                self.settle(&seat.node).await;
+            if self.ask(&context.node, &contact, Question::Ping).await.is_some() {
+                self.settle(&context.node).await;
                 return;
             }
         }

@@ -15,8 +15,8 @@ use super::input::Input;
 enum End {
     Clean,
     TooLong,
-    CutHeader(usize),
-    CutBody(u64, u64),
+    TruncatedHeader(usize),
+    TruncatedBody(u64, u64),
 }
 
 /// As src/protocol.md#frames says it, without a thought for speed.
@@ -27,7 +27,7 @@ fn naive(mut stream: &[u8], limit: usize) -> (Vec<Frame>, End) {
             return (frames, End::Clean);
         }
         let Some((header, rest)) = stream.split_at_checked(8) else {
-            return (frames, End::CutHeader(stream.len()));
+            return (frames, End::TruncatedHeader(stream.len()));
         };
         let code: [u8; 4] = header[..4].try_into().unwrap();
         let len = u32::from_be_bytes(header[4..].try_into().unwrap()) as usize;
@@ -35,7 +35,7 @@ fn naive(mut stream: &[u8], limit: usize) -> (Vec<Frame>, End) {
             return (frames, End::TooLong);
         }
         let Some((data, rest)) = rest.split_at_checked(len) else {
-            return (frames, End::CutBody(rest.len() as u64, len as u64));
+            return (frames, End::TruncatedBody(rest.len() as u64, len as u64));
         };
         frames.push(Frame::new(code, data.to_vec()));
         stream = rest;
@@ -78,8 +78,8 @@ impl Decoded {
 fn ended(error: &FrameError) -> End {
     match error {
         FrameError::TooLong { .. } => End::TooLong,
-        FrameError::CutHeader { got } => End::CutHeader(*got),
-        FrameError::CutBody { got, expected, .. } => End::CutBody(*got, *expected),
+        FrameError::TruncatedHeader { got } => End::TruncatedHeader(*got),
+        FrameError::TruncatedBody { got, expected, .. } => End::TruncatedBody(*got, *expected),
         error => panic!("{error}"),
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix_peer::{
     frame::{Frame, FrameCodec, TypeCode},
     link::{
-        AckLevel, Frames, Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, Numbered, Reason,
-        Role,
+        AckLevel, Frames, Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, Reason, Role,
+        Sequenced,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -52,7 +52,7 @@ fn hello(id: &str) -> Hello {
 
 /// One-way messages that came together, apart.
 fn apart(event: LinkEvent) -> Vec<LinkEvent> {
-    let LinkEvent::OneWays(messages) = event else { return vec![event] };
+    let LinkEvent::MessageBatch(messages) = event else { return vec![event] };
     assert_eq!(messages.iter().count(), messages.count());
     let message = |data: Bytes| LinkEvent::Message {
         exchange: 0,
@@ -129,15 +129,15 @@ impl Side {
 fn act(link: &mut Link, what: u8, input: &mut Input<'_>, now: &mut Instant) {
     let (number, len, more) = (u32::from(input.byte() % 16), input.short() % 700, what >= 128);
     let data = vec![b'x'; len];
-    let numbered = Numbered { incarnation: 7, series: 0, sequence: 1, level: AckLevel::Handled };
+    let numbered = Sequenced { incarnation: 7, series: 0, sequence: 1, level: AckLevel::Handled };
     match what % 12 {
         0 => drop(link.one_way(CODE, &data)),
         1 => drop(link.begin(CODE, &data, Kind::Request, more)),
         2 => drop(link.begin(CODE, &data, Kind::OneWay, more)),
-        3 => drop(link.begin(CODE, &data, Kind::Numbered(numbered), more)),
+        3 => drop(link.begin(CODE, &data, Kind::Sequenced(numbered), more)),
         4 => drop(link.go_on(number, CODE, &data, more)),
         5 => drop(link.reply(number, CODE, &data, more, !more)),
-        6 => drop(link.acknowledge(number, 1, AckLevel::HandedOver)),
+        6 => drop(link.acknowledge(number, 1, AckLevel::Delivered)),
         7 if more => link.end(number),
         7 => link.reset(number, Reason::CANCELLED),
         8 if more => {
