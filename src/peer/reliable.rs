@@ -51,7 +51,7 @@ impl Peer {
     /// peer.send_reliable(other.info(), message, AckLevel::Handled).await?;
     ///
     /// let nobodys = Frame::text("OLDS", "it rained");
-    /// let error = peer.send_reliable(other.info(), nobodys, AckLevel::HandedOver).await.unwrap_err();
+    /// let error = peer.send_reliable(other.info(), nobodys, AckLevel::Delivered).await.unwrap_err();
     /// assert!(matches!(error, ReliableError::Refused { reason: Reason::UNKNOWN_CODE }));
     /// # Ok(()) }
     /// ```

@@ -133,7 +133,7 @@ async fn two_hundred_cuts_lose_double_and_reorder_none_of_a_million_messages() {
 }
 
 #[actix::test]
-async fn handed_over_is_acknowledged_before_the_handler_is_done_and_handled_after() {
+async fn delivered_is_acknowledged_before_the_handler_is_done_and_handled_after() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let bob = slow(builder(&wires, "bob"), &taken).start().await.unwrap();
@@ -144,7 +144,7 @@ async fn handed_over_is_acknowledged_before_the_handler_is_done_and_handled_afte
         ada.send_reliable(bob.info(), message, level).await.unwrap();
         assert_eq!(begun.elapsed().as_secs(), seconds, "{level:?}");
     }
-    assert_eq!(taken.all(), ["HandedOver", "Handled"]);
+    assert_eq!(taken.all(), ["Delivered", "Handled"]);
 }
 
 #[actix::test]
