@@ -69,6 +69,7 @@
 
 pub mod connection;
 pub mod frame;
+pub mod guide;
 pub mod link;
 pub mod overlay;
 pub mod peer;
