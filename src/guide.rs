@@ -13,7 +13,7 @@
 //! actix-peer = { path = "../actix-peer" }
 //! futures = "0.3"
 //! serde = { version = "1", features = ["derive"] }
-//! tokio = { version = "1", features = ["macros", "signal", "sync", "time"] }
+//! tokio = { version = "1", features = ["io-util", "macros", "signal", "sync"] }
 //! ```
 //!
 //! A chapter that needs a feature of this crate, or another crate, says so at its beginning.

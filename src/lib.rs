@@ -33,6 +33,9 @@
 //!
 //! # Where to read on
 //!
+//! [The guide](guide) goes from the first peer to a network in production, one idea a chapter. The
+//! reference begins here:
+//!
 //! 1. [`Peer`] is the handle of a node: requests, one-way messages, typed messages, joining,
 //!    stopping. [`Builder`] has its options.
 //! 2. [`Incoming`] is what a handler gets and [`Reply`] what it answers; [`handler`] makes an actor
