@@ -91,6 +91,30 @@ fn every_chapter_has_a_picture_a_program_and_something_to_try() {
     }
 }
 
+/// Columns that a page of the documentation shows of a picture without scrolling.
+const PICTURE: usize = 90;
+
+/// Columns of a line of code, as everywhere.
+const CODE: usize = 100;
+
+#[test]
+fn pictures_and_programs_of_the_guide_fit_on_a_page() {
+    for chapter in contents() {
+        let mut limit = None;
+        for line in chapter.text().lines() {
+            limit = match line.strip_prefix("```") {
+                Some("text") => Some(PICTURE),
+                Some(_) if limit.is_none() => Some(CODE),
+                Some(_) => None,
+                None => limit,
+            };
+            let columns = line.chars().count();
+            let fits = limit.is_none_or(|limit| columns <= limit);
+            assert!(fits, "{}: {columns} columns: {line}", chapter.module);
+        }
+    }
+}
+
 #[test]
 fn every_example_that_the_guide_names_is_there() {
     for chapter in contents() {
