@@ -33,13 +33,16 @@
 //!
 //! # Where to read on
 //!
+//! [The guide](guide) goes from the first peer to a network in production, one idea a chapter. The
+//! reference begins here:
+//!
 //! 1. [`Peer`] is the handle of a node: requests, one-way messages, typed messages, joining,
 //!    stopping. [`Builder`] has its options.
 //! 2. [`Incoming`] is what a handler gets and [`Reply`] what it answers; [`handler`] makes an actor
 //!    of a closure. [`Received`] and [`frame::Wire`] are the typed layer above.
 //! 3. Messages go over a [`link`] where the other node speaks links, else in a classic exchange;
 //!    [`Outgoing::over`] asks for one or the other.
-//!    [`Peer::send_reliable`] survives broken links; [`connection::delivery`] says what is promised,
+//!    [`Peer::send_reliable`] survives broken links; [`delivery`] says what is promised,
 //!    rule by rule.
 //! 4. [`Config`] has every limit and time, with default and price.
 //! 5. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the
@@ -65,7 +68,7 @@
 //! An actix arbiter (`#[actix::main]`, `#[actix::test]`), on which all its actors run; handlers may
 //! live on any. With `panic = "abort"` a panic in a handler ends the process, as everywhere.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Only sums and multiples of times are left for it (.clippy.toml): `overlay::later` makes those.
+// Only sums and multiples of times are left for it (.clippy.toml): `time` makes those.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod classic;
@@ -74,6 +77,7 @@ pub mod connection;
 pub mod delivery {}
 pub mod dispatch;
 pub mod frame;
+pub mod guide;
 pub mod limits;
 pub mod link;
 pub mod message;

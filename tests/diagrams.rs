@@ -228,6 +228,9 @@ fn used_modules(code: &str) -> Set {
     used
 }
 
+/// Modules without code.
+const PROSE: [&str; 1] = ["guide"];
+
 /// The number in each module's first line, `//! Layer N: ...`.
 fn layers() -> BTreeMap<String, u32> {
     let module = |line: &str| {
@@ -243,7 +246,9 @@ fn layers() -> BTreeMap<String, u32> {
             number.unwrap_or_else(|| panic!("src/{module}.rs does not begin with its layer")),
         )
     };
-    read("src/lib.rs").lines().filter_map(module).map(layer).collect()
+    let lib = read("src/lib.rs");
+    let modules = lib.lines().filter_map(module).filter(|name| !PROSE.contains(&name.as_str()));
+    modules.map(layer).collect()
 }
 
 /// Every `impl Actor for X`.
