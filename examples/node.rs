@@ -168,6 +168,10 @@ async fn main() -> ExitCode {
     if !printing.is_finished() {
         printing.await.ok();
     }
-    println!("peers told: {}, exchanges cut: {}", report.told, report.cut.len() + report.cut_more);
+    println!(
+        "peers told: {}, exchanges cut: {}",
+        report.told,
+        report.aborted.len() + report.aborted_more
+    );
     if asked_to_end { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

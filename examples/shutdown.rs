@@ -53,8 +53,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("bob knows nobody any more");
     }
     let codes: Vec<_> =
-        report.cut.iter().filter_map(|cut| cut.code).map(|c| c.to_string()).collect();
-    println!("told {} peer, cut {} exchange: {}", report.told, report.cut.len(), codes.join(" "));
+        report.aborted.iter().filter_map(|cut| cut.code).map(|c| c.to_string()).collect();
+    println!(
+        "told {} peer, cut {} exchange: {}",
+        report.told,
+        report.aborted.len(),
+        codes.join(" ")
+    );
     bob.stop().await;
     Ok(())
 }

@@ -26,7 +26,7 @@ use crate::{
     frame::{FrameError, FrameHead, HEADER_LEN, TypeCode},
     limits::{Misbehavior, admission::ConnectionPermit},
     link::code,
-    node::{Cut, Direction, Node, OpenGuard, Refusal, log::Sanitized, span},
+    node::{AbortedExchange, Direction, Node, OpenGuard, Refusal, log::Sanitized, span},
     overlay::Address,
     session,
     session::{Driver, Endpoint},
@@ -88,12 +88,12 @@ impl Held {
 }
 
 /// A conversation that is cut has this long to say so. Less than the node waits for it.
-const CUT_GRACE: Duration = Duration::from_millis(500);
+const ABORT_GRACE: Duration = Duration::from_millis(500);
 
 /// How a conversation ended.
 enum End {
     Regular,
-    Cut,
+    Aborted,
     Panicked,
 }
 
@@ -114,16 +114,16 @@ impl Actor for ConnectionActor {
         let node = Arc::clone(&self.node);
         let run = async move {
             let late = async move {
-                node.cut.cancelled().await;
+                node.abort.cancelled().await;
                 if !node.silent.load(Ordering::Relaxed) {
-                    tokio::time::sleep(CUT_GRACE).await;
+                    tokio::time::sleep(ABORT_GRACE).await;
                 }
             };
             let run = AssertUnwindSafe(conversation.run()).catch_unwind();
             match select(pin!(run), pin!(late)).await {
                 Either::Left((Ok(()), _)) => End::Regular,
                 Either::Left((Err(_), _)) => End::Panicked,
-                Either::Right(_) => End::Cut,
+                Either::Right(_) => End::Aborted,
             }
         };
         ctx.spawn(run.instrument(span).into_actor(self).map(|end, this, ctx| {
@@ -140,8 +140,8 @@ impl ConnectionActor {
             End::Panicked => {
                 self.node.refuse(&self.remote, Some(self.code), Refusal::HandlerFailed)
             }
-            End::Cut => {
-                self.node.report_cut(Cut {
+            End::Aborted => {
+                self.node.report_aborted(AbortedExchange {
                     direction: Direction::In,
                     peer: self.remote.clone(),
                     code: Some(self.code),
@@ -170,7 +170,7 @@ pub(crate) fn accepted(
             None => return,
         }
         let first = header(&mut io.reader, until, &node, &mut held.pass).await;
-        let begun = node.until_cut(begin(io, &node, &held.pass, first));
+        let begun = node.until_aborted(begin(io, &node, &held.pass, first));
         if let Some(Some((remote, talk, span))) = Box::pin(begun).await {
             let (code, talk) = (talk.code(), Some((talk, span)));
             ConnectionActor { code, remote, node, talk, _held: held }.start();
@@ -290,7 +290,7 @@ async fn begin(
     };
     node.count_frame_error(&error);
     if matches!(error, FrameError::TruncatedHeader { .. }) {
-        node.offended(&remote, proven.as_ref(), Misbehavior::Cut);
+        node.offended(&remote, proven.as_ref(), Misbehavior::Truncated);
     }
     tracing::debug!(parent: &span, error = %Sanitized(&error), "connection broken");
     None

@@ -7,7 +7,6 @@
 
 mod alive;
 mod book;
-mod cut;
 mod event;
 mod grant;
 mod header;
@@ -24,11 +23,11 @@ mod receive;
 mod refusals;
 mod seen;
 mod send;
+mod split;
 mod tally;
 
 pub use self::{
     book::{LinkId, PeerDirectory, PeerDirectoryConfig, Way},
-    cut::{Frames, MAX_FRAME},
     event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},
@@ -39,6 +38,7 @@ pub use self::{
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,
     seen::{Novelty, REMEMBERED, REMEMBERED_FOR, Seen},
+    split::{Frames, MAX_FRAME},
 };
 pub(crate) use self::{
     hello::{LISTING, MAX_HELLO_LEN},

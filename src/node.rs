@@ -78,10 +78,10 @@ pub enum Direction {
     Out,
 }
 
-/// An exchange that `stop` cut.
+/// An exchange that `stop` aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Cut {
+pub struct AbortedExchange {
     /// Who asked whom.
     pub direction: Direction,
     /// The other side.
@@ -90,8 +90,8 @@ pub struct Cut {
     pub code: Option<TypeCode>,
 }
 
-/// How many cut exchanges are reported one by one; further ones are counted.
-pub(crate) const CUTS_KEPT: usize = 1_024;
+/// How many aborted exchanges are kept; further ones are only counted.
+pub(crate) const ABORTED_KEPT: usize = 1_024;
 
 /// Names that others said and that are looked up at the same time: each may take a thread of the
 /// runtime until the system gives up.
@@ -156,8 +156,8 @@ pub(crate) struct Node {
     pub(crate) parts: TaskTracker,
     /// Cancelled when the node begins to stop: nothing new.
     pub(crate) drain: CancellationToken,
-    /// Cancelled when what still runs is cut.
-    pub(crate) cut: CancellationToken,
+    /// Cancelled when the node aborts what still runs.
+    pub(crate) abort: CancellationToken,
     /// Nothing more is said to anybody: the node ends as in a crash.
     pub(crate) silent: AtomicBool,
     pub(crate) paused: watch::Sender<bool>,
@@ -173,7 +173,7 @@ pub(crate) struct Node {
     #[cfg(feature = "swim")]
     pub(crate) membership: std::sync::OnceLock<membership::Shared>,
     restarts: Mutex<BTreeMap<Child, u64>>,
-    cuts: Mutex<(Vec<Cut>, usize)>,
+    aborted: Mutex<(Vec<AbortedExchange>, usize)>,
 }
 
 impl Node {
@@ -232,7 +232,7 @@ impl Node {
             tasks: TaskTracker::new(),
             parts: TaskTracker::new(),
             drain: CancellationToken::new(),
-            cut: CancellationToken::new(),
+            abort: CancellationToken::new(),
             silent: AtomicBool::new(false),
             paused: watch::Sender::new(false),
             joined: AtomicBool::new(false),
@@ -244,7 +244,7 @@ impl Node {
             #[cfg(feature = "swim")]
             membership: std::sync::OnceLock::new(),
             restarts: Mutex::default(),
-            cuts: Mutex::default(),
+            aborted: Mutex::default(),
         }
     }
 
@@ -377,13 +377,13 @@ impl Node {
         async move { drain.run_until_cancelled(work).await }
     }
 
-    /// `work`, which is dropped when the node is cut; then nothing comes of it.
-    pub(crate) fn until_cut<F: Future>(
+    /// `work`, dropped when the node aborts; `None` then.
+    pub(crate) fn until_aborted<F: Future>(
         &self,
         work: F,
     ) -> impl Future<Output = Option<F::Output>> + use<F> {
-        let cut = self.cut.clone();
-        async move { cut.run_until_cancelled(work).await }
+        let abort = self.abort.clone();
+        async move { abort.run_until_cancelled(work).await }
     }
 
     /// Places among the requests in hand, of the code and of the node, when they are free now.
@@ -413,8 +413,8 @@ impl Node {
 
     pub(crate) fn count_frame_error(&self, error: &FrameError) {
         match error {
-            FrameError::TruncatedHeader { .. } => self.counters.errors_cut_header.one(),
-            FrameError::TruncatedBody { .. } => self.counters.errors_cut_body.one(),
+            FrameError::TruncatedHeader { .. } => self.counters.errors_truncated_header.one(),
+            FrameError::TruncatedBody { .. } => self.counters.errors_truncated_body.one(),
             FrameError::TooLong { .. } => self.counters.errors_too_long.one(),
             FrameError::Io(error) if IdentityFault::of(error).is_some() => {
                 self.counters.errors_not_admitted.one();
@@ -423,13 +423,13 @@ impl Node {
         }
     }
 
-    pub(crate) fn report_cut(&self, cut: Cut) {
-        self.counters.errors_cut_by_stop.one();
-        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        if cuts.0.len() < CUTS_KEPT {
-            cuts.0.push(cut);
+    pub(crate) fn report_aborted(&self, exchange: AbortedExchange) {
+        self.counters.errors_aborted_by_stop.one();
+        let mut aborted = self.aborted.lock().unwrap_or_else(PoisonError::into_inner);
+        if aborted.0.len() < ABORTED_KEPT {
+            aborted.0.push(exchange);
         } else {
-            cuts.1 += 1;
+            aborted.1 += 1;
         }
     }
 
@@ -447,9 +447,9 @@ impl Node {
         self.restarts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What was cut, and how many more.
-    pub(crate) fn take_cuts(&self) -> (Vec<Cut>, usize) {
-        std::mem::take(&mut *self.cuts.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The exchanges that were aborted, and how many more.
+    pub(crate) fn take_aborted(&self) -> (Vec<AbortedExchange>, usize) {
+        std::mem::take(&mut *self.aborted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds one to `open` for as long as the guard lives.

@@ -80,7 +80,7 @@ impl Endpoint {
         let weak = Arc::downgrade(&endpoint);
         let on_ban = OnBan(Box::new(move |whom| {
             if let Some(endpoint) = weak.upgrade() {
-                endpoint.links.cut_those_of(whom);
+                endpoint.links.abort_offender(whom);
             }
         }));
         // It is set once, here.
@@ -90,10 +90,10 @@ impl Endpoint {
 
     /// Cuts all that runs: connections are closed, with a last word or `silently`, and no task that
     /// the node has started goes on.
-    pub(crate) fn cut_all(&self, silently: bool) {
-        self.cut.cancel();
+    pub(crate) fn abort_all(&self, silently: bool) {
+        self.abort.cancel();
         self.links.cut(silently);
-        self.leashes.cut().into_iter().for_each(|cut| self.report_cut(cut));
+        self.leashes.cut().into_iter().for_each(|cut| self.report_aborted(cut));
     }
 
     /// A peer has shown that it lives and is reached at `to`.
@@ -123,7 +123,7 @@ struct Pool {
     sessions: HashMap<LinkId, Arc<Session>>,
     dials: HashMap<Address, watch::Receiver<Option<Reached>>>,
     /// The node is cut: no further link is opened.
-    is_cut: bool,
+    is_aborted: bool,
 }
 
 impl fmt::Debug for LinkPool {
@@ -143,7 +143,7 @@ impl LinkPool {
                 book: PeerDirectory::new(me.id().clone(), config),
                 sessions: HashMap::new(),
                 dials: HashMap::new(),
-                is_cut: false,
+                is_aborted: false,
             }),
             open: RwLock::default(),
             over: Notify::new(),
@@ -203,7 +203,7 @@ impl LinkPool {
     /// the node is cut.
     pub(crate) fn opened(&self, session: &Arc<Session>, listed: bool) -> bool {
         let mut pool = self.lock();
-        if pool.is_cut {
+        if pool.is_aborted {
             return false;
         }
         pool.book.is_alive(&session.to);
@@ -267,12 +267,12 @@ impl LinkPool {
 
     /// Ends every link at once; no further one is opened.
     pub(crate) fn cut(&self, silently: bool) {
-        self.lock().is_cut = true;
+        self.lock().is_aborted = true;
         self.all().iter().for_each(|session| session.cut(silently));
     }
 
     /// Ends every link with somebody who is banned.
-    pub(crate) fn cut_those_of(&self, whom: &Offender) {
+    pub(crate) fn abort_offender(&self, whom: &Offender) {
         let is_theirs = |session: &&Arc<Session>| match whom {
             Offender::Source(source) => Source::of(session.sender.address()) == *source,
             Offender::Id(id) => session.sender.proven() == Some(id),
@@ -305,7 +305,7 @@ pub(crate) async fn path(
     (to, whom): (&Address, Option<&PeerId>),
     over: Over,
 ) -> Result<Path, RequestError> {
-    if endpoint.cut.is_cancelled() {
+    if endpoint.abort.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });
     }
     if over == Over::Classic {

@@ -469,7 +469,7 @@ async fn stop_cuts_what_is_late_and_says_what() {
     let begun = Instant::now();
     let (report, late, own) = tokio::join!(a.stop(), late.collect(), own.collect());
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
-    let mut cut: Vec<_> = report.cut.iter().map(|cut| (cut.direction, cut.code)).collect();
+    let mut cut: Vec<_> = report.aborted.iter().map(|cut| (cut.direction, cut.code)).collect();
     cut.sort_by_key(|(direction, _)| *direction == Direction::Out);
     let code = Some(TypeCode::new(b"SLOW"));
     assert_eq!(cut, [(Direction::In, code), (Direction::Out, code)]);
@@ -505,7 +505,7 @@ async fn an_aborted_node_is_gone_without_a_word() {
     let begun = Instant::now();
     let report = a.abort().await;
     assert!(begun.elapsed() < Duration::from_secs(1));
-    assert_eq!((report.told, report.cut.len()), (0, 1));
+    assert_eq!((report.told, report.aborted.len()), (0, 1));
     assert_eq!(known(&b).await, ["a"], "nobody was told");
     assert_eq!(under_way.collect().await.unwrap(), []);
 }

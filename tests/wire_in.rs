@@ -403,8 +403,8 @@ async fn a_request_that_is_cut_anywhere_is_not_handled_and_not_answered() {
         assert_eq!(to_the_end(&mut stream).await, "", "after {bytes} bytes");
     }
     let counts = counts(&node).await;
-    assert_eq!((counts.connections_silent, counts.errors_cut_header), (1, 7));
-    assert_eq!((counts.errors_cut_body, counts.exchanges_in, counts.frames_out), (18, 18, 0));
+    assert_eq!((counts.connections_silent, counts.errors_truncated_header), (1, 7));
+    assert_eq!((counts.errors_truncated_body, counts.exchanges_in, counts.frames_out), (18, 18, 0));
     plays(&node, &[(b"LIST\0\0\0\0", b"REPL\0\0\0\x010"), (JOIN, JOINED)]).await;
 }
 

@@ -153,7 +153,7 @@ async fn a_reply_that_is_cut_says_how_much_of_it_came() {
         }
     }
     let counts = pair.node.status().await.counts;
-    assert_eq!((counts.errors_cut_header, counts.errors_cut_body), (14, 10));
+    assert_eq!((counts.errors_truncated_header, counts.errors_truncated_body), (14, 10));
 }
 
 #[actix::test]

@@ -157,7 +157,7 @@ async fn run(options: Options) -> Result<(), Failed> {
         } => report,
         () = ends.next() => app.abort().await,
     };
-    let cut = report.cut.len() + report.cut_more;
+    let cut = report.aborted.len() + report.aborted_more;
     say(format_args!("peers told: {}, exchanges cut: {cut}", report.told));
     Ok(())
 }

@@ -361,7 +361,7 @@ impl Overlay {
         let nodes = std::mem::take(&mut self.nodes);
         let reports = futures::future::join_all(nodes.iter().map(Peer::stop)).await;
         match reports.iter().find(|report| !report.is_clean()) {
-            Some(report) => Err(format!("cut {:?}", report.cut).into()),
+            Some(report) => Err(format!("cut {:?}", report.aborted).into()),
             None => Ok(format!("{}, nothing was cut", count(nodes.len(), "node"))),
         }
     }

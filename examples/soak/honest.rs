@@ -74,7 +74,7 @@ impl Lane {
     }
 
     /// Whether it goes over the wire that is cut.
-    pub(crate) const fn is_cut(self) -> bool {
+    pub(crate) const fn is_aborted(self) -> bool {
         matches!(self, Self::Acked | Self::Reliable | Self::Cut)
     }
 

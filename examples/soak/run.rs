@@ -94,7 +94,7 @@ pub(crate) async fn run(options: Soak) -> Result<Report, Broken> {
         let talk = Talk {
             lane: *lane,
             from: nodes.ada.clone(),
-            to: if lane.is_cut() { wire } else { bob }.clone(),
+            to: if lane.is_aborted() { wire } else { bob }.clone(),
             ledger: ledger.clone(),
             tally: Default::default(),
             rng: fastrand::Rng::with_seed(options.seed),

@@ -19,7 +19,7 @@ use crate::{
         error::{Unwritten, WriteError},
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
     },
-    node::{Cut, Direction, Node, leash::Leash, span},
+    node::{AbortedExchange, Direction, Node, leash::Leash, span},
     overlay::{Address, PeerId},
     time::Later,
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
@@ -127,15 +127,19 @@ pub(crate) async fn connect(
 
 /// Runs `work` until the node is cut, which is reported then. Work that fails because of the cut is
 /// cut too.
-async fn unless_cut<T, E>(
+async fn unless_aborted<T, E>(
     node: &Node,
     (to, code): (&Address, TypeCode),
     work: impl Future<Output = Result<T, E>>,
 ) -> Option<Result<T, E>> {
-    let done = node.cut.run_until_cancelled(work).await;
-    let done = done.filter(|done| done.is_ok() || !node.cut.is_cancelled());
+    let done = node.abort.run_until_cancelled(work).await;
+    let done = done.filter(|done| done.is_ok() || !node.abort.is_cancelled());
     if done.is_none() {
-        node.report_cut(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
+        node.report_aborted(AbortedExchange {
+            direction: Direction::Out,
+            peer: to.clone(),
+            code: Some(code),
+        });
     }
     done
 }
@@ -147,10 +151,10 @@ async fn begin(
     code: TypeCode,
 ) -> Result<Dialled, RequestError> {
     let stopped = || RequestError::Stopped { sent: false };
-    if node.cut.is_cancelled() {
+    if node.abort.is_cancelled() {
         return Err(stopped());
     }
-    unless_cut(node, (to, code), dial(node, to, whom)).await.ok_or_else(stopped)?
+    unless_aborted(node, (to, code), dial(node, to, whom)).await.ok_or_else(stopped)?
 }
 
 /// Sends `request` to `to`, where `whom` is, and returns the replies to come.
@@ -165,7 +169,11 @@ pub(crate) async fn open(
         tracing::trace!(%code, "request");
         node.counters.exchanges_out.one();
         let sending = send(node, to, Box::new(writer), request).await?;
-        reader.report(Cut { direction: Direction::Out, peer: to.clone(), code: Some(code) });
+        reader.report(AbortedExchange {
+            direction: Direction::Out,
+            peer: to.clone(),
+            code: Some(code),
+        });
         let (reader, patience) = (Box::new(reader), node.config.reply_timeout);
         let reader = FrameReader::new(reader, BytesMut::new(), patience, Arc::clone(node));
         Ok(Replies::new(Box::new(reader), sending, held, remote, code))
@@ -184,7 +192,8 @@ async fn send(
     let mut writer = FrameWriter::new(half, Arc::clone(node));
     if is_small(&request) {
         let code = request.code();
-        let Some(written) = unless_cut(node, (to, code), write(request, &mut writer)).await else {
+        let Some(written) = unless_aborted(node, (to, code), write(request, &mut writer)).await
+        else {
             return Err(RequestError::Stopped { sent: writer.has_begun() });
         };
         let begun = writer.has_begun();
@@ -207,7 +216,7 @@ async fn send(
             stopped.cancelled().await;
         }
     };
-    node.spawn(node.until_cut(write));
+    node.spawn(node.until_aborted(write));
     Ok((Sending::UnderWay { stop, result }, None))
 }
 
@@ -228,7 +237,7 @@ pub(crate) async fn notify(
             write(request, &mut writer).await?;
             writer.shutdown().await
         };
-        let written = unless_cut(node, (to, code), write).await;
+        let written = unless_aborted(node, (to, code), write).await;
         let begun = writer.has_begun();
         let written = written.ok_or(RequestError::Stopped { sent: begun })?;
         drop((reader, held));

@@ -30,7 +30,7 @@ use crate::{
         reply::ReplyKind,
         source::{BodySource, Chunk},
     },
-    node::{Cut, Direction, Node, Refusal, log::Sanitized},
+    node::{AbortedExchange, Direction, Node, Refusal, log::Sanitized},
     overlay::{Address, PeerId},
     transport::{ReadHalf, WriteHalf},
 };
@@ -161,7 +161,7 @@ impl Server {
     async fn exchange(&mut self) -> Result<(), Broken> {
         let route = self.routes.find(self.head.code());
         let internal = route.as_ref().is_some_and(|route| route.internal);
-        let cut = self.node.cut.clone();
+        let cut = self.node.abort.clone();
         // Each step has a piece of memory of its own, as long as it lasts: who waits for a body does not
         // keep the room for a reply.
         let request = Box::pin(self.request(route));
@@ -172,7 +172,7 @@ impl Server {
             }
             None => {
                 self.step(PhaseEvent::Refused);
-                self.report_cut();
+                self.report_aborted();
                 Reply::refused(Refusal::Stopping)
             }
             Some(Err(refusal)) => {
@@ -187,9 +187,9 @@ impl Server {
         Ok(())
     }
 
-    fn report_cut(&self) {
+    fn report_aborted(&self) {
         let (peer, code) = (self.remote.clone(), Some(self.head.code()));
-        self.node.report_cut(Cut { direction: Direction::In, peer, code });
+        self.node.report_aborted(AbortedExchange { direction: Direction::In, peer, code });
     }
 
     fn refuse(&mut self, refusal: Refusal) {
@@ -271,7 +271,7 @@ impl Server {
             Ok(Ok(Some(frame))) => Ok(frame),
             Ok(Ok(None)) => Err(Broken),
             Ok(Err(error)) => {
-                self.offended(Misbehavior::Cut);
+                self.offended(Misbehavior::Truncated);
                 Err(self.broken(&error))
             }
             Err(_) => {
@@ -381,7 +381,7 @@ impl Server {
         internal: bool,
     ) -> Result<(), WriteError> {
         let limit = self.node.config.handler_timeout;
-        let cut = self.node.cut.clone();
+        let cut = self.node.abort.clone();
         loop {
             let next = match frames.next().now_or_never() {
                 Some(next) => next,
@@ -395,7 +395,7 @@ impl Server {
                             return self.write_refusal(Refusal::HandlerLate).await;
                         }
                         None => {
-                            self.report_cut();
+                            self.report_aborted();
                             return self.write_refusal(Refusal::Stopping).await;
                         }
                     }

@@ -98,7 +98,7 @@ macro_rules! offences {
 
 offences! {
     /// A connection that ended inside a header or the data of a frame. Happens to everybody.
-    Cut = 1,
+    Truncated = 1,
     /// A request for a code without a handler. A newer version may ask for one now and then.
     UnknownCode = 1,
     /// Data that is not a message of the handler's type.

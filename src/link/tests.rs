@@ -188,7 +188,7 @@ fn what_comes_beyond_the_credit_or_the_end_costs_no_more_than_its_length() {
         if ended {
             bob.fail(Reason::GOING_AWAY);
         }
-        bob.handle_all(Frames::cut(&mut bytes.clone()), now);
+        bob.handle_all(Frames::split(&mut bytes.clone()), now);
         assert_eq!(bob.phase(), LinkPhase::Closed);
     }
 }
@@ -747,7 +747,7 @@ impl World {
                 let arrived = wire.split_to(bytes.min(wire.len()));
                 let other = &mut self.sides[1 - at];
                 other.input.unsplit(arrived);
-                other.link.handle_all(Frames::cut(&mut other.input), now);
+                other.link.handle_all(Frames::split(&mut other.input), now);
                 self.heard(1 - at);
             }
             Op::Tick => {
@@ -892,7 +892,7 @@ proptest! {
         let mut input = BytesMut::new();
         for piece in bytes.chunks(at_once) {
             input.extend_from_slice(piece);
-            all.handle_all(Frames::cut(&mut input), now);
+            all.handle_all(Frames::split(&mut input), now);
         }
         let apart = |event| match event {
             LinkEvent::MessageBatch(messages) => {

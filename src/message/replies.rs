@@ -288,11 +288,11 @@ impl Replies {
             tracing::debug!(parent: &open.held.span, error = %Sanitized(&error), "connection broken");
         }
         let reader = open.as_mut().and_then(|open| open.reader.take());
-        let is_cut = open.as_ref().is_some_and(|open| open.held.node().cut.is_cancelled());
+        let is_aborted = open.as_ref().is_some_and(|open| open.held.node().abort.is_cancelled());
         match open.and_then(|open| open.write_error) {
             Some(written) => RequestError::not_written(self.remote.clone(), written),
             // The node was faster than the reader of these replies.
-            None if is_cut => RequestError::Stopped { sent: true },
+            None if is_aborted => RequestError::Stopped { sent: true },
             None => match (error, reader) {
                 (ReadError::Reset(reason), Some(reader)) => {
                     RequestError::Reset { reason, sent: reader.was_sent() }

@@ -124,11 +124,11 @@ counters! {
     /// Connections that were closed because the other side was no longer admitted.
     errors_not_admitted,
     /// Requests cut because the node stopped.
-    errors_cut_by_stop,
+    errors_aborted_by_stop,
     /// Connections that ended inside a header.
-    errors_cut_header,
+    errors_truncated_header,
     /// Connections that ended inside the data of a frame.
-    errors_cut_body,
+    errors_truncated_body,
     /// Connections whose header or data did not come in time.
     errors_late,
     /// Connections that stood still for too long while something was written.
@@ -182,7 +182,7 @@ impl Counters {
             Refusal::HandlerGone => &self.errors_handler_gone,
             Refusal::HandlerLate => &self.errors_handler_late,
             Refusal::BadMessage => &self.errors_bad_message,
-            Refusal::Stopping => &self.errors_cut_by_stop,
+            Refusal::Stopping => &self.errors_aborted_by_stop,
             Refusal::NotYourId => &self.errors_not_your_id,
             Refusal::NoTls => &self.errors_no_tls,
         }
@@ -209,7 +209,7 @@ mod tests {
             counts.errors_handler_gone,
             counts.errors_handler_late,
             counts.errors_bad_message,
-            counts.errors_cut_by_stop,
+            counts.errors_aborted_by_stop,
             counts.errors_not_your_id,
             counts.errors_no_tls,
         ];

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    node::{Cut, Node},
+    node::{AbortedExchange, Node},
     transport::{ReadHalf, WriteHalf},
 };
 
@@ -26,13 +26,13 @@ pub(crate) struct Leashes(Mutex<Leashed>);
 struct Leashed {
     next: u64,
     held: BTreeMap<u64, Entry>,
-    is_cut: bool,
+    is_aborted: bool,
 }
 
 struct Entry {
     shared: Arc<dyn Close>,
     /// What is reported when it is cut.
-    report: Option<Cut>,
+    report: Option<AbortedExchange>,
 }
 
 impl fmt::Debug for Leashes {
@@ -47,10 +47,10 @@ impl Leashes {
     }
 
     /// Drops all that is held, and what comes later at once. Returns the exchanges that were cut.
-    pub(crate) fn cut(&self) -> Vec<Cut> {
+    pub(crate) fn cut(&self) -> Vec<AbortedExchange> {
         let held = {
             let mut leashed = self.lock();
-            leashed.is_cut = true;
+            leashed.is_aborted = true;
             std::mem::take(&mut leashed.held)
         };
         held.values().for_each(|entry| entry.shared.close());
@@ -106,23 +106,23 @@ impl<T: Send + 'static> Leash<T> {
         let mut leashed = node.leashes.lock();
         let number = leashed.next;
         leashed.next = number.wrapping_add(1);
-        let is_cut = leashed.is_cut;
-        if !is_cut {
+        let is_aborted = leashed.is_aborted;
+        if !is_aborted {
             let shared: Arc<dyn Close> = Arc::clone(&shared) as _;
             leashed.held.insert(number, Entry { shared, report: None });
         }
         drop(leashed);
-        if is_cut {
+        if is_aborted {
             shared.close();
         }
         Self { shared, number, node: Arc::clone(node) }
     }
 
     /// Has `cut` reported when this is cut, or at once if it is cut already.
-    pub(crate) fn report(&self, cut: Cut) {
+    pub(crate) fn report(&self, cut: AbortedExchange) {
         match self.node.leashes.lock().held.get_mut(&self.number) {
             Some(entry) => entry.report = Some(cut),
-            None => self.node.report_cut(cut),
+            None => self.node.report_aborted(cut),
         }
     }
 

@@ -98,7 +98,7 @@ pub(crate) struct Sanitized<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut cut = Cut { left: SHOWN, to: f };
+        let mut cut = Truncated { left: SHOWN, to: f };
         match write!(cut, "{}", self.0) {
             Err(_) if cut.left == 0 => f.write_str("…"),
             result => result,
@@ -107,19 +107,19 @@ impl<T: fmt::Display> fmt::Display for Sanitized<T> {
 }
 
 /// Writes so many bytes, then fails.
-struct Cut<'a, 'b> {
+struct Truncated<'a, 'b> {
     left: usize,
     to: &'a mut fmt::Formatter<'b>,
 }
 
-impl Cut<'_, '_> {
+impl Truncated<'_, '_> {
     fn put(&mut self, piece: impl fmt::Display, len: usize) -> fmt::Result {
         self.left = self.left.saturating_sub(len);
         if self.left == 0 { Err(fmt::Error) } else { write!(self.to, "{piece}") }
     }
 }
 
-impl Write for Cut<'_, '_> {
+impl Write for Truncated<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().try_for_each(|c| match c {
             c if c.is_control() => self.put(c.escape_unicode(), c.escape_unicode().len()),

@@ -197,7 +197,7 @@ impl Drop for PeerActor {
     /// at once.
     fn drop(&mut self) {
         self.node.drain.cancel();
-        self.node.cut_all(true);
+        self.node.abort_all(true);
         self.node.threads.stop();
     }
 }
@@ -233,7 +233,7 @@ impl Handler<End> for PeerActor {
         self.node.drain.cancel();
         if !msg.politely {
             self.node.silent.store(true, Ordering::Relaxed);
-            self.node.cut_all(true);
+            self.node.abort_all(true);
         }
         if already {
             return Box::pin(std::future::ready(()).into_actor(self));

@@ -347,7 +347,7 @@ impl Builder {
         if let Some(outbox) = self.outbox {
             reliable.keep_in(outbox);
         }
-        node.threads.follow_home(&node.drain, &node.cut);
+        node.threads.follow_home(&node.drain, &node.abort);
         let list = PeerList::new(node.me.id().clone(), node.config.max_peers)
             .located(node.me.address().clone());
         let table = Table::new(list, self.router);

@@ -18,12 +18,12 @@ impl Message for ChildEnded {
 }
 
 /// Stops an actor of the node when the node is cut, however many addresses of it there still are.
-pub(crate) fn stop_at_cut<A: Actor<Context = Context<A>>>(
+pub(crate) fn stop_at_abort<A: Actor<Context = Context<A>>>(
     actor: &A,
     node: &Endpoint,
     ctx: &mut Context<A>,
 ) {
-    let cut = node.cut.clone().cancelled_owned();
+    let cut = node.abort.clone().cancelled_owned();
     ctx.spawn(cut.into_actor(actor).map(|(), _, ctx| ctx.stop()));
 }
 

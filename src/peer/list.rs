@@ -20,7 +20,7 @@ use crate::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
         PeerId, PeerInfo, PeerList, RouteFault, RouteReason, Router,
     },
-    peer::child::{Guard, stop_at_cut},
+    peer::child::{Guard, stop_at_abort},
     session::Endpoint,
     time::now,
 };
@@ -68,7 +68,7 @@ impl Actor for PeerListActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        stop_at_cut(self, &self.node, ctx);
+        stop_at_abort(self, &self.node, ctx);
     }
 }
 

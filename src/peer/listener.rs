@@ -174,7 +174,7 @@ fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
         }
         Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
         Err(TurnedAway::TooMany) => {
-            let refusing = node.until_cut(refuse(io, node, refusals));
+            let refusing = node.until_aborted(refuse(io, node, refusals));
             drop(actix_rt::spawn(node.tasks.track_future(refusing)));
         }
     }

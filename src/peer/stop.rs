@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    node::{Cut, PeerEvent},
+    node::{AbortedExchange, PeerEvent},
     peer::{
         Peers,
         join::{say_goodbye, say_goodbye_over_links},
@@ -29,10 +29,10 @@ use crate::{
 pub struct StopReport {
     /// Peers in the table, and nodes with an open link, that were told `QUIT` and answered.
     pub told: usize,
-    /// Exchanges that were cut because they did not end in time, one by one (at most 1,024).
-    pub cut: Vec<Cut>,
-    /// Cut exchanges beyond those.
-    pub cut_more: usize,
+    /// Exchanges that were aborted because they did not end in time, at most 1,024 of them.
+    pub aborted: Vec<AbortedExchange>,
+    /// How many more exchanges were aborted.
+    pub aborted_more: usize,
     /// How long it took.
     pub took: Duration,
 }
@@ -41,12 +41,12 @@ impl StopReport {
     /// Whether everything came to its own end.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.cut.is_empty() && self.cut_more == 0
+        self.aborted.is_empty() && self.aborted_more == 0
     }
 }
 
-/// What was cut has this long to let go of its connection.
-const CUT_TIME: Duration = Duration::from_secs(1);
+/// What was aborted has this long to let go of its connection.
+const ABORT_TIME: Duration = Duration::from_secs(1);
 
 /// Tells the peers, and lets what runs come to its end.
 async fn goodbye(node: &Arc<Endpoint>, peers: &Peers, begun: Instant, told: &mut usize) {
@@ -81,17 +81,17 @@ pub(crate) async fn stop(
     let mut told = 0;
     if politely {
         // Until an abort.
-        node.cut.run_until_cancelled(goodbye(node, peers, begun, &mut told)).await;
+        node.abort.run_until_cancelled(goodbye(node, peers, begun, &mut told)).await;
     }
     node.tasks.close();
-    node.cut_all(node.silent.load(Ordering::Relaxed));
-    timeout(CUT_TIME, node.tasks.wait()).await.ok();
+    node.abort_all(node.silent.load(Ordering::Relaxed));
+    timeout(ABORT_TIME, node.tasks.wait()).await.ok();
     node.routes.clear();
     list.send_replace(None);
     node.parts.close();
-    timeout(CUT_TIME, node.parts.wait()).await.ok();
+    timeout(ABORT_TIME, node.parts.wait()).await.ok();
     node.emit(&PeerEvent::Stopped);
     node.events.close();
-    let (cut, cut_more) = node.take_cuts();
-    StopReport { told, cut, cut_more, took: begun.elapsed() }
+    let (aborted, aborted_more) = node.take_aborted();
+    StopReport { told, aborted, aborted_more, took: begun.elapsed() }
 }

@@ -14,7 +14,7 @@ use crate::{
         PeerInfo, QuitPolicy, Scope, Verdict, WITHIN,
     },
     peer::{
-        NodeDown, Peers, child::stop_at_cut, moves, moves::Admitted, probation,
+        NodeDown, Peers, child::stop_at_abort, moves, moves::Admitted, probation,
         stabilizer::question,
     },
     session::Endpoint,
@@ -39,7 +39,7 @@ impl Actor for WellKnown {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(node) = self.node.upgrade() {
-            stop_at_cut(self, &node, ctx);
+            stop_at_abort(self, &node, ctx);
         }
     }
 }
@@ -54,7 +54,7 @@ impl Handler<Incoming> for WellKnown {
                 return Reply::refused(Refusal::HandlerGone);
             };
             // It is no future of the actor, and would outlive the node.
-            let answer = node.tasks.track_future(node.until_cut(answer(&msg, &node, &peers)));
+            let answer = node.tasks.track_future(node.until_aborted(answer(&msg, &node, &peers)));
             match answer.await {
                 Some(Ok(reply)) => reply,
                 Some(Err(NodeDown)) => Reply::refused(Refusal::HandlerGone),

@@ -251,7 +251,7 @@ pub(crate) fn replay(sender: &Arc<Sender>, kept: Vec<Kept>) {
     }
     for kept in by_peer.into_values() {
         let endpoint = &sender.endpoint;
-        endpoint.spawn(endpoint.until_cut(replay_to_one(Arc::clone(sender), kept)));
+        endpoint.spawn(endpoint.until_aborted(replay_to_one(Arc::clone(sender), kept)));
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) async fn send(
 
 /// Sends what waits, in order, as long as something does.
 async fn pump(endpoint: Arc<Endpoint>, bag: Arc<SendQueue>) {
-    let stopped = endpoint.cut.clone();
+    let stopped = endpoint.abort.clone();
     let run = async {
         let mut classic = 0;
         while !one_link(&endpoint, &bag, &mut classic).await {}

@@ -18,7 +18,7 @@ use tokio_util::io::poll_read_buf;
 use crate::{
     limits::{Misbehavior, throttle::Throttle},
     link::{Frames, LinkEvent, LinkPhase, Reason},
-    node::{Cut, Direction},
+    node::{AbortedExchange, Direction},
     session::{inbound::Inbound, leaving::Leaving, shared::Session, tick::Tick},
     time::{Later, now},
     transport::{ReadHalf, WriteHalf},
@@ -134,10 +134,14 @@ impl Driver {
     fn finish(&mut self, reason: Reason) {
         if !std::mem::replace(&mut self.told, true) {
             let serving = self.inbound.serving();
-            if self.session.endpoint.cut.is_cancelled() {
+            if self.session.endpoint.abort.is_cancelled() {
                 for code in serving {
                     let (direction, peer) = (Direction::In, self.session.sender.address().clone());
-                    self.session.endpoint.report_cut(Cut { direction, peer, code: Some(code) });
+                    self.session.endpoint.report_aborted(AbortedExchange {
+                        direction,
+                        peer,
+                        code: Some(code),
+                    });
                 }
             }
             self.inbound.broken(reason);
@@ -304,7 +308,7 @@ impl Driver {
 
     /// Hands the complete frames to the machine.
     fn frames(&mut self, read: usize) {
-        let frames = Frames::cut(&mut self.input);
+        let frames = Frames::split(&mut self.input);
         let wanted = frames.wanted();
         let now = now();
         let mut state = self.session.lock();

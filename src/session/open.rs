@@ -146,7 +146,7 @@ async fn hellos(
         buffer.reserve(HELLO_READ);
         let n = io.reader.read_buf(buffer).await?;
         endpoint.counters.bytes_in.add(n as u64);
-        for frame in Frames::cut(buffer) {
+        for frame in Frames::split(buffer) {
             let Ok(frame) = frame else { return Ok(Heard::Nothing) };
             if link.phase() == LinkPhase::Greeting && frame.code() == TypeCode::ERRO {
                 return Ok(Heard::Refusal(String::from_utf8_lossy(frame.data()).into_owned()));
@@ -229,7 +229,7 @@ pub(crate) async fn welcome(
     let mut link = machine(endpoint, Role::Acceptor);
     let hello = async {
         loop {
-            for frame in Frames::cut(&mut buffer) {
+            for frame in Frames::split(&mut buffer) {
                 let Ok(frame) = frame else { return Err(FrameError::TruncatedHeader { got: 0 }) };
                 link.handle(frame, now());
             }
@@ -249,7 +249,7 @@ pub(crate) async fn welcome(
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             endpoint.count_frame_error(&error);
-            endpoint.offended(remote, proven.as_ref(), Misbehavior::Cut);
+            endpoint.offended(remote, proven.as_ref(), Misbehavior::Truncated);
             return None;
         }
         Err(_) => {

@@ -122,7 +122,7 @@ impl Inbound {
             // Nobody waits any more when its links are over.
             tell.send(ended).ok();
         };
-        let cut = session.endpoint.cut.clone();
+        let cut = session.endpoint.abort.clone();
         let mut finish =
             async move { cut.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
         // It begins at once, so that the order is kept, and goes on without the link.
@@ -233,7 +233,7 @@ async fn hand_over(
             Told::Delivered => Ok(()),
             Told::Serving(answer) => {
                 // The answer is nobody's.
-                endpoint.spawn(endpoint.until_cut(answer.map(drop)));
+                endpoint.spawn(endpoint.until_aborted(answer.map(drop)));
                 Ok(())
             }
         };

@@ -236,7 +236,7 @@ impl Session {
                 queue.end(Ok(()));
             }
         };
-        self.endpoint.spawn(self.endpoint.until_cut(write));
+        self.endpoint.spawn(self.endpoint.until_aborted(write));
         let begun = match timeout(limit, &mut number).await {
             // Without a word the node was stopped.
             Ok(begun) => begun.map_err(|_| Failed::Gone(None))?,

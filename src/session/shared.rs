@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     link::{AckLevel, Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
     message::Sender,
-    node::{Cut, Direction},
+    node::{AbortedExchange, Direction},
     overlay::{Address, PeerId, PeerInfo},
     session::{
         Endpoint,
@@ -390,10 +390,10 @@ impl Session {
         drop(state);
         for asked in asked.into_values() {
             if let Asked::Request { code, .. } = asked
-                && self.endpoint.cut.is_cancelled()
+                && self.endpoint.abort.is_cancelled()
             {
                 let (direction, peer) = (Direction::Out, self.sender.address().clone());
-                self.endpoint.report_cut(Cut { direction, peer, code: Some(code) });
+                self.endpoint.report_aborted(AbortedExchange { direction, peer, code: Some(code) });
             }
             let sent = asked.sent_before(written);
             asked.end(Err(Broken { reason, sent, link: true }));

@@ -67,7 +67,7 @@ impl ByHand {
     pub(crate) async fn hear(&mut self) {
         let read = self.io.reader.read_buf(&mut self.buffer).await.unwrap();
         assert_ne!(read, 0, "the link is open");
-        for frame in Frames::cut(&mut self.buffer) {
+        for frame in Frames::split(&mut self.buffer) {
             self.link.handle(frame.unwrap(), now());
         }
         for event in self.link.events() {

@@ -391,7 +391,7 @@ async fn replies_and_bodies_that_nobody_reads_keep_no_connection_open() {
             _ => ada.stop().await,
         };
         assert_eq!(left.halves(), 0, "{how:?}");
-        assert!(report.cut.len() >= 2, "{how:?}: {report:?}");
+        assert!(report.aborted.len() >= 2, "{how:?}: {report:?}");
         let error = replies.collect().await.unwrap_err();
         assert!(error.may_have_been_handled(), "{how:?}: {error:?}");
         assert!(long.collect().await.is_err());

@@ -82,7 +82,7 @@ impl Fake {
         if self.io.reader.read_buf(&mut self.buffer).await.ok()? == 0 {
             return None;
         }
-        for frame in Frames::cut(&mut self.buffer) {
+        for frame in Frames::split(&mut self.buffer) {
             let frame: Frame = frame.ok()?;
             self.came.push(frame.code().to_string());
             if frame.code() != TypeCode::new(b"@BYE") {

@@ -58,7 +58,7 @@ async fn two_hundred_nodes_talk_over_few_links_each_and_lose_nothing() {
         ask(&nodes[0], &nodes[1], Outgoing::from(Frame::empty("VIA_")).over(Over::Link)).await;
     assert_eq!(via.unwrap(), format!("{:?}", Via::Link));
     for report in join_all(nodes.iter().map(|node| node.stop())).await {
-        assert!(report.cut.is_empty(), "{report:?}");
+        assert!(report.aborted.is_empty(), "{report:?}");
     }
     assert_eq!(wires.connections(), 0);
 }

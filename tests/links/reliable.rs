@@ -48,7 +48,7 @@ fn slow(builder: Builder, taken: &Taken) -> Builder {
     builder.handle("SLOW", slow.start()).unwrap()
 }
 
-fn cut_all(wires: &MemoryNetwork) -> usize {
+fn abort_all(wires: &MemoryNetwork) -> usize {
     wires.links().iter().filter(|link| wires.cut(link.number())).count()
 }
 
@@ -79,7 +79,7 @@ async fn flood(
             pass(Duration::from_millis(1 + (n % 13) as u64)).await;
             // Nobody dials when nothing waits.
             for _ in 0..20 {
-                let some = cut_all(wires) > 0;
+                let some = abort_all(wires) > 0;
                 cut += usize::from(some);
                 if some {
                     break;
@@ -157,7 +157,7 @@ async fn a_handler_that_panics_is_an_error_over_whichever_link_and_gets_the_mess
     let boom = ada.send_reliable(bob.info(), message(), AckLevel::Handled);
     let cut = async {
         pass(SECOND / 2).await;
-        cut_all(&wires);
+        abort_all(&wires);
     };
     let error = join(boom, cut).await.0.unwrap_err();
     let failed = matches!(error, ReliableError::Failed { reason: Reason::HANDLER_FAILED });
@@ -165,7 +165,7 @@ async fn a_handler_that_panics_is_an_error_over_whichever_link_and_gets_the_mess
     // What is only handed over is acknowledged before anybody can know.
     ada.send_reliable(bob.info(), message(), AckLevel::Delivered).await.unwrap();
     pass(5 * SECOND).await;
-    cut_all(&wires);
+    abort_all(&wires);
     pass(5 * SECOND).await;
     assert_eq!(taken.all(), ["boom", "boom"]);
 }
@@ -455,10 +455,10 @@ async fn messages_keep_their_order_when_the_first_waits_for_a_place_and_the_link
         pass(SECOND / 8).await;
         all.push(sent("2", level));
         pass(SECOND / 8).await;
-        cut_all(&wires);
+        abort_all(&wires);
         all.push(sent("3", level));
         pass(SECOND / 8).await;
-        cut_all(&wires);
+        abort_all(&wires);
         all.push(sent("4", level));
         for sent in all {
             sent.await.unwrap().unwrap();
@@ -478,7 +478,7 @@ async fn what_was_handed_over_is_acknowledged_also_when_its_handler_is_gone_sinc
     let meanwhile = async {
         pass(SECOND / 2).await;
         drop(bob.unregister(TypeCode::new(b"SLOW")).unwrap());
-        cut_all(&wires);
+        abort_all(&wires);
     };
     join(sent, meanwhile).await.0.unwrap();
     assert_eq!(taken.all(), ["once"]);

@@ -65,7 +65,7 @@ async fn a_node_that_stops_finishes_what_it_was_asked_and_what_it_asked() {
     }
     assert_eq!(there.collect().await.unwrap().len(), 1);
     let report = stopping.await.unwrap();
-    assert_eq!((report.cut.len(), begun.elapsed().as_secs()), (0, 1), "{report:?}");
+    assert_eq!((report.aborted.len(), begun.elapsed().as_secs()), (0, 1), "{report:?}");
     assert_eq!(done.load(Ordering::SeqCst), 11, "the one-way message is finished as well");
     let closed = event(&mut events, |event| match event {
         PeerEvent::LinkClosed { reason, .. } => Some(*reason),
@@ -93,7 +93,8 @@ async fn what_is_late_at_the_stop_is_cut_and_reported_and_its_asker_is_told() {
     let begun = Instant::now();
     let report = bob.stop().await;
     assert_eq!(begun.elapsed().as_secs(), 3);
-    let mut codes: Vec<_> = report.cut.iter().map(|cut| cut.code.unwrap().to_string()).collect();
+    let mut codes: Vec<_> =
+        report.aborted.iter().map(|cut| cut.code.unwrap().to_string()).collect();
     codes.sort();
     assert_eq!(codes, ["MORE", "WAIT"]);
     let error = waiting.collect().await.unwrap_err();
@@ -126,7 +127,7 @@ async fn an_asker_that_stops_waits_for_its_replies_and_says_what_it_gave_up() {
     let error = waiting.collect().await.unwrap_err();
     assert!(error.may_have_been_handled(), "{error:?}");
     let report = stopping.await.unwrap();
-    assert_eq!(report.cut.len(), 1, "{report:?}");
+    assert_eq!(report.aborted.len(), 1, "{report:?}");
     let after = ada.request(bob.info(), request()).await.unwrap_err();
     assert!(matches!(after, RequestError::Stopped { sent: false }), "{after:?}");
     assert!(ada.notify(bob.info(), request()).now_or_never().unwrap().is_err());

@@ -37,5 +37,5 @@ async fn links_and_connections_are_spread_over_the_workers() {
         async move { ask(node, hub, crate::echo(&text)).await.unwrap() == text }
     });
     assert!(join_all(echoed).await.into_iter().all(|same| same));
-    assert!(hub.stop().await.cut.is_empty());
+    assert!(hub.stop().await.aborted.is_empty());
 }

@@ -76,7 +76,7 @@ async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<Vec<Frame>, Re
     from.request(to.info(), message).await?.collect().await
 }
 
-fn cut_all(wires: &MemoryNetwork) {
+fn abort_all(wires: &MemoryNetwork) {
     for link in wires.links() {
         wires.cut(link.number());
     }
@@ -172,7 +172,7 @@ async fn tell_over_links_that_are_cut(links: usize, count: usize) -> Vec<Vec<Str
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if n == count * 3 / 4 {
-                cut_all(&wires);
+                abort_all(&wires);
                 break;
             }
         }
@@ -263,7 +263,7 @@ async fn rule_09_a_one_way_message_is_sent_when_it_is_in_the_buffer_and_no_more_
     let begun = Instant::now();
     ada.notify(bob.info(), note("on its way", Over::Link)).await.unwrap();
     assert_eq!((begun.elapsed(), all(&taken).len()), (Duration::ZERO, 1));
-    cut_all(&wires);
+    abort_all(&wires);
     tokio::time::sleep(10 * SECOND).await;
     assert_eq!(all(&taken), ["open"]);
 }
@@ -335,7 +335,7 @@ async fn rule_18_a_link_is_said_to_be_closed_after_all_that_came_and_before_what
     let waiting = ada.request(bob.info(), slow()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let begun = Instant::now();
-    cut_all(&wires);
+    abort_all(&wires);
     // Whoever waits for that peer hears of it at once.
     waiting.collect().await.unwrap_err();
     assert!(begun.elapsed() < SECOND);

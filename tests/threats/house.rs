@@ -423,7 +423,7 @@ async fn an_abort_cuts_short_a_stop_that_waits() {
     };
     let (stopped, aborted, replies) = tokio::join!(node.stop(), abort, asked.collect());
     assert!(begun.elapsed() < 3 * SECOND, "{:?}", begun.elapsed());
-    assert_eq!((stopped.cut.len(), &aborted), (1, &stopped));
+    assert_eq!((stopped.aborted.len(), &aborted), (1, &stopped));
     assert!(replies.is_err() || replies.is_ok_and(|replies| replies.is_empty()));
 }
 

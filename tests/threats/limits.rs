@@ -636,8 +636,8 @@ async fn each_offence_is_held_against_its_source() {
     let node = builder(&wires, "node").config(config).start().await.unwrap();
     let offences: [(&[u8], bool, Misbehavior); 6] = [
         (b"NONE\0\0\0\0", true, Misbehavior::UnknownCode),
-        (b"NAM", true, Misbehavior::Cut),
-        (b"ECHO\0\0\0\x05abc", true, Misbehavior::Cut),
+        (b"NAM", true, Misbehavior::Truncated),
+        (b"ECHO\0\0\0\x05abc", true, Misbehavior::Truncated),
         (b"NAM", false, Misbehavior::Late),
         (b"ECHO\0\0\0\x05abc", false, Misbehavior::Late),
         (b"ECHO\xff\0\0\0", true, Misbehavior::TooLong),

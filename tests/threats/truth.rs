@@ -103,7 +103,7 @@ async fn open(from: &Peer, to: &Peer) {
     ask(from, to, frame("NOTE", 0).over(Over::Link)).await.unwrap();
 }
 
-fn cut_all(wires: &MemoryNetwork) {
+fn abort_all(wires: &MemoryNetwork) {
     for link in wires.links() {
         wires.cut(link.number());
     }
@@ -113,7 +113,7 @@ fn cut_all(wires: &MemoryNetwork) {
 async fn cut_three_times(wires: &MemoryNetwork) {
     for _ in 0..3 {
         tokio::time::sleep(SECOND).await;
-        cut_all(wires);
+        abort_all(wires);
     }
 }
 

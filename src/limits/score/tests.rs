@@ -95,7 +95,7 @@ fn a_flood_of_offenders_frees_nobody_who_is_banned() {
     let (mut scores, now) = (PeerScores::new(CONFIG), now());
     offend(&mut scores, 20, now);
     for n in 2..3_000 {
-        scores.offend(&who(n), Misbehavior::Cut, now);
+        scores.offend(&who(n), Misbehavior::Truncated, now);
     }
     assert!(scores.is_banned(&who(1), now));
     for n in 2..3_000 {
@@ -103,6 +103,6 @@ fn a_flood_of_offenders_frees_nobody_who_is_banned() {
     }
     assert!(scores.is_banned(&who(1), now));
     assert_eq!(scores.bans(now).len(), MAX_KNOWN);
-    assert_eq!(scores.offend(&who(9_999), Misbehavior::Cut, now), None);
+    assert_eq!(scores.offend(&who(9_999), Misbehavior::Truncated, now), None);
     assert_eq!(scores.end(now + SECOND).len(), MAX_KNOWN);
 }

@@ -139,7 +139,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let (mut buffer, mut frames, mut failed) = (BytesMut::new(), Vec::new(), false);
     for chunk in stream.chunks(1 + chunks.iter().copied().map(usize::from).sum::<usize>()) {
         buffer.extend_from_slice(chunk);
-        for frame in Frames::cut(&mut buffer) {
+        for frame in Frames::split(&mut buffer) {
             match frame {
                 Ok(frame) => frames.push(frame),
                 Err(_) => failed = true,

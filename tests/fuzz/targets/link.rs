@@ -91,7 +91,7 @@ impl Side {
     /// The bytes of the remote: each frame for itself, or together.
     fn hears(&mut self, bytes: &[u8], together: bool, now: Instant) {
         self.input.extend_from_slice(bytes);
-        let frames = Frames::cut(&mut self.input);
+        let frames = Frames::split(&mut self.input);
         if together {
             self.link.handle_all(frames, now);
         } else {

@@ -23,7 +23,7 @@ pub struct Frames {
 
 impl Frames {
     /// Takes the complete frames out of `buffer`.
-    pub fn cut(buffer: &mut BytesMut) -> Self {
+    pub fn split(buffer: &mut BytesMut) -> Self {
         let (mut end, mut too_long, mut wanted) = (0, false, 0);
         while let Some(head) = buffer.get(end..).and_then(FrameHead::peek) {
             let len = head.len() as usize;
@@ -98,7 +98,7 @@ mod tests {
             let (mut buffer, mut out) = (BytesMut::new(), Vec::new());
             for piece in bytes.chunks(step) {
                 buffer.extend_from_slice(piece);
-                out.extend(Frames::cut(&mut buffer).map(Result::unwrap));
+                out.extend(Frames::split(&mut buffer).map(Result::unwrap));
             }
             prop_assert_eq!(out, frames);
             prop_assert!(buffer.is_empty());
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_frame_that_is_too_long_ends_it_after_those_before() {
         let mut bytes = BytesMut::from(&b"TEST\0\0\0\x01aTEST\0\x02\0\0"[..]);
-        let mut frames = Frames::cut(&mut bytes);
+        let mut frames = Frames::split(&mut bytes);
         assert_eq!(frames.next(), Some(Ok(Frame::text("TEST", "a"))));
         assert_eq!(frames.next(), Some(Err(Reason::TOO_LONG)));
         assert_eq!(frames.next(), None);
@@ -118,7 +118,7 @@ mod tests {
     fn what_the_next_frame_lacks_is_known_from_its_header_on() {
         for (bytes, wanted) in [(&b"TEST\0\0\0"[..], 0), (b"TEST\0\0\0\x05ab", 3)] {
             let mut buffer = BytesMut::from(bytes);
-            let frames = Frames::cut(&mut buffer);
+            let frames = Frames::split(&mut buffer);
             assert_eq!((frames.is_empty(), frames.wanted()), (true, wanted));
             assert_eq!(buffer.len(), bytes.len());
         }
