@@ -332,7 +332,7 @@ impl Network {
         while let Some((id, member)) = self.members.pop_first() {
             let report = member.peer.stop().await;
             if !report.is_clean() {
-                return Err(format!("{id} cut {:?}", report.cut).into());
+                return Err(format!("{id} cut {:?}", report.aborted).into());
             }
             told += report.told;
         }
