@@ -1,5 +1,5 @@
 //! Bytes of a remote: what is cut, too long, too slow, or not for this node. What a single exchange
-//! shows is in `tests/wire_in.rs` and `tests/wire_out.rs`.
+//! shows is in `tests/wire`.
 
 use std::{
     pin::Pin,

@@ -1,7 +1,7 @@
 //! Faults in our own house: handlers, stabilizers, listeners, arbiters, the clock, the way to stop.
 //!
 //! A handler cannot answer twice: it returns one [`Reply`]. What a single handler, listener or
-//! stabilizer does to its node is in `tests/handlers.rs` and `tests/node.rs`.
+//! stabilizer does to its node is in `tests/node`.
 
 use std::{
     io,

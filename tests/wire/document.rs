@@ -23,8 +23,8 @@ use tokio_util::codec::Decoder;
 
 use crate::{
     blocks::{Block, block, blocks},
-    connect, say,
-    wire::shown,
+    incoming::{connect, say},
+    support::shown,
 };
 
 type Set = BTreeSet<String>;
@@ -153,7 +153,7 @@ async fn answers(node: &Peer, conversation: &[(&str, &[&str])]) {
 
 #[actix::test]
 async fn the_examples_of_classic_exchanges_are_what_a_node_answers() {
-    let node = crate::ada().start().await.unwrap();
+    let node = crate::incoming::ada().start().await.unwrap();
     let conversation: &[(&str, &[&str])] = &[
         ("name-request", &["name-reply"]),
         ("empty-frame", &["name-reply"]),
@@ -786,7 +786,7 @@ async fn greet(node: &Peer, features: &[&str]) -> (tokio::net::TcpStream, Hello)
     let mut stream = connect(node).await;
     let hello = hello("bob", 1 << 20, features).to_frame();
     let text = hello.as_str().unwrap();
-    stream.write_all(&crate::wire::frame(hello.code().as_bytes(), text)).await.unwrap();
+    stream.write_all(&crate::support::frame(hello.code().as_bytes(), text)).await.unwrap();
     let theirs = Hello::from_frame(&hear(&mut stream).await).unwrap();
     (stream, theirs)
 }
@@ -803,7 +803,7 @@ async fn hear(stream: &mut tokio::net::TcpStream) -> Frame {
 
 #[actix::test]
 async fn every_member_and_feature_of_a_hello_is_in_its_table_and_the_reverse() {
-    let node = crate::ada().start().await.unwrap();
+    let node = crate::incoming::ada().start().await.unwrap();
     let (_stream, theirs) = greet(&node, &[]).await;
     let text = theirs.to_frame();
     let members: serde_json::Map<String, serde_json::Value> =
@@ -822,7 +822,7 @@ async fn a_ping_over_a_link_says_whether_the_asker_is_listed_where_it_wants_to_k
         texts.iter().map(|row| code(&row[0])).collect::<Vec<_>>(),
         ["listed", "unknown", "elsewhere HOST:PORT"]
     );
-    let node = crate::ada().start().await.unwrap();
+    let node = crate::incoming::ada().start().await.unwrap();
     let (mut stream, _) = greet(&node, &["listing"]).await;
     stream.write_all(b"PING\0\0\0\x05\0\0\0\x01\x03").await.unwrap();
     let mut heard = Vec::new();

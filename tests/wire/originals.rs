@@ -21,7 +21,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::wire::{frame, shown};
+use crate::support::{frame, shown};
 
 /// What all programs of a test have heard, in this order: who, and which bytes.
 pub(crate) type Heard = Rc<RefCell<Vec<String>>>;

@@ -1,11 +1,4 @@
 //! Joining a network: nobody is left alone without a word, and who is not let in learns why.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,21 +1,9 @@
 //! What a foreign program writes to a node, byte by byte, and what it gets back
 //! (src/protocol.md#classic-exchanges): the callee's side.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
-#[path = "wire/blocks.rs"]
-mod blocks;
-#[path = "wire/document.rs"]
-mod document;
-mod wire;
 
 use std::time::Duration;
 
+use crate::support::{Recording, frame, shown, to_the_end};
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Incoming, Peer, PeerInfo, Reply,
@@ -30,22 +18,21 @@ use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
-use wire::{Recording, frame, shown, to_the_end};
 
 /// What is said in one write, and all that comes back until the end of file.
 type Row<'a> = (&'a [u8], &'a [u8]);
 
 /// A node named ada, on a real socket.
-fn ada() -> Builder {
+pub(crate) fn ada() -> Builder {
     Peer::builder().id("ada").well_known()
 }
 
-async fn connect(node: &Peer) -> TcpStream {
+pub(crate) async fn connect(node: &Peer) -> TcpStream {
     TcpStream::connect(node.info().address().to_string()).await.unwrap()
 }
 
 /// Says `bytes` in one write and hears until the end of file.
-async fn say(node: &Peer, bytes: &[u8]) -> String {
+pub(crate) async fn say(node: &Peer, bytes: &[u8]) -> String {
     let mut stream = connect(node).await;
     stream.write_all(bytes).await.unwrap();
     to_the_end(&mut stream).await

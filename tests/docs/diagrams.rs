@@ -1,13 +1,6 @@
 //! The pictures in `diagrams/` say what the code says, and the code keeps its layers and sizes.
 //!
 //! Each drawing is read as a set of lines and compared with a set computed from the code.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

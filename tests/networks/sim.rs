@@ -1,12 +1,4 @@
 //! Networks of nodes for tests: virtual time, faults by name, the same for the same seed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,4 @@
 //! What the README says is so.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::Path;
 

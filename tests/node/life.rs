@@ -1,11 +1,4 @@
 //! A node's life: starting, supervision, events, pausing, stopping.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{
     io,

@@ -1,5 +1,4 @@
 //! The chapters of the guide hang together. That their programs run is what doctests say.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{fs, path::Path};
 

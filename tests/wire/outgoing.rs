@@ -1,19 +1,12 @@
 //! What a node writes to a foreign program, byte by byte, and what it makes of the answers
 //! (src/protocol.md#classic-exchanges): the caller's side.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
-#[path = "wire/originals.rs"]
-mod originals;
-mod wire;
 
 use std::{rc::Rc, time::Duration};
 
+use crate::originals::{
+    Heard, Pair, Then, accept, ada, knows, line, port, python, read_frame, run, run_on,
+};
+use crate::support::{Recording, frame, shown, to_the_end};
 use actix_peer::{
     Config, Peer, PeerInfo, PingSweep, RequestError,
     frame::{Frame, FrameError, TypeCode},
@@ -24,14 +17,10 @@ use actix_peer::{
     transport::memory::{Direction, MemoryNetwork},
 };
 use futures::{StreamExt, future::join};
-use originals::{
-    Heard, Pair, Then, accept, ada, knows, line, port, python, read_frame, run, run_on,
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, sleep, timeout},
 };
-use wire::{Recording, frame, shown, to_the_end};
 
 const REPLY: &[u8] = b"REPL\0\0\0\x05hello";
 

@@ -1,11 +1,4 @@
 //! Messages over several nodes: eight hops, a hop that dies, nodes that pass nothing on.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{future::poll_fn, time::Duration};
 

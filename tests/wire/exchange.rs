@@ -1,12 +1,5 @@
 //! Exchanges of every kind between two nodes: collect, stream, one-way, bodies of any size, typed,
 //! routed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{
     pin::Pin,

@@ -1,5 +1,4 @@
 //! A handle is used from any thread and under any executor, or under none that has timers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
     net::IpAddr,

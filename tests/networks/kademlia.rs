@@ -1,11 +1,4 @@
 //! Networks of nodes in which nobody knows everybody, under the paused clock.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{
     collections::BTreeSet,

@@ -1,6 +1,4 @@
 //! Nodes of one machine find each other by multicast DNS, on the loopback interface alone.
-#![cfg(feature = "mdns")]
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::time::Duration;
 

@@ -1,11 +1,4 @@
 //! The membership heals: after a fault, those of whom one lists the other know it, or were told why not.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{
     collections::BTreeMap,

@@ -1,12 +1,5 @@
 //! Handlers: how they are registered, and what becomes of a request when one panics, is gone, slow
 //! or busy.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{
     sync::{

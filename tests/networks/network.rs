@@ -1,12 +1,5 @@
 //! Whole networks of 100 nodes under the paused clock: they join, lose nodes and heal, the same for
 //! the same seed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{
     cell::RefCell,
