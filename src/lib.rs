@@ -53,7 +53,8 @@
 //!
 //! # Features
 //!
-//! `kademlia` alone is on by default. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
+//! `content` and `kademlia` are on by default. `content`: content that moves in parts, with digests, in
+//! `overlay::content`. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
 //! keys as ids. `metrics`: counts and times for whatever collects them (`peer::metrics`).
 //! `mdns`: finding nodes in the same network (`peer::mdns`). `swim`: membership and failure detection (`overlay::swim`).
 //! `test-utils`: `sim`, networks of nodes in virtual time for tests, on

@@ -22,6 +22,9 @@ mod address;
 mod address_book;
 mod ask_again;
 mod contacts;
+#[cfg(feature = "content")]
+#[cfg_attr(docsrs, doc(cfg(feature = "content")))]
+pub mod content;
 mod dial_pace;
 mod dice;
 mod forward;

@@ -24,7 +24,6 @@ mod named;
 mod app;
 mod buffers;
 mod command;
-mod digest;
 mod instances;
 mod limits;
 mod model;

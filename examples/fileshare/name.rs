@@ -38,7 +38,7 @@ pub(crate) enum InvalidName {
 }
 
 /// Characters of a name or of other words of a stranger that are shown.
-pub(crate) const MAX_SHOWN: usize = 120;
+const MAX_SHOWN: usize = 120;
 
 /// Characters that separate paths.
 const SEPARATORS: [char; 2] = ['/', '\\'];
@@ -66,7 +66,7 @@ fn idle_joiner(text: &str) -> Option<char> {
     })
 }
 
-/// A name that is none, fit for a person to see.
+/// Words of a stranger, or a name that is none, fit for a person to see.
 pub(crate) fn shown(text: &str) -> String {
     let safe = |c| if deceives(c) { '\u{fffd}' } else { c };
     text.chars().map(safe).take(MAX_SHOWN).collect()

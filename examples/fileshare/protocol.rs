@@ -13,13 +13,13 @@
 use actix_peer::{
     PeerId, Reply,
     frame::{Frame, TypeCode},
-    overlay::{Address, Host},
+    overlay::{
+        Address, Host,
+        content::{Cut, Digest, Manifest},
+    },
 };
 
-use crate::{
-    digest::{Check, Cut, Digest},
-    name::{AnyName, FileName},
-};
+use crate::name::{AnyName, FileName};
 
 /// A numbered search.
 pub(crate) const FQRY: TypeCode = TypeCode::new(b"FQRY");
@@ -39,8 +39,8 @@ pub(crate) const MAX_KEY: usize = 128;
 /// Hops that a search may go on.
 pub(crate) const MAX_TTL: u32 = 7;
 
-/// Check values in one frame: 256 KiB.
-pub(crate) const CHECKS_A_FRAME: usize = 8 << 10;
+/// Bytes of check values in one frame.
+const CHECKS_A_FRAME: usize = 256 << 10;
 
 /// Parts that one `FGRC` may ask for.
 pub(crate) const MAX_RANGE: u64 = 64;
@@ -193,7 +193,7 @@ impl FileInfo {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split_ascii_whitespace();
         let cut = Cut::of(number(fields.next()?)?)?;
-        let digest = Digest::from_hex(fields.next()?)?;
+        let digest = fields.next()?.parse().ok()?;
         let id = fields.next()?.parse().ok()?;
         fields.next().is_none().then_some(Self { cut, digest, id })
     }
@@ -214,7 +214,7 @@ pub(crate) struct PartsRequest {
 impl PartsRequest {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut fields = text.split_ascii_whitespace();
-        let digest = Digest::from_hex(fields.next()?)?;
+        let digest = fields.next()?.parse().ok()?;
         let (first, count) = (number(fields.next()?)?, number(fields.next()?)?);
         let valid = fields.next().is_none() && (1..=MAX_RANGE).contains(&count);
         valid.then_some(Self { digest, first, count })
@@ -226,16 +226,9 @@ impl PartsRequest {
 }
 
 /// Check values as the frames that carry them.
-pub(crate) fn checks_to_frames(checks: &[Check]) -> Vec<Frame> {
-    let frames = checks.chunks(CHECKS_A_FRAME);
-    frames.map(|some| Frame::new(TypeCode::REPL, some.as_flattened().to_vec())).collect()
-}
-
-/// Adds the check values of one frame, as long as there are at most `most`.
-pub(crate) fn push_checks(checks: &mut Vec<Check>, frame: &Frame, most: u64) -> Option<()> {
-    let (values, rest) = frame.data().as_chunks::<32>();
-    let fits = rest.is_empty() && (checks.len() + values.len()) as u64 <= most;
-    fits.then(|| checks.extend_from_slice(values))
+pub(crate) fn checks_to_frames(manifest: &Manifest) -> Vec<Frame> {
+    let frames = manifest.check_bytes().chunks(CHECKS_A_FRAME);
+    frames.map(|some| Frame::new(TypeCode::REPL, some.to_vec())).collect()
 }
 
 #[cfg(test)]
@@ -308,16 +301,6 @@ mod tests {
         for (first, count) in [("0", "0"), ("0", "65"), ("-1", "1"), ("x", "1"), ("0", "1 1")] {
             assert_eq!(PartsRequest::parse(&format!("{digest} {first} {count}")), None);
         }
-        let mut checks = Vec::new();
-        let frames = checks_to_frames(&vec![[7; 32]; CHECKS_A_FRAME + 1]);
-        assert_eq!(frames.len(), 2);
-        let most = CHECKS_A_FRAME as u64;
-        assert!(push_checks(&mut checks, &frames[0], most).is_some());
-        assert!(
-            push_checks(&mut checks, &frames[1], most).is_none(),
-            "one more than there are parts"
-        );
-        assert!(push_checks(&mut checks, &Frame::new("REPL", vec![0; 33]), 1 << 20).is_none());
     }
 
     proptest! {

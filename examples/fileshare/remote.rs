@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::overlay::Address;
+use actix_peer::overlay::{
+    Address,
+    content::{Cut, Digest},
+};
 
 use crate::{
-    digest::{Cut, Digest},
     model::FileRow,
     name::{AnyName, FileName, InvalidName},
 };
@@ -205,8 +207,7 @@ mod tests {
     }
 
     fn what(text: &str) -> (Cut, Digest) {
-        let digest = Digest::from_hex(blake3::hash(text.as_bytes()).to_hex().as_str()).unwrap();
-        (Cut::of(text.len() as u64).unwrap(), digest)
+        (Cut::of(text.len() as u64).unwrap(), Digest::of(text.as_bytes()))
     }
 
     fn local(name: &str, text: &str) -> FileRow {

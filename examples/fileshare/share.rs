@@ -15,6 +15,7 @@ use std::{
     },
 };
 
+use actix_peer::overlay::content::{Digest, Manifest};
 use tokio::sync::watch;
 
 use self::{
@@ -28,7 +29,6 @@ pub(crate) use self::{
     left_out::Unfit,
 };
 use crate::{
-    digest::{Digest, Manifest},
     model::{FileRow, LeftOut},
     name::FileName,
     state::now,

@@ -3,22 +3,26 @@
 use std::time::Duration;
 
 use actix_peer::{
-    Outgoing, Over, Replies, RequestError,
+    Body, Outgoing, Over, Replies, RequestError,
     connection::{Cause, ReadError},
     frame::{Frame, TypeCode},
     link::Reason,
     overlay::Address,
 };
+use futures::StreamExt;
 use tokio::time::timeout;
 
+pub(crate) use crate::name::shown;
 use crate::{
     model::Speaks,
-    name::{MAX_SHOWN, deceives},
     state::{State, Stopping},
 };
 
 /// The time for a short question, connecting included.
 pub(crate) const QUESTION_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes of a refusal that are looked at.
+const MAX_TEXT: usize = 1 << 10;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +113,7 @@ impl State {
 /// An error when the answer is an `ERRO`.
 pub(crate) fn accepted(answer: &[Frame]) -> Result<(), NoAnswer> {
     match single(answer) {
-        Err(words) if !answer.is_empty() => Err(NoAnswer::Refused(shown(words))),
+        Err(words) if !answer.is_empty() => Err(NoAnswer::Refused(shown(words.trim()))),
         _ => Ok(()),
     }
 }
@@ -128,7 +132,13 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Words of another node, made fit for a person to see.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars().filter(|c| !deceives(*c)).take(MAX_SHOWN).collect()
+/// The words of a refusal that comes as a body, fit for a person to see.
+pub(crate) async fn words(mut body: Body) -> String {
+    let mut text = Vec::new();
+    while let Some(Ok(piece)) = body.next().await
+        && text.len() < MAX_TEXT
+    {
+        text.extend_from_slice(&piece);
+    }
+    shown(String::from_utf8_lossy(&text).trim())
 }

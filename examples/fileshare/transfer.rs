@@ -3,7 +3,6 @@
 mod classic;
 mod owners;
 mod parts;
-mod plan;
 mod room;
 mod running;
 mod source;

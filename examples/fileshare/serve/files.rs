@@ -5,19 +5,19 @@ use std::{sync::Arc, time::Duration};
 use actix_peer::{
     Incoming, Reply,
     frame::{Frame, TypeCode},
+    overlay::content::Digest,
 };
 use bytes::Bytes;
 use futures::stream;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    digest::Digest,
     name::FileName,
     protocol::{
         BUSY, FILE_CHANGED, FILE_ERROR, FILE_NOT_FOUND, FILE_NOT_READY, FILE_TOO_LONG, FileInfo,
         PartsRequest, checks_to_frames, text_of,
     },
-    serve::stream::FileStream,
+    serve::stream::file_stream,
     share::{Known, OpenFailure, PartFailure, Unfit},
     state::State,
 };
@@ -41,7 +41,7 @@ pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
     match spawn_blocking(move || share.open_known(&of)).await {
         Ok(Ok(opened)) => {
             let len = opened.0.stamp().len();
-            Reply::body(TypeCode::REPL, len, FileStream::new(state, name, opened, place))
+            Reply::body(TypeCode::REPL, len, file_stream(state, name, opened, place))
         }
         Ok(Err(OpenFailure::NotFound)) => Reply::error(FILE_NOT_FOUND),
         Ok(Err(OpenFailure::Io(error))) => {
@@ -69,13 +69,13 @@ pub(super) fn info(state: &State, msg: &Incoming) -> Reply {
 
 /// `FMAN`: the check values. Who asks for them is about to fetch the file.
 pub(super) async fn manifest(state: &State, msg: &Incoming) -> Reply {
-    let Some(digest) = text_of(&msg.frame).and_then(Digest::from_hex) else {
+    let Some(digest) = text_of(&msg.frame).and_then(|text| text.parse::<Digest>().ok()) else {
         return Reply::error(FILE_NOT_FOUND);
     };
     let share = Arc::clone(&state.share);
     let held = spawn_blocking(move || share.hold(&digest)).await;
     match held.unwrap_or(Err(PartFailure::Unknown)) {
-        Ok(manifest) => Reply::many(checks_to_frames(manifest.checks())),
+        Ok(manifest) => Reply::many(checks_to_frames(&manifest)),
         Err(failure) => Reply::error(refusal(state, failure)),
     }
 }

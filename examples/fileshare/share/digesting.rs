@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use crate::{
-    digest::Manifest,
-    share::{OpenFailure, PartFailure, Share, folder::Stamp, index::Found, left_out::Unfit},
-};
+use actix_peer::overlay::content::Manifest;
+
+use crate::share::{OpenFailure, PartFailure, Share, folder::Stamp, index::Found, left_out::Unfit};
 
 impl Share {
     /// Computes what is missing, on a thread of its own; at once, when that is under way.

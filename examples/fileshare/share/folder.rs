@@ -11,13 +11,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use actix_peer::overlay::content::{Cut, Manifest};
 use rustix::{
     fs::{Access, OFlags},
     io::Errno,
 };
 
 use crate::{
-    digest::{Cut, Manifest},
     name::FileName,
     share::{
         AddFailure,

@@ -5,8 +5,9 @@ use std::{
     sync::Arc,
 };
 
+use actix_peer::overlay::content::{Digest, Manifest};
+
 use crate::{
-    digest::{Digest, Manifest},
     model::{FileRow, LeftOut},
     name::FileName,
     share::{

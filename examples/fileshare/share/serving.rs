@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_peer::overlay::content::{Digest, Manifest};
+
 use crate::{
-    digest::{Digest, Manifest},
     name::FileName,
     share::folder::{Opened, Stamp},
 };

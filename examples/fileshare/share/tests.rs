@@ -170,7 +170,7 @@ fn what_is_too_long_or_cannot_be_read_is_left_out_with_the_reason() {
     let place = place();
     fs::write(place.shared.join("good"), "x").unwrap();
     let long = fs::File::create(place.shared.join("long")).unwrap();
-    long.set_len(crate::digest::MAX_SIZE + 1).unwrap();
+    long.set_len(actix_peer::overlay::content::MAX_SIZE + 1).unwrap();
     fs::write(place.downloads.join("good"), "another").unwrap();
     place.ready();
     assert_eq!(place.names(), ["good"]);

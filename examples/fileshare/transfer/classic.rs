@@ -1,21 +1,23 @@
 //! Fetching a whole file from one of the original programs.
 
-use std::{io::Write, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
+use std::{os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use actix_peer::{
     Over, RequestError,
     connection::ReadError,
     frame::{Frame, FrameError, TypeCode},
-    overlay::Address,
+    overlay::{Address, content::Manifest},
 };
 use futures::StreamExt;
-use tempfile::NamedTempFile;
+use tokio::{
+    fs::File,
+    io::{AsyncWriteExt, BufWriter},
+};
 
 use crate::{
-    digest::Manifest,
     share::temporary_in,
     state::State,
-    talk::{NoAnswer, shown},
+    talk::{NoAnswer, words},
     transfer::{
         Order, Running, TransferFailure, blocking,
         room::Room,
@@ -27,35 +29,6 @@ use crate::{
 
 /// Bytes that are gathered before they are written.
 const WRITE_LEN: usize = 1 << 20;
-
-/// Bytes of an `ERRO` that are looked at.
-const MAX_TEXT: usize = 1 << 10;
-
-/// Where the data goes: written on a blocking thread, a piece at a time.
-struct Sink {
-    file: Option<NamedTempFile>,
-    buffer: Vec<u8>,
-}
-
-impl Sink {
-    async fn push(&mut self, data: &[u8]) -> Result<(), TransferFailure> {
-        self.buffer.extend_from_slice(data);
-        if self.buffer.len() >= WRITE_LEN { self.flush().await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self) -> Result<(), TransferFailure> {
-        let Some(mut file) = self.file.take() else { return Ok(()) };
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let written = blocking(move || {
-            file.write_all(&buffer)?;
-            buffer.clear();
-            Ok((file, buffer))
-        });
-        let (file, buffer) = written.await?;
-        (self.file, self.buffer) = (Some(file), buffer);
-        Ok(())
-    }
-}
 
 /// Fetches the file from `owner`. Its length is what the frame's header announces.
 pub(super) async fn fetch(
@@ -71,17 +44,16 @@ pub(super) async fn fetch(
         view.size = None;
     });
     let downloads = state.downloads.clone();
-    let file = blocking(move || Ok(temporary_in(&downloads)?)).await?;
-    let mut sink = Sink { file: Some(file), buffer: Vec::with_capacity(WRITE_LEN) };
-    let _room = receive(state, running, order, (owner, &peer), &mut sink).await?;
-    sink.flush().await?;
-    let Some(file) = sink.file else { return Err(StoreFailure::DiskFull.into()) };
+    let (file, from) = blocking(move || Ok(temporary_in(&downloads)?)).await?.into_parts();
+    let mut file = BufWriter::with_capacity(WRITE_LEN, File::from_std(file));
+    let _room = receive(state, running, order, (owner, &peer), &mut file).await?;
+    file.flush().await.map_err(StoreFailure::from)?;
+    let file = file.into_inner().into_std().await;
     if !running.may_be_named() {
         return Err(TransferFailure::Cancelled);
     }
     let (state, order, owner) = (Arc::clone(state), order.clone(), owner.clone());
     blocking(move || {
-        let (file, from) = file.into_parts();
         let len = file.metadata()?.len();
         let manifest = Manifest::of(len, |part, offset| file.read_exact_at(part, offset))?;
         let path = give_name(&file, from, &state.downloads, &order.name, order.replace)?;
@@ -102,7 +74,7 @@ async fn receive(
     running: &Arc<Running>,
     order: &Order,
     (owner, peer): (&Address, &str),
-    sink: &mut Sink,
+    file: &mut BufWriter<File>,
 ) -> Result<Option<Room>, TransferFailure> {
     let broken = |error: NoAnswer| broken(peer, &error);
     let request = Frame::text(TypeCode::FGET, order.name.as_str());
@@ -112,13 +84,7 @@ async fn receive(
     let (mut frames, mut room) = (0_u64, None);
     while let Some(mut body) = replies.next_body().await.map_err(|error| broken(error.into()))? {
         if body.code() != TypeCode::REPL {
-            let mut text = Vec::new();
-            while let Some(Ok(piece)) = body.next().await
-                && text.len() < MAX_TEXT
-            {
-                text.extend_from_slice(&piece);
-            }
-            let text = shown(&String::from_utf8_lossy(&text));
+            let text = words(body).await;
             return Err(TransferFailure::Refused { peer: peer.to_owned(), text });
         }
         if !more {
@@ -133,7 +99,7 @@ async fn receive(
         waits(state, running, None);
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| broken(RequestError::from(error).into()))?;
-            sink.push(&piece).await?;
+            file.write_all(&piece).await.map_err(StoreFailure::from)?;
             running.add(piece.len() as u64);
         }
         // Only a frame that could hold no more is followed by another one.

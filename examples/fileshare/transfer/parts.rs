@@ -1,13 +1,15 @@
 //! Fetching a file in parts, from everybody who has it.
 
 use std::{
-    fs,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use actix_peer::overlay::Address;
+use actix_peer::overlay::{
+    Address,
+    content::{Digest, Failure, Manifest, Plan, SourceNumber, Standing, Task},
+};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::Notify,
@@ -15,13 +17,11 @@ use tokio::{
 };
 
 use crate::{
-    digest::{Digest, Manifest},
     protocol::{FileInfo, PartsRequest},
     state::{State, now},
     transfer::{
         Order, Running, TransferFailure, blocking,
-        plan::{Plan, SourceNumber, Task},
-        room::{Room, part_path},
+        room::{Room, bytes_of_part},
         silence,
         source::{self, PartError, Source},
         store::Store,
@@ -38,12 +38,6 @@ const LANES: usize = 3;
 
 /// Parts that are asked for at once in one transfer, or two of each source.
 const ALL_LANES: usize = 12;
-
-/// Broken connections in a row after which a source is given up.
-const MAX_FAILURES: u32 = 3;
-
-/// The pause after the first of them; it doubles.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// How long a lane without work waits before it looks for a slow part to help with.
 const IDLE: Duration = Duration::from_millis(500);
@@ -80,31 +74,17 @@ pub(super) async fn fetch(
         view.size = Some(info.cut.size());
         view.sources.clone_from(&names);
     });
-    let sources: Vec<_> =
-        owners.into_iter().zip(names).take(MAX_SOURCES).map(Source::new).collect();
+    let sources = owners.into_iter().zip(names).take(MAX_SOURCES);
+    let sources: Vec<_> = sources.map(|(address, name)| Source { address, name }).collect();
     let manifest = Arc::new(source::manifest(state, &info, &sources).await?);
     // Nothing is made on the disk for what does not fit.
-    let begun = part_path(&state.downloads, &info.digest);
-    let begun = blocking(move || Ok(fs::symlink_metadata(begun).is_ok())).await?;
-    let kept = if begun {
-        None
-    } else {
-        running.begin_at(0);
-        Some(Room::keep(state, running, info.cut.size()).await?)
-    };
+    let (begun, of) = (state.downloads.clone(), info.digest);
+    running.begin_at(blocking(move || Ok(bytes_of_part(&begun, &of))).await?);
+    let _room = Room::keep(state, running, info.cut.size()).await?;
     let (downloads, of) = (state.downloads.clone(), Arc::clone(&manifest));
     let (store, there) = blocking(move || Store::open(&downloads, of)).await?;
     let there_bytes = (0..).zip(&there).filter(|(_, there)| **there);
-    let there_bytes = there_bytes.map(|(index, _)| info.cut.len(index) as u64).sum();
-    running.begin_at(there_bytes);
-    let room = match kept {
-        Some(room) => Ok(room),
-        None => Room::keep(state, running, info.cut.size()).await,
-    };
-    if room.is_err() && there_bytes == 0 {
-        store.remove();
-    }
-    let _room = room?;
+    running.begin_at(there_bytes.map(|(index, _)| info.cut.len(index) as u64).sum());
     waits(state, running, None);
     let fetching = Fetching {
         state,
@@ -112,7 +92,7 @@ pub(super) async fn fetch(
         digest: info.digest,
         store: Arc::new(store),
         manifest,
-        plan: Mutex::new(Plan::new(&there)),
+        plan: Mutex::new(Plan::new(&there, sources.len())),
         sources,
         reasons: Mutex::default(),
         wake: Notify::new(),
@@ -154,36 +134,39 @@ impl Fetching<'_> {
         if self.plan().is_finished() {
             return Ok(());
         }
-        let silent: Vec<_> = self.silent().collect();
+        let silent = self.silent();
         if !silent.is_empty() {
-            return Err(TransferFailure::Silent(silent.join("; ")));
+            return Err(TransferFailure::Silent(silent));
         }
         let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         Err(TransferFailure::SourcesLost(reasons.join("; ")))
     }
 
-    /// That a source does not answer, for each.
-    fn silent(&self) -> impl Iterator<Item = String> {
-        let silent = self.sources.iter().filter(|source| source.is_silent());
-        silent.map(|source| silence(&source.name))
+    /// The names of some sources, by their numbers.
+    fn names(&self, which: impl Fn(SourceNumber) -> bool) -> Vec<String> {
+        let named = self.sources.iter().enumerate().filter(|(number, _)| which(*number));
+        named.map(|(_, source)| source.name.clone()).collect()
+    }
+
+    /// Which sources do not answer, in words.
+    fn silent(&self) -> String {
+        let names = self.names(|number| self.plan().is_silent(number));
+        names.iter().map(|name| silence(name)).collect::<Vec<_>>().join("; ")
     }
 
     /// Fetches one part after another from one source.
     async fn lane(&self, number: SourceNumber) -> Result<(), TransferFailure> {
         let Some(source) = self.sources.get(number) else { return Ok(()) };
-        while !source.is_given_up() {
+        loop {
             let task = self.plan().take(number, now());
             match task {
-                Task::Finished => break,
-                Task::Wait => drop(timeout(IDLE, self.wake.notified()).await),
                 Task::Fetch(index) => {
-                    let fetched = self.part(number, source, index).await?;
-                    if let Err(error) = fetched {
-                        self.plan().failed(number, index);
-                        self.wake.notify_waiters();
-                        self.note(source, error).await;
+                    if let Err(error) = self.part(number, source, index).await? {
+                        self.failed(number, source, index, error).await;
                     }
                 }
+                Task::Wait => drop(timeout(IDLE, self.wake.notified()).await),
+                _ => break,
             }
         }
         self.wake.notify_waiters();
@@ -199,56 +182,44 @@ impl Fetching<'_> {
     ) -> Result<Result<(), PartError>, TransferFailure> {
         let len = self.manifest.cut().len(index);
         let Some(mut data) = self.state.receiving.take(len, ROOM_WITHIN).await else {
-            return Ok(Err(PartError::Busy));
+            let why = "there is no room in memory".to_owned();
+            return Ok(Err(PartError { why, failure: Failure::Busy }));
         };
         let request = PartsRequest { digest: self.digest, first: index, count: 1 };
         if let Err(error) = source.receive(self.state, request, data.as_mut()).await {
             return Ok(Err(error));
         }
         let store = Arc::clone(&self.store);
-        let good = blocking(move || store.write(index, data.as_ref()));
-        if !good.await? {
-            return Ok(Err(PartError::Bad("it sent data that does not belong to the digest")));
+        if !blocking(move || store.write(index, data.as_ref())).await? {
+            let why = "it sent data that does not belong to the digest";
+            return Ok(Err(PartError::last(why)));
         }
-        source.success();
         waits(self.state, self.running, None);
         tracing::trace!(number, index, "part");
-        if self.plan().done(index) {
+        if self.plan().done(number, index) {
             self.running.add(len as u64);
         }
         Ok(Ok(()))
     }
 
-    /// Decides what becomes of a source that did not bring a part.
-    async fn note(&self, source: &Source, error: PartError) {
-        let give_up = |why: &str| {
-            if let Some(reason) = source.give_up(self.state, why) {
-                self.reasons.lock().unwrap_or_else(PoisonError::into_inner).push(reason);
-                let left = |source: &&Source| !source.is_given_up();
-                let left =
-                    self.sources.iter().filter(left).map(|source| source.name.clone()).collect();
+    /// Gives a part back that a source did not bring, and lets the source pause.
+    async fn failed(&self, number: SourceNumber, source: &Source, index: u64, error: PartError) {
+        let standing = self.plan().failed(number, index, error.failure, now());
+        self.wake.notify_waiters();
+        if error.failure == (Failure::Broken { silent: true }) && self.plan().is_silent_all_over() {
+            waits(self.state, self.running, Some(self.silent()));
+        }
+        match standing {
+            Standing::AskAgain(pause) => sleep(pause).await,
+            Standing::GivenUp => {
+                let PartError { why, .. } = error;
+                self.state.error(format!("{} is not asked any more: {why}", source.name));
+                let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+                reasons.push(format!("{}: {why}", source.name));
+                let left = self.names(|number| !self.plan().is_given_up(number));
                 self.running.change(|view| view.sources = left);
             }
-        };
-        match error {
-            PartError::Bad(why) => give_up(why),
-            PartError::Gone(why) => give_up(&why),
-            PartError::Busy => sleep(PAUSE).await,
-            PartError::Broken { why, silent } => {
-                source.set_silent(silent);
-                let idle = |source: &Source| source.is_silent() || source.is_given_up();
-                if silent && self.sources.iter().all(idle) {
-                    let silent: Vec<_> = self.silent().collect();
-                    waits(self.state, self.running, Some(silent.join("; ")));
-                }
-                let failures = source.failure(now());
-                // All lanes of a source fail when its link breaks: together they count as one.
-                if failures >= MAX_FAILURES {
-                    give_up(&why);
-                } else {
-                    sleep(PAUSE * (1 << failures.min(4))).await;
-                }
-            }
+            _ => {}
         }
     }
 }

@@ -9,10 +9,10 @@ use std::{
     time::SystemTime,
 };
 
+use actix_peer::overlay::content::Digest;
 use indicatif::DecimalBytes;
 
 use crate::{
-    digest::Digest,
     share::PART_PREFIX,
     state::State,
     transfer::{Running, TransferFailure, blocking, store::StoreFailure},
@@ -24,6 +24,12 @@ const BLOCK: u64 = 512;
 /// The hidden file of a download.
 pub(super) fn part_path(downloads: &Path, digest: &Digest) -> PathBuf {
     downloads.join(format!("{PART_PREFIX}{digest}"))
+}
+
+/// Bytes that the hidden file of a download takes on the disk.
+pub(super) fn bytes_of_part(downloads: &Path, digest: &Digest) -> u64 {
+    let found = fs::symlink_metadata(part_path(downloads, digest));
+    found.map_or(0, |metadata| metadata.blocks() * BLOCK)
 }
 
 /// Room that is kept for a transfer while it is written; given back when dropped.

@@ -9,11 +9,11 @@ use std::{
     time::Instant,
 };
 
+use actix_peer::overlay::content::Digest;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    digest::Digest,
     model::{Transfer, TransferState},
     name::FileName,
 };

@@ -13,11 +13,11 @@ use std::{
     },
 };
 
+use actix_peer::overlay::content::Manifest;
 use rustix::fs::OFlags;
 use tempfile::TempPath;
 
 use crate::{
-    digest::Manifest,
     name::FileName,
     transfer::room::{bytes, part_path},
 };
@@ -145,12 +145,6 @@ impl Store {
         Ok((store, there))
     }
 
-    /// Removes the hidden file: nothing is in it.
-    pub(crate) fn remove(&self) {
-        // One that stays is empty.
-        fs::remove_file(&self.path).ok();
-    }
-
     fn look(&self, there: &mut [bool]) -> Result<(), StoreFailure> {
         let (cut, mut buffer) = (self.manifest.cut(), Vec::new());
         for (index, there) in (0..).zip(there) {
@@ -201,11 +195,10 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use actix_peer::overlay::content::{Cut, Digesting};
+
     use super::*;
-    use crate::{
-        digest::{Cut, Digesting},
-        share::PART_PREFIX,
-    };
+    use crate::share::PART_PREFIX;
 
     fn manifest(data: &[u8]) -> Arc<Manifest> {
         let mut digesting = Digesting::new(Cut::of(data.len() as u64).unwrap());
