@@ -36,6 +36,7 @@ mod join;
 #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
 pub mod kademlia;
 pub(crate) mod later;
+pub mod limits;
 mod list;
 mod listing;
 mod moves;

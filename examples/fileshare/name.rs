@@ -66,7 +66,7 @@ fn idle_joiner(text: &str) -> Option<char> {
     })
 }
 
-/// Words of a stranger, or a name that is none, fit for a person to see.
+/// A name that is none, fit for a person to see.
 pub(crate) fn shown(text: &str) -> String {
     let safe = |c| if deceives(c) { '\u{fffd}' } else { c };
     text.chars().map(safe).take(MAX_SHOWN).collect()

@@ -115,7 +115,7 @@ impl State {
             remote: Mutex::default(),
             seen: Mutex::default(),
             own: Mutex::default(),
-            limits: Mutex::new(Limits::new(now())),
+            limits: Mutex::default(),
         }
     }
 

@@ -12,9 +12,9 @@ use actix_peer::{
 use futures::StreamExt;
 use tokio::time::timeout;
 
-pub(crate) use crate::name::shown;
 use crate::{
     model::Speaks,
+    name::{self, deceives},
     state::{State, Stopping},
 };
 
@@ -113,7 +113,7 @@ impl State {
 /// An error when the answer is an `ERRO`.
 pub(crate) fn accepted(answer: &[Frame]) -> Result<(), NoAnswer> {
     match single(answer) {
-        Err(words) if !answer.is_empty() => Err(NoAnswer::Refused(shown(words.trim()))),
+        Err(words) if !answer.is_empty() => Err(NoAnswer::Refused(shown(words))),
         _ => Ok(()),
     }
 }
@@ -140,5 +140,10 @@ pub(crate) async fn words(mut body: Body) -> String {
     {
         text.extend_from_slice(&piece);
     }
-    shown(String::from_utf8_lossy(&text).trim())
+    shown(&String::from_utf8_lossy(&text))
+}
+
+/// Words of another node, fit for a person to see.
+pub(crate) fn shown(text: &str) -> String {
+    name::shown(&text.replace(deceives, ""))
 }

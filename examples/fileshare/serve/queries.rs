@@ -6,13 +6,12 @@ use actix_peer::{
     Incoming, Over, PeerInfo, Reply,
     connection::{Identity, Via},
     frame::{Frame, TypeCode},
-    overlay::{Address, Host},
+    overlay::{Address, Host, Scope},
 };
 use futures::{StreamExt, future::join_all, stream};
 use tokio::{net::lookup_host, sync::mpsc, time::timeout};
 
 use crate::{
-    limits::may_name,
     model::Speaks,
     name::FileName,
     protocol::{
@@ -224,11 +223,11 @@ impl<'a> Way<'a> {
                 }
                 let found = timeout(QUESTION_TIME, lookup_host((&**name, named.port()))).await;
                 let found = found.ok().and_then(Result::ok).ok_or(Untold::NoAddress)?;
-                let may = found.map(|found| found.ip()).find(|ip| may_name(sender, *ip));
+                let may = found.map(|found| found.ip()).find(|ip| Scope::lets(sender, *ip));
                 may.ok_or(Untold::Scope)?
             }
         };
-        if !may_name(sender, ip) {
+        if !Scope::lets(sender, ip) {
             return Err(Untold::Scope);
         }
         Ok(way(Address::new(ip.to_canonical().into(), named.port()), true))
@@ -288,7 +287,7 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     let may = match (&known, reachable(&found.owner)) {
         (Some(_), _) => true,
         (None, Some(owner)) => match owner.host() {
-            Host::Ip(ip) => may_name(sender, *ip),
+            Host::Ip(ip) => Scope::lets(sender, *ip),
             // Nobody knows yet where a name leads.
             Host::Name(_) => sender.is_loopback(),
         },
