@@ -223,7 +223,7 @@ impl App {
 
     /// Cancels a transfer that is on its way. What has come of it is removed.
     pub(crate) fn cancel(&self, number: u64) -> Result<Transfer, AppError> {
-        self.state().transfers.cancel(number).ok_or(AppError::UnknownTransfer(number))
+        Ok(self.state().transfers.cancel(number)?)
     }
 
     /// Joins the network of a first contact.

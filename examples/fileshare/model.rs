@@ -70,7 +70,7 @@ pub(crate) struct Network {
 }
 
 /// One file: `GET /api/files` is a list of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileRow {
     pub(crate) name: String,
     /// Who has it; this node's own id for a local file.
@@ -87,7 +87,7 @@ pub(crate) struct FileRow {
 }
 
 /// One fetch: `GET /api/transfers` is a list of them, the newest first, bounded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Transfer {
     pub(crate) number: u64,
     pub(crate) name: String,
@@ -107,9 +107,10 @@ pub(crate) struct Transfer {
 }
 
 /// How far a transfer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TransferState {
+    #[default]
     Running,
     Done,
     Failed,

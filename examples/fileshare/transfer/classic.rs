@@ -16,14 +16,12 @@ use tokio::{
 
 use crate::{
     share::temporary_in,
-    state::State,
     talk::{NoAnswer, words},
     transfer::{
-        Order, Running, TransferFailure, blocking,
+        Job, TransferFailure, blocking,
         room::Room,
         silence,
         store::{StoreFailure, give_name},
-        waits,
     },
 };
 
@@ -31,13 +29,8 @@ use crate::{
 const WRITE_LEN: usize = 1 << 20;
 
 /// Fetches the file from `owner`. Its length is what the frame's header announces.
-pub(super) async fn fetch(
-    state: &Arc<State>,
-    running: &Arc<Running>,
-    order: &Order,
-    owner: &Address,
-) -> Result<PathBuf, TransferFailure> {
-    let peer = state.contacts().name_of(owner);
+pub(super) async fn fetch(job: &Arc<Job>, owner: &Address) -> Result<PathBuf, TransferFailure> {
+    let (state, running, peer) = (&job.state, &job.running, job.name_of(owner));
     running.begin_at(0);
     running.change(|view| {
         view.sources = vec![peer.clone()];
@@ -46,14 +39,15 @@ pub(super) async fn fetch(
     let downloads = state.downloads.clone();
     let (file, from) = blocking(move || Ok(temporary_in(&downloads)?)).await?.into_parts();
     let mut file = BufWriter::with_capacity(WRITE_LEN, File::from_std(file));
-    let _room = receive(state, running, order, (owner, &peer), &mut file).await?;
+    let _room = receive(job, (owner, &peer), &mut file).await?;
     file.flush().await.map_err(StoreFailure::from)?;
     let file = file.into_inner().into_std().await;
     if !running.may_be_named() {
         return Err(TransferFailure::Cancelled);
     }
-    let (state, order, owner) = (Arc::clone(state), order.clone(), owner.clone());
+    let (job, owner) = (Arc::clone(job), owner.clone());
     blocking(move || {
+        let Job { state, order, .. } = &*job;
         let len = file.metadata()?.len();
         let manifest = Manifest::of(len, |part, offset| file.read_exact_at(part, offset))?;
         let path = give_name(&file, from, &state.downloads, &order.name, order.replace)?;
@@ -70,15 +64,13 @@ pub(super) async fn fetch(
 
 /// Receives it all; the room that is kept for it.
 async fn receive(
-    state: &Arc<State>,
-    running: &Arc<Running>,
-    order: &Order,
+    job: &Arc<Job>,
     (owner, peer): (&Address, &str),
     file: &mut BufWriter<File>,
 ) -> Result<Option<Room>, TransferFailure> {
     let broken = |error: NoAnswer| broken(peer, &error);
-    let request = Frame::text(TypeCode::FGET, order.name.as_str());
-    let asked = state.request(owner, request, Over::Any).await;
+    let request = Frame::text(TypeCode::FGET, job.order.name.as_str());
+    let asked = job.state.request(owner, request, Over::Any).await;
     let mut replies = asked.map_err(broken)?;
     let (mut size, mut more) = (Some(0_u64), true);
     let (mut frames, mut room) = (0_u64, None);
@@ -93,14 +85,14 @@ async fn receive(
         frames += 1;
         let len = body.len();
         size = size.zip(len).map(|(size, len)| size + len);
-        running.change(|view| view.size = size);
+        job.running.change(|view| view.size = size);
         drop(room.take());
-        room = Some(Room::keep(state, running, size.unwrap_or(0)).await?);
-        waits(state, running, None);
+        room = Some(Room::keep(job, size.unwrap_or(0)).await?);
+        job.waits(None);
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| broken(RequestError::from(error).into()))?;
             file.write_all(&piece).await.map_err(StoreFailure::from)?;
-            running.add(piece.len() as u64);
+            job.running.add(piece.len() as u64);
         }
         // Only a frame that could hold no more is followed by another one.
         more = body.received() == u64::from(u32::MAX);

@@ -1,16 +1,13 @@
 //! Fetching a file in parts, from everybody who has it.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_peer::overlay::{
     Address,
     content::{Digest, Failure, Manifest, Plan, SourceNumber, Standing, Task},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -18,14 +15,13 @@ use tokio::{
 
 use crate::{
     protocol::{FileInfo, PartsRequest},
-    state::{State, now},
+    state::now,
     transfer::{
-        Order, Running, TransferFailure, blocking,
+        Job, TransferFailure, blocking,
         room::{Room, bytes_of_part},
         silence,
         source::{self, PartError, Source},
         store::Store,
-        waits,
     },
 };
 
@@ -46,8 +42,7 @@ const IDLE: Duration = Duration::from_millis(500);
 const ROOM_WITHIN: Duration = Duration::from_secs(600);
 
 struct Fetching<'a> {
-    state: &'a Arc<State>,
-    running: &'a Running,
+    job: &'a Job,
     digest: Digest,
     store: Arc<Store>,
     manifest: Arc<Manifest>,
@@ -60,16 +55,13 @@ struct Fetching<'a> {
 
 /// Fetches the file that `owners` have.
 pub(super) async fn fetch(
-    state: &Arc<State>,
-    running: &Arc<Running>,
-    order: &Order,
+    job: &Arc<Job>,
     info: FileInfo,
     owners: Vec<Address>,
 ) -> Result<PathBuf, TransferFailure> {
-    if !state.transfers.claim(running, info.digest) {
-        return Err(TransferFailure::Twice);
-    }
-    let names: Vec<_> = owners.iter().map(|owner| state.contacts().name_of(owner)).collect();
+    let (state, running) = (&job.state, &job.running);
+    state.transfers.claim(running, info.digest)?;
+    let names: Vec<_> = owners.iter().map(|owner| job.name_of(owner)).collect();
     running.change(|view| {
         view.size = Some(info.cut.size());
         view.sources.clone_from(&names);
@@ -80,15 +72,14 @@ pub(super) async fn fetch(
     // Nothing is made on the disk for what does not fit.
     let (begun, of) = (state.downloads.clone(), info.digest);
     running.begin_at(blocking(move || Ok(bytes_of_part(&begun, &of))).await?);
-    let _room = Room::keep(state, running, info.cut.size()).await?;
+    let _room = Room::keep(job, info.cut.size()).await?;
     let (downloads, of) = (state.downloads.clone(), Arc::clone(&manifest));
     let (store, there) = blocking(move || Store::open(&downloads, of)).await?;
     let there_bytes = (0..).zip(&there).filter(|(_, there)| **there);
     running.begin_at(there_bytes.map(|(index, _)| info.cut.len(index) as u64).sum());
-    waits(state, running, None);
+    job.waits(None);
     let fetching = Fetching {
-        state,
-        running,
+        job,
         digest: info.digest,
         store: Arc::new(store),
         manifest,
@@ -99,24 +90,20 @@ pub(super) async fn fetch(
     };
     fetching.all_parts().await?;
     let Fetching { store, manifest, .. } = fetching;
-    let (downloads, order) = (state.downloads.clone(), order.clone());
-    let share = Arc::clone(&state.share);
     if !running.may_be_named() {
         return Err(TransferFailure::Cancelled);
     }
+    let job = Arc::clone(job);
     blocking(move || {
-        let path = store.finish(&downloads, &order.name, order.replace)?;
-        share.add_download(&order.name, Some(manifest));
+        let Job { state, order, .. } = &*job;
+        let path = store.finish(&state.downloads, &order.name, order.replace)?;
+        state.share.add_download(&order.name, Some(manifest));
         Ok(path)
     })
     .await
 }
 
 impl Fetching<'_> {
-    fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Fetches what is missing, on all lanes of all sources.
     async fn all_parts(&self) -> Result<(), TransferFailure> {
         let each = (ALL_LANES / self.sources.len().max(1)).clamp(2, LANES);
@@ -124,21 +111,21 @@ impl Fetching<'_> {
         let mut lanes: FuturesUnordered<_> = numbers.map(|number| self.lane(number)).collect();
         // The first that finds nothing left ends it: who is slow with a part that came from another
         // is not waited for.
-        while !self.plan().is_finished() {
+        while !self.plan.lock().is_finished() {
             match lanes.next().await {
                 Some(ended) => ended?,
                 None => break,
             }
         }
         drop(lanes);
-        if self.plan().is_finished() {
+        if self.plan.lock().is_finished() {
             return Ok(());
         }
         let silent = self.silent();
         if !silent.is_empty() {
             return Err(TransferFailure::Silent(silent));
         }
-        let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let reasons = self.reasons.lock();
         Err(TransferFailure::SourcesLost(reasons.join("; ")))
     }
 
@@ -150,7 +137,7 @@ impl Fetching<'_> {
 
     /// Which sources do not answer, in words.
     fn silent(&self) -> String {
-        let names = self.names(|number| self.plan().is_silent(number));
+        let names = self.names(|number| self.plan.lock().is_silent(number));
         names.iter().map(|name| silence(name)).collect::<Vec<_>>().join("; ")
     }
 
@@ -158,7 +145,7 @@ impl Fetching<'_> {
     async fn lane(&self, number: SourceNumber) -> Result<(), TransferFailure> {
         let Some(source) = self.sources.get(number) else { return Ok(()) };
         loop {
-            let task = self.plan().take(number, now());
+            let task = self.plan.lock().take(number, now());
             match task {
                 Task::Fetch(index) => {
                     if let Err(error) = self.part(number, source, index).await? {
@@ -181,12 +168,12 @@ impl Fetching<'_> {
         index: u64,
     ) -> Result<Result<(), PartError>, TransferFailure> {
         let len = self.manifest.cut().len(index);
-        let Some(mut data) = self.state.receiving.take(len, ROOM_WITHIN).await else {
+        let Some(mut data) = self.job.state.receiving.take(len, ROOM_WITHIN).await else {
             let why = "there is no room in memory".to_owned();
             return Ok(Err(PartError { why, failure: Failure::Busy }));
         };
         let request = PartsRequest { digest: self.digest, first: index, count: 1 };
-        if let Err(error) = source.receive(self.state, request, data.as_mut()).await {
+        if let Err(error) = source.receive(&self.job.state, request, data.as_mut()).await {
             return Ok(Err(error));
         }
         let store = Arc::clone(&self.store);
@@ -194,30 +181,32 @@ impl Fetching<'_> {
             let why = "it sent data that does not belong to the digest";
             return Ok(Err(PartError::last(why)));
         }
-        waits(self.state, self.running, None);
+        self.job.waits(None);
         tracing::trace!(number, index, "part");
-        if self.plan().done(number, index) {
-            self.running.add(len as u64);
+        if self.plan.lock().done(number, index) {
+            self.job.running.add(len as u64);
         }
         Ok(Ok(()))
     }
 
     /// Gives a part back that a source did not bring, and lets the source pause.
     async fn failed(&self, number: SourceNumber, source: &Source, index: u64, error: PartError) {
-        let standing = self.plan().failed(number, index, error.failure, now());
+        let standing = self.plan.lock().failed(number, index, error.failure, now());
         self.wake.notify_waiters();
-        if error.failure == (Failure::Broken { silent: true }) && self.plan().is_silent_all_over() {
-            waits(self.state, self.running, Some(self.silent()));
+        if error.failure == (Failure::Broken { silent: true })
+            && self.plan.lock().is_silent_all_over()
+        {
+            self.job.waits(Some(self.silent()));
         }
         match standing {
             Standing::AskAgain(pause) => sleep(pause).await,
             Standing::GivenUp => {
                 let PartError { why, .. } = error;
-                self.state.error(format!("{} is not asked any more: {why}", source.name));
-                let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+                self.job.state.error(format!("{} is not asked any more: {why}", source.name));
+                let mut reasons = self.reasons.lock();
                 reasons.push(format!("{}: {why}", source.name));
-                let left = self.names(|number| !self.plan().is_given_up(number));
-                self.running.change(|view| view.sources = left);
+                let left = self.names(|number| !self.plan.lock().is_given_up(number));
+                self.job.running.change(|view| view.sources = left);
             }
             _ => {}
         }
