@@ -6,9 +6,8 @@ mod folders;
 mod start;
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,6 +18,7 @@ use actix_peer::{
     peer::StopReport,
 };
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{runtime::Handle, sync::broadcast, task::spawn_blocking, time::timeout};
 
@@ -110,25 +110,27 @@ impl App {
     /// What is in the shared folders and not offered, and answers that searches did not take.
     fn left_out(&self) -> Vec<LeftOut> {
         let mut left_out = self.state().share.left_out();
-        left_out.extend(self.state().own().left_out());
+        left_out.extend(self.state().own.lock().left_out());
         left_out
     }
 
     /// The known peers, and who knows whom.
     pub(crate) async fn network(&self) -> Network {
         let links = self.0.peer.status().await.links;
-        let times: HashMap<_, _> = links
-            .into_iter()
-            .filter_map(|link| Some((link.peer, u64::try_from(link.round_trip?.as_micros()).ok()?)))
-            .collect();
-        self.state().contacts().network(|peer| times.get(peer.id()).copied())
+        let mut contacts = self.state().contacts.lock();
+        for link in links {
+            if let Some(time) = link.round_trip {
+                contacts.took(&link.address, time);
+            }
+        }
+        contacts.network()
     }
 
     /// The files, local and remote, sorted by name.
     pub(crate) fn files(&self) -> Vec<FileRow> {
         let mut rows = self.state().share.rows(self.me().id().as_str());
-        let contacts = self.state().contacts();
-        let remote = self.state().remote();
+        let contacts = self.state().contacts.lock();
+        let remote = self.state().remote.lock();
         remote.merge_into(&mut rows, |address| contacts.name_of(address));
         rows
     }
@@ -152,28 +154,27 @@ impl App {
         let mut to: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
         fastrand::shuffle(&mut to);
         to.truncate(MAX_ASKED);
-        let own = state.own().open(&query.key, ttl, to.len(), now());
+        let begun = state.own.lock().open(&query.key, ttl, to.len(), now());
         state.searches_changed.notify_one();
-        let begun = self.searches().into_iter().find(|row| row.number == own);
+        let own = begun.number;
         self.0.runtime.spawn(async move {
             stream::iter(to)
                 .for_each_concurrent(AT_ONCE, async |peer| {
                     if let Err(error) = send_query(&state, peer.address(), &query).await {
-                        state.own().unreached(own);
+                        state.own.lock().unreached(own);
                         state.searches_changed.notify_one();
                         state.error(format!("{} was not asked: {error}", peer.id()));
                     }
                 })
                 .await;
         });
-        // Many searches at once may have displaced it already.
-        Ok(begun.unwrap_or_default())
+        Ok(begun)
     }
 
     /// The own searches, the newest first.
     pub(crate) fn searches(&self) -> Vec<SearchRow> {
-        let contacts = self.state().contacts();
-        self.state().own().rows(now(), |address| contacts.name_of(address))
+        let contacts = self.state().contacts.lock();
+        self.state().own.lock().rows(now(), |address| contacts.name_of(address))
     }
 
     /// Forgets a transfer that has ended, or all of them.
@@ -192,11 +193,13 @@ impl App {
         let mut owners: Vec<_> = match &fetch.from {
             Some(from) if from == me.id().as_str() => Vec::new(),
             Some(from) => {
-                let known = state.contacts().address_of(from);
+                let known = state.contacts.lock().address_of(from);
                 let owner = known.or_else(|| reachable(from));
                 vec![owner.ok_or_else(|| AppError::NotAPeer(shown(from)))?]
             }
-            None => state.remote().offers(&name).into_iter().map(|offer| offer.owner).collect(),
+            None => {
+                state.remote.lock().offers(&name).into_iter().map(|offer| offer.owner).collect()
+            }
         };
         owners.retain(|owner| owner != me.address());
         if owners.is_empty() {
@@ -314,7 +317,7 @@ impl App {
 
     /// Forgets a peer, and tells it so.
     pub(crate) async fn remove_peer(&self, id: &str) -> Result<(), AppError> {
-        let found = self.state().contacts().find(id).cloned();
+        let found = self.state().contacts.lock().find(id).cloned();
         let peer = found.ok_or_else(|| AppError::UnknownPeer(shown(id)))?;
         let app = self.clone();
         self.here(async move {
@@ -353,8 +356,7 @@ impl App {
     }
 
     fn clean_up(&self) {
-        let temporary = self.0.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A folder that cannot be removed is left to the system.
-        drop(temporary);
+        drop(self.0.temporary.lock().take());
     }
 }

@@ -152,13 +152,17 @@ impl RemoteFiles {
     /// row, another one makes a row of its own. Sorted by name, local ones first.
     pub(crate) fn merge_into(&self, rows: &mut Vec<FileRow>, id_of: impl Fn(&Address) -> String) {
         let local = rows.len();
+        let row = |name: &str, owner: &Address| FileRow {
+            name: name.to_owned(),
+            owners: vec![id_of(owner)],
+            ..FileRow::default()
+        };
         for (name, offers) in &self.names {
             let first = rows.len();
             let at = rows.get(..local).unwrap_or_default();
             let same_name = at.binary_search_by(|row| row.name.as_str().cmp(name.as_str())).ok();
             for offer in offers {
                 let digest = offer.what.map(|(_, digest)| digest.to_string());
-                let id = id_of(&offer.owner);
                 let same_digest = |row: &FileRow| row.digest == digest && row.digest.is_some();
                 let here = same_name.filter(|at| rows.get(*at).is_some_and(same_digest));
                 let there = || {
@@ -166,31 +170,18 @@ impl RemoteFiles {
                     new.find(|(_, row)| row.digest == digest).map(|(at, _)| at)
                 };
                 match here.or_else(there).and_then(|at| rows.get_mut(at)) {
-                    Some(row) => row.owners.push(id),
-                    None => rows.push(FileRow {
-                        name: name.to_string(),
-                        owners: vec![id],
-                        local: false,
-                        size: offer.what.map(|(cut, _)| cut.size()),
-                        digest,
-                        why_not: None,
-                    }),
+                    Some(row) => row.owners.push(id_of(&offer.owner)),
+                    None => {
+                        let size = offer.what.map(|(cut, _)| cut.size());
+                        rows.push(FileRow { size, digest, ..row(name.as_str(), &offer.owner) });
+                    }
                 }
             }
         }
         for (text, why, owner) in &self.unfit {
-            let id = id_of(owner);
-            let why_not = Some(why.to_string());
             match rows.iter_mut().find(|row| row.why_not.is_some() && row.name == *text) {
-                Some(row) => row.owners.push(id),
-                None => rows.push(FileRow {
-                    name: text.clone(),
-                    owners: vec![id],
-                    local: false,
-                    size: None,
-                    digest: None,
-                    why_not,
-                }),
+                Some(row) => row.owners.push(id_of(owner)),
+                None => rows.push(FileRow { why_not: Some(why.to_string()), ..row(text, owner) }),
             }
         }
         // Stable: a local row stays before a remote one of the same name.
@@ -218,7 +209,7 @@ mod tests {
             local: true,
             size: Some(cut.size()),
             digest: Some(digest.to_string()),
-            why_not: None,
+            ..FileRow::default()
         }
     }
 

@@ -10,12 +10,13 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use actix_peer::overlay::content::{Digest, Manifest};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::{
@@ -102,15 +103,6 @@ impl Share {
         }
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
-        // A panic under the lock leaves an index that is whole: each change is one call.
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn serving(&self) -> MutexGuard<'_, Serving> {
-        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn changed(&self) {
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -140,14 +132,14 @@ impl Share {
     }
 
     fn scan_at_most(&self, most: usize) -> io::Result<()> {
-        self.serving().close_idle(now());
+        self.serving.lock().close_idle(now());
         let (mut found, mut unfit, mut left_out) = (Vec::new(), Vec::new(), Tally::default());
         for (number, folder) in self.folders.iter().enumerate() {
             let files = folder.list(most, &mut unfit, &mut left_out)?;
             let files = files.into_iter();
             found.extend(files.map(|(name, stamp)| Found { name, folder: number, stamp }));
         }
-        if self.index().replace(found, unfit, left_out) {
+        if self.index.lock().replace(found, unfit, left_out) {
             self.changed();
         }
         Ok(())
@@ -155,12 +147,12 @@ impl Share {
 
     /// What is in the folders and not offered.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        self.index().left_out()
+        self.index.lock().left_out()
     }
 
     /// The same, once for each change.
     pub(crate) fn left_out_news(&self) -> Option<Vec<LeftOut>> {
-        self.index().left_out_news()
+        self.index.lock().left_out_news()
     }
 
     /// Removes what interrupted work left in the folders long ago.
@@ -170,39 +162,39 @@ impl Share {
 
     /// How many files are shared.
     pub(crate) fn len(&self) -> usize {
-        self.index().len()
+        self.index.lock().len()
     }
 
     /// The files as rows of this node, sorted by name.
     pub(crate) fn rows(&self, me: &str) -> Vec<FileRow> {
-        self.index().rows(me)
+        self.index.lock().rows(me)
     }
 
     /// The row of one file.
     pub(crate) fn row(&self, name: &FileName, me: &str) -> Option<FileRow> {
-        self.index().row(name, me)
+        self.index.lock().row(name, me)
     }
 
     /// Where the file with this name is.
     pub(crate) fn path(&self, name: &FileName) -> Option<PathBuf> {
-        let folder = self.index().folder_of(name)?;
+        let folder = self.index.lock().folder_of(name)?;
         Some(self.folders.get(folder)?.path().join(name))
     }
 
     /// The first `most` files whose names contain `key`, whatever the case, and how many there are.
     pub(crate) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
-        self.index().matching(key, most)
+        self.index.lock().matching(key, most)
     }
 
     /// Size and digest of a file. One that is still to be digested is moved to the front.
     pub(crate) fn known(&self, name: &FileName) -> Option<Known> {
-        self.index().known(name)
+        self.index.lock().known(name)
     }
 
     /// The manifest of a digest.
     pub(crate) fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
-        let served = self.serving().manifest(digest);
-        served.or_else(|| self.index().by_digest(digest).map(|(_, _, manifest)| manifest))
+        let served = self.serving.lock().manifest(digest);
+        served.or_else(|| self.index.lock().by_digest(digest).map(|(_, _, manifest)| manifest))
     }
 
     /// Keeps the file with this digest open for a peer that is about to fetch it. Returns its manifest.
@@ -211,7 +203,7 @@ impl Share {
     }
 
     fn version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
-        let open = self.serving().get(digest, now());
+        let open = self.serving.lock().get(digest, now());
         if let Some(version) = open {
             return Ok(version);
         }
@@ -226,7 +218,7 @@ impl Share {
     }
 
     fn open_version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
-        let by_digest = self.index().by_digest(digest);
+        let by_digest = self.index.lock().by_digest(digest);
         let (Found { folder, stamp, .. }, name, manifest) =
             by_digest.ok_or(PartFailure::Unknown)?;
         let folder = self.folders.get(folder).ok_or(PartFailure::Unknown)?;
@@ -236,13 +228,13 @@ impl Share {
             return Err(PartFailure::Changed);
         }
         let version = Arc::new(Version { name, opened, stamp, manifest });
-        self.serving().insert(Arc::clone(&version), now());
+        self.serving.lock().insert(Arc::clone(&version), now());
         Ok(version)
     }
 
     fn forget(&self, name: &FileName, digest: &Digest) {
-        self.serving().remove(digest);
-        self.index().forget_digest(name, digest);
+        self.serving.lock().remove(digest);
+        self.index.lock().forget_digest(name, digest);
         self.changed();
     }
 
@@ -252,7 +244,7 @@ impl Share {
         name: &FileName,
     ) -> Result<(Opened, Option<Arc<Manifest>>), OpenFailure> {
         let opened = self.open(name)?;
-        let manifest = self.index().manifest_of(name, &opened.stamp());
+        let manifest = self.index.lock().manifest_of(name, &opened.stamp());
         Ok((opened, manifest))
     }
 
@@ -299,7 +291,7 @@ impl Share {
 
     /// Copies the file `from` into the shared folder under `name`, never over another one.
     pub(crate) fn add(&self, name: &FileName, from: &Path) -> Result<(), AddFailure> {
-        if self.index().known(name).is_some() {
+        if self.index.lock().known(name).is_some() {
             return Err(AddFailure::Exists(name.clone()));
         }
         let folder = self.folders.first().ok_or_else(|| AddFailure::Exists(name.clone()))?;
@@ -326,7 +318,7 @@ impl Share {
         // One that has vanished again is found out by the next scan.
         if let Ok(opened) = folder.open(name) {
             let found = Found { name: name.clone(), folder: number, stamp: opened.stamp() };
-            self.index().insert(found, manifest);
+            self.index.lock().insert(found, manifest);
             self.changed();
         }
     }

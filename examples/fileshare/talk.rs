@@ -84,7 +84,7 @@ impl State {
         let replies = peer.request(to, Outgoing::from(frame).over(over)).await;
         let replies = replies.map_err(|error| match error.into() {
             // A peer that has spoken links before speaks them when it is awake.
-            NoAnswer::Classic if self.contacts().how(to) == Speaks::Links => NoAnswer::Silent,
+            NoAnswer::Classic if self.contacts.lock().how(to) == Speaks::Links => NoAnswer::Silent,
             error => error,
         });
         let speaks = match (&replies, over) {
@@ -92,7 +92,7 @@ impl State {
             (Err(NoAnswer::Classic), _) => Some(Speaks::Classic),
             _ => None,
         };
-        if speaks.is_some_and(|speaks| self.contacts().speaks(to, speaks)) {
+        if speaks.is_some_and(|speaks| self.contacts.lock().speaks(to, speaks)) {
             self.peers_changed.notify_one();
         }
         replies

@@ -93,7 +93,7 @@ pub(crate) fn start(
     runtime: &tokio::runtime::Handle,
     order: Order,
 ) -> Result<Transfer, TransferRefused> {
-    let sources = order.owners.iter().map(|owner| state.contacts().name_of(owner)).collect();
+    let sources = order.owners.iter().map(|owner| state.contacts.lock().name_of(owner)).collect();
     let running = state.transfers.begin(&order.name, sources)?;
     let begun = running.view();
     state.emit(Event::Transfer(begun.clone()));
@@ -115,7 +115,7 @@ pub(crate) fn start(
 
 impl Job {
     fn name_of(&self, owner: &Address) -> String {
-        self.state.contacts().name_of(owner)
+        self.state.contacts.lock().name_of(owner)
     }
 
     /// Removes the hidden file of a download that was cancelled.

@@ -158,6 +158,11 @@ impl<K: Clone + Eq + Hash + Ord, V> Remembered<K, V> {
         self.of.get(key).filter(|(until, _)| *until > now).map(|(_, value)| value)
     }
 
+    /// The value of a key that is kept, also when its time is over.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.of.get_mut(key).map(|(_, value)| value)
+    }
+
     /// Until when a key has its value.
     fn until(&self, key: &K) -> Option<Instant> {
         self.of.get(key).map(|(until, _)| *until)

@@ -1,13 +1,9 @@
 //! From options to a running program.
 
-use std::{
-    fs,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use actix_peer::{Config, Peer, PingSweep};
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{

@@ -187,8 +187,7 @@ impl Events {
             if let Some(kind) = line.strip_prefix("event: ") {
                 wanted = kinds.contains(&kind).then(|| kind.to_owned());
             } else if let (Some(data), Some(kind)) = (line.strip_prefix("data: "), &wanted) {
-                let tagged = format!(r#"{{"event":"{kind}","data":{data}}}"#);
-                let event = serde_json::from_str(&tagged);
+                let event = Event::from_lines(kind, data);
                 return event.map(Some).map_err(|error| Trouble::Strange {
                     url: self.url.clone(),
                     reason: error.to_string(),

@@ -18,7 +18,7 @@ impl Share {
                 share.digest_pending();
                 share.digesting.store(false, Ordering::SeqCst);
                 // What came between the last look and the mark would else be left lying.
-                let more = !share.is_stopping() && share.index().has_pending();
+                let more = !share.is_stopping() && share.index.lock().has_pending();
                 if !more || share.digesting.swap(true, Ordering::SeqCst) {
                     break;
                 }
@@ -30,14 +30,14 @@ impl Share {
     /// only grows is what it was when it was opened; one that cannot be read is not offered.
     pub(crate) fn digest_pending(&self) {
         while !self.is_stopping() {
-            let next = self.index().next_pending();
+            let next = self.index.lock().next_pending();
             let Some(found) = next else { break };
             match self.digest(&found) {
-                Ok((stamp, manifest)) => self.index().set_manifest(&found, stamp, manifest),
+                Ok((stamp, manifest)) => self.index.lock().set_manifest(&found, stamp, manifest),
                 Err(PartFailure::Io(_) | PartFailure::Open(OpenFailure::Io(_))) => {
-                    self.index().put_unfit(&found, Unfit::Unreadable);
+                    self.index.lock().put_unfit(&found, Unfit::Unreadable);
                 }
-                Err(PartFailure::NoSuchPart) => self.index().put_unfit(&found, Unfit::TooLong),
+                Err(PartFailure::NoSuchPart) => self.index.lock().put_unfit(&found, Unfit::TooLong),
                 Err(error) => {
                     tracing::debug!(name = ?found.name, %error, "not digested");
                     continue;

@@ -257,7 +257,7 @@ impl Entry {
             local: true,
             size: Some(self.found.stamp.len()),
             digest: self.manifest.as_ref().map(|manifest| manifest.digest().to_string()),
-            why_not: None,
+            ..FileRow::default()
         }
     }
 }

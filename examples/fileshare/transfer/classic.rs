@@ -54,7 +54,7 @@ pub(super) async fn fetch(job: &Arc<Job>, owner: &Address) -> Result<PathBuf, Tr
         if let Some(manifest) = &manifest {
             // Now it is known what that owner has: the same as is here.
             let what = (manifest.cut(), manifest.digest());
-            state.remote().set(&order.name, &owner, what);
+            state.remote.lock().set(&order.name, &owner, what);
         }
         state.share.add_download(&order.name, manifest.map(Arc::new));
         Ok(path)

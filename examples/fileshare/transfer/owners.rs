@@ -58,7 +58,7 @@ pub(super) struct Found {
 
 /// Asks one owner.
 pub(super) async fn ask(state: &State, name: &FileName, owner: &Address) -> Told {
-    if state.contacts().how(owner) == Speaks::Classic {
+    if state.contacts.lock().how(owner) == Speaks::Classic {
         return Told::Classic;
     }
     match state.ask(owner, Frame::text(FINF, name.as_str()), Over::Link).await {
@@ -118,7 +118,7 @@ pub(super) async fn find(job: &Job) -> Found {
             Told::Silent => found.silent.push(silence(&name)),
             Told::Failed(why) => found.failures.push(format!("{name}: {why}")),
             Told::Not(why) => {
-                state.remote().remove(&order.name, &owner);
+                state.remote.lock().remove(&order.name, &owner);
                 found.failures.push(format!("{name}: {why}"));
             }
         }
@@ -131,15 +131,15 @@ pub(super) async fn find(job: &Job) -> Found {
 
 /// Remembers what an owner has.
 fn note(state: &State, name: &FileName, owner: &Address, info: &FileInfo) {
-    state.contacts().met(owner, &info.id);
-    state.remote().set(name, owner, (info.cut, info.digest));
+    state.contacts.lock().met(owner, &info.id);
+    state.remote.lock().set(name, owner, (info.cut, info.digest));
 }
 
 /// Asks for what is not known yet of a file of another node. Whether that is known now.
 pub(crate) async fn ask_owner(state: &State, name: &FileName, owner: &Address) -> bool {
     let told = ask(state, name, owner).await;
     if matches!(told, Told::Has(_) | Told::Not(_) | Told::NotYet) {
-        state.limits().has_answered(owner, now());
+        state.limits.lock().has_answered(owner, now());
     }
     match told {
         Told::Has(info) => {
@@ -147,7 +147,7 @@ pub(crate) async fn ask_owner(state: &State, name: &FileName, owner: &Address) -
             true
         }
         Told::Not(_) => {
-            state.remote().remove(name, owner);
+            state.remote.lock().remove(name, owner);
             true
         }
         Told::NotYet | Told::Classic | Told::Silent | Told::Failed(_) => false,

@@ -8,12 +8,13 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use actix_peer::overlay::content::Manifest;
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use tempfile::TempPath;
 
@@ -159,7 +160,7 @@ impl Store {
     pub(crate) fn write(&self, index: u64, data: &[u8]) -> Result<bool, StoreFailure> {
         let good = self.manifest.is_part(index, data);
         if good {
-            let turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = self.writing.lock();
             let mut at = self.manifest.cut().offset(index);
             for piece in data.chunks(WRITE_LEN) {
                 self.file.write_all_at(piece, at)?;

@@ -1,11 +1,6 @@
 //! Server-sent events: what changes is made into text once, and sent to every listener.
 
-use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -13,7 +8,7 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use futures::stream::{self, Stream};
-use serde::Serialize;
+use parking_lot::Mutex;
 use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
@@ -23,10 +18,7 @@ use tokio::{
 };
 
 use super::{Site, failure::Failure, with_url};
-use crate::{
-    app::App,
-    model::{Event, Level},
-};
+use crate::{app::App, model::Event};
 
 /// Listeners at once. A page is one, a subcommand is one.
 const MAX_LISTENERS: usize = 64;
@@ -107,7 +99,7 @@ async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<M
             _ if live.receiver_count() == 0 => {}
             Ok(Event::Files(rows)) => {
                 let Some(text) = event_text(Event::Files(rows)).await else { continue };
-                let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut files = files.lock();
                 *files = Files { version: files.version.wrapping_add(1), text };
                 send(Live::Files);
             }
@@ -126,15 +118,7 @@ async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<M
 }
 
 fn complete(event: Event, url: &str) -> Event {
-    match event {
-        Event::Status(status) => Event::Status(with_url(status, url)),
-        other @ (Event::Peers(_)
-        | Event::Files(_)
-        | Event::Search(_)
-        | Event::Transfers(_)
-        | Event::Transfer(_)
-        | Event::Notice { .. }) => other,
-    }
+    if let Event::Status(status) = event { Event::Status(with_url(status, url)) } else { event }
 }
 
 /// One of each kind but notices.
@@ -164,26 +148,9 @@ async fn event_text(event: Event) -> Option<Bytes> {
     tokio::task::spawn_blocking(move || sse(&event)).await.ok()
 }
 
-/// The event's name on one line, its content on the next: JSON escapes the line ends in it.
 fn sse(event: &Event) -> Bytes {
-    #[derive(Serialize)]
-    struct Notice<'a> {
-        level: Level,
-        text: &'a str,
-    }
-    let (name, data) = match event {
-        Event::Status(status) => ("status", serde_json::to_string(status)),
-        Event::Peers(network) => ("peers", serde_json::to_string(network)),
-        Event::Files(files) => ("files", serde_json::to_string(files)),
-        Event::Search(search) => ("search", serde_json::to_string(search)),
-        Event::Transfers(numbers) => ("transfers", serde_json::to_string(numbers)),
-        Event::Transfer(transfer) => ("transfer", serde_json::to_string(transfer)),
-        Event::Notice { level, text } => {
-            ("notice", serde_json::to_string(&Notice { level: *level, text }))
-        }
-    };
-    Bytes::from(match data {
-        Ok(data) => format!("event: {name}\ndata: {data}\n\n"),
+    Bytes::from(match event.to_lines() {
+        Ok(lines) => lines,
         // No value of the model fails; a comment keeps the stream whole if one ever does.
         Err(error) => format!(": {error}\n\n"),
     })
@@ -211,7 +178,7 @@ impl Listener {
                 Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
                 Ok(Ok(Live::Text(text))) => return Some(text),
                 Ok(Ok(Live::Files)) => {
-                    let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                    let files = self.files.lock();
                     if files.version != self.has {
                         self.has = files.version;
                         return Some(files.text.clone());
@@ -248,10 +215,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{
-        model::{Network, SearchRow, Status},
-        options::Options,
-    };
+    use crate::options::Options;
 
     #[derive(Parser)]
     struct Line {
@@ -268,37 +232,6 @@ mod tests {
         let text = std::str::from_utf8(text).unwrap();
         let name = text.strip_prefix("event: ").and_then(|rest| rest.split('\n').next());
         name.unwrap_or_else(|| panic!("{text:?} has no name")).to_owned()
-    }
-
-    #[test]
-    fn an_event_is_named_like_its_tag_and_takes_one_line() {
-        let text = "two\nlines".to_owned();
-        for event in [
-            Event::Status(Status::default()),
-            Event::Peers(Network::default()),
-            Event::Files(Vec::new()),
-            Event::Search(SearchRow::default()),
-            Event::Transfers(vec![2, 1]),
-            Event::Notice { level: Level::Error, text },
-        ] {
-            let value = serde_json::to_value(&event).unwrap();
-            let expected = format!(
-                "event: {}\ndata: {}\n\n",
-                value["event"].as_str().unwrap(),
-                serde_json::to_string(&value["data"]).unwrap()
-            );
-            let sent = sse(&event);
-            let sent = std::str::from_utf8(&sent).unwrap();
-            assert_eq!(sent.lines().count(), expected.lines().count());
-            let data = |text: &str| {
-                let line = text.lines().nth(1).unwrap().strip_prefix("data: ").unwrap();
-                serde_json::from_str::<serde_json::Value>(line).unwrap()
-            };
-            assert_eq!(
-                (name(&sse(&event)), data(sent)),
-                (value["event"].as_str().unwrap().into(), data(&expected))
-            );
-        }
     }
 
     #[actix::test]
@@ -338,8 +271,7 @@ mod tests {
         let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
         listener.waiting.clear();
         let live = hub.live.upgrade().unwrap();
-        *hub.files.lock().unwrap() =
-            Files { version: 7, text: Bytes::from_static(b"event: files\n\n") };
+        *hub.files.lock() = Files { version: 7, text: Bytes::from_static(b"event: files\n\n") };
         for event in [Live::Files, Live::Files, Live::Text(Bytes::from_static(b"event: last\n\n"))]
         {
             live.send(event).unwrap();
