@@ -197,9 +197,7 @@ impl App {
                 let owner = known.or_else(|| reachable(from));
                 vec![owner.ok_or_else(|| AppError::NotAPeer(shown(from)))?]
             }
-            None => {
-                state.remote.lock().offers(&name).into_iter().map(|offer| offer.owner).collect()
-            }
+            None => state.remote.lock().owners(&name),
         };
         owners.retain(|owner| owner != me.address());
         if owners.is_empty() {

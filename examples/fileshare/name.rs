@@ -168,10 +168,6 @@ impl fmt::Debug for FileName {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Component, Path};
-
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -229,26 +225,5 @@ mod tests {
         }
         assert_eq!("x".repeat(256).parse::<FileName>(), Err(InvalidName::TooLong(256)));
         assert_eq!(FileName::from_bytes(b"\xff"), Err(InvalidName::NotText));
-    }
-
-    proptest! {
-        #[test]
-        fn every_name_is_one_plain_component_of_a_path(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(name) = FileName::from_bytes(&bytes) {
-                let parts: Vec<_> = Path::new(name.as_str()).components().collect();
-                prop_assert_eq!(parts, [Component::Normal(name.as_str().as_ref())]);
-                let path = Path::new("/share").join(&name);
-                prop_assert_eq!(path.parent(), Some(Path::new("/share")));
-            }
-        }
-
-        #[test]
-        fn text_like_a_path_is_one_component_or_refused(text in "[./\\\\a-c ~:]{0,12}") {
-            if let Ok(name) = text.parse::<FileName>() {
-                let path = Path::new("/share").join(&name);
-                prop_assert_eq!(path.parent(), Some(Path::new("/share")));
-                prop_assert!(!text.starts_with('.'));
-            }
-        }
     }
 }

@@ -233,8 +233,6 @@ pub(crate) fn checks_to_frames(manifest: &Manifest) -> Vec<Frame> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn query(text: &str) -> Option<(String, String, u32)> {
@@ -300,25 +298,6 @@ mod tests {
         assert!(PartsRequest::parse(&format!("{digest} 0 64")).is_some());
         for (first, count) in [("0", "0"), ("0", "65"), ("-1", "1"), ("x", "1"), ("0", "1 1")] {
             assert_eq!(PartsRequest::parse(&format!("{digest} {first} {count}")), None);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_or_refused_without_a_panic(text in "\\PC{0,80}|[ -~\\t]{0,80}|[0-9a-f:. ]{0,60}") {
-            if let Some(read) = Query::parse(&text, false) {
-                let again = read.to_classic();
-                prop_assert_eq!(Query::parse(again.as_str().unwrap(), false), Some(read));
-            }
-            if let Some(read) = Match::parse(&text)
-                && let AnyName::Fit(name) = &read.name
-            {
-                let again = Match { name: name.clone(), owner: read.owner.clone() }.to_frame();
-                prop_assert_eq!(Match::parse(again.as_str().unwrap()), Some(read));
-            }
-            Query::parse(&text, true);
-            FileInfo::parse(&text);
-            PartsRequest::parse(&text);
         }
     }
 }

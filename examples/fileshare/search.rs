@@ -415,15 +415,4 @@ mod tests {
         assert!(own.take("song", &owner(3), end), "a late answer is taken");
         assert_eq!(own.news(end, ToString::to_string).0[0].from.len(), 3);
     }
-
-    #[test]
-    fn a_search_that_reaches_nobody_is_over_at_once() {
-        let (mut own, now) = (OwnSearches::default(), now());
-        assert!(own.open("song", 4, 0, now).over);
-        let number = own.open("song", 4, 2, now).number;
-        own.unreached(number);
-        assert!(!own.rows(now, ToString::to_string)[0].over);
-        own.unreached(number);
-        assert!(own.rows(now, ToString::to_string)[0].over);
-    }
 }

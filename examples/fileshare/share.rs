@@ -4,7 +4,6 @@ mod digesting;
 mod folder;
 mod index;
 mod left_out;
-mod serving;
 
 use std::{
     io,
@@ -13,17 +12,21 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use actix_peer::overlay::content::{Digest, Manifest};
+use actix_peer::overlay::{
+    content::{Digest, Manifest},
+    limits::Remembered,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::{
+    folder::Stamp,
     folder::{Folder, MAX_FILES},
     index::{Found, Index},
     left_out::Tally,
-    serving::{Serving, Version},
 };
 pub(crate) use self::{
     folder::{OpenFailure, Opened, PART_PREFIX, temporary_in},
@@ -37,6 +40,22 @@ use crate::{
 
 /// Bytes that one read of a whole file asks for.
 pub(crate) const PIECE: usize = 256 << 10;
+
+/// Files that are kept open while they are sent: a fetch gets one version, whatever becomes of the name.
+const MAX_OPEN: usize = 32;
+
+/// How long a file stays open that is not asked for.
+const KEEP_OPEN: Duration = Duration::from_secs(60);
+
+/// A file as it was when it was digested.
+#[derive(Debug)]
+struct Version {
+    name: FileName,
+    opened: Opened,
+    /// What it was when it was digested.
+    stamp: Stamp,
+    manifest: Arc<Manifest>,
+}
 
 /// Why a file was not added to the share. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +99,7 @@ pub(crate) struct Share {
     /// The shared folder, then the downloads, when they are not the same.
     folders: Vec<Folder>,
     index: Mutex<Index>,
-    serving: Mutex<Serving>,
+    serving: Mutex<Remembered<Digest, Arc<Version>>>,
     digesting: AtomicBool,
     stopping: AtomicBool,
     changes: watch::Sender<u64>,
@@ -96,7 +115,7 @@ impl Share {
         Self {
             folders,
             index: Mutex::default(),
-            serving: Mutex::default(),
+            serving: Mutex::new(Remembered::new(MAX_OPEN)),
             digesting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             changes: watch::Sender::new(0),
@@ -132,7 +151,7 @@ impl Share {
     }
 
     fn scan_at_most(&self, most: usize) -> io::Result<()> {
-        self.serving.lock().close_idle(now());
+        self.serving.lock().forget_old(now());
         let (mut found, mut unfit, mut left_out) = (Vec::new(), Vec::new(), Tally::default());
         for (number, folder) in self.folders.iter().enumerate() {
             let files = folder.list(most, &mut unfit, &mut left_out)?;
@@ -193,7 +212,7 @@ impl Share {
 
     /// The manifest of a digest.
     pub(crate) fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
-        let served = self.serving.lock().manifest(digest);
+        let served = self.serving.lock().get(digest, now()).map(|open| Arc::clone(&open.manifest));
         served.or_else(|| self.index.lock().by_digest(digest).map(|(_, _, manifest)| manifest))
     }
 
@@ -203,9 +222,9 @@ impl Share {
     }
 
     fn version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
-        let open = self.serving.lock().get(digest, now());
+        let open = self.serving.lock().remove(digest);
         if let Some(version) = open {
-            return Ok(version);
+            return Ok(self.keep_open(version));
         }
         match self.open_version(digest) {
             // It may have another name now.
@@ -227,9 +246,13 @@ impl Share {
             self.forget(&name, digest);
             return Err(PartFailure::Changed);
         }
-        let version = Arc::new(Version { name, opened, stamp, manifest });
-        self.serving.lock().insert(Arc::clone(&version), now());
-        Ok(version)
+        Ok(self.keep_open(Arc::new(Version { name, opened, stamp, manifest })))
+    }
+
+    fn keep_open(&self, version: Arc<Version>) -> Arc<Version> {
+        let (digest, now) = (version.manifest.digest(), now());
+        self.serving.lock().set(digest, Arc::clone(&version), now + KEEP_OPEN, now);
+        version
     }
 
     fn forget(&self, name: &FileName, digest: &Digest) {

@@ -182,10 +182,15 @@ impl<K: Clone + Eq + Hash + Ord, V> Remembered<K, V> {
 
     /// Whether this key has a value, or can get one for which none has to go.
     pub fn has_room(&mut self, key: &K, now: Instant) -> bool {
+        self.forget_old(now);
+        self.of.len() < self.most || self.of.contains_key(key)
+    }
+
+    /// Forgets the keys whose time is over.
+    pub fn forget_old(&mut self, now: Instant) {
         while self.order.first().is_some_and(|(until, _)| *until <= now) {
             self.remove_first();
         }
-        self.of.len() < self.most || self.of.contains_key(key)
     }
 
     fn remove_first(&mut self) {

@@ -254,5 +254,5 @@ fn ten_thousand_files_are_listed_and_searched_at_once() {
     let (first, all) = place.share.matching("file", 64);
     assert_eq!((first.len(), all), (64, 10_000));
     // Generous: it takes a few milliseconds, in a debug build on a busy machine more.
-    assert!(begun.elapsed() < std::time::Duration::from_secs(1));
+    assert!(begun.elapsed() < Duration::from_secs(1));
 }

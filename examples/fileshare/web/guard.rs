@@ -247,14 +247,6 @@ mod tests {
     }
 
     #[test]
-    fn the_page_itself_needs_no_token_but_its_calls_do() {
-        let rules = Rules::new(&["127.0.0.1:80".parse().unwrap()], Some("secret"));
-        let headers = headers(&[("host", "127.0.0.1")]);
-        assert_eq!(rules.check(&headers, false), Ok(()));
-        assert_eq!(rules.check(&headers, true), Err(Refusal::Token));
-    }
-
-    #[test]
     fn the_entrance_carries_any_token_to_the_cookie() {
         let token = "a&b=c %/?#\u{e4}";
         let rules = Rules::new(&["127.0.0.1:80".parse().unwrap()], Some(token));

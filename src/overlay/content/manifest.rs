@@ -4,7 +4,7 @@
 //! the list of their chaining values merges to the root, which is the digest. So once a list has been
 //! held against the digest, each part is verified alone, in any order, from anybody.
 
-use std::{fmt, ops::Range, str::FromStr};
+use std::{cmp::Ordering, fmt, ops::Range, str::FromStr};
 
 use blake3::{
     Hasher,
@@ -37,6 +37,18 @@ impl Digest {
     #[must_use]
     pub fn of(data: &[u8]) -> Self {
         Self(blake3::hash(data))
+    }
+}
+
+impl Ord for Digest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.as_bytes().cmp(other.0.as_bytes())
+    }
+}
+
+impl PartialOrd for Digest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
