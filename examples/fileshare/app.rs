@@ -7,7 +7,7 @@ mod start;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -62,6 +62,8 @@ struct Inner {
     hops: u32,
     contacts: Vec<Address>,
     temporary: Mutex<Option<TempDir>>,
+    /// The address of the page, without a token.
+    web: OnceLock<String>,
 }
 
 impl App {
@@ -88,18 +90,23 @@ impl App {
         prometheus::scrape(&self.0.peer).await
     }
 
-    /// The program at this moment. `web` is for the page to fill in.
+    /// The page is there from now on.
+    pub(crate) fn set_web(&self, url: &str) {
+        self.0.web.set(url.to_owned()).ok();
+    }
+
+    /// The program at this moment.
     pub(crate) async fn status(&self) -> Status {
         let node = self.0.peer.status().await;
         Status {
             id: node.id.to_string(),
             address: node.address.to_string(),
-            web: String::new(),
+            web: self.0.web.get().cloned().unwrap_or_default(),
             share: self.0.shared.clone(),
             downloads: self.state().downloads.clone(),
             max_peers: node.max_peers,
             peers: node.peers,
-            files: self.state().share.len(),
+            files: self.state().share.index.lock().len(),
             left_out: self.left_out(),
             uptime_seconds: node.uptime.as_secs(),
             bytes_in: node.counts.bytes_in,
@@ -109,7 +116,7 @@ impl App {
 
     /// What is in the shared folders and not offered, and answers that searches did not take.
     fn left_out(&self) -> Vec<LeftOut> {
-        let mut left_out = self.state().share.left_out();
+        let mut left_out = self.state().share.index.lock().left_out();
         left_out.extend(self.state().own.lock().left_out());
         left_out
     }
@@ -128,7 +135,7 @@ impl App {
 
     /// The files, local and remote, sorted by name.
     pub(crate) fn files(&self) -> Vec<FileRow> {
-        let mut rows = self.state().share.rows(self.me().id().as_str());
+        let mut rows = self.state().share.index.lock().rows(self.me().id().as_str());
         let contacts = self.state().contacts.lock();
         let remote = self.state().remote.lock();
         remote.merge_into(&mut rows, |address| contacts.name_of(address));
@@ -212,7 +219,7 @@ impl App {
         self.here(async move {
             let (looking, of) = (Arc::clone(&state), name.clone());
             let taken = spawn_blocking(move || {
-                transfer::is_taken(&looking, &of) || looking.share.known(&of).is_some()
+                transfer::is_taken(&looking, &of) || looking.share.index.lock().known(&of).is_some()
             });
             if taken.await.unwrap_or(true) && !replace {
                 return Err(AppError::Exists(name.to_string()));
@@ -308,7 +315,7 @@ impl App {
                 Err(crate::share::AddFailure::Write { name, source })
             })?;
             state.share.digest_in_background(&Handle::current());
-            state.share.row(&name, &me).ok_or(AppError::Stopping)
+            state.share.index.lock().row(&name, &me).ok_or(AppError::Stopping)
         })
         .await
     }

@@ -86,12 +86,8 @@ pub(crate) fn announced() -> io::Result<Vec<(PathBuf, Instance)>> {
     Ok(instances)
 }
 
-/// Removes the file of an instance that is gone.
-pub(crate) fn forget(path: &Path) -> io::Result<()> {
-    remove(path)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes the file of an instance, if it is there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

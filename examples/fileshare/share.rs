@@ -29,14 +29,11 @@ use self::{
     left_out::Tally,
 };
 pub(crate) use self::{
-    folder::{OpenFailure, Opened, PART_PREFIX, temporary_in},
+    folder::{Opened, PART_PREFIX, temporary_in},
+    index::Known,
     left_out::Unfit,
 };
-use crate::{
-    model::{FileRow, LeftOut},
-    name::FileName,
-    state::now,
-};
+use crate::{name::FileName, state::now};
 
 /// Bytes that one read of a whole file asks for.
 pub(crate) const PIECE: usize = 256 << 10;
@@ -78,19 +75,7 @@ pub(crate) enum PartFailure {
     #[error("the file has changed or was removed")]
     Changed,
     #[error(transparent)]
-    Open(#[from] OpenFailure),
-    #[error(transparent)]
     Io(#[from] io::Error),
-}
-
-/// What is known about one name.
-#[derive(Clone, Debug)]
-pub(crate) enum Known {
-    Digested(Arc<Manifest>),
-    /// Its digest is being computed.
-    NotYet,
-    /// It is there, and not offered.
-    Not(Unfit),
 }
 
 /// The shared files. All methods that touch the disk block: they belong on a blocking thread.
@@ -98,7 +83,7 @@ pub(crate) enum Known {
 pub(crate) struct Share {
     /// The shared folder, then the downloads, when they are not the same.
     folders: Vec<Folder>,
-    index: Mutex<Index>,
+    pub(crate) index: Mutex<Index>,
     serving: Mutex<Remembered<Digest, Arc<Version>>>,
     digesting: AtomicBool,
     stopping: AtomicBool,
@@ -164,50 +149,15 @@ impl Share {
         Ok(())
     }
 
-    /// What is in the folders and not offered.
-    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        self.index.lock().left_out()
-    }
-
-    /// The same, once for each change.
-    pub(crate) fn left_out_news(&self) -> Option<Vec<LeftOut>> {
-        self.index.lock().left_out_news()
-    }
-
     /// Removes what interrupted work left in the folders long ago.
     pub(crate) fn sweep(&self) {
         self.folders.iter().for_each(Folder::sweep);
-    }
-
-    /// How many files are shared.
-    pub(crate) fn len(&self) -> usize {
-        self.index.lock().len()
-    }
-
-    /// The files as rows of this node, sorted by name.
-    pub(crate) fn rows(&self, me: &str) -> Vec<FileRow> {
-        self.index.lock().rows(me)
-    }
-
-    /// The row of one file.
-    pub(crate) fn row(&self, name: &FileName, me: &str) -> Option<FileRow> {
-        self.index.lock().row(name, me)
     }
 
     /// Where the file with this name is.
     pub(crate) fn path(&self, name: &FileName) -> Option<PathBuf> {
         let folder = self.index.lock().folder_of(name)?;
         Some(self.folders.get(folder)?.path().join(name))
-    }
-
-    /// The first `most` files whose names contain `key`, whatever the case, and how many there are.
-    pub(crate) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
-        self.index.lock().matching(key, most)
-    }
-
-    /// Size and digest of a file. One that is still to be digested is moved to the front.
-    pub(crate) fn known(&self, name: &FileName) -> Option<Known> {
-        self.index.lock().known(name)
     }
 
     /// The manifest of a digest.
@@ -222,13 +172,15 @@ impl Share {
     }
 
     fn version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
-        let open = self.serving.lock().remove(digest);
-        if let Some(version) = open {
-            return Ok(self.keep_open(version));
+        let (mut serving, now) = (self.serving.lock(), now());
+        if let Some(version) = serving.get(digest, now).cloned() {
+            serving.set(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
+            return Ok(version);
         }
+        drop(serving);
         match self.open_version(digest) {
             // It may have another name now.
-            Err(PartFailure::Open(OpenFailure::NotFound)) => {
+            Err(PartFailure::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 self.scan()?;
                 self.open_version(digest)
             }
@@ -246,13 +198,10 @@ impl Share {
             self.forget(&name, digest);
             return Err(PartFailure::Changed);
         }
-        Ok(self.keep_open(Arc::new(Version { name, opened, stamp, manifest })))
-    }
-
-    fn keep_open(&self, version: Arc<Version>) -> Arc<Version> {
-        let (digest, now) = (version.manifest.digest(), now());
-        self.serving.lock().set(digest, Arc::clone(&version), now + KEEP_OPEN, now);
-        version
+        let version = Arc::new(Version { name, opened, stamp, manifest });
+        let now = now();
+        self.serving.lock().set(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
+        Ok(version)
     }
 
     fn forget(&self, name: &FileName, digest: &Digest) {
@@ -265,19 +214,19 @@ impl Share {
     pub(crate) fn open_known(
         &self,
         name: &FileName,
-    ) -> Result<(Opened, Option<Arc<Manifest>>), OpenFailure> {
+    ) -> io::Result<(Opened, Option<Arc<Manifest>>)> {
         let opened = self.open(name)?;
         let manifest = self.index.lock().manifest_of(name, &opened.stamp());
         Ok((opened, manifest))
     }
 
     /// Opens a file by its name, whichever folder it is in.
-    pub(crate) fn open(&self, name: &FileName) -> Result<Opened, OpenFailure> {
-        let mut failure = OpenFailure::NotFound;
+    pub(crate) fn open(&self, name: &FileName) -> io::Result<Opened> {
+        let mut failure = io::ErrorKind::NotFound.into();
         for folder in &self.folders {
             match folder.open(name) {
-                Err(OpenFailure::NotFound) => {}
-                Err(other) => failure = other,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => failure = error,
                 opened => return opened,
             }
         }
@@ -341,7 +290,7 @@ impl Share {
         // One that has vanished again is found out by the next scan.
         if let Ok(opened) = folder.open(name) {
             let found = Found { name: name.clone(), folder: number, stamp: opened.stamp() };
-            self.index.lock().insert(found, manifest);
+            self.index.lock().put(found, manifest);
             self.changed();
         }
     }

@@ -47,16 +47,9 @@ pub(crate) enum TransferFailure {
     Silent(String),
     #[error("the sources are gone: {0}")]
     SourcesLost(String),
-    #[error("{0} sent less than it announced: its file may have changed meanwhile, fetch it again")]
-    Short(String),
-    #[error("{0} sent more than it announced")]
-    Long(String),
-    #[error("{peer} does not send the file: {text}")]
-    Refused { peer: String, text: String },
-    #[error("{0} closed the connection without an answer")]
-    Closed(String),
-    #[error("the connection with {peer} broke: {why}")]
-    Broken { peer: String, why: String },
+    /// What one of the original programs did, in words.
+    #[error("{0}")]
+    Classic(String),
     #[error(transparent)]
     Twice(#[from] TransferRefused),
     #[error("it was cancelled")]

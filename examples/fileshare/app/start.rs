@@ -1,6 +1,11 @@
 //! From options to a running program.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use actix_peer::{Config, Peer, PingSweep};
 use parking_lot::Mutex;
@@ -74,6 +79,7 @@ impl App {
             hops: options.hops,
             contacts: options.join,
             temporary: Mutex::new(temporary),
+            web: OnceLock::new(),
         };
         let app = Self(Arc::new(inner));
         background::start(&app, work);

@@ -107,17 +107,14 @@ pub(super) fn status(status: &Status) -> String {
         limit => format!(" of at most {limit}"),
     };
     table(&[
-        vec!["id".into(), status.id.clone()],
-        vec!["address".into(), status.address.clone()],
-        vec!["page".into(), status.web.clone()],
-        vec![
-            "share".into(),
-            format!("{} ({})", status.share.display(), count(status.files, "file")),
-        ],
-        vec!["downloads".into(), status.downloads.display().to_string()],
-        vec!["peers".into(), format!("{}{limit}", status.peers)],
-        vec!["traffic".into(), format!("{received} received, {sent} sent")],
-        vec!["running".into(), format!("for {uptime}")],
+        ["id", &status.id],
+        ["address", &status.address],
+        ["page", &status.web],
+        ["share", &format!("{} ({})", status.share.display(), count(status.files, "file"))],
+        ["downloads", &status.downloads.display().to_string()],
+        ["peers", &format!("{}{limit}", status.peers)],
+        ["traffic", &format!("{received} received, {sent} sent")],
+        ["running", &format!("for {uptime}")],
     ])
 }
 
@@ -125,10 +122,10 @@ pub(super) fn peers(peers: &[PeerRow]) -> String {
     if peers.is_empty() {
         return "no peers yet; to join some: fileshare join HOST:PORT\n".into();
     }
-    let mut rows = vec![["ID", "ADDRESS", "PROGRAM", "ROUND TRIP"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["ID", "ADDRESS", "PROGRAM", "ROUND TRIP"].map(str::to_owned)];
     rows.extend(peers.iter().map(|peer| {
         let round_trip = peer.round_trip_us.map_or("-".into(), milliseconds);
-        vec![peer.id.clone(), peer.address.clone(), program(peer.speaks).into(), round_trip]
+        [peer.id.clone(), peer.address.clone(), program(peer.speaks).into(), round_trip]
     }));
     let mut text = table(&rows);
     for (speaks, meaning) in [
@@ -162,13 +159,13 @@ pub(super) fn files(files: &[FileRow]) -> String {
         return "no files yet: put some into the shared folder, or look for some: fileshare search KEY\n"
             .into();
     }
-    let mut rows = vec![["NAME", "SIZE", "DIGEST", "OWNERS"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["NAME", "SIZE", "DIGEST", "OWNERS"].map(str::to_owned)];
     rows.extend(files.iter().map(|file| {
         let digest = file
             .digest
             .as_deref()
             .map_or("-", |digest| digest.get(..SHORT_DIGEST).unwrap_or(digest));
-        vec![file.name.clone(), size(file), digest.into(), owners(file)]
+        [file.name.clone(), size(file), digest.into(), owners(file)]
     }));
     let mut text = table(&rows);
     if files.iter().any(|file| file.size.is_none()) {
@@ -217,19 +214,18 @@ pub(super) fn joined(joined: &Joined) -> String {
 }
 
 /// Columns as wide as their widest cell, with two spaces between.
-fn table(rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = Vec::new();
+fn table<const N: usize>(rows: &[[impl AsRef<str>; N]]) -> String {
+    let mut widths = [0; N];
     for row in rows {
-        widths.resize(widths.len().max(row.len()), 0);
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.as_ref().chars().count());
         }
     }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            write!(line, "{cell:<width$}  ").ok();
+            write!(line, "{:<width$}  ", cell.as_ref()).ok();
         }
         text.push_str(line.trim_end());
         text.push('\n');

@@ -1,6 +1,6 @@
 //! Files for others: whole ones, and parts.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use actix_peer::{
     Incoming, Reply,
@@ -18,7 +18,7 @@ use crate::{
         PartsRequest, checks_to_frames, text_of,
     },
     serve::stream::file_stream,
-    share::{Known, OpenFailure, PartFailure, Unfit},
+    share::{Known, PartFailure, Unfit},
     state::State,
 };
 
@@ -43,8 +43,8 @@ pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
             let len = opened.0.stamp().len();
             Reply::body(TypeCode::REPL, len, file_stream(state, name, opened, place))
         }
-        Ok(Err(OpenFailure::NotFound)) => Reply::error(FILE_NOT_FOUND),
-        Ok(Err(OpenFailure::Io(error))) => {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Reply::error(FILE_NOT_FOUND),
+        Ok(Err(error)) => {
             state.error(format!("{name} cannot be read: {error}"));
             Reply::error(FILE_ERROR)
         }
@@ -54,7 +54,7 @@ pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
 
 /// `FINF`: size and digest.
 pub(super) fn info(state: &State, msg: &Incoming) -> Reply {
-    let known = name_of(msg).and_then(|name| state.share.known(&name));
+    let known = name_of(msg).and_then(|name| state.share.index.lock().known(&name));
     match (known, state.me()) {
         (Some(Known::Digested(manifest)), Ok(me)) => {
             let (cut, digest, id) = (manifest.cut(), manifest.digest(), me.id().clone());
@@ -83,11 +83,10 @@ pub(super) async fn manifest(state: &State, msg: &Incoming) -> Reply {
 /// What the other node hears of it.
 fn refusal(state: &State, failure: PartFailure) -> &'static str {
     match failure {
-        PartFailure::Unknown | PartFailure::Changed | PartFailure::Open(OpenFailure::NotFound) => {
-            FILE_CHANGED
-        }
+        PartFailure::Unknown | PartFailure::Changed => FILE_CHANGED,
         PartFailure::NoSuchPart => FILE_NOT_FOUND,
-        error @ (PartFailure::Open(OpenFailure::Io(_)) | PartFailure::Io(_)) => {
+        PartFailure::Io(error) if error.kind() == io::ErrorKind::NotFound => FILE_CHANGED,
+        PartFailure::Io(error) => {
             state.error(format!("a shared file was asked for and not sent: {error}"));
             FILE_ERROR
         }

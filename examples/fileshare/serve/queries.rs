@@ -109,7 +109,7 @@ pub(crate) async fn work_on_queries(state: Arc<State>, mut work: mpsc::Receiver<
 
 async fn work_on(state: Arc<State>, work: QueryWork) {
     let QueryWork { query, sender, sender_id, goes_on } = work;
-    let (matches, all) = state.share.matching(&query.key, MAX_ANSWERS);
+    let (matches, all) = state.share.index.lock().matching(&query.key, MAX_ANSWERS);
     if all > matches.len() {
         let (to, key, count) = (&query.answer_to, shown(&query.key), matches.len());
         state.info(format!("{to} hears of {count} of the {all} files with \"{key}\" here"));
@@ -196,7 +196,6 @@ struct Way<'a> {
     to: Address,
     /// Not a known peer: what goes there is limited.
     is_stranger: bool,
-    over: Over,
     /// The next message goes over an open link.
     is_linked: bool,
 }
@@ -204,17 +203,11 @@ struct Way<'a> {
 impl<'a> Way<'a> {
     /// The way there, when `sender` may make this node connect there.
     async fn to(state: &State, named: &'a Address, sender: IpAddr) -> Result<Self, Untold> {
-        let way = |to, is_stranger| {
-            // Without links there is nothing to try first.
-            let is_classic = state.contacts.lock().how(named) == Speaks::Classic;
-            let over = if is_classic { Over::Classic } else { Over::Link };
-            Self { named, to, is_stranger, over, is_linked: false }
-        };
         if state.contacts.lock().is_known(named) {
-            return Ok(way(named.clone(), false));
+            return Ok(Self { named, to: named.clone(), is_stranger: false, is_linked: false });
         }
         let ip = match named.host() {
-            Host::Ip(ip) => *ip,
+            Host::Ip(ip) => Some(*ip).filter(|ip| Scope::lets(sender, *ip)),
             // Looked up once, so that what was checked is what is connected to. A look-up costs
             // somebody something as well.
             Host::Name(name) => {
@@ -223,50 +216,52 @@ impl<'a> Way<'a> {
                 }
                 let found = timeout(QUESTION_TIME, lookup_host((&**name, named.port()))).await;
                 let found = found.ok().and_then(Result::ok).ok_or(Untold::NoAddress)?;
-                let may = found.map(|found| found.ip()).find(|ip| Scope::lets(sender, *ip));
-                may.ok_or(Untold::Scope)?
+                found.map(|found| found.ip()).find(|ip| Scope::lets(sender, *ip))
             }
         };
-        if !Scope::lets(sender, ip) {
-            return Err(Untold::Scope);
-        }
-        Ok(way(Address::new(ip.to_canonical().into(), named.port()), true))
+        let to = Address::new(ip.ok_or(Untold::Scope)?.into(), named.port()).canonical();
+        Ok(Self { named, to, is_stranger: true, is_linked: false })
     }
 
-    /// The next message needs a connection, unless a link is open.
-    fn connect(&mut self, state: &State) -> Result<(), Untold> {
-        let limited = self.is_stranger && !self.is_linked;
-        if limited && !state.limits.lock().dial_stranger(&self.to, now()) {
-            return Err(Untold::Limited);
-        }
-        self.is_linked = self.over == Over::Link;
-        Ok(())
-    }
-
-    /// Tells of one match, in a classic exchange if it must be.
-    async fn tell(&mut self, state: &State, found: &Match) -> Result<(), Untold> {
-        self.connect(state)?;
-        let mut answer = state.ask(&self.to, found.to_frame(), self.over).await;
-        if matches!(answer, Err(NoAnswer::Classic)) {
-            (self.over, self.is_linked) = (Over::Classic, false);
-            state.contacts.lock().speaks(self.named, Speaks::Classic);
-            self.connect(state)?;
-            answer = state.ask(&self.to, found.to_frame(), self.over).await;
-        }
-        let answer = answer?;
-        let refused = accepted(&answer);
-        if matches!(&refused, Err(NoAnswer::Refused(words)) if words == RESP_NOT_ASKED) {
-            for address in [&self.to, self.named] {
-                state.limits.lock().has_not_asked(address);
+    /// Sends a message over a link, or in a classic exchange if it must be. One that needs a
+    /// connection to a stranger is limited.
+    async fn ask(&mut self, state: &State, frame: Frame) -> Result<Vec<Frame>, Untold> {
+        loop {
+            if self.is_stranger
+                && !self.is_linked
+                && !state.limits.lock().dial_stranger(&self.to, now())
+            {
+                return Err(Untold::Limited);
             }
-            return Err(Untold::NotAsked);
+            // Without links there is nothing to try first.
+            let is_classic = state.contacts.lock().how(self.named) == Speaks::Classic;
+            let over = if is_classic { Over::Classic } else { Over::Link };
+            self.is_linked = !is_classic;
+            match state.ask(&self.to, frame.clone(), over).await {
+                Err(NoAnswer::Classic) if !is_classic => {
+                    state.contacts.lock().speaks(self.named, Speaks::Classic);
+                    self.is_linked = false;
+                }
+                answer => return Ok(answer?),
+            }
         }
-        if self.is_stranger {
-            for address in [&self.to, self.named] {
+    }
+
+    /// Tells of one match.
+    async fn tell(&mut self, state: &State, found: &Match) -> Result<(), Untold> {
+        let answer = self.ask(state, found.to_frame()).await?;
+        let refused = accepted(&answer);
+        let not_asked =
+            matches!(&refused, Err(NoAnswer::Refused(words)) if words == RESP_NOT_ASKED);
+        for address in [&self.to, self.named] {
+            if not_asked {
+                state.limits.lock().has_not_asked(address);
+            } else if self.is_stranger {
                 state.limits.lock().has_answered(address, now());
             }
         }
         match refused {
+            Err(_) if not_asked => Err(Untold::NotAsked),
             Err(NoAnswer::Refused(words)) if words.starts_with(RESP_DUPLICATE) => Ok(()),
             // The Python original says nothing at all, and reads no name with white space.
             Ok(()) if answer.is_empty() && found.name.as_str().contains(char::is_whitespace) => {

@@ -1,10 +1,13 @@
 //! The digests of the shared files, computed one after another on a blocking thread.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use actix_peer::overlay::content::Manifest;
 
-use crate::share::{OpenFailure, PartFailure, Share, folder::Stamp, index::Found, left_out::Unfit};
+use crate::share::{PartFailure, Share, folder::Stamp, index::Found, left_out::Unfit};
 
 impl Share {
     /// Computes what is missing, on a thread of its own; at once, when that is under way.
@@ -34,7 +37,7 @@ impl Share {
             let Some(found) = next else { break };
             match self.digest(&found) {
                 Ok((stamp, manifest)) => self.index.lock().set_manifest(&found, stamp, manifest),
-                Err(PartFailure::Io(_) | PartFailure::Open(OpenFailure::Io(_))) => {
+                Err(PartFailure::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
                     self.index.lock().put_unfit(&found, Unfit::Unreadable);
                 }
                 Err(PartFailure::NoSuchPart) => self.index.lock().put_unfit(&found, Unfit::TooLong),

@@ -47,16 +47,6 @@ const KEEP_PARTS: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// writing now.
 const KEEP_TEMPS: Duration = Duration::from_secs(24 * 3_600);
 
-/// Why a file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenFailure {
-    /// There is none, or it is a link, a device, a pipe or a folder: others are not told which.
-    #[error("there is no such file")]
-    NotFound,
-    #[error(transparent)]
-    Io(io::Error),
-}
-
 /// By what a file is recognised as unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
@@ -168,24 +158,24 @@ impl Folder {
         &self.0
     }
 
-    /// Opens a regular file. Links are not followed, wherever they lead; a pipe does not block.
-    pub(super) fn open(&self, name: &FileName) -> Result<Opened, OpenFailure> {
+    /// Opens a regular file. Links are not followed, wherever they lead; a pipe does not block. A link,
+    /// a device, a pipe or a folder is not found: others are not told which.
+    pub(super) fn open(&self, name: &FileName) -> io::Result<Opened> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(flags.bits().cast_signed());
         let file = options.open(self.0.join(name)).map_err(|error| {
             match Errno::from_io_error(&error) {
                 // What is said of a link that is not followed, and of a socket.
-                Some(Errno::NOENT | Errno::LOOP | Errno::NXIO) => OpenFailure::NotFound,
-                _ => OpenFailure::Io(error),
+                Some(Errno::LOOP | Errno::NXIO) => io::ErrorKind::NotFound.into(),
+                _ => error,
             }
         })?;
-        let metadata = file.metadata().map_err(OpenFailure::Io)?;
-        if metadata.is_file() {
-            Ok(Opened { file, stamp: Stamp::of(&metadata) })
-        } else {
-            Err(OpenFailure::NotFound)
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
         }
+        Ok(Opened { file, stamp: Stamp::of(&metadata) })
     }
 
     /// The regular files with safe names, at most so many; everything else goes to `left_out`,

@@ -69,6 +69,7 @@ async fn receive(
     file: &mut BufWriter<File>,
 ) -> Result<Option<Room>, TransferFailure> {
     let broken = |error: NoAnswer| broken(peer, &error);
+    let failed = |why| Err(TransferFailure::Classic(why));
     let request = Frame::text(TypeCode::FGET, job.order.name.as_str());
     let asked = job.state.request(owner, request, Over::Any).await;
     let mut replies = asked.map_err(broken)?;
@@ -76,11 +77,10 @@ async fn receive(
     let (mut frames, mut room) = (0_u64, None);
     while let Some(mut body) = replies.next_body().await.map_err(|error| broken(error.into()))? {
         if body.code() != TypeCode::REPL {
-            let text = words(body).await;
-            return Err(TransferFailure::Refused { peer: peer.to_owned(), text });
+            return failed(format!("{peer} does not send the file: {}", words(body).await));
         }
         if !more {
-            return Err(TransferFailure::Long(peer.to_owned()));
+            return failed(format!("{peer} sent more than it announced"));
         }
         frames += 1;
         let len = body.len();
@@ -97,16 +97,20 @@ async fn receive(
         // Only a frame that could hold no more is followed by another one.
         more = body.received() == u64::from(u32::MAX);
     }
-    if frames == 0 { Err(TransferFailure::Closed(peer.to_owned())) } else { Ok(room) }
+    if frames == 0 {
+        return failed(format!("{peer} closed the connection without an answer"));
+    }
+    Ok(room)
 }
 
 fn broken(peer: &str, error: &NoAnswer) -> TransferFailure {
-    let peer = peer.to_owned();
     match error {
         NoAnswer::Request(RequestError::Reply(ReadError::Frame(FrameError::CutBody {
             ..
-        }))) => TransferFailure::Short(peer),
-        error if error.is_silence() => TransferFailure::Silent(silence(&peer)),
-        error => TransferFailure::Broken { peer, why: error.to_string() },
+        }))) => TransferFailure::Classic(format!(
+            "{peer} sent less than it announced: its file may have changed meanwhile, fetch it again"
+        )),
+        error if error.is_silence() => TransferFailure::Silent(silence(peer)),
+        error => TransferFailure::Classic(format!("the connection with {peer} broke: {error}")),
     }
 }

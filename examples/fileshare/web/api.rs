@@ -57,7 +57,7 @@ fn done() -> Json<Value> {
 }
 
 async fn status(site: Data<Site>) -> Json<Status> {
-    Json(site.complete(site.app.status().await))
+    Json(site.app.status().await)
 }
 
 async fn peers(site: Data<Site>) -> Json<Network> {

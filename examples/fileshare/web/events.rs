@@ -17,7 +17,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{Site, failure::Failure, with_url};
+use super::{Site, failure::Failure};
 use crate::{app::App, model::Event};
 
 /// Listeners at once. A page is one, a subcommand is one.
@@ -56,17 +56,17 @@ pub(super) struct Hub {
 
 impl Hub {
     /// Has to be called inside the actix runtime.
-    pub(super) fn start(app: &App, url: &str) -> Self {
+    pub(super) fn start(app: &App) -> Self {
         let (sender, _) = broadcast::channel(QUEUE);
         let live = sender.downgrade();
         let files = Arc::default();
-        let pump = pump(app.clone(), url.to_owned(), sender, Arc::clone(&files));
+        let pump = pump(app.clone(), sender, Arc::clone(&files));
         let pump = actix_rt::spawn(pump).abort_handle();
         Self { live, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
     }
 
     /// Takes a listener in, which begins with a snapshot.
-    async fn listener(&self, app: &App, url: &str) -> Result<Listener, Failure> {
+    async fn listener(&self, app: &App) -> Result<Listener, Failure> {
         let place = Arc::clone(&self.listeners).try_acquire_owned();
         let place = place
             .map_err(|_| Failure::busy(format!("{MAX_LISTENERS} listeners are here already")))?;
@@ -74,11 +74,10 @@ impl Hub {
         let live = self.live.upgrade().ok_or_else(Failure::stopped)?.subscribe();
         Ok(Listener {
             app: app.clone(),
-            url: url.to_owned(),
             live,
             files: Arc::clone(&self.files),
             has: 0,
-            waiting: snapshot(app, url).await,
+            waiting: snapshot(app).await,
             _place: place,
         })
     }
@@ -90,7 +89,7 @@ impl Hub {
 }
 
 /// Takes the node's events for as long as there are any. Nothing is made into text for nobody.
-async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<Mutex<Files>>) {
+async fn pump(app: App, live: broadcast::Sender<Live>, files: Arc<Mutex<Files>>) {
     let mut events = app.events();
     let send = |text| live.send(text).map_or(0, |listeners| listeners);
     loop {
@@ -104,12 +103,11 @@ async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<M
                 send(Live::Files);
             }
             Ok(event) => {
-                let text = sse(&complete(event, &url));
-                send(Live::Text(text));
+                send(Live::Text(sse(&event)));
             }
             // This task was too slow: everything that may have been missed.
             Err(RecvError::Lagged(_)) => {
-                for text in snapshot(&app, &url).await {
+                for text in snapshot(&app).await {
                     send(Live::Text(text));
                 }
             }
@@ -117,14 +115,10 @@ async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<M
     }
 }
 
-fn complete(event: Event, url: &str) -> Event {
-    if let Event::Status(status) = event { Event::Status(with_url(status, url)) } else { event }
-}
-
 /// One of each kind but notices.
-async fn snapshot(app: &App, url: &str) -> VecDeque<Bytes> {
+async fn snapshot(app: &App) -> VecDeque<Bytes> {
     let mut texts = VecDeque::new();
-    texts.push_back(sse(&Event::Status(with_url(app.status().await, url))));
+    texts.push_back(sse(&Event::Status(app.status().await)));
     texts.push_back(sse(&Event::Peers(app.network().await)));
     texts.extend(event_text(Event::Files(app.files())).await);
     // The oldest first, as they would have come.
@@ -159,7 +153,6 @@ fn sse(event: &Event) -> Bytes {
 /// One connection at `/api/events`.
 struct Listener {
     app: App,
-    url: String,
     live: broadcast::Receiver<Live>,
     files: Arc<Mutex<Files>>,
     /// The version of the files that this listener has.
@@ -187,7 +180,7 @@ impl Listener {
                 Ok(Err(RecvError::Lagged(_))) => {
                     // What still waits in the queue is older than the snapshot.
                     self.live = self.live.resubscribe();
-                    self.waiting = snapshot(&self.app, &self.url).await;
+                    self.waiting = snapshot(&self.app).await;
                 }
                 Ok(Err(RecvError::Closed)) => return None,
             }
@@ -204,7 +197,7 @@ impl Listener {
 
 /// `GET /api/events`.
 pub(super) async fn listen(site: Data<Site>) -> Result<HttpResponse, Failure> {
-    let listener = site.hub.listener(&site.app, &site.url).await?;
+    let listener = site.hub.listener(&site.app).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .streaming(listener.stream()))
@@ -238,8 +231,8 @@ mod tests {
     async fn a_listener_that_is_too_slow_gets_a_fresh_snapshot_instead() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(&folder).await;
-        let hub = Hub::start(&app, "http://127.0.0.1/");
-        let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
+        let hub = Hub::start(&app);
+        let mut listener = hub.listener(&app).await.unwrap();
         for expected in ["status", "peers", "files", "transfers"] {
             assert_eq!(name(&listener.next().await.unwrap()), expected);
         }
@@ -259,7 +252,7 @@ mod tests {
         }
         hub.stop();
         while listener.next().await.is_some() {}
-        assert!(hub.listener(&app, "").await.is_err(), "nobody listens to a hub that has stopped");
+        assert!(hub.listener(&app).await.is_err(), "nobody listens to a hub that has stopped");
         app.stop().await;
     }
 
@@ -267,8 +260,8 @@ mod tests {
     async fn a_list_of_files_is_sent_once_however_often_it_is_announced() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(&folder).await;
-        let hub = Hub::start(&app, "http://127.0.0.1/");
-        let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
+        let hub = Hub::start(&app);
+        let mut listener = hub.listener(&app).await.unwrap();
         listener.waiting.clear();
         let live = hub.live.upgrade().unwrap();
         *hub.files.lock() = Files { version: 7, text: Bytes::from_static(b"event: files\n\n") };
