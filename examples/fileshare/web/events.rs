@@ -8,13 +8,14 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use futures::stream::{self, Stream};
-use parking_lot::Mutex;
 use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
         broadcast::{self, error::RecvError},
+        watch,
     },
-    task::AbortHandle,
+    task::{AbortHandle, spawn_blocking},
+    time::timeout,
 };
 
 use super::{Site, failure::Failure};
@@ -29,27 +30,13 @@ const QUEUE: usize = 256;
 /// Between two signs of life to a listener, so that both sides notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// One event for the listeners.
-#[derive(Clone, Debug)]
-enum Live {
-    Text(Bytes),
-    /// Look at the newest list of files. It is large, so it never waits in the queue.
-    Files,
-}
-
-/// The newest list of files, as an event, and how many there were before it.
-#[derive(Debug, Default)]
-struct Files {
-    version: u64,
-    text: Bytes,
-}
-
 /// Where listeners subscribe.
 #[derive(Clone, Debug)]
 pub(super) struct Hub {
     /// The only strong one is the pump's: with it the listeners end.
-    live: broadcast::WeakSender<Live>,
-    files: Arc<Mutex<Files>>,
+    live: broadcast::WeakSender<Bytes>,
+    /// The newest list of files, as an event. It is large, so it never waits in the queue.
+    files: watch::Receiver<Bytes>,
     listeners: Arc<Semaphore>,
     pump: AbortHandle,
 }
@@ -57,12 +44,11 @@ pub(super) struct Hub {
 impl Hub {
     /// Has to be called inside the actix runtime.
     pub(super) fn start(app: &App) -> Self {
-        let (sender, _) = broadcast::channel(QUEUE);
-        let live = sender.downgrade();
-        let files = Arc::default();
-        let pump = pump(app.clone(), sender, Arc::clone(&files));
-        let pump = actix_rt::spawn(pump).abort_handle();
-        Self { live, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
+        let ((live, _), (newest, files)) =
+            (broadcast::channel(QUEUE), watch::channel(Bytes::new()));
+        let weak = live.downgrade();
+        let pump = actix_rt::spawn(pump(app.clone(), live, newest)).abort_handle();
+        Self { live: weak, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
     }
 
     /// Takes a listener in, which begins with a snapshot.
@@ -72,14 +58,10 @@ impl Hub {
             .map_err(|_| Failure::busy(format!("{MAX_LISTENERS} listeners are here already")))?;
         // Subscribed before the snapshot: an event may come twice, but none is missed.
         let live = self.live.upgrade().ok_or_else(Failure::stopped)?.subscribe();
-        Ok(Listener {
-            app: app.clone(),
-            live,
-            files: Arc::clone(&self.files),
-            has: 0,
-            waiting: snapshot(app).await,
-            _place: place,
-        })
+        let mut files = self.files.clone();
+        files.mark_unchanged();
+        let (app, waiting) = (app.clone(), snapshot(app).await);
+        Ok(Listener { app, live, files, waiting, _place: place })
     }
 
     /// Ends every listener.
@@ -89,27 +71,20 @@ impl Hub {
 }
 
 /// Takes the node's events for as long as there are any. Nothing is made into text for nobody.
-async fn pump(app: App, live: broadcast::Sender<Live>, files: Arc<Mutex<Files>>) {
+async fn pump(app: App, live: broadcast::Sender<Bytes>, newest: watch::Sender<Bytes>) {
     let mut events = app.events();
-    let send = |text| live.send(text).map_or(0, |listeners| listeners);
+    let send = |text| live.send(text).unwrap_or(0);
     loop {
         match events.recv().await {
             Err(RecvError::Closed) => return,
             _ if live.receiver_count() == 0 => {}
-            Ok(Event::Files(rows)) => {
-                let Some(text) = event_text(Event::Files(rows)).await else { continue };
-                let mut files = files.lock();
-                *files = Files { version: files.version.wrapping_add(1), text };
-                send(Live::Files);
+            Ok(files @ Event::Files(_)) => {
+                event_text(files).await.map(|text| newest.send_replace(text));
             }
-            Ok(event) => {
-                send(Live::Text(sse(&event)));
-            }
+            Ok(event) => drop(send(sse(&event))),
             // This task was too slow: everything that may have been missed.
             Err(RecvError::Lagged(_)) => {
-                for text in snapshot(&app).await {
-                    send(Live::Text(text));
-                }
+                snapshot(&app).await.into_iter().map(send).for_each(drop);
             }
         }
     }
@@ -133,13 +108,13 @@ async fn snapshot(app: &App) -> VecDeque<Bytes> {
 /// The list of files as JSON. `None` when the process is ending.
 pub(super) async fn files(app: &App) -> Option<String> {
     let app = app.clone();
-    let made = tokio::task::spawn_blocking(move || serde_json::to_string(&app.files())).await;
+    let made = spawn_blocking(move || serde_json::to_string(&app.files())).await;
     made.ok()?.ok()
 }
 
 /// Thousands of rows are made into text where nothing else waits for it.
 async fn event_text(event: Event) -> Option<Bytes> {
-    tokio::task::spawn_blocking(move || sse(&event)).await.ok()
+    spawn_blocking(move || sse(&event)).await.ok()
 }
 
 fn sse(event: &Event) -> Bytes {
@@ -153,10 +128,8 @@ fn sse(event: &Event) -> Bytes {
 /// One connection at `/api/events`.
 struct Listener {
     app: App,
-    live: broadcast::Receiver<Live>,
-    files: Arc<Mutex<Files>>,
-    /// The version of the files that this listener has.
-    has: u64,
+    live: broadcast::Receiver<Bytes>,
+    files: watch::Receiver<Bytes>,
     waiting: VecDeque<Bytes>,
     _place: OwnedSemaphorePermit,
 }
@@ -167,19 +140,17 @@ impl Listener {
             if let Some(text) = self.waiting.pop_front() {
                 return Some(text);
             }
-            match tokio::time::timeout(KEEP_ALIVE, self.live.recv()).await {
+            let event = tokio::select! {
+                event = timeout(KEEP_ALIVE, self.live.recv()) => event,
+                Ok(()) = self.files.changed() => return Some(self.files.borrow_and_update().clone()),
+            };
+            match event {
                 Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
-                Ok(Ok(Live::Text(text))) => return Some(text),
-                Ok(Ok(Live::Files)) => {
-                    let files = self.files.lock();
-                    if files.version != self.has {
-                        self.has = files.version;
-                        return Some(files.text.clone());
-                    }
-                }
+                Ok(Ok(text)) => return Some(text),
                 Ok(Err(RecvError::Lagged(_))) => {
                     // What still waits in the queue is older than the snapshot.
                     self.live = self.live.resubscribe();
+                    self.files.mark_unchanged();
                     self.waiting = snapshot(&self.app).await;
                 }
                 Ok(Err(RecvError::Closed)) => return None,
@@ -238,12 +209,12 @@ mod tests {
         }
         let live = hub.live.upgrade().unwrap();
         for _ in 0..=QUEUE {
-            live.send(Live::Text(Bytes::from_static(b"event: old\n\n"))).unwrap();
+            live.send(Bytes::from_static(b"event: old\n\n")).unwrap();
         }
         for expected in ["status", "peers", "files", "transfers"] {
             assert_eq!(name(&listener.next().await.unwrap()), expected);
         }
-        live.send(Live::Text(Bytes::from_static(b"event: new\n\n"))).unwrap();
+        live.send(Bytes::from_static(b"event: new\n\n")).unwrap();
         drop(live);
         let mut seen = String::new();
         while seen != "new" {
@@ -257,24 +228,27 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_list_of_files_is_sent_once_however_often_it_is_announced() {
+    async fn of_several_lists_of_files_a_slow_listener_gets_the_newest() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(&folder).await;
         let hub = Hub::start(&app);
         let mut listener = hub.listener(&app).await.unwrap();
         listener.waiting.clear();
-        let live = hub.live.upgrade().unwrap();
-        *hub.files.lock() = Files { version: 7, text: Bytes::from_static(b"event: files\n\n") };
-        for event in [Live::Files, Live::Files, Live::Text(Bytes::from_static(b"event: last\n\n"))]
-        {
-            live.send(event).unwrap();
+        let (newest, files) = watch::channel(Bytes::new());
+        listener.files = files;
+        for n in 0..9 {
+            newest.send_replace(Bytes::from(format!("event: files {n}\n\n")));
         }
+        let last = Bytes::from_static(b"event: last\n\n");
         let mut seen = Vec::new();
         while seen.last().is_none_or(|last| last != "last") {
             seen.push(name(&listener.next().await.unwrap()));
+            if seen.last().unwrap().starts_with("files") {
+                hub.live.upgrade().unwrap().send(last.clone()).unwrap();
+            }
         }
-        seen.retain(|name| name == "files" || name == "last");
-        assert_eq!(seen, ["files", "last"]);
+        seen.retain(|name| name.starts_with("files") || name == "last");
+        assert_eq!(seen, ["files 8", "last"]);
         hub.stop();
         app.stop().await;
     }
