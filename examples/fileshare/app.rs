@@ -344,24 +344,20 @@ impl App {
 
     /// Ends the program politely: transfers end where they are, the peers are told.
     pub(crate) async fn stop(&self) -> StopReport {
-        self.state().stopping.cancel();
-        self.state().share.stop();
-        let report = self.0.peer.stop().await;
-        self.clean_up();
-        report
+        self.end(self.0.peer.stop()).await
     }
 
     /// Ends the program at once.
     pub(crate) async fn abort(&self) -> StopReport {
-        self.state().stopping.cancel();
-        self.state().share.stop();
-        let report = self.0.peer.abort().await;
-        self.clean_up();
-        report
+        self.end(self.0.peer.abort()).await
     }
 
-    fn clean_up(&self) {
+    async fn end(&self, ended: impl Future<Output = StopReport>) -> StopReport {
+        self.state().stopping.cancel();
+        self.state().share.stop();
+        let report = ended.await;
         // A folder that cannot be removed is left to the system.
         drop(self.0.temporary.lock().take());
+        report
     }
 }

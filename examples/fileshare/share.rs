@@ -59,8 +59,6 @@ struct Version {
 pub(crate) enum AddFailure {
     #[error("there is a file {0} already")]
     Exists(FileName),
-    #[error("{path}: {source}", path = path.display())]
-    Source { path: PathBuf, source: io::Error },
     #[error("cannot write {name}: {source}")]
     Write { name: FileName, source: io::Error },
 }

@@ -70,7 +70,7 @@ pub(crate) struct Order {
 
 /// Whether a download of this name would have to go over another file.
 pub(crate) fn is_taken(state: &State, name: &FileName) -> bool {
-    store::is_taken(&state.downloads, name)
+    std::fs::symlink_metadata(state.downloads.join(name)).is_ok()
 }
 
 /// One file that is being fetched.

@@ -78,7 +78,6 @@ impl AppError {
         match self {
             Self::Name(_) | Self::Key | Self::Address(_) | Self::NotAPeer(_) => "bad_request",
             Self::Join(JoinError::InvalidContact(_) | JoinError::ContactIsSelf(_)) => "bad_request",
-            Self::Add(AddFailure::Source { .. }) => "bad_request",
             Self::UnknownPeer(_) | Self::UnknownFile(_) => "not_found",
             Self::Here { .. } => "here",
             Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",

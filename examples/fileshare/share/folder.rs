@@ -1,6 +1,7 @@
 //! One folder of files, entered by safe names only.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, Metadata, OpenOptions, Permissions},
     io,
     os::unix::{
@@ -33,12 +34,6 @@ pub(crate) const PART_PREFIX: &str = ".fileshare-part-";
 
 /// What is written in one go and then renamed.
 const TEMP_PREFIX: &str = ".fileshare-temp-";
-
-/// Uploads through the page.
-const UPLOAD_PREFIX: &str = ".upload-";
-
-/// The program's own files, which are left out without a word.
-const OWN_PREFIXES: [&str; 3] = [PART_PREFIX, TEMP_PREFIX, UPLOAD_PREFIX];
 
 /// How long an interrupted download can be taken up again.
 const KEEP_PARTS: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -146,6 +141,12 @@ pub(crate) fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile>
     tempfile::Builder::new().prefix(TEMP_PREFIX).permissions(mode).tempfile_in(folder)
 }
 
+/// How long a hidden file of this program is kept; `None` for any other file.
+fn kept_for(name: &OsStr) -> Option<Duration> {
+    let begins = |prefix: &str| name.as_bytes().starts_with(prefix.as_bytes());
+    if begins(PART_PREFIX) { Some(KEEP_PARTS) } else { begins(TEMP_PREFIX).then_some(KEEP_TEMPS) }
+}
+
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
@@ -190,7 +191,8 @@ impl Folder {
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let text = entry.file_name();
-            if OWN_PREFIXES.iter().any(|prefix| text.as_bytes().starts_with(prefix.as_bytes())) {
+            // The program's own files are left out without a word.
+            if kept_for(&text).is_some() {
                 continue;
             }
             let named = FileName::from_bytes(text.as_bytes()).map_err(Unfit::from);
@@ -228,12 +230,8 @@ impl Folder {
 
     /// Copies a file into the folder: whole or not at all, and never over another one.
     pub(super) fn copy_in(&self, name: &FileName, from: &Path) -> Result<(), AddFailure> {
-        let source = |source| AddFailure::Source { path: from.to_owned(), source };
-        let mut input = File::open(from).map_err(source)?;
-        if !input.metadata().map_err(source)?.is_file() {
-            return Err(source(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-        }
         let write = |source| AddFailure::Write { name: name.clone(), source };
+        let mut input = File::open(from).map_err(write)?;
         let mut output = temporary_in(&self.0).map_err(write)?;
         io::copy(&mut input, output.as_file_mut()).map_err(write)?;
         output.persist_noclobber(self.0.join(name)).map_err(|error| match error.error.kind() {
@@ -248,14 +246,7 @@ impl Folder {
         let Ok(entries) = fs::read_dir(&self.0) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let begins = |prefix: &str| name.as_bytes().starts_with(prefix.as_bytes());
-            let keep = if begins(PART_PREFIX) {
-                KEEP_PARTS
-            } else if begins(TEMP_PREFIX) || begins(UPLOAD_PREFIX) {
-                KEEP_TEMPS
-            } else {
-                continue;
-            };
+            let Some(keep) = kept_for(&name) else { continue };
             let age = entry.metadata().and_then(|metadata| metadata.modified()).ok();
             let age = age.and_then(|at| SystemTime::now().duration_since(at).ok());
             if age.is_some_and(|age| age > keep) {

@@ -3,7 +3,7 @@
 //! All of it blocks: it belongs on a blocking thread.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -51,11 +51,6 @@ impl From<io::Error> for StoreFailure {
             _ => Self::Io(error),
         }
     }
-}
-
-/// Whether a download of this name would have to go over something.
-pub(crate) fn is_taken(downloads: &Path, name: &FileName) -> bool {
-    fs::symlink_metadata(downloads.join(name)).is_ok()
 }
 
 /// Gives a complete file its name in one step, once its data is on the disk: a name never stands for
@@ -196,6 +191,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use actix_peer::overlay::content::{Cut, Digesting};
 
     use super::*;
