@@ -48,6 +48,8 @@
 //! 7. With the feature `tls` a node's id is its public key, and proven: `transport::tls`.
 //! 8. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
 //!    is what is beneath.
+//! 9. [`overlay::limits`] and `overlay::content` are of use to applications: how often each sender may
+//!    ask, and content that moves in parts with digests.
 //!
 //! The README has the pictures, the promises and the table of limits.
 //!

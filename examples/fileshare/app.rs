@@ -98,6 +98,7 @@ impl App {
     /// The program at this moment.
     pub(crate) async fn status(&self) -> Status {
         let node = self.0.peer.status().await;
+        let files = self.state().share.index.lock().len();
         Status {
             id: node.id.to_string(),
             address: node.address.to_string(),
@@ -106,7 +107,7 @@ impl App {
             downloads: self.state().downloads.clone(),
             max_peers: node.max_peers,
             peers: node.peers,
-            files: self.state().share.index.lock().len(),
+            files,
             left_out: self.left_out(),
             uptime_seconds: node.uptime.as_secs(),
             bytes_in: node.counts.bytes_in,

@@ -7,14 +7,14 @@ use actix_peer::{
     connection::{Cause, ReadError},
     frame::{Frame, TypeCode},
     link::Reason,
-    overlay::Address,
+    overlay::{Address, content::deceives},
 };
 use futures::StreamExt;
 use tokio::time::timeout;
 
 use crate::{
     model::Speaks,
-    name::{self, deceives},
+    name,
     state::{State, Stopping},
 };
 

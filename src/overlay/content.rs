@@ -1,5 +1,5 @@
-//! Content that moves in parts: what it is by its digest, a check value for each part, and which source
-//! is asked for which part.
+//! Content that moves in parts: what it is by its digest, a check value for each part, which source is
+//! asked for which part, and what a file with it may be called.
 //!
 //! All of it only decides. The caller reads files, sends messages and keeps the time. The example
 //! `fileshare` drives it over links.
@@ -31,6 +31,7 @@
 //! ```
 
 mod manifest;
+mod name;
 mod plan;
 
 pub use self::{
@@ -38,5 +39,6 @@ pub use self::{
         Check, Cut, Digest, Digesting, InvalidDigest, MAX_PART, MAX_PARTS, MAX_SIZE, Manifest,
         ManifestReader, WrongChecks,
     },
+    name::{FileName, InvalidName, deceives},
     plan::{Failure, Plan, SourceNumber, Standing, Task},
 };

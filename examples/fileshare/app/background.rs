@@ -238,9 +238,8 @@ async fn tell_files(app: App) {
             () = state.files_changed.notified() => {}
             _ = share.changed() => {}
         }
-        for LeftOut { why, count, example } in
-            state.share.index.lock().left_out_news().unwrap_or_default()
-        {
+        let news = state.share.index.lock().left_out_news().unwrap_or_default();
+        for LeftOut { why, count, example } in news {
             state.info(format!("not shared: {count}, such as \"{example}\": {why}"));
         }
         let mut pause = FILES_PAUSE;

@@ -26,10 +26,10 @@ pub(super) fn part_path(downloads: &Path, digest: &Digest) -> PathBuf {
     downloads.join(format!("{PART_PREFIX}{digest}"))
 }
 
-/// Bytes that the hidden file of a download takes on the disk.
+/// Bytes of a download that are on the disk already, as far as the system says.
 pub(super) fn bytes_of_part(downloads: &Path, digest: &Digest) -> u64 {
     let found = fs::symlink_metadata(part_path(downloads, digest));
-    found.map_or(0, |metadata| metadata.blocks() * BLOCK)
+    found.map_or(0, |metadata| metadata.len().min(metadata.blocks() * BLOCK))
 }
 
 /// Room that is kept for a transfer while it is written; given back when dropped.

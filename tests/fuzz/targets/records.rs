@@ -2,11 +2,11 @@
 
 use actix_peer::{
     frame::Frame,
-    overlay::content::{Cut, Digest, MAX_PARTS, ManifestReader},
+    overlay::content::{Cut, Digest, FileName, MAX_PARTS, ManifestReader, deceives},
 };
 
 use crate::{
-    name::{AnyName, FileName, deceives},
+    name::AnyName,
     protocol::{FileInfo, MAX_KEY, MAX_RANGE, MAX_TTL, Match, PartsRequest, Query, text_of},
 };
 
