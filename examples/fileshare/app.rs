@@ -306,19 +306,13 @@ impl App {
     /// Copies a file into the shared folder, never over another one.
     pub(crate) async fn add_file(&self, name: &str, from: &Path) -> Result<FileRow, AppError> {
         let name: FileName = name.parse()?;
-        let (state, from) = (Arc::clone(self.state()), from.to_owned());
-        let me = self.me().id().to_string();
-        self.here(async move {
-            let (share, of) = (Arc::clone(&state.share), name.clone());
-            let added = spawn_blocking(move || share.add(&of, &from)).await;
-            added.unwrap_or_else(|error| {
-                let (name, source) = (name.clone(), std::io::Error::other(error));
-                Err(crate::share::AddFailure::Write { name, source })
-            })?;
-            state.share.digest_in_background(&Handle::current());
-            state.share.index.lock().row(&name, &me).ok_or(AppError::Stopping)
-        })
-        .await
+        let (share, of, from) = (Arc::clone(&self.state().share), name.clone(), from.to_owned());
+        let added = self.0.runtime.spawn_blocking(move || share.add(&of, &from)).await;
+        added.map_err(|_| AppError::Stopping)??;
+        let share = &self.state().share;
+        share.digest_in_background(&self.0.runtime);
+        let row = share.index.lock().row(&name, self.me().id().as_str());
+        row.ok_or(AppError::Stopping)
     }
 
     /// Forgets a peer, and tells it so.

@@ -90,14 +90,11 @@ async fn watch_files(state: Arc<State>) {
     spawn_blocking(move || share.sweep()).await.ok();
     let mut said = false;
     loop {
-        if let Err(error) = scan(&state).await {
-            if !said {
-                state.error(format!("the shared folder cannot be read: {error}"));
-            }
-            said = true;
-        } else {
-            said = false;
+        let failed = scan(&state).await.err();
+        if let (Some(error), false) = (&failed, said) {
+            state.error(format!("the shared folder cannot be read: {error}"));
         }
+        said = failed.is_some();
         sleep(SCAN_EVERY).await;
     }
 }

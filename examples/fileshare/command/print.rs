@@ -194,14 +194,11 @@ pub(super) fn file(file: &FileRow) -> String {
 }
 
 fn owners(file: &FileRow) -> String {
-    let mut text = if file.local { "here" } else { "" }.to_owned();
     // The first owner of a local file is this node.
     let others = file.owners.get(usize::from(file.local)..).unwrap_or_default();
-    for owner in others.iter().take(SHOWN_OWNERS) {
-        let separator = if text.is_empty() { "" } else { ", " };
-        text.push_str(separator);
-        text.push_str(owner);
-    }
+    let here = file.local.then_some("here");
+    let shown = here.into_iter().chain(others.iter().take(SHOWN_OWNERS).map(String::as_str));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
     if let more @ 1.. = others.len().saturating_sub(SHOWN_OWNERS) {
         // Writing to a string does not fail.
         write!(text, " and {more} more").ok();
