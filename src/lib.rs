@@ -52,12 +52,15 @@
 //! 8. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
 //!    is what is beneath.
 //! 9. [`protocol`] specifies every byte on the wire, for programs in other languages.
+//! 10. [`limits`] and `content` are of use to applications: how often each sender may
+//!    ask, and content that moves in parts with digests.
 //!
 //! The README has the pictures, the promises and the table of limits.
 //!
 //! # Features
 //!
-//! `kademlia` alone is on by default. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
+//! `content` and `kademlia` are on by default. `content`: content that moves in parts, with digests, in
+//! `content`. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
 //! keys as ids. `metrics`: counts and times for whatever collects them (`peer::metrics`).
 //! `mdns`: finding nodes in the same network (`peer::mdns`). `swim`: membership and failure detection (`overlay::swim`).
 //! `test-utils`: `sim`, networks of nodes in virtual time for tests, on
@@ -73,6 +76,9 @@
 
 pub mod classic;
 pub mod connection;
+#[cfg(feature = "content")]
+#[cfg_attr(docsrs, doc(cfg(feature = "content")))]
+pub mod content;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 pub mod dispatch;

@@ -36,12 +36,12 @@ use self::{bans::Bans, doubts::Doubts, leash::Leashes};
 use crate::{
     frame::{FrameError, TypeCode},
     limits::{
-        Admission, Offender,
+        Admission, DialPace, Offender,
         budget::Budget,
         gate::GateConfig,
         rates::{Meters, Rates},
     },
-    overlay::{Address, DialPace, Host, PeerId, PeerInfo, Scope},
+    overlay::{Address, Host, PeerId, PeerInfo, Scope},
     time::{Later, now},
     transport::{IdentityFault, Transport},
 };

@@ -18,11 +18,13 @@ macro_rules! serde_as_text {
     )*};
 }
 
+#[cfg(feature = "content")]
+pub(crate) use serde_as_text;
+
 mod address;
 mod address_book;
 mod ask_again;
 mod contacts;
-mod dial_pace;
 mod dice;
 mod forward;
 mod gap;
@@ -75,7 +77,6 @@ pub use self::{
 };
 pub(crate) use self::{
     contacts::Contacts,
-    dial_pace::DialPace,
     dice::Dice,
     listing::{Introduced, Introductions, Listing, Told},
     moves::Moves,

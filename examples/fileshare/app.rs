@@ -6,9 +6,8 @@ mod folders;
 mod start;
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -19,6 +18,7 @@ use actix_peer::{
     peer::StopReport,
 };
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{runtime::Handle, sync::broadcast, task::spawn_blocking, time::timeout};
 
@@ -62,6 +62,8 @@ struct Inner {
     hops: u32,
     contacts: Vec<Address>,
     temporary: Mutex<Option<TempDir>>,
+    /// The address of the page, without a token.
+    web: OnceLock<String>,
 }
 
 impl App {
@@ -88,18 +90,24 @@ impl App {
         prometheus::scrape(&self.0.peer).await
     }
 
-    /// The program at this moment. `web` is for the page to fill in.
+    /// The page is there from now on.
+    pub(crate) fn set_web(&self, url: &str) {
+        self.0.web.set(url.to_owned()).ok();
+    }
+
+    /// The program at this moment.
     pub(crate) async fn status(&self) -> Status {
         let node = self.0.peer.status().await;
+        let files = self.state().share.index.lock().len();
         Status {
             id: node.id.to_string(),
             address: node.address.to_string(),
-            web: String::new(),
+            web: self.0.web.get().cloned().unwrap_or_default(),
             share: self.0.shared.clone(),
             downloads: self.state().downloads.clone(),
             max_peers: node.max_peers,
             peers: node.peers,
-            files: self.state().share.len(),
+            files,
             left_out: self.left_out(),
             uptime_seconds: node.uptime.as_secs(),
             bytes_in: node.counts.bytes_in,
@@ -109,26 +117,28 @@ impl App {
 
     /// What is in the shared folders and not offered, and answers that searches did not take.
     fn left_out(&self) -> Vec<LeftOut> {
-        let mut left_out = self.state().share.left_out();
-        left_out.extend(self.state().own().left_out());
+        let mut left_out = self.state().share.index.lock().left_out();
+        left_out.extend(self.state().own.lock().left_out());
         left_out
     }
 
     /// The known peers, and who knows whom.
     pub(crate) async fn network(&self) -> Network {
         let links = self.0.peer.status().await.links;
-        let times: HashMap<_, _> = links
-            .into_iter()
-            .filter_map(|link| Some((link.peer, u64::try_from(link.round_trip?.as_micros()).ok()?)))
-            .collect();
-        self.state().contacts().network(|peer| times.get(peer.id()).copied())
+        let mut contacts = self.state().contacts.lock();
+        for link in links {
+            if let Some(time) = link.round_trip {
+                contacts.took(&link.address, time);
+            }
+        }
+        contacts.network()
     }
 
     /// The files, local and remote, sorted by name.
     pub(crate) fn files(&self) -> Vec<FileRow> {
-        let mut rows = self.state().share.rows(self.me().id().as_str());
-        let contacts = self.state().contacts();
-        let remote = self.state().remote();
+        let mut rows = self.state().share.index.lock().rows(self.me().id().as_str());
+        let contacts = self.state().contacts.lock();
+        let remote = self.state().remote.lock();
         remote.merge_into(&mut rows, |address| contacts.name_of(address));
         rows
     }
@@ -152,28 +162,27 @@ impl App {
         let mut to: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
         fastrand::shuffle(&mut to);
         to.truncate(MAX_ASKED);
-        let own = state.own().open(&query.key, ttl, to.len(), now());
+        let begun = state.own.lock().open(&query.key, ttl, to.len(), now());
         state.searches_changed.notify_one();
-        let begun = self.searches().into_iter().find(|row| row.number == own);
+        let own = begun.number;
         self.0.runtime.spawn(async move {
             stream::iter(to)
                 .for_each_concurrent(AT_ONCE, async |peer| {
                     if let Err(error) = send_query(&state, peer.address(), &query).await {
-                        state.own().unreached(own);
+                        state.own.lock().unreached(own);
                         state.searches_changed.notify_one();
                         state.error(format!("{} was not asked: {error}", peer.id()));
                     }
                 })
                 .await;
         });
-        // Many searches at once may have displaced it already.
-        Ok(begun.unwrap_or_default())
+        Ok(begun)
     }
 
     /// The own searches, the newest first.
     pub(crate) fn searches(&self) -> Vec<SearchRow> {
-        let contacts = self.state().contacts();
-        self.state().own().rows(now(), |address| contacts.name_of(address))
+        let contacts = self.state().contacts.lock();
+        self.state().own.lock().rows(now(), |address| contacts.name_of(address))
     }
 
     /// Forgets a transfer that has ended, or all of them.
@@ -192,11 +201,11 @@ impl App {
         let mut owners: Vec<_> = match &fetch.from {
             Some(from) if from == me.id().as_str() => Vec::new(),
             Some(from) => {
-                let known = state.contacts().address_of(from);
+                let known = state.contacts.lock().address_of(from);
                 let owner = known.or_else(|| reachable(from));
                 vec![owner.ok_or_else(|| AppError::NotAPeer(shown(from)))?]
             }
-            None => state.remote().offers(&name).into_iter().map(|offer| offer.owner).collect(),
+            None => state.remote.lock().owners(&name),
         };
         owners.retain(|owner| owner != me.address());
         if owners.is_empty() {
@@ -211,7 +220,7 @@ impl App {
         self.here(async move {
             let (looking, of) = (Arc::clone(&state), name.clone());
             let taken = spawn_blocking(move || {
-                transfer::is_taken(&looking, &of) || looking.share.known(&of).is_some()
+                transfer::is_taken(&looking, &of) || looking.share.index.lock().known(&of).is_some()
             });
             if taken.await.unwrap_or(true) && !replace {
                 return Err(AppError::Exists(name.to_string()));
@@ -223,7 +232,7 @@ impl App {
 
     /// Cancels a transfer that is on its way. What has come of it is removed.
     pub(crate) fn cancel(&self, number: u64) -> Result<Transfer, AppError> {
-        self.state().transfers.cancel(number).ok_or(AppError::UnknownTransfer(number))
+        Ok(self.state().transfers.cancel(number)?)
     }
 
     /// Joins the network of a first contact.
@@ -297,24 +306,18 @@ impl App {
     /// Copies a file into the shared folder, never over another one.
     pub(crate) async fn add_file(&self, name: &str, from: &Path) -> Result<FileRow, AppError> {
         let name: FileName = name.parse()?;
-        let (state, from) = (Arc::clone(self.state()), from.to_owned());
-        let me = self.me().id().to_string();
-        self.here(async move {
-            let (share, of) = (Arc::clone(&state.share), name.clone());
-            let added = spawn_blocking(move || share.add(&of, &from)).await;
-            added.unwrap_or_else(|error| {
-                let (name, source) = (name.clone(), std::io::Error::other(error));
-                Err(crate::share::AddFailure::Write { name, source })
-            })?;
-            state.share.digest_in_background(&Handle::current());
-            state.share.row(&name, &me).ok_or(AppError::Stopping)
-        })
-        .await
+        let (share, of, from) = (Arc::clone(&self.state().share), name.clone(), from.to_owned());
+        let added = self.0.runtime.spawn_blocking(move || share.add(&of, &from)).await;
+        added.map_err(|_| AppError::Stopping)??;
+        let share = &self.state().share;
+        share.digest_in_background(&self.0.runtime);
+        let row = share.index.lock().row(&name, self.me().id().as_str());
+        row.ok_or(AppError::Stopping)
     }
 
     /// Forgets a peer, and tells it so.
     pub(crate) async fn remove_peer(&self, id: &str) -> Result<(), AppError> {
-        let found = self.state().contacts().find(id).cloned();
+        let found = self.state().contacts.lock().find(id).cloned();
         let peer = found.ok_or_else(|| AppError::UnknownPeer(shown(id)))?;
         let app = self.clone();
         self.here(async move {
@@ -336,25 +339,20 @@ impl App {
 
     /// Ends the program politely: transfers end where they are, the peers are told.
     pub(crate) async fn stop(&self) -> StopReport {
-        self.state().stopping.cancel();
-        self.state().share.stop();
-        let report = self.0.peer.stop().await;
-        self.clean_up();
-        report
+        self.end(self.0.peer.stop()).await
     }
 
     /// Ends the program at once.
     pub(crate) async fn abort(&self) -> StopReport {
-        self.state().stopping.cancel();
-        self.state().share.stop();
-        let report = self.0.peer.abort().await;
-        self.clean_up();
-        report
+        self.end(self.0.peer.abort()).await
     }
 
-    fn clean_up(&self) {
-        let temporary = self.0.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
+    async fn end(&self, ended: impl Future<Output = StopReport>) -> StopReport {
+        self.state().stopping.cancel();
+        self.state().share.stop();
+        let report = ended.await;
         // A folder that cannot be removed is left to the system.
-        drop(temporary);
+        drop(self.0.temporary.lock().take());
+        report
     }
 }

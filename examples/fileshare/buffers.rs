@@ -1,8 +1,9 @@
 //! Memory for parts, used again and again: to get a MiB from the system and have it zeroed costs as
 //! much as to receive it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Duration, timeout},
@@ -32,16 +33,12 @@ impl Buffers {
         Self { room: Arc::new(Semaphore::new(mib)), free: Arc::default() }
     }
 
-    fn free(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A buffer of `len` bytes, whatever is in it, when there is room in time.
     pub(crate) async fn take(&self, len: usize, within: Duration) -> Option<Buffer> {
         let permits = u32::try_from(len.div_ceil(MIB)).ok()?;
         let room = timeout(within, Arc::clone(&self.room).acquire_many_owned(permits)).await;
         let room = room.ok()?.ok()?;
-        let mut data = self.free().pop().unwrap_or_default();
+        let mut data = self.free.lock().pop().unwrap_or_default();
         if data.len() < len {
             data.resize(len, 0);
         }
@@ -65,7 +62,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // Those of the largest parts, which are rare, would together be more than what is allowed.
         if self.data.len() <= MIB {
-            self.of.free().push(std::mem::take(&mut self.data));
+            self.of.free.lock().push(std::mem::take(&mut self.data));
         }
     }
 }
@@ -87,6 +84,6 @@ mod tests {
         drop(second);
         assert_eq!(buffers.take(2 * MIB, soon).await.unwrap().as_ref().len(), 2 * MIB);
         assert!(buffers.take(3 * MIB, soon).await.is_none());
-        assert!(buffers.free().len() <= 2);
+        assert!(buffers.free.lock().len() <= 2);
     }
 }

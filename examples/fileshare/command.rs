@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     model::{FileRow, Join, Joined, Network, Status},
-    options::host_port,
+    options::{host_port, seconds},
 };
 
 use client::{Client, Trouble};
@@ -39,26 +39,17 @@ pub(crate) struct Target {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show what a running node is and how it does
-    Status {
-        #[command(flatten)]
-        target: Target,
-    },
+    Status(Target),
     /// List the peers that it knows
-    Peers {
-        #[command(flatten)]
-        target: Target,
-    },
+    Peers(Target),
     /// List the files that it knows, its own and those of others
-    Files {
-        #[command(flatten)]
-        target: Target,
-    },
+    Files(Target),
     /// Ask the network for files whose name contains KEY
     Search {
         /// A part of a file's name, in capital or small letters
         key: String,
         /// How long to wait for answers, in seconds
-        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = wait)]
         wait: Duration,
         /// How often the question is passed on, from peer to peer
         #[arg(long, value_name = "HOPS")]
@@ -107,9 +98,9 @@ pub(crate) enum Command {
 impl Command {
     const fn target(&self) -> &Target {
         match self {
-            Self::Status { target }
-            | Self::Peers { target }
-            | Self::Files { target }
+            Self::Status(target)
+            | Self::Peers(target)
+            | Self::Files(target)
             | Self::Search { target, .. }
             | Self::Fetch { target, .. }
             | Self::Cancel { target, .. }
@@ -120,14 +111,10 @@ impl Command {
 }
 
 /// The longest wait that is taken, so that it cannot be mistaken for a hang.
-const MAX_WAIT_SECONDS: f64 = 3_600.0;
+const MAX_WAIT: f64 = 3_600.0;
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    if !(0.0..=MAX_WAIT_SECONDS).contains(&seconds) {
-        return Err(format!("between 0 and {MAX_WAIT_SECONDS} seconds"));
-    }
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+fn wait(text: &str) -> Result<Duration, String> {
+    seconds(text, 0.0, MAX_WAIT)
 }
 
 /// Runs one subcommand to its end. It blocks, and needs no runtime.
@@ -147,15 +134,15 @@ pub(crate) fn run(command: Command) -> ExitCode {
 fn answer(command: Command, output: Output) -> Result<(), Trouble> {
     let client = Client::new(&find::instance(command.target())?);
     match command {
-        Command::Status { .. } => {
+        Command::Status(_) => {
             let status: Status = client.get("api/status")?;
             output.show(&status, print::status)
         }
-        Command::Peers { .. } => {
+        Command::Peers(_) => {
             let network: Network = client.get("api/peers")?;
             output.show(&network, |network| print::peers(&network.peers))
         }
-        Command::Files { .. } => {
+        Command::Files(_) => {
             let files: Vec<FileRow> = client.get("api/files")?;
             output.show(&files, |files| print::files(files))?;
             let status: Status = client.get("api/status")?;

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -47,11 +48,7 @@ impl Announced {
         let path = folder.join(format!("{name}.json"));
         let instance = Instance { url: url.to_owned(), token: token.map(str::to_owned) };
         remove(&path)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let announced = Self { path };
         file.write_all(&serde_json::to_vec(&instance)?)?;
         Ok(announced)
@@ -89,12 +86,8 @@ pub(crate) fn announced() -> io::Result<Vec<(PathBuf, Instance)>> {
     Ok(instances)
 }
 
-/// Removes the file of an instance that is gone.
-pub(crate) fn forget(path: &Path) -> io::Result<()> {
-    remove(path)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes the file of an instance, if it is there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -115,21 +108,12 @@ fn folder() -> PathBuf {
     }
 }
 
-#[cfg(unix)]
 fn user() -> u32 {
     rustix::process::getuid().as_raw()
 }
 
-#[cfg(not(unix))]
-fn user() -> String {
-    std::env::var("USERNAME").unwrap_or_default()
-}
-
 fn create_private(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(folder) {
+    match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         created => created,
     }
@@ -138,14 +122,7 @@ fn create_private(folder: &Path) -> io::Result<()> {
 /// Another user may have made the folder first, to read tokens or to send commands astray.
 fn check_private(folder: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;
-    #[cfg(unix)]
-    let private = {
-        use std::os::unix::fs::MetadataExt;
-        metadata.uid() == user() && metadata.mode() & 0o077 == 0
-    };
-    #[cfg(not(unix))]
-    let private = true;
-    if metadata.is_dir() && private {
+    if metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o077 == 0 {
         return Ok(());
     }
     let text = format!("{} is not a folder that only this user can read", folder.display());

@@ -24,7 +24,6 @@ mod named;
 mod app;
 mod buffers;
 mod command;
-mod digest;
 mod instances;
 mod limits;
 mod model;
@@ -113,16 +112,14 @@ fn check(options: &Options) -> Result<(), Failed> {
 
 /// Why there is no page.
 fn no_page(options: &Options, error: &io::Error) -> Failed {
-    let web = &options.web;
-    match error.kind() {
-        io::ErrorKind::InvalidInput => (format!("no page at {web}: {error}"), 2.into()),
+    let (code, why) = match error.kind() {
+        io::ErrorKind::InvalidInput => (2.into(), error.to_string()),
         io::ErrorKind::AddrInUse => {
-            let why =
-                format!("no page at {web}: the address is in use, give another one with --web");
-            (why, ExitCode::FAILURE)
+            (ExitCode::FAILURE, "the address is in use, give another one with --web".to_owned())
         }
-        _ => (format!("no page at {web}: {error}"), ExitCode::FAILURE),
-    }
+        _ => (ExitCode::FAILURE, error.to_string()),
+    };
+    (format!("no page at {}: {why}", options.web), code)
 }
 
 async fn run(options: Options) -> Result<(), Failed> {
@@ -157,7 +154,7 @@ async fn run(options: Options) -> Result<(), Failed> {
         } => report,
         () = ends.next() => app.abort().await,
     };
-    let cut = report.aborted.len() + report.aborted_more;
+    let layout = report.aborted.len() + report.aborted_more;
     say(format_args!("peers told: {}, exchanges cut: {cut}", report.told));
     Ok(())
 }

@@ -70,7 +70,7 @@ pub(crate) struct Network {
 }
 
 /// One file: `GET /api/files` is a list of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileRow {
     pub(crate) name: String,
     /// Who has it; this node's own id for a local file.
@@ -87,7 +87,7 @@ pub(crate) struct FileRow {
 }
 
 /// One fetch: `GET /api/transfers` is a list of them, the newest first, bounded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Transfer {
     pub(crate) number: u64,
     pub(crate) name: String,
@@ -107,9 +107,10 @@ pub(crate) struct Transfer {
 }
 
 /// How far a transfer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TransferState {
+    #[default]
     Running,
     Done,
     Failed,
@@ -199,10 +200,55 @@ pub(crate) enum Event {
     },
 }
 
+/// Before the name of an event and before its content, as it is serialised.
+const EVENT: &str = r#"{"event":""#;
+const DATA: &str = r#"","data":"#;
+
+impl Event {
+    /// As a server-sent event: its name on one line, its content on the next. JSON escapes the line
+    /// ends in it.
+    pub(crate) fn to_lines(&self) -> Result<String, serde_json::Error> {
+        let json = serde_json::to_string(self)?;
+        let fields = json.strip_prefix(EVENT).and_then(|json| json.strip_suffix('}'));
+        let (name, data) = fields.and_then(|fields| fields.split_once(DATA)).unwrap_or_default();
+        Ok(format!("event: {name}\ndata: {data}\n\n"))
+    }
+
+    /// From the name and the content.
+    pub(crate) fn from_lines(name: &str, data: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(&format!("{EVENT}{name}{DATA}{data}}}"))
+    }
+}
+
 /// How loud a notice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Level {
     Info,
     Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_its_name_on_one_line_and_its_content_on_the_next() {
+        let (level, text) = (Level::Error, "two\nlines \"}".to_owned());
+        for (event, name) in [
+            (Event::Status(Status::default()), "status"),
+            (Event::Peers(Network::default()), "peers"),
+            (Event::Files(vec![FileRow::default()]), "files"),
+            (Event::Search(SearchRow::default()), "search"),
+            (Event::Transfers(vec![2, 1]), "transfers"),
+            (Event::Transfer(Transfer::default()), "transfer"),
+            (Event::Notice { level, text }, "notice"),
+        ] {
+            let lines = event.to_lines().unwrap();
+            let lines: Vec<_> = lines.split('\n').collect();
+            assert_eq!((lines.len(), lines[0]), (4, format!("event: {name}").as_str()));
+            let data = lines[1].strip_prefix("data: ").unwrap();
+            assert_eq!(Event::from_lines(name, data).unwrap(), event);
+        }
+    }
 }

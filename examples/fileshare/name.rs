@@ -1,120 +1,17 @@
-//! Names of files, as they come from others: names, never paths.
+//! Names of files as people see them, also those that are none.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::fmt;
 
-/// Bytes of a name: as many as the usual file systems take.
-const MAX_NAME_LEN: usize = 255;
-
-/// Names that Windows gives to devices, with any extension.
-const DEVICES: [&str; 22] = [
-    "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8",
-    "COM9", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
-];
-
-/// A name that is safe inside a folder: it cannot lead out of it, hide in it, or look like another
-/// one. There is no other way to the name of a file in this program.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct FileName(Arc<str>);
-
-/// Text that is not a safe name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum InvalidName {
-    #[error("the name of a file may not be empty")]
-    Empty,
-    #[error("the name of a file has at most {MAX_NAME_LEN} bytes, not {0}")]
-    TooLong(usize),
-    #[error("the name of a file is text in UTF-8")]
-    NotText,
-    #[error("it is a path, which only its owner can follow: a name has no / or \\")]
-    Path,
-    #[error("the name of a file may not hold {0:?}, which is not seen")]
-    Character(char),
-    #[error("the name of a file may not begin with a dot")]
-    Hidden,
-    #[error("the name of a file may not begin or end with white space, or end with a dot")]
-    Edges,
-    #[error("the name is that of a device")]
-    Device,
-}
+use actix_peer::content::deceives;
+pub(crate) use actix_peer::content::{FileName, InvalidName};
 
 /// Characters of a name or of other words of a stranger that are shown.
-pub(crate) const MAX_SHOWN: usize = 120;
-
-/// Characters that separate paths.
-const SEPARATORS: [char; 2] = ['/', '\\'];
-
-/// Characters that cannot be seen, break the line, or turn the order of what is seen around. The two
-/// joiners are none of them: Persian, Hindi and families of emoji are not written without.
-pub(crate) fn deceives(c: char) -> bool {
-    let marks = matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    marks || c.is_control()
-}
-
-const fn is_joiner(c: char) -> bool {
-    matches!(c, '\u{200c}' | '\u{200d}')
-}
-
-/// A joiner beside nothing that it could join, as among letters of ASCII: it would only make one
-/// name look like another.
-fn idle_joiner(text: &str) -> Option<char> {
-    let joins = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !is_joiner(c));
-    text.char_indices().find_map(|(at, c)| {
-        let before = || text.get(..at).and_then(|text| text.chars().next_back());
-        let after = || text.get(at + c.len_utf8()..).and_then(|text| text.chars().next());
-        (is_joiner(c) && !joins(before()) && !joins(after())).then_some(c)
-    })
-}
+const MAX_SHOWN: usize = 120;
 
 /// A name that is none, fit for a person to see.
 pub(crate) fn shown(text: &str) -> String {
     let safe = |c| if deceives(c) { '\u{fffd}' } else { c };
     text.chars().map(safe).take(MAX_SHOWN).collect()
-}
-
-impl FileName {
-    /// The text.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// From bytes of a message.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidName> {
-        std::str::from_utf8(bytes).map_err(|_| InvalidName::NotText)?.parse()
-    }
-}
-
-impl FromStr for FileName {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        if text.is_empty() {
-            return Err(InvalidName::Empty);
-        }
-        if text.len() > MAX_NAME_LEN {
-            return Err(InvalidName::TooLong(text.len()));
-        }
-        let separator = text.chars().find(|c| SEPARATORS.contains(c));
-        let unseen = || text.chars().find(|c| deceives(*c)).or_else(|| idle_joiner(text));
-        if separator.is_some() {
-            return Err(InvalidName::Path);
-        }
-        if let Some(c) = unseen() {
-            return Err(InvalidName::Character(c));
-        }
-        if text.starts_with('.') {
-            return Err(InvalidName::Hidden);
-        }
-        // The wire tells names and owners apart by white space, and some systems cut these off.
-        if text.trim() != text || text.ends_with('.') {
-            return Err(InvalidName::Edges);
-        }
-        let stem = text.split('.').next().unwrap_or_default().trim_end();
-        if DEVICES.iter().any(|device| device.eq_ignore_ascii_case(stem)) {
-            return Err(InvalidName::Device);
-        }
-        Ok(Self(text.into()))
-    }
 }
 
 /// What somebody says is the name of a file.
@@ -144,111 +41,6 @@ impl fmt::Display for AnyName {
         match self {
             Self::Fit(name) => name.fmt(f),
             Self::Unfit { text, .. } => f.pad(text),
-        }
-    }
-}
-
-impl AsRef<std::path::Path> for FileName {
-    fn as_ref(&self) -> &std::path::Path {
-        self.as_str().as_ref()
-    }
-}
-
-impl fmt::Display for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for FileName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::{Component, Path};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn ordinary_names_are_taken_as_they_are() {
-        for name in
-            ["a", "report 2024.pdf", "Die Schöne.ogg", "a..b", "a:b", "COM0", "console", "漢字"]
-        {
-            assert_eq!(name.parse::<FileName>().unwrap().as_str(), name);
-        }
-        assert!("x".repeat(255).parse::<FileName>().is_ok());
-    }
-
-    #[test]
-    fn names_with_joiners_that_a_language_needs_are_taken() {
-        for name in [
-            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}.txt",
-            "PDF\u{200c}\u{647}\u{627}.zip",
-            "\u{915}\u{94d}\u{200d}\u{937}.txt",
-            "\u{1f469}\u{200d}\u{1f469}\u{200d}\u{1f467}.png",
-            "\u{2764}\u{fe0f}\u{200d}\u{1f525}.gif",
-        ] {
-            assert_eq!(name.parse::<FileName>().unwrap().as_str(), name, "{name:?}");
-        }
-        assert_eq!(shown("a/\u{202e}b\n"), "a/\u{fffd}b\u{fffd}");
-    }
-
-    #[test]
-    fn what_leads_out_hides_or_deceives_is_refused() {
-        for (name, why) in [
-            ("", InvalidName::Empty),
-            ("..", InvalidName::Hidden),
-            (".", InvalidName::Hidden),
-            (".bashrc", InvalidName::Hidden),
-            ("/etc/passwd", InvalidName::Path),
-            ("../../etc/passwd", InvalidName::Path),
-            ("a/../b", InvalidName::Path),
-            ("C:\\boot.ini", InvalidName::Path),
-            ("a\0b", InvalidName::Character('\0')),
-            ("a\nb", InvalidName::Character('\n')),
-            ("a\u{7f}", InvalidName::Character('\u{7f}')),
-            ("a\u{85}", InvalidName::Character('\u{85}')),
-            ("exe\u{202e}txt", InvalidName::Character('\u{202e}')),
-            ("exe\u{2067}txt", InvalidName::Character('\u{2067}')),
-            ("a\u{61c}b", InvalidName::Character('\u{61c}')),
-            ("a\u{200d}.txt", InvalidName::Character('\u{200d}')),
-            ("a\u{200c}\u{200d}b", InvalidName::Character('\u{200c}')),
-            ("a ", InvalidName::Edges),
-            (" a", InvalidName::Edges),
-            ("a.", InvalidName::Edges),
-            ("nul", InvalidName::Device),
-            ("Com1.txt", InvalidName::Device),
-            ("aux .c", InvalidName::Device),
-        ] {
-            assert_eq!(name.parse::<FileName>(), Err(why), "{name:?}");
-        }
-        assert_eq!("x".repeat(256).parse::<FileName>(), Err(InvalidName::TooLong(256)));
-        assert_eq!(FileName::from_bytes(b"\xff"), Err(InvalidName::NotText));
-    }
-
-    proptest! {
-        #[test]
-        fn every_name_is_one_plain_component_of_a_path(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(name) = FileName::from_bytes(&bytes) {
-                let parts: Vec<_> = Path::new(name.as_str()).components().collect();
-                prop_assert_eq!(parts, [Component::Normal(name.as_str().as_ref())]);
-                let path = Path::new("/share").join(&name);
-                prop_assert_eq!(path.parent(), Some(Path::new("/share")));
-            }
-        }
-
-        #[test]
-        fn text_like_a_path_is_one_component_or_refused(text in "[./\\\\a-c ~:]{0,12}") {
-            if let Ok(name) = text.parse::<FileName>() {
-                let path = Path::new("/share").join(&name);
-                prop_assert_eq!(path.parent(), Some(Path::new("/share")));
-                prop_assert!(!text.starts_with('.'));
-            }
         }
     }
 }

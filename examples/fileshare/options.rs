@@ -43,7 +43,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "HOPS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_TTL)))]
     pub(crate) ttl: u32,
     /// Seconds between two rounds of asking all peers whether they are there.
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = ping_every)]
     pub(crate) ping_every: Duration,
     /// Serves ECHO, SLOW, BOOM, BOO2 and SINK as well, for tests and demonstrations.
     #[arg(long)]
@@ -58,8 +58,13 @@ pub(crate) fn host_port(text: &str) -> Result<Address, String> {
     })
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let time = seconds.filter(|time| (0.1..=86_400.0).contains(&time.as_secs_f64()));
-    time.ok_or_else(|| "0.1 to 86400 seconds, please".to_owned())
+/// A number of seconds within bounds.
+pub(crate) fn seconds(text: &str, least: f64, most: f64) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (least..=most).contains(seconds));
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| format!("write a number of seconds from {least} to {most}"))
+}
+
+fn ping_every(text: &str) -> Result<Duration, String> {
+    seconds(text, 0.1, 86_400.0)
 }

@@ -7,7 +7,6 @@
 mod app;
 mod buffers;
 mod command;
-mod digest;
 mod instances;
 mod limits;
 mod model;

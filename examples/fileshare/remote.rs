@@ -5,10 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::overlay::Address;
+use actix_peer::content::{Digest, Layout}, overlay::{Address};
 
 use crate::{
-    digest::{Cut, Digest},
     model::FileRow,
     name::{AnyName, FileName, InvalidName},
 };
@@ -22,19 +21,18 @@ const MAX_UNFIT: usize = 256;
 /// How long the files of an owner that does not answer are kept: it may be asleep.
 const KEEP_LOST: Duration = Duration::from_secs(3_600);
 
-/// What one owner has under one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Offer {
-    pub(crate) owner: Address,
-    /// Size and digest, where the owner has told them.
-    pub(crate) what: Option<(Cut, Digest)>,
+/// What one owner has under one name: size and digest, where the owner has told them.
+#[derive(Debug)]
+struct Offer {
+    number: u64,
+    what: Option<(Layout, Digest)>,
 }
 
 /// The files of others, by name.
 #[derive(Debug, Default)]
 pub(crate) struct RemoteFiles {
-    names: BTreeMap<FileName, Vec<Offer>>,
-    order: VecDeque<(FileName, Address)>,
+    offers: BTreeMap<(FileName, Address), Offer>,
+    last: u64,
     unfit: VecDeque<(String, InvalidName, Address)>,
     /// Owners that do not answer, and since when.
     lost: VecDeque<(Instant, Address)>,
@@ -43,17 +41,16 @@ pub(crate) struct RemoteFiles {
 impl RemoteFiles {
     /// Adds an owner to a name. Whether it is new.
     pub(crate) fn add(&mut self, name: &FileName, owner: &Address) -> bool {
-        let offers = self.names.entry(name.clone()).or_default();
-        if offers.iter().any(|offer| offer.owner == *owner) {
+        let key = (name.clone(), owner.clone());
+        if self.offers.contains_key(&key) {
             return false;
         }
-        offers.push(Offer { owner: owner.clone(), what: None });
-        self.order.push_back((name.clone(), owner.clone()));
-        if self.order.len() > MAX_ENTRIES
-            && let Some((name, owner)) = self.order.pop_front()
-        {
-            self.take_out(&name, &owner);
+        if self.offers.len() >= MAX_ENTRIES {
+            let oldest = self.offers.iter().min_by_key(|(_, offer)| offer.number);
+            oldest.map(|(key, _)| key.clone()).map(|key| self.offers.remove(&key));
         }
+        self.last += 1;
+        self.offers.insert(key, Offer { number: self.last, what: None });
         true
     }
 
@@ -73,45 +70,30 @@ impl RemoteFiles {
         true
     }
 
-    fn take_out(&mut self, name: &FileName, owner: &Address) {
-        if let Some(offers) = self.names.get_mut(name) {
-            offers.retain(|offer| offer.owner != *owner);
-            if offers.is_empty() {
-                self.names.remove(name);
-            }
-        }
-    }
-
     /// What the owner says about its file. Whether that is news.
-    pub(crate) fn set(&mut self, name: &FileName, owner: &Address, what: (Cut, Digest)) -> bool {
-        let offers = self.names.get_mut(name).into_iter().flatten();
-        let mut offers = offers.filter(|offer| offer.owner == *owner);
-        offers.next().is_some_and(|offer| offer.what.replace(what) != Some(what))
+    pub(crate) fn set(&mut self, name: &FileName, owner: &Address, what: (Layout, Digest)) -> bool {
+        let offer = self.offers.get_mut(&(name.clone(), owner.clone()));
+        offer.is_some_and(|offer| offer.what.replace(what) != Some(what))
     }
 
     /// The owner does not have that file any more.
     pub(crate) fn remove(&mut self, name: &FileName, owner: &Address) {
-        self.order.retain(|entry| (&entry.0, &entry.1) != (name, owner));
-        self.take_out(name, owner);
+        self.offers.remove(&(name.clone(), owner.clone()));
     }
 
     /// The owner is gone. Whether it had anything.
     pub(crate) fn forget_owner(&mut self, owner: &Address) -> bool {
-        let before = self.order.len() + self.unfit.len();
-        self.order.retain(|(_, of)| of != owner);
+        let before = self.offers.len() + self.unfit.len();
+        self.offers.retain(|(_, of), _| of != owner);
         self.unfit.retain(|(_, _, of)| of != owner);
         self.found(owner);
-        self.names.retain(|_, offers| {
-            offers.retain(|offer| offer.owner != *owner);
-            !offers.is_empty()
-        });
-        self.order.len() + self.unfit.len() != before
+        self.offers.len() + self.unfit.len() != before
     }
 
     /// The owner does not answer. Its files are kept for a while.
     pub(crate) fn lose(&mut self, owner: &Address, now: Instant) {
         self.found(owner);
-        if self.order.iter().any(|(_, of)| of == owner) {
+        if self.offers.keys().any(|(_, of)| of == owner) {
             self.lost.push_back((now, owner.clone()));
         }
     }
@@ -133,62 +115,50 @@ impl RemoteFiles {
     }
 
     /// Who has a file of this name.
-    pub(crate) fn offers(&self, name: &FileName) -> Vec<Offer> {
-        self.names.get(name).cloned().unwrap_or_default()
+    pub(crate) fn owners(&self, name: &FileName) -> Vec<Address> {
+        let owners = self.offers.keys().filter(|(of, _)| of == name);
+        owners.map(|(_, owner)| owner.clone()).collect()
     }
 
     /// The names whose owner has not told size and digest yet.
     pub(crate) fn untold(&self) -> Vec<(FileName, Address)> {
-        let untold = self.names.iter().flat_map(|(name, offers)| {
-            let untold = offers.iter().filter(|offer| offer.what.is_none());
-            untold.map(|offer| (name.clone(), offer.owner.clone()))
-        });
-        untold.collect()
+        let untold = self.offers.iter().filter(|(_, offer)| offer.what.is_none());
+        untold.map(|(key, _)| key.clone()).collect()
     }
 
     /// Adds these files to the rows of the local ones: an owner of the very same file joins its
     /// row, another one makes a row of its own. Sorted by name, local ones first.
     pub(crate) fn merge_into(&self, rows: &mut Vec<FileRow>, id_of: impl Fn(&Address) -> String) {
         let local = rows.len();
-        for (name, offers) in &self.names {
-            let first = rows.len();
+        let row = |name: &str, owner: &Address| FileRow {
+            name: name.to_owned(),
+            owners: vec![id_of(owner)],
+            ..FileRow::default()
+        };
+        for ((name, owner), Offer { what, .. }) in &self.offers {
+            let digest = what.map(|(_, digest)| digest.to_string());
             let at = rows.get(..local).unwrap_or_default();
-            let same_name = at.binary_search_by(|row| row.name.as_str().cmp(name.as_str())).ok();
-            for offer in offers {
-                let digest = offer.what.map(|(_, digest)| digest.to_string());
-                let id = id_of(&offer.owner);
-                let same_digest = |row: &FileRow| row.digest == digest && row.digest.is_some();
-                let here = same_name.filter(|at| rows.get(*at).is_some_and(same_digest));
-                let there = || {
-                    let mut new = rows.iter().enumerate().skip(first);
-                    new.find(|(_, row)| row.digest == digest).map(|(at, _)| at)
-                };
-                match here.or_else(there).and_then(|at| rows.get_mut(at)) {
-                    Some(row) => row.owners.push(id),
-                    None => rows.push(FileRow {
-                        name: name.to_string(),
-                        owners: vec![id],
-                        local: false,
-                        size: offer.what.map(|(cut, _)| cut.size()),
-                        digest,
-                        why_not: None,
-                    }),
+            let here = at.binary_search_by(|row| row.name.as_str().cmp(name.as_str())).ok();
+            let here = here.filter(|at| {
+                rows.get(*at).is_some_and(|row| row.digest == digest && row.digest.is_some())
+            });
+            let there = || {
+                let new = rows.iter().enumerate().skip(local).rev();
+                let mut new = new.take_while(|(_, row)| row.name == name.as_str());
+                new.find(|(_, row)| row.digest == digest).map(|(at, _)| at)
+            };
+            match here.or_else(there).and_then(|at| rows.get_mut(at)) {
+                Some(row) => row.owners.push(id_of(owner)),
+                None => {
+                    let size = what.map(|(layout, _)| layout.size());
+                    rows.push(FileRow { size, digest, ..row(name.as_str(), owner) });
                 }
             }
         }
         for (text, why, owner) in &self.unfit {
-            let id = id_of(owner);
-            let why_not = Some(why.to_string());
             match rows.iter_mut().find(|row| row.why_not.is_some() && row.name == *text) {
-                Some(row) => row.owners.push(id),
-                None => rows.push(FileRow {
-                    name: text.clone(),
-                    owners: vec![id],
-                    local: false,
-                    size: None,
-                    digest: None,
-                    why_not,
-                }),
+                Some(row) => row.owners.push(id_of(owner)),
+                None => rows.push(FileRow { why_not: Some(why.to_string()), ..row(text, owner) }),
             }
         }
         // Stable: a local row stays before a remote one of the same name.
@@ -204,20 +174,19 @@ mod tests {
         format!("127.0.0.1:{port}").parse().unwrap()
     }
 
-    fn what(text: &str) -> (Cut, Digest) {
-        let digest = Digest::from_hex(blake3::hash(text.as_bytes()).to_hex().as_str()).unwrap();
-        (Cut::of(text.len() as u64).unwrap(), digest)
+    fn what(text: &str) -> (Layout, Digest) {
+        (Layout::of(text.len() as u64).unwrap(), Digest::of(text.as_bytes()))
     }
 
     fn local(name: &str, text: &str) -> FileRow {
-        let (cut, digest) = what(text);
+        let (layout, digest) = what(text);
         FileRow {
             name: name.into(),
             owners: vec!["me".into()],
             local: true,
-            size: Some(cut.size()),
+            size: Some(layout.size()),
             digest: Some(digest.to_string()),
-            why_not: None,
+            ..FileRow::default()
         }
     }
 
@@ -231,8 +200,7 @@ mod tests {
         remote.found(&owner(2));
         assert!(!remote.forget_lost(begin + KEEP_LOST / 2));
         assert!(remote.forget_lost(begin + KEEP_LOST));
-        let left: Vec<_> = remote.offers(&name).into_iter().map(|offer| offer.owner).collect();
-        assert_eq!(left, [owner(2)]);
+        assert_eq!(remote.owners(&name), [owner(2)]);
     }
 
     #[test]
@@ -277,7 +245,7 @@ mod tests {
         assert_eq!(remote.untold(), [(name.clone(), owner(4))]);
         assert!(remote.forget_owner(&owner(2)) && !remote.forget_owner(&owner(2)));
         remote.remove(&name, &owner(4));
-        assert_eq!(remote.offers(&name).len(), 2);
+        assert_eq!(remote.owners(&name).len(), 2);
     }
 
     #[test]
@@ -286,7 +254,7 @@ mod tests {
         for n in 0..MAX_ENTRIES + 100 {
             remote.add(&format!("f{n}").parse().unwrap(), &owner(1));
         }
-        assert_eq!((remote.order.len(), remote.names.len()), (MAX_ENTRIES, MAX_ENTRIES));
-        assert!(remote.offers(&"f0".parse().unwrap()).is_empty());
+        assert_eq!(remote.offers.len(), MAX_ENTRIES);
+        assert!(remote.owners(&"f0".parse().unwrap()).is_empty());
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
-use actix_peer::overlay::Address;
+use actix_peer::overlay::{Address, limits::Remembered};
 
 use crate::{
     model::{LeftOut, SearchRow},
@@ -60,23 +60,23 @@ struct Passed {
 /// A copy has fewer hops to go than what was passed on, or comes at once. What comes with as many
 /// hops a second later was asked again, by a person, and what comes with more reaches further.
 /// A flood ends in any case, since each node takes a hop off.
-#[derive(Debug, Default)]
-pub(crate) struct Seen {
-    of: HashMap<Id, Passed>,
-    order: VecDeque<(Instant, Id)>,
+#[derive(Debug)]
+pub(crate) struct Seen(Remembered<Id, Passed>);
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self(Remembered::new(MAX_SEEN))
+    }
 }
 
 impl Seen {
     /// What this query is, when the shared files are at `revision`. It is not remembered.
     pub(crate) fn look(&self, query: &Query, revision: u64, now: Instant) -> Novelty {
-        let since = |at: Instant| now.saturating_duration_since(at);
-        let seen = self.of.get(&id(query, query.number));
-        let Some(seen) = seen.filter(|seen| since(seen.at) < SEEN_FOR) else {
-            return Novelty::New;
-        };
+        let Some(seen) = self.0.get(&id(query, query.number), now) else { return Novelty::New };
+        let since = now.saturating_duration_since(seen.at);
         match query.ttl.cmp(&seen.ttl) {
             Ordering::Greater => Novelty::New,
-            Ordering::Equal if since(seen.at) >= ASKED_AGAIN => Novelty::New,
+            Ordering::Equal if since >= ASKED_AGAIN => Novelty::New,
             _ if !seen.answered && seen.revision != revision => Novelty::Changed,
             _ => Novelty::Echo,
         }
@@ -85,44 +85,32 @@ impl Seen {
     /// Remembers a query, without its number as well: an original program may pass it back without.
     pub(crate) fn remember(&mut self, query: &Query, revision: u64, now: Instant) {
         let seen = Passed { at: now, ttl: query.ttl, revision, answered: false };
-        self.put(id(query, query.number), seen);
-        if query.number.is_some() {
-            self.put(id(query, None), seen);
+        for number in numbers(query) {
+            self.0.set(id(query, number), seen, now + SEEN_FOR, now);
         }
     }
 
     /// Notes that a copy was looked at when the shared files were at `revision`. What was passed on
     /// keeps its hops and its time.
     pub(crate) fn looked_again(&mut self, query: &Query, revision: u64) {
-        for number in [query.number, None] {
-            if let Some(seen) = self.of.get_mut(&id(query, number)) {
-                seen.revision = revision;
-            }
-        }
-    }
-
-    fn put(&mut self, id: Id, seen: Passed) {
-        while let Some((at, _)) = self.order.front()
-            && (seen.at.saturating_duration_since(*at) >= SEEN_FOR || self.order.len() >= MAX_SEEN)
-        {
-            if let Some((at, old)) = self.order.pop_front()
-                && self.of.get(&old).is_some_and(|seen| seen.at == at)
-            {
-                self.of.remove(&old);
-            }
-        }
-        self.order.push_back((seen.at, id.clone()));
-        self.of.insert(id, seen);
+        self.change(query, |seen| seen.revision = revision);
     }
 
     /// The asker was told of matches.
     pub(crate) fn answered(&mut self, query: &Query) {
-        for number in [query.number, None] {
-            if let Some(seen) = self.of.get_mut(&id(query, number)) {
-                seen.answered = true;
-            }
+        self.change(query, |seen| seen.answered = true);
+    }
+
+    fn change(&mut self, query: &Query, change: impl Fn(&mut Passed)) {
+        for number in numbers(query) {
+            self.0.get_mut(&id(query, number)).map(&change);
         }
     }
+}
+
+/// The numbers under which a query is remembered.
+fn numbers(query: &Query) -> impl Iterator<Item = Option<u64>> {
+    query.number.map(Some).into_iter().chain([None])
 }
 
 fn id(query: &Query, number: Option<u64>) -> Id {
@@ -177,9 +165,9 @@ pub(crate) struct OwnSearches {
 }
 
 impl OwnSearches {
-    /// Opens a search that goes `ttl` hops and is sent to `asked` peers. Returns its number. The
-    /// oldest search gives way when there are too many.
-    pub(crate) fn open(&mut self, key: &str, ttl: u32, asked: usize, now: Instant) -> u64 {
+    /// Opens a search that goes `ttl` hops and is sent to `asked` peers. The oldest search gives way
+    /// when there are too many.
+    pub(crate) fn open(&mut self, key: &str, ttl: u32, asked: usize, now: Instant) -> SearchRow {
         self.forget(now);
         if self.open.len() >= MAX_OWN {
             self.open.pop_front();
@@ -187,7 +175,7 @@ impl OwnSearches {
         self.last += 1;
         // The question itself, each hop, and the answer.
         let expected = QUESTION_TIME.saturating_mul(ttl.saturating_add(2)).min(OWN_FOR);
-        self.open.push_back(Own {
+        let own = Own {
             number: self.last,
             key: key.to_owned(),
             lower: key.to_lowercase(),
@@ -199,8 +187,10 @@ impl OwnSearches {
             asked,
             unreached: 0,
             told: None,
-        });
-        self.last
+        };
+        let row = own.row(now, ToString::to_string);
+        self.open.push_back(own);
+        row
     }
 
     /// One of the peers could not be asked.
@@ -238,13 +228,13 @@ impl OwnSearches {
 
     /// The open searches that had more answers than were taken.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        let cut = self.open.iter().filter(|own| own.left_out.0 > 0);
+        let layout = self.open.iter().filter(|own| own.left_out.0 > 0);
         let row = |own: &Own| LeftOut {
             why: format!("the search for \"{}\" takes {MAX_ANSWERS} answers", own.key),
             count: own.left_out.0,
             example: own.left_out.1.clone(),
         };
-        cut.map(row).collect()
+        layout.map(row).collect()
     }
 
     /// The searches as people see them, the newest first.
@@ -283,10 +273,7 @@ impl OwnSearches {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn now() -> Instant {
-        tokio::time::Instant::now().into_std()
-    }
+    use crate::state::now;
 
     fn owner(port: u16) -> Address {
         format!("127.0.0.1:{port}").parse().unwrap()
@@ -372,11 +359,11 @@ mod tests {
         for port in 1..5_000 {
             assert_eq!(take(&mut seen, &query(port, Some(1)), 0, now), Novelty::New);
         }
-        assert!(seen.order.len() <= MAX_SEEN && seen.of.len() == seen.order.len());
+        assert!(seen.0.len() <= MAX_SEEN);
         for second in 0..3_000 {
             take(&mut seen, &query(1, None), 0, now + Duration::from_secs(second));
         }
-        assert!(seen.order.len() <= MAX_SEEN && seen.of.len() <= seen.order.len());
+        assert_eq!(seen.0.len(), 1);
     }
 
     #[test]
@@ -407,8 +394,8 @@ mod tests {
     #[test]
     fn a_search_says_what_came_from_whom_and_when_nothing_more_is_expected() {
         let (mut own, begin) = (OwnSearches::default(), now());
-        let number = own.open("song", 4, 3, begin);
-        let row = SearchRow { number, key: "song".into(), asked: 3, ..SearchRow::default() };
+        let row = own.open("song", 4, 3, begin);
+        assert_eq!((row.asked, row.over), (3, false));
         let (news, next) = own.news(begin, ToString::to_string);
         assert_eq!(news, std::slice::from_ref(&row));
         let end = next.unwrap();
@@ -418,7 +405,7 @@ mod tests {
         for (name, port) in [("song", 2), ("song", 1), ("song", 1), ("a song", 1)] {
             assert!(own.take(name, &owner(port), begin));
         }
-        own.unreached(number);
+        own.unreached(row.number);
         let from = vec![owner(1).to_string(), owner(2).to_string()];
         let row = SearchRow { files: 2, from, unreached: 1, ..row };
         assert_eq!(own.news(begin, ToString::to_string), (vec![row.clone()], Some(end)));
@@ -427,17 +414,5 @@ mod tests {
         assert_eq!(own.rows(end, ToString::to_string), [over]);
         assert!(own.take("song", &owner(3), end), "a late answer is taken");
         assert_eq!(own.news(end, ToString::to_string).0[0].from.len(), 3);
-    }
-
-    #[test]
-    fn a_search_that_reaches_nobody_is_over_at_once() {
-        let (mut own, now) = (OwnSearches::default(), now());
-        own.open("song", 4, 0, now);
-        assert!(own.rows(now, ToString::to_string)[0].over);
-        let number = own.open("song", 4, 2, now);
-        own.unreached(number);
-        assert!(!own.rows(now, ToString::to_string)[0].over);
-        own.unreached(number);
-        assert!(own.rows(now, ToString::to_string)[0].over);
     }
 }

@@ -4,46 +4,58 @@ mod digesting;
 mod folder;
 mod index;
 mod left_out;
-mod serving;
 
 use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
+use actix_peer::content::{Digest, Manifest}, overlay::{limits::Remembered};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::{
+    folder::Stamp,
     folder::{Folder, MAX_FILES},
     index::{Found, Index},
     left_out::Tally,
-    serving::{Serving, Version},
 };
 pub(crate) use self::{
-    folder::{OpenFailure, Opened, PART_PREFIX, temporary_in},
+    folder::{Opened, PART_PREFIX, temporary_in},
+    index::Known,
     left_out::Unfit,
 };
-use crate::{
-    digest::{Digest, Manifest},
-    model::{FileRow, LeftOut},
-    name::FileName,
-    state::now,
-};
+use crate::{name::FileName, state::now};
 
 /// Bytes that one read of a whole file asks for.
 pub(crate) const PIECE: usize = 256 << 10;
+
+/// Files that are kept open while they are sent: a fetch gets one version, whatever becomes of the name.
+const MAX_OPEN: usize = 32;
+
+/// How long a file stays open that is not asked for.
+const KEEP_OPEN: Duration = Duration::from_secs(60);
+
+/// A file as it was when it was digested.
+#[derive(Debug)]
+struct Version {
+    name: FileName,
+    opened: Opened,
+    /// What it was when it was digested.
+    stamp: Stamp,
+    manifest: Arc<Manifest>,
+}
 
 /// Why a file was not added to the share. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddFailure {
     #[error("there is a file {0} already")]
     Exists(FileName),
-    #[error("{path}: {source}", path = path.display())]
-    Source { path: PathBuf, source: io::Error },
     #[error("cannot write {name}: {source}")]
     Write { name: FileName, source: io::Error },
 }
@@ -58,19 +70,7 @@ pub(crate) enum PartFailure {
     #[error("the file has changed or was removed")]
     Changed,
     #[error(transparent)]
-    Open(#[from] OpenFailure),
-    #[error(transparent)]
     Io(#[from] io::Error),
-}
-
-/// What is known about one name.
-#[derive(Clone, Debug)]
-pub(crate) enum Known {
-    Digested(Arc<Manifest>),
-    /// Its digest is being computed.
-    NotYet,
-    /// It is there, and not offered.
-    Not(Unfit),
 }
 
 /// The shared files. All methods that touch the disk block: they belong on a blocking thread.
@@ -78,8 +78,8 @@ pub(crate) enum Known {
 pub(crate) struct Share {
     /// The shared folder, then the downloads, when they are not the same.
     folders: Vec<Folder>,
-    index: Mutex<Index>,
-    serving: Mutex<Serving>,
+    pub(crate) index: Mutex<Index>,
+    serving: Mutex<Remembered<Digest, Arc<Version>>>,
     digesting: AtomicBool,
     stopping: AtomicBool,
     changes: watch::Sender<u64>,
@@ -95,20 +95,11 @@ impl Share {
         Self {
             folders,
             index: Mutex::default(),
-            serving: Mutex::default(),
+            serving: Mutex::new(Remembered::new(MAX_OPEN)),
             digesting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             changes: watch::Sender::new(0),
         }
-    }
-
-    fn index(&self) -> MutexGuard<'_, Index> {
-        // A panic under the lock leaves an index that is whole: each change is one call.
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn serving(&self) -> MutexGuard<'_, Serving> {
-        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self) {
@@ -140,27 +131,17 @@ impl Share {
     }
 
     fn scan_at_most(&self, most: usize) -> io::Result<()> {
-        self.serving().close_idle(now());
+        self.serving.lock().forget_old(now());
         let (mut found, mut unfit, mut left_out) = (Vec::new(), Vec::new(), Tally::default());
         for (number, folder) in self.folders.iter().enumerate() {
             let files = folder.list(most, &mut unfit, &mut left_out)?;
             let files = files.into_iter();
             found.extend(files.map(|(name, stamp)| Found { name, folder: number, stamp }));
         }
-        if self.index().replace(found, unfit, left_out) {
+        if self.index.lock().replace(found, unfit, left_out) {
             self.changed();
         }
         Ok(())
-    }
-
-    /// What is in the folders and not offered.
-    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        self.index().left_out()
-    }
-
-    /// The same, once for each change.
-    pub(crate) fn left_out_news(&self) -> Option<Vec<LeftOut>> {
-        self.index().left_out_news()
     }
 
     /// Removes what interrupted work left in the folders long ago.
@@ -168,41 +149,16 @@ impl Share {
         self.folders.iter().for_each(Folder::sweep);
     }
 
-    /// How many files are shared.
-    pub(crate) fn len(&self) -> usize {
-        self.index().len()
-    }
-
-    /// The files as rows of this node, sorted by name.
-    pub(crate) fn rows(&self, me: &str) -> Vec<FileRow> {
-        self.index().rows(me)
-    }
-
-    /// The row of one file.
-    pub(crate) fn row(&self, name: &FileName, me: &str) -> Option<FileRow> {
-        self.index().row(name, me)
-    }
-
     /// Where the file with this name is.
     pub(crate) fn path(&self, name: &FileName) -> Option<PathBuf> {
-        let folder = self.index().folder_of(name)?;
+        let folder = self.index.lock().folder_of(name)?;
         Some(self.folders.get(folder)?.path().join(name))
-    }
-
-    /// The first `most` files whose names contain `key`, whatever the case, and how many there are.
-    pub(crate) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
-        self.index().matching(key, most)
-    }
-
-    /// Size and digest of a file. One that is still to be digested is moved to the front.
-    pub(crate) fn known(&self, name: &FileName) -> Option<Known> {
-        self.index().known(name)
     }
 
     /// The manifest of a digest.
     pub(crate) fn manifest(&self, digest: &Digest) -> Option<Arc<Manifest>> {
-        let served = self.serving().manifest(digest);
-        served.or_else(|| self.index().by_digest(digest).map(|(_, _, manifest)| manifest))
+        let served = self.serving.lock().get(digest, now()).map(|open| Arc::clone(&open.manifest));
+        served.or_else(|| self.index.lock().by_digest(digest).map(|(_, _, manifest)| manifest))
     }
 
     /// Keeps the file with this digest open for a peer that is about to fetch it. Returns its manifest.
@@ -211,13 +167,15 @@ impl Share {
     }
 
     fn version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
-        let open = self.serving().get(digest, now());
-        if let Some(version) = open {
+        let (mut serving, now) = (self.serving.lock(), now());
+        if let Some(version) = serving.get(digest, now).cloned() {
+            serving.set(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
             return Ok(version);
         }
+        drop(serving);
         match self.open_version(digest) {
             // It may have another name now.
-            Err(PartFailure::Open(OpenFailure::NotFound)) => {
+            Err(PartFailure::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 self.scan()?;
                 self.open_version(digest)
             }
@@ -226,7 +184,7 @@ impl Share {
     }
 
     fn open_version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
-        let by_digest = self.index().by_digest(digest);
+        let by_digest = self.index.lock().by_digest(digest);
         let (Found { folder, stamp, .. }, name, manifest) =
             by_digest.ok_or(PartFailure::Unknown)?;
         let folder = self.folders.get(folder).ok_or(PartFailure::Unknown)?;
@@ -236,13 +194,14 @@ impl Share {
             return Err(PartFailure::Changed);
         }
         let version = Arc::new(Version { name, opened, stamp, manifest });
-        self.serving().insert(Arc::clone(&version), now());
+        let now = now();
+        self.serving.lock().set(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
         Ok(version)
     }
 
     fn forget(&self, name: &FileName, digest: &Digest) {
-        self.serving().remove(digest);
-        self.index().forget_digest(name, digest);
+        self.serving.lock().remove(digest);
+        self.index.lock().forget_digest(name, digest);
         self.changed();
     }
 
@@ -250,19 +209,19 @@ impl Share {
     pub(crate) fn open_known(
         &self,
         name: &FileName,
-    ) -> Result<(Opened, Option<Arc<Manifest>>), OpenFailure> {
+    ) -> io::Result<(Opened, Option<Arc<Manifest>>)> {
         let opened = self.open(name)?;
-        let manifest = self.index().manifest_of(name, &opened.stamp());
+        let manifest = self.index.lock().manifest_of(name, &opened.stamp());
         Ok((opened, manifest))
     }
 
     /// Opens a file by its name, whichever folder it is in.
-    pub(crate) fn open(&self, name: &FileName) -> Result<Opened, OpenFailure> {
-        let mut failure = OpenFailure::NotFound;
+    pub(crate) fn open(&self, name: &FileName) -> io::Result<Opened> {
+        let mut failure = io::ErrorKind::NotFound.into();
         for folder in &self.folders {
             match folder.open(name) {
-                Err(OpenFailure::NotFound) => {}
-                Err(other) => failure = other,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => failure = error,
                 opened => return opened,
             }
         }
@@ -279,12 +238,12 @@ impl Share {
     ) -> Result<(), PartFailure> {
         let version = self.version(digest)?;
         let Version { name, opened, stamp, manifest } = &*version;
-        let cut = manifest.cut();
-        let len = cut.len(index);
+        let layout = manifest.layout();
+        let len = layout.len(index);
         if len == 0 || len != buffer.len() {
             return Err(PartFailure::NoSuchPart);
         }
-        let read = opened.read_exact_at(buffer, cut.offset(index));
+        let read = opened.read_exact_at(buffer, layout.offset(index));
         // After reading: what is unchanged now was unchanged then.
         let is_same = opened.is_still(stamp);
         match read {
@@ -299,7 +258,7 @@ impl Share {
 
     /// Copies the file `from` into the shared folder under `name`, never over another one.
     pub(crate) fn add(&self, name: &FileName, from: &Path) -> Result<(), AddFailure> {
-        if self.index().known(name).is_some() {
+        if self.index.lock().known(name).is_some() {
             return Err(AddFailure::Exists(name.clone()));
         }
         let folder = self.folders.first().ok_or_else(|| AddFailure::Exists(name.clone()))?;
@@ -326,7 +285,7 @@ impl Share {
         // One that has vanished again is found out by the next scan.
         if let Ok(opened) = folder.open(name) {
             let found = Found { name: name.clone(), folder: number, stamp: opened.stamp() };
-            self.index().insert(found, manifest);
+            self.index.lock().put(found, manifest);
             self.changed();
         }
     }

@@ -5,13 +5,14 @@ mod contacts;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
 
 use actix_peer::{Peer, PeerInfo, peer::WeakPeer};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -65,11 +66,11 @@ pub(crate) struct State {
     pub(crate) streams: Arc<Semaphore>,
     peer: OnceLock<(WeakPeer, PeerInfo)>,
     search_number: AtomicU64,
-    contacts: Mutex<Contacts>,
-    remote: Mutex<RemoteFiles>,
-    seen: Mutex<Seen>,
-    own: Mutex<OwnSearches>,
-    limits: Mutex<Limits>,
+    pub(crate) contacts: Mutex<Contacts>,
+    pub(crate) remote: Mutex<RemoteFiles>,
+    pub(crate) seen: Mutex<Seen>,
+    pub(crate) own: Mutex<OwnSearches>,
+    pub(crate) limits: Mutex<Limits>,
 }
 
 /// The program is stopping, or has stopped.
@@ -79,11 +80,6 @@ pub(crate) struct Stopping;
 
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// A panic under one of these locks leaves a whole value: each change is one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -115,13 +111,13 @@ impl State {
             remote: Mutex::default(),
             seen: Mutex::default(),
             own: Mutex::default(),
-            limits: Mutex::new(Limits::new(now())),
+            limits: Mutex::default(),
         }
     }
 
     /// The node, once it runs.
     pub(crate) fn set_peer(&self, peer: &Peer) {
-        self.contacts().set_me(peer.info());
+        self.contacts.lock().set_me(peer.info());
         self.peer.set((peer.downgrade(), peer.info().clone())).ok();
     }
 
@@ -137,26 +133,6 @@ impl State {
 
     pub(crate) fn next_search(&self) -> u64 {
         self.search_number.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(crate) fn contacts(&self) -> MutexGuard<'_, Contacts> {
-        lock(&self.contacts)
-    }
-
-    pub(crate) fn remote(&self) -> MutexGuard<'_, RemoteFiles> {
-        lock(&self.remote)
-    }
-
-    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
-        lock(&self.seen)
-    }
-
-    pub(crate) fn own(&self) -> MutexGuard<'_, OwnSearches> {
-        lock(&self.own)
-    }
-
-    pub(crate) fn limits(&self) -> MutexGuard<'_, Limits> {
-        lock(&self.limits)
     }
 
     /// Tells whoever listens.

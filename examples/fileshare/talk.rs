@@ -3,23 +3,27 @@
 use std::time::Duration;
 
 use actix_peer::{
-    Outgoing, Over, Replies, RequestError,
+    Body, Outgoing, Over, Replies, RequestError,
+    content::deceives,
     frame::{Frame, TypeCode},
     link::Reason,
-    message::Cause,
-    message::ReadError,
+    message::{Cause, ReadError},
     overlay::Address,
 };
+use futures::StreamExt;
 use tokio::time::timeout;
 
 use crate::{
     model::Speaks,
-    name::{MAX_SHOWN, deceives},
+    name,
     state::{State, Stopping},
 };
 
 /// The time for a short question, connecting included.
 pub(crate) const QUESTION_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes of a refusal that are looked at.
+const MAX_TEXT: usize = 1 << 10;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +85,7 @@ impl State {
         let replies = peer.request(to, Outgoing::from(frame).over(over)).await;
         let replies = replies.map_err(|error| match error.into() {
             // A peer that has spoken links before speaks them when it is awake.
-            NoAnswer::Classic if self.contacts().how(to) == Speaks::Links => NoAnswer::Silent,
+            NoAnswer::Classic if self.contacts.lock().how(to) == Speaks::Links => NoAnswer::Silent,
             error => error,
         });
         let speaks = match (&replies, over) {
@@ -89,7 +93,7 @@ impl State {
             (Err(NoAnswer::Classic), _) => Some(Speaks::Classic),
             _ => None,
         };
-        if speaks.is_some_and(|speaks| self.contacts().speaks(to, speaks)) {
+        if speaks.is_some_and(|speaks| self.contacts.lock().speaks(to, speaks)) {
             self.peers_changed.notify_one();
         }
         replies
@@ -129,7 +133,18 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Words of another node, made fit for a person to see.
+/// The words of a refusal that comes as a body, fit for a person to see.
+pub(crate) async fn words(mut body: Body) -> String {
+    let mut text = Vec::new();
+    while let Some(Ok(piece)) = body.next().await
+        && text.len() < MAX_TEXT
+    {
+        text.extend_from_slice(&piece);
+    }
+    shown(&String::from_utf8_lossy(&text))
+}
+
+/// Words of another node, fit for a person to see.
 pub(crate) fn shown(text: &str) -> String {
-    text.chars().filter(|c| !deceives(*c)).take(MAX_SHOWN).collect()
+    name::shown(&text.replace(deceives, ""))
 }

@@ -3,7 +3,6 @@
 mod classic;
 mod owners;
 mod parts;
-mod plan;
 mod room;
 mod running;
 mod source;
@@ -17,11 +16,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use self::{owners::Found, running::Waited, store::StoreFailure};
+use self::{owners::Found, store::StoreFailure};
 pub(crate) use self::{
     owners::ask_owner,
     room::has_room,
-    running::{NotCleared, Running, TransferBusy, Transfers},
+    running::{Running, TransferRefused, Transfers},
 };
 use crate::{
     model::{Event, Transfer, TransferState},
@@ -48,18 +47,11 @@ pub(crate) enum TransferFailure {
     Silent(String),
     #[error("the sources are gone: {0}")]
     SourcesLost(String),
-    #[error("{0} sent less than it announced: its file may have changed meanwhile, fetch it again")]
-    Short(String),
-    #[error("{0} sent more than it announced")]
-    Long(String),
-    #[error("{peer} does not send the file: {text}")]
-    Refused { peer: String, text: String },
-    #[error("{0} closed the connection without an answer")]
-    Closed(String),
-    #[error("the connection with {peer} broke: {why}")]
-    Broken { peer: String, why: String },
-    #[error("the same file is being fetched already")]
-    Twice,
+    /// What one of the original programs did, in words.
+    #[error("{0}")]
+    Classic(String),
+    #[error(transparent)]
+    Twice(#[from] TransferRefused),
     #[error("it was cancelled")]
     Cancelled,
     #[error(transparent)]
@@ -78,7 +70,14 @@ pub(crate) struct Order {
 
 /// Whether a download of this name would have to go over another file.
 pub(crate) fn is_taken(state: &State, name: &FileName) -> bool {
-    store::is_taken(&state.downloads, name)
+    std::fs::symlink_metadata(state.downloads.join(name)).is_ok()
+}
+
+/// One file that is being fetched.
+struct Job {
+    state: Arc<State>,
+    running: Arc<Running>,
+    order: Order,
 }
 
 /// Begins to fetch a file, on `runtime`. Returns what people see of it at first.
@@ -86,147 +85,140 @@ pub(crate) fn start(
     state: &Arc<State>,
     runtime: &tokio::runtime::Handle,
     order: Order,
-) -> Result<Transfer, TransferBusy> {
-    let sources = order.owners.iter().map(|owner| state.contacts().name_of(owner)).collect();
+) -> Result<Transfer, TransferRefused> {
+    let sources = order.owners.iter().map(|owner| state.contacts.lock().name_of(owner)).collect();
     let running = state.transfers.begin(&order.name, sources)?;
     let begun = running.view();
     state.emit(Event::Transfer(begun.clone()));
-    let state = Arc::clone(state);
+    let job = Arc::new(Job { state: Arc::clone(state), running, order });
     runtime.spawn(async move {
-        let work = work(&state, &running, &order);
-        let telling = tell(&state, &running);
         let result = tokio::select! {
-            result = work => result,
-            () = telling => Err(Stopping.into()),
-            () = running.cancelled() => Err(TransferFailure::Cancelled),
-            () = state.stopping.cancelled() => Err(Stopping.into()),
+            result = job.work() => result,
+            () = job.tell() => Err(Stopping.into()),
+            () = job.running.cancelled() => Err(TransferFailure::Cancelled),
+            () = job.state.stopping.cancelled() => Err(Stopping.into()),
         };
         if matches!(result, Err(TransferFailure::Cancelled)) {
-            clean_up(&state, &running).await;
+            job.clean_up().await;
         }
-        end(&state, &running, result);
+        job.end(result);
     });
     Ok(begun)
 }
 
-/// Removes the hidden file of a download that was cancelled.
-async fn clean_up(state: &State, running: &Running) {
-    let part = running.digest().map(|digest| room::part_path(&state.downloads, &digest));
-    if let Some(part) = part {
-        spawn_blocking(move || std::fs::remove_file(part).ok()).await.ok();
+impl Job {
+    fn name_of(&self, owner: &Address) -> String {
+        self.state.contacts.lock().name_of(owner)
     }
-}
 
-/// Tells listeners how far it is, until it is dropped.
-async fn tell(state: &State, running: &Running) {
-    let mut ticks = tokio::time::interval(TELL_EVERY);
-    loop {
-        ticks.tick().await;
-        if running.measure(crate::state::now()) {
-            state.emit(Event::Transfer(running.view()));
+    /// Removes the hidden file of a download that was cancelled.
+    async fn clean_up(&self) {
+        if let Some(digest) = self.running.digest() {
+            let part = room::part_path(&self.state.downloads, &digest);
+            spawn_blocking(move || std::fs::remove_file(part).ok()).await.ok();
         }
     }
-}
 
-/// Tells people what a transfer waits for, or that it goes on.
-fn waits(state: &State, running: &Running, what: Option<String>) {
-    let Some(before) = running.set_waits(what) else { return };
-    let view = running.view();
-    // Not each byte more or less of room is news.
-    if let (Waited::Not, Some(what)) = (before, &view.waits) {
-        state.info(format!("{} waits: {what}", view.name));
-    }
-    state.emit(Event::Transfer(view));
-}
-
-fn end(state: &State, running: &Running, result: Result<PathBuf, TransferFailure>) {
-    running.set_waits(None);
-    match result {
-        Ok(path) => {
-            state.info(format!("fetched: {}", path.display()));
-            running.change(|view| {
-                view.state = TransferState::Done;
-                view.size = Some(view.done);
-                view.path = Some(path);
-            });
-        }
-        Err(TransferFailure::Cancelled) => {
-            running.change(|view| view.state = TransferState::Cancelled);
-            state
-                .info(format!("{} is not fetched any more: it was cancelled", running.view().name));
-        }
-        Err(failure) => {
-            running.change(|view| {
-                view.state = TransferState::Failed;
-                view.error = Some(failure.to_string());
-            });
-            state.error(format!("{} was not fetched: {failure}", running.view().name));
-        }
-    }
-    running.change(|view| (view.bytes_per_second, view.seconds_left) = (0, None));
-    state.transfers.end(running);
-    state.emit(Event::Transfer(running.view()));
-    state.files_changed.notify_one();
-}
-
-/// Tries until the file is there, or something fails that does not pass.
-async fn work(
-    state: &Arc<State>,
-    running: &Arc<Running>,
-    order: &Order,
-) -> Result<PathBuf, TransferFailure> {
-    let mut moved = (Instant::now(), running.view().done);
-    loop {
-        let failure = match attempt(state, running, order).await {
-            Ok(path) => return Ok(path),
-            Err(failure) => failure,
-        };
-        let done = running.view().done;
-        if done != moved.1 {
-            moved = (Instant::now(), done);
-        }
-        match &failure {
-            TransferFailure::Silent(_) if moved.0.elapsed() < SILENT_FOR => {}
-            TransferFailure::Store(StoreFailure::NoRoom { .. } | StoreFailure::DiskFull) => {}
-            _ => return Err(failure),
-        }
-        waits(state, running, Some(failure.to_string()));
-        timeout(TRY_EVERY, state.transfers.until_room_changed()).await.ok();
-    }
-}
-
-async fn attempt(
-    state: &Arc<State>,
-    running: &Arc<Running>,
-    order: &Order,
-) -> Result<PathBuf, TransferFailure> {
-    let Found { same, classic, failures, mut silent } = owners::find(state, running, order).await;
-    if let Some((info, owners)) = same {
-        let fetched = parts::fetch(state, running, order, info, owners).await;
-        // An original may still have it when all others fail.
-        match fetched {
-            Err(TransferFailure::Silent(who)) if !classic.is_empty() => silent.push(who),
-            Err(TransferFailure::SourcesLost(_)) if !classic.is_empty() => {}
-            other => return other,
-        }
-    }
-    let mut failure = if silent.is_empty() {
-        TransferFailure::NoSource(failures.join("; "))
-    } else {
-        TransferFailure::Silent(silent.join("; "))
-    };
-    for owner in classic {
-        match classic::fetch(state, running, order, &owner).await {
-            Err(error @ (TransferFailure::Store(_) | TransferFailure::Cancelled)) => {
-                return Err(error);
+    /// Tells listeners how far it is, until it is dropped.
+    async fn tell(&self) {
+        let mut ticks = tokio::time::interval(TELL_EVERY);
+        loop {
+            ticks.tick().await;
+            if self.running.measure(crate::state::now()) {
+                self.state.emit(Event::Transfer(self.running.view()));
             }
-            // An owner that does not answer may have it later.
-            Err(error) if !matches!(failure, TransferFailure::Silent(_)) => failure = error,
-            Err(_) => {}
-            fetched => return fetched,
         }
     }
-    Err(failure)
+
+    /// Tells people what it waits for, or that it goes on.
+    fn waits(&self, what: Option<String>) {
+        let Some(waited) = self.running.set_waits(what) else { return };
+        let view = self.running.view();
+        // Not each byte more or less of room is news.
+        if let (false, Some(what)) = (waited, &view.waits) {
+            self.state.info(format!("{} waits: {what}", view.name));
+        }
+        self.state.emit(Event::Transfer(view));
+    }
+
+    fn end(&self, result: Result<PathBuf, TransferFailure>) {
+        let (state, name) = (&self.state, &self.order.name);
+        let (end, path, error) = match result {
+            Ok(path) => {
+                state.info(format!("fetched: {}", path.display()));
+                (TransferState::Done, Some(path), None)
+            }
+            Err(TransferFailure::Cancelled) => {
+                state.info(format!("{name} is not fetched any more: it was cancelled"));
+                (TransferState::Cancelled, None, None)
+            }
+            Err(failure) => {
+                state.error(format!("{name} was not fetched: {failure}"));
+                (TransferState::Failed, None, Some(failure.to_string()))
+            }
+        };
+        self.running.change(|view| {
+            if end == TransferState::Done {
+                view.size = Some(view.done);
+            }
+            (view.state, view.path, view.error) = (end, path, error);
+            (view.waits, view.bytes_per_second, view.seconds_left) = (None, 0, None);
+        });
+        state.emit(Event::Transfer(self.running.view()));
+        state.files_changed.notify_one();
+    }
+
+    /// Tries until the file is there, or something fails that does not pass.
+    async fn work(self: &Arc<Self>) -> Result<PathBuf, TransferFailure> {
+        let mut moved = (Instant::now(), self.running.view().done);
+        loop {
+            let failure = match self.attempt().await {
+                Ok(path) => return Ok(path),
+                Err(failure) => failure,
+            };
+            let done = self.running.view().done;
+            if done != moved.1 {
+                moved = (Instant::now(), done);
+            }
+            match &failure {
+                TransferFailure::Silent(_) if moved.0.elapsed() < SILENT_FOR => {}
+                TransferFailure::Store(StoreFailure::NoRoom { .. } | StoreFailure::DiskFull) => {}
+                _ => return Err(failure),
+            }
+            self.waits(Some(failure.to_string()));
+            timeout(TRY_EVERY, self.state.transfers.until_room_changed()).await.ok();
+        }
+    }
+
+    async fn attempt(self: &Arc<Self>) -> Result<PathBuf, TransferFailure> {
+        let Found { same, classic, failures, mut silent } = owners::find(self).await;
+        if let Some((info, owners)) = same {
+            let fetched = parts::fetch(self, info, owners).await;
+            // An original may still have it when all others fail.
+            match fetched {
+                Err(TransferFailure::Silent(who)) if !classic.is_empty() => silent.push(who),
+                Err(TransferFailure::SourcesLost(_)) if !classic.is_empty() => {}
+                other => return other,
+            }
+        }
+        let mut failure = if silent.is_empty() {
+            TransferFailure::NoSource(failures.join("; "))
+        } else {
+            TransferFailure::Silent(silent.join("; "))
+        };
+        for owner in classic {
+            match classic::fetch(self, &owner).await {
+                Err(error @ (TransferFailure::Store(_) | TransferFailure::Cancelled)) => {
+                    return Err(error);
+                }
+                // An owner that does not answer may have it later.
+                Err(error) if !matches!(failure, TransferFailure::Silent(_)) => failure = error,
+                Err(_) => {}
+                fetched => return fetched,
+            }
+        }
+        Err(failure)
+    }
 }
 
 /// That a node does not answer, for people.

@@ -19,7 +19,7 @@ use actix_peer::{overlay::Address, transport::tcp::bind_all};
 use actix_web::{App as Pages, HttpServer, dev::ServerHandle, middleware, web};
 use tokio::{sync::Semaphore, task::JoinHandle};
 
-use crate::{app::App, instances::Announced, model::Status};
+use crate::{app::App, instances::Announced};
 
 use events::Hub;
 use guard::Rules;
@@ -42,28 +42,12 @@ const MIN_TOKEN: usize = 16;
 /// What every answer needs.
 struct Site {
     app: App,
-    /// Without a token.
-    url: String,
     rules: Rules,
     hub: Hub,
     /// One permit for each upload under way.
     uploads: Semaphore,
     /// One permit for each JSON body that is awaited.
     json_bodies: Semaphore,
-}
-
-impl Site {
-    /// The node does not know where its page is.
-    fn complete(&self, status: Status) -> Status {
-        with_url(status, &self.url)
-    }
-}
-
-fn with_url(mut status: Status, url: &str) -> Status {
-    if status.web.is_empty() {
-        url.clone_into(&mut status.web);
-    }
-    status
 }
 
 /// A running web server; it ends with [`stop`](Self::stop).
@@ -102,13 +86,13 @@ pub(crate) fn serve(app: App, listen: &Address, token: Option<String>) -> io::Re
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
     let address = *addresses.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let url = format!("http://{}/", reached_at(address));
-    let hub = Hub::start(&app, &url);
+    app.set_web(&url);
+    let hub = Hub::start(&app);
     let announced = Announced::new(&url, token.as_deref())
         .inspect_err(|error| eprintln!("subcommands will not find this instance: {error}"));
     let shown = token.as_deref().map_or_else(|| url.clone(), |token| guard::entrance(&url, token));
     let site = web::Data::from(Arc::new(Site {
         app,
-        url,
         rules: Rules::new(&addresses, token.as_deref()),
         hub: hub.clone(),
         uploads: Semaphore::new(upload::MAX_UPLOADS),

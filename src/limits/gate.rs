@@ -4,16 +4,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
-    limits::source::Source,
+    limits::{
+        rate::{Rate, RateLimiter},
+        source::Source,
+    },
     overlay::Address,
-    time::{Later, part},
 };
 
-/// Sources without a connection whose pace is remembered.
+/// Sources whose pace is remembered.
 const MAX_REMEMBERED: usize = 1_024;
 
 /// A source may be so many times its pace in one second ahead: connections come in bursts.
@@ -44,19 +46,18 @@ pub(crate) enum TurnedAway {
     TooFast,
 }
 
-#[derive(Debug)]
+/// The connections of one source.
+#[derive(Debug, Default)]
 struct Seen {
     open: usize,
     half_open: usize,
-    /// When the last of its connections would have come, had they come at its pace (GCRA: ITU-T
-    /// I.371, "virtual scheduling").
-    due: Instant,
 }
 
 /// The connections that a node has let in, by source.
 #[derive(Debug)]
 pub(crate) struct Gate {
     config: GateConfig,
+    pace: RateLimiter<Source>,
     seen: HashMap<Source, Seen>,
     /// By number, so that the oldest is first.
     half_open: BTreeMap<ConnectionId, Source>,
@@ -66,8 +67,10 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(config: GateConfig) -> Self {
+        let rate = Rate::per_second(config.per_second, config.per_second.saturating_mul(BURST));
         Self {
             config,
+            pace: RateLimiter::new(rate, MAX_REMEMBERED),
             seen: HashMap::new(),
             half_open: BTreeMap::new(),
             open: HashMap::new(),
@@ -82,12 +85,15 @@ impl Gate {
         from: &Address,
         now: Instant,
     ) -> Result<(ConnectionId, Option<ConnectionId>), TurnedAway> {
-        let (per_source, loopback) = (self.config.per_source, self.config.loopback);
-        let (source, seen, pace) = self.look_at(from, now);
-        if seen.open >= per_source && source.is_limited(loopback) {
+        let source = Source::of(from);
+        let open = self.seen.get(&source).map_or(0, |seen| seen.open);
+        if open >= self.config.per_source && source.is_limited(self.config.loopback) {
             return Err(TurnedAway::TooMany);
         }
-        seen.due = pace.ok_or(TurnedAway::TooFast)?;
+        if !self.is_in_pace(&source, now) {
+            return Err(TurnedAway::TooFast);
+        }
+        let seen = self.seen.entry(source.clone()).or_default();
         seen.open += 1;
         seen.half_open += 1;
         self.next += 1;
@@ -100,27 +106,12 @@ impl Gate {
     /// Turns a connection away for which the node has no place, and says why: they come too fast
     /// from its source, or there are too many. Nobody goes for it.
     pub(crate) fn turn_away(&mut self, from: &Address, now: Instant) -> TurnedAway {
-        match self.look_at(from, now) {
-            (_, seen, Some(due)) => {
-                seen.due = due;
-                TurnedAway::TooMany
-            }
-            (_, _, None) => TurnedAway::TooFast,
-        }
+        let in_pace = self.is_in_pace(&Source::of(from), now);
+        if in_pace { TurnedAway::TooMany } else { TurnedAway::TooFast }
     }
 
-    /// What is known about the source of a connection, and when it would have come at its pace;
-    /// none when it comes too fast.
-    fn look_at(&mut self, from: &Address, now: Instant) -> (Source, &mut Seen, Option<Instant>) {
-        self.forget(now);
-        let source = Source::of(from);
-        let pace = part(Duration::from_secs(1), self.config.per_second);
-        let ahead = pace.saturating_mul(self.config.per_second).saturating_mul(BURST);
-        let free = !source.is_limited(self.config.loopback);
-        let fresh = || Seen { open: 0, half_open: 0, due: now };
-        let seen = self.seen.entry(source.clone()).or_insert_with(fresh);
-        let due = seen.due.max(now).later(pace);
-        (source, seen, (free || due <= now.later(ahead)).then_some(due))
+    fn is_in_pace(&mut self, source: &Source, now: Instant) -> bool {
+        !source.is_limited(self.config.loopback) || self.pace.take(source, now)
     }
 
     fn oldest_of_busiest(&mut self) -> Option<ConnectionId> {
@@ -143,8 +134,13 @@ impl Gate {
     /// A connection is over.
     pub(crate) fn left(&mut self, id: ConnectionId) {
         self.greeted(id);
-        if let Some(seen) = self.open.remove(&id).and_then(|source| self.seen.get_mut(&source)) {
+        if let Some(source) = self.open.remove(&id)
+            && let Some(seen) = self.seen.get_mut(&source)
+        {
             seen.open -= 1;
+            if seen.open == 0 {
+                self.seen.remove(&source);
+            }
         }
     }
 
@@ -152,28 +148,11 @@ impl Gate {
     pub(crate) fn half_open(&self) -> usize {
         self.half_open.len()
     }
-
-    /// Forgets sources that have nothing open and are not ahead of their pace; when that is not
-    /// enough, those that are the least ahead.
-    fn forget(&mut self, now: Instant) {
-        let remembered = self.seen.len() - self.seen.len().min(self.open.len());
-        if remembered < MAX_REMEMBERED {
-            return;
-        }
-        self.seen.retain(|_, seen| seen.open > 0 || seen.due > now);
-        let idle = || self.seen.iter().filter(|(_, seen)| seen.open == 0);
-        if idle().count() >= MAX_REMEMBERED
-            && let Some((first, _)) = idle().min_by_key(|(source, seen)| (seen.due, *source))
-        {
-            let first = first.clone();
-            self.seen.remove(&first);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, time::Duration};
 
     use proptest::prelude::*;
 
@@ -303,7 +282,7 @@ mod tests {
                 prop_assert_eq!(gate.seen.values().map(|seen| seen.open).sum::<usize>(), open.len());
                 prop_assert_eq!(gate.seen.values().map(|seen| seen.half_open).sum::<usize>(), gate.half_open());
                 prop_assert!(gate.seen.values().all(|seen| seen.half_open <= seen.open && seen.open <= 2));
-                prop_assert!(gate.seen.len() <= open.len() + MAX_REMEMBERED);
+                prop_assert!(gate.seen.len() <= open.len() && gate.pace.len() <= MAX_REMEMBERED);
             }
         }
     }

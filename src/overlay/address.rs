@@ -62,6 +62,17 @@ impl FromStr for Host {
     }
 }
 
+impl Host {
+    /// The one spelling of an IP address: IPv4 that is written as IPv6 is IPv4. A name stays.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        match self {
+            Self::Ip(ip) => Self::Ip(ip.to_canonical()),
+            name @ Self::Name(_) => name.clone(),
+        }
+    }
+}
+
 impl From<IpAddr> for Host {
     fn from(ip: IpAddr) -> Self {
         Self::Ip(ip)
@@ -128,6 +139,12 @@ impl Address {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The same address with the [canonical](Host::canonical) spelling of its host.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        Self::new(self.host.canonical(), self.port)
     }
 }
 

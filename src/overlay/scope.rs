@@ -69,6 +69,14 @@ impl Scope {
     pub fn may_name(self, other: Self) -> bool {
         other >= self
     }
+
+    /// Whether one who asks from the address `asker` may make a node connect to `to`, as
+    /// [`may_name`](Self::may_name) has it: never where no node can be.
+    #[must_use]
+    pub fn lets(asker: IpAddr, to: IpAddr) -> bool {
+        let scope = |ip| Self::of(&Host::Ip(ip).canonical());
+        scope(asker).zip(scope(to)).is_some_and(|(asker, to)| asker.may_name(to))
+    }
 }
 
 fn is_localhost(host: &Host) -> bool {
@@ -90,11 +98,7 @@ pub(crate) fn is_same(a: &Host, b: &Host) -> bool {
 /// Whether a host is this machine by itself, without asking anybody.
 #[must_use]
 pub(crate) fn is_loopback(host: &Host) -> bool {
-    let host = match host {
-        Host::Ip(ip) => Host::Ip(ip.to_canonical()),
-        name @ Host::Name(_) => name.clone(),
-    };
-    Scope::of(&host) == Some(Scope::Machine)
+    Scope::of(&host.canonical()) == Some(Scope::Machine)
 }
 
 #[cfg(test)]
@@ -121,6 +125,31 @@ mod tests {
             "::7f00:1",
         ] {
             assert_eq!(scope(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_has_a_node_connect_to_a_narrower_scope_than_their_own() {
+        for (asker, to, may) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", true),
+            ("10.0.0.1", "8.8.8.8", true),
+            ("::ffff:10.0.0.1", "::ffff:10.0.0.2", true),
+            ("10.0.0.1", "127.0.0.1", false),
+            ("8.8.8.8", "10.0.0.1", false),
+            ("8.8.8.8", "169.254.169.254", false),
+            ("8.8.8.8", "100.64.0.1", false),
+            ("8.8.8.8", "::ffff:127.0.0.1", false),
+            ("2001:4860::1", "fe80::1", false),
+            ("2001:4860::1", "fd00::1", false),
+            ("2001:4860::1", "::1", false),
+            ("127.0.0.1", "0.0.0.0", false),
+            ("8.8.8.8", "224.0.0.1", false),
+            ("::", "8.8.8.8", false),
+        ] {
+            let lets = Scope::lets(asker.parse().unwrap(), to.parse().unwrap());
+            assert_eq!(lets, may, "{asker} names {to}");
         }
     }
 

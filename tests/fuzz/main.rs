@@ -11,8 +11,6 @@
     dead_code
 )]
 
-#[path = "../../examples/fileshare/digest.rs"]
-mod digest;
 #[path = "../../examples/fileshare/model.rs"]
 mod model;
 #[path = "../../examples/fileshare/name.rs"]

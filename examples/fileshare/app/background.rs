@@ -90,14 +90,11 @@ async fn watch_files(state: Arc<State>) {
     spawn_blocking(move || share.sweep()).await.ok();
     let mut said = false;
     loop {
-        if let Err(error) = scan(&state).await {
-            if !said {
-                state.error(format!("the shared folder cannot be read: {error}"));
-            }
-            said = true;
-        } else {
-            said = false;
+        let failed = scan(&state).await.err();
+        if let (Some(error), false) = (&failed, said) {
+            state.error(format!("the shared folder cannot be read: {error}"));
         }
+        said = failed.is_some();
         sleep(SCAN_EVERY).await;
     }
 }
@@ -106,17 +103,18 @@ async fn watch_files(state: Arc<State>) {
 async fn watch_owners(state: Arc<State>) {
     loop {
         timeout(OWNERS_EVERY, state.ask_owners.notified()).await.ok();
-        if state.remote().forget_lost(now()) {
+        if state.remote.lock().forget_lost(now()) {
             state.files_changed.notify_one();
         }
-        let mut untold = state.remote().untold();
-        untold.retain(|(_, owner)| state.contacts().how(owner) != Speaks::Classic);
+        let mut untold = state.remote.lock().untold();
+        untold.retain(|(_, owner)| state.contacts.lock().how(owner) != Speaks::Classic);
         let mut dialled = HashSet::new();
         // Answers name owners, so connecting to one that is not a known peer is limited.
         untold.retain(|(_, owner)| {
-            state.contacts().is_known(owner)
+            state.contacts.lock().is_known(owner)
                 || dialled.contains(owner)
-                || (state.limits().dial_stranger(owner, now()) && dialled.insert(owner.clone()))
+                || (state.limits.lock().dial_stranger(owner, now())
+                    && dialled.insert(owner.clone()))
         });
         let state = &state;
         stream::iter(untold)
@@ -131,7 +129,7 @@ async fn watch_owners(state: Arc<State>) {
 
 /// Asks the peers whom they know, and measures how long they take.
 pub(super) async fn ask_lists(state: &State) {
-    let peers = state.contacts().table().to_vec();
+    let peers = state.contacts.lock().table().to_vec();
     stream::iter(peers)
         .for_each_concurrent(AT_ONCE, async |peer| {
             let began = now();
@@ -144,30 +142,21 @@ pub(super) async fn ask_lists(state: &State) {
             let entries = frames.iter().skip(1);
             let entries = entries.filter_map(|frame| frame.as_str().ok()?.parse::<PeerInfo>().ok());
             let entries: Vec<_> = entries.collect();
-            let unresolved = state.contacts().unresolved(&entries);
+            let unresolved = state.contacts.lock().unresolved(&entries);
             join_all(unresolved.into_iter().map(async |(name, port)| {
                 let found = timeout(QUESTION_TIME, lookup_host((&*name, port))).await;
                 let found = found.ok().and_then(Result::ok).into_iter().flatten();
                 let ips = found.map(|found| found.ip()).collect();
-                state.contacts().resolved(name, ips);
+                state.contacts.lock().resolved(name, ips);
             }))
             .await;
-            let mut contacts = state.contacts();
+            let mut contacts = state.contacts.lock();
             contacts.set_list(peer.id(), entries);
             if contacts.how(peer.address()) == Speaks::Classic {
                 contacts.took(peer.address(), took);
             }
         })
         .await;
-    if let Ok(peer) = state.peer() {
-        let links = peer.status().await.links;
-        let mut contacts = state.contacts();
-        for link in links {
-            if let Some(time) = link.round_trip {
-                contacts.took(&link.address, time);
-            }
-        }
-    }
     state.peers_changed.notify_one();
 }
 
@@ -187,15 +176,15 @@ async fn watch_peers(state: Arc<State>) {
     drop(peer);
     loop {
         if let Ok(list) = peers.list().await {
-            let gone = state.contacts().set_table(&list);
+            let gone = state.contacts.lock().set_table(&list);
             // One that left says so below; another one may be asleep.
-            gone.iter().for_each(|gone| state.remote().lose(gone.address(), now()));
+            gone.iter().for_each(|gone| state.remote.lock().lose(gone.address(), now()));
         }
         state.peers_changed.notify_one();
         match events.next().await {
             Some(PeerEvent::PeerAdded { peer }) => {
                 state.info(format!("peer added: {}", named(&peer)));
-                state.remote().found(peer.address());
+                state.remote.lock().found(peer.address());
                 let state = Arc::clone(&state);
                 // Whether it speaks links is known once one was tried.
                 #[expect(clippy::disallowed_methods, reason = "as long as the application")]
@@ -206,8 +195,8 @@ async fn watch_peers(state: Arc<State>) {
             Some(PeerEvent::PeerRemoved { peer, why }) => {
                 if !matches!(why, Removed::Lost) {
                     // Another node may be there next.
-                    state.contacts().speaks(peer.address(), Speaks::Unknown);
-                    if state.remote().forget_owner(peer.address()) {
+                    state.contacts.lock().speaks(peer.address(), Speaks::Unknown);
+                    if state.remote.lock().forget_owner(peer.address()) {
                         state.files_changed.notify_one();
                     }
                 }
@@ -229,8 +218,8 @@ async fn watch_peers(state: Arc<State>) {
                 state.error(format!("one id at two addresses: {id} at {listed} and {other}"));
             }
             Some(PeerEvent::LinkOpened { peer, .. }) => {
-                state.contacts().met(peer.address(), peer.id());
-                state.contacts().speaks(peer.address(), Speaks::Links);
+                state.contacts.lock().met(peer.address(), peer.id());
+                state.contacts.lock().speaks(peer.address(), Speaks::Links);
             }
             Some(_) => {}
             None => return,
@@ -246,7 +235,8 @@ async fn tell_files(app: App) {
             () = state.files_changed.notified() => {}
             _ = share.changed() => {}
         }
-        for LeftOut { why, count, example } in state.share.left_out_news().unwrap_or_default() {
+        let news = state.share.index.lock().left_out_news().unwrap_or_default();
+        for LeftOut { why, count, example } in news {
             state.info(format!("not shared: {count}, such as \"{example}\": {why}"));
         }
         let mut pause = FILES_PAUSE;
@@ -277,8 +267,8 @@ async fn tell_peers(app: App) {
 async fn tell_searches(state: Arc<State>) {
     loop {
         let (news, next) = {
-            let contacts = state.contacts();
-            state.own().news(now(), |address| contacts.name_of(address))
+            let contacts = state.contacts.lock();
+            state.own.lock().news(now(), |address| contacts.name_of(address))
         };
         news.into_iter().for_each(|search| state.emit(Event::Search(search)));
         let changed = state.searches_changed.notified();
@@ -329,7 +319,7 @@ async fn join(app: App) {
         sleep(pause).await;
         pause = (pause * 2).min(MAX_JOIN_PAUSE);
         // One that came by itself, or by another one, is there.
-        left.retain(|contact| !app.0.state.contacts().is_known(contact));
+        left.retain(|contact| !app.0.state.contacts.lock().is_known(contact));
         contacts = left;
     }
 }

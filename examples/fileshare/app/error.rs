@@ -8,12 +8,7 @@ use actix_peer::{
     peer::{JoinError, NodeDown, RegisterError},
 };
 
-use crate::{
-    name::InvalidName,
-    share::AddFailure,
-    state::Stopping,
-    transfer::{NotCleared, TransferBusy},
-};
+use crate::{name::InvalidName, share::AddFailure, state::Stopping, transfer::TransferRefused};
 
 /// Why the program does not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +56,6 @@ pub(crate) enum AppError {
     UnknownPeer(String),
     #[error("nobody is known to have {0}: search for it first")]
     UnknownFile(String),
-    #[error("no transfer with the number {0} is on its way")]
-    UnknownTransfer(u64),
     #[error("there is a file {0} already")]
     Exists(String),
     #[error("{name} is here: {path}", path = path.display())]
@@ -70,9 +63,7 @@ pub(crate) enum AppError {
     #[error(transparent)]
     Add(#[from] AddFailure),
     #[error(transparent)]
-    Busy(#[from] TransferBusy),
-    #[error(transparent)]
-    Clear(#[from] NotCleared),
+    Transfer(#[from] TransferRefused),
     #[error("{0}{again}", again = if .0.is_tried_again() { TRIED_AGAIN } else { "" })]
     Join(#[from] JoinError),
     #[error("the shared folder cannot be read: {0}")]
@@ -87,13 +78,13 @@ impl AppError {
         match self {
             Self::Name(_) | Self::Key | Self::Address(_) | Self::NotAPeer(_) => "bad_request",
             Self::Join(JoinError::InvalidContact(_) | JoinError::ContactIsSelf(_)) => "bad_request",
-            Self::Add(AddFailure::Source { .. }) => "bad_request",
-            Self::UnknownPeer(_) | Self::UnknownFile(_) | Self::UnknownTransfer(_) => "not_found",
+            Self::UnknownPeer(_) | Self::UnknownFile(_) => "not_found",
             Self::Here { .. } => "here",
-            Self::Clear(NotCleared::Unknown(_)) => "not_found",
-            Self::Clear(NotCleared::Running(_)) => "busy",
             Self::Exists(_) | Self::Add(AddFailure::Exists(_)) => "exists",
-            Self::Busy(_) => "busy",
+            Self::Transfer(TransferRefused::NotOpen(_) | TransferRefused::Unknown(_)) => {
+                "not_found"
+            }
+            Self::Transfer(_) => "busy",
             Self::Join(JoinError::ContactFailed { .. }) => "unreachable",
             Self::Join(JoinError::NotTakenIn { .. }) => "refused",
             Self::Join(JoinError::Down(_)) | Self::Stopping => "stopped",

@@ -3,11 +3,12 @@
 use std::{
     fs,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use actix_peer::{Config, Peer, PingSweep};
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
@@ -78,6 +79,7 @@ impl App {
             hops: options.hops,
             contacts: options.join,
             temporary: Mutex::new(temporary),
+            web: OnceLock::new(),
         };
         let app = Self(Arc::new(inner));
         background::start(&app, work);

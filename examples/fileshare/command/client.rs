@@ -7,7 +7,7 @@ use std::{
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
-use ureq::{Agent, Body, BodyReader, http};
+use ureq::{Agent, Body, BodyReader, RequestBuilder, http};
 
 use crate::{
     instances::Instance,
@@ -63,6 +63,8 @@ pub(super) enum Trouble {
     Printing(io::Error),
 }
 
+type Answer = Result<http::Response<Body>, ureq::Error>;
+
 /// Talks to one instance.
 pub(super) struct Client {
     agent: Agent,
@@ -90,7 +92,7 @@ impl Client {
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
-        self.read(self.call::<()>("GET", path, None, None)?)
+        self.read(self.to(self.agent.get(self.at(path))).call())
     }
 
     pub(super) fn post<T: DeserializeOwned>(
@@ -98,69 +100,57 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Trouble> {
-        self.read(self.call("POST", path, Some(body), None)?)
+        self.read(self.to(self.agent.post(self.at(path))).send_json(body))
     }
 
     pub(super) fn delete<T: DeserializeOwned>(&self, path: &str, part: &str) -> Result<T, Trouble> {
         let path = format!("{path}/{}", utf8_percent_encode(part, PART));
-        self.read(self.call::<()>("DELETE", &path, None, None)?)
+        self.read(self.to(self.agent.delete(self.at(&path))).call())
     }
 
     /// The events from now on, a snapshot first; they end after `limit`.
     pub(super) fn events(&self, limit: Option<Duration>) -> Result<Events, Trouble> {
-        let mut response = self.call::<()>("GET", "api/events", None, limit)?;
-        if !response.status().is_success() {
-            return Err(self.refusal(&mut response));
-        }
+        let request = self.to(self.agent.get(self.at("api/events")));
+        let response = self.check(request.config().timeout_recv_body(limit).build().call())?;
         let reader = response.into_body().into_with_config().limit(u64::MAX).reader();
         Ok(Events { lines: BufReader::new(reader), url: self.url.clone() })
     }
 
-    fn call<B: Serialize>(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&B>,
-        limit: Option<Duration>,
-    ) -> Result<http::Response<Body>, Trouble> {
-        let mut request =
-            http::Request::builder().method(method).uri(format!("{}{path}", self.url));
-        if let Some(bearer) = &self.bearer {
-            request = request.header("authorization", bearer);
-        }
-        let body = match body {
-            Some(body) => {
-                request = request.header("content-type", "application/json");
-                serde_json::to_string(body).map_err(|error| self.strange(error))?
-            }
-            None => String::new(),
-        };
-        let request = request.body(body).map_err(|error| self.strange(error))?;
-        let request = self.agent.configure_request(request).timeout_recv_body(limit).build();
-        self.agent.run(request).map_err(|error| match error {
-            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => self
-                .unreachable(
-                    "nothing listens there: --web takes what a node prints after `page at`",
-                ),
-            ureq::Error::Io(error) => self.unreachable(error),
-            ureq::Error::Protocol(_) => Trouble::NoPage { url: self.url.clone() },
-            error => self.unreachable(error),
-        })
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
     }
 
-    fn read<T: DeserializeOwned>(&self, mut response: http::Response<Body>) -> Result<T, Trouble> {
-        if !response.status().is_success() {
-            return Err(self.refusal(&mut response));
+    /// With the right to call.
+    fn to<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.bearer {
+            Some(bearer) => request.header("authorization", bearer),
+            None => request,
         }
+    }
+
+    fn check(&self, answer: Answer) -> Result<http::Response<Body>, Trouble> {
+        match answer {
+            Ok(response) if response.status().is_success() => Ok(response),
+            Ok(mut response) => {
+                let status = response.status();
+                let error = response.body_mut().read_json::<ApiError>();
+                let strange = |_| self.strange(format!("status {status}"));
+                Err(error.map_or_else(strange, Trouble::Refused))
+            }
+            Err(ureq::Error::Io(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let words = "nothing listens there: --web takes what a node prints after `page at`";
+                Err(self.unreachable(words))
+            }
+            Err(ureq::Error::Protocol(_)) => Err(Trouble::NoPage { url: self.url.clone() }),
+            Err(error) => Err(self.unreachable(error)),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: Answer) -> Result<T, Trouble> {
+        let mut response = self.check(answer)?;
         let body = response.body_mut().with_config().limit(MAX_ANSWER);
         let text = body.read_to_string().map_err(|error| self.unreachable(error))?;
         serde_json::from_str(&text).map_err(|error| self.strange(error))
-    }
-
-    fn refusal(&self, response: &mut http::Response<Body>) -> Trouble {
-        let status = response.status();
-        let error = response.body_mut().read_json::<ApiError>();
-        error.map_or_else(|_| self.strange(format!("status {status}")), Trouble::Refused)
     }
 
     fn unreachable(&self, reason: impl ToString) -> Trouble {
@@ -187,8 +177,7 @@ impl Events {
             if let Some(kind) = line.strip_prefix("event: ") {
                 wanted = kinds.contains(&kind).then(|| kind.to_owned());
             } else if let (Some(data), Some(kind)) = (line.strip_prefix("data: "), &wanted) {
-                let tagged = format!(r#"{{"event":"{kind}","data":{data}}}"#);
-                let event = serde_json::from_str(&tagged);
+                let event = Event::from_lines(kind, data);
                 return event.map(Some).map_err(|error| Trouble::Strange {
                     url: self.url.clone(),
                     reason: error.to_string(),

@@ -35,7 +35,7 @@ pub(super) fn instance(target: &Target) -> Result<Instance, Trouble> {
             Ok(status) => running.push((instance, status)),
             Err(Trouble::Unreachable { .. }) => {
                 // It was killed: nothing listens there any more.
-                instances::forget(&path).map_err(Trouble::Listing)?;
+                instances::remove(&path).map_err(Trouble::Listing)?;
             }
             // Another program has its port by now.
             Err(_) => {}

@@ -107,17 +107,14 @@ pub(super) fn status(status: &Status) -> String {
         limit => format!(" of at most {limit}"),
     };
     table(&[
-        vec!["id".into(), status.id.clone()],
-        vec!["address".into(), status.address.clone()],
-        vec!["page".into(), status.web.clone()],
-        vec![
-            "share".into(),
-            format!("{} ({})", status.share.display(), count(status.files, "file")),
-        ],
-        vec!["downloads".into(), status.downloads.display().to_string()],
-        vec!["peers".into(), format!("{}{limit}", status.peers)],
-        vec!["traffic".into(), format!("{received} received, {sent} sent")],
-        vec!["running".into(), format!("for {uptime}")],
+        ["id", &status.id],
+        ["address", &status.address],
+        ["page", &status.web],
+        ["share", &format!("{} ({})", status.share.display(), count(status.files, "file"))],
+        ["downloads", &status.downloads.display().to_string()],
+        ["peers", &format!("{}{limit}", status.peers)],
+        ["traffic", &format!("{received} received, {sent} sent")],
+        ["running", &format!("for {uptime}")],
     ])
 }
 
@@ -125,10 +122,10 @@ pub(super) fn peers(peers: &[PeerRow]) -> String {
     if peers.is_empty() {
         return "no peers yet; to join some: fileshare join HOST:PORT\n".into();
     }
-    let mut rows = vec![["ID", "ADDRESS", "PROGRAM", "ROUND TRIP"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["ID", "ADDRESS", "PROGRAM", "ROUND TRIP"].map(str::to_owned)];
     rows.extend(peers.iter().map(|peer| {
         let round_trip = peer.round_trip_us.map_or("-".into(), milliseconds);
-        vec![peer.id.clone(), peer.address.clone(), program(peer.speaks).into(), round_trip]
+        [peer.id.clone(), peer.address.clone(), program(peer.speaks).into(), round_trip]
     }));
     let mut text = table(&rows);
     for (speaks, meaning) in [
@@ -162,13 +159,13 @@ pub(super) fn files(files: &[FileRow]) -> String {
         return "no files yet: put some into the shared folder, or look for some: fileshare search KEY\n"
             .into();
     }
-    let mut rows = vec![["NAME", "SIZE", "DIGEST", "OWNERS"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["NAME", "SIZE", "DIGEST", "OWNERS"].map(str::to_owned)];
     rows.extend(files.iter().map(|file| {
         let digest = file
             .digest
             .as_deref()
             .map_or("-", |digest| digest.get(..SHORT_DIGEST).unwrap_or(digest));
-        vec![file.name.clone(), size(file), digest.into(), owners(file)]
+        [file.name.clone(), size(file), digest.into(), owners(file)]
     }));
     let mut text = table(&rows);
     if files.iter().any(|file| file.size.is_none()) {
@@ -197,14 +194,11 @@ pub(super) fn file(file: &FileRow) -> String {
 }
 
 fn owners(file: &FileRow) -> String {
-    let mut text = if file.local { "here" } else { "" }.to_owned();
     // The first owner of a local file is this node.
     let others = file.owners.get(usize::from(file.local)..).unwrap_or_default();
-    for owner in others.iter().take(SHOWN_OWNERS) {
-        let separator = if text.is_empty() { "" } else { ", " };
-        text.push_str(separator);
-        text.push_str(owner);
-    }
+    let here = file.local.then_some("here");
+    let shown = here.into_iter().chain(others.iter().take(SHOWN_OWNERS).map(String::as_str));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
     if let more @ 1.. = others.len().saturating_sub(SHOWN_OWNERS) {
         // Writing to a string does not fail.
         write!(text, " and {more} more").ok();
@@ -217,19 +211,18 @@ pub(super) fn joined(joined: &Joined) -> String {
 }
 
 /// Columns as wide as their widest cell, with two spaces between.
-fn table(rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = Vec::new();
+fn table<const N: usize>(rows: &[[impl AsRef<str>; N]]) -> String {
+    let mut widths = [0; N];
     for row in rows {
-        widths.resize(widths.len().max(row.len()), 0);
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.as_ref().chars().count());
         }
     }
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            write!(line, "{cell:<width$}  ").ok();
+            write!(line, "{:<width$}  ", cell.as_ref()).ok();
         }
         text.push_str(line.trim_end());
         text.push('\n');

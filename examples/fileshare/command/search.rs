@@ -86,10 +86,9 @@ mod tests {
         let file = |owner: &str, size, digest: Option<&str>| FileRow {
             name: "song".into(),
             owners: vec![owner.into()],
-            local: false,
             size,
             digest: digest.map(str::to_owned),
-            why_not: None,
+            ..FileRow::default()
         };
         let mut said = Said { classic: HashSet::from(["java".into()]), ..Said::default() };
         assert!(!said.is_known(&file("ada", None, None)), "it will be told");

@@ -1,9 +1,10 @@
 //! Files for others: whole ones, and parts.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use actix_peer::{
     Incoming, Reply,
+    content::Digest,
     frame::{Frame, TypeCode},
 };
 use bytes::Bytes;
@@ -11,14 +12,13 @@ use futures::stream;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    digest::Digest,
     name::FileName,
     protocol::{
         BUSY, FILE_CHANGED, FILE_ERROR, FILE_NOT_FOUND, FILE_NOT_READY, FILE_TOO_LONG, FileInfo,
         PartsRequest, checks_to_frames, text_of,
     },
-    serve::stream::FileStream,
-    share::{Known, OpenFailure, PartFailure, Unfit},
+    serve::stream::file_stream,
+    share::{Known, PartFailure, Unfit},
     state::State,
 };
 
@@ -41,10 +41,10 @@ pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
     match spawn_blocking(move || share.open_known(&of)).await {
         Ok(Ok(opened)) => {
             let len = opened.0.stamp().len();
-            Reply::body(TypeCode::REPL, len, FileStream::new(state, name, opened, place))
+            Reply::body(TypeCode::REPL, len, file_stream(state, name, opened, place))
         }
-        Ok(Err(OpenFailure::NotFound)) => Reply::error(FILE_NOT_FOUND),
-        Ok(Err(OpenFailure::Io(error))) => {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Reply::error(FILE_NOT_FOUND),
+        Ok(Err(error)) => {
             state.error(format!("{name} cannot be read: {error}"));
             Reply::error(FILE_ERROR)
         }
@@ -54,11 +54,11 @@ pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
 
 /// `FINF`: size and digest.
 pub(super) fn info(state: &State, msg: &Incoming) -> Reply {
-    let known = name_of(msg).and_then(|name| state.share.known(&name));
+    let known = name_of(msg).and_then(|name| state.share.index.lock().known(&name));
     match (known, state.me()) {
         (Some(Known::Digested(manifest)), Ok(me)) => {
-            let (cut, digest, id) = (manifest.cut(), manifest.digest(), me.id().clone());
-            FileInfo { cut, digest, id }.to_reply()
+            let (layout, digest, id) = (manifest.layout(), manifest.digest(), me.id().clone());
+            FileInfo { layout, digest, id }.to_reply()
         }
         (Some(Known::Not(Unfit::TooLong)), _) => Reply::error(FILE_TOO_LONG),
         (Some(Known::Not(_)), _) => Reply::error(FILE_ERROR),
@@ -69,13 +69,13 @@ pub(super) fn info(state: &State, msg: &Incoming) -> Reply {
 
 /// `FMAN`: the check values. Who asks for them is about to fetch the file.
 pub(super) async fn manifest(state: &State, msg: &Incoming) -> Reply {
-    let Some(digest) = text_of(&msg.frame).and_then(Digest::from_hex) else {
+    let Some(digest) = text_of(&msg.frame).and_then(|text| text.parse::<Digest>().ok()) else {
         return Reply::error(FILE_NOT_FOUND);
     };
     let share = Arc::clone(&state.share);
     let held = spawn_blocking(move || share.hold(&digest)).await;
     match held.unwrap_or(Err(PartFailure::Unknown)) {
-        Ok(manifest) => Reply::many(checks_to_frames(manifest.checks())),
+        Ok(manifest) => Reply::many(checks_to_frames(&manifest)),
         Err(failure) => Reply::error(refusal(state, failure)),
     }
 }
@@ -83,11 +83,10 @@ pub(super) async fn manifest(state: &State, msg: &Incoming) -> Reply {
 /// What the other node hears of it.
 fn refusal(state: &State, failure: PartFailure) -> &'static str {
     match failure {
-        PartFailure::Unknown | PartFailure::Changed | PartFailure::Open(OpenFailure::NotFound) => {
-            FILE_CHANGED
-        }
+        PartFailure::Unknown | PartFailure::Changed => FILE_CHANGED,
         PartFailure::NoSuchPart => FILE_NOT_FOUND,
-        error @ (PartFailure::Open(OpenFailure::Io(_)) | PartFailure::Io(_)) => {
+        PartFailure::Io(error) if error.kind() == io::ErrorKind::NotFound => FILE_CHANGED,
+        PartFailure::Io(error) => {
             state.error(format!("a shared file was asked for and not sent: {error}"));
             FILE_ERROR
         }
@@ -115,7 +114,7 @@ pub(super) async fn parts(state: Arc<State>, msg: &Incoming) -> Reply {
 async fn part(state: &Arc<State>, request: &PartsRequest, at: u64) -> Frame {
     let refuse = |text: &'static str| Frame::text(TypeCode::ERRO, text);
     let (digest, index) = (request.digest, request.first.saturating_add(at));
-    let len = state.share.manifest(&digest).map_or(0, |manifest| manifest.cut().len(index));
+    let len = state.share.manifest(&digest).map_or(0, |manifest| manifest.layout().len(index));
     let Some(mut buffer) = state.sending.take(len, ROOM_WITHIN).await else {
         return refuse(BUSY);
     };

@@ -6,13 +6,12 @@ use actix_peer::{
     Incoming, Over, PeerInfo, Reply,
     frame::{Frame, TypeCode},
     message::{Identity, Via},
-    overlay::{Address, Host},
+    overlay::{Address, Host, Scope},
 };
 use futures::{StreamExt, future::join_all, stream};
 use tokio::{net::lookup_host, sync::mpsc, time::timeout};
 
 use crate::{
-    limits::may_name,
     model::Speaks,
     name::FileName,
     protocol::{
@@ -58,12 +57,12 @@ pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
     let novelty = query.as_ref().map(|query| {
         // Own searches come back by others.
         let is_own = state.me().is_ok_and(|me| *me.address() == query.answer_to);
-        if is_own { Novelty::Echo } else { state.seen().look(query, revision, now()) }
+        if is_own { Novelty::Echo } else { state.seen.lock().look(query, revision, now()) }
     });
     if novelty == Some(Novelty::Echo) {
         return repl(QUERY_ACK);
     }
-    if !state.limits().query_from(sender, now()) {
+    if !state.limits.lock().query_from(sender, now()) {
         return Reply::error(BUSY);
     }
     let Some(query) = query else { return Reply::error(QUERY_INCORRECT) };
@@ -71,9 +70,9 @@ pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
     let Ok(place) = state.queries.clone().try_reserve_owned() else { return Reply::error(BUSY) };
     let goes_on = novelty == Some(Novelty::New);
     if goes_on {
-        state.seen().remember(&query, revision, now());
+        state.seen.lock().remember(&query, revision, now());
     } else {
-        state.seen().looked_again(&query, revision);
+        state.seen.lock().looked_again(&query, revision);
     }
     let sender_id = match (msg.sender().via(), msg.sender().identity()) {
         (Via::Link, Identity::Claimed(id) | Identity::Proven(id)) => Some(id.to_string()),
@@ -110,17 +109,17 @@ pub(crate) async fn work_on_queries(state: Arc<State>, mut work: mpsc::Receiver<
 
 async fn work_on(state: Arc<State>, work: QueryWork) {
     let QueryWork { query, sender, sender_id, goes_on } = work;
-    let (matches, all) = state.share.matching(&query.key, MAX_ANSWERS);
+    let (matches, all) = state.share.index.lock().matching(&query.key, MAX_ANSWERS);
     if all > matches.len() {
         let (to, key, count) = (&query.answer_to, shown(&query.key), matches.len());
         state.info(format!("{to} hears of {count} of the {all} files with \"{key}\" here"));
     }
     if !matches.is_empty() {
-        state.seen().answered(&query);
+        state.seen.lock().answered(&query);
         answer(&state, &query, matches, sender).await;
     } else if goes_on && let Some(ttl) = query.ttl.checked_sub(1) {
         let next = Query { ttl, ..query };
-        let mut to: Vec<PeerInfo> = state.contacts().table().to_vec();
+        let mut to: Vec<PeerInfo> = state.contacts.lock().table().to_vec();
         to.retain(|peer| {
             *peer.address() != next.answer_to && Some(peer.id().as_str()) != sender_id.as_deref()
         });
@@ -133,7 +132,7 @@ async fn work_on(state: Arc<State>, work: QueryWork) {
 
 /// Sends a query, with its number to nodes of this program.
 pub(crate) async fn send_query(state: &State, to: &Address, query: &Query) -> Result<(), NoAnswer> {
-    if query.number.is_some() && state.contacts().how(to) != Speaks::Classic {
+    if query.number.is_some() && state.contacts.lock().how(to) != Speaks::Classic {
         match state.ask(to, query.to_frame(), Over::Link).await {
             Err(NoAnswer::Classic) => {}
             other => return accepted(&other?),
@@ -168,7 +167,7 @@ async fn answer(state: &State, query: &Query, matches: Vec<FileName>, sender: Ip
         state.info(format!("told {to} about {} with \"{key}\"", count(told, "file")));
     }
     if let Some(untold) = untold
-        && state.limits().complain(to, now())
+        && state.limits.lock().complain(to, now())
     {
         let files = count(all.saturating_sub(told), "file");
         state.error(format!("{to} was not told about {files} with \"{key}\": {untold}"));
@@ -197,7 +196,6 @@ struct Way<'a> {
     to: Address,
     /// Not a known peer: what goes there is limited.
     is_stranger: bool,
-    over: Over,
     /// The next message goes over an open link.
     is_linked: bool,
 }
@@ -205,69 +203,65 @@ struct Way<'a> {
 impl<'a> Way<'a> {
     /// The way there, when `sender` may make this node connect there.
     async fn to(state: &State, named: &'a Address, sender: IpAddr) -> Result<Self, Untold> {
-        let way = |to, is_stranger| {
-            // Without links there is nothing to try first.
-            let is_classic = state.contacts().how(named) == Speaks::Classic;
-            let over = if is_classic { Over::Classic } else { Over::Link };
-            Self { named, to, is_stranger, over, is_linked: false }
-        };
-        if state.contacts().is_known(named) {
-            return Ok(way(named.clone(), false));
+        if state.contacts.lock().is_known(named) {
+            return Ok(Self { named, to: named.clone(), is_stranger: false, is_linked: false });
         }
         let ip = match named.host() {
-            Host::Ip(ip) => *ip,
+            Host::Ip(ip) => Some(*ip).filter(|ip| Scope::lets(sender, *ip)),
             // Looked up once, so that what was checked is what is connected to. A look-up costs
             // somebody something as well.
             Host::Name(name) => {
-                if !state.limits().dial_stranger(named, now()) {
+                if !state.limits.lock().dial_stranger(named, now()) {
                     return Err(Untold::Limited);
                 }
                 let found = timeout(QUESTION_TIME, lookup_host((&**name, named.port()))).await;
                 let found = found.ok().and_then(Result::ok).ok_or(Untold::NoAddress)?;
-                let may = found.map(|found| found.ip()).find(|ip| may_name(sender, *ip));
-                may.ok_or(Untold::Scope)?
+                found.map(|found| found.ip()).find(|ip| Scope::lets(sender, *ip))
             }
         };
-        if !may_name(sender, ip) {
-            return Err(Untold::Scope);
-        }
-        Ok(way(Address::new(ip.to_canonical().into(), named.port()), true))
+        let to = Address::new(ip.ok_or(Untold::Scope)?.into(), named.port()).canonical();
+        Ok(Self { named, to, is_stranger: true, is_linked: false })
     }
 
-    /// The next message needs a connection, unless a link is open.
-    fn connect(&mut self, state: &State) -> Result<(), Untold> {
-        let limited = self.is_stranger && !self.is_linked;
-        if limited && !state.limits().dial_stranger(&self.to, now()) {
-            return Err(Untold::Limited);
-        }
-        self.is_linked = self.over == Over::Link;
-        Ok(())
-    }
-
-    /// Tells of one match, in a classic exchange if it must be.
-    async fn tell(&mut self, state: &State, found: &Match) -> Result<(), Untold> {
-        self.connect(state)?;
-        let mut answer = state.ask(&self.to, found.to_frame(), self.over).await;
-        if matches!(answer, Err(NoAnswer::Classic)) {
-            (self.over, self.is_linked) = (Over::Classic, false);
-            state.contacts().speaks(self.named, Speaks::Classic);
-            self.connect(state)?;
-            answer = state.ask(&self.to, found.to_frame(), self.over).await;
-        }
-        let answer = answer?;
-        let refused = accepted(&answer);
-        if matches!(&refused, Err(NoAnswer::Refused(words)) if words == RESP_NOT_ASKED) {
-            for address in [&self.to, self.named] {
-                state.limits().has_not_asked(address);
+    /// Sends a message over a link, or in a classic exchange if it must be. One that needs a
+    /// connection to a stranger is limited.
+    async fn ask(&mut self, state: &State, frame: Frame) -> Result<Vec<Frame>, Untold> {
+        loop {
+            if self.is_stranger
+                && !self.is_linked
+                && !state.limits.lock().dial_stranger(&self.to, now())
+            {
+                return Err(Untold::Limited);
             }
-            return Err(Untold::NotAsked);
+            // Without links there is nothing to try first.
+            let is_classic = state.contacts.lock().how(self.named) == Speaks::Classic;
+            let over = if is_classic { Over::Classic } else { Over::Link };
+            self.is_linked = !is_classic;
+            match state.ask(&self.to, frame.clone(), over).await {
+                Err(NoAnswer::Classic) if !is_classic => {
+                    state.contacts.lock().speaks(self.named, Speaks::Classic);
+                    self.is_linked = false;
+                }
+                answer => return Ok(answer?),
+            }
         }
-        if self.is_stranger {
-            for address in [&self.to, self.named] {
-                state.limits().has_answered(address, now());
+    }
+
+    /// Tells of one match.
+    async fn tell(&mut self, state: &State, found: &Match) -> Result<(), Untold> {
+        let answer = self.ask(state, found.to_frame()).await?;
+        let refused = accepted(&answer);
+        let not_asked =
+            matches!(&refused, Err(NoAnswer::Refused(words)) if words == RESP_NOT_ASKED);
+        for address in [&self.to, self.named] {
+            if not_asked {
+                state.limits.lock().has_not_asked(address);
+            } else if self.is_stranger {
+                state.limits.lock().has_answered(address, now());
             }
         }
         match refused {
+            Err(_) if not_asked => Err(Untold::NotAsked),
             Err(NoAnswer::Refused(words)) if words.starts_with(RESP_DUPLICATE) => Ok(()),
             // The Python original says nothing at all, and reads no name with white space.
             Ok(()) if answer.is_empty() && found.name.as_str().contains(char::is_whitespace) => {
@@ -283,12 +277,12 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     let Some(found) = text_of(&msg.frame).and_then(Match::parse) else {
         return Reply::error(RESP_INCORRECT);
     };
-    let known = state.contacts().address_of(&found.owner);
+    let known = state.contacts.lock().address_of(&found.owner);
     let sender = sender_ip(msg);
     let may = match (&known, reachable(&found.owner)) {
         (Some(_), _) => true,
         (None, Some(owner)) => match owner.host() {
-            Host::Ip(ip) => may_name(sender, *ip),
+            Host::Ip(ip) => Scope::lets(sender, *ip),
             // Nobody knows yet where a name leads.
             Host::Name(_) => sender.is_loopback(),
         },
@@ -297,7 +291,7 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     let Some(owner) = known.or_else(|| reachable(&found.owner)) else {
         return Reply::error(RESP_INCORRECT);
     };
-    let owner = state.contacts().known_as(&owner);
+    let owner = state.contacts.lock().known_as(&owner);
     let own = state.me().is_ok_and(|me| *me.address() == owner);
     if !may || own {
         return Reply::error(RESP_INCORRECT);
@@ -306,17 +300,17 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     // limit; what others have, only when it was asked.
     let itself = matches!(owner.host(), Host::Ip(ip) if ip.to_canonical() == sender);
     let name = found.name.to_string();
-    let asked = state.own().take(&name, &owner, now());
+    let asked = state.own.lock().take(&name, &owner, now());
     state.searches_changed.notify_one();
-    if !(asked || itself && state.limits().announcement_from(sender, now())) {
-        let cut = state.own().leave_out(&name);
-        if let Some(key) = cut {
+    if !(asked || itself && state.limits.lock().announcement_from(sender, now())) {
+        let layout = state.own.lock().leave_out(&name);
+        if let Some(key) = layout {
             let most = format!("more than {MAX_ANSWERS} files with \"{key}\" were found");
             state.info(format!("{most}: the others are left out, search for more of the name"));
         }
         return Reply::error(RESP_NOT_ASKED);
     }
-    if !state.remote().add_any(&found.name, &owner) {
+    if !state.remote.lock().add_any(&found.name, &owner) {
         return Reply::error(format!("{RESP_DUPLICATE} file {}", found.name));
     }
     state.ask_owners.notify_one();

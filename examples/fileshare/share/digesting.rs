@@ -1,11 +1,13 @@
 //! The digests of the shared files, computed one after another on a blocking thread.
 
-use std::sync::{Arc, atomic::Ordering};
-
-use crate::{
-    digest::Manifest,
-    share::{OpenFailure, PartFailure, Share, folder::Stamp, index::Found, left_out::Unfit},
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
 };
+
+use actix_peer::content::Manifest;
+
+use crate::share::{PartFailure, Share, folder::Stamp, index::Found, left_out::Unfit};
 
 impl Share {
     /// Computes what is missing, on a thread of its own; at once, when that is under way.
@@ -19,7 +21,7 @@ impl Share {
                 share.digest_pending();
                 share.digesting.store(false, Ordering::SeqCst);
                 // What came between the last look and the mark would else be left lying.
-                let more = !share.is_stopping() && share.index().has_pending();
+                let more = !share.is_stopping() && share.index.lock().has_pending();
                 if !more || share.digesting.swap(true, Ordering::SeqCst) {
                     break;
                 }
@@ -31,14 +33,14 @@ impl Share {
     /// only grows is what it was when it was opened; one that cannot be read is not offered.
     pub(crate) fn digest_pending(&self) {
         while !self.is_stopping() {
-            let next = self.index().next_pending();
+            let next = self.index.lock().next_pending();
             let Some(found) = next else { break };
             match self.digest(&found) {
-                Ok((stamp, manifest)) => self.index().set_manifest(&found, stamp, manifest),
-                Err(PartFailure::Io(_) | PartFailure::Open(OpenFailure::Io(_))) => {
-                    self.index().put_unfit(&found, Unfit::Unreadable);
+                Ok((stamp, manifest)) => self.index.lock().set_manifest(&found, stamp, manifest),
+                Err(PartFailure::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
+                    self.index.lock().put_unfit(&found, Unfit::Unreadable);
                 }
-                Err(PartFailure::NoSuchPart) => self.index().put_unfit(&found, Unfit::TooLong),
+                Err(PartFailure::NoSuchPart) => self.index.lock().put_unfit(&found, Unfit::TooLong),
                 Err(error) => {
                     tracing::debug!(name = ?found.name, %error, "not digested");
                     continue;

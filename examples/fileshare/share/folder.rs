@@ -1,6 +1,7 @@
 //! One folder of files, entered by safe names only.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, Metadata, OpenOptions, Permissions},
     io,
     os::unix::{
@@ -11,13 +12,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use actix_peer::content::{Layout, Manifest};
 use rustix::{
     fs::{Access, OFlags},
     io::Errno,
 };
 
 use crate::{
-    digest::{Cut, Manifest},
     name::FileName,
     share::{
         AddFailure,
@@ -34,28 +35,12 @@ pub(crate) const PART_PREFIX: &str = ".fileshare-part-";
 /// What is written in one go and then renamed.
 const TEMP_PREFIX: &str = ".fileshare-temp-";
 
-/// Uploads through the page.
-const UPLOAD_PREFIX: &str = ".upload-";
-
-/// The program's own files, which are left out without a word.
-const OWN_PREFIXES: [&str; 3] = [PART_PREFIX, TEMP_PREFIX, UPLOAD_PREFIX];
-
 /// How long an interrupted download can be taken up again.
 const KEEP_PARTS: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Other temporary files are of no use after the program that wrote them; another one may be
 /// writing now.
 const KEEP_TEMPS: Duration = Duration::from_secs(24 * 3_600);
-
-/// Why a file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenFailure {
-    /// There is none, or it is a link, a device, a pipe or a folder: others are not told which.
-    #[error("there is no such file")]
-    NotFound,
-    #[error(transparent)]
-    Io(io::Error),
-}
 
 /// By what a file is recognised as unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -140,10 +125,10 @@ impl Opened {
 
     /// Reads the whole part that the piece is in.
     fn read_proven(&self, buffer: &mut [u8], offset: u64, manifest: &Manifest) -> Option<()> {
-        let (cut, index) = (manifest.cut(), manifest.cut().index(offset));
-        let mut part = vec![0; cut.len(index)];
-        self.read_exact_at(&mut part, cut.offset(index)).ok()?;
-        let begin = usize::try_from(offset - cut.offset(index)).ok()?;
+        let (layout, index) = (manifest.layout(), manifest.layout().index(offset));
+        let mut part = vec![0; layout.len(index)];
+        self.read_exact_at(&mut part, layout.offset(index)).ok()?;
+        let begin = usize::try_from(offset - layout.offset(index)).ok()?;
         let piece = part.get(begin..begin.checked_add(buffer.len())?)?;
         manifest.is_part(index, &part).then(|| buffer.copy_from_slice(piece))
     }
@@ -154,6 +139,12 @@ pub(crate) fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile>
     // As any other file of the user: the mask takes off what is not wanted.
     let mode = Permissions::from_mode(0o666);
     tempfile::Builder::new().prefix(TEMP_PREFIX).permissions(mode).tempfile_in(folder)
+}
+
+/// How long a hidden file of this program is kept; `None` for any other file.
+fn kept_for(name: &OsStr) -> Option<Duration> {
+    let begins = |prefix: &str| name.as_bytes().starts_with(prefix.as_bytes());
+    if begins(PART_PREFIX) { Some(KEEP_PARTS) } else { begins(TEMP_PREFIX).then_some(KEEP_TEMPS) }
 }
 
 #[derive(Debug)]
@@ -168,24 +159,24 @@ impl Folder {
         &self.0
     }
 
-    /// Opens a regular file. Links are not followed, wherever they lead; a pipe does not block.
-    pub(super) fn open(&self, name: &FileName) -> Result<Opened, OpenFailure> {
+    /// Opens a regular file. Links are not followed, wherever they lead; a pipe does not block. A link,
+    /// a device, a pipe or a folder is not found: others are not told which.
+    pub(super) fn open(&self, name: &FileName) -> io::Result<Opened> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(flags.bits().cast_signed());
         let file = options.open(self.0.join(name)).map_err(|error| {
             match Errno::from_io_error(&error) {
                 // What is said of a link that is not followed, and of a socket.
-                Some(Errno::NOENT | Errno::LOOP | Errno::NXIO) => OpenFailure::NotFound,
-                _ => OpenFailure::Io(error),
+                Some(Errno::LOOP | Errno::NXIO) => io::ErrorKind::NotFound.into(),
+                _ => error,
             }
         })?;
-        let metadata = file.metadata().map_err(OpenFailure::Io)?;
-        if metadata.is_file() {
-            Ok(Opened { file, stamp: Stamp::of(&metadata) })
-        } else {
-            Err(OpenFailure::NotFound)
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
         }
+        Ok(Opened { file, stamp: Stamp::of(&metadata) })
     }
 
     /// The regular files with safe names, at most so many; everything else goes to `left_out`,
@@ -200,7 +191,8 @@ impl Folder {
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let text = entry.file_name();
-            if OWN_PREFIXES.iter().any(|prefix| text.as_bytes().starts_with(prefix.as_bytes())) {
+            // The program's own files are left out without a word.
+            if kept_for(&text).is_some() {
                 continue;
             }
             let named = FileName::from_bytes(text.as_bytes()).map_err(Unfit::from);
@@ -231,19 +223,15 @@ impl Folder {
         if !metadata.is_file() {
             return Err(Unfit::NotAFile);
         }
-        Cut::of(metadata.len()).ok_or(Unfit::TooLong)?;
+        Layout::of(metadata.len()).ok_or(Unfit::TooLong)?;
         let read = rustix::fs::access(self.0.join(name), Access::READ_OK);
         read.map(|()| Stamp::of(metadata)).map_err(|_| Unfit::Unreadable)
     }
 
     /// Copies a file into the folder: whole or not at all, and never over another one.
     pub(super) fn copy_in(&self, name: &FileName, from: &Path) -> Result<(), AddFailure> {
-        let source = |source| AddFailure::Source { path: from.to_owned(), source };
-        let mut input = File::open(from).map_err(source)?;
-        if !input.metadata().map_err(source)?.is_file() {
-            return Err(source(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-        }
         let write = |source| AddFailure::Write { name: name.clone(), source };
+        let mut input = File::open(from).map_err(write)?;
         let mut output = temporary_in(&self.0).map_err(write)?;
         io::copy(&mut input, output.as_file_mut()).map_err(write)?;
         output.persist_noclobber(self.0.join(name)).map_err(|error| match error.error.kind() {
@@ -258,14 +246,7 @@ impl Folder {
         let Ok(entries) = fs::read_dir(&self.0) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let begins = |prefix: &str| name.as_bytes().starts_with(prefix.as_bytes());
-            let keep = if begins(PART_PREFIX) {
-                KEEP_PARTS
-            } else if begins(TEMP_PREFIX) || begins(UPLOAD_PREFIX) {
-                KEEP_TEMPS
-            } else {
-                continue;
-            };
+            let Some(keep) = kept_for(&name) else { continue };
             let age = entry.metadata().and_then(|metadata| metadata.modified()).ok();
             let age = age.and_then(|at| SystemTime::now().duration_since(at).ok());
             if age.is_some_and(|age| age > keep) {

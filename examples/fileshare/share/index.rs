@@ -5,16 +5,26 @@ use std::{
     sync::Arc,
 };
 
+use actix_peer::content::{Digest, Manifest};
+
 use crate::{
-    digest::{Digest, Manifest},
     model::{FileRow, LeftOut},
     name::FileName,
     share::{
-        Known,
         folder::Stamp,
         left_out::{Tally, Unfit},
     },
 };
+
+/// What is known about one name.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    Digested(Arc<Manifest>),
+    /// Its digest is being computed.
+    NotYet,
+    /// It is there, and not offered.
+    Not(Unfit),
+}
 
 /// Files that are waited for, first.
 const MAX_URGENT: usize = 64;
@@ -36,7 +46,7 @@ struct Entry {
 
 /// The files by name and by digest, and which are still to be digested.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(crate) struct Index {
     files: BTreeMap<FileName, Entry>,
     digests: HashMap<Digest, FileName>,
     pending: BTreeSet<FileName>,
@@ -50,7 +60,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn len(&self) -> usize {
+    /// How many files are shared.
+    pub(crate) fn len(&self) -> usize {
         self.files.len()
     }
 
@@ -125,13 +136,13 @@ impl Index {
         self.unfit.insert(found.name.clone(), (Some(found.stamp), why));
     }
 
-    /// What is left out.
-    pub(super) fn left_out(&self) -> Vec<LeftOut> {
+    /// What is in the folders and not offered.
+    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
         self.left_out.rows()
     }
 
-    /// The same, when it is not what was said last.
-    pub(super) fn left_out_news(&mut self) -> Option<Vec<LeftOut>> {
+    /// The same, once for each change.
+    pub(crate) fn left_out_news(&mut self) -> Option<Vec<LeftOut>> {
         let rows = self.left_out.rows();
         (rows != self.said).then(|| {
             self.said.clone_from(&rows);
@@ -139,7 +150,8 @@ impl Index {
         })
     }
 
-    fn put(&mut self, found: Found, manifest: Option<Arc<Manifest>>) {
+    /// One more file, or a changed one.
+    pub(super) fn put(&mut self, found: Found, manifest: Option<Arc<Manifest>>) {
         let name = found.name.clone();
         match &manifest {
             Some(manifest) => {
@@ -152,16 +164,13 @@ impl Index {
         self.files.insert(name, Entry { found, lower, manifest });
     }
 
-    /// One more file, or a changed one.
-    pub(super) fn insert(&mut self, found: Found, manifest: Option<Arc<Manifest>>) {
-        self.put(found, manifest);
-    }
-
-    pub(super) fn rows(&self, me: &str) -> Vec<FileRow> {
+    /// The files as rows of this node, sorted by name.
+    pub(crate) fn rows(&self, me: &str) -> Vec<FileRow> {
         self.files.values().map(|entry| entry.row(me)).collect()
     }
 
-    pub(super) fn row(&self, name: &FileName, me: &str) -> Option<FileRow> {
+    /// The row of one file.
+    pub(crate) fn row(&self, name: &FileName, me: &str) -> Option<FileRow> {
         self.files.get(name).map(|entry| entry.row(me))
     }
 
@@ -169,8 +178,8 @@ impl Index {
         self.files.get(name).map(|entry| entry.found.folder)
     }
 
-    /// The first `most` names that contain the key, and how many there are.
-    pub(super) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
+    /// The first `most` files whose names contain `key`, whatever the case, and how many there are.
+    pub(crate) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
         let key = key.to_lowercase();
         let matching = || self.files.iter().filter(|(_, entry)| entry.lower.contains(&key));
         let first: Vec<_> = matching().take(most).map(|(name, _)| name.clone()).collect();
@@ -178,7 +187,8 @@ impl Index {
         (first, all)
     }
 
-    pub(super) fn known(&mut self, name: &FileName) -> Option<Known> {
+    /// Size and digest of a file. One that is still to be digested is moved to the front.
+    pub(crate) fn known(&mut self, name: &FileName) -> Option<Known> {
         let Some(entry) = self.files.get(name) else {
             return self.unfit.get(name).map(|(_, why)| Known::Not(*why));
         };
@@ -256,7 +266,7 @@ impl Entry {
             local: true,
             size: Some(self.found.stamp.len()),
             digest: self.manifest.as_ref().map(|manifest| manifest.digest().to_string()),
-            why_not: None,
+            ..FileRow::default()
         }
     }
 }

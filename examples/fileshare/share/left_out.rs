@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{digest::MAX_SIZE, model::LeftOut, name::InvalidName, share::folder::MAX_FILES};
+use actix_peer::content::MAX_SIZE;
+
+use crate::{model::LeftOut, name::InvalidName, share::folder::MAX_FILES};
 
 /// Reasons that are told apart; each wrong character of a name is one.
 const MAX_REASONS: usize = 32;

@@ -9,7 +9,7 @@ use std::{
 
 use actix_peer::{
     PeerId, PeerInfo,
-    overlay::{Address, Host, PeerList},
+    overlay::{Address, Host, PeerList, Scope},
 };
 
 use crate::model::{Network, PeerRow, Speaks};
@@ -31,9 +31,6 @@ const MAX_ADDRESSES: usize = 8;
 
 /// The weight of a new measurement of a time is one part in this many.
 const SMOOTHING: u32 = 4;
-
-/// The name that is loopback everywhere (RFC 6761).
-const LOCALHOST: &str = "localhost";
 
 #[derive(Clone, Debug, Default)]
 struct Node {
@@ -100,7 +97,7 @@ impl Contacts {
         let at = |ip: IpAddr| Address::new(ip.to_canonical().into(), port);
         match address.host() {
             Host::Ip(ip) => vec![at(*ip)],
-            Host::Name(name) if name.eq_ignore_ascii_case(LOCALHOST) => {
+            name @ Host::Name(_) if Scope::of(name) == Some(Scope::Machine) => {
                 let [v4, v6] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 vec![address.clone(), at(v4), at(v6)]
             }
@@ -133,7 +130,9 @@ impl Contacts {
     pub(crate) fn unresolved(&self, entries: &[PeerInfo]) -> Vec<(Arc<str>, u16)> {
         let known = |port| self.me.iter().chain(&self.table).any(|peer| peer.port() == port);
         let named = entries.iter().filter_map(|entry| match entry.address().host() {
-            Host::Name(name) if !name.eq_ignore_ascii_case(LOCALHOST) => Some((name, entry.port())),
+            host @ Host::Name(name) if Scope::of(host) != Some(Scope::Machine) => {
+                Some((name, entry.port()))
+            }
             _ => None,
         });
         let room = MAX_NAMES.saturating_sub(self.names.len());
@@ -204,7 +203,7 @@ impl Contacts {
 
     /// The picture: this node first, then its peers, then whom they know. A node that a list has
     /// under another id or another spelling of its address is one node.
-    pub(crate) fn network(&self, round_trip: impl Fn(&PeerInfo) -> Option<u64>) -> Network {
+    pub(crate) fn network(&self) -> Network {
         let mut nodes: Vec<&PeerId> = Vec::new();
         let mut ids: HashMap<&PeerId, &PeerId> = HashMap::new();
         let mut places: HashMap<Address, &PeerId> = HashMap::new();
@@ -240,12 +239,11 @@ impl Contacts {
         let knows: BTreeSet<(&PeerId, &PeerId)> = knows.filter(|(a, b)| a != b).collect();
         let row = |peer: &PeerInfo| {
             let time = self.nodes.get(peer.address()).and_then(|node| node.time);
-            let time = time.and_then(|time| u64::try_from(time.as_micros()).ok());
             PeerRow {
                 id: peer.id().to_string(),
                 address: peer.address().to_string(),
                 speaks: self.how(peer.address()),
-                round_trip_us: time.or_else(|| round_trip(peer)),
+                round_trip_us: time.and_then(|time| u64::try_from(time.as_micros()).ok()),
             }
         };
         Network {
@@ -289,7 +287,7 @@ mod tests {
         let me = info("me 127.0.0.1 9000");
         contacts.set_list(&id("a"), vec![me, info("x 127.0.0.1 9"), info("a 127.0.0.1 1")]);
         contacts.set_list(&id("stranger"), vec![info("y 127.0.0.1 10")]);
-        let picture = contacts.network(|_| None);
+        let picture = contacts.network();
         assert_eq!(picture.nodes, ["me", "a", "b", "x"]);
         assert_eq!(
             picture.knows,
@@ -297,7 +295,7 @@ mod tests {
         );
         list.remove(&id("a"));
         assert_eq!(contacts.set_table(&list)[0].id(), &id("a"));
-        assert_eq!(contacts.network(|_| None).nodes, ["me", "b"]);
+        assert_eq!(contacts.network().nodes, ["me", "b"]);
     }
 
     #[test]
@@ -314,7 +312,7 @@ mod tests {
         contacts.resolved("me.example".into(), vec!["127.0.0.1".parse().unwrap()]);
         assert_eq!(contacts.unresolved(&entries), []);
         contacts.set_list(&id("b"), entries);
-        let picture = contacts.network(|_| None);
+        let picture = contacts.network();
         assert_eq!(picture.nodes, ["me", "a", "b", "127.0.0.1:9001"]);
         let far = "127.0.0.1:9001";
         let expected = [
@@ -354,13 +352,12 @@ mod tests {
         let (mut contacts, _) = contacts(&["a", "b"]);
         let a = "127.0.0.1:1".parse().unwrap();
         contacts.speaks(&a, Speaks::Classic);
-        let time = |contacts: &Contacts| contacts.network(|_| Some(7)).peers[0].round_trip_us;
+        let time = |contacts: &Contacts| contacts.network().peers[0].round_trip_us;
         contacts.took(&a, Duration::from_micros(400));
         assert_eq!(time(&contacts), Some(400));
         contacts.took(&a, Duration::from_micros(800));
         assert_eq!(time(&contacts), Some(500));
-        let fresh = contacts.network(|_| Some(7)).peers[1].round_trip_us;
-        assert_eq!(fresh, Some(7), "as its link says, until it was measured");
+        assert_eq!(contacts.network().peers[1].round_trip_us, None);
     }
 
     #[test]

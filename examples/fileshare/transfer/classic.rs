@@ -1,94 +1,61 @@
 //! Fetching a whole file from one of the original programs.
 
-use std::{io::Write, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
+use std::{os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use actix_peer::{
     Over, RequestError,
+    content::Manifest,
     frame::{Frame, FrameError, TypeCode},
     message::ReadError,
     overlay::Address,
 };
 use futures::StreamExt;
-use tempfile::NamedTempFile;
+use tokio::{
+    fs::File,
+    io::{AsyncWriteExt, BufWriter},
+};
 
 use crate::{
-    digest::Manifest,
     share::temporary_in,
-    state::State,
-    talk::{NoAnswer, shown},
+    talk::{NoAnswer, words},
     transfer::{
-        Order, Running, TransferFailure, blocking,
+        Job, TransferFailure, blocking,
         room::Room,
         silence,
         store::{StoreFailure, give_name},
-        waits,
     },
 };
 
 /// Bytes that are gathered before they are written.
 const WRITE_LEN: usize = 1 << 20;
 
-/// Bytes of an `ERRO` that are looked at.
-const MAX_TEXT: usize = 1 << 10;
-
-/// Where the data goes: written on a blocking thread, a piece at a time.
-struct Sink {
-    file: Option<NamedTempFile>,
-    buffer: Vec<u8>,
-}
-
-impl Sink {
-    async fn push(&mut self, data: &[u8]) -> Result<(), TransferFailure> {
-        self.buffer.extend_from_slice(data);
-        if self.buffer.len() >= WRITE_LEN { self.flush().await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self) -> Result<(), TransferFailure> {
-        let Some(mut file) = self.file.take() else { return Ok(()) };
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let written = blocking(move || {
-            file.write_all(&buffer)?;
-            buffer.clear();
-            Ok((file, buffer))
-        });
-        let (file, buffer) = written.await?;
-        (self.file, self.buffer) = (Some(file), buffer);
-        Ok(())
-    }
-}
-
 /// Fetches the file from `owner`. Its length is what the frame's header announces.
-pub(super) async fn fetch(
-    state: &Arc<State>,
-    running: &Arc<Running>,
-    order: &Order,
-    owner: &Address,
-) -> Result<PathBuf, TransferFailure> {
-    let peer = state.contacts().name_of(owner);
+pub(super) async fn fetch(job: &Arc<Job>, owner: &Address) -> Result<PathBuf, TransferFailure> {
+    let (state, running, peer) = (&job.state, &job.running, job.name_of(owner));
     running.begin_at(0);
     running.change(|view| {
         view.sources = vec![peer.clone()];
         view.size = None;
     });
     let downloads = state.downloads.clone();
-    let file = blocking(move || Ok(temporary_in(&downloads)?)).await?;
-    let mut sink = Sink { file: Some(file), buffer: Vec::with_capacity(WRITE_LEN) };
-    let _room = receive(state, running, order, (owner, &peer), &mut sink).await?;
-    sink.flush().await?;
-    let Some(file) = sink.file else { return Err(StoreFailure::DiskFull.into()) };
+    let (file, from) = blocking(move || Ok(temporary_in(&downloads)?)).await?.into_parts();
+    let mut file = BufWriter::with_capacity(WRITE_LEN, File::from_std(file));
+    let _room = receive(job, (owner, &peer), &mut file).await?;
+    file.flush().await.map_err(StoreFailure::from)?;
+    let file = file.into_inner().into_std().await;
     if !running.may_be_named() {
         return Err(TransferFailure::Cancelled);
     }
-    let (state, order, owner) = (Arc::clone(state), order.clone(), owner.clone());
+    let (job, owner) = (Arc::clone(job), owner.clone());
     blocking(move || {
-        let (file, from) = file.into_parts();
+        let Job { state, order, .. } = &*job;
         let len = file.metadata()?.len();
         let manifest = Manifest::of(len, |part, offset| file.read_exact_at(part, offset))?;
         let path = give_name(&file, from, &state.downloads, &order.name, order.replace)?;
         if let Some(manifest) = &manifest {
             // Now it is known what that owner has: the same as is here.
-            let what = (manifest.cut(), manifest.digest());
-            state.remote().set(&order.name, &owner, what);
+            let what = (manifest.layout(), manifest.digest());
+            state.remote.lock().set(&order.name, &owner, what);
         }
         state.share.add_download(&order.name, manifest.map(Arc::new));
         Ok(path)
@@ -98,57 +65,53 @@ pub(super) async fn fetch(
 
 /// Receives it all; the room that is kept for it.
 async fn receive(
-    state: &Arc<State>,
-    running: &Arc<Running>,
-    order: &Order,
+    job: &Arc<Job>,
     (owner, peer): (&Address, &str),
-    sink: &mut Sink,
+    file: &mut BufWriter<File>,
 ) -> Result<Option<Room>, TransferFailure> {
     let broken = |error: NoAnswer| broken(peer, &error);
-    let request = Frame::text(TypeCode::FGET, order.name.as_str());
-    let asked = state.request(owner, request, Over::Any).await;
+    let failed = |why| Err(TransferFailure::Classic(why));
+    let request = Frame::text(TypeCode::FGET, job.order.name.as_str());
+    let asked = job.state.request(owner, request, Over::Any).await;
     let mut replies = asked.map_err(broken)?;
     let (mut size, mut more) = (Some(0_u64), true);
     let (mut frames, mut room) = (0_u64, None);
     while let Some(mut body) = replies.next_body().await.map_err(|error| broken(error.into()))? {
         if body.code() != TypeCode::REPL {
-            let mut text = Vec::new();
-            while let Some(Ok(piece)) = body.next().await
-                && text.len() < MAX_TEXT
-            {
-                text.extend_from_slice(&piece);
-            }
-            let text = shown(&String::from_utf8_lossy(&text));
-            return Err(TransferFailure::Refused { peer: peer.to_owned(), text });
+            return failed(format!("{peer} does not send the file: {}", words(body).await));
         }
         if !more {
-            return Err(TransferFailure::Long(peer.to_owned()));
+            return failed(format!("{peer} sent more than it announced"));
         }
         frames += 1;
         let len = body.len();
         size = size.zip(len).map(|(size, len)| size + len);
-        running.change(|view| view.size = size);
+        job.running.change(|view| view.size = size);
         drop(room.take());
-        room = Some(Room::keep(state, running, size.unwrap_or(0)).await?);
-        waits(state, running, None);
+        room = Some(Room::keep(job, size.unwrap_or(0)).await?);
+        job.waits(None);
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| broken(RequestError::from(error).into()))?;
-            sink.push(&piece).await?;
-            running.add(piece.len() as u64);
+            file.write_all(&piece).await.map_err(StoreFailure::from)?;
+            job.running.add(piece.len() as u64);
         }
         // Only a frame that could hold no more is followed by another one.
         more = body.received() == u64::from(u32::MAX);
     }
-    if frames == 0 { Err(TransferFailure::Closed(peer.to_owned())) } else { Ok(room) }
+    if frames == 0 {
+        return failed(format!("{peer} closed the connection without an answer"));
+    }
+    Ok(room)
 }
 
 fn broken(peer: &str, error: &NoAnswer) -> TransferFailure {
-    let peer = peer.to_owned();
     match error {
         NoAnswer::Request(RequestError::Reply(ReadError::Frame(FrameError::TruncatedBody {
             ..
-        }))) => TransferFailure::Short(peer),
-        error if error.is_silence() => TransferFailure::Silent(silence(&peer)),
-        error => TransferFailure::Broken { peer, why: error.to_string() },
+        }))) => TransferFailure::Classic(format!(
+            "{peer} sent less than it announced: its file may have changed meanwhile, fetch it again"
+        )),
+        error if error.is_silence() => TransferFailure::Silent(silence(peer)),
+        error => TransferFailure::Classic(format!("the connection with {peer} broke: {error}")),
     }
 }

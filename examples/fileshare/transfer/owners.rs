@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_peer::{Over, frame::Frame, overlay::Address};
 use futures::{StreamExt, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     model::Speaks,
@@ -12,7 +12,7 @@ use crate::{
     protocol::{FILE_NOT_READY, FINF, FileInfo},
     state::{State, now},
     talk::{NoAnswer, shown, single},
-    transfer::{Order, Running, silence, waits},
+    transfer::{Job, silence},
 };
 
 /// Owners that are asked for one file.
@@ -44,6 +44,7 @@ pub(super) enum Told {
 }
 
 /// Who can be asked for the file.
+#[derive(Default)]
 pub(super) struct Found {
     /// The digest that most of them have, and who has it.
     pub(super) same: Option<(FileInfo, Vec<Address>)>,
@@ -57,7 +58,7 @@ pub(super) struct Found {
 
 /// Asks one owner.
 pub(super) async fn ask(state: &State, name: &FileName, owner: &Address) -> Told {
-    if state.contacts().how(owner) == Speaks::Classic {
+    if state.contacts.lock().how(owner) == Speaks::Classic {
         return Told::Classic;
     }
     match state.ask(owner, Frame::text(FINF, name.as_str()), Over::Link).await {
@@ -76,15 +77,16 @@ pub(super) async fn ask(state: &State, name: &FileName, owner: &Address) -> Told
 }
 
 /// Asks all owners, and waits for those who are still computing when nobody else has it.
-pub(super) async fn find(state: &State, running: &Running, order: &Order) -> Found {
+pub(super) async fn find(job: &Job) -> Found {
+    let Job { state, order, .. } = job;
     let begun = Instant::now();
     let ask_until_told = async |owner: &Address| {
         let mut every = DIGEST_EVERY;
         loop {
             match ask(state, &order.name, owner).await {
                 Told::NotYet if begun.elapsed() < DIGEST_WITHIN => {
-                    let name = state.contacts().name_of(owner);
-                    waits(state, running, Some(format!("{name} computes the digest of its file")));
+                    let name = job.name_of(owner);
+                    job.waits(Some(format!("{name} computes the digest of its file")));
                     sleep(every).await;
                     every = (every * 2).min(MAX_DIGEST_EVERY);
                 }
@@ -94,74 +96,58 @@ pub(super) async fn find(state: &State, running: &Running, order: &Order) -> Fou
     };
     let mut asked: FuturesUnordered<_> =
         order.owners.iter().take(MAX_ASKED).map(ask_until_told).collect();
-    let mut until = None;
+    let mut within = DIGEST_WITHIN * 2;
     let mut groups: Vec<(FileInfo, Vec<Address>)> = Vec::new();
-    let mut found =
-        Found { same: None, classic: Vec::new(), failures: Vec::new(), silent: Vec::new() };
-    loop {
-        let late = async {
-            match until {
-                Some(until) => sleep_until(until).await,
-                None => std::future::pending().await,
-            }
-        };
-        let next = tokio::select! {
-            next = asked.next() => next,
-            () = late => None,
-        };
-        match next {
-            None => break,
-            Some((owner, Told::Has(info))) => {
-                until.get_or_insert_with(|| Instant::now() + OTHERS_WITHIN);
-                state.contacts().met(&owner, &info.id);
-                state.remote().set(&order.name, &owner, (info.cut, info.digest));
+    let mut found = Found::default();
+    while let Ok(Some((owner, told))) = timeout_at(begun + within, asked.next()).await {
+        let name = job.name_of(&owner);
+        match told {
+            Told::Has(info) => {
+                within = within.min(begun.elapsed() + OTHERS_WITHIN);
+                note(state, &order.name, &owner, &info);
                 let same = |(other, _): &&mut (FileInfo, Vec<Address>)| {
-                    (other.cut, other.digest) == (info.cut, info.digest)
+                    (other.layout, other.digest) == (info.layout, info.digest)
                 };
                 match groups.iter_mut().find(same) {
                     Some((_, owners)) => owners.push(owner),
                     None => groups.push((info, vec![owner])),
                 }
             }
-            Some((owner, Told::Classic)) => found.classic.push(owner),
-            Some((owner, Told::NotYet)) => {
-                found
-                    .failures
-                    .push(format!("{}: {FILE_NOT_READY}", state.contacts().name_of(&owner)));
-            }
-            Some((owner, Told::Silent)) => {
-                found.silent.push(silence(&state.contacts().name_of(&owner)));
-            }
-            Some((owner, Told::Failed(why))) => {
-                found.failures.push(format!("{}: {why}", state.contacts().name_of(&owner)));
-            }
-            Some((owner, Told::Not(why))) => {
-                state.remote().remove(&order.name, &owner);
-                found.failures.push(format!("{}: {why}", state.contacts().name_of(&owner)));
+            Told::Classic => found.classic.push(owner),
+            Told::NotYet => found.failures.push(format!("{name}: {FILE_NOT_READY}")),
+            Told::Silent => found.silent.push(silence(&name)),
+            Told::Failed(why) => found.failures.push(format!("{name}: {why}")),
+            Told::Not(why) => {
+                state.remote.lock().remove(&order.name, &owner);
+                found.failures.push(format!("{name}: {why}"));
             }
         }
     }
-    drop(asked);
     // Of equal ones the first that answered.
     groups.sort_by_key(|(_, owners)| std::cmp::Reverse(owners.len()));
     found.same = groups.into_iter().next();
     found
 }
 
+/// Remembers what an owner has.
+fn note(state: &State, name: &FileName, owner: &Address, info: &FileInfo) {
+    state.contacts.lock().met(owner, &info.id);
+    state.remote.lock().set(name, owner, (info.layout, info.digest));
+}
+
 /// Asks for what is not known yet of a file of another node. Whether that is known now.
 pub(crate) async fn ask_owner(state: &State, name: &FileName, owner: &Address) -> bool {
     let told = ask(state, name, owner).await;
     if matches!(told, Told::Has(_) | Told::Not(_) | Told::NotYet) {
-        state.limits().has_answered(owner, now());
+        state.limits.lock().has_answered(owner, now());
     }
     match told {
         Told::Has(info) => {
-            state.contacts().met(owner, &info.id);
-            state.remote().set(name, owner, (info.cut, info.digest));
+            note(state, name, owner, &info);
             true
         }
         Told::Not(_) => {
-            state.remote().remove(name, owner);
+            state.remote.lock().remove(name, owner);
             true
         }
         Told::NotYet | Told::Classic | Told::Silent | Told::Failed(_) => false,

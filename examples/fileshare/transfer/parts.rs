@@ -1,31 +1,24 @@
 //! Fetching a file in parts, from everybody who has it.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use actix_peer::overlay::Address;
+use actix_peer::content::{Digest, Failure, Manifest, Plan, SourceNumber, Standing, Task}, overlay::{Address};
 use futures::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
 
 use crate::{
-    digest::{Digest, Manifest},
     protocol::{FileInfo, PartsRequest},
-    state::{State, now},
+    state::now,
     transfer::{
-        Order, Running, TransferFailure, blocking,
-        plan::{Plan, SourceNumber, Task},
-        room::{Room, part_path},
+        Job, TransferFailure, blocking,
+        room::{Room, bytes_of_part},
         silence,
         source::{self, PartError, Source},
         store::Store,
-        waits,
     },
 };
 
@@ -39,12 +32,6 @@ const LANES: usize = 3;
 /// Parts that are asked for at once in one transfer, or two of each source.
 const ALL_LANES: usize = 12;
 
-/// Broken connections in a row after which a source is given up.
-const MAX_FAILURES: u32 = 3;
-
-/// The pause after the first of them; it doubles.
-const PAUSE: Duration = Duration::from_millis(300);
-
 /// How long a lane without work waits before it looks for a slow part to help with.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -52,8 +39,7 @@ const IDLE: Duration = Duration::from_millis(500);
 const ROOM_WITHIN: Duration = Duration::from_secs(600);
 
 struct Fetching<'a> {
-    state: &'a Arc<State>,
-    running: &'a Running,
+    job: &'a Job,
     digest: Digest,
     store: Arc<Store>,
     manifest: Arc<Manifest>,
@@ -66,77 +52,55 @@ struct Fetching<'a> {
 
 /// Fetches the file that `owners` have.
 pub(super) async fn fetch(
-    state: &Arc<State>,
-    running: &Arc<Running>,
-    order: &Order,
+    job: &Arc<Job>,
     info: FileInfo,
     owners: Vec<Address>,
 ) -> Result<PathBuf, TransferFailure> {
-    if !state.transfers.claim(running, info.digest) {
-        return Err(TransferFailure::Twice);
-    }
-    let names: Vec<_> = owners.iter().map(|owner| state.contacts().name_of(owner)).collect();
+    let (state, running) = (&job.state, &job.running);
+    state.transfers.claim(running, info.digest)?;
+    let names: Vec<_> = owners.iter().map(|owner| job.name_of(owner)).collect();
     running.change(|view| {
-        view.size = Some(info.cut.size());
+        view.size = Some(info.layout.size());
         view.sources.clone_from(&names);
     });
-    let sources: Vec<_> =
-        owners.into_iter().zip(names).take(MAX_SOURCES).map(Source::new).collect();
+    let sources = owners.into_iter().zip(names).take(MAX_SOURCES);
+    let sources: Vec<_> = sources.map(|(address, name)| Source { address, name }).collect();
     let manifest = Arc::new(source::manifest(state, &info, &sources).await?);
     // Nothing is made on the disk for what does not fit.
-    let begun = part_path(&state.downloads, &info.digest);
-    let begun = blocking(move || Ok(fs::symlink_metadata(begun).is_ok())).await?;
-    let kept = if begun {
-        None
-    } else {
-        running.begin_at(0);
-        Some(Room::keep(state, running, info.cut.size()).await?)
-    };
+    let (begun, of) = (state.downloads.clone(), info.digest);
+    running.begin_at(blocking(move || Ok(bytes_of_part(&begun, &of))).await?);
+    let _room = Room::keep(job, info.layout.size()).await?;
     let (downloads, of) = (state.downloads.clone(), Arc::clone(&manifest));
     let (store, there) = blocking(move || Store::open(&downloads, of)).await?;
     let there_bytes = (0..).zip(&there).filter(|(_, there)| **there);
-    let there_bytes = there_bytes.map(|(index, _)| info.cut.len(index) as u64).sum();
-    running.begin_at(there_bytes);
-    let room = match kept {
-        Some(room) => Ok(room),
-        None => Room::keep(state, running, info.cut.size()).await,
-    };
-    if room.is_err() && there_bytes == 0 {
-        store.remove();
-    }
-    let _room = room?;
-    waits(state, running, None);
+    running.begin_at(there_bytes.map(|(index, _)| info.layout.len(index) as u64).sum());
+    job.waits(None);
     let fetching = Fetching {
-        state,
-        running,
+        job,
         digest: info.digest,
         store: Arc::new(store),
         manifest,
-        plan: Mutex::new(Plan::new(&there)),
+        plan: Mutex::new(Plan::new(&there, sources.len())),
         sources,
         reasons: Mutex::default(),
         wake: Notify::new(),
     };
     fetching.all_parts().await?;
     let Fetching { store, manifest, .. } = fetching;
-    let (downloads, order) = (state.downloads.clone(), order.clone());
-    let share = Arc::clone(&state.share);
     if !running.may_be_named() {
         return Err(TransferFailure::Cancelled);
     }
+    let job = Arc::clone(job);
     blocking(move || {
-        let path = store.finish(&downloads, &order.name, order.replace)?;
-        share.add_download(&order.name, Some(manifest));
+        let Job { state, order, .. } = &*job;
+        let path = store.finish(&state.downloads, &order.name, order.replace)?;
+        state.share.add_download(&order.name, Some(manifest));
         Ok(path)
     })
     .await
 }
 
 impl Fetching<'_> {
-    fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Fetches what is missing, on all lanes of all sources.
     async fn all_parts(&self) -> Result<(), TransferFailure> {
         let each = (ALL_LANES / self.sources.len().max(1)).clamp(2, LANES);
@@ -144,46 +108,49 @@ impl Fetching<'_> {
         let mut lanes: FuturesUnordered<_> = numbers.map(|number| self.lane(number)).collect();
         // The first that finds nothing left ends it: who is slow with a part that came from another
         // is not waited for.
-        while !self.plan().is_finished() {
+        while !self.plan.lock().is_finished() {
             match lanes.next().await {
                 Some(ended) => ended?,
                 None => break,
             }
         }
         drop(lanes);
-        if self.plan().is_finished() {
+        if self.plan.lock().is_finished() {
             return Ok(());
         }
-        let silent: Vec<_> = self.silent().collect();
+        let silent = self.silent();
         if !silent.is_empty() {
-            return Err(TransferFailure::Silent(silent.join("; ")));
+            return Err(TransferFailure::Silent(silent));
         }
-        let reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let reasons = self.reasons.lock();
         Err(TransferFailure::SourcesLost(reasons.join("; ")))
     }
 
-    /// That a source does not answer, for each.
-    fn silent(&self) -> impl Iterator<Item = String> {
-        let silent = self.sources.iter().filter(|source| source.is_silent());
-        silent.map(|source| silence(&source.name))
+    /// The names of some sources, by their numbers.
+    fn names(&self, which: impl Fn(SourceNumber) -> bool) -> Vec<String> {
+        let named = self.sources.iter().enumerate().filter(|(number, _)| which(*number));
+        named.map(|(_, source)| source.name.clone()).collect()
+    }
+
+    /// Which sources do not answer, in words.
+    fn silent(&self) -> String {
+        let names = self.names(|number| self.plan.lock().is_silent(number));
+        names.iter().map(|name| silence(name)).collect::<Vec<_>>().join("; ")
     }
 
     /// Fetches one part after another from one source.
     async fn lane(&self, number: SourceNumber) -> Result<(), TransferFailure> {
         let Some(source) = self.sources.get(number) else { return Ok(()) };
-        while !source.is_given_up() {
-            let task = self.plan().take(number, now());
+        loop {
+            let task = self.plan.lock().take(number, now());
             match task {
-                Task::Finished => break,
-                Task::Wait => drop(timeout(IDLE, self.wake.notified()).await),
                 Task::Fetch(index) => {
-                    let fetched = self.part(number, source, index).await?;
-                    if let Err(error) = fetched {
-                        self.plan().failed(number, index);
-                        self.wake.notify_waiters();
-                        self.note(source, error).await;
+                    if let Err(error) = self.part(number, source, index).await? {
+                        self.failed(number, source, index, error).await;
                     }
                 }
+                Task::Wait => drop(timeout(IDLE, self.wake.notified()).await),
+                _ => break,
             }
         }
         self.wake.notify_waiters();
@@ -197,58 +164,48 @@ impl Fetching<'_> {
         source: &Source,
         index: u64,
     ) -> Result<Result<(), PartError>, TransferFailure> {
-        let len = self.manifest.cut().len(index);
-        let Some(mut data) = self.state.receiving.take(len, ROOM_WITHIN).await else {
-            return Ok(Err(PartError::Busy));
+        let len = self.manifest.layout().len(index);
+        let Some(mut data) = self.job.state.receiving.take(len, ROOM_WITHIN).await else {
+            let why = "there is no room in memory".to_owned();
+            return Ok(Err(PartError { why, failure: Failure::Busy }));
         };
         let request = PartsRequest { digest: self.digest, first: index, count: 1 };
-        if let Err(error) = source.receive(self.state, request, data.as_mut()).await {
+        if let Err(error) = source.receive(&self.job.state, request, data.as_mut()).await {
             return Ok(Err(error));
         }
         let store = Arc::clone(&self.store);
-        let good = blocking(move || store.write(index, data.as_ref()));
-        if !good.await? {
-            return Ok(Err(PartError::Bad("it sent data that does not belong to the digest")));
+        if !blocking(move || store.write(index, data.as_ref())).await? {
+            let why = "it sent data that does not belong to the digest";
+            return Ok(Err(PartError::last(why)));
         }
-        source.success();
-        waits(self.state, self.running, None);
+        self.job.waits(None);
         tracing::trace!(number, index, "part");
-        if self.plan().done(index) {
-            self.running.add(len as u64);
+        if self.plan.lock().done(number, index) {
+            self.job.running.add(len as u64);
         }
         Ok(Ok(()))
     }
 
-    /// Decides what becomes of a source that did not bring a part.
-    async fn note(&self, source: &Source, error: PartError) {
-        let give_up = |why: &str| {
-            if let Some(reason) = source.give_up(self.state, why) {
-                self.reasons.lock().unwrap_or_else(PoisonError::into_inner).push(reason);
-                let left = |source: &&Source| !source.is_given_up();
-                let left =
-                    self.sources.iter().filter(left).map(|source| source.name.clone()).collect();
-                self.running.change(|view| view.sources = left);
+    /// Gives a part back that a source did not bring, and lets the source pause.
+    async fn failed(&self, number: SourceNumber, source: &Source, index: u64, error: PartError) {
+        let standing = self.plan.lock().failed(number, index, error.failure, now());
+        self.wake.notify_waiters();
+        if error.failure == (Failure::Broken { silent: true })
+            && self.plan.lock().is_silent_all_over()
+        {
+            self.job.waits(Some(self.silent()));
+        }
+        match standing {
+            Standing::AskAgain(pause) => sleep(pause).await,
+            Standing::GivenUp => {
+                let PartError { why, .. } = error;
+                self.job.state.error(format!("{} is not asked any more: {why}", source.name));
+                let mut reasons = self.reasons.lock();
+                reasons.push(format!("{}: {why}", source.name));
+                let left = self.names(|number| !self.plan.lock().is_given_up(number));
+                self.job.running.change(|view| view.sources = left);
             }
-        };
-        match error {
-            PartError::Bad(why) => give_up(why),
-            PartError::Gone(why) => give_up(&why),
-            PartError::Busy => sleep(PAUSE).await,
-            PartError::Broken { why, silent } => {
-                source.set_silent(silent);
-                let idle = |source: &Source| source.is_silent() || source.is_given_up();
-                if silent && self.sources.iter().all(idle) {
-                    let silent: Vec<_> = self.silent().collect();
-                    waits(self.state, self.running, Some(silent.join("; ")));
-                }
-                let failures = source.failure(now());
-                // All lanes of a source fail when its link breaks: together they count as one.
-                if failures >= MAX_FAILURES {
-                    give_up(&why);
-                } else {
-                    sleep(PAUSE * (1 << failures.min(4))).await;
-                }
-            }
+            _ => {}
         }
     }
 }

@@ -9,13 +9,13 @@ use std::{
     time::SystemTime,
 };
 
+use actix_peer::content::Digest;
 use indicatif::DecimalBytes;
 
 use crate::{
-    digest::Digest,
     share::PART_PREFIX,
     state::State,
-    transfer::{Running, TransferFailure, blocking, store::StoreFailure},
+    transfer::{Job, TransferFailure, blocking, store::StoreFailure},
 };
 
 /// Bytes of a block, as the system counts what a file takes.
@@ -26,43 +26,34 @@ pub(super) fn part_path(downloads: &Path, digest: &Digest) -> PathBuf {
     downloads.join(format!("{PART_PREFIX}{digest}"))
 }
 
-/// Room that is kept for a transfer while it is written; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Room {
-    state: Arc<State>,
-    running: Arc<Running>,
+/// Bytes of a download that are on the disk already, as far as the system says.
+pub(super) fn bytes_of_part(downloads: &Path, digest: &Digest) -> u64 {
+    let found = fs::symlink_metadata(part_path(downloads, digest));
+    found.map_or(0, |metadata| metadata.len().min(metadata.blocks() * BLOCK))
 }
+
+/// Room that is kept for a transfer while it is written; given back when dropped.
+pub(super) struct Room(Arc<Job>);
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.running.set_room(0);
-        self.state.transfers.room_changed();
+        self.0.running.set_room(0);
+        self.0.state.transfers.room_changed();
     }
 }
 
 impl Room {
     /// Keeps room for `size` bytes, of which those that are done are there. What other transfers
     /// were promised is not free; what interrupted ones have left is, when it is needed.
-    pub(super) async fn keep(
-        state: &Arc<State>,
-        running: &Arc<Running>,
-        size: u64,
-    ) -> Result<Self, TransferFailure> {
-        running.set_room(size);
-        let needed = running.missing_room();
-        let of = Arc::clone(state);
-        let made = blocking(move || match make(&of, 0)? {
-            Ok(()) => Ok(()),
-            Err(free) => Err(StoreFailure::NoRoom { folder: of.downloads.clone(), needed, free }),
+    pub(super) async fn keep(job: &Arc<Job>, size: u64) -> Result<Self, TransferFailure> {
+        let needed = job.running.set_room(size);
+        let state = Arc::clone(&job.state);
+        let made = blocking(move || {
+            let folder = state.downloads.clone();
+            make(&state, 0)?.map_err(|free| StoreFailure::NoRoom { folder, needed, free })
         });
-        match made.await {
-            Ok(()) => Ok(Self { state: Arc::clone(state), running: Arc::clone(running) }),
-            // Transfers that wait are not woken: nothing has become free.
-            Err(failure) => {
-                running.set_room(0);
-                Err(failure)
-            }
-        }
+        // Transfers that wait are not woken: nothing has become free.
+        made.await.inspect_err(|_| _ = job.running.set_room(0)).map(|()| Self(Arc::clone(job)))
     }
 }
 

@@ -3,21 +3,22 @@
 //! All of it blocks: it belongs on a blocking thread.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use actix_peer::content::Manifest;
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use tempfile::TempPath;
 
 use crate::{
-    digest::Manifest,
     name::FileName,
     transfer::room::{bytes, part_path},
 };
@@ -50,11 +51,6 @@ impl From<io::Error> for StoreFailure {
             _ => Self::Io(error),
         }
     }
-}
-
-/// Whether a download of this name would have to go over something.
-pub(crate) fn is_taken(downloads: &Path, name: &FileName) -> bool {
-    fs::symlink_metadata(downloads.join(name)).is_ok()
 }
 
 /// Gives a complete file its name in one step, once its data is on the disk: a name never stands for
@@ -126,11 +122,11 @@ impl Store {
         if !metadata.is_file() {
             return Err(StoreFailure::Io(io::ErrorKind::AlreadyExists.into()));
         }
-        let cut = manifest.cut();
+        let layout = manifest.layout();
         let store =
             Self { file, path, manifest, writing: Mutex::new(()), unsynced: AtomicU64::new(0) };
-        let mut there = vec![false; usize::try_from(cut.parts()).unwrap_or(0)];
-        if metadata.len() != cut.size() {
+        let mut there = vec![false; usize::try_from(layout.parts()).unwrap_or(0)];
+        if metadata.len() != layout.size() {
             // Nothing of another length is of this file. (One that is truncated for nothing is
             // written to the disk in full when it is closed: some file systems take that as a sign
             // of old programs that replace files in place.)
@@ -138,24 +134,18 @@ impl Store {
                 store.file.set_len(0)?;
             }
             // Sparse: what is not written takes no room.
-            store.file.set_len(cut.size())?;
+            store.file.set_len(layout.size())?;
         } else if metadata.blocks() > 0 {
             store.look(&mut there)?;
         }
         Ok((store, there))
     }
 
-    /// Removes the hidden file: nothing is in it.
-    pub(crate) fn remove(&self) {
-        // One that stays is empty.
-        fs::remove_file(&self.path).ok();
-    }
-
     fn look(&self, there: &mut [bool]) -> Result<(), StoreFailure> {
-        let (cut, mut buffer) = (self.manifest.cut(), Vec::new());
+        let (layout, mut buffer) = (self.manifest.layout(), Vec::new());
         for (index, there) in (0..).zip(there) {
-            buffer.resize(cut.len(index), 0);
-            self.file.read_exact_at(&mut buffer, cut.offset(index))?;
+            buffer.resize(layout.len(index), 0);
+            self.file.read_exact_at(&mut buffer, layout.offset(index))?;
             *there = self.manifest.is_part(index, &buffer);
         }
         Ok(())
@@ -165,8 +155,8 @@ impl Store {
     pub(crate) fn write(&self, index: u64, data: &[u8]) -> Result<bool, StoreFailure> {
         let good = self.manifest.is_part(index, data);
         if good {
-            let turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut at = self.manifest.cut().offset(index);
+            let turn = self.writing.lock();
+            let mut at = self.manifest.layout().offset(index);
             for piece in data.chunks(WRITE_LEN) {
                 self.file.write_all_at(piece, at)?;
                 at += piece.len() as u64;
@@ -201,14 +191,15 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use actix_peer::content::{Digesting, Layout};
+
     use super::*;
-    use crate::{
-        digest::{Cut, Digesting},
-        share::PART_PREFIX,
-    };
+    use crate::share::PART_PREFIX;
 
     fn manifest(data: &[u8]) -> Arc<Manifest> {
-        let mut digesting = Digesting::new(Cut::of(data.len() as u64).unwrap());
+        let mut digesting = Digesting::new(Layout::of(data.len() as u64).unwrap());
         data.chunks(1 << 20).for_each(|part| digesting.push(part));
         Arc::new(digesting.finish().unwrap())
     }

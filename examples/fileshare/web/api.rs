@@ -23,8 +23,12 @@ type Answer<T> = Result<Json<T>, Failure>;
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .app_data(JsonConfig::default().limit(MAX_JSON).error_handler(failure::json))
-        .app_data(QueryConfig::default().error_handler(failure::query))
-        .app_data(PathConfig::default().error_handler(failure::path))
+        .app_data(
+            QueryConfig::default().error_handler(|error, _| failure::unexpected("query", error)),
+        )
+        .app_data(
+            PathConfig::default().error_handler(|error, _| failure::unexpected("path", error)),
+        )
         .route("/api/status", web::get().to(status))
         .route("/api/peers", web::get().to(peers))
         .route("/api/peers/{id}", web::delete().to(remove_peer))
@@ -57,7 +61,7 @@ fn done() -> Json<Value> {
 }
 
 async fn status(site: Data<Site>) -> Json<Status> {
-    Json(site.complete(site.app.status().await))
+    Json(site.app.status().await)
 }
 
 async fn peers(site: Data<Site>) -> Json<Network> {

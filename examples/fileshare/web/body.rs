@@ -75,8 +75,8 @@ impl Held {
         Self { _payload: held }
     }
 
-    pub(super) fn until_sent(self, answer: impl MessageBody + 'static) -> Answer {
-        Answer { answer: BoxBody::new(answer), _held: self }
+    pub(super) fn until_sent(self, answer: BoxBody) -> Answer {
+        Answer { answer, _held: self }
     }
 }
 

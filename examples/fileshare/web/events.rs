@@ -1,11 +1,6 @@
 //! Server-sent events: what changes is made into text once, and sent to every listener.
 
-use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -13,20 +8,18 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use futures::stream::{self, Stream};
-use serde::Serialize;
 use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
         broadcast::{self, error::RecvError},
+        watch,
     },
-    task::AbortHandle,
+    task::{AbortHandle, spawn_blocking},
+    time::timeout,
 };
 
-use super::{Site, failure::Failure, with_url};
-use crate::{
-    app::App,
-    model::{Event, Level},
-};
+use super::{Site, failure::Failure};
+use crate::{app::App, model::Event};
 
 /// Listeners at once. A page is one, a subcommand is one.
 const MAX_LISTENERS: usize = 64;
@@ -37,58 +30,38 @@ const QUEUE: usize = 256;
 /// Between two signs of life to a listener, so that both sides notice a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// One event for the listeners.
-#[derive(Clone, Debug)]
-enum Live {
-    Text(Bytes),
-    /// Look at the newest list of files. It is large, so it never waits in the queue.
-    Files,
-}
-
-/// The newest list of files, as an event, and how many there were before it.
-#[derive(Debug, Default)]
-struct Files {
-    version: u64,
-    text: Bytes,
-}
-
 /// Where listeners subscribe.
 #[derive(Clone, Debug)]
 pub(super) struct Hub {
     /// The only strong one is the pump's: with it the listeners end.
-    live: broadcast::WeakSender<Live>,
-    files: Arc<Mutex<Files>>,
+    live: broadcast::WeakSender<Bytes>,
+    /// The newest list of files, as an event. It is large, so it never waits in the queue.
+    files: watch::Receiver<Bytes>,
     listeners: Arc<Semaphore>,
     pump: AbortHandle,
 }
 
 impl Hub {
     /// Has to be called inside the actix runtime.
-    pub(super) fn start(app: &App, url: &str) -> Self {
-        let (sender, _) = broadcast::channel(QUEUE);
-        let live = sender.downgrade();
-        let files = Arc::default();
-        let pump = pump(app.clone(), url.to_owned(), sender, Arc::clone(&files));
-        let pump = actix_rt::spawn(pump).abort_handle();
-        Self { live, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
+    pub(super) fn start(app: &App) -> Self {
+        let ((live, _), (newest, files)) =
+            (broadcast::channel(QUEUE), watch::channel(Bytes::new()));
+        let weak = live.downgrade();
+        let pump = actix_rt::spawn(pump(app.clone(), live, newest)).abort_handle();
+        Self { live: weak, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
     }
 
     /// Takes a listener in, which begins with a snapshot.
-    async fn listener(&self, app: &App, url: &str) -> Result<Listener, Failure> {
+    async fn listener(&self, app: &App) -> Result<Listener, Failure> {
         let place = Arc::clone(&self.listeners).try_acquire_owned();
         let place = place
             .map_err(|_| Failure::busy(format!("{MAX_LISTENERS} listeners are here already")))?;
         // Subscribed before the snapshot: an event may come twice, but none is missed.
         let live = self.live.upgrade().ok_or_else(Failure::stopped)?.subscribe();
-        Ok(Listener {
-            app: app.clone(),
-            url: url.to_owned(),
-            live,
-            files: Arc::clone(&self.files),
-            has: 0,
-            waiting: snapshot(app, url).await,
-            _place: place,
-        })
+        let mut files = self.files.clone();
+        files.mark_unchanged();
+        let (app, waiting) = (app.clone(), snapshot(app).await);
+        Ok(Listener { app, live, files, waiting, _place: place })
     }
 
     /// Ends every listener.
@@ -98,49 +71,29 @@ impl Hub {
 }
 
 /// Takes the node's events for as long as there are any. Nothing is made into text for nobody.
-async fn pump(app: App, url: String, live: broadcast::Sender<Live>, files: Arc<Mutex<Files>>) {
+async fn pump(app: App, live: broadcast::Sender<Bytes>, newest: watch::Sender<Bytes>) {
     let mut events = app.events();
-    let send = |text| live.send(text).map_or(0, |listeners| listeners);
+    let send = |text| live.send(text).unwrap_or(0);
     loop {
         match events.recv().await {
             Err(RecvError::Closed) => return,
             _ if live.receiver_count() == 0 => {}
-            Ok(Event::Files(rows)) => {
-                let Some(text) = event_text(Event::Files(rows)).await else { continue };
-                let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
-                *files = Files { version: files.version.wrapping_add(1), text };
-                send(Live::Files);
+            Ok(files @ Event::Files(_)) => {
+                event_text(files).await.map(|text| newest.send_replace(text));
             }
-            Ok(event) => {
-                let text = sse(&complete(event, &url));
-                send(Live::Text(text));
-            }
+            Ok(event) => drop(send(sse(&event))),
             // This task was too slow: everything that may have been missed.
             Err(RecvError::Lagged(_)) => {
-                for text in snapshot(&app, &url).await {
-                    send(Live::Text(text));
-                }
+                snapshot(&app).await.into_iter().map(send).for_each(drop);
             }
         }
     }
 }
 
-fn complete(event: Event, url: &str) -> Event {
-    match event {
-        Event::Status(status) => Event::Status(with_url(status, url)),
-        other @ (Event::Peers(_)
-        | Event::Files(_)
-        | Event::Search(_)
-        | Event::Transfers(_)
-        | Event::Transfer(_)
-        | Event::Notice { .. }) => other,
-    }
-}
-
 /// One of each kind but notices.
-async fn snapshot(app: &App, url: &str) -> VecDeque<Bytes> {
+async fn snapshot(app: &App) -> VecDeque<Bytes> {
     let mut texts = VecDeque::new();
-    texts.push_back(sse(&Event::Status(with_url(app.status().await, url))));
+    texts.push_back(sse(&Event::Status(app.status().await)));
     texts.push_back(sse(&Event::Peers(app.network().await)));
     texts.extend(event_text(Event::Files(app.files())).await);
     // The oldest first, as they would have come.
@@ -155,35 +108,18 @@ async fn snapshot(app: &App, url: &str) -> VecDeque<Bytes> {
 /// The list of files as JSON. `None` when the process is ending.
 pub(super) async fn files(app: &App) -> Option<String> {
     let app = app.clone();
-    let made = tokio::task::spawn_blocking(move || serde_json::to_string(&app.files())).await;
+    let made = spawn_blocking(move || serde_json::to_string(&app.files())).await;
     made.ok()?.ok()
 }
 
 /// Thousands of rows are made into text where nothing else waits for it.
 async fn event_text(event: Event) -> Option<Bytes> {
-    tokio::task::spawn_blocking(move || sse(&event)).await.ok()
+    spawn_blocking(move || sse(&event)).await.ok()
 }
 
-/// The event's name on one line, its content on the next: JSON escapes the line ends in it.
 fn sse(event: &Event) -> Bytes {
-    #[derive(Serialize)]
-    struct Notice<'a> {
-        level: Level,
-        text: &'a str,
-    }
-    let (name, data) = match event {
-        Event::Status(status) => ("status", serde_json::to_string(status)),
-        Event::Peers(network) => ("peers", serde_json::to_string(network)),
-        Event::Files(files) => ("files", serde_json::to_string(files)),
-        Event::Search(search) => ("search", serde_json::to_string(search)),
-        Event::Transfers(numbers) => ("transfers", serde_json::to_string(numbers)),
-        Event::Transfer(transfer) => ("transfer", serde_json::to_string(transfer)),
-        Event::Notice { level, text } => {
-            ("notice", serde_json::to_string(&Notice { level: *level, text }))
-        }
-    };
-    Bytes::from(match data {
-        Ok(data) => format!("event: {name}\ndata: {data}\n\n"),
+    Bytes::from(match event.to_lines() {
+        Ok(lines) => lines,
         // No value of the model fails; a comment keeps the stream whole if one ever does.
         Err(error) => format!(": {error}\n\n"),
     })
@@ -192,11 +128,8 @@ fn sse(event: &Event) -> Bytes {
 /// One connection at `/api/events`.
 struct Listener {
     app: App,
-    url: String,
-    live: broadcast::Receiver<Live>,
-    files: Arc<Mutex<Files>>,
-    /// The version of the files that this listener has.
-    has: u64,
+    live: broadcast::Receiver<Bytes>,
+    files: watch::Receiver<Bytes>,
     waiting: VecDeque<Bytes>,
     _place: OwnedSemaphorePermit,
 }
@@ -207,20 +140,18 @@ impl Listener {
             if let Some(text) = self.waiting.pop_front() {
                 return Some(text);
             }
-            match tokio::time::timeout(KEEP_ALIVE, self.live.recv()).await {
+            let event = tokio::select! {
+                event = timeout(KEEP_ALIVE, self.live.recv()) => event,
+                Ok(()) = self.files.changed() => return Some(self.files.borrow_and_update().clone()),
+            };
+            match event {
                 Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
-                Ok(Ok(Live::Text(text))) => return Some(text),
-                Ok(Ok(Live::Files)) => {
-                    let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-                    if files.version != self.has {
-                        self.has = files.version;
-                        return Some(files.text.clone());
-                    }
-                }
+                Ok(Ok(text)) => return Some(text),
                 Ok(Err(RecvError::Lagged(_))) => {
                     // What still waits in the queue is older than the snapshot.
                     self.live = self.live.resubscribe();
-                    self.waiting = snapshot(&self.app, &self.url).await;
+                    self.files.mark_unchanged();
+                    self.waiting = snapshot(&self.app).await;
                 }
                 Ok(Err(RecvError::Closed)) => return None,
             }
@@ -237,7 +168,7 @@ impl Listener {
 
 /// `GET /api/events`.
 pub(super) async fn listen(site: Data<Site>) -> Result<HttpResponse, Failure> {
-    let listener = site.hub.listener(&site.app, &site.url).await?;
+    let listener = site.hub.listener(&site.app).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .streaming(listener.stream()))
@@ -248,10 +179,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::{
-        model::{Network, SearchRow, Status},
-        options::Options,
-    };
+    use crate::options::Options;
 
     #[derive(Parser)]
     struct Line {
@@ -270,54 +198,23 @@ mod tests {
         name.unwrap_or_else(|| panic!("{text:?} has no name")).to_owned()
     }
 
-    #[test]
-    fn an_event_is_named_like_its_tag_and_takes_one_line() {
-        let text = "two\nlines".to_owned();
-        for event in [
-            Event::Status(Status::default()),
-            Event::Peers(Network::default()),
-            Event::Files(Vec::new()),
-            Event::Search(SearchRow::default()),
-            Event::Transfers(vec![2, 1]),
-            Event::Notice { level: Level::Error, text },
-        ] {
-            let value = serde_json::to_value(&event).unwrap();
-            let expected = format!(
-                "event: {}\ndata: {}\n\n",
-                value["event"].as_str().unwrap(),
-                serde_json::to_string(&value["data"]).unwrap()
-            );
-            let sent = sse(&event);
-            let sent = std::str::from_utf8(&sent).unwrap();
-            assert_eq!(sent.lines().count(), expected.lines().count());
-            let data = |text: &str| {
-                let line = text.lines().nth(1).unwrap().strip_prefix("data: ").unwrap();
-                serde_json::from_str::<serde_json::Value>(line).unwrap()
-            };
-            assert_eq!(
-                (name(&sse(&event)), data(sent)),
-                (value["event"].as_str().unwrap().into(), data(&expected))
-            );
-        }
-    }
-
     #[actix::test]
     async fn a_listener_that_is_too_slow_gets_a_fresh_snapshot_instead() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(&folder).await;
-        let hub = Hub::start(&app, "http://127.0.0.1/");
-        let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
+        let hub = Hub::start(&app);
+        let mut listener = hub.listener(&app).await.unwrap();
         for expected in ["status", "peers", "files", "transfers"] {
             assert_eq!(name(&listener.next().await.unwrap()), expected);
         }
         let live = hub.live.upgrade().unwrap();
         for _ in 0..=QUEUE {
-            live.send(Live::Text(Bytes::from_static(b"event: old\n\n"))).unwrap();
+            live.send(Bytes::from_static(b"event: old\n\n")).unwrap();
         }
         for expected in ["status", "peers", "files", "transfers"] {
             assert_eq!(name(&listener.next().await.unwrap()), expected);
         }
-        live.send(Live::Text(Bytes::from_static(b"event: new\n\n"))).unwrap();
+        live.send(Bytes::from_static(b"event: new\n\n")).unwrap();
         drop(live);
         let mut seen = String::new();
         while seen != "new" {
@@ -326,30 +223,32 @@ mod tests {
         }
         hub.stop();
         while listener.next().await.is_some() {}
-        assert!(hub.listener(&app, "").await.is_err(), "nobody listens to a hub that has stopped");
+        assert!(hub.listener(&app).await.is_err(), "nobody listens to a hub that has stopped");
         app.stop().await;
     }
 
     #[actix::test]
-    async fn a_list_of_files_is_sent_once_however_often_it_is_announced() {
+    async fn of_several_lists_of_files_a_slow_listener_gets_the_newest() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(&folder).await;
-        let hub = Hub::start(&app, "http://127.0.0.1/");
-        let mut listener = hub.listener(&app, "http://127.0.0.1/").await.unwrap();
+        let hub = Hub::start(&app);
+        let mut listener = hub.listener(&app).await.unwrap();
         listener.waiting.clear();
-        let live = hub.live.upgrade().unwrap();
-        *hub.files.lock().unwrap() =
-            Files { version: 7, text: Bytes::from_static(b"event: files\n\n") };
-        for event in [Live::Files, Live::Files, Live::Text(Bytes::from_static(b"event: last\n\n"))]
-        {
-            live.send(event).unwrap();
+        let (newest, files) = watch::channel(Bytes::new());
+        listener.files = files;
+        for n in 0..9 {
+            newest.send_replace(Bytes::from(format!("event: files {n}\n\n")));
         }
+        let last = Bytes::from_static(b"event: last\n\n");
         let mut seen = Vec::new();
         while seen.last().is_none_or(|last| last != "last") {
             seen.push(name(&listener.next().await.unwrap()));
+            if seen.last().unwrap().starts_with("files") {
+                hub.live.upgrade().unwrap().send(last.clone()).unwrap();
+            }
         }
-        seen.retain(|name| name == "files" || name == "last");
-        assert_eq!(seen, ["files", "last"]);
+        seen.retain(|name| name.starts_with("files") || name == "last");
+        assert_eq!(seen, ["files 8", "last"]);
         hub.stop();
         app.stop().await;
     }

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
-    error::{JsonPayloadError, PathError, QueryPayloadError},
+    error::JsonPayloadError,
     http::{Method, StatusCode},
 };
 
@@ -77,17 +77,14 @@ pub(super) fn json(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error
             "bad_request",
             "the body has to be application/json",
         ),
-        _ => Failure::bad_request(format!("the body is not what was expected: {error}")),
+        _ => return unexpected("body", error),
     }
     .into()
 }
 
-pub(super) fn query(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
-    Failure::bad_request(format!("the query is not what was expected: {error}")).into()
-}
-
-pub(super) fn path(error: PathError, _: &HttpRequest) -> actix_web::Error {
-    Failure::bad_request(format!("the path is not what was expected: {error}")).into()
+/// A query or a path that cannot be read.
+pub(super) fn unexpected(what: &str, error: impl std::fmt::Display) -> actix_web::Error {
+    Failure::bad_request(format!("the {what} is not what was expected: {error}")).into()
 }
 
 /// No such address, or not with this method.

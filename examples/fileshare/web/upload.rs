@@ -9,10 +9,11 @@ use actix_web::{
 };
 use futures::StreamExt;
 use serde::Deserialize;
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 use tokio::{io::AsyncWriteExt, time::Instant};
 
 use super::{Site, api, body::late, failure::Failure};
+use crate::share::temporary_in;
 
 /// Uploads under way at once; each has a temporary file.
 pub(super) const MAX_UPLOADS: usize = 4;
@@ -60,9 +61,9 @@ fn announced(request: &HttpRequest) -> Option<u64> {
 /// The whole body in a file that is gone when the path is dropped.
 async fn receive(folder: &Path, mut body: Payload) -> Result<TempPath, Failure> {
     let folder = folder.to_owned();
-    let created = tokio::task::spawn_blocking(move || create(&folder)).await;
+    let created = tokio::task::spawn_blocking(move || temporary_in(&folder)).await;
     let created = created.unwrap_or_else(|error| Err(io::Error::other(error)));
-    let (file, path) = created.map_err(|error| on_disk(&error))?;
+    let (file, path) = created.map_err(|error| on_disk(&error))?.into_parts();
     let mut file = tokio::fs::File::from_std(file);
     let mut received: u64 = 0;
     let (bytes, within) = PACE;
@@ -84,11 +85,6 @@ async fn receive(folder: &Path, mut body: Payload) -> Result<TempPath, Failure> 
     }
     file.flush().await.map_err(|error| on_disk(&error))?;
     Ok(path)
-}
-
-fn create(folder: &Path) -> io::Result<(std::fs::File, TempPath)> {
-    let file: NamedTempFile = tempfile::Builder::new().prefix(".upload-").tempfile_in(folder)?;
-    Ok(file.into_parts())
 }
 
 fn too_large() -> Failure {

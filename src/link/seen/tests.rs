@@ -188,7 +188,7 @@ enum Op {
     /// The sender takes another link; what is on the old one may still come.
     Switch,
     /// What is under way on a link is lost.
-    Cut(usize),
+    Break(usize),
     GiveUp(usize),
     ReceiverRestarts,
     SenderRestarts,
@@ -353,7 +353,7 @@ impl World {
                 }
             }
             Op::Switch => self.switch(),
-            Op::Cut(wire) => {
+            Op::Break(wire) => {
                 let count = self.wires.len();
                 let wire = &mut self.wires[wire % count];
                 wire.to.clear();
@@ -383,7 +383,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         8 => (0_usize..4, 0_usize..6).prop_map(|(wire, most)| Op::Deliver(wire, most)),
         6 => (0_usize..4, 0_usize..6).prop_map(|(wire, most)| Op::Acknowledge(wire, most)),
         2 => Just(Op::Switch),
-        2 => (0_usize..4).prop_map(Op::Cut),
+        2 => (0_usize..4).prop_map(Op::Break),
         1 => (0_usize..4).prop_map(Op::GiveUp),
         1 => Just(Op::ReceiverRestarts),
         1 => Just(Op::SenderRestarts),

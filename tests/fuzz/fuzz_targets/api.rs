@@ -1,8 +1,5 @@
 #![no_main]
 
-#[path = "../../../examples/fileshare/digest.rs"]
-#[allow(dead_code)]
-mod digest;
 #[path = "../../../examples/fileshare/model.rs"]
 #[allow(dead_code)]
 mod model;

@@ -1,12 +1,13 @@
 //! The lines of text of the file-sharing program: `QUER`, `RESP`, `FGET`, and those of its own.
 
-use actix_peer::frame::Frame;
+use actix_peer::{
+    content::{Digest, FileName, Layout, MAX_PARTS, ManifestReader, deceives},
+    frame::Frame,
+};
 
 use crate::{
-    name::{AnyName, FileName, deceives},
-    protocol::{
-        FileInfo, MAX_KEY, MAX_RANGE, MAX_TTL, Match, PartsRequest, Query, push_checks, text_of,
-    },
+    name::AnyName,
+    protocol::{FileInfo, MAX_KEY, MAX_RANGE, MAX_TTL, Match, PartsRequest, Query, text_of},
 };
 
 /// A name that can do no harm, whatever it came from.
@@ -25,12 +26,12 @@ pub(crate) fn run(bytes: &[u8]) {
         is_harmless(&name);
         assert_eq!(name.as_str().as_bytes(), bytes);
     }
-    let mut checks = Vec::new();
-    let frame = Frame::new("REPL", bytes.to_vec());
-    let pushed = push_checks(&mut checks, &frame, 4).is_some();
-    assert_eq!(checks.len() * 32, if pushed { bytes.len() } else { 0 });
-    assert!(checks.len() <= 4);
+    let mut reader =
+        ManifestReader::new(Layout::of(4 << 20).unwrap(), Digest::of(b"something else"));
+    assert_eq!(reader.push(bytes).is_ok(), bytes.len().is_multiple_of(32) && bytes.len() <= 128);
+    assert!(reader.finish().is_err());
 
+    let frame = Frame::new("REPL", bytes.to_vec());
     let Some(text) = text_of(&frame) else { return };
     for numbered in [false, true] {
         let Some(query) = Query::parse(text, numbered) else { continue };
@@ -52,7 +53,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
     if let Some(info) = FileInfo::parse(text) {
         // Bounds how many check values are asked for.
-        assert!(info.cut.parts() <= crate::digest::MAX_PARTS);
+        assert!(info.layout.parts() <= MAX_PARTS);
     }
     if let Some(parts) = PartsRequest::parse(text) {
         assert!((1..=MAX_RANGE).contains(&parts.count));

@@ -1,20 +1,18 @@
 //! How often a node dials addresses that nobody has answered at.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
 use crate::{
+    limits::Remembered,
     overlay::Address,
     time::{Later, part},
 };
 
 /// For so long dials of one address count.
 const WINDOW: Duration = Duration::from_secs(60);
-
-/// Remembered addresses are looked through at most this often.
-const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// The most addresses that are remembered, whatever the pace.
 const MAX_REMEMBERED: usize = 65_536;
@@ -35,48 +33,45 @@ pub(crate) struct DialPace {
     /// When the next dial is due, of all.
     due: Instant,
     /// When each address was dialled, within the window.
-    dialled: HashMap<Address, VecDeque<Instant>>,
-    /// When somebody answered at each address, within [`ANSWERED_FOR`].
-    answered: HashMap<Address, Instant>,
-    most: usize,
-    /// Before this, nothing more is forgotten.
-    forget_at: Instant,
+    dialled: Remembered<Address, VecDeque<Instant>>,
+    /// The addresses at which somebody answered lately.
+    answered: Remembered<Address, ()>,
 }
 
 impl DialPace {
     /// At most `per_second` dials a second of all addresses, and `per_address` a minute of each.
     pub(crate) fn new(per_second: u32, per_address: u32, now: Instant) -> Self {
         let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        let most = number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED);
         Self {
             per_address: number(per_address),
             between: part(Duration::from_secs(1), per_second),
             due: now,
-            dialled: HashMap::new(),
-            answered: HashMap::new(),
-            most: number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED),
-            forget_at: now,
+            dialled: Remembered::new(most),
+            answered: Remembered::new(most),
         }
     }
 
     /// How long to wait before dialling `to`; none when it was dialled too often already, or when
     /// so many others were that it cannot be counted.
     pub(crate) fn dial(&mut self, to: &Address, now: Instant) -> Option<Duration> {
-        if self.answered_lately(to, now) {
+        if self.answered.get(to, now).is_some() {
             return Some(self.slot(now));
         }
-        if self.dialled.len() >= self.most && !self.dialled.contains_key(to) {
-            self.forget(now);
-            if self.dialled.len() >= self.most {
-                return None;
-            }
-        }
-        let times = self.dialled.entry(to.clone()).or_default();
-        times.retain(|at| is_within(WINDOW, *at, now));
-        if times.len() >= self.per_address {
+        if !self.dialled.has_room(to, now) {
             return None;
         }
-        times.push_back(self.due.max(now));
-        Some(self.slot(now))
+        let mut times = self.dialled.remove(to).unwrap_or_default();
+        times.retain(|at| now.saturating_duration_since(*at) < WINDOW);
+        let may = times.len() < self.per_address;
+        if may {
+            times.push_back(self.due.max(now));
+        }
+        if let Some(last) = times.back() {
+            let until = last.later(WINDOW);
+            self.dialled.set(to.clone(), times, until, now);
+        }
+        may.then(|| self.slot(now))
     }
 
     /// How long to wait until the next dial of all.
@@ -86,37 +81,13 @@ impl DialPace {
         at.saturating_duration_since(now)
     }
 
-    fn answered_lately(&self, at: &Address, now: Instant) -> bool {
-        self.answered.get(at).is_some_and(|when| is_within(ANSWERED_FOR, *when, now))
-    }
-
-    /// Forgets what no longer counts. Looking costs as much as there is, so that it is not done for
-    /// each address that comes while there is no room.
-    fn forget(&mut self, now: Instant) {
-        if now < self.forget_at {
-            return;
-        }
-        self.forget_at = now.later(FORGET_EVERY);
-        let counts = |last: &Instant| is_within(WINDOW, *last, now);
-        self.dialled.retain(|_, times| times.back().is_some_and(counts));
-        self.answered.retain(|_, when| is_within(ANSWERED_FOR, *when, now));
-    }
-
     /// A node has answered at this address, as expected.
     pub(crate) fn answered(&mut self, at: &Address, now: Instant) {
         self.dialled.remove(at);
-        if self.answered.len() >= self.most && !self.answered.contains_key(at) {
-            self.forget(now);
-            if self.answered.len() >= self.most {
-                return;
-            }
+        if self.answered.has_room(at, now) {
+            self.answered.set(at.clone(), (), now.later(ANSWERED_FOR), now);
         }
-        self.answered.insert(at.clone(), now);
     }
-}
-
-fn is_within(time: Duration, then: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(then) < time
 }
 
 #[cfg(test)]
