@@ -1,4 +1,4 @@
-//! Layer 2: content that moves in parts: what it is by its digest, a check value for each part, which source is
+//! Layer 3: content that moves in parts: what it is by its digest, a check value for each part, which source is
 //! asked for which part, and what a file with it may be called.
 //!
 //! All of it only decides. The caller reads files, sends messages and keeps the time. The example

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::overlay::{
-    Address,
+use actix_peer::{
     limits::{Rate, RateLimiter, Remembered},
+    overlay::Address,
 };
 
 /// Queries of one sender: 20 in a row, 10 in a second.

@@ -154,8 +154,8 @@ async fn run(options: Options) -> Result<(), Failed> {
         } => report,
         () = ends.next() => app.abort().await,
     };
-    let layout = report.aborted.len() + report.aborted_more;
-    say(format_args!("peers told: {}, exchanges cut: {cut}", report.told));
+    let aborted = report.aborted.len() + report.aborted_more;
+    say(format_args!("peers told: {}, exchanges cut: {aborted}", report.told));
     Ok(())
 }
 

@@ -268,10 +268,10 @@ mod tests {
         }
         let (_, text) = example("file-info-reply");
         let info = FileInfo::parse(&text).unwrap();
-        let empty = Digest::from_hex(&blake3::hash(b"").to_hex()).unwrap();
+        let empty = Digest::of(b"");
         assert_eq!((info.layout.size(), info.digest), (0, empty));
         let (code, text) = example("file-parts");
-        assert_eq!((code, Digest::from_hex(&text)), (FMAN, Some(empty)));
+        assert_eq!((code, text.parse().ok()), (FMAN, Some(empty)));
         let (code, text) = example("get-parts");
         let parts = PartsRequest::parse(&text).unwrap();
         assert_eq!(parts, PartsRequest { digest: empty, first: 0, count: 2 });

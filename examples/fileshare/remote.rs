@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::content::{Digest, Layout}, overlay::{Address};
+use actix_peer::{
+    content::{Digest, Layout},
+    overlay::Address,
+};
 
 use crate::{
     model::FileRow,

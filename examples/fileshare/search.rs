@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::overlay::{Address, limits::Remembered};
+use actix_peer::{limits::Remembered, overlay::Address};
 
 use crate::{
     model::{LeftOut, SearchRow},
@@ -228,13 +228,13 @@ impl OwnSearches {
 
     /// The open searches that had more answers than were taken.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        let layout = self.open.iter().filter(|own| own.left_out.0 > 0);
+        let some_left_out = self.open.iter().filter(|own| own.left_out.0 > 0);
         let row = |own: &Own| LeftOut {
             why: format!("the search for \"{}\" takes {MAX_ANSWERS} answers", own.key),
             count: own.left_out.0,
             example: own.left_out.1.clone(),
         };
-        layout.map(row).collect()
+        some_left_out.map(row).collect()
     }
 
     /// The searches as people see them, the newest first.

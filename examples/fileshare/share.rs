@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use actix_peer::content::{Digest, Manifest}, overlay::{limits::Remembered};
+use actix_peer::{
+    content::{Digest, Manifest},
+    limits::Remembered,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 

@@ -303,8 +303,8 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     let asked = state.own.lock().take(&name, &owner, now());
     state.searches_changed.notify_one();
     if !(asked || itself && state.limits.lock().announcement_from(sender, now())) {
-        let layout = state.own.lock().leave_out(&name);
-        if let Some(key) = layout {
+        let full = state.own.lock().leave_out(&name);
+        if let Some(key) = full {
             let most = format!("more than {MAX_ANSWERS} files with \"{key}\" were found");
             state.info(format!("{most}: the others are left out, search for more of the name"));
         }

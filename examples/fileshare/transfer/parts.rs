@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use actix_peer::content::{Digest, Failure, Manifest, Plan, SourceNumber, Standing, Task}, overlay::{Address};
+use actix_peer::{
+    content::{Digest, Failure, Manifest, Plan, SourceNumber, Standing, Task},
+    overlay::Address,
+};
 use futures::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::{

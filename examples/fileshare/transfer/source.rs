@@ -2,8 +2,9 @@
 
 use actix_peer::{
     Over, RequestError,
+    content::{Failure, Manifest, ManifestReader, WrongChecks},
     frame::{Frame, TypeCode},
-    content::{Failure, Manifest, ManifestReader, WrongChecks}, overlay::{Address},
+    overlay::Address,
 };
 use futures::StreamExt;
 
