@@ -55,7 +55,7 @@
 //! 10. [`limits`] and `content` are of use to applications: how often each sender may
 //!    ask, and content that moves in parts with digests.
 //!
-//! The README has the pictures, the promises and the table of limits.
+//! [`mod@reference`] has the promises, the table of limits, threats and measurements in full.
 //!
 //! # Features
 //!
@@ -92,6 +92,24 @@ pub mod overlay;
 pub mod peer;
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
+pub mod reference {
+    //! What does not fit into the documentation of one item.
+
+    #[doc = include_str!("reference/overview.md")]
+    pub mod overview {}
+
+    #[doc = include_str!("reference/promises.md")]
+    pub mod promises {}
+
+    #[doc = include_str!("reference/limits.md")]
+    pub mod limits {}
+
+    #[doc = include_str!("reference/threats.md")]
+    pub mod threats {}
+
+    #[doc = include_str!("reference/measurements.md")]
+    pub mod measurements {}
+}
 pub mod reliable;
 pub mod session;
 mod time;

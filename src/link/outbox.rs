@@ -81,7 +81,7 @@ impl Outbox {
         }
     }
 
-    /// Says which [series](Numbered::series) its numbers are of. Default 0.
+    /// Says which [series](Sequenced::series) its numbers are of. Default 0.
     #[must_use]
     pub const fn in_series(mut self, series: u64) -> Self {
         self.series = series;

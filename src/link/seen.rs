@@ -47,7 +47,7 @@ pub enum Novelty {
 /// two that count, and others are only remembered to be refused.
 const MAX_LIVES: usize = 4;
 
-/// Remembers, for each sender and [series](Numbered::series), and for each of its lives, which numbers
+/// Remembers, for each sender and [series](Sequenced::series), and for each of its lives, which numbers
 /// have come. A node that claims the id of another one does not know its series, and changes nothing
 /// of what is known of it. As messages come in the order
 /// of their numbers, also when they are sent again, and over several links at once, the highest

@@ -228,7 +228,7 @@ options! {
     /// Ethernet brings. A faster network among friends needs more.
     max_bytes_per_source: u32 = 256 << 20, "bytes/s", "bytes, each source address", ANY;
     /// Points for misbehaviour at which a source, or a proven id, is banned. Default 100;
-    /// [`Misbehavior`](crate::limits::Offence) says what costs how many. `u32::MAX` bans nobody.
+    /// [`Misbehavior`](crate::limits::Misbehavior) says what costs how many. `u32::MAX` bans nobody.
     ///
     /// A banned source is refused at accept, without a word, and its links are cut. Loopback has no
     /// points, unless [`limit_loopback`](Self::limit_loopback) says so.
