@@ -1,4 +1,4 @@
-//! Layer 12: the actor that hosts a connection, whichever protocol it speaks.
+//! Layer 12: the actor that runs an accepted connection: a classic exchange or a link.
 
 use std::{
     io,
@@ -34,24 +34,24 @@ use crate::{
     transport::{Io, ReadHalf},
 };
 
-/// One accepted connection whose header has come.
+/// An accepted connection whose header is complete.
 ///
-/// It owns the connection; the listener starts one for each, when the first header is complete (a
-/// silent connection is not worth an actor). It has no messages of its own: the conversation runs
-/// in its context and ends it, at the latest when the node cuts it. It never blocks and never waits
-/// upwards, and a panic in it (in a reply stream of the application, say) costs this one
-/// connection.
+/// The actor owns the connection. The listener starts one for each connection when the first header
+/// is complete, so that a silent connection takes no actor. It handles no messages: the exchange or
+/// link runs in its context and stops the actor at its end, at the latest when the node aborts. It
+/// never blocks and never waits for an actor above it. A panic in it, for example in a reply stream
+/// of the application, affects only this connection.
 #[derive(Debug)]
 pub struct ConnectionActor {
     code: TypeCode,
     remote: Address,
     node: Arc<Endpoint>,
     talk: Option<(Talk, tracing::Span)>,
-    // Given back when the actor ends, whatever the cause.
+    // Released when the actor ends, whatever the cause.
     _held: Held,
 }
 
-/// What is said on a connection.
+/// The protocol of a connection.
 #[derive(Debug)]
 enum Talk {
     Classic(Box<Server>),
@@ -61,36 +61,36 @@ enum Talk {
 impl Talk {
     const fn code(&self) -> TypeCode {
         match self {
-            Self::Classic(conversation) => conversation.code(),
+            Self::Classic(server) => server.code(),
             Self::Link(_) => code::LNK,
         }
     }
 }
 
-/// What a connection holds as long as it is open.
+/// The permits that a connection holds while it is open.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pass: ConnectionPermit,
-    _place: OwnedSemaphorePermit,
+    admission: ConnectionPermit,
+    _permit: OwnedSemaphorePermit,
     _open: OpenGuard,
     _task: TaskTrackerToken,
 }
 
 impl Held {
     pub(crate) fn new(
-        pass: ConnectionPermit,
-        place: OwnedSemaphorePermit,
+        admission: ConnectionPermit,
+        permit: OwnedSemaphorePermit,
         node: &Arc<Node>,
     ) -> Self {
         let (open, task) = (node.count_open(Direction::In), node.tasks.token());
-        Self { pass, _place: place, _open: open, _task: task }
+        Self { admission, _permit: permit, _open: open, _task: task }
     }
 }
 
-/// A conversation that is cut has this long to say so. Less than the node waits for it.
+/// The time in which an aborted exchange may send its refusal. It is less than the node waits.
 const ABORT_GRACE: Duration = Duration::from_millis(500);
 
-/// How a conversation ended.
+/// How a classic exchange ended.
 enum End {
     Regular,
     Aborted,
@@ -101,10 +101,10 @@ impl Actor for ConnectionActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (conversation, span) = match self.talk.take() {
-            Some((Talk::Classic(conversation), span)) => (conversation, span),
+        let (server, span) = match self.talk.take() {
+            Some((Talk::Classic(server), span)) => (server, span),
             Some((Talk::Link(link), span)) => {
-                // It looks after its end itself: each open exchange has its own.
+                // A link handles an abort itself, for each open exchange.
                 let run = link.run().instrument(span).into_actor(self);
                 ctx.spawn(run.map(|(), _, ctx| ctx.stop()));
                 return;
@@ -119,7 +119,7 @@ impl Actor for ConnectionActor {
                     tokio::time::sleep(ABORT_GRACE).await;
                 }
             };
-            let run = AssertUnwindSafe(conversation.run()).catch_unwind();
+            let run = AssertUnwindSafe(server.run()).catch_unwind();
             match select(pin!(run), pin!(late)).await {
                 Either::Left((Ok(()), _)) => End::Regular,
                 Either::Left((Err(_), _)) => End::Panicked,
@@ -151,11 +151,10 @@ impl ConnectionActor {
     }
 }
 
-/// Takes a new connection from its first byte to its actor.
+/// Runs a new connection until its header is complete, and then starts its actor.
 ///
-/// Until the header is complete it is a small task without buffers: closed without ado when it says
-/// nothing for too long ([`Config::header_timeout`](crate::Config::header_timeout)) or when the
-/// node stops.
+/// Until then it is a small task without buffers. It is closed when the header is not complete in
+/// time ([`Config::header_timeout`](crate::Config::header_timeout)) or when the node stops.
 #[expect(clippy::manual_async_fn, reason = "its arguments would be kept twice")]
 pub(crate) fn accepted(
     mut io: Io,
@@ -164,13 +163,14 @@ pub(crate) fn accepted(
 ) -> impl Future<Output = ()> + Send {
     async move {
         let until = Instant::now().later(node.config.header_timeout);
-        // Boxed, as is what comes after the header: a silent connection does not keep the room for it.
-        match Box::pin(secured(io, until, &node, &mut held.pass)).await {
+        // Boxed, like the work after the header, so that a silent connection holds no memory for
+        // it.
+        match Box::pin(secured(io, until, &node, &mut held.admission)).await {
             Some(secured) => io = secured,
             None => return,
         }
-        let first = header(&mut io.reader, until, &node, &mut held.pass).await;
-        let begun = node.until_aborted(begin(io, &node, &held.pass, first));
+        let first = header(&mut io.reader, until, &node, &mut held.admission).await;
+        let begun = node.until_aborted(begin(io, &node, &held.admission, first));
         if let Some(Some((remote, talk, span))) = Box::pin(begun).await {
             let (code, talk) = (talk.code(), Some((talk, span)));
             ConnectionActor { code, remote, node, talk, _held: held }.start();
@@ -178,20 +178,20 @@ pub(crate) fn accepted(
     }
 }
 
-/// Finds out who is there. None when nobody is who may be.
+/// Authenticates the peer. `None` if the peer is not admitted.
 async fn secured(
     io: Io,
     until: Instant,
     node: &Endpoint,
-    pass: &mut ConnectionPermit,
+    admission: &mut ConnectionPermit,
 ) -> Option<Io> {
     let from = io.remote.clone();
     let secured = {
         let secured = pin!(timeout_at(until, node.transport.secure(io)));
         let drained = pin!(node.drain.cancelled());
-        match select(secured, select(drained, pin!(pass.told_to_go()))).await {
+        match select(secured, select(drained, pin!(admission.told_to_go()))).await {
             Either::Left((secured, _)) => secured,
-            // There are no words for it before it is known who is there.
+            // No `ERRO` can be sent before the handshake is complete.
             Either::Right(_) => return None,
         }
     };
@@ -217,7 +217,7 @@ async fn secured(
     }
 }
 
-/// The first bytes, as soon as there is a header among them; or why nobody waits for them.
+/// The first bytes, with a complete header; or the refusal if the connection has to be closed.
 type Header = Result<Result<io::Result<BytesMut>, Elapsed>, Refusal>;
 
 #[expect(clippy::manual_async_fn, reason = "its arguments would be kept twice")]
@@ -225,13 +225,13 @@ fn header<'a>(
     reader: &'a mut ReadHalf,
     until: Instant,
     node: &'a Endpoint,
-    pass: &'a mut ConnectionPermit,
+    admission: &'a mut ConnectionPermit,
 ) -> impl Future<Output = Header> + Send + 'a {
     async move {
-        // What has come already is served, even when the node is about to stop.
+        // A header that has arrived is served, even if the node begins to stop.
         let first = pin!(timeout_at(until, first_bytes(reader)));
         let drained = pin!(node.drain.cancelled());
-        match select(first, select(drained, pin!(pass.told_to_go()))).await {
+        match select(first, select(drained, pin!(admission.told_to_go()))).await {
             Either::Left((first, _)) => Ok(first),
             Either::Right((Either::Left(_), _)) => Err(Refusal::Stopping),
             Either::Right((Either::Right(_), _)) => Err(Refusal::Busy),
@@ -239,19 +239,19 @@ fn header<'a>(
     }
 }
 
-/// Begins with what the header says, if it is one.
+/// Starts the protocol that the header selects. `None` if the connection ends here.
 async fn begin(
     io: Io,
     node: &Arc<Endpoint>,
-    pass: &ConnectionPermit,
+    admission: &ConnectionPermit,
     first: Header,
 ) -> Option<(Address, Talk, tracing::Span)> {
     let Io { reader, writer, remote, proven } = io;
     let span = span(&remote, Direction::In);
-    pass.greeted();
+    admission.greeted();
     let first = match first {
         Ok(first) => first,
-        // So that the caller does not take the end for an empty answer.
+        // Without the reason, the caller would take the end for an empty answer.
         Err(refusal) => {
             explain(writer, refusal, Arc::clone(&node.node)).await;
             return None;
@@ -276,7 +276,7 @@ async fn begin(
                 let who = (remote.clone(), proven);
                 let node = (Arc::clone(&node.node), Arc::clone(&node.routes));
                 Server::new(reader, writer, first, who, node)
-                    .map(|conversation| Talk::Classic(Box::new(conversation)))
+                    .map(|server| Talk::Classic(Box::new(server)))
             };
             return talk.map(|talk| (remote, talk, span));
         }
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_says_nothing_is_a_small_task() {
+    fn a_silent_connection_is_a_small_task() {
         assert!(len(accepted) <= 544, "{} bytes", len(accepted));
     }
 }

@@ -1,4 +1,4 @@
-//! Layer 8: from the code of a message to its handler, and from the answer to a reply.
+//! Layer 8: routes messages by code to their handlers, and turns answers into replies.
 
 pub mod handler;
 pub(crate) mod routes;

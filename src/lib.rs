@@ -1,9 +1,9 @@
 //! A peer-to-peer node built as actix actors.
 //!
-//! A node listens, takes each connection as an actor of its own, reads frames (a four-byte code, a
-//! length, data) and sends them to the actor that is registered for the code. It knows a bounded
-//! number of peers, runs maintenance at intervals, and passes messages on by a router that the
-//! application supplies. It speaks the protocol of PeerBase and btpeer (Nadeem Abdul Hamid, "A
+//! A node listens, starts one actor per connection, reads frames (a four-byte code, a length, data)
+//! and sends them to the actor that is registered for the code. It knows a bounded number of peers,
+//! runs maintenance at intervals, and forwards messages with a router that the application
+//! supplies. It speaks the protocol of PeerBase and btpeer (Nadeem Abdul Hamid, "A
 //! lightweight framework for peer-to-peer programming", J. Comput. Sci. Coll. 22(5), 2007).
 //!
 //! ```
@@ -31,47 +31,52 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Where to read on
+//! # Where to read next
 //!
-//! [The guide](guide) goes from the first peer to a network in production, one idea a chapter. The
-//! reference begins here:
+//! [The guide](guide) leads from the first peer to a network in production, one idea per chapter.
+//! The reference begins here:
 //!
 //! 1. [`Peer`] is the handle of a node: requests, one-way messages, typed messages, joining,
 //!    stopping. [`Builder`] has its options.
-//! 2. [`Incoming`] is what a handler gets and [`Reply`] what it answers; [`handler`] makes an actor
-//!    of a closure. [`Received`] and [`frame::Wire`] are the typed layer above.
-//! 3. Messages go over a [`link`] where the other node speaks links, else in a classic exchange;
-//!    [`Outgoing::over`] asks for one or the other.
-//!    [`Peer::send_reliable`] survives broken links; [`delivery`] says what is promised,
+//! 2. A handler receives an [`Incoming`] and answers with a [`Reply`]; [`handler`] turns a closure
+//!    into an actor. [`Received`] and [`frame::Wire`] are the typed layer above.
+//! 3. Messages go over a [`link`] if the other node speaks links, otherwise in a classic exchange;
+//!    [`Outgoing::over`] selects one or the other.
+//!    [`Peer::send_reliable`] survives broken links; [`delivery`] lists the guarantees,
 //!    rule by rule.
-//! 4. [`Config`] has every limit and time, with default and price.
-//! 5. [`RequestError`] and [`SendError`] say what went wrong, whose doing it was, and whether the
+//! 4. [`Config`] has every limit and time-out, with its default and its trade-off.
+//! 5. [`RequestError`] and [`SendError`] say what went wrong, which side caused it, and whether the
 //!    message may have been handled.
-//! 6. [`PeerEvent`] and [`peer::Status`] tell what goes on.
-//! 7. With the feature `tls` a node's id is its public key, and proven: `transport::tls`.
-//! 8. [`Router`], [`Stabilizer`] and [`overlay`] are where a network gets its shape; [`transport`]
-//!    is what is beneath.
+//! 6. [`PeerEvent`] and [`peer::Status`] report what the node does.
+//! 7. With the feature `tls` the id of a node is its public key, and proven: `transport::tls`.
+//! 8. [`Router`], [`Stabilizer`] and [`overlay`] define the topology of a network; [`transport`]
+//!    is the layer below.
 //! 9. [`protocol`] specifies every byte on the wire, for programs in other languages.
 //! 10. [`limits`] and `content` are of use to applications: how often each sender may
 //!    ask, and content that moves in parts with digests.
 //!
-//! [`mod@reference`] has the promises, the table of limits, threats and measurements in full.
+//! [`mod@reference`] has the guarantees in full, the table of limits, threats and measurements.
 //!
 //! # Features
 //!
-//! `content` and `kademlia` are on by default. `content`: content that moves in parts, with digests, in
-//! `content`. `json`: typed messages as JSON. `kademlia`: k-buckets and look-ups in `overlay::kademlia`. `tls`: `transport::tls`, mutual TLS with
-//! keys as ids. `metrics`: counts and times for whatever collects them (`peer::metrics`).
-//! `mdns`: finding nodes in the same network (`peer::mdns`). `swim`: membership and failure detection (`overlay::swim`).
-//! `test-utils`: `sim`, networks of nodes in virtual time for tests, on
-//! `transport::memory`, a network inside the process.
+//! `content` and `kademlia` are on by default.
+//!
+//! - `content`: content that moves in parts, with digests (`content`).
+//! - `json`: typed messages as JSON.
+//! - `kademlia`: k-buckets and look-ups (`overlay::kademlia`).
+//! - `tls`: mutual TLS with keys as ids (`transport::tls`).
+//! - `metrics`: counters and histograms for the `metrics` facade (`peer::metrics`).
+//! - `mdns`: discovery of nodes in the local network (`peer::mdns`).
+//! - `swim`: membership and failure detection (`overlay::swim`).
+//! - `test-utils`: `sim`, networks of nodes in virtual time for tests, on `transport::memory`, a
+//!   network inside the process.
 //!
 //! # What a node needs
 //!
 //! An actix arbiter (`#[actix::main]`, `#[actix::test]`), on which all its actors run; handlers may
-//! live on any. With `panic = "abort"` a panic in a handler ends the process, as everywhere.
+//! run on any arbiter. With `panic = "abort"` a panic in a handler ends the process.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Only sums and multiples of times are left for it (.clippy.toml): `time` makes those.
+// .clippy.toml exempts plain numbers, so this finds arithmetic on times: `time` does that.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod classic;

@@ -1,4 +1,4 @@
-//! Layer 5: what others may take from this node (connections, rates, memory), and who is banned.
+//! Layer 5: the limits for other nodes (connections, rates, memory), and bans.
 
 pub(crate) mod admission;
 pub(crate) mod budget;

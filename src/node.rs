@@ -1,4 +1,4 @@
-//! Layer 6: what all actors, connections and handles of one node share.
+//! Layer 6: the state that all actors, connections and handles of one node share.
 
 mod bans;
 pub(crate) mod clock;
@@ -65,16 +65,16 @@ pub use self::{
 };
 pub use crate::overlay::options::ConfigError;
 
-/// Permits of a request in hand: that of its code and that of the node.
+/// The permits of one request in progress: one for its code, one for the node.
 pub(crate) type Permits = Arc<[OwnedSemaphorePermit]>;
 
-/// Which way an exchange went.
+/// The direction of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// The other side asked.
+    /// The other side sent the request.
     In,
-    /// This node asked.
+    /// This node sent the request.
     Out,
 }
 
@@ -82,25 +82,25 @@ pub enum Direction {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AbortedExchange {
-    /// Who asked whom.
+    /// Which side sent the request.
     pub direction: Direction,
     /// The other side.
     pub peer: Address,
-    /// The code of the request; none when its header had not come.
+    /// The code of the request. `None` if its header had not arrived.
     pub code: Option<TypeCode>,
 }
 
-/// How many aborted exchanges are kept; further ones are only counted.
+/// The number of aborted exchanges that are kept. Further ones are only counted.
 pub(crate) const ABORTED_KEPT: usize = 1_024;
 
-/// Names that others said and that are looked up at the same time: each may take a thread of the
+/// Concurrent look-ups of host names that came from other nodes. Each may occupy a thread of the
 /// runtime until the system gives up.
 const LOOKUPS_AT_ONCE: usize = 4;
 
-/// The longest wait for such a look-up, its place included.
+/// The time-out of such a look-up, including the wait for its permit.
 const LOOKUP_TIME: Duration = Duration::from_secs(2);
 
-/// What is done when a ban begins.
+/// A callback that runs when a ban begins.
 pub(crate) struct OnBan(pub(crate) Box<dyn Fn(&Offender) + Send + Sync>);
 
 impl fmt::Debug for OnBan {
@@ -109,67 +109,66 @@ impl fmt::Debug for OnBan {
     }
 }
 
-/// The state of one node that is needed wherever a byte moves.
+/// The shared state of one node.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) me: PeerInfo,
     pub(crate) ambient: Ambient,
     pub(crate) transport: Arc<dyn Transport>,
-    /// Whether ids are proven.
+    /// Whether the transport proves ids.
     pub(crate) secure: bool,
     pub(crate) counters: Counters,
     pub(crate) measures: Metrics,
     pub(crate) events: EventBus,
     pub(crate) threads: Threads,
     pub(crate) started: Instant,
-    /// Whom it has let in.
+    /// The accepted connections, counted by source.
     pub(crate) admission: Arc<Admission>,
-    /// Which of its peers are to be verified anew.
+    /// Peers that have to be verified again.
     pub(crate) doubts: Doubts,
-    /// How fast frames and bytes come, from where.
+    /// The rates of incoming frames and bytes, by source.
     pub(crate) meters: Meters,
-    /// How much it passes on, for whom.
+    /// The rates of forwarded messages, by source.
     pub(crate) forwards: Meters,
-    /// Who is banned.
     pub(crate) bans: Bans,
-    /// Told of each ban when it begins.
+    /// Called when a ban begins.
     pub(crate) on_ban: std::sync::OnceLock<OnBan>,
-    /// Memory for frames that have not come in full.
+    /// Memory for incomplete frames.
     pub(crate) partial: Budget,
-    /// Memory for replies to own requests that are not complete.
+    /// Memory for incomplete replies to requests of this node.
     pub(crate) partial_replies: Budget,
-    /// Places for accepted connections, requests in hand, dials and own exchanges.
+    /// Permits for accepted connections, requests in progress, dials and outgoing exchanges.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) dials: Arc<Semaphore>,
     pub(crate) outgoing: Arc<Semaphore>,
-    /// How often it dials whom it only heard of.
+    /// The rate of dials of unverified addresses.
     pace: Mutex<DialPace>,
-    /// Places for look-ups of names that others said.
+    /// Permits for look-ups of host names that came from other nodes.
     lookups: Arc<Semaphore>,
-    /// What the application holds of connections.
+    /// The dials and halves of connections that the application holds.
     pub(crate) leashes: Leashes,
-    /// Everything that has to end before the node has stopped.
+    /// The tasks that have to end before the node has stopped.
     pub(crate) tasks: TaskTracker,
-    /// The node's own actors, which live until then.
+    /// The node's own actors, which run until then.
     pub(crate) parts: TaskTracker,
-    /// Cancelled when the node begins to stop: nothing new.
+    /// Cancelled when the node begins to stop and accepts nothing new.
     pub(crate) drain: CancellationToken,
     /// Cancelled when the node aborts what still runs.
     pub(crate) abort: CancellationToken,
-    /// Nothing more is said to anybody: the node ends as in a crash.
+    /// The node sends nothing more: it ends as in a crash.
     pub(crate) silent: AtomicBool,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) joined: AtomicBool,
     /// The contacts by which it tries to join in the background.
     pub(crate) joins: Joins,
-    /// What the part of the node that speaks Kademlia keeps here; of its own type.
+    /// The state of the Kademlia service, in a type of its own.
     #[cfg(feature = "kademlia")]
     pub(crate) kademlia: std::sync::OnceLock<Arc<dyn std::any::Any + Send + Sync>>,
     pub(crate) open_in: AtomicUsize,
     pub(crate) open_out: AtomicUsize,
-    /// Who is there.
+    /// The members of the network.
     #[cfg(feature = "swim")]
     pub(crate) membership: std::sync::OnceLock<membership::Shared>,
     restarts: Mutex<BTreeMap<Child, u64>>,
@@ -185,18 +184,18 @@ impl Node {
         threads: Threads,
         ambient: Ambient,
     ) -> Self {
-        let places = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
+        let permits = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         Self {
-            connections: places(config.max_connections),
-            requests: places(config.max_requests),
-            dials: places(config.max_dials),
-            outgoing: places(config.max_outgoing),
+            connections: permits(config.max_connections),
+            requests: permits(config.max_requests),
+            dials: permits(config.max_dials),
+            outgoing: permits(config.max_outgoing),
             pace: Mutex::new(DialPace::new(
                 config.max_unverified_dials,
                 config.max_dials_per_unverified,
                 now(),
             )),
-            lookups: places(LOOKUPS_AT_ONCE),
+            lookups: permits(LOOKUPS_AT_ONCE),
             admission: Admission::new(GateConfig {
                 per_source: config.max_connections_per_source,
                 half_open: config.max_half_open,
@@ -248,26 +247,26 @@ impl Node {
         }
     }
 
-    /// Requests that hold a place: handlers have them, or they wait for one.
+    /// Requests that hold a permit: those in a handler and those that wait for one.
     #[cfg(feature = "metrics")]
     pub(crate) fn requests_in_hand(&self) -> usize {
-        let places = self.config.max_requests.min(Semaphore::MAX_PERMITS);
-        places.saturating_sub(self.requests.available_permits())
+        let permits = self.config.max_requests.min(Semaphore::MAX_PERMITS);
+        permits.saturating_sub(self.requests.available_permits())
     }
 
-    /// Own connections that are being opened.
+    /// Outgoing connections that are being opened.
     pub(crate) fn dialling(&self) -> usize {
-        let places = self.config.max_dials.min(Semaphore::MAX_PERMITS);
-        places.saturating_sub(self.dials.available_permits())
+        let permits = self.config.max_dials.min(Semaphore::MAX_PERMITS);
+        permits.saturating_sub(self.dials.available_permits())
     }
 
-    /// Whether a connection on which nobody has proved an id is served.
+    /// Whether the node serves a connection whose peer has proved no id.
     pub(crate) fn serves_unproven(&self) -> bool {
         !self.secure || self.transport.serves_unproven()
     }
 
-    /// Whether who has proved `proven` may call itself `claimed`. Where ids are proven, one that is a
-    /// key belongs to nobody who has not proved it.
+    /// Whether a peer that has proved `proven` may claim the id `claimed`. Where ids are proven, an
+    /// id that is a key has to be proven.
     pub(crate) fn may_claim(&self, proven: Option<&PeerId>, claimed: &PeerId) -> bool {
         match proven {
             Some(proven) => proven == claimed,
@@ -275,13 +274,13 @@ impl Node {
         }
     }
 
-    /// Whether nothing but a proof shows that a node has this id. Every other id is only claimed.
+    /// Whether this id requires a proof. Every other id is only claimed.
     pub(crate) fn is_proven_only(&self, id: &PeerId) -> bool {
         self.secure && id.is_key()
     }
 
-    /// `found` is at an address where `expected` was asked for: the latter is to be verified anew.
-    /// Returns what is wrong.
+    /// Notes that `found` is at an address where `expected` was asked for, so that `expected` is
+    /// verified again. Returns the fault.
     pub(crate) fn found_another(
         &self,
         at: &Address,
@@ -292,19 +291,20 @@ impl Node {
         IdentityFault::WrongPeer { at: at.clone(), expected, found }
     }
 
-    /// What a host means that somebody else has said; none when its name cannot be looked up in time.
+    /// Resolves a host that another node named. `None` if its name is not resolved in time.
     pub(crate) async fn look_up(&self, host: &Host) -> Option<Vec<Host>> {
         if matches!(host, Host::Ip(_)) || Scope::of(host) == Some(Scope::Machine) {
             return Some(vec![host.clone()]);
         }
         let (transport, host) = (Arc::clone(&self.transport), host.clone());
-        let place = Arc::clone(&self.lookups).acquire_owned();
+        let permit = Arc::clone(&self.lookups).acquire_owned();
         let look_up = async {
-            let place = place.await.ok()?;
-            // A task of its own, which has the place for as long as the look-up really takes.
+            let permit = permit.await.ok()?;
+            // A separate task keeps the permit until the look-up ends, past a time-out of the
+            // caller.
             let drain = self.drain.clone();
             let found = self.threads.runtime().spawn(self.tasks.track_future(async move {
-                let _place = place;
+                let _permit = permit;
                 drain.run_until_cancelled(transport.resolve(&host)).await?.ok()
             }));
             found.await.ok().flatten()
@@ -312,8 +312,7 @@ impl Node {
         timeout(LOOKUP_TIME, look_up).await.ok().flatten()
     }
 
-    /// Waits until `to`, of which only somebody's word says that a node is there, may be dialled.
-    /// False when it was dialled too often.
+    /// Waits until `to`, an unverified address, may be dialled. False if it was dialled too often.
     pub(crate) async fn may_dial(&self, to: &Address) -> bool {
         let now = Instant::now();
         let wait = self.pace().dial(to, now.into_std());
@@ -327,12 +326,11 @@ impl Node {
         true
     }
 
-    /// A node has answered at this address: it may be dialled again for some time.
+    /// Notes that a node answered at this address: it may be dialled again.
     pub(crate) fn answered(&self, at: &Address) {
         self.pace().answered(at, Instant::now().into_std());
     }
 
-    /// The pace of dials, for a moment.
     fn pace(&self) -> MutexGuard<'_, DialPace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -341,12 +339,12 @@ impl Node {
         self.events.emit(event, &self.counters);
     }
 
-    /// Counts a refusal and tells of it.
+    /// Counts a refusal and emits an event for it.
     pub(crate) fn refuse(&self, from: &Address, code: Option<TypeCode>, refusal: Refusal) {
         self.refuse_some(from, code, refusal, 1);
     }
 
-    /// Counts messages that were refused together, and says so once.
+    /// Counts messages that were refused together, and emits one event for them.
     pub(crate) fn refuse_some(
         &self,
         from: &Address,
@@ -359,8 +357,8 @@ impl Node {
         self.emit(&PeerEvent::Refused { from: from.clone(), code, refusal });
     }
 
-    /// Runs `work` on one of the node's threads, in turn: whichever runtime the caller is in, if any,
-    /// it ends no sooner than the node. `stop` waits for it.
+    /// Runs `work` on the node's threads, round robin. The task does not depend on the runtime of
+    /// the caller, if there is one. `stop` waits for it.
     pub(crate) fn spawn<F>(&self, work: F)
     where
         F: Future<Output: Send> + Send + 'static,
@@ -368,7 +366,7 @@ impl Node {
         self.threads.runtime().spawn(self.tasks.track_future(work));
     }
 
-    /// `work`, which is dropped when the node begins to stop; then nothing comes of it.
+    /// Runs `work` until the node begins to stop. `None` if it was dropped for that.
     pub(crate) fn until_drain<F: Future>(
         &self,
         work: F,
@@ -377,7 +375,7 @@ impl Node {
         async move { drain.run_until_cancelled(work).await }
     }
 
-    /// `work`, dropped when the node aborts; `None` then.
+    /// Runs `work` until the node aborts. `None` if it was dropped for that.
     pub(crate) fn until_aborted<F: Future>(
         &self,
         work: F,
@@ -386,27 +384,27 @@ impl Node {
         async move { abort.run_until_cancelled(work).await }
     }
 
-    /// Places among the requests in hand, of the code and of the node, when they are free now.
+    /// The permits of a request, for its code and for the node. `None` if they are not free now.
     pub(crate) fn try_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).try_acquire_owned().ok()?;
         let of_node = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         Some(Permits::from([of_code, of_node]))
     }
 
-    /// Places among the requests in hand, of the code and of the node; none when they do not come
-    /// free in time.
+    /// Waits for the permits of a request, for its code and for the node. `None` if they are not
+    /// free within `busy_after`.
     pub(crate) async fn places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         timeout(self.config.busy_after, self.wait_for_places(handler)).await.ok().flatten()
     }
 
-    /// As [`places`](Self::places), however long it takes; none when the node is over.
+    /// As [`places`](Self::places), without a time-out. `None` if the node is gone.
     pub(crate) async fn wait_for_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).acquire_owned().await.ok()?;
         let of_node = Arc::clone(&self.requests).acquire_owned().await.ok()?;
         Some(Permits::from([of_code, of_node]))
     }
 
-    /// Whether a refusal is put into words.
+    /// Whether the node sends an `ERRO` frame for a refusal.
     pub(crate) fn explains(&self) -> bool {
         self.config.explain_refusals && !self.silent.load(Ordering::Relaxed)
     }
@@ -433,7 +431,7 @@ impl Node {
         }
     }
 
-    /// Counts and tells that `child` was started again.
+    /// Counts a restart of `child` and emits an event for it.
     pub(crate) fn restarted(&self, child: Child) {
         let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
         let times = restarts.entry(child.clone()).or_default();
@@ -447,12 +445,12 @@ impl Node {
         self.restarts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The exchanges that were aborted, and how many more.
+    /// Takes the aborted exchanges, and the number of further ones that were not kept.
     pub(crate) fn take_aborted(&self) -> (Vec<AbortedExchange>, usize) {
         std::mem::take(&mut *self.aborted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds one to `open` for as long as the guard lives.
+    /// Counts an open connection while the guard lives.
     pub(crate) fn count_open(self: &Arc<Self>, direction: Direction) -> OpenGuard {
         let node = Arc::clone(self);
         node.open(direction).fetch_add(1, Ordering::Relaxed);
@@ -486,7 +484,7 @@ impl Drop for OpenGuard {
     }
 }
 
-/// The span of one connection. A root of its own: whose task it runs in says nothing about it.
+/// The span of one connection. It is a root span: the task that creates it is unrelated.
 pub(crate) fn span(peer: &Address, direction: Direction) -> tracing::Span {
     let direction = match direction {
         Direction::In => "in",

@@ -1,4 +1,4 @@
-//! Layer 10: links at run time. The pool of a node, opening, reading, writing, credit.
+//! Layer 10: links at run time: the pool of a node, opening, reading, writing, credit.
 
 mod answer;
 mod buffers;
@@ -52,7 +52,7 @@ use crate::{
 pub use self::status::LinkStatus;
 pub(crate) use self::{driver::Driver, open::welcome, path::speaks_links, shared::Session};
 
-/// A node with its handlers and its links: what sends and receives messages.
+/// A node with its handlers and its links. It sends and receives messages.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) node: Arc<Node>,
@@ -69,7 +69,7 @@ impl Deref for Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint of a node in the life `incarnation`.
+    /// The endpoint of a node with this incarnation.
     pub(crate) fn new(node: Node, incarnation: u64) -> Arc<Self> {
         let longest = u32::try_from(node.config.max_partial_bytes).unwrap_or(u32::MAX);
         let endpoint = Arc::new(Self {
@@ -83,20 +83,20 @@ impl Endpoint {
                 endpoint.links.abort_offender(whom);
             }
         }));
-        // It is set once, here.
+        // This is the only place that sets it.
         endpoint.on_ban.set(on_ban).ok();
         endpoint
     }
 
-    /// Cuts all that runs: connections are closed, with a last word or `silently`, and no task that
-    /// the node has started goes on.
+    /// Aborts everything that runs: connections are closed, with a reason or `silently`, and all
+    /// tasks of the node end.
     pub(crate) fn abort_all(&self, silently: bool) {
         self.abort.cancel();
         self.links.cut(silently);
-        self.leashes.cut().into_iter().for_each(|cut| self.report_aborted(cut));
+        self.leashes.cut().into_iter().for_each(|exchange| self.report_aborted(exchange));
     }
 
-    /// A peer has shown that it lives and is reached at `to`.
+    /// Notes that a peer is alive at `to`.
     pub(crate) fn is_alive(&self, to: &Address) {
         self.links.is_alive(to);
     }
@@ -105,16 +105,16 @@ impl Endpoint {
 /// The links of one node.
 pub(crate) struct LinkPool {
     pool: Mutex<Pool>,
-    /// The links that the book would name, for those who are in a hurry.
+    /// The links that the directory would return, for look-ups without its lock.
     open: RwLock<HashMap<Address, Arc<Session>>>,
-    /// A link is over.
+    /// Notified when a link has ended.
     over: Notify,
-    /// The one that was used last: messages go in runs.
+    /// The link that was used last: consecutive messages often have the same destination.
     last: Mutex<Option<Arc<Session>>>,
     next: AtomicU64,
     pub(crate) incarnation: u64,
     once: Mutex<Once>,
-    /// Bytes of messages that may wait for a handler behind the end of their link.
+    /// Permits for bytes of messages that may wait for a handler after the end of their link.
     waiting: Semaphore,
 }
 
@@ -122,7 +122,7 @@ struct Pool {
     book: PeerDirectory,
     sessions: HashMap<LinkId, Arc<Session>>,
     dials: HashMap<Address, watch::Receiver<Option<Reached>>>,
-    /// The node is cut: no further link is opened.
+    /// Whether the node has aborted and opens no further link.
     is_aborted: bool,
 }
 
@@ -155,7 +155,7 @@ impl LinkPool {
         }
     }
 
-    /// The number of this life of the node, drawn by
+    /// The incarnation of this node, from
     /// [`Ambient::incarnation`](crate::node::Ambient::incarnation).
     #[cfg(any(feature = "kademlia", feature = "swim"))]
     pub(crate) const fn incarnation(&self) -> u64 {
@@ -170,8 +170,8 @@ impl LinkPool {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Works on the open link to `to`, without a look into the book. To be short: others of this
-    /// node wait for it, or look for their link the longer way.
+    /// Runs `work` on the open link to `to`, without the lock of the directory. `work` must be
+    /// short: other look-ups take a slower path meanwhile. `None` if there is no such link.
     fn on_open<R>(
         &self,
         (to, whom): (&Address, Option<&PeerId>),
@@ -199,8 +199,8 @@ impl LinkPool {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an open link in. `listed` says that others may use it to reach its address. False when
-    /// the node is cut.
+    /// Adds an open link. If it is `listed`, other messages to its address may use it. False if the
+    /// node has aborted.
     pub(crate) fn opened(&self, session: &Arc<Session>, listed: bool) -> bool {
         let mut pool = self.lock();
         if pool.is_aborted {
@@ -210,14 +210,14 @@ impl LinkPool {
         pool.sessions.insert(session.id, Arc::clone(session));
         let mut ended = Vec::new();
         let other = self.of_another(session);
-        // A node says that it is reached where this node has found another one.
+        // A node claims an address at which this node has found another one.
         let doubtful = session.role == Role::Acceptor
             && other.as_ref().is_some_and(|other| {
                 other.role == Role::Dialler || other.sender.proven().is_some()
             });
         if listed && !doubtful {
             let now = now();
-            // The rule for two links is for two with the same peer.
+            // The rule for two links applies only to links with the same peer.
             if let Some(other) = other {
                 pool.book.closed(other.id);
             }
@@ -234,7 +234,7 @@ impl LinkPool {
             }
         }
         drop(pool);
-        // What is open on them is finished.
+        // Their open exchanges are finished.
         for session in ended {
             self.unlist(&session);
             session.bye();
@@ -255,23 +255,23 @@ impl LinkPool {
         sessions
     }
 
-    /// Tells the other sides of all links how long messages may be, where that has changed.
+    /// Sends the maximum lengths of messages over all links, if they have changed.
     pub(crate) fn tell_lengths(&self) {
         self.all().iter().for_each(|session| session.tell_lengths());
     }
 
-    /// Ends every link: what is open is finished.
+    /// Closes every link after its open exchanges.
     pub(crate) fn bye(&self) {
         self.all().iter().for_each(|session| session.bye());
     }
 
-    /// Ends every link at once; no further one is opened.
+    /// Ends every link at once, and opens no further ones.
     pub(crate) fn cut(&self, silently: bool) {
         self.lock().is_aborted = true;
         self.all().iter().for_each(|session| session.cut(silently));
     }
 
-    /// Ends every link with somebody who is banned.
+    /// Ends every link with a banned source or id.
     pub(crate) fn abort_offender(&self, whom: &Offender) {
         let is_theirs = |session: &&Arc<Session>| match whom {
             Offender::Source(source) => Source::of(session.sender.address()) == *source,
@@ -280,7 +280,7 @@ impl LinkPool {
         self.all().iter().filter(is_theirs).for_each(|session| session.cut(false));
     }
 
-    /// An open link to a peer that has proved its id, whoever opened it, and from wherever.
+    /// An open link to a peer that has proved its id, at any address, opened by either side.
     pub(crate) fn proven(&self, peer: &PeerId) -> Option<Arc<Session>> {
         let pool = self.lock();
         let proven =
@@ -288,13 +288,13 @@ impl LinkPool {
         pool.sessions.values().filter(proven).min_by_key(|session| session.id).cloned()
     }
 
-    /// A peer that has spoken links may have been cut off in the middle of a hello.
+    /// Forgets that a peer speaks no links: its connection may have broken during the hello.
     pub(crate) fn doubt_classic(&self, to: &Address) {
         self.lock().book.doubt_classic(to);
     }
 }
 
-/// What a message goes over.
+/// The path of a message.
 pub(crate) enum Path {
     Link(Arc<Session>),
     Classic,
@@ -314,7 +314,7 @@ pub(crate) async fn path(
     if let Some(session) = endpoint.links.quick((to, whom)) {
         return Ok(Path::Link(session));
     }
-    // A link with oneself would be both of its ends.
+    // A node has no link with itself.
     let possible = endpoint.config.links && to != endpoint.me.address();
     let reached = if possible {
         reach(endpoint, to, whom).await
@@ -336,7 +336,7 @@ pub(crate) async fn path(
     }
 }
 
-/// Sends a request over a link when the peer speaks links, else in a classic exchange.
+/// Sends a request over a link if the peer speaks links, otherwise in a classic exchange.
 pub(crate) async fn request(
     endpoint: &Arc<Endpoint>,
     to: &Address,
@@ -347,7 +347,7 @@ pub(crate) async fn request(
     loop {
         let session = match path(endpoint, to, over).await? {
             Path::Link(session) => session,
-            // Nothing but a `NAME` says who answers.
+            // In a classic exchange only the answer to a `NAME` identifies the peer.
             Path::Classic => {
                 let replies = client::open(&endpoint.node, to, kind).await?.with_panics();
                 return Ok(match to.1 {
@@ -358,14 +358,15 @@ pub(crate) async fn request(
         };
         match session.ask(kind, endpoint.config.reply_timeout).await {
             Ok(replies) => return Ok(replies),
-            // Nothing was sent: another link, or none, does as well.
+            // Nothing was sent: try another link, or a classic exchange.
             Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
             Err(failed) => return Err(failed.into_error(&session)),
         }
     }
 }
 
-/// Works on the open link to `to` with a message in one frame, when there is such a link.
+/// Runs `work` on the open link to `to` with a message of one frame. `None` if there is no such
+/// link or the message is not one frame.
 fn on_open<R>(
     endpoint: &Endpoint,
     to: (&Address, Option<&PeerId>),
@@ -380,8 +381,7 @@ fn on_open<R>(
     }
 }
 
-/// Sends a request in one frame when there is a link with credit and room for it: nothing to wait
-/// for.
+/// Sends a request of one frame without waiting. `None` if there is no link with credit and room.
 pub(crate) fn try_request(
     endpoint: &Endpoint,
     to: (&Address, Option<&PeerId>),
@@ -390,8 +390,8 @@ pub(crate) fn try_request(
     on_open(endpoint, to, message, |session, frame| session.try_ask(frame))?
 }
 
-/// Sends a request in one frame over each open link to a peer that is `meant`, as far as it has
-/// credit and room for it: nothing to wait for.
+/// Sends a request of one frame without waiting over each open link with credit and room to a peer
+/// for which `meant` is true.
 pub(crate) fn ask_all(
     endpoint: &Endpoint,
     frame: &Frame,
@@ -405,8 +405,8 @@ pub(crate) fn ask_all(
     sessions.filter_map(|session| Some((session.peer.clone(), session.try_ask(frame)?))).collect()
 }
 
-/// Sends a one-way message in one frame when there is a link with credit and room for it: nothing
-/// to wait for.
+/// Sends a one-way message of one frame without waiting. False if there is no link with credit and
+/// room.
 pub(crate) fn try_notify(
     endpoint: &Endpoint,
     to: (&Address, Option<&PeerId>),
@@ -421,8 +421,8 @@ pub(crate) fn is_open(endpoint: &Endpoint, to: (&Address, Option<&PeerId>)) -> b
     endpoint.links.on_open(to, |_| ()).is_some()
 }
 
-/// Sends the first of these one-way messages, as many as there is a link with credit and room for,
-/// and takes them out. Returns how many.
+/// Sends as many of these one-way messages, from the front, as there is a link with credit and room
+/// for. Removes them from `messages` and returns their number.
 pub(crate) fn try_notify_all(
     endpoint: &Endpoint,
     to: (&Address, Option<&PeerId>),
@@ -431,7 +431,7 @@ pub(crate) fn try_notify_all(
     endpoint.links.on_open(to, |session| session.try_tell_all(messages)).unwrap_or(0)
 }
 
-/// Sends a one-way message over a link when the peer speaks links, else in a classic exchange.
+/// Sends a one-way message over a link if the peer speaks links, otherwise in a classic exchange.
 pub(crate) async fn notify(
     endpoint: &Arc<Endpoint>,
     to: &Address,
@@ -446,7 +446,7 @@ pub(crate) async fn notify(
         };
         match session.tell(kind).await {
             Ok(()) => return Ok(()),
-            // As for a request.
+            // Nothing was sent: try another link, or a classic exchange.
             Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
             Err(failed) => return Err(failed.into_error(&session)),
         }

@@ -1,21 +1,21 @@
-//! Layer 1: the time, and times that are added without a panic.
+//! Layer 1: the clock, and additions of times that do not panic.
 //!
-//! `Instant + Duration` and `Duration * n` panic when the sum is more than their type holds. Clippy
-//! refuses both in this crate (`arithmetic_side_effects`); they are written as below.
+//! `Instant + Duration` and `Duration * n` panic on overflow. Clippy refuses both in this crate
+//! (`arithmetic_side_effects`); the functions below replace them.
 
 use std::time::{Duration, Instant};
 
-/// The time of tokio, which tests may pause.
+/// The current time of tokio's clock, which tests may pause.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// No time that is added is longer: every clock can count it, and it is as good as never.
+/// The maximum of an added time: every clock can represent it, and it is effectively never.
 pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
-/// A moment to which a time can be added.
+/// An instant to which a time can be added without a panic.
 pub(crate) trait Later: Sized {
-    /// The moment that is `time` later; [`LONGEST`] later at most.
+    /// The instant that is `time` later, at most [`LONGEST`] later.
     fn later(self, time: Duration) -> Self;
 }
 
@@ -31,7 +31,7 @@ impl Later for tokio::time::Instant {
     }
 }
 
-/// The `n`th part of a time; the time itself for no parts.
+/// A time divided by `n`; the time itself if `n` is 0.
 pub(crate) fn part(time: Duration, n: u32) -> Duration {
     time.checked_div(n).unwrap_or(time)
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_of_any_length_can_be_added_as_often_as_one_likes() {
+    fn a_time_of_any_length_can_be_added_any_number_of_times() {
         let begun = tokio::time::Instant::now();
         let mut far = begun;
         for _ in 0..1_000 {

@@ -25,11 +25,10 @@ use crate::{
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
 };
 
-/// Requests above this are written by a task of their own, so that a callee that answers while it
-/// reads cannot bring both to a standstill.
+/// Longer requests are written by a separate task, so that there is no deadlock with a callee that
+/// answers while it reads.
 const INLINE_UP_TO: usize = 64 << 10; // bytes
 
-/// Writes a request.
 async fn write(message: OutgoingKind, writer: &mut FrameWriter) -> Result<(), WriteError> {
     match message {
         OutgoingKind::Frame(frame) => {
@@ -49,13 +48,13 @@ fn is_small(message: &OutgoingKind) -> bool {
     }
 }
 
-async fn place(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePermit, RequestError> {
-    let place =
+async fn permit(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePermit, RequestError> {
+    let permit =
         timeout_at(until, Arc::clone(of).acquire_owned()).await.map_err(|_| RequestError::Busy)?;
-    place.map_err(|_| RequestError::Stopped { sent: false })
+    permit.map_err(|_| RequestError::Stopped { sent: false })
 }
 
-/// A connection for one exchange. The application holds it and need not poll it.
+/// A connection for one exchange. The application holds it and may not poll it.
 struct Dialled {
     reader: Leash<ReadHalf>,
     writer: Leash<WriteHalf>,
@@ -70,8 +69,8 @@ async fn dial(
     whom: Option<&PeerId>,
 ) -> Result<Dialled, RequestError> {
     let until = Instant::now().later(node.config.connect_timeout);
-    let place = place(&node.outgoing, until).await?;
-    let held = OutgoingHeld::dialled(node, place);
+    let permit = permit(&node.outgoing, until).await?;
+    let held = OutgoingHeld::dialled(node, permit);
     let (shared, at, whom) = (Arc::clone(node), to.clone(), whom.cloned());
     let connect = async move {
         let io = connect(&shared, &at, whom.as_ref(), until).await?;
@@ -83,8 +82,8 @@ async fn dial(
     connect.await.unwrap_or_else(|source| Err(RequestError::Connect { to: to.clone(), source }))
 }
 
-/// Opens a connection to `to`, and to nobody but `whom` nor to who is banned, within the limit of dials
-/// at once.
+/// Opens a connection to `to`, within the limit of concurrent dials. Fails if the peer there is not
+/// `whom`, or is banned.
 pub(crate) async fn connect(
     node: &Node,
     to: &Address,
@@ -92,8 +91,8 @@ pub(crate) async fn connect(
     until: Instant,
 ) -> Result<Io, RequestError> {
     node.bans.allows(whom)?;
-    let dialling = place(&node.dials, until).await?;
-    // The transport may be the application's.
+    let dialling = permit(&node.dials, until).await?;
+    // The application may supply the transport: catch its panics.
     let dial = AssertUnwindSafe(async {
         match whom {
             None => node.transport.dial(to).await,
@@ -125,8 +124,8 @@ pub(crate) async fn connect(
     Ok(io)
 }
 
-/// Runs `work` until the node is cut, which is reported then. Work that fails because of the cut is
-/// cut too.
+/// Runs `work` until the node aborts. `None`, with a report, if it was aborted or failed because of
+/// the abort.
 async fn unless_aborted<T, E>(
     node: &Node,
     (to, code): (&Address, TypeCode),
@@ -144,7 +143,7 @@ async fn unless_aborted<T, E>(
     done
 }
 
-/// Opens a connection for a message with this code, unless the node is cut.
+/// Opens a connection for a message with this code, unless the node aborts.
 async fn begin(
     node: &Arc<Node>,
     (to, whom): (&Address, Option<&PeerId>),
@@ -157,7 +156,7 @@ async fn begin(
     unless_aborted(node, (to, code), dial(node, to, whom)).await.ok_or_else(stopped)?
 }
 
-/// Sends `request` to `to`, where `whom` is, and returns the replies to come.
+/// Sends `request` to the peer `whom` at `to`, and returns its replies.
 pub(crate) async fn open(
     node: &Arc<Node>,
     (to, whom): (&Address, Option<&PeerId>),
@@ -174,15 +173,16 @@ pub(crate) async fn open(
             peer: to.clone(),
             code: Some(code),
         });
-        let (reader, patience) = (Box::new(reader), node.config.reply_timeout);
-        let reader = FrameReader::new(reader, BytesMut::new(), patience, Arc::clone(node));
+        let (reader, limit) = (Box::new(reader), node.config.reply_timeout);
+        let reader = FrameReader::new(reader, BytesMut::new(), limit, Arc::clone(node));
         Ok(Replies::new(Box::new(reader), sending, held, remote, code))
     };
     run.instrument(span(to, Direction::Out)).await
 }
 
-/// Writes the request, here when it is small. An error in writing is kept: the callee may have
-/// refused, and its reply says more.
+/// Writes the request: in this task if it is small, otherwise in a separate one. An error of the
+/// write is kept for later, because the callee may have refused the request, and its reply says
+/// why.
 async fn send(
     node: &Arc<Node>,
     to: &Address,
@@ -202,16 +202,16 @@ async fn send(
     }
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let (tell, result) = oneshot::channel();
+    let (sender, result) = oneshot::channel();
     let write = async move {
         let written = stopped.run_until_cancelled(write(request, &mut writer)).await;
         let keep = matches!(written, Some(Ok(())));
         let begun = writer.has_begun();
         let error = written.and_then(Result::err).map(|error| Unwritten { error, begun });
-        // Nobody listens when the replies were dropped.
-        tell.send(error).ok();
-        // On an error the half is dropped at once, so that the callee sees the cut; else it stays
-        // open until the exchange is over.
+        // The send fails only if the replies were dropped.
+        sender.send(error).ok();
+        // On an error the half is dropped at once, so that the callee detects the truncation.
+        // Otherwise it stays open until the exchange ends.
         if keep {
             stopped.cancelled().await;
         }
@@ -220,8 +220,8 @@ async fn send(
     Ok((Sending::UnderWay { stop, result }, None))
 }
 
-/// Sends `request` to `to`, where `whom` is, and does not wait: the connection is closed as soon as the frame is
-/// written ([protocol](crate::protocol#one-way-messages)).
+/// Sends `request` to the peer `whom` at `to` without waiting for replies: the connection is closed
+/// as soon as the frame is written ([protocol](crate::protocol#one-way-messages)).
 pub(crate) async fn notify(
     node: &Arc<Node>,
     (to, whom): (&Address, Option<&PeerId>),

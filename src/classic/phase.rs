@@ -1,25 +1,25 @@
-//! The life of an accepted connection as a pure state machine. Drawn in `diagrams/connection.mmd`;
-//! a test holds the drawing true.
+//! The state machine of an accepted connection. `diagrams/connection.mmd` shows it, and a test
+//! compares the two.
 
-/// Where an accepted connection is in its life.
+/// The phase of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
-    /// The header has not come. Such a connection has no actor yet and is closed at once when the
-    /// node stops.
+    /// The header is not complete. Such a connection has no actor yet and is closed at once when
+    /// the node stops.
     Waiting,
-    /// The header is here; the data comes.
+    /// The header is complete; the data is arriving.
     Receiving,
     /// A handler has the request.
     Handling,
     /// The reply, or the refusal, is being written.
     Replying,
-    /// All is written; what the other side still sends is thrown away until it closes too.
+    /// Everything is written. Data from the other side is discarded until it closes too.
     Closing,
-    /// Over.
+    /// The connection is closed.
     Closed,
 }
 
-/// What happens to an accepted connection.
+/// An event of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PhaseEvent {
     /// The eight bytes of the header are complete.
@@ -28,18 +28,18 @@ pub enum PhaseEvent {
     Ready,
     /// The handler answered.
     Answered,
-    /// This node does not serve the request.
+    /// This node refuses the request.
     Refused,
     /// Everything is written.
     Written,
-    /// The other side has closed, or was given enough time to.
+    /// The other side has closed, or its time to do so is up.
     Drained,
-    /// Cut, late, reset, or cut off by this node.
+    /// Truncated, late, reset, or aborted by this node.
     Broken,
 }
 
 impl Phase {
-    /// Every phase, in the order of a life.
+    /// Every phase, in order.
     pub const ALL: [Self; 6] = [
         Self::Waiting,
         Self::Receiving,
@@ -49,7 +49,7 @@ impl Phase {
         Self::Closed,
     ];
 
-    /// The phase after `event`; none when `event` cannot happen in this phase.
+    /// The phase after `event`. `None` if `event` cannot happen in this phase.
     #[must_use]
     pub const fn next(self, event: PhaseEvent) -> Option<Self> {
         use PhaseEvent as E;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_phase_but_the_last_can_break_and_the_last_has_no_way_out() {
+    fn every_phase_but_the_last_can_break_and_the_last_is_final() {
         for phase in Phase::ALL {
             let broken = phase.next(PhaseEvent::Broken);
             assert_eq!(broken, (phase != Phase::Closed).then_some(Phase::Closed));

@@ -1,4 +1,4 @@
-//! Frames out of the read half of a connection, counted and under a time limit.
+//! Reads frames from the read half of a connection, with counters and time-outs.
 
 use std::{
     fmt,
@@ -28,14 +28,14 @@ use crate::{
     transport::ReadHalf,
 };
 
-/// Room for one read when the codec has asked for nothing.
+/// Buffer space for one read if the codec has not requested more.
 const READ_STEP: usize = 4 << 10; // bytes
 
-/// Bodies above this are taken in pieces, so that the receiver can decide and memory follows what
-/// has arrived.
+/// Longer bodies are read in pieces, so that the receiver can decide, and memory is allocated only
+/// for bytes that have arrived.
 pub(crate) const WHOLE_UP_TO: u32 = 64 << 10; // bytes
 
-/// Cuts parts of frames out of a byte stream.
+/// Decodes a byte stream into parts of frames.
 pub(crate) struct FrameReader {
     half: ReadHalf,
     codec: FrameCodec,
@@ -43,7 +43,7 @@ pub(crate) struct FrameReader {
     ended: bool,
     stall_timer: StallTimer,
     throttle: Throttle,
-    /// The part of the node's memory that the frame holds which is taken whole, and its bytes so far.
+    /// The share of the node's memory for a frame that is buffered whole, and its bytes so far.
     share: Option<(Share, usize)>,
     node: Arc<Node>,
 }
@@ -58,7 +58,7 @@ impl fmt::Debug for FrameReader {
 }
 
 impl FrameReader {
-    /// A reader that has `buffer` already and waits at most `stall_timer` for the next bytes.
+    /// A reader with the bytes of `buffer`, which waits at most `stall_timer` for further bytes.
     pub(crate) fn new(
         half: ReadHalf,
         buffer: BytesMut,
@@ -71,44 +71,45 @@ impl FrameReader {
         Self { half, codec, buffer, ended: false, stall_timer, throttle, share: None, node }
     }
 
-    /// Reads no faster than a source may send.
+    /// Limits the rate of reads with `throttle`.
     pub(crate) fn braked(mut self, throttle: Throttle) -> Self {
         self.throttle = throttle;
         self
     }
 
-    /// Is closed when the node is cut, even if nothing polls it.
+    /// Closes the read half when the node aborts, even if nothing polls it.
     pub(crate) fn leashed(mut self) -> Self {
         let half = std::mem::replace(&mut self.half, Box::new(tokio::io::empty()));
         self.half = Box::new(Leash::new(&self.node, half, None));
         self
     }
 
-    /// Whether a request of which so much has come as is in the buffer is within the pace.
+    /// Whether a request, of which the buffer has the first bytes, is within the rate of its
+    /// source.
     pub(crate) fn in_pace(&self) -> bool {
         self.throttle.takes(self.buffer.len())
     }
 
-    /// The frame that comes is taken whole, with `len` bytes of data: what has come of it counts as
-    /// memory of the node until [`let_go`](Self::let_go).
+    /// Prepares to buffer a frame of `len` bytes of data whole. Its bytes count as memory of the
+    /// node until [`let_go`](Self::let_go).
     pub(crate) fn holds(&mut self, len: u32) {
         if len as usize > EXEMPT {
-            let come = self.buffer.len().saturating_sub(HEADER_LEN);
-            self.share = Some((self.node.partial.share(), come));
+            let arrived = self.buffer.len().saturating_sub(HEADER_LEN);
+            self.share = Some((self.node.partial.share(), arrived));
         }
     }
 
-    /// The frame that was taken whole is no longer the reader's.
+    /// Releases the memory of the frame that was buffered whole.
     pub(crate) fn let_go(&mut self) {
         self.share = None;
     }
 
-    /// What waits in the buffer, undecoded.
+    /// The header at the beginning of the buffer, without decoding it.
     pub(crate) fn peek_head(&self) -> Option<FrameHead> {
         FrameHead::peek(&self.buffer)
     }
 
-    /// Hands out a body from the first byte on, however short it is.
+    /// Returns a body in pieces, whatever its length.
     pub(crate) fn take_pieces(&mut self) {
         self.codec = FrameCodec::new().max_in(u32::MAX).pieces_above(0);
     }
@@ -131,7 +132,7 @@ impl FrameReader {
                 Err(error) => return Poll::Ready(Err(self.failed(error))),
             }
             let Poll::Ready(more) = self.poll_more(cx) else {
-                // What waits for bytes keeps no room for them.
+                // A reader that waits with an empty buffer frees it.
                 if self.buffer.is_empty() {
                     self.buffer = BytesMut::new();
                 }
@@ -141,7 +142,7 @@ impl FrameReader {
         }
     }
 
-    /// Reads once, as much as there is room and budget for.
+    /// Reads once, within the buffer space and the budget.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
         if self.buffer.capacity() == self.buffer.len() {
             self.buffer.reserve(READ_STEP);
@@ -188,14 +189,13 @@ impl FrameReader {
         error.into()
     }
 
-    /// The next part of a frame; none at a clean end. Cancel safe: what has come stays in the
+    /// The next part of a frame. `None` at a clean end. Cancel safe: the received bytes stay in the
     /// buffer.
     pub(crate) async fn part(&mut self) -> Result<Option<Part>, ReadError> {
         std::future::poll_fn(|cx| self.poll_frame_part(cx)).await
     }
 
-    /// The rest of a body of which the head was read, put together as it arrives. At most
-    /// `head.len()` bytes.
+    /// Reads and assembles the rest of a frame whose head was read. At most `head.len()` bytes.
     pub(crate) async fn rest(&mut self, head: FrameHead) -> Result<Frame, ReadError> {
         let mut whole = Assembler::new(head.code(), head.len());
         loop {
@@ -205,14 +205,14 @@ impl FrameReader {
                         return Ok(frame);
                     }
                 }
-                // The codec gives pieces until the last one, so nothing else can come; an end is an
-                // error of its own.
+                // Not reached: the codec returns pieces until the last one, or an error at an early
+                // end.
                 _ => return Err(whole.cut(head.len()).into()),
             }
         }
     }
 
-    /// Reads and forgets what the other side still sends, until it closes, or `bytes` have come.
+    /// Reads and discards what the other side still sends, until it closes or `bytes` have arrived.
     pub(crate) async fn drain(&mut self, mut bytes: usize) {
         self.buffer.clear();
         while !self.ended {
@@ -244,13 +244,12 @@ impl BodySource for FrameReader {
     }
 }
 
-/// How much of the first segment is read at once. A request of the well-known codes fits in; the
-/// buffer lives on the stack and only while it is being read into, so that a silent connection
-/// costs no buffer.
+/// The size of the first read. A request of the well-known codes fits in. The buffer is on the
+/// stack and exists only during a read, so that a silent connection takes no buffer.
 const FIRST_READ: usize = 2 << 10; // bytes
 
-/// Waits for the complete header of the first frame. Returns what has come: nothing, less than a
-/// header at the end of the stream, or at least a header.
+/// Waits for the complete header of the first frame. Returns the received bytes: at least a header,
+/// or, at the end of the stream, less than a header or nothing.
 pub(crate) async fn first_bytes(half: &mut ReadHalf) -> std::io::Result<BytesMut> {
     let mut bytes = BytesMut::new();
     while bytes.len() < HEADER_LEN {

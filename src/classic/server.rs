@@ -35,14 +35,14 @@ use crate::{
     transport::{ReadHalf, WriteHalf},
 };
 
-/// After the reply, so much more is read and thrown away, so that closing does not destroy the
-/// reply on its way (a reset would).
+/// The bytes that are read and discarded after the reply. Closing with unread data would send a
+/// reset, which can destroy the reply in transit.
 const DRAIN_BYTES: usize = 64 << 10; // bytes
 
-/// The longest time for that.
+/// The time-out of that.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// One accepted connection whose header has come.
+/// One accepted connection whose header is complete.
 pub(crate) struct Server {
     node: Arc<Node>,
     routes: Arc<Routes>,
@@ -57,14 +57,15 @@ pub(crate) struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Conversation")
+        f.debug_struct("Server")
             .field("head", &self.head)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
     }
 }
 
-/// The reader of a request whose body a handler has. When the body lets go of it, it goes back.
+/// The reader of a request while a handler has its body. When the body is dropped, the reader is
+/// returned.
 #[derive(Debug)]
 struct Lent {
     reader: Option<FrameReader>,
@@ -91,19 +92,17 @@ impl BodySource for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let (Some(reader), Some(back)) = (self.reader.take(), self.back.take()) {
-            // Without a listener the connection is over.
+            // The send fails only if the connection has ended.
             back.send(reader).ok();
         }
     }
 }
 
-/// The conversation is over before its regular end; the reason is counted and traced where it was
-/// seen.
+/// The exchange ended early. The reason was counted and traced where it was detected.
 struct Broken;
 
 impl Server {
-    /// A conversation that begins with the bytes in `first`, a header at least. None when they are
-    /// less.
+    /// An exchange that begins with the bytes in `first`. `None` if they are less than a header.
     pub(crate) fn new(
         reader: ReadHalf,
         writer: WriteHalf,
@@ -131,8 +130,7 @@ impl Server {
         self.head.code()
     }
 
-    /// Runs the exchange to its end. Cancel safe in the sense that dropping it closes the
-    /// connection.
+    /// Runs the exchange to its end. Dropping the future closes the connection.
     pub(crate) async fn run(mut self: Box<Self>) {
         self.step(PhaseEvent::Header);
         self.node.counters.exchanges_in.one();
@@ -161,11 +159,11 @@ impl Server {
     async fn exchange(&mut self) -> Result<(), Broken> {
         let route = self.routes.find(self.head.code());
         let internal = route.as_ref().is_some_and(|route| route.internal);
-        let cut = self.node.abort.clone();
-        // Each step has a piece of memory of its own, as long as it lasts: who waits for a body does not
-        // keep the room for a reply.
+        let abort = self.node.abort.clone();
+        // Each step is boxed and freed at its end, so that an exchange that waits for a body does
+        // not hold the memory for a reply.
         let request = Box::pin(self.request(route));
-        let reply = match cut.run_until_cancelled(request).await.transpose()? {
+        let reply = match abort.run_until_cancelled(request).await.transpose()? {
             Some(Ok(reply)) => {
                 self.step(PhaseEvent::Answered);
                 reply
@@ -182,8 +180,8 @@ impl Server {
         };
         Box::pin(self.write(reply, internal)).await?;
         self.step(PhaseEvent::Written);
-        // What is cut has no time to wait for the other side.
-        cut.run_until_cancelled(Box::pin(self.drain())).await;
+        // An aborted exchange does not wait for the other side.
+        abort.run_until_cancelled(Box::pin(self.drain())).await;
         Ok(())
     }
 
@@ -204,7 +202,7 @@ impl Server {
         self.node.offended(&self.remote, self.proven.as_ref(), what);
     }
 
-    /// Receives the request and has it handled.
+    /// Receives the request and passes it to its handler.
     async fn request(&mut self, route: Option<Route>) -> Result<Result<Reply, Refusal>, Broken> {
         if self.proven.is_none() && !self.node.serves_unproven() {
             return Ok(Err(Refusal::NoTls));
@@ -224,12 +222,12 @@ impl Server {
             Intake::Whole(_) => Some(self.receive().await?),
             Intake::Streamed(_) => None,
         };
-        let places = self.node.places(&route.places).await;
+        let permits = self.node.places(&route.places).await;
         self.reader.iter_mut().for_each(FrameReader::let_go);
-        let Some(places) = places else {
+        let Some(permits) = permits else {
             return Ok(Err(Refusal::Busy));
         };
-        let token = Token::new(Some(Arc::clone(&places)), None);
+        let token = Token::new(Some(Arc::clone(&permits)), None);
         let sender = Sender::classic(self.remote.clone(), self.proven.clone());
         let (incoming, progress) = match whole {
             Some(frame) => (Incoming::new(frame, sender, None, token), None),
@@ -249,11 +247,11 @@ impl Server {
         self.step(PhaseEvent::Ready);
         let limit = self.node.config.handler_timeout;
         let answer = answered(limit, route.ask(incoming), progress).await;
-        drop(places);
+        drop(permits);
         Ok(answer)
     }
 
-    /// Takes the data whole, under a time limit that single bytes do not renew.
+    /// Receives the data whole, with a time-out that single bytes do not renew.
     async fn receive(&mut self) -> Result<Frame, Broken> {
         let limit = self.node.config.body_deadline(self.head.len());
         let Some(reader) = self.reader.as_mut() else {
@@ -282,7 +280,7 @@ impl Server {
         }
     }
 
-    /// Hands the read half over to a body.
+    /// Moves the read half into a body.
     async fn stream(&mut self) -> Result<(Body, Progress), Broken> {
         let Some(mut reader) = self.reader.take() else {
             return Err(Broken);
@@ -316,7 +314,7 @@ impl Server {
         Broken
     }
 
-    /// Writes `reply`, or the refusal in its place when it cannot be sent.
+    /// Writes `reply`, or a refusal if it cannot be sent.
     async fn write(&mut self, reply: Reply, internal: bool) -> Result<(), Broken> {
         let written = match reply.0 {
             ReplyKind::Refused(refusal) => self.write_refusal(refusal).await,
@@ -342,7 +340,7 @@ impl Server {
                 WriteError::Source { .. } => {
                     self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
                 }
-                // The caller does not wait for replies, and may have closed already
+                // The caller may not wait for replies and may have closed already
                 // (src/protocol.md#one-way-messages).
                 WriteError::Io(_) => {}
             }
@@ -357,7 +355,7 @@ impl Server {
         self.writer.flush().await
     }
 
-    /// A handler's frames with a code of the framework are not sent: the handler failed.
+    /// Refuses a reply of a handler with a code of the framework: the handler failed.
     async fn refuse_reply(&mut self) -> Result<(), WriteError> {
         self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
         self.write_refusal(Refusal::HandlerFailed).await
@@ -373,21 +371,20 @@ impl Server {
         self.writer.flush().await
     }
 
-    /// Frames that are there are written together; before waiting for the next one everything is on
-    /// its way.
+    /// Writes available frames together, and flushes before it waits for the next one.
     async fn write_stream(
         &mut self,
         mut frames: futures::stream::BoxStream<'static, Frame>,
         internal: bool,
     ) -> Result<(), WriteError> {
         let limit = self.node.config.handler_timeout;
-        let cut = self.node.abort.clone();
+        let abort = self.node.abort.clone();
         loop {
             let next = match frames.next().now_or_never() {
                 Some(next) => next,
                 None => {
                     self.writer.flush().await?;
-                    match cut.run_until_cancelled(timeout(limit, frames.next())).await {
+                    match abort.run_until_cancelled(timeout(limit, frames.next())).await {
                         Some(Ok(next)) => next,
                         Some(Err(_)) => {
                             let code = Some(self.head.code());
@@ -421,14 +418,14 @@ impl Server {
             (None, None) => None,
         };
         if let Some(mut reader) = reader {
-            // Whoever still sends after this time is cut off.
+            // A peer that still sends after this time is disconnected.
             timeout(DRAIN_TIME, reader.drain(DRAIN_BYTES)).await.ok();
         }
     }
 }
 
-/// Waits for a handler's answer, at most for `limit`. A handler that streams its request in has
-/// time as long as the data moves.
+/// Waits for the answer of a handler, at most for `limit`. If the handler reads its request as a
+/// stream, progress of the stream renews the limit.
 pub(crate) async fn answered(
     limit: Duration,
     mut answer: BoxFuture<'static, Result<Reply, Refusal>>,
@@ -454,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_request_to_come_keeps_no_room_for_the_reply() {
+    fn a_connection_that_waits_for_its_request_holds_no_memory_for_the_reply() {
         let request = |this: &'static mut Server| this.request(None);
         let waits = len(Server::run) + len(request) + size_of::<Server>();
         assert!(waits <= 1_400, "{waits} bytes");

@@ -1,4 +1,4 @@
-//! Waiting for something that moves: only standstill is late.
+//! A time-out that every progress renews.
 
 use std::{
     pin::Pin,
@@ -13,13 +13,13 @@ use tokio::{
 
 use crate::time::Later;
 
-/// A time limit that every progress renews.
+/// A time-out that every progress renews.
 #[derive(Debug)]
 pub(crate) struct StallTimer {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
-    /// Where it was made: whoever polls it may be elsewhere, and in no runtime at all.
+    /// The runtime in which it was created: it may be polled in another runtime, or in none.
     runtime: Option<Handle>,
 }
 
@@ -28,13 +28,13 @@ impl StallTimer {
         Self { limit, timer: None, waiting: false, runtime: Handle::try_current().ok() }
     }
 
-    /// Something has moved.
+    /// Notes progress.
     pub(crate) const fn moved(&mut self) {
         self.waiting = false;
     }
 
-    /// Ready with the limit when nothing has moved for so long. To be called whenever there is
-    /// nothing.
+    /// Ready with the limit after that time without progress. Must be called whenever the watched
+    /// operation is pending.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Duration> {
         let limit = self.limit;
         let timer = match &mut self.timer {

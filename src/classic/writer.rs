@@ -1,5 +1,5 @@
-//! Frames into the write half of a connection: few writes, no copy of large data, standstill
-//! noticed.
+//! Writes frames to the write half of a connection, with few writes, no copy of large data, and a
+//! time-out for stalls.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -13,20 +13,20 @@ use crate::{
     transport::WriteHalf,
 };
 
-/// Data up to this is copied behind its header, so that both leave in one write; longer data is
-/// written from where it is.
+/// Data up to this length is copied behind its header, so that both are written at once. Longer
+/// data is not copied.
 const COPY_UP_TO: usize = 64 << 10; // bytes
 
-/// Frames are gathered up to this before they are written.
+/// Frames are gathered up to this length before they are written.
 const GATHER_UP_TO: usize = 64 << 10; // bytes
 
-/// The step in which a body is read and written. Larger steps save system calls; beyond this the
-/// gain on loopback is lost in the caches.
+/// The step in which a body is read and written. Larger steps save system calls, but on loopback
+/// cache misses outweigh the gain beyond this size.
 const BODY_STEP: usize = 32 << 10; // bytes
 
 pub(crate) struct FrameWriter {
     half: WriteHalf,
-    /// Bytes that were handed to the transport.
+    /// Bytes that were written to the transport.
     written: u64,
     buffer: BytesMut,
     node: Arc<Node>,
@@ -37,17 +37,17 @@ impl FrameWriter {
         Self { half, written: 0, buffer: BytesMut::new(), node }
     }
 
-    /// The half, without what waits to be flushed.
+    /// The write half. Unflushed data is discarded.
     pub(crate) fn into_half(self) -> WriteHalf {
         self.half
     }
 
-    /// Whether the first header was written: a handler that takes streams may have been called.
+    /// Whether the first header was written: a streaming handler may have been called.
     pub(crate) const fn has_begun(&self) -> bool {
         self.written >= HEADER_LEN as u64
     }
 
-    /// Takes a frame; it leaves with the next `flush` or when enough has come together.
+    /// Buffers a frame. It is written by the next `flush`, or when enough is buffered.
     pub(crate) async fn feed(&mut self, frame: &Frame) -> Result<(), WriteError> {
         let data = frame.data();
         let head = FrameHead::new(frame.code(), u32::try_from(data.len()).unwrap_or(u32::MAX));
@@ -65,7 +65,7 @@ impl FrameWriter {
         Self::write((&mut self.half, &mut self.written), &self.node, &mut both).await
     }
 
-    /// Writes what was fed.
+    /// Writes the buffered frames.
     pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
         if self.buffer.is_empty() {
             return Ok(());
@@ -81,25 +81,25 @@ impl FrameWriter {
         node: &Node,
         bytes: &mut impl Buf,
     ) -> Result<(), WriteError> {
-        let patience = node.config.stall_timeout;
+        let limit = node.config.stall_timeout;
         while bytes.has_remaining() {
-            let written = tokio::time::timeout(patience, half.write_buf(bytes))
+            let written = tokio::time::timeout(limit, half.write_buf(bytes))
                 .await
-                .map_err(|_| WriteError::Stalled(patience))??;
+                .map_err(|_| WriteError::Stalled(limit))??;
             if written == 0 {
                 return Err(io::Error::from(io::ErrorKind::WriteZero).into());
             }
             *sum += written as u64;
             node.counters.bytes_out.add(written as u64);
         }
-        // A transport that encrypts may hold back a part.
-        tokio::time::timeout(patience, half.flush())
+        // A transport that encrypts may buffer a part.
+        tokio::time::timeout(limit, half.flush())
             .await
-            .map_err(|_| WriteError::Stalled(patience))??;
+            .map_err(|_| WriteError::Stalled(limit))??;
         Ok(())
     }
 
-    /// Writes `len` bytes of `source` as one frame, or as several full ones when one cannot hold
+    /// Writes `len` bytes of `source` as one frame, or as several full ones if one cannot hold
     /// them.
     pub(crate) async fn body(
         &mut self,
@@ -150,20 +150,20 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Says that nothing more comes.
+    /// Shuts the write half down.
     pub(crate) async fn shutdown(&mut self) -> Result<(), WriteError> {
-        let patience = self.node.config.stall_timeout;
-        tokio::time::timeout(patience, self.half.shutdown())
+        let limit = self.node.config.stall_timeout;
+        tokio::time::timeout(limit, self.half.shutdown())
             .await
-            .map_err(|_| WriteError::Stalled(patience))?
+            .map_err(|_| WriteError::Stalled(limit))?
             .map_err(WriteError::Io)
     }
 }
 
-/// How long a caller may take to hear why it is refused.
+/// The time-out for sending the reason of a refusal.
 const EXPLAIN_TIME: Duration = Duration::from_millis(500);
 
-/// Closes a connection whose request was not read, with a word why.
+/// Closes a connection whose request was not read, after sending the reason.
 pub(crate) async fn explain(half: WriteHalf, refusal: Refusal, node: Arc<Node>) {
     let explains = node.explains();
     let mut writer = FrameWriter::new(half, node);
@@ -174,6 +174,6 @@ pub(crate) async fn explain(half: WriteHalf, refusal: Refusal, node: Arc<Node>) 
         }
         writer.shutdown().await
     };
-    // Who does not take it in time goes without.
+    // Best effort: dropped on time-out.
     tokio::time::timeout(EXPLAIN_TIME, explain).await.map(drop).ok();
 }

@@ -25,9 +25,8 @@ use crate::{
     },
 };
 
-/// An actor that serves messages from other nodes: every actor that handles [`Incoming`],
-/// [`Received`](crate::Received) (typed messages) or [`IncomingBatch`](crate::IncomingBatch) can be
-/// one.
+/// An actor that serves messages from other nodes. It handles [`Incoming`],
+/// [`Received`](crate::Received) (typed messages) or [`IncomingBatch`](crate::IncomingBatch).
 ///
 /// ```
 /// use actix::prelude::*;
@@ -52,23 +51,29 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A panic in a handler never harms the node, and its caller gets an error
-/// ([`Reason::HANDLER_FAILED`](crate::link::Reason::HANDLER_FAILED)). What becomes of the actor
-/// depends on how it was started: with `start()`, which is actix's own, the actor is gone, and if its
-/// `stopping` or `stopped` panic as well, Rust ends the process.
-/// [`start_supervised`](Self::start_supervised) keeps the actor, and catches these panics too. A
-/// closure made into an actor by [`from_fn`] is always kept.
+/// A panic in a handler never harms the node, and its caller receives an error
+/// ([`Reason::HANDLER_FAILED`](crate::link::Reason::HANDLER_FAILED)). Whether the actor survives
+/// depends on how it was started:
+///
+/// - With `start()` of actix, the actor is gone. If its `stopping` or `stopped` panics as well, the
+///   process ends.
+/// - With [`start_supervised`](Self::start_supervised), the actor survives, and these panics are
+///   caught as well.
+/// - An actor that [`from_fn`] made of a closure always survives.
 pub trait HandlerActor: Actor {
-    /// Starts the actor so that it outlives its panics, with its queue, whatever messages it
+    /// Starts the actor so that it survives its panics, with its queue, whatever messages it
     /// handles.
     ///
-    /// A panic is caught before actix sees it. In a message handler it costs that message alone:
-    /// its caller gets an error, the value stays as the panic left it, and the queue and the actor's
-    /// own futures go on. In one of the actor's own futures (a `ResponseActFuture`, a timer) it
-    /// costs all of these, because a future that has panicked cannot be told apart and taken out:
-    /// actix restarts the actor, with [`Supervised::restarting`] and [`Actor::started`], and the
-    /// queue goes on. More than [`PANICS_IN_A_ROW`] panics without handing back control in between,
-    /// or a panic in `restarting` or while it stops, end the actor.
+    /// A panic is caught before actix sees it.
+    ///
+    /// - A panic in a message handler affects only that message. Its caller receives an error, the
+    ///   state of the actor stays as the panic left it, and the queue and the actor's own futures
+    ///   continue.
+    /// - A panic in one of the actor's own futures (a `ResponseActFuture`, a timer) drops all of
+    ///   them, because the one that panicked cannot be identified. Actix restarts the actor, with
+    ///   [`Supervised::restarting`] and [`Actor::started`], and the queue continues.
+    /// - More than [`PANICS_IN_A_ROW`] panics in one poll, or a panic in `restarting` or while the
+    ///   actor stops, end the actor.
     ///
     /// ```
     /// use actix::prelude::*;
@@ -106,7 +111,7 @@ pub trait HandlerActor: Actor {
     /// ```
     ///
     /// # Panics
-    /// Outside an actix arbiter, as `start()`.
+    /// If called outside an actix arbiter, like `start()`.
     fn start_supervised(self) -> Addr<Self>
     where
         Self: Actor<Context = Context<Self>> + Supervised,
@@ -122,16 +127,15 @@ pub trait HandlerActor: Actor {
 
 impl<A: Actor> HandlerActor for A {}
 
-/// How often in a row a supervised actor may panic while it is being polled once. Found by thought:
-/// one poll drains a mailbox, whose default bound is 16, so an actor beyond it is not panicking
-/// over messages but over itself.
+/// How often a supervised actor may panic in one poll. One poll drains a mailbox, whose default
+/// bound is 16, so an actor with more panics does not panic because of its messages.
 pub const PANICS_IN_A_ROW: usize = 64;
 
-/// An actor's whole life as a future that survives panics.
+/// A future that runs an actor and survives its panics.
 struct Guarded<A: Actor<Context = Context<A>>> {
     inner: Option<ContextFut<A, Context<A>>>,
     in_a_row: usize,
-    /// It was stopping when it panicked the last time.
+    /// Whether the actor was stopping at its last panic.
     stopping: bool,
 }
 
@@ -152,13 +156,13 @@ impl<A: Actor<Context = Context<A>> + Supervised> Future for Guarded<A> {
                 }
                 Ok(Poll::Ready(())) => return Poll::Ready(()),
                 Err(_) => {
-                    // The context knows which of the actor's own futures it was polling; none while
-                    // it handled a message.
+                    // The context has the handle of the actor's own future that it was polling, and
+                    // the default handle while it handled a message.
                     let own_future = inner.ctx().handle() != SpawnHandle::default();
                     let restart = AssertUnwindSafe(|| !own_future || inner.restart());
                     let restarted = std::panic::catch_unwind(restart).unwrap_or(false);
-                    // Behind `stopped` there is nothing; the second panic of one that stops is that of its
-                    // `stopping`.
+                    // No code runs after `stopped`. The second panic of an actor that stops is in
+                    // its `stopping`.
                     let state = inner.ctx().state();
                     let ended = state == ActorState::Stopped
                         || (state == ActorState::Stopping && self.stopping);
@@ -186,7 +190,7 @@ impl<A: Actor<Context = Context<A>>> Drop for Guarded<A> {
     }
 }
 
-/// Makes a handler actor of an async closure. Requests run concurrently; a panic costs the one
+/// Makes a handler actor of an async closure. Requests run concurrently; a panic affects only its
 /// request.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! From a code to whoever serves it.
+//! The table from codes to handlers.
 
 use std::{
     collections::HashMap,
@@ -20,42 +20,42 @@ use crate::{
     node::{HandlerTimer, Refusal},
 };
 
-/// Whoever answers the requests of one code.
+/// The handler of one code.
 pub(crate) trait Serve: Send + Sync + fmt::Debug {
-    /// Hands `incoming` over, in the call: requests reach a handler in the order of the calls. The
-    /// future waits for the reply.
+    /// Delivers `incoming` synchronously, so that requests reach a handler in the order of the
+    /// calls. The future waits for the reply.
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>>;
 
-    /// Hands a message over of which nobody waits for a reply, in the call. Its sender has credit
-    /// for it: that bounds what may wait in the handler's mailbox.
+    /// Delivers a one-way message synchronously. The credit of its sender bounds the messages in
+    /// the handler's mailbox.
     fn tell(&self, incoming: Incoming) -> Told;
 
-    /// Tells actors apart, whatever they handle.
+    /// Identifies the actor, independent of the message type.
     fn handler(&self) -> u64;
 
-    /// Whether one-way messages are to be gathered for [`tell_all`](Self::tell_all).
+    /// Whether one-way messages are gathered for [`tell_all`](Self::tell_all).
     fn takes_batches(&self) -> bool {
         false
     }
 
-    /// Hands one-way messages over together.
+    /// Delivers a batch of one-way messages.
     fn tell_all(&self, _: IncomingBatch) -> Result<(), Refusal> {
         Err(Refusal::HandlerFailed)
     }
 }
 
-/// What came of handing a one-way message over.
+/// The outcome of the delivery of a one-way message.
 pub(crate) enum Told {
     Delivered,
     Refused(Refusal),
-    /// It is served as a request is; the answer is nobody's.
+    /// It is served like a request; the answer is discarded.
     Serving(BoxFuture<'static, Result<Reply, Refusal>>),
 }
 
-/// Hands `message` to an actor, in the call, and waits for its result.
+/// Delivers `message` to an actor synchronously. The future waits for its result.
 ///
-/// A mailbox that was open before and closes under the message belongs to an actor that panicked,
-/// or stopped, with the message in its hands.
+/// If the mailbox was open before and closes then, the actor panicked or stopped while it had the
+/// message.
 pub(crate) fn ask<M>(
     recipient: &Recipient<M>,
     message: M,
@@ -63,7 +63,7 @@ pub(crate) fn ask<M>(
 where
     M: Message<Result: Send> + Send + 'static,
 {
-    // A sender of its own has a place of its own in the mailbox, so the message is in it at once.
+    // Each clone of a sender has a reserved slot in the mailbox, so the message is in it at once.
     let answer = recipient.connected().then(|| recipient.clone().send(message));
     async move {
         answer.ok_or(Refusal::HandlerGone)?.await.map_err(|error| match error {
@@ -73,7 +73,7 @@ where
     }
 }
 
-/// Puts `message` into the mailbox of an actor.
+/// Enqueues `message` in the mailbox of an actor.
 #[expect(clippy::disallowed_methods, reason = "bounded by credit")]
 pub(crate) fn put<M>(recipient: &Recipient<M>, message: M) -> Result<(), Refusal>
 where
@@ -86,7 +86,7 @@ where
     Ok(())
 }
 
-/// The same for every recipient of one actor.
+/// A number that is the same for every recipient of one actor.
 pub(crate) fn number_of(recipient: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     recipient.hash(&mut hasher);
@@ -113,7 +113,7 @@ impl Serve for Recipient<Incoming> {
     }
 }
 
-/// A handler that takes one-way messages in batches.
+/// A handler that receives one-way messages in batches.
 #[derive(Debug)]
 pub(crate) struct Batched(pub(crate) Recipient<IncomingBatch>);
 
@@ -140,17 +140,17 @@ impl Serve for Batched {
     }
 }
 
-/// How the data of a request reaches its handler, and how long it may be.
+/// How the data of a request reaches its handler, and its maximum length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intake {
-    /// Whole, up to so many bytes.
+    /// Buffered whole.
     Whole(u32),
-    /// As a [`Body`](crate::Body), up to so many bytes.
+    /// As a [`Body`](crate::Body).
     Streamed(u32),
 }
 
 impl Intake {
-    /// The most bytes of data.
+    /// The maximum length of the data in bytes.
     pub(crate) const fn limit(self) -> u32 {
         match self {
             Self::Whole(limit) | Self::Streamed(limit) => limit,
@@ -165,7 +165,7 @@ impl Intake {
         }
     }
 
-    /// The same, where what is taken whole is not longer than `most`.
+    /// The same, with a limit of at most `most` if the data is buffered whole.
     fn whole_at_most(self, most: u32) -> Self {
         match self {
             Self::Whole(limit) => Self::Whole(limit.min(most)),
@@ -178,10 +178,10 @@ impl Intake {
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) serve: Arc<dyn Serve>,
-    /// The actor behind it.
+    /// Identifies the actor.
     pub(crate) handler: u64,
     pub(crate) intake: Intake,
-    /// Places for requests in hand.
+    /// Permits for requests in progress.
     pub(crate) places: Arc<Semaphore>,
     /// Whether replies may have codes of the framework.
     pub(crate) internal: bool,
@@ -189,8 +189,8 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Hands a request over, in the call, as [`Serve::serve`] does; the time until the answer is
-    /// measured.
+    /// Delivers a request synchronously, as [`Serve::serve`] does, and measures the time until the
+    /// answer.
     pub(crate) fn ask(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
         self.times.take(self.serve.serve(incoming), Reply::is_refusal)
     }
@@ -200,13 +200,13 @@ impl Route {
 #[derive(Debug)]
 pub(crate) struct Routes {
     table: RwLock<HashMap<TypeCode, Route>>,
-    /// Lengths that the application has set, for whoever handles these codes.
+    /// Lengths that the application has set for codes, whatever their handler.
     lengths: Mutex<HashMap<TypeCode, u32>>,
-    /// The well-known codes, as long as they are not switched on.
+    /// The routes of the well-known codes, until they are switched on.
     off: Mutex<Vec<(TypeCode, Route)>>,
-    /// What is taken whole is not longer than this.
+    /// The maximum length of data that is buffered whole.
     most: u32,
-    /// Counts the changes, so that a link can keep what it has looked up.
+    /// Counts the changes, so that a link can cache its look-ups.
     version: AtomicU64,
 }
 
@@ -225,7 +225,7 @@ impl Routes {
         self.lengths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bounds the data of a code, for whoever handles it now or later.
+    /// Sets the maximum length of the data of a code, for its current and future handlers.
     pub(crate) fn set_max_len(&self, code: TypeCode, bytes: u32) {
         self.lengths().insert(code, bytes);
         self.change(|table| {
@@ -245,7 +245,7 @@ impl Routes {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Puts `route` in; returns the one that it replaces.
+    /// Inserts `route` and returns the one that it replaces.
     pub(crate) fn insert(&self, code: TypeCode, mut route: Route) -> Option<Route> {
         let set = self.lengths().get(&code).copied();
         let intake = set.map_or(route.intake, |bytes| route.intake.up_to(bytes));
@@ -253,13 +253,13 @@ impl Routes {
         self.change(|table| table.insert(code, route))
     }
 
-    /// Keeps routes that [`switch_on`](Self::switch_on) puts in.
+    /// Keeps routes until [`switch_on`](Self::switch_on) inserts them.
     pub(crate) fn keep_off(&self, routes: Vec<(TypeCode, Route)>) {
         *self.off.lock().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
-    /// Puts those in that are kept off and whose codes have no handler. Once: what the application
-    /// removes afterwards stays removed.
+    /// Inserts the routes that are kept off and whose codes have no handler. It does so once: a
+    /// route that the application removes afterwards stays removed.
     pub(crate) fn switch_on(&self) {
         let routes = std::mem::take(&mut *self.off.lock().unwrap_or_else(PoisonError::into_inner));
         for (code, route) in routes {
@@ -273,7 +273,7 @@ impl Routes {
         self.change(|table| table.remove(&code))
     }
 
-    /// The longest data that any of them takes whole.
+    /// The maximum length of data that any route buffers whole.
     pub(crate) fn longest(&self) -> u32 {
         let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let whole = |route: &Route| match route.intake {
@@ -283,8 +283,8 @@ impl Routes {
         routes.values().map(whole).max().unwrap_or(0)
     }
 
-    /// The longest data by code, of codes that take another length than `default`, and of those that
-    /// would be taken for another one in upper case.
+    /// The maximum lengths of the codes that differ from `default`, and of the codes that are not
+    /// in upper case, which a look-up would otherwise fold to another code.
     pub(crate) fn unusual_lengths(&self, default: u32) -> Vec<(TypeCode, u32)> {
         let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let lengths = routes.iter().map(|(code, route)| match route.intake {
@@ -299,7 +299,8 @@ impl Routes {
         lengths
     }
 
-    /// The route for exactly this code, else the one for its upper-case form ([protocol](crate::protocol#codes)).
+    /// The route for exactly this code, otherwise the one for its upper-case form
+    /// ([protocol](crate::protocol#codes)).
     pub(crate) fn find(&self, code: TypeCode) -> Option<Route> {
         let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
         routes.get(&code).or_else(|| routes.get(&code.to_ascii_uppercase())).cloned()
@@ -313,7 +314,7 @@ impl Routes {
         codes
     }
 
-    /// Lets go of every handler.
+    /// Drops all handlers.
     pub(crate) fn clear(&self) {
         self.keep_off(Vec::new());
         self.change(HashMap::clear);

@@ -19,15 +19,14 @@ use crate::{
     },
 };
 
-/// A typed message that came from another node: what an actor registered with `on::<M>` handles.
+/// A typed message from another node. An actor registered with `on::<M>` handles it.
 ///
-/// Its result is `M::Result`, which goes back to the sender in one `REPL` frame in the format of
-/// `M`.
+/// Its result is `M::Result`, which is sent back in one `REPL` frame in the format of `M`.
 #[non_exhaustive]
 pub struct Received<M> {
     /// The message.
     pub message: M,
-    /// Who sent it, as far as it is known.
+    /// What is known about the sender.
     pub sender: Sender,
     _token: Token,
 }
@@ -48,10 +47,10 @@ where
     type Result = M::Result;
 }
 
-/// A message between nodes: an actix message with a code and a format, whose result can travel as
+/// A message between nodes: an actix message with a code and a format, whose result can be sent as
 /// well.
 ///
-/// Implemented for every type that can be one.
+/// Implemented for every type that meets the bounds.
 ///
 /// ```
 /// use actix::prelude::*;
@@ -79,7 +78,7 @@ impl<M> PeerMessage for M where
 {
 }
 
-/// Decodes, asks the actor, encodes.
+/// Decodes a request, sends it to the actor, and encodes the result.
 pub(crate) struct Typed<M: PeerMessage>(Recipient<Received<M>>);
 
 impl<M: PeerMessage> Typed<M> {
@@ -89,7 +88,7 @@ impl<M: PeerMessage> Typed<M> {
 
     fn decode(incoming: Incoming) -> Result<Received<M>, Refusal> {
         let (frame, sender, token) = incoming.into_parts();
-        // The code was found by its upper-case form, perhaps; the message does not care.
+        // The code of the frame may differ from `M::CODE` in case; the decoder ignores it.
         let decoded = catch_unwind(AssertUnwindSafe(|| M::FORMAT.decode(&frame)));
         let message = decoded.map_err(|_| Refusal::HandlerFailed)?.map_err(|error| {
             tracing::debug!(error = %Sanitized(error), "message not decoded");
@@ -126,7 +125,7 @@ impl<M: PeerMessage> Serve for Typed<M> {
     }
 }
 
-/// Takes the answer to a typed message out of its replies.
+/// Decodes the answer to a typed message from its replies.
 pub(crate) async fn answer<M: PeerMessage>(
     replies: Result<Replies, RequestError>,
 ) -> Result<M::Result, SendError> {

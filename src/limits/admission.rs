@@ -1,4 +1,4 @@
-//! The gate of a node, as its listener and its connections share it.
+//! The gate of a node, shared by its listener and its connections.
 
 use std::{
     collections::HashMap,
@@ -14,18 +14,18 @@ use crate::{
     time::now,
 };
 
-/// Whom the node has let in.
+/// The admission of connections to a node.
 pub(crate) struct Admission(Mutex<State>);
 
 struct State {
     gate: Gate,
-    /// Dropped when a half-open connection has to go.
+    /// Dropped when a half-open connection has to be closed.
     half_open: HashMap<ConnectionId, oneshot::Sender<()>>,
 }
 
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("half_open", &self.half_open()).finish_non_exhaustive()
+        f.debug_struct("Admission").field("half_open", &self.half_open()).finish_non_exhaustive()
     }
 }
 
@@ -44,29 +44,29 @@ impl Admission {
         self.lock().gate.half_open()
     }
 
-    /// Turns a connection away for which there is no place. Nobody has to go for it.
+    /// Refuses a connection for which there is no permit. No other connection is closed for it.
     pub(crate) fn turn_away(&self, from: &Address) -> TurnedAway {
         self.lock().gate.turn_away(from, now())
     }
 
-    /// Lets a connection in. Another one that is half open may have to go for it: the flag says so.
+    /// Admits a connection. The flag says whether another, half-open connection is closed for it.
     pub(crate) fn enter(
         self: &Arc<Self>,
         from: &Address,
     ) -> Result<(ConnectionPermit, bool), TurnedAway> {
         let mut state = self.lock();
-        let (id, goes) = state.gate.enter(from, now())?;
+        let (id, displaced) = state.gate.enter(from, now())?;
         let (stay, told_to_go) = oneshot::channel();
         state.half_open.insert(id, stay);
-        let gone = goes.and_then(|goes| state.half_open.remove(&goes));
+        let displaced = displaced.and_then(|id| state.half_open.remove(&id));
         drop(state);
-        let pass =
+        let permit =
             ConnectionPermit { admission: Arc::clone(self), id, told_to_go: Some(told_to_go) };
-        Ok((pass, gone.is_some()))
+        Ok((permit, displaced.is_some()))
     }
 }
 
-/// The right to be connected; given back when it is dropped.
+/// The permit of an accepted connection; returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     admission: Arc<Admission>,
@@ -75,7 +75,8 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Ready when this connection has to go, as long as it is half open. Not to be asked again then.
+    /// Completes when this connection has to be closed while it is half open. Must not be called
+    /// again after that.
     pub(crate) async fn told_to_go(&mut self) {
         match &mut self.told_to_go {
             Some(told) => drop(told.await),
@@ -83,7 +84,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// The header is complete.
+    /// Notes that the header is complete.
     pub(crate) fn greeted(&self) {
         let mut state = self.admission.lock();
         state.gate.greeted(self.id);

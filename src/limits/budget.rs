@@ -1,4 +1,4 @@
-//! Memory for frames that have not come in full, of the whole node.
+//! The memory of a node for incomplete frames.
 
 use std::{
     fmt,
@@ -9,14 +9,14 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
-/// It is taken in steps of so much, as bytes arrive.
+/// The step in which memory is taken, as bytes arrive.
 pub(crate) const STEP: usize = 64 << 10; // bytes
 
-/// Frames up to this are not counted, so that they flow whatever happens: as many as there are
-/// connections are less than the budget.
+/// Frames up to this length are not counted, so that they always flow. One for each connection is
+/// less than the budget.
 pub(crate) const EXEMPT: usize = 4 << 10; // bytes
 
-/// What all connections of a node may hold of frames that have not come in full.
+/// The memory that all connections of a node may hold for incomplete frames.
 #[derive(Debug)]
 pub(crate) struct Budget {
     steps: Arc<Semaphore>,
@@ -35,16 +35,16 @@ impl Budget {
         self.total.saturating_sub(self.steps.available_permits()).saturating_mul(STEP)
     }
 
-    /// A part of it, of nothing so far.
+    /// A share of it, empty at first.
     pub(crate) fn share(&self) -> Share {
         Share { steps: Arc::clone(&self.steps), waits: None, held: None }
     }
 }
 
-/// What one frame holds of the budget; given back when it is dropped.
+/// The share that one frame holds of the budget; returned when it is dropped.
 pub(crate) struct Share {
     steps: Arc<Semaphore>,
-    /// Made when it has to wait for the first time.
+    /// Created by the first wait.
     waits: Option<PollSemaphore>,
     held: Option<OwnedSemaphorePermit>,
 }
@@ -56,7 +56,7 @@ impl fmt::Debug for Share {
 }
 
 impl Share {
-    /// Bytes that may be held.
+    /// Bytes that this share covers.
     pub(crate) fn covers(&self) -> usize {
         self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits).saturating_mul(STEP)
     }
@@ -68,7 +68,7 @@ impl Share {
         }
     }
 
-    /// Takes what `bytes` need, if it is there now.
+    /// Grows the share to cover `bytes`, if the memory is available now.
     pub(crate) fn try_cover(&mut self, bytes: usize) -> bool {
         while self.covers() < bytes {
             match Arc::clone(&self.steps).try_acquire_owned() {
@@ -79,12 +79,12 @@ impl Share {
         true
     }
 
-    /// Takes what `bytes` need, as soon as it is there.
+    /// Grows the share to cover `bytes`, as soon as the memory is available.
     pub(crate) fn poll_cover(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
         while !self.try_cover(bytes) {
             let steps = &self.steps;
             let waits = self.waits.get_or_insert_with(|| PollSemaphore::new(Arc::clone(steps)));
-            // It is never closed.
+            // The semaphore is never closed.
             let Some(step) = ready!(waits.poll_acquire(cx)) else { return Poll::Pending };
             self.add(step);
         }
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_taken_in_steps_and_given_back() {
+    fn memory_is_taken_in_steps_and_returned() {
         let budget = Budget::new(3 * STEP);
         let (mut one, mut other) = (budget.share(), budget.share());
         assert!(one.try_cover(1) && one.try_cover(STEP));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_gets_what_is_given_back_and_gives_up_nothing_by_waiting() {
+    fn a_share_that_waits_gets_the_memory_that_is_returned() {
         let budget = Budget::new(2 * STEP);
         let mut cx = Context::from_waker(noop_waker_ref());
         let (mut one, mut other) = (budget.share(), budget.share());
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_and_the_largest_budget_are_some() {
+    fn every_budget_has_at_least_one_step_and_no_more_than_the_semaphore_holds() {
         assert_eq!(Budget::new(1).total, 1);
         assert_eq!(
             Budget::new(usize::MAX).total,

@@ -1,6 +1,6 @@
-//! Whom a node lets in: how many connections at once, and how fast new ones, from each source.
+//! The admission of connections: how many at once, and at which rate, from each source.
 //!
-//! Pure: it decides, the listener carries it out.
+//! Sans-I/O: the gate decides, and the listener acts on it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,10 +15,10 @@ use crate::{
     overlay::Address,
 };
 
-/// Sources whose pace is remembered.
+/// Sources whose rate is remembered.
 const MAX_REMEMBERED: usize = 1_024;
 
-/// A source may be so many times its pace in one second ahead: connections come in bursts.
+/// The burst of a source, in seconds of its rate.
 const BURST: u32 = 2;
 
 /// The limits of a [`Gate`].
@@ -26,7 +26,7 @@ const BURST: u32 = 2;
 pub(crate) struct GateConfig {
     /// Connections at once, from each source.
     pub(crate) per_source: usize,
-    /// Connections whose header is not complete, from all.
+    /// Connections whose header is not complete, from all sources.
     pub(crate) half_open: usize,
     /// New connections in a second, from each source, on average.
     pub(crate) per_second: u32,
@@ -37,12 +37,12 @@ pub(crate) struct GateConfig {
 /// The number that a gate gives to a connection.
 pub(crate) type ConnectionId = u64;
 
-/// Why a connection is not let in.
+/// Why a connection is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnedAway {
-    /// Its source has as many as it may have.
+    /// Its source has reached its limit.
     TooMany,
-    /// They come too fast from its source.
+    /// Its source exceeds its rate.
     TooFast,
 }
 
@@ -53,13 +53,13 @@ struct Seen {
     half_open: usize,
 }
 
-/// The connections that a node has let in, by source.
+/// The admitted connections of a node, by source.
 #[derive(Debug)]
 pub(crate) struct Gate {
     config: GateConfig,
     pace: RateLimiter<Source>,
     seen: HashMap<Source, Seen>,
-    /// By number, so that the oldest is first.
+    /// Sorted by number, so that the oldest is first.
     half_open: BTreeMap<ConnectionId, Source>,
     open: HashMap<ConnectionId, Source>,
     next: ConnectionId,
@@ -78,8 +78,8 @@ impl Gate {
         }
     }
 
-    /// Lets a connection in. When too many are half open, the oldest from the source that has the
-    /// most of them has to go, not the newcomer: its number is returned as well.
+    /// Admits a connection and returns its number. If too many connections are half open, also
+    /// returns the number of one that has to be closed: the oldest of the source that has the most.
     pub(crate) fn enter(
         &mut self,
         from: &Address,
@@ -103,8 +103,8 @@ impl Gate {
         Ok((self.next, if crowded { self.oldest_of_busiest() } else { None }))
     }
 
-    /// Turns a connection away for which the node has no place, and says why: they come too fast
-    /// from its source, or there are too many. Nobody goes for it.
+    /// Refuses a connection for which the node has no permit, and returns the reason: its source
+    /// exceeds its rate, or there are too many. No other connection is closed for it.
     pub(crate) fn turn_away(&mut self, from: &Address, now: Instant) -> TurnedAway {
         let in_pace = self.is_in_pace(&Source::of(from), now);
         if in_pace { TurnedAway::TooMany } else { TurnedAway::TooFast }
@@ -123,7 +123,7 @@ impl Gate {
         Some(oldest)
     }
 
-    /// The header of a connection is complete, or it is told to go.
+    /// Notes that the header of a connection is complete, or that it is being closed.
     pub(crate) fn greeted(&mut self, id: ConnectionId) {
         if let Some(seen) = self.half_open.remove(&id).and_then(|source| self.seen.get_mut(&source))
         {
@@ -131,7 +131,7 @@ impl Gate {
         }
     }
 
-    /// A connection is over.
+    /// Notes that a connection has ended.
     pub(crate) fn left(&mut self, id: ConnectionId) {
         self.greeted(id);
         if let Some(source) = self.open.remove(&id)
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_has_as_many_connections_as_it_may_have_and_no_other_pays_for_it() {
+    fn a_source_has_a_limit_of_connections_that_does_not_affect_other_sources() {
         let (mut gate, now) = (Gate::new(CONFIG), now());
         let first = gate.enter(&at("10.0.0.1"), now).unwrap().0;
         for _ in 0..2 {
@@ -191,38 +191,38 @@ mod tests {
     }
 
     #[test]
-    fn connections_come_at_a_pace_with_bursts() {
+    fn connections_are_accepted_at_a_rate_with_bursts() {
         let (mut gate, mut now) = (Gate::new(CONFIG), now());
-        let come = |gate: &mut Gate, now| {
+        let connect = |gate: &mut Gate, now| {
             let (id, _) = gate.enter(&at("10.0.0.1"), now)?;
             gate.left(id);
             Ok(())
         };
         for _ in 0..20 {
-            assert_eq!(come(&mut gate, now), Ok(()));
+            assert_eq!(connect(&mut gate, now), Ok(()));
         }
-        assert_eq!(come(&mut gate, now), Err(TurnedAway::TooFast));
+        assert_eq!(connect(&mut gate, now), Err(TurnedAway::TooFast));
         now += Duration::from_millis(100);
-        assert_eq!(come(&mut gate, now), Ok(()));
-        assert_eq!(come(&mut gate, now), Err(TurnedAway::TooFast));
+        assert_eq!(connect(&mut gate, now), Ok(()));
+        assert_eq!(connect(&mut gate, now), Err(TurnedAway::TooFast));
     }
 
     #[test]
-    fn when_too_many_are_half_open_the_oldest_of_the_busiest_source_goes_and_not_the_newcomer() {
+    fn when_too_many_are_half_open_the_oldest_of_the_busiest_source_is_closed() {
         let (mut gate, now) = (Gate::new(CONFIG), now());
-        let quiet = gate.enter(&at("10.0.0.9"), now).unwrap().0;
+        let other = gate.enter(&at("10.0.0.9"), now).unwrap().0;
         let busy: Vec<_> = (0..3).map(|_| gate.enter(&at("10.0.0.1"), now).unwrap().0).collect();
         let another = gate.enter(&at("10.0.0.2"), now).unwrap();
         assert_eq!(another.1, None);
-        let (_, goes) = gate.enter(&at("10.0.0.3"), now).unwrap();
-        assert_eq!(goes, Some(busy[0]));
-        // One that has spoken is not half open any more.
-        gate.greeted(quiet);
+        let (_, closed) = gate.enter(&at("10.0.0.3"), now).unwrap();
+        assert_eq!(closed, Some(busy[0]));
+        // A connection with a complete header is no longer half open.
+        gate.greeted(other);
         assert_eq!(gate.half_open(), 4);
     }
 
     #[test]
-    fn who_is_turned_away_costs_nobody_a_place() {
+    fn a_refused_connection_closes_no_other() {
         let (mut gate, now) = (Gate::new(CONFIG), now());
         for n in 0..5 {
             gate.enter(&at(&format!("10.0.0.{n}")), now).unwrap();
@@ -235,20 +235,20 @@ mod tests {
     }
 
     #[test]
-    fn loopback_has_a_share_of_the_connections_only_when_it_is_asked_for() {
-        let let_in = |loopback, from: &str| {
+    fn connections_from_loopback_are_limited_only_if_asked_for() {
+        let admitted = |loopback, from: &str| {
             let mut gate = Gate::new(GateConfig { loopback, ..CONFIG });
             let now = now();
             (0..10).filter(|_| gate.enter(&at(from), now).is_ok()).count()
         };
         for here in ["127.0.0.1", "127.8.8.8", "[::1]", "[::ffff:127.0.0.1]"] {
-            assert_eq!((let_in(false, here), let_in(true, here)), (10, 3), "{here}");
+            assert_eq!((admitted(false, here), admitted(true, here)), (10, 3), "{here}");
         }
-        assert_eq!((let_in(false, "10.0.0.1"), let_in(true, "10.0.0.1")), (3, 3));
+        assert_eq!((admitted(false, "10.0.0.1"), admitted(true, "10.0.0.1")), (3, 3));
     }
 
     #[test]
-    fn loopback_has_a_pace_only_when_it_is_asked_for() {
+    fn loopback_has_a_rate_limit_only_if_asked_for() {
         let last = |loopback| {
             let mut gate = Gate::new(GateConfig { loopback, ..CONFIG });
             let now = now();

@@ -1,8 +1,8 @@
-//! How fast frames and bytes come from each source.
+//! The rates of frames and bytes from each source.
 //!
-//! Pure: it decides, whoever reads waits or refuses. The rule is GCRA (ITU-T I.371, "virtual
-//! scheduling"), as at the [gate](super::gate), with one atomic for each pace: all connections of a
-//! source share it, and one look for a whole read is all that it costs.
+//! Sans-I/O: it decides, and the reader waits or refuses. The algorithm is GCRA (ITU-T I.371,
+//! "virtual scheduling"), as in the [gate](super::gate), with one atomic for each rate. All
+//! connections of a source share it, and a read updates it once.
 
 use std::{
     collections::HashMap,
@@ -15,13 +15,13 @@ use std::{
 
 use crate::{limits::source::Source, overlay::Address, time::Later};
 
-/// Sources without a connection whose pace is remembered.
+/// Sources without a connection whose rate is remembered.
 const MAX_REMEMBERED: usize = 1_024;
 
-/// A source may be so many seconds of its pace ahead.
+/// The burst of a source, as a time at its rate.
 const BURST: u64 = 2 * SECOND;
 
-/// What was read beyond that is remembered up to so much time.
+/// The maximum debt for reads beyond the burst, as a time at the rate.
 const MAX_DEBT: u64 = 10 * SECOND;
 
 const SECOND: u64 = 1_000_000_000; // ns
@@ -35,7 +35,7 @@ pub(crate) struct Rates {
     pub(crate) loopback: bool,
 }
 
-/// One pace. Times are nanoseconds since the meter was made.
+/// One rate. Times are nanoseconds since the meter was created.
 #[derive(Debug)]
 struct Lane {
     per_second: u64,
@@ -51,7 +51,7 @@ impl Lane {
         n.saturating_mul(SECOND) / self.per_second
     }
 
-    /// Counts `n` that have come; how long nothing more should be taken.
+    /// Counts `n` that have arrived. Returns how long nothing more should be accepted.
     fn charge(&self, n: u64, now: u64) -> Duration {
         let (cost, ahead) = (self.cost(n), now.saturating_add(BURST));
         let next =
@@ -61,7 +61,7 @@ impl Lane {
         Duration::from_nanos(due.saturating_sub(ahead))
     }
 
-    /// Counts `n` if they are within the pace.
+    /// Counts `n` if they are within the rate.
     fn take(&self, n: u64, now: u64) -> bool {
         let (cost, ahead) = (self.cost(n), now.saturating_add(BURST));
         let next = |due: u64| Some(due.max(now).saturating_add(cost)).filter(|due| *due <= ahead);
@@ -73,7 +73,7 @@ impl Lane {
     }
 }
 
-/// The paces of one source.
+/// The rates of one source.
 #[derive(Debug)]
 pub(crate) struct Meter {
     since: Instant,
@@ -90,21 +90,21 @@ impl Meter {
         u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Counts what a read has brought; how long nothing more should be read.
+    /// Counts the frames and bytes of a read. Returns how long nothing more should be read.
     pub(crate) fn charge(&self, frames: u64, bytes: u64, now: Instant) -> Duration {
         let now = self.nanos(now);
         self.frames.charge(frames, now).max(self.bytes.charge(bytes, now))
     }
 
-    /// Whether a request is within the pace; counts it only then. Bytes that have come already count
-    /// in any case.
+    /// Whether a request is within the rate. Counts the request only then; the bytes that have
+    /// arrived already count in any case.
     pub(crate) fn take(&self, bytes: u64, now: Instant) -> bool {
         let now = self.nanos(now);
         let late = self.bytes.charge(bytes, now) > Duration::ZERO;
         !late && self.frames.take(1, now)
     }
 
-    /// When the last of what has come would have come at its pace.
+    /// The theoretical arrival time (GCRA).
     fn due(&self) -> Instant {
         self.since.later(Duration::from_nanos(self.frames.due().max(self.bytes.due())))
     }
@@ -122,7 +122,7 @@ impl Meters {
         Self { rates, known: Mutex::default() }
     }
 
-    /// The meter for a connection from `address`; none when it has no pace.
+    /// The meter for a connection from `address`. `None` if its source is not limited.
     pub(crate) fn of(&self, address: &Address, now: Instant) -> Option<Arc<Meter>> {
         let source = Source::of(address);
         if !source.is_limited(self.rates.loopback) {
@@ -137,8 +137,8 @@ impl Meters {
     }
 }
 
-/// Forgets sources without a connection that are not ahead of their pace; when that is not enough,
-/// the one that is the least ahead.
+/// Forgets sources that have no connection and are not ahead of their rate. If that is not enough,
+/// forgets the one that is the least ahead.
 fn forget(known: &mut HashMap<Source, Arc<Meter>>, now: Instant) {
     let used = |meter: &Arc<Meter>| Arc::strong_count(meter) > 1;
     if known.len() < MAX_REMEMBERED {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_what_is_beyond_waits_for_its_time() {
+    fn a_burst_passes_and_the_excess_has_to_wait() {
         let now = now();
         let meter = Meter::new(RATES, now);
         assert_eq!(meter.charge(20, 0, now), Duration::ZERO);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_not_counted_so_that_the_next_one_is_served_in_time() {
+    fn a_refused_request_is_not_counted_so_that_the_next_one_is_served_in_time() {
         let now = now();
         let meter = Meter::new(RATES, now);
         assert!((0..20).all(|_| meter.take(8, now)));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_has_no_pace_unless_it_is_asked_for() {
+    fn loopback_has_no_rate_limit_unless_asked_for() {
         let now = now();
         let meters = |loopback| Meters::new(Rates { loopback, ..RATES });
         for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connections_of_a_source_share_its_pace_and_it_is_remembered() {
+    fn the_connections_of_a_source_share_its_rate_and_it_is_remembered() {
         let (meters, now) = (Meters::new(RATES), now());
         meters.of(&at("10.0.0.1"), now).unwrap().charge(20, 0, now);
         let again = meters.of(&at("[::ffff:10.0.0.1]"), now).unwrap();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_sources_pushes_out_nobody_who_is_connected_and_keeps_the_map_bounded() {
+    fn a_flood_of_sources_evicts_no_connected_source_and_the_map_stays_bounded() {
         let (meters, now) = (Meters::new(RATES), now());
         let held = meters.of(&at("10.9.9.9"), now).unwrap();
         for n in 0..3_000_u32 {
@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn over_any_time_no_more_passes_than_the_pace_and_a_burst(
+        fn over_any_time_no_more_passes_than_the_rate_and_a_burst(
             steps in proptest::collection::vec((0_u64..300, 1_u64..2_000), 1..200),
         ) {
             let begin = now();
@@ -236,7 +236,7 @@ mod tests {
         }
 
         #[test]
-        fn no_number_breaks_it(frames: u64, bytes: u64, after in 0..u64::MAX / 4, per: u32) {
+        fn no_number_overflows(frames: u64, bytes: u64, after in 0..u64::MAX / 4, per: u32) {
             let begin = now();
             let meter = Meter::new(Rates { frames: per, bytes: per, loopback: true }, begin);
             let now = begin.checked_add(Duration::from_nanos(after)).unwrap_or(begin);

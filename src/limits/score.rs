@@ -1,8 +1,7 @@
-//! Who misbehaves, how much, and for how long nothing is to do with them.
+//! How much peers misbehave, and how long they are banned.
 //!
-//! Pure: it decides, the node carries it out. Points fade by half in each half-life, so that what
-//! happens to everybody now and then adds up to nothing; a ban ends by itself, and is twice as long
-//! the next time.
+//! Sans-I/O: it decides, and the node acts on it. Points are halved in each half-life, so that rare
+//! errors of honest peers do not add up. A ban expires, and the next one is twice as long.
 
 use std::{
     collections::HashMap,
@@ -22,14 +21,15 @@ use crate::{
 /// Offenders that are remembered.
 const MAX_KNOWN: usize = 1_024;
 
-/// Whom points and bans are about: everybody at a source, or who proves an id, wherever that is.
+/// The subject of points and bans: all peers at a source, or the peer that proves an id, at any
+/// address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Offender {
-    /// Everybody at this source.
+    /// All peers at this source.
     Source(Source),
-    /// Who proves this id.
+    /// The peer that proves this id.
     Id(PeerId),
 }
 
@@ -68,10 +68,10 @@ impl From<PeerId> for Offender {
 
 macro_rules! offences {
     ($( $(#[doc = $doc:literal])* $name:ident = $points:literal, )*) => {
-        /// What a remote does wrong, each with the points that it costs its source, and its id where
-        /// that is proven. [`Config::ban_at`](crate::Config::ban_at) points at once are a ban.
+        /// A kind of misbehavior of a remote, with the points that its source receives, and its id
+        /// if that is proven. [`Config::ban_at`](crate::Config::ban_at) points at once are a ban.
         ///
-        /// | offence | points | what |
+        /// | misbehavior | points | description |
         /// |---|---|---|
         $( #[doc = concat!("| `", stringify!($name), "` | ", stringify!($points), " |", $( $doc ),*, " |")] )*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -82,10 +82,10 @@ macro_rules! offences {
         }
 
         impl Misbehavior {
-            /// Every offence.
+            /// Every kind of misbehavior.
             pub const ALL: [Self; [$( stringify!($name), )*].len()] = [$( Self::$name, )*];
 
-            /// What it costs.
+            /// The points for it.
             #[must_use]
             pub const fn points(self) -> u32 {
                 match self {
@@ -97,38 +97,39 @@ macro_rules! offences {
 }
 
 offences! {
-    /// A connection that ended inside a header or the data of a frame. Happens to everybody.
+    /// A connection that ended inside a header or the data of a frame. This happens to honest
+    /// peers.
     Truncated = 1,
-    /// A request for a code without a handler. A newer version may ask for one now and then.
+    /// A request for a code without a handler. A node with a newer version may send one.
     UnknownCode = 1,
     /// Data that is not a message of the handler's type.
     Malformed = 1,
-    /// A classic request beyond the pace of its source.
+    /// A classic request beyond the rate of its source.
     TooFast = 1,
-    /// A header, a handshake or the data of a frame that did not come in time.
+    /// A header, a handshake or the data of a frame that did not arrive in time.
     Late = 2,
     /// A handshake that failed.
     NoHandshake = 2,
     /// A length over the limit.
     TooLong = 5,
-    /// The id of somebody else.
+    /// A claim of the id of another node.
     NotItsId = 10,
-    /// A link whose rules it broke.
+    /// A violation of the rules of a link.
     BrokeLink = 20,
-    /// None: the application said so.
+    /// No misbehavior: the application banned it.
     ByHand = 0,
 }
 
 /// The options of [`PeerScores`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScoreConfig {
-    /// Points that are a ban.
+    /// The points at which a ban begins.
     pub(crate) at: u32,
-    /// Points are half as many after this.
+    /// The time after which points are halved.
     pub(crate) half_life: Duration,
-    /// The first ban.
+    /// The duration of the first ban.
     pub(crate) first: Duration,
-    /// The longest, and how long a ban is remembered after its end.
+    /// The longest ban, and how long a ban is remembered after its end.
     pub(crate) longest: Duration,
 }
 
@@ -136,22 +137,22 @@ pub(crate) struct ScoreConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Ban {
-    /// Who is banned.
+    /// The banned source or id.
     pub whom: Offender,
-    /// The last offence.
+    /// The last misbehavior.
     pub why: Misbehavior,
-    /// How long it still lasts.
+    /// The remaining time.
     pub left: Duration,
 }
 
 #[derive(Debug)]
 struct Record {
     points: f64,
-    /// When they were so many.
+    /// The time at which `points` was computed.
     counted: Instant,
     /// The end of the ban that is in force.
     ban: Option<(Instant, Misbehavior)>,
-    /// The last ban: how long it was, and its end.
+    /// The last ban: its duration and its end.
     last: Option<(Duration, Instant)>,
 }
 
@@ -173,7 +174,7 @@ impl PeerScores {
         record.points * (-half_lives).exp2()
     }
 
-    /// Adds an offence. For how long a ban begins with it, if one does.
+    /// Adds the points of `what`. Returns the duration of the ban if one begins.
     pub(crate) fn offend(
         &mut self,
         whom: &Offender,
@@ -181,7 +182,7 @@ impl PeerScores {
         now: Instant,
     ) -> Option<Duration> {
         let before = match self.known.get(whom) {
-            // Until it ends nothing is to do with them.
+            // During a ban no points are added.
             Some(Record { ban: Some(_), .. }) => return None,
             Some(record) => self.faded(record, now),
             None => 0.0,
@@ -204,8 +205,7 @@ impl PeerScores {
         Some(time)
     }
 
-    /// Bans somebody for so long, whatever there was before. False when there is no room for one
-    /// more.
+    /// Bans an offender for `time`, and replaces an earlier ban. False if there is no room.
     pub(crate) fn ban(&mut self, whom: &Offender, time: Duration, now: Instant) -> bool {
         if !self.make_room(whom, now) {
             return false;
@@ -215,12 +215,12 @@ impl PeerScores {
         true
     }
 
-    /// Ends a ban, and forgets all points. Says why there was one.
+    /// Ends a ban and forgets all points. Returns the reason of the ban.
     pub(crate) fn unban(&mut self, whom: &Offender) -> Option<Misbehavior> {
         self.known.remove(whom)?.ban.map(|(_, why)| why)
     }
 
-    /// Ends the bans whose time is up.
+    /// Ends the bans that have expired.
     pub(crate) fn end(&mut self, now: Instant) -> Vec<(Offender, Misbehavior)> {
         let over = |(whom, record): (&Offender, &mut Record)| {
             let (_, why) = record.ban.take_if(|(until, _)| *until <= now)?;
@@ -253,8 +253,8 @@ impl PeerScores {
         bans
     }
 
-    /// Whether there is room for `whom`: made by who is not banned and has the fewest points. While
-    /// everybody who is remembered is banned, nobody else can be.
+    /// Makes room for `whom` by forgetting the offender with the fewest points that is not banned.
+    /// False if all remembered offenders are banned.
     fn make_room(&mut self, whom: &Offender, now: Instant) -> bool {
         if self.known.len() < MAX_KNOWN || self.known.contains_key(whom) {
             return true;

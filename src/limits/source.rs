@@ -1,4 +1,4 @@
-//! Where connections come from, as far as limits are concerned.
+//! The source of a connection: the unit to which limits apply.
 
 use std::{
     fmt,
@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 
 use crate::overlay::{Address, Host};
 
-/// Where connections come from, as far as limits are concerned: an IPv4 address, the /64 of an IPv6
-/// address (who has one of its addresses has all; RFC 6177), or, in a network of tests, a name.
+/// The source of a connection, to which limits apply: an IPv4 address, the /64 of an IPv6 address
+/// (a site controls all its addresses; RFC 6177), or, in a simulated network, a name.
 ///
 /// ```
 /// use actix_peer::limits::Source;
@@ -49,9 +49,9 @@ impl Source {
         }
     }
 
-    /// Whether what is limited for each source address is limited for this one: not for loopback,
-    /// unless `limit_loopback` says so. Who can connect from there can do worse, and tests and
-    /// demonstrations do it a lot.
+    /// Whether the limits per source apply to this one. They do not apply to loopback, unless
+    /// `limit_loopback` is set: a program that can connect from there can do more harm by other
+    /// means, and tests and demonstrations open many such connections.
     pub(crate) const fn is_limited(&self, limit_loopback: bool) -> bool {
         limit_loopback || !self.is_this_machine()
     }

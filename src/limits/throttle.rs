@@ -1,4 +1,4 @@
-//! Reading no faster than a source may send: TCP and credit push back.
+//! Limits the rate of reads from a source. TCP and credit then apply back-pressure.
 
 use std::{
     pin::Pin,
@@ -15,27 +15,27 @@ use crate::{
     time::now,
 };
 
-/// Stops reading for a while when too much has come.
+/// Pauses reading after too much has arrived.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     meter: Option<Arc<Meter>>,
-    /// Never longer than this at a time, so that a link stays alive.
+    /// The longest single pause, so that a link stays alive.
     most: Duration,
     rest: Option<Pin<Box<Sleep>>>,
 }
 
 impl Throttle {
-    /// One for what comes from `address`, which rests for at most `most` at a time.
+    /// A throttle for data from `address`, with pauses of at most `most`.
     pub(crate) fn new(meters: &Meters, address: &Address, most: Duration) -> Self {
         Self { meter: meters.of(address, now()), most, rest: None }
     }
 
-    /// Whether a request whose first `bytes` have come is within the pace.
+    /// Whether a request whose first `bytes` have arrived is within the rate.
     pub(crate) fn takes(&self, bytes: usize) -> bool {
         self.meter.as_ref().is_none_or(|meter| meter.take(bytes as u64, now()))
     }
 
-    /// Counts what a read has brought. What is too much is paid for in time: true if reading pauses.
+    /// Counts the frames and bytes of a read. True if reading pauses because of it.
     pub(crate) fn came(&mut self, frames: u64, bytes: usize) -> bool {
         let Some(meter) = &self.meter else { return false };
         let wait = meter.charge(frames, bytes as u64, now());

@@ -1,4 +1,4 @@
-//! Several one-way messages handed over together.
+//! Several one-way messages delivered together.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use crate::{
     message::incoming::{Incoming, Sender, Token},
 };
 
-/// One-way messages of one code that came over a link in one read, in the order in which they were
-/// sent: what an actor registered with [`Builder::handle_batch`](crate::Builder::handle_batch)
-/// handles.
+/// One-way messages of one code that arrived over a link in one read, in the order in which they
+/// were sent. An actor registered with [`Builder::handle_batch`](crate::Builder::handle_batch)
+/// handles them.
 ///
-/// One message to the actor in place of one for each frame: for those who count every nanosecond.
-/// They count against the link's window until the batch is dropped. Whatever does not come as a
-/// one-way message in one frame over a link comes as a batch of one; who asked gets an empty reply
-/// when it is handled.
+/// The actor receives one message for the batch in place of one for each frame, which is faster for
+/// short messages. The messages count against the link's window until the batch is dropped. All
+/// other messages (requests, classic exchanges, messages of several frames) arrive as a batch of
+/// one. A request is answered with an empty reply when the batch is handled.
 ///
 /// ```
 /// use actix::prelude::*;
@@ -72,7 +72,7 @@ impl IncomingBatch {
         Self { messages: Messages::One(frame), sender, _token: token }
     }
 
-    /// The code of all of them, as it was sent.
+    /// The code of the messages, as it was sent.
     #[must_use]
     pub const fn code(&self) -> TypeCode {
         match &self.messages {
@@ -81,7 +81,7 @@ impl IncomingBatch {
         }
     }
 
-    /// How many messages it has: at least one.
+    /// The number of messages: at least one.
     #[must_use]
     pub const fn count(&self) -> usize {
         match &self.messages {
@@ -99,7 +99,7 @@ impl IncomingBatch {
     }
 
     /// Each message as a frame of its own, without a copy of its data. A frame that is kept keeps
-    /// all that came with it in memory.
+    /// the whole batch in memory.
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
         let (one, several) = self.parts();
         let payloads = several.map(MessageBatch::payloads).into_iter().flatten();
@@ -113,7 +113,7 @@ impl IncomingBatch {
         }
     }
 
-    /// Who sent them.
+    /// The sender of the messages.
     #[must_use]
     pub const fn sender(&self) -> &Sender {
         &self.sender

@@ -1,4 +1,4 @@
-//! The data of one frame as it comes.
+//! The data of one frame, streamed as it arrives.
 
 use std::{
     fmt,
@@ -25,12 +25,12 @@ use crate::{
 
 /// The data of one frame, streamed: pieces as they arrive, in bounded memory.
 ///
-/// It ends after all the bytes that were sent (exactly [`len`](Self::len), when that is known), or
-/// with an error: a body that was cut is never taken for a complete one. While nobody reads it, nothing is read from the network, so a slow
-/// reader slows the sender.
+/// It ends after all the bytes that were sent (exactly [`len`](Self::len), if that is known), or
+/// with an error: a truncated body is never mistaken for a complete one. The body reads from the
+/// network only while it is polled, so that a slow reader slows the sender.
 ///
 /// # Cancel safety
-/// Dropping `next()` loses nothing. Dropping the body ends the reading; the rest is not received.
+/// Dropping `next()` loses nothing. Dropping the body ends the read; the rest is not received.
 pub struct Body {
     code: TypeCode,
     len: Option<u32>,
@@ -38,7 +38,8 @@ pub struct Body {
     source: Source,
 }
 
-/// How many bytes of a body have been handed out, for whoever watches it move.
+/// The number of bytes of a body that were read so far, shared with a time-out that watches its
+/// progress.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress(Arc<AtomicU64>);
 
@@ -48,7 +49,7 @@ impl Progress {
     }
 }
 
-/// Takes the source of a body back.
+/// Returns the source of a body.
 pub(crate) type GiveBack = oneshot::Sender<Box<dyn BodySource>>;
 
 enum Source {
@@ -76,8 +77,8 @@ impl Body {
         }
     }
 
-    /// A body that `source` is in the middle of. At its end, or when it is dropped, the source goes
-    /// to `back`.
+    /// A body that is read from `source`, whose next part is its first piece. At its end, or when
+    /// the body is dropped, the source is sent to `back`.
     pub(crate) fn coming(
         (code, len): (TypeCode, Option<u32>),
         source: Box<dyn BodySource>,
@@ -97,15 +98,15 @@ impl Body {
         self.code
     }
 
-    /// Bytes of data, when the sender has said so: always in a classic exchange. On a link a long
-    /// message comes in parts, and what is not here yet is not known.
+    /// The length of the data in bytes. `None` if it is not known in advance: on a link a long
+    /// message arrives in parts, without a total length. In a classic exchange it is always known.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a length from a header, not of a collection")]
     pub fn len(&self) -> Option<u64> {
         self.len.map(u64::from)
     }
 
-    /// Bytes that were handed out so far.
+    /// The number of bytes that were read from the body so far.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.got.get()
@@ -115,14 +116,14 @@ impl Body {
         self.got.clone()
     }
 
-    /// The body as an `AsyncRead`. A body that was cut is an error of kind `UnexpectedEof`.
+    /// The body as an `AsyncRead`. A truncated body is an error of kind `UnexpectedEof`.
     #[must_use]
     pub fn into_async_read(self) -> impl AsyncRead + Send + Unpin + 'static {
         StreamReader::new(self.map(|piece| piece.map_err(into_io)))
     }
 }
 
-/// An error of reading as one of the operating system's kinds.
+/// Converts a read error into an [`std::io::Error`].
 pub(crate) fn into_io(error: ReadError) -> std::io::Error {
     use std::io::ErrorKind;
     match error {
@@ -180,7 +181,7 @@ impl Source {
             && let Some(source) = source.take()
             && let Some(back) = back.take()
         {
-            // Without a listener the exchange is over.
+            // The send fails only if the exchange has ended.
             back.send(source).ok();
         }
     }

@@ -1,4 +1,4 @@
-//! The part of a link's window that a message holds until its handler has let go of it.
+//! The share of a link's window that a message holds until its handler releases it.
 
 use std::sync::{
     Arc,
@@ -7,15 +7,15 @@ use std::sync::{
 
 use crate::message::Sender;
 
-/// The longest run of messages that count as consumed together: a small part of any window.
+/// The longest run of messages that are released together: a small part of any window.
 const MAX_RUN: u32 = 8 << 10; // bytes
 
-/// The window that a sender's messages take a part of.
+/// The window of one sender, of which its messages hold shares.
 pub(crate) trait Window: Send + Sync {
-    /// The node that sends.
+    /// The node that sends the messages.
     fn sender(&self) -> &Sender;
 
-    /// Handlers have let go of messages that took `bytes` of it.
+    /// Notes that handlers have released messages that held `bytes` of the window.
     fn release(&self, bytes: u32);
 }
 
@@ -27,11 +27,11 @@ enum Held {
     Run(Arc<Run>),
 }
 
-/// One-way messages that came one after the other for one handler: they count as consumed when it
-/// has let go of all. One count for each message less is worth 4 % of a short one's time.
+/// Consecutive one-way messages for one handler. They are released together, when the handler has
+/// dropped all of them. This saves 4 % of the time of a short message.
 pub(crate) struct Run {
     window: Arc<dyn Window>,
-    /// Only the link's task adds to it.
+    /// Written only by the link's task.
     cost: AtomicU32,
 }
 
@@ -40,7 +40,7 @@ impl Run {
         Arc::new(Self { window, cost: AtomicU32::new(0) })
     }
 
-    /// Adds a message. None when the run is as long as it may be.
+    /// Adds a message. `None` if the run is full.
     pub(crate) fn add(self: &Arc<Self>, cost: u32) -> Option<WindowShare> {
         let sum = self.cost.load(Ordering::Relaxed).saturating_add(cost);
         if sum > MAX_RUN && sum != cost {
@@ -62,7 +62,7 @@ impl WindowShare {
         Self(Held::One { window, cost })
     }
 
-    /// Who sent it.
+    /// The sender of the message.
     pub(crate) fn sender(&self) -> &Sender {
         match &self.0 {
             Held::One { window, .. } => window.sender(),

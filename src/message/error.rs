@@ -16,10 +16,11 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The bytes are not a frame, were cut, or the connection broke. The connection is closed.
+    /// The bytes are not a frame, the frame is truncated, or the connection broke. The connection
+    /// is closed.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// Nothing came for so long. The connection, or the exchange on a link, is closed.
+    /// Nothing arrived for this time. The connection, or the exchange on a link, is closed.
     #[error("timed out: nothing came for {0:?}")]
     Late(Duration),
     /// The exchange on a link, or the whole link, was ended before the data was complete.
@@ -42,90 +43,90 @@ pub(crate) enum WriteError {
 #[derive(Debug)]
 pub(crate) struct Unwritten {
     pub(crate) error: WriteError,
-    /// Whether so much of it has left that a handler may have been called.
+    /// Whether enough of it was sent that a handler may have been called.
     pub(crate) begun: bool,
 }
 
-/// Who is to blame for an error.
+/// The side that caused an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
-    /// The program that called: it asked for something that cannot be done.
+    /// The caller: it asked for something that cannot be done.
     Caller,
     /// The other node.
     Remote,
-    /// This node: it stops, or a limit of its own is reached.
+    /// This node: it stops, or one of its limits is reached.
     Node,
-    /// The network between them.
+    /// The network between the nodes.
     Transport,
 }
 
 /// Why a request failed.
 ///
-/// In every case the connection of this exchange is closed and the node goes on.
-/// [`may_have_been_handled`](Self::may_have_been_handled) says what is known about the request
-/// itself.
+/// In every case the connection of this exchange is closed and the node continues.
+/// [`may_have_been_handled`](Self::may_have_been_handled) says whether the request may have been
+/// handled, and [`cause`](Self::cause) which side caused the error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The text is neither `host:port` nor an id. The caller's doing; nothing was sent.
+    /// The text is neither `host:port` nor an id. Caused by the caller; nothing was sent.
     #[error("not an address or an id: {0}")]
     InvalidTarget(#[from] InvalidAddress),
-    /// No peer with this id is in the table. The caller's doing; nothing was sent.
+    /// No peer with this id is in the table. Caused by the caller; nothing was sent.
     #[error("no known peer has the id {0}")]
     UnknownPeer(PeerId),
-    /// The frame may not or cannot be sent: a code of the framework, or longer than a frame can be,
-    /// or than the other node takes for its code, as far as that node has told it over the link
-    /// ([`FrameError::TooLong`] has the code, the length and the limit). The caller's doing; nothing
-    /// was sent.
+    /// The frame cannot be sent. Its code is reserved for the framework, or it is longer than a
+    /// frame can be, or longer than the other node has announced to accept for its code over the
+    /// link ([`FrameError::TooLong`] has the code, the length and the limit). Caused by the caller;
+    /// nothing was sent.
     #[error(transparent)]
     NotSendable(FrameError),
-    /// A routed message did not reach its destination. Whose doing and where is in the fault; not
-    /// handled.
+    /// A routed message did not reach its destination. The fault says why and where. Whether it may
+    /// have been handled: see [`RouteFault::may_have_been_handled`].
     #[error(transparent)]
     Route(RouteFault),
-    /// A streamed body cannot be routed over several nodes. The caller's doing; nothing was sent.
+    /// A streamed body cannot be routed over several nodes. Caused by the caller; nothing was sent.
     #[error("a streamed body cannot be routed")]
     BodyNotRouted,
-    /// A streamed body cannot be kept until it is acknowledged. The caller's doing; nothing was
+    /// A streamed body cannot be kept until it is acknowledged. Caused by the caller; nothing was
     /// sent.
     #[error("a streamed body cannot be acknowledged")]
     BodyNotKept,
-    /// The node's own limit of exchanges or dials was reached for the whole connect time-out.
-    /// Nothing was sent.
+    /// This node was at its limit of exchanges or dials for the whole connect time-out. Nothing was
+    /// sent.
     #[error("too many own exchanges at once")]
     Busy,
-    /// Another peer than the one that was asked for is there, or one that this node does not admit,
-    /// or one that does not admit this node. Nothing was sent, except for a `NAME` in a classic
+    /// Another peer than the expected one is at the address, or this node does not admit the peer,
+    /// or the peer does not admit this node. Nothing was sent, except for a `NAME` in a classic
     /// exchange whose answer is another id.
     #[error(transparent)]
     Identity(#[from] IdentityFault),
-    /// This node has banned the id that the message is for, or that was proven there
+    /// This node has banned the id of the destination, or the id that was proven there
     /// ([`Peer::ban`](crate::Peer::ban)). Nothing was sent.
     #[error("this node has banned {}", .0.short())]
     Banned(PeerId),
     /// The connection could not be opened (`TimedOut`: not in time). Nothing was sent.
     #[error("cannot connect to {to}: {source}")]
     Connect {
-        /// Whom.
+        /// The address that was dialled.
         to: Address,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The request could not be written in full.
     #[error("cannot write to {to}: {source}")]
     Write {
-        /// Whom.
+        /// The address of the destination.
         to: Address,
-        /// Whether so much of it has left that a handler that takes streams may have been called:
-        /// its header in a classic exchange, its first part over a link. When false, it was not
-        /// handled.
+        /// Whether enough was sent that a streaming handler may have been called: the header in a
+        /// classic exchange, the first part over a link. If false, the request was not handled.
         sent: bool,
-        /// What the operating system, or the source of a streamed body, says.
+        /// The error of the operating system, or of the source of a streamed body.
         source: io::Error,
     },
-    /// The reply broke off, was late, or is not made of frames. The request may have been handled.
+    /// The reply was truncated, was late, or is not made of frames. The request may have been
+    /// handled.
     #[error("reply: {0}")]
     Reply(#[from] ReadError),
     /// The other node ended the exchange on a link with this reason, or the link broke. A handler
@@ -134,23 +135,23 @@ pub enum RequestError {
     Reset {
         /// Why.
         reason: Reason,
-        /// Whether so much of the request had left this node that a handler may have been called:
-        /// all of one that fits into a frame of the link, the first part of a longer one.
+        /// Whether enough of the request was sent that a handler may have been called: all of a
+        /// request that fits into one frame of the link, or the first part of a longer one.
         sent: bool,
     },
-    /// The other node answered `ERRO` where an acknowledgement was asked for, with this text. The
-    /// message may have been handled.
+    /// The other node answered with an `ERRO` in place of an acknowledgement. The message may
+    /// have been handled.
     #[error("refused: {text:?}")]
     Refused {
         /// The text, as the remote sent it; anything may be in it.
         text: String,
     },
-    /// The other node worked off too little of what it had: there was no credit for so long. Nothing
+    /// The other node granted no credit for this time, because its handlers were too slow. Nothing
     /// was sent. A long request of which a part was sent ends as [`Write`](Self::Write) instead.
     #[error("the other node took nothing more for {0:?}")]
     NoCredit(Duration),
-    /// A link was asked for, and there is none with this node: it speaks none, or it is this node
-    /// itself, or links are off here. The caller's doing; nothing was sent.
+    /// A link was required, and there is none with that node: it speaks no links, or it is this
+    /// node itself, or links are switched off here. Caused by the caller; nothing was sent.
     #[error("no link with {0}")]
     NoLink(Address),
     /// The collected replies are longer than allowed. The request was handled.
@@ -159,18 +160,17 @@ pub enum RequestError {
         /// [`Config::max_collected`](crate::Config::max_collected).
         limit: usize,
     },
-    /// What has come of replies to all own requests together, and is not complete, takes all the
-    /// memory that there is for it. The request may have been handled; the rest of its replies is not
-    /// read.
+    /// The incomplete replies to all requests of this node have used up the memory for them. The
+    /// request may have been handled; the rest of its replies is not read.
     #[error("replies that are not complete take {limit} bytes already")]
     NoRoom {
         /// [`Config::max_partial_replies`](crate::Config::max_partial_replies).
         limit: usize,
     },
-    /// This node stops, or has stopped. When `sent` is false, nothing was handled.
+    /// This node stops, or has stopped. If `sent` is false, the request was not handled.
     #[error("this node is stopping")]
     Stopped {
-        /// Whether the request had been sent, or so much of it that a handler may have been called.
+        /// Whether the request, or enough of it, was sent that a handler may have been called.
         sent: bool,
     },
 }
@@ -182,7 +182,7 @@ impl From<Banned> for RequestError {
 }
 
 impl RequestError {
-    /// Who is to blame.
+    /// The side that caused the error.
     #[must_use]
     pub fn cause(&self) -> Cause {
         match self {
@@ -213,7 +213,7 @@ impl RequestError {
         }
     }
 
-    /// Whether the request may have been handled. False is certain: it was not.
+    /// Whether the request may have been handled. If false, it certainly was not.
     #[must_use]
     pub const fn may_have_been_handled(&self) -> bool {
         match self {
@@ -250,30 +250,31 @@ impl RequestError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message could not be encoded. The caller's doing; nothing was sent.
+    /// The message could not be encoded. Caused by the caller; nothing was sent.
     #[error(transparent)]
     Encode(WireError),
-    /// The exchange failed; see there whether the message may have been handled.
+    /// The exchange failed. Whether the message may have been handled: see
+    /// [`RequestError::may_have_been_handled`].
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The other node answered `ERRO`, with this text. What it did is its to say; this crate's
-    /// nodes refuse with fixed texts ([`Refusal`](crate::Refusal)).
+    /// The other node answered with an `ERRO`. The message may have been handled. Nodes of this
+    /// crate refuse with fixed texts ([`Refusal`](crate::Refusal)).
     #[error("refused: {text:?}")]
     Refused {
         /// The text, as the remote sent it; anything may be in it.
         text: String,
     },
-    /// The other node closed without an answer. It was handled, or the other node does not explain
-    /// its refusals.
+    /// The other node closed the connection without an answer. The message was handled, or the
+    /// other node does not explain its refusals.
     #[error("no answer")]
     NoReply,
-    /// The answer is not what the message's result looks like. It was handled.
+    /// The answer could not be decoded as the result of the message. The message was handled.
     #[error(transparent)]
     Decode(WireError),
 }
 
 impl SendError {
-    /// Whether the message may have been handled. False is certain: it was not.
+    /// Whether the message may have been handled. If false, it certainly was not.
     #[must_use]
     pub const fn may_have_been_handled(&self) -> bool {
         match self {

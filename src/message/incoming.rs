@@ -1,4 +1,4 @@
-//! One request, as a handler gets it.
+//! One request, as a handler receives it.
 
 use std::{fmt, sync::Arc};
 
@@ -17,30 +17,31 @@ use actix::prelude::Message;
 pub enum Identity {
     /// A classic exchange carries no id.
     Unknown,
-    /// The sender says so; nothing proves it.
+    /// The sender claims this id without a proof.
     Claimed(PeerId),
     /// The connection proves it.
     Proven(PeerId),
 }
 
-/// How a request came.
+/// How a request arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Via {
-    /// By a classic exchange: one connection for one request ([protocol](crate::protocol#classic-exchanges)).
+    /// In a classic exchange: one connection for one request
+    /// ([protocol](crate::protocol#classic-exchanges)).
     Classic,
     /// Over a link: one connection for many exchanges ([protocol](crate::protocol#links)).
     Link,
-    /// Passed on by other nodes, the last of which opened the connection.
+    /// Forwarded by other nodes, the last of which opened the connection.
     Routed {
-        /// The node that asked, by its own word.
+        /// The node that sent the request. The id is claimed, not proven.
         origin: PeerId,
-        /// The nodes that it passed, the asker first.
+        /// The nodes on the path, the origin first.
         path: Vec<PeerId>,
     },
 }
 
-/// Who sent a request, as far as it is known. Cheap to clone.
+/// What is known about the sender of a request. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sender(Arc<Known>);
 
@@ -49,9 +50,10 @@ struct Known {
     address: Address,
     identity: Identity,
     via: Via,
-    /// Over a link: where the sender says that it listens.
+    /// The address at which the sender says that it listens. `None` if the request did not arrive
+    /// over a link.
     listens: Option<PeerInfo>,
-    /// Whether it wants to be told whether it is listed.
+    /// Whether the sender asks to learn if it is listed.
     asks_for_listing: bool,
 }
 
@@ -76,7 +78,7 @@ impl Sender {
         Self(Arc::new(Known { address, identity, via, listens: None, asks_for_listing: false }))
     }
 
-    /// `theirs` is the hello, whose id was compared with the proven one.
+    /// The sender on a link. `theirs` is its hello, whose id was compared with the proven one.
     pub(crate) fn link(address: Address, theirs: &Hello, proven: bool) -> Self {
         let id = theirs.info.id().clone();
         let identity = if proven { Identity::Proven(id) } else { Identity::Claimed(id) };
@@ -85,17 +87,19 @@ impl Sender {
         Self(Arc::new(Known { address, identity, via: Via::Link, listens, asks_for_listing }))
     }
 
-    /// Where the sender of what came over a link says that it listens.
+    /// The address at which the sender says that it listens. `None` if the request did not arrive
+    /// over a link.
     pub(crate) fn listens(&self) -> Option<&PeerInfo> {
         self.0.listens.as_ref()
     }
 
-    /// Whether the sender wants to be told, behind the answer to a `PING`, whether it is listed.
+    /// Whether the sender asks to learn, after the answer to a `PING`, if it is listed.
     pub(crate) fn asks_for_listing(&self) -> bool {
         self.0.asks_for_listing
     }
 
-    /// The origin is proven when it is the node that sent the message here.
+    /// The sender of a routed message. The origin is proven only if it is the node that sent the
+    /// message here.
     pub(crate) fn routed(last: &Self, origin: PeerId, path: Vec<PeerId>) -> Self {
         let address = last.address().clone();
         let identity = match last.proven() {
@@ -105,8 +109,8 @@ impl Sender {
         Self::new(address, identity, Via::Routed { origin, path })
     }
 
-    /// Where the connection came from. The port is the connection's, not the one the sender listens
-    /// on.
+    /// The remote address of the connection. The port is that of the connection, not the one on
+    /// which the sender listens.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.0.address
@@ -118,7 +122,7 @@ impl Sender {
         &self.0.identity
     }
 
-    /// The sender's id, where it is proven.
+    /// The sender's id. `None` if it is not proven.
     #[must_use]
     pub fn proven(&self) -> Option<&PeerId> {
         match &self.0.identity {
@@ -127,8 +131,9 @@ impl Sender {
         }
     }
 
-    /// The id of the node that asked, as far as there is one: of a routed message its origin, by the
-    /// word of the nodes on the way; else the one that is claimed or proven.
+    /// The id of the node that sent the request. For a routed message this is its origin, as
+    /// claimed by the nodes on the path. For other messages it is the claimed or proven id; `None`
+    /// if there is none.
     #[must_use]
     pub fn origin(&self) -> Option<&PeerId> {
         match (&self.0.via, &self.0.identity) {
@@ -138,8 +143,8 @@ impl Sender {
         }
     }
 
-    /// The nodes that a routed message passed, the asker first, this node not among them; none for
-    /// one that came straight.
+    /// The nodes on the path of a routed message, the origin first, without this node. Empty for a
+    /// direct message.
     #[must_use]
     pub fn path(&self) -> &[PeerId] {
         match &self.0.via {
@@ -148,13 +153,13 @@ impl Sender {
         }
     }
 
-    /// How often the message was passed on to get here: 1 when it came straight.
+    /// The number of hops of the message: 1 if it is a direct message.
     #[must_use]
     pub fn hops(&self) -> usize {
         self.path().len().max(1)
     }
 
-    /// How the request came.
+    /// How the request arrived.
     #[must_use]
     pub fn via(&self) -> &Via {
         &self.0.via
@@ -163,21 +168,21 @@ impl Sender {
 
 /// A request, sent to the handler that is registered for its code. Answered with a [`Reply`].
 ///
-/// Dropped or answered, it gives back its place among the requests in hand
-/// ([`Config::max_requests`](crate::Config::max_requests)), and what came over a link its part of
-/// the link's window; a handler that keeps it, keeps both.
+/// When it is dropped or answered, it returns its permit
+/// ([`Config::max_requests`](crate::Config::max_requests)), and, if it arrived over a link, its
+/// share of the link's window. A handler that keeps it keeps both.
 pub struct Incoming {
-    /// Code and data. The data is empty when the code is registered as streaming: take
-    /// [`into_body`](Self::into_body) then.
+    /// The code and the data. The data is empty if the code is registered as streaming: use
+    /// [`into_body`](Self::into_body) for those.
     pub frame: Frame,
     body: Option<Box<Body>>,
     origin: Origin,
 }
 
-/// Whose message it is, and what it holds.
+/// The sender of a message, and the permits that the message holds.
 enum Origin {
-    /// Over a link, which knows the sender: a clone of that for each message would cost it a tenth
-    /// of its time.
+    /// Over a link, which has the sender. Cloning it for each message would cost a tenth of the
+    /// time of a message.
     Link {
         held: WindowShare,
         places: Option<Permits>,
@@ -221,7 +226,7 @@ impl Incoming {
         Self { frame, body, origin: Origin::Link { held, places } }
     }
 
-    /// A request as a handler would get it, for tests of handlers without a node.
+    /// A request as a handler receives it, for tests of handlers without a node.
     #[must_use]
     pub fn for_tests(frame: Frame, from: Address) -> Self {
         Self::new(frame, Sender::classic(from, None), None, Token::default())
@@ -233,7 +238,7 @@ impl Incoming {
         self.frame.code()
     }
 
-    /// Who sent it.
+    /// The sender of the request.
     #[must_use]
     pub fn sender(&self) -> &Sender {
         match &self.origin {
@@ -242,8 +247,8 @@ impl Incoming {
         }
     }
 
-    /// The data as a body, whether it is still coming (a code registered as streaming) or here
-    /// already.
+    /// The data as a body, whether it is still arriving (a code registered as streaming) or
+    /// complete.
     #[must_use]
     pub fn into_body(self) -> Body {
         let Self { frame, body, .. } = self;
@@ -260,8 +265,8 @@ impl Incoming {
     }
 }
 
-/// What a message holds until its handler has let go of it: its place among those in hand, and its
-/// part of a link's window.
+/// What a message holds until its handler releases it: its permits, and its share of a link's
+/// window.
 #[derive(Default)]
 pub(crate) struct Token {
     _places: Option<Permits>,

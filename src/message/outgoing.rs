@@ -1,4 +1,4 @@
-//! What is sent, and what an open exchange of this node holds.
+//! Outgoing messages, and the state of an open exchange of this node.
 
 use std::{fmt, sync::Arc};
 
@@ -17,11 +17,11 @@ use crate::{
     transport::WriteHalf,
 };
 
-/// What a message goes over.
+/// The kind of connection for a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Over {
-    /// A link when the other node speaks links, else a classic exchange.
+    /// A link if the other node speaks links, otherwise a classic exchange.
     #[default]
     Any,
     /// A link, or an error.
@@ -34,7 +34,7 @@ pub enum Over {
 pub struct Outgoing {
     pub(crate) kind: OutgoingKind,
     pub(crate) over: Over,
-    /// The node that it is for, where that is known.
+    /// The id of the destination. `None` if it is not known.
     pub(crate) whom: Option<PeerId>,
 }
 
@@ -56,7 +56,7 @@ impl From<Frame> for Outgoing {
 }
 
 impl Outgoing {
-    /// Says what it is to go over. Default [`Over::Any`].
+    /// Selects the kind of connection. Default [`Over::Any`].
     ///
     /// ```
     /// use actix_peer::{Outgoing, Over, frame::Frame};
@@ -70,14 +70,14 @@ impl Outgoing {
         self
     }
 
-    /// A request whose data is `len` bytes out of `reader`, sent while they are read, in bounded
+    /// A request whose data is `len` bytes of `reader`, sent while they are read, in bounded
     /// memory.
     ///
-    /// A reader that ends early breaks the connection short of the length; a longer one is cut at
-    /// `len`. At most 4,294,967,295 bytes, as a request is one frame.
+    /// If the reader ends early, the connection is closed before the announced length; a longer one
+    /// is truncated at `len`. A request is one frame, so the maximum is 4,294,967,295 bytes.
     ///
     /// # Panics
-    /// As [`Frame::new`] when `code` is text of another length than four.
+    /// Like [`Frame::new`], if `code` is text whose length is not four.
     #[must_use]
     #[track_caller]
     pub fn body(
@@ -90,7 +90,7 @@ impl Outgoing {
         Self { kind, over: Over::Any, whom: None }
     }
 
-    /// Says which node is to get it, and no other.
+    /// Restricts the message to the node with this id.
     pub(crate) fn only_to(mut self, whom: &PeerId) -> Self {
         self.whom = Some(whom.clone());
         self
@@ -100,7 +100,7 @@ impl Outgoing {
         self.kind.code()
     }
 
-    /// The frame, unless it is a body.
+    /// The frame; an error with the message itself if it is a body.
     pub(crate) fn into_frame(self) -> Result<Frame, Self> {
         match self.kind {
             OutgoingKind::Frame(frame) => Ok(frame),
@@ -108,7 +108,7 @@ impl Outgoing {
         }
     }
 
-    /// Refuses what may not or cannot be sent.
+    /// Checks that the message may be sent: its code is not reserved, and it fits into a frame.
     pub(crate) fn check(&self) -> Result<(), FrameError> {
         if self.code().is_reserved() {
             return Err(FrameError::Reserved { code: self.code() });
@@ -131,7 +131,7 @@ impl OutgoingKind {
         }
     }
 
-    /// Bytes of data.
+    /// The length of the data in bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Frame(frame) => frame.data().len() as u64,
@@ -140,9 +140,9 @@ impl OutgoingKind {
     }
 }
 
-/// What an exchange holds as long as it is open.
+/// What an exchange holds while it is open.
 pub(crate) struct OutgoingHeld {
-    _place: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
     open: OpenGuard,
     pub(crate) span: Span,
 }
@@ -152,19 +152,19 @@ impl OutgoingHeld {
         self.open.node()
     }
 
-    /// Of an exchange on a connection of its own.
-    pub(crate) fn dialled(node: &Arc<Node>, place: OwnedSemaphorePermit) -> Self {
-        Self { _place: Some(place), ..Self::on_link(node) }
+    /// For an exchange on a connection of its own.
+    pub(crate) fn dialled(node: &Arc<Node>, permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Some(permit), ..Self::on_link(node) }
     }
 
-    /// Of an exchange on a link: how many there may be is the other side's to say.
+    /// For an exchange on a link. It needs no permit: the other side limits their number.
     pub(crate) fn on_link(node: &Arc<Node>) -> Self {
-        Self { _place: None, open: node.count_open(Direction::Out), span: Span::current() }
+        Self { _permit: None, open: node.count_open(Direction::Out), span: Span::current() }
     }
 }
 
-/// The write half, kept open until the exchange is over: some callees take a half-close for a
-/// goodbye. Stops the task that writes when it is dropped.
+/// The write half. It is kept open until the exchange ends, because some callees treat a half-close
+/// as the end of the connection. Dropping it stops the task that writes.
 pub(crate) enum Sending {
     Done,
     Sent { _half: WriteHalf },

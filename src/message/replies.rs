@@ -1,4 +1,4 @@
-//! The replies to one request, as they come.
+//! The replies to one request, as they arrive.
 
 use std::{
     fmt,
@@ -26,19 +26,21 @@ use crate::{
     transport::IdentityFault,
 };
 
-/// The replies to one request, read from the network as they are asked for: a stream of frames.
+/// The replies to one request: a stream of frames, read from the network as it is polled.
 ///
-/// It ends when the other node closes the connection. An `ERRO` is a frame like any other here;
-/// what it means is the application's. One alone is not: a handler that panicked is
-/// [`RequestError::Reset`] in a classic exchange as over a link. Each frame may have up to
-/// [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer ones are read with
-/// [`next_body`](Self::next_body). What has come of frames that are not complete is bounded for all
-/// own requests together ([`Config::max_partial_replies`](crate::Config::max_partial_replies)): an
-/// exchange for which there is no room is given up as [`RequestError::NoRoom`].
+/// It ends when the other node closes the connection. An `ERRO` is an ordinary frame here, and the
+/// application defines its meaning. One case is an exception: a handler that panicked is a
+/// [`RequestError::Reset`], in a classic exchange as well as over a link.
+///
+/// Each frame may have up to [`Config::max_frame_len`](crate::Config::max_frame_len) bytes; longer
+/// ones are read with [`next_body`](Self::next_body). The memory for incomplete frames is bounded
+/// for all requests of this node together
+/// ([`Config::max_partial_replies`](crate::Config::max_partial_replies)). An exchange for which
+/// there is no room ends with [`RequestError::NoRoom`].
 ///
 /// # Cancel safety
 /// Dropping `next()` or `next_body()` before it is ready loses nothing. Dropping the replies closes
-/// the connection: what has not come is not received, and the request may have been handled.
+/// the connection: the rest is not received, and the request may have been handled.
 pub struct Replies {
     open: Option<Open>,
     gather: Option<Box<(Assembler, Room)>>,
@@ -46,13 +48,13 @@ pub struct Replies {
     remote: Address,
     code: TypeCode,
     routed: bool,
-    /// The peer that was asked for its name, and where.
+    /// The peer that was asked for its name, and its address.
     named: Option<(PeerId, Address)>,
     panics: bool,
     asking: Option<RequestTimer>,
 }
 
-/// What there is as long as the exchange is open.
+/// The state of an open exchange.
 struct Open {
     reader: Option<Box<dyn BodySource>>,
     sending: Sending,
@@ -70,7 +72,7 @@ impl fmt::Debug for Replies {
     }
 }
 
-/// The part of the node's memory for replies that something takes which has not come in full.
+/// The share of the node's memory for replies that an incomplete frame or collection holds.
 struct Room {
     share: Share,
     limit: usize,
@@ -81,7 +83,7 @@ impl Room {
         Self { share: node.partial_replies.share(), limit: node.config.max_partial_replies }
     }
 
-    /// Takes what `bytes` need. What is up to one step, every exchange may have.
+    /// Grows the share to cover `bytes`. Every exchange may have up to one step without it.
     fn cover(&mut self, bytes: usize) -> Result<(), RequestError> {
         if bytes <= STEP || self.share.try_cover(bytes) {
             Ok(())
@@ -91,7 +93,7 @@ impl Room {
     }
 }
 
-/// What came first: a frame, or the head of one that is too long for that.
+/// The next item: a frame, or the head of one that is too long to be buffered whole.
 enum Item {
     Frame(Frame),
     Long { code: TypeCode, len: Option<u32> },
@@ -120,26 +122,27 @@ impl Replies {
         }
     }
 
-    /// Takes reports of the framework about a routed message for what they are.
+    /// Converts reports of the framework about a routed message into errors.
     pub(crate) const fn routed(mut self) -> Self {
         self.routed = true;
         self
     }
 
-    /// Of a peer that is asked for at `at`: the answer to `NAME` with another id is an error.
+    /// The replies of a peer that is expected at `at`: an answer to `NAME` with another id is an
+    /// error.
     pub(crate) fn of_peer(mut self, whom: PeerId, at: &Address) -> Self {
         self.named = (self.code == TypeCode::NAME).then(|| (whom, at.clone()));
         self
     }
 
-    /// Takes the report that a handler panicked, in a classic exchange, for the error that it is on a
-    /// link.
+    /// Converts the report of a classic exchange that a handler panicked into the same error as on
+    /// a link.
     pub(crate) const fn with_panics(mut self) -> Self {
         self.panics = true;
         self
     }
 
-    /// Measures the time until they have ended.
+    /// Measures the time until the replies have ended.
     pub(crate) fn measured(mut self, mut asking: RequestTimer) -> Self {
         let reader = self.open.as_ref().and_then(|open| open.reader.as_ref());
         asking.over(reader.is_some_and(|reader| reader.is_link()));
@@ -151,7 +154,7 @@ impl Replies {
         self.open.as_ref().map(|open| open.held.node())
     }
 
-    /// They have ended, all of them there or not.
+    /// Notes that the replies have ended, and whether they are complete.
     fn end(&mut self, answered: bool) -> Option<Open> {
         if let Some(asking) = self.asking.take() {
             asking.end(answered);
@@ -165,11 +168,11 @@ impl Replies {
         &self.remote
     }
 
-    /// All replies, up to [`Config::max_collected`](crate::Config::max_collected) bytes. None at
-    /// all means that the other node really answered nothing.
+    /// Collects all replies, up to [`Config::max_collected`](crate::Config::max_collected) bytes.
+    /// An empty result means that the other node answered without a frame.
     ///
     /// # Errors
-    /// As the stream's items, and [`RequestError::TooMuch`]. What is collected counts as memory for
+    /// As the stream's items, and [`RequestError::TooMuch`]. Collected frames count as memory for
     /// replies, too ([`Config::max_partial_replies`](crate::Config::max_partial_replies)).
     ///
     /// # Cancel safety
@@ -179,12 +182,12 @@ impl Replies {
         self.collect_up_to(limit).await
     }
 
-    /// All replies, up to so many bytes.
+    /// Collects all replies, up to `limit` bytes.
     pub(crate) async fn collect_up_to(self, limit: usize) -> Result<Vec<Frame>, RequestError> {
         self.collect_or_part_up_to(limit).await.map_err(|(_, error)| error)
     }
 
-    /// All replies, up to so many bytes; or those in front of an error, and the error.
+    /// Collects all replies, up to `limit` bytes. On an error, also returns the replies before it.
     pub(crate) async fn collect_or_part_up_to(
         mut self,
         limit: usize,
@@ -208,8 +211,8 @@ impl Replies {
         Ok(frames)
     }
 
-    /// The next reply as a body of any length, read in bounded memory. The one before it is given
-    /// up if it was not read to its end.
+    /// The next reply as a body of any length, read in bounded memory. The rest of a previous body
+    /// that was not read to its end is discarded.
     ///
     /// # Errors
     /// As the stream's items.
@@ -235,13 +238,13 @@ impl Replies {
         }))
     }
 
-    /// The next part of a frame, as long as the exchange is open and not cut.
+    /// The next part of a frame. `None` if the exchange has ended.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, RequestError>> {
         let Some(open) = self.open.as_mut() else {
             return Poll::Ready(Ok(None));
         };
         if let Some(back) = self.back.as_mut() {
-            // Comes when the body is dropped or at its end.
+            // The body returns the reader at its end or when it is dropped.
             open.reader = ready!(Pin::new(back).poll(cx)).ok();
             self.back = None;
         }
@@ -259,14 +262,14 @@ impl Replies {
                     self.frame(frame).map(|frame| Some(Item::Frame(frame)))
                 }
                 Some(Chunk::Head { code, len }) => Ok(Some(Item::Long { code, len })),
-                // The rest of a body that was given up.
+                // The rest of a body that was not read to its end.
                 Some(Chunk::Piece { .. }) => continue,
                 None => ready!(self.poll_written(cx)).map_or(Ok(None), Err),
             });
         }
     }
 
-    /// At the end: whether the request was written in full.
+    /// At the end of the replies: the error of the write, if the request was not written in full.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Option<RequestError>> {
         let Some(open) = self.open.as_mut() else {
             return Poll::Ready(None);
@@ -281,7 +284,8 @@ impl Replies {
         Poll::Ready(error.map(|error| RequestError::not_written(self.remote.clone(), error)))
     }
 
-    /// The reply broke. When the request had not been written in full, that is the better reason.
+    /// Ends the exchange with an error. If the request was not written in full, the error of the
+    /// write takes precedence, as it is more specific.
     fn broken(&mut self, error: ReadError) -> RequestError {
         let mut open = self.end(false);
         if let Some(open) = &open {
@@ -291,7 +295,7 @@ impl Replies {
         let is_aborted = open.as_ref().is_some_and(|open| open.held.node().abort.is_cancelled());
         match open.and_then(|open| open.write_error) {
             Some(written) => RequestError::not_written(self.remote.clone(), written),
-            // The node was faster than the reader of these replies.
+            // The abort of the node caused the read error.
             None if is_aborted => RequestError::Stopped { sent: true },
             None => match (error, reader) {
                 (ReadError::Reset(reason), Some(reader)) => {
@@ -322,7 +326,7 @@ impl Replies {
         Ok(frame)
     }
 
-    /// What is wrong when the peer that was asked for its name gives another one.
+    /// The fault if the peer that was asked for its name answered with another one.
     fn another_name(&mut self, reply: &Frame) -> Option<IdentityFault> {
         let (expected, at) = self.named.take()?;
         let name = reply.as_str().ok().filter(|_| reply.code() == TypeCode::REPL)?;
@@ -331,7 +335,7 @@ impl Replies {
         (found != expected).then(|| node.found_another(&at, (&expected, &found)))
     }
 
-    /// Puts a longer frame together.
+    /// Assembles a frame that arrives in pieces.
     fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, RequestError>> {
         loop {
             let part = ready!(self.poll_part(cx))?;

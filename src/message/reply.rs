@@ -1,4 +1,4 @@
-//! What a handler answers.
+//! The answer of a handler.
 
 use std::fmt;
 
@@ -17,10 +17,10 @@ use crate::{
 
 /// The answer to one request: no frame, one, many, a stream of them, or a body of known length.
 ///
-/// It is the result of the handler's [`Incoming`](crate::Incoming) message, so every response kind
-/// of actix works: `Reply` itself, `ResponseFuture<Reply>`, `ResponseActFuture<Self, Reply>`,
-/// `MessageResult<Incoming>`. The connection is closed when the reply is written; "acknowledge,
-/// close, then work" is to return the acknowledgement and spawn the work in the actor's context.
+/// It is the result of the [`Incoming`](crate::Incoming) message, so every response type of actix
+/// works: `Reply` itself, `ResponseFuture<Reply>`, `ResponseActFuture<Self, Reply>`,
+/// `MessageResult<Incoming>`. The connection is closed after the reply is written. To acknowledge
+/// first and work later, return the acknowledgement and spawn the work in the actor's context.
 ///
 /// ```
 /// use actix_peer::{Reply, frame::Frame};
@@ -58,7 +58,7 @@ impl Reply {
         matches!(self.0, ReplyKind::Refused(_))
     }
 
-    /// No frame: the connection is closed without a word.
+    /// No frame: the connection is closed without an answer.
     #[must_use]
     pub const fn none() -> Self {
         Self(ReplyKind::Frames(Vec::new()))
@@ -76,11 +76,11 @@ impl Reply {
         Self(ReplyKind::Frames(frames.into_iter().collect()))
     }
 
-    /// Frames as they come. The next one is asked for when the last was taken by the network, so a
-    /// slow reader slows the stream.
+    /// The frames of a stream. The next frame is polled after the network has taken the last one,
+    /// so that a slow reader slows the stream.
     ///
-    /// Ends with the stream. Between two frames at most
-    /// [`Config::handler_timeout`](crate::Config::handler_timeout) may pass.
+    /// The reply ends with the stream. At most
+    /// [`Config::handler_timeout`](crate::Config::handler_timeout) may pass between two frames.
     #[must_use]
     pub fn stream(frames: impl Stream<Item = Frame> + Send + 'static) -> Self {
         Self(ReplyKind::Stream(frames.boxed()))
@@ -88,13 +88,13 @@ impl Reply {
 
     /// Data of `len` bytes, read from `reader` while it is sent, in bounded memory.
     ///
-    /// One frame, or, as one frame cannot say more than 4,294,967,295 bytes, as many full frames as
-    /// needed ([protocol](crate::protocol#replies)). A reader that ends early or fails breaks the connection short of
-    /// the length, so that the other side cannot take it for complete; a longer one is cut at
-    /// `len`.
+    /// The data is sent as one frame, or as several full frames if it is longer than 4,294,967,295
+    /// bytes ([protocol](crate::protocol#replies)). If the reader ends early or fails, the
+    /// connection is closed before the announced length, so that the other side detects it. A
+    /// longer reader is truncated at `len`.
     ///
     /// # Panics
-    /// As [`Frame::new`] when `code` is text of another length than four.
+    /// Like [`Frame::new`], if `code` is text whose length is not four.
     #[must_use]
     #[track_caller]
     pub fn body(
@@ -135,7 +135,7 @@ where
 {
     fn handle(self, _: &mut A::Context, tx: Option<OneshotSender<Self>>) {
         if let Some(tx) = tx {
-            // An error says that nobody waits any more: the connection is gone.
+            // The send fails only if the connection has ended.
             tx.send(self).ok();
         }
     }

@@ -1,4 +1,4 @@
-//! Parts of frames, wherever they come from: a connection of their own, or a link.
+//! The source of the parts of a frame: a connection of its own, or a link.
 
 use std::{
     fmt,
@@ -12,15 +12,15 @@ use crate::{
     message::ReadError,
 };
 
-/// A part of a frame that comes.
+/// A part of an incoming frame.
 #[derive(Debug)]
 pub(crate) enum Chunk {
-    /// All of it.
+    /// A complete frame.
     Frame(Frame),
-    /// It begins: pieces follow.
+    /// The beginning of a frame: pieces follow.
     Head {
         code: TypeCode,
-        /// How long it will be, when its sender says so beforehand.
+        /// The length of the data. `None` if the sender does not announce it.
         len: Option<u32>,
     },
     Piece {
@@ -39,7 +39,7 @@ impl From<Part> for Chunk {
     }
 }
 
-/// Where the parts of a frame come from: a connection of their own, or a link.
+/// The source of the parts of a frame: a connection of its own, or a link.
 pub(crate) trait BodySource: Send + fmt::Debug {
     /// The next part; `None` at a regular end. Cancel safe.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>>;
@@ -47,7 +47,6 @@ pub(crate) trait BodySource: Send + fmt::Debug {
     /// Whether it is a link.
     fn is_link(&self) -> bool;
 
-    /// After [`ReadError::Reset`]: whether the request whose replies come from here may have been
-    /// handled.
+    /// After [`ReadError::Reset`]: whether the request of these replies may have been handled.
     fn was_sent(&self) -> bool;
 }

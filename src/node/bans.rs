@@ -1,4 +1,4 @@
-//! The points and bans of a node, as its listener and its connections share them.
+//! The points and bans of a node, shared by its listener and its connections.
 
 use std::{
     pin::pin,
@@ -26,13 +26,13 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Banned(pub(crate) PeerId);
 
-/// Who is banned, and who is on the way there.
+/// The banned offenders, and the points of those that are not banned yet.
 #[derive(Debug)]
 pub(crate) struct Bans {
     scores: Mutex<PeerScores>,
-    /// Bans in force, so that a node without one does not look.
+    /// The number of bans in force: without any, no lock is taken.
     some: AtomicUsize,
-    /// Another ban may be the next to end.
+    /// Notified when another ban may be the next to end.
     changed: Notify,
 }
 
@@ -64,17 +64,17 @@ impl Bans {
         self.some.load(Ordering::Acquire) > 0 && self.lock().is_banned(&whom(), now())
     }
 
-    /// Whether who connects from `address` is banned.
+    /// Whether connections from `address` are banned.
     pub(crate) fn refuses(&self, address: &Address) -> bool {
         self.holds(|| address.into())
     }
 
-    /// Whether who has proved `id` is banned.
+    /// Whether a peer that has proved `id` is banned.
     pub(crate) fn refuses_id(&self, id: &PeerId) -> bool {
         self.holds(|| id.clone().into())
     }
 
-    /// That something may be sent to who has that id.
+    /// Checks that messages may be sent to the peer with that id.
     pub(crate) fn allows(&self, id: Option<&PeerId>) -> Result<(), Banned> {
         match id {
             Some(id) if self.refuses_id(id) => Err(Banned(id.clone())),
@@ -89,8 +89,8 @@ impl Bans {
 }
 
 impl Node {
-    /// Somebody has done something wrong: counts it against the source and the proven id, and begins a
-    /// ban when it was too much.
+    /// Counts misbehavior against the source and the proven id. Begins a ban if the points reach
+    /// the limit.
     pub(crate) fn offended(&self, from: &Address, proven: Option<&PeerId>, what: Misbehavior) {
         let source = Source::of(from);
         if !source.is_limited(self.config.limit_loopback) {
@@ -105,7 +105,7 @@ impl Node {
         }
     }
 
-    /// Bans somebody for so long. False when there are too many bans for one more.
+    /// Bans an offender for `time`. False if there are too many bans.
     pub(crate) fn ban(&self, whom: Offender, time: Duration) -> bool {
         let begins = self.bans.lock().ban(&whom, time, now());
         if begins {
@@ -119,7 +119,7 @@ impl Node {
         ended.inspect(|why| self.emit(&PeerEvent::BanEnded { whom, why: *why })).is_some()
     }
 
-    /// A ban has begun: links are cut, and it is told.
+    /// Handles the start of a ban: closes links and emits the event.
     fn banned(&self, whom: Offender, why: Misbehavior, time: Duration) {
         self.bans.change(|_| {});
         self.counters.bans.one();
@@ -131,7 +131,7 @@ impl Node {
     }
 }
 
-/// Tells when bans end, until the node drains.
+/// Emits the events of bans that end, until the node drains.
 pub(crate) async fn watch_bans(node: Arc<Node>) {
     let watch = async {
         loop {

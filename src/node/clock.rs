@@ -1,5 +1,4 @@
-//! The clocks of a node, and the numbers that it draws: all that a simulation replaces to be the
-//! same each time.
+//! The clocks and the random numbers of a node: what a simulation replaces to be deterministic.
 
 use std::{
     collections::hash_map::RandomState,
@@ -11,13 +10,12 @@ use std::{
 
 use crate::{overlay::Dice, transport::Simulated};
 
-/// The last bits of an incarnation, which are drawn at random: some 65 ms. So two lives have
-/// different incarnations though they begin at the same date, as on a machine whose clock stands
-/// while it is off.
+/// The last bits of an incarnation, which are random: some 65 ms. Two runs of a node that begin at
+/// the same date have different incarnations, as on a machine whose clock stops while it is off.
 const DRAWN: u64 = (1 << 16) - 1;
 
-/// How far above a stored incarnation one is drawn when the date is not above it: some 18 minutes.
-/// That much, as lives in between may have stored nothing.
+/// The range above a stored incarnation from which one is drawn if the date is not above it: some
+/// 18 minutes. It is that large because runs in between may have stored nothing.
 const ABOVE: u64 = (1 << 30) - 1;
 
 /// A wall clock that a test gives a node.
@@ -38,8 +36,7 @@ impl fmt::Debug for WallClock {
     }
 }
 
-/// Where a node has the date and its random numbers from: the system, or what a test gives in its
-/// place.
+/// The source of the date and the random numbers of a node: the system, or a replacement in a test.
 #[derive(Clone)]
 pub(crate) struct Ambient {
     date: Arc<dyn Fn() -> SystemTime + Send + Sync>,
@@ -61,8 +58,8 @@ impl Default for Ambient {
     }
 }
 
-/// The date at which a simulated network begins, since 1970: long after the nodes of real ones, so
-/// that no clock of a simulation has to go back before it.
+/// The date at which a simulated network begins, since 1970. It is far enough from zero that the
+/// clock of a simulation can go back.
 const SIMULATED_DATE: Duration = Duration::from_secs(1 << 31);
 
 impl Ambient {
@@ -78,7 +75,7 @@ impl Ambient {
         }
     }
 
-    /// With another wall clock.
+    /// Replaces the wall clock.
     #[cfg(feature = "test-utils")]
     pub(crate) fn with_date(mut self, date: Option<WallClock>) -> Self {
         if let Some(WallClock(date)) = date {
@@ -87,8 +84,8 @@ impl Ambient {
         self
     }
 
-    /// The time since 1970 by the wall clock, which may be wrong, and may go back. No deadline
-    /// depends on it.
+    /// The time since 1970 by the wall clock. It may be wrong and may go back; no deadline depends
+    /// on it.
     pub(crate) fn unix_time(&self) -> Duration {
         (self.date)().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
@@ -98,10 +95,9 @@ impl Ambient {
         (self.random)()
     }
 
-    /// The number of a life that begins now: the date in microseconds, with the last bits drawn at
-    /// random. It is above `stored`, the highest one that is stored. Where none is stored it is
-    /// above those of earlier lives only as long as the wall clock does not go back, but it is
-    /// another number than theirs.
+    /// The incarnation of a run that begins now: the date in microseconds, with random last bits.
+    /// It is above `stored`, the highest stored incarnation. If none is stored, it differs from
+    /// earlier incarnations, but it is above them only if the wall clock does not go back.
     pub(crate) fn incarnation(&self, stored: Option<u64>) -> u64 {
         let micros = u64::try_from(self.unix_time().as_micros()).unwrap_or(u64::MAX);
         let (random, stored) = (self.random(), stored.unwrap_or(0));
@@ -115,18 +111,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_lives_that_begin_at_the_same_date_have_different_incarnations() {
+    fn two_runs_that_begin_at_the_same_date_have_different_incarnations() {
         for date in [UNIX_EPOCH - Duration::from_secs(9), UNIX_EPOCH + Duration::from_secs(1 << 30)]
         {
             let mut ambient = Ambient { date: Arc::new(move || date), ..Ambient::default() };
             let drawn: std::collections::BTreeSet<_> =
                 (0..100).map(|_| ambient.incarnation(None)).collect();
             assert!(drawn.len() > 80, "{}", drawn.len());
-            // Later by the clock is higher, whatever is drawn.
+            // A later date gives a higher incarnation, whatever the random bits are.
             let highest = *drawn.last().unwrap();
             ambient.date = Arc::new(move || date + Duration::from_secs(10));
             assert!(ambient.incarnation(None) > highest);
-            // What is stored counts, whatever the clock says.
+            // The incarnation is above the stored one, whatever the clock says.
             let stored = u64::MAX / 2;
             let above = [(); 2].map(|()| ambient.incarnation(Some(stored)));
             assert!(above[0] != above[1] && above.iter().all(|life| *life > stored), "{above:?}");

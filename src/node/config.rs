@@ -1,4 +1,4 @@
-//! The named limits and times of a node.
+//! The named limits and time-outs of a node.
 
 mod switches;
 
@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// The longest [`Config::reliable_timeout`]: a message is given up a minute before its receiver may
-/// have forgotten that it has had it.
+/// The maximum of [`Config::reliable_timeout`]: the sender gives a message up one minute before its
+/// receiver may have forgotten it.
 const RELIABLE_TIMEOUT: Duration = REMEMBERED_FOR.saturating_sub(Duration::from_secs(60));
 
 /// One option as [`Config::entries`] lists it.
@@ -29,26 +29,32 @@ pub struct ConfigEntry {
     pub option: &'static str,
     /// Its value with the unit, as text.
     pub value: String,
-    /// What it bounds, in a few words.
+    /// A short description of what it bounds.
     pub about: &'static str,
-    /// Its least value, as text.
+    /// Its minimum, as text.
     pub least: String,
-    /// Its greatest value, as text.
+    /// Its maximum, as text.
     pub greatest: String,
 }
 
 macro_rules! options {
     ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $unit:literal, $about:literal, $bounds:expr; )*) => {
-        /// Every limit and every time of a node, each with a default that suits a network of
-        /// strangers.
+        /// Every limit and time-out of a node. The defaults suit a network of untrusted peers.
         ///
-        /// Built by setters and checked when the node starts: what is out of its bounds is a
-        /// [`ConfigError`]. A time is 1 ms to 365 days, `reliable_timeout` at most 540 s; a number of
-        /// things is 1 to 1,048,576, `event_queue` at most 65,536, `max_hops` 255; a length of
-        /// messages is at most 1 GiB, a sum of bytes 1 TiB (1 GiB where addresses have 32 bits), a
-        /// pace 1,000,000,000 in a second, a share 100 %. Only [`max_peers`](Self::max_peers) may be
-        /// 0, which means no limit, as in the original framework. [`entries`](Self::entries) has the
-        /// bounds of each.
+        /// The setters do not check their values. The node checks them when it starts: a value out
+        /// of bounds is a [`ConfigError`].
+        ///
+        /// | kind of option | bounds |
+        /// |---|---|
+        /// | a time | 1 ms to 365 days; `reliable_timeout` at most 540 s |
+        /// | a number of things | 1 to 1,048,576; `event_queue` at most 65,536, `max_hops` 255 |
+        /// | a length of messages | at most 1 GiB |
+        /// | a sum of bytes | at most 1 TiB (1 GiB where addresses have 32 bits) |
+        /// | a rate | at most 1,000,000,000 per second |
+        /// | a share | at most 100 % |
+        ///
+        /// Only [`max_peers`](Self::max_peers) may be 0, which means no limit, as in the original
+        /// framework. [`entries`](Self::entries) has the bounds of each option.
         ///
         /// ```
         /// use std::time::Duration;
@@ -99,8 +105,8 @@ macro_rules! options {
                 }
             )*
 
-            /// Every limit and time with its value and its bounds: what the README's table shows and a
-            /// status page can show.
+            /// Every limit and time-out with its value and its bounds, for example for a status
+            /// page. The table of the README is made of it.
             #[must_use]
             pub fn entries(&self) -> Vec<ConfigEntry> {
                 let about = ["known peers in the table; 0 = no limit", $( $about, )*];
@@ -112,10 +118,10 @@ macro_rules! options {
                 options.settings().into_iter().zip(about).map(entry).collect()
             }
 
-            /// Says whether every limit is within its bounds.
+            /// Checks that every option is within its bounds.
             ///
             /// # Errors
-            /// The first option that is not.
+            /// The first option that is out of bounds.
             pub fn validate(&self) -> Result<(), ConfigError> {
                 self.validate_all()
             }
@@ -133,210 +139,241 @@ macro_rules! options {
 }
 
 options! {
-    /// How much of the table one address may have: an IPv4 address, the /64 of an IPv6 address; in
-    /// percent of `max_peers`, at least two peers. Default 25 %. 100 % is no share.
+    /// The maximum share of the table for peers at one address: an IPv4 address, or the /64 of an
+    /// IPv6 address. In percent of `max_peers`, at least two peers. Default 25 %; 100 % is no
+    /// limit.
     ///
-    /// The price of more: who has one address can have so much of the table, and with it of what
-    /// this node learns of the network. This share and the next four hold for peers that join
-    /// themselves and for those that others list; not on loopback, and not for what the program adds
-    /// ([`Shares`]).
+    /// This share and the next four apply to peers that join and to peers that others list. They do
+    /// not apply on loopback, nor to peers that the application adds ([`Shares`]).
+    ///
+    /// Trade-off: with a higher value one address can fill more of the table, and control more of
+    /// what this node learns about the network.
     address_share: u32 = 25, "%", "of the table for peers at one address, at least 2", PERCENT;
-    /// How much of the table one network may have: the /24 of an IPv4 address, the /48 of an IPv6
-    /// address; in percent, at least two peers. Default 50 %.
+    /// The maximum share of the table for peers in one network: the /24 of an IPv4 address, or the
+    /// /48 of an IPv6 address. In percent, at least two peers. Default 50 %.
     network_share: u32 = 50, "%", "of the table for peers in one /24 or /48, at least 2", PERCENT;
-    /// How much of the table peers may have that one and the same peer has listed; in percent, at least
-    /// two peers. Default 12 %, less than an eighth: who lists only its own does not fill the table.
+    /// The maximum share of the table for peers that one peer has listed. In percent, at least two
+    /// peers. Default 12 %, less than an eighth: a peer that lists only its accomplices does not
+    /// fill the table.
     source_share: u32 = 12, "%", "of the table for peers listed by one, at least 2", PERCENT;
-    /// How much of the table peers may have that are not verified yet; in percent, at least two
+    /// The maximum share of the table for peers that are not verified yet. In percent, at least two
     /// peers. Default 50 %.
     unverified_share: u32 = 50, "%", "of the table for unverified peers, at least 2", PERCENT;
-    /// How much of the table peers may have that joined themselves and were verified less than
-    /// `newcomer_time` ago; in percent, at least two peers. Default 75 %: a flood of newcomers does
-    /// not get the rest.
+    /// The maximum share of the table for peers that joined and were verified less than
+    /// `newcomer_time` ago. In percent, at least two peers. Default 75 %: a flood of newcomers
+    /// cannot take the rest.
     newcomer_share: u32 = 75, "%", "of the table for peers that joined lately, at least 2", PERCENT;
-    /// How long a peer that joined is a newcomer after it was verified. Default 600 s.
+    /// How long a peer that joined counts as a newcomer after it was verified. Default 600 s.
     newcomer_time: Duration = Duration::from_secs(600), "", "a verified peer is a newcomer", TIME;
-    /// The longest frame that is taken whole, in bytes of data: requests for ordinary handlers and
-    /// reply frames.
+    /// The longest frame that is buffered whole, in bytes of data: requests for ordinary handlers
+    /// and reply frames. Default 1 MiB.
     ///
-    /// Default 1 MiB. The price of more: each connection may hold that much. Longer data belongs to
-    /// a streaming handler ([`Builder::handle_stream`](crate::Builder::handle_stream)), to which
-    /// this limit does not apply.
+    /// Longer data needs a streaming handler
+    /// ([`Builder::handle_stream`](crate::Builder::handle_stream)), to which this limit does not
+    /// apply.
+    ///
+    /// Trade-off: each connection may hold that much memory.
     max_frame_len: u32 = 1 << 20, "bytes", "data of a frame that is taken whole", LENGTH;
     /// The longest request for the well-known codes (`NAME`, `LIST`, `JOIN`, `QUIT`, `PING`), in
     /// bytes of data. Default 1 KiB.
     max_control_len: u32 = 1 << 10, "bytes", "data of a request for a well-known code", LENGTH;
-    /// What one question of the framework itself (`NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, asked by a
-    /// join, a leave or a ping sweep) takes as its answer, in bytes of all reply frames, headers
+    /// The longest answer to a request of the framework itself (`NAME`, `LIST`, `JOIN`, `QUIT` and
+    /// `PING`, sent by a join, a leave or a ping sweep), in bytes of all reply frames, headers
     /// included. Default 64 KiB: a `LIST` of some 700 peers with proven ids.
     ///
-    /// A longer answer counts as a broken one. A network of larger tables needs more.
+    /// A longer answer counts as a failed one. A network of larger tables needs more.
     max_control_reply: usize = 64 << 10, "bytes", "replies to one question for a well-known code", BYTES;
-    /// What all connections together hold of frames that have not come in full, in bytes. Default
-    /// 64 MiB, taken in steps of 64 KiB as bytes arrive, never for what was only announced; frames up
-    /// to 4 KiB are exempt.
+    /// The memory of all connections for incomplete frames, in bytes. Default 64 MiB.
     ///
-    /// Beyond it no more of a frame is read until there is room, or its time is up
-    /// (`body_timeout`); of a message that comes over a link in several frames no more is kept: it is
-    /// refused as busy; besides, each link holds one frame, of up to 64 KiB. Small frames keep flowing. A frame that is taken whole is never longer than
-    /// this. The price of more: the memory, all of which strangers can take.
+    /// It is taken in steps of 64 KiB as bytes arrive, never for an announced length. Frames up to
+    /// 4 KiB are exempt, so that small frames keep flowing. In addition, each link holds one frame
+    /// of up to 64 KiB. A frame that is buffered whole is never longer than this.
+    ///
+    /// When the memory is used up, the node stops to read a frame until there is room or its time
+    /// is up (`body_timeout`). A message that arrives over a link in several frames is refused as
+    /// busy.
+    ///
+    /// Trade-off: strangers can use all of this memory.
     max_partial_bytes: usize = 64 << 20, "bytes", "frames that have not come in full, whole node", BYTES;
-    /// What all own requests together hold of replies that are not complete, in bytes: of frames that
-    /// have not come in full, and of what [`Replies::collect`](crate::Replies::collect) has gathered.
-    /// Default 64 MiB, taken in steps of 64 KiB as bytes arrive; the first 64 KiB of a frame and of a
-    /// collection are exempt, so that short replies flow.
+    /// The memory of all requests of this node for incomplete replies, in bytes: incomplete frames,
+    /// and frames gathered by [`Replies::collect`](crate::Replies::collect). Default 64 MiB.
     ///
-    /// A request for whose replies there is no room ends with
-    /// [`RequestError::NoRoom`](crate::RequestError::NoRoom). Besides, each open request holds what it
-    /// has not read: 64 KiB, on a link up to 256 KiB. The price of more: the memory, all of which those
-    /// who are asked can take.
+    /// It is taken in steps of 64 KiB as bytes arrive. The first 64 KiB of a frame and of a
+    /// collection are exempt, so that short replies keep flowing. In addition, each open request
+    /// holds what it has not read: 64 KiB, on a link up to 256 KiB.
+    ///
+    /// A request whose replies find no room ends with
+    /// [`RequestError::NoRoom`](crate::RequestError::NoRoom).
+    ///
+    /// Trade-off: the nodes that answer can use all of this memory.
     max_partial_replies: usize = 64 << 20, "bytes", "replies that are not complete, all own requests", BYTES;
-    /// How many bytes of data [`Replies::collect`](crate::Replies::collect) gathers at most.
+    /// The maximum number of bytes that [`Replies::collect`](crate::Replies::collect) gathers.
     /// Default 16 MiB.
     max_collected: usize = 16 << 20, "bytes", "data of all replies that are collected", BYTES;
-    /// Accepted connections open at once, silent ones included. Default 1,024.
+    /// Accepted connections that are open at once, including silent ones. Default 1,024.
     ///
-    /// A connection beyond it is told so (`ERRO`, busy) and closed. The price of more: about 2 KiB
-    /// for a silent connection, one file descriptor each; a node that may not have so many lowers it
-    /// at the start, with a warning, so that 64 descriptors are left.
+    /// A further connection receives an `ERRO` (busy) and is closed. If the process may not open
+    /// that many file descriptors, the node lowers the value at its start, with a warning, so that
+    /// 64 descriptors are left.
+    ///
+    /// Trade-off: a silent connection takes about 2 KiB and one file descriptor.
     max_connections: usize = 1_024, "connections", "accepted connections open at once", COUNT;
-    /// Accepted connections open at once from one source: an IPv4 address, the /64 of an IPv6
-    /// address. Default 64. Not for loopback, unless [`limit_loopback`](Self::limit_loopback) says so.
+    /// Accepted connections that are open at once from one source: an IPv4 address, or the /64 of
+    /// an IPv6 address. Default 64. Does not apply to loopback, unless
+    /// [`limit_loopback`](Self::limit_loopback) is set.
     ///
-    /// A connection beyond it is told so (`ERRO`, busy) and closed. The price of more: one source can
-    /// take so many of `max_connections`. A network of many nodes behind one address needs more.
+    /// A further connection receives an `ERRO` (busy) and is closed. A network with many nodes
+    /// behind one address needs a higher value.
+    ///
+    /// Trade-off: with a higher value one source can take more of `max_connections`.
     max_connections_per_source: usize = 64, "connections", "accepted connections, each source address", COUNT;
     /// Accepted connections at once whose header is not complete. Default 512.
     ///
-    /// When there are more, the oldest from the source that has the most of them is closed, not the
-    /// newcomer. The price of more: about 2 KiB and a file descriptor each.
+    /// If there are more, the node closes the oldest connection of the source that has the most of
+    /// them, not the new one.
+    ///
+    /// Trade-off: each takes about 2 KiB and one file descriptor.
     max_half_open: usize = 512, "connections", "accepted connections without a complete header", COUNT;
-    /// Connections that are accepted from one source in a second, on average; twice as many at once
-    /// is a burst. Default 200. Those beyond it are closed without a word. Loopback has no pace, unless
-    /// [`limit_loopback`](Self::limit_loopback) says so.
+    /// Connections accepted from one source per second, on average, with bursts of twice as many.
+    /// Default 200. Further ones are closed without an answer. Does not apply to loopback, unless
+    /// [`limit_loopback`](Self::limit_loopback) is set.
     max_accepts_per_source: u32 = 200, "connections/s", "new connections, each source address", PACE;
-    /// Frames from one source in a second, on average, on all its connections and links; twice as many
-    /// at once is a burst. Default 1,000,000.
+    /// Frames from one source per second, on average, over all its connections and links, with
+    /// bursts of twice as many. Default 1,000,000. Does not apply to loopback, unless
+    /// [`limit_loopback`](Self::limit_loopback) is set.
     ///
-    /// Beyond it a classic request is refused as busy, and a link is not read from for as long as it
-    /// takes, so that its sender waits: that is no error. Loopback has no pace, unless
-    /// [`limit_loopback`](Self::limit_loopback) says so. The price of more: the time of one core that a
-    /// source can take; less costs a busy honest peer its speed.
+    /// Beyond this rate a classic request is refused as busy. A link is not read until the rate
+    /// permits it, so that its sender waits; that is not an error.
+    ///
+    /// Trade-off: with a higher value one source can use more of a core; a lower value slows down a
+    /// busy honest peer.
     max_frames_per_source: u32 = 1_000_000, "frames/s", "frames, each source address", PACE;
-    /// Bytes from one source in a second, on average, as
-    /// [`max_frames_per_source`](Self::max_frames_per_source). Default 256 MiB: twice what gigabit
-    /// Ethernet brings. A faster network among friends needs more.
+    /// Bytes from one source per second, on average, enforced as
+    /// [`max_frames_per_source`](Self::max_frames_per_source). Default 256 MiB: twice the rate of
+    /// gigabit Ethernet. A faster trusted network needs more.
     max_bytes_per_source: u32 = 256 << 20, "bytes/s", "bytes, each source address", ANY;
-    /// Points for misbehaviour at which a source, or a proven id, is banned. Default 100;
-    /// [`Misbehavior`](crate::limits::Misbehavior) says what costs how many. `u32::MAX` bans nobody.
+    /// The points for misbehavior at which a source, or a proven id, is banned. Default 100;
+    /// `u32::MAX` disables bans. [`Misbehavior`](crate::limits::Misbehavior) lists the points.
     ///
-    /// A banned source is refused at accept, without a word, and its links are cut. Loopback has no
-    /// points, unless [`limit_loopback`](Self::limit_loopback) says so.
+    /// Connections of a banned source are closed when they are accepted, without an answer, and its
+    /// links are closed. Does not apply to loopback, unless
+    /// [`limit_loopback`](Self::limit_loopback) is set.
     ban_at: u32 = 100, "points", "misbehaviour that is a ban, each source address or proven id", ANY;
-    /// Points are half as many after this time. Default 60 s. The price of more: a long memory adds up
-    /// what happens to everybody now and then.
+    /// The time after which points are halved. Default 60 s.
+    ///
+    /// Trade-off: with a higher value, rare errors of honest peers add up.
     ban_half_life: Duration = Duration::from_secs(60), "", "points for misbehaviour fade by half", TIME;
-    /// The first ban. Default 60 s; the next one is twice as long.
+    /// The duration of the first ban. Default 60 s; each further ban is twice as long.
     ban_time: Duration = Duration::from_secs(60), "", "the first ban", TIME;
-    /// The longest ban, and how long the last one is remembered after its end. Default 3,600 s. The
-    /// price of more: who gets the address next is banned, too.
+    /// The longest ban, and how long the last ban is remembered after its end. Default 3,600 s.
+    ///
+    /// Trade-off: the ban also affects the next user of the address.
     ban_longest: Duration = Duration::from_secs(3_600), "", "the longest ban", TIME;
-    /// Requests in the hands of handlers at once, in the whole node. Default 1,024.
+    /// Requests that handlers process at once, in the whole node. Default 1,024.
     max_requests: usize = 1_024, "requests", "requests in hand, whole node", COUNT;
-    /// Requests in the hands of handlers at once, for each code. Default 64: a slow handler fills
-    /// its own share and no more.
+    /// Requests that handlers process at once, for each code. Default 64: a slow handler takes no
+    /// more than its own share.
     max_requests_per_code: usize = 64, "requests", "requests in hand, each code", COUNT;
-    /// How long a request waits for a place among those in hand before it is refused as busy.
-    /// Default 50 ms. Over a link it includes the wait behind earlier messages for the same actor.
+    /// How long a request waits for a permit before it is refused as busy. Default 50 ms. Over a
+    /// link it includes the wait behind earlier messages for the same actor.
     busy_after: Duration = Duration::from_millis(50), "", "wait for a place in hand, then busy", TIME;
     /// Outgoing connections that are being opened at once. Default 32; a further one waits, at most
-    /// `connect_timeout`. They take nothing from those that are accepted.
+    /// `connect_timeout`. They do not count against accepted connections.
     max_dials: usize = 32, "dials", "connections being opened at once", COUNT;
-    /// Dials in a second of addresses that only somebody's word leads to, on average: peers that
-    /// joined and are not verified, and peers that others listed. Default 32; a further one waits.
+    /// Dials of unverified addresses per second, on average: those of peers that joined and are not
+    /// verified, and of peers that others listed. Default 32; a further one waits.
     ///
-    /// What the program asks for, and peers that are verified, have no pace.
+    /// Dials that the application asks for, and dials of verified peers, are not limited.
     max_unverified_dials: u32 = 32, "dials/s", "dials of unverified addresses", PACE;
-    /// Dials in a minute of one such address. Default 3; it is not dialled more often until it has
-    /// answered as expected.
+    /// Dials of one unverified address per minute. Default 3; it is not dialled more often until it
+    /// has answered as expected.
     max_dials_per_unverified: u32 = 3, "dials/min", "dials of each unverified address", NUMBER;
-    /// Outgoing exchanges open at once. Default 1,024; a further one waits, at most
+    /// Outgoing exchanges that are open at once. Default 1,024; a further one waits, at most
     /// `connect_timeout`.
     max_outgoing: usize = 1_024, "exchanges", "own exchanges open at once", COUNT;
-    /// From accepting a connection to its complete header of eight bytes. Default 10 s, not renewed
-    /// by single bytes.
+    /// The time from accepting a connection to its complete header of eight bytes. Default 10 s;
+    /// single bytes do not renew it.
     header_timeout: Duration = Duration::from_secs(10), "", "accept to complete header", TIME;
-    /// From the header to the complete data of a frame that is taken whole. Default 30 s, and one
-    /// second more for each 64 KiB above 1 MiB.
+    /// The time from the header to the complete data of a frame that is buffered whole. Default
+    /// 30 s, and one second more for each 64 KiB above 1 MiB.
     body_timeout: Duration = Duration::from_secs(30), "", "header to complete data", TIME;
-    /// Without a byte of progress while a body is streamed in, or while anything is written.
-    /// Default 30 s.
+    /// The time without a byte of progress while a body is streamed in, or while anything is
+    /// written. Default 30 s.
     ///
-    /// A slow but honest reader is served to the end: only standstill counts.
+    /// A slow reader is served to the end: only a stall counts.
     stall_timeout: Duration = Duration::from_secs(30), "", "no progress in streaming or writing", TIME;
-    /// From handing a request to its handler to the reply. Default 30 s. For a reply that is a
-    /// stream: from one frame to the next.
+    /// The time from the delivery of a request to its handler to the reply. Default 30 s. For a
+    /// reply that is a stream: from one frame to the next.
     handler_timeout: Duration = Duration::from_secs(30), "", "handler's time for a reply", TIME;
-    /// A whole exchange that this node answers, from its header to the last byte of the reply, however
-    /// well it moves. Default 86,400 s: a slow but honest reader has a day. On a link it counts from
-    /// the message's place with its handler on. The price of more: who takes a byte now and then keeps
-    /// a place with the handler for as long.
-    exchange_timeout: Duration = Duration::from_secs(86_400), "", "a whole exchange, however it moves", TIME;
-    /// From wanting an outgoing connection to having it, waiting for a place included. Default 5 s.
-    connect_timeout: Duration = Duration::from_secs(5), "", "opening a connection", TIME;
-    /// The caller's wait for the first byte of the replies, and from then on without progress.
-    /// Default 35 s: more than the other side's `handler_timeout`, so that its refusal is heard.
-    reply_timeout: Duration = Duration::from_secs(35), "", "wait for the next part of a reply", TIME;
-    /// LinkPool open at once that this node uses to reach others. Default 256. One that is idle makes
-    /// room for a new one, the least recently used first; when none is, messages take classic
-    /// exchanges.
+    /// The time of a whole exchange that this node answers, from its header to the last byte of the
+    /// reply, whatever its progress. Default 86,400 s: a slow reader has a day. On a link it starts
+    /// when the message has its permit.
     ///
-    /// A link that is being closed counts until it is over: the next one is dialled then, 2 s later at
-    /// most when nothing is open on it. LinkPool that others open count among the connections, too. The
-    /// price of more: up to 16 KiB for an idle link.
+    /// Trade-off: a peer that reads a byte now and then keeps a permit of the handler for this
+    /// time.
+    exchange_timeout: Duration = Duration::from_secs(86_400), "", "a whole exchange, however it moves", TIME;
+    /// The time to open an outgoing connection, including the wait for a permit. Default 5 s.
+    connect_timeout: Duration = Duration::from_secs(5), "", "opening a connection", TIME;
+    /// How long a caller waits for the first byte of the replies, and then without progress.
+    /// Default 35 s: more than the `handler_timeout` of the other side, so that its refusal
+    /// arrives.
+    reply_timeout: Duration = Duration::from_secs(35), "", "wait for the next part of a reply", TIME;
+    /// Links that are open at once and that this node uses to reach others. Default 256.
+    ///
+    /// For a new link, the least recently used idle link is closed. If no link is idle, messages
+    /// take classic exchanges. A link that is being closed counts until it has ended; the new one
+    /// is dialled after that, at most 2 s later if nothing is open on the old one. Links that
+    /// others open count as connections, too.
+    ///
+    /// Trade-off: an idle link takes up to 16 KiB.
     max_links: usize = 256, "links", "links open at once", COUNT;
     /// Requests that another node may have open on one link. Default 64, as many as one code has
-    /// places for; a further one waits at its sender.
+    /// permits; a further one waits at its sender.
     max_link_requests: u32 = 64, "requests", "open requests of the other side, each link", NUMBER;
-    /// The window of a link: bytes of one-way messages and requests that have come and that handlers
-    /// have not let go of. Default 2 MiB; at least twice `max_frame_len` is granted in any case.
+    /// The window of a link: bytes of one-way messages and requests that have arrived and that
+    /// handlers have not released. Default 2 MiB; the window is at least twice `max_frame_len`.
     ///
-    /// A sender beyond it waits. The price of more: the memory, for each link.
+    /// A sender that has used the window waits.
+    ///
+    /// Trade-off: each link may use that much memory.
     link_window: u32 = 2 << 20, "bytes", "unhandled data of one link", LENGTH;
-    /// A link on which nothing was open or sent for so long is ended. Default 60 s.
+    /// How long a link may be idle, with nothing open and nothing sent, before it is closed.
+    /// Default 60 s.
     link_idle_timeout: Duration = Duration::from_secs(60), "", "a link without use, then closed", TIME;
-    /// The pause between two questions over a link whether the other side is alive. Default 5 s;
-    /// three without any sign end the link.
+    /// The interval of keepalives on a link. Default 5 s; the link ends after three without an
+    /// answer or any other data.
     keep_alive: Duration = Duration::from_secs(5), "", "between two signs of life on a link", TIME;
     /// Messages to one peer that wait to be acknowledged
-    /// ([`Peer::send_reliable`](crate::Peer::send_reliable)). Default 1,024. A further one waits, or
-    /// is refused as [`ReliableError::Full`](crate::reliable::ReliableError::Full).
+    /// ([`Peer::send_reliable`](crate::Peer::send_reliable)). Default 1,024. A further one waits,
+    /// or is refused as [`ReliableError::Full`](crate::reliable::ReliableError::Full).
     ///
-    /// The price of more: the memory. The other node remembers 4,096 messages: the oldest that waits
-    /// is never farther behind than that, whatever is set here.
+    /// The other node remembers 4,096 messages. The oldest waiting message is never farther behind
+    /// than that, whatever is set here.
+    ///
+    /// Trade-off: a higher value takes more memory.
     reliable_messages: usize = 1_024, "messages", "unacknowledged messages, each peer", COUNT;
-    /// Bytes of data of messages to one peer that wait to be acknowledged. Default 4 MiB; one message
-    /// of any length is taken when no other waits.
+    /// Bytes of data of messages to one peer that wait to be acknowledged. Default 4 MiB; one
+    /// message of any length is accepted if no other waits.
     reliable_bytes: usize = 4 << 20, "bytes", "unacknowledged data, each peer", BYTES;
-    /// How long a message waits to be acknowledged, over however many links, before its sender is told
-    /// that it was not sent or that nobody knows. Default 300 s, at most 540 s: the other node
-    /// remembers it for 600 s.
+    /// How long a message waits to be acknowledged, over any number of links, before it fails as
+    /// not sent or as unknown. Default 300 s, at most 540 s: the other node remembers it for 600 s.
     reliable_timeout: Duration = Duration::from_secs(300), "", "wait for an acknowledgement", *TIME.start()..=RELIABLE_TIMEOUT;
-    /// How long it is remembered that a peer speaks no links. Default 600 s.
+    /// How long the node remembers that a peer speaks no links. Default 600 s.
     classic_memory: Duration = Duration::from_secs(600), "", "remembering that a peer has no links", TIME;
-    /// How long `stop` lets what runs come to its end before it cuts it. Default 10 s.
+    /// How long `stop` waits for running exchanges before it aborts them. Default 10 s.
     drain_timeout: Duration = Duration::from_secs(10), "", "finishing what runs at stop", TIME;
-    /// How often a routed message may be passed on, by its asker and by the nodes in between. Default
-    /// 8, so that seven nodes may be in between; at most 255. A message of another asker goes no
-    /// further than this either, whatever it says.
+    /// The hop limit of a routed message, which counts each send by its origin and by the nodes in
+    /// between. Default 8, so that seven nodes may be in between; at most 255. It also applies to
+    /// messages of other origins, whatever limit they carry.
     max_hops: u32 = 8, "hops", "nodes that a routed message may pass", 1..=255;
-    /// Messages of others that this node passes on in a second for one source, on average; twice as
-    /// many at once is a burst. Default 1,000. One beyond it is a
-    /// [`RouteReason::Busy`](crate::overlay::RouteReason::Busy) at its asker. Loopback has no pace,
-    /// unless [`limit_loopback`](Self::limit_loopback) says so. The price of more: the traffic that a
-    /// neighbour can have this node make.
+    /// Messages of other nodes that this node forwards per second for one source, on average, with
+    /// bursts of twice as many. Default 1,000. A further one fails at its origin with
+    /// [`RouteReason::Busy`](crate::overlay::RouteReason::Busy). Does not apply to loopback, unless
+    /// [`limit_loopback`](Self::limit_loopback) is set.
+    ///
+    /// Trade-off: with a higher value a neighbour can make this node send more traffic.
     max_forwards_per_source: u32 = 1_000, "messages/s", "messages passed on for others, each source address", PACE;
-    /// Events that a slow [`Events`](crate::Events) stream may lag behind before it misses some.
+    /// Events that a slow [`Events`](crate::Events) stream may lag behind before it loses some.
     /// Default 1,024.
     event_queue: usize = 1_024, "events", "events kept for a slow listener", PLACES;
 }
@@ -354,7 +391,7 @@ impl Config {
         }
     }
 
-    /// The time for the data of a frame with `len` bytes that is taken whole.
+    /// The time-out for the data of a frame with `len` bytes that is buffered whole.
     pub(crate) fn body_deadline(&self, len: u32) -> Duration {
         let steps = len.saturating_sub(1 << 20).div_ceil(64 << 10);
         self.body_timeout.saturating_add(Duration::from_secs(u64::from(steps)))

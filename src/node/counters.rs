@@ -1,4 +1,4 @@
-//! What a node counts.
+//! The counters of a node.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,13 +24,13 @@ impl Counter {
 
 macro_rules! counters {
     ($( $(#[doc = $doc:literal])* $name:ident, )*) => {
-        /// The node's counters, one atomic each, written by whoever sees the thing happen.
+        /// The node's counters, one atomic each.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $( pub(crate) $name: Counter, )*
         }
 
-        /// What the node has counted since it started. Serialisable.
+        /// The counters of a node since its start. Serialisable.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
         #[non_exhaustive]
         pub struct Counts {
@@ -39,7 +39,7 @@ macro_rules! counters {
 
         #[cfg(feature = "metrics")]
         impl Counts {
-            /// Each with the name and the description of its metric.
+            /// Each counter with the name and the description of its metric.
             pub(crate) fn entries(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 let entries = [$( (
                     concat!("actix_peer_", stringify!($name), "_total"),
@@ -91,9 +91,9 @@ counters! {
     exchanges_in,
     /// Requests sent.
     exchanges_out,
-    /// LinkPool opened, by either side.
+    /// Links opened, by either side.
     links_opened,
-    /// LinkPool that ended because the other side broke their rules.
+    /// Links that ended because the other side broke their rules.
     links_broken,
     /// One-way messages of this node that other nodes said they refused.
     notify_refused,

@@ -1,4 +1,4 @@
-//! Peers at whose addresses other nodes were found.
+//! Peers at whose addresses another node was found.
 
 use std::{
     collections::VecDeque,
@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use crate::overlay::{Address, PeerId};
 
-/// Doubts that wait to be looked into. Further ones are dropped: the next message repeats them.
+/// Doubts that wait for verification. Further ones are dropped: the next message repeats them.
 const MAX_DOUBTS: usize = 64;
 
-/// Peers that were asked for at an address and were not there, until they are verified anew.
+/// Peers that were expected at an address and not found there, until they are verified again.
 #[derive(Debug, Default)]
 pub(crate) struct Doubts {
     waiting: Mutex<VecDeque<(PeerId, Address)>>,
@@ -20,7 +20,7 @@ pub(crate) struct Doubts {
 }
 
 impl Doubts {
-    /// Another node than `expected` is at `at`.
+    /// Notes that another node than `expected` is at `at`.
     pub(crate) fn note(&self, expected: &PeerId, at: &Address) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let known = waiting.iter().any(|(id, address)| id == expected && address == at);
@@ -30,7 +30,7 @@ impl Doubts {
         }
     }
 
-    /// The next one. For one caller.
+    /// Waits for the next doubt. Must have only one caller.
     pub(crate) async fn next(&self) -> (PeerId, Address) {
         loop {
             let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

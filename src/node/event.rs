@@ -1,4 +1,4 @@
-//! What a node tells its application: events, to any actor or as a stream.
+//! The events of a node, sent to actors or read as a stream.
 
 use std::{
     fmt,
@@ -29,24 +29,24 @@ use crate::{
 pub enum Removed {
     /// It said `QUIT`.
     Left,
-    /// It did not answer the ping sweep, or another stabilizer gave it up.
+    /// It did not answer the ping sweep, or another stabilizer removed it.
     Lost,
-    /// It joined, and nobody with its id answered where it said it was.
+    /// It joined, and no node with its id answered at the address that it gave.
     Unverified,
-    /// It joined, was not verified yet, and its address had the most of such peers when there was no
-    /// place for one from another address.
+    /// It joined and was not verified yet, and its address had the most unverified peers when a
+    /// peer from another address needed room.
     Displaced,
-    /// Another node was found at its address, and gave its own name there.
+    /// Another node, with another id, was found at its address.
     Replaced,
-    /// This program removed it.
+    /// The application removed it.
     Here,
-    /// It is not admitted any more.
+    /// It is no longer admitted.
     NotAdmitted,
-    /// A node with its id is at another address, and takes its place.
+    /// A node with its id is at another address, and replaces it.
     Moved,
 }
 
-/// A part of the node that is watched and restarted.
+/// A part of the node that is supervised and restarted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -69,17 +69,18 @@ impl fmt::Display for Child {
     }
 }
 
-/// Something that happened in the node. Sent to every subscriber, in the order in which it
-/// happened.
+/// Something that happened in the node. Each subscriber receives the events in the order in which
+/// they happened.
 ///
-/// Ids in it may be made up by remotes; they hold no white space and no control characters.
+/// A remote may have invented the ids in an event. They contain no white space and no control
+/// characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PeerEvent {
     /// The node listens.
     Started {
-        /// What it tells others about itself.
+        /// The description that it sends to other nodes.
         me: PeerInfo,
     },
     /// A peer was added to the table.
@@ -98,134 +99,136 @@ pub enum PeerEvent {
     Refused {
         /// Where the connection came from.
         from: Address,
-        /// The code in the header, when one came.
+        /// The code in the header. `None` if no header arrived.
         code: Option<TypeCode>,
         /// Why.
         refusal: Refusal,
     },
-    /// Accepting connections fails; the listener tries again with a growing pause.
+    /// Accepting a connection failed; the listener retries with a growing back-off.
     AcceptFailed {
-        /// The kind of the error, as the operating system says it.
+        /// The kind of the error, as reported by the operating system.
         error: String,
     },
-    /// A part of the node died and was started again.
+    /// A part of the node died and was restarted.
     Restarted {
         /// Which part.
         child: Child,
         /// How often it has been restarted since the node started.
         times: u64,
     },
-    /// A part of the node died too often, or could not be started again, and stays down.
+    /// A part of the node died too often, or could not be restarted, and stays down.
     GaveUp {
         /// Which part.
         child: Child,
     },
-    /// A thread of the node stood still, and everything on it: a handler blocked it, the process
-    /// was stopped, or the machine slept. Told when it goes on. Five seconds are always seen, less
-    /// than four never.
+    /// A thread of the node was blocked, with everything on it: a handler blocked it, the process
+    /// was stopped, or the machine slept. Emitted when the thread continues. A standstill of five
+    /// seconds is always detected, one of less than four never.
     StoodStill {
-        /// How long, or up to a second more.
+        /// Its duration, exact or up to one second too long.
         time: Duration,
     },
-    /// The node stopped accepting connections; `resume` ends that.
+    /// The node stopped accepting connections until `resume`.
     Paused,
     /// The node accepts connections again.
     Resumed,
-    /// The node stops: no new connections, no new requests.
+    /// The node stops: it accepts no new connections and no new requests.
     Stopping,
-    /// The node has stopped. The last event.
+    /// The node has stopped. This is the last event.
     Stopped,
-    /// This listener was too slow: so many events were lost to it ([`Events`] only).
+    /// This reader was too slow and lost events ([`Events`] only).
     Missed {
-        /// How many.
+        /// The number of lost events.
         events: u64,
     },
-    /// A walk of `join` came to its end, or one of its tries in the background, and a node that was
-    /// asked has this one in its table.
+    /// A `join`, or one of its retries in the background, ended, and a node that was asked lists
+    /// this node in its table.
     Joined {
         /// The contact.
         contact: Address,
-        /// How many peers were added.
+        /// The number of peers that were added.
         added: usize,
     },
-    /// A join, or one of its tries in the background, came to its end, and no node that was asked has
-    /// this one in its table: by this contact it is **listed nowhere**.
+    /// A `join`, or one of its retries in the background, ended, and no node that was asked
+    /// lists this node in its table: through this contact it is **listed nowhere**.
     NotJoined {
         /// The contact.
         contact: Address,
-        /// What the contact says, or what is wrong there.
+        /// The answer of the contact, or the failure.
         why: JoinFailure,
-        /// Whether the node goes on trying in the background. If not, it is for the program to join
-        /// again.
+        /// Whether the node retries in the background. If not, the application has to join again.
         again: bool,
     },
     /// A link with another node was opened.
     LinkOpened {
-        /// The other node, as it says.
+        /// The other node, as it describes itself.
         peer: PeerInfo,
-        /// Who opened it: `In` is the other node.
+        /// Which side opened it: `In` is the other node.
         direction: Direction,
     },
-    /// A link is over. What was open on it has failed.
+    /// A link ended. The exchanges that were open on it have failed.
     LinkClosed {
-        /// The other node, as it says.
+        /// The other node, as it describes itself.
         peer: PeerInfo,
-        /// Who opened it.
+        /// Which side opened it.
         direction: Direction,
         /// Why.
         reason: Reason,
     },
-    /// Another node refused one-way messages of this node: no handler got them in full. Told of what
-    /// goes over a link, at most once for each read of it, code and reason. When the other node ends
-    /// the link, what was under way is told as well, with the reason of the end. A message of which
-    /// the send has failed is not among them.
+    /// Another node refused one-way messages of this node: no handler received them in full.
+    ///
+    /// Emitted for messages that go over a link, at most once per read, code and reason. If the
+    /// other node ends the link, the messages that were under way are reported as well, with the
+    /// reason of the end. Messages whose send has failed are not included.
     NotifyRefused {
-        /// The other node, as it says.
+        /// The other node, as it describes itself.
         peer: PeerInfo,
         /// The code of the messages.
         code: TypeCode,
         /// Why.
         reason: Reason,
-        /// How many.
+        /// The number of messages.
         messages: u32,
     },
-    /// A source or a proven id has misbehaved too much, or the application wants nothing to do with
-    /// it: its connections are refused for a time.
+    /// A source or a proven id was banned, for misbehavior or by the application. Its
+    /// connections are refused while the ban lasts.
     Banned {
-        /// Who.
+        /// The source or id.
         whom: Offender,
-        /// The last offence.
+        /// The last misbehavior.
         why: Misbehavior,
-        /// For how long.
+        /// The duration of the ban.
         time: Duration,
     },
-    /// A ban has ended, by itself or by hand.
+    /// A ban has ended: it expired, or the application ended it.
     BanEnded {
-        /// Who was banned.
+        /// The source or id that was banned.
         whom: Offender,
-        /// The last offence before it.
+        /// The last misbehavior before the ban.
         why: Misbehavior,
     },
-    /// The node has gone back to the peers that it remembered from before its start.
+    /// The node has contacted the peers that it knew before its start.
     Rejoined {
-        /// How many of them were asked.
+        /// The number of peers that were asked.
         asked: usize,
-        /// How many answered as themselves and were added.
+        /// The number of peers that answered with their id and were added.
         added: usize,
     },
-    /// The file of the address book could not be read or written, or was damaged and is set aside. The
-    /// node serves on.
+    /// The file of the address book could not be read or written, or was damaged and is set
+    /// aside. The node continues without it.
     AddressBookFailed {
-        /// What is wrong.
+        /// The error.
         error: String,
     },
-    /// A node is a member of the network that was not known (feature `swim`).
+    /// A new member of the network was found (feature `swim`).
     MemberUp {
         /// The member.
         peer: PeerInfo,
     },
-    /// A member is believed to be down, or left. A suspicion, not a proof: no link is closed and no peer removed for it. For
-    /// one member it comes at most once in ten seconds.
+    /// A member is believed to be down, or has left.
+    ///
+    /// This is a suspicion, not a proof: no link is closed and no peer is removed for it. Emitted
+    /// at most once in ten seconds for one member.
     MemberDown {
         /// The member.
         peer: PeerInfo,
@@ -240,16 +243,16 @@ pub enum PeerEvent {
         /// The member.
         peer: PeerInfo,
     },
-    /// A peer that this node lists did not list this node when it was asked. Told again only when it
-    /// has listed the node meanwhile, or says something else.
+    /// A peer that this node lists did not list this node when it was asked. Emitted again only if
+    /// the peer has listed the node in the meantime, or gives another answer.
     UnknownThere {
         /// The peer.
         peer: PeerInfo,
-        /// Its words if it still does not list this node. `None` if it does from now on.
+        /// Its answer if it still does not list this node. `None` if it does from now on.
         refused: Option<String>,
     },
-    /// One id is said to be at two addresses: two nodes have it, or one has moved and its old address
-    /// still answers. Nothing was changed.
+    /// One id was found at two addresses: two nodes use it, or one node has moved and its old
+    /// address still answers. The table was not changed.
     TwoAddresses {
         /// The id, which may be this node's own.
         id: PeerId,
@@ -257,12 +260,12 @@ pub enum PeerEvent {
         listed: Address,
         /// The other address.
         other: Address,
-        /// The peer whose table that is. `None` if it is the table of this node.
+        /// The peer whose table has the listed address. `None` if it is the table of this node.
         told_by: Option<PeerInfo>,
     },
-    /// The node said `QUIT` to the peers that it knew.
+    /// The node sent `QUIT` to the peers that it knew.
     Left {
-        /// How many answered.
+        /// The number of peers that answered.
         told: usize,
     },
 }
@@ -291,11 +294,11 @@ impl EventBus {
         Events::new(self.stream.subscribe())
     }
 
-    /// Hands `event` to everybody, waiting for nobody: what a full mailbox does not take is
-    /// counted.
+    /// Sends `event` to all subscribers without waiting. Events that do not fit into a mailbox are
+    /// dropped and counted.
     pub(crate) fn emit(&self, event: &PeerEvent, counters: &Counters) {
         if self.stream.receiver_count() > 0 {
-            // An error says that the last receiver went away meanwhile.
+            // An error means that the last receiver was dropped in the meantime.
             self.stream.send(event.clone()).ok();
         }
         self.recipients.lock().unwrap_or_else(PoisonError::into_inner).retain(|recipient| {
@@ -310,7 +313,7 @@ impl EventBus {
         });
     }
 
-    /// Lets go of every subscriber: nothing comes after the last event.
+    /// Drops all subscribers: nothing follows the last event.
     pub(crate) fn close(&self) {
         self.recipients.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -318,11 +321,11 @@ impl EventBus {
 
 type Next = (Result<PeerEvent, RecvError>, broadcast::Receiver<PeerEvent>);
 
-/// The node's events as a stream, from the moment of [`Peer::events`](crate::Peer::events) on.
+/// The node's events as a stream, starting with the call of [`Peer::events`](crate::Peer::events).
 ///
-/// Ends after [`PeerEvent::Stopped`]. A reader that lags more than
-/// [`Config::event_queue`](crate::Config::event_queue) events behind gets a [`PeerEvent::Missed`]
-/// and goes on with the oldest one kept.
+/// The stream ends after [`PeerEvent::Stopped`]. A reader that lags more than
+/// [`Config::event_queue`](crate::Config::event_queue) events behind receives a
+/// [`PeerEvent::Missed`] and continues with the oldest event that is kept.
 ///
 /// # Cancel safety
 /// Dropping `next()` loses nothing.

@@ -1,4 +1,4 @@
-//! The contacts by which a node tries to join in the background.
+//! The contacts with which a node retries to join in the background.
 
 use std::{
     collections::HashMap,
@@ -12,21 +12,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::overlay::Address;
 
-/// Contacts that are tried again at the same time. A join by a further one is not tried again.
+/// Contacts that are retried at the same time. A join by a further contact is not retried.
 const MAX_CONTACTS: usize = 64;
 
-/// The contacts that said "not now", one task for each.
+/// The contacts that refused a join for now, one task for each.
 #[derive(Debug, Default)]
 pub(crate) struct Joins {
     under_way: Mutex<HashMap<Address, (u64, CancellationToken)>>,
     next: AtomicU64,
 }
 
-/// The right to try one contact again.
+/// The permit to retry one contact.
 #[derive(Debug)]
 pub(crate) struct JoinAgain {
     number: u64,
-    /// Cancelled when the tries are to end.
+    /// Cancelled when the retries have to end.
     pub(crate) ended: CancellationToken,
 }
 
@@ -35,7 +35,7 @@ impl Joins {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to try a contact again; `None` if it is tried already, or if too many are.
+    /// Begins to retry a contact. `None` if it is retried already, or if too many are.
     pub(crate) fn begin(&self, contact: &Address) -> Option<JoinAgain> {
         let mut under_way = self.lock();
         if under_way.len() >= MAX_CONTACTS || under_way.contains_key(contact) {
@@ -46,12 +46,12 @@ impl Joins {
         Some(JoinAgain { number, ended })
     }
 
-    /// Whether a contact is tried again.
+    /// Whether a contact is retried.
     pub(crate) fn is_under_way(&self, contact: &Address) -> bool {
         self.lock().contains_key(contact)
     }
 
-    /// The tries that began with `again` are over.
+    /// Notes that the retries that began with `again` have ended.
     pub(crate) fn over(&self, contact: &Address, again: &JoinAgain) {
         let mut under_way = self.lock();
         if under_way.get(contact).is_some_and(|(number, _)| *number == again.number) {
@@ -59,14 +59,14 @@ impl Joins {
         }
     }
 
-    /// Ends the tries by one contact.
+    /// Ends the retries of one contact.
     pub(crate) fn end(&self, contact: &Address) {
         if let Some((_, ended)) = self.lock().remove(contact) {
             ended.cancel();
         }
     }
 
-    /// Ends all tries.
+    /// Ends all retries.
     pub(crate) fn end_all(&self) {
         self.lock().drain().for_each(|(_, (_, ended))| ended.cancel());
     }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_contact_is_tried_once_at_a_time_and_no_more_than_the_bound() {
+    fn each_contact_has_one_retry_at_a_time_and_their_number_is_bounded() {
         let joins = Joins::default();
         let first = joins.begin(&at(0)).unwrap();
         assert!(joins.begin(&at(0)).is_none());
@@ -90,7 +90,7 @@ mod tests {
         joins.over(&at(0), &first);
         let second = joins.begin(&at(0)).unwrap();
         joins.over(&at(0), &first);
-        assert!(joins.is_under_way(&at(0)), "the second one is another");
+        assert!(joins.is_under_way(&at(0)), "the second retry is still under way");
         joins.end(&at(0));
         assert!(second.ended.is_cancelled() && !first.ended.is_cancelled());
         joins.end_all();

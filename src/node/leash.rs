@@ -1,5 +1,5 @@
-//! What the application holds and need not poll, dials and halves of connections: the node drops it
-//! when it is cut.
+//! Dials and halves of connections that the application holds and may not poll. The node drops them
+//! when it aborts.
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +17,8 @@ use crate::{
     transport::{ReadHalf, WriteHalf},
 };
 
-/// What is held: at most a dial, or two halves, for each classic exchange that is open, so that
-/// `max_outgoing` and `max_connections` bound it.
+/// The held dials and halves: at most one dial, or two halves, for each open classic exchange, so
+/// that `max_outgoing` and `max_connections` bound them.
 #[derive(Default)]
 pub(crate) struct Leashes(Mutex<Leashed>);
 
@@ -31,7 +31,7 @@ struct Leashed {
 
 struct Entry {
     shared: Arc<dyn Close>,
-    /// What is reported when it is cut.
+    /// The exchange that is reported if this is aborted.
     report: Option<AbortedExchange>,
 }
 
@@ -46,7 +46,7 @@ impl Leashes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops all that is held, and what comes later at once. Returns the exchanges that were cut.
+    /// Drops everything that is held, and later additions at once. Returns the aborted exchanges.
     pub(crate) fn cut(&self) -> Vec<AbortedExchange> {
         let held = {
             let mut leashed = self.lock();
@@ -65,10 +65,9 @@ trait Close: Send + Sync {
 struct Shared<T>(Mutex<State<T>>);
 
 struct State<T> {
-    /// Not there while it is polled, and once it was closed.
+    /// `None` while it is polled, and after it was closed.
     held: Option<T>,
     is_closed: bool,
-    /// Who waits for it.
     waiting: Option<Waker>,
     task: Option<TaskTrackerToken>,
 }
@@ -91,7 +90,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// A dial, or a half of a connection, that is dropped with this or when the node is cut. After a cut
+/// A dial, or a half of a connection, that is dropped with this or when the node aborts. After that
 /// it fails as [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
 pub(crate) struct Leash<T> {
     shared: Arc<Shared<T>>,
@@ -118,15 +117,16 @@ impl<T: Send + 'static> Leash<T> {
         Self { shared, number, node: Arc::clone(node) }
     }
 
-    /// Has `cut` reported when this is cut, or at once if it is cut already.
-    pub(crate) fn report(&self, cut: AbortedExchange) {
+    /// Reports `exchange` when this is aborted, or at once if it is aborted already.
+    pub(crate) fn report(&self, exchange: AbortedExchange) {
         match self.node.leashes.lock().held.get_mut(&self.number) {
-            Some(entry) => entry.report = Some(cut),
-            None => self.node.report_aborted(cut),
+            Some(entry) => entry.report = Some(exchange),
+            None => self.node.report_aborted(exchange),
         }
     }
 
-    /// Polls what is held, outside the lock: it may be the application's, and may cut the node.
+    /// Polls the held value outside the lock: it may be code of the application that aborts the
+    /// node.
     fn poll<R>(
         &self,
         cx: &mut Context<'_>,
@@ -156,7 +156,7 @@ impl<T: Send + 'static> Leash<T> {
     }
 }
 
-/// A dial. Not to be polled once it is over.
+/// A dial. Must not be polled after it has completed.
 impl<F, T> Future for Leash<Pin<Box<F>>>
 where
     F: Future<Output = T> + Send + 'static,

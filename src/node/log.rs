@@ -1,9 +1,9 @@
-//! A log that nobody else can fill: so many lines of each kind in a second, and so much of what a remote
-//! has said in each.
+//! Rate-limited log lines, so that a remote cannot fill the log: a bounded number of lines of each
+//! kind per second, with a bounded length of remote text in each.
 //!
-//! A line that a remote can cause again and again goes through [`warn_some`]; what is left out is
-//! counted, and the next line of its kind is preceded by one that says how many. Lines at debug level
-//! are for who wants to see everything.
+//! A line that a remote can cause repeatedly goes through [`warn_some`]. Suppressed lines are
+//! counted, and a line with their number precedes the next line of the kind. Lines at debug level
+//! are not limited.
 
 use std::{
     cell::RefCell,
@@ -13,12 +13,12 @@ use std::{
 
 use crate::time::now;
 
-/// Lines of one kind in a second, on each thread.
+/// Lines of one kind per second, on each thread.
 const LINES: u32 = 10;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// So much of what a remote has said is in a line.
+/// The maximum length of remote text in a line.
 const SHOWN: usize = 256; // bytes
 
 /// The kinds of lines that a remote can cause.
@@ -32,7 +32,7 @@ pub(crate) enum Kind {
     Answer,
     /// The router panicked.
     Router,
-    /// A part of the node died.
+    /// A supervised part of the node died.
     Part,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Whether a line may be written now, and how many before it were not.
+    /// The number of lines suppressed before this one. `None` if this one is suppressed as well.
     pub(crate) fn next(&mut self, now: Instant) -> Option<u64> {
         let over = |since| now.saturating_duration_since(since) >= INTERVAL;
         if self.since.is_none_or(over) {
@@ -65,14 +65,16 @@ impl Lines {
 }
 
 thread_local! {
-    /// A log is the process's, not a node's; each thread has its own share, so that none waits.
+    /// The log belongs to the process, not to a node. Each thread has its own count, without a
+    /// lock.
     static WRITTEN: RefCell<[Lines; Kind::COUNT]> = RefCell::default();
 }
 
-/// Whether a line of this kind may be written now, and how many before it were not.
+/// The number of lines of this kind suppressed before this one. `None` if this one is suppressed as
+/// well.
 pub(crate) fn next(kind: Kind) -> Option<u64> {
     let now = now();
-    // While the thread ends nothing is limited.
+    // Nothing is limited while the thread ends.
     let next = WRITTEN.try_with(|written| {
         let mut written = written.try_borrow_mut().ok()?;
         written.get_mut(kind as usize)?.next(now)
@@ -93,20 +95,20 @@ macro_rules! warn_some {
 }
 pub(crate) use warn_some;
 
-/// What a remote may have had its hand in, as it may be in a line: escaped and cut.
+/// Text that a remote may have influenced, escaped and truncated for a log line.
 pub(crate) struct Sanitized<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for Sanitized<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut cut = Truncated { left: SHOWN, to: f };
-        match write!(cut, "{}", self.0) {
-            Err(_) if cut.left == 0 => f.write_str("…"),
+        let mut truncated = Truncated { left: SHOWN, to: f };
+        match write!(truncated, "{}", self.0) {
+            Err(_) if truncated.left == 0 => f.write_str("…"),
             result => result,
         }
     }
 }
 
-/// Writes so many bytes, then fails.
+/// Writes up to `left` bytes, then fails.
 struct Truncated<'a, 'b> {
     left: usize,
     to: &'a mut fmt::Formatter<'b>,
@@ -123,7 +125,7 @@ impl Write for Truncated<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().try_for_each(|c| match c {
             c if c.is_control() => self.put(c.escape_unicode(), c.escape_unicode().len()),
-            // Marks that turn the direction of a line, or hide in it.
+            // Invisible characters, and those that change the direction of the text.
             '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_lines_in_a_second_and_then_how_many_were_left_out() {
+    fn ten_lines_are_written_in_a_second_and_the_suppressed_ones_are_counted() {
         let (mut lines, now) = (Lines::default(), now());
         assert!((0..10).all(|_| lines.next(now) == Some(0)));
         assert!((0..1_000).all(|_| lines.next(now).is_none()));
@@ -149,27 +151,27 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_may_stand_still_or_go_back() {
+    fn a_clock_that_stands_still_or_goes_back_suppresses_no_line() {
         let (mut lines, now) = (Lines::default(), now());
         assert_eq!(lines.next(now + INTERVAL), Some(0));
         assert_eq!(lines.next(now), Some(0));
     }
 
     #[test]
-    fn each_kind_has_lines_of_its_own() {
+    fn each_kind_of_line_has_its_own_limit() {
         while next(Kind::Router).is_some() {}
         assert_eq!(next(Kind::Part), Some(0));
     }
 
     #[test]
-    fn what_is_short_and_harmless_is_shown_as_it_is() {
+    fn short_plain_text_is_unchanged_and_control_characters_are_escaped() {
         assert_eq!(Sanitized("a peer, \u{e9}").to_string(), "a peer, \u{e9}");
         assert_eq!(Sanitized("a\nb\u{1b}[2J\u{202e}").to_string(), r"a\u{a}b\u{1b}[2J\u{202e}");
     }
 
     proptest! {
         #[test]
-        fn no_text_is_longer_than_its_room_or_has_control_characters(text in "(?s).{0,600}") {
+        fn sanitized_text_is_bounded_and_has_no_control_characters(text in "(?s).{0,600}") {
             let shown = Sanitized(&text).to_string();
             prop_assert!(shown.len() < SHOWN + '…'.len_utf8(), "{}", shown.len());
             prop_assert!(!shown.chars().any(char::is_control));

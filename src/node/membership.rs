@@ -1,4 +1,4 @@
-//! The membership of a node, where its links and its handle find it.
+//! The membership of a node, shared by its links and its handle.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::overlay::swim::Membership;
 
-/// The machine, and who is to look at it when something came.
+/// The state machine, and a notification for the task that drives it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) machine: Mutex<Membership>,

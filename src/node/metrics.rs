@@ -1,6 +1,6 @@
-//! What a node measures request by request, with the feature `metrics`; without it, nothing.
+//! The times that a node measures for each request, with the feature `metrics`.
 //!
-//! One-way messages are not measured: on their way there is nothing but the node's counters.
+//! One-way messages are not measured; the node only counts them.
 
 #[cfg(not(feature = "metrics"))]
 mod off;

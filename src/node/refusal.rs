@@ -1,4 +1,4 @@
-//! What a node answers when it does not serve a request, in fixed words.
+//! The fixed answers to requests that a node does not serve.
 
 use serde::Serialize;
 
@@ -8,8 +8,8 @@ use crate::{
     link::Reason,
 };
 
-/// Why this node refused a request. The remote sees [`text`](Self::text) in one `ERRO` frame, and
-/// on a link the [`reason`](Self::reason).
+/// Why this node refused a request. The remote receives [`text`](Self::text) in one `ERRO` frame,
+/// or, on a link, the [`reason`](Self::reason).
 ///
 /// The texts are fixed: nothing that a remote sent is echoed
 /// ([protocol](crate::protocol#refusals)).
@@ -21,22 +21,21 @@ pub enum Refusal {
     UnknownCode,
     /// The length in the header is over the limit for this code. Not handled, not read.
     TooLong,
-    /// All places for requests, or all connections, are taken. Not handled.
+    /// All permits for requests, or all connections, are in use. Not handled.
     Busy,
-    /// The handler panicked, or answered something that cannot be sent. It may have done part of
-    /// its work.
+    /// The handler panicked, or its answer cannot be sent. It may have done part of its work.
     HandlerFailed,
     /// The handler's actor has stopped. Not handled.
     HandlerGone,
-    /// The handler did not answer in time. It may still be at work.
+    /// The handler did not answer in time. It may still be running.
     HandlerLate,
     /// The data is not a message of the type that the handler takes. Not handled.
     BadMessage,
-    /// The request was cut because the node stops. It may have been handled.
+    /// The request was aborted because the node stops. It may have been handled.
     Stopping,
     /// The sender claimed an id that is not its own. Not handled.
     NotYourId,
-    /// The connection is plain, and this node serves none without TLS. Not handled.
+    /// The connection does not use TLS, and this node requires it. Not handled.
     NoTls,
 }
 
@@ -72,7 +71,7 @@ impl Refusal {
         }
     }
 
-    /// The reason that is given on a link.
+    /// The reason that is sent on a link.
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
@@ -88,7 +87,7 @@ impl Refusal {
         }
     }
 
-    /// The `ERRO` frame that says so.
+    /// The `ERRO` frame with this text.
     #[must_use]
     pub fn to_frame(self) -> Frame {
         Frame::new(TypeCode::ERRO, self.text().as_bytes())
@@ -96,8 +95,8 @@ impl Refusal {
 }
 
 impl Refusal {
-    /// What the sender of a message with this code did wrong, if the refusal is its doing: the last
-    /// node on the way of a routed message is not to blame for it.
+    /// The misbehavior of the sender of a message with this code, if the refusal is its fault. The
+    /// last node on the path of a routed message is not at fault.
     pub(crate) fn offence(self, code: TypeCode) -> Option<Misbehavior> {
         match self {
             _ if code == TypeCode::FWD => None,

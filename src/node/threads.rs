@@ -1,4 +1,4 @@
-//! The threads of a node: the one where it was started, and its workers.
+//! The threads of a node: the thread on which it was started, and its workers.
 
 use std::{
     future::poll_fn,
@@ -10,8 +10,8 @@ use actix_rt::Arbiter;
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Where connections and links run: in turn on each worker, or where the node was started when it
-/// has none.
+/// The threads on which connections and links run: the workers, round robin, or the thread on which
+/// the node was started if it has no workers.
 #[derive(Debug)]
 pub(crate) struct Threads {
     home: Handle,
@@ -33,9 +33,9 @@ impl Threads {
         for _ in 0..workers {
             #[expect(clippy::disallowed_methods, reason = "asked for by the application")]
             let arbiter = Arbiter::new();
-            let (tell, runtime) = oneshot::channel();
-            // Without a listener the node is not started.
-            arbiter.spawn_fn(move || drop(tell.send(Handle::current())));
+            let (sender, runtime) = oneshot::channel();
+            // The send fails only if the start of the node was dropped.
+            arbiter.spawn_fn(move || drop(sender.send(Handle::current())));
             if let Ok(runtime) = runtime.await {
                 threads.workers.push((arbiter, runtime));
             }
@@ -43,7 +43,7 @@ impl Threads {
         threads
     }
 
-    /// The runtime where the node was started.
+    /// The runtime on which the node was started.
     pub(crate) const fn home(&self) -> &Handle {
         &self.home
     }
@@ -53,8 +53,8 @@ impl Threads {
         self.ended.is_cancelled()
     }
 
-    /// Does `work` in the call, whichever executor or thread that is on, with the timers and sockets
-    /// of the node's runtime. `None` if that has ended.
+    /// Polls `work` in place, on any executor or thread, with the timers and sockets of the node's
+    /// runtime. `None` if that runtime has ended.
     pub(crate) async fn inside<F: Future>(&self, work: F) -> Option<F::Output> {
         let mut work = pin!(work);
         let here = poll_fn(|cx| {
@@ -64,13 +64,13 @@ impl Threads {
         self.ended.run_until_cancelled(here).await
     }
 
-    /// When the runtime of the node ends before `cut`, the node drains and is cut: what waits for it
-    /// hears so, and no timer of that runtime is used any more.
-    pub(crate) fn follow_home(&self, drain: &CancellationToken, cut: &CancellationToken) {
-        let guards = [&self.ended, drain, cut].map(|token| token.clone().drop_guard());
-        let cut = cut.clone();
+    /// Cancels `drain` and `abort` if the runtime of the node ends before `abort` is cancelled.
+    /// Futures that wait for the node end, and the timers of that runtime are no longer used.
+    pub(crate) fn follow_home(&self, drain: &CancellationToken, abort: &CancellationToken) {
+        let guards = [&self.ended, drain, abort].map(|token| token.clone().drop_guard());
+        let abort = abort.clone();
         self.home.spawn(async move {
-            cut.cancelled().await;
+            abort.cancelled().await;
             guards.into_iter().for_each(|guard| drop(guard.disarm()));
         });
     }
@@ -80,35 +80,35 @@ impl Threads {
         self.workers.get(next.checked_rem(self.workers.len())?)
     }
 
-    /// The runtime whose turn it is.
+    /// The next runtime, round robin.
     pub(crate) fn runtime(&self) -> &Handle {
         self.worker().map_or(&self.home, |(_, runtime)| runtime)
     }
 
-    /// Runs `work` on the arbiter whose turn it is. To be called on the node's own.
+    /// Runs `work` on the next arbiter, round robin. Must be called on the node's own arbiter.
     pub(crate) fn spawn_on_arbiter(&self, work: impl Future<Output = ()> + Send + 'static) {
         match self.worker() {
-            // It takes work until the node is gone.
+            // The arbiter accepts work until the node is gone.
             Some((arbiter, _)) => drop(arbiter.spawn(work)),
             None => drop(actix_rt::spawn(work)),
         }
     }
 
-    /// Runs `work` on this arbiter, the node's own, and on that of every worker.
+    /// Runs `work` on this arbiter, which is the node's own, and on that of every worker.
     pub(crate) fn spawn_on_each<F>(&self, work: impl Fn() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         drop(actix_rt::spawn(work()));
         for (arbiter, _) in &self.workers {
-            // It takes work until the node is gone.
+            // The arbiter accepts work until the node is gone.
             let _taken = arbiter.spawn(work());
         }
     }
 }
 
 impl Threads {
-    /// Ends the workers, with all that runs on them.
+    /// Stops the workers and everything that runs on them.
     pub(crate) fn stop(&self) {
         for (arbiter, _) in &self.workers {
             arbiter.stop();

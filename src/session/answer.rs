@@ -1,4 +1,4 @@
-//! Replies over a link.
+//! Sends replies over a link.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::{
 
 /// Why a reply is not complete.
 enum Stop {
-    /// The other side has given the exchange up, or the link is over.
+    /// The other side has cancelled the exchange, or the link has ended.
     Over,
-    /// It ends with this refusal.
+    /// The reply ends with this refusal.
     Refused(Refusal),
 }
 
@@ -31,7 +31,7 @@ impl From<Unsent> for Stop {
     }
 }
 
-/// Says what came of a request.
+/// Sends the reply to a request, or its refusal.
 pub(super) async fn send(
     session: &Arc<Session>,
     (exchange, code): (u32, TypeCode),
@@ -48,14 +48,14 @@ pub(super) async fn send(
     }
 }
 
-/// Sends a reply in one frame, which is the last, when there is nothing to wait for.
+/// Sends a reply of one frame, if that is possible without waiting.
 pub(super) fn try_one(session: &Session, exchange: u32, frame: &Frame, internal: bool) -> bool {
     if frame.data().len() > MAX_PAYLOAD || (frame.code().is_reserved() && !internal) {
         return false;
     }
     let reply =
         |state: &mut State| state.link.reply(exchange, frame.code(), frame.data(), false, true);
-    // Who has given the exchange up needs none.
+    // A cancelled exchange needs no reply.
     matches!(session.try_put(reply), Some(Ok(()) | Err(Refused::Over)))
 }
 
@@ -88,7 +88,7 @@ impl Replying<'_> {
         self.session.with(|state| state.link.end(self.exchange));
     }
 
-    /// A handler's frames with a code of the framework are not sent: the handler failed.
+    /// Refuses a reply of a handler with a code of the framework: the handler failed.
     const fn check(&self, code: TypeCode) -> Result<(), Stop> {
         if code.is_reserved() && !self.internal {
             Err(Stop::Refused(Refusal::HandlerFailed))
@@ -110,7 +110,7 @@ impl Replying<'_> {
         }
     }
 
-    /// A part of a reply. A slow but honest reader is served to the end: only standstill counts.
+    /// Sends a part of a reply. A slow reader is served to the end: only a stall counts.
     async fn part(&self, code: TypeCode, data: &[u8], more: bool, end: bool) -> Result<(), Stop> {
         let exchange = self.exchange;
         let put = self.session.put_reply(|state| state.link.reply(exchange, code, data, more, end));
@@ -142,7 +142,7 @@ impl Replying<'_> {
         }
     }
 
-    /// `len` bytes of `source` as one message.
+    /// Sends `len` bytes of `source` as one message.
     async fn body(
         &self,
         code: TypeCode,

@@ -1,4 +1,4 @@
-//! Credit of a link: senders wait for it, handlers give it back.
+//! The credit of a link: senders wait for it, and handlers return it.
 
 use std::{
     pin::pin,
@@ -16,17 +16,17 @@ use crate::{
     session::shared::{Session, State, Unsent},
 };
 
-/// A message that is longer than the other side may hold whole leaves this part of the window to
-/// the others.
+/// A message that the other side does not buffer whole leaves one part in this many of the window
+/// to other messages.
 const SHARE_OF_OTHERS: u32 = 4;
 
-/// Short messages take credit in pieces of this, as long as nobody waits for it.
+/// The credit that short messages take in advance, if no sender waits for credit.
 const PREPAID: u32 = 8 << 10; // bytes
 
-/// The credit of a link, as senders wait for it.
+/// The credit of a link, for which senders wait.
 ///
-/// A window has up to 4 GiB, and where addresses have 32 bits a semaphore counts no further than
-/// 512 MiB: what is beyond is kept aside, and goes in as soon as there is room.
+/// A window has up to 4 GiB, but where addresses have 32 bits a semaphore holds at most 512 MiB.
+/// The excess is kept aside and added as soon as there is room.
 #[derive(Debug)]
 pub(crate) struct CreditPool {
     permits: Semaphore,
@@ -35,7 +35,7 @@ pub(crate) struct CreditPool {
 }
 
 impl CreditPool {
-    /// The most that can be paid at once. Twice as much can be counted.
+    /// The maximum that can be taken at once. The semaphore can hold twice as much.
     #[expect(clippy::cast_possible_truncation, reason = "only where it is less")]
     pub(crate) const MOST: u32 = if Semaphore::MAX_PERMITS / 2 >= u32::MAX as usize {
         u32::MAX
@@ -48,9 +48,9 @@ impl CreditPool {
     }
 
     fn with(credit: u32, most: u32) -> Self {
-        let purse = Self { permits: Semaphore::new(0), beyond: AtomicU32::new(0), most };
-        purse.add_permits(credit);
-        purse
+        let pool = Self { permits: Semaphore::new(0), beyond: AtomicU32::new(0), most };
+        pool.add_permits(credit);
+        pool
     }
 
     pub(crate) fn add_permits(&self, credit: u32) {
@@ -59,8 +59,8 @@ impl CreditPool {
         self.fill();
     }
 
-    /// Puts in what is beyond, as far as there is room. Two who do so at once put in twice the most
-    /// at most, which can be counted.
+    /// Adds the excess to the semaphore, as far as there is room. Two concurrent calls add at most
+    /// twice the maximum, which the semaphore can hold.
     fn fill(&self) {
         if self.beyond.load(Ordering::Acquire) == 0 {
             return;
@@ -104,7 +104,7 @@ impl CreditPool {
     }
 }
 
-/// Counts somebody who waits, for as long as it lives.
+/// Counts a waiting sender while it lives.
 struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
@@ -121,16 +121,16 @@ impl Drop for Waits<'_> {
 }
 
 impl Session {
-    /// Takes credit for a message that is to be begun, if there is enough.
+    /// Takes credit for a new message, if there is enough.
     pub(crate) fn try_pay(&self, cost: u32) -> Option<SemaphorePermit<'_>> {
         self.credit.try_acquire_many(cost).ok()
     }
 
-    /// Takes credit for a short message, from what was taken in advance where there is some: to take
-    /// it for each alone is worth a tenth of its time.
+    /// Takes credit for a short message, from the credit that was taken in advance if there is
+    /// some. This saves a tenth of the time of a message.
     pub(crate) fn pay_short(&self, state: &mut State, cost: u32) -> bool {
         if state.prepaid < cost {
-            // Whoever waits comes first.
+            // Senders that wait come first.
             if self.waiting.load(Ordering::Relaxed) > 0 {
                 return false;
             }
@@ -144,7 +144,7 @@ impl Session {
         true
     }
 
-    /// Somebody waits for credit from now on: what others took in advance is there for all.
+    /// Registers a sender that waits for credit, and returns the credit that was taken in advance.
     fn wait_for_credit(&self) -> Waits<'_> {
         let waits = Waits::new(&self.waiting);
         let prepaid = std::mem::take(&mut self.lock().prepaid);
@@ -152,7 +152,7 @@ impl Session {
         waits
     }
 
-    /// Takes credit for a message that is to be begun; waits for it as long as it takes, in turn.
+    /// Takes credit for a new message. Waits for it without a time-out, in the order of the calls.
     pub(crate) async fn pay(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
         match self.credit.try_acquire_many(cost) {
             Ok(paid) => Ok(paid),
@@ -172,11 +172,11 @@ impl Session {
         }
     }
 
-    /// Takes credit for a part of a message that the other side does not hold whole. However slowly
-    /// such messages are read there, they leave a share of the window to the others.
+    /// Takes credit for a part of a message that the other side does not buffer whole. Such
+    /// messages leave a share of the window to other messages, however slowly they are read.
     pub(crate) async fn pay_part(&self, cost: u32) -> Result<SemaphorePermit<'_>, Unsent> {
         let _waits = self.wait_for_credit();
-        // Where addresses have 32 bits, not all of a window may be there at once.
+        // Where addresses have 32 bits, the semaphore may not hold a whole window.
         #[cfg_attr(target_pointer_width = "64", expect(clippy::unnecessary_min_or_max))]
         let window = self.limits.window.min(CreditPool::MOST);
         let enough = (window / SHARE_OF_OTHERS).saturating_add(cost) as usize;
@@ -194,7 +194,7 @@ impl Session {
         }
     }
 
-    /// A place among the requests that the other side holds open.
+    /// A permit to open a request, within the limit of the other side.
     pub(crate) async fn slot(&self) -> Result<SemaphorePermit<'_>, Unsent> {
         match self.slots.try_acquire() {
             Ok(slot) => Ok(slot),
@@ -208,7 +208,7 @@ impl Session {
 }
 
 impl Session {
-    /// The window of this link, as what is handed over holds a part of it.
+    /// The window of this link, of which delivered messages hold shares.
     pub(super) fn window(self: &Arc<Self>) -> Arc<dyn Window> {
         Arc::<Self>::clone(self)
     }
@@ -231,19 +231,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_beyond_what_a_semaphore_counts_is_spent_to_its_last_byte() {
-        let purse = CreditPool::with(u32::MAX, 1 << 20);
+    fn a_window_larger_than_a_semaphore_can_be_used_to_its_last_byte() {
+        let pool = CreditPool::with(u32::MAX, 1 << 20);
         let mut spent = 0_u64;
-        while let Some(Ok(paid)) = purse.acquire_many(1 << 20).now_or_never() {
-            assert!(purse.available_permits() <= 2 << 20);
+        while let Some(Ok(paid)) = pool.acquire_many(1 << 20).now_or_never() {
+            assert!(pool.available_permits() <= 2 << 20);
             paid.forget();
             spent += 1 << 20;
         }
-        spent += purse.available_permits() as u64;
+        spent += pool.available_permits() as u64;
         assert_eq!(spent, u64::from(u32::MAX));
-        purse.add_permits(7);
-        assert_eq!(purse.beyond.load(Ordering::Relaxed), 6);
-        assert!(purse.try_acquire_many(1 << 20).is_ok());
-        assert_eq!(purse.beyond.load(Ordering::Relaxed), 0);
+        pool.add_permits(7);
+        assert_eq!(pool.beyond.load(Ordering::Relaxed), 6);
+        assert!(pool.try_acquire_many(1 << 20).is_ok());
+        assert_eq!(pool.beyond.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Handing what came over a link to the handler, in turn.
+//! Delivers the messages of a link to their handlers, in order.
 
 use std::{sync::Arc, task::Context};
 
@@ -20,11 +20,11 @@ use crate::{
     },
 };
 
-/// A request that is given up is looked for among so many messages that handlers have in hand or that
-/// wait for one. Among more it is handed over, and its reply is nobody's.
+/// A cancelled request is looked up only if no more messages than this are in progress. Among more
+/// it is delivered, and its reply is discarded.
 const MAX_LOOKED_THROUGH: usize = 1_024;
 
-/// A message with all that its handler gets.
+/// A message with everything that its handler receives.
 pub(super) struct Delivery {
     pub(super) arrived: Arrived,
     pub(super) route: Route,
@@ -34,18 +34,18 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// The message as its handler gets it.
-    pub(super) fn open(self, session: &Session, places: Option<Permits>) -> (Route, Incoming) {
+    /// The message as its handler receives it.
+    pub(super) fn open(self, session: &Session, permits: Option<Permits>) -> (Route, Incoming) {
         let Self { route, frame, body, window, .. } = self;
         let incoming = match window {
-            Some(held) => Incoming::over_link(frame, held, body, places),
-            // The parts of a body hold it.
-            None => Incoming::new(frame, session.sender.clone(), body, Token::new(places, None)),
+            Some(held) => Incoming::over_link(frame, held, body, permits),
+            // The parts of a body hold their shares of the window.
+            None => Incoming::new(frame, session.sender.clone(), body, Token::new(permits, None)),
         };
         (route, incoming)
     }
 
-    /// Hands a one-way message over. Returns the answer where it is served as a request is.
+    /// Delivers a one-way message. Returns the answer if it is served like a request.
     fn tell(self, session: &Session) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
         let Arrived { exchange, code, .. } = self.arrived;
         let (route, incoming) = self.open(session, None);
@@ -61,7 +61,7 @@ impl Delivery {
 }
 
 impl Inbound {
-    /// Hands a message to its handler, after all that came before it for the same one.
+    /// Delivers a message to its handler, after all earlier messages for the same handler.
     pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
         self.flush();
         if let Some(numbered) = delivery.arrived.numbered {
@@ -79,7 +79,7 @@ impl Inbound {
         let session = Arc::clone(&self.session);
         let Arrived { exchange, code, .. } = delivery.arrived;
         if !waits {
-            // Its sender does not wait for the answer.
+            // The answer is discarded.
             if let Some(answer) = delivery.tell(&session) {
                 self.running.push(Served::work(
                     &session,
@@ -104,41 +104,43 @@ impl Inbound {
     fn ask(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
         let session = Arc::clone(&self.session);
         let Arrived { exchange, code, .. } = delivery.arrived;
-        let places = if waits { None } else { session.endpoint.try_places(&delivery.route.places) };
-        if let Some(places) = places {
-            let (route, incoming) = delivery.open(&session, Some(Arc::clone(&places)));
+        let permits =
+            if waits { None } else { session.endpoint.try_places(&delivery.route.places) };
+        if let Some(permits) = permits {
+            let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
             let answer = route.ask(incoming);
             let internal = route.internal;
             let ticks = Ticks::default();
-            let handling = Handling { answer, _places: places, progress, internal, ticks, read: 0 };
+            let handling =
+                Handling { answer, _places: permits, progress, internal, ticks, read: 0 };
             return self.running.push(Served::handling(&session, (exchange, code), handling));
         }
         let turn = self.turns.take(delivery.route.handler);
-        let (patience, limit) =
+        let (busy_after, limit) =
             (session.endpoint.config.busy_after, session.endpoint.config.handler_timeout);
         let work = async move {
-            let places = async {
+            let permits = async {
                 turn.comes().await;
                 session.endpoint.wait_for_places(&delivery.route.places).await
             };
-            let Some(places) = timeout(patience, places).await.ok().flatten() else {
+            let Some(permits) = timeout(busy_after, permits).await.ok().flatten() else {
                 drop(turn);
                 return session.refuse(exchange, code, Refusal::Busy);
             };
-            let (route, incoming) = delivery.open(&session, Some(Arc::clone(&places)));
+            let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
             let answer = route.ask(incoming);
             drop(turn);
             let answer = answered(limit, answer, progress).await;
-            drop(places);
+            drop(permits);
             answer::send(&session, (exchange, code), answer, route.internal).await;
         };
         self.run(exchange, code, true, work);
     }
 
-    /// The other side has given this exchange up. One that this side opened is not among them, nor
-    /// are one-way messages.
+    /// Cancels a request of the other side. Exchanges of this side and one-way messages are not
+    /// affected.
     pub(super) fn cancel(&mut self, exchange: u32) {
-        // Whoever has sent more than that does not have it looked through again and again.
+        // Bounds the work that a remote can cause with cancelled requests.
         if self.running.len() > MAX_LOOKED_THROUGH {
             return;
         }
@@ -147,13 +149,13 @@ impl Inbound {
         }
     }
 
-    /// Those in `running` that are over now are dropped when they are polled, as all are when they
-    /// are put in again.
+    /// Rebuilds `running`, so that all its futures are polled, and those that have ended are
+    /// dropped.
     pub(super) fn put_in_again(&mut self) {
         self.running = std::mem::take(&mut self.running).into_iter().collect();
     }
 
-    /// Runs `work` beside the reading.
+    /// Runs `work` concurrently with the reading.
     pub(super) fn run(
         &mut self,
         exchange: u32,
@@ -162,7 +164,7 @@ impl Inbound {
         work: impl Future<Output = ()> + Send + 'static,
     ) {
         self.running.push(Served::work(&self.session, (exchange, code), request, work));
-        // What can be handed over at once does not make those behind it wait.
+        // A message that can be delivered at once does not delay those behind it.
         self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
     }
 }

@@ -1,4 +1,4 @@
-//! The one task of a link: reads, hands on, has replies written, writes, and looks at the time.
+//! The task of a link: reads, delivers, polls replies, writes, and handles time-outs.
 
 use std::{
     fmt,
@@ -24,51 +24,52 @@ use crate::{
     transport::{ReadHalf, WriteHalf},
 };
 
-/// Room for a read of short frames: what the handlers then work on stays in the cache, which is worth
-/// a fifth of the time.
+/// Buffer space for a read of short frames. The data stays in the cache until the handlers process
+/// it, which saves a fifth of the time.
 const READ_SHORT: usize = 16 << 10; // bytes
 
-/// Room for a read of long frames: as many as fit, and no more, so that the end of the read does not
-/// cut one, which would then be moved.
+/// Buffer space for a read of long frames: as many whole frames as fit. A frame that is split at
+/// the end of a read would have to be moved.
 const READ_LONG: usize = 64 << 10; // bytes
 
-/// A frame from which on they are long.
+/// The length from which a frame is long.
 const LONG_FRAME: usize = 4 << 10; // bytes
 
-/// Room for the first read after the buffer was given back: on the stack.
+/// Space on the stack for the first read after the buffer was freed.
 const READ_IDLE: usize = 2 << 10; // bytes
 
-/// After a read of so much the handlers get their turn before more is read.
+/// After a read of this length the driver yields to the handlers before it reads more.
 const READ_AT_ONCE: usize = 8 << 10; // bytes
 
-/// So much goes to the system in one call: while it copies the next piece, the other side reads. With
-/// all that waits (256 KiB) in one call, they take turns, and long messages are half as fast.
+/// The maximum length of one write. While the system copies the next piece, the other side reads.
+/// If the whole output (256 KiB) were written in one call, both sides would take turns, and long
+/// messages would be half as fast.
 const WRITE_AT_ONCE: usize = 32 << 10; // bytes
 
-/// The last words of a link have this long to be taken.
+/// The time-out for the last frames of a link.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Drives one link until it is over.
+/// Drives one link until it ends.
 pub(crate) struct Driver {
     session: Arc<Session>,
     reader: ReadHalf,
     writer: WriteHalf,
     input: BytesMut,
-    /// The length of the frames that come now, when they are long; else 0.
+    /// The length of the incoming frames if they are long, otherwise 0.
     long: usize,
-    /// What the last of them still lacks.
+    /// The missing bytes of the last frame.
     wanted: usize,
-    /// What is being written.
+    /// The data that is being written.
     output: BytesMut,
-    /// Whether something may be left in the transport that has not been flushed.
+    /// Whether the transport may hold unflushed data.
     unflushed: bool,
-    /// Since when nothing of it could be written.
+    /// The time since which no output could be written. `None` if the output makes progress.
     stalled: Option<Instant>,
     events: Vec<LinkEvent>,
     inbound: Inbound,
     tick: Tick,
     throttle: Throttle,
-    /// When the next beat is: as long as anything waits on the link.
+    /// The time of the next tick. `None` if no operation waits on the link.
     tick_at: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     leaving: Leaving,
@@ -78,7 +79,7 @@ pub(crate) struct Driver {
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("line", &self.session).finish_non_exhaustive()
+        f.debug_struct("Driver").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
@@ -125,7 +126,7 @@ impl Driver {
                 self.writer.write_all(&self.output).await?;
                 self.writer.shutdown().await
             };
-            // Who does not take them in time goes without.
+            // Best effort: dropped on time-out.
             timeout(LAST_WORDS, last).await.map(drop).ok();
         }
         self.finish(reason);
@@ -167,7 +168,7 @@ impl Driver {
                 self.take_events();
                 self.inbound.flush();
                 self.inbound.note_sizes();
-                // Handlers have their turn; what they let go of makes room in the buffer.
+                // Yield to the handlers: the data that they release makes room in the buffer.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -178,13 +179,13 @@ impl Driver {
         }
     }
 
-    /// Hands on what the machine made of the frames.
+    /// Processes the events that the state machine made of the frames.
     fn take_events(&mut self) -> bool {
         let mut state = self.session.lock();
         if state.link.has_events() {
             state.link.take_events(&mut self.events);
         } else {
-            // Whatever ends an exchange, the machine says so.
+            // The state machine reports every end of an exchange.
             debug_assert!(self.inbound.incomplete() <= state.link.open_exchanges());
         }
         let asked = !state.asked.is_empty();
@@ -245,7 +246,7 @@ impl Driver {
         }
     }
 
-    /// Has what was written leave this node. Says whether the link was lost.
+    /// Flushes the transport. True if the link was lost.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> bool {
         if self.unflushed {
             match Pin::new(&mut self.writer).poll_flush(cx) {
@@ -266,7 +267,7 @@ impl Driver {
         false
     }
 
-    /// Reads once. Says whether something came, and whether it was much.
+    /// Reads once. Returns whether data arrived, and whether it was much.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> (bool, bool) {
         if self.throttle.poll(cx).is_pending() {
             return (false, false);
@@ -306,7 +307,7 @@ impl Driver {
         poll_read_buf(Pin::new(&mut self.reader), cx, &mut (&mut self.input).limit(most))
     }
 
-    /// Hands the complete frames to the machine.
+    /// Passes the complete frames to the state machine.
     fn frames(&mut self, read: usize) {
         let frames = Frames::split(&mut self.input);
         let wanted = frames.wanted();
@@ -345,7 +346,7 @@ impl Driver {
         let config = &session.endpoint.config;
         let mut state = session.lock();
         if state.link.tick(now.into_std()) {
-            // This node stood still, and what is written had no chance to go on.
+            // This node itself was blocked, so the output could make no progress.
             self.stalled = self.stalled.map(|_| now);
         }
         if self.stalled.is_some_and(|since| now.duration_since(since) >= config.stall_timeout) {
@@ -367,7 +368,7 @@ impl Driver {
             state.link.shrink();
         }
         let open = state.link.phase() == LinkPhase::Open;
-        // The link wakes for other reasons, too.
+        // The timer also fires for other reasons than a tick.
         let ticks = self.tick_at.is_some_and(|at| at <= now);
         if ticks {
             state.asked.values().for_each(|asked| asked.tick(self.tick.reply));
@@ -390,11 +391,11 @@ impl Driver {
         };
         let wake = self.leaving.wake(wake.into(), now);
         self.timer.as_mut().reset(self.tick_at.map_or(wake, |at| wake.min(at)));
-        // It is polled again, so that it wakes this task.
+        // The timer has to be polled again to wake this task.
         true
     }
 
-    /// Gives the buffers of an idle link back.
+    /// Frees the buffers of an idle link.
     fn give_back(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();

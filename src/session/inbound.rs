@@ -1,4 +1,4 @@
-//! What comes over a link, on its way to handlers and callers.
+//! Passes the messages and replies of a link to handlers and callers.
 
 use std::{
     collections::HashMap,
@@ -35,22 +35,22 @@ use crate::{
     time::Later,
 };
 
-/// Takes what the machine of one link brings.
+/// Processes the events of the state machine of one link.
 pub(super) struct Inbound {
     pub(super) session: Arc<Session>,
     routes: LastRoute,
     retention: BufferRetention,
-    /// Messages whose last part has not come.
+    /// Messages whose last part has not arrived.
     pub(super) gathering: HashMap<u32, Gathering>,
-    /// Messages in the hands of handlers.
+    /// Messages that handlers process.
     pub(super) running: FuturesUnordered<Served>,
-    /// Messages that wait for their handler. What comes for the same one waits behind them.
+    /// Messages that wait for their handler. Later messages for the same handler wait behind them.
     pub(super) turns: Turns<u64>,
-    /// Messages that are not counted yet.
+    /// Delivered messages that are not in the node's counter yet.
     uncounted: u64,
 }
 
-/// A message as it came, or its first part.
+/// A message that arrived, or its first part.
 pub(super) struct Arrived {
     pub(super) exchange: u32,
     pub(super) code: TypeCode,
@@ -58,7 +58,7 @@ pub(super) struct Arrived {
     pub(super) numbered: Option<Sequenced>,
 }
 
-/// A message that comes in parts.
+/// A message that arrives in parts.
 pub(super) enum Gathering {
     Whole {
         arrived: Arrived,
@@ -72,7 +72,7 @@ pub(super) enum Gathering {
         code: TypeCode,
         request: bool,
         left: usize,
-        /// For how long no part has come, when there is none that waits to be read.
+        /// How long no part has arrived while the queue was empty.
         quiet: Ticks,
     },
 }
@@ -90,12 +90,12 @@ impl Inbound {
         }
     }
 
-    /// The codes of the requests that handlers have in hand.
+    /// The codes of the requests that handlers process.
     pub(super) fn serving(&self) -> Vec<TypeCode> {
         self.running.iter().filter_map(Served::request).collect()
     }
 
-    /// So many bytes came in all.
+    /// Counts all received bytes.
     pub(super) const fn came(&mut self, bytes: u64) {
         self.retention.came(bytes);
     }
@@ -107,7 +107,7 @@ impl Inbound {
                 if !first {
                     return self.goes_on(exchange, data, last, cost);
                 }
-                // A proven id has one series, whatever it says.
+                // A proven id has one series, whatever the message says.
                 let proven = self.session.sender.proven().is_some();
                 let one =
                     |numbered| if proven { Sequenced { series: 0, ..numbered } } else { numbered };
@@ -149,7 +149,7 @@ impl Inbound {
         }
     }
 
-    /// The exchange of a message ended before its last part came.
+    /// Drops an incomplete message whose exchange has ended.
     fn gave_up(&mut self, exchange: u32, reason: Reason) {
         match self.gathering.remove(&exchange) {
             Some(Gathering::Whole { cost, .. }) => self.session.consumed(cost),
@@ -171,7 +171,7 @@ impl Inbound {
         self.session.consumed(cost);
     }
 
-    /// A message that is complete.
+    /// Delivers a complete message.
     fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
         let Some(route) = self.routes.find(&self.session.endpoint, arrived.code) else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
@@ -188,7 +188,7 @@ impl Inbound {
         self.deliver(Delivery { arrived, route, frame, body, window: Some(window) }, None);
     }
 
-    /// One-way messages that came together: the way of most messages.
+    /// Delivers one-way messages that arrived together. This is the common case.
     fn one_ways(&mut self, messages: &MessageBatch) {
         let Self { session, routes, turns, uncounted, running, .. } = self;
         let code = messages.code();
@@ -229,7 +229,7 @@ impl Inbound {
             match serve.tell(Incoming::over_link(Frame::new(code, data), held, None, None)) {
                 Told::Delivered => {}
                 Told::Refused(refusal) => session.refuse_one_ways(0, code, refusal, 1),
-                // The answer is nobody's.
+                // The answer is discarded.
                 Told::Serving(answer) => {
                     running.push(Served::work(session, (0, code), false, answer.map(drop)));
                 }
@@ -237,27 +237,28 @@ impl Inbound {
         }
     }
 
-    /// Counts what was handed on.
+    /// Adds the delivered messages to the node's counter.
     pub(super) fn flush(&mut self) {
         if self.uncounted > 0 {
             self.session.endpoint.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
         }
     }
 
-    /// The first part of a message.
+    /// Processes the first part of a message.
     fn begins(&mut self, arrived: Arrived, data: Bytes, cost: u32) {
         let Some(route) = self.routes.find(&self.session.endpoint, arrived.code).cloned() else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         let (exchange, code) = (arrived.exchange, arrived.code);
         let intake = match route.intake {
-            // Half of one that breaks off would have been handled, and not be handled again.
+            // If a streamed message broke off, its handler would have got a part of it, and it
+            // could not be delivered again.
             Intake::Streamed(limit) if arrived.numbered.is_some() => Intake::Whole(limit),
             intake => intake,
         };
         match intake {
             Intake::Whole(limit) => {
-                // More than the hello promised would not fit into the window.
+                // More than the hello announced would not fit into the window.
                 let limit = limit.min(self.session.limits.mine);
                 let until = Instant::now().later(self.session.endpoint.config.body_deadline(limit));
                 let gather = Assembler::new(code, limit);
@@ -290,7 +291,7 @@ impl Inbound {
         self.goes_on(exchange, data, false, cost);
     }
 
-    /// A further part.
+    /// Processes a further part of a message.
     fn goes_on(&mut self, exchange: u32, data: Bytes, last: bool, cost: u32) {
         match self.gathering.get_mut(&exchange) {
             Some(Gathering::Streamed { left, .. }) if data.len() > *left => {
@@ -312,8 +313,8 @@ impl Inbound {
             }
             Some(Gathering::Whole { gather, share, cost: costs, .. }) => {
                 *costs += cost;
-                let come = gather.len() + data.len();
-                if come > EXEMPT && !share.try_cover(come) {
+                let arrived = gather.len() + data.len();
+                if arrived > EXEMPT && !share.try_cover(arrived) {
                     return self.give_up(exchange, Refusal::Busy);
                 }
                 match gather.push(&data, last) {
@@ -332,7 +333,7 @@ impl Inbound {
         }
     }
 
-    /// Refuses a message that is not complete.
+    /// Refuses an incomplete message.
     pub(super) fn give_up(&mut self, exchange: u32, refusal: Refusal) {
         match self.gathering.remove(&exchange) {
             Some(Gathering::Whole { arrived, cost, .. }) => self.refuse(&arrived, refusal, cost),
@@ -349,7 +350,7 @@ impl Inbound {
         }
     }
 
-    /// Lets the requests in hand go on. Says whether one came to its end.
+    /// Polls the running messages. True if one has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let mut some = false;
         while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {
@@ -361,23 +362,23 @@ impl Inbound {
         some
     }
 
-    /// Messages of which the rest is to come.
+    /// The number of incomplete messages.
     pub(super) fn incomplete(&self) -> usize {
         self.gathering.len()
     }
 
-    /// Notes the sizes of its tables, for [`LinkStatus`](super::LinkStatus).
+    /// Stores the sizes of its tables for [`LinkStatus`](super::LinkStatus).
     pub(super) fn note_sizes(&self) {
         self.session.incomplete.store(self.gathering.len(), Ordering::Relaxed);
         self.session.in_hand.store(self.running.len(), Ordering::Relaxed);
     }
 
-    /// Whether something waits that may be late.
+    /// Whether there is an operation with a time-out.
     pub(super) fn is_busy(&self) -> bool {
         !self.running.is_empty() || !self.gathering.is_empty()
     }
 
-    /// The link is over.
+    /// Ends all messages after the end of the link.
     pub(super) fn broken(&mut self, reason: Reason) {
         for (_, gathering) in self.gathering.drain() {
             if let Gathering::Streamed { queue, .. } = gathering {
@@ -388,7 +389,7 @@ impl Inbound {
     }
 }
 
-/// The route that was looked up last: messages come in runs.
+/// Caches the route that was looked up last: consecutive messages often have the same code.
 #[derive(Default)]
 struct LastRoute {
     last: Option<(TypeCode, u64, Option<Route>)>,

@@ -1,4 +1,5 @@
-//! LinkPool that leave: they take nothing new, count as links, and have an end.
+//! Links that are being closed: they accept no new exchanges, still count as links, and end within
+//! a bounded time.
 
 use std::{pin::Pin, sync::PoisonError, time::Duration};
 
@@ -15,16 +16,16 @@ use crate::{
     time::{Later, now},
 };
 
-/// A link that leaves is over within this time when nothing is open on it: two round trips of the
-/// slowest network for the other side's `@BYE`.
+/// A link that is being closed ends within this time if nothing is open on it: two round trips of
+/// the slowest network for the `@BYE` of the other side.
 const LEAVES_WITHIN: Duration = Duration::from_secs(2);
 
-/// Since when a link leaves, if it does.
+/// The time since which a link is being closed. `None` if it is not.
 #[derive(Debug, Default)]
 pub(super) struct Leaving(Option<Instant>);
 
 impl Leaving {
-    /// Notes that the link leaves; then `timer` wakes in time for its end.
+    /// Notes whether the link is being closed, and then resets `timer` to its end.
     pub(super) fn look_at(&mut self, state: &State, mut timer: Pin<&mut Sleep>) {
         if self.0.is_none() && state.link.phase() == LinkPhase::Leaving {
             let now = Instant::now();
@@ -34,13 +35,13 @@ impl Leaving {
         }
     }
 
-    /// When the link wakes that would else do so at `wake`.
+    /// The next time at which the link has to wake, at most `wake`.
     pub(super) fn wake(&self, wake: Instant, now: Instant) -> Instant {
         self.0.map_or(wake, |_| wake.min(now.later(LEAVES_WITHIN)))
     }
 
-    /// Whether the link has had its time, whatever the other side says. What is open on it is
-    /// finished as long as it moves, and within the time of an exchange.
+    /// Whether the time of the link is up, whatever the other side does. Open exchanges are
+    /// finished while they make progress, and within the time-out of an exchange.
     pub(super) fn had_its_time(&self, config: &Config, state: &State, now: Instant) -> bool {
         let Some(since) = self.0 else { return false };
         let (quiet, all) = match state.link.open_exchanges() {
@@ -55,7 +56,8 @@ impl Leaving {
 }
 
 impl LinkPool {
-    /// A link takes nothing new any more. It counts as one until it is over.
+    /// Removes a link that accepts no new exchanges from the look-up. It counts as a link until it
+    /// ends.
     pub(super) fn unlist(&self, session: &Session) {
         let is_unused = session.is_unused();
         let mut pool = self.lock();
@@ -83,7 +85,7 @@ impl LinkPool {
         self.over.notify_waiters();
     }
 
-    /// Ready when this link is over.
+    /// Completes when this link has ended.
     pub(super) async fn is_over(&self, link: LinkId) {
         loop {
             let over = self.over.notified();
@@ -94,7 +96,7 @@ impl LinkPool {
         }
     }
 
-    /// A peer has shown that it lives and is reached at `to`: it is dialled again at once.
+    /// Notes that a peer is alive at `to`: the next dial does not wait.
     pub(crate) fn is_alive(&self, to: &Address) {
         self.lock().book.is_alive(to);
     }

@@ -1,5 +1,4 @@
-//! Opening a link: by dialling, or when somebody dials this node
-//! ([protocol](crate::protocol#opening)).
+//! Opens links: by dialling, or on an accepted connection ([protocol](crate::protocol#opening)).
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -25,22 +24,22 @@ use crate::{
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
 };
 
-/// Room for a hello. What is longer is read in several steps.
+/// Buffer space for a hello. A longer one is read in several steps.
 const HELLO_READ: usize = 1 << 10; // bytes
 
-/// Whoever has taken a connection and says nothing for so long is no node that speaks links: two
-/// round trips of the slowest network.
+/// The time-out for a hello: two round trips of the slowest network. A node that accepts a
+/// connection and sends nothing for this time does not speak links.
 const HELLO_TIME: Duration = Duration::from_secs(2);
 
 fn machine(endpoint: &Endpoint, role: Role) -> Link {
     let config = &endpoint.config;
     let longest = endpoint.routes.longest().max(config.max_frame_len);
-    // Two of the longest messages, so that one that is not complete does not keep out the other.
+    // Two of the longest messages fit, so that an incomplete one does not block another.
     let window = config.link_window.max(longest.saturating_mul(2).saturating_add(1 << 10));
     let lengths = endpoint.routes.unusual_lengths(longest);
-    let tells = lengths.len() <= MAX_IN_HELLO;
-    let lengths_too = Some(LENGTHS).filter(|_| tells);
-    let features = [Some(REFUSALS), Some(LISTING), Some(COUNTS), Some(SERIES), lengths_too];
+    let fits = lengths.len() <= MAX_IN_HELLO;
+    let with_lengths = Some(LENGTHS).filter(|_| fits);
+    let features = [Some(REFUSALS), Some(LISTING), Some(COUNTS), Some(SERIES), with_lengths];
     let hello = Hello {
         info: endpoint.me.clone(),
         window,
@@ -48,17 +47,18 @@ fn machine(endpoint: &Endpoint, role: Role) -> Link {
         max_open: config.max_link_requests,
         incarnation: endpoint.links.incarnation,
         features: features.into_iter().flatten().map(str::to_owned).collect(),
-        lengths: if tells { lengths } else { Vec::new() },
+        lengths: if fits { lengths } else { Vec::new() },
     };
     let config = LinkConfig { hello, keep_alive: config.keep_alive };
     Link::new(role, config, now())
 }
 
-/// Opens a link to `to`, where `whom` is.
+/// Opens a link to the peer `whom` at `to`.
 pub(super) async fn dial(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Reached {
     match greet(endpoint, to, whom).await {
         Ok((io, link, buffer)) => dialled(endpoint, to, io, link, buffer),
-        // It has another link with this node already, which this one lost to; or no room, or it stops.
+        // The peer has another link with this node, which won over this one, or has no room, or
+        // stops.
         Err(Unreached::Left) => endpoint.links.quick((to, whom)).ok_or(Unreached::Left),
         Err(unreached) => Err(unreached),
     }
@@ -81,14 +81,14 @@ async fn greet(
     })?;
     let mut link = machine(endpoint, Role::Dialler);
     let mut buffer = BytesMut::new();
-    // Whoever takes the connection and does not answer in kind is a classic peer.
+    // A peer that accepts the connection and sends no hello is a classic peer.
     match timeout(limit.min(HELLO_TIME), hellos(endpoint, &mut io, &mut link, &mut buffer)).await {
         Ok(Ok(Heard::Hello)) => match claims_another(endpoint, &io, &link, to) {
             Some(fault) => {
                 endpoint.counters.errors_not_your_id.one();
                 Err(Unreached::Identity(fault))
             }
-            // Banned while the hellos were on their way.
+            // The peer may have been banned during the exchange of hellos.
             None => match &io.proven {
                 Some(id) if endpoint.bans.refuses_id(id) => Err(Unreached::Banned(id.clone())),
                 _ => Ok((io, link, buffer)),
@@ -106,7 +106,7 @@ async fn greet(
     }
 }
 
-/// Whether the hello has another id than the one that the other side has proved.
+/// The fault if the hello claims another id than the one that the other side has proved.
 fn claims_another(
     endpoint: &Endpoint,
     io: &Io,
@@ -121,10 +121,10 @@ fn claims_another(
     })
 }
 
-/// What the other side said first.
+/// The first answer of the other side.
 enum Heard {
     Hello,
-    /// A hello, and at once that nothing will be begun.
+    /// A hello followed by the announcement that the link is closed to new exchanges.
     Goodbye,
     Refusal(String),
     Nothing,
@@ -165,7 +165,7 @@ async fn hellos(
     }
 }
 
-/// What a link is that was closed before it was used.
+/// Classifies a link that was closed before it was used.
 fn parted(link: &mut Link) -> Heard {
     let mut events = Vec::new();
     link.take_events(&mut events);
@@ -187,11 +187,11 @@ fn dialled(
     endpoint.answered(to);
     let driver = open(&session, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
     endpoint.spawn(driver.run());
-    // Of two links at once this one may be the one that ends.
+    // If both sides dialled at once, this link may be the one that is closed.
     Ok(endpoint.links.quick((to, Some(session.peer.id()))).unwrap_or(session))
 }
 
-/// None when the node is cut: nothing is said then.
+/// Registers an open link and returns its driver. `None` if the node has aborted.
 fn open(
     session: &Arc<Session>,
     reader: ReadHalf,
@@ -203,7 +203,7 @@ fn open(
         return None;
     }
     session.tell_opened();
-    // They may have changed since the hello.
+    // The lengths may have changed since the hello.
     session.tell_lengths();
     if session.endpoint.drain.is_cancelled() {
         session.bye();
@@ -211,8 +211,8 @@ fn open(
     Some(Driver::new(Arc::clone(session), reader, writer, buffer))
 }
 
-/// Takes a connection on which somebody wants a link: `buffer` begins with the hello's header. None
-/// when it is none, which was said then.
+/// Accepts a link on a connection whose first bytes, in `buffer`, are the header of a hello. `None`
+/// if the link was refused or broken, which is handled here.
 pub(crate) async fn welcome(
     endpoint: &Arc<Endpoint>,
     (mut reader, mut writer): (ReadHalf, WriteHalf),
@@ -271,7 +271,7 @@ pub(crate) async fn welcome(
     if link.phase() == LinkPhase::Closed {
         let mut out = BytesMut::new();
         link.take_output(&mut out);
-        // Who does not take the reason in time goes without.
+        // Best effort: the reason is dropped on time-out.
         let last = async {
             writer.write_all(&out).await?;
             writer.shutdown().await
@@ -279,7 +279,7 @@ pub(crate) async fn welcome(
         timeout(endpoint.config.header_timeout, last).await.map(drop).ok();
         return None;
     }
-    // Who comes from where it says that it listens can be reached over the same link.
+    // A peer that connects from the host where it says that it listens is reached over this link.
     let claimed = link.theirs()?.info.clone();
     let listed = claimed.address().host() == remote.host() && claimed.id() != endpoint.me.id();
     let id = endpoint.links.next_id();

@@ -1,4 +1,4 @@
-//! The way to a link: the open one, a dial that others wait for as well, or none.
+//! Finds a link to a peer: the open one, or a dial that callers share.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,30 +16,30 @@ use crate::{
     transport::IdentityFault,
 };
 
-/// A pause between two dials up to this is waited out by those who ask for a link meanwhile; in a
-/// longer one they are told at once.
+/// The longest back-off between two dials for which a caller waits. In a longer one a caller gets
+/// an error at once.
 const SHORT_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a dial came to, for everybody who waits for it.
+/// The result of a dial, for all callers that wait for it.
 pub(crate) type Reached = Result<Arc<Session>, Unreached>;
 
 /// Why there is no link.
 #[derive(Clone, Debug)]
 pub(crate) enum Unreached {
-    /// The peer speaks none. A mute one took the connection and said nothing at all: it may be one
-    /// that does not run just now.
+    /// The peer speaks no links. A mute one accepted the connection and sent nothing: its process
+    /// may be suspended.
     Classic { mute: bool },
-    /// All are in use.
+    /// All links are in use.
     NoRoom,
-    /// The peer takes no connections now.
+    /// The peer accepts no connections now.
     Busy,
-    /// It cannot be reached.
+    /// The peer cannot be reached.
     Failed { kind: io::ErrorKind, text: String },
-    /// Somebody else is there, or it is not admitted, or does not admit this node.
+    /// Another peer is at the address, or the peer is not admitted, or does not admit this node.
     Identity(IdentityFault),
-    /// This node has banned who is there.
+    /// This node has banned the peer.
     Banned(PeerId),
-    /// It said hello and goodbye at once.
+    /// The peer sent its hello and closed the link at once.
     Left,
     /// This node stops.
     Stopped,
@@ -70,7 +70,7 @@ impl Unreached {
     }
 }
 
-/// What a caller has to do to get a link.
+/// The next step of a caller that needs a link.
 enum Step {
     Done(Reached),
     Wait(watch::Receiver<Option<Reached>>),
@@ -89,7 +89,7 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
             Some(session) if session.is_open() && session.is_to(whom) => {
                 Step::Done(Ok(Arc::clone(session)))
             }
-            // Whoever opened it says that it is reached there, and is not who is looked for.
+            // A peer with another id has opened this link and claims to be reached at the address.
             Some(session) if session.is_open() && session.role == Role::Acceptor => {
                 let session = Arc::clone(session);
                 pool.book.closed(id);
@@ -111,16 +111,16 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
         Way::NoRoom => Step::Done(Err(Unreached::NoRoom)),
         Way::NotBefore(until) => Step::Pause(until.into()),
         Way::Dial => {
-            let (tell, reached) = watch::channel(None);
+            let (result, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
             let dialling =
-                Dialling { endpoint: Arc::clone(endpoint), to: to.clone(), tell: Some(tell) };
+                Dialling { endpoint: Arc::clone(endpoint), to: to.clone(), result: Some(result) };
             dial = Some(dialling.dial(whom.cloned(), after));
             Step::Wait(reached)
         }
         Way::Wait => match pool.dials.get(to) {
             Some(reached) if reached.has_changed().is_ok() => Step::Wait(reached.clone()),
-            // Not possible: a dial says how it ended.
+            // Not reached: a dial always reports its result.
             _ => {
                 pool.dials.remove(to);
                 pool.book.failed(to, now());
@@ -133,22 +133,22 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
         endpoint.links.unlist(&idle);
         idle.bye();
     }
-    // Without the lock: where the runtime has ended, it is dropped here.
+    // Not under the lock: if the runtime has ended, the dial is dropped here and takes the lock.
     if let Some(dial) = dial {
         endpoint.spawn(dial);
     }
     step
 }
 
-/// A dial for all who wait for it. However it ends, they hear of it, and the book does.
+/// A dial that callers share. However it ends, the callers and the directory get its result.
 struct Dialling {
     endpoint: Arc<Endpoint>,
     to: Address,
-    tell: Option<watch::Sender<Option<Reached>>>,
+    result: Option<watch::Sender<Option<Reached>>>,
 }
 
 impl Dialling {
-    /// Dials, when the link `after` has made room. A node that stops gives it up.
+    /// Dials after the link `after` has ended. The dial ends when the node begins to stop.
     async fn dial(mut self, whom: Option<PeerId>, after: Option<LinkId>) {
         let Self { endpoint, to, .. } = &self;
         let dial = async {
@@ -164,7 +164,7 @@ impl Dialling {
     }
 
     fn end(&mut self, reached: Reached) {
-        let Some(tell) = self.tell.take() else { return };
+        let Some(result) = self.result.take() else { return };
         let mut pool = self.endpoint.links.lock();
         match &reached {
             Ok(_) => {}
@@ -173,7 +173,7 @@ impl Dialling {
             Err(Unreached::Failed { .. } | Unreached::Busy | Unreached::Left) => {
                 pool.book.failed(&self.to, now());
             }
-            // Another peer may be asked for there the next time, or be admitted.
+            // The next dial may be for another peer, or the peer may be admitted then.
             Err(
                 Unreached::NoRoom
                 | Unreached::Stopped
@@ -183,19 +183,19 @@ impl Dialling {
         }
         pool.dials.remove(&self.to);
         drop(pool);
-        tell.send_replace(Some(reached));
+        result.send_replace(Some(reached));
     }
 }
 
 impl Drop for Dialling {
-    /// It panicked, or its task was dropped with its runtime.
+    /// Reports a dial that panicked, or whose task was dropped with its runtime.
     fn drop(&mut self) {
         self.end(Err(Unreached::without_a_word()));
     }
 }
 
 impl Pool {
-    /// Tells the book which links are in use, and since when they are not.
+    /// Updates the directory: which links are in use, and since when the others are idle.
     pub(crate) fn look_at_lines(&mut self) {
         for session in self.sessions.values() {
             let state = session.lock();
@@ -206,7 +206,7 @@ impl Pool {
 }
 
 impl Session {
-    /// This one leads to another peer than the one that is looked for.
+    /// The error for a link to another peer than `whom`.
     fn wrong_peer(&self, at: &Address, whom: Option<&PeerId>) -> Unreached {
         let found = self.peer.id();
         let expected = whom.unwrap_or(found);
@@ -216,7 +216,7 @@ impl Session {
     }
 }
 
-/// Whether a dial that was for another peer than `whom` says nothing about `whom`.
+/// Whether the failure of a dial for another peer says nothing about `whom`.
 fn says_nothing(why: &Unreached, whom: Option<&PeerId>) -> bool {
     match why {
         Unreached::Identity(IdentityFault::WrongPeer { expected, .. }) => whom != Some(expected),
@@ -225,7 +225,7 @@ fn says_nothing(why: &Unreached, whom: Option<&PeerId>) -> bool {
     }
 }
 
-/// Whether the node at `to` speaks links, as far as can be told; opens one when there is none.
+/// Whether the node at `to` speaks links, as far as this is known. Opens a link if there is none.
 pub(crate) async fn speaks_links(
     endpoint: &Arc<Endpoint>,
     to: &Address,
@@ -235,8 +235,8 @@ pub(crate) async fn speaks_links(
     possible && !matches!(reach(endpoint, to, whom).await, Err(Unreached::Classic { .. }))
 }
 
-/// A link to `to`, where `whom` is: the open one, or the one that a dial brings for which others may
-/// wait as well. Dropping the future does not end the dial.
+/// A link to the peer `whom` at `to`: the open one, or the result of a dial that callers share.
+/// Dropping the future does not end the dial.
 pub(crate) async fn reach(
     endpoint: &Arc<Endpoint>,
     to: &Address,
@@ -254,13 +254,13 @@ pub(crate) async fn reach(
             }
             Step::Pause(pause) => sleep_until(pause).await,
             Step::Again => {}
-            // A dial has time limits of its own.
+            // A dial has time-outs of its own.
             Step::Wait(mut reached) => {
                 if let Ok(reached) = reached.wait_for(Option::is_some).await
                     && let Some(reached) = reached.clone()
                 {
                     match reached {
-                        // It was dialled for somebody else.
+                        // It was dialled for another peer.
                         Err(why) if says_nothing(&why, whom) => {}
                         Ok(session) if !session.is_to(whom) => {
                             return Err(session.wrong_peer(to, whom));

@@ -1,5 +1,5 @@
-//! Messages that are to be acknowledged, at their receiver: handed over once, in order, and brought
-//! to an end whatever becomes of the link ([protocol](crate::protocol#acknowledged-messages)).
+//! The receiver of acknowledged messages. It delivers each message once and in order, and completes
+//! the delivery even if the link ends ([protocol](crate::protocol#acknowledged-messages)).
 
 use std::{
     collections::HashMap,
@@ -35,28 +35,28 @@ use crate::{
     time::now,
 };
 
-/// Messages wait for their handler also when their link is over, as long as those of the whole node
-/// that wait have so many bytes. Those beyond wait as others do, for `busy_after`.
+/// The bytes of acknowledged messages of the whole node that may wait for their handlers for
+/// `handler_timeout`, even after the end of their link. Further messages wait for `busy_after`,
+/// like other messages.
 pub(super) const MAX_WAITING: usize = 16 << 20; // bytes
 
-/// Whose message, of which series, in which of its lives, and its number.
+/// The name of a message: its sender, its series, the incarnation of its sender, and its number.
 type Name = (PeerId, u64, u64, u64);
 
-/// What became of a message, for every link over which it comes.
+/// The outcome of a message, for every link over which it arrives.
 type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
 
-/// What is known of the messages that came.
+/// The state of the messages that have arrived.
 #[derive(Default)]
 pub(super) struct Once {
     seen: Seen,
-    /// Those that are not at their end. Of all others `seen` knows it.
+    /// The pending outcomes. `seen` has the outcomes of all other messages.
     outcomes: HashMap<Name, Outcome>,
-    /// The messages of each sender and series that wait for each handler, over whichever link they
-    /// came.
+    /// The messages of each sender and series that wait for each handler, from all links.
     turns: Turns<(PeerId, u64, u64)>,
 }
 
-/// What is to be done about a message that came.
+/// How to process a message that arrived.
 enum Due {
     Reset(Reason),
     Acknowledge,
@@ -65,7 +65,7 @@ enum Due {
 }
 
 impl Once {
-    /// A message came.
+    /// Notes the arrival of a message, and decides how to process it.
     fn came(&mut self, from: &PeerId, numbered: Sequenced) -> Due {
         let name = (from.clone(), numbered.series, numbered.incarnation, numbered.sequence);
         match self.seen.note(from, numbered, now()) {
@@ -79,7 +79,7 @@ impl Once {
         }
     }
 
-    /// A message came to its end.
+    /// Notes the outcome of a message.
     fn settle(&mut self, name: &Name, numbered: Sequenced, outcome: Result<(), Refusal>) {
         self.outcomes.remove(name);
         if let Err(refusal) = outcome {
@@ -93,7 +93,7 @@ fn once(endpoint: &Endpoint) -> MutexGuard<'_, Once> {
 }
 
 impl Inbound {
-    /// Hands over a message that is to be acknowledged, unless it was handed over before.
+    /// Delivers an acknowledged message, unless it was delivered before.
     pub(super) fn deliver_once(&mut self, delivery: Delivery, numbered: Sequenced) {
         let session = Arc::clone(&self.session);
         let (exchange, code) = (delivery.arrived.exchange, delivery.arrived.code);
@@ -106,10 +106,10 @@ impl Inbound {
                 return self.came_again((exchange, code), numbered, due);
             }
         };
-        let (tell, told) = oneshot::channel();
-        // Without a word the node was stopped.
-        let flat = |told: Result<_, _>| told.unwrap_or(Err(Refusal::Stopping));
-        let outcome = told.map(flat).boxed().shared();
+        let (sender, result) = oneshot::channel();
+        // The sender is dropped without a result only if the node aborted.
+        let flat = |result: Result<_, _>| result.unwrap_or(Err(Refusal::Stopping));
+        let outcome = result.map(flat).boxed().shared();
         known.outcomes.insert(name.clone(), outcome.clone());
         let turns = [known.turns.take((name.0.clone(), name.1, handler)), self.turns.take(handler)];
         drop(known);
@@ -119,20 +119,20 @@ impl Inbound {
             let ended = AssertUnwindSafe(work).catch_unwind().await;
             let ended = ended.unwrap_or(Err(Refusal::HandlerFailed));
             once(&endpoint).settle(&name, numbered, ended);
-            // Nobody waits any more when its links are over.
-            tell.send(ended).ok();
+            // The send fails only if all links over which it arrived have ended.
+            sender.send(ended).ok();
         };
-        let cut = session.endpoint.abort.clone();
+        let abort = session.endpoint.abort.clone();
         let mut finish =
-            async move { cut.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
-        // It begins at once, so that the order is kept, and goes on without the link.
+            async move { abort.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
+        // It begins at once, to keep the order, and continues without the link.
         if (&mut finish).now_or_never().is_none() {
             session.endpoint.spawn(finish);
         }
         self.tell_outcome((exchange, code), numbered, outcome);
     }
 
-    /// Says what became of a message that came before.
+    /// Answers a message that arrived before.
     fn came_again(&mut self, (exchange, code): (u32, TypeCode), numbered: Sequenced, due: Due) {
         let session = &self.session;
         match due {
@@ -164,8 +164,9 @@ impl Inbound {
         });
     }
 
-    /// Refuses a message that is to be acknowledged and never reaches a handler. It is refused again
-    /// when it comes again; and what was handed over, when there still was a handler, is not refused.
+    /// Refuses an acknowledged message that does not reach a handler. It is refused again if it
+    /// arrives again. A message that was delivered before, while there was a handler, is not
+    /// refused.
     pub(super) fn refuse_once(&mut self, arrived: &Arrived, numbered: Sequenced, refusal: Refusal) {
         let session = Arc::clone(&self.session);
         let due = {
@@ -183,22 +184,23 @@ impl Inbound {
     }
 }
 
-/// How long a message may wait for its handler, and its share of all that may wait so long.
-fn patience(endpoint: &Endpoint, bytes: usize) -> (Duration, Option<SemaphorePermit<'_>>) {
+/// How long a message may wait for its handler, and its permit for the longer wait. `None` if the
+/// bytes for longer waits are used up.
+fn wait_limit(endpoint: &Endpoint, bytes: usize) -> (Duration, Option<SemaphorePermit<'_>>) {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     let held = endpoint.links.waiting.try_acquire_many(bytes.saturating_add(1)).ok();
     let config = &endpoint.config;
     (if held.is_some() { config.handler_timeout } else { config.busy_after }, held)
 }
 
-/// Waits for the message's turns, and for the places that it needs.
+/// Waits for the turns of the message, and for the permits that it needs.
 async fn in_turn(
     endpoint: &Endpoint,
     (route, bytes): (&Route, usize),
     level: AckLevel,
     turns: &[Turn],
 ) -> Result<Option<Permits>, Refusal> {
-    let (limit, _held) = patience(endpoint, bytes);
+    let (limit, _held) = wait_limit(endpoint, bytes);
     let wait = async {
         for turn in turns {
             turn.comes().await;
@@ -211,7 +213,7 @@ async fn in_turn(
     timeout(limit, wait).await.ok().flatten().ok_or(Refusal::Busy)
 }
 
-/// Ready when the handler has the message, or has handled it.
+/// Completes when the message was delivered to the handler, or handled, depending on `level`.
 async fn hand_over(
     session: Arc<Session>,
     delivery: Delivery,
@@ -219,20 +221,20 @@ async fn hand_over(
     turns: [Turn; 2],
 ) -> Result<(), Refusal> {
     let endpoint = &session.endpoint;
-    // A body is not looked into: it counts as the longest message that there is.
+    // The length of a body is unknown: it counts as the longest message.
     let longest = usize::try_from(endpoint.config.max_frame_len).unwrap_or(usize::MAX);
     let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
     let route = delivery.route.clone();
-    let places = in_turn(endpoint, (&route, bytes), level, &turns).await?;
-    // A handler that answers and keeps the message keeps its place.
-    let _places = places.clone();
-    let (route, incoming) = delivery.open(&session, places);
+    let permits = in_turn(endpoint, (&route, bytes), level, &turns).await?;
+    // Held until the answer, even if the handler drops the message earlier.
+    let _permits = permits.clone();
+    let (route, incoming) = delivery.open(&session, permits);
     if level == AckLevel::Delivered {
         return match route.serve.tell(incoming) {
             Told::Refused(refusal) => Err(refusal),
             Told::Delivered => Ok(()),
             Told::Serving(answer) => {
-                // The answer is nobody's.
+                // The answer is discarded.
                 endpoint.spawn(endpoint.until_aborted(answer.map(drop)));
                 Ok(())
             }
@@ -246,7 +248,7 @@ async fn hand_over(
     }
 }
 
-/// Acknowledges a numbered message. Nothing to be done when its exchange is over.
+/// Acknowledges a message. Does nothing if its exchange has ended.
 fn acknowledge(session: &Session, exchange: u32, numbered: Sequenced) {
     let Sequenced { sequence, level, .. } = numbered;
     session.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();

@@ -1,4 +1,4 @@
-//! What comes in one exchange of a link, part by part, for whoever reads it.
+//! The parts of one exchange of a link, queued for their reader.
 
 use std::{
     collections::VecDeque,
@@ -31,13 +31,13 @@ pub(crate) struct InPart {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Broken {
     pub(crate) reason: Reason,
-    /// Whether the request had left this node in full.
+    /// Whether enough of the request was sent that a handler may have been called.
     pub(crate) sent: bool,
-    /// Whether the whole link is over.
+    /// Whether the whole link has ended.
     pub(crate) link: bool,
 }
 
-/// Between the task that reads the link and the reader. What waits in it is bounded by credit.
+/// The queue between the task that reads the link and the reader. Credit bounds its length.
 #[derive(Default)]
 pub(crate) struct Queue(Mutex<Waiting>);
 
@@ -45,8 +45,9 @@ pub(crate) struct Queue(Mutex<Waiting>);
 struct Waiting {
     parts: VecDeque<InPart>,
     end: Option<Result<(), Broken>>,
-    /// Somebody who waits for the next part, and for how long already.
+    /// The waker of a reader that waits for the next part. `None` if none waits.
     reader: Option<Waker>,
+    /// How long the reader has waited.
     ticks: Ticks,
     late: bool,
     abandoned: bool,
@@ -68,7 +69,7 @@ impl Queue {
         result
     }
 
-    /// Adds a part; gives it back when nobody reads any more.
+    /// Adds a part. Returns it if the reader was dropped.
     pub(crate) fn push(&self, part: InPart) -> Option<InPart> {
         self.change(|waiting| {
             if waiting.abandoned {
@@ -84,7 +85,7 @@ impl Queue {
         self.lock().parts.is_empty()
     }
 
-    /// Counts a beat of waiting. After `limit` of them the reader is told that it is late.
+    /// Counts a tick of waiting. After `limit` ticks the reader gets a time-out.
     pub(crate) fn tick(&self, limit: Ticks) {
         let mut waiting = self.lock();
         let late = waiting.reader.is_some() && waiting.ticks.count(limit);
@@ -94,7 +95,7 @@ impl Queue {
         }
     }
 
-    /// Nothing more comes. What came before can still be read.
+    /// Ends the queue. The parts before can still be read.
     pub(crate) fn end(&self, end: Result<(), Broken>) {
         self.change(|waiting| {
             waiting.end.get_or_insert(end);
@@ -102,21 +103,21 @@ impl Queue {
     }
 }
 
-/// To whom the credit for what was read goes back.
+/// Where the credit of read data is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Credit {
-    /// The link's window: the data of a request.
+    /// To the window of the link: data of messages.
     Window,
-    /// The exchange's own: replies.
+    /// To the exchange: data of replies.
     Exchange(u32),
 }
 
-/// The reading end.
+/// The reader of a queue.
 pub(crate) struct RecvStream {
     session: Arc<Session>,
     queue: Arc<Queue>,
     credit: Credit,
-    /// A piece whose head was handed out.
+    /// A piece that follows the head that was returned last.
     piece: Option<Bytes>,
     inside: bool,
     broken: Option<Broken>,
@@ -124,7 +125,7 @@ pub(crate) struct RecvStream {
 
 impl fmt::Debug for RecvStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inflow").field("credit", &self.credit).finish_non_exhaustive()
+        f.debug_struct("RecvStream").field("credit", &self.credit).finish_non_exhaustive()
     }
 }
 
@@ -133,7 +134,7 @@ impl RecvStream {
         Self { session, queue, credit, piece: None, inside: false, broken: None }
     }
 
-    /// One whose head is known already.
+    /// A stream whose head is known already.
     pub(crate) const fn inside(mut self) -> Self {
         self.inside = true;
         self
@@ -202,8 +203,7 @@ impl BodySource for RecvStream {
 }
 
 impl Drop for RecvStream {
-    /// What is not read gives its credit back; an exchange of which nobody reads the replies is
-    /// over.
+    /// Returns the credit of unread data, and cancels an exchange whose replies are not complete.
     fn drop(&mut self) {
         let mut waiting = self.queue.lock();
         waiting.abandoned = true;

@@ -1,4 +1,4 @@
-//! What is said of what happens on a link: to the application, and to the other side.
+//! Reports the events of a link to the application and to the other side.
 
 use crate::{
     frame::TypeCode,
@@ -23,7 +23,7 @@ impl Session {
             .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
     }
 
-    /// Tells the other side which longest messages have changed since it was told.
+    /// Sends the maximum lengths of messages that have changed since they were sent last.
     pub(super) fn tell_lengths(&self) {
         self.with(|state| {
             let lengths = self.endpoint.routes.unusual_lengths(self.limits.mine);
@@ -47,7 +47,7 @@ impl Session {
         });
     }
 
-    /// Ends an exchange of the other side without serving it.
+    /// Refuses an exchange of the other side.
     pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
         self.note_refusal(code, refusal, 1);
         self.with(|state| state.link.reset(exchange, refusal.reason()));
@@ -67,7 +67,7 @@ impl Session {
         self.with(|state| state.link.refuse_one_ways(exchange, code, reason, messages));
     }
 
-    /// Refuses a message that turns out to be too long when its handler has been called with the
+    /// Refuses a message that turns out to be too long after its handler has received its
     /// beginning.
     pub(super) fn refuse_begun(&self, exchange: u32, code: TypeCode, request: bool) {
         self.note_refusal(code, Refusal::TooLong, 1);
@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    /// The other side has done something wrong.
+    /// Counts misbehavior of the other side.
     pub(super) fn offended(&self, what: Misbehavior) {
         self.endpoint.offended(self.sender.address(), self.sender.proven(), what);
     }

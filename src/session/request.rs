@@ -1,4 +1,4 @@
-//! Asking over a link: requests, whole or in parts, and messages that are to be acknowledged.
+//! Sends requests, whole or in parts, and acknowledged messages over a link.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -23,22 +23,22 @@ use crate::{
     },
 };
 
-/// The sender of a message that is to be acknowledged.
+/// The sender of an acknowledged message.
 pub(crate) trait Acknowledged: Send {
-    /// Whether this is what the other side has acknowledged.
+    /// Whether the acknowledgement is for this message, at its level or a higher one.
     fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool;
 
-    /// The exchange of the message has ended.
+    /// Called when the exchange of the message has ended.
     fn end(self: Box<Self>, end: Result<(), Broken>);
 }
 
-/// An exchange of this side, as long as it is open.
+/// An open exchange of this side.
 pub(crate) enum Asked {
     Request {
         code: TypeCode,
         queue: Arc<Queue>,
-        /// Where in this side's output the first frame of the request ends: a handler that takes
-        /// streams may be called from there on.
+        /// The position in the output after the first frame of the request. Once that many bytes
+        /// are written, a streaming handler may have been called.
         begun: u64,
     },
     Sequenced(Box<dyn Acknowledged>),
@@ -56,28 +56,28 @@ impl Asked {
             Self::Sequenced(acked) => acked.end(end),
             Self::Told { ended, .. } => {
                 if let Err(broken) = end {
-                    // It ends once.
+                    // An exchange ends only once.
                     ended.set(broken).ok();
                 }
             }
         }
     }
 
-    /// Whether it has a place among the requests that the other side holds open.
+    /// Whether it holds a permit for an open request.
     pub(crate) const fn has_slot(&self) -> bool {
         !matches!(self, Self::Told { .. })
     }
 
-    /// Counts a beat of waiting for the reply.
+    /// Counts a tick of waiting for the reply.
     pub(crate) fn tick(&self, limit: Ticks) {
         match self {
             Self::Request { queue, .. } => queue.tick(limit),
-            // Its sender has a time limit of its own, or none.
+            // Its sender has a time-out of its own, or none.
             Self::Sequenced(_) | Self::Told { .. } => {}
         }
     }
 
-    /// Whether so much of it is within the first `written` bytes that a handler may have been called.
+    /// Whether a handler may have been called, if `written` bytes of the output were written.
     pub(crate) const fn sent_before(&self, written: u64) -> bool {
         match self {
             Self::Request { begun, .. } | Self::Told { begun, .. } => *begun <= written,
@@ -86,13 +86,13 @@ impl Asked {
     }
 }
 
-/// Notes that the first frame of a request is in the output: replies go to `queue`.
+/// Registers a request whose first frame is in the output. Replies go to `queue`.
 fn open_request(state: &mut State, (exchange, code): (u32, TypeCode), queue: &Arc<Queue>) {
     let (queue, begun) = (Arc::clone(queue), state.link.said());
     state.asked.insert(exchange, Asked::Request { code, queue, begun });
 }
 
-/// Puts a request in one frame into the output.
+/// Adds a request of one frame to the output.
 fn begin_request(state: &mut State, frame: &Frame, queue: &Arc<Queue>) -> Result<u32, Refused> {
     if !state.link.allows(frame.code(), frame.data().len()) {
         return Err(Refused::TooLong);
@@ -103,8 +103,8 @@ fn begin_request(state: &mut State, frame: &Frame, queue: &Arc<Queue>) -> Result
 }
 
 impl Session {
-    /// Sends a request, and waits for credit no longer than `limit`. A frame is on its way when this
-    /// is ready; of a body the first part is.
+    /// Sends a request, and waits for credit no longer than `limit`. Completes when the frame, or
+    /// the first part of a body, is in the output.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         message: OutgoingKind,
@@ -122,7 +122,7 @@ impl Session {
         Ok(self.replies((exchange, code), queue, sending))
     }
 
-    /// Sends a request in one frame, when there is nothing to wait for.
+    /// Sends a request of one frame, if that is possible without waiting.
     pub(crate) fn try_ask(self: &Arc<Self>, frame: &Frame) -> Option<Replies> {
         let len = frame.data().len();
         if len > self.limits.part {
@@ -176,7 +176,7 @@ impl Session {
                 }
             };
             match send_parts(self, frame.code(), data, Kind::Request, &mut opened).await {
-                // The replies say how the exchange ended.
+                // The replies report how the exchange ended.
                 Err(Stopped::Unsent(Unsent::Over)) => ended.ok_or(Unsent::Gone.into()),
                 sent => sent,
             }
@@ -190,8 +190,8 @@ impl Session {
         }
     }
 
-    /// A task of its own sends the body, so that a callee that answers while it reads cannot bring
-    /// both to a standstill.
+    /// Sends a body in a separate task, so that there is no deadlock with a callee that answers
+    /// while it reads.
     async fn ask_body(
         self: &Arc<Self>,
         body: OutgoingKind,
@@ -200,9 +200,9 @@ impl Session {
     ) -> Result<(u32, Sending), Failed> {
         let stopped = CancellationToken::new();
         let (begun, mut number) = oneshot::channel();
-        let (tell, result) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         let (session, queue) = (Arc::clone(self), Arc::clone(queue));
-        // Gives the task up when this future is dropped before the exchange has begun.
+        // Stops the task if this future is dropped before the exchange has begun.
         let stop = stopped.clone().drop_guard();
         let code = body.code();
         let write = async move {
@@ -214,7 +214,7 @@ impl Session {
                     if let Some(slot) = slot.take() {
                         slot.forget();
                     }
-                    // Without a listener the task is stopped.
+                    // The send fails only if the task is being stopped.
                     begun.take().map(|begun| begun.send(Ok(exchange)).ok());
                 };
                 send_parts(&session, code, body.into(), Kind::Request, &mut opened).await
@@ -226,22 +226,22 @@ impl Session {
                     None
                 }
                 (Some(Err(Stopped::Source(unwritten))), None) => Some(unwritten),
-                // The replies say how the exchange ended.
+                // The replies report how the exchange ended.
                 (Some(Err(Stopped::Unsent(_)) | Ok(_)) | None, _) => None,
             };
             let failed = error.is_some();
-            // Nobody listens when the replies were dropped.
-            tell.send(error).ok();
+            // The send fails only if the replies were dropped.
+            sender.send(error).ok();
             if failed {
                 queue.end(Ok(()));
             }
         };
         self.endpoint.spawn(self.endpoint.until_aborted(write));
         let begun = match timeout(limit, &mut number).await {
-            // Without a word the node was stopped.
+            // The sender is dropped without a result only if the node aborted.
             Ok(begun) => begun.map_err(|_| Failed::Gone(None))?,
             Err(_) => {
-                // It may begin at this moment; when the task is over, that is known.
+                // The exchange may begin at this moment: wait for the end of the task to know.
                 drop(stop);
                 result.await.ok();
                 let begun = matches!(number.try_recv(), Ok(Ok(_)));
@@ -257,7 +257,7 @@ impl Session {
 }
 
 impl Session {
-    /// Sends a message that is to be acknowledged.
+    /// Sends an acknowledged message.
     pub(crate) async fn ask_numbered(
         &self,
         frame: &Frame,
@@ -277,7 +277,7 @@ impl Session {
         match send_parts(self, frame.code(), data, kind, &mut opened).await {
             Ok(_) => Ok(()),
             Err(Stopped::Unsent(unsent)) => Err(unsent),
-            // A frame is no source that could fail.
+            // Not reached: reading a frame cannot fail.
             Err(Stopped::Source(_)) => Err(Unsent::Over),
         }
     }

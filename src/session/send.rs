@@ -1,4 +1,4 @@
-//! Sending over a link: one-way messages, and messages in parts.
+//! Sends one-way messages, and messages in parts, over a link.
 
 use std::{
     collections::VecDeque,
@@ -28,26 +28,27 @@ use crate::{
     },
 };
 
-/// Why a message did not go out in full.
+/// Why a message was not sent in full.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// Nothing of it was sent, as the link takes nothing new: another one does as well. A frame is
-    /// given back, and only here: whatever has begun is never sent again.
+    /// Nothing of it was sent, because the link accepts no new exchanges. The caller may use
+    /// another link. Only this case returns the frame: a message that has begun is never sent
+    /// again.
     Gone(Option<Frame>),
-    /// It is longer than the other side takes. Nothing of it was sent.
+    /// It is longer than the other side accepts. Nothing of it was sent.
     TooLong(FrameError),
-    /// There was no credit for so long. Nothing of it was sent.
+    /// There was no credit for this time. Nothing of it was sent.
     NoCredit(Duration),
-    /// It was begun, and there was no credit for the rest within this time.
+    /// A part was sent, and there was no credit for the rest in time.
     Late,
-    /// It was begun, and its exchange or the link ended before the rest was sent.
+    /// A part was sent, and its exchange or the link ended before the rest was sent.
     Ended(Broken),
     /// Its source failed.
     Source(Unwritten),
 }
 
 impl Failed {
-    /// As the caller's error, when nothing else can be tried.
+    /// The error for the caller, if there is no other link to try.
     pub(crate) fn into_error(self, session: &Session) -> RequestError {
         let to = || session.sender.address().clone();
         match self {
@@ -70,7 +71,7 @@ impl From<FrameError> for Failed {
     }
 }
 
-/// Why a message in parts did not go out in full.
+/// Why a message in parts was not sent in full.
 #[derive(Debug)]
 pub(crate) enum Stopped {
     Unsent(Unsent),
@@ -78,7 +79,7 @@ pub(crate) enum Stopped {
 }
 
 impl Stopped {
-    /// Its source failed, before or after its first part was sent.
+    /// The error of its source. `begun` says whether the first part was sent.
     const fn source(error: WriteError, begun: bool) -> Self {
         Self::Source(Unwritten { error, begun })
     }
@@ -113,9 +114,9 @@ impl Payload {
         };
         let want = u64::from(*left).min(max as u64);
         let mut part = BytesMut::with_capacity(usize::try_from(want).unwrap_or(max));
-        let patience = session.endpoint.config.handler_timeout;
+        let limit = session.endpoint.config.handler_timeout;
         let mut source = (&mut *reader).take(want);
-        let read = timeout(patience, source.read_buf(&mut part)).await;
+        let read = timeout(limit, source.read_buf(&mut part)).await;
         let failed = |source| WriteError::Source {
             got: u64::from(len - *left),
             len: u64::from(len),
@@ -141,11 +142,11 @@ impl From<OutgoingKind> for Payload {
     }
 }
 
-/// An exchange whose message is not complete: given up when it is dropped.
+/// An exchange whose message is not complete: cancelled when this is dropped.
 struct Unfinished<'a>(&'a Session, u32);
 
 impl Unfinished<'_> {
-    /// The exchange goes on without its sender, or has ended: what is still open is its replies.
+    /// Keeps the exchange: its message is complete, or the exchange has ended.
     const fn leave(self) -> u32 {
         let exchange = self.1;
         std::mem::forget(self);
@@ -159,13 +160,13 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// What begins with the first part of a message: the exchange is open from then on.
+/// Called with the first part of a message, when the exchange is open.
 pub(crate) type Opened<'a> = &'a mut (dyn FnMut(&mut State, u32) + Send);
 
-/// Sends a message in as many parts as it needs. What the other side may have to hold whole is paid
-/// for before it begins, so that two of them cannot stop each other half-way.
+/// Sends a message in as many parts as it needs. If the other side may have to buffer it whole, all
+/// of its credit is taken before it begins, so that two such messages cannot block each other.
 ///
-/// `Unsent::Gone` says that not even the first part was sent. From then on only `Unsent::Over` is
+/// `Unsent::Gone` means that nothing was sent. After the first part, only `Unsent::Over` is
 /// possible.
 pub(crate) async fn send_parts(
     session: &Session,
@@ -176,7 +177,7 @@ pub(crate) async fn send_parts(
 ) -> Result<u32, Stopped> {
     let part = session.limits.part;
     let whole = u32::try_from(data.len()).ok().filter(|len| *len <= session.limits.whole);
-    // The numbers of a message that is to be acknowledged are a part of its first frame.
+    // The numbers of an acknowledged message are a part of its first frame.
     let numbers = if let Kind::Sequenced(_) = kind { session.limits.numbers } else { 0 };
     let mut paid = match whole {
         Some(len) => Some(session.pay(cost_in_parts(len, part, numbers)).await?),
@@ -211,7 +212,7 @@ pub(crate) async fn send_parts(
     Ok(unfinished.leave())
 }
 
-/// The credit for a part of `len` bytes, out of what is paid where that is enough.
+/// The credit for a part of `len` bytes, taken from `paid` if that is enough.
 async fn share<'a>(
     session: &'a Session,
     paid: &mut Option<SemaphorePermit<'a>>,
@@ -228,8 +229,8 @@ pub(crate) fn cost_of(len: usize) -> u32 {
     Link::cost(u32::try_from(len).unwrap_or(u32::MAX))
 }
 
-/// The credit for `len` bytes in parts of at most `part`; parts of a body may be shorter, then
-/// the rest pays as it goes.
+/// The credit for `len` bytes in parts of at most `part`. The parts of a body may be shorter; then
+/// the last parts take their credit separately.
 fn cost_in_parts(len: u32, part: usize, numbers: usize) -> u32 {
     let len = (len as usize).saturating_add(numbers);
     let headers = len.div_ceil(part).max(1).saturating_mul(Link::cost(0) as usize);
@@ -237,19 +238,18 @@ fn cost_in_parts(len: u32, part: usize, numbers: usize) -> u32 {
 }
 
 impl Session {
-    /// That a message is not longer than the other side takes, before anything is asked of it.
+    /// Checks that a message is not longer than the other side accepts.
     pub(crate) fn check_length(&self, message: &OutgoingKind) -> Result<(), FrameError> {
         let len = usize::try_from(message.len()).unwrap_or(usize::MAX);
         self.lock().link.check_length(message.code(), len, false)
     }
 
-    /// As [`check_length`](Self::check_length), for a message that is to be acknowledged.
+    /// As [`check_length`](Self::check_length), for an acknowledged message.
     pub(crate) fn check_numbered(&self, frame: &Frame) -> Result<(), FrameError> {
         self.lock().link.check_length(frame.code(), frame.data().len(), true)
     }
 
-    /// Sends a one-way message. Ready when it is on its way: nothing more is waited for than credit
-    /// and room.
+    /// Sends a one-way message. Waits only for credit and room in the output.
     pub(crate) async fn tell(&self, message: OutgoingKind) -> Result<(), Failed> {
         self.check_length(&message)?;
         let frame = match message {
@@ -263,21 +263,21 @@ impl Session {
         }
     }
 
-    /// Sends a one-way message in one frame, when there is nothing to wait for.
+    /// Sends a one-way message of one frame, if that is possible without waiting.
     pub(crate) fn try_tell(&self, frame: &Frame) -> bool {
         self.with(|state| self.try_put_short(state, frame))
     }
 
-    /// Sends the first of these one-way messages, as many as can be sent in one frame each when
-    /// there is nothing to wait for, and takes them out. Returns how many.
+    /// Sends as many of these one-way messages, from the front, as possible without waiting and in
+    /// one frame each. Removes them from `frames` and returns their number.
     pub(crate) fn try_tell_all(&self, frames: &mut VecDeque<Frame>) -> u64 {
         self.with(|state| {
-            let mut told = 0;
+            let mut sent = 0;
             while frames.front().is_some_and(|frame| self.try_put_short(state, frame)) {
                 frames.pop_front();
-                told += 1;
+                sent += 1;
             }
-            told
+            sent
         })
     }
 

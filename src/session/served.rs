@@ -1,4 +1,4 @@
-//! What handlers of this node have in hand for the other side of a link.
+//! The messages of the other side of a link that handlers of this node process.
 
 use std::{
     mem,
@@ -21,21 +21,21 @@ use crate::{
     },
 };
 
-/// A message from handing it over until what came of it is in the output. A panic in it costs this
-/// one exchange.
+/// A message from its delivery until its reply is in the output. A panic affects only this
+/// exchange.
 pub(super) struct Served {
     session: Arc<Session>,
     exchange: u32,
     code: TypeCode,
     stage: Stage,
-    /// Of the whole exchange.
+    /// The ticks of the whole exchange.
     ticks: Ticks,
 }
 
 enum Stage {
     /// The handler has it.
     Handling(Handling),
-    /// It waits for a place, or its reply is being sent.
+    /// It waits for a permit, or its reply is being sent.
     Work {
         work: BoxFuture<'static, ()>,
         request: bool,
@@ -43,11 +43,11 @@ enum Stage {
     Done,
 }
 
-/// A request that a handler has in hand.
+/// A request that a handler processes.
 pub(super) struct Handling {
     pub(super) answer: BoxFuture<'static, Result<Reply, Refusal>>,
     pub(super) _places: Permits,
-    /// Of a body that it reads.
+    /// The progress of the body that the handler reads. `None` if there is none.
     pub(super) progress: Option<Progress>,
     pub(super) internal: bool,
     pub(super) ticks: Ticks,
@@ -76,7 +76,7 @@ impl Served {
         Self { session: Arc::clone(session), exchange, code, stage, ticks: Ticks::default() }
     }
 
-    /// The code of a request; none of a message of which nobody waits for an answer.
+    /// The code of a request. `None` if it is a one-way message.
     pub(super) const fn request(&self) -> Option<TypeCode> {
         match self.stage {
             Stage::Handling(_) | Stage::Work { request: true, .. } => Some(self.code),
@@ -84,8 +84,8 @@ impl Served {
         }
     }
 
-    /// Counts a beat. True when the handler, or the whole exchange, has had its time and the exchange
-    /// was ended.
+    /// Counts a tick. True if the handler, or the whole exchange, has timed out, which ends the
+    /// exchange.
     pub(super) fn tick(&mut self, limit: &Tick) -> bool {
         let mut late = self.request().is_some() && self.ticks.count(limit.exchange);
         if let Stage::Handling(handling) = &mut self.stage {
@@ -102,9 +102,8 @@ impl Served {
         late
     }
 
-    /// Lets go of the exchange when the other side has given it up: a message that waits is not
-    /// handed over any more, one that its handler has begun with is not interrupted. True when it
-    /// was this one.
+    /// Drops the exchange if it is the one that the other side has cancelled. A waiting message is
+    /// not delivered; a handler that has begun is not interrupted. True if it was this exchange.
     pub(super) fn cancel(&mut self, exchange: u32) -> bool {
         let this = self.exchange == exchange && self.request().is_some();
         if this {
@@ -126,7 +125,7 @@ impl Served {
         let internal = handling.internal;
         let answer = match answer {
             Ok(Reply(ReplyKind::Refused(refusal))) | Err(refusal) => Err(refusal),
-            // The way of most replies.
+            // The common case.
             Ok(Reply(ReplyKind::One(frame)))
                 if answer::try_one(&self.session, exchange, &frame, internal) =>
             {

@@ -1,4 +1,4 @@
-//! One open link, as everybody who uses it shares it.
+//! The shared state of one open link.
 
 use std::{
     collections::HashMap,
@@ -30,10 +30,10 @@ use crate::{
     },
 };
 
-/// Whoever has opened a link uses it within this time, or it is idle.
+/// A new link without a message counts as idle after this time.
 const FIRST_USE: Duration = Duration::from_secs(2);
 
-/// Senders wait while so much of what they have credit for is not written.
+/// Senders wait while the unwritten output has at least this length.
 const OUTPUT_HIGH: usize = 256 << 10; // bytes
 
 /// One open link. Senders encode into its output under a short lock; the one task that drives it
@@ -42,83 +42,84 @@ pub(crate) struct Session {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) id: LinkId,
     pub(crate) role: Role,
-    /// Under which address it is in the book.
+    /// The address under which it is in the directory.
     pub(crate) to: Address,
     pub(crate) peer: PeerInfo,
     pub(crate) incarnation: u64,
-    /// Who sends what comes over it.
+    /// The sender of the messages that arrive over it.
     pub(crate) sender: Sender,
     pub(crate) since: Instant,
     pub(crate) limits: Limits,
     state: Mutex<State>,
-    /// The credit, as senders wait for it.
+    /// The credit for which senders wait.
     pub(crate) credit: CreditPool,
-    /// Requests that may be opened.
+    /// Permits for requests that this side may open.
     pub(crate) slots: Semaphore,
-    /// Somebody who waits should look again.
+    /// Notified when waiters should check their condition again.
     pub(crate) changed: Notify,
-    /// Nothing new is begun any more.
+    /// Notified when the link accepts no new exchanges.
     pub(crate) left: Notify,
     /// Wakes the driver.
     pub(crate) driver: AtomicWaker,
-    /// Bytes that handlers let go of since the driver looked.
+    /// Bytes that handlers have released and that the driver has not processed.
     consumed: AtomicU64,
-    /// Senders that wait for credit or a place.
+    /// Senders that wait for credit or a permit.
     pub(crate) waiting: AtomicUsize,
-    /// Nothing new is begun on it.
+    /// Whether the link accepts no new exchanges.
     closing: AtomicBool,
-    /// Messages of the other side that have come in part.
+    /// Incomplete messages of the other side.
     pub(crate) incomplete: AtomicUsize,
-    /// Messages of the other side that wait for a handler, or that one has in hand.
+    /// Messages of the other side that wait for a handler or are processed by one.
     pub(crate) in_hand: AtomicUsize,
 }
 
-/// What the other side's hello allows.
+/// The limits of the hellos.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) window: u32,
-    /// The longest message that is paid for as a whole before it begins.
+    /// The longest message for which a sender takes all credit before it begins.
     pub(crate) whole: u32,
-    /// The longest message that this side takes whole, by its own hello.
+    /// The longest message that this side buffers whole, as announced in its own hello.
     pub(crate) mine: u32,
-    /// The longest part of a longer one.
+    /// The longest part of a message in parts.
     pub(crate) part: usize,
-    /// Bytes in front of one that is to be acknowledged.
+    /// The length of the numbers in front of an acknowledged message.
     pub(crate) numbers: usize,
 }
 
-/// What is behind the lock.
+/// The state behind the lock.
 pub(crate) struct State {
     pub(crate) link: Link,
     /// Exchanges of this side.
     pub(crate) asked: HashMap<u32, Asked>,
-    /// When a message last moved, and how many had then.
+    /// The time of the last message in either direction, and the number of messages then.
     pub(crate) used: (Instant, u64),
-    /// Bytes that the operating system has taken.
+    /// Bytes that the operating system has accepted.
     pub(crate) written: u64,
-    /// Credit that was taken for short messages to come.
+    /// Credit that was taken in advance for short messages.
     pub(crate) prepaid: u32,
 }
 
 impl State {
-    /// Whether a frame may be put into the output. Over a link that is closed nobody waits for that.
+    /// Whether a frame may be added to the output. Always true for a closed link, so that no sender
+    /// waits on it.
     pub(crate) fn has_room(&self) -> bool {
         self.link.output_len() < OUTPUT_HIGH || self.link.phase() == LinkPhase::Closed
     }
 }
 
-/// Why a message did not go out in full.
+/// Why a message was not sent in full.
 #[derive(Debug)]
 pub(crate) enum Unsent {
-    /// The link takes nothing new. Nothing of the message was sent.
+    /// The link accepts no new exchanges. Nothing of the message was sent.
     Gone,
-    /// A part was sent, and the exchange, or the link, ended before the others were.
+    /// A part was sent, and the exchange, or the link, ended before the rest was sent.
     Over,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line")
+        f.debug_struct("Session")
             .field("id", &self.id)
             .field("peer", &self.peer)
             .finish_non_exhaustive()
@@ -126,7 +127,8 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// `link` is open. `to` is the address under which others look for it.
+    /// The session of an open `link`. `to` is its address in the directory; `None` if it is the
+    /// address in the hello. Returns `None` if the link has no hello of the other side.
     pub(crate) fn new(
         endpoint: Arc<Endpoint>,
         id: LinkId,
@@ -149,7 +151,7 @@ impl Session {
             since: now,
             limits: Limits {
                 window,
-                // More could not be paid for at once.
+                // More credit could not be taken at once.
                 whole: link.max_message().min(CreditPool::MOST / 2),
                 mine: link.own_max_message(),
                 part,
@@ -176,7 +178,7 @@ impl Session {
         })
     }
 
-    /// Whether what is meant for this peer, and no other, may go over it.
+    /// Whether a message for the peer `whom` may be sent over it. True if `whom` is `None`.
     pub(crate) fn is_to(&self, whom: Option<&PeerId>) -> bool {
         whom.is_none_or(|whom| {
             self.peer.id() == whom && self.endpoint.may_claim(self.sender.proven(), whom)
@@ -187,7 +189,7 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on the link and wakes the driver when there is something for it to do.
+    /// Runs `work` on the state and wakes the driver if there is output or an event.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let before = state.link.output_len();
@@ -201,25 +203,25 @@ impl Session {
         result
     }
 
-    /// Whether something new may be begun on it.
+    /// Whether the link accepts new exchanges.
     pub(crate) fn is_open(&self) -> bool {
         !self.closing.load(Ordering::SeqCst)
     }
 
-    /// Nothing new is begun on it from now on.
+    /// Stops accepting new exchanges.
     pub(crate) fn close_to_new(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.slots.close();
         self.left.notify_waiters();
     }
 
-    /// Says that nothing new will be begun; what is open is finished.
+    /// Closes the link after its open exchanges, and announces that to the other side.
     pub(crate) fn bye(&self) {
         self.close_to_new();
         self.with(|state| state.link.bye());
     }
 
-    /// Ends it at once: with a word, or as if the connection had broken.
+    /// Ends the link at once: with a reason, or `silently`, as if the connection had broken.
     pub(crate) fn cut(&self, silently: bool) {
         self.close_to_new();
         self.with(|state| {
@@ -231,12 +233,12 @@ impl Session {
         });
     }
 
-    /// Puts a frame into the output, if there is room.
+    /// Adds a frame to the output, if there is room.
     pub(crate) fn try_put<R>(&self, put: impl FnOnce(&mut State) -> R) -> Option<R> {
         self.with(|state| state.has_room().then(|| put(state)))
     }
 
-    /// Puts a frame into the output, as soon as there is room.
+    /// Adds a frame to the output, as soon as there is room.
     pub(crate) async fn put<R>(
         &self,
         mut put: impl FnMut(&mut State) -> Result<R, Refused>,
@@ -255,7 +257,7 @@ impl Session {
                 Some(Err(Refused::Over)) => return Err(Unsent::Over),
                 Some(Err(refused)) => {
                     if refused == Refused::NotOpen {
-                        // Those that look for another link do not find this one again.
+                        // A sender that looks for another link must not find this one again.
                         self.close_to_new();
                     }
                     return Err(Unsent::Gone);
@@ -265,7 +267,7 @@ impl Session {
         }
     }
 
-    /// As [`put`](Self::put), for replies: waits for the credit of the exchange, too.
+    /// As [`put`](Self::put), for replies: also waits for the credit of the exchange.
     pub(crate) async fn put_reply<R>(
         &self,
         mut put: impl FnMut(&mut State) -> Result<R, Refused>,
@@ -285,14 +287,14 @@ impl Session {
         }
     }
 
-    /// Handlers have let go of so much.
+    /// Notes that handlers have released `cost` bytes.
     pub(crate) fn consumed(&self, cost: u32) {
         if cost > 0 && self.consumed.fetch_add(u64::from(cost), Ordering::AcqRel) == 0 {
             self.driver.wake();
         }
     }
 
-    /// What they have let go of since the last call, into `state`.
+    /// Passes the bytes released since the last call to the link.
     pub(crate) fn flush_consumed(&self) {
         if self.consumed.load(Ordering::Relaxed) == 0 {
             return;
@@ -301,12 +303,12 @@ impl Session {
         self.lock().link.consumed(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
-    /// Replies were read.
+    /// Notes that replies of `cost` bytes were read.
     pub(crate) fn read(&self, exchange: u32, cost: u32) {
         self.with(|state| state.link.read(exchange, cost));
     }
 
-    /// Credit came.
+    /// Adds credit that the other side has granted.
     pub(crate) fn granted(&self, bytes: u32) {
         self.credit.add_permits(bytes);
         self.changed.notify_waiters();
@@ -316,7 +318,7 @@ impl Session {
         self.changed.notify_waiters();
     }
 
-    /// Takes what is to be written.
+    /// Takes the output that has to be written.
     pub(crate) fn take_output(&self, into: &mut BytesMut) {
         let mut state = self.lock();
         let waits = state.link.output_len() >= OUTPUT_HIGH;
@@ -327,7 +329,7 @@ impl Session {
         }
     }
 
-    /// The operating system has taken so many bytes.
+    /// Notes that the operating system has accepted `bytes`.
     pub(crate) fn wrote(&self, bytes: usize) {
         self.lock().written += bytes as u64;
     }
@@ -347,18 +349,17 @@ impl Session {
         }
     }
 
-    /// A reply came. Returns what nobody reads.
+    /// Queues a part of a reply for its reader.
     pub(crate) fn replied(&self, exchange: u32, part: InPart) {
         let queue = match self.lock().asked.get(&exchange) {
             Some(Asked::Request { queue, .. }) => Arc::clone(queue),
             Some(Asked::Sequenced(_) | Asked::Told { .. }) | None => return,
         };
-        // Without a reader the exchange is being given up.
+        // Without a reader the exchange is being cancelled.
         drop(queue.push(part));
     }
 
-    /// An exchange of this side is over: with an acknowledgement, after the last reply, or before
-    /// that.
+    /// Ends an exchange of this side: with an acknowledgement, after the last reply, or early.
     pub(crate) fn ended(
         &self,
         exchange: u32,
@@ -368,7 +369,7 @@ impl Session {
         let asked = self.lock().asked.remove(&exchange);
         if let Some(asked) = asked {
             let end = match asked {
-                // Whoever acknowledges something else has not acknowledged this.
+                // An acknowledgement of another message does not count.
                 Asked::Sequenced(ref acked) if !acked.is_meant(acknowledged) => {
                     end.and(Err(Reason::HANDLER_FAILED))
                 }
@@ -380,7 +381,7 @@ impl Session {
         self.changed.notify_waiters();
     }
 
-    /// The link is over: everybody who waits is told.
+    /// Notes that the link has ended, and ends all exchanges of this side.
     pub(crate) fn over(&self, reason: Reason) {
         self.close_to_new();
         let mut state = self.lock();
@@ -398,19 +399,19 @@ impl Session {
             let sent = asked.sent_before(written);
             asked.end(Err(Broken { reason, sent, link: true }));
         }
-        // Those that wait for it find how their exchange ended.
+        // Waiting senders then find how their exchange ended.
         self.credit.close();
         self.changed.notify_waiters();
     }
 
-    /// Whether this node has just opened it, and nothing was sent over it yet.
+    /// Whether this node has just opened it, and no message was sent over it.
     pub(crate) fn is_unused(&self) -> bool {
         let fresh = self.role == Role::Dialler && self.since.elapsed() < FIRST_USE;
         fresh && self.lock().link.counts().moved == 0
     }
 
-    /// Whether nothing is open on it. One that is new is not idle: what it was opened for is on its
-    /// way.
+    /// Whether nothing is open on it. A new link is not idle: the message for which it was opened
+    /// follows.
     pub(crate) fn is_idle(&self, state: &State) -> bool {
         let fresh = state.link.counts().moved == 0 && self.since.elapsed() < FIRST_USE;
         !fresh

@@ -1,4 +1,4 @@
-//! What is known of an open link.
+//! The status of an open link.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -10,38 +10,38 @@ use crate::{
     session::shared::Session,
 };
 
-/// An open link at one moment. Serialisable.
+/// A snapshot of an open link. Serialisable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LinkStatus {
     /// The other side's id.
     pub peer: PeerId,
-    /// Whether it has proved that, or only claims it.
+    /// Whether that id is proven. If false, it is only claimed.
     pub proven: bool,
-    /// Where it is reached.
+    /// The address of the other side.
     pub address: Address,
-    /// Who opened it: `In` is the other side.
+    /// Which side opened it: `In` is the other side.
     pub direction: Direction,
-    /// Since it was opened.
+    /// The time since it was opened.
     pub age: Duration,
     /// Bytes received, headers included.
     pub bytes_in: u64,
     /// Bytes sent, headers included.
     pub bytes_out: u64,
-    /// Exchanges open on it, of both sides.
+    /// Open exchanges of both sides.
     pub open: usize,
-    /// Messages of the other side that have come in part, and of which this node awaits the rest.
+    /// Incomplete messages of the other side, whose further parts this node expects.
     pub incomplete: usize,
-    /// Messages of the other side that wait for their turn or for a place, and requests that a
-    /// handler has not answered.
+    /// Messages of the other side that wait for earlier messages or for a permit, and requests that
+    /// a handler has not answered.
     pub in_hand: usize,
     /// Bytes of one-way messages and requests that this node may send now.
     pub credit: u32,
     /// Bytes of one-way messages and requests that handlers of this node hold.
     pub held: u32,
-    /// Round-trip time of the last keep-alive.
+    /// Round-trip time of the last keepalive. `None` if there was none yet.
     pub round_trip: Option<Duration>,
-    /// Whether it is being closed: nothing new is begun on it.
+    /// Whether it is being closed and accepts no new exchanges.
     pub closing: bool,
 }
 

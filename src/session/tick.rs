@@ -1,4 +1,4 @@
-//! The beats of a link: one timer for everything that waits on it.
+//! The ticks of a link: one timer for all time-outs on it.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use crate::{
     time::part,
 };
 
-/// So many beats make the shorter of the two times that are counted in them.
+/// The number of ticks in the shortest of the times that are counted in them.
 const BEATS: u32 = 8;
 
-/// The shortest beat.
+/// The shortest tick.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// Beats that something has lasted, or may last.
+/// A number of ticks: the age of an operation, or its limit.
 ///
-/// A timer for each exchange would cost more than the rest of it. A link counts beats instead, for
-/// as long as anything waits on it: what may last a time is late after that time, and at most two
-/// beats more.
+/// A timer for each exchange would cost more than the rest of the exchange. A link counts ticks
+/// instead, while an operation waits on it. An operation times out between its limit and two ticks
+/// later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ticks(u64);
 
 impl Ticks {
-    /// Adds one. Whether that is more than `limit`.
+    /// Adds one. True if that is more than `limit`.
     pub(crate) const fn count(&mut self, limit: Self) -> bool {
         self.0 += 1;
         self.0 > limit.0
     }
 }
 
-/// The beat of a node's links, and what lasts how many.
+/// The tick of a node's links, and the time-outs in ticks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tick {
     pub(crate) every: Duration,
@@ -62,13 +62,14 @@ impl Tick {
 }
 
 impl Inbound {
-    /// Gives up what is late: messages whose parts do not come, and handlers that do not answer.
+    /// Ends exchanges that have timed out: messages whose parts do not arrive, and handlers that do
+    /// not answer.
     pub(crate) fn tick(&mut self, now: Instant, tick: &Tick) {
         let mut stalled = Vec::new();
         for (exchange, gathering) in &mut self.gathering {
             if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
                 queue.tick(tick.stall);
-                // A request ends with its handler, which has a time limit.
+                // A request ends with its handler, which has a time-out of its own.
                 if !*request && queue.is_empty() && quiet.count(tick.stall) {
                     stalled.push(*exchange);
                 }
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_last_a_time_is_late_within_two_beats_after_it() {
+    fn an_operation_times_out_within_two_ticks_after_its_limit() {
         let config = Config::default()
             .handler_timeout(Duration::from_millis(800))
             .reply_timeout(Duration::from_millis(1_050));
@@ -105,7 +106,7 @@ mod tests {
         for (limit, late_after) in [(tick.handler, 9), (tick.reply, 12)] {
             let mut waited = Ticks::default();
             let ticks = (1..).find(|_| waited.count(limit));
-            // It may have begun just before the first of them.
+            // The operation may have begun just before the first tick.
             assert_eq!(ticks, Some(late_after));
         }
     }

@@ -1,4 +1,4 @@
-//! Whose turn it is with a handler.
+//! The order of messages for each handler.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,18 +7,18 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Rows are looked through for the first time when there are this many.
+/// The number of rows at which empty ones are dropped for the first time.
 const FIRST_SWEEP: usize = 64;
 
-/// The messages that wait for a handler, in one row for each key, in the order in which they came.
+/// The messages that wait for a handler: one row for each key, in the order of arrival.
 #[derive(Debug)]
 pub(super) struct Turns<K> {
     rows: HashMap<K, Arc<Row>>,
-    /// Rows that are empty are dropped when there are this many.
+    /// The number of rows at which empty ones are dropped.
     sweep_at: usize,
 }
 
-/// Messages that wait for one handler. The first of them has its turn.
+/// The messages that wait for one handler. The first has its turn.
 #[derive(Debug, Default)]
 struct Row(Mutex<Waiting>);
 
@@ -28,8 +28,8 @@ struct Waiting {
     turns: BTreeMap<u64, Option<Waker>>,
 }
 
-/// A message's place in a row, until this is dropped: whatever becomes of the message, it neither
-/// holds up those behind it nor lets them past those before it.
+/// The place of a message in a row, held until this is dropped. A message that is refused or
+/// cancelled neither blocks the messages behind it nor lets them overtake those before it.
 #[derive(Debug)]
 pub(super) struct Turn {
     row: Arc<Row>,
@@ -55,7 +55,7 @@ impl<K: Eq + Hash> Turns<K> {
         waits
     }
 
-    /// Puts a message behind all others of its row.
+    /// Adds a message at the end of its row.
     pub(super) fn take(&mut self, key: K) -> Turn {
         if self.rows.len() >= self.sweep_at {
             self.sweep();
@@ -91,7 +91,7 @@ impl Row {
 }
 
 impl Turn {
-    /// Ready when every message in front of this one was handed over or given up.
+    /// Completes when every message before this one was delivered or cancelled.
     pub(super) async fn comes(&self) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
     }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_is_given_up_lets_nothing_past_those_in_front_of_it() {
+    fn a_cancelled_turn_lets_no_message_overtake_those_before_it() {
         let mut turns = Turns::default();
         let [first, second, third, other] = ["a", "a", "a", "b"].map(|key| turns.take(key));
         assert!(has_turn(&first) && has_turn(&other));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_in_a_row_is_woken_when_the_first_leaves_it() {
+    async fn the_next_in_a_row_is_woken_when_the_first_is_dropped() {
         let mut turns = Turns::default();
         let (first, second) = (turns.take(1), turns.take(1));
         #[expect(clippy::disallowed_methods, reason = "the test's own runtime")]
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_in_which_nothing_waits_are_dropped() {
+    fn empty_rows_are_dropped() {
         let mut turns = Turns::default();
         let kept = turns.take(0);
         for key in 1..10_000 {

@@ -32,7 +32,7 @@ fn enough_points_at_once_are_a_ban_that_ends_by_itself() {
 }
 
 #[test]
-fn points_fade_so_that_what_happens_now_and_then_adds_up_to_nothing() {
+fn points_fade_so_that_rare_misbehavior_is_never_a_ban() {
     let (mut scores, mut now) = (PeerScores::new(CONFIG), now());
     for _ in 0..1_000 {
         assert_eq!(offend(&mut scores, 9, now), None);
@@ -41,7 +41,7 @@ fn points_fade_so_that_what_happens_now_and_then_adds_up_to_nothing() {
 }
 
 #[test]
-fn the_next_ban_is_twice_as_long_up_to_the_longest_and_in_the_end_all_is_forgotten() {
+fn each_ban_is_twice_as_long_up_to_the_longest_and_old_bans_are_forgotten() {
     let (mut scores, mut now) = (PeerScores::new(CONFIG), now());
     for seconds in [1, 2, 4, 8, 10, 10] {
         let time = Duration::from_secs(seconds);
@@ -54,7 +54,7 @@ fn the_next_ban_is_twice_as_long_up_to_the_longest_and_in_the_end_all_is_forgott
 }
 
 #[test]
-fn a_ban_by_hand_replaces_another_one_and_is_taken_back_by_hand() {
+fn a_ban_by_the_application_replaces_another_one_and_can_be_ended() {
     let (mut scores, now) = (PeerScores::new(CONFIG), now());
     offend(&mut scores, 20, now);
     assert!(scores.ban(&who(1), Duration::MAX, now));
@@ -67,7 +67,7 @@ fn a_ban_by_hand_replaces_another_one_and_is_taken_back_by_hand() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn it_stays_bounded_every_ban_ends_and_none_is_longer_than_the_longest(
+    fn scores_stay_bounded_and_every_ban_ends_within_the_longest(
         steps in proptest::collection::vec((0_u32..1_500, 0_usize..10, 0_u64..200), 0..2_000),
     ) {
         let config = ScoreConfig { at: 20, ..CONFIG };
@@ -91,7 +91,7 @@ proptest! {
 }
 
 #[test]
-fn a_flood_of_offenders_frees_nobody_who_is_banned() {
+fn a_flood_of_offenders_ends_no_ban() {
     let (mut scores, now) = (PeerScores::new(CONFIG), now());
     offend(&mut scores, 20, now);
     for n in 2..3_000 {

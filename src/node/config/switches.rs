@@ -1,4 +1,4 @@
-//! The options that are no limit and no time: whom a node believes and what it speaks.
+//! The options that are neither a limit nor a time: policies and protocol switches.
 
 use crate::{
     node::config::Config,
@@ -6,31 +6,31 @@ use crate::{
 };
 
 impl Config {
-    /// The most peers that the table holds. Default 128; 0 means no limit.
+    /// The maximum number of peers in the table. Default 128; 0 means no limit.
     ///
-    /// The price of more: about 200 bytes each, and one ping each in a sweep.
+    /// Trade-off: each peer takes about 200 bytes, and one ping in a sweep.
     #[must_use]
     pub const fn max_peers(mut self, peers: usize) -> Self {
         self.max_peers = peers;
         self
     }
 
-    /// Whom a `JOIN` adds to the table. Default [`JoinPolicy::Verified`]: who is where it says, and
-    /// answers there. The price of less is in [`JoinPolicy`].
+    /// Which peers a `JOIN` adds to the table. Default [`JoinPolicy::Verified`]: peers that answer
+    /// at the address that they give. Trade-off: see [`JoinPolicy`] for weaker policies.
     #[must_use]
     pub const fn join_policy(mut self, policy: JoinPolicy) -> Self {
         self.join_policy = policy;
         self
     }
 
-    /// Whom a `QUIT` takes out of the table. Default [`QuitPolicy::Own`]: nobody but its sender.
+    /// Which peers a `QUIT` removes from the table. Default [`QuitPolicy::Own`]: only its sender.
     #[must_use]
     pub const fn quit_policy(mut self, policy: QuitPolicy) -> Self {
         self.quit_policy = policy;
         self
     }
 
-    /// For whom this node passes routed messages on. Default [`ForwardPolicy::Everyone`].
+    /// For which peers this node forwards routed messages. Default [`ForwardPolicy::Everyone`].
     #[must_use]
     pub const fn forward(mut self, policy: ForwardPolicy) -> Self {
         self.forward = policy;
@@ -39,20 +39,22 @@ impl Config {
 
     /// Whether this node speaks links ([protocol](crate::protocol#links)). Default true.
     ///
-    /// With false every message has a connection of its own, as in the original framework, and who
-    /// asks for a link is answered like who asks with any unknown code.
+    /// If false, every message has a connection of its own, as in the original framework, and a
+    /// request for a link is answered like a request with an unknown code.
     #[must_use]
     pub const fn links(mut self, links: bool) -> Self {
         self.links = links;
         self
     }
 
-    /// Whether what is limited for each source address is limited for loopback, too: connections at
-    /// once and in a second, frames, bytes, messages passed on, points and bans, records of Kademlia.
-    /// Default false: none of them is, as who can connect from there can do worse, and all nodes of a
-    /// demonstration are one address.
+    /// Whether the limits per source address apply to loopback as well: concurrent connections, new
+    /// connections per second, frames, bytes, forwarded messages, points and bans, Kademlia
+    /// records.
     ///
-    /// The shares of the peer table never hold for loopback. With TLS a source has a share of the
+    /// Default false: none of them applies. A program that can connect from loopback can do more
+    /// harm by other means, and all nodes of a demonstration share one address.
+    ///
+    /// The shares of the peer table never apply to loopback. With TLS a source has a share of the
     /// handshakes as well (`TlsTransport::limit_loopback`).
     #[must_use]
     pub const fn limit_loopback(mut self, limit: bool) -> Self {
@@ -60,17 +62,17 @@ impl Config {
         self
     }
 
-    /// Whether a refusal is explained by one `ERRO` frame. Default true.
+    /// Whether the node explains a refusal with one `ERRO` frame. Default true.
     ///
-    /// With false the connection is closed without a word, as the original programs do.
+    /// If false, the connection is closed without an answer, as the original programs do.
     #[must_use]
     pub const fn explain_refusals(mut self, explain: bool) -> Self {
         self.explain_refusals = explain;
         self
     }
 
-    /// Whether `stop` says `QUIT` to the peers in the table and to those that have a link with the
-    /// node, whatever brought them. Default true.
+    /// Whether `stop` sends `QUIT` to the peers in the table and to every peer that has a link with
+    /// the node. Default true.
     #[must_use]
     pub const fn leave_on_stop(mut self, leave: bool) -> Self {
         self.leave_on_stop = leave;

@@ -1,5 +1,4 @@
-//! With the feature: histograms of the `metrics` facade, looked up once, when the node and its
-//! routes are made.
+//! Histograms of the `metrics` facade, looked up once, when the node and its routes are created.
 
 use std::{
     collections::BTreeSet,
@@ -18,14 +17,14 @@ pub(crate) const REQUEST: &str = "actix_peer_request_seconds";
 pub(crate) const HANDLER: &str = "actix_peer_handler_seconds";
 pub(crate) const ROUND_TRIP: &str = "actix_peer_link_round_trip_seconds";
 
-/// So many codes have a label of their own; those beyond are counted together. An application names
-/// its codes itself, but it may make them up as it goes.
+/// The number of codes with a label of their own; further codes share one label. This bounds the
+/// cardinality for an application that generates its codes.
 const MAX_CODES: usize = 64;
 
-/// The label of the codes beyond.
+/// The label of all further codes.
 const OTHER: &str = "other";
 
-/// One for each way in which something can end.
+/// One histogram for each outcome.
 #[derive(Clone)]
 struct ByEnd {
     well: Histogram,
@@ -63,7 +62,7 @@ pub(crate) struct Metrics {
 struct Requests {
     link: ByEnd,
     classic: ByEnd,
-    /// Those for which there was no connection.
+    /// Requests for which there was no connection.
     none: ByEnd,
 }
 
@@ -82,7 +81,7 @@ impl Metrics {
         }
     }
 
-    /// A request of this node begins.
+    /// Starts the timer of a request of this node.
     pub(crate) fn asking(&self) -> RequestTimer {
         let histogram = self.requests.none.dropped.clone();
         let clock = Clock { since: Instant::now(), histogram };
@@ -103,7 +102,7 @@ impl Metrics {
         }))
     }
 
-    /// A question for life was answered on a link.
+    /// Records the round trip of a keepalive on a link.
     pub(crate) fn round_trip(&self, time: Option<Duration>) {
         if let Some(time) = time {
             self.round_trip.record(time);
@@ -116,7 +115,7 @@ impl Metrics {
 pub(crate) struct HandlerTimer(Arc<ByEnd>);
 
 impl HandlerTimer {
-    /// Measures from now until the answer is there, or nobody waits for it any more.
+    /// Measures from now until the answer is ready or its future is dropped.
     pub(crate) fn take<T: Send + 'static>(
         &self,
         answer: BoxFuture<'static, Result<T, Refusal>>,
@@ -134,8 +133,8 @@ impl HandlerTimer {
     }
 }
 
-/// One request of this node, from the call until its replies have ended. Dropped before that, it
-/// counts as one whose asker has let go of it.
+/// One request of this node, from the call until its replies have ended. A timer that is dropped
+/// earlier counts as a dropped request.
 pub(crate) struct RequestTimer {
     clock: Clock,
     over: Option<bool>,
@@ -144,7 +143,7 @@ pub(crate) struct RequestTimer {
 
 impl fmt::Debug for RequestTimer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asking").finish_non_exhaustive()
+        f.debug_struct("RequestTimer").finish_non_exhaustive()
     }
 }
 
@@ -157,13 +156,12 @@ impl RequestTimer {
         }
     }
 
-    /// It has its way: a link, or a connection of its own.
+    /// The request has its path: a link, or a connection of its own.
     pub(crate) fn over(&mut self, link: bool) {
         self.over = Some(link);
         self.clock.histogram = self.by_end().dropped.clone();
     }
 
-    /// It is over.
     pub(crate) fn end(mut self, answered: bool) {
         let by_end = self.by_end();
         self.clock.histogram = if answered { &by_end.well } else { &by_end.badly }.clone();
