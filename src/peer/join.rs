@@ -161,7 +161,7 @@ pub(super) async fn rejoin(
         Came::Itself => {}
         // The next look at the contacts retries it.
         Came::Not { cause, .. } => {
-            tracing::debug!(%contact, %cause, "a contact of a join is still away");
+            tracing::debug!(%contact, %cause, "a contact of a join is still unreachable");
         }
     }
     Ok(())

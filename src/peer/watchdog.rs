@@ -27,7 +27,7 @@ async fn watch(node: Weak<Endpoint>) {
         }
         let Some(node) = node.upgrade() else { return };
         if let Some(time) = standstill(due.into_std(), now()) {
-            tracing::warn!(?time, "a thread of the node stood still");
+            tracing::warn!(?time, "a thread of the node was blocked");
             node.counters.standstills.one();
             node.emit(&PeerEvent::StoodStill { time });
         }
