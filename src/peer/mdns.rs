@@ -257,7 +257,9 @@ async fn find(config: &MdnsConfig, node: &Arc<Endpoint>, peers: &Peers) -> mdns_
                 }
             }
             Some(None) => {
-                return Err(mdns_sd::Error::Msg("the thread of multicast DNS has ended".to_owned()));
+                return Err(mdns_sd::Error::Msg(
+                    "the thread of multicast DNS has ended".to_owned(),
+                ));
             }
             None | Some(Some(_)) => {}
         }
