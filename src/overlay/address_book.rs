@@ -1,6 +1,5 @@
 //! The peers that were good, saved for the time after a restart. The book is bounded, with shares
-//! for
-//! each address and network, so that no single party can fill it.
+//! for each address and network, so that no single party can fill it.
 
 mod entry;
 mod text;
@@ -34,20 +33,16 @@ const LEAST: usize = 2;
 const UNRELIABLE: u32 = 3;
 
 /// Two peers that were seen within this time of each other count as seen at the same time. A book
-/// is
-/// updated every minute by default.
+/// is updated every minute by default.
 const SAME_TIME: u64 = 600; // seconds
 
 /// Peers that were good, with when and how they were seen, which a node keeps over a restart.
 ///
 /// The book is pure: the time, in seconds of Unix time, and the seed of random choices are
-/// arguments.
-/// It holds at most `limit` entries. At most 1/128 of them (and at least two) are at one address
-/// (the
-/// /64 of an IPv6 address), and at most 1/16 (and at least two) in one network (/24, /48). Loopback
-/// is
-/// exempt. When there is no room, a newcomer replaces the worst entry: one that has not answered
-/// recently, or otherwise the youngest of the network that has the most.
+/// arguments. It holds at most `limit` entries. At most 1/128 of them (and at least two) are at one
+/// address (the /64 of an IPv6 address), and at most 1/16 (and at least two) in one network (/24,
+/// /48). Loopback is exempt. When there is no room, a newcomer replaces the worst entry: one that
+/// has not answered recently, or otherwise the youngest of the network that has the most.
 ///
 /// ```
 /// use std::time::Duration;
@@ -71,8 +66,7 @@ pub struct AddressBook {
 
 impl AddressBook {
     /// Makes an empty book of at most `limit` entries (1 to 65,536; other values are clamped). An
-    /// entry
-    /// is forgotten when its peer was not seen alive for `forget_after`.
+    /// entry is forgotten when its peer was not seen alive for `forget_after`.
     #[must_use]
     pub fn new(limit: usize, forget_after: Duration) -> Self {
         let forget_after = forget_after.as_secs().max(1);
@@ -158,8 +152,7 @@ impl AddressBook {
     }
 
     /// Forgets peers that were not seen alive for long. A time in the future, from a wrong clock,
-    /// counts
-    /// as now.
+    /// counts as now.
     pub fn forget_old(&mut self, now: u64) {
         let forget_after = self.forget_after;
         self.entries.retain(|_, entry| {
@@ -240,12 +233,9 @@ impl AddressBook {
     }
 
     /// The last-known good peers, at most `n`. The most recently seen ones (within ten minutes of
-    /// each
-    /// other) come first. Among these, peers that this node contacted come first, then those that
-    /// are
-    /// known for the longest time, and they are from different networks as far as possible. A node
-    /// that
-    /// joins again and again does not become one of them.
+    /// each other) come first. Among these, peers that this node contacted come first, then those
+    /// that are known for the longest time, and they are from different networks as far as
+    /// possible. A node that joins again and again does not become one of them.
     #[must_use]
     pub fn anchors(&self, n: usize) -> Vec<PeerInfo> {
         let reliable = || self.iter().filter(|entry| entry.failures < UNRELIABLE);
@@ -271,9 +261,8 @@ impl AddressBook {
     }
 
     /// At most `n` random old peers. A random network is chosen first, then one of its peers, so
-    /// that
-    /// many addresses in few networks are chosen no more often than these networks are. Peers in
-    /// `without` are not chosen. The same seed gives the same choices.
+    /// that many addresses in few networks are chosen no more often than these networks are. Peers
+    /// in `without` are not chosen. The same seed gives the same choices.
     #[must_use]
     pub fn pick_old(&self, n: usize, without: &[PeerInfo], seed: u64) -> Vec<PeerInfo> {
         let mut dice = Dice::new(seed);

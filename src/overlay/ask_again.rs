@@ -81,8 +81,7 @@ impl AskAgain {
     }
 
     /// Records that a peer is given up. If another node has answered at its address, it is not
-    /// asked
-    /// again.
+    /// asked again.
     pub(super) fn gave_up(&mut self, peer: PeerInfo, answers_pong: bool, moved: bool) {
         self.plans.insert(peer, Plan { answers_pong, moved, asked: None });
     }

@@ -58,8 +58,7 @@ impl Contacts {
     }
 
     /// The contacts to join again now, because they are no longer in the table. `None` if no
-    /// contact
-    /// is remembered; the task that checks ends then.
+    /// contact is remembered; the task that checks ends then.
     pub(crate) fn due(
         &mut self,
         list: &PeerList,

@@ -92,8 +92,7 @@ impl DialPace {
     }
 
     /// Forgets entries that no longer count. A pass visits every entry, so it is rate-limited and
-    /// does
-    /// not run for each new address while the memory is full.
+    /// does not run for each new address while the memory is full.
     fn forget(&mut self, now: Instant) {
         if now < self.forget_at {
             return;

@@ -31,8 +31,8 @@ struct Header {
     code: [u8; 4],
 }
 
-/// Why a routed message could not be delivered. The numbers are in the
-/// [table of faults](crate::protocol#faults).
+/// Why a routed message could not be delivered. The numbers are in the [table of
+/// faults](crate::protocol#faults).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -139,8 +139,7 @@ impl RouteFault {
     }
 
     /// The number of hops that the message made, as the failing node reports: 0 is the asker
-    /// itself,
-    /// 1 its neighbour. `None` if the message could not be read.
+    /// itself, 1 its neighbour. `None` if the message could not be read.
     #[must_use]
     pub const fn hop(&self) -> Option<u8> {
         self.hop

@@ -19,8 +19,7 @@ pub(crate) fn is_gap(due: Instant, now: Instant) -> bool {
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The minimum delay that is reported. With [`LOOK_EVERY`], a thread that is blocked for five
-/// seconds
-/// is always detected.
+/// seconds is always detected.
 const STANDSTILL: Duration = Duration::from_secs(4);
 
 /// How long a thread was blocked whose watchdog was due at `due`; `None` if it is shorter than

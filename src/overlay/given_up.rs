@@ -48,9 +48,8 @@ pub(super) struct Memory(Vec<GivenUp>);
 
 impl Memory {
     /// Remembers a peer that was verified. If there is no room, the peer that was known for the
-    /// shortest
-    /// time is evicted. A party that makes up peers that come and go therefore displaces no old
-    /// ones.
+    /// shortest time is evicted. A party that makes up peers that come and go therefore displaces
+    /// no old ones.
     pub(super) fn note(&mut self, entry: PeerEntry, now: Instant) {
         if entry.verified().is_none() {
             return;

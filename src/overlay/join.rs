@@ -210,8 +210,7 @@ impl JoinWalk {
     }
 
     /// Pauses before busy nodes are asked again, while no node has admitted this one. Otherwise
-    /// ends
-    /// the walk.
+    /// ends the walk.
     fn pause(&mut self, now: Instant) -> JoinStep {
         if self.again.is_empty() || !self.report.listed_by.is_empty() {
             return self.done(JoinEnd::Complete);

@@ -1,13 +1,12 @@
 //! Kademlia (Maymounkov and Mazières, "Kademlia: A Peer-to-peer Information System Based on the XOR
 //! Metric", 2002). Every node has a key in a space of 256-bit keys. It knows many nodes near its
-//! key
-//! and a few of each region further away, and finds the nodes nearest to any key by asking ever
+//! key and a few of each region further away, and finds the nodes nearest to any key by asking ever
 //! nearer ones.
 //!
 //! [`KBuckets`] is the table of one node, [`Lookup`] is one search. Both are pure: their driver
-//! asks
-//! the questions and passes the results to them. [`Builder::kademlia`](crate::Builder::kademlia)
-//! drives them in a node. [`message`] describes the bytes on the wire.
+//! asks the questions and passes the results to them.
+//! [`Builder::kademlia`](crate::Builder::kademlia) drives them in a node. [`message`] describes the
+//! bytes on the wire.
 //!
 //! ```
 //! use actix_peer::{PeerInfo, overlay::kademlia::{KBuckets, Key, Lookup, LookupConfig}};

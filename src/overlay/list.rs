@@ -85,16 +85,14 @@ impl PeerEntry {
     }
 
     /// The address that it was seen at: where its connection came from, or where it answered. It
-    /// counts
-    /// for the shares of the table.
+    /// counts for the shares of the table.
     #[must_use]
     pub const fn seen_at(&self) -> &Host {
         &self.seen_at
     }
 
     /// When it was verified: a node with its id has answered at its address, it has proved its id,
-    /// or
-    /// the application vouches for it. `None` if only its own claim is known.
+    /// or the application vouches for it. `None` if only its own claim is known.
     #[must_use]
     pub const fn verified(&self) -> Option<Instant> {
         self.verified
@@ -186,17 +184,14 @@ impl PeerList {
     }
 
     /// Adds a peer at the end, without regard to [`Shares`](crate::overlay::Shares). A known peer
-    /// stays
-    /// as it is. The peer counts as verified unless it only introduced itself; so does a known peer
-    /// with
-    /// the same address.
+    /// stays as it is. The peer counts as verified unless it only introduced itself; so does a
+    /// known peer with the same address.
     pub fn add(&mut self, info: PeerInfo, learned: Learned, now: Instant) -> Added {
         self.insert_at(self.entries.len(), info, learned, now)
     }
 
     /// Adds a peer at `position`; the peers from there on move back. Past the end it is appended. A
-    /// known
-    /// peer stays as it is, where it is.
+    /// known peer stays as it is, where it is.
     pub fn insert_at(
         &mut self,
         position: usize,
@@ -264,8 +259,7 @@ impl PeerList {
     }
 
     /// Removes the peer with this id; the peers behind it move up. It is also removed from the
-    /// peers
-    /// that were given up.
+    /// peers that were given up.
     pub fn remove(&mut self, id: &PeerId) -> Option<PeerEntry> {
         self.given_up.forget(id);
         self.entries.shift_remove(id)
@@ -284,8 +278,7 @@ impl PeerList {
     }
 
     /// Removes the peer with this id because it no longer answers. If it was verified it is
-    /// remembered as
-    /// [given up](Self::given_up).
+    /// remembered as [given up](Self::given_up).
     pub fn give_up(&mut self, id: &PeerId, now: Instant) -> Option<PeerEntry> {
         let entry = self.entries.shift_remove(id)?;
         self.given_up.note(entry.clone(), now);
@@ -293,10 +286,8 @@ impl PeerList {
     }
 
     /// The verified peers that were [given up](Self::give_up) in the last ten minutes, and have
-    /// neither
-    /// returned nor been [removed](Self::remove) since: at most 64. If there are more, those that
-    /// were
-    /// verified first are kept.
+    /// neither returned nor been [removed](Self::remove) since: at most 64. If there are more,
+    /// those that were verified first are kept.
     pub fn given_up(&self, now: Instant) -> impl Iterator<Item = &GivenUp> {
         self.given_up.iter(now)
     }
@@ -320,8 +311,7 @@ impl PeerList {
     }
 
     /// Records that a node with this id has answered at the peer's address. A verified peer keeps
-    /// its
-    /// earlier time. Returns whether the peer is known.
+    /// its earlier time. Returns whether the peer is known.
     pub fn verify(&mut self, id: &PeerId, now: Instant) -> bool {
         self.entries.get_mut(id).is_some_and(|entry| {
             entry.verified.get_or_insert(now);

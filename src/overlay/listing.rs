@@ -11,16 +11,15 @@ use crate::{
 };
 
 /// The minimum pause between two introductions to a peer, and after the peer said that it lists
-/// this
-/// node. With the sweeps of [`PingSweep`](crate::PingSweep) two introductions are 15 to 21 s apart.
+/// this node. With the sweeps of [`PingSweep`](crate::PingSweep) two introductions are 15 to 21 s
+/// apart.
 const REST: Duration = Duration::from_secs(12);
 
 /// The same for a peer that does not understand an introduction.
 const LONG_REST: Duration = Duration::from_secs(600);
 
 /// The answer that the peer lists this id does not include the address. The peer's list includes
-/// it,
-/// and is requested again after this time.
+/// it, and is requested again after this time.
 const CONFIRMED_FOR: Duration = Duration::from_secs(120);
 
 /// What the table of a peer says about this node.
@@ -156,8 +155,7 @@ impl Introductions {
     }
 
     /// Whether to introduce the node to this peer, which has just shown that it is alive. If so,
-    /// the
-    /// introduction is under way until [`ended`](Self::ended).
+    /// the introduction is under way until [`ended`](Self::ended).
     pub(crate) fn begin(&mut self, peer: &PeerInfo, now: Instant) -> bool {
         let known = self.known(peer);
         let rests = |at: Instant, rest| now.saturating_duration_since(at) < rest;
@@ -173,8 +171,7 @@ impl Introductions {
     }
 
     /// Records the end of the introduction that was under way. The pause is longer for a peer that
-    /// did
-    /// not understand it.
+    /// did not understand it.
     pub(crate) fn ended(&mut self, peer: &PeerInfo, understood: bool) {
         if let Some(known) = self.0.get_mut(peer) {
             known.under_way = false;

@@ -32,7 +32,8 @@ struct Move {
     moved: Option<Instant>,
 }
 
-/// Ids that were claimed at another address than the listed one in the last ten minutes: at most 64.
+/// Ids that were claimed at another address than the listed one in the last ten minutes, at most
+/// 64 of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Moves(HashMap<PeerId, Move>);
 

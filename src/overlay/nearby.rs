@@ -35,8 +35,7 @@ pub(crate) struct Nearby {
 
 impl Nearby {
     /// No hints yet. At most `per_minute` are returned in any 60 s. With `loopback` only addresses
-    /// of
-    /// this machine are accepted; without it, none of them.
+    /// of this machine are accepted; without it, none of them.
     #[must_use]
     pub(crate) fn new(own: PeerId, loopback: bool, per_minute: usize) -> Self {
         let (waiting, heard, asked) = (VecDeque::new(), HashMap::new(), VecDeque::new());
@@ -73,8 +72,7 @@ impl Nearby {
     }
 
     /// Whether an address may be asked. A link-local IPv6 address cannot be dialled without the
-    /// name
-    /// of an interface.
+    /// name of an interface.
     fn may_ask(&self, ip: IpAddr) -> bool {
         match Scope::of(&Host::Ip(ip)) {
             Some(Scope::Machine) => self.loopback,

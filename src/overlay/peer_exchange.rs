@@ -26,20 +26,17 @@ pub(crate) const LATELY: Duration = Duration::from_secs(600);
 
 /// Asks one known peer at a time which peers it has seen alive recently, and follows a few of its
 /// hints while the table has room. The peer is from a random network (/24, /48). Hints into
-/// networks
-/// of which the table has the fewest peers are followed first. Peers that introduced themselves are
-/// asked only while there are no others, so that frequent joins give no influence.
+/// networks of which the table has the fewest peers are followed first. Peers that introduced
+/// themselves are asked only while there are no others, so that frequent joins give no influence.
 ///
 /// An answer is only a hint. Its address has to be one that the answering peer may name
 /// ([`Scope`](crate::overlay::Scope)). It is dialled at the pace of unverified addresses. It enters
 /// the table only when it answers `NAME` with its id, within the [`Shares`](crate::overlay::Shares)
-/// of
-/// the table: one peer contributes at most 12 % of it. A lying peer therefore causes at most
+/// of the table: one peer contributes at most 12 % of it. A lying peer therefore causes at most
 /// [`hints`](Self::hints) dials each time it is asked.
 ///
 /// [`Builder::peer_exchange`](crate::Builder::peer_exchange) adds it, and also answers such
-/// questions.
-/// The original programs do not answer them, which has no effect on these programs.
+/// questions. The original programs do not answer them, which has no effect on these programs.
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,10 +88,8 @@ impl PeerExchange {
     }
 
     /// The maximum number of hints of one answer that are followed, each with one dial. Default 4;
-    /// 0 to
-    /// 1,048,576, and an answer has at most 16. Trade-off: a higher value fills the table faster,
-    /// and
-    /// lets a lying peer cause more dials.
+    /// 0 to 1,048,576, and an answer has at most 16. Trade-off: a higher value fills the table
+    /// faster, and lets a lying peer cause more dials.
     #[must_use]
     pub const fn hints(mut self, hints: usize) -> Self {
         self.hints = hints;

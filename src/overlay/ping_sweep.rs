@@ -26,39 +26,29 @@ const NAME_EVERY: u32 = 4;
 /// Asks every known peer whether it is alive, and removes it after some misses in a row.
 ///
 /// Nodes of this crate answer `PING` with `PONG` and their id; a peer that has given this answer
-/// once
-/// has to keep giving it. The original programs answer `PING` with nothing. Such a peer is alive as
-/// long as it can be connected to. Every fourth sweep asks it for its `NAME`, which has to be the
-/// known id; without that answer, for as many times as the misses, it is removed as well. A peer
-/// that
-/// is not verified yet is not asked, because the verification asks it. The questions of one sweep
-/// are
-/// concurrent, so that 1,000 dead peers cost half a minute and not an hour. When this node itself
-/// was
-/// blocked for more than ten seconds (for example, the machine slept), all misses are forgotten.
+/// once has to keep giving it. The original programs answer `PING` with nothing. Such a peer is
+/// alive as long as it can be connected to. Every fourth sweep asks it for its `NAME`, which has to
+/// be the known id; without that answer, for as many times as the misses, it is removed as well. A
+/// peer that is not verified yet is not asked, because the verification asks it. The questions of
+/// one sweep are concurrent, so that 1,000 dead peers cost half a minute and not an hour. When this
+/// node itself was blocked for more than ten seconds (for example, the machine slept), all misses
+/// are forgotten.
 ///
 /// A live peer may not list this node: it was restarted, for example, or has given this node up.
-/// The
-/// node therefore introduces itself again with `JOIN` to the peers that the sweep has seen, every
-/// 15
-/// to 21 s, unless they have said meanwhile that they list it. If a link is open, the sweep asks
-/// over
-/// it, and the answer says whether the peer lists this node.
+/// The node therefore introduces itself again with `JOIN` to the peers that the sweep has seen,
+/// every 15 to 21 s, unless they have said meanwhile that they list it. If a link is open, the
+/// sweep asks over it, and the answer says whether the peer lists this node.
 ///
 /// A peer that was given up may only have been unreachable, so it is asked again for ten minutes
 /// ([`PeerList::given_up`](crate::overlay::PeerList::given_up)): first after 10 s, then 5 s later,
-/// then
-/// every 10 s, as exactly as the sweeps run. When it answers with its own id (an original program:
-/// in
-/// its answer to `NAME`), it is admitted to the table again like other peers, as verified, and the
-/// other given-up peers are asked at once. With the defaults, the two sides of a partition
-/// therefore
-/// know each other again within 20 s of its end, for up to 64 peers that were given up, or 32 if
-/// dead
-/// ones are among them, as long as a sweep with its questions takes no more than 2 s. A peer is not
-/// asked again if it sent `QUIT`, was removed by the application, is banned or not admitted, or if
-/// another node has answered at its address. The sweep removes and restores a peer that repeatedly
-/// comes and goes at most once in 10 s.
+/// then every 10 s, as exactly as the sweeps run. When it answers with its own id (an original
+/// program: in its answer to `NAME`), it is admitted to the table again like other peers, as
+/// verified, and the other given-up peers are asked at once. With the defaults, the two sides of a
+/// partition therefore know each other again within 20 s of its end, for up to 64 peers that were
+/// given up, or 32 if dead ones are among them, as long as a sweep with its questions takes no more
+/// than 2 s. A peer is not asked again if it sent `QUIT`, was removed by the application, is banned
+/// or not admitted, or if another node has answered at its address. The sweep removes and restores
+/// a peer that repeatedly comes and goes at most once in 10 s.
 #[derive(Clone, Debug)]
 pub struct PingSweep {
     every: Duration,
@@ -135,8 +125,7 @@ impl PingSweep {
 
     /// The maximum number of given-up peers that are asked again in one sweep while none of them
     /// answers. Default 16; at most 1,048,576, of which 64 are remembered; 0: given-up peers are
-    /// not
-    /// asked. Trade-off: each one that is still unreachable may hold one of the node's dials
+    /// not asked. Trade-off: each one that is still unreachable may hold one of the node's dials
     /// (`Config::max_dials`) for up to [`within`](Self::within).
     #[must_use]
     pub const fn ask_again(mut self, peers: usize) -> Self {
@@ -145,10 +134,8 @@ impl PingSweep {
     }
 
     /// The longest pause between two questions to a peer that was given up. The pause begins with 5
-    /// s,
-    /// or with this value if it is less, and doubles. The next sweep after the pause asks the
-    /// question.
-    /// Default 10 s; 1 ms to 365 days.
+    /// s, or with this value if it is less, and doubles. The next sweep after the pause asks the
+    /// question. Default 10 s; 1 ms to 365 days.
     #[must_use]
     pub const fn longest_rest(mut self, rest: Duration) -> Self {
         self.again.longest_rest(rest);

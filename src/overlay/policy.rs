@@ -15,18 +15,14 @@ pub enum JoinPolicy {
     /// A node that joins with the host that its connection came from, or a name of that host.
     ///
     /// It is added to the table at once, but unverified until a `NAME` sent to its host and port
-    /// was
-    /// answered with its id. The original programs expect to be added at once, and listen only
-    /// after they
-    /// have joined. The node is therefore asked after 0.5, 3 and 10 seconds, and is removed if it
-    /// never
-    /// answered. A node that has proved its id is verified without a question.
+    /// was answered with its id. The original programs expect to be added at once, and listen only
+    /// after they have joined. The node is therefore asked after 0.5, 3 and 10 seconds, and is
+    /// removed if it never answered. A node that has proved its id is verified without a question.
     #[default]
     Verified,
     /// A node that joins with any host that it may name ([`Scope::may_name`]). It is not asked for
-    /// its
-    /// name, as in the original programs. Any party that knows this node can therefore make it dial
-    /// others again and again. For closed networks.
+    /// its name, as in the original programs. Any party that knows this node can therefore make it
+    /// dial others again and again. For closed networks.
     Open,
     /// No node. The table holds only peers that this node contacted itself.
     Closed,
@@ -45,8 +41,7 @@ pub enum QuitPolicy {
 }
 
 /// For which nodes a node forwards routed messages ([`Peer::route`](crate::Peer::route)). Messages
-/// for
-/// the node itself are handled in any case.
+/// for the node itself are handled in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -79,8 +74,7 @@ pub(crate) struct Claim<'a> {
 
 impl Claim<'_> {
     /// Whether the sender is at the host that it claims. All addresses of this machine count as one
-    /// host,
-    /// because the source address of a connection depends on its destination.
+    /// host, because the source address of a connection depends on its destination.
     pub(crate) fn is_own(&self) -> bool {
         let here = |host: &Host, here| here || is_loopback(host);
         let from_here = here(self.source, self.source_here);

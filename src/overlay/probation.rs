@@ -34,8 +34,7 @@ impl Verdict {
     }
 
     /// The conclusion from an answer about the peer with this id, which has to be in a frame of
-    /// this
-    /// code.
+    /// this code.
     pub(crate) fn said(
         answer: &Result<Vec<Frame>, AskFailure>,
         code: TypeCode,

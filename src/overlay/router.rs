@@ -22,15 +22,12 @@ pub trait Router: Send + 'static {
     /// table, without the node itself.
     ///
     /// It should not block, because the peer table waits for it. A panic is caught, and the asker
-    /// gets
-    /// an error.
+    /// gets an error.
     fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo>;
 
     /// A peer that it picked was not reached, and nothing of the message was sent. A router that
-    /// knows
-    /// peers besides those of the table can pick another one for the next message. Unless
-    /// overridden,
-    /// nothing happens.
+    /// knows peers besides those of the table can pick another one for the next message. Unless
+    /// overridden, nothing happens.
     fn unreachable(&mut self, _hop: &PeerId) {}
 }
 

@@ -25,15 +25,13 @@ pub enum Scope {
     /// Private, shared or unique local (RFC 1918, RFC 6598, RFC 4193).
     Site,
     /// Everywhere. A host name is included unless it is `localhost` (RFC 6761): only its look-up
-    /// shows
-    /// what it means.
+    /// shows what it means.
     World,
 }
 
 impl Scope {
     /// The scope of a host; `None` if no node can have the address: an unspecified, multicast,
-    /// broadcast
-    /// or reserved address, or an IPv4-mapped IPv6 address.
+    /// broadcast or reserved address, or an IPv4-mapped IPv6 address.
     #[must_use]
     pub fn of(host: &Host) -> Option<Self> {
         match host {
@@ -67,8 +65,7 @@ impl Scope {
     }
 
     /// Whether a node in this scope may name a host of the scope `other`. It may never name a host
-    /// of a
-    /// narrower scope, which would make the receiver scan what the sender cannot reach.
+    /// of a narrower scope, which would make the receiver scan what the sender cannot reach.
     #[must_use]
     pub fn may_name(self, other: Self) -> bool {
         other >= self

@@ -21,8 +21,7 @@ const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
 ///
 /// The shares apply to peers that introduced themselves, that other peers listed, or that are
 /// remembered from before a restart. Peers that the application adds itself, and the contacts of
-/// its
-/// joins, are admitted while there is room, but count towards the shares. Loopback is exempt: a
+/// its joins, are admitted while there is room, but count towards the shares. Loopback is exempt: a
 /// party that can connect from loopback can do worse, and networks on one machine work without
 /// configuration. A table without a limit has only one share: at most 1,024 unverified peers.
 ///
@@ -46,8 +45,7 @@ pub struct Shares {
     /// Peers that are not verified. 50.
     pub unverified: u32,
     /// Peers that introduced themselves and have been verified for less than `newcomer_for`. 75:
-    /// the
-    /// last quarter is for peers that this node contacted, and for peers that have stayed long.
+    /// the last quarter is for peers that this node contacted, and for peers that have stayed long.
     pub newcomers: u32,
     /// How long a verified peer counts as a newcomer. 10 minutes.
     pub newcomer_for: Duration,
@@ -68,8 +66,7 @@ pub struct Candidate {
     /// How it was learned.
     pub learned: Learned,
     /// The address that it was seen at: where its connection came from, or where it answered. A
-    /// host
-    /// name does not count, because the owner of a domain can create any number of them.
+    /// host name does not count, because the owner of a domain can create any number of them.
     pub seen_at: Host,
     /// Whether a node with its id has answered there, or has proved the id.
     pub verified: bool,
@@ -148,8 +145,8 @@ impl Shares {
     }
 
     /// The peer that an unverified candidate displaces if there is no place: the oldest of the
-    /// address
-    /// that has the most. `None` unless the candidate's address has fewer, the candidate included.
+    /// address that has the most. `None` unless the candidate's address has fewer, the candidate
+    /// included.
     fn goes_for<'a>(list: &'a PeerList, candidate: &Candidate) -> Option<&'a PeerEntry> {
         let may_go = |entry: &&PeerEntry| {
             entry.verified().is_none()
@@ -245,8 +242,7 @@ impl Shares {
     }
 
     /// Replaces the entry with the candidate's id, and returns the old entry, if the candidate's
-    /// shares
-    /// allow it. Otherwise the entry stays.
+    /// shares allow it. Otherwise the entry stays.
     pub(crate) fn readmit(
         &self,
         list: &mut PeerList,

@@ -51,12 +51,10 @@ pub enum AskFailure {
     /// The connection broke, or the answer was not a frame.
     Broken,
     /// The peer was not asked: its address is one where other nodes may not send this node, or it
-    /// was
-    /// dialled too often without an answer.
+    /// was dialled too often without an answer.
     NotAllowed,
     /// This node itself was blocked for more than ten seconds meanwhile: its process was stopped,
-    /// or
-    /// the machine slept. That says nothing about the peer.
+    /// or the machine slept. That says nothing about the peer.
     StoodStill,
 }
 
@@ -82,15 +80,12 @@ pub enum StabilizerAction {
     /// Put a peer back into the table as verified, which was [given up](PeerList::given_up) and has
     /// now answered with its id. It is admitted like other peers, within the
     /// [`Shares`](crate::overlay::Shares) of the table. Nothing happens if it has left or was
-    /// removed
-    /// meanwhile, is banned, or is not admitted.
+    /// removed meanwhile, is banned, or is not admitted.
     Rejoin(PeerInfo),
     /// Visit a peer that another peer has named, if that one may name its address. The peer is
-    /// dialled
-    /// at the pace of unverified ones, has to answer `NAME` with its id, and is admitted within the
-    /// [`Shares`](crate::overlay::Shares) of the table as listed by the other peer. The stabilizer
-    /// does
-    /// not receive the result.
+    /// dialled at the pace of unverified ones, has to answer `NAME` with its id, and is admitted
+    /// within the [`Shares`](crate::overlay::Shares) of the table as listed by the other peer. The
+    /// stabilizer does not receive the result.
     Consider {
         /// The peer to visit.
         peer: PeerInfo,
@@ -107,8 +102,7 @@ pub enum StabilizerAction {
 /// [`Peer`](crate::Peer), use [`Builder::every`](crate::Builder::every).
 pub trait Stabilizer: Send + 'static {
     /// A short name, for events and logs. The deaths of two stabilizers with the same name are
-    /// counted
-    /// together.
+    /// counted together.
     fn name(&self) -> &str;
 
     /// The pause between the end of one run and the beginning of the next.
@@ -120,8 +114,7 @@ pub trait Stabilizer: Send + 'static {
     }
 
     /// Checks that its options are within their bounds. The node calls it at its start and refuses
-    /// to
-    /// start on an error. Unless overridden, it returns `Ok`.
+    /// to start on an error. Unless overridden, it returns `Ok`.
     ///
     /// # Errors
     /// The first option that is out of its bounds.
@@ -130,7 +123,6 @@ pub trait Stabilizer: Send + 'static {
     }
 
     /// Handles an event and returns actions. It should not block. A panic ends this stabilizer, and
-    /// a
-    /// fresh one is started after a pause.
+    /// a fresh one is started after a pause.
     fn step(&mut self, event: StabilizerEvent, view: &View<'_>) -> Vec<StabilizerAction>;
 }

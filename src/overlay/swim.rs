@@ -1,21 +1,17 @@
 //! Membership and failure detection by SWIM with suspicion (Das, Gupta and Motivala, "SWIM:
-//! Scalable
-//! Weakly-consistent Infection-style Process Group Membership Protocol", 2002), with the engine
-//! [`foca`].
+//! Scalable Weakly-consistent Infection-style Process Group Membership Protocol", 2002), with the
+//! engine [`foca`].
 //!
 //! Each node probes one member after the other, and asks other members to probe for it. Its probes
 //! also carry its updates to other members.
 //!
 //! Plain SWIM believes what members say. [`Membership`] believes less: hearsay leads to a question
-//! of
-//! this node, and only what a member says about itself, or the answer to the question, counts (see
-//! [`Membership::receive`]). A node that was blocked, or that receives nothing, does not conclude
-//! that
-//! other nodes have failed.
+//! of this node, and only what a member says about itself, or the answer to the question, counts
+//! (see [`Membership::receive`]). A node that was blocked, or that receives nothing, does not
+//! conclude that other nodes have failed.
 //!
 //! Limits: a member that lies within these rules can still cause questions. That a member is down
-//! is
-//! a suspicion, not a proof. Both sides of a partition keep running.
+//! is a suspicion, not a proof. Both sides of a partition keep running.
 //!
 //! ```
 //! use actix_peer::{PeerInfo, overlay::swim::{MemberState, Membership, SwimConfig}};

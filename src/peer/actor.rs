@@ -37,10 +37,8 @@ use crate::{
 /// Supervises the parts of one node: the listener, the peer list and the stabilizers.
 ///
 /// [`Builder::start`](crate::Builder::start) starts it. It keeps a recipe for each child. When a
-/// child
-/// dies, it starts a successor, with back-off and a limit. It never waits for a child. It handles
-/// the
-/// messages of [`messages`](crate::messages), as an alternative to the methods of the
+/// child dies, it starts a successor, with back-off and a limit. It never waits for a child. It
+/// handles the messages of [`messages`](crate::messages), as an alternative to the methods of the
 /// [`Peer`](crate::Peer) handle. It ends with the node.
 pub struct PeerActor {
     pub(crate) node: Arc<Endpoint>,
@@ -110,8 +108,7 @@ impl PeerActor {
     pub(crate) fn start_stabilizer(&self, recipe: &Recipe, ctx: &Context<Self>) {
         let guard = self.guard(Child::Stabilizer(recipe.name.clone()), ctx);
         // `clone` is application code and may panic. Without a job the actor ends at once, which
-        // counts
-        // as a death.
+        // counts as a death.
         let job = catch_unwind(AssertUnwindSafe(|| (recipe.make)())).ok();
         StabilizerActor::new(
             &recipe.name,
@@ -197,8 +194,7 @@ impl PeerActor {
 
 impl Drop for PeerActor {
     /// The node does not exist without this actor, which ends when its arbiter ends or when it
-    /// stops.
-    /// Pending calls fail at once.
+    /// stops. Pending calls fail at once.
     fn drop(&mut self) {
         self.node.drain.cancel();
         self.node.abort_all(true);

@@ -54,8 +54,7 @@ pub struct AddressBookConfig {
 
 impl AddressBookConfig {
     /// An address book in this file. The file need not exist, but its folder has to. The node also
-    /// owns
-    /// the files of the same name with `.new` and `.damaged-TIME` appended.
+    /// owns the files of the same name with `.new` and `.damaged-TIME` appended.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -68,8 +67,7 @@ impl AddressBookConfig {
     }
 
     /// The maximum number of peers in the book. Default 1,024; 1 to 65,536. Trade-off: each costs
-    /// some
-    /// 100 bytes in memory and in the file.
+    /// some 100 bytes in memory and in the file.
     #[must_use]
     pub const fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
@@ -77,8 +75,7 @@ impl AddressBookConfig {
     }
 
     /// The pause between two writes. Default 60 s; 10 ms to 365 days. The last write is at stop. If
-    /// the
-    /// process is killed, changes since the last write are lost.
+    /// the process is killed, changes since the last write are lost.
     #[must_use]
     pub const fn save_every(mut self, pause: Duration) -> Self {
         self.save_every = pause;
@@ -93,10 +90,9 @@ impl AddressBookConfig {
     }
 
     /// The maximum number of peers from the book that are added at the start. Two last-known good
-    /// ones
-    /// are first; the others are chosen at random, with the networks taking turns. At most three
-    /// times as
-    /// many are asked. Default 16, at most 65,536; 0: the node contacts no peer from the book.
+    /// ones are first; the others are chosen at random, with the networks taking turns. At most
+    /// three times as many are asked. Default 16, at most 65,536; 0: the node contacts no peer from
+    /// the book.
     #[must_use]
     pub const fn rejoin(mut self, peers: usize) -> Self {
         self.rejoin = peers;
@@ -152,8 +148,7 @@ struct Store {
     is_read: AtomicBool,
     has_rejoined: AtomicBool,
     /// Serialises access to the file: one thread at a time reads or writes it, even after its
-    /// caller
-    /// has been dropped.
+    /// caller has been dropped.
     disk: Arc<Mutex<()>>,
 }
 

@@ -9,20 +9,16 @@ use crate::{
 
 impl Peer {
     /// Bans a source address or a proven id for this time. Its links are aborted. Its new
-    /// connections
-    /// are closed at accept or after the handshake, without an answer. The ban replaces an existing
-    /// one.
-    /// Loopback can be banned as well. Returns false if 1,024 bans are in force already.
+    /// connections are closed at accept or after the handshake, without an answer. The ban replaces
+    /// an existing one. Loopback can be banned as well. Returns false if 1,024 bans are in force
+    /// already.
     ///
     /// This node sends nothing to a banned id either: neither a message for that id, nor one whose
     /// dialled node proves that id ([`RequestError::Banned`]). A message of
     /// [`send_reliable`](Self::send_reliable) waits for the end of the ban, within its own time
-    /// limit.
-    /// Messages to a banned source address are still sent, because other nodes may share the
-    /// address.
-    /// The ban has no effect on other nodes. With TLS, use `Admission` to decide permanently which
-    /// nodes
-    /// are admitted.
+    /// limit. Messages to a banned source address are still sent, because other nodes may share the
+    /// address. The ban has no effect on other nodes. With TLS, use `Admission` to decide
+    /// permanently which nodes are admitted.
     ///
     /// [`RequestError::Banned`]: crate::RequestError::Banned
     ///

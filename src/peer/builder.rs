@@ -81,8 +81,7 @@ pub struct Builder {
     lengths: Vec<(TypeCode, u32)>,
     well_known: bool,
     /// A part of the node needs the well-known codes where the application does not serve them:
-    /// other
-    /// nodes ask for its name.
+    /// other nodes ask for its name.
     pub(super) needs_well_known: bool,
     recipes: Vec<Recipe>,
     events: Vec<Recipient<PeerEvent>>,
@@ -131,10 +130,8 @@ impl Default for Builder {
 
 impl Builder {
     /// The address to listen on: `host:port`, IPv6 in brackets. Port 0 picks a free port. For a
-    /// host
-    /// name, the node listens on all addresses of that name; `localhost` is both families
-    /// ([`Tcp`]).
-    /// Default `127.0.0.1:0`.
+    /// host name, the node listens on all addresses of that name; `localhost` is both families
+    /// ([`Tcp`]). Default `127.0.0.1:0`.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
         self
@@ -148,11 +145,9 @@ impl Builder {
     }
 
     /// The host that the node announces to other nodes. Default: the address listened on. If that
-    /// is
-    /// `0.0.0.0` or `[::]`, the default is the address of the interface that has the default route
-    /// (found without sending a packet), or loopback if there is none. A host that no node can
-    /// reach,
-    /// such as `0.0.0.0` or a multicast address, is refused by [`start`](Self::start)
+    /// is `0.0.0.0` or `[::]`, the default is the address of the interface that has the default
+    /// route (found without sending a packet), or loopback if there is none. A host that no node
+    /// can reach, such as `0.0.0.0` or a multicast address, is refused by [`start`](Self::start)
     /// ([`StartError::UnreachableHost`]).
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
@@ -196,8 +191,7 @@ impl Builder {
     }
 
     /// Adds a maintenance job, [`PingSweep`](crate::PingSweep) for instance. Each job runs on its
-    /// own
-    /// schedule. A job that panics is started again from a fresh clone.
+    /// own schedule. A job that panics is started again from a fresh clone.
     pub fn stabilizer(mut self, stabilizer: impl Stabilizer + Clone) -> Self {
         let (name, valid) = (stabilizer.name().to_owned(), stabilizer.validate());
         let make = Box::new(move || Job::Pure(Box::new(stabilizer.clone())));
@@ -206,8 +200,7 @@ impl Builder {
     }
 
     /// Adds a maintenance job as an async closure. It runs at the start, and then again after a
-    /// pause
-    /// of `every` since the end of the last run. The pause is 1 ms to 365 days.
+    /// pause of `every` since the end of the last run. The pause is 1 ms to 365 days.
     pub fn every(
         mut self,
         every: Duration,
@@ -233,10 +226,8 @@ impl Builder {
     }
 
     /// Authenticates this node and all others with mutual TLS: the node's id is its public key.
-    /// Short
-    /// for `transport(TlsTransport::new(identity))`, which replaces the transport. For its options
-    /// see
-    /// [`TlsTransport`](crate::transport::tls::TlsTransport).
+    /// Short for `transport(TlsTransport::new(identity))`, which replaces the transport. For its
+    /// options see [`TlsTransport`](crate::transport::tls::TlsTransport).
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn identity(self, identity: crate::transport::tls::NodeIdentity) -> Self {
@@ -244,16 +235,14 @@ impl Builder {
     }
 
     /// The store that keeps messages of [`Peer::send_reliable`] until they are acknowledged, so
-    /// that
-    /// they survive a restart of this node. Default: none.
+    /// that they survive a restart of this node. Default: none.
     pub fn outbox(mut self, outbox: impl Outbox) -> Self {
         self.outbox = Some(Arc::new(outbox));
         self
     }
 
     /// Replaces the wall clock, for tests of a clock that is wrong or goes back. Default: the clock
-    /// of
-    /// the system. The wall clock dates the address book and gives each run of the node its
+    /// of the system. The wall clock dates the address book and gives each run of the node its
     /// incarnation number. No timer depends on it.
     #[cfg(feature = "test-utils")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
@@ -284,8 +273,7 @@ impl Builder {
     ///
     /// The node's other actors stay on the arbiter where it was started, and handlers run on the
     /// arbiter where they were started. Workers therefore help when reading, writing and decoding
-    /// are
-    /// the bottleneck. Trade-off: each worker is one thread, and a message to a handler crosses
+    /// are the bottleneck. Trade-off: each worker is one thread, and a message to a handler crosses
     /// threads.
     pub const fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;

@@ -90,8 +90,7 @@ impl StartError {
 }
 
 /// Why a step of the [`Builder`](crate::Builder) is refused, or a handler is not registered while
-/// the
-/// node runs. Nothing was changed.
+/// the node runs. Nothing was changed.
 ///
 /// All steps that can fail return this error, so that a function that makes a builder, such as a
 /// recipe of a `SimNetwork`, can use `?` on each.
@@ -105,8 +104,7 @@ pub enum RegisterError {
     #[error("the code {0} belongs to the framework")]
     Reserved(TypeCode),
     /// The builder was given two handlers for one code. (While the node runs, a new handler
-    /// replaces
-    /// the old one.)
+    /// replaces the old one.)
     #[error("there are two handlers for the code {0}")]
     Duplicate(TypeCode),
     /// The metadata given to `Builder::swim` is too long.
@@ -153,8 +151,7 @@ pub enum JoinError {
         report: Box<JoinReport>,
     },
     /// The contact takes part, but neither it nor any other node that was asked admitted this one:
-    /// no
-    /// node lists it.
+    /// no node lists it.
     #[error("no node took this one in; the contact {contact} says: {cause}")]
     NotTakenIn {
         /// The contact.

@@ -64,8 +64,7 @@ impl Peers {
     }
 
     /// Puts a peer back that was given up and has answered with its id, if it may still return and
-    /// its
-    /// shares allow it.
+    /// its shares allow it.
     pub(crate) async fn rejoin(&self, peer: PeerInfo) -> Result<(), NodeDown> {
         self.with(move |table, node| {
             let known = table.list.given_up(now()).find(|known| *known.info() == peer).cloned();

@@ -22,11 +22,10 @@ use crate::{
 };
 
 /// A handle to a running node. Cheap to clone, `Send` and `Sync`: store it in an actor's field or
-/// in
-/// `web::Data`. Its methods and the values that they return work on any thread and under any
+/// in `web::Data`. Its methods and the values that they return work on any thread and under any
 /// executor, also outside a tokio runtime: their timers and sockets are those of the node's
-/// runtime.
-/// If that runtime has ended before the node, the methods return that the node has stopped.
+/// runtime. If that runtime has ended before the node, the methods return that the node has
+/// stopped.
 ///
 /// When the last clone is dropped without [`stop`](Self::stop), the node is aborted as by
 /// [`abort`](Self::abort), as soon as its arbiter handles the message.
@@ -101,12 +100,10 @@ impl Peer {
 
     /// Runs `work` in the current task, under any executor and on any thread, with the timers and
     /// sockets of the node. Fails if the node's runtime has ended; `ended` receives whether the
-    /// work
-    /// had begun.
+    /// work had begun.
     ///
     /// The work is boxed, because it moves from future to future on its way down. The future of a
-    /// call
-    /// that returns earlier stays small.
+    /// call that returns earlier stays small.
     pub(super) async fn inside<T, E>(
         &self,
         work: Pin<Box<impl Future<Output = Result<T, E>>>>,
@@ -118,8 +115,7 @@ impl Peer {
     }
 
     /// A handle that does not keep the node running. Handlers of the node itself use it; a [`Peer`]
-    /// in
-    /// a handler would keep the node alive forever.
+    /// in a handler would keep the node alive forever.
     #[must_use]
     pub fn downgrade(&self) -> WeakPeer {
         WeakPeer(Arc::downgrade(&self.0))
@@ -174,31 +170,22 @@ impl Peer {
     /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].
     ///
     /// `Ok` means that at least one node has this node in its table, or that this node's own table
-    /// is
-    /// full. The report says which nodes list it ([`listed_by`](JoinReport::listed_by)), and why
-    /// others
-    /// do not. A contact that refuses because its table is full is not an error if one of its
-    /// neighbours admits this node.
+    /// is full. The report says which nodes list it ([`listed_by`](JoinReport::listed_by)), and why
+    /// others do not. A contact that refuses because its table is full is not an error if one of
+    /// its neighbours admits this node.
     ///
     /// A node that is busy is asked again after a pause, within the time of the walk. If no node
-    /// has
-    /// admitted this one by then, and one of those that were asked answered "not now"
+    /// has admitted this one by then, and one of those that were asked answered "not now"
     /// ([`JoinAnswer::NotNow`](crate::overlay::JoinAnswer::NotNow)), `join` returns an error for
-    /// which
-    /// [`JoinError::is_tried_again`] is true. The node then retries in the background, with pauses
-    /// from
-    /// 2 s to 2 minutes. The retries end when a node admits it, when the answer is "never", when
-    /// the
-    /// contact is gone ten times in a row, or when the node [leaves](Self::leave) or stops.
-    /// [`PeerEvent::Joined`] and [`PeerEvent::NotJoined`] report the result. At most 64 contacts
-    /// are
-    /// retried at a time.
+    /// which [`JoinError::is_tried_again`] is true. The node then retries in the background, with
+    /// pauses from 2 s to 2 minutes. The retries end when a node admits it, when the answer is
+    /// "never", when the contact is gone ten times in a row, or when the node [leaves](Self::leave)
+    /// or stops. [`PeerEvent::Joined`] and [`PeerEvent::NotJoined`] report the result. At most 64
+    /// contacts are retried at a time.
     ///
     /// Other nodes ask a node that has joined for its `NAME`, and remove it when it does not
-    /// answer. If
-    /// the node was built without [`Builder::well_known`](crate::Builder::well_known), `join`
-    /// therefore
-    /// registers the well-known codes that have no handler yet.
+    /// answer. If the node was built without [`Builder::well_known`](crate::Builder::well_known),
+    /// `join` therefore registers the well-known codes that have no handler yet.
     /// # Errors
     /// See [`JoinError`], which says why the contact did not admit this node.
     ///
@@ -212,8 +199,7 @@ impl Peer {
     /// takes its list, and continues with the peers of the list, depth-first. Otherwise as
     /// [`join`](Self::join). The node remembers the last 8 contacts that were in the table after a
     /// join. When such a contact is no longer in the table, because it left or was lost, the node
-    /// joins
-    /// through it again.
+    /// joins through it again.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -231,9 +217,8 @@ impl Peer {
     }
 
     /// Leaves the network: sends `QUIT` to every known peer, empties the table, and ends the joins
-    /// that
-    /// are retried in the background. The node keeps running and can join again; nodes that joined
-    /// through it contact it again. Returns how many peers answered.
+    /// that are retried in the background. The node keeps running and can join again; nodes that
+    /// joined through it contact it again. Returns how many peers answered.
     ///
     /// # Errors
     /// [`NodeDown`].
@@ -246,8 +231,7 @@ impl Peer {
     }
 
     /// Stops accepting connections until [`resume`](Self::resume): they wait in the operating
-    /// system's
-    /// queue. Open connections continue.
+    /// system's queue. Open connections continue.
     pub fn pause(&self) {
         if !self.0.node.paused.send_replace(true) {
             self.0.node.emit(&PeerEvent::Paused);
@@ -262,8 +246,7 @@ impl Peer {
     }
 
     /// Ends the node gracefully: stops accepting, sends `QUIT` to its peers if it has joined, waits
-    /// up
-    /// to [`Config::drain_timeout`] for what still runs, aborts the rest, and reports it.
+    /// up to [`Config::drain_timeout`] for what still runs, aborts the rest, and reports it.
     ///
     /// May be called more than once, from any clone; every call returns the same report. After it
     /// has returned nothing of the node runs: it has no task, no listener and no open connection.
@@ -276,8 +259,7 @@ impl Peer {
     }
 
     /// Ends the node at once and sends nothing, as in a crash. Everything open is aborted. After it
-    /// has
-    /// returned nothing of the node runs, as after [`stop`](Self::stop).
+    /// has returned nothing of the node runs, as after [`stop`](Self::stop).
     ///
     /// # Cancel safety
     /// As [`stop`](Self::stop).

@@ -39,8 +39,7 @@ impl Own {
 }
 
 /// Asks over the open link, if there is one, and in a classic exchange if that gives no answer.
-/// Each
-/// gets half of the time.
+/// Each gets half of the time.
 pub(super) async fn ask(
     node: &Arc<Endpoint>,
     peer: &PeerInfo,

@@ -89,8 +89,7 @@ impl Dht {
     }
 
     /// 32 bytes that other nodes cannot predict unless they know when this node was started. They
-    /// only
-    /// spread refreshes over a bucket.
+    /// only spread refreshes over a bucket.
     fn random(&self, node: &Endpoint) -> [u8; 32] {
         let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
         let text = format!("{} {} {drawn}", node.me.id(), node.links.incarnation());

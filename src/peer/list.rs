@@ -188,8 +188,7 @@ impl Peers {
     }
 
     /// Adds a peer at the end. The node does not check that the peer is alive: the application
-    /// vouches
-    /// for it, so it counts as verified and its entry has no share limit.
+    /// vouches for it, so it counts as verified and its entry has no share limit.
     ///
     /// # Errors
     /// [`NodeDown`].
@@ -256,8 +255,7 @@ impl Peers {
     }
 
     /// Removes the peer with this id and returns it. A peer that lists this node may introduce
-    /// itself
-    /// again; [ban](crate::Peer::ban) it to keep it away.
+    /// itself again; [ban](crate::Peer::ban) it to keep it away.
     ///
     /// # Errors
     /// [`NodeDown`].

@@ -44,8 +44,7 @@ const SECURED_REFUSALS_AT_ONCE: usize = 8;
 const SECURED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The minimum time that each such refusal holds its permit. It bounds the handshakes of a flood:
-/// 80
-/// in a second are about a hundredth of a core.
+/// 80 in a second are about a hundredth of a core.
 const SECURED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections within the limit, and starts a `ConnectionActor` for each.
@@ -131,8 +130,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>) {
 }
 
 /// One file descriptor that is kept in reserve. When no other descriptor is left, the node uses it
-/// to
-/// accept a connection and answer that it is busy.
+/// to accept a connection and answer that it is busy.
 #[derive(Debug, Default)]
 struct Reserve(Option<File>);
 

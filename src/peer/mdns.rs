@@ -84,8 +84,7 @@ impl MdnsConfig {
     ///
     /// # Errors
     /// The name is empty, is longer than [`MAX_NETWORK`], or has characters other than ASCII
-    /// letters and
-    /// digits, `.`, `_` and `-`.
+    /// letters and digits, `.`, `_` and `-`.
     pub fn new(network: impl Into<String>) -> Result<Self, InvalidNetwork> {
         let network = network.into();
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -96,8 +95,7 @@ impl MdnsConfig {
     }
 
     /// The UDP port of multicast DNS. Default 5353, as in RFC 6762. Nodes with different ports do
-    /// not
-    /// discover each other.
+    /// not discover each other.
     #[must_use]
     pub const fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -113,10 +111,8 @@ impl MdnsConfig {
     }
 
     /// The maximum number of announced nodes that are asked for their name per minute. Default 30;
-    /// 0 to
-    /// 65,536. Trade-off: a higher value discovers the nodes of a large network faster, and allows
-    /// false
-    /// announcements to cause more dials.
+    /// 0 to 65,536. Trade-off: a higher value discovers the nodes of a large network faster, and
+    /// allows false announcements to cause more dials.
     #[must_use]
     pub const fn per_minute(mut self, hints: usize) -> Self {
         self.per_minute = hints;
@@ -133,10 +129,8 @@ impl Options for MdnsConfig {
 
 impl Builder {
     /// Announces the node in its local network and discovers other nodes there, by multicast DNS:
-    /// see
-    /// [`mdns`](crate::peer::mdns). If no interface is available, the node keeps running, retries a
-    /// few
-    /// times, and then emits [`PeerEvent::GaveUp`](crate::PeerEvent).
+    /// see [`mdns`](crate::peer::mdns). If no interface is available, the node keeps running,
+    /// retries a few times, and then emits [`PeerEvent::GaveUp`](crate::PeerEvent).
     ///
     /// The option also serves the [well-known codes](Self::well_known), because nodes that discover
     /// this one ask it for its `NAME`.

@@ -21,8 +21,7 @@ use crate::{
 
 impl Peers {
     /// Replaces the entry with the candidate's id. With `of`, only if that is still the entry;
-    /// without
-    /// it, only if the id has not moved in the last ten minutes.
+    /// without it, only if the id has not moved in the last ten minutes.
     async fn take_over(
         &self,
         candidate: &Candidate,
@@ -63,9 +62,8 @@ pub(crate) enum Admitted {
 }
 
 /// Admits a candidate to the table. If its id is in the table with another address and is proven,
-/// the
-/// entry takes the new address at once. If the id is not proven, the node checks in the background
-/// whether the old address still answers.
+/// the entry takes the new address at once. If the id is not proven, the node checks in the
+/// background whether the old address still answers.
 pub(crate) async fn admit(
     node: &Arc<Endpoint>,
     peers: &Peers,

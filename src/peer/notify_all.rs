@@ -25,18 +25,15 @@ pub struct NotAllSent {
 
 impl Peer {
     /// Sends one-way messages in order, each as [`notify`](Self::notify) does. Returns how many
-    /// were
-    /// sent.
+    /// were sent.
     ///
     /// Over a link this halves the time for short messages: as many as the credit allows are queued
-    /// in
-    /// the link's output together.
+    /// in the link's output together.
     ///
     /// Over a link that does not break silently, each message is delivered to a handler or counted
-    /// in a
-    /// [`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused); [`delivery`](crate::delivery)
-    /// lists
-    /// the exceptions. In a classic exchange a refusal is not reported.
+    /// in a [`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused);
+    /// [`delivery`](crate::delivery) lists the exceptions. In a classic exchange a refusal is not
+    /// reported.
     ///
     /// # Errors
     /// [`NotAllSent`]: how many messages are on their way, and why the next one failed.

@@ -15,9 +15,8 @@ use crate::{
 
 /// Starts the verification of a peer that has just been added; the peer is removed if it fails. The
 /// number of verifications is that of the unverified peers, which is a share of the table. Each
-/// lasts
-/// until its last question has ended. If its peer has left or was displaced, it ends at the time of
-/// the next question and asks nothing.
+/// lasts until its last question has ended. If its peer has left or was displaced, it ends at the
+/// time of the next question and asks nothing.
 pub(crate) fn begin(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
     let run = async move {

@@ -11,33 +11,26 @@ impl Peer {
     /// Sends a message and waits until it is acknowledged, over as many links as that takes.
     ///
     /// `how` is an [`AckLevel`](crate::link::AckLevel) or a full [`Reliability`]. The message is
-    /// numbered
-    /// and kept until the other node acknowledges that its handler has received it, or has handled
-    /// it.
-    /// When the link breaks, this node dials again with back-off, and sends the unacknowledged
-    /// messages
-    /// again in order. It also uses a link that the other node has opened. The other node discards
-    /// duplicates.
+    /// numbered and kept until the other node acknowledges that its handler has received it, or has
+    /// handled it. When the link breaks, this node dials again with back-off, and sends the
+    /// unacknowledged messages again in order. It also uses a link that the other node has opened.
+    /// The other node discards duplicates.
     ///
     /// While both nodes run, every acknowledged message was delivered exactly once, and messages
-    /// for
-    /// one handler are delivered in the order in which these futures were first polled. For
-    /// restarts of
-    /// the other node see [`Reliability::across_restarts`]; for restarts of this node see
-    /// [`Outbox`](crate::reliable::Outbox).
+    /// for one handler are delivered in the order in which these futures were first polled. For
+    /// restarts of the other node see [`Reliability::across_restarts`]; for restarts of this node
+    /// see [`Outbox`](crate::reliable::Outbox).
     ///
     /// At most [`Config::reliable_messages`](crate::Config::reliable_messages) messages and
     /// [`Config::reliable_bytes`](crate::Config::reliable_bytes) bytes wait for each node. A
-    /// further
-    /// message waits until there is room; [`try_send_reliable`](Self::try_send_reliable) returns it
-    /// instead. A message is one frame and goes to a neighbour. A streamed body is refused with
-    /// [`RequestError::BodyNotKept`]. [`Target::Routed`](crate::Target::Routed) over several hops,
-    /// a node
-    /// that does not speak links, and this node itself are refused with [`RequestError::NoLink`].
+    /// further message waits until there is room; [`try_send_reliable`](Self::try_send_reliable)
+    /// returns it instead. A message is one frame and goes to a neighbour. A streamed body is
+    /// refused with [`RequestError::BodyNotKept`]. [`Target::Routed`](crate::Target::Routed) over
+    /// several hops, a node that does not speak links, and this node itself are refused with
+    /// [`RequestError::NoLink`].
     ///
     /// Unlike [`notify_acked`](Self::notify_acked), it never sends to a node without links, waits
-    /// for an
-    /// unreachable node, and its error says more exactly what is known.
+    /// for an unreachable node, and its error says more exactly what is known.
     ///
     /// # Errors
     /// See [`ReliableError`]; [`ReliableError::may_have_been_handled`] says what is known about the
@@ -47,12 +40,12 @@ impl Peer {
     /// # Cancel safety
     /// Dropping the future gives the message up: it is not sent again, and may have been handled.
     /// The messages behind it continue. In an [`Outbox`](crate::reliable::Outbox) it stays, and is
-    /// sent
-    /// when the node starts the next time.
+    /// sent when the node starts the next time.
     ///
     /// # Examples
     /// ```
-    /// # use actix_peer::{Incoming, Peer, Reply, reliable::ReliableError, frame::Frame, handler, link::{AckLevel, Reason}};
+    /// # use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler, reliable::ReliableError};
+    /// # use actix_peer::link::{AckLevel, Reason};
     /// # use actix::prelude::*;
     /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let news = handler::from_fn(async |_: Incoming| Reply::none()).start();
@@ -61,8 +54,9 @@ impl Peer {
     /// let message = Frame::text("NEWS", "it rains");
     /// peer.send_reliable(other.info(), message, AckLevel::Handled).await?;
     ///
-    /// let nobodys = Frame::text("OLDS", "it rained");
-    /// let error = peer.send_reliable(other.info(), nobodys, AckLevel::Delivered).await.unwrap_err();
+    /// let unhandled = Frame::text("OLDS", "it rained");
+    /// let error = peer.send_reliable(other.info(), unhandled, AckLevel::Delivered).await;
+    /// let error = error.unwrap_err();
     /// assert!(matches!(error, ReliableError::Refused { reason: Reason::UNKNOWN_CODE }));
     /// # Ok(()) }
     /// ```
@@ -76,11 +70,9 @@ impl Peer {
     }
 
     /// As [`send_reliable`](Self::send_reliable), if there is room for the message now. Resolves
-    /// when
-    /// the message is queued, with a future for its result. It waits at most to learn the id of the
-    /// node, if only an address is known, and until an [`Outbox`](crate::reliable::Outbox) has
-    /// stored
-    /// the message.
+    /// when the message is queued, with a future for its result. It waits at most to learn the id
+    /// of the node, if only an address is known, and until an [`Outbox`](crate::reliable::Outbox)
+    /// has stored the message.
     ///
     /// # Errors
     /// [`ReliableError::Full`] returns the message; other errors as
@@ -99,25 +91,18 @@ impl Peer {
     }
 
     /// Redirects the messages that wait for the peer with this id, whatever address they were for:
-    /// from
-    /// now on they are sent to this address. Returns how many messages that are.
+    /// from now on they are sent to this address. Returns how many messages that are.
     ///
     /// An id that is only claimed is bound to the address that the message was sent to. Messages
-    /// for it
-    /// never move to another address automatically, because any node can claim the id. With this
-    /// call
-    /// the application vouches that the peer has moved. Messages that were sent and not
-    /// acknowledged are
-    /// sent again. The same node discards duplicates; a restarted node is a new one
-    /// ([`Reliability::across_restarts`]). There is no order between these messages and those that
-    /// are
-    /// sent to the new address directly.
+    /// for it never move to another address automatically, because any node can claim the id. With
+    /// this call the application vouches that the peer has moved. Messages that were sent and not
+    /// acknowledged are sent again. The same node discards duplicates; a restarted node is a new
+    /// one ([`Reliability::across_restarts`]). There is no order between these messages and those
+    /// that are sent to the new address directly.
     ///
     /// An id that is proven (feature `tls`) needs no such call and is not affected: its messages go
-    /// to
-    /// the node that proves it, at any address. An [`Outbox`](crate::reliable::Outbox) keeps the
-    /// earlier
-    /// address, so after a restart of this node the call has to be repeated.
+    /// to the node that proves it, at any address. An [`Outbox`](crate::reliable::Outbox) keeps the
+    /// earlier address, so after a restart of this node the call has to be repeated.
     ///
     /// # Examples
     /// ```

@@ -18,18 +18,14 @@ impl Peer {
     /// Sends a request. The replies are read from the returned [`Replies`](crate::Replies).
     ///
     /// `to` is an address, a known peer's id, a [`PeerInfo`](crate::PeerInfo), text for one of
-    /// them, or
-    /// [`Target::routed`].
+    /// them, or [`Target::routed`].
     ///
     /// After a failed dial for a link the node pauses before the next one: 50 ms, doubled after
-    /// each
-    /// further failure, up to 5 s. A request waits for up to 500 ms of a pause. In a longer pause
-    /// it
-    /// fails at once with [`RequestError::Connect`], whose source is of the kind
+    /// each further failure, up to 5 s. A request waits for up to 500 ms of a pause. In a longer
+    /// pause it fails at once with [`RequestError::Connect`], whose source is of the kind
     /// [`NotConnected`](std::io::ErrorKind::NotConnected). A sign of life of the peer ends the
-    /// pause:
-    /// the peer joined, answered a ping, was verified or added, or opened a link. Requests that go
-    /// [`Over::Classic`] are not subject to the pause.
+    /// pause: the peer joined, answered a ping, was verified or added, or opened a link. Requests
+    /// that go [`Over::Classic`] are not subject to the pause.
     ///
     /// # Errors
     /// See [`RequestError`]; [`RequestError::may_have_been_handled`] says what is known about the
@@ -81,17 +77,13 @@ impl Peer {
     /// Sends a one-way message, without waiting for replies.
     ///
     /// Over a link this resolves when the message has been queued within the link's credit; it
-    /// waits
-    /// while the other node's handlers have not processed earlier messages. In a classic exchange
-    /// it
-    /// resolves when the operating system has accepted the whole message.
+    /// waits while the other node's handlers have not processed earlier messages. In a classic
+    /// exchange it resolves when the operating system has accepted the whole message.
     ///
     /// Delivery is at most once, and the caller does not learn whether the message was handled;
     /// [`notify_acked`](Self::notify_acked) waits for that. Over a link, a node that refuses the
-    /// message
-    /// reports so ([`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused)). In a classic
-    /// exchange
-    /// a refusal is not reported.
+    /// message reports so ([`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused)). In a
+    /// classic exchange a refusal is not reported.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -122,19 +114,16 @@ impl Peer {
     /// Sends a message and waits until the other node's handler has received it, or has handled it.
     ///
     /// The message is numbered and kept until it is acknowledged. After a broken link it is sent
-    /// again
-    /// on the next one, and the other node discards duplicates. The message is therefore handled at
-    /// most once, and exactly once when this returns `Ok`. A node without links receives it in a
-    /// classic exchange, whose regular end counts as the acknowledgement of either level.
+    /// again on the next one, and the other node discards duplicates. The message is therefore
+    /// handled at most once, and exactly once when this returns `Ok`. A node without links receives
+    /// it in a classic exchange, whose regular end counts as the acknowledgement of either level.
     ///
     /// # Errors
     /// See [`RequestError`]. When no acknowledgement arrives within
     /// [`Config::reply_timeout`](crate::Config::reply_timeout), the message may have been handled.
-    /// A
-    /// body cannot be kept and is refused with [`RequestError::BodyNotKept`]. There is no
+    /// A body cannot be kept and is refused with [`RequestError::BodyNotKept`]. There is no
     /// acknowledgement over several hops: [`Target::Routed`] to a node that is not a neighbour
-    /// fails
-    /// with [`RequestError::NoLink`].
+    /// fails with [`RequestError::NoLink`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the message: it is not sent again, and may have been handled.
@@ -215,8 +204,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`RequestError::Route`] when the message could not be routed, with the reason and the node
-    /// where
-    /// it stopped; otherwise as [`request`](Self::request).
+    /// where it stopped; otherwise as [`request`](Self::request).
     ///
     /// # Cancel safety
     /// As [`request`](Self::request).

@@ -3,10 +3,9 @@
 //!
 //! A [`SimNetwork`] is a [`MemoryNetwork`] with nodes on it. One call starts a node.
 //! [`run`](SimNetwork::run) sets up an arbiter whose clock is paused: time advances only while
-//! every
-//! task waits, so hours of virtual time take a moment, and the result does not depend on the speed
-//! of the machine. Nodes are crashed, restarted, stalled and partitioned by name. It serves the
-//! tests of this crate and those of applications.
+//! every task waits, so hours of virtual time take a moment, and the result does not depend on the
+//! speed of the machine. Nodes are crashed, restarted, stalled and partitioned by name. It serves
+//! the tests of this crate and those of applications.
 //!
 //! # Examples
 //!
@@ -173,9 +172,8 @@ impl SimNetwork {
     }
 
     /// The options of a node on the host `name`: it has that id, listens on [`PORT`] there, and
-    /// serves
-    /// the well-known codes. Use it to start a node yourself; the network does not manage that
-    /// node.
+    /// serves the well-known codes. Use it to start a node yourself; the network does not manage
+    /// that node.
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
@@ -198,7 +196,8 @@ impl SimNetwork {
     /// returned handle may be dropped.
     ///
     /// # Errors
-    /// [`SimError::InvalidName`], [`SimError::Running`], [`SimError::Register`], [`SimError::Start`].
+    /// [`SimError::InvalidName`], [`SimError::Running`], [`SimError::Register`],
+    /// [`SimError::Start`].
     pub async fn start_with(
         &self,
         name: &str,
@@ -373,16 +372,14 @@ impl SimNetwork {
     }
 
     /// A hash of everything that has happened: the [events](PeerEvent) of each node, what the test
-    /// did
-    /// to the network, and when. Two runs with the same seed have the same digest.
+    /// did to the network, and when. Two runs with the same seed have the same digest.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.0.history.borrow().digest()
     }
 
     /// The lines that the [`digest`](Self::digest) is computed from, at most the first 65,536.
-    /// Compare
-    /// them to find where two runs diverge.
+    /// Compare them to find where two runs diverge.
     #[must_use]
     pub fn history(&self) -> Vec<String> {
         self.0.history.borrow().lines()

@@ -60,8 +60,7 @@ impl fmt::Debug for Recipe {
 ///
 /// The `PeerActor` starts one actor for each job, so a slow job does not delay the others. A panic
 /// of the job ends its actor, and the `PeerActor` starts a successor from the recipe, with
-/// back-off.
-/// The actor ends when the node drains.
+/// back-off. The actor ends when the node drains.
 pub struct StabilizerActor {
     name: String,
     job: Option<Job>,
@@ -121,8 +120,7 @@ impl Actor for StabilizerActor {
 }
 
 /// One run: a tick, the actions that the stabilizer requests, and its reaction to the answers,
-/// until
-/// it requests nothing more.
+/// until it requests nothing more.
 async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Endpoint>, peers: &Peers) {
     // A snapshot: the run is about the peers at its beginning.
     let Ok(list) = peers.list_to_maintain().await else { return };

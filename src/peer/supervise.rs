@@ -26,8 +26,7 @@ impl Restarts {
     pub(crate) const LIMIT: usize = 10;
 
     /// Records a death at `now` and returns the pause before the restart; `None` if the part is
-    /// given
-    /// up.
+    /// given up.
     pub(crate) fn died(&mut self, now: Instant) -> Option<Duration> {
         while self
             .deaths

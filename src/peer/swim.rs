@@ -249,8 +249,7 @@ pub(crate) async fn leave(node: &Arc<Endpoint>) {
 
 impl Peer {
     /// Leaves the membership. The node keeps running, with its links and its peer table, and takes
-    /// no
-    /// part in the membership from then on.
+    /// no part in the membership from then on.
     ///
     /// # Cancel safety
     /// The node has left after the first poll; some members may not have been told.
@@ -259,8 +258,7 @@ impl Peer {
     }
 
     /// The other members that this node has met, including members that are down, sorted by id.
-    /// Empty
-    /// without [`Builder::swim`](crate::Builder::swim).
+    /// Empty without [`Builder::swim`](crate::Builder::swim).
     /// [`Builder::swim`](crate::Builder::swim).
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
@@ -272,7 +270,8 @@ impl Peer {
     /// [`Builder::swim`](crate::Builder::swim) nothing happens.
     ///
     /// # Errors
-    /// [`MetadataTooLong`]: more than [`MAX_METADATA`](crate::overlay::swim::MAX_METADATA) bytes. Nothing was changed.
+    /// [`MetadataTooLong`]: more than [`MAX_METADATA`](crate::overlay::swim::MAX_METADATA) bytes.
+    /// Nothing was changed.
     pub fn set_metadata(&self, metadata: &[u8]) -> Result<(), MetadataTooLong> {
         let node = self.node();
         let set = |shared| with(node, shared, |machine| machine.set_metadata(metadata, now()));

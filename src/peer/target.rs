@@ -51,13 +51,10 @@ pub trait IntoTarget {
     fn into_target(self) -> Result<Target, InvalidAddress>;
 
     /// The id of the node at the address; `None` if it is not known, and unless overridden. A
-    /// message
-    /// goes to the node with this id or fails with
+    /// message goes to the node with this id or fails with
     /// [`RequestError::Identity`](crate::RequestError::Identity): the other node announces its id
-    /// in the
-    /// hello of a link, or proves it (feature `tls`). In a classic exchange without such a proof,
-    /// only
-    /// the answer to `NAME` shows which node is there.
+    /// in the hello of a link, or proves it (feature `tls`). In a classic exchange without such a
+    /// proof, only the answer to `NAME` shows which node is there.
     fn as_id(&self) -> Option<&PeerId> {
         None
     }

@@ -159,8 +159,7 @@ fn told(entry: &PeerEntry, asker: Scope) -> PeerInfo {
 }
 
 /// The peer at the address that its connection comes from, if its host name cannot be resolved
-/// here;
-/// `None` otherwise.
+/// here; `None` otherwise.
 async fn seen_at(node: &Endpoint, sender: &Sender, peer: &PeerInfo) -> Option<PeerInfo> {
     let at = Address::new(source(sender)?.clone(), peer.address().port());
     let is_name = matches!(peer.host(), Host::Name(_));
@@ -238,8 +237,8 @@ async fn join(
 }
 
 /// Whether a `QUIT` comes from another node than the one in the table, with the same id. Over a
-/// link
-/// the hello says where the sender is. Otherwise the node in the table is asked in case of doubt.
+/// link the hello says where the sender is. Otherwise the node in the table is asked in case of
+/// doubt.
 async fn is_another(
     entry: &PeerEntry,
     sender: &Sender,

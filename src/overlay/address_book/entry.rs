@@ -7,8 +7,7 @@ use crate::overlay::{Host, Learned, PeerInfo};
 #[non_exhaustive]
 pub enum Origin {
     /// This node contacted it: the application added it, it was a contact of a join, or it was
-    /// found
-    /// in an address book or named by another peer.
+    /// found in an address book or named by another peer.
     Own,
     /// It introduced itself.
     Joined,

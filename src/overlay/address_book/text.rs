@@ -1,6 +1,5 @@
 //! The text form of the address book: a header with the version, the number of lines that follow
-//! and
-//! their checksum, then one line for each entry.
+//! and their checksum, then one line for each entry.
 
 use crate::overlay::{
     AddressBook, BookEntry,
@@ -36,8 +35,7 @@ pub enum DamagedBook {
 }
 
 /// 64-bit FNV-1a. It detects damage by a disk or an editor. It does not protect against a party
-/// that
-/// can write the file, which can write another book as well.
+/// that can write the file, which can write another book as well.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -56,8 +54,7 @@ impl AddressBook {
     }
 
     /// Adds the entries of a text, except those that are too old and those for which there is no
-    /// room.
-    /// Known peers stay as they are. Returns how many entries were added.
+    /// room. Known peers stay as they are. Returns how many entries were added.
     ///
     /// # Errors
     /// [`DamagedBook`]: the book is unchanged.

@@ -35,10 +35,8 @@ impl JoinConfig {
     }
 
     /// The number of entries of one peer's list that are followed. Default 8, so that a peer that
-    /// lists
-    /// thousands costs no more than others; 0 to 1,048,576. Which entries of a longer list are
-    /// followed
-    /// differs from node to node.
+    /// lists thousands costs no more than others; 0 to 1,048,576. Which entries of a longer list
+    /// are followed differs from node to node.
     #[must_use]
     pub const fn fan_out(mut self, entries: usize) -> Self {
         self.fan_out = entries;
@@ -46,8 +44,7 @@ impl JoinConfig {
     }
 
     /// The maximum number of questions of the whole walk, each on its own connection. Default 64; 1
-    /// to
-    /// 1,048,576.
+    /// to 1,048,576.
     #[must_use]
     pub const fn max_asks(mut self, asks: usize) -> Self {
         self.max_asks = asks;
@@ -55,8 +52,7 @@ impl JoinConfig {
     }
 
     /// The maximum time of the whole walk, including the pauses for busy nodes. Default 30 s; 1 ms
-    /// to
-    /// 365 days. The question under way is finished.
+    /// to 365 days. The question under way is finished.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
@@ -64,12 +60,10 @@ impl JoinConfig {
     }
 
     /// The number of peers in the own table at which the walk stops. Default: when the table is
-    /// full. 0
-    /// to 1,048,576.
+    /// full. 0 to 1,048,576.
     ///
     /// In a network with small tables, nodes that fill their tables at once form cliques of full
-    /// tables.
-    /// A target below the limit leaves room for nodes that join later.
+    /// tables. A target below the limit leaves room for nodes that join later.
     #[must_use]
     pub const fn target(mut self, peers: usize) -> Self {
         self.target = Some(peers);

@@ -55,8 +55,7 @@ pub enum JoinFailure {
     #[error("connected, but no answer within the time for it")]
     NoAnswer,
     /// The node closed the connection without an answer: it has no handler, like an original
-    /// program, or
-    /// does not explain refusals. Gone.
+    /// program, or does not explain refusals. Gone.
     #[error("it closed the connection without an answer")]
     NoReply,
     /// The connection was reset before the answer, as by an overloaded node. Not now.
@@ -119,8 +118,7 @@ pub enum JoinFailure {
         words: String,
     },
     /// The node lists this node's id at another address. It asks there whether that node is still
-    /// alive,
-    /// and moves the id if it is not. Not now.
+    /// alive, and moves the id if it is not. Not now.
     #[error("it lists this id at {at}")]
     Elsewhere {
         /// The address in its table.
@@ -136,8 +134,7 @@ pub enum JoinFailure {
     #[error("this node has too many exchanges of its own open")]
     OwnLimit,
     /// The node was not asked: the node that listed it may not name such an address, or it was
-    /// dialled too
-    /// often without an answer. Never.
+    /// dialled too often without an answer. Never.
     #[error(
         "not asked: the node that listed it may not name its address, or it was dialled too often"
     )]
@@ -208,8 +205,8 @@ impl JoinFailure {
     }
 
     /// Whether it may pass within seconds, so that the walk itself waits. A table that is full of
-    /// peers
-    /// that were verified long ago does not pass soon, nor does an id that another node may have.
+    /// peers that were verified long ago does not pass soon, nor does an id that another node may
+    /// have.
     pub(super) fn passes_soon(&self) -> bool {
         match self {
             Self::NoPlace { words } => words.starts_with("Join: too many new"),

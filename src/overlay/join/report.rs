@@ -76,8 +76,8 @@ impl JoinReport {
     }
 
     /// The peers that said in this walk that they have this node in their tables. If there are
-    /// none,
-    /// this node is **listed nowhere** as far as the walk has come: no other node can find it.
+    /// none, this node is **listed nowhere** as far as the walk has come: no other node can find
+    /// it.
     #[must_use]
     pub fn listed_by(&self) -> &[PeerInfo] {
         &self.listed_by
@@ -98,8 +98,7 @@ impl JoinReport {
     }
 
     /// Why the node at this address did not take part or did not admit this node; `None` if it did,
-    /// or
-    /// was not asked.
+    /// or was not asked.
     #[must_use]
     pub fn why_not(&self, at: &Address) -> Option<&JoinFailure> {
         let all = self.refused.iter().chain(&self.failed);

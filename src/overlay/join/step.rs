@@ -38,10 +38,8 @@ pub enum JoinStep {
         /// The question.
         frame: Frame,
         /// The node that listed the address, if no node has answered there yet. It has to be an
-        /// address that
-        /// this node may name ([`Scope`](crate::overlay::Scope)), and is dialled at the pace of
-        /// unverified
-        /// addresses.
+        /// address that this node may name ([`Scope`](crate::overlay::Scope)), and is dialled at
+        /// the pace of unverified addresses.
         named_by: Option<Address>,
     },
     /// Add this peer to the own table.

@@ -25,8 +25,7 @@ impl Key {
     }
 
     /// The key of a node: the BLAKE3 hash of its id. A node can choose its key only by trying ids,
-    /// and
-    /// where ids are proven, each try costs a key pair.
+    /// and where ids are proven, each try costs a key pair.
     #[must_use]
     pub fn of(id: &PeerId) -> Self {
         Self::of_bytes(id.as_str().as_bytes())
@@ -53,8 +52,7 @@ impl Key {
     }
 
     /// A key that shares exactly the first `bits` bits with this one, with the others from
-    /// `random`. The
-    /// bit after them differs, so the key is in the bucket of that number.
+    /// `random`. The bit after them differs, so the key is in the bucket of that number.
     pub(crate) fn in_bucket(self, bits: usize, random: [u8; LEN]) -> Self {
         let mut bytes = self.0;
         for (at, (byte, random)) in bytes.iter_mut().zip(random).enumerate() {
@@ -73,8 +71,7 @@ impl Key {
 
 impl Distance {
     /// The number of leading bits that are the same: 0 in the further half of all keys, 256 for a
-    /// key
-    /// and itself.
+    /// key and itself.
     #[must_use]
     pub fn common_bits(&self) -> usize {
         let same = self.0.iter().take_while(|byte| **byte == 0).count();

@@ -67,10 +67,8 @@ struct Candidate {
 /// A search for the nodes nearest to a key.
 ///
 /// It asks the nearest candidates that have not been asked, `alpha` at once. It is done when the
-/// `k`
-/// nearest nodes that answer have all been asked. Addresses in answers are hints: a node counts
-/// only
-/// when it has answered itself.
+/// `k` nearest nodes that answer have all been asked. Addresses in answers are hints: a node counts
+/// only when it has answered itself.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     own: Key,
@@ -119,8 +117,7 @@ impl Lookup {
                 continue;
             }
             // The first address of an id is kept, unless no node answered there. Other nodes cannot
-            // replace
-            // it, and a lying node costs one question.
+            // replace it, and a lying node costs one question.
             let fresh = Candidate { distance, info, state: State::Heard };
             match self.candidates.binary_search_by_key(&distance, |other| other.distance) {
                 Err(at) => self.candidates.insert(at, fresh),
@@ -137,8 +134,7 @@ impl Lookup {
         let most = self.config.k.saturating_mul(SPARE);
         if self.candidates.len() > most {
             // Candidates that are being asked stay, because their answers are pending. Failed ones
-            // stay,
-            // because other nodes would name them again.
+            // stay, because other nodes would name them again.
             let mut over = self.candidates.len() - most;
             let mut at = self.candidates.len();
             while over > 0 && at > 0 {
@@ -152,8 +148,7 @@ impl Lookup {
     }
 
     /// The next node to ask for the nodes nearest to the target; `None` if the search waits for
-    /// answers
-    /// or is done.
+    /// answers or is done.
     #[expect(clippy::should_implement_trait, reason = "`None` is not the end of the search")]
     pub fn next(&mut self) -> Option<PeerInfo> {
         if self.under_way >= self.config.alpha || self.questions >= self.config.max_questions {
@@ -178,8 +173,7 @@ impl Lookup {
     }
 
     /// Records that a node has answered with nodes that it knows. At most `k` of them are taken.
-    /// The
-    /// searching node itself, and an answer without a question, are ignored.
+    /// The searching node itself, and an answer without a question, are ignored.
     pub fn answered(&mut self, id: &PeerId, peers: impl IntoIterator<Item = PeerInfo>) {
         if self.end(id, State::Answered) {
             self.hear(peers.into_iter().take(self.config.k));

@@ -3,16 +3,15 @@
 //! # Wire
 //!
 //! Request and answer are one frame each, with the code `@KAD`. Its data is a version byte (1),
-//! then
-//! postcard:
+//! then postcard:
 //!
 //! | what | fields in order |
 //! |---|---|
 //! | request | the asker as text `id host port`; the question |
-//! | question | 0 = is anybody there; 1 = the nodes nearest to a key (32 bytes); 2 = the records of a key (32 bytes); 3 = keep a record |
-//! | record | key (32 bytes), publisher as text, sequence (varint), seconds that it is still good for (varint), value (bytes) |
-//! | answer | the id of the one that answers, as text; what it answers |
-//! | what | 0 = here I am; 1 = nodes (texts); 2 = records, then nodes; 3 = it is kept; 4 = it is not, and why (varint) |
+//! | question | 0 = ping; 1 = the nodes nearest to a key (32 bytes); 2 = the records of a key (32 bytes); 3 = store a record |
+//! | record | key (32 bytes), publisher as text, sequence (varint), remaining lifetime in seconds (varint), value (bytes) |
+//! | answer | the id of the answering node, as text; the content |
+//! | content | 0 = alive; 1 = nodes (texts); 2 = records, then nodes; 3 = kept; 4 = refused, with the reason (varint) |
 //!
 //! Texts and bytes are preceded by their length, as in postcard. No bytes may follow. A message of
 //! another version is not understood, and its asker gets no answer. Nodes share no clock: a record
@@ -157,8 +156,7 @@ impl Response {
     }
 
     /// Decodes an answer; `None` if the frame is not an answer of this version, or exceeds the
-    /// limits of
-    /// an answer.
+    /// limits of an answer.
     #[must_use]
     pub fn decode(frame: &Frame) -> Option<Self> {
         decode(frame).filter(|response: &Self| response.answer.is_bounded())

@@ -24,14 +24,12 @@ impl SharedTable {
 }
 
 /// Routes by the table of [Kademlia](crate::overlay::kademlia): to the target itself if it is
-/// known,
-/// otherwise to the known node whose key is nearest to the target's key, if it is nearer than this
-/// node's own key. Each hop is therefore nearer than the one before, and a message cannot loop. A
-/// message fails where neither the target nor a nearer node is known.
+/// known, otherwise to the known node whose key is nearest to the target's key, if it is nearer
+/// than this node's own key. Each hop is therefore nearer than the one before, and a message cannot
+/// loop. A message fails where neither the target nor a nearer node is known.
 ///
 /// [`Builder::kademlia`](crate::Builder::kademlia) sets it as the router of the node. The first
-/// message
-/// over a dead hop that no look-up has detected fails with
+/// message over a dead hop that no look-up has detected fails with
 /// [`Unreachable`](crate::overlay::RouteReason::Unreachable); the next one takes another hop.
 #[derive(Clone, Debug)]
 pub struct KademliaRouter(SharedTable);

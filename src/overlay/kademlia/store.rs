@@ -76,16 +76,14 @@ impl Record {
     }
 
     /// Whether it only announces that its publisher provides something: it has no value. It is
-    /// useful
-    /// as long as its publisher is alive, while a value is valid for its lifetime.
+    /// useful as long as its publisher is alive, while a value is valid for its lifetime.
     #[must_use]
     pub const fn is_provider(&self) -> bool {
         self.value.is_empty()
     }
 
     /// Whether it is newer than another record of the publisher: by sequence, and for the same
-    /// sequence
-    /// by value, so that all nodes agree in the end.
+    /// sequence by value, so that all nodes agree in the end.
     #[must_use]
     pub fn is_newer_than(&self, other: &Self) -> bool {
         (self.sequence, &self.value) > (other.sequence, &other.value)
@@ -107,8 +105,7 @@ pub struct StoreLimits {
     /// The maximum number of publishers under one key: 60.
     pub per_key: usize,
     /// The maximum time that a record is kept without being sent again: 24 hours. Longer lifetimes
-    /// are
-    /// lowered to it.
+    /// are lowered to it.
     pub ttl: Duration,
     /// The same for a [provider](Record::is_provider): 1 hour.
     pub provider_ttl: Duration,
@@ -302,8 +299,7 @@ impl RecordStore {
     }
 
     /// The provider under a key whose last announcement is the oldest, among the sources with the
-    /// most
-    /// providers there, counting one more from `newcomer`.
+    /// most providers there, counting one more from `newcomer`.
     fn longest_silent(&self, key: Key, newcomer: &Host) -> Option<(Key, PeerId)> {
         let providers = || self.of_key(key).filter(|(_, entry)| entry.record.is_provider());
         let mut of_source: HashMap<&Host, usize> = HashMap::from([(newcomer, 1)]);
@@ -348,10 +344,8 @@ impl RecordStore {
     }
 
     /// The records that no node has sent during `every`; they count as sent from now on. At most
-    /// `most`,
-    /// the longest unsent first. (Section 2.5: a node that keeps a record sends it to the others,
-    /// so
-    /// that these do not have to.)
+    /// `most`, the longest unsent first. (Section 2.5: a node that keeps a record sends it to the
+    /// others, so that these do not have to.)
     pub fn due(&mut self, now: Instant, every: Duration, most: usize) -> Vec<Record> {
         let due = self.entries.iter_mut().map(|(_, entry)| entry);
         let mut due: Vec<_> =

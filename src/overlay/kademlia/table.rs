@@ -24,8 +24,7 @@ pub enum Heard {
     /// It was known, and is now the most recent one.
     Known,
     /// Its bucket is full, or its id is known with another address. It waits for the place of the
-    /// node
-    /// in this variant, which has to be asked whether it is alive: report the result with
+    /// node in this variant, which has to be asked whether it is alive: report the result with
     /// [`KBuckets::heard`] or [`KBuckets::failed`].
     Check(PeerInfo),
     /// As `Check`, but that node is being asked already.
@@ -87,8 +86,7 @@ pub struct KBuckets {
 
 impl KBuckets {
     /// Makes the empty table of the node at `own`. At most `k` nodes (20 in the paper, at least 1)
-    /// for
-    /// each bucket, and as many that wait for a place.
+    /// for each bucket, and as many that wait for a place.
     #[must_use]
     pub fn new(own: Key, k: usize) -> Self {
         Self { own, k: k.max(1), buckets: vec![Bucket::default(); BUCKETS] }
@@ -105,8 +103,7 @@ impl KBuckets {
     }
 
     /// Whether a node that is not in the table yet could get a place or wait for one, so that
-    /// asking it
-    /// is useful.
+    /// asking it is useful.
     #[must_use]
     pub fn has_room(&self, id: &PeerId) -> bool {
         let bucket = self.buckets.get(self.own.distance(Key::of(id)).common_bits());
@@ -146,10 +143,8 @@ impl KBuckets {
     }
 
     /// Records that a node did not answer. If another node waits for its place, that node replaces
-    /// it
-    /// and is returned. Otherwise the node stays, as in the paper, but is not told to others until
-    /// it
-    /// answers; it is removed when it has failed five times in a row.
+    /// it and is returned. Otherwise the node stays, as in the paper, but is not told to others
+    /// until it answers; it is removed when it has failed five times in a row.
     pub fn failed(&mut self, id: &PeerId) -> Option<PeerInfo> {
         let key = Key::of(id);
         let bucket = self.bucket(key)?;
@@ -193,8 +188,7 @@ impl KBuckets {
     }
 
     /// The number of nodes that are nearer to a key than the node itself, without those that left
-    /// the
-    /// last question unanswered.
+    /// the last question unanswered.
     #[must_use]
     pub fn nearer(&self, target: Key) -> usize {
         let own = self.own.distance(target);
@@ -215,9 +209,8 @@ impl KBuckets {
     }
 
     /// The memory of the table, in bytes: its buckets, the places for nodes in them, used and free,
-    /// and
-    /// the texts of ids and host names, each counted as if it was not shared. The overhead of the
-    /// allocator is not included.
+    /// and the texts of ids and host names, each counted as if it was not shared. The overhead of
+    /// the allocator is not included.
     #[must_use]
     pub fn memory(&self) -> usize {
         /// The two reference counts in front of a shared text.
@@ -246,8 +239,7 @@ impl KBuckets {
     }
 
     /// Keys to look up, one in each bucket that had no look-up during `every`, from the furthest
-    /// bucket
-    /// to that of the nearest neighbour (section 2.3). `random` returns 32 random bytes.
+    /// bucket to that of the nearest neighbour (section 2.3). `random` returns 32 random bytes.
     pub fn stale(
         &self,
         now: Instant,

@@ -245,8 +245,7 @@ struct Found {
 
 impl Network {
     /// Nodes that join one after the other through an existing one: a look-up of themselves, then
-    /// one
-    /// in each bucket further away.
+    /// one in each bucket further away.
     fn new(count: usize, seed: u64) -> Self {
         let (tables, numbers) = (Vec::new(), HashMap::new());
         let mut network =

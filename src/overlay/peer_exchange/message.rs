@@ -29,8 +29,7 @@ pub(crate) fn is_question(frame: &Frame) -> bool {
 
 /// An answer of the peer exchange: at most [`MAX_TOLD`] peers, each with the time since it was seen
 /// alive, in whole seconds. On the wire it is a frame `@PEX` with a line for the version, `1`, and
-/// one
-/// line for each peer: `ID HOST PORT SECONDS`.
+/// one line for each peer: `ID HOST PORT SECONDS`.
 ///
 /// ```
 /// use actix_peer::{frame::Frame, overlay::PeersSeen};

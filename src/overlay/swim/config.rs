@@ -41,9 +41,8 @@ const CALL_DOWN_EVERY: Duration = Duration::from_secs(3);
 const CALL_DOWN: usize = 3;
 
 /// How often each node passes an update on, for each power of ten of nodes. With 4, one node in
-/// some
-/// hundred did not receive the update, and detected a dead node only by its own probes, up to 20 s
-/// later.
+/// some hundred did not receive the update, and detected a dead node only by its own probes, up to
+/// 20 s later.
 const TOLD: u32 = 7;
 
 /// How long a member that is down is remembered.
@@ -62,8 +61,7 @@ fn log10(nodes: u32) -> u32 {
 
 impl SwimConfig {
     /// `suspicion` is the time for up to 10 nodes. It grows with the logarithm of their number, as
-    /// does
-    /// the time in which an update reaches all nodes (SWIM, section 4.2).
+    /// does the time in which an update reaches all nodes (SWIM, section 4.2).
     fn scaled(nodes: u32, period: Duration, suspicion: Duration) -> Self {
         let log = log10(nodes.saturating_add(1));
         Self {
@@ -80,16 +78,14 @@ impl SwimConfig {
 
     /// For a network with round trips of milliseconds and about this number of nodes: a probe each
     /// second, half a second for its answer, and 3.75 s of suspicion up to 10 nodes, 7.5 s at 100.
-    /// A node
-    /// that is blocked is detected after 6 to 12 s.
+    /// A node that is blocked is detected after 6 to 12 s.
     #[must_use]
     pub fn lan(nodes: u32) -> Self {
         Self::scaled(nodes, Duration::from_secs(1), Duration::from_millis(3_750))
     }
 
     /// For the internet: a probe every 5 s, 3 s for its answer, and 30 s of suspicion up to 10
-    /// nodes,
-    /// 60 s at 100.
+    /// nodes, 60 s at 100.
     #[must_use]
     pub fn wan(nodes: u32) -> Self {
         Self {
@@ -114,8 +110,7 @@ impl SwimConfig {
 
     /// How long a member is suspected before it counts as down; 1 ms to 365 days. Trade-off: with a
     /// longer time fewer slow members are taken for down, and a dead one is detected later. Keep it
-    /// well
-    /// above the longest time for which a node of the network is blocked.
+    /// well above the longest time for which a node of the network is blocked.
     #[must_use]
     pub const fn suspicion(mut self, time: Duration) -> Self {
         self.suspicion = time;
@@ -123,10 +118,8 @@ impl SwimConfig {
     }
 
     /// The maximum number of other members that are remembered, including members that are down.
-    /// Default
-    /// 1,024; 1 to 1,048,576. Beyond it, the member that is down for longest is forgotten; if there
-    /// is
-    /// none, the newcomer is refused. A member costs about 1 KB.
+    /// Default 1,024; 1 to 1,048,576. Beyond it, the member that is down for longest is forgotten;
+    /// if there is none, the newcomer is refused. A member costs about 1 KB.
     #[must_use]
     pub const fn max_members(mut self, members: usize) -> Self {
         self.max_members = members;

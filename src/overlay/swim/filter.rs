@@ -31,8 +31,7 @@ impl Membership {
     /// otherwise only claimed.
     ///
     /// What a member says about itself counts, unless a member with its id is up at another
-    /// address.
-    /// What it says about others has limited effect:
+    /// address. What it says about others has limited effect:
     ///
     /// - A report that an unknown node is a member, or that a member was restarted: the named node
     ///   is
@@ -48,8 +47,7 @@ impl Membership {
     ///
     /// # Errors
     /// [`SwimRefused`] if the whole message was ignored. Single updates in it that are not believed
-    /// are
-    /// only [counted](super::SwimCounts::refused).
+    /// are only [counted](super::SwimCounts::refused).
     pub fn receive(&mut self, from: &PeerId, data: &[u8], now: Instant) -> Result<(), SwimRefused> {
         self.tick(now);
         let taken = decode(data).and_then(|said| self.take(from, said, now));
@@ -68,8 +66,7 @@ impl Membership {
                 self.heard(from, now);
                 let me = self.engine.identity().clone();
                 // Members remember an earlier run of this node, or another node with its id: the
-                // number has
-                // to be higher.
+                // number has to be higher.
                 if about.key == me.key && about.bump > me.bump {
                     self.become_(Identity { bump: about.bump + 1, ..me }, now);
                 }
@@ -98,8 +95,7 @@ impl Membership {
 
     /// Whether a member with this id is up at another address. That member is asked whether it is
     /// alive. If it does not answer, the new address replaces it. Two live nodes with one id
-    /// therefore
-    /// do not alternate.
+    /// therefore do not alternate.
     fn is_taken(&mut self, id: &Identity, now: Instant) -> bool {
         let known = self.records.all.get(&id.key);
         let taken = known

@@ -25,8 +25,7 @@ pub(super) struct Identity {
     pub(super) key: PeerId,
     pub(super) address: Address,
     /// Grows with every start, with every change of the metadata, and whenever the member was taken
-    /// for
-    /// down.
+    /// for down.
     pub(super) bump: u64,
     pub(super) metadata: Arc<[u8]>,
 }

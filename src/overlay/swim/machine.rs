@@ -91,8 +91,7 @@ impl fmt::Debug for Membership {
 
 impl Membership {
     /// Makes a node without members. `incarnation` has to be greater than in every earlier run of
-    /// the
-    /// node: use the time of its start, for example. `seed` determines its random choices.
+    /// the node: use the time of its start, for example. `seed` determines its random choices.
     #[must_use]
     pub fn new(
         me: PeerInfo,
@@ -133,8 +132,7 @@ impl Membership {
     }
 
     /// Changes the metadata of this node. Returns before the members have it; they receive it
-    /// within
-    /// seconds.
+    /// within seconds.
     ///
     /// # Errors
     /// [`MetadataTooLong`].
@@ -209,8 +207,7 @@ impl Membership {
     }
 
     /// Does what is due. If the call is late, this node was blocked, and the time in between does
-    /// not
-    /// count: no member is suspected or taken for down because of it.
+    /// not count: no member is suspected or taken for down because of it.
     pub fn tick(&mut self, now: Instant) {
         let late = self.next_deadline().map(|due| now.saturating_duration_since(due));
         if let Some(late) = late.filter(|late| *late > LATE) {

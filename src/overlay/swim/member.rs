@@ -50,8 +50,7 @@ impl Member {
     }
 
     /// What it says about itself, at most [`MAX_METADATA`](super::MAX_METADATA) bytes. The bytes
-    /// come from
-    /// a remote node and may be anything.
+    /// come from a remote node and may be anything.
     #[must_use]
     pub fn metadata(&self) -> &[u8] {
         &self.metadata

@@ -1,6 +1,5 @@
 //! The timers of the engine, in order. The engine depends on it: a timer that fires early or is
-//! lost
-//! corrupts its state.
+//! lost corrupts its state.
 
 use std::{
     cmp::{Ordering, Reverse},

@@ -1,6 +1,5 @@
 //! The file of the address book. It is read completely or not at all, and replaced completely or
-//! not
-//! at all. Everything here blocks.
+//! not at all. Everything here blocks.
 
 use std::{
     ffi::OsString,

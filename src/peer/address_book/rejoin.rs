@@ -77,8 +77,7 @@ fn is_refused(node: &Endpoint, peer: &PeerInfo) -> bool {
 }
 
 /// Asks a peer for its `NAME`, introduces this node, and adds the peer if its id is the expected
-/// one.
-/// An address from the book is dialled at the pace of unverified ones.
+/// one. An address from the book is dialled at the pace of unverified ones.
 async fn go_to(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> Outcome {
     let means = node.look_up(peer.host()).await.unwrap_or_default();
     let is_place = !means.is_empty() && means.iter().all(|host| Scope::of(host).is_some());

@@ -10,15 +10,12 @@ impl Builder {
     /// restarts finds its network without a contact. Default: nothing is saved.
     ///
     /// `book` is the path of the file, or an [`AddressBookConfig`]. A file that is missing,
-    /// damaged, or
-    /// cannot be read or written never prevents the node from starting. The node reports it as
-    /// [`PeerEvent::AddressBookFailed`](crate::PeerEvent::AddressBookFailed). Each node needs a
-    /// file of
-    /// its own. The last call counts.
+    /// damaged, or cannot be read or written never prevents the node from starting. The node
+    /// reports it as [`PeerEvent::AddressBookFailed`](crate::PeerEvent::AddressBookFailed). Each
+    /// node needs a file of its own. The last call counts.
     ///
     /// The option also serves the [well-known codes](Self::well_known), because peers ask the node
-    /// for
-    /// its `NAME`.
+    /// for its `NAME`.
     ///
     /// ```
     /// # use actix_peer::Peer;

@@ -65,25 +65,20 @@ impl Builder {
 
     /// Bounds the data of a request for a code, in bytes. It replaces the default bound:
     /// [`Config::max_frame_len`](crate::Config::max_frame_len) for data that is collected before it
-    /// is
-    /// handled, [`Config::max_control_len`](crate::Config::max_control_len) for the well-known
-    /// codes, and
-    /// only the bound of a frame for streams. The bound holds for every handler of the code, and
-    /// may be
-    /// more or less than the default; 0 accepts requests without data. Data that is collected is
-    /// never
-    /// longer than [`Config::max_partial_bytes`](crate::Config::max_partial_bytes).
+    /// is handled, [`Config::max_control_len`](crate::Config::max_control_len) for the well-known
+    /// codes, and only the bound of a frame for streams. The bound holds for every handler of the
+    /// code, and may be more or less than the default; 0 accepts requests without data. Data that
+    /// is collected is never longer than
+    /// [`Config::max_partial_bytes`](crate::Config::max_partial_bytes).
     ///
     /// A longer request is refused as too long. A classic request is refused when its header is
-    /// read,
-    /// before its data. A request on a link is refused at the first frame that exceeds the bound.
+    /// read, before its data. A request on a link is refused at the first frame that exceeds the
+    /// bound.
     ///
     /// Trade-off: a higher value costs that much memory for each of up to
     /// [`Config::max_requests_per_code`](crate::Config::max_requests_per_code) requests in hand,
-    /// and a
-    /// link's window is at least twice the longest bound. Links that are already open keep their
-    /// window,
-    /// and accept no more collected data than they announced when they were opened.
+    /// and a link's window is at least twice the longest bound. Links that are already open keep
+    /// their window, and accept no more collected data than they announced when they were opened.
     ///
     /// ```
     /// # use actix::prelude::*;
@@ -107,8 +102,7 @@ impl Builder {
     }
 
     /// Registers the handler for a code whose data is streamed to it, at any length: the handler
-    /// takes
-    /// the body with [`Incoming::into_body`].
+    /// takes the body with [`Incoming::into_body`].
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
@@ -157,10 +151,8 @@ impl Builder {
 
     /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`
     /// ([protocol](crate::protocol#well-known-messages)), so that other nodes, including the
-    /// original
-    /// programs, can join this one. A node that [joins](crate::Peer::join) a network needs them:
-    /// `join`
-    /// registers those that have no handler yet.
+    /// original programs, can join this one. A node that [joins](crate::Peer::join) a network needs
+    /// them: `join` registers those that have no handler yet.
     pub fn well_known(mut self) -> Self {
         self.well_known = true;
         self

@@ -12,8 +12,7 @@ use crate::{
 
 impl Builder {
     /// Makes the node part of a [Kademlia](crate::overlay::kademlia) network: it answers `@KAD`,
-    /// and
-    /// refreshes its table and the records that it keeps. This call sets the router to a
+    /// and refreshes its table and the records that it keeps. This call sets the router to a
     /// [`KademliaRouter`]; a later call of [`router`](Self::router) replaces it.
     #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
     pub fn kademlia(mut self, config: KademliaConfig) -> Self {

@@ -8,11 +8,9 @@ use crate::{
 
 impl Builder {
     /// Tells other nodes about peers that were seen alive recently, and asks other nodes for
-    /// theirs, so
-    /// that the table fills and stays full: see [`PeerExchange`]. Default: off. Add a
+    /// theirs, so that the table fills and stays full: see [`PeerExchange`]. Default: off. Add a
     /// [`PingSweep`](crate::PingSweep), because the ping sweep is what sees that peers are alive.
-    /// The last
-    /// call counts.
+    /// The last call counts.
     ///
     /// The node gives all askers the same list of at most 16 peers for 30 s, and never names a peer
     /// that it could not reach. The option also serves the [well-known codes](Self::well_known),

@@ -7,19 +7,14 @@ use crate::{
 
 impl Builder {
     /// Takes part in the membership of the network. [`Peer::members`](crate::Peer::members) returns
-    /// the
-    /// current members; `PeerEvent::MemberUp`, `MemberDown`, `MemberRejoined` and `MemberChanged`
-    /// report
-    /// changes. Default: off.
+    /// the current members; `PeerEvent::MemberUp`, `MemberDown`, `MemberRejoined` and
+    /// `MemberChanged` report changes. Default: off.
     ///
     /// The node announces itself to the peers in its table, so join or add one. Its messages go
-    /// over
-    /// links (`@SWM`), which are opened when needed. Every member is probed from time to time, so
-    /// keep
-    /// [`Config::max_links`](crate::Config::max_links) above the number of members where that is
-    /// possible. A member that is down keeps its links and its entry in the peer table: the ping
-    /// sweep
-    /// decides about the entry.
+    /// over links (`@SWM`), which are opened when needed. Every member is probed from time to time,
+    /// so keep [`Config::max_links`](crate::Config::max_links) above the number of members where
+    /// that is possible. A member that is down keeps its links and its entry in the peer table: the
+    /// ping sweep decides about the entry.
     ///
     /// `metadata` is what the node tells all members about itself, for example its roles and
     /// version.

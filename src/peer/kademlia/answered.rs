@@ -11,8 +11,7 @@ use crate::overlay::PeerInfo;
 const LATELY: Duration = Duration::from_secs(60);
 
 /// The number of nodes that are remembered, more than one look-up asks. Estimated, not measured.
-/// They
-/// take some 100 KiB.
+/// They take some 100 KiB.
 const MOST: usize = 1_024;
 
 /// The nodes that recently answered with their id, each with its address.

@@ -98,8 +98,7 @@ impl Dht {
     }
 
     /// Records a live node: it answered, or proved its id. A node that would lose its place in the
-    /// table
-    /// for it is asked first.
+    /// table for it is asked first.
     pub(super) fn heard(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
         if !node.transport.admits(peer.id()) {
             return;
@@ -137,8 +136,7 @@ impl Dht {
     }
 
     /// Probes a node that names its own address without proof, if the table has a place for it and
-    /// a
-    /// permit is free, at the node's dial pace.
+    /// a permit is free, at the node's dial pace.
     pub(super) fn probe(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
         let wanted = self.table.lock().is_some_and(|table| table.has_room(peer.id()));
         let Ok(place) = Arc::clone(&self.probes).try_acquire_owned() else { return };
@@ -156,10 +154,8 @@ impl Dht {
     }
 
     /// Asks nodes that are ever nearer to the key. Nodes in answers are hints: until such a node
-    /// has
-    /// answered, it is dialled at the node's dial pace, and only at an address that the answering
-    /// node
-    /// may name.
+    /// has answered, it is dialled at the node's dial pace, and only at an address that the
+    /// answering node may name.
     pub(super) async fn look_up(
         self: &Arc<Self>,
         node: &Arc<Endpoint>,

@@ -65,8 +65,7 @@ const SLOW: RangeInclusive<Duration> = SECOND..=*TIME.end();
 options! {
     /// The number of nodes in a bucket, in an answer, and that keep a record. Default 20, as in the
     /// paper; 1 to 64. Trade-off: a higher value makes look-ups more reliable under churn, and
-    /// costs
-    /// memory and messages in proportion.
+    /// costs memory and messages in proportion.
     k: usize = 20, "nodes", 1..=MAX_NODES;
     /// The number of concurrent questions of one look-up. Default 3, as in the paper; 1 to 16.
     alpha: usize = 3, "questions", 1..=16;
@@ -79,38 +78,31 @@ options! {
     /// bucket, and for itself. Default 1 hour, as in the paper; 1 second to 365 days.
     refresh: Duration = HOUR, "", SLOW;
     /// The time after which a record is sent again to the nodes that are nearest to its key by
-    /// then.
-    /// Default 1 hour, as in the paper; 1 second to 365 days.
+    /// then. Default 1 hour, as in the paper; 1 second to 365 days.
     republish: Duration = HOUR, "", SLOW;
     /// The maximum lifetime of a value. Default 24 hours; 1 second to 365 days. Longer lifetimes
-    /// from
-    /// other nodes are lowered to it.
+    /// from other nodes are lowered to it.
     ttl: Duration = Duration::from_secs(24 * 3_600), "", SLOW;
     /// How long a node is known as a provider after its last announcement. A provider announces
-    /// itself
-    /// three times in this time. Default 1 hour; 1 second to 365 days. Longer times from other
-    /// nodes
-    /// are lowered to it.
+    /// itself three times in this time. Default 1 hour; 1 second to 365 days. Longer times from
+    /// other nodes are lowered to it.
     provider_ttl: Duration = HOUR, "", SLOW;
     /// The maximum length of a value, in bytes. Default 1,024; up to 16 KiB.
     max_record_bytes: usize = 1_024, "bytes", 0..=16 << 10;
     /// The maximum number of records kept for other nodes. Default 4,096; 0 to 1,048,576.
     max_records: usize = 4_096, "records", COUNT_OR_NONE;
     /// The maximum total size of the values kept for other nodes, in bytes. Default 4 MiB; up to 1
-    /// TiB,
-    /// or 1 GiB where addresses have 32 bits.
+    /// TiB, or 1 GiB where addresses have 32 bits.
     max_store_bytes: usize = 4 << 20, "bytes", 0..=*BYTES.end();
     /// The maximum number of records kept for other nodes that came from one
     /// [source](crate::limits::Source). Default 1,024; 0 to 1,048,576. Loopback is exempt, unless
     /// [`Config::limit_loopback`](crate::Config::limit_loopback) is set.
     max_records_per_source: usize = 1_024, "records", COUNT_OR_NONE;
     /// The maximum number of providers that are returned for one name. Default 20; 1 to 64. Three
-    /// times
-    /// as many publishers are kept under one key, and at most 64.
+    /// times as many publishers are kept under one key, and at most 64.
     max_providers_per_key: usize = 20, "providers", 1..=MAX_RECORDS;
     /// The maximum number of keys that this node publishes under, values and names together.
-    /// Default
-    /// 1,024; 0 to 1,048,576.
+    /// Default 1,024; 0 to 1,048,576.
     max_published: usize = 1_024, "keys", COUNT_OR_NONE;
 }
 

@@ -10,8 +10,7 @@ use crate::{
 #[non_exhaustive]
 pub enum KademliaError {
     /// The node was built without [`Builder::kademlia`](crate::Builder::kademlia). This is an error
-    /// of the
-    /// caller.
+    /// of the caller.
     #[error("the node has no kademlia")]
     NotEnabled,
     /// The text is not `host:port`. This is an error of the caller.
@@ -29,8 +28,7 @@ pub enum KademliaError {
         limit: usize,
     },
     /// This node already publishes under the maximum number of keys. This is an error of the
-    /// caller;
-    /// nothing was sent.
+    /// caller; nothing was sent.
     #[error("the node publishes under {0} keys already")]
     TooManyPublished(usize),
     /// Other nodes are known, but none keeps the record: they refused, or did not answer. This node

@@ -37,12 +37,9 @@ impl Peer {
     }
 
     /// Joins the Kademlia network of `contact` (`host:port`): asks it, looks up this node itself,
-    /// and
-    /// looks up a key in each bucket further away. Returns how many nodes are known then. The peer
-    /// table
-    /// is not changed. A node that has joined by [`join`](Self::join) does the same by itself
-    /// within a
-    /// second.
+    /// and looks up a key in each bucket further away. Returns how many nodes are known then. The
+    /// peer table is not changed. A node that has joined by [`join`](Self::join) does the same by
+    /// itself within a second.
     ///
     /// # Errors
     /// [`KademliaError::ContactFailed`] and [`KademliaError::InvalidContact`].
@@ -78,10 +75,8 @@ impl Peer {
     }
 
     /// The nodes in the table, nearest to this node first, without those that did not answer the
-    /// last
-    /// question. At most [`k`](crate::peer::KademliaConfig::k) for each power of two of distance.
-    /// Sends
-    /// nothing.
+    /// last question. At most [`k`](crate::peer::KademliaConfig::k) for each power of two of
+    /// distance. Sends nothing.
     ///
     /// # Errors
     /// [`KademliaError::NotEnabled`].
@@ -107,8 +102,7 @@ impl Peer {
     }
 
     /// Looks up the node with this id; it has just answered at the returned address. `None` if no
-    /// node
-    /// leads to it.
+    /// node leads to it.
     ///
     /// # Errors
     /// As [`lookup`](Self::lookup).
@@ -128,15 +122,12 @@ impl Peer {
 
     /// Publishes a value under a key at the nodes nearest to the key, for `ttl`, at most
     /// [`KademliaConfig::ttl`](crate::peer::KademliaConfig::ttl). It replaces the earlier value of
-    /// this
-    /// node under the key. It is sent again every
+    /// this node under the key. It is sent again every
     /// [`republish`](crate::peer::KademliaConfig::republish) until `ttl` has elapsed.
     ///
     /// Returns how many other nodes keep it. This node keeps it as well and answers with it. 0
-    /// means
-    /// that this node is the only one so far, because it knows no other node. Nodes that appear
-    /// later
-    /// receive it within seconds.
+    /// means that this node is the only one so far, because it knows no other node. Nodes that
+    /// appear later receive it within seconds.
     ///
     /// Each node has one value of its own under a key; other nodes may add theirs. Records are not
     /// signed: without `tls`, the nodes that keep a record can forge it.
@@ -158,10 +149,8 @@ impl Peer {
     }
 
     /// Looks up the value under a key; `None` if no node keeps one. All of the nodes nearest to the
-    /// key
-    /// are asked. The newest value of each publisher counts. Of several publishers, the one that
-    /// most of
-    /// these nodes have is chosen, and among equals the one with the lower id.
+    /// key are asked. The newest value of each publisher counts. Of several publishers, the one
+    /// that most of these nodes have is chosen, and among equals the one with the lower id.
     ///
     /// # Errors
     /// As [`lookup`](Self::lookup).
@@ -180,10 +169,8 @@ impl Peer {
     }
 
     /// Announces this node as a provider of a name until the node ends. It announces itself three
-    /// times
-    /// in each [`provider_ttl`](crate::peer::KademliaConfig::provider_ttl). Returns how many other
-    /// nodes
-    /// keep the announcement; 0 has the same meaning as in [`put`](Self::put).
+    /// times in each [`provider_ttl`](crate::peer::KademliaConfig::provider_ttl). Returns how many
+    /// other nodes keep the announcement; 0 has the same meaning as in [`put`](Self::put).
     ///
     /// # Errors
     /// See [`KademliaError`].
@@ -197,8 +184,7 @@ impl Peer {
     }
 
     /// Stops announcing that this node provides a name. Other nodes forget it when the time of the
-    /// last
-    /// announcement has elapsed.
+    /// last announcement has elapsed.
     ///
     /// # Errors
     /// [`KademliaError::NotEnabled`].
@@ -212,10 +198,8 @@ impl Peer {
     /// Looks up the live providers of a name, those that most nodes know of first; at most
     /// [`max_providers_per_key`](crate::peer::KademliaConfig::max_providers_per_key). Each has just
     /// answered with its id, or is a member of the network that is up (`Builder::swim`). A provider
-    /// that
-    /// does not answer is left out and forgotten. It is asked again after a minute, or as soon as
-    /// it has
-    /// announced itself again. Sixteen are asked at once, each for
+    /// that does not answer is left out and forgotten. It is asked again after a minute, or as soon
+    /// as it has announced itself again. Sixteen are asked at once, each for
     /// [`request_time`](crate::peer::KademliaConfig::request_time), and at most
     /// [`max_questions`](crate::peer::KademliaConfig::max_questions) in all.
     ///

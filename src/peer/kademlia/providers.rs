@@ -122,8 +122,7 @@ impl Dht {
     }
 
     /// Whether this node may dial a provider: one of the nodes that report it may name its address,
-    /// and
-    /// the dial pace allows it.
+    /// and the dial pace allows it.
     async fn may_ask(&self, node: &Arc<Endpoint>, claim: &Claim) -> bool {
         let (at, mut places) = (claim.peer.address(), ResolvedHosts::default());
         let mut may = false;

@@ -16,8 +16,7 @@ const LEFT_OUT: Duration = Duration::from_secs(60);
 const SAME_WORD: Duration = Duration::from_secs(2);
 
 /// The number of providers that are remembered. Estimated, not measured: enough for some look-ups
-/// of
-/// names whose providers are all dead. They take some 100 KiB.
+/// of names whose providers are all dead. They take some 100 KiB.
 const MOST: usize = 1_024;
 
 /// The providers that recently did not answer a question.

@@ -16,8 +16,7 @@ impl SimNetwork {
     }
 
     /// Kills a node, as when its process dies: it sends nothing more. Its connections break, and
-    /// dials
-    /// to its host are refused.
+    /// dials to its host are refused.
     ///
     /// # Errors
     /// [`SimError::NotRunning`].
@@ -68,7 +67,8 @@ impl SimNetwork {
         self.launch(name, recipe).await
     }
 
-    /// Stops a node's traffic for a time ([`MemoryNetwork::stall`](crate::transport::memory::MemoryNetwork::stall)).
+    /// Stops a node's traffic for a time
+    /// ([`MemoryNetwork::stall`](crate::transport::memory::MemoryNetwork::stall)).
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
