@@ -34,7 +34,7 @@ const SHORT: usize = 8;
 #[non_exhaustive]
 pub enum InvalidPeerId {
     /// The text is empty.
-    #[error("an id may not be empty")]
+    #[error("an id must not be empty")]
     Empty,
     /// The text has more than 64 bytes.
     #[error("an id has at most 64 bytes, not {len}")]
@@ -43,7 +43,7 @@ pub enum InvalidPeerId {
         len: usize,
     },
     /// A character that is neither an ASCII letter nor a digit nor one of `. _ : - [ ]`.
-    #[error("an id may not hold {0:?}")]
+    #[error("an id must not contain {0:?}")]
     Character(char),
 }
 
@@ -152,7 +152,7 @@ pub struct PeerInfo {
 #[non_exhaustive]
 pub enum InvalidPeerInfo {
     /// There are not three fields, or there is a control character.
-    #[error("not three fields: id host port")]
+    #[error("expected three fields: id host port")]
     Fields,
     /// The id is invalid.
     #[error(transparent)]
@@ -164,7 +164,7 @@ pub enum InvalidPeerInfo {
     #[error(transparent)]
     Port(#[from] InvalidAddress),
     /// Port 0 cannot be connected to.
-    #[error("the port may not be 0")]
+    #[error("the port must not be 0")]
     PortZero,
 }
 

@@ -22,9 +22,9 @@ pub enum StartError {
     /// The text to listen on is not `host:port`.
     #[error("cannot listen on {text:?}: {source}")]
     InvalidListenAddress {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         source: InvalidAddress,
     },
     /// The id is invalid.
@@ -43,7 +43,7 @@ pub enum StartError {
     InvalidHost(#[from] InvalidHost),
     /// Other nodes cannot reach the announced host: an unspecified address (`0.0.0.0`, `[::]`), a
     /// multicast, broadcast or reserved one, or an IPv4-mapped IPv6 address.
-    #[error("no other node can reach {0}: set the host that others are told (Builder::host)")]
+    #[error("no other node can reach {0}: set another host to announce (Builder::host)")]
     UnreachableHost(Host),
     /// The node's own `id host port` cannot be announced.
     #[error(transparent)]
@@ -54,8 +54,8 @@ pub enum StartError {
         /// The address.
         address: Address,
     },
-    /// The address is not one of this machine's.
-    #[error("the address {address} is not one of this machine's")]
+    /// The address does not belong to this machine.
+    #[error("the address {address} does not belong to this machine")]
     AddressNotAvailable {
         /// The address.
         address: Address,
@@ -147,12 +147,12 @@ pub enum JoinError {
         cause: JoinFailure,
         /// Whether the node retries in the background, because the cause may pass.
         again: bool,
-        /// What the walk saw.
+        /// The report of the walk.
         report: Box<JoinReport>,
     },
     /// The contact takes part, but neither it nor any other node that was asked admitted this one:
     /// no node lists it.
-    #[error("no node took this one in; the contact {contact} says: {cause}")]
+    #[error("no node admitted this one; the contact {contact} says: {cause}")]
     NotTakenIn {
         /// The contact.
         contact: Address,
@@ -160,7 +160,7 @@ pub enum JoinError {
         cause: JoinFailure,
         /// Whether the node retries in the background, because the cause may pass.
         again: bool,
-        /// What the walk saw, with the answers of the others.
+        /// The report of the walk, with the answers of other nodes.
         report: Box<JoinReport>,
     },
     /// This node has stopped.

@@ -125,15 +125,15 @@ async fn here(node: &Arc<Endpoint>, envelope: Envelope, outer: Incoming) -> Resu
     if envelope.frame().data().len() as u64 > u64::from(route.intake.limit()) {
         return Err(Refusal::TooLong);
     }
-    let place = Arc::clone(&route.places).acquire_owned();
-    let place = tokio::time::timeout(node.config.busy_after, place).await;
-    let place = place.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::HandlerGone)?;
+    let permit = Arc::clone(&route.places).acquire_owned();
+    let permit = tokio::time::timeout(node.config.busy_after, permit).await;
+    let permit = permit.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::HandlerGone)?;
     let (frame, origin, path) = envelope.into_delivery();
     let (_, sender, token) = outer.into_parts();
     let sender = Sender::routed(&sender, origin, path);
     // The permit of the outer request is the one that counts for the node.
     let answer = route.ask(Incoming::new(frame, sender, None, token)).await;
-    drop(place);
+    drop(permit);
     answer
 }
 

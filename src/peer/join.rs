@@ -79,12 +79,12 @@ impl ResolvedHosts {
 /// Asks a question of the walk, unless the address is one where other nodes may not send this node.
 async fn ask(
     node: &Arc<Endpoint>,
-    places: &mut ResolvedHosts,
+    hosts: &mut ResolvedHosts,
     (to, whom, named_by): (&Address, Option<&PeerId>, Option<Address>),
     frame: Frame,
 ) -> Result<Vec<Frame>, JoinFailure> {
     if let Some(by) = &named_by
-        && !(places.may_go(node, to, by).await && node.may_dial(to).await)
+        && !(hosts.may_go(node, to, by).await && node.may_dial(to).await)
     {
         return Err(JoinFailure::NotAllowed);
     }
@@ -108,12 +108,12 @@ async fn walk(
     let own = Own::of(node).await;
     let is_own = |at: &Address| own.is_own(node, at);
     let mut walk = JoinWalk::new(node.me.clone(), contact, config, now()).turn(earlier);
-    let (mut event, mut places) = (JoinEvent::Start, ResolvedHosts::default());
+    let (mut event, mut hosts) = (JoinEvent::Start, ResolvedHosts::default());
     let report = loop {
         let list = peers.list().await?;
         event = match walk.step_as(event, &list, now(), &is_own) {
             JoinStep::Ask { to, whom, frame, named_by } => {
-                match ask(node, &mut places, (&to, whom.as_ref(), named_by), frame).await {
+                match ask(node, &mut hosts, (&to, whom.as_ref(), named_by), frame).await {
                     Ok(replies) => JoinEvent::Replies(replies),
                     Err(failure) => JoinEvent::Failed(failure),
                 }
@@ -124,7 +124,7 @@ async fn walk(
             }
             JoinStep::Add { info, learned } => {
                 // The peer has answered `NAME` at this address.
-                let seen_at = places.of(node, info.host()).await.first().cloned();
+                let seen_at = hosts.of(node, info.host()).await.first().cloned();
                 let seen_at = seen_at.unwrap_or_else(|| info.host().clone());
                 let proven = node.secure && info.id().is_key();
                 let candidate = Candidate::new(info, learned).seen_at(seen_at).verified(true);

@@ -160,17 +160,17 @@ fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
     }
     // Without a permit no connection is admitted, so no half-open one is displaced.
     let entered = match Arc::clone(&node.connections).try_acquire_owned() {
-        Ok(place) => node.admission.enter(&io.remote).map(|(pass, displaced)| {
+        Ok(permit) => node.admission.enter(&io.remote).map(|(pass, displaced)| {
             if displaced {
                 node.counters.connections_displaced.one();
             }
-            (place, pass)
+            (permit, pass)
         }),
         Err(_) => Err(node.admission.turn_away(&io.remote)),
     };
     match entered {
-        Ok((place, pass)) => {
-            let held = Held::new(pass, place, &node.node);
+        Ok((permit, pass)) => {
+            let held = Held::new(pass, permit, &node.node);
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
         Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
@@ -189,10 +189,10 @@ fn refuse(
 ) -> impl Future<Output = ()> + use<> {
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
-    let place = Arc::clone(refusals).try_acquire_owned().ok();
+    let permit = Arc::clone(refusals).try_acquire_owned().ok();
     let node = Arc::clone(&node.node);
     async move {
-        let Some(_place) = place else { return };
+        let Some(_permit) = permit else { return };
         if !node.secure {
             let Io { reader, writer, .. } = io;
             explain(writer, Refusal::Busy, node).await;

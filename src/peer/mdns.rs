@@ -75,7 +75,7 @@ pub struct MdnsConfig {
 
 /// The name of a network that cannot be announced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a network's name has 1 to {MAX_NETWORK} letters, digits, `.`, `_` or `-`, unlike {0:?}")]
+#[error("the network name {0:?} must be 1 to {MAX_NETWORK} letters, digits, `.`, `_` or `-`")]
 pub struct InvalidNetwork(String);
 
 impl MdnsConfig {

@@ -116,10 +116,10 @@ impl Serve for Answering {
 /// Asks a peer that another peer has named for its `NAME`, and adds it if its id is the named one.
 pub(super) async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo, by: &PeerInfo) {
     let (id, at) = (peer.id(), peer.address());
-    let mut places = ResolvedHosts::default();
+    let mut hosts = ResolvedHosts::default();
     if id == node.me.id()
         || !matches!(peers.get(id).await, Ok(None))
-        || !places.may_go(node, at, by.address()).await
+        || !hosts.may_go(node, at, by.address()).await
         || !node.may_dial(at).await
     {
         return;
@@ -129,7 +129,7 @@ pub(super) async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInf
         return;
     }
     node.answered(at);
-    let seen_at = places.of(node, peer.host()).await.first().cloned();
+    let seen_at = hosts.of(node, peer.host()).await.first().cloned();
     let seen_at = seen_at.unwrap_or_else(|| peer.host().clone());
     let learned = Learned::Listed { by: by.id().clone() };
     let candidate = Candidate::new(peer.clone(), learned).seen_at(seen_at).verified(true);

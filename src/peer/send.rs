@@ -15,7 +15,7 @@ const fn ended(sent: bool) -> RequestError {
 }
 
 impl Peer {
-    /// Sends a request. The replies are read from the returned [`Replies`](crate::Replies).
+    /// Sends a request. The replies are read from the returned [`Replies`].
     ///
     /// `to` is an address, a known peer's id, a [`PeerInfo`](crate::PeerInfo), text for one of
     /// them, or [`Target::routed`].

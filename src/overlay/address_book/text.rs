@@ -18,10 +18,10 @@ const MAX_LINE: usize = 704; // bytes
 #[non_exhaustive]
 pub enum DamagedBook {
     /// It does not begin with the header of this version.
-    #[error("it does not begin as an address book does")]
+    #[error("it does not begin with the header of an address book")]
     Header,
     /// It is longer than the maximum length of a book.
-    #[error("it is longer than an address book can be")]
+    #[error("it is longer than the maximum of an address book")]
     TooLong,
     /// The lines do not match the checksum in the header: the text was truncated or changed.
     #[error("its checksum does not match")]

@@ -43,7 +43,7 @@ pub enum JoinFailure {
     #[error("no program listens there (connection refused)")]
     PortClosed,
     /// The connection was not open in time. Gone.
-    #[error("no connection within the time for it")]
+    #[error("the connection was not open in time")]
     NoConnection,
     /// The connection could not be opened for another reason. Gone.
     #[error("cannot connect: {reason}")]
@@ -52,7 +52,7 @@ pub enum JoinFailure {
         reason: String,
     },
     /// The connection was opened, but the node did not answer in time. Gone.
-    #[error("connected, but no answer within the time for it")]
+    #[error("connected, but not answered in time")]
     NoAnswer,
     /// The node closed the connection without an answer: it has no handler, like an original
     /// program, or does not explain refusals. Gone.
@@ -62,13 +62,13 @@ pub enum JoinFailure {
     #[error("the connection was reset before the answer")]
     Reset,
     /// The connection broke during the answer. Gone.
-    #[error("the answer broke off")]
+    #[error("the connection broke during the answer")]
     BrokeOff,
     /// The node refuses connections without TLS, and this node has no TLS identity. Never.
-    #[error("it takes connections with TLS only, and this node came without")]
+    #[error("it accepts only TLS, and this node has no TLS identity")]
     TlsRequired,
     /// The node does not speak TLS, and this node speaks only TLS. Never.
-    #[error("it does not speak TLS, and this node speaks nothing else")]
+    #[error("it does not speak TLS, and this node speaks only TLS")]
     NotTls,
     /// The TLS handshake failed. Never.
     #[error("the TLS handshake failed: {reason}")]
@@ -83,7 +83,7 @@ pub enum JoinFailure {
     #[error("this node does not admit it")]
     NotAdmittedHere,
     /// Another node answered than the expected one. Never.
-    #[error("{} is there and not {}", found.short(), expected.short())]
+    #[error("{} answered there, not {}", found.short(), expected.short())]
     AnotherId {
         /// The expected id.
         expected: PeerId,
@@ -97,10 +97,10 @@ pub enum JoinFailure {
         code: TypeCode,
     },
     /// The answer is not of this protocol: another program listens there. Never.
-    #[error("another program is there: its answer is not of this protocol")]
+    #[error("another program listens there: its answer is not of this protocol")]
     NotThisProtocol,
     /// The answer is of this protocol, but is not an answer to the question. Never.
-    #[error("its answer is not one to {code}")]
+    #[error("its answer does not fit {code}")]
     Malformed {
         /// The code of the question.
         code: TypeCode,

@@ -112,7 +112,7 @@ impl Dht {
             // At most one task for each node in the table: `heard` returns `Check` for it only once
             // until the result is recorded.
             self.spawn(node, async move |node| {
-                let _place = dht.probes.acquire().await;
+                let _permit = dht.probes.acquire().await;
                 let there = dht.ask_at(&node, (known.address(), Some(known.id())), Question::Ping);
                 // Not by `ask`, which calls `heard` and would recurse.
                 let there = there.await.is_some();
@@ -139,14 +139,14 @@ impl Dht {
     /// a permit is free, at the node's dial pace.
     pub(super) fn probe(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
         let wanted = self.table.lock().is_some_and(|table| table.has_room(peer.id()));
-        let Ok(place) = Arc::clone(&self.probes).try_acquire_owned() else { return };
+        let Ok(permit) = Arc::clone(&self.probes).try_acquire_owned() else { return };
         if !wanted || !lock(&self.probed).insert(peer.address().clone()) {
             return;
         }
         let probing = Probing { dht: Arc::clone(self), at: peer.address().clone() };
         let dht = Arc::clone(self);
         self.spawn(node, async move |node| {
-            let (_place, _probing) = (place, probing);
+            let (_permit, _probing) = (permit, probing);
             if node.may_dial(peer.address()).await {
                 dht.ask(&node, &peer, Question::Ping).await;
             }
@@ -168,13 +168,13 @@ impl Dht {
         });
         let known = known.unwrap_or_default();
         let mut lookup = Lookup::new(Key::of(node.me.id()), target, known, self.config.lookup());
-        let (mut told_by, mut places) =
+        let (mut told_by, mut hosts) =
             (HashMap::<PeerInfo, Address>::new(), ResolvedHosts::default());
         let (mut found, mut under_way) = (Found::default(), FuturesUnordered::new());
         loop {
             while let Some(peer) = lookup.next() {
                 let may = match told_by.get(&peer).filter(|_| !self.knows(&peer)) {
-                    Some(by) => places.may_go(node, peer.address(), by).await,
+                    Some(by) => hosts.may_go(node, peer.address(), by).await,
                     None => true,
                 };
                 let hint = told_by.contains_key(&peer)

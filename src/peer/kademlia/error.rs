@@ -11,7 +11,7 @@ use crate::{
 pub enum KademliaError {
     /// The node was built without [`Builder::kademlia`](crate::Builder::kademlia). This is an error
     /// of the caller.
-    #[error("the node has no kademlia")]
+    #[error("the node was built without Kademlia (Builder::kademlia)")]
     NotEnabled,
     /// The text is not `host:port`. This is an error of the caller.
     #[error(transparent)]
@@ -20,7 +20,7 @@ pub enum KademliaError {
     #[error("the contact {0} did not answer")]
     ContactFailed(Address),
     /// The value is too long. This is an error of the caller; nothing was sent.
-    #[error("the value has {len} bytes, more than {limit}")]
+    #[error("the value has {len} bytes, more than the maximum of {limit}")]
     TooLong {
         /// The length of the value, in bytes.
         len: usize,
@@ -29,11 +29,11 @@ pub enum KademliaError {
     },
     /// This node already publishes under the maximum number of keys. This is an error of the
     /// caller; nothing was sent.
-    #[error("the node publishes under {0} keys already")]
+    #[error("the node already publishes under {0} keys, the maximum")]
     TooManyPublished(usize),
     /// Other nodes are known, but none keeps the record: they refused, or did not answer. This node
     /// keeps it, answers with it, and sends it to other nodes until some keep it.
-    #[error("only this node keeps it so far")]
+    #[error("no other node keeps it so far")]
     NobodyKeepsIt,
     /// This node is stopping or has stopped.
     #[error(transparent)]

@@ -124,10 +124,10 @@ impl Dht {
     /// Whether this node may dial a provider: one of the nodes that report it may name its address,
     /// and the dial pace allows it.
     async fn may_ask(&self, node: &Arc<Endpoint>, claim: &Claim) -> bool {
-        let (at, mut places) = (claim.peer.address(), ResolvedHosts::default());
+        let (at, mut hosts) = (claim.peer.address(), ResolvedHosts::default());
         let mut may = false;
         for by in &claim.by {
-            may = may || places.may_go(node, at, by).await;
+            may = may || hosts.may_go(node, at, by).await;
         }
         let lately = lock(&self.answered).has(&claim.peer, now());
         may && (lately || node.may_dial(at).await)

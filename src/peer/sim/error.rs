@@ -12,24 +12,24 @@ use crate::{
 #[non_exhaustive]
 pub enum SimError {
     /// The name is not a valid host.
-    #[error("{name:?} is no name for a node: {source}")]
+    #[error("{name:?} is not a valid name of a node: {source}")]
     InvalidName {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         source: InvalidHost,
     },
-    /// A node of this name runs already.
-    #[error("{0} runs already")]
+    /// A node of this name is already running.
+    #[error("{0} is already running")]
     Running(String),
-    /// No node of this name runs.
-    #[error("{0} does not run")]
+    /// No node of this name is running.
+    #[error("{0} is not running")]
     NotRunning(String),
     /// A step of the recipe is refused.
     #[error(transparent)]
     Register(#[from] RegisterError),
     /// The node did not start.
-    #[error("{name} does not start: {source}")]
+    #[error("{name} did not start: {source}")]
     Start {
         /// The node.
         name: String,
@@ -47,16 +47,16 @@ pub enum SimError {
         state: Box<SimState>,
     },
     /// The test did not end within [`SimNetwork::limit`](super::SimNetwork::limit).
-    #[error("the test still runs after {limit:?} of virtual time")]
+    #[error("the test is still running after {limit:?} of virtual time")]
     StillRunning {
         /// The limit.
         limit: Duration,
     },
     /// A runtime is already running where the network has to set up its own.
-    #[error("there is a runtime here already: a SimNetwork runs on one of its own")]
+    #[error("a runtime is already running: a SimNetwork sets up its own")]
     InsideRuntime,
     /// The operating system refuses a runtime.
-    #[error("no runtime: {0}")]
+    #[error("cannot set up a runtime: {0}")]
     Runtime(io::Error),
 }
 
