@@ -1,4 +1,4 @@
-//! Layer 13: the node. Its handle, its options, and the actors that it consists of.
+//! Layer 13: the node, with its handle, its options and the actors that it consists of.
 
 mod actor;
 mod address_book;

@@ -1,4 +1,4 @@
-//! How often a node dials addresses that nobody has answered at.
+//! The pace of dials to addresses where no node has answered.
 
 use std::{
     collections::VecDeque,
@@ -11,35 +11,36 @@ use crate::{
     time::{Later, part},
 };
 
-/// For so long dials of one address count.
+/// How long a dial counts against its address.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// The most addresses that are remembered, whatever the pace.
+/// The maximum number of addresses that are remembered, at any pace.
 const MAX_REMEMBERED: usize = 65_536;
 
-/// An address at which a node has answered is dialled without a limit of its own for this time
-/// after: as long as a peer that was given up is asked again.
+/// How long an address at which a node has answered is exempt from its own limit: as long as a peer
+/// that was given up is asked again.
 const ANSWERED_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// The pace of dials to unverified addresses: in all, and for each.
+/// The pace of dials to unverified addresses, in total and for each address.
 ///
-/// The limit for each address protects a third party that never asked for connections. It does not
-/// hold for an address at which a node answered lately: two sides of a partition could not find each
-/// other again otherwise, because each has used up its dials while the other was out of reach.
+/// The limit for each address protects third parties that never asked for connections. It does not
+/// apply to an address at which a node answered recently. Otherwise two sides of a partition could
+/// not find each other again, because each has used up its dials while the other was unreachable.
 #[derive(Debug)]
 pub(crate) struct DialPace {
     per_address: usize,
     between: Duration,
-    /// When the next dial is due, of all.
+    /// When the next dial to any address is due.
     due: Instant,
     /// When each address was dialled, within the window.
     dialled: Remembered<Address, VecDeque<Instant>>,
-    /// The addresses at which somebody answered lately.
+    /// The addresses at which a node answered recently.
     answered: Remembered<Address, ()>,
 }
 
 impl DialPace {
-    /// At most `per_second` dials a second of all addresses, and `per_address` a minute of each.
+    /// At most `per_second` dials per second in total, and `per_address` per minute to each
+    /// address.
     pub(crate) fn new(per_second: u32, per_address: u32, now: Instant) -> Self {
         let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         let most = number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED);
@@ -52,8 +53,8 @@ impl DialPace {
         }
     }
 
-    /// How long to wait before dialling `to`; none when it was dialled too often already, or when
-    /// so many others were that it cannot be counted.
+    /// How long to wait before dialling `to`; `None` if it was dialled too often already, or if the
+    /// memory is full of other addresses and the dial cannot be counted.
     pub(crate) fn dial(&mut self, to: &Address, now: Instant) -> Option<Duration> {
         if self.answered.get(to, now).is_some() {
             return Some(self.slot(now));
@@ -74,14 +75,14 @@ impl DialPace {
         may.then(|| self.slot(now))
     }
 
-    /// How long to wait until the next dial of all.
+    /// How long to wait for the next slot in the total pace.
     fn slot(&mut self, now: Instant) -> Duration {
         let at = self.due.max(now);
         self.due = at.later(self.between);
         at.saturating_duration_since(now)
     }
 
-    /// A node has answered at this address, as expected.
+    /// Records that the expected node has answered at this address.
     pub(crate) fn answered(&mut self, at: &Address, now: Instant) {
         self.dialled.remove(at);
         if self.answered.has_room(at, now) {
@@ -106,7 +107,7 @@ mod tests {
     fn an_address_that_never_answers_is_dialled_three_times_in_any_minute() {
         let begun = now();
         let mut pace = DialPace::new(32, 3, begun);
-        // At the end of a minute and at the beginning of the next, too.
+        // Also across the end of a minute.
         let tries = [0, 59, 59, 60, 60, 60, 61, 119, 119, 119, 120, 121, 200];
         let dialled =
             tries.map(|second| pace.dial(&at(1), begun + Duration::from_secs(second)).is_some());
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_answered_within_ten_minutes_is_dialled_whenever_it_is_wanted() {
+    fn an_address_that_answered_within_ten_minutes_is_dialled_without_its_own_limit() {
         let begun = now();
         let mut pace = DialPace::new(32, 3, begun);
         pace.answered(&at(1), begun);
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn dials_of_all_addresses_come_at_a_pace_and_the_memory_is_bounded() {
+    fn dials_to_all_addresses_are_paced_and_the_memory_is_bounded() {
         let now = now();
         let mut pace = DialPace::new(10, 3, now);
         let waits: Vec<_> = (0..1_200).filter_map(|n| pace.dial(&at(n), now)).collect();

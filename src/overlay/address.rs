@@ -1,4 +1,4 @@
-//! Where a node is: hosts and addresses.
+//! Hosts and addresses of nodes.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-/// Where a node is: an IP address, or a name to be looked up.
+/// The host of a node: an IP address, or a name to be resolved.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     /// IPv4 or IPv6.
@@ -23,7 +23,7 @@ pub struct InvalidHost {
     text: String,
 }
 
-/// At most so much of a wrong text is kept for the error.
+/// Shortens an invalid text for an error.
 pub(super) fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }
@@ -94,7 +94,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// A host and a port: where to listen, where to connect to.
+/// A host and a port, to listen on or to connect to.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     host: Host,
@@ -105,7 +105,7 @@ pub struct Address {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidAddress {
-    /// There is no colon before a port, or an IPv6 address without brackets.
+    /// There is no colon before a port, or an IPv6 address has no brackets.
     #[error("{text:?} is not host:port")]
     NoPort {
         /// The text, at most 64 characters of it.
@@ -117,13 +117,13 @@ pub enum InvalidAddress {
         /// The text of the port, at most 64 characters of it.
         text: String,
     },
-    /// The host is not one.
+    /// The host is invalid.
     #[error(transparent)]
     Host(#[from] InvalidHost),
 }
 
 impl Address {
-    /// An address. Port 0 means any free port when listening, and is refused when connecting.
+    /// Makes an address. Port 0 means any free port when listening, and is refused when connecting.
     #[must_use]
     pub const fn new(host: Host, port: u16) -> Self {
         Self { host, port }
@@ -148,7 +148,7 @@ impl Address {
     }
 }
 
-/// Decimal digits and nothing else.
+/// Parses decimal digits only.
 pub(super) fn parse_port(text: &str) -> Result<u16, InvalidAddress> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let port = digits.then(|| text.parse().ok()).flatten();

@@ -1,5 +1,5 @@
-//! The peers that were good, for the time after a restart: bounded, with shares for each address and
-//! network, so that nobody can fill it alone.
+//! The peers that were good, saved for the time after a restart. The book is bounded, with shares
+//! for each address and network, so that no single party can fill it.
 
 mod entry;
 mod text;
@@ -20,29 +20,29 @@ pub use self::{
     text::DamagedBook,
 };
 
-/// The most entries of a book, whatever its limit says.
+/// The maximum number of entries of a book with any limit.
 const MOST: usize = 65_536;
 
-/// Of one address at most this part of the book, of one network this one; each at least
-/// [`LEAST`]. Eight networks have half of the book at most.
+/// The maximum part of the book for one address; [`NETWORK_PART`] is that for one network. Each is
+/// at least [`LEAST`]. Eight networks have at most half of the book.
 const ADDRESS_PART: usize = 128;
 const NETWORK_PART: usize = 16;
 const LEAST: usize = 2;
 
-/// Who was not there so often in a row is no anchor, and goes first.
+/// A peer that did not answer this often in a row is not an anchor, and is evicted first.
 const UNRELIABLE: u32 = 3;
 
-/// Two peers that were seen within this time of each other were seen at the same time. A book is
-/// brought up to date each minute by default.
+/// Two peers that were seen within this time of each other count as seen at the same time. A book
+/// is updated every minute by default.
 const SAME_TIME: u64 = 600; // seconds
 
-/// Peers that were good, with when and how they were seen: what a node keeps over a restart.
+/// Peers that were good, with when and how they were seen, which a node keeps over a restart.
 ///
-/// Pure: the time is an argument, in seconds of Unix time, and so is the seed of what is chosen at
-/// random. It holds at most `limit` entries, at most 1/128 of them (and two) at one address (the /64
-/// of an IPv6 address), at most 1/16 (and two) in one network (/24, /48); loopback is no share of
-/// anybody. When there is no room the least good entry goes for a newcomer: one that has not answered
-/// lately, or else the youngest of the network that has the most.
+/// The book is pure: the time, in seconds of Unix time, and the seed of random choices are
+/// arguments. It holds at most `limit` entries. At most 1/128 of them (and at least two) are at one
+/// address (the /64 of an IPv6 address), and at most 1/16 (and at least two) in one network (/24,
+/// /48). Loopback is exempt. When there is no room, a newcomer replaces the worst entry: one that
+/// has not answered recently, or otherwise the youngest of the network that has the most.
 ///
 /// ```
 /// use std::time::Duration;
@@ -65,33 +65,33 @@ pub struct AddressBook {
 }
 
 impl AddressBook {
-    /// An empty book of at most `limit` entries (1 to 65,536; others are brought into these bounds),
-    /// each of which is forgotten when its peer was not seen alive for `forget_after`.
+    /// Makes an empty book of at most `limit` entries (1 to 65,536; other values are clamped). An
+    /// entry is forgotten when its peer was not seen alive for `forget_after`.
     #[must_use]
     pub fn new(limit: usize, forget_after: Duration) -> Self {
         let forget_after = forget_after.as_secs().max(1);
         Self { limit: limit.clamp(1, MOST), forget_after, entries: IndexMap::new() }
     }
 
-    /// The most entries.
+    /// The maximum number of entries.
     #[must_use]
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many there are.
+    /// The number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// What is known of a peer.
+    /// The entry of a peer.
     #[must_use]
     pub fn get(&self, id: &PeerId) -> Option<&BookEntry> {
         self.entries.get(id)
@@ -102,8 +102,8 @@ impl AddressBook {
         self.entries.values()
     }
 
-    /// Notes that a peer has answered with its id. One that is known by another address is taken to
-    /// have moved, and is new. Whether it has a place in the book.
+    /// Records that a peer has answered with its id. A peer that is known with another address has
+    /// moved and counts as new. Returns whether it has a place in the book.
     pub fn note_alive(
         &mut self,
         peer: &PeerInfo,
@@ -132,27 +132,27 @@ impl AddressBook {
         })
     }
 
-    /// Notes a peer of the table that was seen alive at `at`; nothing when it is not verified.
+    /// Records a peer of the table that was seen alive at `at`, if it is verified.
     pub(crate) fn note_entry(&mut self, entry: &PeerEntry, at: u64) {
         if entry.verified().is_some() {
             self.note_alive(entry.info(), entry.seen_at(), Origin::from(entry.learned()), at);
         }
     }
 
-    /// Notes that a peer has not answered, or another one has at its address.
+    /// Records that a peer has not answered, or that another node has answered at its address.
     pub fn note_failure(&mut self, id: &PeerId) {
         if let Some(known) = self.entries.get_mut(id) {
             known.failures = known.failures.saturating_add(1);
         }
     }
 
-    /// Takes a peer out.
+    /// Removes a peer.
     pub fn remove(&mut self, id: &PeerId) -> Option<BookEntry> {
         self.entries.swap_remove(id)
     }
 
-    /// Forgets who was not seen alive for long. What a wrong clock has dated into the future counts
-    /// as seen now.
+    /// Forgets peers that were not seen alive for long. A time in the future, from a wrong clock,
+    /// counts as now.
     pub fn forget_old(&mut self, now: u64) {
         let forget_after = self.forget_after;
         self.entries.retain(|_, entry| {
@@ -162,13 +162,13 @@ impl AddressBook {
         });
     }
 
-    /// Adds an entry; when there is no room for it, another goes or it does not get in.
+    /// Adds an entry. If there is no room, it replaces another entry or is refused.
     fn put(&mut self, new: BookEntry) -> bool {
         if is_loopback(&new.seen_at) {
             return self.put_where(new, |_| true);
         }
         let (address, network) = (address_of(&new.seen_at), network_of(&new.seen_at));
-        // What is on this machine has no share, and takes none of another address in `::/48`.
+        // Peers on this machine are exempt, and do not count for other addresses in `::/48`.
         let elsewhere = |entry: &BookEntry| !is_loopback(&entry.seen_at);
         let at_address =
             |entry: &BookEntry| elsewhere(entry) && address_of(&entry.seen_at) == address;
@@ -190,7 +190,7 @@ impl AddressBook {
         self.iter().filter(|entry| is(entry)).count()
     }
 
-    /// The network with the most entries, when one has more than [`LEAST`].
+    /// The network with the most entries, if it has more than [`LEAST`].
     fn biggest_network(&self) -> Option<IpAddr> {
         let mut networks: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for network in self.iter().filter_map(|entry| network_of(&entry.seen_at)) {
@@ -205,7 +205,7 @@ impl AddressBook {
             self.entries.insert(new.info.id().clone(), new);
             return true;
         }
-        // Whoever does not answer goes before all others.
+        // Peers that do not answer are evicted first.
         let is_dead = |entry: &BookEntry| entry.failures >= UNRELIABLE;
         if self.iter().any(is_dead) {
             self.replace(new, is_dead)
@@ -214,7 +214,8 @@ impl AddressBook {
         }
     }
 
-    /// Puts an entry in the place of the worst of some others, if that is not better than a newcomer.
+    /// Replaces the worst of the entries that `may_go` selects, unless it is better than a
+    /// newcomer.
     fn replace(&mut self, new: BookEntry, may_go: impl Fn(&BookEntry) -> bool) -> bool {
         let worst = self.iter().filter(|entry| may_go(entry)).max_by_key(|entry| {
             let unreliable = entry.failures.min(UNRELIABLE);
@@ -231,10 +232,10 @@ impl AddressBook {
         true
     }
 
-    /// The last-known good peers, at most `n`: seen alive last of all (within ten minutes of each
-    /// other), first those that this node went to, of these the ones that are known for the longest
-    /// time, and from networks of their own as far as there are. Whoever joins a node again and again
-    /// does not get among them.
+    /// The last-known good peers, at most `n`. The most recently seen ones (within ten minutes of
+    /// each other) come first. Among these, peers that this node contacted come first, then those
+    /// that are known for the longest time, and they are from different networks as far as
+    /// possible. A node that joins again and again does not become one of them.
     #[must_use]
     pub fn anchors(&self, n: usize) -> Vec<PeerInfo> {
         let reliable = || self.iter().filter(|entry| entry.failures < UNRELIABLE);
@@ -259,9 +260,9 @@ impl AddressBook {
         chosen.into_iter().map(|entry| entry.info.clone()).collect()
     }
 
-    /// At most `n` old peers at random: a network at random first, then one of its peers, so that
-    /// many addresses in few networks are chosen no more often than these networks are. Whoever is in
-    /// `without` is not chosen. The same seed chooses the same.
+    /// At most `n` random old peers. A random network is chosen first, then one of its peers, so
+    /// that many addresses in few networks are chosen no more often than these networks are. Peers
+    /// in `without` are not chosen. The same seed gives the same choices.
     #[must_use]
     pub fn pick_old(&self, n: usize, without: &[PeerInfo], seed: u64) -> Vec<PeerInfo> {
         let mut dice = Dice::new(seed);
@@ -272,7 +273,7 @@ impl AddressBook {
         let mut groups: Vec<_> = groups.into_values().collect();
         groups.iter_mut().for_each(|group| group.sort_by_key(|info| info.id()));
         let mut chosen = Vec::new();
-        // One of each network before another of the same.
+        // One of each network before another of the same network.
         let mut again = Vec::new();
         while chosen.len() < n {
             if groups.is_empty() {
@@ -288,7 +289,7 @@ impl AddressBook {
     }
 }
 
-/// The network of an address; what is in none, by itself.
+/// The network of an address; an address without a network is its own group.
 pub(super) fn group_of(host: &Host) -> Host {
     if is_loopback(host) {
         address_of(host)

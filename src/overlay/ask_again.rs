@@ -1,4 +1,5 @@
-//! When a ping sweep asks those again that were given up: a partition heals, a machine wakes up.
+//! When a ping sweep asks peers again that were given up: a partition may heal, a machine may wake
+//! up.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,38 +12,40 @@ use crate::{
     time::Later,
 };
 
-/// The most that were given up and are asked again in one sweep, as long as none answers. Half of
-/// the dials that a node has under way by default: the other half is for those who are there.
+/// The maximum number of given-up peers that are asked again in one sweep while none answers. It is
+/// half of the default number of concurrent dials; the other half is left for live peers.
 const IN_A_SWEEP: usize = 16;
 
-/// For so long a peer that was given up stays away, however soon it is back: a peer that comes and
-/// goes each second comes and goes in the table once in this time at most.
+/// The minimum time that a given-up peer stays out of the table, even if it returns sooner. A peer
+/// that goes up and down every second therefore enters and leaves the table at most once in this
+/// time.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// The rest after the first question. It doubles with each one that is not answered.
+/// The pause after the first question. It doubles with each one that is not answered.
 const FIRST_REST: Duration = Duration::from_secs(5);
 
-/// The longest rest. With sweeps that begin at most 7 s apart, two questions are at most 14 s apart.
+/// The longest pause. With sweeps that begin at most 7 s apart, two questions are at most 14 s
+/// apart.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
-/// Whom to ask again, and when.
+/// The peers to ask again, and when.
 #[derive(Clone, Debug)]
 pub(super) struct AskAgain {
     in_a_sweep: usize,
     longest_rest: Duration,
     /// At most one for each peer that is remembered as given up.
     plans: HashMap<PeerInfo, Plan>,
-    /// Who else could be asked in this sweep, the one that is due first in front.
+    /// The peers that could still be asked in this sweep, ordered by the time when they are due.
     waiting: VecDeque<PeerInfo>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Plan {
-    /// It has answered `PING` with `PONG` when it was known.
+    /// Whether it answered `PING` with `PONG` while it was in the table.
     answers_pong: bool,
-    /// Another node has answered there.
+    /// Whether another node has answered at its address.
     moved: bool,
-    /// When it was asked again last, and for how long it is left alone since.
+    /// When it was last asked again, and the pause after that.
     asked: Option<(Instant, Duration)>,
 }
 
@@ -64,7 +67,7 @@ impl Default for AskAgain {
 }
 
 impl AskAgain {
-    /// What can be set: how many are asked in a sweep, and the longest rest.
+    /// The options: the number of peers asked in a sweep, and the longest pause.
     pub(super) const fn options(&mut self) -> (&mut usize, &mut Duration) {
         (&mut self.in_a_sweep, &mut self.longest_rest)
     }
@@ -77,12 +80,13 @@ impl AskAgain {
         self.longest_rest = rest;
     }
 
-    /// A peer is given up. Where another node has answered instead it is not asked again.
+    /// Records that a peer is given up. If another node has answered at its address, it is not
+    /// asked again.
     pub(super) fn gave_up(&mut self, peer: PeerInfo, answers_pong: bool, moved: bool) {
         self.plans.insert(peer, Plan { answers_pong, moved, asked: None });
     }
 
-    /// The questions with which a sweep begins.
+    /// The questions at the beginning of a sweep.
     pub(super) fn tick<'a>(
         &mut self,
         given_up: impl Iterator<Item = &'a GivenUp>,
@@ -114,7 +118,7 @@ impl AskAgain {
         Some((peer, Frame::empty(code)))
     }
 
-    /// What came of a question; none when the peer was not asked here.
+    /// Handles the answer to a question; `None` if the peer was not asked here.
     pub(super) fn heard(
         &mut self,
         peer: &PeerInfo,
@@ -130,17 +134,17 @@ impl AskAgain {
         }
         let answers_pong = plan.answers_pong;
         self.plans.remove(peer);
-        // The way is open again: the others need not wait for their time.
+        // The network works again, so the other peers are asked without waiting for their time.
         Some(Heard::Back { answers_pong, next: self.next(now) })
     }
 }
 
-/// What came of asking a peer again.
+/// The result of asking a peer again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// It stays away.
+    /// It is still unreachable.
     Nothing,
-    /// It is back, and so may be the next one.
+    /// It is back; `next` is the next question, because other peers may be back as well.
     Back { answers_pong: bool, next: Option<(PeerInfo, Frame)> },
 }
 
@@ -155,7 +159,7 @@ mod tests {
         format!("p{n} 10.0.0.1 9000").parse().unwrap()
     }
 
-    /// A table of which so many peers were given up, just now.
+    /// A table of which this number of peers has just been given up.
     fn torn(peers: usize) -> (PeerList, Instant) {
         let now = tokio::time::Instant::now().into_std();
         let mut list = PeerList::new("me".parse().unwrap(), 0);
@@ -170,7 +174,7 @@ mod tests {
         Ok(vec![Frame::text(code, text)])
     }
 
-    /// In which seconds a peer is asked that never answers, when a sweep begins so often.
+    /// The seconds in which a peer that never answers is asked, with this pause between sweeps.
     fn asked(again: &mut AskAgain, every: Duration) -> Vec<u64> {
         let (list, begun) = torn(1);
         let sweeps = (0..).map(|n| n * every).take_while(|time| *time < 700 * SECOND);
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rests_grow_to_less_than_fifteen_seconds_and_end_after_ten_minutes() {
+    fn the_pauses_grow_to_less_than_fifteen_seconds_and_end_after_ten_minutes() {
         for every in [1, 3, 5, 7] {
             let times = asked(&mut AskAgain::default(), SECOND * every);
             assert!((10..=17).contains(times.first().unwrap()), "{times:?}");
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_dead_peers_cost_sixteen_questions_in_a_sweep_and_each_has_its_turn() {
+    fn a_hundred_dead_peers_cost_sixteen_questions_in_a_sweep_and_take_turns() {
         let (list, mut now) = torn(100);
         let mut again = AskAgain::default();
         let mut times = HashMap::new();
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn when_one_is_back_the_others_are_asked_at_once() {
+    fn when_one_peer_is_back_the_others_are_asked_at_once() {
         let (list, now) = torn(64);
         let mut again = AskAgain::default();
         let now = now + 10 * SECOND;
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_ours_is_back_when_it_answers_ping_and_an_original_when_it_says_its_name() {
+    fn a_peer_of_this_crate_is_back_when_it_answers_ping_and_an_original_when_it_answers_name() {
         let back = |answers_pong| Some(Heard::Back { answers_pong, next: None });
         for (pongs, answer, expected) in [
             (true, said("PONG", "p0"), back(true)),
@@ -264,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn where_another_has_answered_nobody_is_asked_again() {
+    fn a_peer_whose_address_another_node_has_is_not_asked_again() {
         let (list, begun) = torn(3);
         let mut again = AskAgain::default();
         again.gave_up(peer(0), true, true);

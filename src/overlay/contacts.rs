@@ -1,43 +1,44 @@
-//! The contacts of a node's joins, and when it goes back to one that is no longer in the table.
+//! The contacts of a node's joins, and when the node joins again through one that is no longer in
+//! the table.
 
 use std::time::{Duration, Instant};
 
 use crate::overlay::{Address, JoinConfig, PeerId, PeerList};
 
-/// The most contacts that are remembered; of more, those of the last joins.
+/// The maximum number of contacts that are remembered; those of the last joins are kept.
 const MOST: usize = 8;
 
-/// The pause between two tries to go back, in the first [`SOON_FOR`].
+/// The pause between two tries during the first [`SOON_FOR`].
 const SOON: Duration = Duration::from_secs(10);
 
-/// A contact that has been away for so long is tried less often.
+/// How long a contact has to be away before it is tried less often.
 const SOON_FOR: Duration = Duration::from_secs(600);
 
-/// The pause between two tries from then on.
+/// The pause between two tries after that.
 const SELDOM: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Debug)]
 struct Contact {
     at: Address,
     config: JoinConfig,
-    /// Who was there.
+    /// The id of the contact.
     id: Option<PeerId>,
     /// When it was last in the table.
     there: Instant,
     tried: Instant,
 }
 
-/// The contacts that were in the table after a join by them: at most 8.
+/// The contacts that were in the table after a join through them: at most 8.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Contacts {
     known: Vec<Contact>,
-    /// Whether somebody looks at them now and then.
+    /// Whether a task checks them periodically.
     tended: bool,
 }
 
 impl Contacts {
-    /// A join by this contact has come to its end. Whether somebody has to begin to look for what is
-    /// [due](Self::due).
+    /// Records the end of a join through this contact. Returns whether the caller has to start the
+    /// task that checks what is [due](Self::due).
     pub(crate) fn joined(
         &mut self,
         at: &Address,
@@ -56,8 +57,8 @@ impl Contacts {
         !std::mem::replace(&mut self.tended, true)
     }
 
-    /// Where to join again now: by contacts that are no longer in the table. `None` if no contact is
-    /// remembered, and nobody has to look any more.
+    /// The contacts to join again now, because they are no longer in the table. `None` if no
+    /// contact is remembered; the task that checks ends then.
     pub(crate) fn due(
         &mut self,
         list: &PeerList,
@@ -75,7 +76,7 @@ impl Contacts {
                     || Some(entry.info().id()) == contact.id.as_ref()
             });
             if let Some(entry) = entry {
-                // It may have moved.
+                // The contact may have moved.
                 contact.at = entry.info().address().clone();
                 contact.id = Some(entry.info().id().clone());
                 (contact.there, contact.tried) = (now, now);
@@ -90,7 +91,7 @@ impl Contacts {
         Some(due)
     }
 
-    /// The application removed this peer, or it is not admitted any more: nobody goes back to it.
+    /// Forgets a contact that the application removed, or that is not admitted any more.
     pub(crate) fn forget(&mut self, id: &PeerId) {
         self.known.retain(|contact| contact.id.as_ref() != Some(id));
     }
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_contacts_are_remembered_and_none_that_let_nobody_in() {
+    fn eight_contacts_are_remembered_and_only_those_in_the_table() {
         let now = tokio::time::Instant::now().into_std();
         let mut list = PeerList::new("me".parse().unwrap(), 0);
         let mut contacts = Contacts::default();

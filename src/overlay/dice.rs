@@ -1,7 +1,8 @@
-//! A small generator of random numbers for the pure layers: the same seed gives the same numbers.
+//! A small generator of pseudo-random numbers for the pure layers: the same seed gives the same
+//! numbers.
 
-/// `SplitMix64` (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014). Fair
-/// enough to choose peers by; no secret can be made of it.
+/// `SplitMix64` (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014). Good
+/// enough for choosing peers, but not for secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
@@ -18,13 +19,13 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`; 0 for none.
+    /// A number below `n`; 0 if `n` is 0.
     pub(crate) fn below(&mut self, n: usize) -> usize {
         let n = u64::try_from(n).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.next() % n).unwrap_or(0)
     }
 
-    /// Takes one out at random.
+    /// Removes a random element and returns it.
     pub(crate) fn take<T>(&mut self, from: &mut Vec<T>) -> Option<T> {
         let at = self.below(from.len());
         (!from.is_empty()).then(|| from.swap_remove(at))

@@ -1,4 +1,4 @@
-//! A message on its way over several nodes: one question, many hops.
+//! Routed messages: one request over many hops.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,8 @@ use crate::{
     overlay::{PeerId, PeerInfo, PeerList, Router},
 };
 
-/// A routed message: whom it is for, who asked, what it has passed, how far it may still go, and
-/// the message itself.
+/// A routed message: its destination, its origin, the nodes that it passed, the hops left, and the
+/// message itself.
 ///
 /// On the wire it is a frame `@FWD`: the header in postcard (destination, origin, hops left, trace,
 /// code), then the data as it is.
@@ -31,32 +31,33 @@ struct Header {
     code: [u8; 4],
 }
 
-/// Why a routed message got stuck. The numbers are in the
-/// [table of faults](crate::protocol#faults).
+/// Why a routed message could not be delivered. The numbers are in the [table of
+/// faults](crate::protocol#faults).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RouteReason {
-    /// The node passes on as much as it wants to for this neighbour already
+    /// The node already forwards the maximum for this neighbour
     /// ([`Config::max_forwards_per_source`](crate::Config::max_forwards_per_source)).
     Busy,
     /// The router panicked.
     RouterFailed,
-    /// The node passes nothing on, or not for this neighbour ([`ForwardPolicy`](crate::overlay::ForwardPolicy)).
+    /// The node forwards nothing, or nothing for this neighbour
+    /// ([`ForwardPolicy`](crate::overlay::ForwardPolicy)).
     Refused,
-    /// The message is not one, or not one that may be routed.
+    /// The message is malformed, or may not be routed.
     Malformed,
-    /// The router knows no way.
+    /// The router knows no path.
     NoRoute,
-    /// It passed as many nodes as it may.
+    /// The message has used all of its hops.
     HopLimit,
-    /// It came to a node that it had passed already.
+    /// The message reached a node that it had already passed.
     Loop,
     /// The next node could not be connected to.
     Unreachable,
-    /// The next node broke off. The message may have been handled.
+    /// The connection to the next node broke. The message may have been handled.
     Broken,
-    /// The next node is not the destination and cannot pass messages on: an original program.
+    /// The next node is not the destination and cannot forward messages: it is an original program.
     NotForwarding,
     /// A reason that this version does not know. The message may have been handled.
     Other(u16),
@@ -112,9 +113,9 @@ impl RouteReason {
     }
 }
 
-/// A report that a routed message got stuck: why and where. On the wire a frame `@FWE`: the reason
-/// (two bytes, big-endian), the id of the node, and, where it is known, a zero byte and the number of
-/// hops to there (one byte).
+/// A report that a routed message could not be delivered: why and where. On the wire it is a frame
+/// `@FWE`: the reason (two bytes, big-endian), the id of the node, and, if it is known, a zero byte
+/// and the number of hops to that node (one byte).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} at {at}", reason.text())]
 pub struct RouteFault {
@@ -130,34 +131,34 @@ impl RouteFault {
         Self { reason, at, hop: None }
     }
 
-    /// The same, so many hops from the asker.
+    /// The same fault, at this number of hops from the asker.
     #[must_use]
     pub const fn at_hop(mut self, hop: u8) -> Self {
         self.hop = Some(hop);
         self
     }
 
-    /// How many hops the message came, by the word of the node where it got stuck: 0 is the asker
-    /// itself, 1 its neighbour. None when the message could not be read.
+    /// The number of hops that the message made, as the failing node reports: 0 is the asker
+    /// itself, 1 its neighbour. `None` if the message could not be read.
     #[must_use]
     pub const fn hop(&self) -> Option<u8> {
         self.hop
     }
 
-    /// Why.
+    /// The reason.
     #[must_use]
     pub const fn reason(&self) -> RouteReason {
         self.reason
     }
 
-    /// The node where it got stuck, by its own word.
+    /// The node where the message failed, as that node reports.
     #[must_use]
     pub const fn at(&self) -> &PeerId {
         &self.at
     }
 
-    /// Whether the message may have been handled at its destination. False is as certain as the
-    /// words of the nodes on the way.
+    /// Whether the message may have been handled at its destination. False is as reliable as the
+    /// reports of the nodes on the path.
     #[must_use]
     pub const fn may_have_been_handled(&self) -> bool {
         matches!(self.reason, RouteReason::Broken | RouteReason::Other(_))
@@ -172,7 +173,7 @@ impl RouteFault {
         Frame::new(TypeCode::FWE, data)
     }
 
-    /// The report in a frame; none when it is no report.
+    /// Reads the report from a frame; `None` if the frame is not a report.
     #[must_use]
     pub fn from_frame(frame: &Frame) -> Option<Self> {
         let (number, at) =
@@ -190,47 +191,47 @@ impl RouteFault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hop {
-    /// It is for this node.
+    /// Deliver it: the message is for this node.
     Here(Envelope),
-    /// It goes on to this peer.
+    /// Forward it to this peer.
     Next(PeerInfo, Envelope),
-    /// It goes nowhere.
+    /// Reject it with this fault.
     Fail(RouteFault),
 }
 
 impl Envelope {
-    /// A message from `origin` for `to` that may be passed on at most `hops` times.
+    /// A message from `origin` for `to` that may be forwarded at most `hops` times.
     #[must_use]
     pub const fn new(to: PeerId, origin: PeerId, hops: u8, frame: Frame) -> Self {
         Self { to, origin, hops_left: hops, trace: Vec::new(), frame }
     }
 
-    /// How often it was passed on so far.
+    /// The number of times that it was forwarded so far.
     #[must_use]
     pub fn hops(&self) -> u8 {
         u8::try_from(self.trace.len()).unwrap_or(u8::MAX)
     }
 
-    /// The same, passed on at most `hops` times on its whole way, whatever it says.
+    /// The same message with at most `hops` hops on its whole path, whatever its header says.
     #[must_use]
     pub fn at_most(mut self, hops: u8) -> Self {
         self.hops_left = self.hops_left.min(hops.saturating_sub(self.hops()));
         self
     }
 
-    /// Whom it is for.
+    /// The destination.
     #[must_use]
     pub const fn to(&self) -> &PeerId {
         &self.to
     }
 
-    /// Who asked, by the word of the nodes on the way.
+    /// The origin, as the nodes on the path report.
     #[must_use]
     pub const fn origin(&self) -> &PeerId {
         &self.origin
     }
 
-    /// The nodes that it passed, the asker first.
+    /// The nodes that it passed, the origin first.
     #[must_use]
     pub fn trace(&self) -> &[PeerId] {
         &self.trace
@@ -242,13 +243,13 @@ impl Envelope {
         &self.frame
     }
 
-    /// The message, who asked, and the nodes that it passed, the asker first.
+    /// The message, its origin, and the nodes that it passed, the origin first.
     #[must_use]
     pub fn into_delivery(self) -> (Frame, PeerId, Vec<PeerId>) {
         (self.frame, self.origin, self.trace)
     }
 
-    /// As a frame `@FWD`. None when a header of this size cannot be made, which these types do not
+    /// Encodes it as a frame `@FWD`; `None` if the header is too long, which these types do not
     /// allow.
     #[must_use]
     pub fn encode(&self) -> Option<Frame> {
@@ -264,8 +265,8 @@ impl Envelope {
         Some(Frame::new(TypeCode::FWD, data))
     }
 
-    /// The message in a frame `@FWD`; its data is shared, not copied. None when it is malformed, or
-    /// its message has a code of the framework.
+    /// Decodes the message in a frame `@FWD`; its data is shared, not copied. `None` if it is
+    /// malformed, or if its message has a code of the framework.
     #[must_use]
     pub fn decode(frame: &Frame) -> Option<Self> {
         let data: &Bytes = frame.data();
@@ -280,7 +281,7 @@ impl Envelope {
         Some(Self { to, origin, hops_left, trace, frame })
     }
 
-    /// What the node `me` does with it.
+    /// Decides what the node `me` does with it.
     #[must_use]
     pub fn step(mut self, me: &PeerId, router: &mut dyn Router, peers: &PeerList) -> Hop {
         let hops = self.hops();
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_goes_from_hop_to_hop_and_remembers_the_way() {
+    fn a_message_goes_from_hop_to_hop_and_records_the_path() {
         let mut by_b =
             router::from_fn(|_, peers| peers.get(&id("b")).map(|entry| entry.info().clone()));
         let Hop::Next(next, passed) = envelope(3).step(&id("a"), &mut by_b, &peers("a", &["b"]))
@@ -382,13 +383,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_a_code_of_the_framework_is_not_passed_on() {
+    fn a_message_with_a_code_of_the_framework_is_not_forwarded() {
         let nested = Envelope::new(id("c"), id("a"), 1, envelope(1).encode().unwrap());
         assert_eq!(Envelope::decode(&nested.encode().unwrap()), None);
     }
 
     #[test]
-    fn whatever_a_message_says_it_goes_no_further_than_a_node_allows() {
+    fn a_message_goes_no_further_than_a_node_allows_whatever_its_header_says() {
         let Hop::Next(_, passed) =
             envelope(u8::MAX).at_most(2).step(&id("b"), &mut Direct, &peers("b", &["c"]))
         else {
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_survives_the_wire_with_numbers_unknown_to_us() {
+    fn a_report_survives_the_wire_with_unknown_numbers() {
         for number in [0, 4, 10, 11, 12, 13, 256, 257, 258, 259, u16::MAX] {
             let fault = RouteFault::new(RouteReason::from_number(number), id("b"));
             let at_hop = fault.clone().at_hop(7);

@@ -1,17 +1,17 @@
-//! The peers that were given up lately: who may only have been out of reach, and is worth another
-//! question.
+//! The peers that were given up recently. They may only have been unreachable, so they are asked
+//! again.
 
 use std::time::{Duration, Instant};
 
 use crate::overlay::{PeerEntry, PeerId, PeerInfo};
 
-/// The most peers that were given up and are remembered.
+/// The maximum number of given-up peers that are remembered.
 const MOST: usize = 64;
 
-/// For so long a peer that was given up is remembered.
+/// How long a given-up peer is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// A peer that did not answer any more, and was given up.
+/// A peer that no longer answered and was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUp {
     entry: PeerEntry,
@@ -19,7 +19,7 @@ pub struct GivenUp {
 }
 
 impl GivenUp {
-    /// What was known of it.
+    /// Its former entry in the table.
     #[must_use]
     pub const fn entry(&self) -> &PeerEntry {
         &self.entry
@@ -42,13 +42,14 @@ impl GivenUp {
     }
 }
 
-/// Those that were given up, in the order in which they were: at most 64, each for ten minutes.
+/// The given-up peers, in the order in which they were given up: at most 64, each for ten minutes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory(Vec<GivenUp>);
 
 impl Memory {
-    /// Remembers a peer that was verified. Without room the one goes that is known for the shortest
-    /// time: whoever makes up peers that come and go displaces none of the old ones.
+    /// Remembers a peer that was verified. If there is no room, the peer that was known for the
+    /// shortest time is evicted. A party that makes up peers that come and go therefore displaces
+    /// no old ones.
     pub(super) fn note(&mut self, entry: PeerEntry, now: Instant) {
         if entry.verified().is_none() {
             return;
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_given_up_is_remembered_for_ten_minutes() {
+    fn a_given_up_peer_is_remembered_for_ten_minutes() {
         let (mut list, now) = begin();
         list.add(peer(1), Learned::Manual, now);
         assert!(list.give_up(peer(1).id(), now).is_some() && !list.contains(peer(1).id()));
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_never_verified_left_was_removed_or_is_back_is_not_remembered() {
+    fn a_peer_that_was_unverified_left_was_removed_or_is_back_is_not_remembered() {
         let (mut list, now) = begin();
         list.add(peer(1), Learned::Joined, now);
         list.give_up(peer(1).id(), now);
@@ -119,7 +120,7 @@ mod tests {
             list.give_up(peer(n).id(), now);
         }
         assert_eq!(known(&list, now), ["p3", "p4", "p5", "p6"]);
-        // It left, or was removed, when it was given up already.
+        // Left, or removed, after it was given up.
         list.remove(peer(3).id());
         list.add(peer(4), Learned::Joined, now);
         list.retain_given_up(|known| *known.info() != peer(5));
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_those_stay_that_were_known_for_the_longest_time() {
+    fn of_too_many_peers_those_known_for_the_longest_time_stay() {
         let (mut list, mut now) = begin();
         for n in 0..1_000 {
             now += SECOND / 10;
@@ -141,7 +142,7 @@ mod tests {
         }
         let expected: Vec<_> = (0..64).rev().map(|n| format!("p{n}")).collect();
         assert_eq!(known(&list, now), expected);
-        // Another time has room again.
+        // Later there is room again.
         now += REMEMBERED_FOR;
         list.add(peer(2_000), Learned::Manual, now);
         list.give_up(peer(2_000).id(), now);

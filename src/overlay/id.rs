@@ -1,4 +1,4 @@
-//! Who a node is: its id, and the text `id host port`.
+//! The id of a node, and the text `id host port`.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
@@ -7,7 +7,7 @@ use crate::overlay::address::{Address, Host, InvalidAddress, InvalidHost, parse_
 /// The name of a node: 1 to 64 ASCII letters, digits and `. _ : - [ ]`. By convention `host:port`.
 ///
 /// Over plain TCP an id is only claimed: nothing proves it. With `transport::tls` it is the node's
-/// Ed25519 public key, as 64 hexadecimal digits, and proven.
+/// Ed25519 public key, as 64 hexadecimal digits, and is proven.
 ///
 /// ```
 /// use actix_peer::PeerId;
@@ -20,30 +20,30 @@ use crate::overlay::address::{Address, Host, InvalidAddress, InvalidHost, parse_
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(Arc<str>);
 
-/// The most bytes of an id.
+/// The maximum length of an id, in bytes.
 const MAX_ID_LEN: usize = 64;
 
-/// Digits of a public key.
+/// The number of digits of a public key.
 const KEY_LEN: usize = 64;
 
-/// Digits of a key that tell it from others at a glance.
+/// The number of digits of a key that are shown.
 const SHORT: usize = 8;
 
 /// Text that cannot be a [`PeerId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPeerId {
-    /// There is nothing.
-    #[error("an id may not be empty")]
+    /// The text is empty.
+    #[error("an id must not be empty")]
     Empty,
-    /// More than 64 bytes.
+    /// The text has more than 64 bytes.
     #[error("an id has at most 64 bytes, not {len}")]
     TooLong {
-        /// Bytes of the text.
+        /// The length of the text, in bytes.
         len: usize,
     },
     /// A character that is neither an ASCII letter nor a digit nor one of `. _ : - [ ]`.
-    #[error("an id may not hold {0:?}")]
+    #[error("an id must not contain {0:?}")]
     Character(char),
 }
 
@@ -54,19 +54,19 @@ impl PeerId {
         &self.0
     }
 
-    /// Whether it looks like a public key: 64 hexadecimal digits. Such an id can be proven.
+    /// Whether it has the form of a public key: 64 hexadecimal digits. Such an id can be proven.
     #[must_use]
     pub fn is_key(&self) -> bool {
         self.0.len() == KEY_LEN && self.0.bytes().all(|digit| digit.is_ascii_hexdigit())
     }
 
-    /// The text, or the beginning of one that is as long as a key, for messages to people.
+    /// The text for display; a key is shortened to its beginning.
     pub(crate) const fn short(&self) -> Short<'_> {
         Short(self)
     }
 }
 
-/// An id, or the beginning of one that is a key.
+/// An id for display; a key is shortened to its beginning.
 pub(crate) struct Short<'a>(&'a PeerId);
 
 impl fmt::Display for Short<'_> {
@@ -129,7 +129,7 @@ impl Borrow<str> for PeerId {
     }
 }
 
-/// What a node tells others about itself: id, host and port. Its text form on the wire is `id host
+/// What a node announces about itself: id, host and port. Its text form on the wire is `id host
 /// port` ([protocol](crate::protocol#names-of-nodes)).
 ///
 /// ```
@@ -147,29 +147,29 @@ pub struct PeerInfo {
     address: Address,
 }
 
-/// Text that is not `id host port`, or an address that nobody can connect to.
+/// Text that is not `id host port`, or has an address that cannot be connected to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPeerInfo {
-    /// Not three fields, or a control character.
-    #[error("not three fields: id host port")]
+    /// There are not three fields, or there is a control character.
+    #[error("expected three fields: id host port")]
     Fields,
-    /// The id is not one.
+    /// The id is invalid.
     #[error(transparent)]
     Id(#[from] InvalidPeerId),
-    /// The host is not one.
+    /// The host is invalid.
     #[error(transparent)]
     Host(#[from] InvalidHost),
     /// The port is not a number.
     #[error(transparent)]
     Port(#[from] InvalidAddress),
-    /// Nobody can connect to port 0.
-    #[error("the port may not be 0")]
+    /// Port 0 cannot be connected to.
+    #[error("the port must not be 0")]
     PortZero,
 }
 
 impl PeerInfo {
-    /// A peer.
+    /// Makes the description of a peer.
     ///
     /// # Errors
     /// The port is 0.

@@ -24,36 +24,36 @@ pub use self::{
     step::{JoinEvent, JoinStep},
 };
 
-/// The first pause before the nodes are asked again that are busy. It doubles, and as much again at
-/// most is added, which differs from node to node.
+/// The first pause before busy nodes are asked again. It doubles each time, and jitter of up to the
+/// same length is added, which differs from node to node.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The longest pause, without what is added.
+/// The longest pause, without the jitter.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// A place to go to.
+/// An address to visit.
 #[derive(Clone, Debug)]
 struct Visit {
     to: Address,
-    /// Who is there, by the word of the list or its own.
+    /// The id at the address, as the list or the node itself says.
     whom: Option<PeerId>,
     listed_by: Option<PeerInfo>,
     hops: u32,
-    /// It was asked before, and had no time or no place.
+    /// Whether it was asked before and answered that it is busy or full.
     again: bool,
-    /// It has said its name.
+    /// Whether it has answered `NAME`.
     named: bool,
 }
 
-/// What the walk is waiting for.
+/// The result that the walk waits for.
 #[derive(Clone, Debug)]
 enum Waiting {
     Nothing,
     Name(Visit),
     Join(Visit, PeerId),
-    /// It lists this id already: where, its list says.
+    /// The list of a peer that already lists this id, to learn with which address.
     Confirm(Visit, PeerId),
-    /// With its list, where that has come.
+    /// The result of adding a peer, with its list if that was received.
     Adding(Visit, PeerId, Option<Vec<Frame>>),
     List(Visit, PeerId),
     Pause,
@@ -62,16 +62,18 @@ enum Waiting {
 /// A walk through a network, one question at a time, depth-first: the contact's `NAME`, `JOIN`,
 /// then its `LIST`, and so on into each entry.
 ///
-/// It never asks the node itself, and no address or id twice, but for those that are busy: as long as
-/// no node has taken this one in, they are asked again after a pause. A node that refuses because its
-/// table is full is not added, but its list is followed all the same, so that a newcomer whose contact
-/// is full still gets in (the original programs give up there). `already inserted` counts as accepted
-/// unless the list says that the id is inserted with another address: a node that comes back after a
-/// crash is still in its peers' tables. A node that is in the own table is introduced to all the same, as it
-/// may have begun anew; so is a contact whose table is to be filled no further.
+/// It never asks the node itself, and asks no address or id twice. The exception is busy nodes:
+/// while no node has admitted this one, they are asked again after a pause.
 ///
-/// Of a list that is longer than what is followed of it, each node takes another part, so that many
-/// newcomers with one contact do not all go to the same few nodes.
+/// A node that refuses because its table is full is not added, but its list is still followed. A
+/// newcomer whose contact is full can therefore join; the original programs give up in that case.
+/// `already inserted` counts as accepted unless the list says that the id is inserted with another
+/// address, because a node that returns after a crash is still in its peers' tables. The node also
+/// introduces itself to a peer that is in its own table, because that peer may have been restarted,
+/// and to a contact when its own table is to be filled no further.
+///
+/// If a list is longer than the part that is followed, each node follows another part. Many
+/// newcomers with one contact therefore do not all visit the same few nodes.
 #[derive(Clone, Debug)]
 pub struct JoinWalk {
     me: PeerInfo,
@@ -79,7 +81,7 @@ pub struct JoinWalk {
     deadline: Instant,
     waiting: Waiting,
     to_visit: Vec<Visit>,
-    /// Those that are busy: one for each question at most, of which there are `max_asks`.
+    /// The busy nodes: at most one for each question, of which there are `max_asks`.
     again: Vec<Visit>,
     pauses: u32,
     turn: u64,
@@ -110,14 +112,15 @@ impl JoinWalk {
         }
     }
 
-    /// The walk that follows earlier ones by the same contact: of long lists it takes other parts.
+    /// Makes the walk follow `earlier` walks with the same contact: of long lists it follows other
+    /// parts.
     #[must_use]
     pub const fn turn(mut self, earlier: u32) -> Self {
         self.turn = earlier as u64;
         self
     }
 
-    /// A number that is the same for the same node and `n`, and another for others (FNV-1a).
+    /// A pseudo-random number that depends only on the node and `n` (FNV-1a).
     fn draw(&self, n: u64) -> u64 {
         let bytes = self.me.id().as_str().bytes().chain(n.to_le_bytes());
         bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -125,12 +128,12 @@ impl JoinWalk {
         })
     }
 
-    /// Takes what happened and says what to do next. `peers` is the own table as it is now.
+    /// Handles an event and returns the next step. `peers` is the current table of the node.
     pub fn step(&mut self, event: JoinEvent, peers: &PeerList, now: Instant) -> JoinStep {
         self.step_as(event, peers, now, &|_| false)
     }
 
-    /// [`step`](Self::step) of a node that has other addresses beside the one that it tells.
+    /// As [`step`](Self::step), for a node that has other addresses beside the announced one.
     pub(crate) fn step_as(
         &mut self,
         event: JoinEvent,
@@ -155,7 +158,7 @@ impl JoinWalk {
                         self.report.note_refused(visit.to.clone(), failure);
                         self.listed(&visit, &id, &replies, peers, now)
                     }
-                    // What the peer lists may be more than it tells.
+                    // The peer may list more than it sends.
                     Listing::Listed | Listing::Unknown => {
                         self.let_in(visit, id, Some(replies), peers, now)
                     }
@@ -175,7 +178,7 @@ impl JoinWalk {
                 JoinEvent::Failed(failure),
             ) => self.failed(visit, failure, peers, now),
             (Waiting::Pause, _) => {
-                // The contact was asked first, and is first again.
+                // The contact was asked first, and is asked first again.
                 self.to_visit = std::mem::take(&mut self.again);
                 self.to_visit.reverse();
                 self.next(peers, now)
@@ -184,7 +187,7 @@ impl JoinWalk {
         }
     }
 
-    /// Goes to the next place, or ends.
+    /// Visits the next address, or ends the walk.
     fn next(&mut self, peers: &PeerList, now: Instant) -> JoinStep {
         loop {
             let is_first = self.report.asked == 0;
@@ -206,7 +209,8 @@ impl JoinWalk {
         }
     }
 
-    /// Waits for those that are busy, as long as no node has taken this one in; or ends.
+    /// Pauses before busy nodes are asked again, while no node has admitted this one. Otherwise
+    /// ends the walk.
     fn pause(&mut self, now: Instant) -> JoinStep {
         if self.again.is_empty() || !self.report.listed_by.is_empty() {
             return self.done(JoinEnd::Complete);
@@ -309,7 +313,7 @@ impl JoinWalk {
         if self.satisfied(peers).is_some() && !peers.contains(&id) {
             return self.next(peers, now);
         }
-        // One that is known may have begun anew, and then does not know this node.
+        // A known peer may have been restarted, and then does not list this node.
         self.introduce(visit, id, now)
     }
 
@@ -406,7 +410,7 @@ impl JoinWalk {
         if visit.hops <= 1 || self.satisfied(peers).is_some() {
             return self.next(peers, now);
         }
-        // The first reply is the number of entries, which the end of the replies says as well.
+        // The first reply is the number of entries, which the end of the replies implies as well.
         let entries = replies.iter().skip(1).filter(|reply| reply.code() == TypeCode::REPL);
         let entries = entries.filter_map(|reply| reply.as_str().ok()?.parse::<PeerInfo>().ok());
         let new = entries.filter(|peer| {
@@ -429,13 +433,13 @@ impl JoinWalk {
             new.rotate_left(usize::try_from(begin).unwrap_or(0));
         }
         let visits: Vec<_> = new.into_iter().take(self.config.fan_out).map(visit_of).collect();
-        // The first entry is visited first, and everything behind it before the second.
+        // A stack: the first entry, and everything reached from it, is visited before the second.
         self.to_visit.extend(visits.into_iter().rev());
         self.next(peers, now)
     }
 }
 
-/// The name that an answer to `NAME` says, or what it says instead.
+/// The id in an answer to `NAME`, or the failure.
 fn name(replies: &[Frame]) -> Result<PeerId, JoinFailure> {
     let code = TypeCode::NAME;
     let reply = replies.first().ok_or(JoinFailure::NoReply)?;

@@ -1,9 +1,12 @@
-//! Kademlia (Maymounkov and Mazières, "Kademlia: A Peer-to-peer Information System Based on the XOR Metric", 2002): every
-//! node has a place in a space of 256-bit keys, knows many nodes near it and a few of each region further away, and finds
-//! the nodes nearest to any key by asking ever nearer ones.
+//! Kademlia (Maymounkov and Mazières, "Kademlia: A Peer-to-peer Information System Based on the XOR
+//! Metric", 2002). Every node has a key in a space of 256-bit keys. It knows many nodes near its
+//! key and a few of each region further away, and finds the nodes nearest to any key by asking ever
+//! nearer ones.
 //!
-//! [`KBuckets`] is the table of one node, [`Lookup`] one search. Both only decide: who drives them asks, and says what came
-//! of it. [`Builder::kademlia`](crate::Builder::kademlia) drives them in a node; [`message`] has the bytes.
+//! [`KBuckets`] is the table of one node, [`Lookup`] is one search. Both are pure: their driver
+//! asks the questions and passes the results to them.
+//! [`Builder::kademlia`](crate::Builder::kademlia) drives them in a node. [`message`] describes the
+//! bytes on the wire.
 //!
 //! ```
 //! use actix_peer::{PeerInfo, overlay::kademlia::{KBuckets, Key, Lookup, LookupConfig}};

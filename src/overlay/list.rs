@@ -7,28 +7,28 @@ use serde::Serialize;
 
 use crate::overlay::{Address, Candidate, GivenUp, Host, PeerId, PeerInfo, given_up::Memory};
 
-/// What came of adding a peer.
+/// The result of adding a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Added {
-    /// It is in the table now.
+    /// It has been added to the table.
     Added,
-    /// A peer with this id was there already and is unchanged.
+    /// A peer with this id was in the table already and is unchanged.
     AlreadyKnown,
     /// The table is full.
     Full,
     /// It is this node itself, which never enters its own table.
     Own,
-    /// Its address has as many peers in the table as one address may have.
+    /// The table has the maximum number of peers of its address.
     TooManyOfAddress,
-    /// Its network has as many peers in the table as one network may have.
+    /// The table has the maximum number of peers of its network.
     TooManyOfNetwork,
-    /// As many peers are unverified as may be.
+    /// The table has the maximum number of unverified peers.
     TooManyUnverified,
-    /// As many peers have introduced themselves lately as may have.
+    /// The table has the maximum number of peers that introduced themselves recently.
     TooManyNewcomers,
-    /// As many peers are in the table as may be that the same one has listed.
+    /// The table has the maximum number of peers that the same peer has listed.
     TooManyOfSource,
 }
 
@@ -37,7 +37,7 @@ pub enum Added {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Learned {
-    /// This program added it.
+    /// The application added it.
     Manual,
     /// It was the first contact of a join.
     Contact,
@@ -45,12 +45,12 @@ pub enum Learned {
     Joined,
     /// Another peer listed it.
     Listed {
-        /// Which one.
+        /// The peer that listed it.
         by: PeerId,
     },
-    /// It announced itself in the same network (feature `mdns`).
+    /// It announced itself in the local network (feature `mdns`).
     Nearby,
-    /// It was remembered from before a restart.
+    /// It was in the address book from before a restart.
     Remembered,
 }
 
@@ -84,21 +84,21 @@ impl PeerEntry {
         self.added
     }
 
-    /// The address that it has shown to have: where its connection came from, or where it answered.
-    /// It counts for the shares of the table.
+    /// The address that it was seen at: where its connection came from, or where it answered. It
+    /// counts for the shares of the table.
     #[must_use]
     pub const fn seen_at(&self) -> &Host {
         &self.seen_at
     }
 
-    /// Since when it is verified: somebody with its id has answered at its address, it has proved its
-    /// id, or this program vouches for it. None as long as nothing but its own word says so.
+    /// When it was verified: a node with its id has answered at its address, it has proved its id,
+    /// or the application vouches for it. `None` if only its own claim is known.
     #[must_use]
     pub const fn verified(&self) -> Option<Instant> {
         self.verified
     }
 
-    /// When it was last seen alive by this node; none as long as it only was heard of.
+    /// When it was last seen alive by this node; `None` if it never was.
     #[must_use]
     pub const fn last_seen(&self) -> Option<Instant> {
         self.last_seen
@@ -128,7 +128,7 @@ pub struct PeerList {
 }
 
 impl PeerList {
-    /// An empty table of the node `own`.
+    /// Makes the empty table of the node `own`.
     #[must_use]
     pub fn new(own: PeerId, limit: usize) -> Self {
         Self {
@@ -140,7 +140,7 @@ impl PeerList {
         }
     }
 
-    /// Says where the node itself listens: nobody else enters the table with that address.
+    /// Sets the address where the node itself listens: no other node enters the table with it.
     #[must_use]
     pub fn located(mut self, at: Address) -> Self {
         self.own_address = Some(at);
@@ -153,19 +153,19 @@ impl PeerList {
         &self.own
     }
 
-    /// The most peers; 0 = no limit.
+    /// The maximum number of peers; 0 = no limit.
     #[must_use]
     pub const fn limit(&self) -> usize {
         self.limit
     }
 
-    /// How many there are.
+    /// The number of peers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no peers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -183,15 +183,15 @@ impl PeerList {
         self.entries.contains_key(id)
     }
 
-    /// Adds a peer at the end, without regard to [`Shares`](crate::overlay::Shares). One that is known
-    /// stays as it is. It is taken as verified unless it only introduced itself; so is one that is
-    /// known with the same address.
+    /// Adds a peer at the end, without regard to [`Shares`](crate::overlay::Shares). A known peer
+    /// stays as it is. The peer counts as verified unless it only introduced itself; so does a
+    /// known peer with the same address.
     pub fn add(&mut self, info: PeerInfo, learned: Learned, now: Instant) -> Added {
         self.insert_at(self.entries.len(), info, learned, now)
     }
 
-    /// Adds a peer at `position`; the ones from there on move back. Past the end it is appended.
-    /// One that is known stays as it is, where it is.
+    /// Adds a peer at `position`; the peers from there on move back. Past the end it is appended. A
+    /// known peer stays as it is, where it is.
     pub fn insert_at(
         &mut self,
         position: usize,
@@ -204,7 +204,7 @@ impl PeerList {
         self.put_at(position, candidate.verified(verified), now)
     }
 
-    /// What would come of adding it: [`Added::Added`] when it has a place.
+    /// The result that adding it would have: [`Added::Added`] if there is a place.
     pub(super) fn place_for(&self, info: &PeerInfo) -> Added {
         if *info.id() == self.own || self.own_address.as_ref() == Some(info.address()) {
             Added::Own
@@ -258,26 +258,26 @@ impl PeerList {
         self.entries.get_index_of(id)
     }
 
-    /// Removes the peer with this id; the ones behind it move up. One that was given up before is not
-    /// remembered any more.
+    /// Removes the peer with this id; the peers behind it move up. It is also removed from the
+    /// peers that were given up.
     pub fn remove(&mut self, id: &PeerId) -> Option<PeerEntry> {
         self.given_up.forget(id);
         self.entries.shift_remove(id)
     }
 
-    /// Takes an entry out for a moment, with its position.
+    /// Takes an entry out temporarily, with its position.
     pub(super) fn take(&mut self, id: &PeerId) -> Option<(usize, PeerEntry)> {
         let (position, _, entry) = self.entries.shift_remove_full(id)?;
         Some((position, entry))
     }
 
-    /// Puts an entry back where it was.
+    /// Puts an entry back at its position.
     pub(super) fn put_back(&mut self, position: usize, entry: PeerEntry) {
         let position = position.min(self.entries.len());
         self.entries.shift_insert(position, entry.info.id().clone(), entry);
     }
 
-    /// Removes the peer with this id because it does not answer any more. When it was verified it is
+    /// Removes the peer with this id because it no longer answers. If it was verified it is
     /// remembered as [given up](Self::given_up).
     pub fn give_up(&mut self, id: &PeerId, now: Instant) -> Option<PeerEntry> {
         let entry = self.entries.shift_remove(id)?;
@@ -285,24 +285,24 @@ impl PeerList {
         Some(entry)
     }
 
-    /// The peers that were verified and were [given up](Self::give_up) in the last ten minutes, and
-    /// neither came back nor were [removed](Self::remove) since: at most 64. Of more, those stay that
-    /// were verified first.
+    /// The verified peers that were [given up](Self::give_up) in the last ten minutes, and have
+    /// neither returned nor been [removed](Self::remove) since: at most 64. If there are more,
+    /// those that were verified first are kept.
     pub fn given_up(&self, now: Instant) -> impl Iterator<Item = &GivenUp> {
         self.given_up.iter(now)
     }
 
-    /// Forgets those that were given up and are not to be asked again.
+    /// Forgets given-up peers that are not to be asked again.
     pub(crate) fn retain_given_up(&mut self, keep: impl Fn(&GivenUp) -> bool) {
         self.given_up.retain(keep);
     }
 
-    /// Removes the peer at this position; the ones behind it move up.
+    /// Removes the peer at this position; the peers behind it move up.
     pub fn remove_at(&mut self, position: usize) -> Option<PeerEntry> {
         self.entries.shift_remove_index(position).map(|(_, entry)| entry)
     }
 
-    /// Notes that the peer was seen alive at `now`. Whether it is known.
+    /// Records that the peer was seen alive at `now`. Returns whether it is known.
     pub fn touch(&mut self, id: &PeerId, now: Instant) -> bool {
         self.entries.get_mut(id).is_some_and(|entry| {
             entry.last_seen = Some(now);
@@ -310,8 +310,8 @@ impl PeerList {
         })
     }
 
-    /// Notes that somebody with this id has answered at the peer's address. One that is verified stays
-    /// so since it was. Whether it is known.
+    /// Records that a node with this id has answered at the peer's address. A verified peer keeps
+    /// its earlier time. Returns whether the peer is known.
     pub fn verify(&mut self, id: &PeerId, now: Instant) -> bool {
         self.entries.get_mut(id).is_some_and(|entry| {
             entry.verified.get_or_insert(now);
@@ -320,7 +320,7 @@ impl PeerList {
         })
     }
 
-    /// How many peers are not verified.
+    /// The number of peers that are not verified.
     #[must_use]
     pub fn unverified(&self) -> usize {
         self.entries.values().filter(|entry| entry.verified.is_none()).count()
@@ -331,7 +331,7 @@ impl PeerList {
         self.entries.values()
     }
 
-    /// Removes and returns all, and remembers nobody as given up.
+    /// Removes and returns all peers, and forgets those that were given up.
     pub fn clear(&mut self) -> Vec<PeerEntry> {
         self.given_up.clear();
         self.entries.drain(..).map(|(_, entry)| entry).collect()

@@ -1,4 +1,4 @@
-//! Whether the peers that this node lists list it as well, and when it introduces itself again.
+//! Whether the peers that this node lists also list it, and when it introduces itself again.
 
 use std::{
     collections::HashMap,
@@ -10,30 +10,32 @@ use crate::{
     overlay::{Address, PeerInfo, PeerList},
 };
 
-/// A peer that has just said that it lists this node, or was just asked to, is left alone for this
-/// long. With the sweeps of [`PingSweep`](crate::PingSweep) two introductions are 15 to 21 s apart.
+/// The minimum pause between two introductions to a peer, and after the peer said that it lists
+/// this node. With the sweeps of [`PingSweep`](crate::PingSweep) two introductions are 15 to 21 s
+/// apart.
 const REST: Duration = Duration::from_secs(12);
 
 /// The same for a peer that does not understand an introduction.
 const LONG_REST: Duration = Duration::from_secs(600);
 
-/// An answer that the peer lists this id does not say at which address. Its list does, and is asked
-/// for again after this time.
+/// The answer that the peer lists this id does not include the address. The peer's list includes
+/// it, and is requested again after this time.
 const CONFIRMED_FOR: Duration = Duration::from_secs(120);
 
-/// What a peer says of this node in its table.
+/// What the table of a peer says about this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Listing {
-    /// It is there, with its address.
+    /// This node is in it, with its address.
     Listed,
-    /// It is not there.
+    /// This node is not in it.
     Unknown,
-    /// Its id is there with another address.
+    /// The id of this node is in it with another address.
     Elsewhere(Address),
 }
 
 impl Listing {
-    /// What this table says of a node. `is_there` says whether an entry is for the node's place.
+    /// What this table says about a node. `is_there` says whether an entry has the address of the
+    /// node.
     pub(crate) fn of(
         list: &PeerList,
         asker: &PeerInfo,
@@ -46,7 +48,7 @@ impl Listing {
         }
     }
 
-    /// What a list that a peer has sent says of the node `me`.
+    /// What a list that a peer has sent says about the node `me`.
     pub(crate) fn in_list(
         replies: &[Frame],
         me: &PeerInfo,
@@ -64,7 +66,7 @@ impl Listing {
         listing
     }
 
-    /// As the second frame of the answer to a `PING` over a link.
+    /// Encodes it as the second frame of the answer to a `PING` over a link.
     pub(crate) fn to_frame(&self) -> Frame {
         let text = match self {
             Self::Listed => "listed".to_owned(),
@@ -74,7 +76,7 @@ impl Listing {
         Frame::text(TypeCode::PONG, text)
     }
 
-    /// Out of the frames that answer a `PING`. `None` if they do not say it.
+    /// Decodes it from the answer to a `PING`; `None` if the answer does not include it.
     pub(crate) fn in_pong(replies: &[Frame]) -> Option<Self> {
         let reply = replies.get(1).filter(|reply| reply.code() == TypeCode::PONG)?;
         match reply.as_str().ok()? {
@@ -90,15 +92,15 @@ impl Listing {
 pub(crate) enum Introduced {
     /// It did not list this node, and does now.
     Added,
-    /// It lists this id, with whatever address.
+    /// It lists this id, with any address.
     Known,
-    /// It does not list this node, in its words.
+    /// It does not list this node, for the reason in its words.
     Refused(String),
-    /// Nothing that can be understood.
+    /// The answer cannot be understood.
     NotSaid,
 }
 
-/// Characters of a refusal that are kept.
+/// The number of characters of a refusal that are kept.
 const WORDS: usize = 256;
 
 impl Introduced {
@@ -114,10 +116,10 @@ impl Introduced {
     }
 }
 
-/// What the application is told about a peer that it lists.
+/// A report to the application about a peer that this node lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// The peer did not list this node; with its words if it still does not.
+    /// The peer did not list this node. It has words if the peer still does not.
     Unknown(Option<String>),
     /// The peer lists another node with this id.
     Elsewhere(Address),
@@ -125,18 +127,18 @@ pub(crate) enum Told {
 
 #[derive(Clone, Debug, Default)]
 struct Known {
-    /// When the peer said last that it lists this node.
+    /// When the peer last said that it lists this node.
     listed: Option<Instant>,
-    /// When its list said so.
+    /// When the peer's list last said so.
     confirmed: Option<Instant>,
-    /// When the last introduction began, and the rest after it.
+    /// When the last introduction began, and the pause after it.
     introduced: Option<(Instant, Duration)>,
     under_way: bool,
-    /// What the application was told last.
+    /// The last report to the application.
     told: Option<Told>,
 }
 
-/// What is known of each listed peer. At most one entry for each peer in the table.
+/// The state of each listed peer. At most one entry for each peer in the table.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Introductions(HashMap<PeerInfo, Known>);
 
@@ -152,7 +154,7 @@ impl Introductions {
         }
     }
 
-    /// Whether to introduce the node to this peer now, which has just shown that it is alive. If so,
+    /// Whether to introduce the node to this peer, which has just shown that it is alive. If so,
     /// the introduction is under way until [`ended`](Self::ended).
     pub(crate) fn begin(&mut self, peer: &PeerInfo, now: Instant) -> bool {
         let known = self.known(peer);
@@ -168,8 +170,8 @@ impl Introductions {
         true
     }
 
-    /// The introduction that was under way is over. A peer that did not understand it is left alone
-    /// for longer.
+    /// Records the end of the introduction that was under way. The pause is longer for a peer that
+    /// did not understand it.
     pub(crate) fn ended(&mut self, peer: &PeerInfo, understood: bool) {
         if let Some(known) = self.0.get_mut(peer) {
             known.under_way = false;
@@ -181,7 +183,7 @@ impl Introductions {
         }
     }
 
-    /// Whether the list of a peer that lists this id has to say at which address.
+    /// Whether to request the list of a peer that lists this id, to learn with which address.
     pub(crate) fn confirms(&mut self, peer: &PeerInfo, now: Instant) -> bool {
         let known = self.known(peer);
         let lately = |at| now.saturating_duration_since(at) < CONFIRMED_FOR;
@@ -192,7 +194,8 @@ impl Introductions {
         true
     }
 
-    /// A peer has said whether it lists this node. What is new to the application.
+    /// Records a peer's answer whether it lists this node. Returns a new report for the
+    /// application.
     pub(crate) fn said(
         &mut self,
         peer: &PeerInfo,
@@ -206,7 +209,7 @@ impl Introductions {
                 None
             }
             Listing::Unknown => {
-                // It is introduced at once, and the answer says more.
+                // The node introduces itself at once, and the answer gives the details.
                 (known.listed, known.confirmed) = (None, None);
                 if let Some((_, rest)) = &mut known.introduced {
                     *rest = (*rest).min(REST);
@@ -214,14 +217,14 @@ impl Introductions {
                 None
             }
             Listing::Elsewhere(at) => {
-                // Another introduction has the peer find out which of the two is there.
+                // Another introduction makes the peer check which of the two nodes is alive.
                 (known.listed, known.confirmed) = (None, None);
                 known.tell(Told::Elsewhere(at.clone()))
             }
         }
     }
 
-    /// A peer has answered an introduction. What is new to the application.
+    /// Records a peer's answer to an introduction. Returns a new report for the application.
     pub(crate) fn answered(
         &mut self,
         peer: &PeerInfo,
@@ -266,8 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_introduced_to_every_twelve_seconds_at_most_unless_it_says_that_it_lists_the_node()
-    {
+    fn a_peer_gets_an_introduction_every_twelve_seconds_at_most_unless_it_lists_the_node() {
         let (mut all, bob, begun) = begin();
         let mut times = Vec::new();
         for second in 0..60 {
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_does_not_understand_an_introduction_is_left_alone_for_ten_minutes() {
+    fn a_peer_that_does_not_understand_an_introduction_gets_none_for_ten_minutes() {
         let (mut all, bob, now) = begin();
         assert!(all.begin(&bob, now));
         all.ended(&bob, false);
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_application_is_told_once_until_the_peer_lists_the_node_again() {
+    fn the_application_gets_one_report_until_the_peer_lists_the_node_again() {
         let (mut all, bob, now) = begin();
         let full = Introduced::Refused("Join: too many peers".to_owned());
         let told = Told::Unknown(Some("Join: too many peers".to_owned()));
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_table_says_of_a_node_comes_back_out_of_the_frame() {
+    fn a_listing_survives_the_frame() {
         let now = tokio::time::Instant::now().into_std();
         let mut list = PeerList::new("me".parse().unwrap(), 0);
         list.add("al 10.0.0.1 9000".parse().unwrap(), Learned::Manual, now);
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_peers_goes_with_them() {
+    fn the_state_of_a_peer_is_removed_with_the_peer() {
         let (mut all, bob, now) = begin();
         let mut list = PeerList::new("me".parse().unwrap(), 0);
         list.add(bob.clone(), Learned::Manual, now);

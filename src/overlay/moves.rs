@@ -1,4 +1,4 @@
-//! Ids that are said to be at another address than the one in the table.
+//! Ids that are reported at another address than the one in the table.
 
 use std::{
     collections::HashMap,
@@ -7,30 +7,33 @@ use std::{
 
 use crate::overlay::{Address, PeerId};
 
-/// Ids that are remembered, and so looked into at the same time.
+/// The maximum number of ids that are remembered, and so of checks at the same time.
 const MOST: usize = 64;
 
 /// How long an id is remembered as claimed at two addresses, or as moved.
 const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// The pause between two looks into the same id: one question to its listed address each.
+/// The minimum pause between two checks of the same id. A check costs one question to the listed
+/// address.
 const REST: Duration = Duration::from_secs(5);
 
-/// The application hears of the same two addresses no more often.
+/// The minimum pause between two reports of the same two addresses to the application.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
 struct Move {
     under_way: bool,
-    /// When another address was claimed last.
+    /// When another address was last claimed.
     claimed: Instant,
-    /// When the application was told, and of which address.
+    /// When the application was last told, and of which address.
     told: Option<(Address, Instant)>,
-    /// Whether the id has moved: where ids are proven, the first time needs no question.
+    /// When the id moved; `None` if it has not. A proven id moves without a question the first
+    /// time.
     moved: Option<Instant>,
 }
 
-/// Ids that were claimed at another address than the listed one in the last ten minutes: at most 64.
+/// Ids that were claimed at another address than the listed one in the last ten minutes, at most
+/// 64 of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Moves(HashMap<PeerId, Move>);
 
@@ -41,7 +44,7 @@ impl Moves {
         };
         self.0.retain(|_, known| !is_over(known));
         if self.0.len() >= MOST && !self.0.contains_key(id) {
-            // The one that nobody has claimed for the longest time goes.
+            // Evicts the id whose last claim is the oldest.
             let idle = self.0.iter().filter(|(_, known)| !known.under_way);
             let oldest = idle.min_by_key(|(_, known)| known.claimed).map(|(id, _)| id.clone())?;
             self.0.remove(&oldest);
@@ -50,7 +53,7 @@ impl Moves {
         Some(self.0.entry(id.clone()).or_insert(new))
     }
 
-    /// Whether to find out now where this id is. If so, that is under way until
+    /// Whether to check now where this id is. If so, the check is under way until
     /// [`ended`](Self::ended).
     pub(crate) fn begin(&mut self, id: &PeerId, now: Instant) -> bool {
         let is_known = self.0.contains_key(id);
@@ -69,14 +72,14 @@ impl Moves {
         }
     }
 
-    /// Whether another address was claimed for this id lately.
+    /// Whether another address was claimed for this id recently.
     pub(crate) fn is_contested(&self, id: &PeerId, now: Instant) -> bool {
         let lately = |at| now.saturating_duration_since(at) < REMEMBERED_FOR;
         self.0.get(id).is_some_and(|known| lately(known.claimed))
     }
 
-    /// The id has another address in the table from now on. False if it has moved before in the last
-    /// ten minutes; nothing is noted then.
+    /// Records that the id has another address in the table from now on. Returns false, and records
+    /// nothing, if it has moved before in the last ten minutes.
     pub(crate) fn moves(&mut self, id: &PeerId, now: Instant) -> bool {
         let Some(known) = self.note(id, now) else { return false };
         if known.moved.is_some_and(|at| now.saturating_duration_since(at) < REMEMBERED_FOR) {
@@ -86,7 +89,7 @@ impl Moves {
         true
     }
 
-    /// Two nodes have this id, one of them at `other`. Whether the application is to be told.
+    /// Two nodes have this id, one of them at `other`. Returns whether to tell the application.
     pub(crate) fn tell(&mut self, id: &PeerId, other: &Address, now: Instant) -> bool {
         let Some(known) = self.note(id, now) else { return false };
         let told = |(at, when): &(Address, Instant)| {
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_looked_into_once_at_a_time_and_every_five_seconds_at_most() {
+    fn an_id_is_checked_once_at_a_time_and_every_five_seconds_at_most() {
         let now = tokio::time::Instant::now().into_std();
         let mut moves = Moves::default();
         assert!(moves.begin(&id(1), now) && !moves.begin(&id(1), now + 9 * SECOND));
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_four_ids_are_looked_into_at_once_and_those_that_rest_make_room() {
+    fn sixty_four_ids_are_checked_at_once_and_idle_ones_make_room() {
         let now = tokio::time::Instant::now().into_std();
         let mut moves = Moves::default();
         assert_eq!((0..100).filter(|n| moves.begin(&id(*n), now)).count(), MOST);
@@ -134,7 +137,8 @@ mod tests {
     }
 
     #[test]
-    fn an_id_moves_at_once_no_more_than_every_ten_minutes_and_is_told_of_every_minute() {
+    fn an_id_moves_without_a_check_every_ten_minutes_at_most_and_is_reported_every_minute_at_most()
+    {
         let now = tokio::time::Instant::now().into_std();
         let mut moves = Moves::default();
         assert!(moves.moves(&id(1), now) && !moves.moves(&id(1), now + 599 * SECOND));

@@ -1,4 +1,4 @@
-//! Who may be asked of those that announce themselves in the same network.
+//! Which of the nodes that announce themselves in the local network are asked.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,18 +8,21 @@ use std::{
 
 use crate::overlay::{Address, Host, PeerId, PeerInfo, Scope};
 
-/// Hints that wait to be asked. Further ones are dropped: who announces itself does so again.
+/// The number of hints that wait to be asked. Further ones are dropped, because nodes repeat their
+/// announcements.
 const MAX_WAITING: usize = 64;
 
-/// Ids that were heard of lately and are remembered, so that they are not asked again.
+/// The number of recently announced ids that are remembered, so that they are not asked again.
 const MAX_REMEMBERED: usize = 1_024;
 
-/// How long an id that was heard of is not asked again.
+/// How long an announced id is not asked again.
 const REST: Duration = Duration::from_secs(60);
 
-/// The hints of one network: bounded, each asked at most once a minute, so many in a minute altogether.
+/// The hints of one network: bounded, each asked at most once a minute, with a total limit per
+/// minute.
 ///
-/// Anybody in the network can announce anything; so a hint is only an address to ask, and never one outside of the network.
+/// Any machine in the network can announce anything. A hint is therefore only an address to ask,
+/// and never one outside of the network.
 #[derive(Debug)]
 pub(crate) struct Nearby {
     own: PeerId,
@@ -31,15 +34,15 @@ pub(crate) struct Nearby {
 }
 
 impl Nearby {
-    /// No hints yet. At most `per_minute` are handed out in any 60 s. With `loopback` only addresses of this machine
-    /// count, and else none of them.
+    /// No hints yet. At most `per_minute` are returned in any 60 s. With `loopback` only addresses
+    /// of this machine are accepted; without it, none of them.
     #[must_use]
     pub(crate) fn new(own: PeerId, loopback: bool, per_minute: usize) -> Self {
         let (waiting, heard, asked) = (VecDeque::new(), HashMap::new(), VecDeque::new());
         Self { own, loopback, per_minute, waiting, heard, asked }
     }
 
-    /// A node has announced itself, with its addresses. Whether it will be asked.
+    /// Records the announcement of a node with its addresses. Returns whether it will be asked.
     pub(crate) fn heard(
         &mut self,
         id: PeerId,
@@ -51,7 +54,7 @@ impl Nearby {
             return false;
         }
         let mut addresses: Vec<_> = addresses.into_iter().filter(|ip| self.may_ask(*ip)).collect();
-        // The same one whatever their order; IPv4 first.
+        // The choice does not depend on the order. IPv4 is preferred.
         addresses.sort_unstable();
         let Some(info) = addresses
             .first()
@@ -68,7 +71,8 @@ impl Nearby {
         true
     }
 
-    /// An IPv6 address of the link cannot be dialled without the name of an interface.
+    /// Whether an address may be asked. A link-local IPv6 address cannot be dialled without the
+    /// name of an interface.
     fn may_ask(&self, ip: IpAddr) -> bool {
         match Scope::of(&Host::Ip(ip)) {
             Some(Scope::Machine) => self.loopback,
@@ -79,7 +83,7 @@ impl Nearby {
         }
     }
 
-    /// The next one to ask, if this minute has one left.
+    /// The next node to ask; `None` if there is none, or if the limit of this minute is reached.
     pub(crate) fn next(&mut self, now: Instant) -> Option<PeerInfo> {
         self.asked.retain(|at| now.saturating_duration_since(*at) < Duration::from_secs(60));
         if self.asked.len() >= self.per_minute {
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn who_announces_itself_again_is_asked_once_a_minute() {
+    fn a_node_that_announces_itself_again_is_asked_once_a_minute() {
         let (mut near, begun) = lan(30);
         let asked = (0..600).filter(|second| {
             let now = begun + Duration::from_secs(*second);

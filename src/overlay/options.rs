@@ -1,54 +1,54 @@
-//! What an option may be: its least and its greatest value, and the error for what is beyond.
+//! The bounds of options, and the error for a value out of its bounds.
 
 use std::{ops::RangeInclusive, time::Duration};
 
 /// An option is out of its bounds.
 ///
-/// The caller's doing; nothing was started.
+/// This is an error of the caller; nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("option `{option}` is {value}, but must be {bound}")]
 pub struct ConfigError {
-    /// The name of the option, as its setter is called; with its type in front when that is not
+    /// The name of the option, which is that of its setter. The type is in front unless it is
     /// [`Config`](crate::Config).
     pub option: &'static str,
     /// The value that was given: a number, or a time with its unit.
     pub value: String,
-    /// The bound that it is beyond: `at least 1`, or `at most 31536000 s`.
+    /// The bound that was violated: `at least 1`, or `at most 31536000 s`.
     pub bound: String,
 }
 
 const DAY: u64 = 24 * 3_600; // s
 
-/// A time of an option: long enough for everybody, and short enough for every clock and timer.
+/// The bounds of a time: long enough for any use, and short enough for every clock and timer.
 pub(crate) const TIME: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(365 * DAY);
-/// Things of which each may cost memory.
+/// The bounds of a count whose items may each cost memory.
 pub(crate) const COUNT: RangeInclusive<usize> = 1..=1 << 20;
-/// The same, for one that may be zero.
+/// The same for a count that may be zero.
 pub(crate) const COUNT_OR_NONE: RangeInclusive<usize> = 0..=1 << 20;
-/// Things of which a place is made for each at the start.
+/// The bounds of a count whose permits are allocated at the start.
 pub(crate) const PLACES: RangeInclusive<usize> = 1..=1 << 16;
-/// The same, for one that may be zero.
+/// The same for a count that may be zero.
 pub(crate) const PLACES_OR_NONE: RangeInclusive<usize> = 0..=1 << 16;
-/// A length in bytes of what is in memory in one piece, on every target.
+/// The bounds of a length in bytes of data in one allocation, on every target.
 pub(crate) const LENGTH: RangeInclusive<u32> = 1..=1 << 30;
-/// A sum of bytes in memory: 1 TiB, where an address has so many bits.
+/// The bounds of a total number of bytes in memory: 1 TiB, where an address has that many bits.
 pub(crate) const BYTES: RangeInclusive<usize> =
     1..=if usize::BITS > 32 { 1 << 40 } else { 1 << 30 };
-/// Things in a second.
+/// The bounds of a rate per second.
 pub(crate) const PACE: RangeInclusive<u32> = 1..=1_000_000_000;
-/// A number of which any is fine but zero.
+/// The bounds of a number that may be anything but zero.
 pub(crate) const ANY: RangeInclusive<u32> = 1..=u32::MAX;
-/// A number of things of a kind, of which the other side is told.
+/// The bounds of a number that is sent to the other side.
 pub(crate) const NUMBER: RangeInclusive<u32> = 1..=1 << 20;
-/// A part of the peer table.
+/// The bounds of a part of the peer table.
 pub(crate) const PERCENT: RangeInclusive<u32> = 1..=100;
 
-/// What an option can be: a count, a length in bytes or a time.
+/// The type of an option: a count, a length in bytes or a time.
 pub(crate) trait Value: Copy + PartialOrd {
     fn show(self, unit: &str) -> String;
-    /// Without a unit, unless it is a time.
+    /// As text without a unit, except for times.
     fn bare(self) -> String;
     fn setting<'a>(
         option: &'static str,
@@ -112,7 +112,7 @@ impl Value for Duration {
     }
 }
 
-/// One option: its value, which can be set, and its bounds.
+/// One option: its value, which can be changed, and its bounds.
 #[derive(Debug)]
 pub(crate) struct Setting<'a> {
     pub(crate) option: &'static str,
@@ -128,7 +128,7 @@ enum Kind<'a> {
 }
 
 impl Setting<'_> {
-    /// The value, and the bounds, as text.
+    /// The value and its bounds, as text.
     pub(crate) fn show(&self) -> (String, String, String) {
         fn all<V: Value>(
             unit: &str,
@@ -167,16 +167,16 @@ impl Setting<'_> {
 
 /// The options of a part of the node.
 pub(crate) trait Options: Clone {
-    /// All of them. An implementation names every field, so that a new one is not forgotten.
+    /// All options. An implementation names every field, so that a new one cannot be forgotten.
     fn settings(&mut self) -> Vec<Setting<'_>>;
 
-    /// Says whether each is within its bounds; else the first that is not.
+    /// Checks that each option is within its bounds. Returns the first one that is not.
     fn validate_all(&self) -> Result<(), ConfigError> {
         self.clone().settings().iter().try_for_each(Setting::check)
     }
 }
 
-/// Options of which none may be out of its bounds: `{ "name", "unit", value, BOUNDS; .. }`.
+/// Makes settings from `{ "name", "unit", value, BOUNDS; .. }`.
 macro_rules! settings {
     ($( $option:expr, $unit:expr, $value:expr, $bounds:expr; )*) => {
         vec![$( $crate::overlay::options::Value::setting($option, $unit, $value, $bounds) ),*]
@@ -184,7 +184,7 @@ macro_rules! settings {
 }
 pub(crate) use settings;
 
-/// What a test sets an option to.
+/// The value that a test sets an option to.
 #[cfg(all(
     test,
     feature = "kademlia",
@@ -197,11 +197,11 @@ pub(crate) use settings;
 pub(crate) enum End {
     Least,
     Greatest,
-    /// One step below the least; what is least at zero has none.
+    /// One step below the least value; there is none below zero.
     Below,
-    /// One step above the greatest; the greatest number of its type has none.
+    /// One step above the greatest value; there is none above the greatest value of the type.
     Above,
-    /// The greatest of its type.
+    /// The greatest value of the type.
     Largest,
 }
 
@@ -214,7 +214,7 @@ pub(crate) enum End {
     feature = "tls"
 ))]
 impl Setting<'_> {
-    /// Sets the option to one of its ends. False when there is no such value.
+    /// Sets the option to one of its ends. Returns false if there is no such value.
     pub(crate) fn set(self, end: End) -> bool {
         const NANO: Duration = Duration::from_nanos(1);
         macro_rules! set {

@@ -1,4 +1,4 @@
-//! Peer exchange: neighbours tell each other about peers that they have seen alive.
+//! Peer exchange: peers tell each other about peers that they have seen alive.
 
 mod message;
 
@@ -18,24 +18,25 @@ use self::message::question;
 pub use self::message::{MAX_TOLD, PeersSeen};
 pub(crate) use self::message::{PEX, is_question};
 
-/// Hints that are remembered, so that they are not followed again soon.
+/// The number of hints that are remembered, so that they are not followed again soon.
 const REMEMBERED: usize = 256;
 
-/// Who was not seen for so long is told to nobody, and heard of in vain.
+/// A peer that was not seen for this time is not told to others, and a hint of this age is ignored.
 pub(crate) const LATELY: Duration = Duration::from_secs(600);
 
-/// Asks one known peer at a time, of a network (/24, /48) chosen at random, whom it has seen alive lately,
-/// and follows a few of its hints, first those into networks of which the table has least, as long as the table has room. Peers that introduced themselves are asked only as long as
-/// there are no others: whoever joins often is not heard for it.
+/// Asks one known peer at a time which peers it has seen alive recently, and follows a few of its
+/// hints while the table has room. The peer is from a random network (/24, /48). Hints into
+/// networks of which the table has the fewest peers are followed first. Peers that introduced
+/// themselves are asked only while there are no others, so that frequent joins give no influence.
 ///
-/// What is heard is a hint: its address has to be one that the teller may name
-/// ([`Scope`](crate::overlay::Scope)), it is dialled at the pace of unverified ones, and it enters the
-/// table only when it answers `NAME` with its id, within the [`Shares`](crate::overlay::Shares) of the
-/// table: one peer tells at most 12 % of it. So a liar costs at most so many dials each time it is asked
-/// as there are [`hints`](Self::hints).
+/// An answer is only a hint. Its address has to be one that the answering peer may name
+/// ([`Scope`](crate::overlay::Scope)). It is dialled at the pace of unverified addresses. It enters
+/// the table only when it answers `NAME` with its id, within the [`Shares`](crate::overlay::Shares)
+/// of the table: one peer contributes at most 12 % of it. A lying peer therefore causes at most
+/// [`hints`](Self::hints) dials each time it is asked.
 ///
-/// Added by [`Builder::peer_exchange`](crate::Builder::peer_exchange), which answers such questions, too.
-/// The original programs do not answer them; that does them no harm.
+/// [`Builder::peer_exchange`](crate::Builder::peer_exchange) adds it, and also answers such
+/// questions. The original programs do not answer them, which has no effect on these programs.
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,7 +67,7 @@ impl Default for PeerExchange {
 }
 
 impl PeerExchange {
-    /// One question every 30 s with 2 s for its answer, of which four hints are followed.
+    /// One question every 30 s with 2 s for its answer, and four hints followed of each.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -79,31 +80,31 @@ impl PeerExchange {
         self
     }
 
-    /// The time that a peer has to answer, connecting included. Default 2 s; 1 ms to
-    /// 365 days.
+    /// The time for the answer, connecting included. Default 2 s; 1 ms to 365 days.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
     }
 
-    /// The most hints of one answer that are followed, each with one dial. Default 4; an answer has 16
-    /// at most, and this may be 0 to 1,048,576. More fills the table faster, and lets a liar cause more dials.
+    /// The maximum number of hints of one answer that are followed, each with one dial. Default 4;
+    /// 0 to 1,048,576, and an answer has at most 16. Trade-off: a higher value fills the table
+    /// faster, and lets a lying peer cause more dials.
     #[must_use]
     pub const fn hints(mut self, hints: usize) -> Self {
         self.hints = hints;
         self
     }
 
-    /// The same seed chooses the same. Without one [`Builder::peer_exchange`](crate::Builder::peer_exchange)
-    /// draws one that nobody foresees.
+    /// The seed of the random choices. The same seed gives the same choices. Without one,
+    /// [`Builder::peer_exchange`](crate::Builder::peer_exchange) draws an unpredictable one.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.dice = Some(Dice::new(seed));
         self
     }
 
-    /// With this seed unless it has one, and one for what is told.
+    /// Sets this seed unless there is one. Also returns a seed for the answers to other nodes.
     pub(crate) fn seeded(mut self, seed: u64) -> (Self, u64) {
         let told = self.dice.get_or_insert(Dice::new(seed)).next();
         (self, told)
@@ -123,7 +124,7 @@ impl PeerExchange {
         if known.is_empty() {
             known = verified().collect();
         }
-        // A network first, then one of its peers.
+        // A random network first, then one of its peers.
         let mut networks = BTreeMap::<_, Vec<_>>::new();
         for entry in known {
             networks.entry(group_of(entry.seen_at())).or_default().push(entry);
@@ -151,7 +152,7 @@ impl PeerExchange {
         for entry in view.peers.iter() {
             *networks.entry(group_of(entry.seen_at())).or_default() += 1;
         }
-        // At random, those first of whose network the table has least.
+        // Random, with hints into networks of which the table has the fewest peers first.
         let mut drawn: Vec<_> = std::iter::from_fn(|| self.dice().take(&mut hints)).collect();
         drawn.sort_by_key(|peer| networks.get(&group_of(peer.host())).copied());
         let mut actions = Vec::new();
@@ -202,8 +203,8 @@ impl Stabilizer for PeerExchange {
     }
 }
 
-/// What a node tells: at most [`MAX_TOLD`] peers at random that it has verified and seen alive lately,
-/// each with how long ago.
+/// The answer of a node: at most [`MAX_TOLD`] random peers that it has verified and seen alive
+/// recently, each with the time since then.
 pub(crate) fn seen_lately(peers: &PeerList, now: std::time::Instant, seed: u64) -> PeersSeen {
     let mut dice = Dice::new(seed);
     let mut seen: Vec<_> = peers

@@ -1,4 +1,4 @@
-//! The ping sweep: asks every known peer whether it is alive and forgets the ones that are not
+//! The ping sweep: asks every known peer whether it is alive, and removes the peers that are not
 //! ([protocol](crate::protocol#ping)).
 
 use std::{
@@ -17,36 +17,38 @@ use crate::{
     time::Later,
 };
 
-/// What came of a question.
+/// The result of a question.
 type Answer = Result<Vec<Frame>, AskFailure>;
 
-/// In how many sweeps one asks an original program for its name.
+/// An original program is asked for its name in one of this number of sweeps.
 const NAME_EVERY: u32 = 4;
 
-/// Asks every known peer whether it is alive, and forgets it after some misses in a row.
+/// Asks every known peer whether it is alive, and removes it after some misses in a row.
 ///
-/// Nodes of this crate answer `PING` with `PONG` and their id, and that answer is required of a
-/// peer that has given it before. The original programs answer `PING` with nothing: such a peer is
-/// alive as long as it can be connected to, and every fourth sweep asks it for its `NAME`, which
-/// has to be the known id: without that as often as the misses, it is forgotten, too. A peer that is
-/// not verified yet is not asked: that is done elsewhere. The questions of one sweep run side by side, so that
-/// 1,000 dead peers cost half a minute and not an hour. When this node itself has stood still for more
-/// than ten seconds (the machine slept, say), all misses are forgotten.
+/// Nodes of this crate answer `PING` with `PONG` and their id; a peer that has given this answer
+/// once has to keep giving it. The original programs answer `PING` with nothing. Such a peer is
+/// alive as long as it can be connected to. Every fourth sweep asks it for its `NAME`, which has to
+/// be the known id; without that answer, for as many times as the misses, it is removed as well. A
+/// peer that is not verified yet is not asked, because the verification asks it. The questions of
+/// one sweep are concurrent, so that 1,000 dead peers cost half a minute and not an hour. When this
+/// node itself was blocked for more than ten seconds (for example, the machine slept), all misses
+/// are forgotten.
 ///
-/// A peer that is alive may not list this node: it has begun anew, say, or has given it up. So the node
-/// introduces itself again with `JOIN` to the peers that the sweep has seen, every 15 to 21 s, unless
-/// they have said meanwhile that they list it; where there is an open link, the sweep asks over it, and
-/// the answer says so.
+/// A live peer may not list this node: it was restarted, for example, or has given this node up.
+/// The node therefore introduces itself again with `JOIN` to the peers that the sweep has seen,
+/// every 15 to 21 s, unless they have said meanwhile that they list it. If a link is open, the
+/// sweep asks over it, and the answer says whether the peer lists this node.
 ///
-/// A peer that was given up may only have been out of reach, so for ten minutes it is asked again
-/// ([`PeerList::given_up`](crate::overlay::PeerList::given_up)): after 10 s for the first time, 5 s
-/// later, then every 10 s, as exactly as the sweeps come. When it answers with its own id (an original:
-/// says it when asked for its `NAME`), it is let into the table again like others, as verified, and the
-/// others are asked at once. So the two sides of a partition know each other again within 20 s of its
-/// end, with the defaults, for up to 64 peers that were given up, 32 when dead ones are among them, and
-/// as long as a sweep with its questions takes no more than 2 s. A peer that said `QUIT`, was removed by
-/// the program, is banned or not admitted, or at whose address another node has answered, is not asked.
-/// A peer that comes and goes all the time is taken out and put back by the sweep once in 10 s at most.
+/// A peer that was given up may only have been unreachable, so it is asked again for ten minutes
+/// ([`PeerList::given_up`](crate::overlay::PeerList::given_up)): first after 10 s, then 5 s later,
+/// then every 10 s, as exactly as the sweeps run. When it answers with its own id (an original
+/// program: in its answer to `NAME`), it is admitted to the table again like other peers, as
+/// verified, and the other given-up peers are asked at once. With the defaults, the two sides of a
+/// partition therefore know each other again within 20 s of its end, for up to 64 peers that were
+/// given up, or 32 if dead ones are among them, as long as a sweep with its questions takes no more
+/// than 2 s. A peer is not asked again if it sent `QUIT`, was removed by the application, is banned
+/// or not admitted, or if another node has answered at its address. The sweep removes and restores
+/// a peer that repeatedly comes and goes at most once in 10 s.
 #[derive(Clone, Debug)]
 pub struct PingSweep {
     every: Duration,
@@ -54,17 +56,17 @@ pub struct PingSweep {
     at_once: usize,
     misses: u32,
     sweeps: u32,
-    /// When the sweep did something last.
+    /// When the sweep was last active.
     last: Option<Instant>,
     known: HashMap<PeerInfo, Known>,
     again: AskAgain,
 }
 
-/// What the sweep remembers of a peer. At most one for each peer in the table.
+/// The state of a peer in the sweep. At most one for each peer in the table.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     misses: u32,
-    /// Questions for its name in a row that were not answered with it.
+    /// The number of questions in a row that were not answered with its name.
     nameless: u32,
     answers_pong: bool,
     asked_name: bool,
@@ -86,7 +88,7 @@ impl Default for PingSweep {
 }
 
 impl PingSweep {
-    /// A sweep every 5 s with 2 s for each peer, 64 at once; three misses in a row.
+    /// A sweep every 5 s with 2 s for each peer, 64 peers at once; three misses in a row.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -99,41 +101,41 @@ impl PingSweep {
         self
     }
 
-    /// The time that one peer has to answer, connecting included. Default 2 s; 1 ms to
-    /// 365 days.
+    /// The time for the answer of one peer, connecting included. Default 2 s; 1 ms to 365 days.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
     }
 
-    /// The most peers that are asked at once. Default 64; 1 to 1,048,576.
+    /// The maximum number of peers that are asked at once. Default 64; 1 to 1,048,576.
     #[must_use]
     pub const fn at_once(mut self, peers: usize) -> Self {
         self.at_once = peers;
         self
     }
 
-    /// After how many misses in a row a peer is forgotten. Default 3; with 1 a sweep is as strict
-    /// as the original programs. At least 1.
+    /// The number of misses in a row after which a peer is removed. Default 3; with 1 a sweep is as
+    /// strict as the original programs. At least 1.
     #[must_use]
     pub const fn misses(mut self, misses: u32) -> Self {
         self.misses = misses;
         self
     }
 
-    /// The most peers that were given up and are asked again in one sweep, as long as none of them
-    /// answers. Default 16; 0: who was given up is not asked. Each that is still away may hold one of
-    /// the node's dials (`Config::max_dials`) for as long as [`within`](Self::within). At most 64 are
-    /// remembered, and this may be at most 1,048,576.
+    /// The maximum number of given-up peers that are asked again in one sweep while none of them
+    /// answers. Default 16; at most 1,048,576, of which 64 are remembered; 0: given-up peers are
+    /// not asked. Trade-off: each one that is still unreachable may hold one of the node's dials
+    /// (`Config::max_dials`) for up to [`within`](Self::within).
     #[must_use]
     pub const fn ask_again(mut self, peers: usize) -> Self {
         self.again.in_a_sweep(peers);
         self
     }
 
-    /// The longest rest between two questions to a peer that was given up; it begins with 5 s, unless
-    /// this is less, and doubles. Default 10 s. A question is asked by the next sweep after it. 1 ms to 365 days.
+    /// The longest pause between two questions to a peer that was given up. The pause begins with 5
+    /// s, or with this value if it is less, and doubles. The next sweep after the pause asks the
+    /// question. Default 10 s; 1 ms to 365 days.
     #[must_use]
     pub const fn longest_rest(mut self, rest: Duration) -> Self {
         self.again.longest_rest(rest);
@@ -157,7 +159,7 @@ impl PingSweep {
         };
         let verified = view.peers.iter().filter(|entry| entry.verified().is_some());
         let mut asks: Vec<_> = verified.map(ask).collect();
-        // Behind those who are in the table: they must not wait for the dead.
+        // After the peers in the table, which must not wait for dead ones.
         let again = self.again.tick(view.peers.given_up(view.now), view.now);
         asks.extend(again.into_iter().map(|(peer, frame)| self.ask(peer, frame)));
         asks
@@ -167,7 +169,7 @@ impl PingSweep {
         StabilizerAction::Ask { peer, frame, within: self.within }
     }
 
-    /// What a peer makes of being asked again, when it was.
+    /// Handles the answer of a given-up peer; `None` if it was not asked again.
     fn heard_again(
         &mut self,
         peer: &PeerInfo,
@@ -182,14 +184,14 @@ impl PingSweep {
         Some(std::iter::once(StabilizerAction::Rejoin(peer.clone())).chain(next).collect())
     }
 
-    /// This node stood still: what it missed of others was its own doing.
+    /// This node was blocked: the misses of other peers were caused by it and are forgotten.
     fn begin_anew(&mut self) {
         for known in self.known.values_mut() {
             (known.misses, known.nameless) = (0, 0);
         }
     }
 
-    /// It could be connected to, and has said its id where it was asked for it.
+    /// The peer could be connected to, and answered with its id if it was asked for it.
     fn alive(&mut self, peer: &PeerInfo) -> Vec<StabilizerAction> {
         if let Some(known) = self.known.get_mut(peer) {
             known.misses = 0;
@@ -229,7 +231,7 @@ impl PingSweep {
         let alive = match *known {
             Known { asked_name: true, .. } => verdict(TypeCode::REPL) == Verdict::Verified,
             Known { answers_pong: true, .. } => pong,
-            // A PONG with another id is another node on the same address.
+            // A PONG with another id comes from another node at the same address.
             _ => first.is_none_or(|reply| reply.code() != TypeCode::PONG),
         };
         let said = if known.asked_name { TypeCode::REPL } else { TypeCode::PONG };
@@ -239,7 +241,7 @@ impl PingSweep {
     fn failed(&mut self, peer: &PeerInfo, failure: AskFailure) -> Vec<StabilizerAction> {
         let lenient =
             self.known.get(peer).is_some_and(|known| !known.answers_pong && !known.asked_name);
-        // An original that breaks off, or does not come to an end, could be connected to.
+        // An original program whose connection breaks, or whose answer does not end, was reachable.
         if lenient && failure != AskFailure::Unreachable {
             self.alive(peer)
         } else {
@@ -308,8 +310,7 @@ mod tests {
 
     const PEER: &str = "p 10.0.0.1 9000";
 
-    /// One sweep over one peer that behaves as `answer` says: what was asked, and what the sweep
-    /// wants done.
+    /// One sweep over one peer that behaves as `answer` says. Returns the question and the actions.
     fn sweep(
         sweep: &mut PingSweep,
         answer: &Result<Vec<Frame>, AskFailure>,
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_says_that_it_is_busy_is_not_given_up_for_it() {
+    fn a_busy_peer_is_not_given_up() {
         let mut ping = PingSweep::new();
         assert_eq!(sweep(&mut ping, &pong("p")).1, seen());
         for _ in 0..9 {
@@ -376,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn misses_of_a_time_when_this_node_stood_still_do_not_count() {
+    fn misses_while_this_node_was_blocked_do_not_count() {
         let dead = Err(AskFailure::Unreachable);
         let mut ping = PingSweep::new().misses(2);
         for _ in 0..3 {
@@ -399,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_has_answered_with_pong_has_to_go_on_doing_so() {
+    fn a_peer_that_has_answered_with_pong_has_to_keep_doing_so() {
         for answer in
             [Ok(vec![]), pong("q"), Err(AskFailure::Broken), Ok(vec![Frame::text("REPL", "p")])]
         {
@@ -410,7 +411,8 @@ mod tests {
     }
 
     #[test]
-    fn an_original_is_alive_while_it_can_be_connected_to_and_names_itself_in_every_fourth_sweep() {
+    fn an_original_is_alive_while_it_can_be_connected_to_and_is_asked_its_name_in_every_fourth_sweep()
+     {
         let mut ping = PingSweep::new().misses(1);
         for answer in [Ok(vec![]), Err(AskFailure::Broken), Err(AskFailure::Late)] {
             assert_eq!(sweep(&mut ping, &answer), (TypeCode::PING, seen()));
@@ -431,8 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn an_original_that_only_can_be_connected_to_is_forgotten_after_three_names_that_it_did_not_say()
-     {
+    fn an_original_that_can_only_be_connected_to_is_forgotten_after_three_unanswered_names() {
         let (mut ping, mut sweeps) = (PingSweep::new(), 1);
         while sweep(&mut ping, &Err(AskFailure::Late)).1 != forget() {
             sweeps += 1;
@@ -442,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_verified_is_not_asked() {
+    fn an_unverified_peer_is_not_asked() {
         let now = tokio::time::Instant::now().into_std();
         let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
         let mut peers = PeerList::new(me.id().clone(), 0);
@@ -455,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn another_node_on_the_same_address_is_a_miss() {
+    fn another_node_at_the_same_address_is_a_miss() {
         assert_eq!(sweep(&mut PingSweep::new().misses(1), &pong("q")).1, forget());
     }
 
@@ -479,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_given_up_and_answers_as_before_is_put_back_and_pongs_are_required_of_it_as_before() {
+    fn a_given_up_peer_that_answers_as_before_is_restored_and_its_pongs_stay_required() {
         let begun = tokio::time::Instant::now().into_std();
         let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
         let peer: PeerInfo = PEER.parse().unwrap();
@@ -509,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_given_up_because_another_answered_there_is_not_asked_again() {
+    fn a_peer_given_up_because_another_node_answered_is_not_asked_again() {
         let begun = tokio::time::Instant::now().into_std();
         let me: PeerInfo = "me 10.0.0.9 9000".parse().unwrap();
         for (answer, questions) in [(pong("q"), 0), (Ok(vec![]), 1)] {

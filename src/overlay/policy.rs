@@ -1,4 +1,4 @@
-//! Who may join, and who may take a peer out of the table.
+//! Which nodes may join, and which may remove a peer from the table.
 
 use serde::Serialize;
 
@@ -7,72 +7,74 @@ use crate::overlay::{
     scope::{is_loopback, is_same},
 };
 
-/// Whom a `JOIN` adds to the table ([protocol](crate::protocol#join)).
+/// Which nodes a `JOIN` adds to the table ([protocol](crate::protocol#join)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JoinPolicy {
-    /// Who joins with a host that its connection came from, or a name of that. It is in the table at
-    /// once, as the original programs expect, but unverified until a `NAME` sent to its host and
-    /// port was answered with its id; they listen only after they have joined, so it is asked
-    /// after 0.5, 3 and 10 seconds, and goes when it never answered. Who has proved its id is
-    /// verified without being asked.
+    /// A node that joins with the host that its connection came from, or a name of that host.
+    ///
+    /// It is added to the table at once, but unverified until a `NAME` sent to its host and port
+    /// was answered with its id. The original programs expect to be added at once, and listen only
+    /// after they have joined. The node is therefore asked after 0.5, 3 and 10 seconds, and is
+    /// removed if it never answered. A node that has proved its id is verified without a question.
     #[default]
     Verified,
-    /// Who joins with any host that it may name ([`Scope::may_name`]), and nobody is asked: as in the
-    /// original programs. Whoever knows the node can have it dial others again and again. For closed
-    /// networks.
+    /// A node that joins with any host that it may name ([`Scope::may_name`]). It is not asked for
+    /// its name, as in the original programs. Any party that knows this node can therefore make it
+    /// dial others again and again. For closed networks.
     Open,
-    /// Nobody. The table holds what this node went to itself.
+    /// No node. The table holds only peers that this node contacted itself.
     Closed,
 }
 
-/// Whom a `QUIT` takes out of the table ([protocol](crate::protocol#quit)).
+/// Which peers a `QUIT` removes from the table ([protocol](crate::protocol#quit)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum QuitPolicy {
-    /// The one who says it: its connection came from the host of the entry, or has proved its id.
+    /// The sender: its connection came from the host of the entry, or has proved its id.
     #[default]
     Own,
-    /// Anyone whom anybody names, as in the original programs. For closed networks.
+    /// Any peer that any sender names, as in the original programs. For closed networks.
     Open,
 }
 
-/// For whom a node passes routed messages on ([`Peer::route`](crate::Peer::route)). What is for the
-/// node itself is handled in any case.
+/// For which nodes a node forwards routed messages ([`Peer::route`](crate::Peer::route)). Messages
+/// for the node itself are handled in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ForwardPolicy {
-    /// Everyone, within [`Config::max_forwards_per_source`](crate::Config::max_forwards_per_source).
+    /// All nodes, within
+    /// [`Config::max_forwards_per_source`](crate::Config::max_forwards_per_source).
     #[default]
     Everyone,
-    /// Neighbours that are in the table, by the id that the message says last; with TLS that is
+    /// Neighbours in the table, by the last id in the trace of the message; with TLS this id is
     /// proven.
     KnownPeers,
-    /// Nobody.
+    /// No node.
     Nobody,
 }
 
-/// Where a request came from and what its sender says about where it is.
+/// The source of a request, and the host that its sender claims.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {
     /// The host that is claimed.
     pub(crate) host: &'a Host,
-    /// What it means, where it is a name.
+    /// The addresses of the claimed host, if it is a name.
     pub(crate) means: &'a [Host],
-    /// Whether it is an address of this machine.
+    /// Whether the claimed host is an address of this machine.
     pub(crate) here: bool,
-    /// Where the connection came from.
+    /// The host that the connection came from.
     pub(crate) source: &'a Host,
-    /// Whether that is an address of this machine.
+    /// Whether the source is an address of this machine.
     pub(crate) source_here: bool,
 }
 
 impl Claim<'_> {
-    /// Whether the sender is at the host that it claims. Addresses of this machine are one host:
-    /// which of them a connection comes from depends on the one that it goes to.
+    /// Whether the sender is at the host that it claims. All addresses of this machine count as one
+    /// host, because the source address of a connection depends on its destination.
     pub(crate) fn is_own(&self) -> bool {
         let here = |host: &Host, here| here || is_loopback(host);
         let from_here = here(self.source, self.source_here);
@@ -101,7 +103,7 @@ fn canonical(host: &Host) -> Host {
 }
 
 impl JoinPolicy {
-    /// Whether it lets in who makes this claim.
+    /// Whether it admits the sender of this claim.
     pub(crate) fn lets_in(self, claim: &Claim<'_>) -> bool {
         match self {
             Self::Verified => claim.may_name() && claim.is_own(),
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_is_where_its_connection_came_from() {
+    fn a_node_joins_only_with_the_host_that_its_connection_came_from() {
         for (host, means, source, expected) in [
             ("9.9.9.9", &[][..], "9.9.9.9", true),
             ("9.9.9.9", &[], "::ffff:9.9.9.9", true),
@@ -143,7 +145,7 @@ mod tests {
             ("::ffff:9.9.9.9", &[], "9.9.9.9", false),
             ("0.0.0.0", &[], "127.0.0.1", false),
             ("255.255.255.255", &[], "127.0.0.1", false),
-            // One of its addresses is somebody else's inner one.
+            // One of the addresses is an internal one of another machine.
             ("a.example", &["9.9.9.9", "127.0.0.1"], "9.9.9.9", false),
         ] {
             assert_eq!(
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_node_takes_any_host_that_its_asker_could_reach() {
+    fn an_open_node_accepts_any_host_that_its_asker_could_reach() {
         for (host, means, source, expected) in [
             ("9.9.9.8", &[][..], "9.9.9.9", true),
             ("9.9.9.8", &[], "10.0.0.1", true),

@@ -1,4 +1,5 @@
-//! How a peer that has joined is verified: it is asked for its `NAME` where it says it listens.
+//! The rules for the verification of a peer that has joined: it is asked for its `NAME` at its
+//! announced address.
 
 use std::time::Duration;
 
@@ -7,32 +8,33 @@ use crate::{
     overlay::{AskFailure, JoinFailure, PeerId},
 };
 
-/// How long after its `JOIN` a peer is asked for its `NAME`: the original programs listen only
-/// after they have joined, and a slow one may need a while.
+/// The times after its `JOIN` at which a peer is asked for its `NAME`: the original programs listen
+/// only after they have joined, and a slow one may need a while.
 pub(crate) const ASKED_AFTER: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(3), Duration::from_secs(10)];
 
-/// The longest time for one answer.
+/// The maximum time for one answer.
 pub(crate) const WITHIN: Duration = Duration::from_secs(2);
 
-/// What an answer says about a peer.
+/// The conclusion from an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is there, with its id.
+    /// The peer is there, with its id.
     Verified,
     /// Another node is there.
     Another,
-    /// Nothing: ask again.
+    /// No conclusion: ask again.
     Silent,
 }
 
 impl Verdict {
-    /// What the answer to `NAME` says about the peer with this id.
+    /// The conclusion from an answer to `NAME` about the peer with this id.
     pub(crate) fn of(answer: &Result<Vec<Frame>, AskFailure>, id: &PeerId) -> Self {
         Self::said(answer, TypeCode::REPL, id)
     }
 
-    /// What an answer says about the peer with this id, which it has to name in a frame of this code.
+    /// The conclusion from an answer about the peer with this id, which has to be in a frame of
+    /// this code.
     pub(crate) fn said(
         answer: &Result<Vec<Frame>, AskFailure>,
         code: TypeCode,
@@ -50,7 +52,7 @@ impl Verdict {
     }
 }
 
-/// Whether a peer says that it is busy: a node is there, and has no time for the question.
+/// Whether a peer answers that it is busy: a node is there, but has no time for the question.
 pub(crate) fn is_busy(answer: &Result<Vec<Frame>, AskFailure>) -> bool {
     let reply = answer.as_ref().ok().and_then(|replies| replies.first());
     let words = reply.filter(|reply| reply.code() == TypeCode::ERRO).map(Frame::as_str);

@@ -1,15 +1,15 @@
-//! Who picks the next hop for a message to a node that is not a neighbour.
+//! Routers, which pick the next hop for a message to a node that is not a neighbour.
 
 use std::fmt;
 
 use crate::overlay::{PeerId, PeerInfo, PeerList};
 
-/// Picks the next hop. The programmer supplies it; every node on the way asks its own.
+/// Picks the next hop. The application supplies it; every node on the path asks its own router.
 ///
 /// ```
 /// use actix_peer::{PeerId, PeerInfo, Router, overlay::PeerList};
 ///
-/// /// Passes everything to the first peer.
+/// /// Forwards everything to the first peer.
 /// struct First;
 /// impl Router for First {
 ///     fn next_hop(&mut self, _to: &PeerId, peers: &PeerList) -> Option<PeerInfo> {
@@ -18,16 +18,16 @@ use crate::overlay::{PeerId, PeerInfo, PeerList};
 /// }
 /// ```
 pub trait Router: Send + 'static {
-    /// The peer to hand a message for `to` to; none when no way is known. `peers` is the node's
+    /// The peer that receives a message for `to`; `None` if no path is known. `peers` is the node's
     /// table, without the node itself.
     ///
-    /// It should not block: the peer table waits for it. A panic is caught, and is an error at the
-    /// asker.
+    /// It should not block, because the peer table waits for it. A panic is caught, and the asker
+    /// gets an error.
     fn next_hop(&mut self, to: &PeerId, peers: &PeerList) -> Option<PeerInfo>;
 
-    /// A peer that it picked was not reached; nothing of the message was sent. A router that knows peers
-    /// besides those of the table can pick another one for the next message. Unless overridden, nothing
-    /// happens.
+    /// A peer that it picked was not reached, and nothing of the message was sent. A router that
+    /// knows peers besides those of the table can pick another one for the next message. Unless
+    /// overridden, nothing happens.
     fn unreachable(&mut self, _hop: &PeerId) {}
 }
 
@@ -41,7 +41,8 @@ impl Router for Box<dyn Router> {
     }
 }
 
-/// Known peers directly, others not at all: the default router of the original framework.
+/// Routes to known peers directly, and to no other node: the default router of the original
+/// framework.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Direct;
 
@@ -51,7 +52,7 @@ impl Router for Direct {
     }
 }
 
-/// A router made of a closure.
+/// Makes a router from a closure.
 ///
 /// ```
 /// use actix_peer::router;

@@ -1,4 +1,4 @@
-//! How far an address reaches, and who may name it.
+//! The scope of an address, and which nodes may name it.
 
 use std::net::IpAddr;
 
@@ -24,13 +24,14 @@ pub enum Scope {
     Link,
     /// Private, shared or unique local (RFC 1918, RFC 6598, RFC 4193).
     Site,
-    /// Everywhere; a name, too, unless it is `localhost` (RFC 6761): what it means says its look-up.
+    /// Everywhere. A host name is included unless it is `localhost` (RFC 6761): only its look-up
+    /// shows what it means.
     World,
 }
 
 impl Scope {
-    /// The scope of a host; none where no node can be: an unspecified, multicast, broadcast or
-    /// reserved address, or IPv4 dressed as IPv6.
+    /// The scope of a host; `None` if no node can have the address: an unspecified, multicast,
+    /// broadcast or reserved address, or an IPv4-mapped IPv6 address.
     #[must_use]
     pub fn of(host: &Host) -> Option<Self> {
         match host {
@@ -63,8 +64,8 @@ impl Scope {
         }
     }
 
-    /// Whether one who is in this scope may name a host of the scope `other` to a node: never one
-    /// of a narrower scope, which would make the node a scanner of what its asker cannot see.
+    /// Whether a node in this scope may name a host of the scope `other`. It may never name a host
+    /// of a narrower scope, which would make the receiver scan what the sender cannot reach.
     #[must_use]
     pub fn may_name(self, other: Self) -> bool {
         other >= self
@@ -85,7 +86,7 @@ fn is_localhost(host: &Host) -> bool {
     name.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
 }
 
-/// Whether two texts are one host: names in any case, IPv4 however it is dressed.
+/// Whether two hosts are the same: names in any case, IPv4 also as an IPv4-mapped IPv6 address.
 #[must_use]
 pub(crate) fn is_same(a: &Host, b: &Host) -> bool {
     match (a, b) {
@@ -95,7 +96,7 @@ pub(crate) fn is_same(a: &Host, b: &Host) -> bool {
     }
 }
 
-/// Whether a host is this machine by itself, without asking anybody.
+/// Whether a host is this machine in any case, without a look-up.
 #[must_use]
 pub(crate) fn is_loopback(host: &Host) -> bool {
     Scope::of(&host.canonical()) == Some(Scope::Machine)
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_node_can_be_has_no_scope() {
+    fn an_address_that_no_node_can_have_has_no_scope() {
         for text in [
             "0.0.0.0",
             "0.1.2.3",

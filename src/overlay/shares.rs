@@ -1,4 +1,4 @@
-//! Who gets into the table of peers: shares of it, so that nobody can fill it alone.
+//! Admission to the peer table: shares of it, so that no single party can fill it.
 
 use std::{
     cmp::Reverse,
@@ -10,27 +10,27 @@ use indexmap::IndexMap;
 
 use crate::overlay::{Added, Host, Learned, PeerEntry, PeerInfo, PeerList, scope::is_loopback};
 
-/// A share is at least so many peers, however small the table is.
+/// The minimum of each share, in peers, even in a small table.
 const LEAST: usize = 2;
 
-/// Unverified peers of a table without a limit.
+/// The number of unverified peers in a table without a limit.
 const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
 
-/// The shares of a table that others can take, in percent of its limit, each at least two peers.
-/// 100 and more is no share.
+/// The shares of a table that other nodes can take, in percent of its limit, each at least two
+/// peers. A value of 100 or more disables a share.
 ///
-/// They hold for peers that introduced themselves, for those that other peers listed, and for those
-/// that are remembered from before a restart. What the
-/// program adds itself, and the contacts of its joins, are let in as long as there is room; they
-/// count all the same. Loopback is no share of anybody: who can connect from there can do worse, and
-/// networks on one machine work as they are. A table without a limit has no shares but one: at most
-/// 1,024 unverified peers.
+/// The shares apply to peers that introduced themselves, that other peers listed, or that are
+/// remembered from before a restart. Peers that the application adds itself, and the contacts of
+/// its joins, are admitted while there is room, but count towards the shares. Loopback is exempt: a
+/// party that can connect from loopback can do worse, and networks on one machine work without
+/// configuration. A table without a limit has only one share: at most 1,024 unverified peers.
 ///
-/// When the share of unverified peers is taken, nobody keeps newcomers out with a few addresses: the
-/// oldest unverified peer of the address that has the most of them goes for a newcomer whose address
-/// has fewer, the newcomer counted. So the only unverified peer of an address never goes, nor does one
-/// that is verified, that this program has added, or that is on loopback (which goes in a table
-/// without a limit, where it has a share).
+/// When the share of unverified peers is full, a few addresses cannot keep newcomers out. The
+/// newcomer displaces the oldest unverified peer of the address that has the most of them, if the
+/// newcomer's address has fewer, the newcomer included. The only unverified peer of an address is
+/// therefore never displaced. Verified peers, peers that this application has added, and peers on
+/// loopback are never displaced either, except that loopback peers can be displaced in a table
+/// without a limit, where they count towards the share.
 ///
 /// The idea of one share for each address and one for each network is that of Heilman et al.,
 /// "Eclipse Attacks on Bitcoin's Peer-to-Peer Network" (USENIX Security 2015), section 7.
@@ -40,14 +40,14 @@ pub struct Shares {
     pub address: u32,
     /// Peers in the /24 of an IPv4 address, the /48 of an IPv6 address. 50.
     pub network: u32,
-    /// Peers that one and the same peer has listed. 12: less than an eighth.
+    /// Peers that the same peer has listed. 12: less than an eighth.
     pub source: u32,
     /// Peers that are not verified. 50.
     pub unverified: u32,
-    /// Peers that introduced themselves and have not been verified for `newcomer_for` yet. 75: the
-    /// last quarter is for those whom this node went to, and for those who have been there for long.
+    /// Peers that introduced themselves and have been verified for less than `newcomer_for`. 75:
+    /// the last quarter is for peers that this node contacted, and for peers that have stayed long.
     pub newcomers: u32,
-    /// How long a verified peer is a newcomer. 10 minutes.
+    /// How long a verified peer counts as a newcomer. 10 minutes.
     pub newcomer_for: Duration,
 }
 
@@ -58,35 +58,35 @@ impl Default for Shares {
     }
 }
 
-/// A peer that wants to be in the table.
+/// A peer that may be added to the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Id, host and port.
     pub info: PeerInfo,
     /// How it was learned.
     pub learned: Learned,
-    /// The address that it has shown to have: where its connection came from, or where it answered.
-    /// A name is none: whoever owns a domain has as many of them as it likes.
+    /// The address that it was seen at: where its connection came from, or where it answered. A
+    /// host name does not count, because the owner of a domain can create any number of them.
     pub seen_at: Host,
-    /// Whether somebody with its id has answered there, or has proved the id.
+    /// Whether a node with its id has answered there, or has proved the id.
     pub verified: bool,
 }
 
 impl Candidate {
-    /// A peer of which nothing is known but what it says.
+    /// Makes a candidate of which only its own claim is known.
     #[must_use]
     pub fn new(info: PeerInfo, learned: Learned) -> Self {
         Self { seen_at: info.host().clone(), info, learned, verified: false }
     }
 
-    /// Where it was seen.
+    /// Sets the address where it was seen.
     #[must_use]
     pub fn seen_at(mut self, host: Host) -> Self {
         self.seen_at = host;
         self
     }
 
-    /// Whether it is verified.
+    /// Sets whether it is verified.
     #[must_use]
     pub const fn verified(mut self, verified: bool) -> Self {
         self.verified = verified;
@@ -94,7 +94,7 @@ impl Candidate {
     }
 }
 
-/// What one owner has: an address, or the /64 that belongs to an IPv6 subscriber.
+/// The unit of ownership: an address, or the /64 of an IPv6 subscriber.
 pub(super) fn address_of(host: &Host) -> Host {
     match host {
         Host::Ip(ip) => Host::Ip(masked(*ip, 32, 64)),
@@ -102,7 +102,7 @@ pub(super) fn address_of(host: &Host) -> Host {
     }
 }
 
-/// The network that an address is in.
+/// The network of an address.
 pub(super) fn network_of(host: &Host) -> Option<IpAddr> {
     match host {
         Host::Ip(ip) => Some(masked(*ip, 24, 48)),
@@ -124,7 +124,7 @@ fn masked(ip: IpAddr, v4: u32, v6: u32) -> IpAddr {
 }
 
 impl Shares {
-    /// So many peers of a table with this limit; no limit where the table has none.
+    /// The size of a share in a table with this limit; unlimited if the table has no limit.
     fn of(percent: u32, limit: usize) -> usize {
         if limit == 0 {
             return usize::MAX;
@@ -144,8 +144,9 @@ impl Shares {
         if limit == 0 { UNVERIFIED_WITHOUT_LIMIT } else { Self::of(self.unverified, limit) }
     }
 
-    /// Who goes for an unverified candidate when there is no place for one more: the oldest of the
-    /// address that has the most, if the candidate's has fewer even with it.
+    /// The peer that an unverified candidate displaces if there is no place: the oldest of the
+    /// address that has the most. `None` unless the candidate's address has fewer, the candidate
+    /// included.
     fn goes_for<'a>(list: &'a PeerList, candidate: &Candidate) -> Option<&'a PeerEntry> {
         let may_go = |entry: &&PeerEntry| {
             entry.verified().is_none()
@@ -168,7 +169,7 @@ impl Shares {
         (own + 1 < most).then_some(oldest)
     }
 
-    /// Who goes for a candidate, if somebody does, or why it gets no place.
+    /// The peer that the candidate displaces, if any, or why the candidate is refused.
     fn decide<'a>(
         &self,
         list: &'a PeerList,
@@ -216,10 +217,10 @@ impl Shares {
         Ok(goes)
     }
 
-    /// Adds a candidate at the end of the table if it is within its shares. Nobody who is
-    /// verified is displaced: it stays until it does not answer, leaves, or is removed here. When as
-    /// many peers are unverified as may be, the oldest of the address that has the most of them goes
-    /// for one from an address that has fewer.
+    /// Adds a candidate at the end of the table if its shares allow it. A verified peer is never
+    /// displaced: it stays until it does not answer, leaves, or is removed here. If the share of
+    /// unverified peers is full, a candidate from an address that has fewer of them displaces the
+    /// oldest of the address that has the most.
     ///
     /// ```
     /// use actix_peer::overlay::{Added, Candidate, Learned, PeerList, Shares};
@@ -240,8 +241,8 @@ impl Shares {
         self.admit_for(list, candidate, now).0
     }
 
-    /// Puts a candidate in the place of the entry with its id, which is returned, if it is within its
-    /// shares. Otherwise the entry stays.
+    /// Replaces the entry with the candidate's id, and returns the old entry, if the candidate's
+    /// shares allow it. Otherwise the entry stays.
     pub(crate) fn readmit(
         &self,
         list: &mut PeerList,
@@ -260,7 +261,7 @@ impl Shares {
         }
     }
 
-    /// [`admit`](Self::admit), and who went for it.
+    /// As [`admit`](Self::admit), and also returns the displaced peer.
     pub(crate) fn admit_for(
         &self,
         list: &mut PeerList,
@@ -283,7 +284,7 @@ impl Shares {
     }
 }
 
-/// Whether the shares hold for who was learned so.
+/// Whether the shares apply to a peer that was learned in this way.
 const fn is_shared(learned: &Learned) -> bool {
     matches!(
         learned,

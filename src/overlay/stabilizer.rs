@@ -1,4 +1,4 @@
-//! Periodic maintenance as a pure machine: what it is told, what it may ask for.
+//! Periodic maintenance as a pure machine, with its events and actions.
 
 use std::time::{Duration, Instant};
 
@@ -14,114 +14,115 @@ pub struct View<'a> {
     pub me: &'a PeerInfo,
     /// The known peers at the beginning of the run.
     pub peers: &'a PeerList,
-    /// The time.
+    /// The current time.
     pub now: Instant,
 }
 
-/// What a stabilizer is told.
+/// An event for a stabilizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StabilizerEvent {
     /// A run begins.
     Tick,
-    /// A peer that was asked has answered, and closed. The replies may be none.
+    /// A peer that was asked has answered and closed. `replies` may be empty.
     Answered {
-        /// Who.
+        /// The peer.
         peer: PeerInfo,
-        /// What.
+        /// Its replies.
         replies: Vec<Frame>,
     },
     /// A peer that was asked has not answered.
     Failed {
-        /// Who.
+        /// The peer.
         peer: PeerInfo,
         /// Why.
         failure: AskFailure,
     },
 }
 
-/// Why a question to a peer has no answer.
+/// Why a question to a peer was not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AskFailure {
-    /// It could not be connected to in time.
+    /// No connection could be opened in time.
     Unreachable,
-    /// It was connected to, and did not come to an end in time.
+    /// The connection was opened, but the answer did not end in time.
     Late,
-    /// It broke off, or answered what is no frame.
+    /// The connection broke, or the answer was not a frame.
     Broken,
-    /// It was not asked: nobody may send this node to such an address, or it was dialled too often
-    /// without an answer.
+    /// The peer was not asked: its address is one where other nodes may not send this node, or it
+    /// was dialled too often without an answer.
     NotAllowed,
-    /// This node itself stood still meanwhile, for more than ten seconds: its process was stopped, or
-    /// the machine slept. That says nothing about the peer.
+    /// This node itself was blocked for more than ten seconds meanwhile: its process was stopped,
+    /// or the machine slept. That says nothing about the peer.
     StoodStill,
 }
 
-/// What a stabilizer may ask for.
+/// An action that a stabilizer requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StabilizerAction {
-    /// Send a frame to a peer and collect its replies, within a time. Told as `Answered` or
-    /// `Failed`.
+    /// Send a frame to a peer and collect its replies, within a time. The result is reported as
+    /// `Answered` or `Failed`.
     Ask {
-        /// Whom.
+        /// The peer.
         peer: PeerInfo,
-        /// What.
+        /// The question.
         frame: Frame,
-        /// The whole exchange at most so long.
+        /// The maximum time of the whole exchange.
         within: Duration,
     },
-    /// Note that the peer was seen alive.
+    /// Record that the peer was seen alive.
     Seen(PeerId),
-    /// Remove the peer from the table. When it was verified it is among those that were
-    /// [given up](PeerList::given_up) from then on.
+    /// Remove the peer from the table. If it was verified, it is one of the
+    /// [given-up](PeerList::given_up) peers from then on.
     Forget(PeerId),
-    /// Put a peer back into the table, verified, that was [given up](PeerList::given_up) and has
-    /// answered with its id now. It is let in like others, within the [`Shares`](crate::overlay::Shares)
-    /// of the table. Nothing happens when it left or was removed meanwhile, is banned, or is not
-    /// admitted.
+    /// Put a peer back into the table as verified, which was [given up](PeerList::given_up) and has
+    /// now answered with its id. It is admitted like other peers, within the
+    /// [`Shares`](crate::overlay::Shares) of the table. Nothing happens if it has left or was
+    /// removed meanwhile, is banned, or is not admitted.
     Rejoin(PeerInfo),
-    /// Go to a peer that another has told of, unless that one may not name it: it is dialled at the pace
-    /// of unverified ones, has to answer `NAME` with its id, and is let in within the
-    /// [`Shares`](crate::overlay::Shares) of the table as listed by the other. The stabilizer is told
-    /// nothing of it.
+    /// Visit a peer that another peer has named, if that one may name its address. The peer is
+    /// dialled at the pace of unverified ones, has to answer `NAME` with its id, and is admitted
+    /// within the [`Shares`](crate::overlay::Shares) of the table as listed by the other peer. The
+    /// stabilizer does not receive the result.
     Consider {
-        /// Whom.
+        /// The peer to visit.
         peer: PeerInfo,
-        /// Who has told of it.
+        /// The peer that has named it.
         by: PeerInfo,
     },
 }
 
-/// Periodic maintenance. The node runs each stabilizer at its own interval; a run ends when
-/// everything it asked for was answered.
+/// Periodic maintenance. The node runs each stabilizer at its own interval. A run ends when
+/// everything that it asked for was answered.
 ///
-/// Pure: it gets the time and the table as arguments and returns what it wants done, so it is
-/// tested with plain values. For maintenance that is easier to write with a [`Peer`](crate::Peer)
-/// at hand there is [`Builder::every`](crate::Builder::every).
+/// A stabilizer is pure: it receives the time and the table as arguments and returns actions, so it
+/// is tested with plain values. For maintenance that is easier to write with a
+/// [`Peer`](crate::Peer), use [`Builder::every`](crate::Builder::every).
 pub trait Stabilizer: Send + 'static {
-    /// A short name, for events and logs. Of two with the same name, one death is counted for both.
+    /// A short name, for events and logs. The deaths of two stabilizers with the same name are
+    /// counted together.
     fn name(&self) -> &str;
 
     /// The pause between the end of one run and the beginning of the next.
     fn every(&self) -> Duration;
 
-    /// The most questions under way at once. Default 64.
+    /// The maximum number of concurrent questions. Default 64.
     fn at_once(&self) -> usize {
         64
     }
 
-    /// Says whether its options are within their bounds: asked when the node starts, which is refused
-    /// on an error. Unless overridden, they are.
+    /// Checks that its options are within their bounds. The node calls it at its start and refuses
+    /// to start on an error. Unless overridden, it returns `Ok`.
     ///
     /// # Errors
-    /// The first option that is not.
+    /// The first option that is out of its bounds.
     fn validate(&self) -> Result<(), ConfigError> {
         Ok(())
     }
 
-    /// Takes an event and says what to do. It should not block; a panic ends this stabilizer, and a
-    /// fresh one is started after a pause.
+    /// Handles an event and returns actions. It should not block. A panic ends this stabilizer, and
+    /// a fresh one is started after a pause.
     fn step(&mut self, event: StabilizerEvent, view: &View<'_>) -> Vec<StabilizerAction>;
 }

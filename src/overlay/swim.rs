@@ -1,13 +1,17 @@
-//! Membership and failure detection: SWIM (Das, Gupta and Motivala, "SWIM: Scalable Weakly-consistent Infection-style
-//! Process Group Membership Protocol", 2002) with suspicion, by the engine [`foca`].
+//! Membership and failure detection by SWIM with suspicion (Das, Gupta and Motivala, "SWIM:
+//! Scalable Weakly-consistent Infection-style Process Group Membership Protocol", 2002), with the
+//! engine [`foca`].
 //!
-//! Each node probes one member after the other, and has others probe for it; what it finds it tells along with its probes.
-//! SWIM believes what members say. [`Membership`] believes less: hearsay leads to an own question, and only what a member
-//! says of itself, or the question brings, counts (see [`Membership::receive`]). A node that stood still, or that hears
-//! nobody, does not take that for the failure of others.
+//! Each node probes one member after the other, and asks other members to probe for it. Its probes
+//! also carry its updates to other members.
 //!
-//! What it does not do: a member that lies within these rules can still call for questions. That a member is down is a
-//! suspicion, not a proof; both sides of a partition go on.
+//! Plain SWIM believes what members say. [`Membership`] believes less: hearsay leads to a question
+//! of this node, and only what a member says about itself, or the answer to the question, counts
+//! (see [`Membership::receive`]). A node that was blocked, or that receives nothing, does not
+//! conclude that other nodes have failed.
+//!
+//! Limits: a member that lies within these rules can still cause questions. That a member is down
+//! is a suspicion, not a proof. Both sides of a partition keep running.
 //!
 //! ```
 //! use actix_peer::{PeerInfo, overlay::swim::{MemberState, Membership, SwimConfig}};

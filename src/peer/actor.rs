@@ -36,9 +36,9 @@ use crate::{
 
 /// Supervises the parts of one node: the listener, the peer list and the stabilizers.
 ///
-/// [`Builder::start`](crate::Builder::start) starts it. It holds a recipe for each child and starts
-/// a successor when one dies, with back-off and a limit; it never waits for a child. It takes the
-/// messages of [`messages`](crate::messages) from those who prefer messages to the
+/// [`Builder::start`](crate::Builder::start) starts it. It keeps a recipe for each child. When a
+/// child dies, it starts a successor, with back-off and a limit. It never waits for a child. It
+/// handles the messages of [`messages`](crate::messages), as an alternative to the methods of the
 /// [`Peer`](crate::Peer) handle. It ends with the node.
 pub struct PeerActor {
     pub(crate) node: Arc<Endpoint>,
@@ -61,7 +61,7 @@ impl fmt::Debug for PeerActor {
     }
 }
 
-/// What the builder hands over.
+/// The values that the builder passes to the actor.
 pub(crate) struct Parts {
     pub(crate) node: Arc<Endpoint>,
     pub(crate) peer: WeakPeer,
@@ -107,8 +107,8 @@ impl PeerActor {
 
     pub(crate) fn start_stabilizer(&self, recipe: &Recipe, ctx: &Context<Self>) {
         let guard = self.guard(Child::Stabilizer(recipe.name.clone()), ctx);
-        // The application's own `clone`. Without a job the actor ends at once, which counts as a
-        // death.
+        // `clone` is application code and may panic. Without a job the actor ends at once, which
+        // counts as a death.
         let job = catch_unwind(AssertUnwindSafe(|| (recipe.make)())).ok();
         StabilizerActor::new(
             &recipe.name,
@@ -125,7 +125,7 @@ impl PeerActor {
         self.recipes.iter().for_each(|recipe| self.start_stabilizer(recipe, ctx));
     }
 
-    /// Drops from the table whom the transport does not admit any more, as long as the node lives.
+    /// Removes peers from the table that the transport no longer admits, until the node ends.
     pub(crate) fn follow_admission(&self, ctx: &mut Context<Self>) {
         let Some(mut changes) = self.node.transport.admission_changes() else { return };
         let (node, peers) = (Arc::clone(&self.node), self.peers.clone());
@@ -158,7 +158,7 @@ impl PeerActor {
 
     fn listen_again(&self, ctx: &mut Context<Self>) {
         let (node, at) = (Arc::clone(&self.node), self.listen_at.clone());
-        // The transport may be the application's.
+        // The transport may be application code.
         let listen = async move {
             let listen = AssertUnwindSafe(async { node.transport.listen(&at).await });
             listen.catch_unwind().await.unwrap_or_else(|_| Err(io::Error::other("panic")))
@@ -193,8 +193,8 @@ impl PeerActor {
 }
 
 impl Drop for PeerActor {
-    /// Without it there is no node: its arbiter has ended, or it has stopped. Whoever asks hears so
-    /// at once.
+    /// The node does not exist without this actor, which ends when its arbiter ends or when it
+    /// stops. Pending calls fail at once.
     fn drop(&mut self) {
         self.node.drain.cancel();
         self.node.abort_all(true);
@@ -214,7 +214,7 @@ impl Handler<ChildEnded> for PeerActor {
     }
 }
 
-/// Ends the node: politely, or at once.
+/// Ends the node, gracefully or at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End {
     pub(crate) politely: bool,
@@ -229,7 +229,7 @@ impl Handler<End> for PeerActor {
 
     fn handle(&mut self, msg: End, _: &mut Self::Context) -> Self::Result {
         let already = self.node.drain.is_cancelled();
-        // Here, so that who comes behind finds it so.
+        // Cancelled synchronously, so that messages later in the mailbox see it.
         self.node.drain.cancel();
         if !msg.politely {
             self.node.silent.store(true, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! The address book of a node: read at the start, kept up to date, written now and then and at stop.
+//! The address book of a node: read at the start, kept up to date, written periodically and at
+//! stop.
 
 mod file;
 mod rejoin;
@@ -30,8 +31,8 @@ use crate::{
     time::now,
 };
 
-/// Where peers are remembered, how many and for how long. What is out of its bounds is refused when
-/// the node starts.
+/// The options of the address book: the file, the number of peers, and how long they are kept. A
+/// value out of its bounds is refused when the node starts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,8 +53,8 @@ pub struct AddressBookConfig {
 }
 
 impl AddressBookConfig {
-    /// A book in this file, which need not exist; its folder has to. Others of its name with
-    /// `.new` and `.damaged-TIME` behind it are the node's, too.
+    /// An address book in this file. The file need not exist, but its folder has to. The node also
+    /// owns the files of the same name with `.new` and `.damaged-TIME` appended.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -65,31 +66,33 @@ impl AddressBookConfig {
         }
     }
 
-    /// The most peers that are remembered. Default 1,024; 1 to 65,536. The price of more: some 100 bytes each in memory and in the file.
+    /// The maximum number of peers in the book. Default 1,024; 1 to 65,536. Trade-off: each costs
+    /// some 100 bytes in memory and in the file.
     #[must_use]
     pub const fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
-    /// The pause between two writes; the last one is at stop. Default 60 s; 10 ms to 365 days. What is
-    /// learned after the last write is lost when the process is killed.
+    /// The pause between two writes. Default 60 s; 10 ms to 365 days. The last write is at stop. If
+    /// the process is killed, changes since the last write are lost.
     #[must_use]
     pub const fn save_every(mut self, pause: Duration) -> Self {
         self.save_every = pause;
         self
     }
 
-    /// A peer that was not seen alive for so long is forgotten. Default 30 days; 1 s to 365 days.
+    /// How long a peer that was not seen alive is kept. Default 30 days; 1 s to 365 days.
     #[must_use]
     pub const fn forget_after(mut self, time: Duration) -> Self {
         self.forget_after = time;
         self
     }
 
-    /// At most so many remembered peers are added at the start: two last-known good ones first, the
-    /// others chosen at random, a network at a time. Three times as many are asked at most. Default
-    /// 16, at most 65,536; 0: the node goes back to nobody.
+    /// The maximum number of peers from the book that are added at the start. Two last-known good
+    /// ones are first; the others are chosen at random, with the networks taking turns. At most
+    /// three times as many are asked. Default 16, at most 65,536; 0: the node contacts no peer from
+    /// the book.
     #[must_use]
     pub const fn rejoin(mut self, peers: usize) -> Self {
         self.rejoin = peers;
@@ -133,7 +136,7 @@ impl From<&str> for AddressBookConfig {
     }
 }
 
-/// No writes follow each other sooner.
+/// The minimum pause between two writes.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The book and its file.
@@ -141,10 +144,11 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 struct Store {
     config: AddressBookConfig,
     book: Mutex<AddressBook>,
-    /// Whether the file was read: before that it is not replaced.
+    /// Whether the file was read. It is not replaced before that.
     is_read: AtomicBool,
     has_rejoined: AtomicBool,
-    /// One thread at a time reads or writes the file, however its asker ended.
+    /// Serialises access to the file: one thread at a time reads or writes it, even after its
+    /// caller has been dropped.
     disk: Arc<Mutex<()>>,
 }
 
@@ -159,7 +163,7 @@ impl Store {
         node.emit(&PeerEvent::AddressBookFailed { error: error.to_owned() });
     }
 
-    /// Reads the file once. Whether it has been read, or there is none.
+    /// Reads the file once. Returns whether it has been read, or does not exist.
     async fn read(&self, node: &Endpoint) -> bool {
         if self.is_read.load(Ordering::Relaxed) {
             return true;
@@ -188,7 +192,7 @@ impl Store {
         }
     }
 
-    /// Notes who is in the table and who is given up.
+    /// Records the peers in the table and those that were given up.
     async fn note(&self, node: &Endpoint, peers: &Peers) {
         let Ok(list) = peers.list().await else { return };
         let (at, now) = (node.ambient.unix_time().as_secs(), now());
@@ -217,13 +221,13 @@ impl Store {
         let failed = match save.await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "writing was cut short".to_owned(),
+            Err(_) => "writing was interrupted".to_owned(),
         };
         self.failed(node, &failed);
     }
 }
 
-/// The part of a node that keeps the book.
+/// The service that keeps the book.
 #[derive(Debug)]
 pub(super) struct BookService(Arc<Store>);
 
@@ -255,7 +259,7 @@ impl Service for BookService {
         let (store, node, peers) =
             (Arc::clone(&self.0), Arc::clone(&context.node), context.peers.clone());
         let of = Arc::clone(&node);
-        // At stop the table still is what it was. A node that is cut ends as in a crash.
+        // At stop the table is still complete. An aborted node does not save, as after a crash.
         actix_rt::spawn(of.tasks.track_future(async move {
             node.drain.cancelled().await;
             if !node.silent.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! Bans, for the application.
+//! Bans set by the application.
 
 use std::time::Duration;
 
@@ -8,15 +8,17 @@ use crate::{
 };
 
 impl Peer {
-    /// Bans a source address or a proven id for so long: its links are cut, and its connections
-    /// closed, at accept or after the handshake, without a word. Replaces a ban that there is; loopback
-    /// can be banned like others. False when 1,024 are banned already.
+    /// Bans a source address or a proven id for this time. Its links are aborted. Its new
+    /// connections are closed at accept or after the handshake, without an answer. The ban replaces
+    /// an existing one. Loopback can be banned as well. Returns false if 1,024 bans are in force
+    /// already.
     ///
-    /// To a banned id this node sends nothing either: neither when a message is for that id, nor when
-    /// it is proven at the address that is dialled ([`RequestError::Banned`]); a message of
-    /// [`send_reliable`](Self::send_reliable) waits for the end of the ban as long as it may. A
-    /// message to a banned source address goes there, as others may share the address. Other nodes
-    /// are not concerned. With TLS `Admission` decides for good who is let in.
+    /// This node sends nothing to a banned id either: neither a message for that id, nor one whose
+    /// dialled node proves that id ([`RequestError::Banned`]). A message of
+    /// [`send_reliable`](Self::send_reliable) waits for the end of the ban, within its own time
+    /// limit. Messages to a banned source address are still sent, because other nodes may share the
+    /// address. The ban has no effect on other nodes. With TLS, use `Admission` to decide
+    /// permanently which nodes are admitted.
     ///
     /// [`RequestError::Banned`]: crate::RequestError::Banned
     ///
@@ -36,7 +38,7 @@ impl Peer {
         self.node().ban(whom.into(), time)
     }
 
-    /// Ends a ban and forgets what led to it. Says whether there was one.
+    /// Ends a ban and forgets the misbehavior that led to it. Returns whether there was a ban.
     pub fn unban(&self, whom: impl Into<Offender>) -> bool {
         self.node().unban(whom.into())
     }

@@ -1,4 +1,4 @@
-//! From options to a running node.
+//! The options of a node, and how the node is started from them.
 
 mod address_book;
 #[cfg(all(
@@ -49,9 +49,9 @@ use crate::{
     transport::{Transport, tcp::Tcp},
 };
 
-/// The options of a node; [`start`](Self::start) makes the node.
+/// The options of a node; [`start`](Self::start) starts the node.
 ///
-/// Where it listens is the one thing to say; everything else has a default.
+/// Every option has a default. Most programs set the address to [`listen`](Self::listen) on.
 ///
 /// ```
 /// use actix_peer::{Peer, Reply, handler};
@@ -80,7 +80,8 @@ pub struct Builder {
     handlers: Vec<(TypeCode, Entry)>,
     lengths: Vec<(TypeCode, u32)>,
     well_known: bool,
-    /// A part of the node needs them where the application serves none: other nodes ask for its name.
+    /// A part of the node needs the well-known codes where the application does not serve them:
+    /// other nodes ask for its name.
     pub(super) needs_well_known: bool,
     recipes: Vec<Recipe>,
     events: Vec<Recipient<PeerEvent>>,
@@ -91,7 +92,7 @@ pub struct Builder {
     services: Vec<Rc<dyn Service>>,
 }
 
-/// The most workers of a node.
+/// The maximum number of workers of a node.
 pub const MAX_WORKERS: usize = 256;
 
 impl fmt::Debug for Builder {
@@ -128,65 +129,69 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Where to listen: `host:port`, IPv6 in brackets. Port 0 picks a free one. A name is listened on
-    /// at all addresses that it has, `localhost` in both families ([`Tcp`]). Default `127.0.0.1:0`.
+    /// The address to listen on: `host:port`, IPv6 in brackets. Port 0 picks a free port. For a
+    /// host name, the node listens on all addresses of that name; `localhost` is both families
+    /// ([`Tcp`]). Default `127.0.0.1:0`.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
         self
     }
 
     /// The node's id: 1 to 64 letters, digits and `. _ : - [ ]`. Default `host:port`, as in the
-    /// original framework; with TLS it is the key and can be no other.
+    /// original framework. With TLS the id is the public key and cannot be anything else.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// The host that others are told. Default: the address listened on, or, when that is `0.0.0.0`
-    /// or `[::]`, the address of the interface that has the default route, found without sending a
-    /// packet; loopback where there is none. One that nobody can reach, as `0.0.0.0` or a multicast
-    /// address, is refused by [`start`](Self::start) ([`StartError::UnreachableHost`]).
+    /// The host that the node announces to other nodes. Default: the address listened on. If that
+    /// is `0.0.0.0` or `[::]`, the default is the address of the interface that has the default
+    /// route (found without sending a packet), or loopback if there is none. A host that no node
+    /// can reach, such as `0.0.0.0` or a multicast address, is refused by [`start`](Self::start)
+    /// ([`StartError::UnreachableHost`]).
     pub fn host(mut self, host: impl Into<String>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// The most peers in the table; 0 = no limit. Default 128. Short for [`Config::max_peers`].
+    /// The maximum number of peers in the table; 0 = no limit. Default 128. Short for
+    /// [`Config::max_peers`].
     pub fn max_peers(mut self, peers: usize) -> Self {
         self.config = self.config.max_peers(peers);
         self
     }
 
-    /// Whom a `JOIN` adds to the table. Default [`JoinPolicy::Verified`]. Short for
+    /// Which nodes a `JOIN` adds to the table. Default [`JoinPolicy::Verified`]. Short for
     /// [`Config::join_policy`].
     pub fn join_policy(mut self, policy: JoinPolicy) -> Self {
         self.config = self.config.join_policy(policy);
         self
     }
 
-    /// Whom a `QUIT` takes out of the table. Default [`QuitPolicy::Own`]. Short for
+    /// Which nodes a `QUIT` removes from the table. Default [`QuitPolicy::Own`]. Short for
     /// [`Config::quit_policy`].
     pub fn quit_policy(mut self, policy: QuitPolicy) -> Self {
         self.config = self.config.quit_policy(policy);
         self
     }
 
-    /// Limits and times. Replaces what [`max_peers`](Self::max_peers), [`join_policy`](Self::join_policy)
-    /// and [`quit_policy`](Self::quit_policy) said before.
+    /// Sets all limits and times. Replaces earlier values of [`max_peers`](Self::max_peers),
+    /// [`join_policy`](Self::join_policy) and [`quit_policy`](Self::quit_policy).
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
     }
 
-    /// Who picks the next hop for a message to a node that is not a neighbour. Default [`Direct`]:
-    /// nobody.
+    /// The router, which picks the next hop for a message to a node that is not a neighbour.
+    /// Default
+    /// [`Direct`]: no such message is routed.
     pub fn router(mut self, router: impl Router) -> Self {
         self.router = Box::new(router);
         self
     }
 
-    /// Adds a piece of maintenance, [`PingSweep`](crate::PingSweep) for instance. Each runs on its
-    /// own schedule; one that panics is started again from a fresh clone.
+    /// Adds a maintenance job, [`PingSweep`](crate::PingSweep) for instance. Each job runs on its
+    /// own schedule. A job that panics is started again from a fresh clone.
     pub fn stabilizer(mut self, stabilizer: impl Stabilizer + Clone) -> Self {
         let (name, valid) = (stabilizer.name().to_owned(), stabilizer.validate());
         let make = Box::new(move || Job::Pure(Box::new(stabilizer.clone())));
@@ -194,8 +199,8 @@ impl Builder {
         self
     }
 
-    /// Adds a piece of maintenance as an async closure: run at the start, then again `every` so
-    /// long after the last run ended; 1 ms to 365 days.
+    /// Adds a maintenance job as an async closure. It runs at the start, and then again after a
+    /// pause of `every` since the end of the last run. The pause is 1 ms to 365 days.
     pub fn every(
         mut self,
         every: Duration,
@@ -213,32 +218,32 @@ impl Builder {
         self
     }
 
-    /// Sends every [`PeerEvent`] to this actor. What its full mailbox does not take is counted and
-    /// lost. The node keeps the actor alive until it has stopped.
+    /// Sends every [`PeerEvent`] to this actor. Events that do not fit into its mailbox are counted
+    /// and dropped. The node keeps the actor alive until the node has stopped.
     pub fn events(mut self, subscriber: impl Into<Recipient<PeerEvent>>) -> Self {
         self.events.push(subscriber.into());
         self
     }
 
-    /// Has the node prove who it is, and all others, with mutual TLS: its id is its public key then.
-    /// Short for `transport(TlsTransport::new(identity))`, which replaces the transport; options are
-    /// those of [`TlsTransport`](crate::transport::tls::TlsTransport).
+    /// Authenticates this node and all others with mutual TLS: the node's id is its public key.
+    /// Short for `transport(TlsTransport::new(identity))`, which replaces the transport. For its
+    /// options see [`TlsTransport`](crate::transport::tls::TlsTransport).
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn identity(self, identity: crate::transport::tls::NodeIdentity) -> Self {
         self.transport(crate::transport::tls::TlsTransport::new(identity))
     }
 
-    /// Where messages of [`Peer::send_reliable`] are kept until they are acknowledged, so that they
-    /// survive a restart of this node. Default: nowhere.
+    /// The store that keeps messages of [`Peer::send_reliable`] until they are acknowledged, so
+    /// that they survive a restart of this node. Default: none.
     pub fn outbox(mut self, outbox: impl Outbox) -> Self {
         self.outbox = Some(Arc::new(outbox));
         self
     }
 
-    /// Another wall clock, which may be wrong and may go back, for a test of what comes of that.
-    /// Default: that of the system. It dates the address book and gives each life of the node its
-    /// number; nothing waits by it.
+    /// Replaces the wall clock, for tests of a clock that is wrong or goes back. Default: the clock
+    /// of the system. The wall clock dates the address book and gives each run of the node its
+    /// incarnation number. No timer depends on it.
     #[cfg(feature = "test-utils")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
     pub fn wall_clock(
@@ -249,31 +254,33 @@ impl Builder {
         self
     }
 
-    /// Adds a part of the node, in place of one of its kind.
+    /// Adds a service, and replaces an earlier one of the same kind.
     pub(super) fn service(mut self, service: impl Service + 'static) -> Self {
         self.services.retain(|other| other.name() != service.name());
         self.services.push(Rc::new(service));
         self
     }
 
-    /// What carries the bytes. Default [`Tcp`].
+    /// The transport that carries the bytes. Default [`Tcp`].
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Arc::new(transport);
         self
     }
 
-    /// Spreads links and connections over so many threads of their own, each with an arbiter, in
-    /// turn. Default 0: everything runs where the node is started. At most [`MAX_WORKERS`].
+    /// Spreads links and connections in turn over this number of dedicated threads, each with an
+    /// arbiter. Default 0: everything runs on the arbiter where the node is started. At most
+    /// [`MAX_WORKERS`].
     ///
-    /// The node's other actors stay where it was started, and handlers run on the arbiter where they
-    /// were started; so this pays when reading, writing and decoding are the bottleneck. The price:
-    /// one thread each, and a message to a handler crosses threads.
+    /// The node's other actors stay on the arbiter where it was started, and handlers run on the
+    /// arbiter where they were started. Workers therefore help when reading, writing and decoding
+    /// are the bottleneck. Trade-off: each worker is one thread, and a message to a handler crosses
+    /// threads.
     pub const fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Says whether every option is within its bounds, of the node and of its parts.
+    /// Checks that every option of the node and of its parts is within its bounds.
     fn validate(&self) -> Result<(), ConfigError> {
         self.config.validate()?;
         Workers { workers: self.workers }.validate_all()?;
@@ -328,7 +335,7 @@ impl Builder {
         {
             tracing::warn!(
                 %address,
-                "listening beyond loopback without TLS: ids are only claimed, and everybody on the way reads along"
+                "listening beyond loopback without TLS: ids are only claimed, and anyone on the path can eavesdrop"
             );
         }
 
@@ -339,7 +346,8 @@ impl Builder {
         #[cfg(feature = "test-utils")]
         let ambient = ambient.with_date(self.wall_clock);
         let incarnation = ambient.incarnation(stored);
-        // A name again, for a successor of the listener: it stands for all of its addresses.
+        // The host may be a name: a successor of the listener listens on all of its addresses
+        // again.
         let listen_at = Address::new(at.host().clone(), bound.port());
         let node = Node::new(config, me, self.transport, events, threads, ambient);
         let node = Endpoint::new(node, incarnation);
@@ -420,8 +428,8 @@ impl Options for Workers {
     }
 }
 
-/// Whether others than this machine may reach it. What has a name is in a network of tests, or is
-/// bound by its IP.
+/// Whether other machines may reach the address. An address with a host name belongs to a test
+/// network; a real socket is bound by its IP.
 const fn is_public(bound: &Address) -> bool {
     match bound.host() {
         Host::Ip(ip) => !ip.to_canonical().is_loopback(),
@@ -429,11 +437,11 @@ const fn is_public(bound: &Address) -> bool {
     }
 }
 
-/// A node needs an arbiter that runs: its actors are not `Send`, and workers belong to a system.
+/// A node needs a running arbiter: its actors are not `Send`, and workers belong to a system.
 fn on_arbiter() -> Result<(), StartError> {
     let in_system = Handle::try_current().is_ok() && System::try_current().is_some();
     let arbiter = Arbiter::try_current().filter(|_| in_system);
-    // One that has ended takes no work.
+    // An arbiter that has ended accepts no work.
     let runs = arbiter.is_some_and(|arbiter| arbiter.spawn_fn(|| ()));
     if runs { Ok(()) } else { Err(StartError::NoArbiter) }
 }

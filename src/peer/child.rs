@@ -1,4 +1,4 @@
-//! How the `PeerActor` hears that one of its children has ended.
+//! How the `PeerActor` learns that one of its children has ended.
 
 use crate::{node::Child, session::Endpoint};
 use actix::{
@@ -7,7 +7,7 @@ use actix::{
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// A child has ended, whatever the cause.
+/// A child has ended, for whatever cause.
 #[derive(Clone, Debug)]
 pub(crate) struct ChildEnded {
     pub(crate) child: Child,
@@ -17,7 +17,7 @@ impl Message for ChildEnded {
     type Result = ();
 }
 
-/// Stops an actor of the node when the node is cut, however many addresses of it there still are.
+/// Stops an actor of the node when the node is aborted, even if addresses of the actor still exist.
 pub(crate) fn stop_at_abort<A: Actor<Context = Context<A>>>(
     actor: &A,
     node: &Endpoint,
@@ -27,20 +27,20 @@ pub(crate) fn stop_at_abort<A: Actor<Context = Context<A>>>(
     ctx.spawn(cut.into_actor(actor).map(|(), _, ctx| ctx.stop()));
 }
 
-/// Held by a child; tells the parent when it is dropped, after a panic as well.
+/// Held by a child. Notifies the parent when it is dropped, also after a panic.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) parent: WeakRecipient<ChildEnded>,
     pub(crate) child: Child,
-    /// The node has not stopped before the child has ended.
+    /// Keeps the node from completing its stop before the child has ended.
     pub(crate) _part: TaskTrackerToken,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(parent) = self.parent.upgrade() {
-            // A sender of its own has a place of its own in the mailbox; closed says that the
-            // parent is gone as well.
+            // A cloned sender has its own slot in the mailbox. An error means that the parent has
+            // ended as well.
             parent.try_send(ChildEnded { child: self.child.clone() }).ok();
         }
     }

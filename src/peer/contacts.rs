@@ -1,5 +1,5 @@
-//! Going back to the contacts of this node's joins: a seed that was stopped and starts again knows
-//! nobody, and nobody lists it.
+//! Rejoining through the contacts of this node's joins. A seed node that was stopped and starts
+//! again knows no node, and no node lists it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     time::now,
 };
 
-/// The pause between two looks at the table.
+/// The pause between two checks of the table.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// A join by this contact has come to its end: it is remembered if it is in the table, and
-/// the node goes back to it when it no longer is.
+/// Handles the end of a join through this contact. The contact is remembered if it is in the table,
+/// and the node joins through it again when it no longer is.
 pub(super) async fn joined(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -34,7 +34,7 @@ pub(super) async fn joined(
     Ok(())
 }
 
-/// Looks at the table now and then, as long as contacts are remembered.
+/// Checks the table periodically while contacts are remembered.
 async fn tend(node: &Arc<Endpoint>, peers: &Peers) -> Result<(), NodeDown> {
     loop {
         sleep(LOOK_EVERY).await;

@@ -1,27 +1,27 @@
-//! How many file descriptors this process may have.
+//! The limit of file descriptors of this process.
 
 use crate::node::Config;
 
-/// Descriptors that are left to everything else: dials, files, the runtime.
+/// Descriptors that are reserved for everything else: dials, files, the runtime.
 const RESERVE: usize = 64;
 
-/// The soft limit, where the system tells it in `/proc` (Linux).
+/// The soft limit, if the system reports it in `/proc` (Linux).
 fn soft_limit() -> Option<usize> {
     parse(&std::fs::read_to_string("/proc/self/limits").ok()?)
 }
 
-/// From the table of `/proc/self/limits`, see proc(5). None when there is no limit.
+/// Parses the table of `/proc/self/limits`, see proc(5). `None` if there is no limit.
 fn parse(limits: &str) -> Option<usize> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The connections that `limit` descriptors are enough for.
+/// The number of connections that `limit` descriptors allow.
 fn connections_within(limit: usize) -> usize {
     limit.saturating_sub(RESERVE).max(limit / 2).max(1)
 }
 
-/// Lowers the limit of connections to what the descriptors are enough for, with a warning.
+/// Lowers the limit of connections to what the descriptors allow, and logs a warning.
 pub(super) fn fit(mut config: Config) -> Config {
     let Some(limit) = soft_limit() else { return config };
     let most = connections_within(limit);
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_leave_descriptors_to_everything_else() {
+    fn descriptors_are_reserved_for_everything_but_connections() {
         assert_eq!([1024, 256, 100, 48, 1].map(connections_within), [960, 192, 50, 24, 1]);
     }
 }

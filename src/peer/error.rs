@@ -1,4 +1,4 @@
-//! Why a node does not start, a handler is not registered, or a network is not joined.
+//! The errors of starting a node, registering a handler and joining a network.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::{
     peer::NodeDown,
 };
 
-/// Why a node does not start. Nothing of it is left running.
+/// Why a node did not start. Nothing of it is left running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -22,59 +22,59 @@ pub enum StartError {
     /// The text to listen on is not `host:port`.
     #[error("cannot listen on {text:?}: {source}")]
     InvalidListenAddress {
-        /// What was given.
+        /// The given text.
         text: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         source: InvalidAddress,
     },
-    /// The id is not one.
+    /// The id is invalid.
     #[error(transparent)]
     InvalidId(#[from] InvalidPeerId),
-    /// An id was given that is not the key which the transport proves.
+    /// The given id differs from the key that the transport proves.
     #[error("the id {} was given, but the identity is {}", id.short(), key.short())]
     NotTheKey {
-        /// What was given.
+        /// The given id.
         id: PeerId,
         /// The key.
         key: PeerId,
     },
-    /// The host to tell others is not one.
+    /// The host to announce is invalid.
     #[error(transparent)]
     InvalidHost(#[from] InvalidHost),
-    /// No other node can reach the host that they are told: an unspecified address (`0.0.0.0`,
-    /// `[::]`), a multicast, broadcast or reserved one, or IPv4 dressed as IPv6.
-    #[error("no other node can reach {0}: set the host that others are told (Builder::host)")]
+    /// Other nodes cannot reach the announced host: an unspecified address (`0.0.0.0`, `[::]`), a
+    /// multicast, broadcast or reserved one, or an IPv4-mapped IPv6 address.
+    #[error("no other node can reach {0}: set another host to announce (Builder::host)")]
     UnreachableHost(Host),
-    /// The node's own `id host port` cannot be told to others.
+    /// The node's own `id host port` cannot be announced.
     #[error(transparent)]
     InvalidPeerInfo(#[from] InvalidPeerInfo),
-    /// Another program, or another node, listens there.
+    /// Another program or node listens on this address.
     #[error("the address {address} is in use")]
     AddressInUse {
-        /// Where.
+        /// The address.
         address: Address,
     },
-    /// The address is not one of this machine's.
-    #[error("the address {address} is not one of this machine's")]
+    /// The address does not belong to this machine.
+    #[error("the address {address} does not belong to this machine")]
     AddressNotAvailable {
-        /// Where.
+        /// The address.
         address: Address,
     },
     /// Listening failed for another reason.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address.
         address: Address,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// What the [`Outbox`](crate::reliable::Outbox) keeps cannot be loaded.
+    /// The content of the [`Outbox`](crate::reliable::Outbox) cannot be loaded.
     #[error("cannot load the outbox: {0}")]
     Outbox(io::Error),
     /// A handler could not be registered.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// `start` was called outside an actix arbiter. A tokio `LocalSet` alone is none.
+    /// `start` was called outside an actix arbiter. A tokio `LocalSet` alone is not enough.
     #[error("a node starts inside an actix system: use #[actix::main] or System::block_on")]
     NoArbiter,
 }
@@ -89,10 +89,10 @@ impl StartError {
     }
 }
 
-/// Why a step of the [`Builder`](crate::Builder) is refused, or a handler is not registered while the
-/// node runs. Nothing was changed.
+/// Why a step of the [`Builder`](crate::Builder) is refused, or a handler is not registered while
+/// the node runs. Nothing was changed.
 ///
-/// It is the one error of all steps that can fail, so that a function that makes a builder, such as a
+/// All steps that can fail return this error, so that a function that makes a builder, such as a
 /// recipe of a `SimNetwork`, can use `?` on each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -103,8 +103,8 @@ pub enum RegisterError {
     /// The code belongs to the framework: it begins with `@` ([protocol](crate::protocol#codes)).
     #[error("the code {0} belongs to the framework")]
     Reserved(TypeCode),
-    /// Two handlers for one code, given to the builder. (While the node runs, the new one replaces
-    /// the old.)
+    /// The builder was given two handlers for one code. (While the node runs, a new handler
+    /// replaces the old one.)
     #[error("there are two handlers for the code {0}")]
     Duplicate(TypeCode),
     /// The metadata given to `Builder::swim` is too long.
@@ -138,29 +138,29 @@ pub enum JoinError {
     /// The contact is this node itself.
     #[error("the contact {0} is this node itself")]
     ContactIsSelf(Address),
-    /// The contact cannot be reached, or does not take part, and no other node took this one in.
+    /// The contact cannot be reached, or does not take part, and no other node admitted this one.
     #[error("the contact {contact} does not take part: {cause}")]
     ContactFailed {
         /// The contact.
         contact: Address,
         /// Why it does not take part.
         cause: JoinFailure,
-        /// Whether the node goes on trying in the background, because the cause may pass.
+        /// Whether the node retries in the background, because the cause may pass.
         again: bool,
-        /// What the walk saw.
+        /// The report of the walk.
         report: Box<JoinReport>,
     },
-    /// The contact takes part, and neither it nor any other node that was asked took this one in: no
-    /// node lists it.
-    #[error("no node took this one in; the contact {contact} says: {cause}")]
+    /// The contact takes part, but neither it nor any other node that was asked admitted this one:
+    /// no node lists it.
+    #[error("no node admitted this one; the contact {contact} says: {cause}")]
     NotTakenIn {
         /// The contact.
         contact: Address,
-        /// What the contact says.
+        /// The answer of the contact.
         cause: JoinFailure,
-        /// Whether the node goes on trying in the background, because the cause may pass.
+        /// Whether the node retries in the background, because the cause may pass.
         again: bool,
-        /// What the walk saw, with the answers of the others.
+        /// The report of the walk, with the answers of other nodes.
         report: Box<JoinReport>,
     },
     /// This node has stopped.
@@ -169,7 +169,7 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    /// Why the contact did not take this node in; `None` if it was not asked.
+    /// Why the contact did not admit this node; `None` if it was not asked.
     #[must_use]
     pub const fn cause(&self) -> Option<&JoinFailure> {
         match self {
@@ -180,7 +180,7 @@ impl JoinError {
         }
     }
 
-    /// Whether the node goes on trying in the background.
+    /// Whether the node retries in the background.
     #[must_use]
     pub const fn is_tried_again(&self) -> bool {
         matches!(

@@ -1,4 +1,4 @@
-//! Passing routed messages on (`@FWD`).
+//! Forwarding of routed messages (`@FWD`).
 
 use std::sync::{Arc, Weak};
 
@@ -16,8 +16,8 @@ use crate::{
     session::Endpoint,
 };
 
-/// Serves `@FWD`: hands the message to this node's own handler, or passes it to the next node and
-/// the replies back.
+/// Serves `@FWD`: delivers the message to this node's own handler, or forwards it to the next node
+/// and relays the replies.
 #[derive(Debug)]
 pub(crate) struct Forward {
     pub(crate) node: Weak<Endpoint>,
@@ -25,7 +25,7 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// `asked` says whether somebody waits for the replies, and so hears of a fault.
+    /// `asked` says whether the sender waits for replies and can therefore receive a fault.
     fn carry(&self, incoming: Incoming, asked: bool) -> BoxFuture<'static, Result<Reply, Refusal>> {
         let (node, peers) = (self.node.upgrade(), self.peers.clone());
         Box::pin(async move {
@@ -40,7 +40,7 @@ impl Forward {
             let Some(envelope) = Envelope::decode(&incoming.frame) else {
                 return fault(at_me(RouteReason::Malformed));
             };
-            // What it has passed ends with the node that sent it here, and begins with its origin.
+            // The trace begins with the origin and ends with the node that sent the message here.
             let (first, last) = (envelope.trace().first(), envelope.trace().last());
             if incoming
                 .sender()
@@ -67,7 +67,7 @@ impl Forward {
 }
 
 impl Serve for Forward {
-    /// No actor.
+    /// Not an actor.
     fn handler(&self) -> u64 {
         0
     }
@@ -81,7 +81,7 @@ impl Serve for Forward {
     }
 }
 
-/// Why this node does not pass on a message that it got from `sender`, where it does not.
+/// Why this node does not forward a message from `sender`; `None` if it does.
 async fn refusal(
     node: &Endpoint,
     peers: &Peers,
@@ -103,8 +103,9 @@ async fn refusal(
     Ok(meter.filter(|meter| !meter.take(0, now)).map(|_| RouteReason::Busy))
 }
 
-/// Whether `next` knows routed messages. A node with links does; another is asked by an empty one,
-/// which ours calls malformed and an original program does not answer.
+/// Whether `next` supports routed messages. A node with links does. Another node is probed with an
+/// empty one: a node of this crate answers that it is malformed, and an original program does not
+/// answer.
 pub(super) async fn passes_on(node: &Arc<Endpoint>, next: &PeerInfo, over: Over) -> bool {
     let (to, id) = (next.address(), next.id());
     if over != Over::Classic && session::speaks_links(node, to, Some(id)).await {
@@ -112,31 +113,32 @@ pub(super) async fn passes_on(node: &Arc<Endpoint>, next: &PeerInfo, over: Over)
     }
     let probe = Outgoing::from(Frame::empty(TypeCode::FWD)).over(Over::Classic).only_to(id);
     let replies = async { session::request(node, to, probe).await?.collect().await };
-    // Who cannot be asked is no better with the message itself: that has the reason.
+    // A node that cannot be reached counts as supporting them: sending the message then returns the
+    // reason.
     replies.await.map_or(true, |replies| replies.iter().any(|reply| reply.code() == TypeCode::FWE))
 }
 
-/// The message is for this node: its handler gets it with the asker as its origin.
+/// Delivers a message that is for this node, with the asker as its origin.
 async fn here(node: &Arc<Endpoint>, envelope: Envelope, outer: Incoming) -> Result<Reply, Refusal> {
     let route = node.routes.find(envelope.frame().code()).filter(|route| !route.internal);
     let route = route.ok_or(Refusal::UnknownCode)?;
     if envelope.frame().data().len() as u64 > u64::from(route.intake.limit()) {
         return Err(Refusal::TooLong);
     }
-    let place = Arc::clone(&route.places).acquire_owned();
-    let place = tokio::time::timeout(node.config.busy_after, place).await;
-    let place = place.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::HandlerGone)?;
+    let permit = Arc::clone(&route.places).acquire_owned();
+    let permit = tokio::time::timeout(node.config.busy_after, permit).await;
+    let permit = permit.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::HandlerGone)?;
     let (frame, origin, path) = envelope.into_delivery();
     let (_, sender, token) = outer.into_parts();
     let sender = Sender::routed(&sender, origin, path);
-    // The place of the outer request is the one that counts for the node.
+    // The permit of the outer request is the one that counts for the node.
     let answer = route.ask(Incoming::new(frame, sender, None, token)).await;
-    drop(place);
+    drop(permit);
     answer
 }
 
-/// Sends the message to `next` and relays what comes back, frame by frame, at the pace of the
-/// asker, when there is one.
+/// Sends the message to `next` and relays the replies, frame by frame, at the pace of the asker, if
+/// the asker waits for replies.
 async fn pass_on(
     (node, peers): (&Arc<Endpoint>, &Peers),
     next: &PeerInfo,
@@ -144,7 +146,7 @@ async fn pass_on(
     asked: bool,
 ) -> Reply {
     let me = node.me.id().clone();
-    // The trace has this node in it already.
+    // The trace already includes this node.
     let hop = envelope.hops().saturating_sub(1);
     let report = move |reason| RouteFault::new(reason, me.clone()).at_hop(hop).to_frame();
     let lost = |reason| {
@@ -159,7 +161,7 @@ async fn pass_on(
     let frame = if passes_on(node, next, Over::Any).await {
         envelope.encode()
     } else if next.id() == envelope.to() {
-        // An original program gets the plain message, and does not learn who asked.
+        // An original program gets the plain message, without the origin.
         Some(envelope.frame().clone())
     } else {
         return lost(RouteReason::NotForwarding);

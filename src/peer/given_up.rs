@@ -1,4 +1,4 @@
-//! Peers that are given up, and come back.
+//! Peers that were given up and return.
 
 use crate::{
     node::Removed,
@@ -11,7 +11,7 @@ use crate::{
     time::now,
 };
 
-/// Whether a peer that was given up is let in again: it is admitted and not banned.
+/// Whether a peer that was given up may return: it is admitted and not banned.
 fn may_come_back(known: &GivenUp, node: &Endpoint) -> bool {
     let info = known.info();
     let seen_at = Address::new(known.entry().seen_at().clone(), info.port());
@@ -22,7 +22,7 @@ fn may_come_back(known: &GivenUp, node: &Endpoint) -> bool {
 }
 
 impl Peers {
-    /// Takes a peer out that does not answer.
+    /// Removes a peer that does not answer.
     pub(crate) async fn lost(&self, id: &PeerId) -> Result<(), NodeDown> {
         let id = id.clone();
         self.with(move |table, node| {
@@ -31,7 +31,7 @@ impl Peers {
         .await
     }
 
-    /// Takes a peer out whose address another node has, if it still is what it was.
+    /// Removes a peer whose address belongs to another node now, if the entry is unchanged.
     pub(crate) async fn replaced(&self, entry: &PeerEntry) -> Result<(), NodeDown> {
         let (id, added) = (entry.info().id().clone(), entry.added());
         self.with(move |table, node| {
@@ -43,7 +43,7 @@ impl Peers {
         .await
     }
 
-    /// A copy of the table; of those that were given up only the ones that may come back.
+    /// A copy of the table. Of the peers that were given up, it has only those that may return.
     pub(crate) async fn list_to_maintain(&self) -> Result<PeerList, NodeDown> {
         self.with(|table, node| {
             let mut list = table.list.clone();
@@ -63,8 +63,8 @@ impl Peers {
         .await
     }
 
-    /// Puts a peer back that was given up and has answered with its id, if it still may come back and
-    /// is within its shares.
+    /// Puts a peer back that was given up and has answered with its id, if it may still return and
+    /// its shares allow it.
     pub(crate) async fn rejoin(&self, peer: PeerInfo) -> Result<(), NodeDown> {
         self.with(move |table, node| {
             let known = table.list.given_up(now()).find(|known| *known.info() == peer).cloned();

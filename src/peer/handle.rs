@@ -21,13 +21,14 @@ use crate::{
     session::Endpoint,
 };
 
-/// A running node. Cheap to clone, `Send` and `Sync`: it fits into an actor's field and into
-/// `web::Data`. Its calls, and what they return, work on any thread and under any executor, outside
-/// a tokio runtime as well: their timers and sockets are those of the node's runtime. When that has
-/// ended before the node, they say that the node has stopped.
+/// A handle to a running node. Cheap to clone, `Send` and `Sync`: store it in an actor's field or
+/// in `web::Data`. Its methods and the values that they return work on any thread and under any
+/// executor, also outside a tokio runtime: their timers and sockets are those of the node's
+/// runtime. If that runtime has ended before the node, the methods return that the node has
+/// stopped.
 ///
-/// When the last clone is dropped without [`stop`](Self::stop), the node is cut as by
-/// [`abort`](Self::abort), as soon as its arbiter gets to it.
+/// When the last clone is dropped without [`stop`](Self::stop), the node is aborted as by
+/// [`abort`](Self::abort), as soon as its arbiter handles the message.
 #[derive(Clone)]
 #[must_use = "dropping the last handle ends the node"]
 pub struct Peer(Arc<Inner>);
@@ -43,8 +44,8 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         if !self.node.drain.is_cancelled() {
-            // A fresh sender has a place of its own in the mailbox; closed says that the actor is
-            // gone already.
+            // A cloned sender has its own slot in the mailbox. An error means that the actor has
+            // already ended.
             self.actor.try_send(End { politely: false }).ok();
         }
     }
@@ -67,7 +68,7 @@ impl fmt::Debug for WeakPeer {
 }
 
 impl WeakPeer {
-    /// The handle, as long as there is one.
+    /// Returns the handle; `None` if every [`Peer`] has been dropped.
     #[must_use]
     pub fn upgrade(&self) -> Option<Peer> {
         self.0.upgrade().map(Peer)
@@ -75,7 +76,7 @@ impl WeakPeer {
 }
 
 impl Peer {
-    /// A new node's options.
+    /// Returns the default options of a new node.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -97,11 +98,12 @@ impl Peer {
         &self.0.reliable
     }
 
-    /// Does `work` in the call, whichever executor or thread that is on, with the timers and sockets
-    /// of the node. An error if its runtime has ended; `ended` is told whether the work had begun.
+    /// Runs `work` in the current task, under any executor and on any thread, with the timers and
+    /// sockets of the node. Fails if the node's runtime has ended; `ended` receives whether the
+    /// work had begun.
     ///
-    /// The work is boxed: it is moved from future to future on its way down, and a call that never
-    /// gets here is a small future.
+    /// The work is boxed, because it moves from future to future on its way down. The future of a
+    /// call that returns earlier stays small.
     pub(super) async fn inside<T, E>(
         &self,
         work: Pin<Box<impl Future<Output = Result<T, E>>>>,
@@ -112,14 +114,14 @@ impl Peer {
         threads.inside(work).await.unwrap_or_else(|| Err(ended(begun)))
     }
 
-    /// A handle that does not keep the node running: for handlers of the node itself, which would
-    /// otherwise keep it alive for ever.
+    /// A handle that does not keep the node running. Handlers of the node itself use it; a [`Peer`]
+    /// in a handler would keep the node alive forever.
     #[must_use]
     pub fn downgrade(&self) -> WeakPeer {
         WeakPeer(Arc::downgrade(&self.0))
     }
 
-    /// What the node tells others: id, host and port.
+    /// What the node tells other nodes about itself: id, host and port.
     #[must_use]
     pub fn info(&self) -> &PeerInfo {
         &self.0.node.me
@@ -137,7 +139,7 @@ impl Peer {
         &self.0.node.config
     }
 
-    /// The node's actor, for those who prefer [messages](crate::messages).
+    /// The node's actor, which takes [messages](crate::messages).
     #[must_use]
     pub fn addr(&self) -> Addr<PeerActor> {
         self.0.actor.clone()
@@ -149,44 +151,43 @@ impl Peer {
         &self.0.peers
     }
 
-    /// The node's events from now on, as a stream.
+    /// A stream of the node's events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
         self.0.node.events.listen()
     }
 
-    /// Sends the node's events from now on to an actor, as [`Builder::events`] does from the start.
+    /// Sends the node's events from now on to an actor. [`Builder::events`] does so from the start.
     pub fn subscribe(&self, subscriber: impl Into<Recipient<PeerEvent>>) {
         self.0.node.events.subscribe(subscriber.into());
     }
 
-    /// What the node says about itself.
+    /// A snapshot of the node's state.
     pub async fn status(&self) -> Status {
         status::status(&self.0.node, &self.0.peers).await
     }
 
     /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].
     ///
-    /// `Ok` says that at least one node has this one in its table, or that its own table has as many
-    /// peers as it may have; the report says which nodes list it
-    /// ([`listed_by`](JoinReport::listed_by)), and why others do not. A contact that refuses because
-    /// its table is full is not an error as long as one of its neighbours takes this node in.
+    /// `Ok` means that at least one node has this node in its table, or that this node's own table
+    /// is full. The report says which nodes list it ([`listed_by`](JoinReport::listed_by)), and why
+    /// others do not. A contact that refuses because its table is full is not an error if one of
+    /// its neighbours admits this node.
     ///
-    /// A node that is busy is asked again after a pause, within the time of the walk. When no node has
-    /// taken this one in by then, and one of those that were asked said "not now"
-    /// ([`JoinAnswer::NotNow`](crate::overlay::JoinAnswer::NotNow)), `join` ends in an error for which
-    /// [`JoinError::is_tried_again`] is true. The node goes on trying in the background then, with
-    /// pauses from 2 s to 2 minutes, until a node takes it in, the answer is "never", the contact is
-    /// gone ten times in a row, or the node [leaves](Self::leave) or stops. [`PeerEvent::Joined`] and
-    /// [`PeerEvent::NotJoined`] tell of the end. At most 64 contacts are tried so.
+    /// A node that is busy is asked again after a pause, within the time of the walk. If no node
+    /// has admitted this one by then, and one of those that were asked answered "not now"
+    /// ([`JoinAnswer::NotNow`](crate::overlay::JoinAnswer::NotNow)), `join` returns an error for
+    /// which [`JoinError::is_tried_again`] is true. The node then retries in the background, with
+    /// pauses from 2 s to 2 minutes. The retries end when a node admits it, when the answer is
+    /// "never", when the contact is gone ten times in a row, or when the node [leaves](Self::leave)
+    /// or stops. [`PeerEvent::Joined`] and [`PeerEvent::NotJoined`] report the result. At most 64
+    /// contacts are retried at a time.
     ///
-    /// Other nodes ask a node that has joined for its `NAME`, and drop it when it does not answer. A
-    /// node that was built without [`Builder::well_known`](crate::Builder::well_known) is therefore
-    /// switched on by `join`: those of the well-known codes that have no handler are served from then
-    /// on.
-    ///
+    /// Other nodes ask a node that has joined for its `NAME`, and remove it when it does not
+    /// answer. If the node was built without [`Builder::well_known`](crate::Builder::well_known),
+    /// `join` therefore registers the well-known codes that have no handler yet.
     /// # Errors
-    /// See [`JoinError`], which says why the contact did not take this node in.
+    /// See [`JoinError`], which says why the contact did not admit this node.
     ///
     /// # Cancel safety
     /// Peers added before the future is dropped stay.
@@ -194,10 +195,11 @@ impl Peer {
         self.join_with(contact.parse()?, JoinConfig::default()).await
     }
 
-    /// Joins the network of `contact`: asks for its name, introduces this node, takes its list, and
-    /// goes on from there, depth-first. What [`join`](Self::join) says holds for it. A contact that is
-    /// in the table then is remembered (the last 8 are): when it no longer is, because it left or was
-    /// lost, the node joins by it again.
+    /// Joins the network of `contact` with these options: asks for its name, introduces this node,
+    /// takes its list, and continues with the peers of the list, depth-first. Otherwise as
+    /// [`join`](Self::join). The node remembers the last 8 contacts that were in the table after a
+    /// join. When such a contact is no longer in the table, because it left or was lost, the node
+    /// joins through it again.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -214,22 +216,22 @@ impl Peer {
         self.inside(Box::pin(join), |_| NodeDown.into()).await
     }
 
-    /// Leaves the network: says `QUIT` to every known peer, empties the table, and ends the joins that
-    /// are tried again in the background. The node goes on, and may be joined again: nodes that have
-    /// joined by it come back to it. Returns how many peers answered.
+    /// Leaves the network: sends `QUIT` to every known peer, empties the table, and ends the joins
+    /// that are retried in the background. The node keeps running and can join again; nodes that
+    /// joined through it contact it again. Returns how many peers answered.
     ///
     /// # Errors
     /// [`NodeDown`].
     ///
     /// # Cancel safety
-    /// The table is emptied first; peers that were not told find out by their ping sweep.
+    /// The table is emptied first. Peers that received no `QUIT` notice by their ping sweep.
     pub async fn leave(&self) -> Result<usize, NodeDown> {
         let leave = Box::pin(join::leave(&self.0.node, &self.0.peers));
         self.inside(leave, |_| NodeDown).await
     }
 
-    /// Accepts no connections for now: they wait in the operating system's queue. What is open goes
-    /// on.
+    /// Stops accepting connections until [`resume`](Self::resume): they wait in the operating
+    /// system's queue. Open connections continue.
     pub fn pause(&self) {
         if !self.0.node.paused.send_replace(true) {
             self.0.node.emit(&PeerEvent::Paused);
@@ -243,22 +245,21 @@ impl Peer {
         }
     }
 
-    /// Ends the node politely: stops accepting, says `QUIT` to its peers when it has joined, lets
-    /// what runs come to its end within [`Config::drain_timeout`], cuts what is late, and reports
-    /// it.
+    /// Ends the node gracefully: stops accepting, sends `QUIT` to its peers if it has joined, waits
+    /// up to [`Config::drain_timeout`] for what still runs, aborts the rest, and reports it.
     ///
     /// May be called more than once, from any clone; every call returns the same report. After it
     /// has returned nothing of the node runs: it has no task, no listener and no open connection.
     /// [`Replies`](crate::Replies) and bodies that the application holds end with an error.
     ///
     /// # Cancel safety
-    /// Dropping the future does not stop the stopping.
+    /// If the future is dropped, the node still stops.
     pub async fn stop(&self) -> StopReport {
         self.end(true).await
     }
 
-    /// Ends the node at once, without a word to anybody, as a crash would. Everything open is cut.
-    /// After it has returned nothing of the node runs, as after [`stop`](Self::stop).
+    /// Ends the node at once and sends nothing, as in a crash. Everything open is aborted. After it
+    /// has returned nothing of the node runs, as after [`stop`](Self::stop).
     ///
     /// # Cancel safety
     /// As [`stop`](Self::stop).
@@ -268,16 +269,15 @@ impl Peer {
 
     async fn end(&self, politely: bool) -> StopReport {
         let mut stopped = self.0.stopped.clone();
-        // The actor answers when the node has stopped; an error says that it had stopped before.
+        // The actor answers when the node has stopped. An error means that it had stopped before.
         self.0.actor.send(End { politely }).await.ok();
-        // Until the actor is gone, too.
+        // Wait until the actor has ended as well.
         while stopped.changed().await.is_ok() {}
         let report = stopped.borrow().clone();
         report.map(|report| (*report).clone()).unwrap_or_default()
     }
 
-    /// Kills a part of the node, as a bug in it would: for tests of what the application makes of
-    /// it.
+    /// Kills a part of the node, as a bug in it would, to test how the application reacts.
     #[cfg(feature = "test-utils")]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
     pub async fn crash_peer_list(&self) {

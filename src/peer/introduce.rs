@@ -1,5 +1,5 @@
-//! Introducing this node again to the peers that it lists: a peer that has begun anew, or was cut off
-//! for long, does not know who lists it.
+//! Introducing this node again to the peers that it lists. A peer that was restarted, or was
+//! unreachable for long, does not know which nodes list it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     time::{now, part},
 };
 
-/// The addresses that are this node's own, under whatever host.
+/// The addresses of this node, under any name of its host.
 #[derive(Clone, Debug)]
 pub(super) struct Own {
     me: Address,
@@ -38,8 +38,8 @@ impl Own {
     }
 }
 
-/// Asks over the open link, where there is one, and in a classic exchange if that gives no answer.
-/// Half of the time is for each.
+/// Asks over the open link, if there is one, and in a classic exchange if that gives no answer.
+/// Each gets half of the time.
 pub(super) async fn ask(
     node: &Arc<Endpoint>,
     peer: &PeerInfo,
@@ -58,14 +58,14 @@ pub(super) async fn ask(
     question(node, to, frame, within.saturating_sub(begun.elapsed())).await
 }
 
-/// Tells the application what is new about a peer that this node lists.
+/// Emits an event if the state of a peer that this node lists has changed.
 fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<Told>) {
     let peer = peer.clone();
     match told {
         None => {}
         Some(Told::Unknown(refused)) => {
             node.counters.unknown_there.one();
-            tracing::debug!(%peer, refused = refused.as_deref(), "not listed there");
+            tracing::debug!(%peer, refused = refused.as_deref(), "the peer does not list this node");
             node.emit(&PeerEvent::UnknownThere { peer, refused });
         }
         Some(Told::Elsewhere(at)) => {
@@ -74,7 +74,7 @@ fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<Told>) {
     }
 }
 
-/// Counts and tells that one id is at two addresses.
+/// Counts and reports that one id is at two addresses.
 pub(super) fn two_addresses(
     node: &Endpoint,
     id: &PeerId,
@@ -88,7 +88,7 @@ pub(super) fn two_addresses(
     node.emit(&PeerEvent::TwoAddresses { id, listed, other, told_by });
 }
 
-/// A peer has said whether it lists this node.
+/// Handles a peer's answer whether it lists this node.
 pub(super) async fn said(
     node: &Endpoint,
     peers: &Peers,
@@ -101,8 +101,8 @@ pub(super) async fn said(
     Ok(())
 }
 
-/// A peer has shown that it is alive: introduces this node to it when that is due. A node that does not
-/// serve `NAME` is nobody's peer, and introduces itself to none.
+/// Handles a sign of life of a peer: introduces this node to it when that is due. A node that does
+/// not serve `NAME` cannot be a peer, and introduces itself to no node.
 pub(super) async fn when_due(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -120,7 +120,7 @@ pub(super) async fn when_due(
     });
     let Some(peer) = due.await? else { return Ok(()) };
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
-    // One at a time for each peer in the table, and so many dials at once as the node may have.
+    // One introduction at a time for each peer in the table, within the limit of concurrent dials.
     let run = async move {
         let understood = introduce(&node, &peers, &peer).await;
         let ended = peers.with(move |table, _| table.introductions.ended(&peer, understood));
@@ -130,7 +130,7 @@ pub(super) async fn when_due(
     Ok(())
 }
 
-/// Whether the peer may understand another introduction.
+/// Introduces this node. Returns whether the peer may understand another introduction.
 async fn introduce(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> bool {
     node.counters.introductions.one();
     let introduction = Frame::text(TypeCode::JOIN, node.me.to_string());
@@ -139,7 +139,7 @@ async fn introduce(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> bool
         .first()
         .is_some_and(|reply| reply.as_str().is_ok_and(|text| text != Refusal::UnknownCode.text()));
     let answer = match Introduced::of(&replies) {
-        // It may say something else the next time.
+        // The answer may be different the next time.
         Introduced::Refused(words)
             if [Refusal::Busy, Refusal::Stopping].iter().any(|not_now| words == not_now.text()) =>
         {

@@ -1,4 +1,4 @@
-//! Joining and leaving a network: the driver of the pure walk.
+//! Joining and leaving a network: the I/O for the pure walk.
 
 mod again;
 mod failure;
@@ -36,14 +36,15 @@ use crate::{
     time::now,
 };
 
-/// The longest time for one question of the walk: three round trips of a busy node, and far from
+/// The maximum time for one question of the walk: three round trips of a busy node, and far below
 /// the limit of the whole walk.
 const QUESTION_TIME: Duration = Duration::from_secs(5);
 
-/// Peers that are told `QUIT` at the same time.
+/// The number of peers that receive `QUIT` at the same time.
 const GOODBYES_AT_ONCE: usize = 32;
 
-/// What the hosts of a walk mean, looked up once each: at most as many as the walk asks.
+/// The addresses of the hosts of a walk, resolved once each; at most as many hosts as the walk
+/// asks.
 #[derive(Debug, Default)]
 pub(crate) struct ResolvedHosts(HashMap<Host, Vec<Host>>);
 
@@ -56,7 +57,7 @@ impl ResolvedHosts {
         self.0.get(host).map_or(&[], Vec::as_slice)
     }
 
-    /// The narrowest and the widest scope of a host; none when there is nobody.
+    /// The narrowest and the widest scope of a host; `None` if the host has no address.
     async fn scopes(&mut self, node: &Endpoint, host: &Host) -> Option<(Scope, Scope)> {
         let here = |host: &Host| {
             if node.transport.is_here(host) { Some(Scope::Machine) } else { Scope::of(host) }
@@ -67,7 +68,7 @@ impl ResolvedHosts {
         Some((*scopes.iter().min()?, *scopes.iter().max()?))
     }
 
-    /// Whether the node may go to `to`, which it has from a list that `by` sent.
+    /// Whether the node may dial `to`, an address from a list that `by` sent.
     pub(crate) async fn may_go(&mut self, node: &Endpoint, to: &Address, by: &Address) -> bool {
         let by = self.scopes(node, by.host()).await;
         let to = self.scopes(node, to.host()).await;
@@ -75,15 +76,15 @@ impl ResolvedHosts {
     }
 }
 
-/// Asks a question of the walk, unless the place to ask at is one where nobody may send this node.
+/// Asks a question of the walk, unless the address is one where other nodes may not send this node.
 async fn ask(
     node: &Arc<Endpoint>,
-    places: &mut ResolvedHosts,
+    hosts: &mut ResolvedHosts,
     (to, whom, named_by): (&Address, Option<&PeerId>, Option<Address>),
     frame: Frame,
 ) -> Result<Vec<Frame>, JoinFailure> {
     if let Some(by) = &named_by
-        && !(places.may_go(node, to, by).await && node.may_dial(to).await)
+        && !(hosts.may_go(node, to, by).await && node.may_dial(to).await)
     {
         return Err(JoinFailure::NotAllowed);
     }
@@ -96,8 +97,8 @@ async fn ask(
     Ok(replies)
 }
 
-/// Walks the network from `contact` on and adds peers to the table. `earlier` walks had the same
-/// contact.
+/// Walks the network, starting at `contact`, and adds peers to the table. `earlier` is the number
+/// of earlier walks with the same contact.
 async fn walk(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -107,12 +108,12 @@ async fn walk(
     let own = Own::of(node).await;
     let is_own = |at: &Address| own.is_own(node, at);
     let mut walk = JoinWalk::new(node.me.clone(), contact, config, now()).turn(earlier);
-    let (mut event, mut places) = (JoinEvent::Start, ResolvedHosts::default());
+    let (mut event, mut hosts) = (JoinEvent::Start, ResolvedHosts::default());
     let report = loop {
         let list = peers.list().await?;
         event = match walk.step_as(event, &list, now(), &is_own) {
             JoinStep::Ask { to, whom, frame, named_by } => {
-                match ask(node, &mut places, (&to, whom.as_ref(), named_by), frame).await {
+                match ask(node, &mut hosts, (&to, whom.as_ref(), named_by), frame).await {
                     Ok(replies) => JoinEvent::Replies(replies),
                     Err(failure) => JoinEvent::Failed(failure),
                 }
@@ -122,8 +123,8 @@ async fn walk(
                 JoinEvent::Waited
             }
             JoinStep::Add { info, learned } => {
-                // It has said its name at its address.
-                let seen_at = places.of(node, info.host()).await.first().cloned();
+                // The peer has answered `NAME` at this address.
+                let seen_at = hosts.of(node, info.host()).await.first().cloned();
                 let seen_at = seen_at.unwrap_or_else(|| info.host().clone());
                 let proven = node.secure && info.id().is_key();
                 let candidate = Candidate::new(info, learned).seen_at(seen_at).verified(true);
@@ -145,7 +146,7 @@ async fn walk(
     Ok(report)
 }
 
-/// Goes back to a contact that is no longer in the table.
+/// Joins again through a contact that is no longer in the table.
 pub(super) async fn rejoin(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -158,15 +159,15 @@ pub(super) async fn rejoin(
             node.emit(&PeerEvent::Joined { contact, added: report.added().len() });
         }
         Came::Itself => {}
-        // It is tried again.
+        // The next look at the contacts retries it.
         Came::Not { cause, .. } => {
-            tracing::debug!(%contact, %cause, "a contact of a join is still away");
+            tracing::debug!(%contact, %cause, "a contact of a join is still unreachable");
         }
     }
     Ok(())
 }
 
-/// What came of a walk.
+/// The outcome of a walk.
 enum Came {
     In(JoinReport),
     Itself,
@@ -181,20 +182,20 @@ impl Came {
         } else if has_enough || !report.listed_by().is_empty() {
             Self::In(report)
         } else {
-            // A walk that asks nothing has no time, or no questions.
+            // A walk without time or without questions asks nothing.
             let cause = report.why_not(contact).cloned().unwrap_or(JoinFailure::NoAnswer);
             Self::Not { cause, report: Box::new(report) }
         }
     }
 
-    /// Whether another try is of use: the contact, or a node that it lists, has said "not now".
+    /// Whether a retry may help: the contact, or a node that it lists, answered "not now".
     fn is_not_now(report: &JoinReport) -> bool {
         let mut all = report.refused().iter().chain(report.failed());
         all.any(|(_, why)| why.answer() == JoinAnswer::NotNow)
     }
 }
 
-/// Joins the network of `contact`, and goes on trying in the background when the answer is "not now".
+/// Joins the network of `contact`, and retries in the background when the answer is "not now".
 pub(crate) async fn join(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -225,12 +226,12 @@ pub(crate) async fn join(
     }
 }
 
-/// What a peer is told that this node leaves.
+/// The message that tells a peer that this node leaves.
 fn goodbye(node: &Endpoint) -> Frame {
     Frame::text(TypeCode::QUIT, node.me.id().to_string())
 }
 
-/// Says `QUIT` over the open links to peers that are `meant`. The answers are still to come.
+/// Sends `QUIT` over the open links of the peers that `meant` selects. The answers are pending.
 pub(crate) fn say_goodbye_over_links(
     node: &Endpoint,
     meant: impl Fn(&PeerInfo) -> bool,
@@ -239,8 +240,8 @@ pub(crate) fn say_goodbye_over_links(
     told.into_iter().map(|(peer, replies)| (peer.id().clone(), replies)).collect()
 }
 
-/// Says `QUIT` to every known peer that was not told over a link. Returns how many answered, those
-/// included.
+/// Sends `QUIT` to every known peer that did not receive it over a link. Returns how many peers
+/// answered, those over links included.
 pub(crate) async fn say_goodbye(
     node: &Arc<Endpoint>,
     known: Vec<PeerInfo>,
@@ -270,7 +271,7 @@ pub(crate) async fn say_goodbye(
     told
 }
 
-/// Leaves the network and goes on without peers.
+/// Leaves the network. The node continues without peers.
 pub(crate) async fn leave(node: &Arc<Endpoint>, peers: &Peers) -> Result<usize, NodeDown> {
     node.joins.end_all();
     let known = peers.clear().await?;

@@ -1,4 +1,5 @@
-//! Kademlia carried out: who is asked, what is answered, what is kept, and when all of it is looked after.
+//! The I/O of Kademlia: which nodes are asked, what is answered and stored, and when it is
+//! maintained.
 
 mod answered;
 mod ask;
@@ -35,26 +36,26 @@ use crate::{
     session::Endpoint,
 };
 
-/// Nodes that are asked at once whether they are there. Found by thought: at two seconds each, and dialled at the node's
-/// pace, more would only wait.
+/// The number of nodes that are probed at once. Estimated, not measured: each probe takes up to two
+/// seconds and dials are paced, so more probes would only wait.
 const PROBES_AT_ONCE: usize = 16;
 
-/// The state of this part of a node.
+/// The state of Kademlia in a node.
 #[derive(Debug)]
 pub(crate) struct Dht {
     config: KademliaConfig,
-    /// As the node's.
+    /// As [`Config::limit_loopback`](crate::Config::limit_loopback) of the node.
     limit_loopback: AtomicBool,
     table: SharedTable,
     store: Mutex<RecordStore>,
-    /// What this node publishes, until when.
+    /// What this node publishes, and until when.
     own: Mutex<BTreeMap<Key, Own>>,
     probes: Arc<Semaphore>,
-    /// Where it is being asked whether somebody is there.
+    /// The addresses that are being probed.
     probed: Mutex<HashSet<Address>>,
     answered: Mutex<Answered>,
     silent: Mutex<Silent>,
-    /// There is a node in the table that was not there before.
+    /// Notified when a new node is in the table.
     grown: Notify,
     drawn: AtomicU64,
     me: OnceLock<PeerInfo>,
@@ -82,13 +83,13 @@ impl Dht {
         }
     }
 
-    /// That of a node that has one.
+    /// The state in `node`; `None` if the node has no Kademlia.
     fn of(node: &Endpoint) -> Option<Arc<Self>> {
         Arc::clone(node.kademlia.get()?).downcast().ok()
     }
 
-    /// 32 bytes that others do not foresee as long as they do not know when this node was started. They only spread
-    /// refreshes over a bucket.
+    /// 32 bytes that other nodes cannot predict unless they know when this node was started. They
+    /// only spread refreshes over a bucket.
     fn random(&self, node: &Endpoint) -> [u8; 32] {
         let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
         let text = format!("{} {} {drawn}", node.me.id(), node.links.incarnation());
@@ -96,7 +97,7 @@ impl Dht {
     }
 }
 
-/// The part of a node that [`Builder::kademlia`](crate::Builder::kademlia) adds.
+/// The service that [`Builder::kademlia`](crate::Builder::kademlia) adds.
 #[derive(Debug)]
 pub(crate) struct Kademlia(pub(crate) Arc<Dht>);
 

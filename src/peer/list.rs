@@ -1,4 +1,4 @@
-//! `PeerListActor`: the owner of the peer table and of the router.
+//! `PeerListActor`, which owns the peer table and the router.
 
 use std::{
     fmt,
@@ -25,15 +25,15 @@ use crate::{
     time::now,
 };
 
-/// The peer table and the router: what the actor owns and its successor takes over.
+/// The peer table and the router. The actor owns it, and its successor takes it over.
 pub(crate) struct Table {
     pub(crate) list: PeerList,
     pub(crate) router: Box<dyn Router>,
-    /// Whether the peers of the list list this node.
+    /// Whether the peers of the table list this node.
     pub(crate) introductions: Introductions,
-    /// Ids that are said to be at another address than in the list.
+    /// Ids that are reported at another address than in the table.
     pub(crate) moves: Moves,
-    /// Where this node has joined.
+    /// The contacts of this node's joins.
     pub(crate) contacts: Contacts,
 }
 
@@ -53,12 +53,12 @@ impl fmt::Debug for Table {
 /// Owns the peer table and the router.
 ///
 /// The `PeerActor` starts it, watches it, and starts a successor with the same table when it dies.
-/// It handles one short message after another and waits for nobody. A panic of the router is
-/// caught: the asker gets a typed error.
+/// It handles one short message at a time and never waits. A panic of the router is caught: the
+/// caller gets a typed error.
 #[derive(Debug)]
 pub struct PeerListActor {
-    // Only the actor that lives locks it; the lock outlives the actor, so that its successor finds
-    // the table.
+    // Only the live actor locks it. The lock outlives the actor, so that the successor gets the
+    // table.
     table: Arc<Mutex<Table>>,
     node: Arc<Endpoint>,
     _guard: Guard,
@@ -80,7 +80,7 @@ impl PeerListActor {
 
 type Work<R> = Arc<dyn Fn(&mut Table, &Endpoint) -> R + Send + Sync>;
 
-/// A piece of work on the table, done by its owner in the order of arrival.
+/// Work on the table, done by its owner in the order of arrival.
 struct WithTable<R>(Work<R>);
 
 impl<R: Send + 'static> Message for WithTable<R> {
@@ -96,21 +96,21 @@ impl<R: Send + 'static> Handler<WithTable<R>> for PeerListActor {
     }
 }
 
-/// The node has stopped, or its peer list is down and did not come back in time. Nothing was
+/// The node has stopped, or its peer list has died and was not restarted in time. Nothing was
 /// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node has stopped")]
 pub struct NodeDown;
 
-/// How long a caller waits for a successor of a peer list that has died.
+/// How long a caller waits for the successor of a peer list that has died.
 const SUCCESSOR_WITHIN: Duration = Duration::from_secs(2);
 
-/// The peer table of a node, as a handle: every method asks the `PeerListActor`.
+/// A handle to the peer table of a node. Every method sends a message to the `PeerListActor`.
 ///
 /// Positions count from 0 in the order in which the peers were added, as in the original framework.
 ///
 /// # Cancel safety
-/// A method that is dropped before it is ready may or may not have been carried out.
+/// A method whose future is dropped before it is ready may or may not have taken effect.
 #[derive(Clone, Debug)]
 pub struct Peers {
     actor: watch::Receiver<Option<Addr<PeerListActor>>>,
@@ -138,7 +138,7 @@ impl Peers {
         Self { actor, runtime }
     }
 
-    /// Has `work` done by the actor; by its successor, when it dies before it has begun.
+    /// Runs `work` in the actor, or in its successor if the actor dies before the work has begun.
     pub(crate) async fn with<R>(
         &self,
         work: impl Fn(&mut Table, &Endpoint) -> R + Send + Sync + 'static,
@@ -153,7 +153,7 @@ impl Peers {
             if let Ok(result) = address.send(WithTable(Arc::clone(&work))).await {
                 return Ok(result);
             }
-            // The caller may be in no runtime.
+            // The caller may be outside a runtime.
             let successor = {
                 let _here = self.runtime.enter();
                 timeout(SUCCESSOR_WITHIN, actor.changed())
@@ -187,8 +187,8 @@ impl Peers {
         self.with(move |table, _| table.list.get_at(position).cloned()).await
     }
 
-    /// Adds a peer at the end. It is not asked whether it is there: the program vouches for it, so
-    /// that it is verified and has no share of the table to keep to.
+    /// Adds a peer at the end. The node does not check that the peer is alive: the application
+    /// vouches for it, so it counts as verified and its entry has no share limit.
     ///
     /// # Errors
     /// [`NodeDown`].
@@ -196,7 +196,7 @@ impl Peers {
         self.admit(Candidate::new(peer, Learned::Manual).verified(true)).await
     }
 
-    /// Adds a peer at the end if it is within its shares. An unverified one may have to go for it.
+    /// Adds a peer at the end if its shares allow it. An unverified peer may be evicted for it.
     pub(crate) async fn admit(&self, candidate: Candidate) -> Result<Added, NodeDown> {
         self.with(move |table, node| {
             let shares = node.config.shares();
@@ -205,7 +205,7 @@ impl Peers {
                 node.counters.peers_displaced.one();
                 tell_removed(gone.as_ref(), Removed::Displaced, node);
             }
-            // It was there just now.
+            // The peer has just been seen alive.
             if candidate.verified || candidate.learned == Learned::Joined {
                 node.is_alive(candidate.info.address());
             }
@@ -215,7 +215,7 @@ impl Peers {
         .await
     }
 
-    /// Notes that a peer has answered with its id, if it still is what it was. True.
+    /// Records that a peer has answered with its id, if the entry is unchanged. Returns true.
     pub(crate) async fn verify(&self, entry: &PeerEntry) -> Result<bool, NodeDown> {
         let (id, added) = (entry.info().id().clone(), entry.added());
         self.with(move |table, node| {
@@ -228,7 +228,7 @@ impl Peers {
         .await
     }
 
-    /// Takes a peer out that could not be verified, if it still is what it was.
+    /// Removes a peer that could not be verified, if the entry is unchanged.
     pub(crate) async fn give_up(&self, entry: &PeerEntry) -> Result<(), NodeDown> {
         let (id, added) = (entry.info().id().clone(), entry.added());
         self.with(move |table, node| {
@@ -241,7 +241,7 @@ impl Peers {
         .await
     }
 
-    /// Adds a peer at `position`; the ones from there on move back. Past the end it is appended.
+    /// Adds a peer at `position`; the peers from there on move back. Past the end it is appended.
     ///
     /// # Errors
     /// [`NodeDown`].
@@ -254,8 +254,8 @@ impl Peers {
         .await
     }
 
-    /// Removes the peer with this id and returns it. One that lists this node may introduce itself
-    /// again: to keep it away, [ban](crate::Peer::ban) it.
+    /// Removes the peer with this id and returns it. A peer that lists this node may introduce
+    /// itself again; [ban](crate::Peer::ban) it to keep it away.
     ///
     /// # Errors
     /// [`NodeDown`].
@@ -290,7 +290,7 @@ impl Peers {
         Ok(())
     }
 
-    /// Removes the peer at this position and returns it; the ones behind it move up.
+    /// Removes the peer at this position and returns it; the peers behind it move up.
     ///
     /// # Errors
     /// [`NodeDown`].
@@ -304,7 +304,7 @@ impl Peers {
         .await
     }
 
-    /// Notes that the peer was seen alive.
+    /// Records that the peer was seen alive.
     pub(crate) async fn seen(&self, id: &PeerId) -> Result<bool, NodeDown> {
         let id = id.clone();
         self.with(move |table, node| {
@@ -334,7 +334,7 @@ impl Peers {
             let most = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
             let step = || envelope.clone().at_most(most).step(node.me.id(), router.as_mut(), list);
             std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
-                warn_some!(Kind::Router, error = "the router panicked", "no route");
+                warn_some!(Kind::Router, error = "the router panicked", "no route found");
                 Hop::Fail(
                     RouteFault::new(RouteReason::RouterFailed, node.me.id().clone())
                         .at_hop(envelope.hops()),
@@ -344,7 +344,7 @@ impl Peers {
         .await
     }
 
-    /// Tells the router that a hop was not reached, when that is what `error` says.
+    /// Tells the router that a hop is unreachable, if `error` says so.
     pub(crate) async fn doubt(&self, hop: &PeerId, error: &RequestError) {
         if !matches!(error, RequestError::Connect { .. } | RequestError::Identity(_)) {
             return;
@@ -353,16 +353,20 @@ impl Peers {
         let told = self.with(move |table, _| {
             let tell = || table.router.unreachable(&hop);
             if std::panic::catch_unwind(AssertUnwindSafe(tell)).is_err() {
-                warn_some!(Kind::Router, error = "the router panicked", "unreachable hop");
+                warn_some!(
+                    Kind::Router,
+                    error = "the router panicked",
+                    "an unreachable hop was not recorded"
+                );
             }
         });
-        // A node that is gone routes nothing any more.
+        // A stopped node routes nothing more, so an error does not matter.
         told.await.ok();
     }
 
-    /// Kills the actor, as a bug in it would: for tests of the supervision.
+    /// Kills the actor, as a bug in it would, to test the supervision.
     #[cfg(feature = "test-utils")]
-    #[expect(clippy::panic, reason = "that is what it is for")]
+    #[expect(clippy::panic, reason = "the purpose of the method")]
     pub(crate) async fn crash(&self) {
         let address = self.actor.borrow().clone();
         if let Some(address) = address {

@@ -25,31 +25,32 @@ use crate::{
     transport::{Io, Listener},
 };
 
-/// After an error in accepting (no descriptors left, say), the first pause.
+/// The first pause after an error of `accept`, for example when no descriptors are left.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The pause doubles up to this. Short enough that a node recovers within seconds when descriptors
-/// are free again.
+/// The maximum pause. Short enough that a node recovers within seconds when descriptors are free
+/// again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Connections over the limit that are told so at the same time; further ones are closed without a
-/// word.
+/// The number of connections over the limit that receive a refusal at the same time. Further ones
+/// are closed without an answer.
 const REFUSALS_AT_ONCE: usize = 64;
 
-/// As many, where a refusal takes a handshake first: plain words would look as if nobody spoke TLS.
+/// The same number for transports with a handshake before the refusal: a plain text answer would
+/// look like a node without TLS.
 const SECURED_REFUSALS_AT_ONCE: usize = 8;
 
-/// A handshake for the sake of a refusal has this long.
+/// The time for a handshake that only serves a refusal.
 const SECURED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Each takes a place for at least so long, so that a flood cannot have the node make handshakes all
-/// the time: 80 in a second are about a hundredth of a core.
+/// The minimum time that each such refusal holds its permit. It bounds the handshakes of a flood:
+/// 80 in a second are about a hundredth of a core.
 const SECURED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections, within the limit, and starts each on its way to its own `ConnectionActor`.
+/// Accepts connections within the limit, and starts a `ConnectionActor` for each.
 ///
 /// The `PeerActor` starts it, watches it, and starts a successor on the same address when it dies.
-/// Ends when the node drains.
+/// It ends when the node drains.
 pub struct ListenerActor {
     listener: Option<Box<dyn Listener>>,
     node: Arc<Endpoint>,
@@ -93,7 +94,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>) {
     let mut reserve = Reserve::default();
     reserve.fill();
     loop {
-        // The sender of this channel lives in the node.
+        // The sender of this channel is owned by the node, so it is not dropped.
         paused.wait_for(|paused| !paused).await.ok();
         let next = std::future::poll_fn(|cx| listener.poll_accept(cx));
         let accepted = match select(next, std::pin::pin!(paused.wait_for(|paused| *paused))).await {
@@ -114,7 +115,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>) {
                     let next = std::future::poll_fn(|cx| listener.poll_accept(cx));
                     if let Some(Ok(io)) = next.now_or_never() {
                         let told = refuse(io, node, &refusals);
-                        // The only descriptor is not lent for a handshake.
+                        // The last descriptor is not used for a handshake.
                         if !node.secure {
                             told.await;
                         }
@@ -128,15 +129,15 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>) {
     }
 }
 
-/// One file descriptor that is kept back: with it a connection can be taken and told that the node
-/// is busy when there is no other one left.
+/// One file descriptor that is kept in reserve. When no other descriptor is left, the node uses it
+/// to accept a connection and answer that it is busy.
 #[derive(Debug, Default)]
 struct Reserve(Option<File>);
 
 impl Reserve {
     fn fill(&mut self) {
         if self.0.is_none() {
-            // Where there is no such file, or still no descriptor, it goes without.
+            // Best effort: the file may not exist, or no descriptor may be free.
             self.0 = File::open("/dev/null").ok();
         }
     }
@@ -153,23 +154,23 @@ fn out_of_descriptors(error: &io::Error) -> bool {
 
 fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
     node.counters.connections_accepted.one();
-    // Nothing is said to a flood.
+    // Banned sources get no answer.
     if node.bans.refuses(&io.remote) {
         return node.counters.connections_banned.one();
     }
-    // Without a place nobody is let in, so that nobody half open has to go for it.
+    // Without a permit no connection is admitted, so no half-open one is displaced.
     let entered = match Arc::clone(&node.connections).try_acquire_owned() {
-        Ok(place) => node.admission.enter(&io.remote).map(|(pass, displaced)| {
+        Ok(permit) => node.admission.enter(&io.remote).map(|(pass, displaced)| {
             if displaced {
                 node.counters.connections_displaced.one();
             }
-            (place, pass)
+            (permit, pass)
         }),
         Err(_) => Err(node.admission.turn_away(&io.remote)),
     };
     match entered {
-        Ok((place, pass)) => {
-            let held = Held::new(pass, place, &node.node);
+        Ok((permit, pass)) => {
+            let held = Held::new(pass, permit, &node.node);
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
         Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
@@ -180,7 +181,7 @@ fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
     }
 }
 
-/// Tells a connection that the node is busy, unless too many are being told so.
+/// Answers a connection that the node is busy, unless too many such answers are under way.
 fn refuse(
     io: Io,
     node: &Arc<Endpoint>,
@@ -188,21 +189,22 @@ fn refuse(
 ) -> impl Future<Output = ()> + use<> {
     node.counters.connections_refused.one();
     node.refuse(&io.remote, None, Refusal::Busy);
-    let place = Arc::clone(refusals).try_acquire_owned().ok();
+    let permit = Arc::clone(refusals).try_acquire_owned().ok();
     let node = Arc::clone(&node.node);
     async move {
-        let Some(_place) = place else { return };
+        let Some(_permit) = permit else { return };
         if !node.secure {
             let Io { reader, writer, .. } = io;
             explain(writer, Refusal::Busy, node).await;
             return drop(reader);
         }
         let pause = sleep(SECURED_PAUSE);
-        // Who is not there in time goes without a word.
+        // Best effort: closed without an answer on time-out.
         if let Ok(Ok(io)) = timeout(SECURED_WITHIN, node.transport.secure(io)).await {
             let Io { reader, writer, .. } = io;
             explain(writer, Refusal::Busy, node).await;
-            // Its request may still be on its way; closed at once, it would not hear why.
+            // The peer's request may still arrive. An immediate close could reset the connection
+            // before the peer reads the answer.
             pause.await;
             drop(reader);
         } else {

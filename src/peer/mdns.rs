@@ -1,10 +1,12 @@
-//! Finding nodes in the same network by multicast DNS (RFC 6762, RFC 6763), feature `mdns`.
+//! Discovery of nodes in the local network by multicast DNS (RFC 6762, RFC 6763), feature `mdns`.
 //!
-//! A node announces the service `_actixpeer._tcp.local.` with its id, its addresses and the name of its application's
-//! network, and listens for others of the same name. What it hears is a hint, and the weakest that there is, since anybody
-//! in the network can say anything: a node that is heard of is asked for its `NAME`, and only when it answers with the id
-//! that was announced it enters the table of peers ([`Learned::Nearby`]), within the [`Shares`](crate::overlay::Shares) of
-//! newcomers. Only addresses of the own network are asked, never those of this machine or of the internet.
+//! A node announces the service `_actixpeer._tcp.local.` with its id, its addresses and the name of
+//! its application's network, and listens for other nodes of the same network. An announcement is
+//! only a hint, and the weakest of all, because any machine in the local network can announce
+//! anything. The node therefore asks an announced node for its `NAME`. The node enters the table of
+//! peers ([`Learned::Nearby`]) only if it answers with the announced id, and within the
+//! [`Shares`](crate::overlay::Shares) of newcomers. Only addresses of the local network are asked,
+//! never those of this machine or of the internet.
 //!
 //! ```no_run
 //! use actix_peer::{Peer, peer::mdns::MdnsConfig};
@@ -50,19 +52,19 @@ use crate::{
 /// The service type of all nodes; a label has at most 15 characters.
 const SERVICE: &str = "_actixpeer._tcp.local.";
 
-/// The version of what is announced.
+/// The version of the announcement.
 const VERSION: &str = "1";
 
-/// The longest name of a network: a value of a TXT record has 255 bytes with its key.
+/// The maximum length of a network's name: a value of a TXT record has 255 bytes with its key.
 pub const MAX_NETWORK: usize = 63;
 
-/// Nodes that are asked for their name at the same time.
+/// The number of nodes that are asked for their name at the same time.
 const AT_ONCE: usize = 4;
 
-/// How long a node that was found has to say its name.
+/// The time for a discovered node to answer `NAME`.
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// How a node finds others in the same network.
+/// The options of discovery in the local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MdnsConfig {
     network: String,
@@ -71,17 +73,18 @@ pub struct MdnsConfig {
     per_minute: usize,
 }
 
-/// A name of a network that cannot be announced.
+/// The name of a network that cannot be announced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a network's name has 1 to {MAX_NETWORK} letters, digits, `.`, `_` or `-`, unlike {0:?}")]
+#[error("the network name {0:?} must be 1 to {MAX_NETWORK} letters, digits, `.`, `_` or `-`")]
 pub struct InvalidNetwork(String);
 
 impl MdnsConfig {
-    /// Finds nodes that give the same name: that of the application, so that others are left alone.
+    /// Discovers nodes that announce the same name. Use a name of the application, so that nodes of
+    /// other applications are ignored.
     ///
     /// # Errors
-    /// The name is empty, longer than [`MAX_NETWORK`], or has characters beside letters and digits of ASCII, `.`, `_` and
-    /// `-`.
+    /// The name is empty, is longer than [`MAX_NETWORK`], or has characters other than ASCII
+    /// letters and digits, `.`, `_` and `-`.
     pub fn new(network: impl Into<String>) -> Result<Self, InvalidNetwork> {
         let network = network.into();
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -91,23 +94,25 @@ impl MdnsConfig {
         Ok(Self { network, port: 5_353, loopback: false, per_minute: 30 })
     }
 
-    /// The UDP port of multicast DNS. Default 5353, as RFC 6762 has it. Another one is a network of its own.
+    /// The UDP port of multicast DNS. Default 5353, as in RFC 6762. Nodes with different ports do
+    /// not discover each other.
     #[must_use]
     pub const fn port(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// Only the loopback interface and nodes of this machine, for tests and demonstrations. Default: all interfaces but
-    /// that one.
+    /// Uses only the loopback interface and nodes of this machine, for tests and demonstrations.
+    /// Default: all interfaces except loopback.
     #[must_use]
     pub const fn loopback(mut self, loopback: bool) -> Self {
         self.loopback = loopback;
         self
     }
 
-    /// The most nodes that are asked for their name in a minute, because they have announced themselves. Default 30; 0 to 65,536. More
-    /// finds the nodes of a large network faster, and lets somebody who announces what is not there cause more dials.
+    /// The maximum number of announced nodes that are asked for their name per minute. Default 30;
+    /// 0 to 65,536. Trade-off: a higher value discovers the nodes of a large network faster, and
+    /// allows false announcements to cause more dials.
     #[must_use]
     pub const fn per_minute(mut self, hints: usize) -> Self {
         self.per_minute = hints;
@@ -123,10 +128,12 @@ impl Options for MdnsConfig {
 }
 
 impl Builder {
-    /// Announces the node in its network and finds others there, by multicast DNS: see [`mdns`](crate::peer::mdns). Without
-    /// an interface for it the node works on, tries again a few times, and says so ([`PeerEvent::GaveUp`](crate::PeerEvent)).
+    /// Announces the node in its local network and discovers other nodes there, by multicast DNS:
+    /// see [`mdns`](crate::peer::mdns). If no interface is available, the node keeps running,
+    /// retries a few times, and then emits [`PeerEvent::GaveUp`](crate::PeerEvent).
     ///
-    /// The node serves the [well-known codes](Self::well_known) then: a node that finds it asks it for its `NAME`.
+    /// The option also serves the [well-known codes](Self::well_known), because nodes that discover
+    /// this one ask it for its `NAME`.
     pub fn mdns(mut self, config: MdnsConfig) -> Self {
         self.needs_well_known = true;
         self.service(Mdns { config })
@@ -159,12 +166,12 @@ impl Service for Mdns {
     }
 }
 
-/// The thread of the library, which ends with it, and says goodbye for the node.
+/// The thread of the library. It ends when this is dropped, and says goodbye for the node.
 struct Daemon(ServiceDaemon);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Refused when its queue is full; it ends then with the process.
+        // Refused when its queue is full. The thread then ends with the process.
         self.0.shutdown().ok();
     }
 }
@@ -183,7 +190,7 @@ fn start(config: &MdnsConfig, me: &PeerInfo) -> mdns_sd::Result<(Daemon, Receive
     Ok((daemon, found))
 }
 
-/// A label that no two nodes share, however long their ids are.
+/// A label that is unique to the node, for ids of any length.
 fn label(me: &PeerInfo) -> String {
     let mut hasher = DefaultHasher::new();
     me.to_string().hash(&mut hasher);
@@ -198,27 +205,27 @@ fn announcement(config: &MdnsConfig, me: &PeerInfo) -> mdns_sd::Result<ServiceIn
     let properties = &properties[..];
     match me.address().host() {
         Host::Ip(ip) => ServiceInfo::new(SERVICE, &label, &host, *ip, port, properties),
-        // Whoever has a name is reached by the addresses of the machine that has it.
+        // The library resolves a host name to the addresses of this machine.
         Host::Name(_) => ServiceInfo::new(SERVICE, &label, &host, (), port, properties)
             .map(ServiceInfo::enable_addr_auto),
     }
 }
 
-/// The id that a node announces, if it is of this network.
+/// The id that a node announces; `None` if it is not of this network.
 fn id_of(found: &ResolvedService, network: &str) -> Option<PeerId> {
     let text = |key| found.txt_properties.get_property_val_str(key);
     let ours = text("net") == Some(network) && text("v") == Some(VERSION);
     text("id").filter(|_| ours)?.parse().ok()
 }
 
-/// Announces and finds until the node ends. The library closes a queue that is not emptied, so nothing here waits for a
-/// peer.
+/// Announces and discovers until the node ends. The library closes a queue that is not emptied, so
+/// this loop never waits for a peer.
 async fn find(config: &MdnsConfig, node: &Arc<Endpoint>, peers: &Peers) -> mdns_sd::Result<()> {
     let (_daemon, found) = start(config, &node.me)?;
     let mut found = found.into_stream();
     let mut nearby = Nearby::new(node.me.id().clone(), config.loopback, config.per_minute);
     let mut under_way = FuturesUnordered::new();
-    // Who waited for the next minute.
+    // Wakes the loop for nodes that waited for the next minute.
     let mut again = interval(Duration::from_secs(5));
     loop {
         let now = Instant::now().into_std();
@@ -243,13 +250,17 @@ async fn find(config: &MdnsConfig, node: &Arc<Endpoint>, peers: &Peers) -> mdns_
                     nearby.heard(id, addresses, found.port, Instant::now().into_std());
                 }
             }
-            Some(None) => return Err(mdns_sd::Error::Msg("its thread has ended".to_owned())),
+            Some(None) => {
+                return Err(mdns_sd::Error::Msg(
+                    "the thread of multicast DNS has ended".to_owned(),
+                ));
+            }
             None | Some(Some(_)) => {}
         }
     }
 }
 
-/// Asks a node for its name, and adds it when it is the one that was announced.
+/// Asks a node for its name, and adds it if its id is the announced one.
 async fn ask(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
     let (id, at) = (peer.id(), peer.address());
     if !matches!(peers.get(id).await, Ok(None)) || !node.may_dial(at).await {
@@ -261,7 +272,7 @@ async fn ask(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
         let candidate = Candidate::new(peer.clone(), Learned::Nearby).verified(true);
         let added = peers.admit(candidate).await;
         if !matches!(added, Ok(Added::Added)) {
-            tracing::debug!(%peer, ?added, "found nearby, not taken");
+            tracing::debug!(%peer, ?added, "discovered nearby, but not added");
         }
     }
 }

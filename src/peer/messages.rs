@@ -1,4 +1,4 @@
-//! Messages for the [`PeerActor`]: what the [`Peer`] handle does, for those who prefer messages.
+//! Messages for the [`PeerActor`]: an alternative to the methods of the [`Peer`] handle.
 //!
 //! ```
 //! use actix_peer::{Peer, frame::Frame, messages::{Ask, GetStatus}};
@@ -51,32 +51,32 @@ macro_rules! messages {
 }
 
 messages! {
-    /// What the node says about itself. Answered with [`Status`].
+    /// Returns the state of the node. Answered with [`Status`].
     GetStatus {} -> Result<Status, NodeDown>, |peer| Ok(peer.status().await);
     /// A copy of the table of known peers. Answered with [`PeerList`].
     GetPeers {} -> Result<PeerList, NodeDown>, |peer| peer.peers().list().await;
     /// Sends a request and collects the replies, as [`Peer::request`]. Answered with the frames.
     Ask {
-        /// Whom.
+        /// The target.
         to: Address,
-        /// What.
+        /// The request.
         message: Frame
     } -> Result<Vec<Frame>, RequestError>, |peer| peer.request(to, message).await?.collect().await;
     /// Sends a message and does not wait for replies, as [`Peer::notify`].
     Tell {
-        /// Whom.
+        /// The target.
         to: Address,
-        /// What.
+        /// The message.
         message: Frame
     } -> Result<(), RequestError>, |peer| peer.notify(to, message).await;
-    /// Joins the network of a contact, as [`Peer::join_with`] with the defaults. Answered with what
-    /// came of it.
+    /// Joins the network of a contact, as [`Peer::join_with`] with the defaults. Answered with the
+    /// report of the join.
     Join {
         /// The contact.
         contact: Address
     } -> Result<JoinReport, JoinError>, |peer| peer.join_with(contact, crate::overlay::JoinConfig::default()).await;
-    /// Leaves the network, as [`Peer::leave`]. Answered with how many peers were told.
+    /// Leaves the network, as [`Peer::leave`]. Answered with how many peers answered.
     Leave {} -> Result<usize, NodeDown>, |peer| peer.leave().await;
-    /// Ends the node politely, as [`Peer::stop`]. Answered with the report.
+    /// Ends the node gracefully, as [`Peer::stop`]. Answered with the report.
     Stop {} -> Result<StopReport, NodeDown>, |peer| Ok(peer.stop().await);
 }

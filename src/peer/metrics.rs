@@ -1,20 +1,19 @@
-//! What a node counts and measures, for whatever collects metrics in the application (feature
-//! `metrics`).
+//! Metrics of a node for the application's metrics collector (feature `metrics`).
 //!
-//! The node speaks to the [`metrics`](https://docs.rs/metrics) facade; the application installs the
-//! recorder, an exporter for Prometheus for instance, *before* it starts the node. Request and
-//! handler times and round trips are recorded as they happen. Everything else the node counts for
-//! itself, as in [`Status`], and hands over when
-//! [`Peer::record_metrics`](crate::Peer::record_metrics) is called: before each scrape, or at
-//! intervals. So a one-way message costs the same with metrics as without; without a recorder a
-//! request over a link takes 0.2 µs more, of 10.
+//! The node uses the [`metrics`](https://docs.rs/metrics) facade. The application installs the
+//! recorder, an exporter for Prometheus for instance, *before* it starts the node. Request times,
+//! handler times and round trips are recorded as they happen. All other metrics are counted inside
+//! the node, as in [`Status`], and passed to the recorder by
+//! [`Peer::record_metrics`](crate::Peer::record_metrics): call it before each scrape, or at
+//! intervals. A one-way message therefore costs the same with metrics as without. Without a
+//! recorder a request over a link takes 0.2 µs more, of 10.
 //!
-//! Labels have a fixed set of values: no id and no address of a peer is in them. Handlers are told
-//! apart by the code that they were registered for, up to 64 codes, the rest together as `other`;
-//! codes that nobody is registered for are one counter. `dropped` are requests whose asker let go of
-//! the replies before it had heard their end, `given_up` those whose handler nobody waited for any
-//! more: it was too late, or the asker was gone. Several nodes of one process share the
-//! names: record one of them.
+//! Labels have a fixed set of values and contain no id and no address of a peer. Handlers are
+//! distinguished by the code that they were registered for, up to 64 codes; further codes share the
+//! label `other`, and all codes without a handler share one counter. The outcome `dropped` is a
+//! request whose caller dropped the replies before their end. The outcome `given_up` is a request
+//! whose answer was no longer awaited, because it was too late or because the caller had gone.
+//! Several nodes of one process share the names of metrics: record only one of them.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,7 +23,7 @@
 //! # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let exporter = PrometheusBuilder::new().install_recorder()?;
 //! let peer = Peer::builder()
-//!     // For exporters that push; one that is asked calls it before it answers.
+// For exporters that push. With a scraped exporter, call it before each scrape.
 //!     .every(Duration::from_secs(10), "metrics", async |peer: Peer| peer.record_metrics().await)
 //!     .start()
 //!     .await?;
@@ -51,7 +50,7 @@ const RESTARTS_ABOUT: &str = "Parts of the node that were started again.";
 /// Each gauge: its name, its description, and where its value comes from.
 type Gauge = (&'static str, &'static str, fn(&Now<'_>) -> f64);
 
-/// What gauges are read from.
+/// The values that gauges read.
 struct Now<'a> {
     status: &'a Status,
     in_hand: usize,
@@ -122,7 +121,7 @@ const HISTOGRAMS: [(&str, &str, &str); 3] = [
     (ROUND_TRIP, "", "Time between a sign of life asked for on a link and its answer."),
 ];
 
-/// Counts stay below 2^53, where they are exact.
+/// Counts stay below 2^53, so the conversion is exact.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 const fn number(count: usize) -> f64 {
     count as f64
@@ -132,7 +131,7 @@ fn truth(so: bool) -> f64 {
     f64::from(u8::from(so))
 }
 
-/// How a metric behaves.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -144,17 +143,17 @@ pub enum Kind {
     Histogram,
 }
 
-/// One of the metrics of a node.
+/// The description of one metric of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// How it behaves.
+    /// Its kind.
     pub kind: Kind,
     /// Its labels and their values, as text; empty without labels.
     pub labels: &'static str,
-    /// What it says.
+    /// Its meaning.
     pub about: &'static str,
 }
 
@@ -174,7 +173,7 @@ pub fn all() -> Vec<Metric> {
         .collect()
 }
 
-/// Tells the recorder what the metrics are.
+/// Describes the metrics to the recorder.
 pub(crate) fn describe() {
     for Metric { name, kind, about, .. } in all() {
         match kind {
@@ -185,7 +184,8 @@ pub(crate) fn describe() {
     }
 }
 
-/// The label of a part: how many stabilizers there are, and their names, is the application's.
+/// The label of a part. All stabilizers share one label, because the application chooses how many
+/// there are and what they are called.
 const fn part(child: &Child) -> &'static str {
     match child {
         Child::Listener => "listener",
@@ -195,8 +195,8 @@ const fn part(child: &Child) -> &'static str {
 }
 
 impl Peer {
-    /// Hands the node's counts and gauges to the recorder of the [`metrics`](crate::peer::metrics)
-    /// facade: to be called before each scrape, or at intervals.
+    /// Passes the node's counts and gauges to the recorder of the [`metrics`](crate::peer::metrics)
+    /// facade. Call it before each scrape, or at intervals.
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub async fn record_metrics(&self) {
         let status = self.status().await;

@@ -1,4 +1,4 @@
-//! Ids that turn up at another address than the one in the table.
+//! Ids that appear at another address than the one in the table.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Peers {
-    /// Puts a candidate in the place of the entry with its id. With `of` only if that still is the
-    /// entry; without, only if the id has not moved in the last ten minutes.
+    /// Replaces the entry with the candidate's id. With `of`, only if that is still the entry;
+    /// without it, only if the id has not moved in the last ten minutes.
     async fn take_over(
         &self,
         candidate: &Candidate,
@@ -48,21 +48,22 @@ impl Peers {
     }
 }
 
-/// What came of a candidate.
+/// The result of admitting a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Admitted {
-    /// It is in the table from now on.
+    /// It has been added to the table.
     Added,
-    /// It has been there, at this address.
+    /// It was in the table already, at this address.
     Known,
-    /// Its id is there with another address.
+    /// Its id is in the table with another address.
     Elsewhere(PeerInfo),
-    /// It is not in the table.
+    /// It was not added to the table.
     Not(Added),
 }
 
-/// Lets a candidate into the table. One that is there with another address takes its new one at once
-/// if it has proved its id; else it is found out whether the old address still answers.
+/// Admits a candidate to the table. If its id is in the table with another address and is proven,
+/// the entry takes the new address at once. If the id is not proven, the node checks in the
+/// background whether the old address still answers.
 pub(crate) async fn admit(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -90,7 +91,7 @@ pub(crate) async fn admit(
     Ok(Admitted::Elsewhere(listed))
 }
 
-/// Has it found out where the id is. One look into each id at a time.
+/// Starts a check of where the id is. One check for each id at a time.
 async fn begin(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -104,7 +105,7 @@ async fn begin(
     }
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
     let run = async move {
-        // A transport that panics moves nobody.
+        // A transport that panics changes no entry.
         let look = AssertUnwindSafe(look(&node, &peers, &entry, candidate)).catch_unwind();
         look.await.map(drop).ok();
         peers.with(move |table, _| table.moves.ended(&id)).await.ok();
@@ -113,8 +114,8 @@ async fn begin(
     Ok(())
 }
 
-/// Asks at the listed address until it has not answered three times, then at the other one. So who
-/// claims the id of a peer that is there has the node dial nobody but that peer.
+/// Asks at the listed address until it has not answered three times, then at the other one. A node
+/// that falsely claims the id of a live peer can therefore only cause dials to that peer.
 async fn look(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -127,7 +128,7 @@ async fn look(
     for after in ASKED_AFTER {
         sleep_until(begun.later(after)).await;
         match peers.get(id).await? {
-            // It was given up meanwhile.
+            // The peer was removed meanwhile.
             None => break,
             Some(known) if known.added() != entry.added() => return Ok(()),
             Some(_) => {}

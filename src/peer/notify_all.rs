@@ -9,35 +9,38 @@ use crate::{
     session,
 };
 
-/// Messages that are taken from the iterator, and go into the link's output, at a time.
+/// The number of messages that are taken from the iterator, and queued in the link's output, at a
+/// time.
 const AT_ONCE: usize = 64;
 
-/// Some one-way messages were sent, and then one could not be.
+/// Some one-way messages were sent before one failed.
 #[derive(Debug, thiserror::Error)]
 #[error("after {sent} messages: {source}")]
 pub struct NotAllSent {
-    /// The messages before the one that failed: they are on their way.
+    /// The number of messages before the one that failed. They are on their way.
     pub sent: u64,
-    /// Why that one failed. Those behind it were not sent.
+    /// Why that message failed. The messages behind it were not sent.
     pub source: RequestError,
 }
 
 impl Peer {
-    /// Sends one-way messages, one after the other, as [`notify`](Self::notify) does with each.
+    /// Sends one-way messages in order, each as [`notify`](Self::notify) does. Returns how many
+    /// were sent.
     ///
-    /// Over a link that is worth a half of the time of short ones: as many as there is credit for
-    /// go into the link's output together. Returns how many were sent.
+    /// Over a link this halves the time for short messages: as many as the credit allows are queued
+    /// in the link's output together.
     ///
-    /// Over a link that does not break without a word, each of these is handed to a handler, or
-    /// counted in a [`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused);
-    /// [`delivery`](crate::delivery) has the exceptions. In a classic exchange nothing is
-    /// heard of a refusal.
+    /// Over a link that does not break silently, each message is delivered to a handler or counted
+    /// in a [`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused);
+    /// [`delivery`](crate::delivery) lists the exceptions. In a classic exchange a refusal is not
+    /// reported.
     ///
     /// # Errors
-    /// [`NotAllSent`]: how many are on their way, and what became of the next one.
+    /// [`NotAllSent`]: how many messages are on their way, and why the next one failed.
     ///
     /// # Cancel safety
-    /// Some of the messages are on their way when the future is dropped, in order and without a gap.
+    /// When the future is dropped, some of the messages are on their way, in order and without a
+    /// gap.
     ///
     /// # Examples
     /// ```
@@ -62,7 +65,7 @@ impl Peer {
         let mut messages = messages.into_iter();
         let mut next = VecDeque::with_capacity(AT_ONCE);
         loop {
-            // Out of the caller's iterator before the link is locked: it may do anything.
+            // Taken before the link is locked: the caller's iterator may run arbitrary code.
             next.extend(messages.by_ref().take(AT_ONCE - next.len()));
             if next.is_empty() {
                 return Ok(sent);
@@ -70,7 +73,7 @@ impl Peer {
             if let Target::Address(to) = &to {
                 sent += session::try_notify_all(self.node(), (to, whom.as_ref()), &mut next);
             }
-            // What is left has to wait for a link, for credit or for room.
+            // The remaining messages have to wait for a link, for credit or for room.
             if let Some(frame) = next.pop_front() {
                 let message = Outgoing { whom: whom.clone(), ..Outgoing::from(frame) };
                 let told = self.notify(to.clone(), message).await;

@@ -1,4 +1,4 @@
-//! Peer exchange carried out: answering `@PEX`, and going to whom others have told of.
+//! The I/O of the peer exchange: answering `@PEX`, and asking peers that others have named.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
@@ -26,8 +26,8 @@ use crate::{
     time::now,
 };
 
-/// How long everybody is told the same: who asks often learns no more of the table, and costs no more
-/// than the answer itself.
+/// How long all askers get the same answer. A node that asks often learns no more of the table, and
+/// costs only the answer itself.
 const SAME_FOR: Duration = Duration::from_secs(30);
 
 /// Answers `@PEX`.
@@ -62,7 +62,7 @@ impl Service for ExchangeService {
     }
 }
 
-/// The seed of the next draw; what was drawn last, and when.
+/// The seed of the next draw; the last draw and its time.
 type Drawn = Arc<Mutex<(u64, Option<(Instant, PeersSeen)>)>>;
 
 #[derive(Debug)]
@@ -86,7 +86,7 @@ async fn told(peers: &Peers, drawn: &Drawn) -> Option<PeersSeen> {
 }
 
 impl Serve for Answering {
-    /// No actor.
+    /// Not an actor.
     fn handler(&self) -> u64 {
         0
     }
@@ -102,7 +102,7 @@ impl Serve for Answering {
             let host = incoming.sender().address().host();
             let here = node.transport.is_here(host).then_some(Scope::Machine);
             let asker = here.or_else(|| Scope::of(host)).unwrap_or(Scope::World);
-            // Nobody is told what it could not reach.
+            // An asker is never told an address that it could not reach.
             told.retain(|peer| Scope::of(peer.host()).is_some_and(|scope| asker.may_name(scope)));
             Ok(Reply::one(told.encode()))
         })
@@ -113,13 +113,13 @@ impl Serve for Answering {
     }
 }
 
-/// Goes to a peer that another has told of, asks it for its `NAME`, and adds it when it is itself.
+/// Asks a peer that another peer has named for its `NAME`, and adds it if its id is the named one.
 pub(super) async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo, by: &PeerInfo) {
     let (id, at) = (peer.id(), peer.address());
-    let mut places = ResolvedHosts::default();
+    let mut hosts = ResolvedHosts::default();
     if id == node.me.id()
         || !matches!(peers.get(id).await, Ok(None))
-        || !places.may_go(node, at, by.address()).await
+        || !hosts.may_go(node, at, by.address()).await
         || !node.may_dial(at).await
     {
         return;
@@ -129,17 +129,17 @@ pub(super) async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInf
         return;
     }
     node.answered(at);
-    let seen_at = places.of(node, peer.host()).await.first().cloned();
+    let seen_at = hosts.of(node, peer.host()).await.first().cloned();
     let seen_at = seen_at.unwrap_or_else(|| peer.host().clone());
     let learned = Learned::Listed { by: by.id().clone() };
     let candidate = Candidate::new(peer.clone(), learned).seen_at(seen_at).verified(true);
     match peers.admit(candidate).await {
         Ok(Added::Added) => {
             node.joined.store(true, Ordering::Relaxed);
-            // It knows this node already, is full, or takes it in: all are well.
+            // The answer does not matter: the peer may know this node, be full, or admit it.
             let introduction = Frame::text(TypeCode::JOIN, node.me.to_string());
             question(node, (at, Some(id)), introduction, WITHIN).await.ok();
         }
-        added => tracing::debug!(%peer, %by, ?added, "told of, not taken"),
+        added => tracing::debug!(%peer, %by, ?added, "named by another peer, but not added"),
     }
 }

@@ -1,4 +1,4 @@
-//! Verifying peers that have joined: asking each for its `NAME` where it says it listens.
+//! Verification of peers that have joined: each is asked for its `NAME` at its announced address.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -13,14 +13,15 @@ use crate::{
     time::Later,
 };
 
-/// Has a peer that has just been added verified, or taken out again. As many of these ask as peers
-/// are unverified, which is a share of the table, each for as long as its last question takes. When
-/// its peer has left or was displaced, it ends at the time of the next question and asks nothing.
+/// Starts the verification of a peer that has just been added; the peer is removed if it fails. The
+/// number of verifications is that of the unverified peers, which is a share of the table. Each
+/// lasts until its last question has ended. If its peer has left or was displaced, it ends at the
+/// time of the next question and asks nothing.
 pub(crate) fn begin(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
     let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
     let run = async move {
         let Ok(Some(entry)) = peers.get(peer.id()).await else { return };
-        // A transport that panics verifies nobody.
+        // A transport that panics verifies no peer.
         let verified = AssertUnwindSafe(verify(&node, &peers, &entry)).catch_unwind().await;
         if let Ok(Ok(false)) | Err(_) = verified {
             peers.give_up(&entry).await.ok();
@@ -29,15 +30,15 @@ pub(crate) fn begin(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
     of.spawn(of.until_drain(run));
 }
 
-/// Verifies peers anew at whose addresses other nodes were found, as long as the node runs.
+/// Verifies peers again at whose addresses other nodes were found, until the node ends.
 pub(crate) async fn verify_anew(node: Arc<Endpoint>, peers: Peers) {
     loop {
         let (id, at) = node.doubts.next().await;
         let Ok(known) = peers.get(&id).await else { return };
         let Some(entry) = known.filter(|entry| *entry.info().address() == at) else { continue };
-        // Of any node that is there: the answer says which one it is.
+        // The question is for any node at the address: the answer says which one it is.
         let name = question(&node, (&at, None), Frame::empty(TypeCode::NAME), WITHIN);
-        // A transport that panics says nothing.
+        // A transport that panics counts as no answer.
         if let Ok(answer) = AssertUnwindSafe(name).catch_unwind().await
             && Verdict::of(&answer, &id) == Verdict::Another
         {
@@ -46,7 +47,7 @@ pub(crate) async fn verify_anew(node: Arc<Endpoint>, peers: Peers) {
     }
 }
 
-/// Whether the peer is verified, or no longer what it was.
+/// Whether the peer is verified, or its entry has changed.
 async fn verify(node: &Arc<Endpoint>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
     let (id, at) = (entry.info().id(), entry.info().address());
     for after in ASKED_AFTER {

@@ -14,15 +14,14 @@ use crate::{
     },
 };
 
-/// A handler that was registered, returned by the one that replaced it. Can be put back with
-/// [`Peer::restore`].
+/// A handler that was registered and has been replaced or removed. [`Peer::restore`] puts it back.
 #[derive(Debug)]
 pub struct Registration(Route);
 
 impl Peer {
-    /// Registers the handler for a code while the node runs. Returns the one that it replaces.
+    /// Registers the handler for a code while the node runs. Returns the handler that it replaces.
     ///
-    /// Requests that the old one has in hand are finished by it.
+    /// The replaced handler finishes the requests that it already has.
     ///
     /// # Errors
     /// The code is not four bytes, or belongs to the framework.
@@ -34,7 +33,7 @@ impl Peer {
         Ok(self.register(application_code(code)?, Arc::new(handler.into()), false))
     }
 
-    /// As [`handle`](Self::handle), for a handler that takes its data as a stream.
+    /// As [`handle`](Self::handle), for a handler that receives its data as a stream.
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
@@ -46,7 +45,7 @@ impl Peer {
         Ok(self.register(application_code(code)?, Arc::new(handler.into()), true))
     }
 
-    /// As [`handle`](Self::handle), for a handler that takes one-way messages together.
+    /// As [`handle`](Self::handle), for a handler that takes one-way messages in batches.
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
@@ -98,14 +97,15 @@ impl Peer {
         self.change(|routes| routes.insert(code, route)).map(Registration)
     }
 
-    /// Changes the table of handlers, and tells others how long messages may be now.
+    /// Changes the table of handlers, and announces the new maximum lengths of messages to other
+    /// nodes.
     fn change<R>(&self, change: impl FnOnce(&Routes) -> R) -> R {
         let result = change(&self.node().routes);
         self.node().links.tell_lengths();
         result
     }
 
-    /// Removes the handler for a code and returns it. Requests that it has in hand are finished.
+    /// Removes the handler for a code and returns it. It finishes the requests that it already has.
     pub fn unregister(&self, code: TypeCode) -> Option<Registration> {
         if code.is_reserved() {
             return None;
@@ -113,7 +113,7 @@ impl Peer {
         self.change(|routes| routes.remove(code)).map(Registration)
     }
 
-    /// Puts a handler back. Returns the one that it replaces.
+    /// Puts a handler back. Returns the handler that it replaces.
     ///
     /// # Errors
     /// The code belongs to the framework.

@@ -1,4 +1,4 @@
-//! Sending messages that survive a broken link.
+//! Sending messages that survive broken links.
 
 use crate::{
     message::{Outgoing, Over, RequestError},
@@ -8,40 +8,44 @@ use crate::{
 };
 
 impl Peer {
-    /// Sends a message and waits until it is acknowledged, over however many links that takes.
+    /// Sends a message and waits until it is acknowledged, over as many links as that takes.
     ///
-    /// `how` is an [`AckLevel`](crate::link::AckLevel), or more ([`Reliability`]). The message is
-    /// numbered, and kept until the other node acknowledges it: that its handler has it, or has
-    /// handled it. When the link breaks, this node dials again, with back-off, and sends what was not
-    /// acknowledged again, in order; a link that the other node has opened will do. The other node
-    /// recognises what it has had. So as long as both nodes live, every message that is acknowledged
-    /// was handed over exactly once; and messages for one handler in the order in which these futures
-    /// were polled for the first time. Across restarts see [`Reliability::across_restarts`], of the
-    /// other node, and [`Outbox`](crate::reliable::Outbox), of this one.
+    /// `how` is an [`AckLevel`](crate::link::AckLevel) or a full [`Reliability`]. The message is
+    /// numbered and kept until the other node acknowledges that its handler has received it, or has
+    /// handled it. When the link breaks, this node dials again with back-off, and sends the
+    /// unacknowledged messages again in order. It also uses a link that the other node has opened.
+    /// The other node discards duplicates.
+    ///
+    /// While both nodes run, every acknowledged message was delivered exactly once, and messages
+    /// for one handler are delivered in the order in which these futures were first polled. For
+    /// restarts of the other node see [`Reliability::across_restarts`]; for restarts of this node
+    /// see [`Outbox`](crate::reliable::Outbox).
     ///
     /// At most [`Config::reliable_messages`](crate::Config::reliable_messages) messages and
-    /// [`Config::reliable_bytes`](crate::Config::reliable_bytes) bytes wait for each node; a further
-    /// one waits for its turn, [`try_send_reliable`](Self::try_send_reliable) returns it. A message
-    /// is one frame, and goes to a neighbour: a streamed body is refused
-    /// ([`RequestError::BodyNotKept`]), as is [`Target::Routed`](crate::Target::Routed) over several
-    /// hops, a node that speaks no links, and this node itself ([`RequestError::NoLink`]).
+    /// [`Config::reliable_bytes`](crate::Config::reliable_bytes) bytes wait for each node. A
+    /// further message waits until there is room; [`try_send_reliable`](Self::try_send_reliable)
+    /// returns it instead. A message is one frame and goes to a neighbour. A streamed body is
+    /// refused with [`RequestError::BodyNotKept`]. [`Target::Routed`](crate::Target::Routed) over
+    /// several hops, a node that does not speak links, and this node itself are refused with
+    /// [`RequestError::NoLink`].
     ///
-    /// Unlike [`notify_acked`](Self::notify_acked) it goes to no node without links, waits for an
-    /// unreachable one, and says more exactly what is known.
+    /// Unlike [`notify_acked`](Self::notify_acked), it never sends to a node without links, waits
+    /// for an unreachable node, and its error says more exactly what is known.
     ///
     /// # Errors
     /// See [`ReliableError`]; [`ReliableError::may_have_been_handled`] says what is known about the
-    /// message. After [`Config::reliable_timeout`](crate::Config::reliable_timeout) without an
-    /// acknowledgement it is given up.
+    /// message. The message is given up after
+    /// [`Config::reliable_timeout`](crate::Config::reliable_timeout) without an acknowledgement.
     ///
     /// # Cancel safety
     /// Dropping the future gives the message up: it is not sent again, and may have been handled.
-    /// Those behind it go on. In an [`Outbox`](crate::reliable::Outbox) it stays, and is sent when
-    /// the node starts the next time.
+    /// The messages behind it continue. In an [`Outbox`](crate::reliable::Outbox) it stays, and is
+    /// sent when the node starts the next time.
     ///
     /// # Examples
     /// ```
-    /// # use actix_peer::{Incoming, Peer, Reply, reliable::ReliableError, frame::Frame, handler, link::{AckLevel, Reason}};
+    /// # use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler, reliable::ReliableError};
+    /// # use actix_peer::link::{AckLevel, Reason};
     /// # use actix::prelude::*;
     /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let news = handler::from_fn(async |_: Incoming| Reply::none()).start();
@@ -50,8 +54,9 @@ impl Peer {
     /// let message = Frame::text("NEWS", "it rains");
     /// peer.send_reliable(other.info(), message, AckLevel::Handled).await?;
     ///
-    /// let nobodys = Frame::text("OLDS", "it rained");
-    /// let error = peer.send_reliable(other.info(), nobodys, AckLevel::Delivered).await.unwrap_err();
+    /// let unhandled = Frame::text("OLDS", "it rained");
+    /// let error = peer.send_reliable(other.info(), unhandled, AckLevel::Delivered).await;
+    /// let error = error.unwrap_err();
     /// assert!(matches!(error, ReliableError::Refused { reason: Reason::UNKNOWN_CODE }));
     /// # Ok(()) }
     /// ```
@@ -64,17 +69,17 @@ impl Peer {
         self.take(to, message.into(), how.into(), true).await?.await
     }
 
-    /// As [`send_reliable`](Self::send_reliable), when there is room for the message now: ready when
-    /// it is taken, with a future of what comes of it. What is waited for is at most to learn who is
-    /// there, where only an address is known, and that an [`Outbox`](crate::reliable::Outbox) has
-    /// stored the message.
+    /// As [`send_reliable`](Self::send_reliable), if there is room for the message now. Resolves
+    /// when the message is queued, with a future for its result. It waits at most to learn the id
+    /// of the node, if only an address is known, and until an [`Outbox`](crate::reliable::Outbox)
+    /// has stored the message.
     ///
     /// # Errors
-    /// [`ReliableError::Full`] gives the message back; others as
+    /// [`ReliableError::Full`] returns the message; other errors as
     /// [`send_reliable`](Self::send_reliable).
     ///
     /// # Cancel safety
-    /// As [`send_reliable`](Self::send_reliable); dropping the [`Receipt`] gives the message up as
+    /// As [`send_reliable`](Self::send_reliable). Dropping the [`Receipt`] gives the message up as
     /// well.
     pub async fn try_send_reliable(
         &self,
@@ -85,18 +90,19 @@ impl Peer {
         self.take(to, message.into(), how.into(), false).await
     }
 
-    /// Sends what waits to be acknowledged by the peer with this id to this address from now on,
-    /// whichever address it was for. Returns how many messages.
+    /// Redirects the messages that wait for the peer with this id, whatever address they were for:
+    /// from now on they are sent to this address. Returns how many messages that are.
     ///
-    /// An id that is only claimed belongs to the address that it was sent to: what waits for it goes
-    /// to no other address on its own, as any node can claim the id. This call is the application's
-    /// word that the peer has moved. What was sent and not acknowledged is sent again: the same node
-    /// recognises it, and a new life of it is one ([`Reliability::across_restarts`]). There is no
-    /// order between these messages and those that are sent to the new address directly.
+    /// An id that is only claimed is bound to the address that the message was sent to. Messages
+    /// for it never move to another address automatically, because any node can claim the id. With
+    /// this call the application vouches that the peer has moved. Messages that were sent and not
+    /// acknowledged are sent again. The same node discards duplicates; a restarted node is a new
+    /// one ([`Reliability::across_restarts`]). There is no order between these messages and those
+    /// that are sent to the new address directly.
     ///
-    /// An id that is proven (feature `tls`) needs no such call and is not affected: what waits for it
-    /// goes to the node that proves it, wherever that is. An [`Outbox`](crate::reliable::Outbox) goes
-    /// on storing the earlier address: after a restart of this node the call is due again.
+    /// An id that is proven (feature `tls`) needs no such call and is not affected: its messages go
+    /// to the node that proves it, at any address. An [`Outbox`](crate::reliable::Outbox) keeps the
+    /// earlier address, so after a restart of this node the call has to be repeated.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,4 @@
-//! What a node sends to other nodes: requests, one-way messages, typed and routed ones.
+//! Sending to other nodes: requests, one-way messages, typed messages and routed messages.
 
 use crate::{
     dispatch::{PeerMessage, typed},
@@ -9,31 +9,31 @@ use crate::{
     reliable, session,
 };
 
-/// The runtime of the node has ended meanwhile.
+/// The error of a call whose node's runtime has ended meanwhile.
 const fn ended(sent: bool) -> RequestError {
     RequestError::Stopped { sent }
 }
 
 impl Peer {
-    /// Sends a request; the replies come as they are read from what this returns.
+    /// Sends a request. The replies are read from the returned [`Replies`].
     ///
-    /// `to` is an address, a known peer's id, a [`PeerInfo`](crate::PeerInfo), text for one of them, or
-    /// [`Target::routed`].
+    /// `to` is an address, a known peer's id, a [`PeerInfo`](crate::PeerInfo), text for one of
+    /// them, or [`Target::routed`].
     ///
-    /// After a dial for a link that failed, the node pauses before the next one: 50 ms, and twice as
-    /// long after each further one, up to 5 s. A request waits for up to 500 ms of a pause; in a
-    /// longer one it ends at once with [`RequestError::Connect`], whose source is of the kind
-    /// [`NotConnected`](std::io::ErrorKind::NotConnected). A sign of life of the peer ends the pause:
-    /// it joined, answered a ping, was verified or added, or opened a link. Requests that go
-    /// [`Over::Classic`] know no pause.
+    /// After a failed dial for a link the node pauses before the next one: 50 ms, doubled after
+    /// each further failure, up to 5 s. A request waits for up to 500 ms of a pause. In a longer
+    /// pause it fails at once with [`RequestError::Connect`], whose source is of the kind
+    /// [`NotConnected`](std::io::ErrorKind::NotConnected). A sign of life of the peer ends the
+    /// pause: the peer joined, answered a ping, was verified or added, or opened a link. Requests
+    /// that go [`Over::Classic`] are not subject to the pause.
     ///
     /// # Errors
     /// See [`RequestError`]; [`RequestError::may_have_been_handled`] says what is known about the
     /// request.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection; the request may have been handled when it had
-    /// been written.
+    /// Dropping the future closes the connection. If the request had been written, it may have been
+    /// handled.
     ///
     /// # Examples
     /// ```
@@ -74,14 +74,16 @@ impl Peer {
         }
     }
 
-    /// Sends a message and does not wait for replies.
+    /// Sends a one-way message, without waiting for replies.
     ///
-    /// Over a link this resolves when the message is on its way under credit: as long as the other
-    /// node's handlers have not worked off what came before, it waits. In a classic exchange it
-    /// resolves when the operating system has taken all of it. At most once: whether it was handled
-    /// is not known; [`notify_acked`](Self::notify_acked) waits for that. A node that refuses it over a
-    /// link says so ([`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused)); in a classic
-    /// exchange nothing is heard of that.
+    /// Over a link this resolves when the message has been queued within the link's credit; it
+    /// waits while the other node's handlers have not processed earlier messages. In a classic
+    /// exchange it resolves when the operating system has accepted the whole message.
+    ///
+    /// Delivery is at most once, and the caller does not learn whether the message was handled;
+    /// [`notify_acked`](Self::notify_acked) waits for that. Over a link, a node that refuses the
+    /// message reports so ([`PeerEvent::NotifyRefused`](crate::PeerEvent::NotifyRefused)). In a
+    /// classic exchange a refusal is not reported.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -109,22 +111,22 @@ impl Peer {
         self.inside(Box::pin(waiting), ended).await
     }
 
-    /// Sends a message and waits until the other node's handler has it, or has handled it.
+    /// Sends a message and waits until the other node's handler has received it, or has handled it.
     ///
-    /// The message is numbered and kept until it is acknowledged: after a broken link it is sent
-    /// again on the next one, and the other node recognises what it has had. So it is handled at
-    /// most once, and when this returns `Ok`, exactly once. To a node without links it goes in a
-    /// classic exchange, whose regular end counts as the acknowledgement of either level.
+    /// The message is numbered and kept until it is acknowledged. After a broken link it is sent
+    /// again on the next one, and the other node discards duplicates. The message is therefore
+    /// handled at most once, and exactly once when this returns `Ok`. A node without links receives
+    /// it in a classic exchange, whose regular end counts as the acknowledgement of either level.
     ///
     /// # Errors
-    /// See [`RequestError`]; when no acknowledgement came within
-    /// [`Config::reply_timeout`](crate::Config::reply_timeout), the message may have been handled. A
-    /// body is not kept, and is refused as [`RequestError::BodyNotKept`]; over several hops there is no
-    /// acknowledgement, and [`Target::Routed`] to a node that is no neighbour is
-    /// [`RequestError::NoLink`].
+    /// See [`RequestError`]. When no acknowledgement arrives within
+    /// [`Config::reply_timeout`](crate::Config::reply_timeout), the message may have been handled.
+    /// A body cannot be kept and is refused with [`RequestError::BodyNotKept`]. There is no
+    /// acknowledgement over several hops: [`Target::Routed`] to a node that is not a neighbour
+    /// fails with [`RequestError::NoLink`].
     ///
     /// # Cancel safety
-    /// Dropping the future gives the message up: it is not sent again, and may have been handled.
+    /// Dropping the future abandons the message: it is not sent again, and may have been handled.
     ///
     /// # Examples
     /// ```
@@ -149,7 +151,7 @@ impl Peer {
         let waiting = async {
             let way = self.way(to, message).await?;
             if way.routed {
-                // Only the first hop would acknowledge it.
+                // Only the first hop would acknowledge the message.
                 return Err(RequestError::NoLink(way.to));
             }
             let (over, whom) = (way.message.over, way.message.whom.clone());
@@ -176,10 +178,10 @@ impl Peer {
         self.send_over(Over::Any, to, message).await
     }
 
-    /// As [`send`](Self::send), over a link or in a classic exchange, whichever is asked for.
+    /// As [`send`](Self::send), over a link or in a classic exchange as `over` says.
     ///
     /// # Errors
-    /// See [`SendError`]; [`RequestError::NoLink`] when there is no link to be had.
+    /// See [`SendError`]; [`RequestError::NoLink`] if no link is available.
     ///
     /// # Cancel safety
     /// As [`request`](Self::request).
@@ -197,12 +199,12 @@ impl Peer {
     /// Sends a request to the node with this id, which need not be a neighbour: short for
     /// [`request`](Self::request) to [`Target::routed`].
     ///
-    /// The message carries its origin and what it passed; each node asks its own
-    /// [`Router`](crate::Router), and the replies come back along the way.
+    /// The message carries its origin and the nodes that it passed. Each node asks its own
+    /// [`Router`](crate::Router) for the next hop, and the replies come back along the same path.
     ///
     /// # Errors
-    /// [`RequestError::Route`] when it got stuck, with the reason and the node where it did; else
-    /// as [`request`](Self::request).
+    /// [`RequestError::Route`] when the message could not be routed, with the reason and the node
+    /// where it stopped; otherwise as [`request`](Self::request).
     ///
     /// # Cancel safety
     /// As [`request`](Self::request).

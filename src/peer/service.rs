@@ -1,5 +1,5 @@
-//! Parts of a node beside its handlers and stabilizers: what speaks codes of the framework of its own and does its own work
-//! as long as the node lives.
+//! Services: parts of a node beside its handlers and stabilizers. A service serves its own codes of
+//! the framework and does its own work until the node ends.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     session::Endpoint,
 };
 
-/// What a service finds in its node.
+/// The parts of a node that a service uses.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceContext {
     pub(crate) node: Arc<Endpoint>,
@@ -30,18 +30,19 @@ impl ServiceContext {
 
 /// A part of the node that an option of the builder adds.
 pub(crate) trait Service: fmt::Debug {
-    /// For events and logs; one of a kind in a node.
+    /// The name for events and logs. A node has at most one service of each name.
     fn name(&self) -> &'static str;
 
-    /// Says whether its options are within their bounds.
+    /// Checks that its options are within their bounds.
     fn validate(&self) -> Result<(), ConfigError> {
         Ok(())
     }
 
-    /// Before anybody can reach the node: [serves](Seat::serve) its codes.
+    /// Prepares the service before the node is reachable: [serves](ServiceContext::serve) its
+    /// codes.
     fn prepare(&self, context: &ServiceContext);
 
-    /// Its work, which ends with the node: supervised as a stabilizer is, so that it is called anew when the one before
-    /// panicked or returned.
+    /// The work of the service, which ends with the node. It is supervised like a stabilizer: it is
+    /// called again when the earlier call panicked or returned.
     fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()>;
 }

@@ -1,14 +1,15 @@
-//! Whole networks of nodes in one test: started in a line each, in virtual time, the same for the
-//! same seed (feature `test-utils`).
+//! Whole networks of nodes in one test, in virtual time and reproducible from a seed (feature
+//! `test-utils`).
 //!
-//! A [`SimNetwork`] is a [`MemoryNetwork`] with nodes on it. [`run`](SimNetwork::run) sets up an
-//! arbiter whose clock is paused: time passes only while everybody waits, so that hours take a
-//! moment, and nothing depends on how fast the machine is. Nodes are crashed, started again, stalled
-//! and separated by name. For this crate's own tests, and for those of applications.
+//! A [`SimNetwork`] is a [`MemoryNetwork`] with nodes on it. One call starts a node.
+//! [`run`](SimNetwork::run) sets up an arbiter whose clock is paused: time advances only while
+//! every task waits, so hours of virtual time take a moment, and the result does not depend on the
+//! speed of the machine. Nodes are crashed, restarted, stalled and partitioned by name. It serves
+//! the tests of this crate and those of applications.
 //!
 //! # Examples
 //!
-//! A test of an application: what two nodes keep outlives the crash of one.
+//! A test of an application: words that two nodes store survive the crash of one of them.
 //!
 //! ```
 //! use std::{cell::RefCell, collections::BTreeSet, time::Duration};
@@ -17,7 +18,7 @@
 //! use actix_peer::{Builder, Incoming, Reply, frame::Frame, handler, peer::RegisterError};
 //! use actix_peer::{sim::SimNetwork, transport::memory::Latency};
 //!
-//! /// The application: `KEEP` keeps a word, and answers with all that are kept.
+//! /// The application: `KEEP` stores a word, and answers with all stored words.
 //! fn shelf(builder: Builder) -> Result<Builder, RegisterError> {
 //!     let words = RefCell::new(BTreeSet::new());
 //!     let keep = handler::from_fn(async move |msg: Incoming| {
@@ -80,15 +81,16 @@ use crate::{
 /// The port that every node listens on, each on a host of its own.
 pub const PORT: u16 = 9000;
 
-/// The pause between two looks of [`SimNetwork::wait_until`].
+/// The pause between two checks of [`SimNetwork::wait_until`].
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long a test may take in virtual time unless [`SimNetwork::limit`] says otherwise.
+/// The limit of virtual time for a test unless [`SimNetwork::limit`] sets another.
 const LIMIT: Duration = Duration::from_secs(24 * 3_600);
 
 type Recipe = Rc<dyn Fn(Builder) -> Result<Builder, RegisterError>>;
 
-/// A network of nodes for tests. A clone is the same network. See [the module](self) for an example.
+/// A network of nodes for tests. A clone refers to the same network. See [the module](self) for an
+/// example.
 #[derive(Clone)]
 pub struct SimNetwork(Rc<Inner>);
 
@@ -100,7 +102,7 @@ struct Inner {
     limit: Cell<Duration>,
 }
 
-/// A node that was started at some time.
+/// A node that was started at some time, running or not.
 struct Endpoint {
     recipe: Recipe,
     peer: Option<Peer>,
@@ -113,8 +115,8 @@ impl fmt::Debug for SimNetwork {
 }
 
 impl SimNetwork {
-    /// A network without nodes. The seed decides everything that is drawn: the latencies, and what
-    /// [`random`](Self::random) and its like give.
+    /// Makes a network without nodes. The seed decides all random values: the latencies, and the
+    /// results of [`random`](Self::random), [`pick`](Self::pick) and [`shuffle`](Self::shuffle).
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Rc::new(Inner {
@@ -126,22 +128,23 @@ impl SimNetwork {
         }))
     }
 
-    /// How long [`run`](Self::run) lets a test take, in virtual time. Default 24 hours.
+    /// The time that [`run`](Self::run) allows for a test, in virtual time. Default 24 hours.
     #[must_use]
     pub fn limit(self, limit: Duration) -> Self {
         self.0.limit.set(limit);
         self
     }
 
-    /// Runs a test on an arbiter of its own with a paused clock, and ends the nodes that it leaves
+    /// Runs a test on its own arbiter with a paused clock, and ends the nodes that the test leaves
     /// running.
     ///
     /// # Errors
-    /// What the test says; [`SimError::StillRunning`] when it does not come to an end, which is told
-    /// at once, as the time is virtual; [`SimError::InsideRuntime`] where a runtime runs already.
+    /// The error of the test; [`SimError::StillRunning`] if the test does not end within the limit,
+    /// which is reported at once, because the time is virtual; [`SimError::InsideRuntime`] if it is
+    /// called inside a runtime.
     ///
     /// # Panics
-    /// When the test does.
+    /// If the test panics.
     pub fn run<T, E: From<SimError>>(
         self,
         test: impl AsyncFnOnce(Self) -> Result<T, E>,
@@ -162,14 +165,15 @@ impl SimNetwork {
         })
     }
 
-    /// The network beneath, with all its knobs: latency, bandwidth, cuts.
+    /// The underlying network, with all its controls: latency, bandwidth, partitions.
     #[must_use]
     pub fn wires(&self) -> &MemoryNetwork {
         &self.0.wires
     }
 
-    /// The options of a node on the host `name`: it has that id, listens on [`PORT`] there, and serves
-    /// the well-known codes. For those who start it themselves; the network does not know it then.
+    /// The options of a node on the host `name`: it has that id, listens on [`PORT`] there, and
+    /// serves the well-known codes. Use it to start a node yourself; the network does not manage
+    /// that node.
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
@@ -187,12 +191,13 @@ impl SimNetwork {
         self.start_with(name, Ok).await
     }
 
-    /// Starts the node `name` by a recipe, which is given the options of [`node`](Self::node), and is
-    /// used again by [`restart`](Self::restart). The network keeps the node running; what this returns
-    /// may be dropped.
+    /// Starts the node `name` by a recipe, which receives the options of [`node`](Self::node). The
+    /// recipe is used again by [`restart`](Self::restart). The network keeps the node running; the
+    /// returned handle may be dropped.
     ///
     /// # Errors
-    /// [`SimError::InvalidName`], [`SimError::Running`], [`SimError::Register`], [`SimError::Start`].
+    /// [`SimError::InvalidName`], [`SimError::Running`], [`SimError::Register`],
+    /// [`SimError::Start`].
     pub async fn start_with(
         &self,
         name: &str,
@@ -204,10 +209,10 @@ impl SimNetwork {
         self.launch(name, Rc::new(recipe)).await
     }
 
-    /// Starts `n0`, `n1` and so on, by a recipe that is told the number.
+    /// Starts `n0`, `n1` and so on, by a recipe that receives the number.
     ///
     /// # Errors
-    /// As [`start_with`](Self::start_with); those before the failing one run.
+    /// As [`start_with`](Self::start_with); the nodes before the failing one keep running.
     pub async fn start_many(
         &self,
         count: usize,
@@ -235,13 +240,13 @@ impl SimNetwork {
         Ok(peer)
     }
 
-    /// Writes the node's events down until it has stopped.
+    /// Records the node's events until it has stopped.
     fn watch(&self, name: &str, peer: &Peer) {
         let (network, name, mut events) = (Rc::downgrade(&self.0), name.to_owned(), peer.events());
         actix_rt::spawn(async move {
             while let Some(event) = events.next().await {
                 let Some(inner) = network.upgrade() else { break };
-                // That is about the real clock.
+                // That event depends on the real clock.
                 if !matches!(event, PeerEvent::StoodStill { .. }) {
                     inner.history.borrow_mut().note(&name, format_args!("{event:?}"));
                 }
@@ -277,7 +282,7 @@ impl SimNetwork {
         running.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Has two nodes know each other.
+    /// Adds each of two nodes to the table of the other.
     ///
     /// # Errors
     /// [`SimError::NotRunning`].
@@ -290,7 +295,7 @@ impl SimNetwork {
         Ok(())
     }
 
-    /// Lets so much virtual time pass, with all that happens in it.
+    /// Advances virtual time by `time`; everything that is due meanwhile happens.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait.
@@ -298,14 +303,14 @@ impl SimNetwork {
         sleep(time).await;
     }
 
-    /// Waits until something is true, looking every 10 ms of virtual time; returns how long that
-    /// took.
+    /// Waits until a condition is true, checking every 10 ms of virtual time. Returns how long it
+    /// waited.
     ///
     /// # Errors
     /// [`SimError::NotInTime`], with `what` and the state of the network.
     ///
     /// # Cancel safety
-    /// Dropping the future ends the wait, and a look that is under way.
+    /// Dropping the future ends the wait, and a check that is under way.
     pub async fn wait_until(
         &self,
         limit: Duration,
@@ -348,33 +353,33 @@ impl SimNetwork {
         SimState { at, nodes, connections, dials }
     }
 
-    /// A number of the range, drawn by the seed; its start, when it is empty.
+    /// A random number of the range, determined by the seed; the start of an empty range.
     #[must_use]
     pub fn random(&self, range: Range<u64>) -> u64 {
         if range.is_empty() { range.start } else { self.0.random.borrow_mut().u64(range) }
     }
 
-    /// One of these, drawn by the seed; none of none.
+    /// A random element, determined by the seed; `None` if the slice is empty.
     #[must_use]
     pub fn pick<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
         let len = u64::try_from(of.len()).unwrap_or(u64::MAX);
         usize::try_from(self.random(0..len)).ok().and_then(|at| of.get(at))
     }
 
-    /// Puts these into an order drawn by the seed.
+    /// Shuffles the slice, in an order determined by the seed.
     pub fn shuffle<T>(&self, these: &mut [T]) {
         self.0.random.borrow_mut().shuffle(these);
     }
 
-    /// A number made of everything that has happened: each node's [events](PeerEvent), what the test
-    /// did to the network, and when. Two runs with the same seed have the same.
+    /// A hash of everything that has happened: the [events](PeerEvent) of each node, what the test
+    /// did to the network, and when. Two runs with the same seed have the same digest.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.0.history.borrow().digest()
     }
 
-    /// What the [`digest`](Self::digest) is made of, a line each; the first 65,536. For finding where two
-    /// runs part.
+    /// The lines that the [`digest`](Self::digest) is computed from, at most the first 65,536.
+    /// Compare them to find where two runs diverge.
     #[must_use]
     pub fn history(&self) -> Vec<String> {
         self.0.history.borrow().lines()

@@ -1,4 +1,4 @@
-//! `StabilizerActor`: runs one piece of maintenance at its interval.
+//! `StabilizerActor`: runs one maintenance job at its interval.
 
 use std::{collections::VecDeque, fmt, rc::Rc, sync::Arc, time::Duration};
 
@@ -25,14 +25,15 @@ use crate::{
     time::{Later, now},
 };
 
-/// What is run: a pure stabilizer that asks for things, the application's own closure, or a service of the node.
+/// The job: a pure stabilizer that requests actions, the application's closure, or a service of the
+/// node.
 pub(crate) enum Job {
     Pure(Box<dyn Stabilizer>),
     Closure { every: Duration, run: Rc<dyn Fn(Peer) -> LocalBoxFuture<'static, ()>> },
     Service { service: Rc<dyn Service>, context: ServiceContext },
 }
 
-/// How to make a job anew: once at the start, and after each death of its actor.
+/// How to make a new job: once at the start, and after each death of its actor.
 pub(crate) struct Recipe {
     pub(crate) name: String,
     /// Whether its options are within their bounds.
@@ -54,12 +55,12 @@ impl fmt::Debug for Recipe {
     }
 }
 
-/// Runs one stabilizer: at once, then again and again with its pause in between, so that it never
-/// overlaps itself.
+/// Runs one maintenance job: at once, and then repeatedly with its pause in between, so that runs
+/// never overlap.
 ///
-/// The `PeerActor` starts one for each stabilizer, so a slow one stops no other; a panicking one
-/// ends its actor, and the `PeerActor` starts a successor from the recipe, with back-off. Ends when
-/// the node drains.
+/// The `PeerActor` starts one actor for each job, so a slow job does not delay the others. A panic
+/// of the job ends its actor, and the `PeerActor` starts a successor from the recipe, with
+/// back-off. The actor ends when the node drains.
 pub struct StabilizerActor {
     name: String,
     job: Option<Job>,
@@ -118,10 +119,10 @@ impl Actor for StabilizerActor {
     }
 }
 
-/// One run: a tick, what the stabilizer asks for, and what it makes of the answers, until nothing
-/// is left to ask.
+/// One run: a tick, the actions that the stabilizer requests, and its reaction to the answers,
+/// until it requests nothing more.
 async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Endpoint>, peers: &Peers) {
-    // The snapshot of the beginning: the run is about the peers of that moment.
+    // A snapshot: the run is about the peers at its beginning.
     let Ok(list) = peers.list_to_maintain().await else { return };
     let at_once = stabilizer.at_once().max(1);
     let mut step = |event| {
@@ -153,7 +154,8 @@ async fn sweep(stabilizer: &mut dyn Stabilizer, node: &Arc<Endpoint>, peers: &Pe
     }
 }
 
-/// What needs a peer: a question, of which the answer is told, or a visit, of which nothing is.
+/// Runs an action that needs a peer: a question, whose answer is returned to the stabilizer, or a
+/// visit, which has no answer.
 async fn go(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -182,7 +184,7 @@ async fn apply(action: StabilizerAction, node: &Arc<Endpoint>, peers: &Peers) {
         _ => Ok(()),
     };
     if let Err(error) = done {
-        tracing::debug!(%error, "maintenance not carried out");
+        tracing::debug!(%error, "maintenance action failed");
     }
 }
 
@@ -194,7 +196,7 @@ async fn ask(
     within: Duration,
 ) -> StabilizerEvent {
     let answer = if frame.code() == TypeCode::PING {
-        // Over a link the answer says as well whether the peer lists this node.
+        // Over a link the answer also says whether the peer lists this node.
         introduce::ask(node, &peer, frame, within).await
     } else {
         question(node, (peer.address(), Some(peer.id())), frame, within).await
@@ -210,16 +212,16 @@ async fn ask(
     }
 }
 
-/// Why a question has no answer.
+/// Why a question was not answered.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
-    /// The connection was not opened, for this reason; `None`: not in time.
+    /// The connection was not opened, with the reason; `None` if the time ran out.
     NotConnected(Option<RequestError>),
     /// The exchange broke off.
     Broken(RequestError),
     /// No complete answer came in time.
     Late,
-    /// This node itself stood still meanwhile.
+    /// This node itself was blocked meanwhile.
     StoodStill,
 }
 
@@ -234,7 +236,7 @@ impl From<Unanswered> for AskFailure {
     }
 }
 
-/// Asks and collects, within a time; the failure as the pure layers know it.
+/// Asks and collects the answer within a time. The failure is in the terms of the pure layers.
 pub(crate) async fn question(
     node: &Arc<Endpoint>,
     to: (&Address, Option<&PeerId>),
@@ -244,7 +246,7 @@ pub(crate) async fn question(
     Ok(question_in_full(node, to, frame, within).await?)
 }
 
-/// As [`question`], and says why there is no answer.
+/// As [`question`], with the full reason if there is no answer.
 pub(crate) async fn question_in_full(
     node: &Arc<Endpoint>,
     to: (&Address, Option<&PeerId>),
@@ -253,7 +255,7 @@ pub(crate) async fn question_in_full(
 ) -> Result<Vec<Frame>, Unanswered> {
     let until = Instant::now().later(within);
     let answer = question_until(node, to, frame, until).await;
-    // What waited longer than it may was not looked at.
+    // A late wake-up means that this node was blocked, and that nothing was read in time.
     let gap = is_gap(until.into_std(), now());
     answer.map_err(|failure| if gap { Unanswered::StoodStill } else { failure })
 }
@@ -280,7 +282,7 @@ async fn question_until(
     match timeout_at(until, replies.collect_or_part_up_to(limit)).await {
         Ok(Ok(frames)) => Ok(frames),
         Ok(Err((frames, error))) => {
-            // A refusal is an answer, however the connection ends behind it.
+            // A refusal is a valid answer, even if the connection breaks after it.
             let refused = frames.first().is_some_and(|first| first.code() == TypeCode::ERRO);
             if refused { Ok(frames) } else { Err(Unanswered::Broken(error)) }
         }

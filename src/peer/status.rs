@@ -1,4 +1,4 @@
-//! What a node says about itself.
+//! The state that a node reports about itself.
 
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
@@ -12,47 +12,47 @@ use crate::{
     session::{Endpoint, LinkStatus},
 };
 
-/// A node at one moment. Serialisable.
+/// The state of a node at one moment. Serialisable.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Status {
     /// The node's id.
     pub id: PeerId,
-    /// The address that it tells others.
+    /// The address that the node announces.
     pub address: Address,
-    /// Since it started.
+    /// The time since the start of the node.
     pub uptime: Duration,
     /// Whether it has joined a network, or another node has joined it.
     pub joined: bool,
-    /// Whether it accepts no connections for now.
+    /// Whether the node accepts no connections for now ([`Peer::pause`](crate::Peer::pause)).
     pub paused: bool,
     /// Whether it is stopping or has stopped.
     pub stopping: bool,
-    /// Known peers.
+    /// The number of known peers.
     pub peers: usize,
-    /// Of these, the ones that are not verified.
+    /// The number of these that are not verified.
     pub unverified: usize,
-    /// The most peers that the table holds; 0 = no limit.
+    /// The maximum number of peers in the table; 0 = no limit.
     pub max_peers: usize,
-    /// Accepted connections open now, silent ones included.
+    /// The number of accepted connections that are open, silent ones included.
     pub connections: usize,
-    /// Of these, the ones whose header is not complete.
+    /// The number of these whose header is not complete.
     pub half_open: usize,
-    /// Bytes of memory that frames hold which have not come in full, of
+    /// The bytes of memory in use for incomplete frames, of
     /// [`Config::max_partial_bytes`](crate::Config::max_partial_bytes), in steps of 64 KiB.
     pub partial_bytes: usize,
-    /// Bytes of memory that replies to own requests hold which are not complete, of
+    /// The bytes of memory in use for incomplete replies to own requests, of
     /// [`Config::max_partial_replies`](crate::Config::max_partial_replies), in steps of 64 KiB.
     pub partial_replies: usize,
-    /// Own exchanges open now.
+    /// The number of own exchanges that are open.
     pub outgoing: usize,
-    /// Own connections that are being opened now.
+    /// The number of own connections that are being opened.
     pub dialling: usize,
     /// Open links.
     pub links: Vec<LinkStatus>,
     /// The codes that have a handler.
     pub codes: Vec<TypeCode>,
-    /// What has been counted since it started.
+    /// The counters since the start of the node.
     pub counts: Counts,
     /// How often each part has been restarted.
     pub restarts: BTreeMap<String, u64>,
@@ -61,7 +61,7 @@ pub struct Status {
 }
 
 pub(crate) async fn status(node: &Endpoint, peers: &Peers) -> Status {
-    // Before the rest: no guard is held while this waits, so that the future is `Send`.
+    // First, because no guard may be held across this await: the future has to be `Send`.
     let known = peers.list().await.map(|list| (list.len(), list.unverified()));
     let (known, unverified) = known.unwrap_or((0, 0));
     Status {

@@ -1,4 +1,4 @@
-//! Ending a node: drain, goodbye, cut, report.
+//! Ending a node: drain, goodbye, abort, report.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -23,38 +23,39 @@ use crate::{
     time::Later,
 };
 
-/// What came of `stop`.
+/// The result of stopping a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StopReport {
-    /// Peers in the table, and nodes with an open link, that were told `QUIT` and answered.
+    /// The number of peers in the table and nodes with an open link that received `QUIT` and
+    /// answered.
     pub told: usize,
     /// Exchanges that were aborted because they did not end in time, at most 1,024 of them.
     pub aborted: Vec<AbortedExchange>,
-    /// How many more exchanges were aborted.
+    /// The number of further exchanges that were aborted.
     pub aborted_more: usize,
-    /// How long it took.
+    /// How long the stop took.
     pub took: Duration,
 }
 
 impl StopReport {
-    /// Whether everything came to its own end.
+    /// Whether everything ended by itself.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.aborted.is_empty() && self.aborted_more == 0
     }
 }
 
-/// What was aborted has this long to let go of its connection.
+/// The time for aborted exchanges to release their connections.
 const ABORT_TIME: Duration = Duration::from_secs(1);
 
-/// Tells the peers, and lets what runs come to its end.
+/// Tells the peers that the node leaves, and waits for what still runs.
 async fn goodbye(node: &Arc<Endpoint>, peers: &Peers, begun: Instant, told: &mut usize) {
     #[cfg(feature = "swim")]
     crate::peer::swim::leave(node).await;
     let until = begun.later(node.config.drain_timeout);
     let leaves = node.config.leave_on_stop;
-    // Whoever has a link may list this node, whatever this node lists.
+    // A node with a link may list this node even if this node does not list it.
     let over_links = say_goodbye_over_links(node, |_| leaves);
     node.links.bye();
     if leaves {
@@ -64,11 +65,11 @@ async fn goodbye(node: &Arc<Endpoint>, peers: &Peers, begun: Instant, told: &mut
         *told = timeout_at(until, goodbyes).await.unwrap_or(0);
     }
     node.tasks.close();
-    // What is late is cut.
+    // Whatever is still running then is aborted.
     timeout_at(until, node.tasks.wait()).await.ok();
 }
 
-/// Stops accepting, lets what runs come to its end while the peers are told, cuts what is late.
+/// Stops accepting, waits for what still runs while the peers are told, and aborts the rest.
 pub(crate) async fn stop(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -80,7 +81,7 @@ pub(crate) async fn stop(
     node.emit(&PeerEvent::Stopping);
     let mut told = 0;
     if politely {
-        // Until an abort.
+        // Ends early at an abort.
         node.abort.run_until_cancelled(goodbye(node, peers, begun, &mut told)).await;
     }
     node.tasks.close();

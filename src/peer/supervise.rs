@@ -1,31 +1,32 @@
-//! When a part of the node that died is started again: a pure rule.
+//! The rule for restarting a part of the node that died. Pure.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// Restarts with a doubling pause, and a limit.
+/// Restarts with exponential back-off and a limit.
 ///
-/// The first death is answered after [`FIRST_PAUSE`](Self::FIRST_PAUSE); each further one within
+/// The pause after the first death is [`FIRST_PAUSE`](Self::FIRST_PAUSE). Each further death within
 /// [`WINDOW`](Self::WINDOW) doubles the pause, up to [`LONGEST_PAUSE`](Self::LONGEST_PAUSE). More
-/// than [`LIMIT`](Self::LIMIT) deaths within the window end in giving up.
+/// than [`LIMIT`](Self::LIMIT) deaths within the window end the restarts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Restarts {
     deaths: VecDeque<Instant>,
 }
 
 impl Restarts {
-    /// A part that dies once in a while is back before anybody misses it.
+    /// Short enough that a rare death has no visible effect.
     pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
-    /// A part that keeps dying costs next to nothing.
+    /// Long enough that a part that dies repeatedly costs almost nothing.
     pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-    /// Deaths longer ago are forgotten.
+    /// Earlier deaths are forgotten.
     pub(crate) const WINDOW: Duration = Duration::from_secs(60);
-    /// So many deaths within the window are answered with a restart.
+    /// The number of deaths within the window that are followed by a restart.
     pub(crate) const LIMIT: usize = 10;
 
-    /// A death at `now`: the pause before the restart, or none when the part is given up.
+    /// Records a death at `now` and returns the pause before the restart; `None` if the part is
+    /// given up.
     pub(crate) fn died(&mut self, now: Instant) -> Option<Duration> {
         while self
             .deaths

@@ -1,4 +1,4 @@
-//! The membership in a node: its messages over the links, its events, its time.
+//! The I/O of SWIM in a node: messages over links, events, timers.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,19 +29,20 @@ use crate::{
     time::Later,
 };
 
-/// Messages that wait for a link to one member; what comes beyond is dropped and counted.
+/// The number of messages that wait for a link to one member. Further messages are dropped and
+/// counted.
 const WAITING_PER_MEMBER: usize = 8;
 
-/// Messages that wait for a link, in all.
+/// The total number of messages that wait for a link.
 const WAITING: usize = 1_024;
 
-/// How long one waits for its link.
+/// How long a message waits for its link.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// How often the peer table is looked at.
+/// How often the peer table is checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a node that stops takes to tell that it leaves.
+/// The time for a stopping node to announce that it leaves.
 const LEAVE: Duration = Duration::from_millis(200);
 
 fn now() -> std::time::Instant {
@@ -52,7 +53,7 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Membership> {
     shared.machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Works on the membership, and tells what came of it.
+/// Runs `work` on the membership, and emits the resulting events.
 fn with<R>(node: &Endpoint, shared: &Shared, work: impl FnOnce(&mut Membership) -> R) -> R {
     let mut machine = lock(shared);
     let before = machine.counts().refused;
@@ -70,7 +71,7 @@ fn with<R>(node: &Endpoint, shared: &Shared, work: impl FnOnce(&mut Membership) 
     result
 }
 
-/// Serves `@SWM`: in the call, so that nothing waits.
+/// Serves `@SWM` synchronously, so that no message is queued.
 #[derive(Debug)]
 struct Gossip {
     node: Weak<Endpoint>,
@@ -97,7 +98,7 @@ impl Gossip {
 }
 
 impl Serve for Gossip {
-    /// No actor.
+    /// Not an actor.
     fn handler(&self) -> u64 {
         0
     }
@@ -112,7 +113,7 @@ impl Serve for Gossip {
     }
 }
 
-/// The part of a node that an option of the builder adds.
+/// The service that the option of the builder adds.
 #[derive(Debug)]
 pub(crate) struct Swim {
     pub(crate) config: SwimConfig,
@@ -130,7 +131,7 @@ impl Service for Swim {
 
     fn prepare(&self, context: &ServiceContext) {
         let node = &context.node;
-        // If it is below that of an earlier life, the members say so.
+        // If it is below that of an earlier run, the members report it.
         let incarnation = node.links.incarnation();
         let seed = node
             .me
@@ -140,7 +141,7 @@ impl Service for Swim {
             .fold(incarnation, |seed, byte| seed.rotate_left(7) ^ u64::from(byte));
         let mut machine =
             Membership::new(node.me.clone(), incarnation, self.config.clone(), seed, now());
-        // It was looked at by the builder.
+        // The builder has checked its length.
         machine.set_metadata(&self.metadata, now()).ok();
         let shared = Shared { machine: Mutex::new(machine), wake: tokio::sync::Notify::new() };
         node.membership.set(shared).ok();
@@ -170,18 +171,18 @@ impl Service for Swim {
     }
 }
 
-/// When the machine has something to do next, and what it has to send now.
+/// When the machine has something to do next, and the messages to send now.
 fn outgoing(shared: &Shared) -> (Option<std::time::Instant>, Vec<(PeerInfo, Bytes)>) {
     let mut machine = lock(shared);
     let sends = std::iter::from_fn(|| machine.next_send()).collect();
     (machine.next_deadline(), sends)
 }
 
-/// Messages on their way to a link.
+/// Messages that are waiting for a link.
 #[derive(Debug, Default)]
 struct Postman {
     waiting: Arc<Mutex<HashMap<PeerId, usize>>>,
-    /// Whoever is in the peer table, and so may be dialled at will.
+    /// The peers in the peer table, which may be dialled without a limit.
     known: HashSet<PeerId>,
 }
 
@@ -217,7 +218,7 @@ impl Postman {
 
 async fn send(node: &Arc<Endpoint>, to: &PeerInfo, data: Bytes, is_known: bool) -> bool {
     let open = session::is_open(node, (to.address(), Some(to.id())));
-    // Where only somebody's word says that a node is there, dials are counted.
+    // Dials to a node that is known only from other nodes are rate-limited.
     if !open && !is_known && !node.may_dial(to.address()).await {
         return false;
     }
@@ -230,7 +231,7 @@ async fn send(node: &Arc<Endpoint>, to: &PeerInfo, data: Bytes, is_known: bool) 
     sent
 }
 
-/// Tells the members that this node leaves, over the links that are open.
+/// Tells the members that this node leaves, over the open links.
 pub(crate) async fn leave(node: &Arc<Endpoint>) {
     let Some(shared) = node.membership.get() else { return };
     let sends: Vec<_> = {
@@ -247,27 +248,30 @@ pub(crate) async fn leave(node: &Arc<Endpoint>) {
 }
 
 impl Peer {
-    /// Leaves the membership and nothing else: the node goes on, with its links and its peer table, and takes no part in
-    /// the membership from then on.
+    /// Leaves the membership. The node keeps running, with its links and its peer table, and takes
+    /// no part in the membership from then on.
     ///
     /// # Cancel safety
-    /// It has left with the first poll; some members may not have been told.
+    /// The node has left after the first poll; some members may not have been told.
     pub async fn leave_members(&self) {
         self.node().threads.inside(leave(self.node())).await;
     }
 
-    /// The other members that this node has met, down ones included, by their ids. Empty without
+    /// The other members that this node has met, including members that are down, sorted by id.
+    /// Empty without [`Builder::swim`](crate::Builder::swim).
     /// [`Builder::swim`](crate::Builder::swim).
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.node().membership.get().map(|shared| lock(shared).members()).unwrap_or_default()
     }
 
-    /// Says something new about this node (its roles, its version) to all members, which know it within seconds and hear of
-    /// it as [`PeerEvent::MemberChanged`]. Without [`Builder::swim`](crate::Builder::swim) nothing happens.
+    /// Changes what this node tells all members about itself (its roles, its version). The members
+    /// receive it within seconds and emit [`PeerEvent::MemberChanged`]. Without
+    /// [`Builder::swim`](crate::Builder::swim) nothing happens.
     ///
     /// # Errors
-    /// [`MetadataTooLong`]: more than [`MAX_METADATA`](crate::overlay::swim::MAX_METADATA) bytes. Nothing was changed.
+    /// [`MetadataTooLong`]: more than [`MAX_METADATA`](crate::overlay::swim::MAX_METADATA) bytes.
+    /// Nothing was changed.
     pub fn set_metadata(&self, metadata: &[u8]) -> Result<(), MetadataTooLong> {
         let node = self.node();
         let set = |shared| with(node, shared, |machine| machine.set_metadata(metadata, now()));

@@ -1,4 +1,4 @@
-//! Whom a message is for.
+//! The target of a message.
 
 use std::net::SocketAddr;
 
@@ -7,20 +7,20 @@ use crate::{
     overlay::{Address, InvalidAddress, PeerId, PeerInfo},
 };
 
-/// Whom a message is for.
+/// The target of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
-    /// Whoever listens there, known or not.
+    /// The node that listens at this address, known or not.
     Address(Address),
     /// The known peer with this id.
     Peer(PeerId),
-    /// The node with this id, known or not: the router picks the way, over several nodes when
+    /// The node with this id, known or not. The router picks the path, over several nodes if
     /// needed.
     Routed(PeerId),
 }
 
-/// A message that knows whom it is for.
+/// A target that can be recorded in a message.
 pub(super) trait ForWhom: IntoTarget {
     fn for_whom(&self, message: Outgoing) -> Outgoing {
         match self.as_id() {
@@ -33,33 +33,34 @@ pub(super) trait ForWhom: IntoTarget {
 impl<T: IntoTarget> ForWhom for T {}
 
 impl Target {
-    /// The node with this id, by way of the router.
+    /// The node with this id, reached through the router.
     #[must_use]
     pub const fn routed(id: PeerId) -> Self {
         Self::Routed(id)
     }
 }
 
-/// What can be taken for a [`Target`]: an address, an id, a peer, or text.
+/// A value that can be converted to a [`Target`]: an address, an id, a peer, or text.
 ///
-/// Text is an address when it can be one (`host:port`), else an id.
+/// Text is an address if it parses as one (`host:port`), otherwise an id.
 pub trait IntoTarget {
-    /// The target.
+    /// Converts the value to a target.
     ///
     /// # Errors
     /// The text is neither an address nor an id.
     fn into_target(self) -> Result<Target, InvalidAddress>;
 
-    /// The id of the node at the address, where it is known. A message goes to the node with this id
-    /// or fails with [`RequestError::Identity`](crate::RequestError::Identity): the other side says its
-    /// id in the hello of a link, or proves it (feature `tls`). In a classic exchange without a proof
-    /// only the answer to `NAME` says who is there. `None` unless overridden.
+    /// The id of the node at the address; `None` if it is not known, and unless overridden. A
+    /// message goes to the node with this id or fails with
+    /// [`RequestError::Identity`](crate::RequestError::Identity): the other node announces its id
+    /// in the hello of a link, or proves it (feature `tls`). In a classic exchange without such a
+    /// proof, only the answer to `NAME` shows which node is there.
     fn as_id(&self) -> Option<&PeerId> {
         None
     }
 
-    /// The address, where there is nothing to look up or to read: to send over an open link without
-    /// a copy of it. None unless overridden.
+    /// The address, if it needs no look-up and no parsing; `None` otherwise, and unless overridden.
+    /// It allows sending over an open link without a copy of the address.
     fn as_address(&self) -> Option<&Address> {
         None
     }

@@ -1,4 +1,4 @@
-//! Watches that the threads of a node do not stand still.
+//! Detects threads of a node that are blocked.
 
 use std::sync::{Arc, Weak};
 
@@ -11,8 +11,8 @@ use crate::{
     time::{Later, now},
 };
 
-/// Has every thread of the node watch itself: one look at the clock in a second. What comes too
-/// late to look was held up, and so was everything else on that thread.
+/// Starts a watch on every thread of the node, which reads the clock once a second. A watch that
+/// runs late was held up, as was everything else on that thread.
 pub(crate) fn start(node: &Arc<Endpoint>) {
     node.threads.spawn_on_each(|| node.tasks.track_future(watch(Arc::downgrade(node))));
 }
@@ -27,7 +27,7 @@ async fn watch(node: Weak<Endpoint>) {
         }
         let Some(node) = node.upgrade() else { return };
         if let Some(time) = standstill(due.into_std(), now()) {
-            tracing::warn!(?time, "a thread of the node stood still");
+            tracing::warn!(?time, "a thread of the node was blocked");
             node.counters.standstills.one();
             node.emit(&PeerEvent::StoodStill { time });
         }

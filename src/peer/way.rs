@@ -1,4 +1,4 @@
-//! Which connection a message takes first.
+//! The first connection of a message.
 
 use crate::{
     message::{Outgoing, RequestError},
@@ -6,13 +6,13 @@ use crate::{
     peer::{Peer, Target, forward::passes_on},
 };
 
-/// Where a message goes first, and as what.
+/// The first hop of a message, and its form on that hop.
 pub(super) struct Way {
     pub(super) to: Address,
     pub(super) message: Outgoing,
-    /// Its replies come as from the node that it is for, not from the first hop.
+    /// Whether replies are attributed to the final node instead of the first hop.
     pub(super) routed: bool,
-    /// The peer that the router picked.
+    /// The peer that the router chose.
     pub(super) hop: Option<PeerId>,
 }
 
@@ -37,7 +37,7 @@ impl Peer {
         Ok(Way { to, message, routed: false, hop: None })
     }
 
-    /// Has the router know of a hop that was not reached.
+    /// Tells the router about a hop that was not reached.
     pub(super) async fn lost_way<R>(
         &self,
         hop: Option<PeerId>,

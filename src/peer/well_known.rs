@@ -1,4 +1,5 @@
-//! The handlers for the well-known codes that need no files ([protocol](crate::protocol#well-known-messages)).
+//! The handlers for the well-known codes that need no files
+//! ([protocol](crate::protocol#well-known-messages)).
 
 use std::sync::{Arc, Weak, atomic::Ordering};
 
@@ -21,7 +22,7 @@ use crate::{
     time::now,
 };
 
-/// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, with the words of the original programs.
+/// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`, with the answers of the original programs.
 #[derive(Debug)]
 pub(crate) struct WellKnown {
     pub(crate) node: Weak<Endpoint>,
@@ -53,7 +54,8 @@ impl Handler<Incoming> for WellKnown {
             let Some(node) = node else {
                 return Reply::refused(Refusal::HandlerGone);
             };
-            // It is no future of the actor, and would outlive the node.
+            // Tracked and aborted with the node: the future does not belong to the actor and would
+            // outlive the node.
             let answer = node.tasks.track_future(node.until_aborted(answer(&msg, &node, &peers)));
             match answer.await {
                 Some(Ok(reply)) => reply,
@@ -88,7 +90,8 @@ fn repl(text: String) -> Reply {
     Reply::one(Frame::text(TypeCode::REPL, text))
 }
 
-/// Where a sender is, as far as its connection shows. What others passed on shows nothing.
+/// The host that a sender's connection comes from; `None` for a message that another node passed
+/// on.
 fn source(sender: &Sender) -> Option<&Host> {
     match sender.via() {
         Via::Classic | Via::Link => Some(sender.address().host()),
@@ -96,7 +99,7 @@ fn source(sender: &Sender) -> Option<&Host> {
     }
 }
 
-/// Whether `holds` of the claim of the sender to be at `host`.
+/// Whether `holds` accepts the claim of the sender to be at `host`.
 pub(crate) async fn claims(
     node: &Endpoint,
     sender: &Sender,
@@ -114,7 +117,8 @@ pub(crate) async fn claims(
     })
 }
 
-/// `PONG`, and over a link whether the asker is listed, where it wants to know.
+/// Answers `PONG`. Over a link the answer also says whether the asker is listed, if it asks for
+/// that.
 async fn ping(sender: &Sender, node: &Endpoint, peers: &Peers) -> Result<Reply, NodeDown> {
     let pong = Frame::text(TypeCode::PONG, node.me.id().to_string());
     let asker = sender.listens().filter(|_| sender.asks_for_listing()).cloned();
@@ -126,21 +130,21 @@ async fn ping(sender: &Sender, node: &Endpoint, peers: &Peers) -> Result<Reply, 
     Ok(Reply::many([pong, listing.await?.to_frame()]))
 }
 
-/// Whether an entry is for a node that listens on this port and whose connection comes from this host,
-/// by whatever name it calls that.
+/// Whether an entry is for a node that listens on this port and whose connection comes from this
+/// host, under any name of the host.
 fn is_at(entry: &PeerEntry, listens: &Address, source: &Host) -> bool {
     entry.info().port() == listens.port()
         && (entry.info().host() == source || entry.seen_at() == source)
 }
 
-/// How far away a host is that has connected to this node.
+/// The scope of a host that has connected to this node.
 fn scope_of(node: &Endpoint, host: &Host) -> Scope {
     let here = node.transport.is_here(host).then_some(Scope::Machine);
     here.or_else(|| Scope::of(host)).unwrap_or(Scope::World)
 }
 
-/// An entry as others are told of it. A name that this node can look up may mean nothing to the asker,
-/// so it is told the address that the peer was seen at, if it could reach that.
+/// An entry as it is sent to an asker. The asker may be unable to resolve a host name, so it gets
+/// the address that the peer was seen at, if it could reach that address.
 fn told(entry: &PeerEntry, asker: Scope) -> PeerInfo {
     let (info, seen_at) = (entry.info(), entry.seen_at());
     let is_name =
@@ -154,7 +158,8 @@ fn told(entry: &PeerEntry, asker: Scope) -> PeerInfo {
     }
 }
 
-/// Where a peer is whose name means nothing here: where its connection comes from.
+/// The peer at the address that its connection comes from, if its host name cannot be resolved
+/// here; `None` otherwise.
 async fn seen_at(node: &Endpoint, sender: &Sender, peer: &PeerInfo) -> Option<PeerInfo> {
     let at = Address::new(source(sender)?.clone(), peer.address().port());
     let is_name = matches!(peer.host(), Host::Name(_));
@@ -182,7 +187,7 @@ async fn join(
         && entry.info() != &peer
         && is_at(&entry, peer.address(), source)
     {
-        // It calls its host by another name.
+        // The same node under another name of its host.
         return known;
     }
     let policy = node.config.join_policy;
@@ -190,7 +195,7 @@ async fn join(
         node.counters.joins_refused.one();
         Ok(Reply::error(format!("Join: {text}")))
     };
-    // Its own id is told as such, as in the originals, wherever it comes from.
+    // The node's own id gets its own answer, as in the originals, from any sender.
     if id != *node.me.id() && policy == JoinPolicy::Closed {
         return refused("not allowed");
     }
@@ -231,8 +236,9 @@ async fn join(
     }
 }
 
-/// Whether a node other than the one in the table says that it leaves: both have this id. Over a link
-/// its hello says where it is; else the one in the table is asked when that is in doubt.
+/// Whether a `QUIT` comes from another node than the one in the table, with the same id. Over a
+/// link the hello says where the sender is. Otherwise the node in the table is asked in case of
+/// doubt.
 async fn is_another(
     entry: &PeerEntry,
     sender: &Sender,
@@ -262,7 +268,7 @@ async fn quit(
     peers: &Peers,
 ) -> Result<Reply, NodeDown> {
     let Ok(id) = text.trim().parse::<PeerId>() else {
-        // The text names what was asked for only when it can be an id: nothing else is echoed.
+        // The text contains the argument only if it parses as an id: nothing else is echoed.
         return Ok(Reply::error("Quit: peer not found: "));
     };
     let proven = sender.proven();
@@ -272,7 +278,7 @@ async fn quit(
     let entry = peers.known(&id).await?;
     let is_own = match &entry {
         Some(entry) if node.config.quit_policy == QuitPolicy::Own && proven.is_none() => {
-            // Where it was seen needs no look-up.
+            // The address where the peer was seen needs no look-up.
             claims(node, sender, entry.seen_at(), |claim| claim.is_own()).await
                 || claims(node, sender, entry.info().host(), |claim| claim.is_own()).await
         }
@@ -294,7 +300,7 @@ async fn quit(
     })
 }
 
-/// Registers them: one actor for all five codes.
+/// Registers the handlers: one actor for all five codes.
 pub(crate) fn routes(
     node: &Arc<Endpoint>,
     peers: &Peers,

@@ -1,13 +1,13 @@
-//! One remembered peer, and its line in the file.
+//! One entry of the address book, and its line in the file.
 
 use crate::overlay::{Host, Learned, PeerInfo};
 
-/// How a remembered peer was learned for the first time.
+/// How the peer of an entry was first learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Origin {
-    /// This node went to it: the program added it, it was a contact, or it was found in a book or by
-    /// another peer's word.
+    /// This node contacted it: the application added it, it was a contact of a join, or it was
+    /// found in an address book or named by another peer.
     Own,
     /// It introduced itself.
     Joined,
@@ -32,7 +32,7 @@ impl From<&Learned> for Origin {
     }
 }
 
-/// A peer that was good: it has answered with its id.
+/// A peer that was good, which means that it has answered with its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BookEntry {
     pub(super) info: PeerInfo,
@@ -51,37 +51,37 @@ impl BookEntry {
         &self.info
     }
 
-    /// The address that it has shown to have.
+    /// The address that it was seen at.
     #[must_use]
     pub const fn seen_at(&self) -> &Host {
         &self.seen_at
     }
 
-    /// When it was seen alive for the first time, in seconds of Unix time.
+    /// When it was first seen alive, in seconds of Unix time.
     #[must_use]
     pub const fn first_seen(&self) -> u64 {
         self.first_seen
     }
 
-    /// When it was seen alive last, in seconds of Unix time.
+    /// When it was last seen alive, in seconds of Unix time.
     #[must_use]
     pub const fn last_seen(&self) -> u64 {
         self.last_seen
     }
 
-    /// How often it was noted as seen alive.
+    /// How often it was recorded as alive.
     #[must_use]
     pub const fn successes(&self) -> u32 {
         self.successes
     }
 
-    /// How often it has not answered since it was seen alive last.
+    /// How often it has not answered since it was last seen alive.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// How it was learned for the first time.
+    /// How it was first learned.
     #[must_use]
     pub const fn origin(&self) -> Origin {
         self.origin
@@ -117,7 +117,7 @@ impl BookEntry {
     }
 }
 
-/// Decimal digits and nothing else.
+/// Parses decimal digits only.
 pub(super) fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()

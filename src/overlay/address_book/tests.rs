@@ -32,7 +32,7 @@ fn a_peer_is_forgotten_when_it_was_not_seen_for_thirty_days() {
 }
 
 #[test]
-fn what_a_wrong_clock_has_dated_into_the_future_is_forgotten_as_others_are() {
+fn a_peer_that_a_wrong_clock_has_dated_into_the_future_is_forgotten_like_others() {
     let mut book = book(8);
     note(&mut book, &peer(1), Origin::Own, u64::MAX);
     book.forget_old(NOW);
@@ -41,7 +41,7 @@ fn what_a_wrong_clock_has_dated_into_the_future_is_forgotten_as_others_are() {
 }
 
 #[test]
-fn one_address_and_one_network_have_no_more_than_their_part() {
+fn one_address_and_one_network_have_at_most_their_share() {
     let mut book = book(1_024);
     for n in 0..2_000_u32 {
         let at_one: PeerInfo = format!("a{n} 192.0.2.1 {}", 1_000 + n).parse().unwrap();
@@ -55,7 +55,7 @@ fn one_address_and_one_network_have_no_more_than_their_part() {
 }
 
 #[test]
-fn peers_on_this_machine_take_no_share_of_another_address_in_their_48() {
+fn peers_on_this_machine_take_no_share_of_other_addresses_in_their_48() {
     let mut book = book(4);
     for n in 1..=2 {
         let here = format!("h{n} here 900{n}").parse().unwrap();
@@ -66,7 +66,7 @@ fn peers_on_this_machine_take_no_share_of_another_address_in_their_48() {
 }
 
 #[test]
-fn in_a_full_book_who_does_not_answer_goes_first_and_a_good_old_one_stays() {
+fn a_full_book_evicts_a_peer_that_does_not_answer_first_and_keeps_a_good_old_one() {
     let mut book = book(4);
     for n in 0..4 {
         assert!(note(&mut book, &peer(n), Origin::Own, NOW));
@@ -77,13 +77,13 @@ fn in_a_full_book_who_does_not_answer_goes_first_and_a_good_old_one_stays() {
     }
     assert!(note(&mut book, &peer(5), Origin::Joined, NOW + 2));
     assert!(book.get(peer(2).id()).is_none() && book.get(peer(5).id()).is_some());
-    // One that this node went to is worth more than one that only joined.
+    // A peer that this node contacted is better than one that only joined.
     assert!(note(&mut book, &peer(6), Origin::Own, NOW + 3));
     assert!(book.get(peer(5).id()).is_none());
 }
 
 #[test]
-fn the_anchors_are_the_last_good_ones_that_this_node_went_to_in_networks_of_their_own() {
+fn the_anchors_are_the_last_good_peers_that_this_node_contacted_each_in_its_own_network() {
     let mut book = book(64);
     let near: PeerInfo = "near 10.0.1.2 9000".parse().unwrap();
     note(&mut book, &peer(9), Origin::Joined, NOW - 9);
@@ -100,7 +100,7 @@ fn the_anchors_are_the_last_good_ones_that_this_node_went_to_in_networks_of_thei
 }
 
 #[test]
-fn old_peers_are_chosen_by_network_at_random_and_the_same_for_the_same_seed() {
+fn old_peers_are_chosen_at_random_by_network_and_equally_for_the_same_seed() {
     let mut book = book(1_024);
     for n in 0..8 {
         note(&mut book, &peer(n), Origin::Own, NOW);
@@ -123,7 +123,7 @@ fn old_peers_are_chosen_by_network_at_random_and_the_same_for_the_same_seed() {
 }
 
 #[test]
-fn a_text_that_was_cut_or_changed_anywhere_is_refused_and_changes_nothing() {
+fn a_text_that_was_truncated_or_changed_anywhere_is_refused_and_changes_nothing() {
     let mut good = book(8);
     for n in 0..3 {
         note(&mut good, &peer(n), Origin::Own, NOW);
@@ -131,7 +131,7 @@ fn a_text_that_was_cut_or_changed_anywhere_is_refused_and_changes_nothing() {
     let text = good.to_text();
     for at in 0..text.len() {
         let mut into = book(8);
-        assert!(into.load(&text[..at], NOW).is_err(), "cut at {at}");
+        assert!(into.load(&text[..at], NOW).is_err(), "truncated at {at}");
         let mut changed = text.clone().into_bytes();
         changed[at] ^= 1;
         if let Ok(changed) = String::from_utf8(changed) {
@@ -144,7 +144,7 @@ fn a_text_that_was_cut_or_changed_anywhere_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_line_with_a_right_checksum_and_wrong_words_is_refused() {
+fn a_malformed_line_with_a_correct_checksum_is_refused() {
     for line in [
         "p1 10.0.0.1 9000 10.0.0.1 1 2 3 4",
         "p1 10.0.0.1 9000 10.0.0.1 1 2 3 4 own more",

@@ -1,40 +1,41 @@
-//! The book as text: a header with the version, how many lines follow and their checksum; one line
-//! for each entry.
+//! The text form of the address book: a header with the version, the number of lines that follow
+//! and their checksum, then one line for each entry.
 
 use crate::overlay::{
     AddressBook, BookEntry,
     address_book::{MOST, entry::number},
 };
 
-/// What the text of a book begins with; the version of the format is its end.
+/// The beginning of the text of a book, with the version of the format at its end.
 const MAGIC: &str = "actix-peer-address-book 1";
 
-/// No line is longer: an id, two hosts, a port, four numbers and a word.
+/// The maximum length of a line: an id, two hosts, a port, four numbers and a word.
 const MAX_LINE: usize = 704; // bytes
 
-/// The text is no book: cut short, changed, or never one. Nothing of it is used.
+/// The text is not an address book: it was truncated or changed, or never was one. Nothing of it is
+/// used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DamagedBook {
-    /// It does not begin as a book of this version does.
-    #[error("it does not begin as an address book does")]
+    /// It does not begin with the header of this version.
+    #[error("it does not begin with the header of an address book")]
     Header,
-    /// It is longer than a book can be.
-    #[error("it is longer than an address book can be")]
+    /// It is longer than the maximum length of a book.
+    #[error("it is longer than the maximum of an address book")]
     TooLong,
-    /// What follows is not what the header says: it was cut short, or changed.
-    #[error("its checksum is another one")]
+    /// The lines do not match the checksum in the header: the text was truncated or changed.
+    #[error("its checksum does not match")]
     Checksum,
-    /// A line is no entry.
-    #[error("line {line} is no entry")]
+    /// A line is not a valid entry.
+    #[error("line {line} is not a valid entry")]
     Line {
-        /// Which one; the header is the first.
+        /// The number of the line; the header is line 1.
         line: usize,
     },
 }
 
-/// 64-bit FNV-1a: it finds what a disk or an editor does to a file. Whoever can write the file can
-/// write another book as well.
+/// 64-bit FNV-1a. It detects damage by a disk or an editor. It does not protect against a party
+/// that can write the file, which can write another book as well.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -42,21 +43,21 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 impl AddressBook {
-    /// The longest text that a book of any limit can be read from, in bytes.
+    /// The maximum length of a text that is loaded into a book of any limit, in bytes.
     pub const MAX_TEXT: usize = MOST * MAX_LINE;
 
-    /// The book as text, as [`load`](Self::load) reads it.
+    /// Writes the book as text, in the format that [`load`](Self::load) reads.
     #[must_use]
     pub fn to_text(&self) -> String {
         let body: String = self.iter().map(BookEntry::line).collect();
         format!("{MAGIC} {} {:016x}\n{body}", self.len(), checksum(body.as_bytes()))
     }
 
-    /// Adds the entries of a text, except those that are too old and those that there is no room for.
-    /// Who is known already stays as it is. Returns how many entries were added.
+    /// Adds the entries of a text, except those that are too old and those for which there is no
+    /// room. Known peers stay as they are. Returns how many entries were added.
     ///
     /// # Errors
-    /// [`DamagedBook`]: the book is as it was before.
+    /// [`DamagedBook`]: the book is unchanged.
     pub fn load(&mut self, text: &str, now: u64) -> Result<usize, DamagedBook> {
         if text.len() > Self::MAX_TEXT {
             return Err(DamagedBook::TooLong);
@@ -79,7 +80,7 @@ impl AddressBook {
             return Err(DamagedBook::Checksum);
         }
         let mut loaded = Self { entries: indexmap::IndexMap::new(), ..self.clone() };
-        // The oldest first: of too many they stay.
+        // The oldest are first, so that they stay if there are too many.
         entries.sort_by_key(|entry| entry.first_seen);
         for entry in entries {
             if !self.entries.contains_key(entry.info.id()) && loaded.get(entry.info.id()).is_none()
@@ -91,7 +92,7 @@ impl AddressBook {
         Ok(self.merge(loaded))
     }
 
-    /// Adds the entries of another book. Who is known already stays as it is. Returns how many were added.
+    /// Adds the entries of another book. Known peers stay as they are. Returns how many were added.
     pub(crate) fn merge(&mut self, other: Self) -> usize {
         let before = self.len();
         for (id, entry) in other.entries {

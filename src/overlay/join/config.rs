@@ -1,10 +1,10 @@
-//! How far a join goes.
+//! The limits of a join.
 
 use std::time::Duration;
 
 use crate::overlay::options::{ANY, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings};
 
-/// How far a join goes. What is out of its bounds is refused by the join.
+/// The limits of a join. A value out of its bounds is refused by the join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinConfig {
     pub(super) hops: u32,
@@ -27,41 +27,43 @@ impl JoinConfig {
         Self::default()
     }
 
-    /// How deep the walk goes: 1, the least, is the contact alone. Default 2.
+    /// The depth of the walk: 1, the minimum, is the contact alone. Default 2.
     #[must_use]
     pub const fn hops(mut self, hops: u32) -> Self {
         self.hops = hops;
         self
     }
 
-    /// How many entries of one peer's list are followed. Default 8: a peer that lists thousands
-    /// costs no more than others. 0 to 1,048,576. Which ones of a longer list differs from node to
-    /// node.
+    /// The number of entries of one peer's list that are followed. Default 8, so that a peer that
+    /// lists thousands costs no more than others; 0 to 1,048,576. Which entries of a longer list
+    /// are followed differs from node to node.
     #[must_use]
     pub const fn fan_out(mut self, entries: usize) -> Self {
         self.fan_out = entries;
         self
     }
 
-    /// The most questions of the whole walk, each a connection. Default 64; 1 to 1,048,576.
+    /// The maximum number of questions of the whole walk, each on its own connection. Default 64; 1
+    /// to 1,048,576.
     #[must_use]
     pub const fn max_asks(mut self, asks: usize) -> Self {
         self.max_asks = asks;
         self
     }
 
-    /// The longest time of the whole walk, the pauses for busy nodes included. Default 30 s; 1 ms to
-    /// 365 days. The question under way is finished.
+    /// The maximum time of the whole walk, including the pauses for busy nodes. Default 30 s; 1 ms
+    /// to 365 days. The question under way is finished.
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
         self
     }
 
-    /// Stop when the own table holds so many peers. Default: when it is full. 0 to 1,048,576.
+    /// The number of peers in the own table at which the walk stops. Default: when the table is
+    /// full. 0 to 1,048,576.
     ///
-    /// In a network whose tables are small, joiners that fill theirs at once make cliques of full
-    /// tables; a target below the limit leaves room for those who come later.
+    /// In a network with small tables, nodes that fill their tables at once form cliques of full
+    /// tables. A target below the limit leaves room for nodes that join later.
     #[must_use]
     pub const fn target(mut self, peers: usize) -> Self {
         self.target = Some(peers);

@@ -1,4 +1,4 @@
-//! Why a node did not take part in a join, and whether another try is of use.
+//! Why a node did not take part in a join, and whether a retry may help.
 
 use serde::Serialize;
 
@@ -7,143 +7,145 @@ use crate::{
     overlay::{Address, AskFailure, PeerId},
 };
 
-/// The most characters of a remote's words that are kept.
+/// The maximum number of characters of a remote node's words that are kept.
 const MAX_WORDS: usize = 256;
 
-/// What a failure means for another try.
+/// What a failure means for a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JoinAnswer {
-    /// The node is there and may take this one in later: it is busy, or its table is full for now.
+    /// The node is alive and may admit this one later: it is busy, or its table is full for now.
     NotNow,
-    /// Another try has the same end as long as nothing is changed, here or there.
+    /// A retry fails in the same way unless something is changed, here or there.
     Never,
     /// No node can be asked there now.
     Gone,
 }
 
-/// Why a node did not take part in a join, or did not take this node in.
+/// Why a node did not take part in a join, or did not admit this node.
 ///
-/// [`answer`](Self::answer) says whether another try is of use.
+/// [`answer`](Self::answer) says whether a retry may help.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JoinFailure {
-    /// The name has no address. Gone.
+    /// The host name has no address. Gone.
     #[error("the name has no address: {reason}")]
     UnknownName {
-        /// What the look-up says.
+        /// The result of the look-up.
         reason: String,
     },
-    /// The look-up of the name was not answered in time. Gone.
+    /// The look-up of the host name was not answered in time. Gone.
     #[error("the look-up of the name was not answered in time")]
     LookupLate,
     /// The port is closed: no program listens there. Gone.
     #[error("no program listens there (connection refused)")]
     PortClosed,
     /// The connection was not open in time. Gone.
-    #[error("no connection within the time for it")]
+    #[error("the connection was not open in time")]
     NoConnection,
     /// The connection could not be opened for another reason. Gone.
     #[error("cannot connect: {reason}")]
     Unreachable {
-        /// What the system says.
+        /// The error of the operating system.
         reason: String,
     },
-    /// It was connected to and did not answer in time. Gone.
-    #[error("connected, but no answer within the time for it")]
+    /// The connection was opened, but the node did not answer in time. Gone.
+    #[error("connected, but not answered in time")]
     NoAnswer,
-    /// It closed the connection without an answer: it has no handler, as an original program, or
-    /// explains no refusals. Gone.
+    /// The node closed the connection without an answer: it has no handler, like an original
+    /// program, or does not explain refusals. Gone.
     #[error("it closed the connection without an answer")]
     NoReply,
-    /// The connection was reset before the answer: an overloaded node does so. Not now.
+    /// The connection was reset before the answer, as by an overloaded node. Not now.
     #[error("the connection was reset before the answer")]
     Reset,
-    /// The answer broke off. Gone.
-    #[error("the answer broke off")]
+    /// The connection broke during the answer. Gone.
+    #[error("the connection broke during the answer")]
     BrokeOff,
-    /// It refuses connections without TLS, and this node speaks none with it. Never.
-    #[error("it takes connections with TLS only, and this node came without")]
+    /// The node refuses connections without TLS, and this node has no TLS identity. Never.
+    #[error("it accepts only TLS, and this node has no TLS identity")]
     TlsRequired,
-    /// It does not speak TLS, and this node speaks nothing else. Never.
-    #[error("it does not speak TLS, and this node speaks nothing else")]
+    /// The node does not speak TLS, and this node speaks only TLS. Never.
+    #[error("it does not speak TLS, and this node speaks only TLS")]
     NotTls,
     /// The TLS handshake failed. Never.
     #[error("the TLS handshake failed: {reason}")]
     Handshake {
-        /// What is wrong.
+        /// The error of the handshake.
         reason: String,
     },
-    /// It does not admit this node. Never.
+    /// The node does not admit this node. Never.
     #[error("it does not admit this node")]
     NotAdmitted,
-    /// This node does not admit it, or has banned it. Never.
+    /// This node does not admit the node, or has banned it. Never.
     #[error("this node does not admit it")]
     NotAdmittedHere,
-    /// Another node is there than the one that was looked for. Never.
-    #[error("{} is there and not {}", found.short(), expected.short())]
+    /// Another node answered than the expected one. Never.
+    #[error("{} answered there, not {}", found.short(), expected.short())]
     AnotherId {
-        /// The id that was looked for.
+        /// The expected id.
         expected: PeerId,
-        /// The id that is there.
+        /// The id of the node that answered.
         found: PeerId,
     },
-    /// It has no handler for this code: the node serves no joining. Never.
+    /// The node has no handler for this code, so it does not support joining. Never.
     #[error("it has no handler for {code}")]
     NoHandler {
         /// The code.
         code: TypeCode,
     },
     /// The answer is not of this protocol: another program listens there. Never.
-    #[error("another program is there: its answer is not of this protocol")]
+    #[error("another program listens there: its answer is not of this protocol")]
     NotThisProtocol,
-    /// The answer is of this protocol, and not one to the question. Never.
-    #[error("its answer is not one to {code}")]
+    /// The answer is of this protocol, but is not an answer to the question. Never.
+    #[error("its answer does not fit {code}")]
     Malformed {
         /// The code of the question.
         code: TypeCode,
     },
-    /// It is busy. Not now.
+    /// The node is busy. Not now.
     #[error("it is busy")]
     Busy,
-    /// It stops. Gone.
+    /// The node is stopping. Gone.
     #[error("it is stopping")]
     Stopping,
-    /// Its table has no place for this node. Not now.
+    /// The table of the node has no place for this node. Not now.
     #[error("it has no place for this node: {words:?}")]
     NoPlace {
-        /// Its words, at most 256 characters; anything may be in them.
+        /// Its words, at most 256 characters. They come from a remote node and may be anything.
         words: String,
     },
-    /// It lists this node's id at another address. It asks there whether that node still lives, and
-    /// moves the id if not. Not now.
+    /// The node lists this node's id at another address. It asks there whether that node is still
+    /// alive, and moves the id if it is not. Not now.
     #[error("it lists this id at {at}")]
     Elsewhere {
-        /// The address that it lists.
+        /// The address in its table.
         at: Address,
     },
-    /// It refuses, for a reason that does not pass. Never.
+    /// The node refuses, for a reason that does not pass. Never.
     #[error("it refuses: {words:?}")]
     Refused {
-        /// Its words, at most 256 characters; anything may be in them.
+        /// Its words, at most 256 characters. They come from a remote node and may be anything.
         words: String,
     },
     /// This node has too many exchanges or dials of its own open. Not now.
     #[error("this node has too many exchanges of its own open")]
     OwnLimit,
-    /// It was not asked: the node that listed it may not name such an address, or it was dialled too
-    /// often without an answer. Never.
-    #[error("not asked: nobody may send this node there, or it was dialled too often")]
+    /// The node was not asked: the node that listed it may not name such an address, or it was
+    /// dialled too often without an answer. Never.
+    #[error(
+        "not asked: the node that listed it may not name its address, or it was dialled too often"
+    )]
     NotAllowed,
-    /// This node itself stood still meanwhile. Not now.
-    #[error("this node stood still meanwhile")]
+    /// This node itself was blocked meanwhile. Not now.
+    #[error("this node was blocked meanwhile")]
     StoodStill,
 }
 
 impl JoinFailure {
-    /// What an `ERRO` with these words says that came in answer to `code`: those of this crate
+    /// Interprets an `ERRO` with these words in answer to `code`: the words of this crate
     /// ([protocol](crate::protocol#refusals)), and those of a `JOIN`.
     #[must_use]
     pub fn of_words(code: TypeCode, words: &str) -> Self {
@@ -160,7 +162,7 @@ impl JoinFailure {
         }
     }
 
-    /// What it means for another try.
+    /// What the failure means for a retry.
     #[must_use]
     pub const fn answer(&self) -> JoinAnswer {
         match self {
@@ -193,7 +195,7 @@ impl JoinFailure {
         }
     }
 
-    /// The words of a refusal, where they are kept; anything may be in them.
+    /// The words of a refusal, if they are kept. They come from a remote node and may be anything.
     #[must_use]
     pub fn words(&self) -> Option<&str> {
         match self {
@@ -202,8 +204,9 @@ impl JoinFailure {
         }
     }
 
-    /// Whether it may pass within seconds, so that the walk itself waits for it. A table that is full
-    /// of peers that were verified long ago does not, nor an id that another node may have.
+    /// Whether it may pass within seconds, so that the walk itself waits. A table that is full of
+    /// peers that were verified long ago does not pass soon, nor does an id that another node may
+    /// have.
     pub(super) fn passes_soon(&self) -> bool {
         match self {
             Self::NoPlace { words } => words.starts_with("Join: too many new"),
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_remote_are_kept_up_to_a_bound() {
+    fn the_words_of_a_remote_node_are_kept_up_to_a_bound() {
         let failure = JoinFailure::of_words(TypeCode::JOIN, &"x".repeat(100_000));
         assert_eq!(failure.words().map(str::len), Some(MAX_WORDS));
     }

@@ -1,28 +1,28 @@
-//! What came of a join.
+//! The report of a join.
 
 use crate::overlay::{Address, JoinFailure, PeerInfo};
 
-/// Why a walk came to its end.
+/// Why a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JoinEnd {
-    /// Everybody within reach was asked.
+    /// Every reachable node was asked.
     Complete,
     /// The own table is full.
     TableFull,
-    /// The own table holds as many peers as wanted.
+    /// The own table has reached the target.
     TargetReached,
-    /// As many questions as allowed were asked.
+    /// The maximum number of questions was asked.
     AskLimit,
     /// The time is up.
     TimeUp,
-    /// The contact cannot be reached, or does not take part, and no other node took this one in.
+    /// The contact cannot be reached, or does not take part, and no other node admitted this one.
     ContactFailed,
     /// The contact is the node itself.
     ContactIsSelf,
 }
 
-/// What came of a walk.
+/// The report of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinReport {
     pub(super) added: Vec<PeerInfo>,
@@ -34,7 +34,7 @@ pub struct JoinReport {
     pub(super) end: JoinEnd,
 }
 
-/// Puts the last word of an address in place of an earlier one.
+/// Replaces the earlier failure of an address with its latest one.
 fn put(list: &mut Vec<(Address, JoinFailure)>, at: Address, why: JoinFailure) {
     list.retain(|(address, _)| *address != at);
     list.push((at, why));
@@ -61,7 +61,7 @@ impl JoinReport {
         put(&mut self.refused, at, why);
     }
 
-    /// A node lists this one: what it answered before does not count any more.
+    /// A node lists this one: its earlier answers do not count any more.
     pub(super) fn note_listed(&mut self, by: PeerInfo) {
         let others = |(address, _): &(Address, JoinFailure)| address != by.address();
         self.refused.retain(others);
@@ -75,26 +75,29 @@ impl JoinReport {
         &self.added
     }
 
-    /// The peers that said in this walk that they have this node in their tables. With none, this node
-    /// is **listed nowhere** as far as the walk has come: no other node finds it.
+    /// The peers that said in this walk that they have this node in their tables. If there are
+    /// none, this node is **listed nowhere** as far as the walk has come: no other node can find
+    /// it.
     #[must_use]
     pub fn listed_by(&self) -> &[PeerInfo] {
         &self.listed_by
     }
 
-    /// The nodes that were asked to add this one and did not, and why, with the last answer of each.
+    /// The nodes that were asked to add this one and did not, each with the reason in its last
+    /// answer.
     #[must_use]
     pub fn refused(&self) -> &[(Address, JoinFailure)] {
         &self.refused
     }
 
-    /// The nodes that did not answer, or not in the protocol, or that were not asked, and why.
+    /// The nodes that did not answer, did not answer in the protocol, or were not asked, with the
+    /// reason.
     #[must_use]
     pub fn failed(&self) -> &[(Address, JoinFailure)] {
         &self.failed
     }
 
-    /// Why the node at this address did not take part or did not take this node in; `None` if it did,
+    /// Why the node at this address did not take part or did not admit this node; `None` if it did,
     /// or was not asked.
     #[must_use]
     pub fn why_not(&self, at: &Address) -> Option<&JoinFailure> {
@@ -102,20 +105,20 @@ impl JoinReport {
         all.filter(|(address, _)| address == at).map(|(_, why)| why).next()
     }
 
-    /// The nodes that list another node with this node's id, each with the address that it lists. They
-    /// are among those that [refused](Self::refused).
+    /// The nodes that list another node with this node's id, each with the listed address. They are
+    /// among those that [refused](Self::refused).
     #[must_use]
     pub fn elsewhere(&self) -> &[(PeerInfo, Address)] {
         &self.elsewhere
     }
 
-    /// How many questions were asked.
+    /// The number of questions that were asked.
     #[must_use]
     pub const fn asked(&self) -> usize {
         self.asked
     }
 
-    /// Why the walk came to its end.
+    /// Why the walk ended.
     #[must_use]
     pub const fn end(&self) -> JoinEnd {
         self.end

@@ -1,4 +1,4 @@
-//! What a walk is told and what it wants done.
+//! The events and steps of a walk.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     overlay::{Added, Address, Learned, PeerId, PeerInfo},
 };
 
-/// What the walk is told.
+/// An event for the walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinEvent {
@@ -20,36 +20,37 @@ pub enum JoinEvent {
     Failed(JoinFailure),
     /// The pause is over.
     Waited,
-    /// What came of adding a peer to the own table.
+    /// The result of adding a peer to the own table.
     Added(Added),
 }
 
-/// What the walk wants done next.
+/// The next step of the walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinStep {
-    /// Send this and collect the replies.
+    /// Send this frame and collect the replies.
     Ask {
-        /// Where to.
+        /// The address.
         to: Address,
-        /// To whom, once somebody has said who is there: where ids are proven, to nobody else.
+        /// The expected id, if it is known. Where ids are proven, the question goes to no other
+        /// node.
         whom: Option<PeerId>,
-        /// What.
+        /// The question.
         frame: Frame,
-        /// Where it was listed, when nobody has answered there yet: it has to be an address that this
-        /// one may name ([`Scope`](crate::overlay::Scope)), and is dialled at the pace of unverified
-        /// addresses.
+        /// The node that listed the address, if no node has answered there yet. It has to be an
+        /// address that this node may name ([`Scope`](crate::overlay::Scope)), and is dialled at
+        /// the pace of unverified addresses.
         named_by: Option<Address>,
     },
     /// Add this peer to the own table.
     Add {
-        /// Whom.
+        /// The peer.
         info: PeerInfo,
         /// How it was learned.
         learned: Learned,
     },
-    /// Let so much time pass: every node that could take this one in is busy.
+    /// Wait for this time: every node that could admit this one is busy.
     Wait(Duration),
-    /// Nothing more.
+    /// Nothing more: the walk has ended.
     Done(JoinReport),
 }

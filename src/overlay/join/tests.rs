@@ -2,14 +2,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 
-/// A network of pure nodes that answer as the handlers do.
+/// A network of pure nodes that answer like the handlers.
 struct Network {
     nodes: BTreeMap<Address, PeerList>,
     asked: Vec<(Address, TypeCode)>,
     now: Instant,
     each_takes: Duration,
     paused: Vec<Duration>,
-    /// So many questions of these codes are answered with these words first.
+    /// The first questions of these codes, up to this number, are answered with these words.
     busy: Vec<(TypeCode, &'static str, usize)>,
 }
 
@@ -18,7 +18,7 @@ fn peer(n: usize) -> PeerInfo {
 }
 
 impl Network {
-    /// `count` nodes with tables of at most `limit`; each knows what `known` says.
+    /// `count` nodes with tables of at most `limit`; `known` gives the nodes that each one knows.
     fn new(count: usize, limit: usize, known: impl Fn(usize) -> Vec<usize>) -> Self {
         let now = tokio::time::Instant::now().into_std();
         let node = |n: usize| {
@@ -134,7 +134,7 @@ fn the_walk_goes_no_deeper_than_its_hops() {
 }
 
 #[test]
-fn the_walk_ends_when_the_own_table_is_full_or_holds_as_many_as_wanted() {
+fn the_walk_ends_when_the_own_table_is_full_or_reaches_the_target() {
     let mut network = Network::new(9, 0, |n| vec![n + 1]);
     let mut small = own(2);
     assert_eq!(
@@ -150,7 +150,7 @@ fn the_walk_ends_when_the_own_table_is_full_or_holds_as_many_as_wanted() {
 }
 
 #[test]
-fn a_newcomer_whose_contact_is_full_still_gets_in() {
+fn a_newcomer_whose_contact_is_full_still_joins() {
     // 0 is full with 1; 1 has room for one more.
     let mut network = Network::new(2, 1, |n| if n == 0 { vec![1] } else { vec![] });
     let mut own = own(0);
@@ -162,7 +162,7 @@ fn a_newcomer_whose_contact_is_full_still_gets_in() {
 }
 
 #[test]
-fn a_node_that_comes_back_is_added_by_those_who_still_know_it() {
+fn a_node_that_returns_is_added_by_peers_that_still_know_it() {
     let mut network = Network::new(1, 0, |_| vec![999]);
     let mut own = own(0);
     assert_eq!(network.walk(peer(0).address(), JoinConfig::new(), &mut own).added(), [peer(0)]);
@@ -181,7 +181,7 @@ fn rings_and_cliques_are_walked_once() {
 }
 
 #[test]
-fn dead_nodes_are_reported_and_passed_over() {
+fn dead_nodes_are_reported_and_skipped() {
     let mut network = Network::new(2, 0, |n| if n == 0 { vec![7, 1, 8] } else { vec![] });
     let mut own = own(0);
     let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
@@ -191,7 +191,7 @@ fn dead_nodes_are_reported_and_passed_over() {
 }
 
 #[test]
-fn a_contact_that_does_not_answer_is_an_end_of_its_own() {
+fn a_contact_that_does_not_answer_ends_the_walk_with_its_own_result() {
     let report =
         Network::new(0, 0, |_| vec![]).walk(peer(0).address(), JoinConfig::new(), &mut own(0));
     assert_eq!((report.end(), report.asked()), (JoinEnd::ContactFailed, 1));
@@ -256,7 +256,7 @@ fn malformed_answers_are_failures_and_nothing_more() {
 }
 
 #[test]
-fn each_question_is_for_whom_somebody_named() {
+fn each_question_names_the_expected_id_if_one_is_known() {
     let me: PeerInfo = "me 10.0.0.1 1".parse().unwrap();
     let contact: Address = "10.0.0.2:1".parse().unwrap();
     let list = PeerList::new(me.id().clone(), 0);
@@ -278,14 +278,18 @@ fn each_question_is_for_whom_somebody_named() {
 }
 
 #[test]
-fn a_contact_that_is_busy_is_asked_again_with_growing_pauses() {
+fn a_busy_contact_is_asked_again_with_growing_pauses() {
     for code in [TypeCode::NAME, TypeCode::JOIN] {
         let mut network = Network::new(1, 0, |_| vec![]);
         network.busy = vec![(code, "Busy", 3)];
         let mut own = own(0);
         let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own);
         assert_eq!((report.added(), report.end()), (&[peer(0)][..], JoinEnd::Complete));
-        assert_eq!((report.refused(), report.failed()), (&[][..], &[][..]), "the last word counts");
+        assert_eq!(
+            (report.refused(), report.failed()),
+            (&[][..], &[][..]),
+            "the last answer counts"
+        );
         assert_eq!(network.paused.len(), 3);
         for (pause, least) in network.paused.iter().zip([250, 500, 1_000]) {
             let least = Duration::from_millis(least);
@@ -295,7 +299,7 @@ fn a_contact_that_is_busy_is_asked_again_with_growing_pauses() {
 }
 
 #[test]
-fn a_contact_that_stays_busy_ends_the_walk_in_time_and_says_so() {
+fn a_contact_that_stays_busy_ends_the_walk_in_time_and_is_reported() {
     let mut network = Network::new(1, 0, |_| vec![]);
     network.busy = vec![(TypeCode::NAME, "Busy", usize::MAX)];
     let begun = network.now;
@@ -306,7 +310,7 @@ fn a_contact_that_stays_busy_ends_the_walk_in_time_and_says_so() {
 }
 
 #[test]
-fn a_full_table_is_not_waited_for_and_a_node_that_takes_the_newcomer_in_ends_the_waiting() {
+fn a_full_table_is_not_waited_for_and_the_first_node_that_admits_the_newcomer_ends_the_pauses() {
     let mut network = Network::new(1, 0, |_| vec![]);
     network.busy = vec![(TypeCode::JOIN, "Join: too many peers", usize::MAX)];
     let report = network.walk(peer(0).address(), JoinConfig::new(), &mut own(0));
@@ -319,7 +323,7 @@ fn a_full_table_is_not_waited_for_and_a_node_that_takes_the_newcomer_in_ends_the
 }
 
 #[test]
-fn a_peer_that_is_in_the_own_table_is_told_of_this_node_all_the_same() {
+fn a_peer_that_is_in_the_own_table_still_receives_an_introduction() {
     let mut network = Network::new(1, 0, |_| vec![]);
     let mut own = own(0);
     own.add(peer(0), Learned::Manual, network.now);
@@ -344,7 +348,7 @@ fn many_newcomers_with_one_contact_follow_different_parts_of_its_list() {
 }
 
 #[test]
-fn where_another_node_is_than_the_list_says_it_is_not_joined() {
+fn a_node_with_another_id_than_listed_is_not_joined() {
     let mut network = Network::new(3, 0, |n| if n == 0 { vec![1] } else { vec![] });
     let moved = network.nodes.remove(peer(2).address()).unwrap();
     network.nodes.insert(peer(1).address().clone(), moved);

@@ -1,4 +1,4 @@
-//! The space of keys, and how far two of them are apart.
+//! The key space, and the distance of two keys.
 
 use std::fmt;
 
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::overlay::PeerId;
 
-/// Bytes of a key.
+/// The length of a key, in bytes.
 const LEN: usize = 32;
 
-/// A place in the space of keys: of a node, or of what is looked for.
+/// A point in the key space: of a node, or of a name that is looked up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key([u8; LEN]);
 
-/// How far two keys are apart: their bitwise exclusive or, as a number.
+/// The distance of two keys: their bitwise exclusive or, as a number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Distance([u8; LEN]);
 
 impl Key {
-    /// The key of these 32 bytes.
+    /// Makes a key from these 32 bytes.
     #[must_use]
     pub const fn new(bytes: [u8; LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The place of a node: the BLAKE3 hash of its id. A node cannot choose its place but by trying ids, and where ids
-    /// are proven, each try costs a key.
+    /// The key of a node: the BLAKE3 hash of its id. A node can choose its key only by trying ids,
+    /// and where ids are proven, each try costs a key pair.
     #[must_use]
     pub fn of(id: &PeerId) -> Self {
         Self::of_bytes(id.as_str().as_bytes())
     }
 
-    /// The place of anything else: the BLAKE3 hash of its bytes.
+    /// The key of anything else: the BLAKE3 hash of its bytes.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
@@ -43,7 +43,7 @@ impl Key {
         &self.0
     }
 
-    /// How far another key is.
+    /// The distance to another key.
     #[must_use]
     pub fn distance(self, other: Self) -> Distance {
         let mut bytes = self.0;
@@ -51,8 +51,8 @@ impl Key {
         Distance(bytes)
     }
 
-    /// A key that shares exactly the first `bits` bits with this one, with the others from `random`. The bit after them
-    /// is the other one, so it is in the bucket of that number.
+    /// A key that shares exactly the first `bits` bits with this one, with the others from
+    /// `random`. The bit after them differs, so the key is in the bucket of that number.
     pub(crate) fn in_bucket(self, bits: usize, random: [u8; LEN]) -> Self {
         let mut bytes = self.0;
         for (at, (byte, random)) in bytes.iter_mut().zip(random).enumerate() {
@@ -70,7 +70,8 @@ impl Key {
 }
 
 impl Distance {
-    /// How many of the first bits are the same: 0 in the further half of all keys, 256 for a key and itself.
+    /// The number of leading bits that are the same: 0 in the further half of all keys, 256 for a
+    /// key and itself.
     #[must_use]
     pub fn common_bits(&self) -> usize {
         let same = self.0.iter().take_while(|byte| **byte == 0).count();
@@ -115,7 +116,7 @@ mod tests {
             let (a, b, c) = (Key::new(a), Key::new(b), Key::new(c));
             prop_assert_eq!(a.distance(b), b.distance(a));
             prop_assert_eq!(a.distance(b).common_bits() == 256, a == b);
-            // Two ways together are never shorter, and from one key to the others all distances differ.
+            // The triangle inequality, and from one key to the others all distances differ.
             let first = |distance: Distance| u128::from_be_bytes(distance.0[..16].try_into().unwrap()) >> 1;
             prop_assert!(first(a.distance(c)) <= first(a.distance(b)) + first(b.distance(c)) + 1);
             prop_assert_eq!(a.distance(b) == a.distance(c), b == c);

@@ -9,11 +9,11 @@ use crate::overlay::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LookupConfig {
-    /// Nodes that are looked for, and taken from one answer: 20, as in the paper; at least 1.
+    /// The number of nodes to find, and to take from one answer: 20, as in the paper; at least 1.
     pub k: usize,
-    /// Questions that are under way at once: 3, as in the paper; at least 1.
+    /// The number of concurrent questions: 3, as in the paper; at least 1.
     pub alpha: usize,
-    /// Questions of one look-up in all: 128. A network of liars cannot keep it going.
+    /// The total number of questions of one look-up: 128. It bounds what lying nodes can cause.
     pub max_questions: usize,
 }
 
@@ -24,21 +24,21 @@ impl Default for LookupConfig {
 }
 
 impl LookupConfig {
-    /// Nodes that are looked for.
+    /// Sets the number of nodes to find.
     #[must_use]
     pub const fn k(mut self, k: usize) -> Self {
         self.k = k;
         self
     }
 
-    /// Questions that are under way at once.
+    /// Sets the number of concurrent questions.
     #[must_use]
     pub const fn alpha(mut self, alpha: usize) -> Self {
         self.alpha = alpha;
         self
     }
 
-    /// Questions in all.
+    /// Sets the total number of questions.
     #[must_use]
     pub const fn max_questions(mut self, max_questions: usize) -> Self {
         self.max_questions = max_questions;
@@ -46,7 +46,7 @@ impl LookupConfig {
     }
 }
 
-/// Nodes that are kept in mind, for each that is looked for: some of them will not answer.
+/// The number of candidates that are kept for each node to find, because some will not answer.
 const SPARE: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,23 +64,24 @@ struct Candidate {
     state: State,
 }
 
-/// One search for the nodes nearest to a key.
+/// A search for the nodes nearest to a key.
 ///
-/// It asks the nearest that it has heard of and not yet asked, `alpha` at once, and is done when the `k` nearest that
-/// answer have all been asked. Addresses are hints: a node counts when it has answered itself.
+/// It asks the nearest candidates that have not been asked, `alpha` at once. It is done when the
+/// `k` nearest nodes that answer have all been asked. Addresses in answers are hints: a node counts
+/// only when it has answered itself.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     own: Key,
     target: Key,
     config: LookupConfig,
-    /// The nearest first.
+    /// Nearest first.
     candidates: Vec<Candidate>,
     under_way: usize,
     questions: usize,
 }
 
 impl Lookup {
-    /// A search of the node at `own` that begins with what its table knows.
+    /// Makes a search by the node at `own` that begins with the nodes that its table knows.
     #[must_use]
     pub fn new(
         own: Key,
@@ -96,13 +97,13 @@ impl Lookup {
         lookup
     }
 
-    /// What is looked for.
+    /// The key that is looked up.
     #[must_use]
     pub const fn target(&self) -> Key {
         self.target
     }
 
-    /// Questions that were asked.
+    /// The number of questions asked so far.
     #[must_use]
     pub const fn questions(&self) -> usize {
         self.questions
@@ -115,8 +116,8 @@ impl Lookup {
             if key == self.own {
                 continue;
             }
-            // Who was heard of first with an id keeps it, unless nobody answered there: others cannot talk over it, and
-            // a liar costs one question.
+            // The first address of an id is kept, unless no node answered there. Other nodes cannot
+            // replace it, and a lying node costs one question.
             let fresh = Candidate { distance, info, state: State::Heard };
             match self.candidates.binary_search_by_key(&distance, |other| other.distance) {
                 Err(at) => self.candidates.insert(at, fresh),
@@ -132,8 +133,8 @@ impl Lookup {
         }
         let most = self.config.k.saturating_mul(SPARE);
         if self.candidates.len() > most {
-            // Those that are asked stay: their answers are waited for. So do those that failed: they would be heard of
-            // again.
+            // Candidates that are being asked stay, because their answers are pending. Failed ones
+            // stay, because other nodes would name them again.
             let mut over = self.candidates.len() - most;
             let mut at = self.candidates.len();
             while over > 0 && at > 0 {
@@ -146,8 +147,9 @@ impl Lookup {
         }
     }
 
-    /// The next node to ask for the nodes nearest to the target. None: wait for answers, or it is done.
-    #[expect(clippy::should_implement_trait, reason = "none is no end")]
+    /// The next node to ask for the nodes nearest to the target; `None` if the search waits for
+    /// answers or is done.
+    #[expect(clippy::should_implement_trait, reason = "`None` is not the end of the search")]
     pub fn next(&mut self) -> Option<PeerInfo> {
         if self.under_way >= self.config.alpha || self.questions >= self.config.max_questions {
             return None;
@@ -170,15 +172,15 @@ impl Lookup {
         true
     }
 
-    /// A node that was asked has answered with nodes that it knows. At most `k` of them are taken; the node itself, and
-    /// an answer to no question, are ignored.
+    /// Records that a node has answered with nodes that it knows. At most `k` of them are taken.
+    /// The searching node itself, and an answer without a question, are ignored.
     pub fn answered(&mut self, id: &PeerId, peers: impl IntoIterator<Item = PeerInfo>) {
         if self.end(id, State::Answered) {
             self.hear(peers.into_iter().take(self.config.k));
         }
     }
 
-    /// A node that was asked has not answered.
+    /// Records that a node that was asked has not answered.
     pub fn failed(&mut self, id: &PeerId) {
         self.end(id, State::Failed);
     }
@@ -193,14 +195,15 @@ impl Lookup {
                 || nearest.all(|other| other.state == State::Answered))
     }
 
-    /// The nearest `k` that have answered, the nearest first.
+    /// The nearest `k` nodes that have answered, nearest first.
     #[must_use]
     pub fn closest(&self) -> Vec<PeerInfo> {
         let answered = self.candidates.iter().filter(|other| other.state == State::Answered);
         answered.take(self.config.k).map(|other| other.info.clone()).collect()
     }
 
-    /// Whether the node of this id has answered: it is there, at the address that [`closest`](Self::closest) has.
+    /// Whether the node with this id has answered: it is alive, at its address in
+    /// [`closest`](Self::closest).
     #[must_use]
     pub fn has_found(&self, id: &PeerId) -> bool {
         let distance = Key::of(id).distance(self.target);

@@ -1,20 +1,21 @@
-//! What nodes say to each other in frames `@KAD` ([protocol](crate::protocol#kademlia)).
+//! The messages in frames `@KAD` ([protocol](crate::protocol#kademlia)).
 //!
 //! # Wire
 //!
-//! Request and answer are one frame each, with the code `@KAD`. Its data is a version byte (1), then postcard:
+//! Request and answer are one frame each, with the code `@KAD`. Its data is a version byte (1),
+//! then postcard:
 //!
 //! | what | fields in order |
 //! |---|---|
 //! | request | the asker as text `id host port`; the question |
-//! | question | 0 = is anybody there; 1 = the nodes nearest to a key (32 bytes); 2 = the records of a key (32 bytes); 3 = keep a record |
-//! | record | key (32 bytes), publisher as text, sequence (varint), seconds that it is still good for (varint), value (bytes) |
-//! | answer | the id of the one that answers, as text; what it answers |
-//! | what | 0 = here I am; 1 = nodes (texts); 2 = records, then nodes; 3 = it is kept; 4 = it is not, and why (varint) |
+//! | question | 0 = ping; 1 = the nodes nearest to a key (32 bytes); 2 = the records of a key (32 bytes); 3 = store a record |
+//! | record | key (32 bytes), publisher as text, sequence (varint), remaining lifetime in seconds (varint), value (bytes) |
+//! | answer | the id of the answering node, as text; the content |
+//! | content | 0 = alive; 1 = nodes (texts); 2 = records, then nodes; 3 = kept; 4 = refused, with the reason (varint) |
 //!
-//! Texts and bytes have their length before them, as postcard has it. Nothing may follow. A message of another version is
-//! not understood, and its asker gets no answer. There is no clock that nodes share: a record says for how much longer it
-//! is good.
+//! Texts and bytes are preceded by their length, as in postcard. No bytes may follow. A message of
+//! another version is not understood, and its asker gets no answer. Nodes share no clock: a record
+//! says how much longer it is valid.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -33,75 +34,75 @@ pub const KAD: TypeCode = TypeCode::new(b"@KAD");
 /// The version of the messages.
 const VERSION: u8 = 1;
 
-/// The most nodes in an answer.
+/// The maximum number of nodes in an answer.
 pub const MAX_NODES: usize = 64;
 
-/// The most records in an answer.
+/// The maximum number of records in an answer.
 pub const MAX_RECORDS: usize = 64;
 
-/// The most bytes of a message; an answer says less rather than more.
+/// The maximum length of a message, in bytes. An answer leaves entries out rather than exceed it.
 pub const MAX_MESSAGE: usize = 128 << 10;
 
-/// What is asked.
+/// A question to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Question {
-    /// Whether the node is there. Answered with [`Answer::Here`].
+    /// Asks whether the node is alive. Answered with [`Answer::Here`].
     Ping,
-    /// For the nodes nearest to a key. Answered with [`Answer::Nodes`].
+    /// Asks for the nodes nearest to a key. Answered with [`Answer::Nodes`].
     FindNode(Key),
-    /// For the records of a key. Answered with [`Answer::Records`].
+    /// Asks for the records of a key. Answered with [`Answer::Records`].
     FindValue(Key),
-    /// To keep a record. Answered with [`Answer::Kept`] or [`Answer::Refused`].
+    /// Asks the node to keep a record. Answered with [`Answer::Kept`] or [`Answer::Refused`].
     Store(Record),
 }
 
-/// A question, and who asks.
+/// A question with its asker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Who asks, by its own word: the place at which it listens.
+    /// The asker and the address where it listens, as it claims.
     pub from: PeerInfo,
-    /// What.
+    /// The question.
     pub question: Question,
 }
 
-/// Why a record is not kept.
+/// Why a node does not keep a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreRefusal {
-    /// Its value is too long.
+    /// The value is too long.
     #[error("the value is too long")]
     TooLong,
-    /// It was over when it came; or it says that a node provides something that did not answer the
-    /// one that refuses, and does not come from that node.
+    /// The record had expired when it arrived. Or it announces a provider that did not answer the
+    /// refusing node, and does not come from that provider.
     #[error("the record is over")]
     Over,
-    /// The node has as many records, or bytes of them, as it keeps.
+    /// The node keeps its maximum number of records, or of their bytes.
     #[error("the node keeps no more")]
     Full,
-    /// The node has as many from this source as it keeps.
+    /// The node keeps its maximum number of records from this source.
     #[error("the node keeps no more from this source")]
     TooManyOfSource,
-    /// The node has records of as many publishers under this key as it keeps.
+    /// The node keeps records of its maximum number of publishers under this key.
     #[error("the node keeps no more for this key")]
     TooManyOfKey,
-    /// The node has a newer one of the publisher, or one that came from the publisher itself.
+    /// The node has a newer record of the publisher, or one that came from the publisher itself.
     #[error("the node has a better one")]
     Outdated,
-    /// The node knows many that are nearer to the key.
+    /// The node knows many nodes that are nearer to the key.
     #[error("the node is too far from the key")]
     TooFar,
 }
 
-/// What is answered.
+/// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Answer {
-    /// The node is there.
+    /// The node is alive.
     Here,
-    /// The nodes nearest to the key that it knows, the nearest first.
+    /// The nodes nearest to the key that the node knows, nearest first.
     Nodes(Vec<PeerInfo>),
-    /// What it keeps for the key, and the nodes nearest to it.
+    /// The records that the node keeps for the key, and the nodes nearest to the key.
     Records(Vec<Record>, Vec<PeerInfo>),
     /// The record is kept.
     Kept,
@@ -109,12 +110,12 @@ pub enum Answer {
     Refused(StoreRefusal),
 }
 
-/// An answer, and who answers.
+/// An answer with its sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
-    /// Who answers, by its own word.
+    /// The id of the answering node, as it claims.
     pub me: PeerId,
-    /// What.
+    /// The answer.
     pub answer: Answer,
 }
 
@@ -134,13 +135,13 @@ fn decode<'a, T: Deserialize<'a>>(frame: &'a Frame) -> Option<T> {
 }
 
 impl Request {
-    /// As a frame. None when it is longer than [`MAX_MESSAGE`].
+    /// Encodes it as a frame; `None` if it is longer than [`MAX_MESSAGE`].
     #[must_use]
     pub fn encode(&self) -> Option<Frame> {
         encode(self)
     }
 
-    /// The request in a frame; none when it is not one of this version.
+    /// Decodes a request; `None` if the frame is not a request of this version.
     #[must_use]
     pub fn decode(frame: &Frame) -> Option<Self> {
         decode(frame)
@@ -148,13 +149,14 @@ impl Request {
 }
 
 impl Response {
-    /// As a frame. None when it says more than an answer may.
+    /// Encodes it as a frame; `None` if it exceeds the limits of an answer.
     #[must_use]
     pub fn encode(&self) -> Option<Frame> {
         self.answer.is_bounded().then(|| encode(self)).flatten()
     }
 
-    /// The answer in a frame; none when it is not one of this version, or says more than an answer may.
+    /// Decodes an answer; `None` if the frame is not an answer of this version, or exceeds the
+    /// limits of an answer.
     #[must_use]
     pub fn decode(frame: &Frame) -> Option<Self> {
         decode(frame).filter(|response: &Self| response.answer.is_bounded())
@@ -172,11 +174,11 @@ impl Answer {
         }
     }
 
-    /// The records and nodes in an answer to a question for a key, of which the nearest `k` nodes and as many records as
-    /// there is room for beside them are said.
+    /// Makes the answer to a question for a key: the nearest `k` nodes, and as many records as fit
+    /// beside them.
     #[must_use]
     pub fn of(mut records: Vec<Record>, mut nodes: Vec<PeerInfo>) -> Self {
-        // Each field of a record but the value has less than this.
+        // All fields of a record except the value are shorter than this.
         const OTHER_FIELDS: usize = 512;
         nodes.truncate(MAX_NODES);
         records.truncate(MAX_RECORDS);
@@ -192,7 +194,7 @@ impl Answer {
         Self::Records(records, nodes)
     }
 
-    /// The nodes in it.
+    /// The records and nodes in it.
     #[must_use]
     pub fn into_parts(self) -> (Vec<Record>, Vec<PeerInfo>) {
         match self {
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_says_too_much_is_none() {
+    fn an_answer_that_exceeds_the_limits_is_refused() {
         let response = |nodes: usize| Response {
             me: peer(0).id().clone(),
             answer: Answer::Nodes((0..nodes).map(peer).collect()),
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_what_follows_are_not_understood() {
+    fn another_version_and_trailing_bytes_are_refused() {
         let frame = Request { from: peer(1), question: Question::Ping }.encode().unwrap();
         let mut data = frame.data().to_vec();
         data.push(0);
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_has_as_many_records_as_there_is_room_for() {
+    fn an_answer_has_as_many_records_as_fit() {
         let records: Vec<_> = (0..60).map(|_| record(4_000)).collect();
         let (records, nodes) = Answer::of(records, (0..90).map(peer).collect()).into_parts();
         assert_eq!((records.len(), nodes.len()), (14, MAX_NODES));

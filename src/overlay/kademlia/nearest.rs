@@ -1,4 +1,4 @@
-//! The router that goes to ever nearer nodes.
+//! The router that forwards to ever nearer nodes.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -7,7 +7,7 @@ use crate::overlay::{
     kademlia::{KBuckets, Key},
 };
 
-/// The table that the driver fills and the router reads. Empty until the node knows its own key.
+/// The table that the driver fills and the router reads. Empty until the node's own key is known.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedTable(Arc<OnceLock<Mutex<KBuckets>>>);
 
@@ -17,19 +17,20 @@ impl SharedTable {
         self.0.get_or_init(|| Mutex::new(KBuckets::new(own, k)));
     }
 
-    /// The table, for a moment; none before it is made.
+    /// Locks the table; `None` before it is made.
     pub(crate) fn lock(&self) -> Option<MutexGuard<'_, KBuckets>> {
         self.0.get().map(|table| table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Routes by the table of [Kademlia](crate::overlay::kademlia): to the node itself where it is known, else to the known node
-/// whose key is nearest to its key, if that is nearer than this node's own. So each hop is nearer than the one before, and
-/// no message goes in circles; a message is stuck where nobody nearer is known and the target is not known either.
+/// Routes by the table of [Kademlia](crate::overlay::kademlia): to the target itself if it is
+/// known, otherwise to the known node whose key is nearest to the target's key, if it is nearer
+/// than this node's own key. Each hop is therefore nearer than the one before, and a message cannot
+/// loop. A message fails where neither the target nor a nearer node is known.
 ///
-/// [`Builder::kademlia`](crate::Builder::kademlia) makes it the router of its node. The first message over a hop that is
-/// dead, and of which no look-up has found that out, fails as [`Unreachable`](crate::overlay::RouteReason::Unreachable);
-/// the next one takes another hop.
+/// [`Builder::kademlia`](crate::Builder::kademlia) sets it as the router of the node. The first
+/// message over a dead hop that no look-up has detected fails with
+/// [`Unreachable`](crate::overlay::RouteReason::Unreachable); the next one takes another hop.
 #[derive(Clone, Debug)]
 pub struct KademliaRouter(SharedTable);
 

@@ -15,7 +15,7 @@ use crate::{
     time::Later,
 };
 
-/// What a publisher says under a key: one record for each publisher and key.
+/// The record of a publisher under a key. There is one record for each publisher and key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     key: Key,
@@ -26,8 +26,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record that is good for so many `seconds` from now on. Of two of a publisher, the one with the higher `sequence`
-    /// is the newer.
+    /// Makes a record that is valid for this number of `seconds` from now. Of two records of a
+    /// publisher, the one with the higher `sequence` is the newer.
     #[must_use]
     pub const fn new(
         key: Key,
@@ -39,51 +39,51 @@ impl Record {
         Self { key, publisher, sequence, seconds, value }
     }
 
-    /// Where it is.
+    /// The key.
     #[must_use]
     pub const fn key(&self) -> Key {
         self.key
     }
 
-    /// Who says it, by the word of those that kept it.
+    /// The publisher, as the nodes that kept the record report.
     #[must_use]
     pub const fn publisher(&self) -> &PeerInfo {
         &self.publisher
     }
 
-    /// Which of the publisher's records under this key it is.
+    /// The sequence number among the publisher's records under this key.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// For how much longer it is good.
+    /// The remaining lifetime.
     #[must_use]
     pub const fn time_left(&self) -> Duration {
         Duration::from_secs(self.seconds as u64)
     }
 
-    /// What is said; empty for a provider.
+    /// The value; empty for a provider.
     #[must_use]
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// What is said; empty for a provider.
+    /// The value; empty for a provider.
     #[must_use]
     pub fn into_value(self) -> Vec<u8> {
         self.value
     }
 
-    /// Whether it only says that its publisher provides something: it has no value. It is good as
-    /// long as its publisher is there, while a value is good for its time.
+    /// Whether it only announces that its publisher provides something: it has no value. It is
+    /// useful as long as its publisher is alive, while a value is valid for its lifetime.
     #[must_use]
     pub const fn is_provider(&self) -> bool {
         self.value.is_empty()
     }
 
-    /// The order of a publisher's records: by sequence, and for the same sequence by value, so that all nodes have the same
-    /// one in the end.
+    /// Whether it is newer than another record of the publisher: by sequence, and for the same
+    /// sequence by value, so that all nodes agree in the end.
     #[must_use]
     pub fn is_newer_than(&self, other: &Self) -> bool {
         (self.sequence, &self.value) > (other.sequence, &other.value)
@@ -94,17 +94,18 @@ impl Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreLimits {
-    /// The longest value, in bytes: 1,024.
+    /// The maximum length of a value, in bytes: 1,024.
     pub record_bytes: usize,
-    /// Records: 4,096.
+    /// The maximum number of records: 4,096.
     pub records: usize,
-    /// Bytes of all values: 4 MiB.
+    /// The maximum number of bytes of all values: 4 MiB.
     pub bytes: usize,
-    /// Records that came from one source: 1,024.
+    /// The maximum number of records that came from one source: 1,024.
     pub per_source: usize,
-    /// Publishers under one key: 60.
+    /// The maximum number of publishers under one key: 60.
     pub per_key: usize,
-    /// The longest time that a record is kept without being sent again: 24 hours. A longer one is cut to it.
+    /// The maximum time that a record is kept without being sent again: 24 hours. Longer lifetimes
+    /// are lowered to it.
     pub ttl: Duration,
     /// The same for a [provider](Record::is_provider): 1 hour.
     pub provider_ttl: Duration,
@@ -128,26 +129,28 @@ impl Default for StoreLimits {
 struct Entry {
     record: Record,
     source: Host,
-    /// It came from its publisher, not from another that keeps it.
+    /// Whether it came from its publisher, not from another node that keeps it.
     direct: bool,
     until: Instant,
-    /// When it came, or was sent on.
+    /// When it arrived, or was sent on.
     heard: Instant,
-    /// When it came from its publisher; of a copy, when it came first.
+    /// When it arrived from its publisher; for a copy, when it first arrived.
     said: Instant,
 }
 
-/// What a node keeps: bounded in number, bytes, by source and by key, each record for a time.
+/// The records that a node keeps. They are bounded in number, in bytes, by source and by key, and
+/// each is kept for a limited time.
 ///
-/// Under one key there is one record of each publisher. A newer one replaces it
-/// ([`Record::is_newer_than`]), unless it comes from another node and the one that is there came
-/// from its publisher; that one is replaced by its publisher alone. A record that comes when a
-/// limit is reached is refused: what is there stays until it is over. There are two exceptions
-/// where the limit is that of the key. A record that comes from its publisher takes the place of a
-/// copy. A provider that comes from its publisher takes the place of the provider that has not said
-/// so for the longest time, as one that is dead does not. Of the sources that have the most
-/// providers under the key, the newcomer's among them, one loses its own: no source drives out
-/// those of others.
+/// Under one key there is one record of each publisher. A newer record replaces it
+/// ([`Record::is_newer_than`]), unless the newer one comes from another node and the existing one
+/// came from its publisher. That one is replaced only by its publisher.
+///
+/// A record that arrives when a limit is reached is refused; existing records stay until they
+/// expire. If the limit is that of the key, there are two exceptions. A record that comes from its
+/// publisher replaces a copy. A provider that comes from its publisher replaces the provider whose
+/// last announcement is the oldest, because dead providers do not announce themselves. The provider
+/// to replace is chosen from the sources that have the most providers under the key, the newcomer's
+/// included: no source displaces the providers of sources that have fewer.
 #[derive(Clone, Debug, Default)]
 pub struct RecordStore {
     limits: StoreLimits,
@@ -157,25 +160,25 @@ pub struct RecordStore {
 }
 
 impl RecordStore {
-    /// An empty one.
+    /// Makes an empty store.
     #[must_use]
     pub fn new(limits: StoreLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// How many records there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The bytes of all values.
+    /// The number of bytes of all values.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -192,7 +195,7 @@ impl RecordStore {
         }
     }
 
-    /// Drops what is over. How many.
+    /// Removes expired records. Returns how many.
     pub fn expire(&mut self, now: Instant) -> usize {
         let over = self.entries.iter().filter(|(_, entry)| entry.until <= now);
         let over: Vec<_> = over.map(|(at, _)| at.clone()).collect();
@@ -205,7 +208,7 @@ impl RecordStore {
         all.take_while(move |((other, _), _)| *other == key)
     }
 
-    /// Keeps a record that came from `source`; `direct` says that this is its publisher.
+    /// Keeps a record that came from `source`; `direct` means that this is its publisher.
     ///
     /// # Errors
     /// See [`StoreRefusal`]. Nothing was changed.
@@ -253,7 +256,8 @@ impl RecordStore {
                 return Err(StoreRefusal::Outdated);
             }
             if same && !better {
-                // Who has it tells of it again: no longer than the publisher said.
+                // Nodes that keep the record send it again, but no longer than the publisher's
+                // lifetime.
                 let until = if direct { until } else { known.until };
                 if let Some(known) = self.entries.get_mut(&at) {
                     (known.until, known.heard) = (until, now);
@@ -294,8 +298,8 @@ impl RecordStore {
         Ok(())
     }
 
-    /// The provider under a key that has not said so for the longest time, of the sources with the
-    /// most providers there when one more comes from `newcomer`.
+    /// The provider under a key whose last announcement is the oldest, among the sources with the
+    /// most providers there, counting one more from `newcomer`.
     fn longest_silent(&self, key: Key, newcomer: &Host) -> Option<(Key, PeerId)> {
         let providers = || self.of_key(key).filter(|(_, entry)| entry.record.is_provider());
         let mut of_source: HashMap<&Host, usize> = HashMap::from([(newcomer, 1)]);
@@ -308,8 +312,8 @@ impl RecordStore {
         oldest.min_by_key(|(_, entry)| entry.said).map(|(at, _)| at.clone())
     }
 
-    /// Drops what says that this node, at this address, provides something: it does not answer
-    /// there. How much that was.
+    /// Removes the announcements of the provider at this address, because it does not answer there.
+    /// Returns how many there were.
     pub fn forget_provider(&mut self, peer: &PeerInfo) -> usize {
         let is_its = |entry: &Entry| entry.record.is_provider() && entry.record.publisher == *peer;
         let gone = self.entries.iter().filter(|(_, entry)| is_its(entry));
@@ -324,14 +328,14 @@ impl RecordStore {
         (seconds > 0).then(|| Record { seconds, ..entry.record.clone() })
     }
 
-    /// The records under a key that are still good: first those that came from their publishers,
-    /// the one that came last before the others.
+    /// The valid records under a key: those that came from their publishers first, the latest
+    /// first.
     #[must_use]
     pub fn get(&self, key: Key, now: Instant) -> Vec<Record> {
         self.get_with_sources(key, now).into_iter().map(|(_, record)| record).collect()
     }
 
-    /// The same, with the sources that they came from.
+    /// The same records, with the sources that they came from.
     pub(crate) fn get_with_sources(&self, key: Key, now: Instant) -> Vec<(Host, Record)> {
         let mut entries: Vec<_> = self.of_key(key).map(|(_, entry)| entry).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse((entry.direct, entry.said)));
@@ -339,8 +343,9 @@ impl RecordStore {
         entries.into_iter().filter_map(good).collect()
     }
 
-    /// The records that nobody sent during `every` (section 2.5: one that keeps it sends it to the others, and these do not
-    /// in their turn); they count as sent from now on. At most `most`, the longest unsent first.
+    /// The records that no node has sent during `every`; they count as sent from now on. At most
+    /// `most`, the longest unsent first. (Section 2.5: a node that keeps a record sends it to the
+    /// others, so that these do not have to.)
     pub fn due(&mut self, now: Instant, every: Duration, most: usize) -> Vec<Record> {
         let due = self.entries.iter_mut().map(|(_, entry)| entry);
         let mut due: Vec<_> =
@@ -355,8 +360,8 @@ impl RecordStore {
     }
 }
 
-/// The records of a look-up, of which each node said its own: of each publisher the newest, the one first that most nodes
-/// have; of as many, the one of the lower id.
+/// Merges the records of a look-up, one list of which came from each node: the newest of each
+/// publisher. The record that most nodes have is first, and among equals the one with the lower id.
 #[must_use]
 pub fn chosen(said: impl IntoIterator<Item = Record>) -> Vec<Record> {
     let mut of: BTreeMap<PeerId, Vec<Record>> = BTreeMap::new();
@@ -403,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_kept_for_its_time_and_no_longer_than_the_limit() {
+    fn a_record_is_kept_for_its_lifetime_and_no_longer_than_the_limit() {
         let (now, limits) = (now(), StoreLimits { ttl: HOUR, ..StoreLimits::default() });
         let mut store = RecordStore::new(limits);
         store.keep(record(1, 1, 1, "x"), host(1), true, now).unwrap();
@@ -416,13 +421,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_publishers_records_the_newest_is_kept_and_a_copy_never_talks_over_the_publisher() {
+    fn the_newest_record_of_a_publisher_is_kept_and_a_copy_never_replaces_its_own() {
         let (now, mut store) = (now(), RecordStore::default());
         store.keep(record(1, 1, 5, "copy"), host(2), false, now).unwrap();
         store.keep(record(1, 1, 6, "newer"), host(3), false, now).unwrap();
         let old = store.keep(record(1, 1, 5, "copy"), host(2), false, now);
         assert_eq!(old, Err(StoreRefusal::Outdated));
-        // The publisher itself is believed, whatever was said in its name.
+        // A record from the publisher itself wins over copies with any number.
         store.keep(record(1, 1, 2, "own"), host(1), true, now).unwrap();
         let lie = store.keep(record(1, 1, u64::MAX, "lie"), host(2), false, now);
         assert_eq!(lie, Err(StoreRefusal::Outdated));
@@ -433,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_is_sent_again_does_not_make_a_record_live_longer() {
+    fn a_copy_that_is_sent_again_does_not_extend_the_lifetime_of_a_record() {
         let (now, mut store) = (now(), RecordStore::default());
         store.keep(record(1, 1, 1, "x"), host(1), true, now).unwrap();
         store.keep(record(1, 1, 1, "x"), host(2), false, now + HOUR).unwrap();
@@ -443,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_above_a_limit_is_refused_and_what_is_there_stays() {
+    fn a_record_above_a_limit_is_refused_and_existing_records_stay() {
         let now = now();
         let limits = StoreLimits {
             record_bytes: 4,
@@ -465,7 +470,7 @@ mod tests {
         store.keep(record(1, 2, 1, "12"), host(2), false, now).unwrap();
         let third = store.keep(record(1, 3, 1, ""), host(3), false, now);
         assert_eq!(third, Err(StoreRefusal::TooManyOfKey));
-        // The publisher itself takes the place of a copy.
+        // The publisher itself replaces a copy.
         store.keep(record(1, 3, 1, "1"), host(3), true, now).unwrap();
         store.keep(record(5, 3, 1, "1234"), host(3), true, now).unwrap();
         let bytes = store.keep(record(6, 4, 1, "1234"), host(4), true, now);
@@ -487,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_says_so_takes_the_place_of_the_one_that_is_silent_for_the_longest_time() {
+    fn a_provider_that_announces_itself_replaces_the_one_that_is_silent_for_the_longest_time() {
         let (begun, second) = (now(), Duration::from_secs(1));
         let mut store = RecordStore::new(StoreLimits { per_key: 3, ..StoreLimits::default() });
         for n in 0..3 {
@@ -497,17 +502,17 @@ mod tests {
         store.keep(provider(0), host(0), true, begun + second * 2).unwrap();
         store.keep(provider(3), host(3), true, begun + second * 3).unwrap();
         store.keep(provider(4), host(4), true, begun + second * 4).unwrap();
-        // Those heard of last come first, and one that is no word of a publisher takes no place.
+        // The latest come first, and a record that does not come from its publisher replaces none.
         assert_eq!(publishers(&store, begun + second * 4), [peer(4), peer(3), peer(0)]);
         let copy = store.keep(provider(5), host(5), false, begun + second * 5);
         assert_eq!(copy, Err(StoreRefusal::TooManyOfKey));
-        // A source with many drives out its own alone.
+        // A source with many providers displaces only its own.
         for n in 10..100 {
             store.keep(provider(n), host(4), true, begun + second * 6).unwrap();
         }
         let there = publishers(&store, begun + second * 6);
         assert!(there.contains(&peer(0)) && there.contains(&peer(3)), "{there:?}");
-        // A value is not driven out by a provider, nor does it drive out one.
+        // A provider does not displace a value, and a value does not displace a provider.
         let value = store.keep(record(1, 200, 1, "x"), host(200), true, begun + second * 7);
         assert_eq!(value, Err(StoreRefusal::TooManyOfKey));
         assert_eq!((store.forget_provider(&peer(0)), store.len()), (1, 2));
@@ -524,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sent_for_a_while_is_due_once() {
+    fn a_record_that_no_node_sent_for_a_while_is_due_once() {
         let (now, mut store) = (now(), RecordStore::default());
         store.keep(record(1, 1, 1, "x"), host(1), true, now).unwrap();
         store.keep(record(2, 1, 1, "x"), host(1), true, now).unwrap();
@@ -537,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_nodes_say_the_newest_of_each_publisher_is_chosen_and_most_come_first() {
+    fn the_newest_record_of_each_publisher_is_chosen_and_the_most_frequent_comes_first() {
         let said = [record(1, 2, 9, "b"), record(1, 1, 1, "old"), record(1, 1, 2, "new")];
         let values: Vec<_> = chosen(said).into_iter().map(Record::into_value).collect();
         assert_eq!(values, [b"new".to_vec(), b"b".to_vec()]);
@@ -545,7 +550,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_limits_hold_whatever_comes(
+        fn the_limits_hold_for_any_sequence_of_records(
             steps in prop::collection::vec((0..5_usize, 0..5_usize, 0..5_usize, 0..4_u64, 0..8_usize, any::<bool>(), 0..900_u64), 0..300),
         ) {
             let limits = StoreLimits { record_bytes: 6, records: 9, bytes: 30, per_source: 4, per_key: 3, ttl: HOUR, provider_ttl: HOUR };

@@ -7,24 +7,27 @@ use crate::overlay::{
     kademlia::key::{Distance, Key},
 };
 
-/// Buckets: one for each number of first bits that a key can share with the own one.
+/// The number of buckets: one for each number of leading bits that a key can share with the own
+/// key.
 const BUCKETS: usize = 256;
 
-/// Questions in a row that a node leaves without an answer before it goes although nobody waits for its place.
+/// The number of unanswered questions in a row after which a node is removed even if no other node
+/// waits for its place.
 const MAX_FAILURES: u8 = 5;
 
-/// What came of hearing from a node.
+/// The result of hearing from a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Heard {
     /// It is new, and there was room.
     Added,
-    /// It was known; it counts as the one that was heard of last.
+    /// It was known, and is now the most recent one.
     Known,
-    /// Its bucket is full, or its id is known with another address. It waits for the place of this one, which is to be
-    /// asked whether it is still there: tell [`KBuckets::heard`] or [`KBuckets::failed`].
+    /// Its bucket is full, or its id is known with another address. It waits for the place of the
+    /// node in this variant, which has to be asked whether it is alive: report the result with
+    /// [`KBuckets::heard`] or [`KBuckets::failed`].
     Check(PeerInfo),
-    /// As `Check`, but that one is being asked already.
+    /// As `Check`, but that node is being asked already.
     Waiting,
     /// It is the node itself.
     Own,
@@ -35,7 +38,7 @@ struct Entry {
     key: Key,
     info: PeerInfo,
     failures: u8,
-    /// It is being asked whether it is there.
+    /// Whether a check is under way that it is alive.
     checked: bool,
 }
 
@@ -45,13 +48,13 @@ impl Entry {
     }
 }
 
-/// Nodes at distances of one power of two. Those heard of last are at the end.
+/// Nodes at distances of one power of two, the most recent ones at the end.
 #[derive(Clone, Debug, Default)]
 struct Bucket {
     entries: Vec<Entry>,
-    /// Who would be here if there was room: the replacement cache.
+    /// Nodes that wait for a place: the replacement cache.
     waiting: Vec<Entry>,
-    /// When a key of this bucket was last looked for.
+    /// When a key of this bucket was last looked up.
     looked: Option<Instant>,
 }
 
@@ -61,7 +64,7 @@ impl Bucket {
         Some(entries.remove(at))
     }
 
-    /// The one heard of last that waits for any place, not for that of its own id.
+    /// The most recent node that waits for any place, not for that of its own id.
     fn newcomer(&mut self) -> Option<Entry> {
         let known = |entry: &Entry| self.entries.iter().any(|other| other.key == entry.key);
         let at = self.waiting.iter().rposition(|entry| !known(entry))?;
@@ -69,11 +72,11 @@ impl Bucket {
     }
 }
 
-/// The table of one node: at most `k` others for each power of two of distance.
+/// The table of one node: at most `k` other nodes for each power of two of distance.
 ///
-/// Who is known and answers stays, however many newcomers there are: they live longest who have lived long, and a table
-/// cannot be taken over by a flood. Only nodes that have answered, or proved who they are, belong into it: an address that
-/// others tell is a hint.
+/// A known node that answers stays, for any number of newcomers: nodes that have lived long tend to
+/// live longest, and a flood cannot take the table over. Only nodes that have answered, or proved
+/// their id, belong in it; an address that another node sends is only a hint.
 #[derive(Clone, Debug)]
 pub struct KBuckets {
     own: Key,
@@ -82,8 +85,8 @@ pub struct KBuckets {
 }
 
 impl KBuckets {
-    /// The empty table of the node at `own`. At most `k` nodes (20 in the paper, at least 1) for each bucket, and as
-    /// many that wait for a place.
+    /// Makes the empty table of the node at `own`. At most `k` nodes (20 in the paper, at least 1)
+    /// for each bucket, and as many that wait for a place.
     #[must_use]
     pub fn new(own: Key, k: usize) -> Self {
         Self { own, k: k.max(1), buckets: vec![Bucket::default(); BUCKETS] }
@@ -99,15 +102,15 @@ impl KBuckets {
         self.buckets.get_mut(self.own.distance(key).common_bits())
     }
 
-    /// Whether there is a place for a node that is not in the table yet, or one to wait at: whether it is worth asking it
-    /// whether it is there.
+    /// Whether a node that is not in the table yet could get a place or wait for one, so that
+    /// asking it is useful.
     #[must_use]
     pub fn has_room(&self, id: &PeerId) -> bool {
         let bucket = self.buckets.get(self.own.distance(Key::of(id)).common_bits());
         bucket.is_some_and(|bucket| bucket.entries.len() < self.k || bucket.waiting.len() < self.k)
     }
 
-    /// A node has answered, or asked and proved who it is.
+    /// Records that a node has answered, or has asked and proved its id.
     pub fn heard(&mut self, info: PeerInfo) -> Heard {
         let (key, k) = (Key::of(info.id()), self.k);
         let Some(bucket) = self.bucket(key) else { return Heard::Own };
@@ -117,7 +120,7 @@ impl KBuckets {
         if same && let Some(at) = known {
             bucket.entries.remove(at);
             bucket.entries.push(Entry::new(key, info));
-            // It is here and not elsewhere, as somebody may have said.
+            // The known address is confirmed, so another claimed one is dropped.
             Bucket::remove(&mut bucket.waiting, key);
             return Heard::Known;
         }
@@ -139,8 +142,9 @@ impl KBuckets {
         }
     }
 
-    /// A node did not answer. If another one waits for its place, that one has it; else it stays, as the paper has it, but
-    /// others are not told of it, until it answers or has failed five times in a row. The one that came in its place.
+    /// Records that a node did not answer. If another node waits for its place, that node replaces
+    /// it and is returned. Otherwise the node stays, as in the paper, but is not told to others
+    /// until it answers; it is removed when it has failed five times in a row.
     pub fn failed(&mut self, id: &PeerId) -> Option<PeerInfo> {
         let key = Key::of(id);
         let bucket = self.bucket(key)?;
@@ -149,7 +153,7 @@ impl KBuckets {
         entry.failures = entry.failures.saturating_add(1);
         entry.checked = false;
         let over = entry.failures >= MAX_FAILURES;
-        // The same node at its other address, before anybody else.
+        // The same node at its other address has precedence.
         let next = Bucket::remove(&mut bucket.waiting, key).or_else(|| bucket.newcomer());
         if next.is_some() || over {
             bucket.entries.remove(at);
@@ -164,7 +168,8 @@ impl KBuckets {
         self.buckets.iter().flat_map(|bucket| &bucket.entries)
     }
 
-    /// The `count` nodes nearest to a key, the nearest first, without those that left the last question unanswered.
+    /// The `count` nodes nearest to a key, nearest first, without those that left the last question
+    /// unanswered.
     #[must_use]
     pub fn closest(&self, target: Key, count: usize) -> Vec<PeerInfo> {
         let good = self.entries().filter(|entry| entry.failures == 0);
@@ -174,7 +179,7 @@ impl KBuckets {
         all.into_iter().take(count).map(|(_, entry)| entry.info.clone()).collect()
     }
 
-    /// Whether a node is in the table, and where.
+    /// The node with this id; `None` if it is not in the table.
     #[must_use]
     pub fn get(&self, id: &PeerId) -> Option<&PeerInfo> {
         let key = Key::of(id);
@@ -182,7 +187,8 @@ impl KBuckets {
         bucket.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.info)
     }
 
-    /// How many nodes are nearer to a key than the node itself, without those that left the last question unanswered.
+    /// The number of nodes that are nearer to a key than the node itself, without those that left
+    /// the last question unanswered.
     #[must_use]
     pub fn nearer(&self, target: Key) -> usize {
         let own = self.own.distance(target);
@@ -190,7 +196,7 @@ impl KBuckets {
         good.filter(|entry| entry.key.distance(target) < own).count()
     }
 
-    /// How many nodes are in the table.
+    /// The number of nodes in the table.
     #[must_use]
     pub fn len(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.entries.len()).sum()
@@ -202,11 +208,12 @@ impl KBuckets {
         self.buckets.iter().all(|bucket| bucket.entries.is_empty())
     }
 
-    /// Bytes that the table takes: its buckets, the places for nodes in them, used and free, and the texts of ids and host
-    /// names, each as if nobody shared it. What the allocator adds is not in it.
+    /// The memory of the table, in bytes: its buckets, the places for nodes in them, used and free,
+    /// and the texts of ids and host names, each counted as if it was not shared. The overhead of
+    /// the allocator is not included.
     #[must_use]
     pub fn memory(&self) -> usize {
-        /// Two counts, which stand before a text that is shared.
+        /// The two reference counts in front of a shared text.
         const COUNTS: usize = 2 * size_of::<usize>();
         let text = |entry: &Entry| {
             let name = match entry.info.host() {
@@ -224,15 +231,15 @@ impl KBuckets {
         size_of::<Self>() + self.buckets.iter().map(bucket).sum::<usize>()
     }
 
-    /// A key is being looked for: its bucket needs no refresh for a while.
+    /// Records a look-up of a key: its bucket needs no refresh for a while.
     pub fn looked_for(&mut self, target: Key, now: Instant) {
         if let Some(bucket) = self.bucket(target) {
             bucket.looked = Some(now);
         }
     }
 
-    /// Keys to look for, one in each bucket in which none was looked for during `every`, out to the furthest and in to
-    /// the nearest neighbour (section 2.3). `random` fills 32 bytes.
+    /// Keys to look up, one in each bucket that had no look-up during `every`, from the furthest
+    /// bucket to that of the nearest neighbour (section 2.3). `random` returns 32 random bytes.
     pub fn stale(
         &self,
         now: Instant,

@@ -1,4 +1,4 @@
-//! The table held against a model, and whole networks of tables that look up each other.
+//! The table against a model, and whole networks of tables that look each other up.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -22,20 +22,20 @@ fn key(peer: &PeerInfo) -> Key {
     Key::of(peer.id())
 }
 
-/// Peers in the furthest bucket of `own`, which are half of all.
+/// Peers in the furthest bucket of `own`, which are half of all peers.
 fn far(own: Key) -> impl Iterator<Item = PeerInfo> {
     (0..).map(peer).filter(move |peer| own.distance(key(peer)).common_bits() == 0)
 }
 
 #[test]
-fn who_answers_keeps_its_place_from_any_number_of_newcomers() {
+fn a_node_that_answers_keeps_its_place_against_any_number_of_newcomers() {
     let own = Key::of_bytes(b"me");
     let mut table = KBuckets::new(own, 2);
     let all: Vec<_> = far(own).take(100).collect();
     assert_eq!(table.heard(all[0].clone()), Heard::Added);
     assert_eq!(table.heard(all[1].clone()), Heard::Added);
     for newcomer in &all[2..] {
-        // The one that was silent for longest is asked, and answers.
+        // The node that was silent for longest is asked, and answers.
         let Heard::Check(asked) = table.heard(newcomer.clone()) else { panic!() };
         assert_eq!(table.heard(all[2].clone()), Heard::Waiting);
         assert_eq!(table.heard(asked), Heard::Known);
@@ -45,7 +45,7 @@ fn who_answers_keeps_its_place_from_any_number_of_newcomers() {
 }
 
 #[test]
-fn who_does_not_answer_makes_room_for_the_one_heard_of_last() {
+fn a_node_that_does_not_answer_makes_room_for_the_last_node_heard_of() {
     let own = Key::of_bytes(b"me");
     let mut table = KBuckets::new(own, 2);
     let all: Vec<_> = far(own).take(5).collect();
@@ -59,7 +59,7 @@ fn who_does_not_answer_makes_room_for_the_one_heard_of_last() {
         Some(all[3].clone()),
         "two waited: the cache is as long as a bucket"
     );
-    // Nobody waits any more: it stays, but others are not told of it.
+    // No node waits any more: it stays in the table, but is not told to others.
     assert_eq!(table.failed(all[3].id()), None);
     assert_eq!((table.len(), table.closest(own, 9)), (2, vec![all[4].clone()]));
     assert_eq!(table.heard(all[3].clone()), Heard::Known);
@@ -88,7 +88,7 @@ fn the_node_itself_is_never_in_its_table() {
 }
 
 #[test]
-fn what_was_not_looked_for_is_refreshed_as_far_in_as_the_nearest_neighbour() {
+fn buckets_without_a_look_up_are_refreshed_as_far_in_as_the_nearest_neighbour() {
     let own = Key::of_bytes(b"me");
     let (mut table, now, every) =
         (KBuckets::new(own, K), Instant::now().into_std(), Duration::from_secs(3_600));
@@ -104,7 +104,7 @@ fn what_was_not_looked_for_is_refreshed_as_far_in_as_the_nearest_neighbour() {
 }
 
 #[test]
-fn what_a_table_takes_grows_by_its_nodes_and_their_texts_and_not_by_newcomers_without_end() {
+fn the_memory_of_a_table_is_bounded_for_any_number_of_newcomers() {
     let own = Key::of_bytes(b"me");
     let mut table = KBuckets::new(own, 2);
     let empty = table.memory();
@@ -133,12 +133,12 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn no_bucket_is_ever_above_its_limit_and_the_nearest_are_those_of_a_sorted_list(
+    fn no_bucket_exceeds_its_limit_and_the_nearest_are_those_of_a_sorted_list(
         steps in prop::collection::vec(step(), 0..400), k in 1_usize..6, target: [u8; 32],
     ) {
         let own = Key::of_bytes(b"me");
         let mut table = KBuckets::new(own, k);
-        // Who is in the table, and whether it left its last question unanswered.
+        // The nodes in the table, and whether each left its last question unanswered.
         let mut model: HashMap<PeerId, (PeerInfo, bool)> = HashMap::new();
         for step in steps {
             match step {
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn a_look_up_ends_whatever_it_is_told_and_never_asks_itself_or_more_than_it_may(
+    fn a_look_up_ends_with_any_answers_and_never_asks_itself_or_more_than_allowed(
         answers in prop::collection::vec((any::<bool>(), prop::collection::vec(0..300_usize, 0..60)), 0..200),
         known in prop::collection::vec(0..300_usize, 0..30),
     ) {
@@ -202,7 +202,7 @@ proptest! {
             }
             for info in under_way {
                 prop_assert_ne!(info.clone(), peer(0));
-                prop_assert!(!asked.contains(&info), "nobody is asked twice");
+                prop_assert!(!asked.contains(&info), "no node is asked twice");
                 asked.push(info.clone());
                 match answers.next() {
                     Some((true, told)) => lookup.answered(info.id(), told.into_iter().map(peer)),
@@ -216,7 +216,7 @@ proptest! {
 }
 
 #[test]
-fn an_address_that_a_liar_told_costs_one_question_and_the_true_one_is_asked_after_it() {
+fn a_false_address_from_a_lying_node_costs_one_question_and_the_true_one_is_asked_next() {
     let (own, target) = (Key::of_bytes(b"me"), key(&peer(3)));
     let mut lookup = Lookup::new(own, target, [peer(1), peer(2)], LookupConfig::default());
     while lookup.next().is_some() {}
@@ -229,7 +229,7 @@ fn an_address_that_a_liar_told_costs_one_question_and_the_true_one_is_asked_afte
     assert!(lookup.has_found(peer(3).id()) && lookup.is_done());
 }
 
-/// A network of tables without time: who is asked answers at once.
+/// A network of tables without time: each question is answered at once.
 struct Network {
     tables: Vec<Option<KBuckets>>,
     numbers: HashMap<PeerId, usize>,
@@ -239,13 +239,13 @@ struct Network {
 
 struct Found {
     closest: Vec<PeerInfo>,
-    /// Rounds of `alpha` questions until the exact target had answered.
+    /// Rounds of `alpha` questions until the exact target answered.
     rounds: Option<usize>,
 }
 
 impl Network {
-    /// Nodes that join one after the other by one that is there: a look-up of themselves, then one in each bucket further
-    /// away.
+    /// Nodes that join one after the other through an existing one: a look-up of themselves, then
+    /// one in each bucket further away.
     fn new(count: usize, seed: u64) -> Self {
         let (tables, numbers) = (Vec::new(), HashMap::new());
         let mut network =
@@ -275,7 +275,8 @@ impl Network {
         }
     }
 
-    /// One that asks, the other that answers and takes note: who asks has proved that it is there.
+    /// One node asks, the other answers and records the asker, because asking proves that it is
+    /// alive.
     fn ask(&mut self, from: usize, to: &PeerInfo, target: Key) -> Option<Vec<PeerInfo>> {
         self.messages += 2;
         let to = self.numbers[to.id()];
@@ -334,7 +335,8 @@ impl Network {
         }
     }
 
-    /// Looks up existing nodes from others. How many were found, and the most rounds that one took.
+    /// Looks up existing nodes from others. Returns how many were found, and the maximum number of
+    /// rounds.
     fn look_ups(&mut self, count: usize) -> (usize, usize) {
         let rounds: Vec<_> = (0..count)
             .filter_map(|_| {
@@ -364,20 +366,20 @@ fn every_look_up_finds_its_target(count: usize, most_rounds: usize) {
 }
 
 #[test]
-fn of_50_and_of_150_nodes_every_look_up_finds_its_target_in_7_rounds() {
+fn every_look_up_among_50_and_150_nodes_finds_its_target_in_7_rounds() {
     every_look_up_finds_its_target(50, 7);
     every_look_up_finds_its_target(150, 7);
 }
 
 #[test]
 #[ignore = "half a minute"]
-fn of_500_and_of_2000_nodes_every_look_up_finds_its_target_in_7_rounds() {
+fn every_look_up_among_500_and_2000_nodes_finds_its_target_in_7_rounds() {
     every_look_up_finds_its_target(500, 7);
     every_look_up_finds_its_target(2_000, 7);
 }
 
 #[test]
-fn with_a_fifth_of_the_nodes_gone_99_of_100_look_ups_find_after_one_refresh() {
+fn with_a_fifth_of_the_nodes_gone_99_of_100_look_ups_succeed_after_one_refresh() {
     let mut network = Network::new(150, 11);
     for n in 0..150 {
         if network.random.f64() < 0.2 {
@@ -394,7 +396,7 @@ fn with_a_fifth_of_the_nodes_gone_99_of_100_look_ups_find_after_one_refresh() {
 }
 
 #[test]
-fn a_look_up_of_any_key_finds_the_nearest_nodes_there_are() {
+fn a_look_up_of_any_key_finds_the_nearest_nodes() {
     let mut network = Network::new(100, 3);
     for n in 0..30 {
         let target = Key::of_bytes(&[n]);

@@ -11,25 +11,25 @@ use crate::{
 /// The code of the peer exchange.
 pub(crate) const PEX: TypeCode = TypeCode::new(b"@PEX");
 
-/// The only version there is.
+/// The only version.
 const VERSION: &str = "1";
 
-/// The most peers that one answer tells.
+/// The maximum number of peers in one answer.
 pub const MAX_TOLD: usize = 16;
 
-/// Asks for peers that were seen alive lately.
+/// The question for peers that were seen alive recently.
 pub(crate) fn question() -> Frame {
     Frame::text(PEX, VERSION)
 }
 
-/// Whether a frame asks for them, in this version.
+/// Whether a frame is this question, in this version.
 pub(crate) fn is_question(frame: &Frame) -> bool {
     frame.code() == PEX && frame.as_str() == Ok(VERSION)
 }
 
-/// Peers with how long ago each was seen alive, in whole seconds: an answer of the peer exchange, at
-/// most [`MAX_TOLD`] of them. The frame `@PEX` with a line for the version, `1`, and one for each:
-/// `ID HOST PORT SECONDS`.
+/// An answer of the peer exchange: at most [`MAX_TOLD`] peers, each with the time since it was seen
+/// alive, in whole seconds. On the wire it is a frame `@PEX` with a line for the version, `1`, and
+/// one line for each peer: `ID HOST PORT SECONDS`.
 ///
 /// ```
 /// use actix_peer::{frame::Frame, overlay::PeersSeen};
@@ -43,7 +43,7 @@ pub(crate) fn is_question(frame: &Frame) -> bool {
 pub struct PeersSeen(Vec<(PeerInfo, Duration)>);
 
 impl PeersSeen {
-    /// Reads an answer. None when it is not one of this version, in any part of it, or has too many.
+    /// Decodes an answer; `None` if it is not completely of this version, or has too many peers.
     #[must_use]
     pub fn decode(frame: &Frame) -> Option<Self> {
         if frame.code() != PEX {
@@ -64,12 +64,12 @@ impl PeersSeen {
         Some(Self(told))
     }
 
-    /// The answer as a frame.
+    /// Encodes the answer as a frame.
     #[must_use]
     pub fn encode(&self) -> Frame {
         let mut text = format!("{VERSION}\n");
         for (peer, ago) in &self.0 {
-            // Text takes all that is written to it.
+            // Writing to a `String` cannot fail.
             writeln!(text, "{peer} {}", ago.as_secs()).ok();
         }
         Frame::text(PEX, text)
@@ -81,7 +81,7 @@ impl PeersSeen {
 }
 
 impl FromIterator<(PeerInfo, Duration)> for PeersSeen {
-    /// The first [`MAX_TOLD`].
+    /// Takes the first [`MAX_TOLD`].
     fn from_iter<I: IntoIterator<Item = (PeerInfo, Duration)>>(peers: I) -> Self {
         let whole = |(peer, ago): (PeerInfo, Duration)| (peer, Duration::from_secs(ago.as_secs()));
         Self(peers.into_iter().take(MAX_TOLD).map(whole).collect())

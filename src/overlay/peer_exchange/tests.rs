@@ -22,7 +22,7 @@ fn told(text: String) -> StabilizerEvent {
 }
 
 #[test]
-fn an_answer_has_at_most_sixteen_peers_that_were_seen_lately_and_others_each_time() {
+fn an_answer_has_at_most_sixteen_recently_seen_peers_and_others_each_time() {
     let now = tokio::time::Instant::now().into_std();
     let list = table(100, now);
     let seen: Vec<_> = seen_lately(&list, now, 1).into_iter().collect();
@@ -33,7 +33,7 @@ fn an_answer_has_at_most_sixteen_peers_that_were_seen_lately_and_others_each_tim
 }
 
 #[test]
-fn a_liar_that_tells_ten_thousand_is_not_followed_at_all_and_one_that_tells_sixteen_in_part() {
+fn an_answer_with_ten_thousand_peers_is_ignored_and_one_with_sixteen_is_followed_in_part() {
     let now = tokio::time::Instant::now().into_std();
     let (me, list) = ("me 10.9.9.9 9000".parse().unwrap(), table(3, now));
     let view = View { me: &me, peers: &list, now };
@@ -46,7 +46,7 @@ fn a_liar_that_tells_ten_thousand_is_not_followed_at_all_and_one_that_tells_sixt
         assert!(actions.len() <= 4);
         followed.extend(actions);
     }
-    // None of them twice.
+    // Each was followed once.
     assert_eq!(followed.len(), 16);
     for n in 0..1_000 {
         exchange.step(told(format!("1\n{} 0\n", peer(n + 100))), &view);
@@ -55,7 +55,7 @@ fn a_liar_that_tells_ten_thousand_is_not_followed_at_all_and_one_that_tells_sixt
 }
 
 #[test]
-fn who_is_known_or_not_seen_lately_and_the_node_itself_are_not_followed() {
+fn known_and_stale_peers_and_the_node_itself_are_not_followed() {
     let now = tokio::time::Instant::now().into_std();
     let (me, list) = ("me 10.9.9.9 9000".parse().unwrap(), table(3, now));
     let view = View { me: &me, peers: &list, now };
@@ -64,7 +64,7 @@ fn who_is_known_or_not_seen_lately_and_the_node_itself_are_not_followed() {
 }
 
 #[test]
-fn one_verified_peer_is_asked_as_long_as_there_is_room() {
+fn one_verified_peer_is_asked_while_there_is_room() {
     let now = tokio::time::Instant::now().into_std();
     let me = "me 10.9.9.9 9000".parse().unwrap();
     for (known, asked) in [(0, 0), (1, 1), (127, 1), (128, 0)] {
@@ -75,7 +75,7 @@ fn one_verified_peer_is_asked_as_long_as_there_is_room() {
 }
 
 #[test]
-fn who_introduced_itself_is_asked_only_as_long_as_there_are_no_others() {
+fn a_peer_that_introduced_itself_is_asked_only_while_there_are_no_others() {
     let now = tokio::time::Instant::now().into_std();
     let me = "me 10.9.9.9 9000".parse().unwrap();
     let mut list = table(0, now);

@@ -25,7 +25,7 @@ fn table() -> PeerList {
     PeerList::new(me.id().clone(), LIMIT).located(me.address().clone())
 }
 
-/// A share that others have exceeded; none when all hold.
+/// A share that other peers have exceeded; `None` if all hold.
 fn exceeded(shares: &Shares, list: &PeerList, now: Instant) -> Option<&'static str> {
     let others = || list.iter().filter(|entry| !is_loopback(entry.seen_at()));
     let (mut addresses, mut networks, mut sources) =
@@ -54,7 +54,7 @@ fn exceeded(shares: &Shares, list: &PeerList, now: Instant) -> Option<&'static s
     .find_map(|(what, count, most)| (count > most).then_some(what))
 }
 
-/// One operation of somebody who wants the whole table, drawn from a number.
+/// One operation of a party that wants the whole table, derived from a random number.
 fn operate(list: &mut PeerList, draw: u64, now: Instant) -> Added {
     let [what, a, b, c, d, e, f, g] = draw.to_le_bytes();
     let n = u32::from(u16::from_le_bytes([f, g])) % 64;
@@ -114,7 +114,7 @@ proptest! {
     }
 }
 
-/// How many unverified peers of others each address has.
+/// The number of unverified peers of each address, without those of the application.
 fn unverified_by_address(list: &PeerList) -> BTreeMap<String, usize> {
     let mut addresses = BTreeMap::new();
     let others = list.iter().filter(|entry| !is_loopback(entry.seen_at()));
@@ -124,7 +124,7 @@ fn unverified_by_address(list: &PeerList) -> BTreeMap<String, usize> {
     addresses
 }
 
-/// After somebody was added: who went, if anybody did, went by the rule.
+/// After a peer was added: at most one peer was displaced, and by the rule.
 fn displaced_at_most_one(before: &PeerList, after: &PeerList) -> Result<(), TestCaseError> {
     let added = after.get_at(after.len() - 1).unwrap();
     let gone: Vec<_> = before.iter().filter(|entry| !after.contains(entry.info().id())).collect();
@@ -151,7 +151,7 @@ fn displaced_at_most_one(before: &PeerList, after: &PeerList) -> Result<(), Test
 }
 
 #[test]
-fn the_oldest_unverified_peer_of_the_busiest_address_goes_for_one_from_an_address_with_fewer() {
+fn the_oldest_unverified_peer_of_the_busiest_address_is_displaced_for_an_address_with_fewer() {
     let (mut list, added) = (table(), now());
     let (shares, mut now) = (Shares::default(), added);
     let mut join = |list: &mut PeerList, n, host: &str| {
@@ -159,7 +159,7 @@ fn the_oldest_unverified_peer_of_the_busiest_address_goes_for_one_from_an_addres
         let (added, gone) = shares.admit_for(list, candidate(n, host), now);
         (added, gone.map(|gone| gone.info().id().to_string()))
     };
-    // The /64 is one address, whose oldest peer is verified.
+    // The /64 counts as one address, whose oldest peer is verified.
     for n in 0..7 {
         join(&mut list, n, &format!("2001:db8::{n}"));
     }
@@ -174,18 +174,18 @@ fn the_oldest_unverified_peer_of_the_busiest_address_goes_for_one_from_an_addres
     let mut gone = |n, host: &str| join(&mut list, n, host);
     assert_eq!(gone(20, "10.2.0.1"), (Added::Added, Some("p8".to_owned())));
     assert_eq!(gone(21, "10.3.0.1"), (Added::Added, Some("p9".to_owned())));
-    // Six of each by now: the older one.
+    // Six of each by now: the older one is displaced.
     assert_eq!(gone(22, "10.4.0.1"), (Added::Added, Some("p1".to_owned())));
-    // Neither those that have the most, nor those that would have as many.
+    // Neither for the addresses that have the most, nor for one that would have as many.
     assert_eq!(gone(23, "10.0.0.1"), (Added::TooManyUnverified, None));
     assert_eq!(gone(23, "2001:db8::9"), (Added::TooManyUnverified, None));
-    // Loopback asks for no place, and takes none away.
+    // Loopback needs no place, and displaces none.
     assert_eq!(gone(24, "127.0.0.1"), (Added::Added, None));
     assert!(list.contains(&id(0)));
 }
 
 #[test]
-fn in_a_full_table_an_unverified_peer_goes_for_another_and_a_verified_one_for_nobody() {
+fn in_a_full_table_an_unverified_peer_is_displaced_and_a_verified_one_is_not() {
     let (mut list, now) = (table(), now());
     let shares = Shares::default();
     for n in 0..16 {
@@ -203,7 +203,7 @@ fn in_a_full_table_an_unverified_peer_goes_for_another_and_a_verified_one_for_no
 }
 
 #[test]
-fn a_table_without_a_limit_makes_room_as_others_do() {
+fn a_table_without_a_limit_makes_room_like_others() {
     let (mut list, now) = (PeerList::new("me".parse().unwrap(), 0), now());
     let mut join = |n, host| Shares::default().admit_for(&mut list, candidate(n, host), now);
     assert!((0..1_024).all(|n| join(n, "127.0.0.1").0 == Added::Added));
@@ -234,7 +234,7 @@ fn one_address_gets_a_quarter_and_one_network_a_half() {
 }
 
 #[test]
-fn a_name_is_no_way_around_the_share_of_an_address() {
+fn a_host_name_does_not_evade_the_share_of_an_address() {
     let (mut list, now) = (table(), now());
     let mut join = |n: u32| {
         let named = candidate(n, &format!("n{n}.example"));
@@ -247,7 +247,7 @@ fn a_name_is_no_way_around_the_share_of_an_address() {
 }
 
 #[test]
-fn the_last_quarter_is_for_those_who_have_been_there_for_long_or_were_gone_to() {
+fn the_last_quarter_is_for_peers_that_stayed_long_or_were_contacted_by_this_node() {
     let (mut list, mut now) = (table(), now());
     let shares = Shares::default();
     for n in 0..24 {
@@ -268,7 +268,7 @@ fn the_last_quarter_is_for_those_who_have_been_there_for_long_or_were_gone_to() 
 }
 
 #[test]
-fn unverified_peers_take_half_and_make_no_verified_one_go() {
+fn unverified_peers_take_half_and_displace_no_verified_one() {
     let (mut list, now) = (table(), now());
     let shares = Shares::default();
     for n in 0..16 {
@@ -302,7 +302,7 @@ fn loopback_has_no_share_and_a_node_never_enters_its_own_table() {
 }
 
 #[test]
-fn a_table_without_a_limit_has_a_thousand_unverified_peers_at_most() {
+fn a_table_without_a_limit_has_at_most_1024_unverified_peers() {
     let (mut list, now) = (PeerList::new("me".parse().unwrap(), 0), now());
     let mut join = |n| Shares::default().admit(&mut list, candidate(n, "127.0.0.1"), now);
     assert!((0..1_024).all(|n| join(n) == Added::Added));
@@ -310,7 +310,7 @@ fn a_table_without_a_limit_has_a_thousand_unverified_peers_at_most() {
 }
 
 #[test]
-fn who_is_known_and_vouched_for_at_the_same_address_is_verified() {
+fn a_known_peer_that_is_vouched_for_at_the_same_address_is_verified() {
     let (mut list, now) = (table(), now());
     let mut admit = |candidate| Shares::default().admit(&mut list, candidate, now);
     assert_eq!(admit(candidate(1, "10.0.0.1")), Added::Added);

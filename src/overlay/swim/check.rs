@@ -1,4 +1,4 @@
-//! Own questions: whether somebody is there, and who.
+//! Questions of this node: whether a node is alive, and with which identity.
 
 use std::{
     collections::BTreeMap,
@@ -8,10 +8,11 @@ use std::{
 use super::identity::Identity;
 use crate::{overlay::PeerId, time::Later};
 
-/// The most nodes that are asked at the same time. Whoever comes beyond is heard of again.
+/// The maximum number of nodes that are asked at the same time. Further ones are skipped; other
+/// members will name them again.
 const MAX_CHECKS: usize = 256;
 
-/// How often somebody is asked, where nothing else says so.
+/// The default number of tries for one node.
 pub(super) const TRIES: u32 = 3;
 
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(super) struct Check {
 pub(super) struct Checks(BTreeMap<PeerId, Check>);
 
 impl Checks {
-    /// Begins to ask `who`, or goes on with more tries. A newer life takes the place of an older one.
+    /// Begins to ask `who`, or adds more tries. A newer run replaces an older one.
     pub(super) fn begin(&mut self, who: Identity, nonce: u32, tries: u32, now: Instant) {
         if let Some(check) = self.0.get_mut(&who.key) {
             check.left = check.left.max(tries);
@@ -38,7 +39,7 @@ impl Checks {
         }
     }
 
-    /// Whoever is to be asked again now; whoever did not answer in all.
+    /// The checks to ask again now, and the checks whose tries were all unanswered.
     pub(super) fn due(&mut self, now: Instant, again: Duration) -> (Vec<Check>, Vec<Check>) {
         let (mut ask, mut silent) = (Vec::new(), Vec::new());
         self.0.retain(|_, check| {
@@ -58,7 +59,7 @@ impl Checks {
         (ask, silent)
     }
 
-    /// An answer: the check that it ends, if there is one.
+    /// Handles an answer. Returns the check that it ends; `None` if there is none.
     pub(super) fn answered(&mut self, by: &PeerId, nonce: u32) -> Option<Check> {
         if self.0.get(by)?.nonce == nonce { self.0.remove(by) } else { None }
     }

@@ -12,9 +12,10 @@ use crate::{
     time::part,
 };
 
-/// Times and limits of a [`Membership`](super::Membership). All nodes of a network take the same.
+/// Times and limits of a [`Membership`](super::Membership). Use the same for all nodes of a
+/// network.
 ///
-/// Begin with a preset and the number of nodes that are expected: [`lan`](Self::lan), [`wan`](Self::wan), or
+/// Begin with a preset and the expected number of nodes: [`lan`](Self::lan), [`wan`](Self::wan), or
 /// [`fast`](Self::fast) for tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwimConfig {
@@ -28,37 +29,39 @@ pub struct SwimConfig {
     pub(super) max_members: usize,
 }
 
-/// The longest datagram that is made or taken, in bytes.
+/// The maximum length of a datagram that is sent or accepted, in bytes.
 pub(super) const MAX_DATAGRAM: usize = 16 << 10;
 
-/// Members that are asked to probe for this node.
+/// The number of members that are asked to probe for this node.
 const HELPERS: usize = 3;
 
-/// How often members that are down are announced to, and how many at once: both sides of a partition find each other
-/// again by it.
+/// How often, and to how many at once, this node announces itself to members that are down: this is
+/// how both sides of a partition find each other again.
 const CALL_DOWN_EVERY: Duration = Duration::from_secs(3);
 const CALL_DOWN: usize = 3;
 
-/// How often news is passed on by each, for each power of ten of nodes. With 4 one node in some hundred heard nothing, and
-/// found who is down by its own probes, up to 20 s later.
+/// How often each node passes an update on, for each power of ten of nodes. With 4, one node in
+/// some hundred did not receive the update, and detected a dead node only by its own probes, up to
+/// 20 s later.
 const TOLD: u32 = 7;
 
 /// How long a member that is down is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The base-10 logarithm of a number of nodes, in thousandths, linear between the powers: near enough for times.
+/// The base-10 logarithm of a number of nodes, in thousandths. It is interpolated linearly between
+/// the powers, which is exact enough for times.
 fn log10(nodes: u32) -> u32 {
     let digits = nodes.max(1).ilog10();
     let power = 10_u32.saturating_pow(digits);
     let above = u64::from(nodes.max(1) - power) * 1_000 / (u64::from(power) * 9).max(1);
-    // The curve is above the chord: by a sixth in the middle.
+    // The curve is above the chord, by a sixth in the middle.
     let above = u32::try_from(above).unwrap_or(1_000).min(1_000);
     digits * 1_000 + above + above * (1_000 - above) * 9 / 10_000
 }
 
 impl SwimConfig {
-    /// `suspicion` is the time of up to 10 nodes; it grows with the logarithm of their number, as the time does in
-    /// which news reaches all (SWIM, section 4.2).
+    /// `suspicion` is the time for up to 10 nodes. It grows with the logarithm of their number, as
+    /// does the time in which an update reaches all nodes (SWIM, section 4.2).
     fn scaled(nodes: u32, period: Duration, suspicion: Duration) -> Self {
         let log = log10(nodes.saturating_add(1));
         Self {
@@ -73,14 +76,16 @@ impl SwimConfig {
         }
     }
 
-    /// For a network with round trips of milliseconds, of about so many nodes: a probe each second, half a second for its
-    /// answer, and 3.75 s of suspicion up to 10 nodes, 7.5 s at 100. A node that stands still is found after 6 to 12 s.
+    /// For a network with round trips of milliseconds and about this number of nodes: a probe each
+    /// second, half a second for its answer, and 3.75 s of suspicion up to 10 nodes, 7.5 s at 100.
+    /// A node that is blocked is detected after 6 to 12 s.
     #[must_use]
     pub fn lan(nodes: u32) -> Self {
         Self::scaled(nodes, Duration::from_secs(1), Duration::from_millis(3_750))
     }
 
-    /// For the internet: a probe in 5 s, 3 s for its answer, and 30 s of suspicion up to 10 nodes, 60 s at 100.
+    /// For the internet: a probe every 5 s, 3 s for its answer, and 30 s of suspicion up to 10
+    /// nodes, 60 s at 100.
     #[must_use]
     pub fn wan(nodes: u32) -> Self {
         Self {
@@ -91,7 +96,7 @@ impl SwimConfig {
         }
     }
 
-    /// For tests: a probe in 300 ms, 100 ms for its answer, 900 ms of suspicion.
+    /// For tests: a probe every 300 ms, 100 ms for its answer, 900 ms of suspicion.
     #[must_use]
     pub fn fast() -> Self {
         Self {
@@ -103,17 +108,18 @@ impl SwimConfig {
         }
     }
 
-    /// How long a member is suspected before it counts as down. The longer, the fewer that are slow are taken for down, and
-    /// the later one is found that is. Keep it well above the longest time for which a node of the network stands still.
-    /// 1 ms to 365 days.
+    /// How long a member is suspected before it counts as down; 1 ms to 365 days. Trade-off: with a
+    /// longer time fewer slow members are taken for down, and a dead one is detected later. Keep it
+    /// well above the longest time for which a node of the network is blocked.
     #[must_use]
     pub const fn suspicion(mut self, time: Duration) -> Self {
         self.suspicion = time;
         self
     }
 
-    /// The most other members that are remembered, down ones included. Default 1,024; 1 to 1,048,576. Beyond, the one that is down for
-    /// longest makes room, else the newcomer is refused. A member costs about 1 KB.
+    /// The maximum number of other members that are remembered, including members that are down.
+    /// Default 1,024; 1 to 1,048,576. Beyond it, the member that is down for longest is forgotten;
+    /// if there is none, the newcomer is refused. A member costs about 1 KB.
     #[must_use]
     pub const fn max_members(mut self, members: usize) -> Self {
         self.max_members = members;

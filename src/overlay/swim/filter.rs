@@ -1,4 +1,4 @@
-//! What is believed of what members say.
+//! Which messages of members are believed.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -12,10 +12,11 @@ use super::{
 };
 use crate::overlay::PeerId;
 
-/// The most by which somebody's word about another member may raise its incarnation: each step answers one suspicion.
+/// The maximum by which a message about another member may raise its incarnation: each step answers
+/// one suspicion.
 const MAX_JUMP: u16 = 1_000;
 
-/// What the engine has about a member.
+/// The state of a member in the engine.
 #[derive(Debug)]
 struct Known {
     id: Identity,
@@ -26,19 +27,27 @@ struct Known {
 type Index = HashMap<PeerId, Known>;
 
 impl Membership {
-    /// Takes what came from `from`, which is who the connection says it is: proven with TLS, else only its own word.
+    /// Handles a message from `from`, the sender as its connection identifies it: proven with TLS,
+    /// otherwise only claimed.
     ///
-    /// What a member says of itself counts, unless one with its id is up at another address. What it says of others leads to more only so far:
+    /// What a member says about itself counts, unless a member with its id is up at another
+    /// address. What it says about others has limited effect:
     ///
-    /// - that somebody unknown is a member, or that a member lives a new life: the named is asked, and its answer counts;
-    /// - that a member is down: once it did not answer this node's own probe or questions either, or when a second member
-    ///   says the same and it was not heard since the first did;
-    /// - that its incarnation is higher: by at most 1,000 at a time;
-    /// - that this node is down: at most once in a probe period. It says so if it is not.
+    /// - A report that an unknown node is a member, or that a member was restarted: the named node
+    ///   is
+    ///   asked, and its answer counts.
+    /// - A report that a member is down: it counts if the member did not answer this node's own
+    ///   probe or
+    ///   questions either, or if a second member reports the same and the member was not heard
+    /// since the
+    ///   first report.
+    /// - A report that its incarnation is higher: it counts up to 1,000 at a time.
+    /// - A report that this node is down: it counts at most once in a probe period. The node
+    ///   refutes it.
     ///
     /// # Errors
-    /// [`SwimRefused`] when all of it was ignored. Single updates in it that are not believed are only
-    /// [counted](super::SwimCounts::refused).
+    /// [`SwimRefused`] if the whole message was ignored. Single updates in it that are not believed
+    /// are only [counted](super::SwimCounts::refused).
     pub fn receive(&mut self, from: &PeerId, data: &[u8], now: Instant) -> Result<(), SwimRefused> {
         self.tick(now);
         let taken = decode(data).and_then(|said| self.take(from, said, now));
@@ -56,7 +65,8 @@ impl Membership {
             Said::Ask { nonce, asker, about } => {
                 self.heard(from, now);
                 let me = self.engine.identity().clone();
-                // An earlier life of this node, or somebody else's, is remembered: it has to be a later one.
+                // Members remember an earlier run of this node, or another node with its id: the
+                // number has to be higher.
                 if about.key == me.key && about.bump > me.bump {
                     self.become_(Identity { bump: about.bump + 1, ..me }, now);
                 }
@@ -83,8 +93,9 @@ impl Membership {
         }
     }
 
-    /// Whether a member with this id is up at another address. It is asked whether it is there: if it
-    /// does not answer, the other one takes its place. So two live nodes with one id do not take turns.
+    /// Whether a member with this id is up at another address. That member is asked whether it is
+    /// alive. If it does not answer, the new address replaces it. Two live nodes with one id
+    /// therefore do not alternate.
     fn is_taken(&mut self, id: &Identity, now: Instant) -> bool {
         let known = self.records.all.get(&id.key);
         let taken = known
@@ -117,7 +128,7 @@ impl Membership {
         }
         match self.records.all.get(from).map(|known| known.id.clone()) {
             None if !self.make_room(now) => return Err(SwimRefused::Full),
-            // It has begun anew with too low a number: it is told which life is known.
+            // It was restarted with too low a number, so this node sends it the known one.
             Some(known) if known.bump > src.bump => {
                 self.check(Identity { address: src.address.clone(), ..known }, 1, now);
                 self.heard(from, now);
@@ -148,7 +159,7 @@ impl Membership {
         Ok(())
     }
 
-    /// Whether the engine may have it. Where it may not, it can be a reason to ask.
+    /// Whether the update is passed to the engine. An update that is not may cause a question.
     fn believes(
         &mut self,
         update: &Member<Identity>,
@@ -204,7 +215,7 @@ impl Membership {
             return true;
         }
         match &record.reported {
-            // Nothing was heard since the first report: it would have ended it.
+            // The member was not heard since the first report, which would have ended the report.
             Some((first, ..)) if first != from => return true,
             Some(_) => {}
             None => record.reported = Some((from.clone(), now, update.incarnation())),
@@ -215,7 +226,7 @@ impl Membership {
 
     fn believes_of_itself(&mut self, update: &Member<Identity>, now: Instant) -> bool {
         if update.id() != self.engine.identity() {
-            // An earlier life, or none.
+            // About an earlier run of this node, or about none.
             return false;
         }
         match update.state() {

@@ -1,4 +1,4 @@
-//! Who a member is: id, address, a number that grows with every life, and a value of its own.
+//! The identity of a member: id, address, a number that grows with every run, and its metadata.
 
 use std::sync::Arc;
 
@@ -6,25 +6,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::overlay::{Address, PeerId, PeerInfo};
 
-/// The most bytes of a member's metadata.
+/// The maximum length of a member's metadata, in bytes.
 pub const MAX_METADATA: usize = 256;
 
 /// Metadata of more than [`MAX_METADATA`] bytes. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("metadata has at most {MAX_METADATA} bytes, not {len}")]
 pub struct MetadataTooLong {
-    /// Bytes.
+    /// The length, in bytes.
     pub len: usize,
 }
 
-/// Numbers of lives beyond this are not followed: somebody made them up.
+/// Higher numbers are invented and therefore ignored.
 pub(super) const MAX_BUMP: u64 = u64::MAX / 2;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) key: PeerId,
     pub(super) address: Address,
-    /// Grows with every start, every change of the metadata, and whenever it was taken for down.
+    /// Grows with every start, with every change of the metadata, and whenever the member was taken
+    /// for down.
     pub(super) bump: u64,
     pub(super) metadata: Arc<[u8]>,
 }
@@ -35,7 +36,7 @@ impl Identity {
         Self { key, address, bump, metadata: Arc::from([]) }
     }
 
-    /// None when it says what cannot be.
+    /// The id and address; `None` if they are invalid.
     pub(super) fn info(&self) -> Option<PeerInfo> {
         PeerInfo::new(self.key.clone(), self.address.clone()).ok()
     }

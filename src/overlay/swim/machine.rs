@@ -1,4 +1,4 @@
-//! The membership of one node: the engine, its timers, and what is believed of what comes.
+//! The membership of one node: the engine, its timers, and the filter of incoming messages.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,32 +26,35 @@ use crate::{
 
 pub(super) type Engine = Foca<Identity, PostcardCodec, StdRng, NoCustomBroadcast>;
 
-/// A tick that is so much later than it was due shows that this node stood still.
+/// A tick that is later than this shows that this node was blocked.
 const LATE: Duration = Duration::from_millis(200);
 
-/// A node that hears nobody gives those whom it suspects up to so many times the usual time more.
+/// A node that receives nothing extends the suspicion of other members up to this number of times.
 const MAX_DOUBT: u32 = 8;
 
-/// Nodes that are announced to at once.
+/// The number of nodes that are announced to at once.
 const ANNOUNCED: usize = 3;
 
-/// Once it is a member, a node announces itself to contacts that are no members so many times less often.
+/// A node that is a member announces itself to contacts that are no members less often, by this
+/// factor.
 const SELDOM: u32 = 30;
 
-/// What a membership has counted.
+/// The counters of a membership.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SwimCounts {
-    /// Messages and updates that were not believed.
+    /// The number of messages and updates that were not believed.
     pub refused: u64,
-    /// Own questions whether somebody is there.
+    /// The number of own questions whether a node is alive.
     pub asked: u64,
 }
 
-/// The membership of one node, as a machine: whoever drives it hands in what came, calls [`tick`](Self::tick) at
-/// [`next_deadline`](Self::next_deadline), and sends what [`next_send`](Self::next_send) gives.
+/// The membership of one node, as a pure machine. Its driver passes received messages to it, calls
+/// [`tick`](Self::tick) at [`next_deadline`](Self::next_deadline), and sends the messages of
+/// [`next_send`](Self::next_send).
 ///
-/// Take everything from [`next_send`](Self::next_send) and [`next_event`](Self::next_event) after each call.
+/// Take all items of [`next_send`](Self::next_send) and [`next_event`](Self::next_event) after each
+/// call.
 pub struct Membership {
     pub(super) engine: Engine,
     effects: AccumulatingRuntime<Identity>,
@@ -65,14 +68,14 @@ pub struct Membership {
     active: bool,
     left: bool,
     announce_at: Instant,
-    /// Not again taken for down before.
+    /// The earliest time at which this node may be taken for down again.
     pub(super) renew_at: Instant,
-    /// The last word of anybody.
+    /// When any member was last heard.
     heard_any: Instant,
     doubt: u32,
     /// Whether the probe of this period has failed.
     probe_failed: bool,
-    /// The highest incarnation of its own that it has heard of.
+    /// The highest incarnation of this node that it has received.
     pub(super) own_incarnation: u16,
     pub(super) counts: SwimCounts,
 }
@@ -87,8 +90,8 @@ impl fmt::Debug for Membership {
 }
 
 impl Membership {
-    /// A node without members. `incarnation` has to be greater than in every earlier life of the node: the time of its
-    /// start, say. `seed` makes its choices.
+    /// Makes a node without members. `incarnation` has to be greater than in every earlier run of
+    /// the node: use the time of its start, for example. `seed` determines its random choices.
     #[must_use]
     pub fn new(
         me: PeerInfo,
@@ -121,14 +124,15 @@ impl Membership {
         }
     }
 
-    /// Whom it may announce itself to: the peer table. Replaces those before.
+    /// Sets the nodes that it may announce itself to: the peer table. Replaces earlier ones.
     pub fn set_contacts(&mut self, contacts: impl IntoIterator<Item = PeerInfo>) {
         let me = &self.engine.identity().key;
         let contacts = contacts.into_iter().filter(|info| info.id() != me);
         self.contacts = contacts.map(|info| (info.id().clone(), info)).collect();
     }
 
-    /// Says something new about this node to all members. Returns when they are being told; they know within seconds.
+    /// Changes the metadata of this node. Returns before the members have it; they receive it
+    /// within seconds.
     ///
     /// # Errors
     /// [`MetadataTooLong`].
@@ -144,50 +148,50 @@ impl Membership {
         Ok(())
     }
 
-    /// Begins a new life.
+    /// Starts a new run with another identity.
     pub(super) fn become_(&mut self, id: Identity, now: Instant) {
         if self.left {
             return;
         }
         let changed = self.engine.change_identity(id, &mut self.effects);
-        // It was about to be connected again with the next word of a member.
+        // Otherwise it would count as connected only with the next message of a member.
         let again = self.engine.apply_many(std::iter::empty(), false, &mut self.effects);
         self.note(changed.and(again));
         self.own_incarnation = 0;
         self.carry_out(now);
     }
 
-    /// Tells the members that this node leaves. Nothing more is probed or said then.
+    /// Tells the members that this node leaves. It probes and sends nothing more after that.
     pub fn leave(&mut self, now: Instant) {
         if self.left {
             return;
         }
         self.left = true;
         let left = self.engine.leave_cluster(&mut self.effects);
-        // Some more than the engine tells of itself.
+        // Tells more members than the engine does by itself.
         let more = self.engine.gossip(&mut self.effects);
         self.note(left.and(more));
         self.carry_out(now);
     }
 
-    /// The members that were met, down ones included, this node not.
+    /// The members that this node has met, including members that are down, without this node.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.records.snapshot()
     }
 
-    /// What it has counted.
+    /// Its counters.
     #[must_use]
     pub const fn counts(&self) -> SwimCounts {
         self.counts
     }
 
-    /// A message that is to be sent, and to whom. Loss is no harm.
+    /// The next message to send, with its receiver. The protocol tolerates loss.
     pub fn next_send(&mut self) -> Option<(PeerInfo, Bytes)> {
         self.sends.pop_front()
     }
 
-    /// Something that happened.
+    /// The next event.
     pub fn next_event(&mut self) -> Option<MemberEvent> {
         self.records.events.pop_front()
     }
@@ -202,8 +206,8 @@ impl Membership {
         all.into_iter().flatten().chain([self.announce_at]).min()
     }
 
-    /// Does what is due. When it comes late, this node stood still, and the time in between does not count: nobody is
-    /// suspected or taken for down because of it.
+    /// Does what is due. If the call is late, this node was blocked, and the time in between does
+    /// not count: no member is suspected or taken for down because of it.
     pub fn tick(&mut self, now: Instant) {
         let late = self.next_deadline().map(|due| now.saturating_duration_since(due));
         if let Some(late) = late.filter(|late| *late > LATE) {
@@ -254,7 +258,7 @@ impl Membership {
         }
     }
 
-    /// A question of this node's own was not answered: as good as a failed probe.
+    /// Handles an unanswered question of this node, as a failed probe.
     fn does_not_answer(&mut self, who: &Identity, now: Instant) {
         let Some(record) = self.records.all.get_mut(&who.key) else { return };
         if !record.up || record.id != *who {
@@ -269,7 +273,7 @@ impl Membership {
         }
     }
 
-    /// Asks whether `who` is there, now and some times again.
+    /// Asks whether `who` is alive, now and a few more times.
     pub(super) fn check(&mut self, who: Identity, tries: u32, now: Instant) {
         let nonce = self.rng.random();
         self.checks.begin(who, nonce, tries, now);
@@ -303,7 +307,7 @@ impl Membership {
         self.carry_out(now);
     }
 
-    /// Whatever the engine did not like changed nothing.
+    /// Counts an input that the engine refused. It changed nothing.
     pub(super) fn note(&mut self, done: Result<(), foca::Error>) {
         if let Err(error) = done {
             tracing::trace!(%error, "membership");
@@ -328,7 +332,7 @@ impl Membership {
         self.carry_out(now);
     }
 
-    /// Makes room for another member, if there can be some.
+    /// Makes room for another member if possible. Returns whether there is room.
     pub(super) fn make_room(&mut self, now: Instant) -> bool {
         if self.records.all.len() < self.config.max_members {
             return true;
@@ -341,7 +345,7 @@ impl Membership {
         self.records.all.len() < self.config.max_members
     }
 
-    /// What the engine has asked for.
+    /// Carries out the actions that the engine requests.
     pub(super) fn carry_out(&mut self, now: Instant) {
         while let Some((after, timer)) = self.effects.to_schedule() {
             let after = match &timer {
@@ -358,7 +362,8 @@ impl Membership {
         }
     }
 
-    /// An own probe of `who` has failed. Returns how long it is suspected: longer when this node hears nobody.
+    /// Handles a failed probe of `who`. Returns how long it is suspected: longer while this node
+    /// receives nothing.
     fn suspect(&mut self, who: &Identity, time: Duration, now: Instant) -> Duration {
         self.probe_failed = true;
         let time = time.saturating_mul(1 + self.doubt);

@@ -1,4 +1,4 @@
-//! What is known about the members, and what is told of it.
+//! The state of the members, and the events about them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -12,18 +12,18 @@ use crate::{
     time::Later,
 };
 
-/// That a member is down is told at most once in this time, and so is that it is up again.
+/// The minimum pause between two `Down` events of a member, and between two `Rejoined` events.
 pub(super) const PAIR_EVERY: Duration = Duration::from_secs(10);
 
-/// What is believed of a member.
+/// The state of a member, as this node believes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemberState {
     /// It answers.
     Up,
-    /// It did not answer this node, and has time to.
+    /// It did not answer this node, and has time left to do so.
     Suspected,
-    /// It did not answer in that time, or left. A suspicion, not a proof.
+    /// It did not answer in that time, or it left. This is a suspicion, not a proof.
     Down,
 }
 
@@ -43,36 +43,37 @@ impl Member {
         &self.info
     }
 
-    /// What is believed of it.
+    /// Its state.
     #[must_use]
     pub const fn state(&self) -> MemberState {
         self.state
     }
 
-    /// What it says about itself, at most [`MAX_METADATA`](super::MAX_METADATA) bytes. Of a remote: anything.
+    /// What it says about itself, at most [`MAX_METADATA`](super::MAX_METADATA) bytes. The bytes
+    /// come from a remote node and may be anything.
     #[must_use]
     pub fn metadata(&self) -> &[u8] {
         &self.metadata
     }
 
-    /// When it went up or down.
+    /// When it last went up or down.
     #[must_use]
     pub const fn since(&self) -> Instant {
         self.since
     }
 }
 
-/// Something that happened to a member. For one member, up and down take turns, and at most one such pair comes in 10 s.
+/// An event of a member. For one member, up and down alternate, with at most one such pair in 10 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemberEvent {
-    /// A node is a member that was not known.
+    /// A new node is a member.
     Up(PeerInfo),
-    /// It is believed to be down, or left.
+    /// A member is believed to be down, or has left.
     Down(PeerInfo),
-    /// It was down and is back.
+    /// A member was down and is back.
     Rejoined(PeerInfo),
-    /// Its metadata or its address has changed.
+    /// The metadata or the address of a member has changed.
     Changed(PeerInfo),
 }
 
@@ -81,11 +82,11 @@ pub(super) struct Record {
     pub(super) id: Identity,
     pub(super) up: bool,
     since: Instant,
-    /// When it last said something itself.
+    /// When its last own message was received.
     pub(super) heard: Instant,
-    /// Since when it does not answer this node's own probe.
+    /// Since when it has not answered this node's own probe.
     pub(super) failed: Option<Instant>,
-    /// Who says that it is down, since when, and of which incarnation.
+    /// Which member reported it as down, since when, and with which incarnation.
     pub(super) reported: Option<(PeerId, Instant, u16)>,
     told_up: Option<bool>,
     told_down: Option<Instant>,
@@ -166,7 +167,7 @@ impl Records {
         record.told_up = Some(record.up);
     }
 
-    /// Tells what had to wait.
+    /// Emits the events that had to wait.
     pub(super) fn tick(&mut self, now: Instant) {
         while self.untold.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, key)) = self.untold.pop_first() {
@@ -179,7 +180,7 @@ impl Records {
         self.untold.first().map(|(at, _)| *at)
     }
 
-    /// Whoever is down for longest.
+    /// The member that is down for longest.
     pub(super) fn longest_down(&self) -> Option<Identity> {
         let down = self.all.values().filter(|record| !record.up);
         down.min_by_key(|record| record.since).map(|record| record.id.clone())

@@ -28,11 +28,11 @@ fn info(n: usize) -> PeerInfo {
     format!("n{n} 10.0.{}.{} 9000", n / 250, n % 250 + 1).parse().unwrap()
 }
 
-/// What happens next: a datagram arrives, or a node that stood still goes on.
+/// The next event: a datagram arrives, or a node that was blocked continues.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Arrival(Instant, u64, usize, usize, Bytes);
 
-/// Nodes on a network with latency and loss, that may stand still, be cut off or die.
+/// Nodes on a network with latency and loss, which may be blocked, be partitioned or die.
 struct Sim {
     now: Instant,
     nodes: Vec<Membership>,
@@ -70,7 +70,7 @@ impl Sim {
         sim
     }
 
-    /// Sends what there is to send and notes what was told.
+    /// Sends the pending messages and records the events.
     fn collect(&mut self, n: usize) {
         while let Some((to, data)) = self.nodes[n].next_send() {
             let to = self.numbers[to.id()];
@@ -123,7 +123,7 @@ impl Sim {
         (0..=all).all(|n| self.up(n) == all)
     }
 
-    /// Times until `is_whole`.
+    /// The time until `is_whole`.
     fn whole_after(&mut self, most: Duration) -> Option<Duration> {
         let begun = self.now;
         while self.now < begun + most {
@@ -135,7 +135,7 @@ impl Sim {
         None
     }
 
-    /// When the first and the last node noted that `victim` is down, after it stopped.
+    /// When the first and the last node recorded that `victim` is down, after it stopped.
     fn found(&mut self, victim: usize, most: Duration) -> (Duration, Duration, usize) {
         let begun = self.now;
         self.events.clear();
@@ -147,8 +147,8 @@ impl Sim {
         (*times.first().unwrap(), *times.last().unwrap(), times.len())
     }
 
-    /// Has each of the first `slow` nodes stand still for 12 s every 5 to 15 s, for so long. Returns how
-    /// often each did. What was told before is forgotten.
+    /// Blocks each of the first `slow` nodes for 12 s every 5 to 15 s, during `time`. Returns how
+    /// often each was blocked. Earlier events are forgotten.
     fn stall_again_and_again(&mut self, slow: usize, time: Duration) -> Vec<usize> {
         self.whole_after(60 * SECOND).unwrap();
         self.events.clear();
@@ -170,7 +170,7 @@ impl Sim {
     }
 }
 
-/// First, last, of a network that has come to rest.
+/// The first and the last detection in a network that has come to rest.
 fn detection(nodes: usize, config: &SwimConfig, seed: u64, most: Duration) -> (f64, f64) {
     let mut sim = Sim::new(nodes, config, seed);
     let whole = sim.whole_after(60 * SECOND);
@@ -181,7 +181,7 @@ fn detection(nodes: usize, config: &SwimConfig, seed: u64, most: Duration) -> (f
     sim.run(10 * SECOND);
     let load = (sim.sent - sent) as f64 / 10.0 / nodes as f64;
     let (first, last, all) = sim.found(nodes / 2, most);
-    assert_eq!(all, nodes - 1, "every node was told, once");
+    assert_eq!(all, nodes - 1, "every node reported it, once");
     println!(
         "{nodes} nodes: whole after {whole:?}, {load:.1} messages/s each, down {first:?}/{last:?}"
     );
@@ -189,7 +189,7 @@ fn detection(nodes: usize, config: &SwimConfig, seed: u64, most: Duration) -> (f
 }
 
 #[test]
-fn a_dead_node_is_found_by_all_and_nobody_else_is_taken_for_down() {
+fn a_dead_node_is_detected_by_all_and_no_other_node_is_taken_for_down() {
     for nodes in [3, 20] {
         let (first, last) = detection(nodes, &SwimConfig::lan(20), 7, 60 * SECOND);
         assert!(first <= 10.0 && last <= 12.0, "{nodes}: {first} {last}");
@@ -199,13 +199,13 @@ fn a_dead_node_is_found_by_all_and_nobody_else_is_taken_for_down() {
 }
 
 #[test]
-fn of_64_nodes_the_first_finds_a_dead_one_within_10_seconds_and_the_last_within_12() {
+fn among_64_nodes_a_dead_one_is_detected_within_10_seconds_by_the_first_and_12_by_the_last() {
     let (first, last) = detection(64, &SwimConfig::lan(64), 1, 20 * SECOND);
     assert!(first <= 10.0 && last <= 12.0, "{first} {last}");
 }
 
 #[test]
-fn of_64_nodes_8_of_which_stall_each_is_taken_for_down_once_a_stall_and_no_other_ever() {
+fn of_64_nodes_with_8_that_stall_each_is_taken_for_down_once_a_stall_and_no_other_ever() {
     let mut sim = Sim::new(64, &SwimConfig::lan(64), 1);
     let stalls = sim.stall_again_and_again(8, 60 * SECOND);
     assert!(stalls.iter().all(|times| *times >= 2), "{stalls:?}");
@@ -235,7 +235,7 @@ fn a_partition_that_heals_becomes_one_network_again_within_20_seconds() {
 }
 
 #[test]
-fn who_left_is_down_at_once() {
+fn a_member_that_left_is_down_at_once() {
     let mut sim = Sim::new(8, &SwimConfig::lan(8), 5);
     sim.whole_after(60 * SECOND).unwrap();
     let now = sim.now;
@@ -252,7 +252,7 @@ fn who_left_is_down_at_once() {
 }
 
 #[test]
-fn metadata_reaches_everybody() {
+fn metadata_reaches_all_members() {
     let mut sim = Sim::new(8, &SwimConfig::lan(8), 5);
     sim.whole_after(60 * SECOND).unwrap();
     let now = sim.now;
@@ -269,7 +269,7 @@ fn metadata_reaches_everybody() {
 }
 
 #[test]
-fn who_stands_still_takes_nobody_for_down_and_is_told_of_once() {
+fn a_node_that_is_blocked_takes_no_member_for_down_and_is_reported_once() {
     let mut sim = Sim::new(20, &SwimConfig::lan(20), 11);
     sim.whole_after(60 * SECOND).unwrap();
     sim.events.clear();
@@ -326,9 +326,9 @@ fn false_positives() {
     }
 }
 
-// ---- what is not believed ----
+// ---- messages that are not believed ----
 
-/// What `n1` says to `n0`.
+/// A message from `n1` to `n0`.
 fn gossip(src: usize, updates: Vec<foca::Member<Identity>>) -> Bytes {
     let (src, dst) = (Identity::new(&info(src), 1_000), Identity::new(&info(0), 1_000));
     let header = foca::Header { src, src_incarnation: 0, dst, message: foca::Message::Gossip };
@@ -423,7 +423,7 @@ fn down_and_up_of_a_member_are_told_once_in_ten_seconds() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..4_u8) {
+    fn any_bytes_are_accepted_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0..4_u8) {
         let now = begin();
         let mut node = Membership::new(info(0), 1_000, SwimConfig::fast(), 1, now);
         node.receive(info(1).id(), &gossip(1, Vec::new()), now).unwrap();

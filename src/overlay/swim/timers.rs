@@ -1,4 +1,5 @@
-//! What the engine wants to be told later, in order: one that comes too early or is lost leaves it confused.
+//! The timers of the engine, in order. The engine depends on it: a timer that fires early or is
+//! lost corrupts its state.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -56,7 +57,7 @@ impl Timers {
         self.heap.pop().map(|Reverse(due)| due)
     }
 
-    /// Puts everything off: the time in between did not count.
+    /// Postpones everything, because the time in between did not count.
     pub(super) fn put_off(&mut self, by: Duration) {
         let later = |Reverse(due): Reverse<Due>| Reverse(Due { at: due.at.later(by), ..due });
         self.heap = std::mem::take(&mut self.heap).into_iter().map(later).collect();

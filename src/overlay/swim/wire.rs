@@ -1,4 +1,4 @@
-//! What members say to each other: a version, then a message, in postcard
+//! The messages between members: a version byte, then a message in postcard
 //! ([protocol](crate::protocol#membership)).
 
 use bytes::{BufMut, Bytes};
@@ -10,7 +10,7 @@ use super::{config::MAX_DATAGRAM, identity::Identity};
 /// The version of the format: the first byte.
 const VERSION: u8 = 1;
 
-/// Room for what is around a datagram of the engine.
+/// The maximum overhead around a datagram of the engine.
 const ENVELOPE: usize = 1 << 10;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,32 +18,32 @@ pub(super) enum Said<'a> {
     /// A datagram of the engine.
     #[serde(borrow)]
     Gossip(&'a [u8]),
-    /// Is this you? Answered with `Here`.
+    /// Asks whether `about` is the receiver. Answered with `Here`.
     Ask { nonce: u32, asker: Identity, about: Identity },
-    /// The answer to `Ask`: who is here.
+    /// The answer to `Ask`: the identity of the receiver.
     Here { nonce: u32, who: Identity },
 }
 
-/// Why something that came was not taken, as a whole. It changed nothing.
+/// Why a whole message was refused. It changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwimRefused {
-    /// It cannot be read, or says what cannot be.
+    /// It cannot be decoded, or has an impossible value.
     #[error("not a message between members")]
     Malformed,
-    /// It speaks for somebody else than who sent it.
+    /// It speaks for another node than its sender.
     #[error("it speaks for another node than its sender")]
     NotTheSender,
-    /// It would have this node speak to somebody who is not a member.
-    #[error("it names who is no member")]
+    /// It would make this node send to a node that is not a member.
+    #[error("it names a node that is not a member")]
     Stranger,
-    /// As many members are known as may be.
+    /// The maximum number of members is known.
     #[error("too many members")]
     Full,
     /// Another node with its id is a member, at another address.
     #[error("another node with its id is a member")]
     Taken,
-    /// It comes too often.
+    /// It is sent too often.
     #[error("too often")]
     TooOften,
 }
@@ -68,7 +68,7 @@ pub(super) fn decode(data: &[u8]) -> Result<Said<'_>, SwimRefused> {
     if possible && rest.is_empty() { Ok(said) } else { Err(SwimRefused::Malformed) }
 }
 
-/// A datagram of the engine, taken apart.
+/// A decoded datagram of the engine.
 #[derive(Debug)]
 pub(super) struct Datagram {
     pub(super) header: Header<Identity>,
@@ -91,7 +91,7 @@ impl Datagram {
             }
             data = rest;
         }
-        // Nobody sends broadcasts of their own, and nothing comes behind.
+        // Nodes send no broadcasts of their own, and nothing may follow.
         let of_ours = data.is_empty() && header.message != Message::Broadcast;
         let bare = matches!(header.message, Message::Announce | Message::TurnUndead);
         let named = match &header.message {

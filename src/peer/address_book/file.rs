@@ -1,5 +1,5 @@
-//! The file of the book: read whole or not at all, replaced whole or not at all. Everything here
-//! blocks.
+//! The file of the address book. It is read completely or not at all, and replaced completely or
+//! not at all. Everything here blocks.
 
 use std::{
     ffi::OsString,
@@ -10,15 +10,15 @@ use std::{
 
 use crate::overlay::AddressBook;
 
-/// Damaged files that are kept; older ones are removed.
+/// The number of damaged files that are kept; older ones are removed.
 const DAMAGED_KEPT: usize = 3;
 
-/// What became of reading.
+/// The result of reading.
 #[derive(Debug)]
 pub(super) enum Loaded {
-    /// It is in the book; or there is no file yet.
+    /// The file has been read into the book, or does not exist yet.
     Done,
-    /// It was damaged, and is set aside.
+    /// The file was damaged and has been renamed.
     SetAside(String),
 }
 
@@ -28,9 +28,9 @@ fn beside(path: &Path, ending: &str) -> io::Result<PathBuf> {
     Ok(path.with_file_name(name))
 }
 
-/// Reads the file into the book. A damaged one is set aside; an error says that it is left as it is.
+/// Reads the file into the book. A damaged file is renamed. On an error it stays as it is.
 pub(super) fn load(path: &Path, book: &mut AddressBook, now: u64) -> io::Result<Loaded> {
-    // Opening what is no file could wait for ever.
+    // Opening another kind of file could block forever.
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Done),
         Err(error) => return Err(error),
@@ -43,7 +43,7 @@ pub(super) fn load(path: &Path, book: &mut AddressBook, now: u64) -> io::Result<
     let mut bytes = Vec::new();
     File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     let damage = match String::from_utf8(bytes) {
-        Err(_) => "it is not text".to_owned(),
+        Err(_) => "it is not UTF-8 text".to_owned(),
         Ok(text) => match book.load(&text, now) {
             Ok(_) => return Ok(Loaded::Done),
             Err(damage) => damage.to_string(),
@@ -51,7 +51,7 @@ pub(super) fn load(path: &Path, book: &mut AddressBook, now: u64) -> io::Result<
     };
     let aside = beside(path, &format!(".damaged-{now}"))?;
     fs::rename(path, &aside)?;
-    // That old ones stay harms nobody.
+    // Best effort: old files do no harm.
     remove_old(path).ok();
     Ok(Loaded::SetAside(format!("{damage}; it is kept as {}", aside.display())))
 }
@@ -77,21 +77,21 @@ fn folder_of(path: &Path) -> &Path {
     folder.unwrap_or_else(|| Path::new("."))
 }
 
-/// Removes what is half done.
+/// Removes an unfinished file when dropped.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It has its name already, or there is nobody to tell.
+        // An error means that the file already has its final name, or cannot be reported.
         fs::remove_file(&self.0).ok();
     }
 }
 
-/// Replaces the file: a new one beside it gets its name when all of it is on the disk. Only the user
-/// may read it.
+/// Replaces the file. A new file beside it is renamed once it is completely on the disk. Only the
+/// user may read it.
 pub(super) fn save(path: &Path, text: &str) -> io::Result<()> {
     let temporary = Temporary(beside(path, ".new")?);
-    // What a killed process has left.
+    // Left by a process that was killed.
     fs::remove_file(&temporary.0).ok();
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,4 +1,4 @@
-//! Going back to the peers that are remembered.
+//! Contacting the peers of the address book at the start.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -13,27 +13,28 @@ use crate::{
     session::Endpoint,
 };
 
-/// Last-known good peers, which are asked before all others.
+/// The number of last-known good peers that are asked before all others.
 const ANCHORS: usize = 2;
 
-/// Who does not answer is replaced by another, up to so many questions for each place.
+/// A peer that does not answer is replaced by another. This is the maximum number of questions for
+/// each place.
 const ASKED_FOR_A_PLACE: usize = 3;
 
-/// Remembered peers that are asked at the same time.
+/// The number of peers that are asked at the same time.
 const AT_ONCE: usize = 8;
 
-/// What came of asking a remembered peer.
+/// The result of asking a peer from the book.
 enum Outcome {
     Added,
-    /// It is there, and the table has no place for it, or has it already.
+    /// It answered, but the table is full or already has it.
     There,
-    /// Nobody with its id answered.
+    /// No node with its id answered.
     Gone,
     /// It was not asked.
     NotAsked,
 }
 
-/// Goes to the anchors, then to old peers at random.
+/// Asks the anchors first, then the other peers at random.
 pub(super) async fn rejoin(store: &Store, context: &ServiceContext) {
     let most = store.config.rejoin;
     let chosen = {
@@ -49,7 +50,7 @@ pub(super) async fn rejoin(store: &Store, context: &ServiceContext) {
     }
     let (mut asked, mut added) = (0, 0);
     let mut chosen = chosen.into_iter();
-    // The anchors by themselves: nobody takes their places.
+    // The anchors are asked separately: no other peer replaces them.
     let mut next: Vec<_> = chosen.by_ref().take(ANCHORS).collect();
     while !next.is_empty() && added < most {
         let ask = |peer| async {
@@ -75,8 +76,8 @@ fn is_refused(node: &Endpoint, peer: &PeerInfo) -> bool {
         || node.bans.refuses(peer.address())
 }
 
-/// Asks a peer for its `NAME`, introduces this node, and adds it when it is itself. A remembered
-/// address is dialled at the pace of unverified ones.
+/// Asks a peer for its `NAME`, introduces this node, and adds the peer if its id is the expected
+/// one. An address from the book is dialled at the pace of unverified ones.
 async fn go_to(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> Outcome {
     let means = node.look_up(peer.host()).await.unwrap_or_default();
     let is_place = !means.is_empty() && means.iter().all(|host| Scope::of(host).is_some());
@@ -89,7 +90,7 @@ async fn go_to(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> Outcome 
     }
     let to = (peer.address(), Some(peer.id()));
     let answer = question(node, to, Frame::empty(TypeCode::NAME), WITHIN).await;
-    // It is there, and may be asked another time.
+    // The peer is alive and may be asked at another time.
     if is_busy(&answer) {
         return Outcome::There;
     }
@@ -105,7 +106,7 @@ async fn go_to(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> Outcome 
         _ => return Outcome::There,
     }
     node.joined.store(true, Ordering::Relaxed);
-    // It knows this node already, is full, or takes it in: all are well.
+    // The answer does not matter: the peer may know this node, be full, or admit it.
     let introduction = Frame::text(TypeCode::JOIN, node.me.to_string());
     question(node, to, introduction, WITHIN).await.ok();
     Outcome::Added

@@ -1,4 +1,4 @@
-//! The builder's part about the address book.
+//! The option of the builder for the address book.
 
 use crate::peer::{
     Builder,
@@ -6,15 +6,16 @@ use crate::peer::{
 };
 
 impl Builder {
-    /// Remembers peers that were good in a file, and goes back to them at the start, so that a node
-    /// that restarts finds its network without being told a contact. Default: nothing is remembered.
+    /// Saves peers that answered in a file, and contacts them at the start, so that a node that
+    /// restarts finds its network without a contact. Default: nothing is saved.
     ///
-    /// `book` is the path of the file, or an [`AddressBookConfig`]. A file that is missing, damaged or
-    /// cannot be read or written never keeps the node from starting: it is told as
-    /// [`PeerEvent::AddressBookFailed`](crate::PeerEvent::AddressBookFailed). Each node needs a file of
-    /// its own. Said twice, the last one counts.
+    /// `book` is the path of the file, or an [`AddressBookConfig`]. A file that is missing,
+    /// damaged, or cannot be read or written never prevents the node from starting. The node
+    /// reports it as [`PeerEvent::AddressBookFailed`](crate::PeerEvent::AddressBookFailed). Each
+    /// node needs a file of its own. The last call counts.
     ///
-    /// The node serves the [well-known codes](Self::well_known) then: its peers ask it for its `NAME`.
+    /// The option also serves the [well-known codes](Self::well_known), because peers ask the node
+    /// for its `NAME`.
     ///
     /// ```
     /// # use actix_peer::Peer;

@@ -1,4 +1,5 @@
-//! Every option at its ends, and beyond: a node starts and works, or says which option is wrong.
+//! Tests every option at its limits and beyond them: a node either starts and works, or names the
+//! option that is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{cell::Cell, panic, sync::Once, time::Duration};
@@ -29,14 +30,14 @@ use crate::{
     },
 };
 
-/// Nothing may take longer at an end that has to work, in virtual time.
+/// The limit for each case that has to work, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 thread_local! {
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts the panics of each thread: one in a task is told to nobody else.
+/// Counts the panics of each thread. A panic in a task is reported nowhere else.
 fn count_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -59,7 +60,7 @@ fn echo(builder: Builder) -> Builder {
     builder.handle_stream("LONG", drink.start()).unwrap()
 }
 
-/// Sends a message in every way, over links and in classic exchanges. What did not work is returned.
+/// Sends a message in every way, over links and in classic exchanges. Returns what failed.
 async fn talk(from: &Peer, to: &Peer) -> Vec<String> {
     let mut failed = Vec::new();
     for over in [Over::Link, Over::Classic] {
@@ -91,7 +92,7 @@ async fn talk(from: &Peer, to: &Peer) -> Vec<String> {
     failed
 }
 
-/// Starts a node with these options, and uses it from both sides. What did not work is returned.
+/// Starts a node with these options and uses it from both sides. Returns what failed.
 async fn live(builder: Builder, other: Builder) -> Result<Vec<String>, StartError> {
     let node = echo(builder).start().await?;
     let other = echo(other).start().await.unwrap();
@@ -101,15 +102,15 @@ async fn live(builder: Builder, other: Builder) -> Result<Vec<String>, StartErro
     );
     failed.extend(talk(&node, &other).await);
     failed.extend(talk(&other, &node).await);
-    // Timers, sweeps and look-ups come round.
+    // Long enough for timers, sweeps and look-ups to run.
     tokio::time::sleep(Duration::from_secs(6)).await;
     node.stop().await;
     other.stop().await;
     Ok(failed)
 }
 
-/// Has nodes start and work with each option at each of its ends, and not beyond. `builder` makes a
-/// pair of nodes of which the first has the options.
+/// Starts nodes with each option at each of its limits and beyond them. `builder` makes a pair of
+/// nodes of which the first has the options.
 async fn ends<O: Options>(options: &O, builder: impl Fn(O) -> (Builder, Builder)) -> Vec<String> {
     count_panics();
     let mut faults = Vec::new();
@@ -127,10 +128,10 @@ async fn ends<O: Options>(options: &O, builder: impl Fn(O) -> (Builder, Builder)
             let lived = timeout(Duration::from_secs(40 * 86_400), live(node, other)).await;
             let what = match (end, lived) {
                 (_, Err(_)) => Some("does not end".to_owned()),
-                // A least length or time may well be too little for a message.
+                // The least length or time may be too little for a message.
                 (End::Least, Ok(Ok(_))) => None,
                 (End::Greatest, Ok(Ok(failed))) if failed.is_empty() => None,
-                // The greatest of its type may be allowed.
+                // The greatest value of the type may be allowed.
                 (End::Largest, Ok(Ok(failed))) if allowed && failed.is_empty() => None,
                 (End::Below | End::Above | End::Largest, Ok(Err(StartError::Config(error))))
                     if error.option == name =>
@@ -167,7 +168,7 @@ async fn a_node_works_with_every_option_at_its_ends_and_does_not_start_beyond() 
 }
 
 #[actix::test]
-async fn so_it_is_with_the_options_of_its_parts() {
+async fn a_node_works_with_every_option_of_its_parts_at_its_ends() {
     tokio::time::pause();
     let folder = tempfile::tempdir().unwrap();
     let mut faults = Vec::new();
@@ -204,9 +205,9 @@ async fn so_it_is_with_the_options_of_its_parts() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// Real threads and real sockets have no virtual time.
+/// Real threads and real sockets do not run in virtual time.
 #[actix::test]
-async fn so_it_is_with_the_options_that_need_real_time() {
+async fn a_node_works_with_the_options_that_need_real_time_at_their_ends() {
     let mut faults = Vec::new();
     let pair = |options: &dyn Fn(Builder) -> Builder| (options(Peer::builder()), Peer::builder());
     for (workers, starts) in

@@ -1,4 +1,4 @@
-//! The builder's part about handlers: who serves which code, and within which limits.
+//! The options of the builder for handlers: which code each serves, and within which limits.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -13,14 +13,14 @@ use crate::{
     session::Endpoint,
 };
 
-/// A handler before the node has its limits.
+/// A handler before the node applies its limits.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     serve: Arc<dyn Serve>,
     streamed: bool,
 }
 
-/// Refuses what the application may not register.
+/// Refuses codes that the application may not register.
 pub(crate) fn application_code(
     code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
 ) -> Result<TypeCode, RegisterError> {
@@ -28,7 +28,7 @@ pub(crate) fn application_code(
     if code.is_reserved() { Err(RegisterError::Reserved(code)) } else { Ok(code) }
 }
 
-/// A route with a share of its own of the requests in hand.
+/// Makes a route with its own share of the requests in hand.
 pub(crate) fn application_route(
     node: &Endpoint,
     code: TypeCode,
@@ -63,17 +63,22 @@ impl Builder {
         self.entry(code, Arc::new(handler.into()), false)
     }
 
-    /// Bounds the data of a request for a code, in bytes, in place of
-    /// [`Config::max_frame_len`](crate::Config::max_frame_len) (what is taken whole), [`Config::max_control_len`](crate::Config::max_control_len) (the well-known
-    /// codes) or no bound but that of a frame (streams). It holds for whoever handles the code, and
-    /// may be more or less; 0 takes requests without data. What is taken whole is never longer than
+    /// Bounds the data of a request for a code, in bytes. It replaces the default bound:
+    /// [`Config::max_frame_len`](crate::Config::max_frame_len) for data that is collected before it
+    /// is handled, [`Config::max_control_len`](crate::Config::max_control_len) for the well-known
+    /// codes, and only the bound of a frame for streams. The bound holds for every handler of the
+    /// code, and may be more or less than the default; 0 accepts requests without data. Data that
+    /// is collected is never longer than
     /// [`Config::max_partial_bytes`](crate::Config::max_partial_bytes).
     ///
-    /// A longer request is refused as too long: a classic one on its header, without waiting for its
-    /// data; one on a link with the first of its frames that is beyond. The price of more: so much
-    /// memory for each of up to [`Config::max_requests_per_code`](crate::Config::max_requests_per_code) requests in hand, and a link's window
-    /// is at least twice the longest. LinkPool that are open already keep theirs, and take no more whole
-    /// than they said when they were opened.
+    /// A longer request is refused as too long. A classic request is refused when its header is
+    /// read, before its data. A request on a link is refused at the first frame that exceeds the
+    /// bound.
+    ///
+    /// Trade-off: a higher value costs that much memory for each of up to
+    /// [`Config::max_requests_per_code`](crate::Config::max_requests_per_code) requests in hand,
+    /// and a link's window is at least twice the longest bound. Links that are already open keep
+    /// their window, and accept no more collected data than they announced when they were opened.
     ///
     /// ```
     /// # use actix::prelude::*;
@@ -96,8 +101,8 @@ impl Builder {
         Ok(self)
     }
 
-    /// Registers the handler for a code whose data is streamed to it, however long: it takes
-    /// [`Incoming::into_body`].
+    /// Registers the handler for a code whose data is streamed to it, at any length: the handler
+    /// takes the body with [`Incoming::into_body`].
     ///
     /// # Errors
     /// As [`handle`](Self::handle).
@@ -109,7 +114,7 @@ impl Builder {
         self.entry(code, Arc::new(handler.into()), true)
     }
 
-    /// Registers the handler for a code that takes one-way messages together: the address of any
+    /// Registers the handler for a code that takes one-way messages in batches: the address of any
     /// actor with `Handler<IncomingBatch>`, on any arbiter.
     ///
     /// # Errors
@@ -145,9 +150,9 @@ impl Builder {
     }
 
     /// Serves `NAME`, `LIST`, `JOIN`, `QUIT` and `PING`
-    /// ([protocol](crate::protocol#well-known-messages)), so that other nodes, the original programs
-    /// among them, can join this one. A node that [joins](crate::Peer::join) needs
-    /// them: where they were not switched on, `join` switches on those that have no handler yet.
+    /// ([protocol](crate::protocol#well-known-messages)), so that other nodes, including the
+    /// original programs, can join this one. A node that [joins](crate::Peer::join) a network needs
+    /// them: `join` registers those that have no handler yet.
     pub fn well_known(mut self) -> Self {
         self.well_known = true;
         self

@@ -1,4 +1,4 @@
-//! The builder's part about Kademlia.
+//! The option of the builder for Kademlia.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::{
 };
 
 impl Builder {
-    /// Makes the node one of a [Kademlia](crate::overlay::kademlia) network: it answers `@KAD`, and refreshes its table and
-    /// the records that it keeps. Its router is a [`KademliaRouter`] from here on;
-    /// [`router`](Self::router) after it sets another.
+    /// Makes the node part of a [Kademlia](crate::overlay::kademlia) network: it answers `@KAD`,
+    /// and refreshes its table and the records that it keeps. This call sets the router to a
+    /// [`KademliaRouter`]; a later call of [`router`](Self::router) replaces it.
     #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
     pub fn kademlia(mut self, config: KademliaConfig) -> Self {
         let table = SharedTable::default();

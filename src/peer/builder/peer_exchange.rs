@@ -1,4 +1,4 @@
-//! The builder's part about the peer exchange.
+//! The option of the builder for the peer exchange.
 
 use crate::{
     node::Ambient,
@@ -7,13 +7,14 @@ use crate::{
 };
 
 impl Builder {
-    /// Tells others about peers that were seen alive lately, and asks others for theirs, so that the
-    /// table fills and stays filled: see [`PeerExchange`]. Default: neither. A
-    /// [`PingSweep`](crate::PingSweep) beside it is what sees peers alive. Said twice, the last one
-    /// counts.
+    /// Tells other nodes about peers that were seen alive recently, and asks other nodes for
+    /// theirs, so that the table fills and stays full: see [`PeerExchange`]. Default: off. Add a
+    /// [`PingSweep`](crate::PingSweep), because the ping sweep is what sees that peers are alive.
+    /// The last call counts.
     ///
-    /// Everybody is told the same at most 16 peers for 30 s, and nobody those that it could not reach.
-    /// The node serves the [well-known codes](Self::well_known) then: its peers ask it for its `NAME`.
+    /// The node gives all askers the same list of at most 16 peers for 30 s, and never names a peer
+    /// that it could not reach. The option also serves the [well-known codes](Self::well_known),
+    /// because peers ask the node for its `NAME`.
     ///
     /// ```
     /// # use actix_peer::{Peer, PingSweep, overlay::PeerExchange};

@@ -1,4 +1,4 @@
-//! The builder's part about membership.
+//! The option of the builder for membership.
 
 use crate::{
     overlay::swim::{MAX_METADATA, MetadataTooLong, SwimConfig},
@@ -6,15 +6,18 @@ use crate::{
 };
 
 impl Builder {
-    /// Takes part in the membership of its network: [`Peer::members`](crate::Peer::members) says who is there, and
-    /// `PeerEvent::MemberUp`, `MemberDown`, `MemberRejoined` and `MemberChanged` what changes. Default: not.
+    /// Takes part in the membership of the network. [`Peer::members`](crate::Peer::members) returns
+    /// the current members; `PeerEvent::MemberUp`, `MemberDown`, `MemberRejoined` and
+    /// `MemberChanged` report changes. Default: off.
     ///
-    /// It announces itself to the peers in its table, so join or add one. Its messages go over links (`@SWM`), which are
-    /// opened when needed: every member is probed now and then, so keep
-    /// [`Config::max_links`](crate::Config::max_links) above the number of members where that is possible. That a member is
-    /// down closes no link and takes nobody out of the peer table: the ping sweep decides that.
+    /// The node announces itself to the peers in its table, so join or add one. Its messages go
+    /// over links (`@SWM`), which are opened when needed. Every member is probed from time to time,
+    /// so keep [`Config::max_links`](crate::Config::max_links) above the number of members where
+    /// that is possible. A member that is down keeps its links and its entry in the peer table: the
+    /// ping sweep decides about the entry.
     ///
-    /// `metadata` is what the node says about itself to all members: its roles and version, say.
+    /// `metadata` is what the node tells all members about itself, for example its roles and
+    /// version.
     ///
     /// ```
     /// # use actix_peer::{Peer, overlay::swim::SwimConfig};

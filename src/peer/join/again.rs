@@ -1,4 +1,4 @@
-//! Joins that were answered with "not now", tried again in the background.
+//! Background retries of joins that were answered with "not now".
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -19,16 +19,16 @@ use crate::{
     time::part,
 };
 
-/// The first pause; it doubles, and up to as much again is added, which differs from node to node.
+/// The first pause. It doubles with each try, and jitter of up to the same length is added.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The longest pause, without what is added.
+/// The longest pause, without the jitter.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// After so many tries in a row at which the contact was gone it is given up.
+/// The number of tries in a row at which the contact was gone, after which it is given up.
 const MAX_GONE: u32 = 10;
 
-/// Has the node try again. False if it tries already by too many contacts.
+/// Starts the retries. False if the node already retries the maximum number of contacts.
 pub(super) fn begin(
     node: &Arc<Endpoint>,
     peers: &Peers,
@@ -42,7 +42,7 @@ pub(super) fn begin(
         (Arc::clone(node), Arc::clone(node), peers.clone(), contact.clone());
     let run = async move {
         let ended = again.ended.clone();
-        // A transport that panics lets nobody in.
+        // A transport that panics ends the retries.
         let run = AssertUnwindSafe(run(&node, &peers, &contact, config)).catch_unwind();
         ended.run_until_cancelled(run).await;
         node.joins.over(&contact, &again);
@@ -51,7 +51,8 @@ pub(super) fn begin(
     true
 }
 
-/// Differs from node to node, and is the same for the same one: simulations are repeatable.
+/// The pause differs from node to node, and is the same for the same node, so that simulations are
+/// reproducible.
 fn pause(node: &Endpoint, tries: u32) -> Duration {
     let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(8)).min(LONGEST_PAUSE);
     let mut hasher = DefaultHasher::new();

@@ -1,4 +1,4 @@
-//! Why a question of a join has no answer, as the walk knows it.
+//! The failures of a join's questions, in the terms of the walk.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::{
     transport::{IdentityFault, NameFault},
 };
 
-/// What the answer to a question with this code says that did not come.
+/// Converts the failure of a question with this code.
 pub(super) fn failure_of(code: TypeCode, unanswered: Unanswered) -> JoinFailure {
     match unanswered {
         Unanswered::NotConnected(None) => JoinFailure::NoConnection,
@@ -73,7 +73,7 @@ fn not_a_frame(code: TypeCode, error: &FrameError) -> JoinFailure {
         {
             JoinFailure::NotThisProtocol
         }
-        // Nothing of this protocol announces so much in answer to such a question.
+        // No node of this protocol announces such a length in answer to such a question.
         FrameError::TooLong { .. } => JoinFailure::NotThisProtocol,
         FrameError::TruncatedHeader { .. } => JoinFailure::NotThisProtocol,
         FrameError::Io(source) => match (IdentityFault::of(source), source.kind()) {

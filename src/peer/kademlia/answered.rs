@@ -1,4 +1,4 @@
-//! Who has answered of late: to ask it again is no dial to an unverified address.
+//! Nodes that answered recently: asking one again is not a dial to an unverified address.
 
 use std::{
     collections::HashMap,
@@ -7,13 +7,14 @@ use std::{
 
 use crate::overlay::PeerInfo;
 
-/// For so long an answer counts.
+/// How long an answer counts.
 const LATELY: Duration = Duration::from_secs(60);
 
-/// Nodes that are remembered: more than one look-up asks. Found by thought; it takes some 100 KiB.
+/// The number of nodes that are remembered, more than one look-up asks. Estimated, not measured.
+/// They take some 100 KiB.
 const MOST: usize = 1_024;
 
-/// The nodes that have answered of late with their id, each where it did.
+/// The nodes that recently answered with their id, each with its address.
 #[derive(Debug, Default)]
 pub(super) struct Answered(HashMap<PeerInfo, Instant>);
 

@@ -1,4 +1,4 @@
-//! Asking: one node, or ever nearer ones.
+//! Questions to one node, and iterative look-ups.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,30 +21,30 @@ use crate::{
     time::now,
 };
 
-/// What came of a look-up.
+/// The result of a look-up.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The nearest that answered, the nearest first.
+    /// The nearest nodes that answered, nearest first.
     pub(super) closest: Vec<PeerInfo>,
-    /// What they keep for the key, each with where the node is that says so.
+    /// The records that they keep for the key, each with the address of the node that sent it.
     pub(super) records: Vec<(Address, Record)>,
-    /// The node that was looked for, once it answered.
+    /// The node that was looked for, if it answered.
     pub(super) exact: Option<PeerInfo>,
 }
 
-/// What is looked for at a key.
+/// The goal of a look-up at a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Goal<'a> {
-    /// The nodes nearest to it.
+    /// The nodes nearest to the key.
     Nodes,
-    /// Its records.
+    /// The records of the key.
     Records,
-    /// The node of this id; the look-up ends when it has answered.
+    /// The node with this id. The look-up ends when it has answered.
     Node(&'a PeerId),
 }
 
 impl Dht {
-    /// Asks whoever is at an address. What it answers, with the id that it says.
+    /// Asks the node at an address. Returns its answer, with the id that it gives.
     pub(super) async fn ask_at(
         &self,
         node: &Arc<Endpoint>,
@@ -65,7 +65,7 @@ impl Dht {
         whom.is_none_or(|whom| *whom == response.me).then_some(response)
     }
 
-    /// Asks a node. When it answers with its id it is heard of; when it does not, that is noted, too.
+    /// Asks a node. An answer with its id, or the lack of one, is recorded in the table.
     pub(super) async fn ask(
         self: &Arc<Self>,
         node: &Arc<Endpoint>,
@@ -97,7 +97,8 @@ impl Dht {
         }
     }
 
-    /// A node is there: it answered, or proved who it is. Who loses its place for it is asked first.
+    /// Records a live node: it answered, or proved its id. A node that would lose its place in the
+    /// table for it is asked first.
     pub(super) fn heard(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
         if !node.transport.admits(peer.id()) {
             return;
@@ -108,11 +109,12 @@ impl Dht {
         }
         if let Some(Heard::Check(known)) = heard {
             let dht = Arc::clone(self);
-            // At most one for each node in the table: it says `Check` once until it is told.
+            // At most one task for each node in the table: `heard` returns `Check` for it only once
+            // until the result is recorded.
             self.spawn(node, async move |node| {
-                let _place = dht.probes.acquire().await;
+                let _permit = dht.probes.acquire().await;
                 let there = dht.ask_at(&node, (known.address(), Some(known.id())), Question::Ping);
-                // Not by `ask`, which would go round in a circle.
+                // Not by `ask`, which calls `heard` and would recurse.
                 let there = there.await.is_some();
                 if let Some(mut table) = dht.table.lock() {
                     if there {
@@ -125,7 +127,7 @@ impl Dht {
         }
     }
 
-    /// Runs as long as the node does.
+    /// Spawns work that ends with the node.
     pub(super) fn spawn<F>(&self, node: &Arc<Endpoint>, work: impl FnOnce(Arc<Endpoint>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -133,26 +135,27 @@ impl Dht {
         node.spawn(node.until_drain(work(Arc::clone(node))));
     }
 
-    /// Somebody says that it is there, and nothing proves it: it is asked, if there is a place for it in the table and one
-    /// for the question, at the pace of the node.
+    /// Probes a node that names its own address without proof, if the table has a place for it and
+    /// a permit is free, at the node's dial pace.
     pub(super) fn probe(self: &Arc<Self>, node: &Arc<Endpoint>, peer: PeerInfo) {
         let wanted = self.table.lock().is_some_and(|table| table.has_room(peer.id()));
-        let Ok(place) = Arc::clone(&self.probes).try_acquire_owned() else { return };
+        let Ok(permit) = Arc::clone(&self.probes).try_acquire_owned() else { return };
         if !wanted || !lock(&self.probed).insert(peer.address().clone()) {
             return;
         }
         let probing = Probing { dht: Arc::clone(self), at: peer.address().clone() };
         let dht = Arc::clone(self);
         self.spawn(node, async move |node| {
-            let (_place, _probing) = (place, probing);
+            let (_permit, _probing) = (permit, probing);
             if node.may_dial(peer.address()).await {
                 dht.ask(&node, &peer, Question::Ping).await;
             }
         });
     }
 
-    /// Asks ever nearer nodes. What others tell is a hint: until it has answered it is dialled at the node's pace, and not where who told it may
-    /// not send this node.
+    /// Asks nodes that are ever nearer to the key. Nodes in answers are hints: until such a node
+    /// has answered, it is dialled at the node's dial pace, and only at an address that the
+    /// answering node may name.
     pub(super) async fn look_up(
         self: &Arc<Self>,
         node: &Arc<Endpoint>,
@@ -165,13 +168,13 @@ impl Dht {
         });
         let known = known.unwrap_or_default();
         let mut lookup = Lookup::new(Key::of(node.me.id()), target, known, self.config.lookup());
-        let (mut told_by, mut places) =
+        let (mut told_by, mut hosts) =
             (HashMap::<PeerInfo, Address>::new(), ResolvedHosts::default());
         let (mut found, mut under_way) = (Found::default(), FuturesUnordered::new());
         loop {
             while let Some(peer) = lookup.next() {
                 let may = match told_by.get(&peer).filter(|_| !self.knows(&peer)) {
-                    Some(by) => places.may_go(node, peer.address(), by).await,
+                    Some(by) => hosts.may_go(node, peer.address(), by).await,
                     None => true,
                 };
                 let hint = told_by.contains_key(&peer)
@@ -214,7 +217,7 @@ impl Dht {
     }
 }
 
-/// An address that is being asked at.
+/// An address that is being probed, until this is dropped.
 struct Probing {
     dht: Arc<Dht>,
     at: Address,

@@ -14,16 +14,17 @@ use crate::{
     time::part,
 };
 
-/// Providers that are kept for each that is told: the others take the places of those that do not
-/// answer.
+/// The number of providers that are kept for each that is returned: the others replace those that
+/// do not answer.
 const SPARE: usize = 3;
 
-/// A provider says so again so often within the time that it is known for: two words may be lost.
+/// How often a provider announces itself within the time that it is known for: two announcements
+/// may be lost.
 const WORDS: u32 = 3;
 
 macro_rules! options {
     ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $unit:literal, $bounds:expr; )*) => {
-        /// The options of Kademlia. What is out of its bounds is refused when the node starts.
+        /// The options of Kademlia. A value out of its bounds is refused when the node starts.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[must_use]
         pub struct KademliaConfig {
@@ -58,50 +59,55 @@ macro_rules! options {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Of a record, and of what is done with it.
+/// The bounds of times of records and of the table.
 const SLOW: RangeInclusive<Duration> = SECOND..=*TIME.end();
 
 options! {
-    /// Nodes in a bucket, in an answer, and that keep a record. Default 20, as in the paper; 1 to 64. More find better
-    /// through churn, and cost memory and messages in proportion.
+    /// The number of nodes in a bucket, in an answer, and that keep a record. Default 20, as in the
+    /// paper; 1 to 64. Trade-off: a higher value makes look-ups more reliable under churn, and
+    /// costs memory and messages in proportion.
     k: usize = 20, "nodes", 1..=MAX_NODES;
-    /// Questions of one look-up under way at once. Default 3, as in the paper; 1 to 16.
+    /// The number of concurrent questions of one look-up. Default 3, as in the paper; 1 to 16.
     alpha: usize = 3, "questions", 1..=16;
-    /// Questions of one look-up in all. Default 128; 1 to 1,048,576. It bounds what liars can make a node ask.
+    /// The total number of questions of one look-up. Default 128; 1 to 1,048,576. It bounds the
+    /// questions that lying nodes can cause.
     max_questions: usize = 128, "questions", COUNT;
-    /// The longest wait for one answer. Default 2 seconds; 10 milliseconds to 1 minute.
+    /// The maximum wait for one answer. Default 2 seconds; 10 milliseconds to 1 minute.
     request_time: Duration = Duration::from_secs(2), "", Duration::from_millis(10)..=Duration::from_secs(60);
-    /// After so long without a look-up in a bucket a random key of it is looked for, and the node itself. Default 1 hour,
-    /// as in the paper; 1 second to 365 days.
+    /// The time without a look-up in a bucket after which the node looks for a random key of that
+    /// bucket, and for itself. Default 1 hour, as in the paper; 1 second to 365 days.
     refresh: Duration = HOUR, "", SLOW;
-    /// After so long a record is sent to the nodes that are nearest to its key then. Default 1 hour, as in the paper; 1
-    /// second to 365 days.
+    /// The time after which a record is sent again to the nodes that are nearest to its key by
+    /// then. Default 1 hour, as in the paper; 1 second to 365 days.
     republish: Duration = HOUR, "", SLOW;
-    /// The longest time that a value is good for. Default 24 hours; 1 second to 365 days. Longer
-    /// times of others are cut to it.
+    /// The maximum lifetime of a value. Default 24 hours; 1 second to 365 days. Longer lifetimes
+    /// from other nodes are lowered to it.
     ttl: Duration = Duration::from_secs(24 * 3_600), "", SLOW;
-    /// How long a node is known as a provider after it was last heard of; it says so again three
-    /// times in this time. Default 1 hour; 1 second to 365 days. Longer times of others are cut to
-    /// it.
+    /// How long a node is known as a provider after its last announcement. A provider announces
+    /// itself three times in this time. Default 1 hour; 1 second to 365 days. Longer times from
+    /// other nodes are lowered to it.
     provider_ttl: Duration = HOUR, "", SLOW;
-    /// The longest value, in bytes. Default 1,024; up to 16 KiB.
+    /// The maximum length of a value, in bytes. Default 1,024; up to 16 KiB.
     max_record_bytes: usize = 1_024, "bytes", 0..=16 << 10;
-    /// Records kept for others. Default 4,096; 0 to 1,048,576.
+    /// The maximum number of records kept for other nodes. Default 4,096; 0 to 1,048,576.
     max_records: usize = 4_096, "records", COUNT_OR_NONE;
-    /// Bytes of all values kept for others. Default 4 MiB; up to 1 TiB, or 1 GiB where addresses have 32 bits.
+    /// The maximum total size of the values kept for other nodes, in bytes. Default 4 MiB; up to 1
+    /// TiB, or 1 GiB where addresses have 32 bits.
     max_store_bytes: usize = 4 << 20, "bytes", 0..=*BYTES.end();
-    /// Records kept for others that came from one [source](crate::limits::Source). Default 1,024; 0 to 1,048,576. Not for
-    /// loopback, unless [`Config::limit_loopback`](crate::Config::limit_loopback) says so.
+    /// The maximum number of records kept for other nodes that came from one
+    /// [source](crate::limits::Source). Default 1,024; 0 to 1,048,576. Loopback is exempt, unless
+    /// [`Config::limit_loopback`](crate::Config::limit_loopback) is set.
     max_records_per_source: usize = 1_024, "records", COUNT_OR_NONE;
-    /// Providers that are told of one name. Default 20; 1 to 64. Three times as many publishers are
-    /// kept under one key, and at most 64.
+    /// The maximum number of providers that are returned for one name. Default 20; 1 to 64. Three
+    /// times as many publishers are kept under one key, and at most 64.
     max_providers_per_key: usize = 20, "providers", 1..=MAX_RECORDS;
-    /// Keys that this node publishes under, values and names together. Default 1,024; 0 to 1,048,576.
+    /// The maximum number of keys that this node publishes under, values and names together.
+    /// Default 1,024; 0 to 1,048,576.
     max_published: usize = 1_024, "keys", COUNT_OR_NONE;
 }
 
 impl KademliaConfig {
-    /// How often this node says again that it provides something.
+    /// How often this node announces again that it provides something.
     pub(super) fn says_again(&self) -> Duration {
         self.republish.min(part(self.provider_ttl, WORDS)).max(SECOND)
     }

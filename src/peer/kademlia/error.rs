@@ -1,39 +1,41 @@
-//! Why something was not looked up or published.
+//! The errors of looking up and publishing.
 
 use crate::{
     overlay::{Address, InvalidAddress},
     peer::NodeDown,
 };
 
-/// Why something was not looked up or published.
+/// Why a look-up or a publication failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KademliaError {
-    /// The node was built without [`Builder::kademlia`](crate::Builder::kademlia). The caller's doing.
-    #[error("the node has no kademlia")]
+    /// The node was built without [`Builder::kademlia`](crate::Builder::kademlia). This is an error
+    /// of the caller.
+    #[error("the node was built without Kademlia (Builder::kademlia)")]
     NotEnabled,
-    /// The text is not `host:port`. The caller's doing.
+    /// The text is not `host:port`. This is an error of the caller.
     #[error(transparent)]
     InvalidContact(#[from] InvalidAddress),
-    /// The contact did not answer, speaks no Kademlia, or is this node itself.
+    /// The contact did not answer, does not speak Kademlia, or is this node itself.
     #[error("the contact {0} did not answer")]
     ContactFailed(Address),
-    /// The value is longer than it may be. The caller's doing; nothing was sent.
-    #[error("the value has {len} bytes, more than {limit}")]
+    /// The value is too long. This is an error of the caller; nothing was sent.
+    #[error("the value has {len} bytes, more than the maximum of {limit}")]
     TooLong {
-        /// Bytes of the value.
+        /// The length of the value, in bytes.
         len: usize,
         /// [`KademliaConfig::max_record_bytes`](crate::peer::KademliaConfig::max_record_bytes).
         limit: usize,
     },
-    /// This node publishes under as many keys as it may. The caller's doing; nothing was sent.
-    #[error("the node publishes under {0} keys already")]
+    /// This node already publishes under the maximum number of keys. This is an error of the
+    /// caller; nothing was sent.
+    #[error("the node already publishes under {0} keys, the maximum")]
     TooManyPublished(usize),
-    /// No other node keeps it, though some are known: they refused, or did not answer. This node
-    /// keeps it itself, answers with it, and has it kept by others as soon as some do.
-    #[error("only this node keeps it so far")]
+    /// Other nodes are known, but none keeps the record: they refused, or did not answer. This node
+    /// keeps it, answers with it, and sends it to other nodes until some keep it.
+    #[error("no other node keeps it so far")]
     NobodyKeepsIt,
-    /// This node stops, or has stopped.
+    /// This node is stopping or has stopped.
     #[error(transparent)]
     Stopped(#[from] NodeDown),
 }

@@ -1,4 +1,4 @@
-//! What a node's handle offers.
+//! The Kademlia methods of the handle.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     session::Endpoint,
 };
 
-/// The key under which the providers of a name are.
+/// The key of the providers of a name.
 fn key_of(name: &str) -> Key {
     Key::of_bytes(format!("provider {name}").as_bytes())
 }
@@ -30,15 +30,16 @@ impl Peer {
     ) -> Result<T, KademliaError> {
         let (node, dht) = self.dht()?;
         let drain = node.drain.clone();
-        // Boxed, so that the future of the caller is a small one.
+        // Boxed, to keep the future of the caller small.
         let work = Box::pin(work(&node, &dht));
         let work = drain.run_until_cancelled(node.threads.inside(work));
         work.await.flatten().unwrap_or(Err(NodeDown.into()))
     }
 
-    /// Joins the Kademlia network of `contact` (`host:port`): asks it, looks this node itself up, and a key in each bucket
-    /// further away. How many nodes are known then. The peer table is not touched; a node that has joined by
-    /// [`join`](Self::join) does the same by itself within a second.
+    /// Joins the Kademlia network of `contact` (`host:port`): asks it, looks up this node itself,
+    /// and looks up a key in each bucket further away. Returns how many nodes are known then. The
+    /// peer table is not changed. A node that has joined by [`join`](Self::join) does the same by
+    /// itself within a second.
     ///
     /// # Errors
     /// [`KademliaError::ContactFailed`] and [`KademliaError::InvalidContact`].
@@ -73,8 +74,9 @@ impl Peer {
         .await
     }
 
-    /// The nodes in the table, those nearest to this node first, without those that left the last question unanswered. At
-    /// most [`k`](crate::peer::KademliaConfig::k) for each power of two of distance. Nobody is asked.
+    /// The nodes in the table, nearest to this node first, without those that did not answer the
+    /// last question. At most [`k`](crate::peer::KademliaConfig::k) for each power of two of
+    /// distance. Sends nothing.
     ///
     /// # Errors
     /// [`KademliaError::NotEnabled`].
@@ -86,20 +88,21 @@ impl Peer {
         Ok(table.map(|table| table.closest(own, usize::MAX)).unwrap_or_default())
     }
 
-    /// The nodes nearest to a key that answer, the nearest first, at most
+    /// Looks up the nodes nearest to a key that answer, nearest first, at most
     /// [`k`](crate::peer::KademliaConfig::k), without this node.
     ///
     /// # Errors
     /// [`KademliaError::NotEnabled`] and [`KademliaError::Stopped`].
     ///
     /// # Cancel safety
-    /// Nothing is lost but the answer.
+    /// Dropping the future loses only the answer.
     #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
     pub async fn lookup(&self, key: Key) -> Result<Vec<PeerInfo>, KademliaError> {
         self.with_dht(async |node, dht| Ok(dht.look_up(node, key, Goal::Nodes).await.closest)).await
     }
 
-    /// The node with this id, where it has just answered; none when nobody leads to it.
+    /// Looks up the node with this id; it has just answered at the returned address. `None` if no
+    /// node leads to it.
     ///
     /// # Errors
     /// As [`lookup`](Self::lookup).
@@ -117,23 +120,23 @@ impl Peer {
         .await
     }
 
-    /// Has a value kept under a key, at the nodes nearest to it, for `ttl`, at most
-    /// [`KademliaConfig::ttl`](crate::peer::KademliaConfig::ttl). It replaces what this node had
-    /// put there, and is sent anew every [`republish`](crate::peer::KademliaConfig::republish)
-    /// until its time is over.
+    /// Publishes a value under a key at the nodes nearest to the key, for `ttl`, at most
+    /// [`KademliaConfig::ttl`](crate::peer::KademliaConfig::ttl). It replaces the earlier value of
+    /// this node under the key. It is sent again every
+    /// [`republish`](crate::peer::KademliaConfig::republish) until `ttl` has elapsed.
     ///
-    /// Returns how many other nodes keep it. This node keeps it as well and answers with it; 0 says
-    /// that it is the only one so far, as it knows no other. Others have it kept within seconds
-    /// after they come.
+    /// Returns how many other nodes keep it. This node keeps it as well and answers with it. 0
+    /// means that this node is the only one so far, because it knows no other node. Nodes that
+    /// appear later receive it within seconds.
     ///
-    /// Each node has one value of its own under a key; others may put theirs beside it. Nothing is signed: without `tls` a
-    /// record is as good as the word of those that keep it.
+    /// Each node has one value of its own under a key; other nodes may add theirs. Records are not
+    /// signed: without `tls`, the nodes that keep a record can forge it.
     ///
     /// # Errors
     /// See [`KademliaError`].
     ///
     /// # Cancel safety
-    /// Once it is accepted it is published, if not now then when it is republished.
+    /// Once the value is accepted it is published, at the latest when it is republished.
     #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
     pub async fn put(
         &self,
@@ -145,9 +148,9 @@ impl Peer {
         self.with_dht(async |node, dht| dht.publish(node, key, value, Some(ttl)).await).await
     }
 
-    /// The value under a key; none when nobody keeps one. All of the nodes nearest to the key are asked. Of each publisher
-    /// its newest value counts, and of several publishers the one that most of these nodes have; of as many, the one of the
-    /// lower id.
+    /// Looks up the value under a key; `None` if no node keeps one. All of the nodes nearest to the
+    /// key are asked. The newest value of each publisher counts. Of several publishers, the one
+    /// that most of these nodes have is chosen, and among equals the one with the lower id.
     ///
     /// # Errors
     /// As [`lookup`](Self::lookup).
@@ -165,9 +168,9 @@ impl Peer {
         .await
     }
 
-    /// Has this node known as a provider of a name, for as long as it lives: it says so three times
-    /// in each [`provider_ttl`](crate::peer::KademliaConfig::provider_ttl). How many other nodes
-    /// keep that; 0, and what happens then, is as with [`put`](Self::put).
+    /// Announces this node as a provider of a name until the node ends. It announces itself three
+    /// times in each [`provider_ttl`](crate::peer::KademliaConfig::provider_ttl). Returns how many
+    /// other nodes keep the announcement; 0 has the same meaning as in [`put`](Self::put).
     ///
     /// # Errors
     /// See [`KademliaError`].
@@ -180,7 +183,8 @@ impl Peer {
         self.with_dht(async |node, dht| dht.publish(node, key, Vec::new(), None).await).await
     }
 
-    /// Says no longer that this node provides a name. Others forget it when the time of the last word is over.
+    /// Stops announcing that this node provides a name. Other nodes forget it when the time of the
+    /// last announcement has elapsed.
     ///
     /// # Errors
     /// [`KademliaError::NotEnabled`].
@@ -191,15 +195,16 @@ impl Peer {
         Ok(())
     }
 
-    /// The providers of a name that are there, those first that most nodes know of; at most
-    /// [`max_providers_per_key`](crate::peer::KademliaConfig::max_providers_per_key). Each has
-    /// answered just now, with its id, or is a member of the network that is up (`Builder::swim`).
-    /// One that does not answer is left out and forgotten, and asked again after a minute or as
-    /// soon as it was heard of. Sixteen are asked at once, each for [`request_time`](crate::peer::KademliaConfig::request_time), and at most
+    /// Looks up the live providers of a name, those that most nodes know of first; at most
+    /// [`max_providers_per_key`](crate::peer::KademliaConfig::max_providers_per_key). Each has just
+    /// answered with its id, or is a member of the network that is up (`Builder::swim`). A provider
+    /// that does not answer is left out and forgotten. It is asked again after a minute, or as soon
+    /// as it has announced itself again. Sixteen are asked at once, each for
+    /// [`request_time`](crate::peer::KademliaConfig::request_time), and at most
     /// [`max_questions`](crate::peer::KademliaConfig::max_questions) in all.
     ///
-    /// A provider may end at any time after that: a message to a [`PeerInfo`] goes to the node of
-    /// that id or fails, as [`IntoTarget::as_id`](crate::peer::IntoTarget::as_id) says.
+    /// A provider may end at any time after that. A message to a [`PeerInfo`] goes to the node with
+    /// that id or fails: see [`IntoTarget::as_id`](crate::peer::IntoTarget::as_id).
     ///
     /// # Errors
     /// As [`lookup`](Self::lookup).

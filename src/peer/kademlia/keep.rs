@@ -1,4 +1,4 @@
-//! Having records kept: at the nodes nearest to their key.
+//! Publishing records at the nodes nearest to their key.
 
 use std::{
     sync::Arc,
@@ -20,14 +20,14 @@ use crate::{
     time::{Later, now},
 };
 
-/// The shortest pause between two times that something is sent because nodes have come, and the
-/// first one after no node has kept it. Found by thought: nodes that join together are told
-/// together.
+/// The minimum pause between two sends of a record that new nodes cause, and the first pause after
+/// no node has kept it. Estimated, not measured: nodes that join together receive the record in one
+/// send.
 pub(super) const SOON: Duration = Duration::from_secs(2);
 
-/// The furthest above its own date that this node follows a number that others say it has given:
-/// more than 2,000 years in microseconds. So nodes that lie do not lead it to the end of all
-/// numbers.
+/// How far above the node's own clock a sequence number may be that other nodes report for an
+/// earlier run of this node: more than 2,000 years in microseconds. The bound prevents lying nodes
+/// from driving the number to its maximum.
 const FURTHEST: u64 = 1 << 56;
 
 /// What this node publishes under a key.
@@ -35,29 +35,29 @@ const FURTHEST: u64 = 1 << 56;
 pub(super) struct Own {
     sequence: u64,
     value: Vec<u8>,
-    /// When it is over; none as long as the node lives, which is so for a provider.
+    /// When it expires; `None` if it lasts as long as the node, as for a provider.
     until: Option<Instant>,
-    /// How it was sent last; none before the first time.
+    /// The last send; `None` before the first one.
     sent: Option<Sent>,
-    /// The nodes are asked first which number they know: an earlier life of this node may have
-    /// given higher ones.
+    /// Whether the nodes are first asked for the sequence number that they know: an earlier run of
+    /// this node may have used higher numbers.
     ask_first: bool,
 }
 
-/// How something was sent.
+/// One send of a record.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     at: Instant,
-    /// How many keep it.
+    /// The number of nodes that keep it.
     kept: usize,
-    /// How many nodes were known then.
+    /// The number of nodes that were known then.
     known: usize,
-    /// How often in a row it was not kept by any.
+    /// The number of sends in a row after which no node kept it.
     in_vain: u32,
 }
 
 impl Own {
-    /// Whether it is to be sent now, where `k` nodes keep a record and `known` nodes are known.
+    /// Whether it is due, if `k` nodes keep a record and `known` nodes are known.
     fn is_due(&self, config: &KademliaConfig, known: usize, now: Instant) -> bool {
         let Some(sent) = self.sent else { return known > 0 };
         let pause = now.saturating_duration_since(sent.at);
@@ -70,14 +70,15 @@ impl Own {
 }
 
 impl Sent {
-    /// Whether nodes have come since that could keep it.
+    /// Whether nodes that could keep it have been added since.
     const fn misses_some(&self, k: usize, known: usize) -> bool {
         self.kept < k && self.known < known
     }
 }
 
 impl Dht {
-    /// The record that this node publishes under a key, good from now on for what is left of its time.
+    /// The record that this node publishes under a key. Its lifetime is the time that is left from
+    /// now.
     pub(super) fn own_record(&self, node: &Endpoint, key: Key) -> Option<Record> {
         let (own, now) = (lock(&self.own), now());
         let published = own.get(&key)?;
@@ -85,20 +86,20 @@ impl Dht {
             Some(until) => until.saturating_duration_since(now).min(self.config.ttl),
             None => self.config.provider_ttl,
         };
-        // A part of a second is none.
+        // Fractions of a second are dropped.
         let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
         let value = published.value.clone();
         (seconds > 0).then(|| Record::new(key, node.me.clone(), published.sequence, seconds, value))
     }
 
-    /// The records of this node under a key: what it publishes itself, and what it keeps for
-    /// others.
+    /// The records of this node under a key: the one that it publishes, and those that it keeps for
+    /// other nodes.
     pub(super) fn here(&self, node: &Endpoint, key: Key) -> Vec<Record> {
         let own = self.own_record(node, key).into_iter();
         own.chain(lock(&self.store).get(key, now())).collect()
     }
 
-    /// Takes note of what this node publishes, and sends it.
+    /// Stores what this node publishes, and sends it.
     pub(super) async fn publish(
         self: &Arc<Self>,
         node: &Arc<Endpoint>,
@@ -120,7 +121,7 @@ impl Dht {
             let life = node.started.elapsed().as_micros();
             let begun = node.links.incarnation();
             let sequence = begun.saturating_add(u64::try_from(life).unwrap_or(u64::MAX));
-            // Of two at one moment, the later one is the newer one.
+            // The later of two values at the same moment needs the higher number.
             let old = own.get(&key);
             let sequence = old.map_or(sequence, |old| sequence.max(old.sequence.saturating_add(1)));
             let ask_first = old.is_none_or(|old| old.ask_first);
@@ -133,10 +134,10 @@ impl Dht {
         }
     }
 
-    /// Sends what this node publishes under a key. How many keep it.
+    /// Sends what this node publishes under a key. Returns how many nodes keep it.
     pub(super) async fn send_own(self: &Arc<Self>, node: &Arc<Endpoint>, key: Key) -> usize {
         let (mut kept, known) = (0, self.known());
-        // Again when some knew a higher number, above which the next one is.
+        // Sent a second time if a node knew a higher number, with a number above that one.
         for _ in 0..2 {
             let ask_first = lock(&self.own).get(&key).is_some_and(|own| own.ask_first);
             let goal = if ask_first { Goal::Records } else { Goal::Nodes };
@@ -152,7 +153,7 @@ impl Dht {
                 let before = own.sent.map_or(0, |sent| sent.in_vain);
                 let in_vain = if kept == 0 { before.saturating_add(1) } else { 0 };
                 own.sent = Some(Sent { at: now(), kept, known, in_vain });
-                // What no node was there to be asked for is asked for when some are.
+                // If no node could be asked, the question is repeated when nodes are known.
                 own.ask_first = outdated || (ask_first && known == 0);
             }
             if !outdated {
@@ -162,7 +163,7 @@ impl Dht {
         kept
     }
 
-    /// What others have of an earlier life of this node is older than what it publishes now.
+    /// Raises the sequence number above those of an earlier run of this node that other nodes know.
     fn go_above(&self, node: &Endpoint, key: Key, records: &[(Address, Record)]) {
         let furthest = node.links.incarnation().saturating_add(FURTHEST);
         let of_this = records.iter().map(|(_, record)| record).filter(|record| {
@@ -178,13 +179,13 @@ impl Dht {
         }
     }
 
-    /// Has a record of another node kept at the nodes nearest to its key.
+    /// Stores a record of another node at the nodes nearest to its key.
     pub(super) async fn send(self: &Arc<Self>, node: &Arc<Endpoint>, record: &Record) {
         let found = self.look_up(node, record.key(), Goal::Nodes).await;
         self.have_kept(node, record, found.closest).await;
     }
 
-    /// Has a record kept by these nodes. What they answered.
+    /// Sends a record to these nodes. Returns their answers.
     async fn have_kept(
         self: &Arc<Self>,
         node: &Arc<Endpoint>,
@@ -199,7 +200,7 @@ impl Dht {
         answers.filter_map(std::future::ready).collect().await
     }
 
-    /// What this node publishes and is to send now; what is over is forgotten.
+    /// The keys of records that are due. Removes expired records.
     pub(super) fn own_due(&self) -> Vec<Key> {
         let (mut own, now, known) = (lock(&self.own), now(), self.known());
         own.retain(|_, published| published.until.is_none_or(|until| until > now));
@@ -207,8 +208,7 @@ impl Dht {
         due.map(|(key, _)| *key).collect()
     }
 
-    /// Whether something that this node publishes is to be sent soon, and not only when it is sent
-    /// again anyway.
+    /// Whether a record of this node is to be sent soon, before its regular republishing.
     pub(super) fn own_waits(&self) -> bool {
         let (own, known, k) = (lock(&self.own), self.known(), self.config.k);
         let waits = |sent: &Sent| sent.kept == 0 || sent.misses_some(k, known);

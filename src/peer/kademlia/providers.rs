@@ -1,4 +1,4 @@
-//! Who provides something: what nodes say is asked for before it is told.
+//! The providers of a name: claims of other nodes are checked before they are returned.
 
 use std::{
     cmp::Reverse,
@@ -20,21 +20,21 @@ use crate::{
     time::{Later, now},
 };
 
-/// Providers that are asked at once whether they are there. Found by thought: of the most that are
-/// asked, all of them dead, the answer takes eight times the longest wait for one.
+/// The number of providers that are asked at once. Estimated, not measured: if the maximum number
+/// of providers is asked and all are dead, the answer takes eight times the maximum wait for one.
 const AT_ONCE: usize = 16;
 
-/// What nodes say about one provider.
+/// What nodes report about one provider.
 #[derive(Debug)]
 struct Claim {
     peer: PeerInfo,
-    /// How much longer the latest of its words is good.
+    /// The remaining lifetime of its latest announcement.
     left: Duration,
-    /// The nodes that say so.
+    /// The nodes that report it.
     by: Vec<Address>,
 }
 
-/// The claims in what nodes said, each provider once for each address that it is said to have.
+/// Groups the reports into claims, one for each provider and address.
 fn claims(said: Vec<(Address, Record)>, longest: Duration) -> Vec<Claim> {
     let mut claims: BTreeMap<PeerInfo, Claim> = BTreeMap::new();
     for (by, record) in said.into_iter().filter(|(_, record)| record.is_provider()) {
@@ -49,9 +49,9 @@ fn claims(said: Vec<(Address, Record)>, longest: Duration) -> Vec<Claim> {
     claims.into_values().collect()
 }
 
-/// The claims in the order in which they are looked at. One that most nodes know of and one that
-/// was heard of last take turns: so neither dead ones that many nodes know of nor made-up ones of a
-/// few hide those that live.
+/// Orders the claims for checking. The claim that most nodes report and the most recent claim
+/// alternate. Neither dead providers that many nodes report nor invented ones that a few nodes
+/// report can therefore hide live providers.
 fn in_turn(claims: Vec<Claim>) -> Vec<Claim> {
     let mut known: Vec<_> = claims.iter().enumerate().collect();
     let mut late = known.clone();
@@ -64,8 +64,8 @@ fn in_turn(claims: Vec<Claim>) -> Vec<Claim> {
 }
 
 impl Dht {
-    /// The providers under a key that are there, at most as many as are told. Each has answered
-    /// just now, or is a member of the network that is up.
+    /// The live providers under a key, at most the configured number. Each has just answered, or is
+    /// a member of the network that is up.
     pub(super) async fn providers(
         self: &Arc<Self>,
         node: &Arc<Endpoint>,
@@ -81,7 +81,7 @@ impl Dht {
         let most = self.config.max_providers_per_key;
         let mut there = Vec::new();
         if self.own_record(node, key).is_some_and(|own| own.is_provider()) {
-            // No other node is as sure of it.
+            // This node is the most certain provider, so it comes first.
             there.push((usize::MAX, node.me.clone()));
         }
         let up = &members_up(node);
@@ -121,13 +121,13 @@ impl Dht {
         answers
     }
 
-    /// Whether this node may go to a provider of which others told: one of them may send it there,
-    /// and it is dialled at the node's pace.
+    /// Whether this node may dial a provider: one of the nodes that report it may name its address,
+    /// and the dial pace allows it.
     async fn may_ask(&self, node: &Arc<Endpoint>, claim: &Claim) -> bool {
-        let (at, mut places) = (claim.peer.address(), ResolvedHosts::default());
+        let (at, mut hosts) = (claim.peer.address(), ResolvedHosts::default());
         let mut may = false;
         for by in &claim.by {
-            may = may || places.may_go(node, at, by).await;
+            may = may || hosts.may_go(node, at, by).await;
         }
         let lately = lock(&self.answered).has(&claim.peer, now());
         may && (lately || node.may_dial(at).await)
@@ -145,7 +145,7 @@ fn members_up(node: &Endpoint) -> BTreeSet<PeerInfo> {
     up.map(|member| member.info().clone()).collect()
 }
 
-/// Without the membership no other node is known to be up.
+/// Without SWIM no other node is known to be up.
 #[cfg(not(feature = "swim"))]
 const fn members_up(_: &Endpoint) -> BTreeSet<PeerInfo> {
     BTreeSet::new()
@@ -162,15 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn what_most_know_of_and_what_was_heard_of_last_take_turns_and_each_is_asked_once() {
+    fn the_most_reported_and_the_latest_claims_alternate_and_each_is_asked_once() {
         let mut all = Vec::new();
         for by in 1..=5 {
             all.extend((1..=40).map(|n| said(by, &format!("dead{n}"), n, 100)));
         }
         all.push(said(1, "living", 1, 3_000));
-        // One that lies, with the longest times.
+        // A node that lies, with the longest times.
         all.extend((1..=40).map(|n| said(9, &format!("made{n}"), n, u32::MAX)));
-        // The same id elsewhere, and a value.
+        // The same id at another address, and a value.
         all.push(said(9, "living", 2, 3_600));
         let value = Record::new(
             Key::of_bytes(b"x"),
@@ -186,7 +186,7 @@ mod tests {
         assert!(at("living 10.0.0.1 1") < 82 && at("dead40 10.0.0.1 40") < 80);
         let by = |claim: &Claim| claim.by.len();
         assert_eq!(order[..4].iter().map(by).collect::<Vec<_>>(), [5, 1, 5, 1]);
-        // Without made-up ones it is the second.
+        // Without the invented claims it is the second.
         let honest = order.into_iter().filter(|claim| claim.left < Duration::from_secs(3_600));
         assert_eq!(in_turn(honest.collect())[1].peer.id().as_str(), "living");
     }

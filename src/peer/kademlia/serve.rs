@@ -30,7 +30,7 @@ pub(super) struct Answering {
 }
 
 impl Serve for Answering {
-    /// No actor.
+    /// Not an actor.
     fn handler(&self) -> u64 {
         0
     }
@@ -46,7 +46,7 @@ impl Serve for Answering {
             if !node.may_claim(sender.proven(), request.from.id()) {
                 return Err(Refusal::NotYourId);
             }
-            // Whether it is at the host that it names.
+            // Whether the asker is at the host that it names.
             let is_there = claims(&node, sender, request.from.host(), |claim| claim.is_own()).await;
             let answer = dht.answer(&node, request.question, (&request.from, is_there), sender);
             if is_there {
@@ -75,7 +75,7 @@ impl Dht {
             let table = self.table.lock();
             let mut nodes =
                 table.map(|table| table.closest(target, self.config.k + 1)).unwrap_or_default();
-            // The asker knows itself.
+            // The asker does not need its own address.
             nodes.retain(|node| node.id() != from.id());
             nodes.truncate(self.config.k);
             nodes
@@ -95,12 +95,12 @@ impl Dht {
     }
 
     fn keep(&self, record: Record, from: &Host, direct: bool) -> Result<(), StoreRefusal> {
-        // Twice as many as keep it: tables differ.
+        // Twice the number of nodes that keep a record, because tables differ.
         let nearer = self.table.lock().map_or(0, |table| table.nearer(record.key()));
         if nearer >= self.config.k * 2 {
             return Err(StoreRefusal::TooFar);
         }
-        // What is kept in this node's name says the node itself.
+        // Other nodes cannot store records in this node's name.
         if self.me.get().is_some_and(|me| me.id() == record.publisher().id()) {
             return Err(StoreRefusal::Outdated);
         }
@@ -111,7 +111,7 @@ impl Dht {
             if direct {
                 silent.forget(publisher);
             } else if silent.has(publisher, until, now()) {
-                // A copy of what did not answer this node.
+                // A copy of the announcement of a provider that did not answer this node.
                 return Err(StoreRefusal::Over);
             }
         }
@@ -121,7 +121,7 @@ impl Dht {
         lock(&self.store).keep_within(most, record, source(from), direct, now())
     }
 
-    /// Somebody asked from the host that it names.
+    /// Records a node that asked from the host that it names.
     fn note(self: &Arc<Self>, node: &Arc<Endpoint>, from: PeerInfo, sender: &Sender) {
         let known = self.table.lock().is_some_and(|table| table.get(from.id()) == Some(&from));
         if sender.proven().is_some() || known {
@@ -132,7 +132,7 @@ impl Dht {
     }
 }
 
-/// Where limits count a host: the addresses of one IPv6 subscriber are one.
+/// The host as limits count it: all addresses of one IPv6 subscriber count as one.
 fn source(host: &Host) -> Host {
     match host {
         Host::Ip(ip) => match ip.to_canonical() {

@@ -1,5 +1,5 @@
-//! Providers that did not answer: they are left out for a while, also when nodes that keep them
-//! tell of them again.
+//! Providers that did not answer. They are left out for a while, even if nodes that keep their
+//! announcements return them again.
 
 use std::{
     collections::HashMap,
@@ -11,26 +11,27 @@ use crate::overlay::PeerInfo;
 /// How long a provider is left out. After that it is asked again.
 const LEFT_OUT: Duration = Duration::from_secs(60);
 
-/// Times that nodes say in whole seconds are so much apart for the same word of a provider.
+/// Nodes report times in whole seconds, so two reports of the same announcement may differ by this
+/// much.
 const SAME_WORD: Duration = Duration::from_secs(2);
 
-/// Providers that are remembered. Found by thought: some look-ups of names of which all providers
-/// are dead. It takes some 100 KiB.
+/// The number of providers that are remembered. Estimated, not measured: enough for some look-ups
+/// of names whose providers are all dead. They take some 100 KiB.
 const MOST: usize = 1_024;
 
-/// The providers that left a question unanswered of late.
+/// The providers that recently did not answer a question.
 #[derive(Debug, Default)]
 pub(super) struct Silent(HashMap<PeerInfo, Silence>);
 
 #[derive(Debug)]
 struct Silence {
     since: Instant,
-    /// When its last word that was known is over.
+    /// When the latest announcement that was known expires.
     until: Instant,
 }
 
 impl Silent {
-    /// A provider, whose last word is good until then, did not answer.
+    /// Records that a provider, whose latest announcement is valid until `until`, did not answer.
     pub(super) fn note(&mut self, peer: &PeerInfo, until: Instant, now: Instant) {
         if self.0.len() >= MOST && !self.0.contains_key(peer) {
             self.0.retain(|_, silence| now.saturating_duration_since(silence.since) < LEFT_OUT);
@@ -41,12 +42,12 @@ impl Silent {
         self.0.insert(peer.clone(), Silence { since: now, until });
     }
 
-    /// It is heard of.
+    /// The provider answered or announced itself: it is no longer left out.
     pub(super) fn forget(&mut self, peer: &PeerInfo) {
         self.0.remove(peer);
     }
 
-    /// Whether it is left out: it was silent of late, and nothing says that it was heard of since.
+    /// Whether it is left out: it was silent recently, and no newer announcement is known.
     pub(super) fn has(&self, peer: &PeerInfo, until: Instant, now: Instant) -> bool {
         self.0.get(peer).is_some_and(|silence| {
             let lately = now.saturating_duration_since(silence.since) < LEFT_OUT;
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_provider_is_left_out_until_it_is_heard_of_or_a_minute_is_over() {
+    fn a_silent_provider_is_left_out_until_it_announces_itself_or_a_minute_is_over() {
         let (mut silent, begun) = (Silent::default(), crate::time::now());
         let until = begun + LEFT_OUT * 2;
         let peer = |n: u32| format!("n{n} 10.0.0.1 9000").parse::<PeerInfo>().unwrap();
@@ -70,11 +71,11 @@ mod tests {
         assert!(silent.0.len() == MOST && silent.has(&peer(0), until, begun + LEFT_OUT / 2));
         assert!(!silent.has(&"n0 10.0.0.2 9000".parse().unwrap(), until, begun), "elsewhere");
         assert!(!silent.has(&peer(0), until, begun + LEFT_OUT));
-        // A later word of it, which another node has heard.
+        // A later announcement of it, received by another node.
         assert!(!silent.has(&peer(0), until + LEFT_OUT, begun));
         silent.forget(&peer(0));
         assert!(!silent.has(&peer(0), until, begun));
-        // The first one takes the place that is free, for the second one the old ones go.
+        // The first one takes the free place; for the second one the old ones are removed.
         silent.note(&peer(5_000), until, begun + LEFT_OUT);
         silent.note(&peer(5_001), until, begun + LEFT_OUT);
         assert_eq!(silent.0.len(), 2);

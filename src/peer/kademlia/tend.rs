@@ -1,4 +1,4 @@
-//! What is done again and again: refresh, self-look-up, republishing, expiry.
+//! Periodic maintenance: refresh, look-up of this node, republishing, expiry.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,16 +15,16 @@ use crate::{
     time::{now, part},
 };
 
-/// The pause between two rounds is this part of the shortest interval, and at least a second.
+/// The pause between two rounds is the shortest interval divided by this, and at least a second.
 const ROUNDS: u32 = 12;
 
-/// While nobody is known, the peer table is looked at so often.
+/// How often the peer table is checked while no Kademlia node is known.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// Peers of the table that are asked at once when nobody is known.
+/// The number of peers of the table that are asked at once while no Kademlia node is known.
 const CONTACTS: usize = 8;
 
-/// Records of others that are sent on in one round.
+/// The number of records of other nodes that are sent on in one round.
 const SENT_ON_AT_ONCE: usize = 64;
 
 pub(super) async fn run(context: &ServiceContext, dht: &Arc<Dht>) {
@@ -55,7 +55,7 @@ pub(super) async fn run(context: &ServiceContext, dht: &Arc<Dht>) {
             pause
         };
         if timeout(pause, dht.grown.notified()).await.is_ok() {
-            // Others may come with it.
+            // More nodes may appear at the same time.
             sleep(SOON).await;
         }
     }
@@ -67,7 +67,7 @@ impl Dht {
         self.table.lock().map_or(0, |table| table.len())
     }
 
-    /// Joins by a node of the peer table, if one speaks Kademlia.
+    /// Joins through a node of the peer table, if one speaks Kademlia.
     async fn begin(self: &Arc<Self>, context: &ServiceContext) {
         let Ok(list) = context.peers.list().await else { return };
         let contacts: Vec<_> =
@@ -80,7 +80,7 @@ impl Dht {
         }
     }
 
-    /// Looks for keys in all buckets in which none was looked for during `every`.
+    /// Looks up a key in each bucket that had no look-up during `every`.
     pub(super) async fn refresh(self: &Arc<Self>, node: &Arc<Endpoint>, every: Duration) {
         let stale = self.table.lock().map(|table| table.stale(now(), every, || self.random(node)));
         for key in stale.unwrap_or_default() {
@@ -88,21 +88,21 @@ impl Dht {
         }
     }
 
-    /// Takes its place in the network of the nodes that it knows: looks for itself, then for a key in each bucket that is
-    /// further away than its nearest neighbour (section 2.3).
+    /// Joins the network of the known nodes: looks up this node, then a key in each bucket that is
+    /// further away than the nearest neighbour (section 2.3).
     async fn settle(self: &Arc<Self>, node: &Arc<Endpoint>) {
         self.look_up(node, Key::of(node.me.id()), Goal::Nodes).await;
         self.refresh(node, Duration::ZERO).await;
     }
 
-    /// Joins by whoever is at `contact`. Whether it answered.
+    /// Joins through the node at `contact`. Returns whether it answered.
     pub(super) async fn join(self: &Arc<Self>, node: &Arc<Endpoint>, contact: &Address) -> bool {
         let Some(response) = self.ask_at(node, (contact, None), Question::Ping).await else {
             return false;
         };
         let info = crate::overlay::PeerInfo::new(response.me, contact.clone());
         let Some(info) = info.ok().filter(|info| info.id() != node.me.id()) else { return false };
-        // Again, as the node of that id and no other: so an id that can be proven is.
+        // Asks again for the node with that id only, so that the transport proves the id if it can.
         if self.ask(node, &info, Question::Ping).await.is_none() {
             return false;
         }

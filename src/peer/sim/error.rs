@@ -1,4 +1,4 @@
-//! Why a test on a [`SimNetwork`](super::SimNetwork) does not go on, and the state that it is in.
+//! The errors of a [`SimNetwork`](super::SimNetwork), and its state.
 
 use std::{fmt, io, time::Duration};
 
@@ -7,60 +7,60 @@ use crate::{
     peer::{RegisterError, StartError},
 };
 
-/// Why a test does not go on. The network and its other nodes do.
+/// Why a step of a test failed. The network and its other nodes keep running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SimError {
-    /// The name is no host.
-    #[error("{name:?} is no name for a node: {source}")]
+    /// The name is not a valid host.
+    #[error("{name:?} is not a valid name of a node: {source}")]
     InvalidName {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         source: InvalidHost,
     },
-    /// A node of this name runs already.
-    #[error("{0} runs already")]
+    /// A node of this name is already running.
+    #[error("{0} is already running")]
     Running(String),
-    /// No node of this name runs.
-    #[error("{0} does not run")]
+    /// No node of this name is running.
+    #[error("{0} is not running")]
     NotRunning(String),
     /// A step of the recipe is refused.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// The node does not start.
-    #[error("{name} does not start: {source}")]
+    /// The node did not start.
+    #[error("{name} did not start: {source}")]
     Start {
         /// The node.
         name: String,
         /// Why.
         source: StartError,
     },
-    /// Something did not come true within its limit of virtual time.
+    /// A condition did not become true within its limit of virtual time.
     #[error("not within {limit:?}: {what}\n{state}")]
     NotInTime {
-        /// What was waited for, as the test calls it.
+        /// The condition, as the test names it.
         what: String,
-        /// For how long.
+        /// The limit.
         limit: Duration,
-        /// What there was instead.
+        /// The state of the network instead.
         state: Box<SimState>,
     },
-    /// The test did not come to its end within [`SimNetwork::limit`](super::SimNetwork::limit).
-    #[error("the test still runs after {limit:?} of virtual time")]
+    /// The test did not end within [`SimNetwork::limit`](super::SimNetwork::limit).
+    #[error("the test is still running after {limit:?} of virtual time")]
     StillRunning {
         /// The limit.
         limit: Duration,
     },
-    /// A runtime runs already where the network is to set one up.
-    #[error("there is a runtime here already: a SimNetwork runs on one of its own")]
+    /// A runtime is already running where the network has to set up its own.
+    #[error("a runtime is already running: a SimNetwork sets up its own")]
     InsideRuntime,
-    /// The operating system gives no runtime.
-    #[error("no runtime: {0}")]
+    /// The operating system refuses a runtime.
+    #[error("cannot set up a runtime: {0}")]
     Runtime(io::Error),
 }
 
-/// A network at one moment; its text has a line for each node.
+/// The state of a network at one moment. Its text has a line for each node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SimState {
@@ -74,7 +74,7 @@ pub struct SimState {
     pub dials: u64,
 }
 
-/// A node of a [`SimState`].
+/// The state of a node in a [`SimState`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeState {

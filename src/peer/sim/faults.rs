@@ -1,4 +1,4 @@
-//! What happens to the nodes of a [`SimNetwork`] and to what is between them.
+//! Faults of the nodes of a [`SimNetwork`] and of the network between them.
 
 use std::{rc::Rc, time::Duration};
 
@@ -15,8 +15,8 @@ impl SimNetwork {
         peer.ok_or_else(|| SimError::NotRunning(name.to_owned()))
     }
 
-    /// Kills a node, as a process dies: without a word. Its connections break, and dials to its host
-    /// are refused.
+    /// Kills a node, as when its process dies: it sends nothing more. Its connections break, and
+    /// dials to its host are refused.
     ///
     /// # Errors
     /// [`SimError::NotRunning`].
@@ -28,7 +28,8 @@ impl SimNetwork {
         Ok(())
     }
 
-    /// Kills a node with its host, as a power failure does: dials to it are never answered.
+    /// Kills a node together with its host, as a power failure does: dials to it are never
+    /// answered.
     ///
     /// # Errors
     /// [`SimError::NotRunning`].
@@ -40,7 +41,7 @@ impl SimNetwork {
         Ok(())
     }
 
-    /// Ends a node politely ([`Peer::stop`]).
+    /// Ends a node gracefully ([`Peer::stop`]).
     ///
     /// # Errors
     /// [`SimError::NotRunning`].
@@ -50,11 +51,12 @@ impl SimNetwork {
         Ok(peer.stop().await)
     }
 
-    /// Starts a node again by the recipe that it was started by: a new life, with nothing of what it
-    /// had in memory. One that runs is crashed first.
+    /// Starts a node again by its recipe, without anything that it had in memory. A running node is
+    /// crashed first.
     ///
     /// # Errors
-    /// [`SimError::NotRunning`] for one that never ran; else as [`start_with`](Self::start_with).
+    /// [`SimError::NotRunning`] for a node that was never started; otherwise as
+    /// [`start_with`](Self::start_with).
     pub async fn restart(&self, name: &str) -> Result<Peer, SimError> {
         if self.peer(name).is_ok() {
             self.crash(name).await?;
@@ -65,7 +67,8 @@ impl SimNetwork {
         self.launch(name, recipe).await
     }
 
-    /// Stops a node's traffic for a time ([`MemoryNetwork::stall`](crate::transport::memory::MemoryNetwork::stall)).
+    /// Stops a node's traffic for a time
+    /// ([`MemoryNetwork::stall`](crate::transport::memory::MemoryNetwork::stall)).
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
@@ -75,7 +78,9 @@ impl SimNetwork {
         Ok(())
     }
 
-    /// Separates nodes from others ([`MemoryNetwork::partition`](crate::transport::memory::MemoryNetwork::partition)) until [`heal`](Self::heal).
+    /// Separates nodes from others
+    /// ([`MemoryNetwork::partition`](crate::transport::memory::MemoryNetwork::partition)) until
+    /// [`heal`](Self::heal).
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
@@ -85,7 +90,8 @@ impl SimNetwork {
         Ok(())
     }
 
-    /// Has nothing that `from` sends arrive at `to` ([`MemoryNetwork::cut_one_way`](crate::transport::memory::MemoryNetwork::cut_one_way)) until
+    /// Drops everything that `from` sends to `to`
+    /// ([`MemoryNetwork::cut_one_way`](crate::transport::memory::MemoryNetwork::cut_one_way)) until
     /// [`heal`](Self::heal).
     ///
     /// # Errors
@@ -96,7 +102,7 @@ impl SimNetwork {
         Ok(())
     }
 
-    /// Ends all partitions and cuts of one direction.
+    /// Ends all partitions, including those of one direction.
     pub fn heal(&self) {
         self.0.wires.heal();
         self.note("network", "heals");

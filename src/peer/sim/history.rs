@@ -1,13 +1,13 @@
-//! What happened in a network, and a number made of it.
+//! The history of a network and its digest.
 
 use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 
-/// Lines that are kept; later ones count in the digest alone.
+/// The number of lines that are kept; later ones count only in the digest.
 const LINES: usize = 1 << 16;
 
-/// FNV-1a, 64 bits (draft-eastlake-fnv): the beginning and the factor.
+/// FNV-1a, 64 bits (draft-eastlake-fnv): the offset basis and the prime.
 const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01b3;
 
@@ -25,12 +25,12 @@ impl Default for History {
 }
 
 impl History {
-    /// The test begins now.
+    /// Starts the clock of the test.
     pub(super) fn begin(&mut self) {
         self.begun = Some(Instant::now());
     }
 
-    /// Time since it began, or since the first look at the time.
+    /// The time since [`begin`](Self::begin), or since the first call.
     pub(super) fn elapsed(&mut self) -> Duration {
         self.begun.get_or_insert_with(Instant::now).elapsed()
     }
