@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_a_node_connect_to_a_narrower_scope_than_their_own() {
+    fn a_sender_may_not_make_a_node_connect_to_a_narrower_scope_than_its_own() {
         for (asker, to, may) in [
             ("127.0.0.1", "127.0.0.1", true),
             ("127.0.0.1", "10.0.0.1", true),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_names_what_is_in_a_narrower_scope() {
+    fn a_host_of_a_narrower_scope_may_not_be_named() {
         let rows = [
             (Scope::Machine, ["127.0.0.1", "127.9.9.9", "::1", "localhost", "a.LocalHost."]),
             (Scope::Link, ["169.254.1.1", "fe80::1", "169.254.169.254", "fe80::2", "febf::1"]),

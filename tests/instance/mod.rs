@@ -291,6 +291,7 @@ impl Events {
     }
 
     /// The first event of this name whose content is as wanted.
+    #[track_caller]
     pub fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
