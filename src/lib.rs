@@ -95,6 +95,7 @@ pub mod message;
 pub mod node;
 pub mod overlay;
 pub mod peer;
+pub mod prelude;
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
 pub mod reference {

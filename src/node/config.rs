@@ -1,10 +1,12 @@
 //! The named limits and time-outs of a node.
 
+mod presets;
 mod switches;
+mod written;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     link::REMEMBERED_FOR,
@@ -41,6 +43,11 @@ macro_rules! options {
     ($( $(#[$doc:meta])* $name:ident: $type:ty = $default:expr, $unit:literal, $about:literal, $bounds:expr; )*) => {
         /// Every limit and time-out of a node. The defaults suit a network of untrusted peers.
         ///
+        /// [`local`](Self::local), [`cluster`](Self::cluster) and [`internet`](Self::internet) are
+        /// presets. An application can read a configuration from a file or the environment with
+        /// any format of serde: options that are absent keep their defaults, unknown ones are an
+        /// error, and a time is text with a unit, as in `"10s"` or `"250ms"`.
+        ///
         /// The setters do not check their values. The node checks them when it starts: a value out
         /// of bounds is a [`ConfigError`].
         ///
@@ -66,9 +73,10 @@ macro_rules! options {
         /// assert!(config.validate().is_ok());
         /// assert_eq!(config.max_requests(0).validate().unwrap_err().option, "max_requests");
         /// ```
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
         pub struct Config {
-            $( pub(crate) $name: $type, )*
+            $( #[serde(with = "written")] pub(crate) $name: $type, )*
             pub(crate) max_peers: usize,
             pub(crate) explain_refusals: bool,
             pub(crate) leave_on_stop: bool,

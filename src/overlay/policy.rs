@@ -1,6 +1,6 @@
 //! Which nodes may join, and which may remove a peer from the table.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::overlay::{
     Host, Scope,
@@ -8,7 +8,7 @@ use crate::overlay::{
 };
 
 /// Which nodes a `JOIN` adds to the table ([protocol](crate::protocol#join)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JoinPolicy {
@@ -29,7 +29,7 @@ pub enum JoinPolicy {
 }
 
 /// Which peers a `QUIT` removes from the table ([protocol](crate::protocol#quit)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum QuitPolicy {
@@ -42,7 +42,7 @@ pub enum QuitPolicy {
 
 /// For which nodes a node forwards routed messages ([`Peer::route`](crate::Peer::route)). Messages
 /// for the node itself are handled in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ForwardPolicy {
