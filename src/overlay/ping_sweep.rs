@@ -133,9 +133,9 @@ impl PingSweep {
         self
     }
 
-    /// The longest pause between two questions to a peer that was given up. The pause begins with 5
-    /// s, or with this value if it is less, and doubles. The next sweep after the pause asks the
-    /// question. Default 10 s; 1 ms to 365 days.
+    /// The longest pause between two questions to a peer that was given up. The pause begins at 5 s,
+    /// or at this value if it is less, and doubles. The next sweep after the pause asks the question.
+    /// Default 10 s; 1 ms to 365 days.
     #[must_use]
     pub const fn longest_rest(mut self, rest: Duration) -> Self {
         self.again.longest_rest(rest);

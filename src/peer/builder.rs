@@ -183,8 +183,7 @@ impl Builder {
     }
 
     /// The router, which picks the next hop for a message to a node that is not a neighbour.
-    /// Default
-    /// [`Direct`]: no such message is routed.
+    /// Default [`Direct`]: no such message is routed.
     pub fn router(mut self, router: impl Router) -> Self {
         self.router = Box::new(router);
         self

@@ -224,7 +224,7 @@ impl Peer {
     /// [`NodeDown`].
     ///
     /// # Cancel safety
-    /// The table is emptied first. Peers that received no `QUIT` notice by their ping sweep.
+    /// The table is emptied first. Peers that did not receive `QUIT` detect it by their ping sweep.
     pub async fn leave(&self) -> Result<usize, NodeDown> {
         let leave = Box::pin(join::leave(&self.0.node, &self.0.peers));
         self.inside(leave, |_| NodeDown).await

@@ -34,13 +34,10 @@ impl Membership {
     /// address. What it says about others has limited effect:
     ///
     /// - A report that an unknown node is a member, or that a member was restarted: the named node
-    ///   is
-    ///   asked, and its answer counts.
+    ///   is asked, and its answer counts.
     /// - A report that a member is down: it counts if the member did not answer this node's own
-    ///   probe or
-    ///   questions either, or if a second member reports the same and the member was not heard
-    /// since the
-    ///   first report.
+    ///   probe or questions either, or if a second member reports the same and the member was not
+    ///   heard since the first report.
     /// - A report that its incarnation is higher: it counts up to 1,000 at a time.
     /// - A report that this node is down: it counts at most once in a probe period. The node
     ///   refutes it.

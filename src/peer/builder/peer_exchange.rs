@@ -12,8 +12,8 @@ impl Builder {
     /// [`PingSweep`](crate::PingSweep), because the ping sweep is what sees that peers are alive.
     /// The last call counts.
     ///
-    /// The node gives all askers the same list of at most 16 peers for 30 s, and never names a peer
-    /// that it could not reach. The option also serves the [well-known codes](Self::well_known),
+    /// The node gives all askers the same list of at most 16 peers for 30 s, without peers that the
+    /// asker could not reach. The option also serves the [well-known codes](Self::well_known),
     /// because peers ask the node for its `NAME`.
     ///
     /// ```

@@ -91,8 +91,8 @@ options! {
     max_record_bytes: usize = 1_024, "bytes", 0..=16 << 10;
     /// The maximum number of records kept for other nodes. Default 4,096; 0 to 1,048,576.
     max_records: usize = 4_096, "records", COUNT_OR_NONE;
-    /// The maximum total size of the values kept for other nodes, in bytes. Default 4 MiB; up to 1
-    /// TiB, or 1 GiB where addresses have 32 bits.
+    /// The maximum total size of the values kept for other nodes, in bytes. Default 4 MiB; up to
+    /// 1 TiB, or 1 GiB where addresses have 32 bits.
     max_store_bytes: usize = 4 << 20, "bytes", 0..=*BYTES.end();
     /// The maximum number of records kept for other nodes that came from one
     /// [source](crate::limits::Source). Default 1,024; 0 to 1,048,576. Loopback is exempt, unless
