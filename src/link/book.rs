@@ -34,7 +34,7 @@ pub type LinkId = u64;
 /// The limits of a [`PeerDirectory`].
 #[derive(Clone, Copy, Debug)]
 pub struct PeerDirectoryConfig {
-    /// LinkPool open at once, those that are leaving among them; an idle one makes room for a new one.
+    /// Links open at once, those that are leaving among them; an idle one makes room for a new one.
     pub max_links: usize,
     /// How long it is remembered that a peer speaks no links.
     pub classic_for: Duration,
@@ -94,7 +94,7 @@ pub struct PeerDirectory {
     config: PeerDirectoryConfig,
     peers: HashMap<Address, Entry>,
     links: HashMap<LinkId, Open>,
-    /// LinkPool that take nothing new and are not over, and the exchanges that are open on them.
+    /// Links that take nothing new and are not over, and the exchanges that are open on them.
     leaving: BTreeMap<LinkId, usize>,
 }
 
@@ -146,7 +146,7 @@ impl PeerDirectory {
         self.peers.values().filter_map(awaited).collect()
     }
 
-    /// LinkPool that are open or leaving, and dials. A dial and the link whose end it waits for are
+    /// Links that are open or leaving, and dials. A dial and the link whose end it waits for are
     /// one.
     fn occupied(&self) -> usize {
         let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
@@ -319,13 +319,13 @@ impl PeerDirectory {
         }
     }
 
-    /// LinkPool that are open and take something new.
+    /// Links that are open and take something new.
     #[must_use]
     pub fn links(&self) -> usize {
         self.links.len()
     }
 
-    /// LinkPool that take nothing new and are not over.
+    /// Links that take nothing new and are not over.
     #[must_use]
     pub fn leaving(&self) -> usize {
         self.leaving.len()

@@ -123,7 +123,7 @@ counters! {
     errors_handshake,
     /// Connections that were closed because the other side was no longer admitted.
     errors_not_admitted,
-    /// Requests cut because the node stopped.
+    /// Requests aborted because the node stopped.
     errors_aborted_by_stop,
     /// Connections that ended inside a header.
     errors_truncated_header,

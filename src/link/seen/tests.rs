@@ -325,7 +325,7 @@ impl World {
         self.lives.0 += 1;
         self.outbox = Outbox::new(self.lives.0, 0, OutboxLimits::default());
         self.numbers.clear();
-        // LinkPool of the old life may bring what was on them; nobody takes the acknowledgements.
+        // Links of the old life may bring what was on them; nobody takes the acknowledgements.
         for wire in &mut self.wires {
             wire.back.clear();
         }
