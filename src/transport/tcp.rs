@@ -23,11 +23,12 @@ use crate::overlay::{Address, Host};
 ///
 /// - The system resolves host names. A listener uses all addresses of a name, with one port, as
 ///   [`bind_all`] does; the node announces the first one.
-/// - Dialling tries the addresses concurrently (RFC 8305): IPv6 and IPv4 alternate, beginning with the
-///   family that the system returns first. The address that was connected last comes before all
-///   others. The next attempt begins when the previous one has failed, or 250 ms after its start. The
-///   first connection wins, and the other attempts are cancelled. Each of several addresses has 10 s;
-///   a single one has all the time that the caller gives. At most 16 addresses of a name are tried.
+/// - Dialling tries the addresses concurrently (RFC 8305): IPv6 and IPv4 alternate, beginning with
+///   the family that the system returns first. The address that was connected last comes before
+///   all others. The next attempt begins when the previous one has failed, or 250 ms after its
+///   start. The first connection wins, and the other attempts are cancelled. Each of several
+///   addresses has 10 s; a single one has all the time that the caller gives. At most 16 addresses
+///   of a name are tried.
 /// - A look-up has 5 s ([`NameFault`](super::NameFault)). Its result is cached for 30 s, unless no
 ///   address of it could be connected. For ten minutes it is used if the next look-up fails or takes
 ///   longer than half a second. At most 1,024 names are cached. Clones share the cache.
