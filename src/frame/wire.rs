@@ -10,8 +10,8 @@ use crate::frame::{Frame, TypeCode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Format {
-    /// [postcard](https://postcard.jamesmunns.com): compact, not self-describing. For messages between
-    /// programs built from the same types.
+    /// [postcard](https://postcard.jamesmunns.com): compact, not self-describing. For messages
+    /// between programs built from the same types.
     #[default]
     Postcard,
     /// JSON, for messages that other programs exchange.

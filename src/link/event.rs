@@ -113,7 +113,7 @@ pub enum LinkEvent {
         /// Why. [`Reason::CANCELLED`] if it was ended regularly, with a reply.
         reason: Reason,
     },
-    /// The other side worked off so many bytes of one-way messages and requests.
+    /// The other side granted credit for this many bytes of one-way messages and requests.
     Granted {
         /// Bytes.
         bytes: u32,

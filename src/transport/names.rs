@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(none.kind(), io::ErrorKind::NotFound);
     }
 
-    /// Looks a name up, which takes so long, and finds this.
+    /// Looks a name up, with this duration and this result.
     async fn look_up(takes: Duration, found: &[&str]) -> io::Result<Vec<SocketAddr>> {
         tokio::time::sleep(takes).await;
         Ok(addresses(found))

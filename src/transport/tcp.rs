@@ -30,8 +30,8 @@ use crate::overlay::{Address, Host};
 ///   addresses has 10 s; a single one has all the time that the caller gives. At most 16 addresses
 ///   of a name are tried.
 /// - A look-up has 5 s ([`NameFault`](super::NameFault)). Its result is cached for 30 s, unless no
-///   address of it could be connected. For ten minutes it is used if the next look-up fails or takes
-///   longer than half a second. At most 1,024 names are cached. Clones share the cache.
+///   address of it could be connected. For ten minutes it is used if the next look-up fails or
+///   takes longer than half a second. At most 1,024 names are cached. Clones share the cache.
 /// - `TCP_NODELAY` is set on both sides: frames are written whole, and waiting for more would only
 ///   delay them.
 /// - The kernel sends keepalives on idle connections, see [`keep_alive`](Self::keep_alive).

@@ -189,7 +189,7 @@ impl TlsTransport {
         self.handshakes.identity.id()
     }
 
-    /// The same over another transport, with what was set.
+    /// The same options over another transport.
     #[cfg(test)]
     pub(crate) fn moved_to(mut self, inner: impl Transport) -> Self {
         self.inner = Arc::new(inner);
@@ -213,8 +213,8 @@ impl Transport for TlsTransport {
         self.inner.listen(at)
     }
 
-    /// Over TLS, to whoever is there and admitted; in plain where [`plain_at`](Self::plain_at) says
-    /// so.
+    /// Dials with TLS, to any admitted peer. Addresses of [`plain_at`](Self::plain_at) are dialled
+    /// without TLS if plain connections are served.
     fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         if self.plain_at.contains(to) && self.serves_unproven() {
             return self.dial_plain(to);
@@ -222,8 +222,8 @@ impl Transport for TlsTransport {
         Box::pin(async move { self.handshakes.dial(self.inner.dial(to), to, None).await })
     }
 
-    /// Over TLS, to nobody else. A peer whose id is no key is dialled in plain where plain
-    /// connections are served.
+    /// Dials with TLS, only to this peer. A peer whose id is not a key is dialled without TLS if
+    /// plain connections are served.
     fn dial_peer<'a>(&'a self, to: &'a Address, id: &'a PeerId) -> BoxFuture<'a, io::Result<Io>> {
         if !id.is_key() && self.serves_unproven() {
             return self.dial_plain(to);
@@ -237,10 +237,10 @@ impl Transport for TlsTransport {
             let (first, reader) = sniff::sniff(reader).await?;
             let io = Io { reader: Box::new(reader), writer, remote, proven: None };
             match first {
-                // In a box of its own: a connection that says nothing does not need so much.
+                // Boxed, so that a silent connection does not hold the memory for a handshake.
                 sniff::First::Tls => Box::pin(self.handshakes.accept(io)).await,
                 sniff::First::Plain if self.serves_unproven() => self.handshakes.plain(io),
-                // It is not served, for which the node has words.
+                // Not served: the node refuses it with a reason.
                 sniff::First::Plain | sniff::First::End => Ok(io),
             }
         })

@@ -30,8 +30,8 @@ const BACKLOG: usize = 128;
 /// - Dialling: `localhost` and loopback addresses mean this host. A dial without a listener fails
 ///   with [`ConnectionRefused`](io::ErrorKind::ConnectionRefused). A host that is partitioned or
 ///   crashed never answers.
-/// - A name with [addresses of its own](MemoryNetwork::name) is looked up, cached and dialled like in
-///   [`Tcp`](crate::transport::tcp::Tcp). Clones share the cache.
+/// - A name with [addresses of its own](MemoryNetwork::name) is looked up, cached and dialled like
+///   in [`Tcp`](crate::transport::tcp::Tcp). Clones share the cache.
 /// - A listener on a host that crashes fails once, with
 ///   [`NetworkDown`](io::ErrorKind::NetworkDown), and then accepts nothing. Listening on the host
 ///   fails in the same way until it is revived.
