@@ -17,7 +17,7 @@ pub use self::{
 /// Bytes of a header: code and length.
 pub const HEADER_LEN: usize = 8;
 
-/// One message as it travels: a code and data. Cheap to clone; the data is shared.
+/// One message on the wire: a code and data. Cheap to clone; the data is shared.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     code: TypeCode,
@@ -25,7 +25,7 @@ pub struct Frame {
 }
 
 impl fmt::Debug for Frame {
-    /// Code and length; never the data.
+    /// Shows the code and the length, never the data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Frame").field("code", &self.code).field("len", &self.data.len()).finish()
     }
@@ -35,7 +35,7 @@ impl Frame {
     /// A frame with any data.
     ///
     /// # Panics
-    /// When `code` is a literal of another length than four bytes.
+    /// If `code` is a literal whose length is not four bytes.
     #[must_use]
     #[track_caller]
     pub fn new(code: impl IntoTypeCode, data: impl Into<Bytes>) -> Self {
@@ -122,48 +122,48 @@ impl FrameHead {
         self.len
     }
 
-    /// As on the wire: the code, then the length, big-endian.
+    /// Encodes the header: the code, then the length, big-endian.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; HEADER_LEN] {
         let ([a, b, c, d], [w, x, y, z]) = (*self.code.as_bytes(), self.len.to_be_bytes());
         [a, b, c, d, w, x, y, z]
     }
 
-    /// From the wire.
+    /// Decodes a header.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; HEADER_LEN]) -> Self {
         let [a, b, c, d, w, x, y, z] = bytes;
         Self { code: TypeCode::new(&[a, b, c, d]), len: u32::from_be_bytes([w, x, y, z]) }
     }
 
-    /// The header at the beginning of `bytes`; none when it is not complete.
+    /// The header at the beginning of `bytes`. `None` if it is not complete.
     #[must_use]
     pub fn peek(bytes: &[u8]) -> Option<Self> {
         bytes.first_chunk().copied().map(Self::from_bytes)
     }
 }
 
-/// Why bytes are not a frame, or a frame cannot become bytes.
+/// Why bytes cannot be decoded as a frame, or a frame cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The bytes ended inside a header. The remote's doing; there is no message.
+    /// The bytes ended inside a header. Caused by the remote; there is no message.
     #[error("cut in the header: {got} of 8 bytes came")]
     TruncatedHeader {
-        /// Bytes that came, 1 to 7.
+        /// Bytes that arrived, 1 to 7.
         got: usize,
     },
-    /// The bytes ended inside the data. The remote's doing; there is no message.
+    /// The bytes ended inside the data. Caused by the remote; there is no message.
     #[error("cut in the data of {code}: {got} of {expected} bytes came")]
     TruncatedBody {
         /// The code in the header.
         code: TypeCode,
-        /// Bytes of data that came.
+        /// Bytes of data that arrived.
         got: u64,
         /// Bytes of data that the header announced.
         expected: u64,
     },
-    /// The length is over the limit. Whoever made the frame is to blame; nothing was reserved, read
+    /// The length is over the limit. Caused by the sender of the frame; nothing was allocated, read
     /// or written for it.
     #[error("{code} is too long: {length} bytes, allowed are {limit}")]
     TooLong {
@@ -174,7 +174,8 @@ pub enum FrameError {
         /// Bytes allowed.
         limit: u64,
     },
-    /// The code belongs to the framework: it begins with `@`. The caller's doing; nothing was sent.
+    /// The code is reserved for the framework: it begins with `@`. Caused by the caller; nothing
+    /// was sent.
     #[error("the code {code} belongs to the framework")]
     Reserved {
         /// The code.

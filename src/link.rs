@@ -1,9 +1,9 @@
-//! Layer 3: the persistent link as a pure state machine ([protocol](crate::protocol#links)). No
-//! socket, no clock, no actor: frames, credit and the time go in; frames, deliveries and the next
-//! wake-up come out.
+//! Layer 3: the persistent link as a sans-I/O state machine ([protocol](crate::protocol#links)). It
+//! has no socket, no clock and no actor. Its inputs are frames, credit and the time; its outputs
+//! are frames, events and the next wake-up.
 //!
-//! One connection carries many exchanges in both directions. What a receiver has not worked off is
-//! bounded by credit, so a sender feels a slow receiver and never fills its memory.
+//! One connection carries many exchanges in both directions. Credit bounds the data that a receiver
+//! has not processed, so that a slow receiver slows its senders, and its memory stays bounded.
 
 mod alive;
 mod book;
@@ -64,8 +64,8 @@ pub(crate) mod code {
     pub(crate) const LEN: TypeCode = TypeCode::new(b"@LEN");
     pub(crate) const GOT: TypeCode = TypeCode::new(b"@GOT");
 
-    /// Whether a frame of an exchange is a use of the link. Questions whether the other side is alive
-    /// keep no link open, and an end says only that nothing more comes.
+    /// Whether a frame of an exchange counts as use of the link. Pings do not keep a link open, and
+    /// an `@END` carries no message.
     pub(super) fn is_use(code: TypeCode) -> bool {
         !matches!(code, TypeCode::PING | TypeCode::PONG | END)
     }

@@ -1,4 +1,4 @@
-//! Layer 11: messages that are acknowledged and survive a broken link.
+//! Layer 11: acknowledged messages, which survive a broken link.
 
 mod delivery;
 pub(crate) mod mailbag;
@@ -24,8 +24,8 @@ use crate::{
     overlay::PeerInfo,
 };
 
-/// How a message is to be delivered: when it counts as delivered, and what happens when the other
-/// node starts a new life meanwhile. An [`AckLevel`] is one, too.
+/// How a message is delivered: when it is acknowledged, and what happens if the other node restarts
+/// before that. An [`AckLevel`] converts into it.
 ///
 /// ```
 /// use actix_peer::{reliable::Reliability, link::AckLevel};
@@ -40,9 +40,10 @@ pub struct Reliability {
 }
 
 impl Reliability {
-    /// The message is sent to the next life of the other node as well, when it is not acknowledged
-    /// by the one to which it was sent: handed over at least once, and perhaps once in each life.
-    /// Without this, the sender is told that nobody knows.
+    /// Sends the message again if the other node restarts before it has acknowledged the message.
+    ///
+    /// The message is then delivered at least once, and perhaps once to each incarnation of the
+    /// other node. Without this option it fails with [`ReliableError::Unknown`].
     #[must_use]
     pub const fn across_restarts(mut self) -> Self {
         self.on_restart = OnRestart::Resend;
@@ -56,15 +57,14 @@ impl From<AckLevel> for Reliability {
     }
 }
 
-/// Why nobody knows whether a message was handed over.
+/// Why it is unknown whether a message was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unsure {
-    /// The other node was started again, or stops, or speaks no links any more, and had not
-    /// acknowledged it.
+    /// The other node restarted, stops, or no longer speaks links, and had not acknowledged it.
     Restarted,
-    /// No acknowledgement came within
+    /// No acknowledgement arrived within
     /// [`Config::reliable_timeout`](crate::Config::reliable_timeout).
     Late,
     /// This node stops.
@@ -81,53 +81,53 @@ impl fmt::Display for Unsure {
     }
 }
 
-/// Why a message is not known to be delivered
-/// ([`Peer::send_reliable`](crate::Peer::send_reliable)).
+/// Why an acknowledged message failed ([`Peer::send_reliable`](crate::Peer::send_reliable)).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReliableError {
-    /// The message did not leave this node, or not all of it. Whose doing is in the error:
-    /// [`RequestError::NoLink`] says that the other node speaks no links. Not handled.
+    /// The message was not sent, or not in full. The error has the cause: for example,
+    /// [`RequestError::NoLink`] means that the other node speaks no links. Not handled.
     #[error("not sent: {0}")]
     NotSent(RequestError),
-    /// As much waits to be acknowledged by that node as may
+    /// The messages that wait to be acknowledged by that node have reached the limit
     /// ([`Config::reliable_messages`](crate::Config::reliable_messages),
-    /// [`Config::reliable_bytes`](crate::Config::reliable_bytes)). Only from
+    /// [`Config::reliable_bytes`](crate::Config::reliable_bytes)). Returned only by
     /// [`Peer::try_send_reliable`](crate::Peer::try_send_reliable). Not handled.
     #[error("too much waits to be acknowledged")]
     Full {
         /// The message.
         message: Frame,
     },
-    /// The other node refused it for this reason: no handler for the code, too long, busy for too
-    /// long, and so on. The remote's doing; not handled.
+    /// The other node refused it for this reason, for example because there is no handler for the
+    /// code, or it is too long, or the handler was busy for too long. Caused by the remote; not
+    /// handled.
     #[error("refused: {reason}")]
     Refused {
         /// Why.
         reason: Reason,
     },
-    /// The handler has it, and failed: it panicked, or was late. The remote's doing. It is not handed
-    /// over again.
+    /// The handler received it and failed: it panicked, or was late. Caused by the remote. The
+    /// message may have been handled, and is not delivered again.
     #[error("handed over, and failed: {reason}")]
     Failed {
-        /// How.
+        /// Why.
         reason: Reason,
     },
-    /// It was sent, and nobody knows whether it was handed over.
+    /// It was sent, and it is unknown whether it was delivered. It may have been handled.
     #[error("unknown: {why}")]
     Unknown {
         /// The message.
         message: Frame,
-        /// Why nobody knows.
+        /// Why this is unknown.
         why: Unsure,
     },
-    /// The [`Outbox`] did not store it. This node's doing; not sent.
+    /// The [`Outbox`] did not store it. Caused by this node; not sent.
     #[error("not stored: {0}")]
     NotStored(io::Error),
 }
 
 impl ReliableError {
-    /// Whether the message may have been handled. False is certain: it was not.
+    /// Whether the message may have been handled. If false, it certainly was not.
     #[must_use]
     pub const fn may_have_been_handled(&self) -> bool {
         match self {
@@ -138,7 +138,7 @@ impl ReliableError {
         }
     }
 
-    /// Whether it is certain what became of the message: then nothing is left to be done about it.
+    /// Whether the outcome of the message is certain, so that it can be deleted from the outbox.
     pub(crate) const fn is_final(&self) -> bool {
         !matches!(
             self,
@@ -147,12 +147,12 @@ impl ReliableError {
     }
 }
 
-/// A message that was taken and waits to be acknowledged: a future of what comes of it.
+/// An accepted message that waits to be acknowledged: a future of its outcome.
 ///
 /// # Cancel safety
-/// Dropping it gives the message up: it is not sent again, and may have been handled. In an
-/// [`Outbox`] it stays.
-#[must_use = "dropping it gives the message up"]
+/// Dropping it cancels the message: it is not sent again, and may have been handled. It stays in an
+/// [`Outbox`].
+#[must_use = "dropping it cancels the message"]
 pub struct Receipt(pub(crate) BoxFuture<'static, Result<(), ReliableError>>);
 
 impl fmt::Debug for Receipt {
@@ -169,10 +169,11 @@ impl Future for Receipt {
     }
 }
 
-/// The name of a message in an [`Outbox`]: no other message of the node has it, in no life.
+/// The id of a message in an [`Outbox`]. It is unique among all messages of the node, across its
+/// restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct KeptId {
-    /// The life of the node in which it was stored.
+    /// The incarnation of the node that stored it.
     life: u64,
     /// Counted up from 1.
     number: u64,
@@ -189,7 +190,7 @@ impl KeptId {
 }
 
 impl fmt::Display for KeptId {
-    /// Text that sorts as the messages were stored.
+    /// Text whose order is the order in which the messages were stored.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{:016x}", self.life, self.number)
     }
@@ -204,7 +205,7 @@ pub struct Kept {
     pub(crate) message: Frame,
 }
 
-/// The same, as bytes say it.
+/// The serialized form of a [`Kept`].
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
     id: KeptId,
@@ -216,13 +217,13 @@ struct Stored<'a> {
 }
 
 impl Kept {
-    /// Its name.
+    /// Its id.
     #[must_use]
     pub const fn id(&self) -> KeptId {
         self.id
     }
 
-    /// Whom it is for.
+    /// Its destination.
     #[must_use]
     pub const fn to(&self) -> &PeerInfo {
         &self.to
@@ -234,7 +235,7 @@ impl Kept {
         &self.message
     }
 
-    /// As bytes, for a file or a database; none when memory or the format does not allow it.
+    /// Serializes it, for a file or a database. `None` if that fails.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let stored = Stored {
@@ -247,7 +248,7 @@ impl Kept {
         postcard::to_stdvec(&stored).ok()
     }
 
-    /// From what [`to_bytes`](Self::to_bytes) made; none when it is something else.
+    /// Deserializes the result of [`to_bytes`](Self::to_bytes). `None` if the bytes are not valid.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (stored, rest): (Stored<'_>, _) = postcard::take_from_bytes(bytes).ok()?;
@@ -261,27 +262,29 @@ impl Kept {
     }
 }
 
-/// Where messages are kept until they are acknowledged, so that they survive a restart of this node
-/// ([`Builder::outbox`](crate::Builder::outbox)): a file, a database.
+/// A store, such as a file or a database, that keeps messages until they are acknowledged, so that
+/// they survive a restart of this node ([`Builder::outbox`](crate::Builder::outbox)).
 ///
-/// With it, [`Peer::send_reliable`](crate::Peer::send_reliable) delivers at least once, across
-/// restarts of this node: each message is stored before the first byte of it is sent, and deleted
-/// when it is certain what became of it. What is left when the node starts is sent again, in the
-/// order in which it was stored, until it is acknowledged or refused, beside what is sent then. The
-/// other node cannot know that it has had a message in an earlier life of this one; where twice is
-/// too often, the message carries a name of the application's, and its handler looks for it.
+/// With an outbox, [`Peer::send_reliable`](crate::Peer::send_reliable) delivers at least once,
+/// across restarts of this node. Each message is stored before its first byte is sent, and deleted
+/// when its outcome is certain. When the node starts, it sends the stored messages again, in the
+/// order in which they were stored, concurrently with new messages, until they are acknowledged or
+/// refused.
 ///
-/// What is done here is waited for by whoever sends, one message after the other to each node: a
-/// store that blocks belongs on a thread of its own (`spawn_blocking`).
+/// The other node cannot detect a message that it received from an earlier incarnation of this
+/// node. If a message must not be handled twice, the application adds an id to the message, and the
+/// handler checks it.
+///
+/// Senders wait for the methods of this trait, one message after the other to each node. A store
+/// that blocks should use a thread of its own (`spawn_blocking`).
 ///
 /// # Examples
 /// ```
-/// use std::{collections::BTreeMap, io, sync::{Arc, Mutex}};
-/// use actix::prelude::*;
-/// use actix_peer::{Incoming, Peer, Reply, reliable::{Kept, KeptId, Outbox}, frame::Frame, handler, link::AckLevel};
-/// use futures::{FutureExt, future::{BoxFuture, ready}};
+/// use std::{collections::BTreeMap, io, sync::{Arc, Mutex}}; use actix::prelude::*; use
+/// actix_peer::{Incoming, Peer, Reply, reliable::{Kept, KeptId, Outbox}, frame::Frame, handler,
+/// link::AckLevel}; use futures::{FutureExt, future::{BoxFuture, ready}};
 ///
-/// /// On the disk, if this were no example.
+/// /// A real outbox writes to the disk.
 /// #[derive(Clone, Default)]
 /// struct Shelf(Arc<Mutex<BTreeMap<KeptId, Vec<u8>>>>);
 ///
@@ -311,26 +314,26 @@ impl Kept {
 /// # Ok(()) }
 /// ```
 pub trait Outbox: Send + Sync + 'static {
-    /// Keeps a message. It is sent when this is ready.
+    /// Stores a message. It is sent after the future has completed.
     ///
     /// # Errors
-    /// The message is not sent, and its sender is told so.
+    /// On an error the message is not sent, and its sender gets [`ReliableError::NotStored`].
     fn store<'a>(&'a self, kept: &'a Kept) -> BoxFuture<'a, io::Result<()>>;
 
-    /// Lets go of a message; it may be gone already.
+    /// Deletes a message, which may be deleted already.
     ///
     /// # Errors
-    /// They are traced. The message may be sent again when the node starts the next time.
+    /// An error is logged. The message may be sent again at the next start of the node.
     fn delete(&self, id: KeptId) -> BoxFuture<'_, io::Result<()>>;
 
-    /// All that is kept. Asked for once, when the node starts.
+    /// Loads all stored messages. Called once, when the node starts.
     ///
     /// # Errors
-    /// The node does not start.
+    /// On an error the node does not start.
     fn load(&self) -> BoxFuture<'_, io::Result<Vec<Kept>>>;
 }
 
-/// An outbox that several share.
+/// A shared outbox.
 pub(crate) type SharedOutbox = Arc<dyn Outbox>;
 
 #[cfg(test)]
@@ -338,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_message_comes_out_of_its_bytes_as_it_went_in_and_nothing_else_does() {
+    fn a_kept_message_survives_serialization_and_invalid_bytes_are_refused() {
         for (level, data) in [(AckLevel::Handled, 0), (AckLevel::Delivered, 100_000)] {
             let kept = Kept {
                 id: KeptId::new(7, 9),
@@ -356,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn names_sort_as_the_messages_were_stored_as_text_too() {
+    fn ids_and_their_text_sort_in_the_order_in_which_messages_were_stored() {
         let names = [(1, 2), (1, 10), (2, 1), (16, 1)].map(|(life, n)| KeptId::new(life, n));
         assert!(names.is_sorted() && names.map(|name| name.to_string()).is_sorted());
     }

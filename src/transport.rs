@@ -1,8 +1,7 @@
 //! Layer 4: listening, dialling and byte streams.
 //!
-//! A node reaches the network through one [`Transport`] and nothing else: it asks for a
-//! [`Listener`], dials an [`Address`], and gets an [`Io`], the two halves of a byte stream, from
-//! either. What is beneath is the transport's own affair.
+//! A node reaches the network only through one [`Transport`]: it asks for a [`Listener`] or dials
+//! an [`Address`], and both return an [`Io`], the two halves of a byte stream.
 //!
 //! | transport | for |
 //! | --- | --- |
@@ -10,9 +9,9 @@
 //! | `tls::TlsTransport` | mutual TLS 1.3 over another transport; ids are public keys, and proven (feature `tls`) |
 //! | `memory::MemoryNetwork` | a network inside the process, with latency, partitions and crashes (feature `test-utils`) |
 //!
-//! No transport has a time limit of its own for a whole dial, keeps a connection alive or notices
-//! that a remote has gone silent: whoever dials and reads brings the clock. A look-up of a name, and
-//! each of several addresses of one, have a time of their own ([`tcp::Tcp`]).
+//! A transport has no time-out for a whole dial, sends no keepalives and does not detect silent
+//! remotes: the caller does that. Only the look-up of a name, and the dial of each of its
+//! addresses, have time-outs of their own ([`tcp::Tcp`]).
 
 mod fault;
 #[cfg(feature = "test-utils")]
@@ -41,8 +40,8 @@ pub use self::fault::{IdentityFault, NameFault};
 
 /// A way to listen and to dial.
 ///
-/// One transport serves a whole node, and is shared by its actors. The futures need a tokio runtime
-/// with IO and time.
+/// One transport serves a whole node and is shared by its actors. The futures need a tokio runtime
+/// with I/O and time.
 ///
 /// # Examples
 ///
@@ -75,13 +74,13 @@ pub use self::fault::{IdentityFault, NameFault};
 /// }
 /// ```
 pub trait Transport: Send + Sync + fmt::Debug + 'static {
-    /// Starts to listen at an address of this machine, or at all that a name has. Port 0 asks for any
-    /// free port, which [`Listener::local_address`] then tells.
+    /// Starts to listen at an address of this machine, or at all addresses of a name. Port 0
+    /// selects any free port, which [`Listener::local_address`] returns.
     ///
     /// # Errors
-    /// [`AddrInUse`](io::ErrorKind::AddrInUse) when somebody listens there,
-    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) when the address is not of this
-    /// machine, and whatever else the system says. Nothing listens then.
+    /// [`AddrInUse`](io::ErrorKind::AddrInUse) if the address is in use,
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if it is not an address of this
+    /// machine, and other errors of the system. On an error nothing listens.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing listening.
@@ -89,24 +88,24 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
 
     /// Opens a connection to an address.
     ///
-    /// It may take as long as the network likes, up to for ever: the caller sets the time limit.
+    /// This has no time-out and may take forever: the caller sets one.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for port 0,
-    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when nobody listens there, and
-    /// whatever else the system says. No byte of the caller's was sent in any case.
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) if nothing listens there, and other
+    /// errors of the system. No data of the caller was sent.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the attempt up. The other side may have seen a connection that was
+    /// Dropping the future cancels the attempt. The other side may have seen a connection that was
     /// closed at once.
     fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>>;
 
-    /// Opens a connection to the peer with this id, and proves that it is that peer where the
-    /// transport can. Unless overridden, ids are only claimed, and this is [`dial`](Self::dial).
+    /// Opens a connection to the peer with this id, and verifies the id if the transport can. By
+    /// default ids are only claimed, and this is [`dial`](Self::dial).
     ///
     /// # Errors
-    /// As [`dial`](Self::dial); what is wrong with who is there as an [`IdentityFault`] inside the
-    /// error.
+    /// As [`dial`](Self::dial). If the peer is not the expected one, the error contains an
+    /// [`IdentityFault`].
     ///
     /// # Cancel safety
     /// As [`dial`](Self::dial).
@@ -114,13 +113,13 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         self.dial(to)
     }
 
-    /// Takes a connection that was accepted to where its frames begin: finds out who is there, where
-    /// the transport can. Unless overridden, nothing is done.
+    /// Prepares an accepted connection for frames: authenticates the peer if the transport can. By
+    /// default it does nothing.
     ///
-    /// It may take as long as the other side likes: the caller sets the time limit.
+    /// This has no time-out: the caller sets one.
     ///
     /// # Errors
-    /// Nothing that could be served comes. The connection is closed.
+    /// If the connection cannot be served. It is closed.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -128,72 +127,71 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
         Box::pin(std::future::ready(Ok(io)))
     }
 
-    /// The id that this transport proves to others, which is the node's then. None where ids are
-    /// only claimed.
+    /// The id that this transport proves to others, which is then the id of the node. `None` if ids
+    /// are only claimed.
     fn proves(&self) -> Option<&PeerId> {
         None
     }
 
-    /// Says whether its options are within their bounds: asked when the node starts, which is refused
-    /// on an error. Unless overridden, they are.
+    /// Checks that its options are within their bounds. Called at the start of the node, which
+    /// fails on an error. By default it succeeds.
     ///
     /// # Errors
-    /// The first option that is not.
+    /// The first option that is out of bounds.
     fn validate(&self) -> Result<(), ConfigError> {
         Ok(())
     }
 
-    /// What a node has in place of the system's clock and random numbers: asked once, when it starts.
-    /// `None`, unless overridden, where the network is a real one.
+    /// The replacement of the system's clock and random numbers. Called once, at the start of the
+    /// node. `None` if the network is a real one, which is the default.
     fn simulated(&self) -> Option<Simulated> {
         None
     }
 
-    /// Whether a connection on which nobody has proved an id is served. Only asked where ids are
+    /// Whether a connection without a proven id is served. Called only if ids are
     /// [proven](Self::proves).
     fn serves_unproven(&self) -> bool {
         true
     }
 
-    /// The addresses that a host has. Unless overridden, a host is its own address.
+    /// The addresses of a host. By default a host is its own address.
     ///
-    /// It may take as long as the network likes: the caller sets the time limit.
+    /// This has no time-out: the caller sets one.
     ///
     /// # Errors
-    /// It has none, or nobody knows. Nothing was sent to any of them.
+    /// If it has no address, or the look-up fails. Nothing was sent to any of them.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the look-up up; what it takes of the system may go on for a while.
+    /// Dropping the future cancels the look-up. It may occupy a thread of the system for a while.
     fn resolve<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, io::Result<Vec<Host>>> {
         Box::pin(std::future::ready(Ok(vec![host.clone()])))
     }
 
-    /// Whether a host is an address of this machine, loopback aside. Never sends a packet and never
-    /// blocks. Unless overridden, none is.
+    /// Whether a host is an address of this machine, except loopback. Never sends a packet and
+    /// never blocks. By default no host is.
     fn is_here(&self, _host: &Host) -> bool {
         false
     }
 
-    /// Whether the peer with this id may be talked to. Unless overridden, everybody may.
+    /// Whether the peer with this id is admitted. By default every peer is.
     fn admits(&self, _id: &PeerId) -> bool {
         true
     }
 
-    /// Is marked as changed when [`admits`](Self::admits) may have another answer than before: the
-    /// node then drops from its table whom it does not admit. None where that never happens.
+    /// Is marked as changed when the result of [`admits`](Self::admits) may have changed. The node
+    /// then removes peers that are no longer admitted from its table. `None` if it never changes.
     fn admission_changes(&self) -> Option<watch::Receiver<()>> {
         None
     }
 
-    /// The host under which others reach a node that listens at `listening`: what the node tells
-    /// about itself when its configuration does not say otherwise. Never sends a packet and never
-    /// blocks.
+    /// The host under which others reach a node that listens at `listening`. The node announces it
+    /// unless its configuration sets another one. Never sends a packet and never blocks.
     fn own_host(&self, listening: &Address) -> Host;
 }
 
-/// What a node on a simulated network has in place of the system's clock and random numbers, so that
-/// the same seed gives the same history: the date goes with tokio's clock from a fixed one on, and
-/// the random numbers come from a seed. They are no secrets.
+/// The replacement of the system's clock and random numbers on a simulated network, so that the
+/// same seed gives the same history. The date starts at a fixed one and follows tokio's clock. The
+/// random numbers come from a seed and are not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simulated {
     pub(crate) began: tokio::time::Instant,
@@ -201,30 +199,28 @@ pub struct Simulated {
 }
 
 impl Simulated {
-    /// A network that began at this moment, and the seed of one life of a node in it: another one for
-    /// each life.
+    /// The start of the network, and the seed of one run of a node. Each run needs another seed.
     #[must_use]
     pub const fn new(began: tokio::time::Instant, seed: u64) -> Self {
         Self { began, seed }
     }
 }
 
-/// A place where connections arrive. Dropping it stops listening; connections that were taken live
-/// on.
+/// A listener for connections. Dropping it stops listening; accepted connections stay open.
 pub trait Listener: Send + 'static {
-    /// Takes the next connection.
+    /// Accepts the next connection.
     ///
     /// # Errors
-    /// An error is about accepting as such (no file descriptors are left, the interface is gone),
-    /// not about one connection, and the listener may be polled again: **after a pause**, since the
-    /// cause may last.
+    /// An error means that accepting failed (no file descriptors are left, the interface is gone),
+    /// not a single connection. The listener may be polled again, but only **after a pause**,
+    /// because the cause may persist.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>>;
 
-    /// The address at which it listens, with the port that was really taken.
+    /// The address at which it listens, with the actual port.
     fn local_address(&self) -> Address;
 
-    /// All addresses at which it listens, beginning with [`local_address`](Self::local_address). Unless
-    /// overridden, that one alone.
+    /// All addresses at which it listens, beginning with [`local_address`](Self::local_address). By
+    /// default only that one.
     fn local_addresses(&self) -> Vec<Address> {
         vec![self.local_address()]
     }
@@ -238,22 +234,22 @@ pub type WriteHalf = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// One connection: a byte stream in each direction.
 ///
-/// The stream ends for the other side when `writer` is shut down or dropped; `reader` stays usable
-/// then. Dropping both halves closes the connection.
+/// Shutting down or dropping `writer` ends the stream for the other side; `reader` stays usable.
+/// Dropping both halves closes the connection.
 pub struct Io {
     /// Bytes from the other side.
     pub reader: ReadHalf,
     /// Bytes to the other side.
     pub writer: WriteHalf,
-    /// The other side's address. For a connection that was accepted the port is the one it dialled
-    /// from, not the one it listens at.
+    /// The address of the other side. For an accepted connection, the port is the one from which it
+    /// dialled, not the one at which it listens.
     pub remote: Address,
-    /// The other side's id, where the transport has proved it.
+    /// The proven id of the other side. `None` if the transport has not proved it.
     pub proven: Option<PeerId>,
 }
 
 impl Io {
-    /// A connection on which nobody has proved an id.
+    /// A connection without a proven id.
     #[must_use]
     pub fn new(
         reader: impl AsyncRead + Send + Unpin + 'static,

@@ -1,32 +1,31 @@
-//! Frames in a byte stream: tokio-util's `Decoder` and `Encoder`, with limits both ways and large
-//! bodies in pieces.
+//! The codec of frames in a byte stream: `Decoder` and `Encoder` of tokio-util, with limits for
+//! both directions and large bodies in pieces.
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::frame::{Frame, FrameError, FrameHead, HEADER_LEN};
 
-/// The longest frame that a codec takes and makes unless told otherwise, in bytes of data.
+/// The default for the longest frame that a codec decodes and encodes, in bytes of data.
 pub const DEFAULT_MAX_FRAME_LEN: u32 = 1 << 20;
 
-/// The longest piece of a body that is handed out in pieces, and the room that is made for the next
-/// one.
+/// The longest piece of a body that is returned in pieces, and the buffer space for the next one.
 ///
-/// Larger steps mean fewer system calls; on loopback the gain ends at about this size.
+/// Larger pieces need fewer system calls; on loopback the gain ends at about this size.
 pub const PIECE_LEN: usize = 256 << 10; // bytes
 
-/// The first room that is made for a frame that is handed out whole. From then on as much as has
-/// arrived, so that memory follows the bytes that came and not the length that was announced.
+/// The first allocation for a frame that is returned whole. Each further one is as large as the
+/// received data, so that memory grows with the received bytes and not with the announced length.
 const FIRST_ROOM: usize = 4 << 10; // bytes
 
-/// What a codec cuts out of the bytes.
+/// An item that a codec decodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A whole frame.
     Frame(Frame),
     /// The header of a frame whose data follows in pieces.
     Head(FrameHead),
-    /// Some of its data, as it arrived.
+    /// A piece of its data, as it arrived.
     Piece {
         /// At least one byte, at most [`PIECE_LEN`].
         data: Bytes,
@@ -35,7 +34,7 @@ pub enum Part {
     },
 }
 
-/// Cuts frames out of a byte stream and makes bytes of frames.
+/// Decodes frames from a byte stream, and encodes frames.
 ///
 /// ```
 /// use actix_peer::frame::{Frame, FrameCodec, Part};
@@ -70,14 +69,14 @@ impl Default for FrameCodec {
 }
 
 impl FrameCodec {
-    /// A codec with [`DEFAULT_MAX_FRAME_LEN`] both ways that hands out every frame whole.
+    /// A codec with [`DEFAULT_MAX_FRAME_LEN`] in both directions that returns every frame whole.
     #[must_use]
     pub const fn new() -> Self {
         let max = DEFAULT_MAX_FRAME_LEN;
         Self { max_in: max, max_out: max, pieces_above: u32::MAX, state: State::Header }
     }
 
-    /// The longest data that is decoded, in bytes. Over it the header alone is an error.
+    /// The longest data that is decoded, in bytes. The header of a longer frame is an error.
     #[must_use]
     pub const fn max_in(mut self, bytes: u32) -> Self {
         self.max_in = bytes;
@@ -91,7 +90,7 @@ impl FrameCodec {
         self
     }
 
-    /// Data above this many bytes is handed out in pieces, in bounded memory, instead of whole.
+    /// Data above this many bytes is returned in pieces, in bounded memory, instead of whole.
     #[must_use]
     pub const fn pieces_above(mut self, bytes: u32) -> Self {
         self.pieces_above = bytes;
@@ -103,7 +102,7 @@ impl FrameCodec {
         self.max_in = bytes;
     }
 
-    /// Changes from which length on data is handed out in pieces, from the next header on.
+    /// Changes the length above which data is returned in pieces, from the next header on.
     pub const fn set_pieces_above(&mut self, bytes: u32) {
         self.pieces_above = bytes;
     }
@@ -122,7 +121,7 @@ impl FrameCodec {
         Ok(Some(head))
     }
 
-    /// Makes room for the next of `left` bytes that have not arrived: never for more than `step`.
+    /// Reserves space for the next of `left` missing bytes, at most `step`.
     #[inline]
     fn make_room(src: &mut BytesMut, left: u32, step: usize) {
         src.reserve(usize::try_from(left).unwrap_or(usize::MAX).min(step));
@@ -193,7 +192,7 @@ impl Decoder for FrameCodec {
 impl Encoder<&Frame> for FrameCodec {
     type Error = FrameError;
 
-    /// Header and data in one piece of memory, so that they leave in one write.
+    /// Encodes header and data into one buffer, so that they are sent with one write.
     #[inline]
     fn encode(&mut self, frame: &Frame, dst: &mut BytesMut) -> Result<(), FrameError> {
         let len = u32::try_from(frame.data().len()).ok().filter(|len| *len <= self.max_out);

@@ -1,4 +1,4 @@
-//! `TypeCode`: which handler a frame is for.
+//! `TypeCode`: the code that selects the handler of a frame.
 
 use std::{fmt, str::FromStr};
 
@@ -26,7 +26,7 @@ pub struct TypeCode([u8; 4]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a type code has 4 bytes, not {len}")]
 pub struct InvalidTypeCode {
-    /// Bytes of the text.
+    /// The length of the text in bytes.
     pub len: usize,
 }
 
@@ -37,7 +37,7 @@ impl TypeCode {
     pub const LIST: Self = Self::new(b"LIST");
     /// Introduces a node.
     pub const JOIN: Self = Self::new(b"JOIN");
-    /// Says goodbye.
+    /// Announces that a node leaves.
     pub const QUIT: Self = Self::new(b"QUIT");
     /// Asks whether a node is alive.
     pub const PING: Self = Self::new(b"PING");
@@ -51,13 +51,13 @@ impl TypeCode {
     pub const FGET: Self = Self::new(b"FGET");
     /// A reply.
     pub const REPL: Self = Self::new(b"REPL");
-    /// A reply that says no.
+    /// A refusal or an error.
     pub const ERRO: Self = Self::new(b"ERRO");
-    /// A message on its way over several nodes.
+    /// A routed message, which several nodes forward.
     pub const FWD: Self = Self::new(b"@FWD");
-    /// What members of a network say to each other about who is there.
+    /// A membership message between the members of a network.
     pub const SWM: Self = Self::new(b"@SWM");
-    /// The report that such a message got stuck.
+    /// The report that a routed message got stuck.
     pub const FWE: Self = Self::new(b"@FWE");
 
     /// A code from its four bytes; text of another length does not compile.
@@ -107,7 +107,7 @@ impl fmt::Debug for TypeCode {
 }
 
 impl Serialize for TypeCode {
-    /// As its text form.
+    /// Serializes its text form.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -141,7 +141,8 @@ impl FromStr for TypeCode {
     }
 }
 
-/// What a [`Frame`](crate::frame::Frame) can be made of: a [`TypeCode`], four bytes, or a literal of four bytes.
+/// A type that a [`Frame`](crate::frame::Frame) accepts as its code: a [`TypeCode`], four bytes, or
+/// a literal of four bytes.
 pub trait IntoTypeCode {
     /// The code.
     fn into_type_code(self) -> TypeCode;
@@ -167,8 +168,8 @@ impl IntoTypeCode for &[u8; 4] {
 
 impl IntoTypeCode for &'static str {
     /// # Panics
-    /// When the literal is not four bytes long. For text that is not a literal there is
-    /// `TypeCode::try_from`.
+    /// If the literal is not four bytes long. Use `TypeCode::try_from` for text that is not a
+    /// literal.
     #[track_caller]
     #[expect(
         clippy::panic,
@@ -209,7 +210,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the type code \"ECHOS\" has 5 bytes, not 4")]
-    fn a_literal_of_another_length_is_a_mistake_in_the_program() {
+    fn a_literal_of_another_length_panics() {
         drop(Frame::text("ECHOS", ""));
     }
 
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn upper_case_touches_ascii_letters_only() {
+    fn upper_case_changes_only_ascii_letters() {
         assert_eq!(TypeCode::new(b"na-e").to_ascii_uppercase(), TypeCode::new(b"NA-E"));
         assert_eq!(
             TypeCode::new(&[0xe9, b'a', 0, 1]).to_ascii_uppercase(),

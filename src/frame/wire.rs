@@ -6,38 +6,38 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::frame::{Frame, TypeCode};
 
-/// How a value becomes the data of a frame.
+/// The encoding of a value as the data of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Format {
-    /// [postcard](https://postcard.jamesmunns.com): compact, not self-describing. For codes between
-    /// programs built from the same types.
+    /// [postcard](https://postcard.jamesmunns.com): compact, not self-describing. For messages
+    /// between programs built from the same types.
     #[default]
     Postcard,
-    /// JSON, for codes that foreign programs share.
+    /// JSON, for messages that other programs exchange.
     #[cfg(feature = "json")]
     #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
     Json,
 }
 
-/// What was being done when a [`WireError`] came up.
+/// The step that failed with a [`WireError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WireStep {
-    /// A value was made into data.
+    /// A value could not be encoded.
     Encode,
-    /// Data was made into a value.
+    /// The data could not be decoded.
     Decode,
     /// The frame has the code of another type.
     Code,
-    /// The data goes on after the value.
+    /// The data continues after the value.
     End,
 }
 
-/// Why a value cannot become a frame, or a frame not a value: which type, which code, which format,
-/// and where in it.
+/// Why a value cannot be encoded, or a frame cannot be decoded: the type, the code, the format, and
+/// the position in the value.
 ///
-/// Nothing was sent, or nothing was handled.
+/// The message was not sent, or not handled.
 #[derive(Debug)]
 pub struct WireError {
     type_name: &'static str,
@@ -67,14 +67,14 @@ impl WireError {
         self.format
     }
 
-    /// What was being done.
+    /// The step that failed.
     #[must_use]
     pub const fn step(&self) -> WireStep {
         self.step
     }
 
-    /// Where in the value it failed: `.` for the value itself, else fields and positions,
-    /// `hosts[2].port` for instance. (postcard knows positions only.)
+    /// The position in the value: `.` for the value itself, otherwise fields and indices, for
+    /// example `hosts[2].port`. Errors of postcard have only indices.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -136,11 +136,11 @@ impl Format {
         }
     }
 
-    /// Makes a frame with `code` of `value`.
+    /// Encodes `value` as a frame with `code`.
     ///
     /// # Errors
-    /// The format cannot hold the value (a map key that is not text in JSON, say). Nothing was
-    /// sent.
+    /// If the format cannot represent the value, for example a map key that is not text in JSON.
+    /// Nothing was sent.
     pub fn encode<T: Serialize + ?Sized>(
         self,
         code: TypeCode,
@@ -182,10 +182,10 @@ impl Format {
         Ok(Frame::new(code, data))
     }
 
-    /// Makes a value of the data of `frame`, whatever its code.
+    /// Decodes the data of `frame`, whatever its code.
     ///
     /// # Errors
-    /// The data is not such a value, or goes on after it.
+    /// If the data is not such a value, or continues after it.
     pub fn decode<T: DeserializeOwned>(self, frame: &Frame) -> Result<T, WireError> {
         let code = frame.code();
         match self {
@@ -210,10 +210,10 @@ impl Format {
     }
 }
 
-/// A serde type that is the data of one kind of frame.
+/// A serde type that is the data of the frames with one code.
 ///
-/// A sequence of elements that take no bytes, such as `Vec<()>`, is in postcard as long as its sender
-/// says, whatever that costs: no type for what strangers send.
+/// In postcard, a sequence of elements that take no bytes, such as `Vec<()>`, has the length that
+/// its sender announces, without a bound. Do not use such a type for messages of untrusted peers.
 ///
 /// ```
 /// use actix_peer::frame::{TypeCode, Wire};
@@ -253,7 +253,7 @@ pub trait Wire: Serialize + DeserializeOwned {
     /// The message in a frame.
     ///
     /// # Errors
-    /// The frame has another code, or see [`Format::decode`].
+    /// If the frame has another code, and as [`Format::decode`].
     fn from_frame(frame: &Frame) -> Result<Self, WireError> {
         if frame.code() == Self::CODE {
             Self::FORMAT.decode(frame)
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn postcard_is_compact_and_comes_back() {
+    fn postcard_is_compact_and_decodes_to_the_same_value() {
         let frame = hosts().to_frame().unwrap();
         assert_eq!(frame, Frame::new(b"HSTS", &b"\x02\x01a\x01\x01b\xac\x02"[..]));
         assert_eq!(Hosts::from_frame(&frame).unwrap(), hosts());
@@ -329,8 +329,8 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_the_data_does_not_have_reserves_nothing() {
-        // A sequence of 2^60 elements, says the length.
+    fn an_announced_length_beyond_the_data_allocates_nothing() {
+        // The length announces a sequence of 2^60 elements.
         let lie = Frame::new(b"HSTS", &b"\x80\x80\x80\x80\x80\x80\x80\x80\x10"[..]);
         assert_eq!(Hosts::from_frame(&lie).unwrap_err().step(), WireStep::Decode);
     }
@@ -340,7 +340,7 @@ mod tests {
         use super::*;
 
         #[test]
-        fn json_is_text_and_comes_back() {
+        fn json_is_text_and_decodes_to_the_same_value() {
             let frame = Format::Json.encode(Hosts::CODE, &hosts()).unwrap();
             assert_eq!(
                 frame.as_str(),
@@ -365,7 +365,7 @@ mod tests {
         }
 
         #[test]
-        fn what_json_cannot_hold_is_an_error_at_the_sender() {
+        fn a_value_that_json_cannot_represent_is_an_error_at_the_sender() {
             let map = std::collections::BTreeMap::from([((1, 2), 3)]);
             let error = Format::Json.encode(Hosts::CODE, &map).unwrap_err();
             assert_eq!(error.step(), WireStep::Encode);

@@ -1,4 +1,4 @@
-//! Whether the other side of a link is alive.
+//! Keepalives: detects that the other side of a link is dead.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,16 @@ use crate::{
     time::Later,
 };
 
-/// A link that is silent for so many intervals is dead ([protocol](crate::protocol#keep-alive)).
+/// A link that is silent for this many intervals is dead ([protocol](crate::protocol#keep-alive)).
 const SILENT_INTERVALS: u32 = 3;
 
 impl Link {
-    /// Looks at the time: asks whether the other side is alive, or gives it up.
+    /// Processes the time: sends a keepalive, or ends the link if the other side is silent for too
+    /// long.
     ///
-    /// When it comes more than ten seconds after [`next_wake`](Self::next_wake), this node stood
-    /// still (its process was stopped, or the machine slept): the silence begins anew then. Returns
-    /// whether that was so.
+    /// If the call is more than ten seconds later than [`next_wake`](Self::next_wake), this node
+    /// itself was blocked (its process was stopped, or the machine slept). Then the silence is
+    /// counted from now on, and the result is true.
     pub fn tick(&mut self, now: Instant) -> bool {
         let gap = is_gap(self.next_wake(), now);
         if self.phase == LinkPhase::Closed {
@@ -46,7 +47,7 @@ impl Link {
         silent.min(self.ping.1.later(self.config.keep_alive))
     }
 
-    /// The time between the last question for life and its answer.
+    /// The round-trip time of the last keepalive. `None` if there was none yet.
     #[must_use]
     pub const fn round_trip(&self) -> Option<Duration> {
         self.round_trip

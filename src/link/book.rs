@@ -1,5 +1,5 @@
-//! Which peer is reached how: over a link, by a dial that others wait for as well, or in classic
-//! exchanges ([protocol](crate::protocol#opening)).
+//! The directory of links: how each peer is reached. Over a link, by a dial that callers share, or
+//! in classic exchanges ([protocol](crate::protocol#opening)).
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -13,19 +13,19 @@ use crate::{
     time::{Later, part},
 };
 
-/// The first pause after a dial that failed; it doubles with each further one.
+/// The first pause after a failed dial. It doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause between two dials.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A pause is shortened by up to so many hundredths, so that nodes do not dial in step.
+/// The maximum by which a pause is shortened, in percent, so that nodes do not dial in step.
 const JITTER: u32 = 20;
 
-/// How long a peer that says nothing counts as one without links: it may be asleep.
+/// How long a silent peer counts as a classic peer: its process may be suspended.
 const MUTE_FOR: Duration = Duration::from_secs(5);
 
-/// Peers of which is known that they speak no links, or cannot be reached.
+/// Remembered peers that speak no links or cannot be reached.
 const MAX_REMEMBERED: usize = 1_024;
 
 /// The number that a node gives to one of its links.
@@ -34,9 +34,10 @@ pub type LinkId = u64;
 /// The limits of a [`PeerDirectory`].
 #[derive(Clone, Copy, Debug)]
 pub struct PeerDirectoryConfig {
-    /// Links open at once, those that are leaving among them; an idle one makes room for a new one.
+    /// Links that are open at once, including those that are being closed. An idle one is closed to
+    /// make room for a new one.
     pub max_links: usize,
-    /// How long it is remembered that a peer speaks no links.
+    /// How long the directory remembers that a peer speaks no links.
     pub classic_for: Duration,
 }
 
@@ -45,21 +46,21 @@ pub struct PeerDirectoryConfig {
 pub enum Way {
     /// Over this link.
     Link(LinkId),
-    /// Dial, and say what came of it. Everybody else who asks meanwhile is told to wait.
+    /// Dial, and report the result. Other callers have to wait meanwhile.
     Dial,
-    /// Somebody dials.
+    /// Wait for the dial of another caller.
     Wait,
-    /// The last dial failed: not before this time.
+    /// The last dial failed: do not dial before this time.
     NotBefore(Instant),
-    /// It speaks no links.
+    /// The peer speaks no links.
     Classic,
-    /// Every link is busy, and there is no room for one more.
+    /// Every link is busy, and there is no room for another.
     NoRoom,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Entry {
-    /// `after` is a link whose end makes the room for it.
+    /// `after` is a link whose end makes room for the dial.
     Dialling {
         failures: u32,
         after: Option<LinkId>,
@@ -81,33 +82,33 @@ struct Open {
     to: Address,
     role: Role,
     used: Instant,
-    /// Exchanges that are open on it.
+    /// The number of open exchanges on it.
     busy: usize,
-    /// Dials in a row that came to nothing before it.
+    /// The number of consecutive failed dials before it.
     failures: u32,
 }
 
-/// What a node knows about reaching its peers over links. Pure: it decides, others dial and close.
+/// The directory of links of a node. Sans-I/O: it decides, and the caller dials and closes.
 #[derive(Debug)]
 pub struct PeerDirectory {
     me: PeerId,
     config: PeerDirectoryConfig,
     peers: HashMap<Address, Entry>,
     links: HashMap<LinkId, Open>,
-    /// Links that take nothing new and are not over, and the exchanges that are open on them.
+    /// The links that are being closed, with the number of open exchanges on them.
     leaving: BTreeMap<LinkId, usize>,
 }
 
 impl PeerDirectory {
-    /// An empty book of the node `me`.
+    /// An empty directory of the node `me`.
     #[must_use]
     pub fn new(me: PeerId, config: PeerDirectoryConfig) -> Self {
         Self { me, config, peers: HashMap::new(), links: HashMap::new(), leaving: BTreeMap::new() }
     }
 
-    /// How to reach `to`. When it says [`Way::Dial`], a link on which nothing is open may have to
-    /// make room: its number is returned as well. It is to be ended, and the dial begins when it is
-    /// over ([`closed`](Self::closed)).
+    /// How to reach `to`. With [`Way::Dial`], an idle link may have to make room: its number is
+    /// returned as well. The caller has to close it, and to dial after it has ended
+    /// ([`closed`](Self::closed)).
     pub fn way(&mut self, to: &Address, now: Instant) -> (Way, Option<LinkId>) {
         let failures = match self.peers.get(to) {
             Some(Entry::Open { link }) => {
@@ -137,7 +138,7 @@ impl PeerDirectory {
         (Way::Dial, after)
     }
 
-    /// The links for whose end a dial waits.
+    /// The links whose end a dial waits for.
     fn awaited(&self) -> HashSet<LinkId> {
         let awaited = |entry: &Entry| match entry {
             Entry::Dialling { after, .. } => after.filter(|link| self.leaving.contains_key(link)),
@@ -146,21 +147,21 @@ impl PeerDirectory {
         self.peers.values().filter_map(awaited).collect()
     }
 
-    /// Links that are open or leaving, and dials. A dial and the link whose end it waits for are
-    /// one.
+    /// The number of links, including those that are being closed, and dials. A dial and the link
+    /// whose end it waits for count as one.
     fn occupied(&self) -> usize {
         let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
         self.links.len() + self.leaving.len() + dials.count() - self.awaited().len()
     }
 
-    /// A link that is leaving, on which nothing is open, and for whose end no dial waits.
+    /// A link that is being closed, on which nothing is open, and whose end no dial waits for.
     fn leaving_idle(&self) -> Option<LinkId> {
         let awaited = self.awaited();
         let idle = self.leaving.iter().filter(|(_, busy)| **busy == 0);
         idle.map(|(link, _)| *link).find(|link| !awaited.contains(link))
     }
 
-    /// The idle link that was used longest ago, other than `new`: it is to be ended, to make room.
+    /// Selects the least recently used idle link, other than `new`, to be closed.
     fn end_one(&mut self, new: Option<LinkId>) -> Option<LinkId> {
         let idle = self.links.iter().filter(|(id, open)| open.busy == 0 && Some(**id) != new);
         let oldest = idle.min_by_key(|(id, open)| (open.used, **id)).map(|(id, _)| *id)?;
@@ -168,21 +169,21 @@ impl PeerDirectory {
         Some(oldest)
     }
 
-    /// There are more links than there should be, as the other side of `new` has opened it: the one
-    /// that is to be ended, if one is idle.
+    /// The link to close if there are too many after the other side has opened `new`. `None` if
+    /// there are not, or if no link is idle.
     pub fn too_many(&mut self, new: LinkId) -> Option<LinkId> {
         if self.links.len() > self.config.max_links { self.end_one(Some(new)) } else { None }
     }
 
-    /// A dial was given up before anything came of it.
+    /// Notes that a dial was cancelled without a result.
     pub fn gave_up(&mut self, to: &Address) {
         if matches!(self.peers.get(to), Some(Entry::Dialling { .. })) {
             self.peers.remove(to);
         }
     }
 
-    /// A dial failed. Returns until when nobody dials again: a pause that doubles each time, with
-    /// jitter that differs from peer to peer and is the same in every run.
+    /// Notes a failed dial. Returns the time before which the peer is not dialled again. The pause
+    /// doubles each time, with jitter that differs from peer to peer and is the same in every run.
     pub fn failed(&mut self, to: &Address, now: Instant) -> Instant {
         let before = match self.peers.get(to) {
             Some(Entry::Dialling { failures, .. } | Entry::Failed { failures, .. }) => *failures,
@@ -204,12 +205,13 @@ impl PeerDirectory {
         full.saturating_sub(part(full.saturating_mul(off), 100))
     }
 
-    /// The peer answered like one that speaks no links.
+    /// Notes that the peer speaks no links.
     pub fn is_classic(&mut self, to: &Address, now: Instant) {
         self.is_classic_for(self.config.classic_for, to, now);
     }
 
-    /// The peer took the connection and said nothing: for a short while as one without links.
+    /// Notes that the peer accepted the connection and sent nothing. It counts as a classic peer
+    /// for a short time.
     pub fn is_mute(&mut self, to: &Address, now: Instant) {
         self.is_classic_for(self.config.classic_for.min(MUTE_FOR), to, now);
     }
@@ -221,19 +223,21 @@ impl PeerDirectory {
         }
     }
 
-    /// That the peer speaks no links may be a mistake: it is dialled again the next time.
+    /// Forgets that the peer speaks no links: the next message dials it again.
     pub fn doubt_classic(&mut self, to: &Address) {
         if matches!(self.peers.get(to), Some(Entry::Classic { .. })) {
             self.peers.remove(to);
         }
     }
 
-    /// A link to the peer `id`, who listens at `to`, is open. One that the other side opened is
-    /// taken beyond [`PeerDirectoryConfig::max_links`], too, when none is idle and could be ended
-    /// ([`too_many`](Self::too_many)): accepted connections have a limit of their own.
-    /// Of two links with the same peer the one stays that was opened by the node with the smaller
-    /// id: the other one's number is returned, and it is to be ended, once what is open on it is
-    /// finished.
+    /// Notes an open link to the peer `id`, which listens at `to`.
+    ///
+    /// A link that the other side opened is accepted beyond [`PeerDirectoryConfig::max_links`],
+    /// too, if no idle link can be closed ([`too_many`](Self::too_many)): accepted connections have
+    /// a limit of their own.
+    ///
+    /// Of two links with the same peer, the one that the node with the smaller id opened stays. The
+    /// number of the other one is returned. The caller has to close it after its open exchanges.
     pub fn opened(
         &mut self,
         link: LinkId,
@@ -268,7 +272,7 @@ impl PeerDirectory {
         loses
     }
 
-    /// So many exchanges are open on a link now. A link that is not in the book is ignored.
+    /// Sets the number of open exchanges on a link. An unknown link is ignored.
     pub fn busy(&mut self, link: LinkId, exchanges: usize, now: Instant) {
         if let Some(open) = self.links.get_mut(&link) {
             (open.busy, open.used) = (exchanges, now);
@@ -277,22 +281,22 @@ impl PeerDirectory {
         }
     }
 
-    /// A link takes nothing new. It counts as a link until it is [`closed`](Self::closed). One that
-    /// is not in the book is ignored.
+    /// Notes that a link accepts no new exchanges. It counts as a link until it is
+    /// [`closed`](Self::closed). An unknown link is ignored.
     pub fn leaves(&mut self, link: LinkId) {
         if let Some(open) = self.take(link) {
             self.leaving.insert(link, open.busy);
         }
     }
 
-    /// A link is over, or is not to be reached by its address.
+    /// Notes that a link has ended, or must not be found by its address.
     pub fn closed(&mut self, link: LinkId) {
         self.take(link);
         self.leaving.remove(&link);
     }
 
-    /// A link that this node dialled ended, or takes nothing new, before a message moved over it: as
-    /// a dial that failed. One that is not in the book is ignored.
+    /// Notes that a link that this node dialled ended, or accepts no new exchanges, before its
+    /// first message. It counts as a failed dial. An unknown link is ignored.
     pub fn unused(&mut self, link: LinkId, now: Instant) {
         let Some(open) = self.take(link) else { return };
         self.leaving.insert(link, open.busy);
@@ -312,26 +316,26 @@ impl PeerDirectory {
         Some(open)
     }
 
-    /// The peer has shown that it lives: it is dialled again at once, and the pauses begin anew.
+    /// Notes that the peer is alive: the next dial does not wait, and the pauses start over.
     pub fn is_alive(&mut self, to: &Address) {
         if matches!(self.peers.get(to), Some(Entry::Failed { .. })) {
             self.peers.remove(to);
         }
     }
 
-    /// Links that are open and take something new.
+    /// The number of open links that accept new exchanges.
     #[must_use]
     pub fn links(&self) -> usize {
         self.links.len()
     }
 
-    /// Links that take nothing new and are not over.
+    /// The number of links that are being closed.
     #[must_use]
     pub fn leaving(&self) -> usize {
         self.leaving.len()
     }
 
-    /// Forgets what has run out, and if that is not enough, what runs out first.
+    /// Forgets expired entries, and, if that is not enough, the one that expires first.
     fn make_room(&mut self, now: Instant) {
         let runs_out = |entry: &Entry| match entry {
             Entry::Failed { until, .. } | Entry::Classic { until } => Some(*until),
@@ -441,7 +445,7 @@ mod tests {
                 assert_eq!(ended, Some(lost));
                 assert_eq!(book.way(&at(1), now).0, Way::Link(kept));
                 assert_eq!(book.links(), 1);
-                // The end of the other one changes nothing.
+                // The end of the other link has no effect.
                 book.closed(lost);
                 assert_eq!(book.way(&at(1), now).0, Way::Link(kept));
             }
@@ -480,14 +484,14 @@ mod tests {
         assert_eq!(book.way(&at(3), now), (Way::NoRoom, None), "something is open on both");
         book.busy(1, 0, now);
         assert_eq!(book.way(&at(3), now), (Way::Dial, Some(1)));
-        // One dial takes the place of one link.
+        // A dial counts as one link.
         assert_eq!(book.way(&at(4), now), (Way::NoRoom, None));
         book.closed(1);
         assert_eq!((book.links(), book.leaving()), (1, 0));
         assert_eq!(book.way(&at(4), now), (Way::NoRoom, None));
         book.gave_up(&at(3));
         assert_eq!(book.way(&at(4), now), (Way::Dial, None));
-        // The one that loses is leaving, too.
+        // The link that loses is being closed, too.
         book.opened(3, &at(4), &id("z"), Role::Dialler, now);
         assert_eq!(book.opened(4, &at(4), &id("z"), Role::Acceptor, now), Some(4));
         assert_eq!((book.links(), book.leaving()), (2, 1));
@@ -517,7 +521,7 @@ mod tests {
         assert!(matches!(book.way(&at(1), now).0, Way::NotBefore(_)));
         book.is_alive(&at(1));
         assert_eq!(book.way(&at(1), now).0, Way::Dial);
-        // A dial under way stays the only one.
+        // There is no second dial while one is under way.
         book.is_alive(&at(1));
         assert_eq!(book.way(&at(1), now).0, Way::Wait);
         assert!(book.failed(&at(1), now) - now <= FIRST_PAUSE, "the pauses begin anew");
@@ -535,7 +539,7 @@ mod tests {
         assert_eq!(book.too_many(3), Some(2));
         book.busy(3, 1, now);
         book.opened(4, &at(4), &id("s"), Role::Acceptor, now);
-        // All others are in use: it is taken as well.
+        // All other links are in use, so the new one is accepted beyond the limit.
         assert_eq!((book.too_many(4), book.links()), (None, 3));
     }
 

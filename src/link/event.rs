@@ -1,4 +1,4 @@
-//! What goes into a link and what comes out of it, besides frames.
+//! The configuration, the events and the errors of a link.
 
 use std::time::Duration;
 
@@ -10,43 +10,42 @@ use crate::{
     link::{AckLevel, Hello, MessageBatch, Reason, Sequenced},
 };
 
-/// Who opened the connection. The dialler numbers its exchanges with odd numbers, the acceptor with
-/// even ones.
+/// The role of a side. The dialler numbers its exchanges with odd numbers, the acceptor with even
+/// ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// This side.
+    /// This side opened the connection.
     Dialler,
-    /// The other side.
+    /// The other side opened the connection.
     Acceptor,
 }
 
 /// The options of a link.
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
-    /// What this side says of itself. Its window should be at least twice its longest message.
+    /// The hello of this side. Its window should be at least twice its longest message.
     pub hello: Hello,
-    /// The pause between two questions whether the other side is alive. Three without a sign of
-    /// life end the link.
+    /// The interval of keepalives. Three intervals of silence end the link.
     pub keep_alive: Duration,
 }
 
-/// What kind of message an exchange begins with.
+/// The kind of message with which an exchange begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A one-way message that is too long for one frame.
     OneWay,
     /// A request: replies are expected.
     Request,
-    /// A message that is to be acknowledged.
+    /// An acknowledged message.
     Sequenced(Sequenced),
 }
 
-/// What happened on a link.
+/// An event of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkEvent {
-    /// The other side's hello came: exchanges may begin.
+    /// The hello of the other side arrived: exchanges may begin.
     Opened,
     /// A one-way message or a request, or a part of one.
     Message {
@@ -62,15 +61,15 @@ pub enum LinkEvent {
         last: bool,
         /// Whether replies, or an acknowledgement, are expected.
         request: bool,
-        /// The numbers of a message that is to be acknowledged, in its first part.
+        /// The numbers of an acknowledged message, in its first part. `None` for all others.
         numbered: Option<Sequenced>,
-        /// Bytes to hand to [`Link::consumed`](crate::link::Link::consumed) when they are worked
-        /// off.
+        /// Bytes to pass to [`Link::consumed`](crate::link::Link::consumed) after processing.
         cost: u32,
     },
-    /// One-way messages that came together, from [`Link::handle_all`](crate::link::Link::handle_all).
-    /// Their bytes of data, exchange headers included, are to be handed to
-    /// [`Link::consumed`](crate::link::Link::consumed) when they are worked off.
+    /// One-way messages that arrived together, from
+    /// [`Link::handle_all`](crate::link::Link::handle_all). Their bytes of data, exchange headers
+    /// included, must be passed to [`Link::consumed`](crate::link::Link::consumed) after
+    /// processing.
     MessageBatch(MessageBatch),
     /// A reply to a request of this side, or a part of one.
     Reply {
@@ -82,16 +81,16 @@ pub enum LinkEvent {
         data: Bytes,
         /// Whether the message ends here.
         last: bool,
-        /// Bytes to hand to [`Link::read`](crate::link::Link::read) when they are worked off.
+        /// Bytes to pass to [`Link::read`](crate::link::Link::read) after processing.
         cost: u32,
     },
-    /// The other side acknowledged a message; the exchange is over.
+    /// The other side acknowledged a message, which ends the exchange.
     Acknowledged {
         /// The exchange.
         exchange: u32,
         /// The message's number.
         sequence: u64,
-        /// How far it has come.
+        /// The level that the message has reached.
         level: AckLevel,
     },
     /// The other side has sent its last reply in this exchange.
@@ -106,15 +105,15 @@ pub enum LinkEvent {
         /// Why.
         reason: Reason,
     },
-    /// This side ended an exchange before the message of the other side had come in full. No further
-    /// part of it comes out.
+    /// This side ended an exchange before the message of the other side had come in full. No
+    /// further part of it comes out.
     Abandoned {
         /// The exchange.
         exchange: u32,
         /// Why. [`Reason::CANCELLED`] if it was ended regularly, with a reply.
         reason: Reason,
     },
-    /// The other side worked off so many bytes of one-way messages and requests.
+    /// The other side granted credit for this many bytes of one-way messages and requests.
     Granted {
         /// Bytes.
         bytes: u32,
@@ -130,42 +129,42 @@ pub enum LinkEvent {
         code: TypeCode,
         /// Why.
         reason: Reason,
-        /// How many.
+        /// The number of messages.
         messages: u32,
     },
     /// The other side starts no new exchange, and this side may not either.
     Leaving,
-    /// The link is over.
+    /// The link has ended.
     Closed {
         /// Why.
         reason: Reason,
-        /// Whether the other side said so.
+        /// Whether the other side ended it.
         remote: bool,
     },
 }
 
-/// Why a link does not take something to send. Nothing was sent.
+/// Why a link refuses to send a frame. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
     /// There is not enough credit now.
     #[error("no credit")]
     Full,
-    /// As many requests are open as the other side allows.
+    /// The open requests have reached the limit of the other side.
     #[error("too many open requests")]
     TooMany,
     /// More than [`MAX_PAYLOAD`](crate::link::MAX_PAYLOAD) bytes at once.
     #[error("too long for one frame")]
     TooLong,
-    /// The link is not open yet, or starts no new exchange any more.
+    /// The link is not open yet, or no longer starts exchanges.
     #[error("the link takes nothing new")]
     NotOpen,
-    /// The exchange is over.
+    /// The exchange has ended.
     #[error("the exchange is over")]
     Over,
 }
 
-/// What a link has counted.
+/// The counters of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counts {
@@ -177,13 +176,13 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Bytes sent, headers included.
     pub bytes_out: u64,
-    /// Frames that came for an exchange after this side had ended it.
+    /// Frames that arrived for an exchange after this side had ended it.
     pub late: u64,
     /// Requests that were refused because too many were open.
     pub refused: u64,
-    /// Messages and replies, or parts of them, of both directions: what is no control frame, and no
-    /// question whether the other side is alive (`PING`, `PONG`), which keeps no link open.
+    /// Messages and replies, or parts of them, of both directions. Control frames, and `PING` and
+    /// `PONG`, which keep no link open, are not counted.
     pub moved: u64,
-    /// Questions for life that the other side has answered.
+    /// Keepalives that the other side has answered.
     pub pongs: u64,
 }

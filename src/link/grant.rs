@@ -1,12 +1,13 @@
-//! Credit that one side grants the other, seen from the side that receives.
+//! The credit that one side grants the other, at the receiver.
 
-/// A window: what the other side may still send, and what it is to be told.
+/// The window of a receiver: the bytes that the other side may still send, and those to grant
+/// again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grant {
     window: u32,
     /// Bytes that the other side may still send.
     left: u32,
-    /// Bytes that were worked off and not yet granted again.
+    /// Bytes that were processed and not yet granted again.
     due: u32,
 }
 
@@ -15,7 +16,7 @@ impl Grant {
         Self { window, left: window, due: 0 }
     }
 
-    /// Takes `bytes` that arrived. False when they are more than was granted.
+    /// Counts `bytes` that arrived. False if they are more than was granted.
     #[must_use]
     pub(super) fn take(&mut self, bytes: u32) -> bool {
         match self.left.checked_sub(bytes) {
@@ -27,9 +28,11 @@ impl Grant {
         }
     }
 
-    /// Notes that `bytes` were worked off: what is to be granted now, once as much is due as the
-    /// other side has left. That is half a window, and less while a part of the window is held: so
-    /// who holds much of it does not keep the others from going on.
+    /// Notes that `bytes` were processed. Returns the credit to grant now, as soon as the due bytes
+    /// are as many as the other side has left.
+    ///
+    /// That is half a window, and less while a part of the window is held, so that a handler that
+    /// holds much of it does not stall the others.
     pub(super) fn give_back(&mut self, bytes: u32) -> Option<u32> {
         self.due = self.due.saturating_add(bytes).min(self.window - self.left);
         (self.due > 0 && self.due >= self.left).then(|| {
@@ -39,12 +42,12 @@ impl Grant {
         })
     }
 
-    /// Bytes that arrived and are not worked off.
+    /// Bytes that arrived and are not processed.
     pub(super) const fn held(&self) -> u32 {
         self.window - self.left - self.due
     }
 
-    /// Bytes that arrived and are not worked off, or not granted again.
+    /// Bytes that arrived and are not granted again.
     pub(super) const fn outstanding(&self) -> u32 {
         self.window - self.left
     }

@@ -8,27 +8,27 @@ use crate::frame::HEADER_LEN;
 /// Bytes of an exchange header.
 pub(crate) const EXCHANGE_HEADER_LEN: usize = 5;
 
-/// Code, length and exchange header: what stands in front of a payload.
+/// The length of code, length and exchange header, which precede a payload.
 pub(super) const HEADERS_LEN: usize = HEADER_LEN + EXCHANGE_HEADER_LEN;
 
-/// The longest payload of one frame of a link, in bytes. A longer message travels as several
-/// frames, so that it never holds up the others.
+/// The longest payload of one frame of a link, in bytes. A longer message is sent as several
+/// frames, so that it does not delay others.
 pub const MAX_PAYLOAD: usize = 64 << 10;
 
-/// What a frame means for its exchange.
+/// The flags of a frame in its exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags(u8);
 
 impl Flags {
-    /// None.
+    /// No flags.
     pub const NONE: Self = Self(0);
     /// First frame of an exchange: a request.
     pub const OPEN: Self = Self(0x01);
     /// The last frame that this side sends in this exchange.
     pub const END: Self = Self(0x02);
-    /// The message goes on in this exchange's next frame.
+    /// The message continues in the next frame of this exchange.
     pub const MORE: Self = Self(0x04);
-    /// The exchange is over at once; the payload is a reason.
+    /// The exchange ends at once; the payload is a reason.
     pub const RESET: Self = Self(0x08);
     /// The payload starts with the sender's incarnation and a sequence number.
     pub const NUMBERED: Self = Self(0x10);
@@ -41,7 +41,7 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// This, and `flags` when `condition` holds.
+    /// These flags, with `flags` added if `condition` is true.
     #[must_use]
     pub(crate) fn with(self, flags: Self, condition: bool) -> Self {
         if condition { self | flags } else { self }
@@ -71,24 +71,24 @@ impl fmt::Debug for Flags {
     }
 }
 
-/// The exchange header. `exchange` 0 belongs to no exchange.
+/// The exchange header. The number 0 means no exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeHead {
     /// The number of the exchange.
     pub exchange: u32,
-    /// What the frame means for it.
+    /// The flags of the frame.
     pub flags: Flags,
 }
 
 impl ExchangeHead {
-    /// As on the wire.
+    /// Encodes the header.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; EXCHANGE_HEADER_LEN] {
         let [a, b, c, d] = self.exchange.to_be_bytes();
         [a, b, c, d, self.flags.0]
     }
 
-    /// From the wire; none when there are less than five bytes or unknown flags.
+    /// Decodes the header. `None` if there are less than five bytes or unknown flags.
     #[must_use]
     pub fn peek(data: &[u8]) -> Option<Self> {
         let [a, b, c, d, flags] = *data.first_chunk()?;

@@ -10,38 +10,38 @@ use crate::{
     overlay::{Address, Host, PeerId, PeerInfo},
 };
 
-/// In the `features` of a hello: this side wants to be told, behind the answer to a `PING`, whether the
+/// In the `features` of a hello: this side asks to learn, after the answer to a `PING`, whether the
 /// other side lists it among its peers.
 pub(crate) const LISTING: &str = "listing";
 
-/// The version of the link protocol that is spoken here.
+/// The supported version of the link protocol.
 const VERSION: u64 = 1;
 
-/// The longest hello that is read, in bytes.
+/// The longest hello that is accepted, in bytes.
 pub(crate) const MAX_HELLO_LEN: usize = 4 << 10;
 
-/// What one side says of itself when a link is opened (`@LNK`).
+/// The description that each side sends of itself when a link is opened (`@LNK`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Id, host and port, as the other side claims them.
+    /// Id, host and port. They are claimed, not proven.
     pub info: PeerInfo,
-    /// Bytes of one-way messages and requests that it is ready to receive before it grants more.
+    /// Bytes of one-way messages and requests that it accepts before it grants more.
     pub window: u32,
-    /// The longest message that it takes, in bytes.
+    /// The longest message that it accepts, in bytes.
     pub max_message: u32,
-    /// Requests that it is ready to hold open at once.
+    /// The number of requests that it accepts at once.
     pub max_open: u32,
-    /// Drawn at start: another number than in any earlier life of the same node, and a larger one
-    /// as long as its clock is not set back.
+    /// A number that is drawn at the start of the node. It differs from all earlier ones of the
+    /// node, and is larger if the clock was not set back.
     pub incarnation: u64,
-    /// What else it can do.
+    /// The optional features that it supports.
     pub features: Vec<String>,
-    /// The longest message that it takes with a code, in bytes, where that is another length than
-    /// `max_message`. All of them, 128 at most, where the features have `lengths`; else none.
+    /// The longest messages that it accepts by code, in bytes, for codes that differ from
+    /// `max_message`. If the features contain `lengths`, all of them, at most 128; otherwise none.
     pub lengths: Vec<(TypeCode, u32)>,
 }
 
-/// Why a hello was not understood.
+/// Why a hello is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHello {
@@ -57,12 +57,12 @@ pub enum InvalidHello {
 }
 
 impl Hello {
-    /// Whether it lists a feature.
+    /// Whether its features contain `feature`.
     pub(crate) fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|listed| listed == feature)
     }
 
-    /// As a frame.
+    /// Encodes it as a frame.
     #[must_use]
     pub fn to_frame(&self) -> Frame {
         let Self { info, window, max_message, max_open, incarnation, features, lengths } = self;
@@ -85,10 +85,10 @@ impl Hello {
         Frame::text(code::LNK, text)
     }
 
-    /// Out of a frame. Unknown members are ignored.
+    /// Decodes a frame. Unknown members are ignored.
     ///
     /// # Errors
-    /// See [`InvalidHello`]. The remote's doing.
+    /// See [`InvalidHello`]. Caused by the remote.
     pub fn from_frame(frame: &Frame) -> Result<Self, InvalidHello> {
         let text = frame.as_str().ok().filter(|text| text.len() <= MAX_HELLO_LEN);
         let members = text.and_then(members).ok_or(InvalidHello::Syntax)?;

@@ -1,9 +1,9 @@
-//! Just enough JSON (RFC 8259) for a hello: one object, of which numbers, texts and lists of texts
-//! are read and everything else is skipped. A library would add three crates to the default tree.
+//! The subset of JSON (RFC 8259) for a hello: one object with numbers, texts and lists of texts.
+//! Other values are skipped. A library would add three crates to the default dependency tree.
 
 use std::{borrow::Cow, iter::Peekable, str::Chars};
 
-/// Objects and lists in a hello may be so deep.
+/// The maximum depth of objects and lists in a hello.
 const MAX_DEPTH: usize = 16;
 
 /// A value of a member.
@@ -26,8 +26,8 @@ pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", text.chars().map(escape).collect::<String>())
 }
 
-/// The members of the object that `text` is; none when it is no JSON object. Of two members with
-/// the same name both are listed.
+/// The members of the object `text`. `None` if it is not a JSON object. Members with the same name
+/// are all listed.
 pub(super) fn members(text: &str) -> Option<Vec<(String, Value)>> {
     let mut reader = Reader { rest: text.chars().peekable() };
     let mut members = Vec::new();
@@ -126,7 +126,7 @@ impl Reader<'_> {
         (into.len() > before).then_some(())
     }
 
-    /// Whole numbers that fit are read; others are skipped, if they are numbers.
+    /// Reads a whole number that fits. Other valid numbers are skipped.
     fn number(&mut self) -> Option<Value> {
         let (mut text, mut whole) = (String::new(), true);
         if self.rest.next_if_eq(&'-').is_some() {

@@ -1,4 +1,4 @@
-//! The longest messages that the other side takes, by code.
+//! The longest messages that the other side accepts, by code.
 
 use std::collections::HashMap;
 
@@ -6,29 +6,29 @@ use bytes::{Buf, Bytes};
 
 use crate::frame::TypeCode;
 
-/// In the `features` of a hello: this side wants to be told when a length changes.
+/// In the `features` of a hello: this side asks for changes of lengths.
 pub(crate) const LENGTHS: &str = "lengths";
 
-/// Lengths of codes that are kept of one remote. A side that hears of more knows none: it sends, and
-/// is refused.
+/// The number of lengths that are kept of one remote. If a remote sends more, its lengths are
+/// unknown: messages are sent, and may be refused.
 pub(crate) const MAX_LENGTHS: usize = 1_024;
 
-/// As many fit into a hello. A side that has more says nothing of lengths.
+/// The number of lengths that fit into a hello. A side with more sends no lengths.
 pub(crate) const MAX_IN_HELLO: usize = 128;
 
-/// The lengths that a remote has told.
+/// The lengths that a remote has sent.
 #[derive(Debug, Default)]
 pub(super) struct Lengths {
     by_code: HashMap<TypeCode, u32>,
-    /// Whether each code that is not listed takes `default`.
+    /// Whether `default` applies to each code that is not listed.
     complete: bool,
     default: u32,
-    /// No code takes less.
+    /// The minimum of all lengths.
     least: u32,
 }
 
 impl Lengths {
-    /// Those in a hello. A code that is not among them takes `default`.
+    /// The lengths in a hello. `default` applies to all other codes.
     pub(super) fn new(told: &[(TypeCode, u32)], default: u32) -> Self {
         let mut lengths = Self { by_code: HashMap::new(), complete: true, default, least: default };
         for (code, length) in told {
@@ -46,15 +46,15 @@ impl Lengths {
         }
     }
 
-    /// A length that has changed came. None if it is none.
+    /// Notes a length that has changed. `None` if the payload is not valid.
     pub(super) fn came(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
         let (code, length) = from_payload(payload).filter(|_| exchange == 0)?;
         self.set(code, length);
         Some(())
     }
 
-    /// The longest message with this code, unless that is not known. The code is found as the
-    /// remote finds its handler: exactly, else in upper case.
+    /// The longest message with this code. `None` if it is not known. The code is looked up as the
+    /// remote looks up its handler: exactly, otherwise in upper case.
     pub(super) fn of(&self, code: TypeCode) -> Option<u32> {
         let told = || {
             let exact = self.by_code.get(&code);
@@ -63,14 +63,14 @@ impl Lengths {
         self.complete.then(|| told().unwrap_or(self.default))
     }
 
-    /// Whether a message is not too long, as far as is known.
+    /// Whether the remote accepts a message of this length, as far as its limit is known.
     pub(super) fn allow(&self, code: TypeCode, len: usize) -> bool {
-        // A look at the code costs more than most messages do otherwise.
+        // Checks the minimum first: the look-up of the code is expensive for short messages.
         len <= self.least as usize || self.of(code).is_none_or(|most| len <= most as usize)
     }
 }
 
-/// A length as the payload of a frame.
+/// Encodes a length as the payload of a frame.
 pub(super) fn to_payload(code: TypeCode, length: u32) -> [u8; 8] {
     let mut payload = [0; 8];
     let (first, last) = payload.split_at_mut(4);
@@ -86,7 +86,7 @@ fn from_payload(mut payload: Bytes) -> Option<(TypeCode, u32)> {
     payload.is_empty().then_some((code, length))
 }
 
-/// As a text in a hello: the code as eight hexadecimal digits, a colon and the length.
+/// Encodes a length for a hello: the code as eight hexadecimal digits, a colon and the length.
 pub(super) fn to_text((code, length): (TypeCode, u32)) -> String {
     format!("{:08x}:{length}", u32::from_be_bytes(*code.as_bytes()))
 }

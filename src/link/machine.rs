@@ -1,4 +1,4 @@
-//! The link: its state, and what this side sends.
+//! The state of a link.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,12 +19,12 @@ use crate::{
     },
 };
 
-/// Bytes of replies that each side may have on their way in one exchange before more is granted
+/// Bytes of replies that each side may send in one exchange before more is granted
 /// ([protocol](crate::protocol#credit)).
 pub(super) const REPLY_WINDOW: u32 = 256 << 10;
 
-/// Frames of the link itself that may wait to be written, in bytes. A remote that makes this side
-/// answer and does not read the answers is cut off here.
+/// Control frames that may wait to be written, in bytes. The link to a remote that makes this side
+/// answer and does not read the answers ends here.
 pub(super) const MAX_CONTROL_WAITING: usize = 256 << 10;
 
 pub(super) const MAX_PAYLOAD_U32: u32 = 64 << 10;
@@ -32,7 +32,7 @@ const EXCHANGE_HEADER_U32: u32 = 5;
 const _: () = assert!(MAX_PAYLOAD_U32 as usize == MAX_PAYLOAD);
 const _: () = assert!(EXCHANGE_HEADER_U32 as usize == EXCHANGE_HEADER_LEN);
 
-/// One exchange, as long as this side has not ended it.
+/// An open exchange.
 #[derive(Debug)]
 pub(super) enum Exchange {
     /// A request of this side.
@@ -48,10 +48,9 @@ pub(super) enum Exchange {
 /// One side of a link.
 ///
 /// ```
-/// use std::time::{Duration, Instant};
-/// use actix_peer::{frame::{Frame, FrameCodec, Part, TypeCode}, link::{Hello, Link, LinkConfig, LinkEvent, Role}};
-/// use bytes::{Bytes, BytesMut};
-/// use tokio_util::codec::Decoder;
+/// use std::time::{Duration, Instant}; use actix_peer::{frame::{Frame, FrameCodec, Part, TypeCode},
+/// link::{Hello, Link, LinkConfig, LinkEvent, Role}}; use bytes::{Bytes, BytesMut}; use
+/// tokio_util::codec::Decoder;
 ///
 /// fn side(id: &str, role: Role, now: Instant) -> Link {
 ///     let hello = Hello {
@@ -62,7 +61,7 @@ pub(super) enum Exchange {
 ///     Link::new(role, LinkConfig { hello, keep_alive: Duration::from_secs(5) }, now)
 /// }
 ///
-/// /// Everything that `from` has to say, handed to `to`.
+/// /// Passes the output of `from` to `to`.
 /// fn pass(from: &mut Link, to: &mut Link, now: Instant) {
 ///     let mut bytes = BytesMut::new();
 ///     from.take_output(&mut bytes);
@@ -71,14 +70,12 @@ pub(super) enum Exchange {
 ///     }
 /// }
 ///
-/// let now = Instant::now();
-/// let (mut ada, mut bob) = (side("ada", Role::Dialler, now), side("bob", Role::Acceptor, now));
-/// pass(&mut ada, &mut bob, now);
-/// pass(&mut bob, &mut ada, now);
-/// ada.one_way(TypeCode::new(b"NEWS"), b"hello").unwrap();
-/// pass(&mut ada, &mut bob, now);
-/// let message = bob.events().find(|event| matches!(event, LinkEvent::Message { .. }));
-/// assert!(matches!(message, Some(LinkEvent::Message { data, .. }) if data == Bytes::from("hello")));
+/// let now = Instant::now(); let (mut ada, mut bob) = (side("ada", Role::Dialler, now), side("bob",
+/// Role::Acceptor, now)); pass(&mut ada, &mut bob, now); pass(&mut bob, &mut ada, now);
+/// ada.one_way(TypeCode::new(b"NEWS"), b"hello").unwrap(); pass(&mut ada, &mut bob, now); let
+/// message = bob.events().find(|event| matches!(event, LinkEvent::Message { .. }));
+/// assert!(matches!(message, Some(LinkEvent::Message { data, .. }) if data ==
+/// Bytes::from("hello")));
 /// ```
 #[derive(Debug)]
 pub struct Link {
@@ -96,45 +93,45 @@ pub struct Link {
     pub(super) next_number: u32,
     /// The highest number that the other side has used.
     pub(super) last_number: u32,
-    /// What the other side may send, and what this side may.
+    /// The bytes that the other side may send, and those that this side may send.
     pub(super) grant: Grant,
     pub(super) credit: u32,
     pub(super) empty_in_a_row: u32,
     pub(super) bye_sent: bool,
-    /// The last frames of this side, which follow the refusals of what came before.
+    /// Whether the last frames of this side are due. They follow the pending refusals.
     pub(super) bye_due: bool,
     pub(super) failed: Option<Reason>,
     pub(super) bye_heard: bool,
     pub(super) heard: Instant,
     pub(super) ping: (u64, Instant),
     pub(super) round_trip: Option<Duration>,
-    /// Whether the last question for life is not answered yet.
+    /// Whether the last keepalive is not answered yet.
     pub(super) asked_for_life: bool,
     pub(super) out: BytesMut,
     pub(super) control_waiting: usize,
     pub(super) counts: Counts,
-    /// One-way messages of the other side that were refused, and of which it is still to be told.
+    /// Refused one-way messages of the other side that are not reported to it yet.
     pub(super) refusals: Refusals,
-    /// One-way messages of this side of which the other side has not said that it refused them.
+    /// The number of one-way messages of this side that the other side has not reported as refused.
     pub(super) told: u64,
-    /// Of those that it refused, the ones whose senders know it from the reset of their exchange.
+    /// Refused messages whose senders learn it from the reset of their exchange.
     pub(super) known: Refusals,
-    /// One-way messages of this side that it has not heard to be refused, and those of the other side
-    /// that this side did not refuse, in full.
+    /// One-way messages of this side that were not reported as refused.
     pub(super) sent: Tally,
+    /// Complete one-way messages of the other side that this side did not refuse.
     pub(super) got: Tally,
-    /// Long one-way messages of the other side that had not come in full at the end.
+    /// Long one-way messages of the other side that were incomplete at the end.
     pub(super) cut_off: Vec<u32>,
-    /// What the other side got, as it says at the end.
+    /// The counts that the other side sends at the end. `None` if it has sent none.
     pub(super) got_there: Option<BTreeMap<TypeCode, u64>>,
-    /// The longest messages that the other side takes, by code.
+    /// The longest messages that the other side accepts, by code.
     pub(super) lengths: Lengths,
-    /// Those of this side that the other side knows.
+    /// The lengths of this side that were sent to the other side.
     pub(super) own_lengths: BTreeMap<TypeCode, u32>,
 }
 
 impl Link {
-    /// A link on a fresh connection. The dialler has its hello to say at once.
+    /// A link on a new connection. The output of a dialler begins with its hello.
     #[must_use]
     pub fn new(role: Role, config: LinkConfig, now: Instant) -> Self {
         let mut link = Self {
@@ -178,19 +175,19 @@ impl Link {
         link
     }
 
-    /// Where it is in its life.
+    /// The phase of the link.
     #[must_use]
     pub const fn phase(&self) -> LinkPhase {
         self.phase
     }
 
-    /// The other side's hello, once it has come.
+    /// The hello of the other side. `None` if it has not arrived.
     #[must_use]
     pub const fn theirs(&self) -> Option<&Hello> {
         self.theirs.as_ref()
     }
 
-    /// Who opened the connection.
+    /// The role of this side.
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
@@ -202,14 +199,14 @@ impl Link {
         self.credit
     }
 
-    /// Bytes of one-way messages and requests that have come and are not granted again. At most the
-    /// window of the own hello.
+    /// Bytes of one-way messages and requests that have arrived and are not granted again. At most
+    /// the window in the hello of this side.
     #[must_use]
     pub const fn unconsumed(&self) -> u32 {
         self.grant.outstanding()
     }
 
-    /// Bytes of one-way messages and requests that have come and are not worked off.
+    /// Bytes of one-way messages and requests that have arrived and are not processed.
     #[must_use]
     pub const fn held(&self) -> u32 {
         self.grant.held()
@@ -221,18 +218,18 @@ impl Link {
         self.exchanges.len()
     }
 
-    /// What it has counted.
+    /// The counters of the link.
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The longest message that this side takes, by its hello.
+    /// The longest message that this side accepts, as announced in its hello.
     pub(crate) const fn own_max_message(&self) -> u32 {
         self.config.hello.max_message
     }
 
-    /// The longest message in one piece that the other side takes: its own limit, and half its
+    /// The longest message that the other side buffers whole: its own limit, at most half its
     /// window, because it grants credit in steps of that.
     #[must_use]
     pub fn max_message(&self) -> u32 {
@@ -243,12 +240,12 @@ impl Link {
         })
     }
 
-    /// That the other side takes a message of this length.
+    /// Checks that the other side accepts a message of this length.
     ///
     /// # Errors
-    /// The message is longer than its code allows there, and the limit says how long it may be. Only
-    /// where that is known: of a side whose hello lists the feature `lengths`, and of messages that
-    /// are to be acknowledged, which no side takes beyond its `max_message`.
+    /// If the message is longer than the other side accepts for its code. The error has the limit.
+    /// It is known only if the hello of the other side lists the feature `lengths`. Acknowledged
+    /// messages are also limited by `max_message`.
     pub fn check_length(
         &self,
         code: TypeCode,
@@ -261,7 +258,7 @@ impl Link {
         if length <= limit { Ok(()) } else { Err(FrameError::TooLong { code, length, limit }) }
     }
 
-    /// Whether a message is not too long for the other side, as far as is known.
+    /// Whether the other side accepts a message of this length, as far as its limit is known.
     pub(crate) fn allows(&self, code: TypeCode, len: usize) -> bool {
         self.lengths.allow(code, len)
     }
@@ -272,7 +269,7 @@ impl Link {
         len.saturating_add(len.div_ceil(MAX_PAYLOAD_U32).max(1) * EXCHANGE_HEADER_U32)
     }
 
-    /// Bytes that wait to be written, but for the last words of a link that has failed.
+    /// Bytes that wait to be written. The last frames of a link count only with their headers.
     #[must_use]
     pub fn output_len(&self) -> usize {
         let bye = if self.bye_due { HEADERS_LEN } else { 0 };
@@ -280,7 +277,7 @@ impl Link {
         self.out.len() + self.refusals.encoded_len() + bye + failed
     }
 
-    /// Moves what is to be written into `into`, which should be empty: its room is used again.
+    /// Moves the output into `into`, which should be empty so that its buffer is reused.
     pub fn take_output(&mut self, into: &mut BytesMut) {
         self.last_frames();
         self.counts.bytes_out += self.out.len() as u64;
@@ -292,26 +289,26 @@ impl Link {
         }
     }
 
-    /// Gives back the room that the output does not need now: for a link that is idle.
+    /// Frees unused buffers, for an idle link.
     pub fn shrink(&mut self) {
         self.out = BytesMut::from(self.out.as_ref());
         self.events.shrink_to(0);
     }
 
-    /// Bytes that this side has said so far, whether they were written or wait.
+    /// Bytes of output so far, written or waiting.
     #[must_use]
     pub fn said(&self) -> u64 {
         self.counts.bytes_out + self.out.len() as u64
     }
 
-    /// Whether something has happened since [`events`](Self::events).
+    /// Whether there are events.
     #[must_use]
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// Moves what has happened since the last call into `into`, which should be empty: its room is
-    /// used again.
+    /// Moves the events since the last call into `into`, which should be empty so that its buffer
+    /// is reused.
     pub fn take_events(&mut self, into: &mut Vec<LinkEvent>) {
         if into.is_empty() {
             std::mem::swap(&mut self.events, into);
@@ -320,13 +317,12 @@ impl Link {
         }
     }
 
-    /// Takes what has happened since the last call.
+    /// Takes the events since the last call.
     pub fn events(&mut self) -> std::vec::Drain<'_, LinkEvent> {
         self.events.drain(..)
     }
 
-    /// Starts no new exchange any more: when all that are open are finished, on both sides, the
-    /// link is over.
+    /// Starts no new exchange. The link ends when all open exchanges of both sides are finished.
     pub fn bye(&mut self) {
         if matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving) && !self.bye_sent {
             (self.bye_sent, self.bye_due) = (true, true);
@@ -335,7 +331,7 @@ impl Link {
         }
     }
 
-    /// Ends the link at once, with a word to the other side.
+    /// Ends the link at once, and sends the reason to the other side.
     pub fn fail(&mut self, reason: Reason) {
         if self.phase != LinkPhase::Closed {
             self.failed = Some(reason);
@@ -343,7 +339,7 @@ impl Link {
         }
     }
 
-    /// The connection is gone: the link ends without a word.
+    /// Ends the link after its connection was lost. Nothing is sent.
     pub fn lost(&mut self) {
         self.close(Reason::LOST, false);
     }
@@ -365,19 +361,19 @@ impl Link {
         }
     }
 
-    /// This side ends an exchange.
+    /// Ends an exchange by this side.
     pub(super) fn finish(&mut self, exchange: u32, reason: Reason) {
-        let coming = matches!(
+        let is_incomplete = matches!(
             self.exchanges.get(&exchange),
             Some(Exchange::Serving { receiving: true, .. } | Exchange::Hearing)
         );
-        if coming {
+        if is_incomplete {
             self.events.push(LinkEvent::Abandoned { exchange, reason });
         }
         self.forget(exchange);
     }
 
-    /// The exchange is over for this side.
+    /// Removes an exchange that has ended for this side.
     pub(super) fn forget(&mut self, exchange: u32) {
         match self.exchanges.remove(&exchange) {
             Some(Exchange::Asked { .. }) => self.open_out -= 1,

@@ -5,11 +5,11 @@ use serde::Serialize;
 /// Bytes in front of the payload: incarnation, sequence number, level.
 pub const NUMBERED_LEN: usize = 17;
 
-/// In the `features` of a hello: the series of a message follows its level. In force if both sides
-/// list it.
+/// In the `features` of a hello: the series of a message follows its level. It applies if both
+/// sides list it.
 pub(crate) const SERIES: &str = "series";
 
-/// The same with the series.
+/// The same, including the series.
 const WITH_SERIES_LEN: usize = NUMBERED_LEN + 8;
 
 /// Bytes in front of the payload, with or without the series.
@@ -17,13 +17,13 @@ pub(super) const fn numbered_len(series: bool) -> usize {
     if series { WITH_SERIES_LEN } else { NUMBERED_LEN }
 }
 
-/// How far a message has to come before it is acknowledged.
+/// When a message is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AckLevel {
-    /// It is in the mailbox of its handler.
+    /// When it is in the mailbox of its handler.
     Delivered,
-    /// Its handler has returned.
+    /// When its handler has returned.
     Handled,
 }
 
@@ -44,18 +44,18 @@ impl AckLevel {
     }
 }
 
-/// Which message it is, of all that its sender ever asked to have acknowledged.
+/// The identity of an acknowledged message among all messages of its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sequenced {
     /// The sender's incarnation.
     pub incarnation: u64,
-    /// The series of numbers that its own is from: a sender has one for each id and address where
-    /// ids are only claimed, and draws it so that no other node can guess it. 0 for the only series to
-    /// a peer that has proved its id, and over a link without the feature `series`.
+    /// The series of its number. If ids are only claimed, a sender has one series for each id and
+    /// address, and draws it so that no other node can guess it. 0 for a peer that has proved its
+    /// id, and over a link without the feature `series`.
     pub series: u64,
     /// Its number in the series, counted up from 1.
     pub sequence: u64,
-    /// When it is to be acknowledged.
+    /// When it is acknowledged.
     pub level: AckLevel,
 }
 
@@ -71,7 +71,7 @@ impl Sequenced {
         bytes
     }
 
-    /// From the beginning of a payload. `None` if it is too short or of an unknown level.
+    /// Decodes the beginning of a payload. `None` if it is too short or its level is unknown.
     pub(super) fn peek(payload: &[u8], series: bool) -> Option<Self> {
         let (incarnation, rest) = payload.split_first_chunk()?;
         let (sequence, rest) = rest.split_first_chunk()?;

@@ -1,4 +1,4 @@
-//! One-way messages that came together: most of what a busy link carries.
+//! Batches of one-way messages that arrived together: most of the traffic of a busy link.
 
 use std::{fmt, ops::Range};
 
@@ -9,10 +9,10 @@ use crate::{
     link::header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
 };
 
-/// One-way messages of one code, in one frame each, that came one after the other. Never empty.
+/// Consecutive one-way messages of one code, in one frame each. Never empty.
 ///
-/// They stay in the piece of memory that a read has filled: all of them cost no more than one
-/// reference to that, as long as nobody asks for a single one.
+/// They stay in the buffer of the read. The batch is one reference to it, and a single message
+/// needs another one only when it is requested.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageBatch {
     code: TypeCode,
@@ -23,13 +23,16 @@ pub struct MessageBatch {
 
 impl fmt::Debug for MessageBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OneWays").field("code", &self.code).field("count", &self.count).finish()
+        f.debug_struct("MessageBatch")
+            .field("code", &self.code)
+            .field("count", &self.count)
+            .finish()
     }
 }
 
 impl MessageBatch {
-    /// Those at `begin` of `chunk`, which consists of complete frames; none when the frame there is
-    /// something else.
+    /// The messages at `begin` of `chunk`, which consists of complete frames. `None` if the frame
+    /// there is not a one-way message.
     pub(super) fn at_front(chunk: &Bytes, begin: usize) -> Option<Self> {
         let code = chunk.get(begin..).and_then(FrameHead::peek)?.code();
         if code.is_reserved() {
@@ -43,13 +46,13 @@ impl MessageBatch {
         (count > 0).then(|| Self { code, count, frames: chunk.slice(begin..end) })
     }
 
-    /// The code of all of them.
+    /// The code of the messages.
     #[must_use]
     pub const fn code(&self) -> TypeCode {
         self.code
     }
 
-    /// How many they are.
+    /// The number of messages.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.count
@@ -61,18 +64,18 @@ impl MessageBatch {
         self.frames.len()
     }
 
-    /// Bytes of credit that they take: payloads and exchange headers.
+    /// The credit that they take, in bytes: payloads and exchange headers.
     #[must_use]
     pub(crate) fn cost(&self) -> u32 {
         u32::try_from(self.frames.len() - self.count * HEADER_LEN).unwrap_or(u32::MAX)
     }
 
-    /// The payloads, in the order in which they came.
+    /// The payloads, in the order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.ranges().filter_map(|range| self.frames.get(range))
     }
 
-    /// As [`iter`](Self::iter), each with a reference of its own to the memory that they share.
+    /// As [`iter`](Self::iter), each with a reference of its own to the shared buffer.
     pub fn payloads(&self) -> impl Iterator<Item = Bytes> {
         self.ranges().map(|range| self.frames.slice(range))
     }
@@ -87,19 +90,20 @@ impl MessageBatch {
         })
     }
 
-    /// The same in memory of their own.
+    /// A copy in a buffer of its own.
     pub(crate) fn copied(&self) -> Self {
         Self { frames: Bytes::copy_from_slice(&self.frames), ..*self }
     }
 }
 
-/// Where the payload of the first frame is, if that is a one-way message with this code.
+/// The range of the payload of the first frame. `None` if it is not a one-way message with this
+/// code.
 fn one_way(bytes: &[u8], code: TypeCode) -> Option<Range<usize>> {
     let (headers, _) = bytes.split_first_chunk::<HEADERS_LEN>()?;
     let (head, exchange) = headers.split_first_chunk()?;
     let head = FrameHead::from_bytes(*head);
     let end = HEADER_LEN + head.len() as usize;
-    // No exchange, no flags; a frame without room for that is none of these.
+    // A one-way message has exchange 0 and no flags, and is long enough for an exchange header.
     let plain = head.code() == code && exchange == [0; EXCHANGE_HEADER_LEN] && end >= HEADERS_LEN;
     plain.then_some(HEADERS_LEN..end)
 }

@@ -1,4 +1,4 @@
-//! Messages that wait to be acknowledged, at the sender, across links.
+//! The messages of a sender that wait to be acknowledged, across links.
 
 use std::collections::VecDeque;
 
@@ -7,12 +7,12 @@ use crate::{
     link::{AckLevel, REMEMBERED, Sequenced},
 };
 
-/// How much an [`Outbox`] keeps until it is acknowledged.
+/// The limits of an [`Outbox`].
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
-    /// Messages. Default 1,024.
+    /// The number of messages. Default 1,024.
     pub messages: usize,
-    /// Bytes of data of them. Default 4 MiB.
+    /// The bytes of their data. Default 4 MiB.
     pub bytes: usize,
 }
 
@@ -22,19 +22,20 @@ impl Default for OutboxLimits {
     }
 }
 
-/// What becomes of a message that was sent to a life of the peer that has ended since: whether it
-/// was handled then will never be known.
+/// What to do with a message that was sent to an earlier incarnation of the peer and not
+/// acknowledged. It is unknown whether it was handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnRestart {
-    /// Its sender is told so.
+    /// Report it to its sender.
     #[default]
     Report,
-    /// It is sent to the next life as well, and may be handled a second time.
+    /// Send it to the next incarnation as well. It may be handled a second time.
     Resend,
 }
 
-/// What waits to be acknowledged by one peer. Sent in order; after a broken link what is left is
-/// sent again, in order, on the next one ([protocol](crate::protocol#sending-again)).
+/// The messages that wait to be acknowledged by one peer. They are sent in order. After a broken
+/// link the remaining messages are sent again, in order, on the next one
+/// ([protocol](crate::protocol#sending-again)).
 #[derive(Debug)]
 pub struct Outbox {
     incarnation: u64,
@@ -43,10 +44,10 @@ pub struct Outbox {
     last_sequence: u64,
     /// In the order of their numbers.
     waiting: VecDeque<Waiting>,
-    /// How many of them, from the front, have been sent on the present link.
+    /// The number of messages, from the front, that were sent on the current link.
     sent: usize,
     bytes: usize,
-    /// The peer's incarnation to which something was sent.
+    /// The incarnation of the peer on the last link. `None` if no link was opened.
     peer: Option<u64>,
 }
 
@@ -55,18 +56,18 @@ struct Waiting {
     numbered: Sequenced,
     frame: Frame,
     on_restart: OnRestart,
-    /// How often it was sent: then it may have been handled.
+    /// How often it was sent. If not 0, it may have been handled.
     tries: u32,
 }
 
-/// An [`Outbox`] has no room: the sender waits for an acknowledgement.
+/// An [`Outbox`] has no room. The sender has to wait for an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much waits to be acknowledged")]
 pub struct OutboxFull;
 
 impl Outbox {
-    /// An empty one, of a node in this incarnation, whose messages get numbers after `last`: no
-    /// number goes to the same peer twice.
+    /// An empty outbox of a node with this incarnation. The numbers of its messages begin after
+    /// `last`, so that no number is used twice for one peer.
     #[must_use]
     pub const fn new(incarnation: u64, last: u64, limits: OutboxLimits) -> Self {
         Self {
@@ -81,48 +82,48 @@ impl Outbox {
         }
     }
 
-    /// Says which [series](Sequenced::series) its numbers are of. Default 0.
+    /// Sets the [series](Sequenced::series) of its numbers. Default 0.
     #[must_use]
     pub const fn in_series(mut self, series: u64) -> Self {
         self.series = series;
         self
     }
 
-    /// The highest number that was given to a message.
+    /// The highest number of a message.
     #[must_use]
     pub const fn last_sequence(&self) -> u64 {
         self.last_sequence
     }
 
-    /// Messages that wait.
+    /// The number of waiting messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether none waits.
+    /// Whether no message waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Whether a message with so many bytes of data would be taken now. A single message of any
-    /// length is, when nothing else waits.
+    /// Whether a message with this many bytes of data would be accepted now. A single message of
+    /// any length is accepted if no other waits.
     #[must_use]
     pub fn has_room(&self, bytes: usize) -> bool {
         let Some(oldest) = self.waiting.front() else { return true };
-        // Of an older one the receiver might not know any more that it has had it.
+        // The receiver may have forgotten an older message.
         let span = self.last_sequence + 1 - oldest.numbered.sequence;
         self.waiting.len() < self.limits.messages
             && self.bytes.saturating_add(bytes) <= self.limits.bytes
             && span < REMEMBERED
     }
 
-    /// Takes a message; returns its number.
+    /// Adds a message and returns its number.
     ///
     /// # Errors
-    /// There is [no room](Self::has_room): as many messages, or bytes, wait already as the limits
-    /// allow, or the oldest of them has waited for [`REMEMBERED`] numbers.
+    /// If there is [no room](Self::has_room): the waiting messages, or their bytes, have reached
+    /// the limits, or the oldest of them is [`REMEMBERED`] numbers behind.
     pub fn push(
         &mut self,
         frame: Frame,
@@ -147,13 +148,13 @@ impl Outbox {
         self.peer.is_some()
     }
 
-    /// A link to the peer in this incarnation is open, nothing was sent on it yet. Returns the
-    /// numbers of messages whose fate will never be known: they were sent to an earlier life of the
-    /// peer, and are not to be sent to the next. They do not wait any more.
+    /// Notes a new link to the peer with this incarnation. Removes the messages that were sent to
+    /// an earlier incarnation and are not sent again, and returns their numbers. Their outcome is
+    /// unknown.
     pub fn opened(&mut self, peer: u64) -> Vec<u64> {
         self.sent = 0;
-        let other_life = self.peer.replace(peer).is_some_and(|before| before != peer);
-        if !other_life {
+        let has_restarted = self.peer.replace(peer).is_some_and(|before| before != peer);
+        if !has_restarted {
             return Vec::new();
         }
         let lost = |waiting: &Waiting| waiting.tries > 0 && waiting.on_restart == OnRestart::Report;
@@ -164,7 +165,7 @@ impl Outbox {
         unknown
     }
 
-    /// The next message to send on the present link. Counts as sent.
+    /// The next message to send on the current link. It counts as sent.
     pub fn next_unsent(&mut self) -> Option<(Sequenced, Frame)> {
         let waiting = self.waiting.get_mut(self.sent)?;
         waiting.tries = waiting.tries.saturating_add(1);
@@ -172,27 +173,27 @@ impl Outbox {
         Some((waiting.numbered, waiting.frame.clone()))
     }
 
-    /// Nothing of the message that [`next_unsent`](Self::next_unsent) gave left this node: the link
-    /// was over.
+    /// Notes that nothing of the message from [`next_unsent`](Self::next_unsent) was sent, because
+    /// the link had ended.
     pub fn not_sent(&mut self, sequence: u64) {
         if let Some(waiting) = self.find(sequence).and_then(|at| self.waiting.get_mut(at)) {
             waiting.tries = waiting.tries.saturating_sub(1);
         }
     }
 
-    /// How often a message that waits was sent; none when it does not wait.
+    /// How often a waiting message was sent. `None` if it does not wait.
     #[must_use]
     pub fn tries(&self, sequence: u64) -> Option<u32> {
         Some(self.waiting.get(self.find(sequence)?)?.tries)
     }
 
-    /// What becomes of a message that waits when the peer starts a new life.
+    /// What to do with a waiting message when the peer restarts. `None` if it does not wait.
     #[must_use]
     pub fn on_restart(&self, sequence: u64) -> Option<OnRestart> {
         Some(self.waiting.get(self.find(sequence)?)?.on_restart)
     }
 
-    /// The numbers of the messages that wait, in order.
+    /// The numbers of the waiting messages, in order.
     pub fn sequences(&self) -> impl Iterator<Item = u64> {
         self.waiting.iter().map(|waiting| waiting.numbered.sequence)
     }
@@ -201,8 +202,8 @@ impl Outbox {
         self.waiting.binary_search_by_key(&sequence, |waiting| waiting.numbered.sequence).ok()
     }
 
-    /// The message with this number is acknowledged, or refused: it does not wait any more. False
-    /// when it did not wait.
+    /// Removes the message with this number, which was acknowledged or refused. False if it did not
+    /// wait.
     pub fn done(&mut self, sequence: u64) -> bool {
         let found = self.find(sequence).and_then(|at| Some((at, self.waiting.remove(at)?)));
         let Some((at, waiting)) = found else { return false };

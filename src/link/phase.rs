@@ -1,36 +1,36 @@
-//! The life of a link. Drawn in `diagrams/link.mmd`; a test holds the drawing true.
+//! The phases of a link. `diagrams/link.mmd` shows them, and a test compares the two.
 
-/// Where a link is in its life.
+/// The phase of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LinkPhase {
-    /// The other side's hello has not come.
+    /// The hello of the other side has not arrived.
     Greeting,
     /// Exchanges begin and end.
     Open,
-    /// One side has said that it starts no new exchange; open ones are finished.
+    /// One side has announced that it starts no new exchange; open ones are finished.
     Leaving,
-    /// Over.
+    /// The link has ended.
     Closed,
 }
 
-/// What happens to a link.
+/// An event that changes the phase of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LinkPhaseEvent {
-    /// The other side's hello.
+    /// The hello of the other side arrived.
     Hello,
     /// `@BYE`, from either side.
     Bye,
-    /// Both sides have said `@BYE`, and nothing is open.
+    /// Both sides have sent `@BYE`, and nothing is open.
     Finished,
-    /// A rule was broken, the other side fell silent, or the connection broke.
+    /// A rule was broken, the other side is silent, or the connection broke.
     Broken,
 }
 
 impl LinkPhase {
-    /// Every phase, in the order of a life.
+    /// Every phase, in order.
     pub const ALL: [Self; 4] = [Self::Greeting, Self::Open, Self::Leaving, Self::Closed];
 
-    /// The phase after `event`; none when `event` cannot happen in this phase.
+    /// The phase after `event`. `None` if `event` cannot happen in this phase.
     #[must_use]
     pub const fn next(self, event: LinkPhaseEvent) -> Option<Self> {
         use LinkPhaseEvent as E;

@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 
-/// A reason on the wire: a two-byte number and a short text. Numbers that nobody knows are kept and
-/// shown as numbers.
+/// A reason on the wire: a two-byte number and a short text. Unknown numbers are kept and shown as
+/// numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Reason(u16);
@@ -16,7 +16,7 @@ macro_rules! reasons {
         impl Reason {
             $( $(#[$doc])* pub const $name: Self = Self($number); )*
 
-            /// What it means, in a few words; none for a number that is not known.
+            /// A short description. `None` if the number is unknown.
             #[must_use]
             pub const fn text(self) -> Option<&'static str> {
                 match self.0 {
@@ -29,21 +29,21 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The connection broke without a word. Never sent.
+    /// The connection broke without a reason. Never sent.
     LOST = 0, "connection lost";
     /// No handler for the code. Not handled.
     UNKNOWN_CODE = 1, "unknown code";
-    /// Longer than the receiver takes. Not handled.
+    /// Longer than the receiver accepts. Not handled.
     TOO_LONG = 2, "too long";
-    /// All places are taken. Not handled.
+    /// All permits are in use. Not handled.
     BUSY = 3, "busy";
     /// The handler failed. It may have done part of its work.
     HANDLER_FAILED = 4, "handler failed";
     /// The handler has stopped. Not handled.
     HANDLER_GONE = 5, "handler gone";
-    /// The sender may not do that. Not handled.
+    /// The sender is not allowed to do this. Not handled.
     NOT_ALLOWED = 6, "not allowed";
-    /// The sender gave the exchange up. It may have been handled.
+    /// The sender cancelled the exchange. It may have been handled.
     CANCELLED = 7, "cancelled";
     /// It took too long. It may have been handled.
     TIMED_OUT = 8, "timed out";
@@ -51,15 +51,16 @@ reasons! {
     GOING_AWAY = 9, "going away";
     /// The other side broke the rules of the link.
     PROTOCOL = 10, "protocol error";
-    /// No way to the destination. Not handled.
+    /// No route to the destination. Not handled.
     NO_ROUTE = 11, "no route";
     /// The message passed too many nodes. Not handled.
     HOP_LIMIT = 12, "hop limit";
-    /// The data is not a message of the type that the handler takes. Not handled. A number of this
-    /// crate's own.
+    /// The data is not a message of the type that the handler takes. Not handled. This number is
+    /// specific to this crate.
     MALFORMED = 13, "malformed message";
-    /// Longer than the receiver takes, which showed after a streaming handler had been called with
-    /// the first part. It may have done part of its work. A number of this crate's own.
+    /// Longer than the receiver accepts, which was detected after a streaming handler had been
+    /// called with the first part. It may have done part of its work. This number is specific to
+    /// this crate.
     TOO_LONG_BEGUN = 14, "too long, after its handler was called";
 }
 
@@ -76,7 +77,8 @@ impl Reason {
         self.0
     }
 
-    /// Whether a message that was refused with it may have been handled. False is certain.
+    /// Whether a message that was refused with it may have been handled. If false, it certainly was
+    /// not.
     #[must_use]
     pub const fn may_have_been_handled(self) -> bool {
         !matches!(
@@ -97,7 +99,7 @@ impl Reason {
         [&self.0.to_be_bytes(), text.as_bytes()].concat()
     }
 
-    /// From a payload; what is too short is a protocol error of the other side.
+    /// Decodes a payload. One that is too short is a protocol error of the other side.
     pub(crate) fn from_payload(payload: &Bytes) -> Self {
         payload.first_chunk().map_or(Self::PROTOCOL, |number| Self(u16::from_be_bytes(*number)))
     }

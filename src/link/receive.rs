@@ -1,4 +1,4 @@
-//! What a link makes of the frames of the other side.
+//! Processes the frames of the other side.
 
 use std::time::Instant;
 
@@ -17,15 +17,15 @@ use crate::{
     },
 };
 
-/// So many empty frames in a row end a link ([protocol](crate::protocol#bad-input)).
+/// This many consecutive empty frames end a link ([protocol](crate::protocol#bad-input)).
 const MAX_EMPTY_IN_A_ROW: u32 = 100;
 
-/// A frame broke the rules.
+/// The reason for which a frame ends the link.
 struct Broken(Reason);
 
 const PROTOCOL: Broken = Broken(Reason::PROTOCOL);
 
-/// A frame that belongs to an exchange, taken apart.
+/// The parts of a frame of an exchange.
 struct Arrived {
     exchange: u32,
     flags: Flags,
@@ -35,7 +35,7 @@ struct Arrived {
 }
 
 impl Link {
-    /// Takes a frame of the other side. One that breaks the rules ends the link with a reason.
+    /// Processes a frame of the other side. One that breaks the rules ends the link with a reason.
     pub fn handle(&mut self, frame: Frame, now: Instant) {
         self.heard = now;
         self.counts.frames_in += 1;
@@ -50,8 +50,8 @@ impl Link {
         }
     }
 
-    /// Takes all that a read brought, as if each frame were [handled](Self::handle); one-way messages
-    /// that follow each other come out together. That is worth a third of the time of short ones.
+    /// Processes all frames of a read, like [`handle`](Self::handle) for each frame. Consecutive
+    /// one-way messages become one event, which saves a third of the time of short ones.
     pub fn handle_all(&mut self, mut frames: Frames, now: Instant) {
         loop {
             let apart = match frames.one_ways() {
@@ -60,7 +60,8 @@ impl Link {
                     self.one_ways_came(run, now);
                     continue;
                 }
-                // All of them before the next look at what follows, so that each is seen twice at most.
+                // All of them before the next search for a batch, so that each is scanned at most
+                // twice.
                 Some(run) => run.count(),
                 None => 1,
             };
@@ -74,8 +75,8 @@ impl Link {
         }
     }
 
-    /// Whether the other side may send all of these now; takes their credit. If not, it is the
-    /// business of [`handle`](Self::handle) which of them it may.
+    /// Whether the other side may send all of these now. If so, takes their credit. If not,
+    /// [`handle`](Self::handle) decides for each of them.
     fn takes(&mut self, run: &MessageBatch) -> bool {
         matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving)
             && !self.bye_heard
@@ -167,7 +168,7 @@ impl Link {
             if let Exchange::Telling { code } = open {
                 self.told = self.told.saturating_sub(1);
                 self.sent.sub(*code, 1);
-                // Kinds beyond what the other side keeps have been told before.
+                // Refusals beyond the kinds that the other side keeps were reported before.
                 drop(self.known.add(Refusal { code: *code, reason, messages: 1 }));
             }
             self.forget(exchange);
@@ -180,7 +181,7 @@ impl Link {
         Ok(())
     }
 
-    /// Whether the number has been used, by the side that may use it.
+    /// Whether the number was used by the side that owns it.
     fn was_used(&self, exchange: u32) -> bool {
         if (exchange % 2 == 1) == (self.role == Role::Dialler) {
             exchange < self.next_number
@@ -221,7 +222,8 @@ impl Link {
         if messages == 0 {
             return Ok(());
         }
-        // Each that was sent, once at most: so a remote makes no more events of it than it was sent messages.
+        // Each message is reported at most once, so that a remote causes no more events than
+        // messages.
         let messages = u64::from(messages).min(self.told);
         self.told -= messages;
         self.sent.sub(code, messages);
@@ -242,7 +244,7 @@ impl Link {
 
     fn answered(&mut self, data: &Bytes, now: Instant) {
         let (number, asked) = self.ping;
-        // Once for each question: who repeats the answer changes nothing.
+        // Each keepalive counts once: a repeated answer has no effect.
         if data[..] == number.to_be_bytes() && std::mem::take(&mut self.asked_for_life) {
             self.counts.pongs += 1;
             self.round_trip = Some(now.saturating_duration_since(asked));
@@ -257,7 +259,7 @@ impl Link {
         self.finish_if_done();
     }
 
-    /// Takes the credit of a one-way message or a request.
+    /// Charges the credit of a one-way message or a request.
     fn charge(&mut self, cost: u32) -> Result<(), Broken> {
         if self.grant.take(cost) { Ok(()) } else { Err(PROTOCOL) }
     }
@@ -288,7 +290,7 @@ impl Link {
         self.events.push(message);
     }
 
-    /// A frame in an exchange that this side has opened.
+    /// Processes a frame in an exchange that this side has opened.
     fn reply_came(&mut self, arrived: Arrived) -> Result<(), Broken> {
         let Arrived { exchange, flags, code, data, cost } = arrived;
         if flags.has(Flags::OPEN) {
@@ -325,7 +327,7 @@ impl Link {
         Ok(())
     }
 
-    /// A frame in an exchange that the other side has opened, or opens with it.
+    /// Processes a frame in an exchange that the other side has opened, or opens with it.
     fn message_came(&mut self, arrived: Arrived) -> Result<(), Broken> {
         let (exchange, cost) = (arrived.exchange, arrived.cost);
         let (opens, more) = (arrived.flags.has(Flags::OPEN), arrived.flags.has(Flags::MORE));
@@ -367,7 +369,7 @@ impl Link {
                 Some(numbered)
             }
         };
-        // Who has said that it starts nothing new may not.
+        // A side that has announced the end of the link may not start an exchange.
         if self.bye_heard {
             return Err(PROTOCOL);
         }
@@ -377,7 +379,7 @@ impl Link {
         if stays && self.open_in >= self.config.hello.max_open {
             self.counts.refused += 1;
             if !request {
-                // Its sender may have sent all of it, and does not know of the reset then.
+                // The sender may have sent all of it already, and then ignores the reset.
                 self.tell_refused(arrived.code, Reason::BUSY, 1);
             }
             self.control(code::RST, exchange, Flags::RESET, &Reason::BUSY.to_payload());

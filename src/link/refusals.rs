@@ -1,4 +1,4 @@
-//! What the other side is told of one-way messages that were refused.
+//! Reports refused one-way messages to the other side.
 
 use bytes::{Buf, Bytes};
 
@@ -7,10 +7,10 @@ use crate::{
     link::{Reason, header::EXCHANGE_HEADER_LEN},
 };
 
-/// In the `features` of a hello: this side wants to be told.
+/// In the `features` of a hello: this side asks for reports of refused messages.
 pub(crate) const REFUSALS: &str = "refusals";
 
-/// Code and reason pairs of which the numbers are kept until they are told.
+/// The pairs of code and reason that are counted until they are reported.
 const MAX_KINDS: usize = 16;
 
 /// Messages of one code that were refused for one reason.
@@ -27,7 +27,7 @@ impl Refusal {
         [&messages.to_be_bytes()[..], code.as_bytes(), &reason.to_payload()].concat()
     }
 
-    /// None when it is too short, or says nothing.
+    /// Decodes a payload. `None` if it is too short or reports no message.
     pub(super) fn from_payload(mut payload: Bytes) -> Option<Self> {
         let messages = payload.try_get_u32().ok().filter(|messages| *messages > 0)?;
         let code = TypeCode::new(payload.first_chunk()?);
@@ -38,13 +38,14 @@ impl Refusal {
     }
 }
 
-/// Refusals that are not told yet: one frame for each code and reason, however many there were.
+/// Refusals that are not reported yet. Each pair of code and reason is one frame, whatever its
+/// count.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Vec<Refusal>);
 
 impl Refusals {
-    /// Adds some. When there is no room for another kind, those before are returned: they have to be
-    /// told now.
+    /// Adds refusals. If there is no room for another pair, returns the earlier refusals, which
+    /// have to be reported now.
     #[must_use]
     pub(super) fn add(&mut self, new: Refusal) -> Vec<Refusal> {
         let same = |old: &&mut Refusal| (old.code, old.reason) == (new.code, new.reason);
@@ -57,7 +58,7 @@ impl Refusals {
         before
     }
 
-    /// Takes those of the same kind that are here out of both. Returns what is left of `from`.
+    /// Subtracts refusals of the same pair from both. Returns the rest of `from`.
     pub(super) fn subtract(&mut self, mut from: Refusal) -> Refusal {
         let same = |old: &&mut Refusal| (old.code, old.reason) == (from.code, from.reason);
         if let Some(old) = self.0.iter_mut().find(same) {
@@ -73,7 +74,7 @@ impl Refusals {
         std::mem::take(&mut self.0)
     }
 
-    /// Bytes that they take as frames.
+    /// Their length as frames, in bytes.
     pub(super) fn encoded_len(&self) -> usize {
         const HEADERS: usize = HEADER_LEN + EXCHANGE_HEADER_LEN;
         self.0.iter().map(|refusal| HEADERS + refusal.to_payload().len()).sum()

@@ -1,5 +1,5 @@
-//! Numbered messages that came, at the receiver: what it remembers, so that none is handed over
-//! twice ([protocol](crate::protocol#recognising-repetitions)).
+//! The acknowledged messages that a receiver remembers, so that none is delivered twice
+//! ([protocol](crate::protocol#recognising-repetitions)).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,67 +11,69 @@ use crate::{
     overlay::PeerId,
 };
 
-/// Messages of each sender that are remembered: four times what a sender keeps by default.
+/// Remembered messages of each sender: four times the number that a sender keeps by default.
 pub const REMEMBERED: u64 = 4_096;
 
-/// How long a sender is remembered after its last message. Whoever sends one again that is older has
-/// given it up long ago.
+/// How long a sender is remembered after its last message. A sender gives up a message earlier than
+/// that.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 
-/// Senders that are remembered, each once for each series.
+/// Remembered senders, counted once for each series.
 const MAX_SENDERS: usize = 4_096;
 
-/// Messages that failed, of all senders, of which the reason is remembered.
+/// Failed messages of all senders whose reason is remembered.
 const MAX_FAILED: usize = 65_536;
 
-/// What a numbered message is to its receiver.
+/// How a receiver processes an acknowledged message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Novelty {
-    /// It is to be handed over.
+    /// It is new: deliver it.
     New,
-    /// It was handed over before: acknowledged again, not handed over again.
+    /// It was delivered before: acknowledge it again, and do not deliver it.
     Repeated,
-    /// It came before and failed, or was refused, with this reason: it does so again.
+    /// It arrived before and failed, or was refused, with this reason: refuse it with the same
+    /// reason.
     Failed(Reason),
-    /// It is of a life of its sender that another one with a higher incarnation has followed:
-    /// refused.
+    /// A higher incarnation of its sender has followed: refuse it.
     Outlived,
-    /// It may have come before, so long ago that nobody knows: refused.
+    /// It may have arrived before, but its number is no longer remembered: refuse it.
     Forgotten,
-    /// Its sender cannot be remembered, as all places are taken by others: refused.
+    /// Its sender cannot be remembered because there is no room: refuse it.
     NoRoom,
 }
 
-/// Lives of one sender that are remembered. Found by thought: a node whose clock was set back has
-/// two that count, and others are only remembered to be refused.
+/// Remembered incarnations of one sender. A node whose clock was set back has two that are in use;
+/// others are remembered only to refuse their messages.
 const MAX_LIVES: usize = 4;
 
-/// Remembers, for each sender and [series](Sequenced::series), and for each of its lives, which numbers
-/// have come. A node that claims the id of another one does not know its series, and changes nothing
-/// of what is known of it. As messages come in the order
-/// of their numbers, also when they are sent again, and over several links at once, the highest
-/// number says which have; only what failed is noted one by one.
+/// Remembers which numbers have arrived, for each sender and [series](Sequenced::series), and for
+/// each incarnation of the sender.
 ///
-/// A life with a higher incarnation ends those before it: what still comes of them is refused. One
-/// with a lower incarnation of which nothing has come yet is the life of a sender whose clock was
-/// set back. It begins anew, and takes nothing from the life with the higher incarnation, which may
-/// be another node that claims the id.
+/// A node that claims the id of another one does not know its series, and cannot change its state.
+/// Messages arrive in the order of their numbers, also when they are sent again, and over several
+/// links at once. So the highest number tells which have arrived, and only failed messages are
+/// recorded one by one.
+///
+/// A higher incarnation ends the lower ones: their further messages are refused. A lower
+/// incarnation of which no message has arrived yet belongs to a sender whose clock was set back. It
+/// has a state of its own, and does not affect the higher incarnation, which may be another node
+/// that claims the id.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The lives of each sender and series, at least one and at most [`MAX_LIVES`].
+    /// The incarnations of each sender and series, at least one and at most [`MAX_LIVES`].
     senders: HashMap<(PeerId, u64), Vec<Life>>,
-    /// Entries in all of `failed`.
+    /// The number of entries in all `failed` maps.
     failures: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Life {
     incarnation: u64,
-    /// A life with a higher incarnation came after it.
+    /// Whether a higher incarnation has followed.
     outlived: bool,
     highest: u64,
-    /// What failed among these and below is not known.
+    /// For this number and lower ones, it is not known which messages failed.
     unknown: u64,
     failed: BTreeMap<u64, Reason>,
     at: Instant,
@@ -86,7 +88,7 @@ impl Life {
 }
 
 impl Seen {
-    /// Notes a message and says what it is.
+    /// Notes a message, and decides how to process it.
     pub fn note(&mut self, from: &PeerId, numbered: Sequenced, now: Instant) -> Novelty {
         let Sequenced { incarnation, series, sequence, .. } = numbered;
         let key = (from.clone(), series);
@@ -128,8 +130,8 @@ impl Seen {
         life.failed.get(&sequence).map_or(Novelty::Repeated, |reason| Novelty::Failed(*reason))
     }
 
-    /// A message that was [noted](Self::note) failed, or was refused. When too many did, the
-    /// earliest of the same sender are forgotten, and not acknowledged any more.
+    /// Notes that a message that was [noted](Self::note) failed or was refused. If there are too
+    /// many failures, the earliest of the same sender are forgotten and no longer acknowledged.
     pub fn failed(&mut self, from: &PeerId, numbered: Sequenced, reason: Reason) {
         let Sequenced { incarnation, series, sequence, .. } = numbered;
         let is_it = |life: &&mut Life| life.incarnation == incarnation && !life.outlived;
@@ -149,14 +151,14 @@ impl Seen {
         }
     }
 
-    /// Senders that are remembered, once for each series.
+    /// The number of remembered senders, counted once for each series.
     #[must_use]
     pub fn senders(&self) -> usize {
         self.senders.len()
     }
 
-    /// Forgets whom nothing was heard of for long, when it is full. A sender that was heard of lately
-    /// is not forgotten: it might send again what was handed over. False when there is no room.
+    /// If it is full, forgets senders that were silent for long. A recent sender is not forgotten,
+    /// because it might send a delivered message again. False if there is no room.
     fn make_room(&mut self, now: Instant) -> bool {
         if self.senders.len() < MAX_SENDERS {
             return true;

@@ -1,4 +1,4 @@
-//! What a link sends.
+//! Sends the frames of a link.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ impl Link {
             && self.theirs.as_ref().is_some_and(|theirs| theirs.has(feature))
     }
 
-    /// Bytes of the numbers in front of a message that is to be acknowledged.
+    /// The length of the numbers in front of an acknowledged message.
     #[must_use]
     pub fn numbered_len(&self) -> usize {
         numbered_len(self.agreed(SERIES))
@@ -43,10 +43,10 @@ impl Link {
         Ok(())
     }
 
-    /// Begins a request, a long one-way message or one that is to be acknowledged with its first
-    /// part. Returns the number of the exchange. With `more`, the rest is sent with
-    /// [`go_on`](Self::go_on). A numbered message has [`numbered_len`](Self::numbered_len) bytes less room
-    /// in its first frame.
+    /// Sends the first part of a request, a long one-way message or an acknowledged message.
+    /// Returns the number of the exchange. With `more`, the rest is sent with
+    /// [`go_on`](Self::go_on). The first frame of an acknowledged message has
+    /// [`numbered_len`](Self::numbered_len) bytes less room.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -67,7 +67,8 @@ impl Link {
             Kind::OneWay | Kind::Request => (Vec::new(), false),
         };
         self.pay_new(numbers.len() + data.len())?;
-        // The numbers are used up: what is open is finished, and the next link begins anew.
+        // The numbers are used up: the link ends after its open exchanges, and the next one starts
+        // over.
         match number.checked_add(2) {
             Some(next) => self.next_number = next,
             None => self.bye(),
@@ -92,7 +93,7 @@ impl Link {
     /// Sends the next part of a request or a long one-way message.
     ///
     /// # Errors
-    /// See [`Refused`]; `Over` when the other side has ended or reset the exchange meanwhile.
+    /// See [`Refused`]; `Over` if the other side has ended or reset the exchange.
     pub fn go_on(
         &mut self,
         exchange: u32,
@@ -119,7 +120,7 @@ impl Link {
     /// the last.
     ///
     /// # Errors
-    /// See [`Refused`]; `Full` until the other side has read what was sent.
+    /// See [`Refused`]; `Full` until the other side has read earlier replies.
     pub fn reply(
         &mut self,
         exchange: u32,
@@ -142,10 +143,10 @@ impl Link {
         Ok(())
     }
 
-    /// Acknowledges a numbered message of the other side, which ends its exchange.
+    /// Acknowledges a message of the other side, which ends its exchange.
     ///
     /// # Errors
-    /// `Over` when the exchange is.
+    /// `Over` if the exchange has ended.
     pub fn acknowledge(
         &mut self,
         exchange: u32,
@@ -156,7 +157,7 @@ impl Link {
         self.reply(exchange, code::ACK, &payload, false, true)
     }
 
-    /// Ends an exchange of the other side without another message. No effect when it is over.
+    /// Ends an exchange of the other side without another message. No effect if it has ended.
     pub fn end(&mut self, exchange: u32) {
         if matches!(self.exchanges.get(&exchange), Some(Exchange::Serving { .. })) {
             self.control(code::END, exchange, Flags::END, &[]);
@@ -164,11 +165,11 @@ impl Link {
         }
     }
 
-    /// Ends an exchange at once. No effect when it is over.
+    /// Ends an exchange at once. No effect if it has ended.
     pub fn reset(&mut self, exchange: u32, reason: Reason) {
         if let Some(open) = self.exchanges.get(&exchange) {
             if let Exchange::Telling { code } = open {
-                // Its sender knows that it did not go out in full.
+                // Its sender knows that it was not sent in full.
                 self.sent.sub(*code, 1);
             }
             self.control(code::RST, exchange, Flags::RESET, &reason.to_payload());
@@ -176,9 +177,9 @@ impl Link {
         }
     }
 
-    /// Refuses one-way messages of the other side, or the one of `exchange` that has not come to its
-    /// end. A side that wants to know is told how many, once for all that are refused before the next
-    /// [`take_output`](Self::take_output).
+    /// Refuses one-way messages of the other side, or the incomplete one of `exchange`. If the
+    /// other side asks for reports, it gets one report for all messages that are refused before the
+    /// next [`take_output`](Self::take_output).
     pub fn refuse_one_ways(
         &mut self,
         exchange: u32,
@@ -187,14 +188,14 @@ impl Link {
         messages: u32,
     ) {
         self.tell_refused(code, reason, messages);
-        // One that has not come in full was not counted.
+        // An incomplete message was not counted.
         if !self.exchanges.contains_key(&exchange) && !self.cut_off.contains(&exchange) {
             self.got.sub(code, messages.into());
         }
         self.reset(exchange, reason);
     }
 
-    /// Tells the other side of refusals, if it wants to know.
+    /// Reports refusals to the other side, if it asks for reports.
     pub(super) fn tell_refused(&mut self, code: TypeCode, reason: Reason, messages: u32) {
         let wants = |theirs: &Hello| theirs.has(REFUSALS);
         let ends = self.phase == LinkPhase::Closed && self.failed.is_none() && !self.bye_due;
@@ -210,8 +211,8 @@ impl Link {
         }
     }
 
-    /// What is written behind everything else: refusals, and then the end of the link, so that a side
-    /// that reads no further than that knows of all that were refused.
+    /// Adds the last frames to the output: refusals, and then the end of the link, so that a side
+    /// that reads up to the end knows all refusals.
     pub(super) fn last_frames(&mut self) {
         let (bye, failed) = (std::mem::take(&mut self.bye_due), self.failed.take());
         let closed = self.phase == LinkPhase::Closed;
@@ -235,8 +236,8 @@ impl Link {
         }
     }
 
-    /// Tells the other side, where it wants to know, which lengths by code have changed since it was
-    /// told. A code that is not listed any more takes `max_message`.
+    /// Sends the lengths by code that have changed since they were sent, if the other side asks for
+    /// them. `max_message` applies to a code that is no longer listed.
     pub fn tell_lengths(&mut self, lengths: &[(TypeCode, u32)]) {
         let wants = |theirs: &Hello| theirs.has(LENGTHS);
         if !self.theirs.as_ref().is_some_and(wants) {
@@ -248,13 +249,13 @@ impl Link {
         let gone = before.keys().filter(|code| !lengths.contains_key(*code));
         let gone = gone.map(|code| (*code, default)).collect::<Vec<_>>();
         let new = lengths.into_iter().filter(|(code, length)| before.get(code) != Some(length));
-        // A side that hears of more than it keeps knows that it does not know all.
+        // If the other side gets more than it keeps, it knows that its list is incomplete.
         for (code, length) in gone.into_iter().chain(new).take(MAX_LENGTHS + 1) {
             self.control(code::LEN, 0, Flags::NONE, &lengths::to_payload(code, length));
         }
     }
 
-    /// Notes that `bytes` of one-way messages and requests were worked off.
+    /// Notes that `bytes` of one-way messages and requests were processed.
     pub fn consumed(&mut self, bytes: u32) {
         if let Some(due) = self.grant.give_back(bytes) {
             self.control(code::CRD, 0, Flags::NONE, &due.to_be_bytes());
@@ -277,7 +278,7 @@ impl Link {
         self.out.put_slice(hello.data());
     }
 
-    /// Counts a frame with `len` bytes of data, and makes room for it. Returns its header.
+    /// Counts a frame with `len` bytes of data, and reserves space for it. Returns its header.
     fn head(&mut self, code: TypeCode, len: usize) -> [u8; HEADER_LEN] {
         self.counts.frames_out += 1;
         self.out.reserve(HEADER_LEN + len);
@@ -285,7 +286,7 @@ impl Link {
         FrameHead::new(code, len as u32).to_bytes()
     }
 
-    /// Both headers and the payload.
+    /// Adds a frame to the output: both headers and the payload.
     fn raw(&mut self, code: TypeCode, exchange: ExchangeHead, payload: [&[u8]; 2]) {
         let [numbers, payload] = payload;
         let head = self.head(code, EXCHANGE_HEADER_LEN + numbers.len() + payload.len());
@@ -316,7 +317,7 @@ impl Link {
         self.raw(code, ExchangeHead { exchange, flags }, [numbers, payload]);
     }
 
-    /// Sends a frame of the link itself, within their limit.
+    /// Sends a control frame, within the limit of waiting control frames.
     pub(super) fn control(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
         if self.phase == LinkPhase::Closed {
             return;
@@ -332,7 +333,7 @@ impl Link {
         self.raw(code, ExchangeHead { exchange, flags }, [&[], payload]);
     }
 
-    /// Takes the credit for something new.
+    /// Takes the credit for a new message.
     fn pay_new(&mut self, len: usize) -> Result<(), Refused> {
         if self.phase == LinkPhase::Open { self.pay(len) } else { Err(Refused::NotOpen) }
     }

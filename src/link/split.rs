@@ -1,4 +1,4 @@
-//! Cutting what one read brought into frames.
+//! Splits the data of a read into frames.
 
 use bytes::{Bytes, BytesMut};
 
@@ -12,7 +12,7 @@ pub const MAX_FRAME: usize = MAX_PAYLOAD + EXCHANGE_HEADER_LEN;
 
 /// The complete frames at the beginning of a buffer.
 ///
-/// They are taken out of it in one piece: a frame costs no more than a reference to that.
+/// They are split off in one piece; each frame is a reference to it.
 #[derive(Debug)]
 pub struct Frames {
     chunk: Bytes,
@@ -22,7 +22,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Takes the complete frames out of `buffer`.
+    /// Splits the complete frames off `buffer`.
     pub fn split(buffer: &mut BytesMut) -> Self {
         let (mut end, mut too_long, mut wanted) = (0, false, 0);
         while let Some(head) = buffer.get(end..).and_then(FrameHead::peek) {
@@ -41,24 +41,25 @@ impl Frames {
         Self { chunk: buffer.split_to(end).freeze(), at: 0, too_long, wanted }
     }
 
-    /// Bytes that the frame behind them still lacks; 0 when its header is not complete.
+    /// The missing bytes of the frame behind them; 0 if its header is not complete.
     #[must_use]
     pub const fn wanted(&self) -> usize {
         self.wanted
     }
 
-    /// Whether there is none.
+    /// Whether there are no frames.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.chunk.is_empty()
     }
 
-    /// The one-way messages of one code, in one frame each, that come next. They are still there.
+    /// The next one-way messages of one code, in one frame each, without consuming them. `None` if
+    /// the next frame is another one.
     pub(super) fn one_ways(&self) -> Option<MessageBatch> {
         MessageBatch::at_front(&self.chunk, self.at)
     }
 
-    /// Passes over what [`one_ways`](Self::one_ways) returned.
+    /// Skips the messages that [`one_ways`](Self::one_ways) returned.
     pub(super) fn pass(&mut self, run: &MessageBatch) {
         self.at += run.encoded_len();
     }
@@ -67,7 +68,7 @@ impl Frames {
 impl Iterator for Frames {
     type Item = Result<Frame, Reason>;
 
-    /// The next frame; at the end, once, the reason for which there can be no further one.
+    /// The next frame. At the end, once, an error if the following frame is too long.
     fn next(&mut self) -> Option<Self::Item> {
         let Some(head) = self.chunk.get(self.at..).and_then(FrameHead::peek) else {
             return std::mem::take(&mut self.too_long).then_some(Err(Reason::TOO_LONG));

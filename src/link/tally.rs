@@ -1,5 +1,5 @@
-//! How many one-way messages went over a link, by code: so that at its end a sender learns how many
-//! were lost.
+//! Counts the one-way messages of a link by code, so that a sender learns at the end of the link
+//! how many were lost.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::{
     link::{Link, LinkEvent, Reason, machine::Exchange},
 };
 
-/// In the `features` of a hello: this side wants to be told at the end of the link.
+/// In the `features` of a hello: this side asks for the counts at the end of the link.
 pub(crate) const COUNTS: &str = "counts";
 
-/// Codes that are counted. With more of them on one link, its losses are not known.
+/// The number of codes that are counted. If a link has more, its losses are not known.
 const MAX_CODES: usize = 256;
 
-/// A count for each code. Messages come in runs of one code.
+/// A count for each code. Consecutive messages often have the same code.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     last: Option<(TypeCode, u64)>,
@@ -29,7 +29,7 @@ impl Tally {
         *self.of(code) += messages;
     }
 
-    /// Takes messages out again.
+    /// Subtracts messages.
     pub(super) fn sub(&mut self, code: TypeCode, messages: u64) {
         let count = self.of(code);
         *count = count.saturating_sub(messages);
@@ -55,7 +55,7 @@ impl Tally {
         }
     }
 
-    /// All counts, unless there were too many codes.
+    /// All counts. `None` if there were too many codes.
     fn all(&self) -> Option<impl Iterator<Item = (TypeCode, u64)>> {
         let counts = self.others.iter().map(|(code, count)| (*code, *count)).chain(self.last);
         (!self.too_many).then_some(counts)
@@ -70,7 +70,7 @@ impl Tally {
         Some(payload)
     }
 
-    /// None if it is not a list of counts.
+    /// Decodes a list of counts. `None` if the payload is not valid.
     fn from_payload(mut payload: Bytes) -> Option<BTreeMap<TypeCode, u64>> {
         let mut counts = BTreeMap::new();
         while !payload.is_empty() {
@@ -81,7 +81,7 @@ impl Tally {
         (counts.len() <= MAX_CODES + 1).then_some(counts)
     }
 
-    /// How many of each code are here and not in `others`, sorted by code.
+    /// The excess over `others` for each code, sorted by code.
     fn without(&self, others: &BTreeMap<TypeCode, u64>) -> Vec<(TypeCode, u64)> {
         let lost = |(code, count): (TypeCode, u64)| {
             let lost = count.saturating_sub(others.get(&code).copied().unwrap_or_default());
@@ -94,16 +94,17 @@ impl Tally {
 }
 
 impl Link {
-    /// The other side says what it got. None if it does not.
+    /// Notes the counts of the other side. `None` if the payload is not valid.
     pub(super) fn counts_came(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
         self.got_there = Some(Tally::from_payload(payload).filter(|_| exchange == 0)?);
         Some(())
     }
 
-    /// The other side ends the link, and has said what it got: the rest never comes to a handler.
+    /// Reports lost messages when the other side ends the link and has sent its counts: no handler
+    /// receives the rest.
     pub(super) fn lost_on_the_way(&mut self, reason: Reason) {
         let Some(got) = self.got_there.take() else { return };
-        // Their senders learn it from their exchange.
+        // The senders of these messages learn it from their exchanges.
         for open in self.exchanges.values() {
             if let Exchange::Telling { code } = open {
                 self.sent.sub(*code, 1);

@@ -1,4 +1,4 @@
-//! Messages that wait for a link, however long that takes, and perhaps in a store meanwhile.
+//! Accepts acknowledged messages, stores them in the outbox, and waits for their outcome.
 
 use std::{
     collections::BTreeMap,
@@ -27,19 +27,19 @@ use crate::{
     time::Later,
 };
 
-/// After a dial that failed, while nobody knows yet who is there.
+/// The pause after a failed dial, while the id of the peer is not known.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// After a message that was stored in an earlier life found nobody.
+/// The pause before stored messages that were not delivered are sent again.
 const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 
-/// What waits to be acknowledged, and what sends it.
+/// The sender of acknowledged messages of one node.
 pub(crate) struct Sender {
     pub(crate) endpoint: Arc<Endpoint>,
     mailbags: Mutex<SendQueues>,
     limits: OutboxLimits,
     outbox: OnceLock<SharedOutbox>,
-    /// The next message that is stored has this number.
+    /// The number of the next stored message.
     stored: AtomicU64,
 }
 
@@ -57,14 +57,14 @@ impl Sender {
         }
     }
 
-    /// Where messages are stored.
+    /// The store of messages. `None` if there is none.
     fn outbox(&self) -> Option<&SharedOutbox> {
         self.outbox.get()
     }
 
-    /// Has messages stored from now on.
+    /// Stores messages in `outbox` from now on.
     pub(crate) fn keep_in(&self, outbox: SharedOutbox) {
-        // Set once, by the builder.
+        // Only the builder sets it, once.
         self.outbox.set(outbox).ok();
     }
 
@@ -74,7 +74,8 @@ impl Sender {
         self.mailbags().of((peer, to), claimed, incarnation, self.limits)
     }
 
-    /// What waits for the peer that claims this id goes to its new address. Returns how many messages.
+    /// Sends the messages for the peer that claims this id to its new address. Returns their
+    /// number.
     pub(crate) fn readdress(&self, peer: &PeerInfo) -> usize {
         self.mailbags().readdress((peer.id(), peer.address()))
     }
@@ -83,21 +84,22 @@ impl Sender {
         self.mailbags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For whom messages wait who is reached at `to`.
+    /// The peer at `to` for which messages wait. `None` if there is none.
     fn waits_at(&self, to: &Address) -> Option<PeerId> {
         self.mailbags().at(to)
     }
 }
 
-/// Whom a message is for: where, and who, when that is known.
+/// The destination of a message: its address, and the id of the peer if it is known.
 pub(crate) type Whither<'a> = (&'a Address, Option<&'a PeerId>);
 
-/// How long a message waits to be acknowledged.
+/// The time-out for the acknowledgement of a message.
 fn limit(endpoint: &Endpoint) -> Duration {
     endpoint.config.reliable_timeout
 }
 
-/// Takes a message as soon as there is room for it, or, when it is not to `wait`, if there is.
+/// Accepts a message: as soon as there is room for it, or, without `wait`, only if there is room
+/// now.
 pub(crate) async fn take(
     sender: &Arc<Sender>,
     to: Whither<'_>,
@@ -108,7 +110,7 @@ pub(crate) async fn take(
     let endpoint = &sender.endpoint;
     let limit = limit(endpoint);
     let until = Instant::now().later(limit);
-    // Before it waits for room: the length is known.
+    // Checked before the wait for room, as the length is known.
     let too_long =
         endpoint.links.quick(to).and_then(|session| session.check_numbered(&frame).err());
     if let Some(error) = too_long {
@@ -125,7 +127,7 @@ pub(crate) async fn take(
     timeout_at(until, sender::room(&bag, &frame)).await.map_err(|_| late())?;
     let kept = store(sender, &bag, to.0, &frame, how).await?;
     let Some(posted) = bag.post(&frame, how) else {
-        // Not possible, as it is this message's turn.
+        // Not reached: this message holds the turn.
         return Err(ReliableError::Full { message: frame });
     };
     sender::sends(endpoint, &bag, &posted);
@@ -146,7 +148,7 @@ pub(crate) async fn take(
     ))
 }
 
-/// Waits for what comes of a message.
+/// Waits for the outcome of a message.
 async fn end(
     mut posted: Posted,
     (until, limit): (Instant, Duration),
@@ -182,7 +184,7 @@ async fn end(
     })
 }
 
-/// Where messages to that peer wait. Who it is may have to be asked first.
+/// The queue of messages for that peer. If its id is not known, opens a link to learn it.
 async fn bag(
     sender: &Sender,
     (to, whom): Whither<'_>,
@@ -192,7 +194,7 @@ async fn bag(
     if endpoint.drain.is_cancelled() {
         return Err(RequestError::Stopped { sent: false });
     }
-    // A link with oneself would be both of its ends.
+    // A node has no link with itself.
     if !endpoint.config.links || to == endpoint.me.address() {
         return Err(RequestError::NoLink(to.clone()));
     }
@@ -205,18 +207,18 @@ async fn bag(
             Ok(session) => return Ok(sender.mailbag((session.peer.id(), to))),
             Err(why) => why,
         };
-        let passes = matches!(
+        let transient = matches!(
             why,
             Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left
         );
-        if !passes || Instant::now().later(RETRY) >= until {
+        if !transient || Instant::now().later(RETRY) >= until {
             return Err(why.into_error(to));
         }
         sleep(RETRY).await;
     }
 }
 
-/// Stores a message before it is sent, where there is a store.
+/// Stores a message before it is sent. `None` if there is no outbox.
 async fn store(
     sender: &Sender,
     bag: &SendQueue,
@@ -242,7 +244,8 @@ async fn delete(sender: &Sender, id: KeptId) {
     }
 }
 
-/// Sends again what was stored in earlier lives of this node, until it is acknowledged or refused.
+/// Sends the messages that earlier incarnations of this node stored, until they are acknowledged or
+/// refused.
 pub(crate) fn replay(sender: &Arc<Sender>, kept: Vec<Kept>) {
     let mut by_peer: BTreeMap<(PeerId, Address), Vec<Kept>> = BTreeMap::new();
     for kept in kept {
@@ -273,7 +276,7 @@ async fn replay_to_one(sender: Arc<Sender>, mut left: Vec<Kept>) {
                 Err(error) => Err(ReliableError::NotSent(error)),
             };
             match ended {
-                // It would be too long the next time, too.
+                // It would be too long again.
                 Err(ReliableError::NotSent(error @ RequestError::NotSendable(_))) => {
                     tracing::warn!(id = %kept.id, %error, "a stored message cannot be sent");
                     delete(&sender, kept.id).await;
@@ -307,8 +310,8 @@ async fn post_again(
     posted.map_err(|_| RequestError::NoCredit(limit))
 }
 
-/// Sends a message and waits until it is acknowledged. Without links a classic exchange that ends
-/// regularly is the acknowledgement.
+/// Sends a message and waits until it is acknowledged. Without links, a classic exchange with a
+/// clean end is the acknowledgement.
 pub(crate) async fn notify_acked(
     sender: &Sender,
     to: (&Address, Option<&PeerId>),

@@ -1,4 +1,4 @@
-//! Messages that wait to be acknowledged, by peer.
+//! The queues of messages that wait to be acknowledged, by peer.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -16,40 +16,38 @@ use crate::{
     session::{Session, Unreached, recv_stream::Broken, request::Acknowledged},
 };
 
-/// Why a message does not wait any more, and was not acknowledged.
+/// Why a message ended without an acknowledgement.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// The other side says no, or that its handler failed.
+    /// The other side refused it, or its handler failed.
     Refused { reason: Reason, sent: bool },
-    /// It is longer than the other side takes, and was not sent.
+    /// It is longer than the other side accepts, and was not sent.
     TooLong(FrameError),
-    /// It was sent to a life of the peer that is over.
+    /// It was sent to an earlier incarnation of the peer.
     Restarted,
     /// This node stops.
     Stopped { sent: bool },
-    /// There is no link to be had, and it was not sent.
+    /// No link can be opened, and it was not sent.
     Unreached(Unreached),
 }
 
 pub(crate) type Answer = Result<(), Ended>;
 
-/// Whom messages wait for: an id that its node proves, wherever it is, or one that is only claimed,
-/// at one address.
+/// The destination of a queue: a proven id, at any address, or a claimed id at one address.
 type Whom = (PeerId, Option<Address>);
 
-/// What waits to be acknowledged, by peer.
+/// The queues of messages that wait to be acknowledged, by peer.
 #[derive(Default)]
 pub(crate) struct SendQueues {
     bags: HashMap<Whom, Arc<SendQueue>>,
-    /// The highest number that one of those that are gone has given.
+    /// The highest sequence number of the queues that were dropped.
     last_sequence: u64,
-    /// Of this life of the node: what the series of claimed ids are drawn from.
+    /// The secret of this incarnation, from which the series of claimed ids are derived.
     secret: RandomState,
 }
 
 impl SendQueues {
-    /// What waits for `peer`, which is reached at `to`. Where its id is only `claimed`, it is another
-    /// one at each address.
+    /// The queue for `peer` at `to`. If its id is only `claimed`, each address has its own queue.
     pub(crate) fn of(
         &mut self,
         (peer, to): (&PeerId, &Address),
@@ -64,7 +62,7 @@ impl SendQueues {
             keep
         });
         let whom = (peer.clone(), claimed.then(|| to.clone()));
-        // No number of it is known to whoever gets those of the same id at another address.
+        // A node with the same claimed id at another address must not learn numbers of this queue.
         let series = if claimed { self.secret.hash_one(&whom) } else { 0 };
         let new = || {
             let outbox = Outbox::new(incarnation, *last, limits).in_series(series);
@@ -77,14 +75,14 @@ impl SendQueues {
         bag
     }
 
-    /// The peer that claims this id is at `to` now: what waits for it goes there. Returns how many
-    /// messages.
+    /// Sends the messages for the peer that claims this id to its new address `to`. Returns their
+    /// number.
     pub(crate) fn readdress(&self, (peer, to): (&PeerId, &Address)) -> usize {
         let claimed = self.bags.iter().filter(|((id, at), _)| id == peer && at.is_some());
         claimed.map(|(_, bag)| bag.is_at(to)).sum()
     }
 
-    /// Who was last reached at `to`, as long as something waits for it.
+    /// The peer that was last reached at `to`. `None` if no message waits for one there.
     pub(crate) fn at(&self, to: &Address) -> Option<PeerId> {
         let mut waiting = self.bags.values().filter(|bag| !bag.is_empty());
         let found = waiting.find(|bag| bag.lock().to == *to);
@@ -92,12 +90,12 @@ impl SendQueues {
     }
 }
 
-/// What waits to be acknowledged by one peer.
+/// The messages that wait to be acknowledged by one peer.
 pub(crate) struct SendQueue {
     pub(crate) peer: PeerId,
     state: Mutex<State>,
     pub(crate) changed: Notify,
-    /// Whose message is next, when there is no room.
+    /// Held by the next sender, so that senders without room wait in order.
     pub(crate) turn: Turn<()>,
 }
 
@@ -105,9 +103,9 @@ pub(crate) struct State {
     pub(crate) outbox: Outbox,
     pub(crate) to: Address,
     pub(crate) waiting: HashMap<u64, oneshot::Sender<Answer>>,
-    /// Something sends what waits.
+    /// Whether a task sends the messages.
     pub(crate) running: bool,
-    /// Why the peer could not be reached the last time.
+    /// The error of the last dial. `None` if it succeeded.
     pub(crate) unreached: Option<Unreached>,
 }
 
@@ -117,7 +115,7 @@ impl SendQueue {
         Self { peer, state: Mutex::new(state), changed: Notify::new(), turn: Turn::new(()) }
     }
 
-    /// The peer is at `to`. Returns how many messages go there now and did not before.
+    /// Sets the address of the peer. Returns the number of messages that are redirected by this.
     fn is_at(&self, to: &Address) -> usize {
         let mut state = self.lock();
         if state.to == *to {
@@ -126,12 +124,12 @@ impl SendQueue {
         state.to = to.clone();
         let waiting = state.outbox.len();
         drop(state);
-        // The link to the old address is left.
+        // Wakes the task that sends, which leaves the link to the old address.
         self.changed.notify_waiters();
         waiting
     }
 
-    /// Whether what waits may go over this link, which is to a peer with its id.
+    /// Whether the messages may be sent over this link.
     pub(crate) fn fits(&self, session: &Session) -> bool {
         session.peer.id() == &self.peer
             && (session.sender.proven().is_some() || session.to == self.lock().to)
@@ -150,31 +148,32 @@ impl SendQueue {
         self.lock().outbox.has_room(frame.data().len())
     }
 
-    /// Adds a message, when there is room for one.
+    /// Adds a message. `None` if there is no room.
     pub(crate) fn post(self: &Arc<Self>, frame: &Frame, how: Reliability) -> Option<Posted> {
         let mut state = self.lock();
         let sequence = state.outbox.push(frame.clone(), how.level, how.on_restart).ok()?;
-        let (tell, answer) = oneshot::channel();
-        state.waiting.insert(sequence, tell);
+        let (sender, answer) = oneshot::channel();
+        state.waiting.insert(sequence, sender);
         let first = !std::mem::replace(&mut state.running, true);
         drop(state);
         Some(Posted { bag: Arc::clone(self), sequence, first, answer })
     }
 
-    /// The message does not wait any more.
+    /// Ends the wait of a message.
     pub(crate) fn done(&self, sequence: u64, answer: Answer) {
         let mut state = self.lock();
         state.outbox.done(sequence);
         let waiting = state.waiting.remove(&sequence);
         drop(state);
         if let Some(waiting) = waiting {
-            // Nobody listens when the caller has given up.
+            // The send fails only if the caller has dropped the message.
             waiting.send(answer).ok();
         }
         self.changed.notify_waiters();
     }
 
-    /// Ends all that waits, or all that was not sent: `why` is told whether it was.
+    /// Ends all waiting messages, or only those that were not sent. The argument of `why` says
+    /// whether a message was sent.
     pub(crate) fn end(&self, unsent_only: bool, why: impl Fn(bool) -> Ended) {
         let state = self.lock();
         let all: Vec<_> = state.outbox.sequences().collect();
@@ -189,22 +188,22 @@ impl SendQueue {
     }
 }
 
-/// A message that waits to be acknowledged, as long as somebody waits for that.
+/// A message that waits to be acknowledged. Dropping it cancels the message.
 pub(crate) struct Posted {
     bag: Arc<SendQueue>,
     sequence: u64,
-    /// Nobody sends what waits yet.
+    /// Whether no task sends the messages of the queue yet.
     pub(crate) first: bool,
     pub(crate) answer: oneshot::Receiver<Answer>,
 }
 
 impl Posted {
-    /// Whether some of it may have left this node.
+    /// Whether a part of it may have been sent.
     pub(crate) fn was_sent(&self) -> bool {
         self.bag.lock().outbox.tries(self.sequence).is_none_or(|tries| tries > 0)
     }
 
-    /// Why the peer could not be reached the last time.
+    /// The error of the last dial. `None` if it succeeded.
     pub(crate) fn unreached(&self) -> Option<Unreached> {
         self.bag.lock().unreached.clone()
     }
@@ -216,7 +215,7 @@ impl Drop for Posted {
     }
 }
 
-/// One numbered message on its way.
+/// An acknowledged message that was sent on a link.
 pub(crate) struct Acked {
     pub(crate) bag: Arc<SendQueue>,
     pub(crate) numbered: Sequenced,
@@ -234,7 +233,7 @@ impl Acknowledged for Acked {
             Ok(()) => self.bag.done(sequence, Ok(())),
             // It is sent again on the next link.
             Err(Broken { link: true, .. }) => self.bag.changed.notify_waiters(),
-            // The same, to the life that follows.
+            // It is sent again to the next incarnation.
             Err(Broken { reason: Reason::GOING_AWAY, .. })
                 if self.bag.lock().outbox.on_restart(sequence) == Some(OnRestart::Resend) =>
             {
@@ -252,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_message_itself_at_its_level_or_beyond_is_acknowledged() {
+    fn only_an_acknowledgement_of_the_message_at_its_level_or_a_higher_one_counts() {
         let outbox = Outbox::new(1, 0, OutboxLimits::default());
         let bag = SendQueue::new("bob".parse().unwrap(), "bob:9000".parse().unwrap(), outbox);
         let bag = Arc::new(bag);
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bag_is_let_go_of_when_nothing_waits_and_no_number_is_given_twice() {
+    fn an_empty_queue_is_dropped_and_no_number_is_used_twice() {
         let mut bags = SendQueues::default();
         let (bob, to) = ("bob".parse().unwrap(), "bob:9000".parse().unwrap());
         let cyd: PeerId = "cyd".parse().unwrap();
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_claimed_id_belongs_to_one_address_until_it_is_readdressed() {
+    fn messages_for_a_claimed_id_belong_to_one_address_until_they_are_readdressed() {
         let mut bags = SendQueues::default();
         let (bob, limits) = ("bob".parse().unwrap(), OutboxLimits::default());
         let (here, there) = ("bob:9000".parse().unwrap(), "eve:9000".parse().unwrap());
@@ -309,7 +308,7 @@ mod tests {
         assert_eq!(bags.readdress((&bob, &there)), 1);
         assert_eq!(bag.lock().to, there);
         assert_eq!(bags.readdress((&bob, &there)), 0);
-        // A proven one is the same wherever it is.
+        // The queue of a proven id is the same at each address.
         let proven = bags.of((&bob, &here), false, 1, limits);
         assert!(Arc::ptr_eq(&proven, &bags.of((&bob, &there), false, 1, limits)));
         assert_eq!(proven.lock().to, there);

@@ -1,4 +1,4 @@
-//! Messages that are acknowledged, at their sender: sent in order, and again on the next link.
+//! The sender of acknowledged messages: sends them in order, and again on the next link.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,17 +17,18 @@ use crate::{
     time::Later,
 };
 
-/// After a dial that failed, while messages wait.
+/// The pause after a failed dial, while messages wait.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// After a dial that found somebody else, or was not admitted, or one who seems to speak no links.
+/// The pause after a dial that found another peer, was not admitted, or found a peer that seems to
+/// speak no links.
 const RETRY_IDENTITY: Duration = Duration::from_secs(1);
 
-/// A peer that has spoken links before does not any more when it seems so for so many times in a
-/// row: a connection that broke in the middle of a hello looks the same.
+/// The number of consecutive dials after which a peer that spoke links before counts as classic. A
+/// connection that breaks during the hello looks the same as a classic peer.
 const CLASSIC_ANSWERS: u32 = 10;
 
-/// Waits for room, in turn, and adds a message.
+/// Waits for room, in the order of the calls, and adds a message.
 pub(crate) async fn post(
     endpoint: &Arc<Endpoint>,
     bag: &Arc<SendQueue>,
@@ -44,7 +45,7 @@ pub(crate) async fn post(
     }
 }
 
-/// Ready when there is room for a message.
+/// Completes when there is room for a message.
 pub(crate) async fn room(bag: &SendQueue, frame: &Frame) {
     loop {
         let changed = bag.changed.notified();
@@ -55,7 +56,7 @@ pub(crate) async fn room(bag: &SendQueue, frame: &Frame) {
     }
 }
 
-/// Sees to it that what waits is sent.
+/// Starts the task that sends the waiting messages, if none runs, and wakes it.
 pub(crate) fn sends(endpoint: &Arc<Endpoint>, bag: &Arc<SendQueue>, posted: &Posted) {
     if posted.first {
         endpoint.spawn(pump(Arc::clone(endpoint), Arc::clone(bag)));
@@ -63,7 +64,7 @@ pub(crate) fn sends(endpoint: &Arc<Endpoint>, bag: &Arc<SendQueue>, posted: &Pos
     bag.changed.notify_waiters();
 }
 
-/// Sends `frame` and waits until it is acknowledged at `level`, for as long as for a reply.
+/// Sends `frame` and waits until it is acknowledged at `level`, at most for `reply_timeout`.
 pub(crate) async fn send(
     endpoint: &Arc<Endpoint>,
     to: &Address,
@@ -89,7 +90,7 @@ pub(crate) async fn send(
     }
 }
 
-/// Sends what waits, in order, as long as something does.
+/// Sends the waiting messages in order, until there are none.
 async fn pump(endpoint: Arc<Endpoint>, bag: Arc<SendQueue>) {
     let stopped = endpoint.abort.clone();
     let run = async {
@@ -102,14 +103,14 @@ async fn pump(endpoint: Arc<Endpoint>, bag: Arc<SendQueue>) {
     }
 }
 
-/// Whether nothing waits any more; then nothing sends it, either.
+/// Whether no message waits. If so, notes that the sending task ends.
 fn is_over(bag: &SendQueue) -> bool {
     let mut state = bag.lock();
     state.running = !state.outbox.is_empty();
     !state.running
 }
 
-/// Sends what waits over one link until that is over. True when nothing waits any more.
+/// Sends the waiting messages over one link until it ends. True if no message waits.
 async fn one_link(endpoint: &Arc<Endpoint>, bag: &Arc<SendQueue>, classic: &mut u32) -> bool {
     let to = bag.lock().to.clone();
     let reached = match endpoint.links.proven(&bag.peer) {
@@ -123,7 +124,7 @@ async fn one_link(endpoint: &Arc<Endpoint>, bag: &Arc<SendQueue>, classic: &mut 
             return is_over(bag);
         }
     };
-    // It has another address since.
+    // The peer may have been readdressed in the meantime.
     if !bag.fits(&session) {
         return is_over(bag);
     }
@@ -179,7 +180,7 @@ async fn send_over(session: &Arc<Session>, bag: &Arc<SendQueue>) -> bool {
     }
 }
 
-/// What a dial without success means for what waits, and a pause before the next one.
+/// Handles a failed dial: ends the waiting messages, or pauses before the next dial.
 async fn unreached(
     endpoint: &Arc<Endpoint>,
     bag: &Arc<SendQueue>,
@@ -204,7 +205,7 @@ async fn unreached(
         Unreached::Identity(_) | Unreached::Banned(_) => RETRY_IDENTITY,
         Unreached::NoRoom | Unreached::Busy | Unreached::Failed { .. } | Unreached::Left => RETRY,
     };
-    // Sooner, when nothing waits any more.
+    // The pause ends early if no message waits.
     let over = async {
         loop {
             let changed = bag.changed.notified();
@@ -217,7 +218,8 @@ async fn unreached(
     tokio::time::timeout(pause, over).await.ok();
 }
 
-/// This node stops: what was not sent is not, and what was is waited for as long as its link lives.
+/// Handles the stop of this node: ends the messages that were not sent, and waits for the others
+/// while their link is open.
 async fn stopping(endpoint: &Endpoint, bag: &SendQueue) {
     bag.end(true, |sent| Ended::Stopped { sent });
     loop {
@@ -230,7 +232,7 @@ async fn stopping(endpoint: &Endpoint, bag: &SendQueue) {
     }
 }
 
-/// What came of a message, for its sender.
+/// The outcome of a message for its sender. `None` means that the sending task was dropped.
 pub(crate) fn told(answer: Option<Answer>) -> Answer {
     answer.unwrap_or(Err(Ended::Stopped { sent: true }))
 }

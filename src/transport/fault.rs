@@ -1,36 +1,37 @@
-//! What is wrong with the node at the other end of a connection, or with the name of its host.
+//! Faults of the identity of a peer, and of the name of its host.
 
 use std::{io, time::Duration};
 
 use crate::overlay::{Address, Host, PeerId};
 
-/// Why a connection did not come to be, or was closed, on account of who is at its other end.
+/// Why a connection was not opened, or was closed, because of the identity of the peer.
 ///
-/// Nothing of a message was sent in any case. A [`Transport`](super::Transport) hands it over inside
-/// an [`io::Error`]; [`of`](Self::of) finds it there.
+/// Nothing of a message was sent. A [`Transport`](super::Transport) returns it inside an
+/// [`io::Error`]; [`of`](Self::of) extracts it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityFault {
-    /// Another peer than the one that was asked for is there: its address was given to another node,
-    /// or somebody is in between. A peer of the table is asked for its `NAME` then, and is taken out if
-    /// the answer is another one.
+    /// Another peer than the expected one is at the address: the address was given to another node,
+    /// or there is a man in the middle. A peer of the table is then asked for its `NAME`, and
+    /// removed if the answer is another one.
     #[error("the peer at {at} is not {} but {}", expected.short(), found.short())]
     WrongPeer {
         /// Where.
         at: Address,
-        /// Who was asked for.
+        /// The expected peer.
         expected: PeerId,
-        /// Who is there: proven, or claimed if the one that was asked for cannot prove its id either.
+        /// The peer that was found: its proven id, or its claimed id if the expected id cannot be
+        /// proven either.
         found: PeerId,
     },
-    /// The peer says that it has another id than the one that it has proved. The remote's doing.
+    /// The peer claims another id than the one that it has proved. Caused by the remote.
     #[error("the peer at {at} is {} but says that it is {}", proven.short(), claimed.short())]
     ClaimsAnother {
         /// Where.
         at: Address,
-        /// Who it is.
+        /// The proven id.
         proven: PeerId,
-        /// Who it says that it is.
+        /// The claimed id.
         claimed: PeerId,
     },
     /// This node does not admit the peer.
@@ -38,7 +39,7 @@ pub enum IdentityFault {
     NotAdmitted {
         /// Where.
         at: Address,
-        /// Who is there, proven.
+        /// The proven id of the peer.
         id: PeerId,
     },
     /// The peer does not admit this node.
@@ -47,13 +48,13 @@ pub enum IdentityFault {
         /// Where.
         at: Address,
     },
-    /// What is there does not speak TLS, so it cannot prove who it is. There is no falling back.
+    /// The other side does not speak TLS, so it cannot prove its id. There is no fallback.
     #[error("what is at {at} does not speak TLS")]
     NotTls {
         /// Where.
         at: Address,
     },
-    /// The handshake was not over in time.
+    /// The handshake was not complete in time.
     #[error("the handshake with {at} was not over within {within:?}")]
     Late {
         /// Where.
@@ -66,7 +67,7 @@ pub enum IdentityFault {
     Handshake {
         /// Where.
         at: Address,
-        /// What the TLS library says.
+        /// The error of the TLS library.
         reason: String,
     },
 }
@@ -81,8 +82,8 @@ impl IdentityFault {
 
 /// Why the address of a name is not known.
 ///
-/// Nothing was dialled. A [`Transport`](super::Transport) hands it over inside an [`io::Error`];
-/// [`of`](Self::of) finds it there.
+/// Nothing was dialled. A [`Transport`](super::Transport) returns it inside an [`io::Error`];
+/// [`of`](Self::of) extracts it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameFault {
@@ -91,7 +92,7 @@ pub enum NameFault {
     Unknown {
         /// The name.
         host: Host,
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
     /// The look-up was not answered in time.
@@ -111,7 +112,7 @@ impl NameFault {
         error.get_ref().and_then(|inner| inner.downcast_ref())
     }
 
-    /// What the system says, or that it says nothing.
+    /// The error of the system, or that it gave no answer.
     pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Unknown { reason, .. } => reason,

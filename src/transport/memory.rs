@@ -1,13 +1,16 @@
 //! A network inside the process: for tests, examples and simulation (feature `test-utils`).
 //!
-//! Hosts are names or IPs that exist because a node uses them. Connections are pipes with the
-//! manners of TCP: order is kept, a slow reader slows its writer after 64 KiB, dropping the writer
-//! ends the stream behind what was written. What a real network does now and then, this one does
-//! when it is told to: it delays, has little bandwidth, stalls, cuts, crashes, partitions, in one
-//! direction or both. Loss of packets is not among them: TCP makes a delay of it.
+//! Hosts are names or IPs that exist when a node uses them. Connections are pipes that behave like
+//! TCP: order is kept, a slow reader slows its writer after 64 KiB, and dropping the writer ends
+//! the stream after the written data.
 //!
-//! Under tokio's paused clock and on one thread everything is the same for the same seed. No task
-//! is spawned; latency is a timer in whoever reads. Without latency, bandwidth and stalls no timer is used at all.
+//! A test injects the faults of a real network: latency, low bandwidth, stalls, broken connections,
+//! crashes, and partitions in one direction or both. There is no packet loss, as TCP turns it into
+//! latency.
+//!
+//! Under tokio's paused clock and on one thread, everything is deterministic for a seed. No task is
+//! spawned; latency is a timer in the reader. Without latency, bandwidth and stalls no timer is
+//! used.
 //!
 //! # Examples
 //!
@@ -72,67 +75,66 @@ use crate::{
 
 /// A network inside the process. A clone is the same network.
 ///
-/// All knobs may be turned at any time. See [the module](self) for an example.
+/// All settings may be changed at any time. See [the module](self) for an example.
 #[derive(Clone)]
 pub struct MemoryNetwork {
     state: Arc<Mutex<State>>,
 }
 
 impl MemoryNetwork {
-    /// A network without latency or faults. The seed decides everything that is drawn: the latencies,
-    /// and what the nodes on it draw. Their wall clocks go with tokio's clock, which tests may pause.
+    /// A network without latency or faults. The seed determines all random numbers: the latencies,
+    /// and those of the nodes on it. Their wall clocks follow tokio's clock, which tests may pause.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { state: Arc::new(Mutex::new(State::new(seed))) }
     }
 
-    /// What a node on `host` reaches the network by. Several nodes may share a host, on different
-    /// ports.
+    /// The transport of a node on `host`. Several nodes may share a host, on different ports.
     #[must_use]
     pub fn transport(&self, host: impl Into<Host>) -> MemoryTransport {
         MemoryTransport::new(self.clone(), host.into())
     }
 
-    /// Delays what is sent. For each connection and direction one latency is drawn, when it is
-    /// dialled: the dial takes one there and one back, bytes take the one of their direction. A range
-    /// of times is a [`Latency`], as is a time.
+    /// Sets the latency. One latency is drawn for each direction of a connection when it is
+    /// dialled. The dial takes both of them, and data takes the one of its direction. A range of
+    /// times and a single time convert into a [`Latency`].
     ///
-    /// Default: none. It holds for dials from now on. Tokio's clock counts whole milliseconds. With
-    /// latency, no more than 64 KiB are on their way in a direction.
+    /// Default: none. It applies to new dials. Tokio's clock counts whole milliseconds. With
+    /// latency, at most 64 KiB are in transit in a direction.
     pub fn latency(&self, latency: impl Into<Latency>) {
         self.lock().latency = latency.into();
     }
 
-    /// As [`latency`](Self::latency), between these two hosts, whoever dials; or on one host, when
-    /// they are the same. It goes before what holds for all.
+    /// As [`latency`](Self::latency), between these two hosts, whichever dials, or on one host if
+    /// they are the same. It overrides the latency of the network.
     pub fn latency_between(&self, a: &Host, b: &Host, latency: impl Into<Latency>) {
         self.lock().set_latency_between(a, b, latency.into());
     }
 
-    /// How many bytes each host sends in a second, all its connections together; `None` (the
-    /// default) is any number. It holds for what is written from now on. Hosts with a
-    /// [`bandwidth_of`](Self::bandwidth_of) their own keep it.
+    /// Sets the bytes per second that each host sends over all its connections together. `None`
+    /// (the default) is no limit. It applies to data that is written from now on. Hosts with a
+    /// [`bandwidth_of`](Self::bandwidth_of) of their own keep it.
     ///
-    /// What is written leaves in packets of 1,460 bytes, first come, first sent; the time of the
-    /// packet comes before the latency. A dial takes no bandwidth.
+    /// Data is sent in packets of 1,460 bytes, in the order of the writes. The time of the packet
+    /// is added to the latency. A dial takes no bandwidth.
     pub fn bandwidth(&self, bytes_per_second: Option<NonZeroU64>) {
         self.lock().set_rate(None, bytes_per_second.map_or(0, NonZeroU64::get));
     }
 
-    /// How many bytes this host sends in a second, as [`bandwidth`](Self::bandwidth).
+    /// Sets the bytes per second that this host sends, as [`bandwidth`](Self::bandwidth).
     pub fn bandwidth_of(&self, host: &Host, bytes_per_second: Option<NonZeroU64>) {
         self.lock().set_rate(Some(host), bytes_per_second.map_or(0, NonZeroU64::get));
     }
 
-    /// How connections that break from now on look to those who read: [`Ending::Reset`] (the
-    /// default) or [`Ending::Eof`]. It holds for connections dialled from now on.
+    /// Sets how a broken connection appears to its sides: [`Ending::Reset`] (the default) or
+    /// [`Ending::Eof`]. It applies to connections that are dialled from now on.
     pub fn ending(&self, ending: Ending) {
         self.lock().ending = ending;
     }
 
-    /// Breaks the next connection as soon as so many bytes were written in a direction: they can
-    /// all be read, nothing after them. 0 breaks it before the first byte. Both directions may be
-    /// given a number; whichever comes first breaks the connection.
+    /// Breaks the next connection as soon as this number of bytes was written in a direction. They
+    /// can all be read, but nothing after them. 0 breaks it before the first byte. If both
+    /// directions have a number, the one that is reached first breaks the connection.
     ///
     /// # Examples
     ///
@@ -164,15 +166,14 @@ impl MemoryNetwork {
         self.lock().cut_after(direction, bytes);
     }
 
-    /// Breaks one connection at once, and says whether it was there: see [`links`](Self::links) for
-    /// its number. What has arrived can still be read, what is on its way is lost.
+    /// Breaks one connection at once. False if it does not exist. See [`links`](Self::links) for
+    /// its number. Data that has arrived can still be read; data in transit is lost.
     pub fn cut(&self, number: u64) -> bool {
         let after = self.lock().cut(|link| link.number == number);
         after.tell() > 0
     }
 
-    /// Breaks all connections between two hosts, as [`cut`](Self::cut) does, and says how many
-    /// there were.
+    /// Breaks all connections between two hosts, as [`cut`](Self::cut) does. Returns their number.
     pub fn cut_all_between(&self, a: &Host, b: &Host) -> usize {
         let (a, b) = (key(a), key(b));
         let after = self.lock().cut(|link| {
@@ -182,11 +183,11 @@ impl MemoryNetwork {
         after.tell()
     }
 
-    /// Crashes a host. Its connections break, for both sides; its listeners fail once and accept
-    /// nothing more; it cannot listen, and dials from it and to it are never answered: the dialler
-    /// needs a time limit. To have dials to it refused, say `network.crash(&host).refuse()`.
+    /// Crashes a host. Its connections break, for both sides. Its listeners fail once and accept
+    /// nothing more. It cannot listen, and dials from it and to it are never answered: the dialler
+    /// needs a time-out. To refuse dials to it, call `network.crash(&host).refuse()`.
     ///
-    /// The actors of a node on this host live on: stopping them is the caller's affair.
+    /// The actors of a node on this host continue to run; the caller has to stop them.
     pub fn crash(&self, host: &Host) -> Crashed<'_> {
         let host = key(host);
         let after = self.lock().crash(&host);
@@ -194,77 +195,77 @@ impl MemoryNetwork {
         Crashed { network: self, host }
     }
 
-    /// Ends a crash: the host can dial, and listen anew. What the crash broke stays broken, and a
-    /// dial that was never answered stays so.
+    /// Ends a crash: the host can dial and listen again. Broken connections stay broken, and
+    /// earlier dials stay unanswered.
     pub fn revive(&self, host: &Host) {
         self.lock().revive(&key(host));
     }
 
     /// Separates some hosts from others, in both directions. Dials between them are never answered,
-    /// not even later. Connections between them stall: what is written, and the end of a stream,
-    /// arrives after [`heal`](Self::heal); writers can go on for 64 KiB. Hosts on the same side are
-    /// not affected. Partitions add up.
+    /// not even later. Connections between them stall: data, and the end of a stream, arrives after
+    /// [`heal`](Self::heal), and writers can write 64 KiB more. Hosts on the same side are not
+    /// affected. Partitions are cumulative.
     pub fn partition(&self, these: &[Host], those: &[Host]) {
         let after = self.lock().cut_off(these, those, true);
         after.tell();
     }
 
-    /// Cuts one direction: what the hosts `from` write does not arrive at the hosts `to`, while the
-    /// other direction goes on, and nobody is told. Until [`heal`](Self::heal), as a
-    /// [`partition`](Self::partition); it takes both directions to connect, so that dials are never
-    /// answered from either side.
+    /// Partitions one direction: data from the hosts `from` does not arrive at the hosts `to` until
+    /// [`heal`](Self::heal), without an error. The other direction continues. A dial needs both
+    /// directions, so dials from either side are never answered.
     ///
-    /// Unlike TCP, whose acknowledgements would be lost as well, the direction that goes on does so
+    /// Unlike in TCP, whose acknowledgements would be lost as well, the other direction continues
     /// for any number of bytes.
     pub fn cut_one_way(&self, from: &[Host], to: &[Host]) {
         let after = self.lock().cut_off(from, to, false);
         after.tell();
     }
 
-    /// Ends all partitions and cuts of one direction.
+    /// Ends all partitions, of one direction or both.
     pub fn heal(&self) {
         let after = self.lock().heal();
         after.tell();
     }
 
-    /// Stops a host for a time, as a stopped process or a long collection of garbage does: nothing
-    /// that it writes, or that is written to it, arrives before, and dials from it and to it wait.
-    /// Everything is there afterwards, unless somebody has given up.
+    /// Stalls a host for a time, like a stopped process or a long garbage collection. Data from it
+    /// and to it arrives only after that, and dials from it and to it wait. Nothing is lost, unless
+    /// a side times out.
     ///
-    /// The actors of a node on this host, and its timers, go on. A second stall does not shorten the
-    /// first.
+    /// The actors of a node on this host, and its timers, continue. A second stall does not shorten
+    /// the first.
     pub fn stall(&self, host: &Host, time: Duration) {
         let after = self.lock().stall(&key(host), Instant::now().later(time));
         after.tell();
     }
 
-    /// Stops one connection for a time, and says whether it was there: see [`links`](Self::links) for
+    /// Stalls one connection for a time. False if it does not exist. See [`links`](Self::links) for
     /// its number.
     pub fn stall_link(&self, number: u64, time: Duration) -> bool {
         let after = self.lock().stall_link(number, Instant::now().later(time));
         after.tell() > 0
     }
 
-    /// How many connections there are: neither broken nor let go of by both sides.
+    /// The number of connections that are neither broken nor dropped by both sides.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.links().len()
     }
 
-    /// The connections that there are, in the order in which they were opened.
+    /// The existing connections, in the order in which they were opened.
     #[must_use]
     pub fn links(&self) -> Vec<Link> {
         self.lock().links()
     }
 
-    /// How many dials have been started since the network was made, successful or not.
+    /// The number of dials since the network was created, successful or not.
     #[must_use]
     pub fn dials(&self) -> u64 {
         self.lock().dials
     }
 
-    /// Gives a name these addresses, in the order in which a look-up finds them; each is a host of its
-    /// own. One without any does not exist. A name that was never given addresses is a host itself.
+    /// Sets the addresses of a name, in the order in which a look-up returns them. Each is a host
+    /// of its own. A name with an empty list does not exist. A name without a list is a host
+    /// itself.
     ///
     /// ```
     /// use actix_peer::overlay::Host;
@@ -287,12 +288,12 @@ impl MemoryNetwork {
         self.lock().name(name, addresses.into_iter().collect());
     }
 
-    /// How long a look-up of a [name](Self::name) takes. Default: no time.
+    /// Sets how long a look-up of a [name](Self::name) takes. Default: no time.
     pub fn look_up_takes(&self, time: Duration) {
         self.lock().look_up_takes = time;
     }
 
-    /// How many names were looked up.
+    /// The number of look-ups.
     #[must_use]
     pub fn look_ups(&self) -> u64 {
         self.lock().look_ups
@@ -309,7 +310,7 @@ impl fmt::Debug for MemoryNetwork {
     }
 }
 
-/// A direction of a connection, by who is at its end.
+/// A direction of a connection, named by its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From the side that dialled to the side that listened.
@@ -327,15 +328,16 @@ impl Direction {
     }
 }
 
-/// How a broken connection looks to both sides. What had arrived before can be read in either case.
+/// How a broken connection appears to both sides. Data that arrived before can be read in either
+/// case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ending {
-    /// Reading and writing fail with [`ConnectionReset`](std::io::ErrorKind::ConnectionReset), as
-    /// when a machine has lost its memory.
+    /// Reads and writes fail with [`ConnectionReset`](std::io::ErrorKind::ConnectionReset), as
+    /// after the reboot of a machine.
     Reset,
-    /// The stream ends, and writing fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), as
-    /// when a process has died and its system has closed the socket.
+    /// The stream ends, and writes fail with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), as
+    /// after the death of a process, whose system closes the socket.
     Eof,
 }
 
@@ -354,13 +356,13 @@ impl Link {
         self.number
     }
 
-    /// Who dialled, with the port that it dialled from.
+    /// The address of the dialler, with the port from which it dialled.
     #[must_use]
     pub const fn from(&self) -> &Address {
         &self.from
     }
 
-    /// Who listened.
+    /// The address of the listener.
     #[must_use]
     pub const fn to(&self) -> &Address {
         &self.to
@@ -375,8 +377,8 @@ pub struct Crashed<'a> {
 }
 
 impl Crashed<'_> {
-    /// Has dials to the host refused until it is revived, instead of never answered: its system
-    /// lives, its process does not.
+    /// Refuses dials to the host until it is revived, instead of leaving them unanswered: its
+    /// system runs, but its process does not.
     pub fn refuse(self) {
         self.network.lock().refuse(&self.host);
     }

@@ -1,4 +1,4 @@
-//! Names with several addresses: looked up, kept for a short while, and dialled side by side (RFC
+//! Names with several addresses: looked up, cached for a short time, and dialled concurrently (RFC
 //! 8305, "Happy Eyeballs Version 2").
 
 use std::{
@@ -15,15 +15,15 @@ use tokio::time::{Instant, timeout};
 use super::NameFault;
 use crate::{overlay::Host, time::Later};
 
-/// The time between the beginnings of two attempts (RFC 8305 section 5, "Connection Attempt Delay").
-/// One that fails does not make the next one wait.
+/// The time between the starts of two attempts (RFC 8305 section 5, "Connection Attempt Delay").
+/// After a failed attempt the next one starts at once.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The longest time for one of several addresses: four SYNs, after 0, 1, 3 and 7 s. One address alone
+/// The time-out for one of several addresses: four SYNs, after 0, 1, 3 and 7 s. A single address
 /// has all the time that the caller gives.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// The most addresses of one name that are dialled, or listened at.
+/// The maximum number of addresses of one name for dialling and listening.
 pub(super) const MAX_ADDRESSES: usize = 16;
 
 /// How long a look-up is used without another one.
@@ -32,19 +32,19 @@ const FRESH_FOR: Duration = Duration::from_secs(30);
 /// How long the addresses of the last look-up are used when a new one fails.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 
-/// The longest time for a look-up.
+/// The time-out for a look-up.
 const LOOKUP: Duration = Duration::from_secs(5);
 
-/// The longest time for one where the addresses of the last one are still kept.
+/// The time-out for a look-up if the addresses of the last one are still cached.
 const LOOKUP_AGAIN: Duration = Duration::from_millis(500);
 
-/// After a look-up that failed, the addresses of the last one are used for so long without another.
+/// How long the cached addresses are used after a failed look-up before the next one.
 const REST: Duration = Duration::from_secs(5);
 
-/// The most names that are remembered. The one that was looked up first goes for a new one.
+/// The maximum number of cached names. The one that was looked up first is replaced by a new one.
 const MAX_NAMES: usize = 1_024;
 
-/// What is known about a name.
+/// The cache entry of a name.
 #[derive(Debug)]
 struct Known {
     addresses: Vec<SocketAddr>,
@@ -52,11 +52,11 @@ struct Known {
     at: Instant,
     /// Until when they are used without another look-up.
     fresh: Instant,
-    /// The one that could be connected to last.
+    /// The address that was connected last. `None` if none was.
     worked: Option<SocketAddr>,
 }
 
-/// The names that were looked up lately. The port of an address says nothing here.
+/// The cache of look-ups. The ports of the addresses have no meaning.
 #[derive(Debug, Default)]
 pub(super) struct Names(Mutex<HashMap<String, Known>>);
 
@@ -69,7 +69,7 @@ impl Names {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The addresses of a name that were looked up lately, or else what `look_up` finds.
+    /// The cached addresses of a name, or the result of `look_up`.
     pub(super) async fn resolve(
         &self,
         host: &Host,
@@ -82,7 +82,7 @@ impl Names {
         self.ask(host, look_up, LOOKUP).await
     }
 
-    /// The addresses to dial, in their order. When a look-up fails, those of an earlier one.
+    /// The addresses to dial, in order. If a look-up fails, those of an earlier one.
     pub(super) async fn to_dial(
         &self,
         host: &Host,
@@ -139,8 +139,8 @@ impl Names {
         Ok(addresses)
     }
 
-    /// Dials the addresses of a name; `connect` dials one. The one that is connected to is first the
-    /// next time; when none is, the name is looked up anew.
+    /// Dials the addresses of a name; `connect` dials one. The connected address comes first the
+    /// next time. If none is connected, the name is looked up again.
     pub(super) async fn dial<T, F: Future<Output = io::Result<T>>>(
         &self,
         host: &Host,
@@ -155,8 +155,8 @@ impl Names {
     }
 }
 
-/// Notes the address that was connected to, or has the name looked up anew: when it is dropped, since
-/// the caller may give a dial up at any time.
+/// Records the outcome of a dial when it is dropped, because the caller may cancel the dial at any
+/// time: the connected address, or that the name has to be looked up again.
 struct Outcome<'a> {
     names: &'a Names,
     host: &'a Host,
@@ -174,8 +174,8 @@ impl Drop for Outcome<'_> {
     }
 }
 
-/// The families in turn, beginning with the one that the look-up says first; but the address that
-/// worked last in front.
+/// Alternates the families, beginning with the one that the look-up returns first. The address that
+/// was connected last comes before all others.
 fn in_order(addresses: Vec<SocketAddr>, worked: Option<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (one, other): (Vec<_>, Vec<_>) =
@@ -194,8 +194,8 @@ fn in_order(addresses: Vec<SocketAddr>, worked: Option<SocketAddr>) -> Vec<Socke
     ordered
 }
 
-/// Dials one address after the other, without waiting for the end of the one before for longer than
-/// [`STAGGER`]. The first that is connected to wins, and the others are given up.
+/// Dials one address after the other, and waits for each at most [`STAGGER`] before the next. The
+/// first connection wins, and the other attempts are cancelled.
 pub(super) async fn race<T, F: Future<Output = io::Result<T>>>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
@@ -218,7 +218,7 @@ pub(super) async fn race<T, F: Future<Output = io::Result<T>>>(
         let ended = if waiting.len() == 0 {
             under_way.next().await
         } else {
-            // Its time is over, or all have failed: the next one begins.
+            // After the delay, or after a failure, the next attempt begins.
             timeout(STAGGER, under_way.next()).await.ok().flatten()
         };
         match ended {
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(none.kind(), io::ErrorKind::NotFound);
     }
 
-    /// Looks a name up, which takes so long, and finds this.
+    /// Looks a name up, with this duration and this result.
     async fn look_up(takes: Duration, found: &[&str]) -> io::Result<Vec<SocketAddr>> {
         tokio::time::sleep(takes).await;
         Ok(addresses(found))
@@ -307,7 +307,8 @@ mod tests {
         assert_eq!(names.resolve(&host, look_up(never, &[])).await.unwrap().len(), 4);
         assert_eq!(begun.elapsed(), Duration::ZERO);
         tokio::time::advance(FRESH_FOR).await;
-        // A dial waits a little, and then does with what it has; who asks what a name means does not.
+        // A dial waits a little, and then does with what it has; who asks what a name means does
+        // not.
         let begun = Instant::now();
         assert_eq!(names.to_dial(&host, look_up(never, &[])).await.unwrap().len(), 4);
         assert_eq!(begun.elapsed(), LOOKUP_AGAIN);

@@ -21,23 +21,23 @@ use crate::overlay::{Address, Host};
 
 /// Plain TCP.
 ///
-/// - Host names are resolved by the system. Listening takes all addresses of a name, with one port, as
-///   [`bind_all`] does; the node tells others the first one.
-/// - Dialling tries the addresses side by side (RFC 8305): IPv6 and IPv4 in turn, beginning with the
-///   family that the system says first, but the address that was connected to last in front. The next
-///   attempt begins when the former has failed, or 250 ms after it began; the first connection wins,
-///   and the other attempts are given up. Each of several addresses has 10 s, and a single one all the
-///   time that the caller gives; of one name 16 addresses are tried at most.
-/// - A look-up has 5 s ([`NameFault`](super::NameFault)). It is kept for 30 s, unless no address of it
-///   could be connected to, and for ten minutes for the case that the next one fails or takes longer
-///   than half a second; at most 1,024 names are kept. Clones share them.
+/// - The system resolves host names. A listener uses all addresses of a name, with one port, as
+///   [`bind_all`] does; the node announces the first one.
+/// - Dialling tries the addresses concurrently (RFC 8305): IPv6 and IPv4 alternate, beginning with
+///   the family that the system returns first. The address that was connected last comes before
+///   all others. The next attempt begins when the previous one has failed, or 250 ms after its
+///   start. The first connection wins, and the other attempts are cancelled. Each of several
+///   addresses has 10 s; a single one has all the time that the caller gives. At most 16 addresses
+///   of a name are tried.
+/// - A look-up has 5 s ([`NameFault`](super::NameFault)). Its result is cached for 30 s, unless no
+///   address of it could be connected. For ten minutes it is used if the next look-up fails or
+///   takes longer than half a second. At most 1,024 names are cached. Clones share the cache.
 /// - `TCP_NODELAY` is set on both sides: frames are written whole, and waiting for more would only
 ///   delay them.
-/// - The kernel asks on idle connections whether the other end is there, see
-///   [`keep_alive`](Self::keep_alive).
-/// - Remotes that come as IPv4-mapped IPv6 (`::ffff:192.0.2.1`) are shown as IPv4.
-/// - A socket that got connected to itself, which may happen when a port of the ephemeral range is
-///   dialled on the own machine while nobody listens there, counts as refused.
+/// - The kernel sends keepalives on idle connections, see [`keep_alive`](Self::keep_alive).
+/// - IPv4-mapped IPv6 addresses of remotes (`::ffff:192.0.2.1`) are shown as IPv4.
+/// - A socket that is connected to itself counts as refused. This may happen when a port of the
+///   ephemeral range is dialled on this machine while nothing listens there.
 ///
 /// # Examples
 ///
@@ -75,21 +75,21 @@ impl Default for Tcp {
 }
 
 impl Tcp {
-    /// How long a connection may be idle before the kernel asks whether the other end is still there;
-    /// `None`: it never does. Default 60 s.
+    /// How long a connection may be idle before the kernel sends keepalives. `None` if it never
+    /// sends them. Default 60 s.
     ///
-    /// It asks four times, each a quarter of `idle` apart, and then the connection is dead: twice
-    /// `idle` after the last sign of life. On Linux and Android bytes that the other end does not
-    /// take, or does not acknowledge, end a connection after the same time (`TCP_USER_TIMEOUT`).
-    /// A handler that waits for such a connection sees its end as any other: as an error.
+    /// It sends four, each a quarter of `idle` apart. Then the connection is dead: twice `idle`
+    /// after the last received packet. On Linux and Android a connection also ends after this time
+    /// if the other end does not accept or acknowledge data (`TCP_USER_TIMEOUT`). A handler that
+    /// waits for such a connection gets an error.
     ///
-    /// It is the second line, for a machine that lost its power and a router that forgot the
-    /// connection. The node has shorter times of its own for nearly everything
-    /// ([`Config`](crate::Config): `keep_alive` of a link, `stall_timeout`, `reply_timeout`); a
-    /// longer `stall_timeout` than twice `idle` has no effect.
+    /// This is a second line of defence, for example for a machine that lost its power or a router
+    /// that forgot the connection. The node has shorter time-outs for nearly everything
+    /// ([`Config`](crate::Config): `keep_alive` of a link, `stall_timeout`, `reply_timeout`). A
+    /// `stall_timeout` longer than twice `idle` has no effect.
     ///
-    /// Whole seconds, from 4 to 32,767; what is beyond is taken as the nearest of these. A system
-    /// that does not have these options serves connections without.
+    /// The value is in whole seconds and is clamped to 4 to 32,767. A system without these options
+    /// serves connections without them.
     ///
     /// ```
     /// use std::time::Duration;
@@ -110,10 +110,10 @@ impl Tcp {
         self.dialled(TcpStream::connect(to).await?)
     }
 
-    /// Makes an [`Io`] of a socket that was dialled, unless it is connected to itself (TCP
-    /// simultaneous open, RFC 9293 section 3.5, with both ends the same).
+    /// Makes an [`Io`] of a dialled socket, unless it is connected to itself (TCP simultaneous
+    /// open, RFC 9293 section 3.5, with both ends the same).
     fn dialled(&self, stream: TcpStream) -> io::Result<Io> {
-        // Who dials an unspecified address gets somewhere else.
+        // The remote address differs from the dialled one if that was unspecified.
         let remote = stream.peer_addr()?;
         if stream.local_addr()? == remote {
             return Err(io::Error::new(
@@ -141,8 +141,8 @@ impl Tcp {
     }
 }
 
-/// Whether sockets that are accepted have the options of the one that listens: six system calls less
-/// for each. So it is on Linux, and not everywhere.
+/// Whether accepted sockets inherit the options of the listening one, which saves six system calls
+/// for each. This is so on Linux, but not everywhere.
 const INHERITED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 fn open(stream: TcpStream, remote: SocketAddr) -> Io {
@@ -170,7 +170,7 @@ impl Transport for Tcp {
                 Host::Ip(ip) => return self.connect((*ip, to.port()).into()).await,
                 name @ Host::Name(_) => name,
             };
-            // The zone of a link-local address stays with it.
+            // Keeps the zone of a link-local address.
             let connect = |mut at: SocketAddr| {
                 at.set_port(to.port());
                 self.connect(at)
@@ -189,7 +189,8 @@ impl Transport for Tcp {
         })
     }
 
-    /// Whether the way to that address begins at it, which it does for the machine's own.
+    /// Whether the source address of the route to that address is the address itself, as it is for
+    /// addresses of this machine.
     fn is_here(&self, host: &Host) -> bool {
         let Host::Ip(ip) = host else { return false };
         let any: IpAddr = match ip {
@@ -199,9 +200,9 @@ impl Transport for Tcp {
         route((any, 0).into(), (*ip, 9).into()) == Some(*ip)
     }
 
-    /// The IP or name that `listening` has. For `0.0.0.0` and `::` the address of the interface
-    /// with the default route (for `::` of IPv6, else of IPv4, which such a socket serves as well),
-    /// and loopback without such a route.
+    /// The IP or name of `listening`. For `0.0.0.0` and `::`, the address of the interface with the
+    /// default route (for `::` that of IPv6, otherwise that of IPv4, which such a socket serves as
+    /// well), or loopback without such a route.
     fn own_host(&self, listening: &Address) -> Host {
         match listening.host() {
             Host::Ip(IpAddr::V4(ip)) if ip.is_unspecified() => {
@@ -216,12 +217,12 @@ impl Transport for Tcp {
     }
 }
 
-/// Looks a name up by the system, on a thread for that.
+/// Looks a name up with the system's resolver, on a separate thread.
 async fn look_up(name: &Host) -> io::Result<Vec<SocketAddr>> {
     Ok(lookup_host((name.to_string(), 0)).await?.collect())
 }
 
-/// The addresses of a host to listen at.
+/// The addresses at which a listener for a host listens.
 async fn addresses_of(at: &Address) -> io::Result<Vec<SocketAddr>> {
     let mut addresses = match at.host() {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, 0)],
@@ -235,9 +236,8 @@ fn shown(address: SocketAddr) -> Address {
     Address::from(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
-/// The own address towards the IPv4 internet. Connecting a UDP socket sends nothing, it only picks
-/// the route; the destination is a documentation address (RFC 5737), so nobody could ever be
-/// bothered.
+/// The local address towards the IPv4 internet. Connecting a UDP socket sends nothing and only
+/// selects the route. The destination is a documentation address (RFC 5737).
 fn route_v4() -> Option<IpAddr> {
     route((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into())
 }
@@ -254,7 +254,7 @@ fn route(from: SocketAddr, to: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind(from).ok()?;
     socket.connect(to).ok()?;
     let ip = socket.local_addr().ok()?.ip();
-    // A link-local address is of no use to others: they would have to know the interface, too.
+    // Others cannot use a link-local address without its interface.
     let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     (!ip.is_unspecified() && !link_local).then_some(ip)
 }

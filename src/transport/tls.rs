@@ -1,27 +1,29 @@
 //! Mutual TLS 1.3 over another transport: a node's id is its public key, and is proven.
 //!
-//! Both sides show an Ed25519 key as it is (a raw public key, RFC 7250) and prove that they have its
-//! private part; no certificate, no authority, no name, no clock is needed. The id of a node is its
-//! key, as 64 hexadecimal digits ([`NodeIdentity::id`]). There is no resumption, no ticket and no
-//! early data: who was banned does not come back by an old session, and nothing can be replayed.
+//! Both sides send an Ed25519 raw public key (RFC 7250) and prove that they have its private key.
+//! No certificate, no authority, no name and no clock is needed. The id of a node is its key, as 64
+//! hexadecimal digits ([`NodeIdentity::id`]). There is no resumption, no ticket and no early data:
+//! a banned peer cannot resume an old session, and nothing can be replayed.
 //!
 //! # On the wire
 //!
-//! [`protocol`](crate::protocol#tls) has the details. TLS runs directly on the connection; the application protocol (ALPN) is `actix-peer/1`. When the
-//! side that was dialled has checked the dialler, it sends one empty frame `@ADM`. Until it has come
-//! the dial is not over, so that a node that is not admitted hears so from the dial and not in the
-//! middle of an exchange (in TLS 1.3 a client is done before the server has looked at its key). Then
-//! frames go over the connection as over any other.
+//! [`protocol`](crate::protocol#tls) has the details. TLS runs directly on the connection; the
+//! application protocol (ALPN) is `actix-peer/1`.
 //!
-//! A port serves TLS and plain connections: a first byte of 0x16 is TLS, and no frame begins so. Plain
-//! ones are refused with one `ERRO` frame unless [`TlsTransport::plain`] says otherwise.
+//! After the acceptor has checked the dialler, it sends one empty frame `@ADM`. The dial completes
+//! when this frame arrives, so that the dial of a node that is not admitted fails, and not a later
+//! exchange (in TLS 1.3 a client is done before the server has checked its key). After that, frames
+//! are sent as on any other connection.
+//!
+//! A port serves TLS and plain connections: a first byte of 0x16 is TLS, and no frame begins with
+//! it. Plain connections are refused with one `ERRO` frame unless [`TlsTransport::plain`] is set.
 //!
 //! # Which connections are checked
 //!
 //! Every message to a known peer by its id, or to a [`PeerInfo`](crate::PeerInfo), reaches the node
 //! with that key or fails with an [`IdentityFault`](super::IdentityFault). A message to an address
-//! reaches whoever is there and admitted. There is no falling back to plain connections: a peer whose
-//! id is a key is never spoken to in plain.
+//! reaches the peer at that address if it is admitted. There is no fallback to plain connections: a
+//! peer whose id is a key is never dialled without TLS.
 
 mod admission;
 mod handshake;
@@ -52,16 +54,16 @@ use crate::{
     transport::Simulated,
 };
 
-/// What becomes of connections without TLS.
+/// How to handle connections without TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Plain {
-    /// They are refused, with one `ERRO` frame in plain that says why.
+    /// They are refused, with one plain `ERRO` frame with the reason.
     #[default]
     Refused,
-    /// They are served, unless an [allow-list](Policy::AllowList) is in force: who comes so can prove
-    /// nothing. Nobody can claim an id that is a key over them. Peers whose ids are no keys, as those
-    /// of the original programs, are dialled in plain.
+    /// They are served, unless an [allow-list](Policy::AllowList) is in force, because their peers
+    /// prove no id. No peer can claim an id that is a key over them. Peers whose ids are not keys,
+    /// like those of the original programs, are dialled without TLS.
     Served,
 }
 
@@ -95,7 +97,7 @@ pub enum Plain {
 pub struct TlsTransport {
     inner: Arc<dyn Transport>,
     plain: Plain,
-    /// Who is dialled in plain without a known id.
+    /// The addresses without a known id that are dialled without TLS.
     plain_at: BTreeSet<Address>,
     handshakes: Handshakes,
 }
@@ -111,7 +113,7 @@ impl fmt::Debug for TlsTransport {
 }
 
 impl TlsTransport {
-    /// TLS over TCP, open to everybody who proves an id.
+    /// TLS over TCP, open to every peer that proves an id.
     #[must_use]
     pub fn new(identity: NodeIdentity) -> Self {
         Self::over(Tcp::default(), identity)
@@ -128,52 +130,53 @@ impl TlsTransport {
         }
     }
 
-    /// Who may connect and be connected to. Default: everybody. Keep a clone to change it later.
+    /// Which peers are admitted, in both directions. Default: all. Keep a clone to change it later.
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
         self.handshakes.set_admission(admission);
         self
     }
 
-    /// What becomes of connections without TLS. Default [`Plain::Refused`].
+    /// How to handle connections without TLS. Default [`Plain::Refused`].
     #[must_use]
     pub const fn plain(mut self, plain: Plain) -> Self {
         self.plain = plain;
         self
     }
 
-    /// Dials this address in plain, where plain connections are served and no key is asked for: the
-    /// first contact with a network of the original programs. All other addresses are dialled with
-    /// TLS.
+    /// Dials this address without TLS, if plain connections are served and no key is expected. Use
+    /// it for the first contact with a network of the original programs. All other addresses are
+    /// dialled with TLS.
     #[must_use]
     pub fn plain_at(mut self, address: Address) -> Self {
         self.plain_at.insert(address);
         self
     }
 
-    /// The longest time for a handshake, of either side: default 10 s; 1 ms to 365 days. Within it the node's own
-    /// limits apply as well, [`Config::header_timeout`](crate::Config::header_timeout) from accepting
-    /// a connection to its first frame and
-    /// [`Config::connect_timeout`](crate::Config::connect_timeout) for a dial.
+    /// The time-out for a handshake of either side. Default 10 s; 1 ms to 365 days.
+    ///
+    /// The limits of the node apply as well:
+    /// [`Config::header_timeout`](crate::Config::header_timeout) from accepting a connection to its
+    /// first frame, and [`Config::connect_timeout`](crate::Config::connect_timeout) for a dial.
     #[must_use]
     pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
         self.handshakes.limit = limit;
         self
     }
 
-    /// Handshakes of accepted connections under way at once: default 256; 1 to 65,536. One source gets
-    /// a quarter of them at most, unless it is loopback ([`limit_loopback`](Self::limit_loopback)).
+    /// Concurrent handshakes of accepted connections. Default 256; 1 to 65,536. One source gets at
+    /// most a quarter of them, unless it is loopback ([`limit_loopback`](Self::limit_loopback)).
     /// Further ones wait.
     ///
-    /// The price of more: about 20 KiB each.
+    /// Trade-off: each takes about 20 KiB.
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.handshakes.set_places(handshakes);
         self
     }
 
-    /// Whether loopback gets no more than another source of the handshakes under way. Default false, as
-    /// that of [`Config::limit_loopback`](crate::Config::limit_loopback).
+    /// Whether the share of a source in the handshakes applies to loopback. Default false, like
+    /// [`Config::limit_loopback`](crate::Config::limit_loopback).
     #[must_use]
     pub const fn limit_loopback(mut self, limit: bool) -> Self {
         self.handshakes.limit_loopback = limit;
@@ -186,7 +189,7 @@ impl TlsTransport {
         self.handshakes.identity.id()
     }
 
-    /// The same over another transport, with what was set.
+    /// The same options over another transport.
     #[cfg(test)]
     pub(crate) fn moved_to(mut self, inner: impl Transport) -> Self {
         self.inner = Arc::new(inner);
@@ -210,7 +213,8 @@ impl Transport for TlsTransport {
         self.inner.listen(at)
     }
 
-    /// Over TLS, to whoever is there and admitted; in plain where [`plain_at`](Self::plain_at) says so.
+    /// Dials with TLS, to any admitted peer. Addresses of [`plain_at`](Self::plain_at) are dialled
+    /// without TLS if plain connections are served.
     fn dial<'a>(&'a self, to: &'a Address) -> BoxFuture<'a, io::Result<Io>> {
         if self.plain_at.contains(to) && self.serves_unproven() {
             return self.dial_plain(to);
@@ -218,8 +222,8 @@ impl Transport for TlsTransport {
         Box::pin(async move { self.handshakes.dial(self.inner.dial(to), to, None).await })
     }
 
-    /// Over TLS, to nobody else. A peer whose id is no key is dialled in plain where plain
-    /// connections are served.
+    /// Dials with TLS, only to this peer. A peer whose id is not a key is dialled without TLS if
+    /// plain connections are served.
     fn dial_peer<'a>(&'a self, to: &'a Address, id: &'a PeerId) -> BoxFuture<'a, io::Result<Io>> {
         if !id.is_key() && self.serves_unproven() {
             return self.dial_plain(to);
@@ -233,10 +237,10 @@ impl Transport for TlsTransport {
             let (first, reader) = sniff::sniff(reader).await?;
             let io = Io { reader: Box::new(reader), writer, remote, proven: None };
             match first {
-                // In a box of its own: a connection that says nothing does not need so much.
+                // Boxed, so that a silent connection does not hold the memory for a handshake.
                 sniff::First::Tls => Box::pin(self.handshakes.accept(io)).await,
                 sniff::First::Plain if self.serves_unproven() => self.handshakes.plain(io),
-                // It is not served, for which the node has words.
+                // Not served: the node refuses it with a reason.
                 sniff::First::Plain | sniff::First::End => Ok(io),
             }
         })

@@ -1,4 +1,4 @@
-//! A connection, which both sides and the network share, and the halves that a side holds of it.
+//! A connection, shared by both sides and the network, and the halves of each side.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::pipe::{Course, Pipes, Read, Wakers};
 use super::{Direction, Ending};
 
-/// What both sides of a connection and the network share.
+/// The state that both sides of a connection and the network share.
 #[derive(Debug)]
 pub(super) struct Connection {
     pipes: Mutex<Pipes>,
@@ -28,7 +28,7 @@ impl Connection {
         let mut pipes = Pipes::new(to_listener, to_dialler);
         for direction in [Direction::ToListener, Direction::ToDialler] {
             if pipes.get(direction).is_used_up() {
-                // Nobody waits yet, so nobody is to be woken.
+                // There are no wakers yet.
                 drop(pipes.tear(ending, Some(direction)));
             }
         }
@@ -46,13 +46,13 @@ impl Connection {
         self.lock().broken
     }
 
-    /// Breaks the connection at once, if it is not broken yet.
+    /// Breaks the connection at once. `None` if it is broken already.
     pub(super) fn tear(&self) -> Option<Wakers> {
         let mut pipes = self.lock();
         (!pipes.broken).then(|| pipes.tear(self.ending, None))
     }
 
-    /// Stops directions, or has them go on.
+    /// Begins or ends partitions of the directions.
     pub(super) fn part(&self, to_listener: bool, to_dialler: bool) -> Wakers {
         let mut pipes = self.lock();
         let mut wakers = Wakers::default();
@@ -61,7 +61,7 @@ impl Connection {
         wakers
     }
 
-    /// Stops both directions until then.
+    /// Stalls both directions until then.
     pub(super) fn hold(&self, until: Instant) -> Wakers {
         let mut pipes = self.lock();
         let mut wakers = Wakers::default();
@@ -79,7 +79,7 @@ fn halves(connection: &Arc<Connection>, writes: Direction) -> Halves {
     (ReadHalf { side: Arc::clone(&side), sleep: None }, WriteHalf { side })
 }
 
-/// One end of a connection, closed when both of its halves are gone.
+/// One end of a connection, closed when both of its halves are dropped.
 #[derive(Debug)]
 struct Side {
     connection: Arc<Connection>,
@@ -98,7 +98,7 @@ impl Drop for Side {
         let mut pipes = self.connection.lock();
         let pipe = pipes.get(self.reads());
         pipe.abandon(&mut wakers);
-        // This side's own wakers go without the lock, too: whoever they keep alive may need it.
+        // The wakers of this side are also dropped without the lock: dropping them may take it.
         let own = (pipe.reading.take(), pipes.get(self.writes).writing.take());
         drop(pipes);
         drop(own);
@@ -110,7 +110,7 @@ impl Drop for Side {
 #[derive(Debug)]
 pub(super) struct ReadHalf {
     side: Arc<Side>,
-    /// Until something that is on its way arrives.
+    /// The timer for the next arrival. `None` if there is none.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -129,7 +129,7 @@ impl AsyncRead for ReadHalf {
             let mut pipes = side.connection.lock();
             let pipe = pipes.get(side.reads());
             let read = pipe.read(into, Instant::now(), &mut wakers);
-            // A waker that is no longer needed goes without the lock.
+            // An old waker is dropped without the lock.
             let old = match read {
                 Read::Done(_) => pipe.reading.take(),
                 Read::Later(_) => pipe.reading.replace(cx.waker().clone()),
@@ -155,7 +155,7 @@ impl AsyncRead for ReadHalf {
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            // It is due by now.
+            // The data is due by now.
         }
     }
 }
@@ -208,7 +208,7 @@ impl AsyncWrite for WriteHalf {
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        // A broken connection has ended already, and there is nobody left to tell.
+        // An error means that the connection is broken already.
         self.finish().ok();
     }
 }

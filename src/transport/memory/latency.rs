@@ -1,10 +1,10 @@
-//! How long bytes are on their way.
+//! The latency of connections.
 
 use std::f64::consts::TAU;
 use std::ops::Range;
 use std::time::Duration;
 
-/// How the latency of a direction of a connection is drawn, when the connection is dialled.
+/// The distribution of the latency of a direction, drawn when a connection is dialled.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,22 +29,22 @@ impl Latency {
     /// No latency, and no timer.
     pub const NONE: Self = Self(Kind::Uniform(Duration::ZERO..Duration::ZERO));
 
-    /// Always the same.
+    /// A constant latency.
     #[must_use]
     pub const fn fixed(time: Duration) -> Self {
         Self(Kind::Uniform(time..time))
     }
 
-    /// Any time of the range with the same chance. An empty range means its start.
+    /// A uniform distribution over the range. An empty range means its start.
     #[must_use]
     pub const fn uniform(range: Range<Duration>) -> Self {
         Self(Kind::Uniform(range))
     }
 
-    /// Half of them below `median`, with a long tail above it, as round trips on the internet have
-    /// one; never more than `cap`. `sigma` is the standard deviation of the logarithm: 0 is always the
-    /// median, 0.5 is twice the median or more in one case of twelve, 1 in one case of four. What is
-    /// negative or no number means 0.
+    /// A log-normal distribution with this median and a long tail, like round trips on the
+    /// internet, and at most `cap`. `sigma` is the standard deviation of the logarithm. With 0 it
+    /// is always the median. With 0.5 it is twice the median or more in one case of twelve, with 1
+    /// in one case of four. A negative value or NaN means 0.
     #[must_use]
     pub const fn log_normal(median: Duration, sigma: f64, cap: Duration) -> Self {
         Self(Kind::LogNormal { median, sigma, cap })

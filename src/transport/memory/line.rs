@@ -1,4 +1,4 @@
-//! What a host sends, at the pace of its line.
+//! The line of a host, which limits the rate at which it sends.
 
 use std::{
     sync::{
@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use crate::time::Later;
 
-/// Bytes that leave together, as a packet of Ethernet does.
+/// Bytes that are sent together, like a packet of Ethernet.
 pub(super) const PACKET: usize = 1_460;
 
-/// The line by which a host sends, shared by all its connections.
+/// The line over which a host sends, shared by all its connections.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    /// Bytes in a second; 0 is any number.
+    /// Bytes per second; 0 means no limit.
     rate: AtomicU64,
     free_at: Mutex<Option<Instant>>,
 }
@@ -32,7 +32,7 @@ impl Line {
         self.rate.load(Ordering::Relaxed) > 0
     }
 
-    /// When so many bytes have left that are sent now, behind what has been sent before.
+    /// The time at which bytes that are sent now have left, after all earlier ones.
     pub(super) fn left(&self, bytes: usize, now: Instant) -> Instant {
         let rate = self.rate.load(Ordering::Relaxed);
         if rate == 0 {

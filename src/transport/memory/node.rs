@@ -1,4 +1,4 @@
-//! How one node reaches the network: listening and dialling.
+//! The transport of one node: listening and dialling.
 
 use std::{
     future::pending,
@@ -20,21 +20,21 @@ use crate::{
     transport::{Io, Listener, Simulated, Transport, names::Names},
 };
 
-/// Connections that wait for a listener to take them, for each listener. Further dials wait.
+/// Connections that wait to be accepted, for each listener. Further dials wait.
 const BACKLOG: usize = 128;
 
-/// The network as a node on one host sees it; made by [`MemoryNetwork::transport`].
+/// The transport of a node on one host, created by [`MemoryNetwork::transport`].
 ///
-/// - Listening: on the own host, or on `0.0.0.0`, `::`, `localhost` or a loopback address, which
-///   all mean the own host here; port 0 gives the lowest free one from 49152.
-/// - Dialling: `localhost` and loopback addresses mean the own host. Nobody listening there is
-///   [`ConnectionRefused`](io::ErrorKind::ConnectionRefused); a host behind a partition or crashed
-///   never answers.
-/// - A name with [addresses of its own](MemoryNetwork::name) is looked up and dialled as
-///   [`Tcp`](crate::transport::tcp::Tcp) does it, and a look-up is kept as there; clones share them.
+/// - Listening: on this host, or on `0.0.0.0`, `::`, `localhost` or a loopback address, which all
+///   mean this host. Port 0 selects the lowest free port from 49152.
+/// - Dialling: `localhost` and loopback addresses mean this host. A dial without a listener fails
+///   with [`ConnectionRefused`](io::ErrorKind::ConnectionRefused). A host that is partitioned or
+///   crashed never answers.
+/// - A name with [addresses of its own](MemoryNetwork::name) is looked up, cached and dialled like
+///   in [`Tcp`](crate::transport::tcp::Tcp). Clones share the cache.
 /// - A listener on a host that crashes fails once, with
-///   [`NetworkDown`](io::ErrorKind::NetworkDown), and is silent from then on. So does listening on
-///   it until it is revived.
+///   [`NetworkDown`](io::ErrorKind::NetworkDown), and then accepts nothing. Listening on the host
+///   fails in the same way until it is revived.
 #[derive(Clone, Debug)]
 pub struct MemoryTransport {
     network: MemoryNetwork,
@@ -47,7 +47,7 @@ impl MemoryTransport {
         Self { network, host, names: Arc::default() }
     }
 
-    /// The host that this is the transport of.
+    /// The host of this transport.
     #[must_use]
     pub const fn host(&self) -> &Host {
         &self.host
@@ -109,7 +109,8 @@ impl MemoryTransport {
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
             };
-            // While it waits for room the listener may go, or the network change: then look again.
+            // While it waits for room, the listener may be dropped or the network change: check
+            // again.
             let Ok(room) = queue.reserve_owned().await else {
                 continue;
             };
@@ -123,7 +124,7 @@ impl MemoryTransport {
     }
 }
 
-/// Without latency there is no timer, and no runtime with time is needed.
+/// Without latency this creates no timer, and needs no runtime with time.
 async fn pause(time: Duration) {
     if !time.is_zero() {
         sleep(time).await;
@@ -175,7 +176,7 @@ impl Listener for MemoryListener {
         if self.crashed {
             return Poll::Pending;
         }
-        // The network holds the sender for as long as the host is up.
+        // The network holds the sender while the host is up.
         Poll::Ready(match ready!(self.queue.poll_recv(cx)) {
             Some(io) => Ok(io),
             None => {
@@ -192,7 +193,7 @@ impl Listener for MemoryListener {
 
 impl Drop for MemoryListener {
     fn drop(&mut self) {
-        // Before the queue goes: who finds the queue closed looks here again.
+        // Before the queue is dropped: a dial that finds the queue closed checks the table again.
         let after = self.network.lock().unlisten(&self.place, self.number);
         after.tell();
     }

@@ -1,4 +1,4 @@
-//! The two directions of a connection: what is written, on its way, arrived, and over.
+//! The two directions of a connection: data that is written, in transit and arrived, and its end.
 
 use std::{collections::VecDeque, io, sync::Arc, task::Waker, time::Duration};
 
@@ -11,21 +11,21 @@ use super::{Direction, Ending};
 
 use crate::time::Later;
 
-/// Bytes that a direction holds before its writer waits, as the buffers of a socket do.
+/// Bytes that a direction holds before its writer waits, like the buffers of a socket.
 pub(super) const CAPACITY: usize = 64 * 1024;
 
 /// How a direction of a new connection behaves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Course {
-    /// Time from leaving the writer's host to reading.
+    /// The time from leaving the host of the writer to its arrival.
     pub(super) latency: Duration,
-    /// What the writer's host sends by.
+    /// The line of the host of the writer.
     pub(super) line: Arc<Line>,
     /// Bytes after which the connection breaks.
     pub(super) cut_after: Option<u64>,
 }
 
-/// Wakers to be woken once no lock is held: waking may run code of others.
+/// Wakers to wake after the lock is released: waking may run other code.
 #[derive(Debug, Default)]
 pub(super) struct Wakers(Vec<Waker>);
 
@@ -43,12 +43,12 @@ impl Wakers {
     }
 }
 
-/// What became of reading.
+/// The result of a read.
 #[derive(Debug)]
 pub(super) enum Read {
     /// Bytes, the end, or a break.
     Done(io::Result<()>),
-    /// Nothing yet, and when there will be something, if that is known.
+    /// No data yet. The time is the next arrival, if it is known.
     Later(Option<Instant>),
 }
 
@@ -56,17 +56,17 @@ pub(super) enum Read {
 #[derive(Debug)]
 pub(super) struct Pipe {
     course: Course,
-    /// Everything written and not yet read: first what has arrived, then what is on its way.
+    /// The written and unread bytes: first those that have arrived, then those in transit.
     bytes: BytesMut,
     arrived: usize,
-    /// Lengths on their way, and when they arrive. Written at the same instant is one entry.
+    /// The lengths in transit, with their times of arrival. Writes at one instant are one entry.
     on_the_way: VecDeque<(Instant, usize)>,
     written: u64,
-    /// Nothing arrives while the network is partitioned here, neither bytes nor the end.
+    /// Whether it is partitioned: neither bytes nor the end arrive.
     parted: bool,
-    /// Nothing arrives before this.
+    /// The end of a stall: nothing arrives before it.
     held_until: Option<Instant>,
-    /// No more is written after this; when the reader may learn it, and how.
+    /// The end of the direction, and its time of arrival. `None` while it is open.
     end: Option<(Instant, End)>,
     reader_is_gone: bool,
     pub(super) reading: Option<Waker>,
@@ -119,7 +119,7 @@ impl Pipe {
         }
     }
 
-    /// Takes what there is room for, up to where the connection is to be cut.
+    /// Writes as much as there is room for, up to the position at which the connection breaks.
     pub(super) fn write(&mut self, data: &[u8], wakers: &mut Wakers) -> io::Result<usize> {
         let until_cut = usize::try_from(self.bytes_until_cut()).unwrap_or(usize::MAX);
         let len = data.len().min(self.room()?).min(until_cut);
@@ -130,7 +130,7 @@ impl Pipe {
         Ok(len)
     }
 
-    /// Ends the direction, behind what was written.
+    /// Ends the direction after the written data.
     pub(super) fn finish(&mut self, wakers: &mut Wakers) -> io::Result<()> {
         match self.end {
             Some((_, End::Broken(Ending::Reset))) if !self.parted => {
@@ -145,7 +145,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Nobody will read any more.
+    /// Notes that the reader is dropped.
     pub(super) fn abandon(&mut self, wakers: &mut Wakers) {
         self.reader_is_gone = true;
         self.bytes = BytesMut::new();
@@ -154,7 +154,7 @@ impl Pipe {
         wakers.take(&mut self.writing);
     }
 
-    /// Stops it until it is told to go on, or has it go on.
+    /// Begins or ends a partition.
     pub(super) fn part(&mut self, parted: bool, wakers: &mut Wakers) {
         self.arrive(Instant::now());
         self.parted = parted;
@@ -162,7 +162,7 @@ impl Pipe {
         wakers.take(&mut self.writing);
     }
 
-    /// Stops it until then.
+    /// Stalls it until then.
     pub(super) fn hold(&mut self, until: Instant, wakers: &mut Wakers) {
         self.arrive(Instant::now());
         self.held_until = self.held_until.max(Some(until));
@@ -173,12 +173,12 @@ impl Pipe {
         self.parted || self.held_until.is_some_and(|until| now < until)
     }
 
-    /// Whether it is time to cut the connection.
+    /// Whether the position at which the connection breaks is reached.
     pub(super) fn is_used_up(&self) -> bool {
         self.bytes_until_cut() == 0
     }
 
-    /// Lets arrive what is due.
+    /// Moves due data from transit to arrived.
     fn arrive(&mut self, now: Instant) {
         let stalled = self.stalled(now);
         while let Some(&(at, len)) = self.on_the_way.front()
@@ -208,7 +208,7 @@ impl Pipe {
         }
     }
 
-    /// So many bytes leave the writer's host at that time, and keep their place in the order.
+    /// Puts bytes that leave the host of the writer at that time into transit, in order.
     fn send(&mut self, bytes: usize, left: Instant) {
         let at = left.later(self.course.latency);
         match self.on_the_way.back_mut() {
@@ -217,12 +217,12 @@ impl Pipe {
         }
     }
 
-    /// Whether nothing has ever stopped it but what is over and known to be: asks no clock.
+    /// Whether it has no partition and no recorded stall. Does not read the clock.
     const fn is_clear(&self) -> bool {
         !self.parted && self.held_until.is_none()
     }
 
-    /// What the writer may still write now, or why it may not.
+    /// The number of bytes that may be written now, or the error of a write.
     fn room(&self) -> io::Result<usize> {
         match self.end {
             Some((_, End::Finished)) => return Err(io::ErrorKind::BrokenPipe.into()),
@@ -232,7 +232,7 @@ impl Pipe {
                     Ending::Reset => io::ErrorKind::ConnectionReset.into(),
                 });
             }
-            // The news has not come through yet, and nobody will ever read what is written.
+            // The break has not arrived at the writer yet, and the reader never gets this data.
             Some((_, End::Broken(_))) => return Ok(0),
             None => {}
         }
@@ -246,7 +246,7 @@ impl Pipe {
         self.course.cut_after.map_or(u64::MAX, |limit| limit.saturating_sub(self.written))
     }
 
-    /// What the reader is told about the end, once everything that arrives has been read.
+    /// The end for the reader, after all arriving data was read. `None` if it has not arrived.
     fn ended(&self, now: Instant) -> Option<io::Result<()>> {
         let (at, end) = self.end?;
         if self.stalled(now) || at > now || !self.on_the_way.is_empty() {
@@ -258,7 +258,7 @@ impl Pipe {
         })
     }
 
-    /// When there will be something new for the reader, if that is known.
+    /// The next time at which something arrives. `None` if it is not known.
     fn next(&self) -> Option<Instant> {
         let bytes = self.on_the_way.front().map(|(at, _)| *at);
         let end = self.end.map(|(at, _)| at);
@@ -290,8 +290,8 @@ impl Pipes {
         }
     }
 
-    /// Breaks both directions. What has arrived can still be read; what is on its way is lost, but
-    /// for the direction `spared`, where the break comes behind it.
+    /// Breaks both directions. Arrived data can still be read. Data in transit is lost, except in
+    /// the direction `spared`, in which the break follows it.
     pub(super) fn tear(&mut self, ending: Ending, spared: Option<Direction>) -> Wakers {
         let mut wakers = Wakers::default();
         self.broken = true;
@@ -306,7 +306,7 @@ impl Pipes {
                 pipe.on_the_way.clear();
                 pipe.bytes.truncate(pipe.arrived);
             }
-            // The end that its writer had given it stays the end, if it has got through.
+            // An end by its writer that has arrived stays the end.
             let over = matches!(pipe.end, Some((at, End::Finished)) if at <= now);
             if !over || pipe.stalled(now) {
                 pipe.end = Some((at, End::Broken(ending)));

@@ -24,12 +24,12 @@ use crate::{
     transport::{Io, Simulated},
 };
 
-/// First port given to who listens on port 0.
+/// The first port for a listener on port 0.
 const FIRST_FREE_PORT: u16 = 49152;
-/// Ports that diallers seem to come from, taken in turn.
+/// The source ports of diallers, used in turn.
 const DIALLERS_PORTS: Range<u16> = 32768..FIRST_FREE_PORT;
 
-/// A host as a key: names are the same in either case.
+/// A host as a key: names are case-insensitive.
 pub(super) fn key(host: &Host) -> String {
     host.to_string().to_ascii_lowercase()
 }
@@ -42,7 +42,7 @@ fn pair(a: &Address, b: &Address) -> (String, String) {
     sorted(key(a.host()), key(b.host()))
 }
 
-/// A place to listen at.
+/// An address at which a host listens.
 pub(super) type Place = (String, u16);
 
 #[derive(Debug)]
@@ -51,18 +51,18 @@ struct Listening {
     queue: mpsc::Sender<Io>,
 }
 
-/// What a dial finds when it arrives.
+/// The state of the destination when a dial arrives.
 pub(super) enum Way {
-    /// No answer will ever come.
+    /// The dial is never answered.
     BlackHole,
-    /// Nothing gets through before this.
+    /// The dial is delayed until then.
     Later(Instant),
     Refused,
-    /// Somebody listens; the number tells this listener from a later one in the same place.
+    /// There is a listener. The number distinguishes it from a later one at the same address.
     Open(mpsc::Sender<Io>, u64),
 }
 
-/// A dial that has set out.
+/// A dial in transit.
 pub(super) struct Dial {
     pub(super) from: Address,
     pub(super) to: Address,
@@ -83,18 +83,18 @@ impl Linked {
     }
 }
 
-/// How many connections something happened to, and who is to hear of it once the lock is free.
+/// The number of affected connections, and the wakers to wake after the lock is released.
 #[derive(Default)]
 #[must_use]
 pub(super) struct After {
     count: usize,
     wakers: Wakers,
-    /// Listeners that are no more.
+    /// Removed listeners.
     gone: Vec<Listening>,
 }
 
 impl After {
-    /// Tells whom it concerns. No lock may be held.
+    /// Wakes the wakers. No lock may be held.
     pub(super) fn tell(self) -> usize {
         drop(self.gone);
         self.wakers.wake();
@@ -102,7 +102,7 @@ impl After {
     }
 }
 
-/// Hosts from which nothing comes to others.
+/// A partition of one direction: hosts whose data does not arrive at others.
 #[derive(Debug)]
 struct CutOff {
     these: BTreeSet<String>,
@@ -115,12 +115,12 @@ pub(super) struct State {
     random: fastrand::Rng,
     seed: u64,
     began: Instant,
-    /// Nodes that were started.
+    /// The number of started nodes.
     lives: u64,
     pub(super) latency: Latency,
-    /// Between two hosts, in the order of their names.
+    /// The latencies between two hosts, keyed by their sorted names.
     latencies: BTreeMap<(String, String), Latency>,
-    /// Bytes in a second that a host sends without a rate of its own; 0 is any number.
+    /// Bytes per second of hosts without a rate of their own; 0 means no limit.
     rate: u64,
     rates: BTreeMap<String, u64>,
     lines: BTreeMap<String, Arc<Line>>,
@@ -132,10 +132,10 @@ pub(super) struct State {
     /// Crashed hosts, and whether each refuses dials.
     crashed: BTreeMap<String, bool>,
     cuts: Vec<CutOff>,
-    /// Until when nothing goes from or to a host.
+    /// The ends of the stalls, by host.
     stalled: BTreeMap<String, Instant>,
     links: Vec<Linked>,
-    /// The names that have addresses.
+    /// The addresses of names.
     names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) look_up_takes: Duration,
     pub(super) look_ups: u64,
@@ -145,7 +145,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// What a node that starts has in place of the system's clock and random numbers.
+    /// The replacement of the system's clock and random numbers for a node that starts.
     pub(super) const fn begin_life(&mut self) -> Simulated {
         self.lives += 1;
         Simulated::new(self.began, self.seed.rotate_left(32) ^ self.lives)
@@ -188,7 +188,7 @@ impl State {
         matches!(host, Host::Name(_)) && self.names.contains_key(&key(host))
     }
 
-    /// The addresses of a name, and how long it takes to find them.
+    /// The addresses of a name, and how long the look-up takes.
     pub(super) fn look_up(&mut self, name: &Host) -> (Vec<IpAddr>, Duration) {
         self.look_ups += 1;
         (self.names.get(&key(name)).cloned().unwrap_or_default(), self.look_up_takes)
@@ -242,7 +242,7 @@ impl State {
         self.latencies.insert(sorted(key(a), key(b)), latency);
     }
 
-    /// Sets the pace of one host, or of all that have none of their own.
+    /// Sets the rate of one host, or of all hosts without one of their own.
     pub(super) fn set_rate(&mut self, host: Option<&Host>, rate: u64) {
         match host {
             Some(host) => {
@@ -255,7 +255,7 @@ impl State {
         }
     }
 
-    /// What a host sends by.
+    /// The line of a host.
     fn line(&mut self, host: &Host) -> Arc<Line> {
         let host = key(host);
         let rate = self.rates.get(&host).copied().unwrap_or(self.rate);
@@ -283,8 +283,8 @@ impl State {
         }
     }
 
-    /// Connects a dial with the listener it was let in by, if that is still the one. The dialler's
-    /// end comes first.
+    /// Connects a dial with the listener that accepted it, if it still exists. The end of the
+    /// dialler comes first.
     pub(super) fn connect(&mut self, dial: &Dial, listener: u64) -> Option<(Io, Io)> {
         match self.way(dial) {
             Way::Open(_, number) if number == listener => {}

@@ -19,26 +19,27 @@ use crate::{
     },
 };
 
-/// Connections that may wait for being accepted, if the system allows so many (`somaxconn`). The usual 128 overflow when
-/// a few hundred peers come at once, and whose SYN is dropped tries again after a second.
+/// Connections that may wait to be accepted, if the system allows that many (`somaxconn`). The
+/// usual 128 overflow if a few hundred peers connect at once, and a dropped SYN is sent again only
+/// after a second.
 const BACKLOG: i32 = 1_024;
 
-/// The most ports that are tried to find one that is free at every address.
+/// The maximum number of ports that are tried to find one that is free at every address.
 const PORT_TRIES: usize = 16;
 
-/// Listens at all of these addresses, such as those that one name has: at most 16, each once. Port 0
-/// asks for any free port, which is the same for all that have it. The listeners do not block.
+/// Listens at all of these addresses, for example those of one name: at most 16, each once. Port 0
+/// selects any free port, the same for all addresses with port 0. The listeners are non-blocking.
 ///
-/// The first listener is the one to tell others about: at an address that other machines reach, if there
-/// is one, and at IPv4, which every program can dial. The others follow in this order.
+/// The first listener is the one to announce: at an address that other machines can reach, if there
+/// is one, and preferably at IPv4, which every program can dial. The others follow in this order.
 ///
-/// An address that this machine does not have is left out, as long as there is another one: a name may
-/// have an IPv6 address where the system has no IPv6.
+/// An address that this machine does not have is skipped if there is another one: a name may have
+/// an IPv6 address although the system has no IPv6.
 ///
 /// # Errors
-/// [`AddrInUse`](io::ErrorKind::AddrInUse) if somebody listens at one of them,
-/// [`NotFound`](io::ErrorKind::NotFound) without an address, and the error of the last address if none
-/// can be listened at. Nothing listens then.
+/// [`AddrInUse`](io::ErrorKind::AddrInUse) if one of them is in use,
+/// [`NotFound`](io::ErrorKind::NotFound) without an address, and the error of the last address if
+/// none works. On an error nothing listens.
 ///
 /// # Examples
 ///
@@ -61,7 +62,7 @@ pub fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<StdListener>> {
     })
 }
 
-/// As [`bind_all`]; `bind` listens at one address, and says which port it got.
+/// As [`bind_all`]. `bind` listens at one address, and returns its port.
 fn with_one_port<T>(
     addresses: &[SocketAddr],
     mut bind: impl FnMut(SocketAddr) -> io::Result<(T, u16)>,
@@ -72,7 +73,7 @@ fn with_one_port<T>(
     loop {
         tries -= 1;
         match at_each(addresses, &mut bind) {
-            // The port that is free at one address may be taken at another one.
+            // A port that is free at one address may be in use at another.
             Err(error) if in_use(&error) && tries > 0 => {}
             bound => return bound,
         }
@@ -103,11 +104,11 @@ fn at_each<T>(
     if bound.is_empty() { Err(failure.unwrap_or_else(no_address)) } else { Ok(bound) }
 }
 
-/// As [`TcpListener::bind`] does it, but for a longer queue.
+/// Like [`TcpListener::bind`], with a longer backlog.
 fn bind(address: SocketAddr) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    // Elsewhere it would let two programs listen at one address.
+    // On other systems this would let two programs listen at one address.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -115,7 +116,7 @@ fn bind(address: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Those that other machines reach before loopback, and IPv4 before IPv6.
+/// Sorts addresses that other machines reach before loopback, and IPv4 before IPv6.
 fn in_order(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let mut seen = HashSet::new();
     let mut addresses = addresses.to_vec();
@@ -161,7 +162,7 @@ impl Listener for Accepting {
             && let Some(socket) = self.sockets.first()
         {
             let accepted = match socket.poll_accept(cx) {
-                // A socket that refuses an option is dead already: the next one, please.
+                // A socket that refuses an option is dead already: accept the next one.
                 Poll::Ready(Ok((stream, remote))) => match self.tcp.take(stream, remote) {
                     Ok(io) => Ok(io),
                     Err(error) => {
@@ -180,7 +181,7 @@ impl Listener for Accepting {
                     continue;
                 }
             };
-            // The other addresses have their turn, however many come to this one.
+            // The other addresses are polled next, so that one busy address does not starve them.
             self.sockets.rotate_left(1);
             return Poll::Ready(accepted);
         }

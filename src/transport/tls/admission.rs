@@ -1,4 +1,4 @@
-//! Who may connect: a policy that may change while nodes run.
+//! The admission of peers: a policy that may change while nodes run.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,16 +10,16 @@ use tokio::sync::watch;
 
 use crate::overlay::PeerId;
 
-/// Whom a node admits.
+/// Which peers a node admits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Everybody who proves an id, whichever.
+    /// Every peer that proves an id.
     Open,
-    /// Those on the list. Nobody else, so nobody without a proven id.
+    /// Only the peers on the list, so no peer without a proven id.
     AllowList(BTreeSet<PeerId>),
-    /// Everybody who proves an id that is not on the list. An id costs nothing, so this keeps out
-    /// who is mistaken, not who is hostile.
+    /// Every peer that proves an id that is not on the list. A new id costs nothing, so this keeps
+    /// out misconfigured peers, not hostile ones.
     BanList(BTreeSet<PeerId>),
 }
 
@@ -38,7 +38,7 @@ impl Policy {
         id.map_or_else(|| self.admits_unproven(), |id| self.admits(id))
     }
 
-    /// Whether it admits a node that proves nothing, where those are served at all.
+    /// Whether it admits a node without a proven id, if plain connections are served.
     #[must_use]
     pub const fn admits_unproven(&self) -> bool {
         match self {
@@ -48,12 +48,12 @@ impl Policy {
     }
 }
 
-/// Decides, for both directions, who a node talks to. A handle that is cheap to clone, to be used
-/// from any thread; it may be shared by several nodes.
+/// Decides, for both directions, which peers a node communicates with. It is a handle that is cheap
+/// to clone, can be used from any thread, and may be shared by several nodes.
 ///
-/// A change closes at once what is open with those who are no longer admitted: their connections and
-/// links break, their handshakes are refused from then on, and nodes drop them from their tables of
-/// peers. A node always admits itself.
+/// A change takes effect at once. The connections and links of peers that are no longer admitted
+/// are closed, their handshakes are refused from then on, and nodes remove them from their peer
+/// tables. A node always admits itself.
 ///
 /// # Examples
 ///
@@ -74,20 +74,20 @@ pub struct Admission(Arc<Mutex<State>>);
 
 struct State {
     policy: Policy,
-    /// What is open, so that it can be closed. As many as there are connections.
+    /// The open connections, so that they can be closed.
     open: HashMap<u64, Open>,
     next: u64,
-    /// Told of every change.
+    /// Notified of every change.
     changes: watch::Sender<()>,
 }
 
 struct Open {
-    /// None of who has proved nothing.
+    /// `None` if the peer has proved no id.
     id: Option<PeerId>,
     connection: Weak<dyn Revoke>,
 }
 
-/// Something that is closed when its other side is no longer admitted.
+/// A connection that is closed when its peer is no longer admitted.
 pub(super) trait Revoke: Send + Sync {
     fn revoke(&self);
 }
@@ -105,7 +105,7 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// One with this policy.
+    /// An admission with this policy.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -116,19 +116,19 @@ impl Admission {
         })))
     }
 
-    /// Admits everybody who proves an id. The default.
+    /// Admits every peer that proves an id. This is the default.
     #[must_use]
     pub fn open() -> Self {
         Self::default()
     }
 
-    /// Admits these alone.
+    /// Admits only these peers.
     #[must_use]
     pub fn allow_list(ids: impl IntoIterator<Item = PeerId>) -> Self {
         Self::new(Policy::AllowList(ids.into_iter().collect()))
     }
 
-    /// Admits all but these.
+    /// Admits all peers except these.
     #[must_use]
     pub fn ban_list(ids: impl IntoIterator<Item = PeerId>) -> Self {
         Self::new(Policy::BanList(ids.into_iter().collect()))
@@ -142,7 +142,7 @@ impl Admission {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The policy of this moment.
+    /// The current policy.
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.lock().policy.clone()
@@ -154,18 +154,18 @@ impl Admission {
         self.lock().policy.admits(id)
     }
 
-    /// Whether who proves nothing is admitted now, where plain connections are served.
+    /// Whether a peer without a proven id is admitted now, if plain connections are served.
     #[must_use]
     pub fn admits_unproven(&self) -> bool {
         self.lock().policy.admits_unproven()
     }
 
-    /// Replaces the policy. Returns how many connections were closed.
+    /// Replaces the policy. Returns the number of connections that were closed.
     pub fn set(&self, policy: Policy) -> usize {
         self.change(|now| *now = policy)
     }
 
-    /// Admits this node from now on: puts it on an allow-list, takes it off a ban-list.
+    /// Admits this node from now on: adds it to an allow-list, or removes it from a ban-list.
     pub fn allow(&self, id: &PeerId) {
         self.change(|policy| match policy {
             Policy::Open => {}
@@ -178,8 +178,8 @@ impl Admission {
         });
     }
 
-    /// Does not admit this node any more: takes it off an allow-list, puts it on a ban-list, makes a
-    /// ban-list of what was open. Returns how many connections were closed.
+    /// No longer admits this node: removes it from an allow-list, adds it to a ban-list, or
+    /// replaces an open policy by a ban-list. Returns the number of connections that were closed.
     pub fn ban(&self, id: &PeerId) -> usize {
         self.change(|policy| match policy {
             Policy::Open => *policy = Policy::BanList([id.clone()].into()),
@@ -202,13 +202,13 @@ impl Admission {
             .collect();
         state.changes.send_replace(());
         drop(state);
-        // Without the lock: closing wakes others, and drops what they hold.
+        // Not under the lock: closing wakes other tasks and drops their values.
         let open = gone.iter().filter_map(|open| open.connection.upgrade());
         open.inspect(|connection| connection.revoke()).count()
     }
 
-    /// Notes an open connection, as long as the ticket lives. None when its other side is not
-    /// admitted by now.
+    /// Registers an open connection while the ticket lives. `None` if its peer is no longer
+    /// admitted.
     pub(super) fn enter(
         &self,
         id: Option<&PeerId>,
@@ -226,7 +226,7 @@ impl Admission {
     }
 }
 
-/// The place of an open connection in the books of an [`Admission`].
+/// The registration of an open connection in an [`Admission`].
 pub(super) struct Ticket {
     admission: Admission,
     number: u64,

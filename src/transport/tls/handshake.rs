@@ -1,4 +1,4 @@
-//! Handshakes, of both sides.
+//! The handshakes of both sides.
 
 use std::{
     io,
@@ -39,16 +39,16 @@ use crate::{
 /// The application protocol: frames.
 const ALPN: &[u8] = b"actix-peer/1";
 
-/// The empty frame that says that the dialler is admitted: a code of the framework, and no length.
+/// The empty frame that tells the dialler that it is admitted: a code of the framework, length 0.
 const ADMITTED: [u8; 8] = *b"@ADM\0\0\0\0";
 
-/// The longest time for a handshake, unless it is set.
+/// The default time-out for a handshake.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Handshakes under way at once, unless it is set.
+/// The default number of concurrent handshakes.
 const AT_ONCE: usize = 256;
 
-/// Makes handshakes with one identity.
+/// Performs handshakes with one identity.
 #[derive(Clone)]
 pub(super) struct Handshakes {
     pub(super) identity: NodeIdentity,
@@ -57,7 +57,7 @@ pub(super) struct Handshakes {
     pub(super) at_once: usize,
     pub(super) limit_loopback: bool,
     places: Arc<Places>,
-    /// Made when the first connection is accepted.
+    /// Created when the first connection is accepted.
     server: OnceLock<Arc<ServerConfig>>,
     provider: Arc<CryptoProvider>,
 }
@@ -143,7 +143,7 @@ impl Handshakes {
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(Arc::new(Diallers(self.checks())))
             .with_cert_resolver(Arc::new(key));
-        // With a ticket, who was banned would come back without showing its key.
+        // With a ticket, a banned peer could resume a session without a proof of its key.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
@@ -151,7 +151,7 @@ impl Handshakes {
         Ok(Arc::clone(self.server.get_or_init(|| Arc::new(config))))
     }
 
-    /// Who is at the other end of a connection whose handshake is over.
+    /// The id of the peer after a complete handshake.
     fn peer(&self, stream: &TlsStream<Wire>, at: &Address) -> io::Result<PeerId> {
         let session = stream.get_ref().1;
         if session.alpn_protocol() != Some(ALPN) {
@@ -166,13 +166,13 @@ impl Handshakes {
         Ok(halves(Stream::Tls(Box::new(stream), id), at, others)?)
     }
 
-    /// A plain connection that is closed when such are no longer admitted.
+    /// A plain connection, which is closed when plain connections are no longer admitted.
     pub(super) fn plain(&self, io: Io) -> io::Result<Io> {
         let Io { reader, writer, remote, .. } = io;
         Ok(halves(Stream::Plain(join(reader, writer)), remote, Some(&self.admission))?)
     }
 
-    /// Makes the handshake of a connection that was accepted, with whoever is there and admitted.
+    /// Performs the handshake of an accepted connection, with any admitted peer.
     pub(super) async fn accept(&self, io: Io) -> io::Result<Io> {
         let Io { reader, writer, remote, .. } = io;
         let Some(_place) = self.places.enter(remote.host(), self.limit_loopback).await else {
@@ -192,7 +192,7 @@ impl Handshakes {
         timeout(self.limit, accept).await.map_err(|_| late())?
     }
 
-    /// Makes the handshake on a connection that is being dialled.
+    /// Performs the handshake on a dialled connection.
     pub(super) async fn dial(
         &self,
         dial: BoxFuture<'_, io::Result<Io>>,
@@ -208,7 +208,7 @@ impl Handshakes {
             None => seen(error, to),
         };
         let connect = async {
-            // Keys have no names; this one is sent to nobody.
+            // The library requires a name; it is never sent.
             let name = ServerName::try_from("peer.invalid").map_err(io::Error::other)?;
             let connect = TlsConnector::from(Arc::new(config)).connect(name, join(reader, writer));
             let mut stream = TlsStream::from(connect.await.map_err(wrong)?);
@@ -225,7 +225,7 @@ impl Handshakes {
     }
 }
 
-/// What an error in a handshake says about the other side.
+/// Converts an error of a handshake into the fault of the other side, if it is one.
 fn seen(error: io::Error, at: &Address) -> io::Error {
     let at = at.clone();
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
@@ -233,7 +233,7 @@ fn seen(error: io::Error, at: &Address) -> io::Error {
         Some(Error::AlertReceived(AlertDescription::AccessDenied)) => {
             IdentityFault::Refused { at }.into()
         }
-        // The first byte of what came is not that of a record.
+        // The first received byte is not that of a record.
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             IdentityFault::NotTls { at }.into()
         }
@@ -241,7 +241,7 @@ fn seen(error: io::Error, at: &Address) -> io::Error {
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             failed(&at, "the other side closed the connection")
         }
-        // The network's.
+        // An error of the network.
         None => error,
     }
 }

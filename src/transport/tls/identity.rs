@@ -1,4 +1,4 @@
-//! Who a node is: an Ed25519 key pair.
+//! The identity of a node: an Ed25519 key pair.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -18,10 +18,11 @@ use crate::overlay::PeerId;
 
 /// The private part of a node's identity: an Ed25519 key. The public part is the node's id.
 ///
-/// It is kept in a file as PKCS#8 PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` writes it,
-/// which only its owner may read. Whoever has the file is the node, so two nodes never share one.
+/// It is stored in a file as PKCS#8 PEM (RFC 8410), as `openssl genpkey -algorithm ed25519` writes
+/// it. Only its owner may read the file. A program with the file can act as the node, so two nodes
+/// must never share one.
 ///
-/// Cheap to clone. The key is never shown: [`Debug`] writes the id alone.
+/// Cheap to clone. The key is never shown: [`Debug`] writes only the id.
 ///
 /// # Examples
 ///
@@ -50,17 +51,18 @@ impl fmt::Debug for NodeIdentity {
     }
 }
 
-/// Bytes of a private key.
+/// The length of a private key.
 pub(super) const SEED_LEN: usize = 32; // bytes
 
-/// A `SubjectPublicKeyInfo` with an Ed25519 key begins so (RFC 8410, section 4); the key follows.
+/// The beginning of a `SubjectPublicKeyInfo` with an Ed25519 key (RFC 8410, section 4); the key
+/// follows.
 const SPKI_PREFIX: [u8; 12] =
     [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// Bytes of a public key.
+/// The length of a public key.
 const PUBLIC_LEN: usize = 32; // bytes
 
-/// Why an identity is not there. No file was changed.
+/// Why an identity cannot be loaded, stored or generated. No file was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -75,8 +77,8 @@ pub enum IdentityError {
         /// What the operating system says.
         source: std::io::Error,
     },
-    /// Others may read the file, so its key may be known to them. Whoever is sure that it is not
-    /// takes their rights away: `chmod 600`.
+    /// Others may read the file, so they may know its key. If you are sure that they do not, remove
+    /// their permissions: `chmod 600`.
     #[error("the identity {path} can be read by others (mode {mode:04o}, wanted 0600)")]
     ReadableByOthers {
         /// Which file.
@@ -90,13 +92,13 @@ pub enum IdentityError {
         /// Which.
         path: String,
     },
-    /// What is in the file is not an Ed25519 key as PKCS#8 PEM.
+    /// The content of the file is not an Ed25519 key as PKCS#8 PEM.
     #[error("the identity {path} is not an Ed25519 key as PKCS#8 PEM")]
     Malformed {
         /// Which file.
         path: String,
     },
-    /// There is a file already; identities are never written over.
+    /// The file exists already; identities are never overwritten.
     #[error("there is a file {path} already")]
     Exists {
         /// Which file.
@@ -113,22 +115,22 @@ pub enum IdentityError {
 }
 
 impl NodeIdentity {
-    /// A new identity, in memory alone.
+    /// Generates a new identity, in memory only.
     ///
     /// # Errors
     /// [`IdentityError::NoRandom`].
     pub fn generate() -> Result<Self, IdentityError> {
         let mut seed = Zeroizing::new([0; SEED_LEN]);
         SystemRandom::new().fill(&mut seed[..]).map_err(|_| IdentityError::NoRandom)?;
-        // Every 32 bytes are an Ed25519 key, so it is the only thing that can go wrong.
+        // Every 32 bytes are an Ed25519 key, so only the random numbers can fail.
         Self::from_seed(seed).ok_or(IdentityError::NoRandom)
     }
 
     /// Reads the identity in a file.
     ///
     /// # Errors
-    /// It cannot be read, is not a regular file, is not an Ed25519 key, or (on Unix) others may read
-    /// or write it.
+    /// If it cannot be read, is not a regular file, is not an Ed25519 key, or (on Unix) others may
+    /// read or write it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
         let path = path.as_ref();
         let text = key_file::read(path)?;
@@ -136,21 +138,21 @@ impl NodeIdentity {
         pem::decode(&text).and_then(Self::from_seed).ok_or_else(malformed)
     }
 
-    /// Writes the identity to a new file that (on Unix) only its owner may read. The file is there
-    /// whole or not at all, and nobody else could read it at any moment.
+    /// Writes the identity to a new file that (on Unix) only its owner may read. The file appears
+    /// atomically, and others can never read it.
     ///
     /// # Errors
-    /// There is a file already, or it cannot be written.
+    /// If the file exists already, or cannot be written.
     pub fn store(&self, path: impl AsRef<Path>) -> Result<(), IdentityError> {
         key_file::create(path.as_ref(), &pem::encode(&self.seed))
     }
 
-    /// Reads the identity in a file; without one, makes a new one and stores it there. Of several
-    /// programs that do so at once, one makes it and all have it.
+    /// Reads the identity in a file. If there is no file, generates an identity and stores it
+    /// there. If several programs do so at once, all get the same identity.
     ///
     /// # Errors
-    /// As [`load`](Self::load) and [`store`](Self::store). A file that cannot be used is left as it
-    /// is.
+    /// As [`load`](Self::load) and [`store`](Self::store). A file that cannot be used is not
+    /// changed.
     pub fn load_or_generate(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
         let path = path.as_ref();
         match Self::load(path) {
@@ -172,8 +174,7 @@ impl NodeIdentity {
         &self.id
     }
 
-    /// The same identity for the same name, in every run: for tests alone, since everybody can make
-    /// it.
+    /// The same identity for the same name, in every run. Only for tests: everyone can derive it.
     ///
     /// # Panics
     /// Never: every 32 bytes are a key.
@@ -197,13 +198,13 @@ impl NodeIdentity {
         Some(Self { id, seed: Arc::new(seed), key })
     }
 
-    /// The key as the TLS library takes it: the public key stands in for a certificate (RFC 7250).
+    /// The key for the TLS library, with the public key in place of a certificate (RFC 7250).
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.key)
     }
 }
 
-/// The id of whoever has the key in this `SubjectPublicKeyInfo`; none when it is not one of Ed25519.
+/// The id of the key in this `SubjectPublicKeyInfo`. `None` if it is not an Ed25519 key.
 pub(super) fn id_of(spki: &[u8]) -> Option<PeerId> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let key = spki.strip_prefix(&SPKI_PREFIX).filter(|key| key.len() == PUBLIC_LEN)?;

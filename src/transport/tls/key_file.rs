@@ -10,22 +10,22 @@ use zeroize::Zeroizing;
 
 use super::IdentityError;
 
-/// Longer files are no keys.
+/// A longer file is not a key.
 const MAX_LEN: u64 = 16 << 10; // bytes
 
-/// The permissions that the owner may have; all others are refused.
+/// The permission bits that must not be set: those of the group and of others.
 #[cfg(unix)]
 const OTHERS: u32 = 0o077;
 
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let shown = || path.display().to_string();
     let failed = |source| IdentityError::Read { path: shown(), source };
-    // What is no regular file is not opened: a pipe would wait for a writer.
+    // Only a regular file is opened: a pipe would wait for a writer.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(IdentityError::NotAFile { path: shown() });
     }
     let file = File::open(path).map_err(failed)?;
-    // Of the open file: the name may stand for another one by now.
+    // Checked on the open file, because the path may lead to another one by now.
     let opened = file.metadata().map_err(failed)?;
     if !opened.is_file() {
         return Err(IdentityError::NotAFile { path: shown() });
@@ -43,17 +43,18 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     Ok(text)
 }
 
-/// Removes what is half done.
+/// Removes a temporary file when it is dropped.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It may be gone already, and there is nobody to tell.
+        // It may be removed already.
         fs::remove_file(&self.0).ok();
     }
 }
 
-/// Writes a new file beside and gives it its name when it is complete; never over another one.
+/// Writes a temporary file next to `path` and links it to `path` when it is complete. Never
+/// replaces a file.
 pub(super) fn create(path: &Path, text: &str) -> Result<(), IdentityError> {
     let shown = || path.display().to_string();
     let result = write_and_name(path, text);
@@ -75,7 +76,7 @@ fn write_and_name(path: &Path, text: &str) -> io::Result<()> {
     let beside = Temporary(beside);
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    // Unlike a rename, that never replaces a file.
+    // Unlike a rename, a hard link never replaces a file.
     fs::hard_link(&beside.0, path)?;
     drop(beside);
     #[cfg(unix)]
@@ -86,7 +87,7 @@ fn write_and_name(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A number that no other thread of this process has.
+/// A number that is unique in this process.
 fn unique() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -1,21 +1,21 @@
-//! An Ed25519 private key as PKCS#8 (RFC 8410, section 7), and that as PEM (RFC 7468).
+//! Encodes an Ed25519 private key as PKCS#8 (RFC 8410, section 7) in PEM (RFC 7468).
 
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
 use super::identity::SEED_LEN;
 
-/// What comes before the 32 bytes of the key: version 0, the algorithm, and two nested octet
+/// The bytes before the 32 bytes of the key: version 0, the algorithm, and two nested octet
 /// strings.
 const PREFIX: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
 ];
 
-/// The same in version 1, where the public key follows (RFC 5958): some tools write it so.
+/// The same in version 1, where the public key follows (RFC 5958), as some tools write it.
 const PREFIX_V1: [u8; 14] =
     [0x02, 0x01, 0x01, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// Bytes of the whole.
+/// The length of the whole.
 pub(super) const PKCS8_LEN: usize = PREFIX.len() + SEED_LEN; // bytes
 
 pub(super) fn pkcs8(seed: &[u8; SEED_LEN]) -> Zeroizing<[u8; PKCS8_LEN]> {
@@ -43,7 +43,7 @@ pub(super) fn encode(seed: &[u8; SEED_LEN]) -> Zeroizing<String> {
     text
 }
 
-/// The key in a text; none when there is no Ed25519 key in it.
+/// The key in a text. `None` if it contains no Ed25519 key.
 pub(super) fn decode(text: &[u8]) -> Option<Zeroizing<[u8; SEED_LEN]>> {
     let der = PrivatePkcs8KeyDer::from_pem_slice(text).ok()?;
     let bytes = der.secret_pkcs8_der();

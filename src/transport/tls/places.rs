@@ -1,4 +1,4 @@
-//! How many handshakes may be under way at once.
+//! The limit of concurrent handshakes.
 
 use std::{
     collections::HashMap,
@@ -9,19 +9,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::overlay::{Host, is_loopback};
 
-/// Places for handshakes, in all and for each source. Who finds none waits, which costs nothing but
-/// its connection.
+/// Permits for handshakes, in total and for each source. A connection without a permit waits.
 #[derive(Debug)]
 pub(super) struct Places {
     all: Arc<Semaphore>,
-    /// The most of one source.
+    /// The maximum of one source.
     share: usize,
-    /// The sources that have a place or wait for one, and perhaps some that had: never more than
-    /// twice as many.
+    /// The sources that hold or wait for a permit, and some that did: at most twice as many.
     sources: Mutex<HashMap<Host, Weak<Semaphore>>>,
 }
 
-/// A place, until it is dropped.
+/// A permit for a handshake, held until it is dropped.
 pub(super) struct Place {
     _of_all: OwnedSemaphorePermit,
     _of_source: Option<OwnedSemaphorePermit>,
@@ -50,9 +48,9 @@ impl Places {
         source
     }
 
-    /// Waits for a place. None only when this is being torn down.
+    /// Waits for a permit. `None` only if the semaphores are closed.
     pub(super) async fn enter(&self, host: &Host, limit_loopback: bool) -> Option<Place> {
-        // A permit keeps its semaphore, so that the source is known as long as it has one.
+        // A permit keeps its semaphore alive, so that the source is known while it has one.
         let of_source = if limit_loopback || !is_loopback(host) {
             Some(self.source(host).acquire_owned().await.ok()?)
         } else {

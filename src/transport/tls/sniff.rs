@@ -1,4 +1,4 @@
-//! TLS or plain: what the first byte of a connection says.
+//! Detects TLS or plain by the first byte of a connection.
 
 use std::{
     io,
@@ -8,11 +8,11 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-/// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1). No code of a
-/// frame in use begins so; it is not printable.
+/// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1). No code in use
+/// begins with it, as it is not printable.
 const HANDSHAKE: u8 = 0x16;
 
-/// What begins on a connection.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum First {
     Tls,
@@ -21,16 +21,16 @@ pub(super) enum First {
     End,
 }
 
-/// A reader that gives what was read ahead of time once more. So small that a silent connection
-/// costs no buffer.
+/// A reader that returns the byte that was read ahead once more. It is small, so that a silent
+/// connection takes no buffer.
 pub(super) struct Again<R> {
     byte: Option<u8>,
-    /// An error that came behind it.
+    /// An error of the read after it.
     failed: Option<io::Error>,
     inner: R,
 }
 
-/// Waits for the first byte, which stays to be read.
+/// Waits for the first byte, without consuming it.
 pub(super) async fn sniff<R: AsyncRead + Unpin>(mut inner: R) -> io::Result<(First, Again<R>)> {
     let mut byte = [0];
     let byte = (inner.read(&mut byte).await? > 0).then_some(byte[0]);
@@ -58,7 +58,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Again<R> {
             return Pin::new(&mut self.inner).poll_read(cx, into);
         };
         into.put_slice(&[byte]);
-        // What is there already comes along, so that a header is not cut in two.
+        // Also reads available data, so that a header is not split.
         if let Poll::Ready(Err(error)) = Pin::new(&mut self.inner).poll_read(cx, into) {
             self.failed = Some(error);
         }
@@ -77,8 +77,8 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
     }
 
-    /// What the sniffing of a stream says, and what is read after it; the stream comes in pieces and
-    /// is read in steps.
+    /// What the sniffing of a stream says, and what is read after it; the stream comes in pieces
+    /// and is read in steps.
     fn sniffed(bytes: &[u8], piece: usize, step: usize) -> (First, Vec<u8>) {
         run(async {
             let (mut to, from) = duplex(64);

@@ -1,4 +1,4 @@
-//! The two halves of a connection that is closed when its other side is no longer admitted.
+//! The two halves of a connection, which is closed when its peer is no longer admitted.
 
 use std::{
     fmt, io,
@@ -20,10 +20,10 @@ use crate::{
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// What TLS runs over.
+/// The stream below TLS.
 pub(super) type Wire = Join<Reader, Writer>;
 
-/// What is polled: TLS, or a plain connection, which proves nothing.
+/// The polled stream: TLS, or a plain connection, which proves no id.
 pub(super) enum Stream {
     Tls(Box<TlsStream<Wire>>, PeerId),
     Plain(Wire),
@@ -37,7 +37,7 @@ impl Stream {
         }
     }
 
-    /// The connection itself.
+    /// The stream below.
     fn wire(&mut self) -> &mut Wire {
         match self {
             Self::Tls(stream, _) => stream.get_mut().0,
@@ -46,7 +46,7 @@ impl Stream {
     }
 }
 
-/// Does the same with either.
+/// Runs the same code on either stream.
 macro_rules! either {
     ($stream:expr, $inner:ident => $work:expr) => {
         match $stream {
@@ -56,11 +56,11 @@ macro_rules! either {
     };
 }
 
-/// What both halves share, and the admission holds weakly.
+/// The state that both halves share. The admission has a weak reference.
 struct Shared {
-    /// None when it was closed because the other side is no longer admitted.
+    /// `None` if it was closed because the peer is no longer admitted.
     stream: Mutex<Option<Stream>>,
-    /// Whoever waits in either half hears of that.
+    /// The wakers of both halves, woken by the close.
     reading: AtomicWaker,
     writing: AtomicWaker,
     at: Address,
@@ -87,7 +87,7 @@ impl Shared {
         }
     }
 
-    /// Polls the stream; whoever has to wait is woken when it is closed, too.
+    /// Polls the stream. A pending caller is also woken when the stream is closed.
     fn poll<R>(
         &self,
         waker: &AtomicWaker,
@@ -111,7 +111,7 @@ impl Shared {
 impl Revoke for Shared {
     fn revoke(&self) {
         let stream = self.lock().take();
-        // The connection is closed here, whoever holds the halves and whatever they do.
+        // Dropping the stream closes the connection, whatever the holders of the halves do.
         drop(stream);
         self.reading.wake();
         self.writing.wake();
@@ -171,19 +171,19 @@ impl AsyncWrite for Writing {
 }
 
 impl Drop for Writing {
-    /// Ends the stream beneath. Without a word of TLS, unless there was a shutdown: so the other
-    /// side can tell what was cut from what is complete.
+    /// Shuts down the stream below, without a TLS close alert unless there was a shutdown, so that
+    /// the other side can distinguish truncated data from complete data.
     fn drop(&mut self) {
         if let Some(stream) = self.0.lock().as_mut() {
             let mut cx = Context::from_waker(Waker::noop());
-            // Without a result it is closed with the reader.
+            // If this is pending, the stream is closed with the reader.
             drop(Pin::new(stream.wire()).poll_shutdown(&mut cx));
         }
     }
 }
 
-/// The halves of an open connection. An error when its other side is not admitted by now; a node
-/// always admits itself.
+/// The halves of an open connection. An error if its peer is no longer admitted; a node always
+/// admits itself.
 pub(super) fn halves(
     stream: Stream,
     at: Address,

@@ -1,4 +1,4 @@
-//! What the TLS library asks us: is this key one that we talk to?
+//! The verifiers for the TLS library: whether the peer with a key is admitted.
 
 use std::{
     fmt,
@@ -20,7 +20,7 @@ use crate::{
     transport::IdentityFault,
 };
 
-/// What both sides check.
+/// The checks of both sides.
 #[derive(Clone)]
 pub(super) struct Checks {
     pub(super) me: PeerId,
@@ -33,7 +33,7 @@ impl Checks {
         *id == self.me || self.admission.admits(id)
     }
 
-    /// That who is there has the private key.
+    /// Checks that the peer has the private key.
     fn signature(
         &self,
         message: &[u8],
@@ -46,7 +46,7 @@ impl Checks {
     }
 }
 
-/// The id that a key stands for. There is one key, and no chain of certificates behind it.
+/// The id of a key. There must be only one key, without a chain of certificates.
 fn id(key: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<PeerId, Error> {
     let id = id_of(key).filter(|_| others.is_empty());
     id.ok_or_else(|| CertificateError::BadEncoding.into())
@@ -56,7 +56,7 @@ fn only_tls13() -> Result<HandshakeSignatureValid, Error> {
     Err(PeerIncompatible::Tls12NotOffered.into())
 }
 
-/// Checks those who dial this node.
+/// Verifies peers that dial this node.
 pub(super) struct Diallers(pub(super) Checks);
 
 impl fmt::Debug for Diallers {
@@ -81,7 +81,7 @@ impl ClientCertVerifier for Diallers {
             return Ok(ClientCertVerified::assertion());
         }
         tracing::debug!(peer = %id, "not admitted");
-        // The dialler hears "access denied".
+        // The dialler gets the alert "access denied".
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
@@ -112,12 +112,12 @@ impl ClientCertVerifier for Diallers {
     }
 }
 
-/// Checks whom this node dials: one for each dial.
+/// Verifies the peer that this node dials. One for each dial.
 pub(super) struct Dialled {
     checks: Checks,
     at: Address,
     expected: Option<PeerId>,
-    /// What was wrong with who is there.
+    /// The fault of the peer, if there was one.
     fault: Mutex<Option<IdentityFault>>,
 }
 
@@ -174,7 +174,7 @@ impl ServerCertVerifier for Dialled {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let proven = self.checks.signature(message, key, signature)?;
-        // Not before: only now it is known who is there.
+        // Not earlier: only now the id of the peer is proven.
         let (id, at) = (id(key, &[])?, self.at.clone());
         if let Some(expected) = self.expected.clone().filter(|expected| *expected != id) {
             let fault = IdentityFault::WrongPeer { at, expected, found: id };

@@ -1,4 +1,4 @@
-//! Faults: what breaks and stalls which connections.
+//! Injects faults: breaks and stalls connections.
 
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ impl Link {
 }
 
 impl State {
-    /// Does something to some connections; `None` where it had no effect.
+    /// Applies a function to some connections. It returns `None` if it had no effect.
     fn each(
         &self,
         which: impl Fn(&Link) -> bool,
@@ -55,7 +55,7 @@ impl State {
         self.crashed.remove(host);
     }
 
-    /// Whether what `from` sends is lost on the way to `to`.
+    /// Whether data from `from` does not arrive at `to`.
     pub(super) fn blocked(&self, from: &str, to: &str) -> bool {
         self.cuts.iter().any(|cut| {
             let across = |a: &str, b: &str| cut.these.contains(a) && cut.those.contains(b);
@@ -63,12 +63,12 @@ impl State {
         })
     }
 
-    /// Whether no connection can be made: that takes both ways.
+    /// Whether a dial between them is never answered, as it needs both directions.
     pub(super) fn parted(&self, a: &str, b: &str) -> bool {
         self.blocked(a, b) || self.blocked(b, a)
     }
 
-    /// Has each connection go on, or not, in each direction.
+    /// Begins or ends the partition of each direction of each connection.
     fn part(&self) -> After {
         let mut after = After::default();
         for linked in &self.links {
@@ -97,7 +97,7 @@ impl State {
         self.part()
     }
 
-    /// Nothing goes from or to `host` before `until`.
+    /// Stalls `host` until `until`.
     pub(in super::super) fn stall(&mut self, host: &str, until: Instant) -> After {
         let held = self.stalled.entry(host.to_owned()).or_insert(until);
         *held = until.max(*held);
@@ -111,7 +111,7 @@ impl State {
         )
     }
 
-    /// Until when nothing goes between two hosts because one of them is stalled.
+    /// The end of the stall between two hosts. `None` if neither is stalled.
     pub(super) fn held_until(&self, a: &str, b: &str) -> Option<Instant> {
         let until = self.stalled.get(a).max(self.stalled.get(b)).copied()?;
         (until > Instant::now()).then_some(until)
