@@ -53,7 +53,7 @@
 //!    is the layer below.
 //! 9. [`protocol`] specifies every byte on the wire, for programs in other languages.
 //! 10. [`limits`] and `content` are of use to applications: how often each sender may
-//!    ask, and content that moves in parts with digests.
+//!     ask, and content that moves in parts with digests.
 //!
 //! [`mod@reference`] has the guarantees in full, the table of limits, threats and measurements.
 //!

@@ -208,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn the_table_in_the_readme_is_what_the_data_gives() {
-        let readme = read("README.md");
-        let section = readme.split_once("## Kademlia at scale").unwrap().1;
+    fn the_table_in_the_documentation_is_what_the_data_gives() {
+        let page = read("src/reference/measurements.md");
+        let section = page.split_once("## Kademlia at scale").unwrap().1;
         let section = section.split("\n## ").next().unwrap();
         let shown: Vec<_> = section.lines().filter(|line| line.starts_with('|')).collect();
         let rows: Vec<_> = data().sizes.iter().map(table::row).collect();

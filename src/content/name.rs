@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn f50_what_leads_out_hides_or_deceives_is_refused() {
+    fn what_leads_out_hides_or_deceives_is_refused() {
         for (name, why) in [
             ("", InvalidName::Empty),
             ("..", InvalidName::Hidden),

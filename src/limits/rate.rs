@@ -300,7 +300,7 @@ mod tests {
                 limiter.take(&key, now);
                 passed += u64::from(many.take(&0, now));
                 prop_assert!(limiter.len() <= MOST && limiter.due.order.len() == limiter.len());
-                prop_assert!(passed <= 5 + (now - begin).as_millis() as u64 / 100);
+                prop_assert!(passed <= 5 + u64::try_from((now - begin).as_millis()).unwrap() / 100);
             }
         }
     }
