@@ -26,9 +26,10 @@ use tokio::{runtime::Handle, sync::watch};
 
 use self::handlers::Entry;
 #[cfg(feature = "test-utils")]
+use crate::node::WallClock;
 use crate::{
     frame::TypeCode,
-    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, WallClock, watch_bans},
+    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, watch_bans},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,
