@@ -1,11 +1,6 @@
 //! The callee's side of a classic exchange ([protocol](crate::protocol#classic-exchanges)).
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
@@ -24,11 +19,8 @@ use crate::{
     frame::{Frame, FrameHead, Part, TypeCode},
     limits::{Misbehavior, throttle::Throttle},
     message::{
-        Body, Incoming, ReadError, Reply, Sender, Token,
-        body::Progress,
-        error::WriteError,
-        reply::ReplyKind,
-        source::{BodySource, Chunk},
+        Body, Incoming, ReadError, Reply, Sender, Token, body::Progress, error::WriteError,
+        reply::ReplyKind, source::Lent,
     },
     node::{AbortedExchange, Direction, Node, Refusal, log::Sanitized},
     overlay::{Address, PeerId},
@@ -61,40 +53,6 @@ impl fmt::Debug for Server {
             .field("head", &self.head)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
-    }
-}
-
-/// The reader of a request while a handler has its body. When the body is dropped, the reader is
-/// returned.
-#[derive(Debug)]
-struct Lent {
-    reader: Option<FrameReader>,
-    back: Option<oneshot::Sender<FrameReader>>,
-}
-
-impl BodySource for Lent {
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
-        match &mut self.reader {
-            Some(reader) => reader.poll_part(cx),
-            None => Poll::Ready(Ok(None)),
-        }
-    }
-
-    fn is_link(&self) -> bool {
-        false
-    }
-
-    fn was_sent(&self) -> bool {
-        true
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if let (Some(reader), Some(back)) = (self.reader.take(), self.back.take()) {
-            // The send fails only if the connection has ended.
-            back.send(reader).ok();
-        }
     }
 }
 
@@ -299,8 +257,8 @@ impl Server {
                 let (give, back) = oneshot::channel();
                 self.back = Some(back);
                 let coming = (head.code(), Some(head.len()));
-                let lent = Lent { reader: Some(reader.leashed()), back: Some(give) };
-                let body = Body::coming(coming, Box::new(lent), None);
+                let lent = Lent::new(reader.leashed(), give);
+                let body = Body::coming(coming, Box::new(lent));
                 let progress = body.progress();
                 Ok((body, progress))
             }

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use tokio::{io::AsyncRead, sync::oneshot};
+use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
 use crate::{
@@ -49,12 +49,9 @@ impl Progress {
     }
 }
 
-/// Returns the source of a body.
-pub(crate) type GiveBack = oneshot::Sender<Box<dyn BodySource>>;
-
 enum Source {
     Whole(Option<Bytes>),
-    Coming { source: Option<Box<dyn BodySource>>, back: Option<GiveBack> },
+    Coming(Box<dyn BodySource>),
 }
 
 impl fmt::Debug for Body {
@@ -78,18 +75,12 @@ impl Body {
     }
 
     /// A body that is read from `source`, whose next part is its first piece. At its end, or when
-    /// the body is dropped, the source is sent to `back`.
+    /// the body is dropped, the source is dropped.
     pub(crate) fn coming(
         (code, len): (TypeCode, Option<u32>),
         source: Box<dyn BodySource>,
-        back: Option<GiveBack>,
     ) -> Self {
-        Self {
-            code,
-            len,
-            got: Progress::default(),
-            source: Source::Coming { source: Some(source), back },
-        }
+        Self { code, len, got: Progress::default(), source: Source::Coming(source) }
     }
 
     /// The code of the frame.
@@ -144,16 +135,15 @@ impl Stream for Body {
         let this = &mut *self;
         let piece = match &mut this.source {
             Source::Whole(data) => data.take(),
-            Source::Coming { source: None, .. } => None,
-            Source::Coming { source: Some(source), .. } => match ready!(source.poll_part(cx)) {
+            Source::Coming(source) => match ready!(source.poll_part(cx)) {
                 Ok(Some(Chunk::Piece { data, last })) => {
                     if last {
-                        this.source.give_back();
+                        this.source = Source::Whole(None);
                     }
                     Some(data)
                 }
                 Ok(Some(Chunk::Frame(_) | Chunk::Head { .. }) | None) => {
-                    this.source.give_back();
+                    this.source = Source::Whole(None);
                     let expected = u64::from(this.len.unwrap_or(u32::MAX));
                     let (code, got) = (this.code, this.got.get());
                     return Poll::Ready(Some(Err(FrameError::TruncatedBody {
@@ -164,7 +154,7 @@ impl Stream for Body {
                     .into())));
                 }
                 Err(error) => {
-                    this.source.give_back();
+                    this.source = Source::Whole(None);
                     return Poll::Ready(Some(Err(error)));
                 }
             },
@@ -172,23 +162,5 @@ impl Stream for Body {
         let len = piece.as_ref().map_or(0, |piece| piece.len() as u64);
         this.got.0.fetch_add(len, Ordering::Relaxed);
         Poll::Ready(piece.map(Ok))
-    }
-}
-
-impl Source {
-    fn give_back(&mut self) {
-        if let Self::Coming { source, back } = self
-            && let Some(source) = source.take()
-            && let Some(back) = back.take()
-        {
-            // The send fails only if the exchange has ended.
-            back.send(source).ok();
-        }
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.source.give_back();
     }
 }

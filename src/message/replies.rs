@@ -19,7 +19,7 @@ use crate::{
         body::Body,
         error::{RequestError, Unwritten},
         outgoing::{OutgoingHeld, Sending},
-        source::{BodySource, Chunk},
+        source::{BodySource, Chunk, Lent},
     },
     node::{Node, Refusal, RequestTimer, log::Sanitized},
     overlay::{Address, PeerId, RouteFault},
@@ -232,7 +232,7 @@ impl Replies {
                 self.open.as_mut().and_then(|open| open.reader.take()).map(|reader| {
                     let (give, back) = oneshot::channel();
                     self.back = Some(back);
-                    Body::coming((code, len), reader, Some(give))
+                    Body::coming((code, len), Box::new(Lent::new(reader, give)))
                 })
             }
         }))

@@ -275,7 +275,7 @@ impl Inbound {
                 let stream =
                     RecvStream::new(Arc::clone(&self.session), Arc::clone(&queue), Credit::Window)
                         .inside();
-                let body = Body::coming((code, None), Box::new(stream), None);
+                let body = Body::coming((code, None), Box::new(stream));
                 let progress = body.progress();
                 let left = limit as usize;
                 let request = arrived.request;
