@@ -4,7 +4,7 @@ mod delivery;
 pub(crate) mod mailbag;
 pub(crate) mod sender;
 
-pub(crate) use self::delivery::{Sender, notify_acked, replay, take};
+pub(crate) use self::delivery::{ReliableSender, notify_acked, replay, take};
 
 use std::{
     fmt, io,

@@ -92,8 +92,8 @@ impl Endpoint {
     /// tasks of the node end.
     pub(crate) fn abort_all(&self, silently: bool) {
         self.abort.cancel();
-        self.links.cut(silently);
-        self.leashes.cut().into_iter().for_each(|exchange| self.report_aborted(exchange));
+        self.links.abort(silently);
+        self.leashes.abort().into_iter().for_each(|exchange| self.report_aborted(exchange));
     }
 
     /// Notes that a peer is alive at `to`.
@@ -112,6 +112,7 @@ pub(crate) struct LinkPool {
     /// The link that was used last: consecutive messages often have the same destination.
     last: Mutex<Option<Arc<Session>>>,
     next: AtomicU64,
+    /// Drawn by [`Ambient::incarnation`](crate::node::Ambient::incarnation).
     pub(crate) incarnation: u64,
     once: Mutex<Once>,
     /// Permits for bytes of messages that may wait for a handler after the end of their link.
@@ -119,7 +120,7 @@ pub(crate) struct LinkPool {
 }
 
 struct Pool {
-    book: PeerDirectory,
+    directory: PeerDirectory,
     sessions: HashMap<LinkId, Arc<Session>>,
     dials: HashMap<Address, watch::Receiver<Option<Reached>>>,
     /// Whether the node has aborted and opens no further link.
@@ -140,7 +141,7 @@ impl LinkPool {
             PeerDirectoryConfig { max_links: config.max_links, classic_for: config.classic_memory };
         Self {
             pool: Mutex::new(Pool {
-                book: PeerDirectory::new(me.id().clone(), config),
+                directory: PeerDirectory::new(me.id().clone(), config),
                 sessions: HashMap::new(),
                 dials: HashMap::new(),
                 is_aborted: false,
@@ -153,13 +154,6 @@ impl LinkPool {
             once: Mutex::default(),
             waiting: Semaphore::new(MAX_WAITING),
         }
-    }
-
-    /// The incarnation of this node, from
-    /// [`Ambient::incarnation`](crate::node::Ambient::incarnation).
-    #[cfg(any(feature = "kademlia", feature = "swim"))]
-    pub(crate) const fn incarnation(&self) -> u64 {
-        self.incarnation
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {
@@ -206,7 +200,7 @@ impl LinkPool {
         if pool.is_aborted {
             return false;
         }
-        pool.book.is_alive(&session.to);
+        pool.directory.is_alive(&session.to);
         pool.sessions.insert(session.id, Arc::clone(session));
         let mut ended = Vec::new();
         let other = self.of_another(session);
@@ -219,12 +213,17 @@ impl LinkPool {
             let now = now();
             // The rule for two links applies only to links with the same peer.
             if let Some(other) = other {
-                pool.book.closed(other.id);
+                pool.directory.closed(other.id);
             }
-            let lost =
-                pool.book.opened(session.id, &session.to, session.peer.id(), session.role, now);
-            pool.look_at_lines();
-            let lost = lost.into_iter().chain(pool.book.too_many(session.id));
+            let lost = pool.directory.opened(
+                session.id,
+                &session.to,
+                session.peer.id(),
+                session.role,
+                now,
+            );
+            pool.look_at_sessions();
+            let lost = lost.into_iter().chain(pool.directory.too_many(session.id));
             ended.extend(lost.filter_map(|id| pool.sessions.get(&id).cloned()));
             if ended.iter().all(|lost| lost.id != session.id) {
                 let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -266,9 +265,9 @@ impl LinkPool {
     }
 
     /// Ends every link at once, and opens no further ones.
-    pub(crate) fn cut(&self, silently: bool) {
+    pub(crate) fn abort(&self, silently: bool) {
         self.lock().is_aborted = true;
-        self.all().iter().for_each(|session| session.cut(silently));
+        self.all().iter().for_each(|session| session.abort(silently));
     }
 
     /// Ends every link with a banned source or id.
@@ -277,7 +276,7 @@ impl LinkPool {
             Offender::Source(source) => Source::of(session.sender.address()) == *source,
             Offender::Id(id) => session.sender.proven() == Some(id),
         };
-        self.all().iter().filter(is_theirs).for_each(|session| session.cut(false));
+        self.all().iter().filter(is_theirs).for_each(|session| session.abort(false));
     }
 
     /// An open link to a peer that has proved its id, at any address, opened by either side.
@@ -290,7 +289,7 @@ impl LinkPool {
 
     /// Forgets that a peer speaks no links: its connection may have broken during the hello.
     pub(crate) fn doubt_classic(&self, to: &Address) {
-        self.lock().book.doubt_classic(to);
+        self.lock().directory.doubt_classic(to);
     }
 }
 

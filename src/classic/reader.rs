@@ -207,7 +207,7 @@ impl FrameReader {
                 }
                 // Not reached: the codec returns pieces until the last one, or an error at an early
                 // end.
-                _ => return Err(whole.cut(head.len()).into()),
+                _ => return Err(whole.truncated(head.len()).into()),
             }
         }
     }

@@ -82,7 +82,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The cut of so many bytes; `None` for more than [`MAX_SIZE`].
+    /// The layout of content with `size` bytes; `None` for more than [`MAX_SIZE`].
     #[must_use]
     pub fn of(size: u64) -> Option<Self> {
         let mut part = MIN_PART;

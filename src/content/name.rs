@@ -11,7 +11,7 @@ const DEVICES: [&str; 22] = [
     "COM9", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
 ];
 
-/// A name of a file that is safe inside a folder, whoever says it: it cannot lead out of the folder,
+/// A name of a file that is safe inside a folder, even if an untrusted peer sends it: it cannot lead out of the folder,
 /// hide in it, or look like another one.
 ///
 /// ```
@@ -34,7 +34,7 @@ pub enum InvalidName {
     /// There is no text.
     #[error("the name of a file may not be empty")]
     Empty,
-    /// It has so many bytes, which are too many.
+    /// The name is too long. Its length in bytes.
     #[error("the name of a file has at most {MAX_NAME_LEN} bytes, not {0}")]
     TooLong(usize),
     /// It is not UTF-8.

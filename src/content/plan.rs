@@ -92,7 +92,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan for all parts but those that are there, with so many sources.
+    /// A plan for all parts that are missing, with this number of sources.
     #[must_use]
     pub fn new(there: &[bool], sources: usize) -> Self {
         let part = |there: &bool| if *there { Part::Done } else { Part::Missing };
@@ -167,7 +167,7 @@ impl Plan {
         new
     }
 
-    /// A source did not bring a part: that goes to whoever asks next.
+    /// A source did not bring a part: the next source that asks gets that part.
     pub fn failed(
         &mut self,
         source: SourceNumber,

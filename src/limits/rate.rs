@@ -56,7 +56,7 @@ impl Rate {
 ///
 /// It keeps a bounded number of keys, and each of them only until it is as good as new. When there is
 /// no room, the key that is as good as new the soonest is forgotten for a newcomer: a flood of keys
-/// gives a burst more to whoever took the least, and refuses nobody. Each call costs the logarithm of the number
+/// gives the key that took the least another burst, and refuses no key. Each call costs the logarithm of the number
 /// of keys.
 #[derive(Debug)]
 pub struct RateLimiter<K> {

@@ -36,7 +36,7 @@ impl Assembler {
     }
 
     /// The error for a frame that was truncated here.
-    pub(crate) fn cut(&self, expected: u32) -> FrameError {
+    pub(crate) fn truncated(&self, expected: u32) -> FrameError {
         let (got, expected) = (self.data.len() as u64, u64::from(expected));
         FrameError::TruncatedBody { code: self.code, got, expected }
     }

@@ -351,7 +351,7 @@ impl Replies {
                     }
                     gather.push(&data, last)
                 }
-                _ => Err(gather.cut(u32::MAX)),
+                _ => Err(gather.truncated(u32::MAX)),
             };
             match frame {
                 Ok(None) => {}

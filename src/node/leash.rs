@@ -47,7 +47,7 @@ impl Leashes {
     }
 
     /// Drops everything that is held, and later additions at once. Returns the aborted exchanges.
-    pub(crate) fn cut(&self) -> Vec<AbortedExchange> {
+    pub(crate) fn abort(&self) -> Vec<AbortedExchange> {
         let held = {
             let mut leashed = self.lock();
             leashed.is_aborted = true;

@@ -351,7 +351,7 @@ impl Builder {
         let listen_at = Address::new(at.host().clone(), bound.port());
         let node = Node::new(config, me, self.transport, events, threads, ambient);
         let node = Endpoint::new(node, incarnation);
-        let reliable = Arc::new(reliable::Sender::new(Arc::clone(&node)));
+        let reliable = Arc::new(reliable::ReliableSender::new(Arc::clone(&node)));
         if let Some(outbox) = self.outbox {
             reliable.keep_in(outbox);
         }

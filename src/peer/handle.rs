@@ -35,7 +35,7 @@ pub struct Peer(Arc<Inner>);
 
 struct Inner {
     node: Arc<Endpoint>,
-    reliable: Arc<reliable::Sender>,
+    reliable: Arc<reliable::ReliableSender>,
     peers: Peers,
     actor: Addr<PeerActor>,
     stopped: watch::Receiver<Option<Arc<StopReport>>>,
@@ -82,7 +82,7 @@ impl Peer {
     }
 
     pub(crate) fn new(
-        (node, reliable): (Arc<Endpoint>, Arc<reliable::Sender>),
+        (node, reliable): (Arc<Endpoint>, Arc<reliable::ReliableSender>),
         peers: Peers,
         actor: Addr<PeerActor>,
         stopped: watch::Receiver<Option<Arc<StopReport>>>,
@@ -94,7 +94,7 @@ impl Peer {
         &self.0.node
     }
 
-    pub(super) fn reliable(&self) -> &Arc<reliable::Sender> {
+    pub(super) fn reliable(&self) -> &Arc<reliable::ReliableSender> {
         &self.0.reliable
     }
 

@@ -92,7 +92,7 @@ impl Dht {
     /// only spread refreshes over a bucket.
     fn random(&self, node: &Endpoint) -> [u8; 32] {
         let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{} {} {drawn}", node.me.id(), node.links.incarnation());
+        let text = format!("{} {} {drawn}", node.me.id(), node.links.incarnation);
         *Key::of_bytes(text.as_bytes()).as_bytes()
     }
 }

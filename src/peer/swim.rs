@@ -132,7 +132,7 @@ impl Service for Swim {
     fn prepare(&self, context: &ServiceContext) {
         let node = &context.node;
         // If it is below that of an earlier run, the members report it.
-        let incarnation = node.links.incarnation();
+        let incarnation = node.links.incarnation;
         let seed = node
             .me
             .id()

@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_millis(50);
 const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The sender of acknowledged messages of one node.
-pub(crate) struct Sender {
+pub(crate) struct ReliableSender {
     pub(crate) endpoint: Arc<Endpoint>,
     mailbags: Mutex<SendQueues>,
     limits: OutboxLimits,
@@ -43,7 +43,7 @@ pub(crate) struct Sender {
     stored: AtomicU64,
 }
 
-impl Sender {
+impl ReliableSender {
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
         let config = &endpoint.config;
         let limits =
@@ -101,7 +101,7 @@ fn limit(endpoint: &Endpoint) -> Duration {
 /// Accepts a message: as soon as there is room for it, or, without `wait`, only if there is room
 /// now.
 pub(crate) async fn take(
-    sender: &Arc<Sender>,
+    sender: &Arc<ReliableSender>,
     to: Whither<'_>,
     frame: Frame,
     how: Reliability,
@@ -186,7 +186,7 @@ async fn end(
 
 /// The queue of messages for that peer. If its id is not known, opens a link to learn it.
 async fn bag(
-    sender: &Sender,
+    sender: &ReliableSender,
     (to, whom): Whither<'_>,
     until: Instant,
 ) -> Result<Arc<SendQueue>, RequestError> {
@@ -220,7 +220,7 @@ async fn bag(
 
 /// Stores a message before it is sent. `None` if there is no outbox.
 async fn store(
-    sender: &Sender,
+    sender: &ReliableSender,
     bag: &SendQueue,
     to: &Address,
     frame: &Frame,
@@ -236,7 +236,7 @@ async fn store(
     Ok(Some(id))
 }
 
-async fn delete(sender: &Sender, id: KeptId) {
+async fn delete(sender: &ReliableSender, id: KeptId) {
     if let Some(outbox) = sender.outbox()
         && let Err(error) = outbox.delete(id).await
     {
@@ -246,7 +246,7 @@ async fn delete(sender: &Sender, id: KeptId) {
 
 /// Sends the messages that earlier incarnations of this node stored, until they are acknowledged or
 /// refused.
-pub(crate) fn replay(sender: &Arc<Sender>, kept: Vec<Kept>) {
+pub(crate) fn replay(sender: &Arc<ReliableSender>, kept: Vec<Kept>) {
     let mut by_peer: BTreeMap<(PeerId, Address), Vec<Kept>> = BTreeMap::new();
     for kept in kept {
         let to = (kept.to.id().clone(), kept.to.address().clone());
@@ -258,7 +258,7 @@ pub(crate) fn replay(sender: &Arc<Sender>, kept: Vec<Kept>) {
     }
 }
 
-async fn replay_to_one(sender: Arc<Sender>, mut left: Vec<Kept>) {
+async fn replay_to_one(sender: Arc<ReliableSender>, mut left: Vec<Kept>) {
     let limit = limit(&sender.endpoint);
     left.sort_by_key(Kept::id);
     loop {
@@ -298,7 +298,7 @@ async fn replay_to_one(sender: Arc<Sender>, mut left: Vec<Kept>) {
 }
 
 async fn post_again(
-    sender: &Sender,
+    sender: &ReliableSender,
     kept: &Kept,
     how: Reliability,
 ) -> Result<Posted, RequestError> {
@@ -313,7 +313,7 @@ async fn post_again(
 /// Sends a message and waits until it is acknowledged. Without links, a classic exchange with a
 /// clean end is the acknowledgement.
 pub(crate) async fn notify_acked(
-    sender: &Sender,
+    sender: &ReliableSender,
     to: (&Address, Option<&PeerId>),
     frame: Frame,
     over: Over,

@@ -62,9 +62,9 @@ impl LinkPool {
         let is_unused = session.is_unused();
         let mut pool = self.lock();
         if is_unused {
-            pool.book.unused(session.id, now());
+            pool.directory.unused(session.id, now());
         } else {
-            pool.book.leaves(session.id);
+            pool.directory.leaves(session.id);
         }
         drop(pool);
         let mut last = self.last();
@@ -79,7 +79,7 @@ impl LinkPool {
     pub(super) fn closed(&self, session: &Session) {
         self.unlist(session);
         let mut pool = self.lock();
-        pool.book.closed(session.id);
+        pool.directory.closed(session.id);
         pool.sessions.remove(&session.id);
         drop(pool);
         self.over.notify_waiters();
@@ -98,6 +98,6 @@ impl LinkPool {
 
     /// Notes that a peer is alive at `to`: the next dial does not wait.
     pub(crate) fn is_alive(&self, to: &Address) {
-        self.lock().book.is_alive(to);
+        self.lock().directory.is_alive(to);
     }
 }

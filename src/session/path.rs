@@ -80,8 +80,8 @@ enum Step {
 
 fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
     let mut pool = endpoint.links.lock();
-    pool.look_at_lines();
-    let (way, after) = pool.book.way(to, now());
+    pool.look_at_sessions();
+    let (way, after) = pool.directory.way(to, now());
     let leaves = after.and_then(|id| pool.sessions.get(&id).cloned());
     let mut dial = None;
     let step = match way {
@@ -92,18 +92,18 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
             // A peer with another id has opened this link and claims to be reached at the address.
             Some(session) if session.is_open() && session.role == Role::Acceptor => {
                 let session = Arc::clone(session);
-                pool.book.closed(id);
+                pool.directory.closed(id);
                 drop(pool);
                 endpoint.links.unlist(&session);
                 return Step::Again;
             }
             Some(session) if session.is_open() => Step::Done(Err(session.wrong_peer(to, whom))),
             Some(_) => {
-                pool.book.leaves(id);
+                pool.directory.leaves(id);
                 Step::Again
             }
             None => {
-                pool.book.closed(id);
+                pool.directory.closed(id);
                 Step::Again
             }
         },
@@ -123,7 +123,7 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
             // Not reached: a dial always reports its result.
             _ => {
                 pool.dials.remove(to);
-                pool.book.failed(to, now());
+                pool.directory.failed(to, now());
                 Step::Done(Err(Unreached::without_a_word()))
             }
         },
@@ -168,10 +168,10 @@ impl Dialling {
         let mut pool = self.endpoint.links.lock();
         match &reached {
             Ok(_) => {}
-            Err(Unreached::Classic { mute: true }) => pool.book.is_mute(&self.to, now()),
-            Err(Unreached::Classic { mute: false }) => pool.book.is_classic(&self.to, now()),
+            Err(Unreached::Classic { mute: true }) => pool.directory.is_mute(&self.to, now()),
+            Err(Unreached::Classic { mute: false }) => pool.directory.is_classic(&self.to, now()),
             Err(Unreached::Failed { .. } | Unreached::Busy | Unreached::Left) => {
-                pool.book.failed(&self.to, now());
+                pool.directory.failed(&self.to, now());
             }
             // The next dial may be for another peer, or the peer may be admitted then.
             Err(
@@ -179,7 +179,7 @@ impl Dialling {
                 | Unreached::Stopped
                 | Unreached::Identity(_)
                 | Unreached::Banned(_),
-            ) => pool.book.gave_up(&self.to),
+            ) => pool.directory.gave_up(&self.to),
         }
         pool.dials.remove(&self.to);
         drop(pool);
@@ -196,11 +196,11 @@ impl Drop for Dialling {
 
 impl Pool {
     /// Updates the directory: which links are in use, and since when the others are idle.
-    pub(crate) fn look_at_lines(&mut self) {
+    pub(crate) fn look_at_sessions(&mut self) {
         for session in self.sessions.values() {
             let state = session.lock();
             let open = usize::from(!session.is_idle(&state));
-            self.book.busy(session.id, open, state.used.0.into_std());
+            self.directory.busy(session.id, open, state.used.0.into_std());
         }
     }
 }

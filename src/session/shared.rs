@@ -222,7 +222,7 @@ impl Session {
     }
 
     /// Ends the link at once: with a reason, or `silently`, as if the connection had broken.
-    pub(crate) fn cut(&self, silently: bool) {
+    pub(crate) fn abort(&self, silently: bool) {
         self.close_to_new();
         self.with(|state| {
             if silently {

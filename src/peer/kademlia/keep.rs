@@ -119,7 +119,7 @@ impl Dht {
             }
             let until = ttl.map(|ttl| now().later(ttl.min(self.config.ttl)));
             let life = node.started.elapsed().as_micros();
-            let begun = node.links.incarnation();
+            let begun = node.links.incarnation;
             let sequence = begun.saturating_add(u64::try_from(life).unwrap_or(u64::MAX));
             // The later of two values at the same moment needs the higher number.
             let old = own.get(&key);
@@ -165,7 +165,7 @@ impl Dht {
 
     /// Raises the sequence number above those of an earlier run of this node that other nodes know.
     fn go_above(&self, node: &Endpoint, key: Key, records: &[(Address, Record)]) {
-        let furthest = node.links.incarnation().saturating_add(FURTHEST);
+        let furthest = node.links.incarnation.saturating_add(FURTHEST);
         let of_this = records.iter().map(|(_, record)| record).filter(|record| {
             record.publisher().id() == node.me.id() && record.sequence() <= furthest
         });
