@@ -3,6 +3,7 @@
 mod bans;
 pub(crate) mod clock;
 pub(crate) mod config;
+pub(crate) mod connections;
 mod counters;
 mod doubts;
 mod event;
@@ -59,6 +60,7 @@ pub(crate) use self::{
 };
 pub use self::{
     config::{Config, ConfigEntry},
+    connections::{ConnectionStatus, LinkStatus, Protocol},
     counters::Counts,
     event::{Child, Events, PeerEvent, Removed},
     refusal::Refusal,
@@ -134,6 +136,8 @@ pub(crate) struct Node {
     pub(crate) bans: Bans,
     /// Called when a ban begins.
     pub(crate) on_ban: std::sync::OnceLock<OnBan>,
+    /// Starts the actors of connections.
+    pub(crate) host: std::sync::OnceLock<Arc<dyn connections::Host>>,
     /// Memory for incomplete frames.
     pub(crate) partial: Budget,
     /// Memory for incomplete replies to requests of this node.
@@ -205,6 +209,7 @@ impl Node {
             doubts: Doubts::default(),
             bans: Bans::new(&config),
             on_ban: std::sync::OnceLock::new(),
+            host: std::sync::OnceLock::new(),
             forwards: Meters::new(Rates {
                 frames: config.max_forwards_per_source,
                 bytes: u32::MAX,

@@ -49,8 +49,7 @@ use crate::{
     time::now,
 };
 
-pub use self::status::LinkStatus;
-pub(crate) use self::{driver::Driver, open::welcome, path::speaks_links, shared::Session};
+pub(crate) use self::{open::welcome, path::speaks_links, shared::Session};
 
 /// A node with its handlers and its links. It sends and receives messages.
 #[derive(Debug)]

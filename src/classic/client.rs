@@ -1,6 +1,11 @@
 //! The caller's side of a classic exchange ([protocol](crate::protocol#classic-exchanges)).
 
-use std::{io, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Weak},
+};
 
 use bytes::BytesMut;
 use futures::FutureExt;
@@ -19,7 +24,12 @@ use crate::{
         error::{Unwritten, WriteError},
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
     },
-    node::{AbortedExchange, Direction, Node, leash::Leash, span},
+    node::{
+        AbortedExchange, Direction, Node,
+        connections::{Opened, OpenedProtocol},
+        leash::{Close, Leash},
+        span,
+    },
     overlay::{Address, PeerId},
     time::Later,
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
@@ -153,7 +163,37 @@ async fn begin(
     if node.abort.is_cancelled() {
         return Err(stopped());
     }
-    unless_aborted(node, (to, code), dial(node, to, whom)).await.ok_or_else(stopped)?
+    let dialled = unless_aborted(node, (to, code), dial(node, to, whom)).await;
+    let mut dialled = dialled.ok_or_else(stopped)??;
+    dialled.held.actor = Some(host(node, &dialled, code));
+    Ok(dialled)
+}
+
+/// The halves of a connection, which are dropped with this.
+struct Halves([Weak<dyn Close>; 2]);
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        self.0.iter().filter_map(Weak::upgrade).for_each(|half| half.close());
+    }
+}
+
+/// Starts the actor of a connection. The actor ends with the connection, and the connection with the
+/// actor. The caller reads and writes, so that no frame passes through the mailbox of the actor.
+fn host(node: &Arc<Node>, dialled: &Dialled, code: TypeCode) -> oneshot::Sender<Infallible> {
+    let (sender, ended) = oneshot::channel::<Infallible>();
+    let halves = Halves([dialled.reader.closer(), dialled.writer.closer()]);
+    node.host(Opened {
+        address: dialled.remote.clone(),
+        direction: Direction::Out,
+        protocol: OpenedProtocol::Classic(code),
+        run: Box::pin(async move {
+            let _halves = halves;
+            // An error is the end of the exchange.
+            ended.await.map(drop).ok();
+        }),
+    });
+    sender
 }
 
 /// Sends `request` to the peer `whom` at `to`, and returns its replies.

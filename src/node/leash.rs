@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -58,7 +58,8 @@ impl Leashes {
     }
 }
 
-trait Close: Send + Sync {
+/// Something that a [`Leash`] holds, and that can be dropped from elsewhere.
+pub(crate) trait Close: Send + Sync {
     fn close(&self);
 }
 
@@ -115,6 +116,12 @@ impl<T: Send + 'static> Leash<T> {
             shared.close();
         }
         Self { shared, number, node: Arc::clone(node) }
+    }
+
+    /// Drops what this holds, from elsewhere.
+    pub(crate) fn closer(&self) -> Weak<dyn Close> {
+        let shared: Weak<Shared<T>> = Arc::downgrade(&self.shared);
+        shared
     }
 
     /// Reports `exchange` when this is aborted, or at once if it is aborted already.

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use tokio::sync::watch;
 
 use crate::{
+    connection::Connections,
     node::{
         Child, PeerEvent,
         log::{Kind, warn_some},
@@ -34,16 +35,19 @@ use crate::{
     transport::Listener,
 };
 
-/// Supervises the parts of one node: the listener, the peer list and the stabilizers.
+/// Supervises the parts of one node: the listener, the peer list, the stabilizers and the
+/// connections.
 ///
 /// [`Builder::start`](crate::Builder::start) starts it. It keeps a recipe for each child. When a
-/// child dies, it starts a successor, with back-off and a limit. It never waits for a child. It
-/// handles the messages of [`messages`](crate::messages), as an alternative to the methods of the
+/// child dies, it starts a successor, with back-off and a limit. It never waits for a child. A
+/// [connection](crate::connection::ConnectionActor) that dies has no successor; it ends with the
+/// node. The actor handles the messages of [`messages`](crate::messages), as an alternative to the methods of the
 /// [`Peer`](crate::Peer) handle. It ends with the node.
 pub struct PeerActor {
     pub(crate) node: Arc<Endpoint>,
     pub(crate) peer: WeakPeer,
     peers: Peers,
+    pub(crate) connections: Connections,
     table: Arc<Mutex<Table>>,
     list: watch::Sender<Option<Addr<PeerListActor>>>,
     listen_at: Address,
@@ -64,6 +68,7 @@ impl fmt::Debug for PeerActor {
 /// The values that the builder passes to the actor.
 pub(crate) struct Parts {
     pub(crate) node: Arc<Endpoint>,
+    pub(crate) connections: Connections,
     pub(crate) peer: WeakPeer,
     pub(crate) table: Table,
     pub(crate) list: watch::Sender<Option<Addr<PeerListActor>>>,
@@ -74,12 +79,13 @@ pub(crate) struct Parts {
 
 impl PeerActor {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { node, peer, table, list, recipes, stopped, listen_at } = parts;
+        let Parts { node, connections, peer, table, list, recipes, stopped, listen_at } = parts;
         Self {
             peers: Peers::new(list.subscribe(), node.threads.home().clone()),
             table: Arc::new(Mutex::new(table)),
             restarts: BTreeMap::new(),
             node,
+            connections,
             peer,
             list,
             listen_at,
@@ -101,8 +107,8 @@ impl PeerActor {
     }
 
     pub(crate) fn start_listener(&self, listener: Box<dyn Listener>, ctx: &Context<Self>) {
-        ListenerActor::new(listener, Arc::clone(&self.node), self.guard(Child::Listener, ctx))
-            .start();
+        let node = (Arc::clone(&self.node), self.connections.clone());
+        ListenerActor::new(listener, node, self.guard(Child::Listener, ctx)).start();
     }
 
     pub(crate) fn start_stabilizer(&self, recipe: &Recipe, ctx: &Context<Self>) {

@@ -28,6 +28,7 @@ use self::handlers::Entry;
 #[cfg(feature = "test-utils")]
 use crate::node::WallClock;
 use crate::{
+    connection::Connections,
     frame::TypeCode,
     node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, watch_bans},
     overlay::{
@@ -351,6 +352,9 @@ impl Builder {
         let listen_at = Address::new(at.host().clone(), bound.port());
         let node = Node::new(config, me, self.transport, events, threads, ambient);
         let node = Endpoint::new(node, incarnation);
+        let connections = Connections::default();
+        // This is the only place that sets it.
+        node.host.set(Arc::new(connections.clone())).ok();
         let reliable = Arc::new(reliable::ReliableSender::new(Arc::clone(&node)));
         if let Some(outbox) = self.outbox {
             reliable.keep_in(outbox);
@@ -371,8 +375,12 @@ impl Builder {
 
         let mut peer = None;
         PeerActor::create(|ctx: &mut Context<PeerActor>| {
-            let handle =
-                Peer::new((Arc::clone(&node), Arc::clone(&reliable)), peers, ctx.address(), report);
+            let handle = Peer::new(
+                (Arc::clone(&node), Arc::clone(&reliable), connections.clone()),
+                peers,
+                ctx.address(),
+                report,
+            );
             let weak = handle.downgrade();
             let context = ServiceContext { node: Arc::clone(&node), peers: handle.peers().clone() };
             let mut recipes = self.recipes;
@@ -383,6 +391,7 @@ impl Builder {
             peer = Some(handle);
             let parts = Parts {
                 node: Arc::clone(&node),
+                connections,
                 peer: weak,
                 table,
                 list,

@@ -117,6 +117,10 @@ impl Driver {
         }
     }
 
+    pub(crate) fn link(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
+    }
+
     /// Runs the link to its end. Dropping the future breaks it.
     pub(crate) async fn run(mut self) {
         let reason = std::future::poll_fn(|cx| self.poll(cx)).await;

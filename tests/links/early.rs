@@ -5,10 +5,10 @@ use std::{io, time::Duration};
 use actix::prelude::*;
 use actix_peer::{
     Config, Incoming, Outgoing, Over, Peer, Reply,
+    connection::LinkStatus,
     frame::Frame,
     handler,
     link::{AckLevel, Kind, Sequenced},
-    session::LinkStatus,
     transport::memory::MemoryNetwork,
 };
 use futures::{StreamExt, future::pending, stream};
