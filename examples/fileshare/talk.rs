@@ -56,6 +56,11 @@ impl NoAnswer {
             Self::Request(RequestError::Reply(ReadError::Late(_)) | RequestError::NoCredit(_)) => {
                 true
             }
+            // The other node stops, closes one of two links, or is busy, and has not seen it.
+            Self::Request(RequestError::Reset {
+                reason: Reason::GOING_AWAY | Reason::BUSY,
+                sent: false,
+            }) => true,
             Self::Request(error) => error.cause() == Cause::Transport,
             Self::Classic | Self::Unknown | Self::Refused(_) | Self::Stopping(_) => false,
         }
