@@ -6,7 +6,7 @@
 //! has not processed, so that a slow receiver slows its senders, and its memory stays bounded.
 
 mod alive;
-mod book;
+mod directory;
 mod event;
 mod grant;
 mod header;
@@ -27,7 +27,7 @@ mod split;
 mod tally;
 
 pub use self::{
-    book::{LinkId, PeerDirectory, PeerDirectoryConfig, Way},
+    directory::{LinkId, PeerDirectory, PeerDirectoryConfig, Reach},
     event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},

@@ -200,7 +200,7 @@ impl LinkPool {
         if pool.is_aborted {
             return false;
         }
-        pool.directory.is_alive(&session.to);
+        pool.directory.mark_alive(&session.to);
         pool.sessions.insert(session.id, Arc::clone(session));
         let mut ended = Vec::new();
         let other = self.of_another(session);
@@ -223,7 +223,7 @@ impl LinkPool {
                 now,
             );
             pool.look_at_sessions();
-            let lost = lost.into_iter().chain(pool.directory.too_many(session.id));
+            let lost = lost.into_iter().chain(pool.directory.excess_link(session.id));
             ended.extend(lost.filter_map(|id| pool.sessions.get(&id).cloned()));
             if ended.iter().all(|lost| lost.id != session.id) {
                 let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -289,7 +289,7 @@ impl LinkPool {
 
     /// Forgets that a peer speaks no links: its connection may have broken during the hello.
     pub(crate) fn doubt_classic(&self, to: &Address) {
-        self.lock().directory.doubt_classic(to);
+        self.lock().directory.forget_classic(to);
     }
 }
 

@@ -98,6 +98,6 @@ impl LinkPool {
 
     /// Notes that a peer is alive at `to`: the next dial does not wait.
     pub(crate) fn is_alive(&self, to: &Address) {
-        self.lock().directory.is_alive(to);
+        self.lock().directory.mark_alive(to);
     }
 }

@@ -43,7 +43,7 @@ pub struct PeerDirectoryConfig {
 
 /// How to reach a peer now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Reach {
     /// Over this link.
     Link(LinkId),
     /// Dial, and report the result. Other callers have to wait meanwhile.
@@ -106,23 +106,23 @@ impl PeerDirectory {
         Self { me, config, peers: HashMap::new(), links: HashMap::new(), leaving: BTreeMap::new() }
     }
 
-    /// How to reach `to`. With [`Way::Dial`], an idle link may have to make room: its number is
+    /// How to reach `to`. With [`Reach::Dial`], an idle link may have to make room: its number is
     /// returned as well. The caller has to close it, and to dial after it has ended
     /// ([`closed`](Self::closed)).
-    pub fn way(&mut self, to: &Address, now: Instant) -> (Way, Option<LinkId>) {
+    pub fn reach(&mut self, to: &Address, now: Instant) -> (Reach, Option<LinkId>) {
         let failures = match self.peers.get(to) {
             Some(Entry::Open { link }) => {
                 let link = *link;
                 if let Some(open) = self.links.get_mut(&link) {
                     open.used = now;
                 }
-                return (Way::Link(link), None);
+                return (Reach::Link(link), None);
             }
-            Some(Entry::Dialling { .. }) => return (Way::Wait, None),
+            Some(Entry::Dialling { .. }) => return (Reach::Wait, None),
             Some(Entry::Failed { until, .. }) if now < *until => {
-                return (Way::NotBefore(*until), None);
+                return (Reach::NotBefore(*until), None);
             }
-            Some(Entry::Classic { until }) if now < *until => return (Way::Classic, None),
+            Some(Entry::Classic { until }) if now < *until => return (Reach::Classic, None),
             Some(Entry::Failed { failures, .. }) => *failures,
             Some(Entry::Classic { .. }) | None => 0,
         };
@@ -130,12 +130,12 @@ impl PeerDirectory {
         if self.occupied() >= self.config.max_links {
             after = self.leaving_idle().or_else(|| self.end_one(None));
             if after.is_none() {
-                return (Way::NoRoom, None);
+                return (Reach::NoRoom, None);
             }
         }
         self.make_room(now);
         self.peers.insert(to.clone(), Entry::Dialling { failures, after });
-        (Way::Dial, after)
+        (Reach::Dial, after)
     }
 
     /// The links whose end a dial waits for.
@@ -171,12 +171,12 @@ impl PeerDirectory {
 
     /// The link to close if there are too many after the other side has opened `new`. `None` if
     /// there are not, or if no link is idle.
-    pub fn too_many(&mut self, new: LinkId) -> Option<LinkId> {
+    pub fn excess_link(&mut self, new: LinkId) -> Option<LinkId> {
         if self.links.len() > self.config.max_links { self.end_one(Some(new)) } else { None }
     }
 
     /// Notes that a dial was cancelled without a result.
-    pub fn gave_up(&mut self, to: &Address) {
+    pub fn dial_cancelled(&mut self, to: &Address) {
         if matches!(self.peers.get(to), Some(Entry::Dialling { .. })) {
             self.peers.remove(to);
         }
@@ -184,7 +184,7 @@ impl PeerDirectory {
 
     /// Notes a failed dial. Returns the time before which the peer is not dialled again. The pause
     /// doubles each time, with jitter that differs from peer to peer and is the same in every run.
-    pub fn failed(&mut self, to: &Address, now: Instant) -> Instant {
+    pub fn dial_failed(&mut self, to: &Address, now: Instant) -> Instant {
         let before = match self.peers.get(to) {
             Some(Entry::Dialling { failures, .. } | Entry::Failed { failures, .. }) => *failures,
             _ => 0,
@@ -206,17 +206,17 @@ impl PeerDirectory {
     }
 
     /// Notes that the peer speaks no links.
-    pub fn is_classic(&mut self, to: &Address, now: Instant) {
-        self.is_classic_for(self.config.classic_for, to, now);
+    pub fn mark_classic(&mut self, to: &Address, now: Instant) {
+        self.mark_classic_for(self.config.classic_for, to, now);
     }
 
     /// Notes that the peer accepted the connection and sent nothing. It counts as a classic peer
     /// for a short time.
-    pub fn is_mute(&mut self, to: &Address, now: Instant) {
-        self.is_classic_for(self.config.classic_for.min(MUTE_FOR), to, now);
+    pub fn mark_mute(&mut self, to: &Address, now: Instant) {
+        self.mark_classic_for(self.config.classic_for.min(MUTE_FOR), to, now);
     }
 
-    fn is_classic_for(&mut self, time: Duration, to: &Address, now: Instant) {
+    fn mark_classic_for(&mut self, time: Duration, to: &Address, now: Instant) {
         if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
             let until = now.later(time);
             self.peers.insert(to.clone(), Entry::Classic { until });
@@ -224,7 +224,7 @@ impl PeerDirectory {
     }
 
     /// Forgets that the peer speaks no links: the next message dials it again.
-    pub fn doubt_classic(&mut self, to: &Address) {
+    pub fn forget_classic(&mut self, to: &Address) {
         if matches!(self.peers.get(to), Some(Entry::Classic { .. })) {
             self.peers.remove(to);
         }
@@ -233,8 +233,8 @@ impl PeerDirectory {
     /// Notes an open link to the peer `id`, which listens at `to`.
     ///
     /// A link that the other side opened is accepted beyond [`PeerDirectoryConfig::max_links`],
-    /// too, if no idle link can be closed ([`too_many`](Self::too_many)): accepted connections have
-    /// a limit of their own.
+    /// too, if no idle link can be closed ([`excess_link`](Self::excess_link)): accepted
+    /// connections have a limit of their own.
     ///
     /// Of two links with the same peer, the one that the node with the smaller id opened stays. The
     /// number of the other one is returned. The caller has to close it after its open exchanges.
@@ -317,7 +317,7 @@ impl PeerDirectory {
     }
 
     /// Notes that the peer is alive: the next dial does not wait, and the pauses start over.
-    pub fn is_alive(&mut self, to: &Address) {
+    pub fn mark_alive(&mut self, to: &Address) {
         if matches!(self.peers.get(to), Some(Entry::Failed { .. })) {
             self.peers.remove(to);
         }
@@ -354,236 +354,4 @@ impl PeerDirectory {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const CONFIG: PeerDirectoryConfig =
-        PeerDirectoryConfig { max_links: 2, classic_for: Duration::from_secs(600) };
-
-    fn book(me: &str) -> (PeerDirectory, Instant) {
-        (PeerDirectory::new(me.parse().unwrap(), CONFIG), tokio::time::Instant::now().into_std())
-    }
-
-    fn at(n: usize) -> Address {
-        format!("10.0.{}.{}:9000", n / 250, n % 250).parse().unwrap()
-    }
-
-    fn id(id: &str) -> PeerId {
-        id.parse().unwrap()
-    }
-
-    #[test]
-    fn one_dials_and_the_others_wait_until_the_link_is_there() {
-        let (mut book, now) = book("m");
-        assert_eq!(book.way(&at(1), now), (Way::Dial, None));
-        assert_eq!(book.way(&at(1), now), (Way::Wait, None));
-        assert_eq!(book.opened(7, &at(1), &id("p"), Role::Dialler, now), None);
-        assert_eq!(book.way(&at(1), now), (Way::Link(7), None));
-        book.closed(7);
-        assert_eq!(book.way(&at(1), now), (Way::Dial, None));
-        book.gave_up(&at(1));
-        assert_eq!(book.way(&at(1), now), (Way::Dial, None));
-    }
-
-    #[test]
-    fn a_dial_that_failed_is_repeated_after_pauses_that_double_up_to_a_limit() {
-        let (mut book, mut now) = book("m");
-        let mut pauses = Vec::new();
-        for _ in 0..10 {
-            assert_eq!(book.way(&at(1), now), (Way::Dial, None));
-            let until = book.failed(&at(1), now);
-            assert_eq!(book.way(&at(1), now), (Way::NotBefore(until), None));
-            pauses.push(until - now);
-            now = until;
-        }
-        for (n, pause) in pauses.iter().enumerate() {
-            let full = FIRST_PAUSE.saturating_mul(1 << n).min(LONGEST_PAUSE);
-            assert!(*pause <= full && *pause >= full * 8 / 10, "{n}: {pause:?}");
-        }
-        // Another peer is not dialled in step with it, and a success forgets the failures.
-        let others: Vec<_> = (2..9).map(|n| book.failed(&at(n), now)).collect();
-        assert!(others.iter().any(|until| *until != others[0]));
-        assert_eq!(book.way(&at(1), now).0, Way::Dial);
-        book.opened(1, &at(1), &id("p"), Role::Dialler, now);
-        book.closed(1);
-        assert_eq!(book.way(&at(1), now).0, Way::Dial);
-        assert!(book.failed(&at(1), now) - now <= FIRST_PAUSE);
-    }
-
-    #[test]
-    fn that_a_peer_speaks_no_links_is_remembered_for_a_while() {
-        let (mut book, now) = book("m");
-        book.way(&at(1), now);
-        book.is_classic(&at(1), now);
-        assert_eq!(book.way(&at(1), now + Duration::from_secs(599)).0, Way::Classic);
-        assert_eq!(book.way(&at(1), now + Duration::from_secs(600)).0, Way::Dial);
-        book.is_classic(&at(1), now);
-        book.doubt_classic(&at(1));
-        assert_eq!(book.way(&at(1), now).0, Way::Dial);
-    }
-
-    #[test]
-    fn a_peer_that_says_nothing_is_asked_for_a_link_again_soon() {
-        let (mut book, now) = book("m");
-        book.way(&at(1), now);
-        book.is_mute(&at(1), now);
-        assert_eq!(book.way(&at(1), now).0, Way::Classic);
-        assert_eq!(book.way(&at(1), now + MUTE_FOR).0, Way::Dial);
-    }
-
-    #[test]
-    fn of_two_links_the_one_that_the_smaller_id_opened_stays_whichever_came_first() {
-        for (me, stays) in [("a", Role::Dialler), ("z", Role::Acceptor)] {
-            for first in [Role::Dialler, Role::Acceptor] {
-                let second = if first == Role::Dialler { Role::Acceptor } else { Role::Dialler };
-                let (mut book, now) = book(me);
-                assert_eq!(book.opened(1, &at(1), &id("m"), first, now), None);
-                let ended = book.opened(2, &at(1), &id("m"), second, now);
-                let (kept, lost) = if first == stays { (1, 2) } else { (2, 1) };
-                assert_eq!(ended, Some(lost));
-                assert_eq!(book.way(&at(1), now).0, Way::Link(kept));
-                assert_eq!(book.links(), 1);
-                // The end of the other link has no effect.
-                book.closed(lost);
-                assert_eq!(book.way(&at(1), now).0, Way::Link(kept));
-            }
-        }
-    }
-
-    #[test]
-    fn a_peer_that_opens_a_second_link_has_lost_its_first() {
-        let (mut book, now) = book("m");
-        book.opened(1, &at(1), &id("z"), Role::Acceptor, now);
-        assert_eq!(book.opened(2, &at(1), &id("z"), Role::Acceptor, now), Some(1));
-        assert_eq!(book.way(&at(1), now).0, Way::Link(2));
-    }
-
-    #[test]
-    fn the_idle_link_that_was_used_longest_ago_makes_room_and_a_busy_one_never() {
-        let (mut book, now) = book("m");
-        book.opened(1, &at(1), &id("p"), Role::Dialler, now);
-        book.opened(2, &at(2), &id("q"), Role::Dialler, now);
-        let later = now + Duration::from_secs(1);
-        book.way(&at(1), later);
-        assert_eq!(book.way(&at(3), later), (Way::Dial, Some(2)));
-        book.busy(1, 1, later);
-        assert_eq!(book.way(&at(4), later), (Way::NoRoom, None));
-    }
-
-    #[test]
-    fn a_link_that_is_leaving_counts_until_it_is_over() {
-        let (mut book, now) = book("m");
-        book.opened(1, &at(1), &id("p"), Role::Dialler, now);
-        book.opened(2, &at(2), &id("q"), Role::Dialler, now);
-        book.busy(1, 1, now);
-        book.busy(2, 1, now);
-        book.leaves(1);
-        assert_eq!((book.links(), book.leaving()), (1, 1));
-        assert_eq!(book.way(&at(3), now), (Way::NoRoom, None), "something is open on both");
-        book.busy(1, 0, now);
-        assert_eq!(book.way(&at(3), now), (Way::Dial, Some(1)));
-        // A dial counts as one link.
-        assert_eq!(book.way(&at(4), now), (Way::NoRoom, None));
-        book.closed(1);
-        assert_eq!((book.links(), book.leaving()), (1, 0));
-        assert_eq!(book.way(&at(4), now), (Way::NoRoom, None));
-        book.gave_up(&at(3));
-        assert_eq!(book.way(&at(4), now), (Way::Dial, None));
-        // The link that loses is being closed, too.
-        book.opened(3, &at(4), &id("z"), Role::Dialler, now);
-        assert_eq!(book.opened(4, &at(4), &id("z"), Role::Acceptor, now), Some(4));
-        assert_eq!((book.links(), book.leaving()), (2, 1));
-    }
-
-    #[test]
-    fn a_link_that_ends_before_it_was_used_is_a_dial_that_failed() {
-        let (mut book, mut now) = book("m");
-        for n in 0..10_u32 {
-            assert_eq!(book.way(&at(1), now), (Way::Dial, None));
-            book.opened(n.into(), &at(1), &id("p"), Role::Dialler, now);
-            book.unused(n.into(), now);
-            let Way::NotBefore(until) = book.way(&at(1), now).0 else { panic!("{n}: at once") };
-            let full = FIRST_PAUSE.saturating_mul(1 << n).min(LONGEST_PAUSE);
-            assert!(until - now >= full * 8 / 10, "{n}: {:?}", until - now);
-            book.closed(n.into());
-            now = until;
-        }
-    }
-
-    #[test]
-    fn a_sign_of_life_ends_the_pause_after_dials_that_failed() {
-        let (mut book, now) = book("m");
-        for _ in 0..9 {
-            book.failed(&at(1), now);
-        }
-        assert!(matches!(book.way(&at(1), now).0, Way::NotBefore(_)));
-        book.is_alive(&at(1));
-        assert_eq!(book.way(&at(1), now).0, Way::Dial);
-        // There is no second dial while one is under way.
-        book.is_alive(&at(1));
-        assert_eq!(book.way(&at(1), now).0, Way::Wait);
-        assert!(book.failed(&at(1), now) - now <= FIRST_PAUSE, "the pauses begin anew");
-    }
-
-    #[test]
-    fn a_link_that_another_node_opens_ends_an_idle_one_when_there_are_too_many() {
-        let (mut book, now) = book("m");
-        for (n, link) in [(1, 1), (2, 2)] {
-            book.opened(link, &at(n), &id("p"), Role::Acceptor, now);
-            assert_eq!(book.too_many(link), None);
-        }
-        book.busy(1, 1, now);
-        book.opened(3, &at(3), &id("r"), Role::Acceptor, now);
-        assert_eq!(book.too_many(3), Some(2));
-        book.busy(3, 1, now);
-        book.opened(4, &at(4), &id("s"), Role::Acceptor, now);
-        // All other links are in use, so the new one is accepted beyond the limit.
-        assert_eq!((book.too_many(4), book.links()), (None, 3));
-    }
-
-    proptest! {
-        #[test]
-        fn the_book_stays_bounded_and_never_lets_two_dial_the_same_peer(
-            steps in proptest::collection::vec((0_usize..7, 0_usize..6, 0_u64..120), 0..200),
-        ) {
-            let (mut book, mut now) = book("m");
-            let (mut dialling, mut next) = (BTreeMap::new(), 0);
-            for (what, n, seconds) in steps {
-                now += Duration::from_secs(seconds);
-                match what {
-                    0 => {
-                        if let (Way::Dial, after) = book.way(&at(n), now) {
-                            prop_assert!(dialling.insert(n, after).is_none());
-                        }
-                    }
-                    1 if dialling.contains_key(&n) => {
-                        // It waits for the end of the link whose place it takes.
-                        dialling.remove(&n).flatten().into_iter().for_each(|link| book.closed(link));
-                        next += 1;
-                        book.opened(next, &at(n), &id("z"), Role::Dialler, now);
-                    }
-                    2 if dialling.remove(&n).is_some() => drop(book.failed(&at(n), now)),
-                    3 if dialling.remove(&n).is_some() => book.is_classic(&at(n), now),
-                    4 => book.leaves(next - n as u64 % (next + 1)),
-                    5 => book.closed(next - n as u64 % (next + 1)),
-                    _ => drop(book.too_many(next)),
-                }
-                prop_assert!(book.occupied() <= CONFIG.max_links);
-                prop_assert!(book.links() + book.leaving() <= CONFIG.max_links);
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_remembered_of_strangers_is_bounded() {
-        let mut book = PeerDirectory::new(id("m"), PeerDirectoryConfig { max_links: 10, ..CONFIG });
-        let now = tokio::time::Instant::now().into_std();
-        for n in 0..1_200 {
-            book.way(&at(n), now);
-            book.is_classic(&at(n), now);
-        }
-        assert!(book.peers.len() <= MAX_REMEMBERED + 1, "{}", book.peers.len());
-    }
-}
+mod tests;
