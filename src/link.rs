@@ -5,6 +5,8 @@
 //! One connection carries many exchanges in both directions. Credit bounds the data that a receiver
 //! has not processed, so that a slow receiver slows its senders, and its memory stays bounded.
 
+mod ack_receiver;
+mod ack_sender;
 mod alive;
 mod directory;
 mod event;
@@ -16,17 +18,17 @@ mod lengths;
 mod machine;
 mod numbered;
 mod one_ways;
-mod outbox;
 mod phase;
 mod reason;
 mod receive;
 mod refusals;
-mod seen;
 mod send;
 mod split;
 mod tally;
 
 pub use self::{
+    ack_receiver::{AckReceiver, REMEMBERED, REMEMBERED_FOR, ReceiveOutcome},
+    ack_sender::{AckSender, AckSenderFull, AckSenderLimits, OnRestart},
     directory::{LinkId, PeerDirectory, PeerDirectoryConfig, Reach},
     event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
@@ -34,10 +36,8 @@ pub use self::{
     machine::Link,
     numbered::{AckLevel, NUMBERED_LEN, Sequenced},
     one_ways::MessageBatch,
-    outbox::{OnRestart, Outbox, OutboxFull, OutboxLimits},
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,
-    seen::{Novelty, REMEMBERED, REMEMBERED_FOR, Seen},
     split::{Frames, MAX_FRAME},
 };
 pub(crate) use self::{

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     frame::Frame,
-    link::{AckLevel, OnRestart, Outbox, OutboxFull, OutboxLimits},
+    link::{AckLevel, AckSender, AckSenderFull, AckSenderLimits, OnRestart},
 };
 
 fn now() -> Instant {
@@ -22,11 +22,11 @@ fn message(n: usize) -> Frame {
     Frame::text("TEST", n.to_string())
 }
 
-fn outbox() -> Outbox {
-    Outbox::new(1, 0, OutboxLimits::default())
+fn outbox() -> AckSender {
+    AckSender::new(1, 0, AckSenderLimits::default())
 }
 
-fn push(outbox: &mut Outbox, n: usize) -> Result<u64, OutboxFull> {
+fn push(outbox: &mut AckSender, n: usize) -> Result<u64, AckSenderFull> {
     outbox.push(message(n), AckLevel::Handled, OnRestart::Report)
 }
 
@@ -40,19 +40,19 @@ fn an_outbox_is_full_at_its_limits_and_takes_one_message_of_any_length() {
     for n in 0..1_024 {
         push(&mut outbox, n).unwrap();
     }
-    assert_eq!(push(&mut outbox, 0), Err(OutboxFull));
+    assert_eq!(push(&mut outbox, 0), Err(AckSenderFull));
     assert!(outbox.done(7) && !outbox.done(7));
     assert_eq!(push(&mut outbox, 0), Ok(1_025));
-    let limits = OutboxLimits { bytes: 1_000, ..OutboxLimits::default() };
-    let mut outbox = Outbox::new(1, 0, limits);
+    let limits = AckSenderLimits { bytes: 1_000, ..AckSenderLimits::default() };
+    let mut outbox = AckSender::new(1, 0, limits);
     let long = Frame::new("TEST", vec![0; 5 << 20]);
     outbox.push(long, AckLevel::Handled, OnRestart::Report).unwrap();
-    assert_eq!(push(&mut outbox, 0), Err(OutboxFull));
+    assert_eq!(push(&mut outbox, 0), Err(AckSenderFull));
 }
 
 #[test]
 fn nothing_waits_for_longer_than_the_receiver_remembers() {
-    let (mut outbox, mut seen) = (outbox(), Seen::default());
+    let (mut outbox, mut seen) = (outbox(), AckReceiver::default());
     let first = push(&mut outbox, 0).unwrap();
     seen.note(&ada(), numbered(1, first), now());
     // All others are acknowledged at once; one handler takes its time.
@@ -63,10 +63,10 @@ fn nothing_waits_for_longer_than_the_receiver_remembers() {
         last = next;
     }
     assert_eq!((last - first, outbox.len()), (REMEMBERED - 1, 1));
-    assert_eq!(seen.note(&ada(), numbered(1, first), now()), Novelty::Repeated);
+    assert_eq!(seen.note(&ada(), numbered(1, first), now()), ReceiveOutcome::Repeated);
     // What a sender that keeps no such order sends again is not acknowledged unseen.
     seen.note(&ada(), numbered(1, last + 1), now());
-    assert_eq!(seen.note(&ada(), numbered(1, first), now()), Novelty::Forgotten);
+    assert_eq!(seen.note(&ada(), numbered(1, first), now()), ReceiveOutcome::Forgotten);
 }
 
 #[test]
@@ -92,56 +92,59 @@ fn what_was_sent_to_an_earlier_life_of_the_peer_is_unknown_and_the_rest_goes_on(
 
 #[test]
 fn a_message_of_an_earlier_life_is_refused_and_a_later_life_begins_anew() {
-    let mut seen = Seen::default();
+    let mut seen = AckReceiver::default();
     let mut note =
         |incarnation, sequence| seen.note(&ada(), numbered(incarnation, sequence), now());
-    assert_eq!(note(4, 10), Novelty::New);
-    assert_eq!(note(5, 9), Novelty::New);
-    assert_eq!(note(5, 9), Novelty::Repeated);
-    assert_eq!(note(4, 10), Novelty::Outlived);
-    assert_eq!(note(4, 11), Novelty::Outlived);
-    assert_eq!(note(6, 1), Novelty::New);
-    assert_eq!(note(5, 10), Novelty::Outlived);
+    assert_eq!(note(4, 10), ReceiveOutcome::New);
+    assert_eq!(note(5, 9), ReceiveOutcome::New);
+    assert_eq!(note(5, 9), ReceiveOutcome::Repeated);
+    assert_eq!(note(4, 10), ReceiveOutcome::Superseded);
+    assert_eq!(note(4, 11), ReceiveOutcome::Superseded);
+    assert_eq!(note(6, 1), ReceiveOutcome::New);
+    assert_eq!(note(5, 10), ReceiveOutcome::Superseded);
 }
 
 #[test]
 fn a_life_whose_clock_was_set_back_begins_anew_and_takes_nothing_from_the_known_one() {
-    let mut seen = Seen::default();
-    let note = |seen: &mut Seen, incarnation, sequence| {
+    let mut seen = AckReceiver::default();
+    let note = |seen: &mut AckReceiver, incarnation, sequence| {
         seen.note(&ada(), numbered(incarnation, sequence), now())
     };
-    assert_eq!(note(&mut seen, 100, 7), Novelty::New);
+    assert_eq!(note(&mut seen, 100, 7), ReceiveOutcome::New);
     for sequence in 1..=9 {
-        assert_eq!(note(&mut seen, 50, sequence), Novelty::New);
-        assert_eq!(note(&mut seen, 50, sequence), Novelty::Repeated);
+        assert_eq!(note(&mut seen, 50, sequence), ReceiveOutcome::New);
+        assert_eq!(note(&mut seen, 50, sequence), ReceiveOutcome::Repeated);
     }
     // What failed in one of them has not failed in the other.
     seen.failed(&ada(), numbered(50, 7), Reason::BUSY);
-    assert_eq!(note(&mut seen, 50, 7), Novelty::Failed(Reason::BUSY));
+    assert_eq!(note(&mut seen, 50, 7), ReceiveOutcome::Failed(Reason::BUSY));
     // Nothing that was handed over of either is handed over again, and both go on.
-    assert_eq!(note(&mut seen, 100, 7), Novelty::Repeated);
-    assert_eq!(note(&mut seen, 100, 8), Novelty::New);
+    assert_eq!(note(&mut seen, 100, 7), ReceiveOutcome::Repeated);
+    assert_eq!(note(&mut seen, 100, 8), ReceiveOutcome::New);
     // The next life ends those below it, and no other.
-    assert_eq!(note(&mut seen, 60, 1), Novelty::New);
-    assert_eq!(note(&mut seen, 50, 10), Novelty::Outlived);
-    assert_eq!(note(&mut seen, 100, 8), Novelty::Repeated);
+    assert_eq!(note(&mut seen, 60, 1), ReceiveOutcome::New);
+    assert_eq!(note(&mut seen, 50, 10), ReceiveOutcome::Superseded);
+    assert_eq!(note(&mut seen, 100, 8), ReceiveOutcome::Repeated);
     // Lives without end take no memory without end.
     for life in 0..1_000 {
         let sequence = numbered(2_000 - life, 1);
-        assert_eq!(seen.note(&ada(), sequence, now()), Novelty::New);
+        assert_eq!(seen.note(&ada(), sequence, now()), ReceiveOutcome::New);
         seen.failed(&ada(), sequence, Reason::BUSY);
-        assert!(seen.senders[&(ada(), 0)].len() <= MAX_LIVES && seen.failures <= MAX_LIVES);
+        assert!(
+            seen.senders[&(ada(), 0)].len() <= MAX_INCARNATIONS
+                && seen.failures <= MAX_INCARNATIONS
+        );
     }
 }
 
 #[test]
 fn what_failed_fails_again_and_is_never_acknowledged_once_that_is_forgotten() {
-    let mut seen = Seen::default();
+    let mut seen = AckReceiver::default();
     for sequence in 1..=4_096 {
         seen.note(&ada(), numbered(1, sequence), now());
         seen.failed(&ada(), numbered(1, sequence), Reason::BUSY);
     }
-    let busy = Novelty::Failed(Reason::BUSY);
+    let busy = ReceiveOutcome::Failed(Reason::BUSY);
     assert_eq!(seen.note(&ada(), numbered(1, 1), now()), busy);
     // Sixteen like it fill what is remembered of all: each further one costs its own sender.
     for n in 0..16 {
@@ -153,26 +156,26 @@ fn what_failed_fails_again_and_is_never_acknowledged_once_that_is_forgotten() {
     }
     assert_eq!(seen.note(&ada(), numbered(1, 1), now()), busy);
     let last: PeerId = "n15".parse().unwrap();
-    assert_eq!(seen.note(&last, numbered(1, 1), now()), Novelty::Forgotten);
+    assert_eq!(seen.note(&last, numbered(1, 1), now()), ReceiveOutcome::Forgotten);
     // A new life of one makes room.
     seen.note(&ada(), numbered(2, 1), now());
-    assert_eq!(seen.note(&ada(), numbered(2, 1), now()), Novelty::Repeated);
+    assert_eq!(seen.note(&ada(), numbered(2, 1), now()), ReceiveOutcome::Repeated);
 }
 
 #[test]
 fn the_memory_is_bounded_and_nobody_who_was_heard_of_lately_is_forgotten_for_another() {
-    let (mut seen, begun) = (Seen::default(), now());
+    let (mut seen, begun) = (AckReceiver::default(), now());
     let name = |n: u32| -> PeerId { format!("n{n}").parse().unwrap() };
     for n in 0..4_096 {
         let at = begun + Duration::from_millis(n.into());
-        assert_eq!(seen.note(&name(n), numbered(1, 1), at), Novelty::New);
+        assert_eq!(seen.note(&name(n), numbered(1, 1), at), ReceiveOutcome::New);
     }
     let soon = begun + Duration::from_secs(599);
-    assert_eq!(seen.note(&name(5_000), numbered(1, 1), soon), Novelty::NoRoom);
-    assert_eq!(seen.note(&name(0), numbered(1, 1), soon), Novelty::Repeated);
+    assert_eq!(seen.note(&name(5_000), numbered(1, 1), soon), ReceiveOutcome::NoRoom);
+    assert_eq!(seen.note(&name(0), numbered(1, 1), soon), ReceiveOutcome::Repeated);
     let later = begun + Duration::from_secs(601);
-    assert_eq!(seen.note(&name(5_000), numbered(1, 1), later), Novelty::New);
-    assert_eq!(seen.note(&name(0), numbered(1, 1), later), Novelty::Repeated);
+    assert_eq!(seen.note(&name(5_000), numbered(1, 1), later), ReceiveOutcome::New);
+    assert_eq!(seen.note(&name(0), numbered(1, 1), later), ReceiveOutcome::Repeated);
     assert!(seen.senders() <= 4_096);
 }
 
@@ -217,8 +220,8 @@ struct Fate {
 
 /// A sender, a receiver, and links between them.
 struct World {
-    outbox: Outbox,
-    seen: Seen,
+    outbox: AckSender,
+    seen: AckReceiver,
     wires: Vec<Wire>,
     lives: (u64, u64),
     fates: BTreeMap<String, Fate>,
@@ -231,7 +234,7 @@ impl World {
     fn new() -> Self {
         let mut world = Self {
             outbox: outbox(),
-            seen: Seen::default(),
+            seen: AckReceiver::default(),
             wires: Vec::new(),
             lives: (1, 1),
             fates: BTreeMap::new(),
@@ -275,14 +278,14 @@ impl World {
         let most = most.min(wire.to.len());
         for (numbered, frame) in wire.to.drain(..most) {
             match self.seen.note(&ada(), numbered, now()) {
-                Novelty::New => {
+                ReceiveOutcome::New => {
                     let fate = self.fates.get_mut(frame.as_str().unwrap()).unwrap();
                     fate.handed.push(self.lives.1);
                     let lives = (numbered.incarnation, self.lives.1);
                     self.got.entry(lives).or_default().push(numbered.sequence);
                 }
-                Novelty::Repeated => {}
-                Novelty::Outlived => continue,
+                ReceiveOutcome::Repeated => {}
+                ReceiveOutcome::Superseded => continue,
                 other => panic!("{other:?}"),
             }
             wire.back.push_back(numbered.sequence);
@@ -314,7 +317,7 @@ impl World {
 
     fn receiver_restarts(&mut self) {
         self.lives.1 += 1;
-        self.seen = Seen::default();
+        self.seen = AckReceiver::default();
         self.wires.clear();
         self.switch();
     }
@@ -323,7 +326,7 @@ impl World {
     /// again.
     fn sender_restarts(&mut self) {
         self.lives.0 += 1;
-        self.outbox = Outbox::new(self.lives.0, 0, OutboxLimits::default());
+        self.outbox = AckSender::new(self.lives.0, 0, AckSenderLimits::default());
         self.numbers.clear();
         // Links of the old life may bring what was on them; nobody takes the acknowledgements.
         for wire in &mut self.wires {
@@ -430,15 +433,15 @@ proptest! {
 
 #[test]
 fn a_series_is_not_disturbed_by_another_one_of_the_same_id() {
-    let mut seen = Seen::default();
+    let mut seen = AckReceiver::default();
     let of =
         |series, incarnation, sequence| Sequenced { series, ..numbered(incarnation, sequence) };
-    assert_eq!(seen.note(&ada(), of(1, 7, 5), now()), Novelty::New);
+    assert_eq!(seen.note(&ada(), of(1, 7, 5), now()), ReceiveOutcome::New);
     // By another address, or of a node that claims the id: later, with higher numbers, and failed.
-    assert_eq!(seen.note(&ada(), of(2, u64::MAX, u64::MAX), now()), Novelty::New);
-    assert_eq!(seen.note(&ada(), of(3, 7, 6), now()), Novelty::New);
+    assert_eq!(seen.note(&ada(), of(2, u64::MAX, u64::MAX), now()), ReceiveOutcome::New);
+    assert_eq!(seen.note(&ada(), of(3, 7, 6), now()), ReceiveOutcome::New);
     seen.failed(&ada(), of(3, 7, 6), Reason::BUSY);
-    assert_eq!(seen.note(&ada(), of(1, 7, 5), now()), Novelty::Repeated);
-    assert_eq!(seen.note(&ada(), of(1, 7, 6), now()), Novelty::New);
-    assert_eq!(seen.note(&ada(), of(3, 7, 6), now()), Novelty::Failed(Reason::BUSY));
+    assert_eq!(seen.note(&ada(), of(1, 7, 5), now()), ReceiveOutcome::Repeated);
+    assert_eq!(seen.note(&ada(), of(1, 7, 6), now()), ReceiveOutcome::New);
+    assert_eq!(seen.note(&ada(), of(3, 7, 6), now()), ReceiveOutcome::Failed(Reason::BUSY));
 }
