@@ -7,22 +7,22 @@
 
 mod ack_receiver;
 mod ack_sender;
-mod alive;
 mod directory;
 mod event;
 mod grant;
 mod header;
 mod hello;
 mod json;
+mod keepalive;
 mod lengths;
 mod machine;
-mod numbered;
-mod one_ways;
+mod message_batch;
 mod phase;
 mod reason;
 mod receive;
 mod refusals;
 mod send;
+mod sequenced;
 mod split;
 mod tally;
 
@@ -30,21 +30,21 @@ pub use self::{
     ack_receiver::{AckReceiver, REMEMBERED, REMEMBERED_FOR, ReceiveOutcome},
     ack_sender::{AckSender, AckSenderFull, AckSenderLimits, OnRestart},
     directory::{LinkId, PeerDirectory, PeerDirectoryConfig, Reach},
-    event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
+    event::{ExchangeKind, LinkConfig, LinkCounts, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},
     machine::Link,
-    numbered::{AckLevel, NUMBERED_LEN, Sequenced},
-    one_ways::MessageBatch,
+    message_batch::MessageBatch,
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,
+    sequenced::{AckLevel, SEQUENCED_LEN, Sequenced},
     split::{Frames, MAX_FRAME},
 };
 pub(crate) use self::{
     hello::{LISTING, MAX_HELLO_LEN},
     lengths::{LENGTHS, MAX_IN_HELLO, MAX_LENGTHS},
-    numbered::SERIES,
     refusals::REFUSALS,
+    sequenced::SERIES,
     tally::COUNTS,
 };
 

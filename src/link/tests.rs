@@ -107,11 +107,11 @@ fn the_bytes_of_every_kind_of_frame_are_those_of_the_specification() {
     let (mut ada, mut bob, now) = open(1 << 20, 4);
     ada.one_way(CODE, b"hi").unwrap();
     assert_eq!(output(&mut ada), [frame(b"TEST", 0, 0, b"hi")]);
-    assert_eq!(ada.begin(CODE, b"a", Kind::Request, false), Ok(1));
-    assert_eq!(ada.begin(CODE, b"b", Kind::Request, true), Ok(3));
-    ada.go_on(3, CODE, b"c", false).unwrap();
-    assert_eq!(ada.begin(CODE, b"d", Kind::OneWay, true), Ok(5));
-    ada.go_on(5, CODE, b"e", false).unwrap();
+    assert_eq!(ada.begin(CODE, b"a", ExchangeKind::Request, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"b", ExchangeKind::Request, true), Ok(3));
+    ada.send_next(3, CODE, b"c", false).unwrap();
+    assert_eq!(ada.begin(CODE, b"d", ExchangeKind::OneWay, true), Ok(5));
+    ada.send_next(5, CODE, b"e", false).unwrap();
     let sent = output(&mut ada);
     let expected = [
         frame(b"TEST", 1, 0x03, b"a"),
@@ -122,7 +122,7 @@ fn the_bytes_of_every_kind_of_frame_are_those_of_the_specification() {
     ];
     assert_eq!(sent, expected);
     sent.into_iter().for_each(|frame| bob.handle(frame, now));
-    assert_eq!(bob.begin(CODE, b"", Kind::Request, false), Ok(2));
+    assert_eq!(bob.begin(CODE, b"", ExchangeKind::Request, false), Ok(2));
     bob.reply(1, CODE, b"r", false, false).unwrap();
     bob.end(1);
     bob.reply(3, CODE, b"s", false, true).unwrap();
@@ -201,7 +201,7 @@ fn refused_one_way_messages_are_told_once_for_each_code_and_reason() {
         ada.one_way(CODE, b"hi").unwrap();
     }
     ada.one_way(NEWS, b"hi").unwrap();
-    assert_eq!(ada.begin(NEWS, b"long", Kind::OneWay, true), Ok(1));
+    assert_eq!(ada.begin(NEWS, b"long", ExchangeKind::OneWay, true), Ok(1));
     pass(&mut ada, &mut bob, now);
     bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 1);
     bob.refuse_one_ways(0, NEWS, Reason::TOO_LONG, 1);
@@ -243,10 +243,10 @@ fn at_the_end_of_a_link_what_was_sent_is_handled_or_told() {
         ada.one_way(NEWS, b"hi").unwrap();
     }
     // One that is not complete at either side, and one that is complete at its sender.
-    assert_eq!(ada.begin(NEWS, b"long", Kind::OneWay, true), Ok(1));
-    assert_eq!(ada.begin(NEWS, b"long", Kind::OneWay, true), Ok(3));
+    assert_eq!(ada.begin(NEWS, b"long", ExchangeKind::OneWay, true), Ok(1));
+    assert_eq!(ada.begin(NEWS, b"long", ExchangeKind::OneWay, true), Ok(3));
     pass(&mut ada, &mut bob, now);
-    ada.go_on(3, NEWS, b"end", false).unwrap();
+    ada.send_next(3, NEWS, b"end", false).unwrap();
     bob.fail(Reason::GOING_AWAY);
     // Refused after the end, and all the same before the last word.
     bob.refuse_one_ways(0, CODE, Reason::UNKNOWN_CODE, 2);
@@ -270,10 +270,10 @@ fn at_the_end_of_a_link_what_was_sent_is_handled_or_told() {
 fn a_long_one_way_message_beyond_what_may_be_open_is_told_to_be_refused() {
     let (mut ada, mut bob, now) = open(10_000, 2);
     for exchange in [1, 3, 5] {
-        assert_eq!(ada.begin(CODE, b"long", Kind::OneWay, true), Ok(exchange));
+        assert_eq!(ada.begin(CODE, b"long", ExchangeKind::OneWay, true), Ok(exchange));
     }
     // All of it has left before the refusal comes.
-    ada.go_on(5, CODE, b"end", false).unwrap();
+    ada.send_next(5, CODE, b"end", false).unwrap();
     pass(&mut ada, &mut bob, now);
     pass(&mut bob, &mut ada, now);
     let refused = LinkEvent::Refused { code: CODE, reason: Reason::BUSY, messages: 1 };
@@ -328,7 +328,7 @@ fn lengths_by_code_are_told_in_the_hello_and_when_they_change() {
     let long = TypeCode::new(b"LONG");
     assert_eq!((limit(&ada, long, false), limit(&ada, long, true)), (u32::MAX.into(), 1 << 20));
     // Only what has changed is told: here one length, and one that is the usual one again.
-    bob.tell_lengths(&[(CODE, 5), (lower, 7)]);
+    bob.send_lengths(&[(CODE, 5), (lower, 7)]);
     let told = output(&mut bob);
     let expected =
         [frame(b"@LEN", 0, 0, b"LONG\0\x10\0\0"), frame(b"@LEN", 0, 0, b"test\0\0\0\x07")];
@@ -392,16 +392,16 @@ fn a_request_beyond_the_limit_is_refused_as_busy_and_costs_no_credit() {
     assert_eq!(output(&mut bob), [busy(5), busy(7), credit]);
     assert_eq!(bob.counts().refused, 2);
     // And this side does not even ask.
-    assert_eq!(ada.begin(CODE, b"", Kind::Request, false), Ok(1));
-    assert_eq!(ada.begin(CODE, b"", Kind::Request, false), Ok(3));
-    assert_eq!(ada.begin(CODE, b"", Kind::Request, false), Err(Refused::TooMany));
+    assert_eq!(ada.begin(CODE, b"", ExchangeKind::Request, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"", ExchangeKind::Request, false), Ok(3));
+    assert_eq!(ada.begin(CODE, b"", ExchangeKind::Request, false), Err(Refused::TooMany));
 }
 
 #[test]
 fn a_numbered_message_is_a_request_that_is_acknowledged() {
     let (mut ada, mut bob, now) = open(1_000, 2);
     let numbered = Sequenced { incarnation: 7, series: 0, sequence: 258, level: AckLevel::Handled };
-    assert_eq!(ada.begin(CODE, b"hi", Kind::Sequenced(numbered), false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"hi", ExchangeKind::Sequenced(numbered), false), Ok(1));
     let sent = output(&mut ada);
     let payload = b"\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\x01\x02\x02hi";
     assert_eq!(sent, [frame(b"TEST", 1, 0x13, payload)]);
@@ -435,7 +435,7 @@ fn the_series_of_a_number_goes_to_a_side_that_knows_it_and_to_no_other() {
         pass(bob, ada, now);
         let numbered =
             Sequenced { incarnation: 7, series: 9, sequence: 1, level: AckLevel::Handled };
-        ada.begin(CODE, b"hi", Kind::Sequenced(numbered), false).unwrap();
+        ada.begin(CODE, b"hi", ExchangeKind::Sequenced(numbered), false).unwrap();
         let sent = output(ada);
         let agreed = knows && other;
         assert_eq!(ada.numbered_len(), if agreed { 25 } else { 17 });
@@ -456,7 +456,7 @@ fn a_silent_link_is_asked_and_then_given_up() {
     pass(&mut ada, &mut bob, now + KEEP_ALIVE);
     pass(&mut bob, &mut ada, now + KEEP_ALIVE + Duration::from_millis(3));
     assert_eq!(ada.round_trip(), Some(Duration::from_millis(3)));
-    assert_eq!(ada.begin(CODE, b"", Kind::Request, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"", ExchangeKind::Request, false), Ok(1));
     for n in 2..4 {
         ada.tick(now + KEEP_ALIVE * n);
         assert_eq!(ada.phase(), LinkPhase::Open);
@@ -485,13 +485,13 @@ fn a_silent_link_is_given_up_three_intervals_after_the_last_word_and_no_later() 
 #[test]
 fn after_bye_open_exchanges_are_finished_and_then_the_link_is_over() {
     let (mut ada, mut bob, now) = open(1_000, 2);
-    assert_eq!(ada.begin(CODE, b"q", Kind::Request, false), Ok(1));
+    assert_eq!(ada.begin(CODE, b"q", ExchangeKind::Request, false), Ok(1));
     ada.one_way(CODE, b"last").unwrap();
     ada.bye();
     assert_eq!(ada.one_way(CODE, b""), Err(Refused::NotOpen));
     pass(&mut ada, &mut bob, now);
     assert_eq!((bob.phase(), bob.open_exchanges()), (LinkPhase::Leaving, 1));
-    assert_eq!(bob.begin(CODE, b"", Kind::Request, false), Err(Refused::NotOpen));
+    assert_eq!(bob.begin(CODE, b"", ExchangeKind::Request, false), Err(Refused::NotOpen));
     bob.reply(1, CODE, b"r", false, true).unwrap();
     assert_eq!(bob.phase(), LinkPhase::Closed);
     pass(&mut bob, &mut ada, now);
@@ -503,14 +503,14 @@ fn after_bye_open_exchanges_are_finished_and_then_the_link_is_over() {
 #[test]
 fn a_side_that_ends_an_exchange_before_its_message_has_come_hears_that_no_more_of_it_comes() {
     type End = fn(&mut Link, u32);
-    let ends: [(Kind, Reason, End); 5] = [
-        (Kind::Request, Reason::CANCELLED, |link, n| link.end(n)),
-        (Kind::Request, Reason::CANCELLED, |link, n| {
+    let ends: [(ExchangeKind, Reason, End); 5] = [
+        (ExchangeKind::Request, Reason::CANCELLED, |link, n| link.end(n)),
+        (ExchangeKind::Request, Reason::CANCELLED, |link, n| {
             link.reply(n, CODE, b"", false, true).unwrap();
         }),
-        (Kind::Request, Reason::BUSY, |link, n| link.reset(n, Reason::BUSY)),
-        (Kind::OneWay, Reason::TIMED_OUT, |link, n| link.reset(n, Reason::TIMED_OUT)),
-        (Kind::OneWay, Reason::HANDLER_GONE, |link, n| {
+        (ExchangeKind::Request, Reason::BUSY, |link, n| link.reset(n, Reason::BUSY)),
+        (ExchangeKind::OneWay, Reason::TIMED_OUT, |link, n| link.reset(n, Reason::TIMED_OUT)),
+        (ExchangeKind::OneWay, Reason::HANDLER_GONE, |link, n| {
             link.refuse_one_ways(n, CODE, Reason::HANDLER_GONE, 1);
         }),
     ];
@@ -531,7 +531,7 @@ fn a_side_that_ends_an_exchange_before_its_message_has_come_hears_that_no_more_o
 #[test]
 fn late_frames_of_an_exchange_that_was_given_up_are_dropped_and_counted() {
     let (mut ada, mut bob, now) = open(1_000, 2);
-    assert_eq!(ada.begin(CODE, &[0; 600], Kind::Request, true), Ok(1));
+    assert_eq!(ada.begin(CODE, &[0; 600], ExchangeKind::Request, true), Ok(1));
     pass(&mut ada, &mut bob, now);
     bob.events();
     bob.consumed(605);
@@ -540,7 +540,7 @@ fn late_frames_of_an_exchange_that_was_given_up_are_dropped_and_counted() {
     // The other side learns of it too late.
     bob.handle(frame(b"TEST", 1, 0x02, &[0; 595]), now);
     assert_eq!((bob.counts().late, bob.unconsumed(), bob.phase()), (1, 0, LinkPhase::Open));
-    assert_eq!(ada.go_on(1, CODE, b"", false), Err(Refused::Over));
+    assert_eq!(ada.send_next(1, CODE, b"", false), Err(Refused::Over));
     assert_eq!(ada.open_exchanges(), 0);
 }
 
@@ -685,7 +685,7 @@ impl World {
                 if let Ok(number) = link.begin(
                     CODE,
                     &payload,
-                    if request { Kind::Request } else { Kind::OneWay },
+                    if request { ExchangeKind::Request } else { ExchangeKind::OneWay },
                     more,
                 ) {
                     sent.entry(0).or_default().push(mark);
@@ -695,7 +695,7 @@ impl World {
                 }
             }
             Op::GoOn { which, more, .. } if which < sending.len() => {
-                match link.go_on(sending[which], CODE, &payload, more) {
+                match link.send_next(sending[which], CODE, &payload, more) {
                     Ok(()) => {
                         sent.entry(0).or_default().push(mark);
                         if !more {
@@ -929,7 +929,7 @@ proptest! {
         const CODES: [&[u8; 4]; 11] =
             [b"TEST", b"@RFS", b"@CRD", b"@PNG", b"@PON", b"@BYE", b"@END", b"@RST", b"@LNK", b"@XYZ", b"\0\0\0\0"];
         let (mut ada, _, now) = open(1_000, 2);
-        assert_eq!(ada.begin(CODE, b"x", Kind::Request, true), Ok(1));
+        assert_eq!(ada.begin(CODE, b"x", ExchangeKind::Request, true), Ok(1));
         if leaving {
             ada.bye();
         }

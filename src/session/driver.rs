@@ -407,7 +407,7 @@ impl Driver {
     }
 
     fn lost(&self) {
-        self.session.with(|state| state.link.lost());
+        self.session.with(|state| state.link.connection_lost());
     }
 }
 

@@ -226,7 +226,7 @@ impl Session {
         self.close_to_new();
         self.with(|state| {
             if silently {
-                state.link.lost();
+                state.link.connection_lost();
             } else {
                 state.link.fail(Reason::GOING_AWAY);
             }
@@ -385,7 +385,7 @@ impl Session {
     pub(crate) fn over(&self, reason: Reason) {
         self.close_to_new();
         let mut state = self.lock();
-        state.link.lost();
+        state.link.connection_lost();
         let asked = std::mem::take(&mut state.asked);
         let written = state.written;
         drop(state);

@@ -9,8 +9,8 @@ use std::{
 use actix_peer::{
     frame::{Frame, FrameCodec, Part, TypeCode},
     link::{
-        Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, PeerDirectory, PeerDirectoryConfig,
-        Reach, Role,
+        ExchangeKind, Hello, Link, LinkConfig, LinkEvent, LinkPhase, PeerDirectory,
+        PeerDirectoryConfig, Reach, Role,
     },
     overlay::PeerInfo,
 };
@@ -99,7 +99,7 @@ impl Node {
             Reach::Link(id) => {
                 let connection = usize::try_from(id).unwrap();
                 let link = self.ends[connection].as_mut().unwrap();
-                link.begin(CODE, b"", Kind::Request, false)
+                link.begin(CODE, b"", ExchangeKind::Request, false)
                     .expect("a link in the directory takes it");
                 self.fate = Fate::Asked { connection };
             }
@@ -180,7 +180,7 @@ impl Node {
     fn lost(&mut self, connection: usize, now: Instant) {
         let link = self.ends[connection].as_mut().unwrap();
         let greeting = link.phase() == LinkPhase::Greeting;
-        link.lost();
+        link.connection_lost();
         self.handle();
         if greeting {
             self.directory.mark_classic(self.other().address(), now);
