@@ -36,10 +36,10 @@ use self::{bans::Bans, doubts::Doubts, leash::Leashes};
 use crate::{
     frame::{FrameError, TypeCode},
     limits::{
-        Admission, DialPace, Offender,
+        ConnectionAdmission, DialPace, Offender,
         budget::Budget,
-        gate::GateConfig,
-        rates::{Meters, Rates},
+        connection_limiter::ConnectionLimits,
+        meter::{MeterLimits, Meters},
     },
     overlay::{Address, Host, PeerId, PeerInfo, Scope},
     time::{Later, now},
@@ -124,7 +124,7 @@ pub(crate) struct Node {
     pub(crate) threads: Threads,
     pub(crate) started: Instant,
     /// The accepted connections, counted by source.
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) admission: Arc<ConnectionAdmission>,
     /// Peers that have to be verified again.
     pub(crate) doubts: Doubts,
     /// The rates of incoming frames and bytes, by source.
@@ -196,7 +196,7 @@ impl Node {
                 now(),
             )),
             lookups: permits(LOOKUPS_AT_ONCE),
-            admission: Admission::new(GateConfig {
+            admission: ConnectionAdmission::new(ConnectionLimits {
                 per_source: config.max_connections_per_source,
                 half_open: config.max_half_open,
                 per_second: config.max_accepts_per_source,
@@ -205,12 +205,12 @@ impl Node {
             doubts: Doubts::default(),
             bans: Bans::new(&config),
             on_ban: std::sync::OnceLock::new(),
-            forwards: Meters::new(Rates {
+            forwards: Meters::new(MeterLimits {
                 frames: config.max_forwards_per_source,
                 bytes: u32::MAX,
                 loopback: config.limit_loopback,
             }),
-            meters: Meters::new(Rates {
+            meters: Meters::new(MeterLimits {
                 frames: config.max_frames_per_source,
                 bytes: config.max_bytes_per_source,
                 loopback: config.limit_loopback,

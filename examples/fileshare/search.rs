@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::{limits::Remembered, overlay::Address};
+use actix_peer::{limits::ExpiringMap, overlay::Address};
 
 use crate::{
     model::{LeftOut, SearchRow},
@@ -61,11 +61,11 @@ struct Passed {
 /// hops a second later was asked again, by a person, and what comes with more reaches further.
 /// A flood ends in any case, since each node takes a hop off.
 #[derive(Debug)]
-pub(crate) struct Seen(Remembered<Id, Passed>);
+pub(crate) struct Seen(ExpiringMap<Id, Passed>);
 
 impl Default for Seen {
     fn default() -> Self {
-        Self(Remembered::new(MAX_SEEN))
+        Self(ExpiringMap::new(MAX_SEEN))
     }
 }
 

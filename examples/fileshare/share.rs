@@ -17,7 +17,7 @@ use std::{
 
 use actix_peer::{
     content::{Digest, Manifest},
-    limits::Remembered,
+    limits::ExpiringMap,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -82,7 +82,7 @@ pub(crate) struct Share {
     /// The shared folder, then the downloads, when they are not the same.
     folders: Vec<Folder>,
     pub(crate) index: Mutex<Index>,
-    serving: Mutex<Remembered<Digest, Arc<Version>>>,
+    serving: Mutex<ExpiringMap<Digest, Arc<Version>>>,
     digesting: AtomicBool,
     stopping: AtomicBool,
     changes: watch::Sender<u64>,
@@ -98,7 +98,7 @@ impl Share {
         Self {
             folders,
             index: Mutex::default(),
-            serving: Mutex::new(Remembered::new(MAX_OPEN)),
+            serving: Mutex::new(ExpiringMap::new(MAX_OPEN)),
             digesting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             changes: watch::Sender::new(0),

@@ -87,7 +87,7 @@ impl FrameReader {
     /// Whether a request, of which the buffer has the first bytes, is within the rate of its
     /// source.
     pub(crate) fn in_pace(&self) -> bool {
-        self.throttle.takes(self.buffer.len())
+        self.throttle.allows(self.buffer.len())
     }
 
     /// Prepares to buffer a frame of `len` bytes of data whole. Its bytes count as memory of the
@@ -160,7 +160,7 @@ impl FrameReader {
             Poll::Ready(Ok(0)) => self.ended = true,
             Poll::Ready(Ok(n)) => {
                 self.stall_timer.moved();
-                if self.throttle.came(0, n) {
+                if self.throttle.record(0, n) {
                     self.node.counters.reads_paused.one();
                 }
                 if let Some((_, held)) = &mut self.share {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    limits::Remembered,
+    limits::ExpiringMap,
     overlay::Address,
     time::{Later, part},
 };
@@ -33,9 +33,9 @@ pub(crate) struct DialPace {
     /// When the next dial to any address is due.
     due: Instant,
     /// When each address was dialled, within the window.
-    dialled: Remembered<Address, VecDeque<Instant>>,
+    dialled: ExpiringMap<Address, VecDeque<Instant>>,
     /// The addresses at which a node answered recently.
-    answered: Remembered<Address, ()>,
+    answered: ExpiringMap<Address, ()>,
 }
 
 impl DialPace {
@@ -48,8 +48,8 @@ impl DialPace {
             per_address: number(per_address),
             between: part(Duration::from_secs(1), per_second),
             due: now,
-            dialled: Remembered::new(most),
-            answered: Remembered::new(most),
+            dialled: ExpiringMap::new(most),
+            answered: ExpiringMap::new(most),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     classic::explain,
     connection::{Held, accepted},
-    limits::TurnedAway,
+    limits::AdmissionDenied,
     node::{
         PeerEvent, Refusal,
         log::{Kind, warn_some},
@@ -160,21 +160,21 @@ fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
     }
     // Without a permit no connection is admitted, so no half-open one is displaced.
     let entered = match Arc::clone(&node.connections).try_acquire_owned() {
-        Ok(permit) => node.admission.enter(&io.remote).map(|(pass, displaced)| {
+        Ok(permit) => node.admission.admit(&io.remote).map(|(pass, displaced)| {
             if displaced {
                 node.counters.connections_displaced.one();
             }
             (permit, pass)
         }),
-        Err(_) => Err(node.admission.turn_away(&io.remote)),
+        Err(_) => Err(node.admission.deny(&io.remote)),
     };
     match entered {
         Ok((permit, pass)) => {
             let held = Held::new(pass, permit, &node.node);
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
-        Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
-        Err(TurnedAway::TooMany) => {
+        Err(AdmissionDenied::TooFast) => node.counters.connections_too_fast.one(),
+        Err(AdmissionDenied::TooMany) => {
             let refusing = node.until_aborted(refuse(io, node, refusals));
             drop(actix_rt::spawn(node.tasks.track_future(refusing)));
         }

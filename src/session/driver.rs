@@ -326,7 +326,7 @@ impl Driver {
         }
         let came = counts.frames_in - before.frames_in;
         self.session.endpoint.counters.frames_in.add(came);
-        if self.throttle.came(came, read) {
+        if self.throttle.record(came, read) {
             self.session.endpoint.counters.reads_paused.one();
         }
         self.inbound.came(counts.bytes_in - before.bytes_in);

@@ -1,7 +1,7 @@
 //! The rates of frames and bytes from each source.
 //!
 //! Sans-I/O: it decides, and the reader waits or refuses. The algorithm is GCRA (ITU-T I.371,
-//! "virtual scheduling"), as in the [gate](super::gate), with one atomic for each rate. All
+//! "virtual scheduling"), as in the [limiter of connections](super::connection_limiter), with one atomic for each rate. All
 //! connections of a source share it, and a read updates it once.
 
 use std::{
@@ -28,7 +28,7 @@ const SECOND: u64 = 1_000_000_000; // ns
 
 /// The limits of a [`Meter`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rates {
+pub(crate) struct MeterLimits {
     pub(crate) frames: u32,
     pub(crate) bytes: u32,
     /// Whether loopback is measured.
@@ -37,12 +37,12 @@ pub(crate) struct Rates {
 
 /// One rate. Times are nanoseconds since the meter was created.
 #[derive(Debug)]
-struct Lane {
+struct Bucket {
     per_second: u64,
     due: AtomicU64,
 }
 
-impl Lane {
+impl Bucket {
     fn new(per_second: u32) -> Self {
         Self { per_second: u64::from(per_second.max(1)), due: AtomicU64::new(0) }
     }
@@ -77,13 +77,13 @@ impl Lane {
 #[derive(Debug)]
 pub(crate) struct Meter {
     since: Instant,
-    frames: Lane,
-    bytes: Lane,
+    frames: Bucket,
+    bytes: Bucket,
 }
 
 impl Meter {
-    fn new(rates: Rates, now: Instant) -> Self {
-        Self { since: now, frames: Lane::new(rates.frames), bytes: Lane::new(rates.bytes) }
+    fn new(limits: MeterLimits, now: Instant) -> Self {
+        Self { since: now, frames: Bucket::new(limits.frames), bytes: Bucket::new(limits.bytes) }
     }
 
     fn nanos(&self, now: Instant) -> u64 {
@@ -113,26 +113,26 @@ impl Meter {
 /// The meters of all sources.
 #[derive(Debug)]
 pub(crate) struct Meters {
-    rates: Rates,
+    limits: MeterLimits,
     known: Mutex<HashMap<Source, Arc<Meter>>>,
 }
 
 impl Meters {
-    pub(crate) fn new(rates: Rates) -> Self {
-        Self { rates, known: Mutex::default() }
+    pub(crate) fn new(limits: MeterLimits) -> Self {
+        Self { limits, known: Mutex::default() }
     }
 
     /// The meter for a connection from `address`. `None` if its source is not limited.
     pub(crate) fn of(&self, address: &Address, now: Instant) -> Option<Arc<Meter>> {
         let source = Source::of(address);
-        if !source.is_limited(self.rates.loopback) {
+        if !source.is_limited(self.limits.loopback) {
             return None;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains_key(&source) {
             forget(&mut known, now);
         }
-        let meter = known.entry(source).or_insert_with(|| Arc::new(Meter::new(self.rates, now)));
+        let meter = known.entry(source).or_insert_with(|| Arc::new(Meter::new(self.limits, now)));
         Some(Arc::clone(meter))
     }
 }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::time::now;
 
-    const RATES: Rates = Rates { frames: 10, bytes: 1_000, loopback: false };
+    const LIMITS: MeterLimits = MeterLimits { frames: 10, bytes: 1_000, loopback: false };
 
     fn at(host: &str) -> Address {
         format!("{host}:7").parse().unwrap()
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_burst_passes_and_the_excess_has_to_wait() {
         let now = now();
-        let meter = Meter::new(RATES, now);
+        let meter = Meter::new(LIMITS, now);
         assert_eq!(meter.charge(20, 0, now), Duration::ZERO);
         assert_eq!(meter.charge(1, 0, now), Duration::from_millis(100));
         assert_eq!(meter.charge(0, 2_500, now), Duration::from_millis(500));
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_refused_request_is_not_counted_so_that_the_next_one_is_served_in_time() {
         let now = now();
-        let meter = Meter::new(RATES, now);
+        let meter = Meter::new(LIMITS, now);
         assert!((0..20).all(|_| meter.take(8, now)));
         assert!((0..1_000).all(|_| !meter.take(0, now)));
         assert!(meter.take(8, now + Duration::from_millis(100)));
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn loopback_has_no_rate_limit_unless_asked_for() {
         let now = now();
-        let meters = |loopback| Meters::new(Rates { loopback, ..RATES });
+        let meters = |loopback| Meters::new(MeterLimits { loopback, ..LIMITS });
         for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
             assert!(meters(false).of(&at(host), now).is_none());
             assert!(meters(true).of(&at(host), now).is_some());
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_connections_of_a_source_share_its_rate_and_it_is_remembered() {
-        let (meters, now) = (Meters::new(RATES), now());
+        let (meters, now) = (Meters::new(LIMITS), now());
         meters.of(&at("10.0.0.1"), now).unwrap().charge(20, 0, now);
         let again = meters.of(&at("[::ffff:10.0.0.1]"), now).unwrap();
         assert!(again.charge(1, 0, now) > Duration::ZERO);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_sources_evicts_no_connected_source_and_the_map_stays_bounded() {
-        let (meters, now) = (Meters::new(RATES), now());
+        let (meters, now) = (Meters::new(LIMITS), now());
         let held = meters.of(&at("10.9.9.9"), now).unwrap();
         for n in 0..3_000_u32 {
             let host = std::net::Ipv4Addr::from_bits(0x0a00_0000 + n);
@@ -223,7 +223,7 @@ mod tests {
             steps in proptest::collection::vec((0_u64..300, 1_u64..2_000), 1..200),
         ) {
             let begin = now();
-            let meter = Meter::new(RATES, begin);
+            let meter = Meter::new(LIMITS, begin);
             let (mut now, mut passed) = (begin, 0);
             for (millis, bytes) in steps {
                 now += Duration::from_millis(millis);
@@ -238,7 +238,7 @@ mod tests {
         #[test]
         fn no_number_overflows(frames: u64, bytes: u64, after in 0..u64::MAX / 4, per: u32) {
             let begin = now();
-            let meter = Meter::new(Rates { frames: per, bytes: per, loopback: true }, begin);
+            let meter = Meter::new(MeterLimits { frames: per, bytes: per, loopback: true }, begin);
             let now = begin.checked_add(Duration::from_nanos(after)).unwrap_or(begin);
             prop_assert!(meter.charge(frames, bytes, now) <= Duration::from_nanos(MAX_DEBT));
             meter.take(bytes, now);

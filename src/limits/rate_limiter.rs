@@ -62,14 +62,14 @@ impl Rate {
 pub struct RateLimiter<K> {
     rate: Rate,
     /// Until the key is as good as new: the moment at which its last event would have come.
-    due: Remembered<K, ()>,
+    due: ExpiringMap<K, ()>,
 }
 
 impl<K: Clone + Eq + Hash + Ord> RateLimiter<K> {
     /// For at most `most` keys.
     #[must_use]
     pub fn new(rate: Rate, most: usize) -> Self {
-        Self { rate, due: Remembered::new(most) }
+        Self { rate, due: ExpiringMap::new(most) }
     }
 
     /// When the next event of this key would come at its pace, if it may come now.
@@ -128,24 +128,24 @@ impl<K: Clone + Eq + Hash + Ord> RateLimiter<K> {
 /// ```
 /// use std::time::Duration;
 ///
-/// use actix_peer::limits::Remembered;
+/// use actix_peer::limits::ExpiringMap;
 ///
 /// let now = tokio::time::Instant::now().into_std();
 /// let soon = now + Duration::from_secs(9);
-/// let mut answered = Remembered::new(1_024);
+/// let mut answered = ExpiringMap::new(1_024);
 /// answered.set("192.0.2.1", "a node", soon, now);
 /// assert_eq!(answered.get(&"192.0.2.1", now), Some(&"a node"));
 /// assert_eq!(answered.get(&"192.0.2.1", soon), None);
 /// ```
 #[derive(Debug)]
-pub struct Remembered<K, V> {
+pub struct ExpiringMap<K, V> {
     most: usize,
     of: HashMap<K, (Instant, V)>,
     /// The same keys, the one that ends first at the front.
     order: BTreeSet<(Instant, K)>,
 }
 
-impl<K: Clone + Eq + Hash + Ord, V> Remembered<K, V> {
+impl<K: Clone + Eq + Hash + Ord, V> ExpiringMap<K, V> {
     /// For at most `most` keys.
     #[must_use]
     pub fn new(most: usize) -> Self {
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_ends_with_its_time_and_makes_room() {
-        let (mut memory, begin) = (Remembered::new(2), now());
+        let (mut memory, begin) = (ExpiringMap::new(2), now());
         let at = |seconds| begin + Duration::from_secs(seconds);
         memory.set('a', 1, at(5), begin);
         memory.set('b', 2, at(3), begin);
