@@ -4,15 +4,15 @@ mod bans;
 pub(crate) mod clock;
 pub(crate) mod config;
 mod counters;
-mod doubts;
 mod event;
 mod joins;
-pub(crate) mod leash;
 pub(crate) mod log;
 #[cfg(feature = "swim")]
 pub(crate) mod membership;
 pub(crate) mod metrics;
 mod refusal;
+mod reverification;
+pub(crate) mod revocable;
 mod threads;
 
 use std::{
@@ -32,7 +32,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{bans::Bans, doubts::Doubts, leash::Leashes};
+use self::{bans::Bans, reverification::ReverificationQueue, revocable::Revocables};
 use crate::{
     frame::{FrameError, TypeCode},
     limits::{
@@ -119,14 +119,14 @@ pub(crate) struct Node {
     /// Whether the transport proves ids.
     pub(crate) secure: bool,
     pub(crate) counters: Counters,
-    pub(crate) measures: Metrics,
+    pub(crate) metrics: Metrics,
     pub(crate) events: EventBus,
     pub(crate) threads: Threads,
     pub(crate) started: Instant,
     /// The accepted connections, counted by source.
     pub(crate) admission: Arc<ConnectionAdmission>,
     /// Peers that have to be verified again.
-    pub(crate) doubts: Doubts,
+    pub(crate) reverifications: ReverificationQueue,
     /// The rates of incoming frames and bytes, by source.
     pub(crate) meters: Meters,
     /// The rates of forwarded messages, by source.
@@ -148,7 +148,7 @@ pub(crate) struct Node {
     /// Permits for look-ups of host names that came from other nodes.
     lookups: Arc<Semaphore>,
     /// The dials and halves of connections that the application holds.
-    pub(crate) leashes: Leashes,
+    pub(crate) revocables: Revocables,
     /// The tasks that have to end before the node has stopped.
     pub(crate) tasks: TaskTracker,
     /// The node's own actors, which run until then.
@@ -202,7 +202,7 @@ impl Node {
                 per_second: config.max_accepts_per_source,
                 loopback: config.limit_loopback,
             }),
-            doubts: Doubts::default(),
+            reverifications: ReverificationQueue::default(),
             bans: Bans::new(&config),
             on_ban: std::sync::OnceLock::new(),
             forwards: Meters::new(MeterLimits {
@@ -225,9 +225,9 @@ impl Node {
             transport,
             events,
             counters: Counters::default(),
-            measures: Metrics::new(),
+            metrics: Metrics::new(),
             started: Instant::now(),
-            leashes: Leashes::default(),
+            revocables: Revocables::default(),
             tasks: TaskTracker::new(),
             parts: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -286,7 +286,7 @@ impl Node {
         at: &Address,
         (expected, found): (&PeerId, &PeerId),
     ) -> IdentityFault {
-        self.doubts.note(expected, at);
+        self.reverifications.push(expected, at);
         let (expected, found) = (expected.clone(), found.clone());
         IdentityFault::WrongPeer { at: at.clone(), expected, found }
     }
@@ -385,7 +385,7 @@ impl Node {
     }
 
     /// The permits of a request, for its code and for the node. `None` if they are not free now.
-    pub(crate) fn try_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    pub(crate) fn try_acquire_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).try_acquire_owned().ok()?;
         let of_node = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         Some(Permits::from([of_code, of_node]))
@@ -393,12 +393,12 @@ impl Node {
 
     /// Waits for the permits of a request, for its code and for the node. `None` if they are not
     /// free within `busy_after`.
-    pub(crate) async fn places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
-        timeout(self.config.busy_after, self.wait_for_places(handler)).await.ok().flatten()
+    pub(crate) async fn acquire_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+        timeout(self.config.busy_after, self.wait_for_permits(handler)).await.ok().flatten()
     }
 
-    /// As [`places`](Self::places), without a time-out. `None` if the node is gone.
-    pub(crate) async fn wait_for_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    /// As [`acquire_permits`](Self::acquire_permits), without a time-out. `None` if the node is gone.
+    pub(crate) async fn wait_for_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).acquire_owned().await.ok()?;
         let of_node = Arc::clone(&self.requests).acquire_owned().await.ok()?;
         Some(Permits::from([of_code, of_node]))

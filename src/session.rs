@@ -93,7 +93,7 @@ impl Endpoint {
     pub(crate) fn abort_all(&self, silently: bool) {
         self.abort.cancel();
         self.links.abort(silently);
-        self.leashes.abort().into_iter().for_each(|exchange| self.report_aborted(exchange));
+        self.revocables.abort().into_iter().for_each(|exchange| self.report_aborted(exchange));
     }
 
     /// Notes that a peer is alive at `to`.

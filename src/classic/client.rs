@@ -19,7 +19,7 @@ use crate::{
         error::{Unwritten, WriteError},
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
     },
-    node::{AbortedExchange, Direction, Node, leash::Leash, span},
+    node::{AbortedExchange, Direction, Node, revocable::Revocable, span},
     overlay::{Address, PeerId},
     time::Later,
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
@@ -56,8 +56,8 @@ async fn permit(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePer
 
 /// A connection for one exchange. The application holds it and may not poll it.
 struct Dialled {
-    reader: Leash<ReadHalf>,
-    writer: Leash<WriteHalf>,
+    reader: Revocable<ReadHalf>,
+    writer: Revocable<WriteHalf>,
     remote: Address,
     held: OutgoingHeld,
 }
@@ -74,11 +74,11 @@ async fn dial(
     let (shared, at, whom) = (Arc::clone(node), to.clone(), whom.cloned());
     let connect = async move {
         let io = connect(&shared, &at, whom.as_ref(), until).await?;
-        let reader = Leash::new(&shared, io.reader, Some(shared.tasks.token()));
-        let writer = Leash::new(&shared, io.writer, None);
+        let reader = Revocable::new(&shared, io.reader, Some(shared.tasks.token()));
+        let writer = Revocable::new(&shared, io.writer, None);
         Ok(Dialled { reader, writer, remote: io.remote, held })
     };
-    let connect = Leash::new(node, Box::pin(connect), Some(node.tasks.token()));
+    let connect = Revocable::new(node, Box::pin(connect), Some(node.tasks.token()));
     connect.await.unwrap_or_else(|source| Err(RequestError::Connect { to: to.clone(), source }))
 }
 
@@ -111,7 +111,7 @@ pub(crate) async fn connect(
         match IdentityFault::of(&source) {
             Some(fault) => {
                 if let IdentityFault::WrongPeer { at, expected, .. } = fault {
-                    node.doubts.note(expected, at);
+                    node.reverifications.push(expected, at);
                 }
                 RequestError::Identity(fault.clone())
             }

@@ -24,7 +24,7 @@ use crate::{
         assembler::Assembler,
         source::{BodySource, Chunk},
     },
-    node::{Node, leash::Leash},
+    node::{Node, revocable::Revocable},
     transport::ReadHalf,
 };
 
@@ -78,9 +78,9 @@ impl FrameReader {
     }
 
     /// Closes the read half when the node aborts, even if nothing polls it.
-    pub(crate) fn leashed(mut self) -> Self {
+    pub(crate) fn revocable(mut self) -> Self {
         let half = std::mem::replace(&mut self.half, Box::new(tokio::io::empty()));
-        self.half = Box::new(Leash::new(&self.node, half, None));
+        self.half = Box::new(Revocable::new(&self.node, half, None));
         self
     }
 

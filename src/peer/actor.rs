@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::{
     node::{
         Child, PeerEvent,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     overlay::Address,
     peer::{
@@ -169,7 +169,7 @@ impl PeerActor {
                 this.node.restarted(Child::Listener);
             }
             Err(error) => {
-                warn_some!(Kind::Part, %error, "cannot listen again");
+                warn_some!(LogKind::Part, %error, "cannot listen again");
                 this.died(Child::Listener, ctx);
             }
         }));
@@ -181,11 +181,11 @@ impl PeerActor {
         }
         match self.restarts.entry(child.clone()).or_default().died(now()) {
             Some(pause) => {
-                warn_some!(Kind::Part, %child, ?pause, "part of the node died");
+                warn_some!(LogKind::Part, %child, ?pause, "part of the node died");
                 ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));
             }
             None => {
-                warn_some!(Kind::Part, %child, "part of the node given up");
+                warn_some!(LogKind::Part, %child, "part of the node given up");
                 self.node.emit(&PeerEvent::GaveUp { child });
             }
         }

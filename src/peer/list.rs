@@ -14,7 +14,7 @@ use crate::{
     message::RequestError,
     node::{
         PeerEvent, Removed,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     overlay::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
@@ -334,7 +334,7 @@ impl Peers {
             let most = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
             let step = || envelope.clone().at_most(most).step(node.me.id(), router.as_mut(), list);
             std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
-                warn_some!(Kind::Router, error = "the router panicked", "no route found");
+                warn_some!(LogKind::Router, error = "the router panicked", "no route found");
                 Hop::Fail(
                     RouteFault::new(RouteReason::RouterFailed, node.me.id().clone())
                         .at_hop(envelope.hops()),
@@ -354,7 +354,7 @@ impl Peers {
             let tell = || table.router.unreachable(&hop);
             if std::panic::catch_unwind(AssertUnwindSafe(tell)).is_err() {
                 warn_some!(
-                    Kind::Router,
+                    LogKind::Router,
                     error = "the router panicked",
                     "an unreachable hop was not recorded"
                 );

@@ -18,7 +18,7 @@ use crate::{
     limits::AdmissionDenied,
     node::{
         PeerEvent, Refusal,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     peer::child::Guard,
     session::Endpoint,
@@ -108,7 +108,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>) {
             }
             Err(error) => {
                 node.counters.errors_accept.one();
-                warn_some!(Kind::Accept, %error, "accept failed");
+                warn_some!(LogKind::Accept, %error, "accept failed");
                 node.emit(&PeerEvent::AcceptFailed { error: error.kind().to_string() });
                 if out_of_descriptors(&error) {
                     reserve.release();

@@ -322,7 +322,7 @@ impl Driver {
         let round_trip = state.link.round_trip();
         drop(state);
         if counts.pongs != before.pongs {
-            self.session.endpoint.measures.round_trip(round_trip);
+            self.session.endpoint.metrics.round_trip(round_trip);
         }
         let came = counts.frames_in - before.frames_in;
         self.session.endpoint.counters.frames_in.add(came);

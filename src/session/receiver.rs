@@ -208,7 +208,7 @@ async fn in_turn(
             turn.comes().await;
         }
         match level {
-            AckLevel::Handled => endpoint.wait_for_places(&route.places).await.map(Some),
+            AckLevel::Handled => endpoint.wait_for_permits(&route.places).await.map(Some),
             AckLevel::Delivered => Some(None),
         }
     };

@@ -9,28 +9,28 @@ use tokio::sync::Notify;
 
 use crate::overlay::{Address, PeerId};
 
-/// Doubts that wait for verification. Further ones are dropped: the next message repeats them.
-const MAX_DOUBTS: usize = 64;
+/// The maximum number of peers that wait. Further ones are dropped: the next message adds them again.
+const MAX_WAITING: usize = 64;
 
 /// Peers that were expected at an address and not found there, until they are verified again.
 #[derive(Debug, Default)]
-pub(crate) struct Doubts {
+pub(crate) struct ReverificationQueue {
     waiting: Mutex<VecDeque<(PeerId, Address)>>,
     more: Notify,
 }
 
-impl Doubts {
-    /// Notes that another node than `expected` is at `at`.
-    pub(crate) fn note(&self, expected: &PeerId, at: &Address) {
+impl ReverificationQueue {
+    /// Adds `expected`, because another node was found at `at`.
+    pub(crate) fn push(&self, expected: &PeerId, at: &Address) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let known = waiting.iter().any(|(id, address)| id == expected && address == at);
-        if !known && waiting.len() < MAX_DOUBTS {
+        if !known && waiting.len() < MAX_WAITING {
             waiting.push_back((expected.clone(), at.clone()));
             self.more.notify_one();
         }
     }
 
-    /// Waits for the next doubt. Must have only one caller.
+    /// Waits for the next peer to verify. Must have only one caller.
     pub(crate) async fn next(&self) -> (PeerId, Address) {
         loop {
             let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
