@@ -369,15 +369,15 @@ async fn a_conversation_can_be_cut_at_every_byte_in_either_direction() {
     for ending in [Ending::Reset, Ending::Eof] {
         for latency in [ms(0), ms(10)] {
             for bytes in 0..=data.len() {
-                for direction in [Direction::ToListener, Direction::ToDialler] {
+                for direction in [StreamDirection::ToListener, StreamDirection::ToDialler] {
                     let network = MemoryNetwork::new(1);
                     network.latency(latency..latency);
                     network.ending(ending);
-                    network.cut_after(direction, bytes as u64);
+                    network.break_after(direction, bytes as u64);
                     let (here, there) = network.pair("a", "b").await;
                     let (mut writer, mut reader) = match direction {
-                        Direction::ToListener => (here, there),
-                        Direction::ToDialler => (there, here),
+                        StreamDirection::ToListener => (here, there),
+                        StreamDirection::ToDialler => (there, here),
                     };
                     let (read_end, write_end) = match ending {
                         Ending::Reset => {
@@ -404,7 +404,7 @@ async fn a_conversation_can_be_cut_at_every_byte_in_either_direction() {
 #[tokio::test(start_paused = true)]
 async fn only_the_next_connection_is_cut_after_so_many_bytes() {
     let network = MemoryNetwork::new(1);
-    network.cut_after(Direction::ToListener, 3);
+    network.break_after(StreamDirection::ToListener, 3);
     network.dial_from("a", "b:9000").await.unwrap_err();
     let (mut first, _there) = network.pair("a", "b").await;
     assert!(first.writer.write_all(b"1234").await.is_err());
@@ -417,7 +417,7 @@ async fn a_cut_wakes_readers_and_writers_that_wait() {
     let network = MemoryNetwork::new(1);
     let (mut here, mut there) = network.pair("a", "b").await;
     let data = vec![7; CAPACITY + 1];
-    let cut = async { network.cut(0) };
+    let cut = async { network.break_link(0) };
     let (written, read, cut) = tokio::join!(
         timeout(LONG, here.writer.write_all(&data)),
         timeout(LONG, here.reader.read_u8()),
@@ -428,8 +428,8 @@ async fn a_cut_wakes_readers_and_writers_that_wait() {
     assert_eq!(read.unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
     let reset = Some(ErrorKind::ConnectionReset);
     assert_eq!(read_all(&mut there).await, (vec![7; CAPACITY], reset), "what had arrived");
-    assert!(!network.cut(0), "it was cut before");
-    assert!(!network.cut(1), "there never was one");
+    assert!(!network.break_link(0), "it was cut before");
+    assert!(!network.break_link(1), "there never was one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -440,7 +440,7 @@ async fn a_cut_loses_what_is_on_its_way() {
     here.writer.write_all(b"arrived").await.unwrap();
     sleep(ms(10)).await;
     here.writer.write_all(b"lost").await.unwrap();
-    network.cut(0);
+    network.break_link(0);
     let reset = Some(ErrorKind::ConnectionReset);
     assert_eq!(read_all(&mut there).await, (b"arrived".to_vec(), reset));
     assert_eq!(here.writer.shutdown().await.unwrap_err().kind(), ErrorKind::NotConnected);
@@ -452,7 +452,7 @@ async fn all_connections_between_two_hosts_can_be_cut() {
     let (mut ab, _ab) = network.pair("a", "b").await;
     let (mut ba, _ba) = network.pair("b", "a").await;
     let (mut ac, _ac) = network.pair("a", "c").await;
-    assert_eq!(network.cut_all_between(&host("b"), &host("a")), 2);
+    assert_eq!(network.break_links_between(&host("b"), &host("a")), 2);
     assert_eq!(write_error(&mut ab).await, Some(ErrorKind::ConnectionReset));
     assert_eq!(write_error(&mut ba).await, Some(ErrorKind::ConnectionReset));
     assert_eq!(write_error(&mut ac).await, None);
@@ -725,7 +725,7 @@ async fn one_connection_can_be_stalled() {
 async fn a_cut_of_one_direction_loses_that_one_and_nobody_connects() {
     let network = MemoryNetwork::new(1);
     let (mut here, mut there) = network.pair("a", "b").await;
-    network.cut_one_way(&[host("a")], &[host("b")]);
+    network.partition_one_way(&[host("a")], &[host("b")]);
     here.writer.write_all(b"lost").await.unwrap();
     there.writer.write_all(b"heard").await.unwrap();
     assert_eq!(read(&mut here, 5).await, b"heard");

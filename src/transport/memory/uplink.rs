@@ -1,4 +1,4 @@
-//! The line of a host, which limits the rate at which it sends.
+//! The uplink of a host, which limits the rate at which it sends.
 
 use std::{
     sync::{
@@ -15,15 +15,15 @@ use crate::time::Later;
 /// Bytes that are sent together, like a packet of Ethernet.
 pub(super) const PACKET: usize = 1_460;
 
-/// The line over which a host sends, shared by all its connections.
+/// The uplink over which a host sends, shared by all its connections.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct Uplink {
     /// Bytes per second; 0 means no limit.
     rate: AtomicU64,
     free_at: Mutex<Option<Instant>>,
 }
 
-impl Line {
+impl Uplink {
     pub(super) fn set_rate(&self, bytes_per_second: u64) {
         self.rate.store(bytes_per_second, Ordering::Relaxed);
     }
