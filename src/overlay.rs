@@ -67,7 +67,7 @@ pub use self::{
         JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure, JoinReport, JoinStep, JoinWalk,
     },
     list::{Added, Learned, PeerEntry, PeerList},
-    peer_exchange::{MAX_TOLD, PeerExchange, PeersSeen},
+    peer_exchange::{MAX_HINTS, PeerExchange, PeersSeen},
     ping_sweep::PingSweep,
     policy::{ForwardPolicy, JoinPolicy, QuitPolicy},
     router::{Direct, FnRouter, Router},
@@ -78,7 +78,7 @@ pub use self::{
 pub(crate) use self::{
     contacts::Contacts,
     dice::Dice,
-    listing::{Introduced, Introductions, Listing, Told},
+    listing::{Introduced, Introductions, Listing, ListingReport},
     moves::Moves,
     peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,

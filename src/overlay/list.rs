@@ -218,7 +218,7 @@ impl PeerList {
     }
 
     /// Adds a candidate at the end.
-    pub(super) fn put(&mut self, candidate: Candidate, now: Instant) -> Added {
+    pub(super) fn insert(&mut self, candidate: Candidate, now: Instant) -> Added {
         self.put_at(self.entries.len(), candidate, now)
     }
 

@@ -277,7 +277,7 @@ impl Shares {
         match decided {
             Ok(goes) => {
                 let gone = goes.and_then(|goes| list.remove(&goes));
-                (list.put(candidate, now), gone)
+                (list.insert(candidate, now), gone)
             }
             Err(refused) => (refused, None),
         }

@@ -849,7 +849,7 @@ fn the_limits_on_the_page_are_the_defaults() {
     let page = page();
     assert!(page.contains("at most 65,541 bytes") && MAX_FRAME == 65_541);
     assert!(page.contains("up to 65,536 bytes") && MAX_PAYLOAD == 65_536);
-    assert!(page.contains("at most 16 peers") && actix_peer::overlay::MAX_TOLD == 16);
+    assert!(page.contains("at most 16 peers") && actix_peer::overlay::MAX_HINTS == 16);
     for number in [actix_peer::link::REMEMBERED, actix_peer::link::REMEMBERED_FOR.as_secs()] {
         assert!([4_096, 600].contains(&number));
     }
