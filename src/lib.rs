@@ -118,6 +118,7 @@ pub mod reference {
 }
 pub mod reliable;
 pub mod session;
+mod sync;
 mod time;
 pub mod transport;
 

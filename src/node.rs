@@ -19,7 +19,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -42,6 +42,7 @@ use crate::{
         meter::{MeterLimits, Meters},
     },
     overlay::{Address, Host, PeerId, PeerInfo, Scope},
+    sync::Mutex,
     time::{Later, now},
     transport::{IdentityFault, Transport},
 };
@@ -332,7 +333,7 @@ impl Node {
     }
 
     fn pace(&self) -> MutexGuard<'_, DialPace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pace.lock()
     }
 
     pub(crate) fn emit(&self, event: &PeerEvent) {
@@ -423,7 +424,7 @@ impl Node {
 
     pub(crate) fn report_aborted(&self, exchange: AbortedExchange) {
         self.counters.errors_aborted_by_stop.one();
-        let mut aborted = self.aborted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut aborted = self.aborted.lock();
         if aborted.0.len() < ABORTED_KEPT {
             aborted.0.push(exchange);
         } else {
@@ -433,7 +434,7 @@ impl Node {
 
     /// Counts a restart of `child` and emits an event for it.
     pub(crate) fn restarted(&self, child: Child) {
-        let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut restarts = self.restarts.lock();
         let times = restarts.entry(child.clone()).or_default();
         *times += 1;
         let event = PeerEvent::Restarted { child, times: *times };
@@ -442,12 +443,12 @@ impl Node {
     }
 
     pub(crate) fn restarts(&self) -> BTreeMap<Child, u64> {
-        self.restarts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.restarts.lock().clone()
     }
 
     /// Takes the aborted exchanges, and the number of further ones that were not kept.
     pub(crate) fn take_aborted(&self) -> (Vec<AbortedExchange>, usize) {
-        std::mem::take(&mut *self.aborted.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.aborted.lock())
     }
 
     /// Counts an open connection while the guard lives.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use tokio::sync::oneshot;
@@ -13,6 +13,7 @@ use crate::{
         AdmissionDenied, ConnectionId, ConnectionLimiter, ConnectionLimits,
     },
     overlay::Address,
+    sync::Mutex,
     time::now,
 };
 
@@ -40,7 +41,7 @@ impl ConnectionAdmission {
     }
 
     fn lock(&self) -> MutexGuard<'_, AdmissionState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Connections whose header is not complete.

@@ -7,13 +7,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use crate::{limits::source::Source, overlay::Address, time::Later};
+use crate::{limits::source::Source, overlay::Address, sync::Mutex, time::Later};
 
 /// Sources without a connection whose rate is remembered.
 const MAX_REMEMBERED: usize = 1_024;
@@ -128,7 +128,7 @@ impl Meters {
         if !source.is_limited(self.limits.loopback) {
             return None;
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if !known.contains_key(&source) {
             forget(&mut known, now);
         }
@@ -213,7 +213,7 @@ mod tests {
             let host = std::net::Ipv4Addr::from_bits(0x0a00_0000 + n);
             meters.of(&at(&host.to_string()), now).unwrap().charge(1, 0, now);
         }
-        assert!(meters.known.lock().unwrap().len() <= MAX_REMEMBERED + 1);
+        assert!(meters.known.lock().len() <= MAX_REMEMBERED + 1);
         assert!(Arc::ptr_eq(&held, &meters.of(&at("10.9.9.9"), now).unwrap()));
     }
 

@@ -1,13 +1,13 @@
 //! Peers at whose addresses another node was found.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::VecDeque;
 
 use tokio::sync::Notify;
 
-use crate::overlay::{Address, PeerId};
+use crate::{
+    overlay::{Address, PeerId},
+    sync::Mutex,
+};
 
 /// The maximum number of peers that wait. Further ones are dropped: the next message adds them again.
 const MAX_WAITING: usize = 64;
@@ -22,7 +22,7 @@ pub(crate) struct ReverificationQueue {
 impl ReverificationQueue {
     /// Adds `expected`, because another node was found at `at`.
     pub(crate) fn push(&self, expected: &PeerId, at: &Address) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let known = waiting.iter().any(|(id, address)| id == expected && address == at);
         if !known && waiting.len() < MAX_WAITING {
             waiting.push_back((expected.clone(), at.clone()));
@@ -33,7 +33,7 @@ impl ReverificationQueue {
     /// Waits for the next peer to verify. Must have only one caller.
     pub(crate) async fn next(&self) -> (PeerId, Address) {
         loop {
-            let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = self.waiting.lock().pop_front();
             if let Some(next) = next {
                 return next;
             }

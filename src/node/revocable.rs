@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
@@ -14,6 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     node::{AbortedExchange, Node},
+    sync::Mutex,
     transport::{ReadHalf, WriteHalf},
 };
 
@@ -43,7 +44,7 @@ impl fmt::Debug for Revocables {
 
 impl Revocables {
     fn lock(&self) -> MutexGuard<'_, RevocableValues> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Drops everything that is held, and later additions at once. Returns the aborted exchanges.
@@ -86,7 +87,7 @@ impl<T: Send> Revoke for Shared<T> {
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, RevocableState<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
 };
 
 use actix::prelude::{
@@ -30,6 +30,7 @@ use crate::{
         supervise::Restarts,
     },
     session::Endpoint,
+    sync::Mutex,
     time::now,
     transport::Listener,
 };

@@ -1,11 +1,6 @@
 //! `PeerListActor`, which owns the peer table and the router.
 
-use std::{
-    fmt,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
 use tokio::{runtime::Handle, sync::watch, time::timeout};
@@ -22,6 +17,7 @@ use crate::{
     },
     peer::child::{Guard, stop_at_abort},
     session::Endpoint,
+    sync::Mutex,
     time::now,
 };
 
@@ -91,7 +87,7 @@ impl<R: Send + 'static> Handler<WithTable<R>> for PeerListActor {
     type Result = MessageResult<WithTable<R>>;
 
     fn handle(&mut self, WithTable(work): WithTable<R>, _: &mut Self::Context) -> Self::Result {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock();
         MessageResult(work(&mut table, &self.node))
     }
 }

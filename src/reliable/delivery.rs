@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, MutexGuard, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -24,6 +24,7 @@ use crate::{
         sender,
     },
     session::{Endpoint, Path, Unreached, path, reach},
+    sync::Mutex,
     time::Later,
 };
 
@@ -81,7 +82,7 @@ impl ReliableSender {
     }
 
     fn mailbags(&self) -> MutexGuard<'_, SendQueues> {
-        self.mailbags.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mailbags.lock()
     }
 
     /// The peer at `to` for which messages wait. `None` if there is none.

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use tokio::sync::{Mutex as Turn, Notify, oneshot};
@@ -14,6 +14,7 @@ use crate::{
     overlay::{Address, PeerId},
     reliable::Reliability,
     session::{Session, Unreached, recv_stream::Broken, request::Acknowledged},
+    sync::Mutex,
 };
 
 /// Why a message ended without an acknowledgement.
@@ -136,7 +137,7 @@ impl SendQueue {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn is_empty(&self) -> bool {

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -91,7 +91,7 @@ impl Once {
 }
 
 fn once(endpoint: &Endpoint) -> MutexGuard<'_, Once> {
-    endpoint.links.once.lock().unwrap_or_else(PoisonError::into_inner)
+    endpoint.links.once.lock()
 }
 
 impl Inbound {

@@ -59,7 +59,7 @@ use std::{
     fmt,
     net::IpAddr,
     num::NonZeroU64,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -70,6 +70,7 @@ pub use self::node::MemoryTransport;
 use self::state::{NetworkState, key};
 use crate::{
     overlay::{Address, Host},
+    sync::Mutex,
     time::Later,
 };
 
@@ -301,7 +302,7 @@ impl MemoryNetwork {
     }
 
     fn lock(&self) -> MutexGuard<'_, NetworkState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

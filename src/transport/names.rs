@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::MutexGuard,
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout};
 
 use super::NameFault;
-use crate::{overlay::Host, time::Later};
+use crate::{overlay::Host, sync::Mutex, time::Later};
 
 /// The time between the starts of two attempts (RFC 8305 section 5, "Connection Attempt Delay").
 /// After a failed attempt the next one starts at once.
@@ -66,7 +66,7 @@ fn key(host: &Host) -> String {
 
 impl Names {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The cached addresses of a name, or the result of `look_up`.
@@ -265,7 +265,7 @@ mod tests {
         let begun = Instant::now();
         let at = Mutex::new(Vec::new());
         let connect = async |address: SocketAddr| {
-            at.lock().unwrap().push(begun.elapsed().as_millis());
+            at.lock().push(begun.elapsed().as_millis());
             match address.port() {
                 1 => std::future::pending().await,
                 2 => Err(io::ErrorKind::ConnectionRefused.into()),
@@ -274,7 +274,7 @@ mod tests {
         };
         let dialled = addresses(&["10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:4"]);
         assert_eq!(race(dialled, connect).await.unwrap().1, 4);
-        assert_eq!(*at.lock().unwrap(), [0, 250, 500, 500]);
+        assert_eq!(*at.lock(), [0, 250, 500, 500]);
     }
 
     #[tokio::test(start_paused = true)]

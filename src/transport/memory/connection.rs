@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::pipe::{PipeConfig, Pipes, Read, Wakers};
 use super::{Ending, StreamDirection};
+use crate::sync::Mutex;
 
 /// The state that both sides of a connection and the network share.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Connection {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pipes> {
-        self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pipes.lock()
     }
 
     pub(super) fn is_broken(&self) -> bool {

@@ -750,7 +750,7 @@ fn trace(seed: u64) -> String {
         let network = MemoryNetwork::new(seed);
         network.latency(ms(1)..ms(50));
         let start = Instant::now();
-        let log = Mutex::new(String::new());
+        let log = std::sync::Mutex::new(String::new());
         let note = |line: String| {
             writeln!(log.lock().unwrap(), "{:?} {line}", start.elapsed()).unwrap();
         };

@@ -1,16 +1,13 @@
 //! The uplink of a host, which limits the rate at which it sends.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::time::Later;
+use crate::{sync::Mutex, time::Later};
 
 /// Bytes that are sent together, like a packet of Ethernet.
 pub(super) const PACKET: usize = 1_460;
@@ -38,7 +35,7 @@ impl Uplink {
         if rate == 0 {
             return now;
         }
-        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free_at = self.free_at.lock();
         let nanos = u128::from(bytes as u64) * 1_000_000_000 / u128::from(rate);
         let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let begin = free_at.map_or(now, |at| at.max(now));

@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, MutexGuard, Weak},
 };
 
 use tokio::sync::watch;
 
-use crate::overlay::PeerId;
+use crate::{overlay::PeerId, sync::Mutex};
 
 /// Which peers a node admits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Admission {
     }
 
     fn lock(&self) -> MutexGuard<'_, AdmissionState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The current policy.

@@ -2,12 +2,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::overlay::{Host, is_loopback};
+use crate::{
+    overlay::{Host, is_loopback},
+    sync::Mutex,
+};
 
 /// Permits for handshakes, in total and for each source. A connection without a permit waits.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ impl HandshakePermits {
     }
 
     fn source(&self, host: &Host) -> Arc<Semaphore> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources.lock();
         if let Some(source) = sources.get(host).and_then(Weak::upgrade) {
             return source;
         }
@@ -103,6 +106,6 @@ mod tests {
         for n in 0..100_000 {
             assert!(permits.acquire(&host(n), false).now_or_never().is_some());
         }
-        assert!(permits.sources.lock().unwrap().len() < 64);
+        assert!(permits.sources.lock().len() < 64);
     }
 }

@@ -1,9 +1,6 @@
 //! The verifiers for the TLS library: whether the peer with a key is admitted.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
@@ -17,6 +14,7 @@ use rustls::{
 use super::{Admission, identity::id_of};
 use crate::{
     overlay::{Address, PeerId},
+    sync::Mutex,
     transport::IdentityFault,
 };
 
@@ -136,11 +134,11 @@ impl ServerVerifier {
     }
 
     pub(super) fn take_fault(&self) -> Option<IdentityFault> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.fault.lock().take()
     }
 
     fn wrong(&self, fault: IdentityFault, error: CertificateError) -> Error {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *self.fault.lock() = Some(fault);
         error.into()
     }
 }
