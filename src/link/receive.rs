@@ -14,6 +14,7 @@ use crate::{
         machine::{Exchange, REPLY_WINDOW},
         refusals::RefusalReport,
         sequenced::{SERIES, sequenced_len},
+        tally::Tally,
     },
 };
 
@@ -395,5 +396,30 @@ impl Link {
         }
         self.message(arrived, true, request, numbered);
         Ok(())
+    }
+
+    /// Notes the counts of the other side. `None` if the payload is not valid.
+    pub(super) fn on_counts(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
+        self.received_there = Some(Tally::from_payload(payload).filter(|_| exchange == 0)?);
+        Some(())
+    }
+
+    /// Reports lost messages when the other side ends the link and has sent its counts: no handler
+    /// receives the rest.
+    pub(super) fn report_lost(&mut self, reason: Reason) {
+        let Some(got) = self.received_there.take() else { return };
+        // The senders of these messages learn it from their exchanges.
+        for open in self.exchanges.values() {
+            if let Exchange::OneWayOut { code } = open {
+                self.sent.sub(*code, 1);
+            }
+        }
+        for (code, messages) in self.sent.without(&got) {
+            let messages = u32::try_from(messages.min(self.unrefused)).unwrap_or(u32::MAX);
+            self.unrefused -= u64::from(messages);
+            if messages > 0 {
+                self.events.push(LinkEvent::Refused { code, reason, messages });
+            }
+        }
     }
 }

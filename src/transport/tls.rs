@@ -29,6 +29,7 @@ mod admission;
 mod handshake;
 mod handshake_permits;
 mod identity;
+mod identity_error;
 mod key_file;
 mod pem;
 mod sniff;
@@ -43,7 +44,8 @@ use tokio::sync::watch;
 use self::handshake::Handshakes;
 pub use self::{
     admission::{Admission, Policy},
-    identity::{IdentityError, NodeIdentity},
+    identity::NodeIdentity,
+    identity_error::IdentityError,
 };
 use super::{Io, Listener, Transport, tcp::Tcp};
 use crate::{
