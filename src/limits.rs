@@ -4,6 +4,8 @@ pub(crate) mod admission;
 pub(crate) mod budget;
 pub(crate) mod connection_limiter;
 mod dial_pace;
+mod expiring_map;
+mod gcra;
 pub(crate) mod meter;
 mod rate_limiter;
 pub(crate) mod score;
@@ -14,7 +16,8 @@ pub(crate) use self::{
     admission::ConnectionAdmission, connection_limiter::AdmissionDenied, dial_pace::DialPace,
 };
 pub use self::{
-    rate_limiter::{ExpiringMap, Rate, RateLimiter},
+    expiring_map::ExpiringMap,
+    rate_limiter::{Rate, RateLimiter},
     score::{Ban, Misbehavior, Offender},
     source::Source,
 };

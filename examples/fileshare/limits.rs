@@ -93,7 +93,7 @@ impl Limits {
         let at = at.canonical();
         let taken = self.dials.forget(&at, now);
         self.all_dials.give_back(&(), taken, now);
-        self.answered.set(at, (), now + ANSWERED_FOR, now);
+        self.answered.insert(at, (), now + ANSWERED_FOR, now);
     }
 
     /// The node at this address says that it has not asked.

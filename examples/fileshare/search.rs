@@ -86,7 +86,7 @@ impl Seen {
     pub(crate) fn remember(&mut self, query: &Query, revision: u64, now: Instant) {
         let seen = Passed { at: now, ttl: query.ttl, revision, answered: false };
         for number in numbers(query) {
-            self.0.set(id(query, number), seen, now + SEEN_FOR, now);
+            self.0.insert(id(query, number), seen, now + SEEN_FOR, now);
         }
     }
 

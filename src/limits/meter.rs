@@ -1,8 +1,7 @@
 //! The rates of frames and bytes from each source.
 //!
-//! Sans-I/O: it decides, and the reader waits or refuses. The algorithm is GCRA (ITU-T I.371,
-//! "virtual scheduling"), as in the [limiter of connections](super::connection_limiter), with one atomic for each rate. All
-//! connections of a source share it, and a read updates it once.
+//! Sans-I/O: it decides, and the reader waits or refuses. Each rate is one atomic. All connections
+//! of a source share it, and a read updates it once.
 
 use std::{
     collections::HashMap,
@@ -13,16 +12,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{limits::source::Source, overlay::Address, sync::Mutex, time::Later};
+use crate::{
+    limits::{gcra, source::Source},
+    overlay::Address,
+    sync::Mutex,
+    time::Later,
+};
 
 /// Sources without a connection whose rate is remembered.
 const MAX_REMEMBERED: usize = 1_024;
 
 /// The burst of a source, as a time at its rate.
-const BURST: u64 = 2 * SECOND;
+const BURST: Duration = Duration::from_secs(2);
 
 /// The maximum debt for reads beyond the burst, as a time at the rate.
-const MAX_DEBT: u64 = 10 * SECOND;
+const MAX_DEBT: Duration = Duration::from_secs(10);
 
 const SECOND: u64 = 1_000_000_000; // ns
 
@@ -35,41 +39,51 @@ pub(crate) struct MeterLimits {
     pub(crate) loopback: bool,
 }
 
-/// One rate. Times are nanoseconds since the meter was created.
+/// One rate. Times are durations since the meter was created.
 #[derive(Debug)]
 struct Bucket {
     per_second: u64,
-    due: AtomicU64,
+    /// The theoretical arrival time, in nanoseconds.
+    arrival: AtomicU64,
+}
+
+/// In nanoseconds: the maximum is 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Bucket {
     fn new(per_second: u32) -> Self {
-        Self { per_second: u64::from(per_second.max(1)), due: AtomicU64::new(0) }
+        Self { per_second: u64::from(per_second.max(1)), arrival: AtomicU64::new(0) }
     }
 
-    const fn cost(&self, n: u64) -> u64 {
-        n.saturating_mul(SECOND) / self.per_second
+    const fn cost(&self, n: u64) -> Duration {
+        Duration::from_nanos(n.saturating_mul(SECOND) / self.per_second)
+    }
+
+    /// Replaces the theoretical arrival time by `next` of it, and returns that. If it is `None`, the
+    /// time stays.
+    fn update(&self, next: impl Fn(Duration) -> Option<Duration>) -> Option<Duration> {
+        let next = |arrival| next(Duration::from_nanos(arrival));
+        let stored = |arrival| next(arrival).map(nanos);
+        let before = self.arrival.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stored);
+        next(before.ok()?)
     }
 
     /// Counts `n` that have arrived. Returns how long nothing more should be accepted.
-    fn charge(&self, n: u64, now: u64) -> Duration {
-        let (cost, ahead) = (self.cost(n), now.saturating_add(BURST));
-        let next =
-            |due: u64| Some(due.max(now).saturating_add(cost).min(ahead.saturating_add(MAX_DEBT)));
-        let before = self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        let due = next(before.unwrap_or_else(|due| due)).unwrap_or(ahead);
-        Duration::from_nanos(due.saturating_sub(ahead))
+    fn charge(&self, n: u64, now: Duration) -> Duration {
+        let (cost, ahead) = (self.cost(n), now.later(BURST));
+        let next = |arrival| Some(gcra::charge(arrival, now, cost).min(ahead.later(MAX_DEBT)));
+        self.update(next).unwrap_or(ahead).saturating_sub(ahead)
     }
 
     /// Counts `n` if they are within the rate.
-    fn take(&self, n: u64, now: u64) -> bool {
-        let (cost, ahead) = (self.cost(n), now.saturating_add(BURST));
-        let next = |due: u64| Some(due.max(now).saturating_add(cost)).filter(|due| *due <= ahead);
-        self.due.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    fn take(&self, n: u64, now: Duration) -> bool {
+        self.update(|arrival| gcra::take(arrival, now, self.cost(n), BURST)).is_some()
     }
 
-    fn due(&self) -> u64 {
-        self.due.load(Ordering::Relaxed)
+    fn arrival(&self) -> Duration {
+        Duration::from_nanos(self.arrival.load(Ordering::Relaxed))
     }
 }
 
@@ -86,27 +100,23 @@ impl Meter {
         Self { since: now, frames: Bucket::new(limits.frames), bytes: Bucket::new(limits.bytes) }
     }
 
-    fn nanos(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(u64::MAX)
-    }
-
     /// Counts the frames and bytes of a read. Returns how long nothing more should be read.
     pub(crate) fn charge(&self, frames: u64, bytes: u64, now: Instant) -> Duration {
-        let now = self.nanos(now);
+        let now = now.saturating_duration_since(self.since);
         self.frames.charge(frames, now).max(self.bytes.charge(bytes, now))
     }
 
     /// Whether a request is within the rate. Counts the request only then; the bytes that have
     /// arrived already count in any case.
     pub(crate) fn take(&self, bytes: u64, now: Instant) -> bool {
-        let now = self.nanos(now);
+        let now = now.saturating_duration_since(self.since);
         let late = self.bytes.charge(bytes, now) > Duration::ZERO;
         !late && self.frames.take(1, now)
     }
 
-    /// The theoretical arrival time (GCRA).
-    fn due(&self) -> Instant {
-        self.since.later(Duration::from_nanos(self.frames.due().max(self.bytes.due())))
+    /// The later theoretical arrival time of the two.
+    fn arrival(&self) -> Instant {
+        self.since.later(self.frames.arrival().max(self.bytes.arrival()))
     }
 }
 
@@ -144,10 +154,10 @@ fn forget(known: &mut HashMap<Source, Arc<Meter>>, now: Instant) {
     if known.len() < MAX_REMEMBERED {
         return;
     }
-    known.retain(|_, meter| used(meter) || meter.due() > now);
+    known.retain(|_, meter| used(meter) || meter.arrival() > now);
     let idle = || known.iter().filter(|(_, meter)| !used(meter));
     if idle().count() >= MAX_REMEMBERED
-        && let Some((first, _)) = idle().min_by_key(|(source, meter)| (meter.due(), *source))
+        && let Some((first, _)) = idle().min_by_key(|(source, meter)| (meter.arrival(), *source))
     {
         let first = first.clone();
         known.remove(&first);
@@ -240,7 +250,7 @@ mod tests {
             let begin = now();
             let meter = Meter::new(MeterLimits { frames: per, bytes: per, loopback: true }, begin);
             let now = begin.checked_add(Duration::from_nanos(after)).unwrap_or(begin);
-            prop_assert!(meter.charge(frames, bytes, now) <= Duration::from_nanos(MAX_DEBT));
+            prop_assert!(meter.charge(frames, bytes, now) <= MAX_DEBT);
             meter.take(bytes, now);
         }
     }

@@ -1,32 +1,33 @@
 //! How often something may happen, for each of many keys, in bounded memory.
 //!
-//! Pure values: the time is an argument. The rule is GCRA (ITU-T I.371, "virtual scheduling"): what is
-//! kept of a key is the moment at which its last event would have come at its pace.
+//! Sans-I/O: the time is an argument.
 //!
 //! ```
 //! use std::{net::Ipv4Addr, time::Duration};
 //!
 //! use actix_peer::limits::{Rate, RateLimiter};
 //!
-//! // A handler that takes 20 questions in a row from each sender, and then 10 in a second.
+//! // Each sender may ask 20 questions in a row, and then 10 in a second.
 //! let mut questions = RateLimiter::new(Rate::per_second(10, 20), 1_024);
 //! let (ada, bob) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
 //! let now = tokio::time::Instant::now().into_std();
 //! assert!((0..20).all(|_| questions.take(&ada, now)));
 //! assert!(!questions.take(&ada, now));
-//! assert!(questions.take(&bob, now), "others are not touched");
+//! assert!(questions.take(&bob, now), "other senders are not affected");
 //! assert!(questions.take(&ada, now + Duration::from_millis(100)));
 //! ```
 
 use std::{
-    collections::{BTreeSet, HashMap},
     hash::Hash,
     time::{Duration, Instant},
 };
 
-use crate::time::{LONGEST, Later, part};
+use crate::{
+    limits::{ExpiringMap, gcra},
+    time::{LONGEST, part},
+};
 
-/// So many events in a row, then one in each so much time.
+/// A rate: a burst of events, and then one event in each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     burst: u32,
@@ -34,19 +35,19 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `burst` events in a row, then one in each `every`.
+    /// `burst` events in a row, and then one in each interval `every`.
     #[must_use]
     pub const fn new(burst: u32, every: Duration) -> Self {
         Self { burst, every }
     }
 
-    /// `burst` events in a row, then `n` in a second.
+    /// `burst` events in a row, and then `n` in a second.
     #[must_use]
     pub fn per_second(n: u32, burst: u32) -> Self {
         Self::new(burst, part(Duration::from_secs(1), n))
     }
 
-    /// The time in which `n` events come at this rate.
+    /// The time that `n` events take at this rate.
     fn time_of(self, n: u32) -> Duration {
         self.every.checked_mul(n).unwrap_or(LONGEST)
     }
@@ -54,168 +55,73 @@ impl Rate {
 
 /// A [`Rate`] for each key.
 ///
-/// It keeps a bounded number of keys, and each of them only until it is as good as new. When there is
-/// no room, the key that is as good as new the soonest is forgotten for a newcomer: a flood of keys
-/// gives the key that took the least another burst, and refuses no key. Each call costs the logarithm of the number
-/// of keys.
+/// It remembers a bounded number of keys, each until its whole burst is available again. If there
+/// is no room for a new key, the key whose burst is available again first is forgotten. A flood of
+/// keys therefore gives the key with the fewest recent events another burst, and refuses no key.
+/// Each call takes the logarithm of the number of keys.
 #[derive(Debug)]
 pub struct RateLimiter<K> {
     rate: Rate,
-    /// Until the key is as good as new: the moment at which its last event would have come.
-    due: ExpiringMap<K, ()>,
+    /// The theoretical arrival time of each key, at which its whole burst is available again.
+    arrivals: ExpiringMap<K, ()>,
 }
 
 impl<K: Clone + Eq + Hash + Ord> RateLimiter<K> {
-    /// For at most `most` keys.
+    /// A limiter that remembers at most `capacity` keys.
     #[must_use]
-    pub fn new(rate: Rate, most: usize) -> Self {
-        Self { rate, due: ExpiringMap::new(most) }
+    pub fn new(rate: Rate, capacity: usize) -> Self {
+        Self { rate, arrivals: ExpiringMap::new(capacity) }
     }
 
-    /// When the next event of this key would come at its pace, if it may come now.
+    /// The theoretical arrival time after another event of this key. `None` if the event exceeds
+    /// the rate.
     fn next(&self, key: &K, now: Instant) -> Option<Instant> {
-        let due = self.due.until(key).map_or(now, |due| due.max(now)).later(self.rate.every);
-        (due <= now.later(self.rate.time_of(self.rate.burst))).then_some(due)
+        let arrival = self.arrivals.expiry(key).unwrap_or(now);
+        gcra::take(arrival, now, self.rate.every, self.rate.time_of(self.rate.burst))
     }
 
-    /// Whether [`take`](Self::take) would take an event of this key.
+    /// Whether [`take`](Self::take) would accept an event of this key.
     #[must_use]
     pub fn allows(&self, key: &K, now: Instant) -> bool {
         self.next(key, now).is_some()
     }
 
-    /// Takes an event of this key. False, and nothing is counted, when it comes too fast.
+    /// Counts an event of this key. False, without counting it, if it exceeds the rate.
     pub fn take(&mut self, key: &K, now: Instant) -> bool {
         let next = self.next(key, now);
-        if let Some(due) = next {
-            self.due.set(key.clone(), (), due, now);
+        if let Some(arrival) = next {
+            self.arrivals.insert(key.clone(), (), arrival, now);
         }
         next.is_some()
     }
 
     /// Undoes `n` events of this key.
     pub fn give_back(&mut self, key: &K, n: u32, now: Instant) {
-        if let Some(due) = self.due.until(key) {
-            let due = due.checked_sub(self.rate.time_of(n)).unwrap_or(now);
-            self.due.set(key.clone(), (), due, now);
+        if let Some(arrival) = self.arrivals.expiry(key) {
+            let arrival = arrival.checked_sub(self.rate.time_of(n)).unwrap_or(now);
+            self.arrivals.insert(key.clone(), (), arrival, now);
         }
     }
 
-    /// Forgets a key. How many of its events still counted.
+    /// Forgets a key. Returns how many of its events still counted.
     pub fn forget(&mut self, key: &K, now: Instant) -> u32 {
-        let ahead =
-            self.due.until(key).map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
-        self.due.remove(key);
+        let arrival = self.arrivals.expiry(key);
+        let ahead = arrival.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        self.arrivals.remove(key);
         let counted = ahead.as_nanos().div_ceil(self.rate.every.as_nanos().max(1));
         u32::try_from(counted).unwrap_or(u32::MAX)
     }
 
-    /// How many keys are kept.
+    /// The number of remembered keys.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.due.len()
+        self.arrivals.len()
     }
 
-    /// Whether every key is as good as new, and none is kept.
+    /// Whether no key is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// Values by key, each until a moment, and a bounded number of them.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use actix_peer::limits::ExpiringMap;
-///
-/// let now = tokio::time::Instant::now().into_std();
-/// let soon = now + Duration::from_secs(9);
-/// let mut answered = ExpiringMap::new(1_024);
-/// answered.set("192.0.2.1", "a node", soon, now);
-/// assert_eq!(answered.get(&"192.0.2.1", now), Some(&"a node"));
-/// assert_eq!(answered.get(&"192.0.2.1", soon), None);
-/// ```
-#[derive(Debug)]
-pub struct ExpiringMap<K, V> {
-    most: usize,
-    of: HashMap<K, (Instant, V)>,
-    /// The same keys, the one that ends first at the front.
-    order: BTreeSet<(Instant, K)>,
-}
-
-impl<K: Clone + Eq + Hash + Ord, V> ExpiringMap<K, V> {
-    /// For at most `most` keys.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { most, of: HashMap::new(), order: BTreeSet::new() }
-    }
-
-    /// The value of a key, until its time is over.
-    #[must_use]
-    pub fn get(&self, key: &K, now: Instant) -> Option<&V> {
-        self.of.get(key).filter(|(until, _)| *until > now).map(|(_, value)| value)
-    }
-
-    /// The value of a key that is kept, also when its time is over.
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.of.get_mut(key).map(|(_, value)| value)
-    }
-
-    /// Until when a key has its value.
-    fn until(&self, key: &K) -> Option<Instant> {
-        self.of.get(key).map(|(until, _)| *until)
-    }
-
-    /// Gives a key a value until a moment. When there is no room, the key that ends first goes for it.
-    pub fn set(&mut self, key: K, value: V, until: Instant, now: Instant) {
-        self.remove(&key);
-        if !self.has_room(&key, now) {
-            self.remove_first();
-        }
-        if self.most > 0 && until > now {
-            self.order.insert((until, key.clone()));
-            self.of.insert(key, (until, value));
-        }
-    }
-
-    /// Whether this key has a value, or can get one for which none has to go.
-    pub fn has_room(&mut self, key: &K, now: Instant) -> bool {
-        self.forget_old(now);
-        self.of.len() < self.most || self.of.contains_key(key)
-    }
-
-    /// Forgets the keys whose time is over.
-    pub fn forget_old(&mut self, now: Instant) {
-        while self.order.first().is_some_and(|(until, _)| *until <= now) {
-            self.remove_first();
-        }
-    }
-
-    fn remove_first(&mut self) {
-        if let Some((_, key)) = self.order.pop_first() {
-            self.of.remove(&key);
-        }
-    }
-
-    /// Forgets a key. Its value, whether or not its time was over.
-    pub fn remove(&mut self, key: &K) -> Option<V> {
-        let (key, (until, value)) = self.of.remove_entry(key)?;
-        self.order.remove(&(until, key));
-        Some(value)
-    }
-
-    /// How many keys are kept.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.of.len()
-    }
-
-    /// Whether no key is kept.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.of.is_empty()
     }
 }
 
@@ -272,21 +178,6 @@ mod tests {
         assert_eq!((taken(&mut limiter, 2, now), limiter.len()), (3, 2));
     }
 
-    #[test]
-    fn what_is_remembered_ends_with_its_time_and_makes_room() {
-        let (mut memory, begin) = (ExpiringMap::new(2), now());
-        let at = |seconds| begin + Duration::from_secs(seconds);
-        memory.set('a', 1, at(5), begin);
-        memory.set('b', 2, at(3), begin);
-        assert!(memory.has_room(&'a', begin) && !memory.has_room(&'c', begin));
-        memory.set('c', 3, at(4), begin);
-        assert_eq!((memory.get(&'b', begin), memory.get(&'c', begin)), (None, Some(&3)));
-        assert!(memory.has_room(&'d', at(4)), "one is over");
-        assert_eq!((memory.len(), memory.remove(&'a'), memory.is_empty()), (1, Some(1), true));
-        memory.set('e', 5, begin, begin);
-        assert!(memory.is_empty(), "what is over already is not kept");
-    }
-
     proptest! {
         #[test]
         fn over_any_time_no_more_passes_than_the_rate_and_the_memory_is_bounded(
@@ -299,7 +190,7 @@ mod tests {
                 now += Duration::from_millis(millis);
                 limiter.take(&key, now);
                 passed += u64::from(many.take(&0, now));
-                prop_assert!(limiter.len() <= MOST && limiter.due.order.len() == limiter.len());
+                prop_assert!(limiter.len() <= MOST);
                 prop_assert!(passed <= 5 + u64::try_from((now - begin).as_millis()).unwrap() / 100);
             }
         }

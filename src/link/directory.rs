@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    bounded::BoundedMap,
     link::Role,
     overlay::{Address, PeerId},
     time::{Later, part},
@@ -25,7 +26,7 @@ const JITTER: u32 = 20;
 /// How long a silent peer counts as a classic peer: its process may be suspended.
 const MUTE_FOR: Duration = Duration::from_secs(5);
 
-/// Remembered peers that speak no links or cannot be reached.
+/// The maximum number of peers without a link that are remembered.
 const MAX_REMEMBERED: usize = 1_024;
 
 /// The number that a node gives to one of its links.
@@ -58,6 +59,7 @@ pub enum Reach {
     NoRoom,
 }
 
+/// A peer with a link, or to which a dial is in progress.
 #[derive(Clone, Copy, Debug)]
 enum Entry {
     /// `after` is a link whose end makes room for the dial.
@@ -65,16 +67,18 @@ enum Entry {
         failures: u32,
         after: Option<LinkId>,
     },
-    Failed {
-        failures: u32,
-        until: Instant,
-    },
-    Classic {
-        until: Instant,
-    },
     Open {
         link: LinkId,
     },
+}
+
+/// A peer without a link, and why it is not dialled for a while.
+#[derive(Clone, Copy, Debug)]
+enum Unlinked {
+    /// The last dials failed, this many in a row. The number counts beyond the pause.
+    Failed { failures: u32 },
+    /// It speaks no links.
+    Classic,
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +98,8 @@ pub struct PeerDirectory {
     me: PeerId,
     config: PeerDirectoryConfig,
     peers: HashMap<Address, Entry>,
+    /// Ranked by the time until which each is not dialled. No address is in `peers` as well.
+    unlinked: BoundedMap<Address, Unlinked, Instant>,
     links: HashMap<LinkId, Open>,
     /// The links that are being closed, with the number of open exchanges on them.
     leaving: BTreeMap<LinkId, usize>,
@@ -103,14 +109,21 @@ impl PeerDirectory {
     /// An empty directory of the node `me`.
     #[must_use]
     pub fn new(me: PeerId, config: PeerDirectoryConfig) -> Self {
-        Self { me, config, peers: HashMap::new(), links: HashMap::new(), leaving: BTreeMap::new() }
+        Self {
+            me,
+            config,
+            peers: HashMap::new(),
+            unlinked: BoundedMap::new(MAX_REMEMBERED),
+            links: HashMap::new(),
+            leaving: BTreeMap::new(),
+        }
     }
 
     /// How to reach `to`. With [`Reach::Dial`], an idle link may have to make room: its number is
     /// returned as well. The caller has to close it, and to dial after it has ended
     /// ([`closed`](Self::closed)).
     pub fn reach(&mut self, to: &Address, now: Instant) -> (Reach, Option<LinkId>) {
-        let failures = match self.peers.get(to) {
+        match self.peers.get(to) {
             Some(Entry::Open { link }) => {
                 let link = *link;
                 if let Some(open) = self.links.get_mut(&link) {
@@ -119,12 +132,14 @@ impl PeerDirectory {
                 return (Reach::Link(link), None);
             }
             Some(Entry::Dialling { .. }) => return (Reach::Wait, None),
-            Some(Entry::Failed { until, .. }) if now < *until => {
-                return (Reach::NotBefore(*until), None);
-            }
-            Some(Entry::Classic { until }) if now < *until => return (Reach::Classic, None),
-            Some(Entry::Failed { failures, .. }) => *failures,
-            Some(Entry::Classic { .. }) | None => 0,
+            None => {}
+        }
+        let pause = self.unlinked.rank(to).filter(|until| now < *until);
+        let failures = match (self.unlinked.get(to), pause) {
+            (Some(Unlinked::Failed { .. }), Some(until)) => return (Reach::NotBefore(until), None),
+            (Some(Unlinked::Classic), Some(_)) => return (Reach::Classic, None),
+            (Some(Unlinked::Failed { failures }), None) => *failures,
+            (Some(Unlinked::Classic) | None, _) => 0,
         };
         let mut after = None;
         if self.occupied() >= self.config.max_links {
@@ -133,7 +148,7 @@ impl PeerDirectory {
                 return (Reach::NoRoom, None);
             }
         }
-        self.make_room(now);
+        self.unlinked.remove(to);
         self.peers.insert(to.clone(), Entry::Dialling { failures, after });
         (Reach::Dial, after)
     }
@@ -142,7 +157,7 @@ impl PeerDirectory {
     fn awaited(&self) -> HashSet<LinkId> {
         let awaited = |entry: &Entry| match entry {
             Entry::Dialling { after, .. } => after.filter(|link| self.leaving.contains_key(link)),
-            Entry::Failed { .. } | Entry::Classic { .. } | Entry::Open { .. } => None,
+            Entry::Open { .. } => None,
         };
         self.peers.values().filter_map(awaited).collect()
     }
@@ -185,16 +200,22 @@ impl PeerDirectory {
     /// Notes a failed dial. Returns the time before which the peer is not dialled again. The pause
     /// doubles each time, with jitter that differs from peer to peer and is the same in every run.
     pub fn dial_failed(&mut self, to: &Address, now: Instant) -> Instant {
-        let before = match self.peers.get(to) {
-            Some(Entry::Dialling { failures, .. } | Entry::Failed { failures, .. }) => *failures,
+        let before = match (self.peers.get(to), self.unlinked.get(to)) {
+            (Some(Entry::Dialling { failures, .. }), _)
+            | (None, Some(Unlinked::Failed { failures })) => *failures,
             _ => 0,
         };
         let until = now.later(self.pause(to, before));
-        if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
-            let failures = before.saturating_add(1);
-            self.peers.insert(to.clone(), Entry::Failed { failures, until });
-        }
+        self.set_unlinked(to, Unlinked::Failed { failures: before.saturating_add(1) }, until);
         until
+    }
+
+    /// Replaces a dial, or an earlier state without a link. No effect on a peer with a link.
+    fn set_unlinked(&mut self, to: &Address, unlinked: Unlinked, until: Instant) {
+        if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
+            self.peers.remove(to);
+            self.unlinked.insert(to.clone(), unlinked, until);
+        }
     }
 
     fn pause(&self, to: &Address, failures: u32) -> Duration {
@@ -207,26 +228,20 @@ impl PeerDirectory {
 
     /// Notes that the peer speaks no links.
     pub fn mark_classic(&mut self, to: &Address, now: Instant) {
-        self.mark_classic_for(self.config.classic_for, to, now);
+        self.set_unlinked(to, Unlinked::Classic, now.later(self.config.classic_for));
     }
 
     /// Notes that the peer accepted the connection and sent nothing. It counts as a classic peer
     /// for a short time.
     pub fn mark_mute(&mut self, to: &Address, now: Instant) {
-        self.mark_classic_for(self.config.classic_for.min(MUTE_FOR), to, now);
-    }
-
-    fn mark_classic_for(&mut self, time: Duration, to: &Address, now: Instant) {
-        if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
-            let until = now.later(time);
-            self.peers.insert(to.clone(), Entry::Classic { until });
-        }
+        let until = now.later(self.config.classic_for.min(MUTE_FOR));
+        self.set_unlinked(to, Unlinked::Classic, until);
     }
 
     /// Forgets that the peer speaks no links: the next message dials it again.
     pub fn forget_classic(&mut self, to: &Address) {
-        if matches!(self.peers.get(to), Some(Entry::Classic { .. })) {
-            self.peers.remove(to);
+        if matches!(self.unlinked.get(to), Some(Unlinked::Classic)) {
+            self.unlinked.remove(to);
         }
     }
 
@@ -263,6 +278,7 @@ impl PeerDirectory {
         };
         if loses != Some(link) {
             self.links.insert(link, open);
+            self.unlinked.remove(to);
             self.peers.insert(to.clone(), Entry::Open { link });
         }
         if let Some(loses) = loses {
@@ -300,11 +316,10 @@ impl PeerDirectory {
     pub fn unused(&mut self, link: LinkId, now: Instant) {
         let Some(open) = self.take(link) else { return };
         self.leaving.insert(link, open.busy);
-        if !self.peers.contains_key(&open.to) {
+        if !self.peers.contains_key(&open.to) && !self.unlinked.contains_key(&open.to) {
             let until = now.later(self.pause(&open.to, open.failures));
             let failures = open.failures.saturating_add(1);
-            self.make_room(now);
-            self.peers.insert(open.to, Entry::Failed { failures, until });
+            self.unlinked.insert(open.to, Unlinked::Failed { failures }, until);
         }
     }
 
@@ -318,8 +333,8 @@ impl PeerDirectory {
 
     /// Notes that the peer is alive: the next dial does not wait, and the pauses start over.
     pub fn mark_alive(&mut self, to: &Address) {
-        if matches!(self.peers.get(to), Some(Entry::Failed { .. })) {
-            self.peers.remove(to);
+        if matches!(self.unlinked.get(to), Some(Unlinked::Failed { .. })) {
+            self.unlinked.remove(to);
         }
     }
 
@@ -333,23 +348,6 @@ impl PeerDirectory {
     #[must_use]
     pub fn leaving(&self) -> usize {
         self.leaving.len()
-    }
-
-    /// Forgets expired entries, and, if that is not enough, the one that expires first.
-    fn make_room(&mut self, now: Instant) {
-        let runs_out = |entry: &Entry| match entry {
-            Entry::Failed { until, .. } | Entry::Classic { until } => Some(*until),
-            Entry::Dialling { .. } | Entry::Open { .. } => None,
-        };
-        let remembered = self.peers.values().filter(|entry| runs_out(entry).is_some()).count();
-        if remembered < MAX_REMEMBERED {
-            return;
-        }
-        self.peers.retain(|_, entry| runs_out(entry).is_none_or(|until| now < until));
-        let first = self.peers.iter().filter_map(|(to, entry)| Some((runs_out(entry)?, to)));
-        if let Some(first) = first.min().map(|(_, to)| to.clone()) {
-            self.peers.remove(&first);
-        }
     }
 }
 

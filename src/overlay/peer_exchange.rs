@@ -3,15 +3,18 @@
 mod message;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
+    collections::BTreeMap,
+    time::{Duration, Instant},
 };
 
-use crate::overlay::{
-    Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
-    address_book::group_of,
-    dice::Dice,
-    options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+use crate::{
+    bounded::BoundedMap,
+    overlay::{
+        Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
+        address_book::group_of,
+        dice::Dice,
+        options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+    },
 };
 
 use self::message::question;
@@ -51,7 +54,8 @@ pub struct PeerExchange {
     within: Duration,
     hints: usize,
     dice: Option<Dice>,
-    followed: VecDeque<PeerInfo>,
+    /// The hints that were followed, ranked by the time.
+    followed: BoundedMap<PeerInfo, (), Instant>,
 }
 
 impl Default for PeerExchange {
@@ -61,7 +65,7 @@ impl Default for PeerExchange {
             within: Duration::from_secs(2),
             hints: 4,
             dice: None,
-            followed: VecDeque::new(),
+            followed: BoundedMap::new(REMEMBERED),
         }
     }
 }
@@ -148,7 +152,7 @@ impl PeerExchange {
             peer.id() != view.me.id()
                 && peer.address() != view.me.address()
                 && !view.peers.contains(peer.id())
-                && !self.followed.contains(peer)
+                && !self.followed.contains_key(peer)
         };
         let fresh = seen.into_iter().filter(|(_, ago)| *ago < LATELY);
         let mut hints: Vec<_> =
@@ -162,10 +166,7 @@ impl PeerExchange {
         drawn.sort_by_key(|peer| networks.get(&group_of(peer.host())).copied());
         let mut actions = Vec::new();
         for peer in drawn.into_iter().take(self.hints) {
-            if self.followed.len() >= REMEMBERED {
-                self.followed.pop_front();
-            }
-            self.followed.push_back(peer.clone());
+            self.followed.insert(peer.clone(), (), view.now);
             actions.push(StabilizerAction::Consider { peer, by: by.clone() });
         }
         actions
@@ -210,7 +211,7 @@ impl Stabilizer for PeerExchange {
 
 /// The answer of a node: at most [`MAX_HINTS`] random peers that it has verified and seen alive
 /// recently, each with the time since then.
-pub(crate) fn seen_lately(peers: &PeerList, now: std::time::Instant, seed: u64) -> PeersSeen {
+pub(crate) fn seen_lately(peers: &PeerList, now: Instant, seed: u64) -> PeersSeen {
     let mut dice = Dice::new(seed);
     let mut seen: Vec<_> = peers
         .iter()

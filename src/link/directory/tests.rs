@@ -231,5 +231,5 @@ fn what_is_remembered_of_strangers_is_bounded() {
         directory.reach(&at(n), now);
         directory.mark_classic(&at(n), now);
     }
-    assert!(directory.peers.len() <= MAX_REMEMBERED + 1, "{}", directory.peers.len());
+    assert_eq!((directory.unlinked.len(), directory.peers.len()), (MAX_REMEMBERED, 0));
 }
