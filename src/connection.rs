@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use actix::{
@@ -27,9 +27,10 @@ use crate::{
     node::{
         Direction, Node,
         connections::{Host, Opened, OpenedProtocol},
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     overlay::Address,
+    sync::Mutex,
 };
 
 /// Closes a connection. A message for a [`ConnectionActor`].
@@ -114,7 +115,7 @@ impl fmt::Debug for Connections {
 
 impl Connections {
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn add(&self, address: Address, direction: Direction, protocol: OpenedProtocol) -> Arc<Facts> {
@@ -231,7 +232,7 @@ impl Actor for ConnectionActor {
         let run = AssertUnwindSafe(run).catch_unwind();
         ctx.spawn(run.into_actor(self).map(|end, this, ctx| {
             if end.is_err() {
-                warn_some!(Kind::Part, connection = ?this, "a connection panicked");
+                warn_some!(LogKind::Part, connection = ?this, "a connection panicked");
             }
             ctx.stop();
         }));

@@ -5,22 +5,22 @@ pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod connections;
 mod counters;
-mod doubts;
 mod event;
 mod joins;
-pub(crate) mod leash;
 pub(crate) mod log;
 #[cfg(feature = "swim")]
 pub(crate) mod membership;
 pub(crate) mod metrics;
 mod refusal;
+mod reverification;
+pub(crate) mod revocable;
 mod threads;
 
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -33,16 +33,17 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{bans::Bans, doubts::Doubts, leash::Leashes};
+use self::{bans::Bans, reverification::ReverificationQueue, revocable::Revocables};
 use crate::{
     frame::{FrameError, TypeCode},
     limits::{
-        Admission, DialPace, Offender,
+        ConnectionAdmission, DialPace, Offender,
         budget::Budget,
-        gate::GateConfig,
-        rates::{Meters, Rates},
+        connection_limiter::ConnectionLimits,
+        meter::{MeterLimits, Meters},
     },
     overlay::{Address, Host, PeerId, PeerInfo, Scope},
+    sync::Mutex,
     time::{Later, now},
     transport::{IdentityFault, Transport},
 };
@@ -121,14 +122,14 @@ pub(crate) struct Node {
     /// Whether the transport proves ids.
     pub(crate) secure: bool,
     pub(crate) counters: Counters,
-    pub(crate) measures: Metrics,
+    pub(crate) metrics: Metrics,
     pub(crate) events: EventBus,
     pub(crate) threads: Threads,
     pub(crate) started: Instant,
     /// The accepted connections, counted by source.
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) admission: Arc<ConnectionAdmission>,
     /// Peers that have to be verified again.
-    pub(crate) doubts: Doubts,
+    pub(crate) reverifications: ReverificationQueue,
     /// The rates of incoming frames and bytes, by source.
     pub(crate) meters: Meters,
     /// The rates of forwarded messages, by source.
@@ -152,7 +153,7 @@ pub(crate) struct Node {
     /// Permits for look-ups of host names that came from other nodes.
     lookups: Arc<Semaphore>,
     /// The dials and halves of connections that the application holds.
-    pub(crate) leashes: Leashes,
+    pub(crate) revocables: Revocables,
     /// The tasks that have to end before the node has stopped.
     pub(crate) tasks: TaskTracker,
     /// The node's own actors, which run until then.
@@ -200,22 +201,22 @@ impl Node {
                 now(),
             )),
             lookups: permits(LOOKUPS_AT_ONCE),
-            admission: Admission::new(GateConfig {
+            admission: ConnectionAdmission::new(ConnectionLimits {
                 per_source: config.max_connections_per_source,
                 half_open: config.max_half_open,
                 per_second: config.max_accepts_per_source,
                 loopback: config.limit_loopback,
             }),
-            doubts: Doubts::default(),
+            reverifications: ReverificationQueue::default(),
             bans: Bans::new(&config),
             on_ban: std::sync::OnceLock::new(),
             host: std::sync::OnceLock::new(),
-            forwards: Meters::new(Rates {
+            forwards: Meters::new(MeterLimits {
                 frames: config.max_forwards_per_source,
                 bytes: u32::MAX,
                 loopback: config.limit_loopback,
             }),
-            meters: Meters::new(Rates {
+            meters: Meters::new(MeterLimits {
                 frames: config.max_frames_per_source,
                 bytes: config.max_bytes_per_source,
                 loopback: config.limit_loopback,
@@ -230,9 +231,9 @@ impl Node {
             transport,
             events,
             counters: Counters::default(),
-            measures: Metrics::new(),
+            metrics: Metrics::new(),
             started: Instant::now(),
-            leashes: Leashes::default(),
+            revocables: Revocables::default(),
             tasks: TaskTracker::new(),
             parts: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -291,7 +292,7 @@ impl Node {
         at: &Address,
         (expected, found): (&PeerId, &PeerId),
     ) -> IdentityFault {
-        self.doubts.note(expected, at);
+        self.reverifications.push(expected, at);
         let (expected, found) = (expected.clone(), found.clone());
         IdentityFault::WrongPeer { at: at.clone(), expected, found }
     }
@@ -337,7 +338,7 @@ impl Node {
     }
 
     fn pace(&self) -> MutexGuard<'_, DialPace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pace.lock()
     }
 
     pub(crate) fn emit(&self, event: &PeerEvent) {
@@ -390,7 +391,7 @@ impl Node {
     }
 
     /// The permits of a request, for its code and for the node. `None` if they are not free now.
-    pub(crate) fn try_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    pub(crate) fn try_acquire_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).try_acquire_owned().ok()?;
         let of_node = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         Some(Permits::from([of_code, of_node]))
@@ -398,12 +399,12 @@ impl Node {
 
     /// Waits for the permits of a request, for its code and for the node. `None` if they are not
     /// free within `busy_after`.
-    pub(crate) async fn places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
-        timeout(self.config.busy_after, self.wait_for_places(handler)).await.ok().flatten()
+    pub(crate) async fn acquire_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+        timeout(self.config.busy_after, self.wait_for_permits(handler)).await.ok().flatten()
     }
 
-    /// As [`places`](Self::places), without a time-out. `None` if the node is gone.
-    pub(crate) async fn wait_for_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    /// As [`acquire_permits`](Self::acquire_permits), without a time-out. `None` if the node is gone.
+    pub(crate) async fn wait_for_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).acquire_owned().await.ok()?;
         let of_node = Arc::clone(&self.requests).acquire_owned().await.ok()?;
         Some(Permits::from([of_code, of_node]))
@@ -428,7 +429,7 @@ impl Node {
 
     pub(crate) fn report_aborted(&self, exchange: AbortedExchange) {
         self.counters.errors_aborted_by_stop.one();
-        let mut aborted = self.aborted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut aborted = self.aborted.lock();
         if aborted.0.len() < ABORTED_KEPT {
             aborted.0.push(exchange);
         } else {
@@ -438,7 +439,7 @@ impl Node {
 
     /// Counts a restart of `child` and emits an event for it.
     pub(crate) fn restarted(&self, child: Child) {
-        let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut restarts = self.restarts.lock();
         let times = restarts.entry(child.clone()).or_default();
         *times += 1;
         let event = PeerEvent::Restarted { child, times: *times };
@@ -447,12 +448,12 @@ impl Node {
     }
 
     pub(crate) fn restarts(&self) -> BTreeMap<Child, u64> {
-        self.restarts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.restarts.lock().clone()
     }
 
     /// Takes the aborted exchanges, and the number of further ones that were not kept.
     pub(crate) fn take_aborted(&self) -> (Vec<AbortedExchange>, usize) {
-        std::mem::take(&mut *self.aborted.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.aborted.lock())
     }
 
     /// Counts an open connection while the guard lives.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_peer::{
-    limits::{Rate, RateLimiter, Remembered},
+    limits::{ExpiringMap, Rate, RateLimiter},
     overlay::Address,
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Limits {
     dials: RateLimiter<Address>,
     all_dials: RateLimiter<()>,
     /// The addresses where a node has answered.
-    answered: Remembered<Address, ()>,
+    answered: ExpiringMap<Address, ()>,
     answers: RateLimiter<Address>,
     complaints: RateLimiter<Address>,
 }
@@ -59,7 +59,7 @@ impl Default for Limits {
             announcements: RateLimiter::new(ANNOUNCEMENTS, MAX_KEYS),
             dials: RateLimiter::new(DIALS_TO_ONE, MAX_KEYS),
             all_dials: RateLimiter::new(DIALS_TO_ALL, 1),
-            answered: Remembered::new(MAX_KEYS),
+            answered: ExpiringMap::new(MAX_KEYS),
             answers: RateLimiter::new(ANSWERS_TO_ONE, MAX_KEYS),
             complaints: RateLimiter::new(COMPLAINTS, MAX_KEYS),
         }
@@ -93,7 +93,7 @@ impl Limits {
         let at = at.canonical();
         let taken = self.dials.forget(&at, now);
         self.all_dials.give_back(&(), taken, now);
-        self.answered.set(at, (), now + ANSWERED_FOR, now);
+        self.answered.insert(at, (), now + ANSWERED_FOR, now);
     }
 
     /// The node at this address says that it has not asked.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::{limits::Remembered, overlay::Address};
+use actix_peer::{limits::ExpiringMap, overlay::Address};
 
 use crate::{
     model::{LeftOut, SearchRow},
@@ -61,11 +61,11 @@ struct Passed {
 /// hops a second later was asked again, by a person, and what comes with more reaches further.
 /// A flood ends in any case, since each node takes a hop off.
 #[derive(Debug)]
-pub(crate) struct Seen(Remembered<Id, Passed>);
+pub(crate) struct Seen(ExpiringMap<Id, Passed>);
 
 impl Default for Seen {
     fn default() -> Self {
-        Self(Remembered::new(MAX_SEEN))
+        Self(ExpiringMap::new(MAX_SEEN))
     }
 }
 
@@ -86,7 +86,7 @@ impl Seen {
     pub(crate) fn remember(&mut self, query: &Query, revision: u64, now: Instant) {
         let seen = Passed { at: now, ttl: query.ttl, revision, answered: false };
         for number in numbers(query) {
-            self.0.set(id(query, number), seen, now + SEEN_FOR, now);
+            self.0.insert(id(query, number), seen, now + SEEN_FOR, now);
         }
     }
 

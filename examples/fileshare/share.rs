@@ -17,7 +17,7 @@ use std::{
 
 use actix_peer::{
     content::{Digest, Manifest},
-    limits::Remembered,
+    limits::ExpiringMap,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -82,7 +82,7 @@ pub(crate) struct Share {
     /// The shared folder, then the downloads, when they are not the same.
     folders: Vec<Folder>,
     pub(crate) index: Mutex<Index>,
-    serving: Mutex<Remembered<Digest, Arc<Version>>>,
+    serving: Mutex<ExpiringMap<Digest, Arc<Version>>>,
     digesting: AtomicBool,
     stopping: AtomicBool,
     changes: watch::Sender<u64>,
@@ -98,7 +98,7 @@ impl Share {
         Self {
             folders,
             index: Mutex::default(),
-            serving: Mutex::new(Remembered::new(MAX_OPEN)),
+            serving: Mutex::new(ExpiringMap::new(MAX_OPEN)),
             digesting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             changes: watch::Sender::new(0),
@@ -134,7 +134,7 @@ impl Share {
     }
 
     fn scan_at_most(&self, most: usize) -> io::Result<()> {
-        self.serving.lock().forget_old(now());
+        self.serving.lock().remove_expired(now());
         let (mut found, mut unfit, mut left_out) = (Vec::new(), Vec::new(), Tally::default());
         for (number, folder) in self.folders.iter().enumerate() {
             let files = folder.list(most, &mut unfit, &mut left_out)?;
@@ -172,7 +172,7 @@ impl Share {
     fn version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
         let (mut serving, now) = (self.serving.lock(), now());
         if let Some(version) = serving.get(digest, now).cloned() {
-            serving.set(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
+            serving.insert(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
             return Ok(version);
         }
         drop(serving);
@@ -198,7 +198,7 @@ impl Share {
         }
         let version = Arc::new(Version { name, opened, stamp, manifest });
         let now = now();
-        self.serving.lock().set(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
+        self.serving.lock().insert(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
         Ok(version)
     }
 

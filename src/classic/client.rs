@@ -27,7 +27,7 @@ use crate::{
     node::{
         AbortedExchange, Direction, Node,
         connections::{Opened, OpenedProtocol},
-        leash::{Close, Leash},
+        revocable::{Revocable, Revoke},
         span,
     },
     overlay::{Address, PeerId},
@@ -66,8 +66,8 @@ async fn permit(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePer
 
 /// A connection for one exchange. The application holds it and may not poll it.
 struct Dialled {
-    reader: Leash<ReadHalf>,
-    writer: Leash<WriteHalf>,
+    reader: Revocable<ReadHalf>,
+    writer: Revocable<WriteHalf>,
     remote: Address,
     held: OutgoingHeld,
 }
@@ -84,11 +84,11 @@ async fn dial(
     let (shared, at, whom) = (Arc::clone(node), to.clone(), whom.cloned());
     let connect = async move {
         let io = connect(&shared, &at, whom.as_ref(), until).await?;
-        let reader = Leash::new(&shared, io.reader, Some(shared.tasks.token()));
-        let writer = Leash::new(&shared, io.writer, None);
+        let reader = Revocable::new(&shared, io.reader, Some(shared.tasks.token()));
+        let writer = Revocable::new(&shared, io.writer, None);
         Ok(Dialled { reader, writer, remote: io.remote, held })
     };
-    let connect = Leash::new(node, Box::pin(connect), Some(node.tasks.token()));
+    let connect = Revocable::new(node, Box::pin(connect), Some(node.tasks.token()));
     connect.await.unwrap_or_else(|source| Err(RequestError::Connect { to: to.clone(), source }))
 }
 
@@ -121,7 +121,7 @@ pub(crate) async fn connect(
         match IdentityFault::of(&source) {
             Some(fault) => {
                 if let IdentityFault::WrongPeer { at, expected, .. } = fault {
-                    node.doubts.note(expected, at);
+                    node.reverifications.push(expected, at);
                 }
                 RequestError::Identity(fault.clone())
             }
@@ -170,11 +170,11 @@ async fn begin(
 }
 
 /// The halves of a connection, which are dropped with this.
-struct Halves([Weak<dyn Close>; 2]);
+struct Halves([Weak<dyn Revoke>; 2]);
 
 impl Drop for Halves {
     fn drop(&mut self) {
-        self.0.iter().filter_map(Weak::upgrade).for_each(|half| half.close());
+        self.0.iter().filter_map(Weak::upgrade).for_each(|half| half.revoke());
     }
 }
 
@@ -182,7 +182,7 @@ impl Drop for Halves {
 /// actor. The caller reads and writes, so that no frame passes through the mailbox of the actor.
 fn host(node: &Arc<Node>, dialled: &Dialled, code: TypeCode) -> oneshot::Sender<Infallible> {
     let (sender, ended) = oneshot::channel::<Infallible>();
-    let halves = Halves([dialled.reader.closer(), dialled.writer.closer()]);
+    let halves = Halves([dialled.reader.revoker(), dialled.writer.revoker()]);
     node.host(Opened {
         address: dialled.remote.clone(),
         direction: Direction::Out,

@@ -127,7 +127,7 @@ async fn secured(
     let secured = {
         let secured = pin!(timeout_at(until, node.transport.secure(io)));
         let drained = pin!(node.drain.cancelled());
-        match select(secured, select(drained, pin!(admission.told_to_go()))).await {
+        match select(secured, select(drained, pin!(admission.displaced()))).await {
             Either::Left((secured, _)) => secured,
             // No `ERRO` can be sent before the handshake is complete.
             Either::Right(_) => return None,
@@ -169,7 +169,7 @@ fn header<'a>(
         // A header that has arrived is served, even if the node begins to stop.
         let first = pin!(timeout_at(until, first_bytes(reader)));
         let drained = pin!(node.drain.cancelled());
-        match select(first, select(drained, pin!(admission.told_to_go()))).await {
+        match select(first, select(drained, pin!(admission.displaced()))).await {
             Either::Left((first, _)) => Ok(first),
             Either::Right((Either::Left(_), _)) => Err(Refusal::Stopping),
             Either::Right((Either::Right(_), _)) => Err(Refusal::Busy),
@@ -186,7 +186,7 @@ async fn begin(
 ) -> Option<Opened> {
     let Io { reader, writer, remote, proven } = io;
     let span = span(&remote, Direction::In);
-    admission.greeted();
+    admission.header_complete();
     let first = match first {
         Ok(first) => first,
         // Without the reason, the caller would take the end for an empty answer.

@@ -15,7 +15,7 @@ use crate::{
     message::{Incoming, Replies, Reply, RequestError, SendError, Sender, Token},
     node::{
         Refusal,
-        log::{Kind, Sanitized, warn_some},
+        log::{LogKind, Sanitized, warn_some},
     },
 };
 
@@ -110,7 +110,7 @@ impl<M: PeerMessage> Serve for Typed<M> {
         Box::pin(async move {
             let answer = asked?.await?;
             M::FORMAT.encode(TypeCode::REPL, &answer).map(Reply::one).map_err(|error| {
-                warn_some!(Kind::Answer, error = %Sanitized(error), "answer not encoded");
+                warn_some!(LogKind::Answer, error = %Sanitized(error), "answer not encoded");
                 Refusal::HandlerFailed
             })
         })

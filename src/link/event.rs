@@ -32,7 +32,7 @@ pub struct LinkConfig {
 
 /// The kind of message with which an exchange begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ExchangeKind {
     /// A one-way message that is too long for one frame.
     OneWay,
     /// A request: replies are expected.
@@ -167,7 +167,7 @@ pub enum Refused {
 /// The counters of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Counts {
+pub struct LinkCounts {
     /// Frames received.
     pub frames_in: u64,
     /// Frames sent.

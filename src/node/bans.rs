@@ -3,7 +3,7 @@
 use std::{
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use crate::{
     },
     node::{Node, OnBan, config::Config, event::PeerEvent},
     overlay::{Address, PeerId},
+    sync::Mutex,
     time::now,
 };
 
@@ -48,7 +49,7 @@ impl Bans {
     }
 
     fn lock(&self) -> MutexGuard<'_, PeerScores> {
-        self.scores.lock().unwrap_or_else(PoisonError::into_inner)
+        self.scores.lock()
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut PeerScores) -> R) -> R {

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,6 +19,7 @@ use crate::{
     link::Reason,
     node::{Direction, counters::Counters, refusal::Refusal},
     overlay::{Address, JoinFailure, PeerId, PeerInfo},
+    sync::Mutex,
 };
 
 /// Why a peer is no longer in the table.
@@ -287,7 +287,7 @@ impl EventBus {
     }
 
     pub(crate) fn subscribe(&self, recipient: Recipient<PeerEvent>) {
-        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).push(recipient);
+        self.recipients.lock().push(recipient);
     }
 
     pub(crate) fn listen(&self) -> Events {
@@ -301,21 +301,19 @@ impl EventBus {
             // An error means that the last receiver was dropped in the meantime.
             self.stream.send(event.clone()).ok();
         }
-        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).retain(|recipient| {
-            match recipient.try_send(event.clone()) {
-                Ok(()) => true,
-                Err(SendError::Full(_)) => {
-                    counters.events_dropped.one();
-                    true
-                }
-                Err(SendError::Closed(_)) => false,
+        self.recipients.lock().retain(|recipient| match recipient.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(SendError::Full(_)) => {
+                counters.events_dropped.one();
+                true
             }
+            Err(SendError::Closed(_)) => false,
         });
     }
 
     /// Drops all subscribers: nothing follows the last event.
     pub(crate) fn close(&self) {
-        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.recipients.lock().clear();
     }
 }
 

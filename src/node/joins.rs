@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio_util::sync::CancellationToken;
 
-use crate::overlay::Address;
+use crate::{overlay::Address, sync::Mutex};
 
 /// Contacts that are retried at the same time. A join by a further contact is not retried.
 const MAX_CONTACTS: usize = 64;
@@ -32,7 +32,7 @@ pub(crate) struct JoinAgain {
 
 impl Joins {
     fn lock(&self) -> MutexGuard<'_, HashMap<Address, (u64, CancellationToken)>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock()
     }
 
     /// Begins to retry a contact. `None` if it is retried already, or if too many are.

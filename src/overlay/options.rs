@@ -82,7 +82,7 @@ macro_rules! number {
                 value: &'a mut Self,
                 bounds: RangeInclusive<Self>,
             ) -> Setting<'a> {
-                Setting { option, unit, kind: Kind::$kind(value, bounds) }
+                Setting { option, unit, kind: SettingValue::$kind(value, bounds) }
             }
         }
     )*};
@@ -108,7 +108,7 @@ impl Value for Duration {
         value: &'a mut Self,
         bounds: RangeInclusive<Self>,
     ) -> Setting<'a> {
-        Setting { option, unit, kind: Kind::Time(value, bounds) }
+        Setting { option, unit, kind: SettingValue::Time(value, bounds) }
     }
 }
 
@@ -117,11 +117,11 @@ impl Value for Duration {
 pub(crate) struct Setting<'a> {
     pub(crate) option: &'static str,
     unit: &'static str,
-    kind: Kind<'a>,
+    kind: SettingValue<'a>,
 }
 
 #[derive(Debug)]
-enum Kind<'a> {
+enum SettingValue<'a> {
     Count(&'a mut usize, RangeInclusive<usize>),
     Number(&'a mut u32, RangeInclusive<u32>),
     Time(&'a mut Duration, RangeInclusive<Duration>),
@@ -138,9 +138,9 @@ impl Setting<'_> {
             (value.show(unit), bounds.start().show(unit), bounds.end().show(unit))
         }
         match &self.kind {
-            Kind::Count(value, bounds) => all(self.unit, **value, bounds),
-            Kind::Number(value, bounds) => all(self.unit, **value, bounds),
-            Kind::Time(value, bounds) => all(self.unit, **value, bounds),
+            SettingValue::Count(value, bounds) => all(self.unit, **value, bounds),
+            SettingValue::Number(value, bounds) => all(self.unit, **value, bounds),
+            SettingValue::Time(value, bounds) => all(self.unit, **value, bounds),
         }
     }
 
@@ -156,9 +156,9 @@ impl Setting<'_> {
             Some((value.bare(), bound))
         }
         let beyond = match &self.kind {
-            Kind::Count(value, bounds) => beyond(**value, bounds),
-            Kind::Number(value, bounds) => beyond(**value, bounds),
-            Kind::Time(value, bounds) => beyond(**value, bounds),
+            SettingValue::Count(value, bounds) => beyond(**value, bounds),
+            SettingValue::Number(value, bounds) => beyond(**value, bounds),
+            SettingValue::Time(value, bounds) => beyond(**value, bounds),
         };
         let option = self.option;
         beyond.map_or(Ok(()), |(value, bound)| Err(ConfigError { option, value, bound }))
@@ -230,9 +230,9 @@ impl Setting<'_> {
             }};
         }
         match self.kind {
-            Kind::Count(value, bounds) => set!(value, bounds, 1, usize::MAX),
-            Kind::Number(value, bounds) => set!(value, bounds, 1, u32::MAX),
-            Kind::Time(value, bounds) => set!(value, bounds, NANO, Duration::MAX),
+            SettingValue::Count(value, bounds) => set!(value, bounds, 1, usize::MAX),
+            SettingValue::Number(value, bounds) => set!(value, bounds, 1, u32::MAX),
+            SettingValue::Time(value, bounds) => set!(value, bounds, NANO, Duration::MAX),
         }
     }
 }

@@ -3,19 +3,22 @@
 mod message;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
+    collections::BTreeMap,
+    time::{Duration, Instant},
 };
 
-use crate::overlay::{
-    Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
-    address_book::group_of,
-    dice::Dice,
-    options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+use crate::{
+    bounded::BoundedMap,
+    overlay::{
+        Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
+        address_book::group_of,
+        dice::Dice,
+        options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+    },
 };
 
 use self::message::question;
-pub use self::message::{MAX_TOLD, PeersSeen};
+pub use self::message::{MAX_HINTS, PeersSeen};
 pub(crate) use self::message::{PEX, is_question};
 
 /// The number of hints that are remembered, so that they are not followed again soon.
@@ -51,7 +54,8 @@ pub struct PeerExchange {
     within: Duration,
     hints: usize,
     dice: Option<Dice>,
-    followed: VecDeque<PeerInfo>,
+    /// The hints that were followed, ranked by the time.
+    followed: BoundedMap<PeerInfo, (), Instant>,
 }
 
 impl Default for PeerExchange {
@@ -61,7 +65,7 @@ impl Default for PeerExchange {
             within: Duration::from_secs(2),
             hints: 4,
             dice: None,
-            followed: VecDeque::new(),
+            followed: BoundedMap::new(REMEMBERED),
         }
     }
 }
@@ -106,8 +110,8 @@ impl PeerExchange {
 
     /// Sets this seed unless there is one. Also returns a seed for the answers to other nodes.
     pub(crate) fn seeded(mut self, seed: u64) -> (Self, u64) {
-        let told = self.dice.get_or_insert(Dice::new(seed)).next();
-        (self, told)
+        let answers = self.dice.get_or_insert(Dice::new(seed)).next();
+        (self, answers)
     }
 
     fn dice(&mut self) -> &mut Dice {
@@ -138,16 +142,21 @@ impl PeerExchange {
             .collect()
     }
 
-    fn told(&mut self, by: &PeerInfo, told: PeersSeen, view: &View<'_>) -> Vec<StabilizerAction> {
+    fn follow_hints(
+        &mut self,
+        by: &PeerInfo,
+        seen: PeersSeen,
+        view: &View<'_>,
+    ) -> Vec<StabilizerAction> {
         let is_new = |peer: &PeerInfo| {
             peer.id() != view.me.id()
                 && peer.address() != view.me.address()
                 && !view.peers.contains(peer.id())
-                && !self.followed.contains(peer)
+                && !self.followed.contains_key(peer)
         };
-        let fresh = told.into_iter().filter(|(_, ago)| *ago < LATELY);
+        let fresh = seen.into_iter().filter(|(_, ago)| *ago < LATELY);
         let mut hints: Vec<_> =
-            fresh.map(|(peer, _)| peer).filter(|peer| is_new(peer)).take(MAX_TOLD).collect();
+            fresh.map(|(peer, _)| peer).filter(|peer| is_new(peer)).take(MAX_HINTS).collect();
         let mut networks = BTreeMap::<_, usize>::new();
         for entry in view.peers.iter() {
             *networks.entry(group_of(entry.seen_at())).or_default() += 1;
@@ -157,10 +166,7 @@ impl PeerExchange {
         drawn.sort_by_key(|peer| networks.get(&group_of(peer.host())).copied());
         let mut actions = Vec::new();
         for peer in drawn.into_iter().take(self.hints) {
-            if self.followed.len() >= REMEMBERED {
-                self.followed.pop_front();
-            }
-            self.followed.push_back(peer.clone());
+            self.followed.insert(peer.clone(), (), view.now);
             actions.push(StabilizerAction::Consider { peer, by: by.clone() });
         }
         actions
@@ -197,15 +203,15 @@ impl Stabilizer for PeerExchange {
             StabilizerEvent::Answered { peer, replies } => replies
                 .first()
                 .and_then(PeersSeen::decode)
-                .map_or_else(Vec::new, |told| self.told(&peer, told, view)),
+                .map_or_else(Vec::new, |hints| self.follow_hints(&peer, hints, view)),
             StabilizerEvent::Failed { .. } => Vec::new(),
         }
     }
 }
 
-/// The answer of a node: at most [`MAX_TOLD`] random peers that it has verified and seen alive
+/// The answer of a node: at most [`MAX_HINTS`] random peers that it has verified and seen alive
 /// recently, each with the time since then.
-pub(crate) fn seen_lately(peers: &PeerList, now: std::time::Instant, seed: u64) -> PeersSeen {
+pub(crate) fn seen_lately(peers: &PeerList, now: Instant, seed: u64) -> PeersSeen {
     let mut dice = Dice::new(seed);
     let mut seen: Vec<_> = peers
         .iter()
@@ -216,7 +222,7 @@ pub(crate) fn seen_lately(peers: &PeerList, now: std::time::Instant, seed: u64) 
             (ago < LATELY).then(|| (entry.info().clone(), ago))
         })
         .collect();
-    std::iter::from_fn(|| dice.take(&mut seen)).take(MAX_TOLD).collect()
+    std::iter::from_fn(|| dice.take(&mut seen)).take(MAX_HINTS).collect()
 }
 
 #[cfg(test)]

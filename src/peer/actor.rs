@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
 };
 
 use actix::prelude::{
@@ -18,7 +18,7 @@ use crate::{
     connection::Connections,
     node::{
         Child, PeerEvent,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     overlay::Address,
     peer::{
@@ -31,6 +31,7 @@ use crate::{
         supervise::Restarts,
     },
     session::Endpoint,
+    sync::Mutex,
     time::now,
     transport::Listener,
 };
@@ -175,7 +176,7 @@ impl PeerActor {
                 this.node.restarted(Child::Listener);
             }
             Err(error) => {
-                warn_some!(Kind::Part, %error, "cannot listen again");
+                warn_some!(LogKind::Part, %error, "cannot listen again");
                 this.died(Child::Listener, ctx);
             }
         }));
@@ -187,11 +188,11 @@ impl PeerActor {
         }
         match self.restarts.entry(child.clone()).or_default().died(now()) {
             Some(pause) => {
-                warn_some!(Kind::Part, %child, ?pause, "part of the node died");
+                warn_some!(LogKind::Part, %child, ?pause, "part of the node died");
                 ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));
             }
             None => {
-                warn_some!(Kind::Part, %child, "part of the node given up");
+                warn_some!(LogKind::Part, %child, "part of the node given up");
                 self.node.emit(&PeerEvent::GaveUp { child });
             }
         }

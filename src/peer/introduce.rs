@@ -9,7 +9,9 @@ use crate::{
     frame::{Frame, TypeCode},
     message::{Outgoing, Over},
     node::{PeerEvent, Refusal},
-    overlay::{Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
+    overlay::{
+        Address, AskFailure, Host, Introduced, Listing, ListingReport, PeerId, PeerInfo, WITHIN,
+    },
     peer::{NodeDown, Peers, stabilizer::question},
     session,
     session::Endpoint,
@@ -59,16 +61,16 @@ pub(super) async fn ask(
 }
 
 /// Emits an event if the state of a peer that this node lists has changed.
-fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<Told>) {
+fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<ListingReport>) {
     let peer = peer.clone();
     match told {
         None => {}
-        Some(Told::Unknown(refused)) => {
+        Some(ListingReport::Unknown(refused)) => {
             node.counters.unknown_there.one();
             tracing::debug!(%peer, refused = refused.as_deref(), "the peer does not list this node");
             node.emit(&PeerEvent::UnknownThere { peer, refused });
         }
-        Some(Told::Elsewhere(at)) => {
+        Some(ListingReport::Elsewhere(at)) => {
             two_addresses(node, node.me.id(), &at, node.me.address(), Some(peer))
         }
     }
@@ -96,7 +98,9 @@ pub(super) async fn said(
     listing: Listing,
 ) -> Result<(), NodeDown> {
     let of = peer.clone();
-    let told = peers.with(move |table, _| table.introductions.said(&of, &listing, now())).await?;
+    let told = peers
+        .with(move |table, _| table.introductions.record_listing(&of, &listing, now()))
+        .await?;
     tell(node, peer, told);
     Ok(())
 }

@@ -1,11 +1,6 @@
 //! `PeerListActor`, which owns the peer table and the router.
 
-use std::{
-    fmt,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
 use tokio::{runtime::Handle, sync::watch, time::timeout};
@@ -14,7 +9,7 @@ use crate::{
     message::RequestError,
     node::{
         PeerEvent, Removed,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     overlay::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
@@ -22,6 +17,7 @@ use crate::{
     },
     peer::child::{Guard, stop_at_abort},
     session::Endpoint,
+    sync::Mutex,
     time::now,
 };
 
@@ -91,7 +87,7 @@ impl<R: Send + 'static> Handler<WithTable<R>> for PeerListActor {
     type Result = MessageResult<WithTable<R>>;
 
     fn handle(&mut self, WithTable(work): WithTable<R>, _: &mut Self::Context) -> Self::Result {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock();
         MessageResult(work(&mut table, &self.node))
     }
 }
@@ -334,7 +330,7 @@ impl Peers {
             let most = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
             let step = || envelope.clone().at_most(most).step(node.me.id(), router.as_mut(), list);
             std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
-                warn_some!(Kind::Router, error = "the router panicked", "no route found");
+                warn_some!(LogKind::Router, error = "the router panicked", "no route found");
                 Hop::Fail(
                     RouteFault::new(RouteReason::RouterFailed, node.me.id().clone())
                         .at_hop(envelope.hops()),
@@ -354,7 +350,7 @@ impl Peers {
             let tell = || table.router.unreachable(&hop);
             if std::panic::catch_unwind(AssertUnwindSafe(tell)).is_err() {
                 warn_some!(
-                    Kind::Router,
+                    LogKind::Router,
                     error = "the router panicked",
                     "an unreachable hop was not recorded"
                 );

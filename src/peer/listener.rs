@@ -15,10 +15,10 @@ use tokio::{
 use crate::{
     classic::explain,
     connection::{Connections, Held, accepted},
-    limits::TurnedAway,
+    limits::AdmissionDenied,
     node::{
         PeerEvent, Refusal,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     peer::child::Guard,
     session::Endpoint,
@@ -111,7 +111,7 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>, connectio
             }
             Err(error) => {
                 node.counters.errors_accept.one();
-                warn_some!(Kind::Accept, %error, "accept failed");
+                warn_some!(LogKind::Accept, %error, "accept failed");
                 node.emit(&PeerEvent::AcceptFailed { error: error.kind().to_string() });
                 if out_of_descriptors(&error) {
                     reserve.release();
@@ -163,21 +163,21 @@ fn take(io: Io, node: &Arc<Endpoint>, connections: &Connections, refusals: &Arc<
     }
     // Without a permit no connection is admitted, so no half-open one is displaced.
     let entered = match Arc::clone(&node.connections).try_acquire_owned() {
-        Ok(permit) => node.admission.enter(&io.remote).map(|(pass, displaced)| {
+        Ok(permit) => node.admission.admit(&io.remote).map(|(pass, displaced)| {
             if displaced {
                 node.counters.connections_displaced.one();
             }
             (permit, pass)
         }),
-        Err(_) => Err(node.admission.turn_away(&io.remote)),
+        Err(_) => Err(node.admission.deny(&io.remote)),
     };
     match entered {
         Ok((permit, pass)) => {
             let held = Held::new(pass, permit, &node.node, connections.clone());
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
-        Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
-        Err(TurnedAway::TooMany) => {
+        Err(AdmissionDenied::TooFast) => node.counters.connections_too_fast.one(),
+        Err(AdmissionDenied::TooMany) => {
             let refusing = node.until_aborted(refuse(io, node, refusals));
             drop(actix_rt::spawn(node.tasks.track_future(refusing)));
         }

@@ -36,7 +36,7 @@ use tokio::time::{Instant, interval};
 
 use crate::{
     frame::{Frame, TypeCode},
-    node::log::{Kind, warn_some},
+    node::log::{LogKind, warn_some},
     overlay::{
         Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict,
         options::{ConfigError, Options, PLACES_OR_NONE, Setting, settings},
@@ -160,7 +160,7 @@ impl Service for Mdns {
         let config = self.config.clone();
         Box::pin(async move {
             if let Err(error) = find(&config, &context.node, &context.peers).await {
-                warn_some!(Kind::Part, %error, "cannot find nodes by multicast DNS");
+                warn_some!(LogKind::Part, %error, "cannot find nodes by multicast DNS");
             }
         })
     }

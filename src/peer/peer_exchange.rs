@@ -1,7 +1,7 @@
 //! The I/O of the peer exchange: answering `@PEX`, and asking peers that others have named.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use crate::{
         stabilizer::question,
     },
     session::Endpoint,
+    sync::Mutex,
     time::now,
 };
 
@@ -73,7 +74,7 @@ struct Answering {
 }
 
 async fn told(peers: &Peers, drawn: &Drawn) -> Option<PeersSeen> {
-    let lock = || drawn.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || drawn.lock();
     let (seed, last) = lock().clone();
     if let Some((at, told)) = last
         && now().saturating_duration_since(at) < SAME_FOR

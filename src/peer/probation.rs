@@ -33,7 +33,7 @@ pub(crate) fn begin(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
 /// Verifies peers again at whose addresses other nodes were found, until the node ends.
 pub(crate) async fn verify_anew(node: Arc<Endpoint>, peers: Peers) {
     loop {
-        let (id, at) = node.doubts.next().await;
+        let (id, at) = node.reverifications.next().await;
         let Ok(known) = peers.get(&id).await else { return };
         let Some(entry) = known.filter(|entry| *entry.info().address() == at) else { continue };
         // The question is for any node at the address: the answer says which one it is.

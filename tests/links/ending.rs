@@ -412,7 +412,7 @@ async fn a_refusal_under_way_at_the_end_is_given_up() {
     let _first = from.dial(ada.info().address()).await.unwrap();
     settle().await;
     // It is told that the node is busy, and nothing arrives there.
-    wires.cut_one_way(&["ada".parse().unwrap()], &["eve".parse().unwrap()]);
+    wires.partition_one_way(&["ada".parse().unwrap()], &["eve".parse().unwrap()]);
     let _second = from.dial(ada.info().address()).now_or_never();
     ada.abort().await;
     assert_eq!(left.halves(), 0);
