@@ -121,7 +121,7 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Config>(text);
         let config = read(r#"{"keep_alive": "2 min", "join_policy": "closed"}"#).unwrap();
         let expected = Config::default().keep_alive(Duration::from_secs(120));
-        assert_eq!(config, expected.join_policy(crate::JoinPolicy::Closed));
+        assert_eq!(config, expected.join_policy(JoinPolicy::Closed));
         let error = read(r#"{"keep_alife": "2s"}"#).unwrap_err().to_string();
         assert!(error.contains("unknown field `keep_alife`"), "{error}");
         let error = read(r#"{"links": {"max_links": 7}}"#).unwrap_err().to_string();
