@@ -96,6 +96,11 @@ pub struct AbortedExchange {
 /// The number of aborted exchanges that are kept. Further ones are only counted.
 pub(crate) const ABORTED_KEPT: usize = 1_024;
 
+/// Connections that are being opened at once; a further one waits. Dead addresses hold a permit for
+/// the whole time of a dial. More permits would fill the tables of routers with half-open
+/// connections, fewer would let dead addresses delay the live ones.
+const DIALS_AT_ONCE: usize = 32;
+
 /// Concurrent look-ups of host names that came from other nodes. Each may occupy a thread of the
 /// runtime until the system gives up.
 const LOOKUPS_AT_ONCE: usize = 4;
@@ -193,11 +198,11 @@ impl Node {
         Self {
             connections: permits(config.max_connections),
             requests: permits(config.max_requests),
-            dials: permits(config.max_dials),
+            dials: permits(DIALS_AT_ONCE),
             outgoing: permits(config.max_outgoing),
             pace: Mutex::new(DialPace::new(
                 config.max_unverified_dials,
-                config.max_dials_per_unverified,
+                config.dials_per_unverified(),
                 now(),
             )),
             lookups: permits(LOOKUPS_AT_ONCE),
@@ -262,8 +267,7 @@ impl Node {
 
     /// Outgoing connections that are being opened.
     pub(crate) fn dialling(&self) -> usize {
-        let permits = self.config.max_dials.min(Semaphore::MAX_PERMITS);
-        permits.saturating_sub(self.dials.available_permits())
+        DIALS_AT_ONCE.saturating_sub(self.dials.available_permits())
     }
 
     /// Whether the node serves a connection whose peer has proved no id.

@@ -28,6 +28,7 @@ use std::{
         Arc, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -51,6 +52,10 @@ use crate::{
 };
 
 pub(crate) use self::{open::welcome, path::speaks_links, shared::Session};
+
+/// How long the node remembers that a peer speaks no links. A node that was updated is found within
+/// this time, and an original program costs one more dial in it.
+const CLASSIC_FOR: Duration = Duration::from_secs(600);
 
 /// A node with its handlers and its links. It sends and receives messages.
 #[derive(Debug)]
@@ -137,8 +142,7 @@ impl fmt::Debug for LinkPool {
 
 impl LinkPool {
     pub(crate) fn new(me: &PeerInfo, config: &Config, incarnation: u64) -> Self {
-        let config =
-            PeerDirectoryConfig { max_links: config.max_links, classic_for: config.classic_memory };
+        let config = PeerDirectoryConfig { max_links: config.max_links, classic_for: CLASSIC_FOR };
         Self {
             pool: Mutex::new(Pool {
                 directory: PeerDirectory::new(me.id().clone(), config),

@@ -23,6 +23,10 @@ use crate::{
     time::now,
 };
 
+/// The time after which points for misbehavior are halved. One point per second never adds up to
+/// the 100 points of a ban, so that the rare errors of an honest peer do not ban it.
+const HALF_LIFE: Duration = Duration::from_secs(60);
+
 /// The peer with this id is banned.
 #[derive(Debug)]
 pub(crate) struct Banned(pub(crate) PeerId);
@@ -41,9 +45,9 @@ impl Bans {
     pub(crate) fn new(config: &Config) -> Self {
         let scores = PeerScores::new(ScoreConfig {
             at: config.ban_at,
-            half_life: config.ban_half_life,
+            half_life: HALF_LIFE,
             first: config.ban_time,
-            longest: config.ban_longest,
+            longest: config.longest_ban(),
         });
         Self { scores: Mutex::new(scores), some: AtomicUsize::new(0), changed: Notify::new() }
     }

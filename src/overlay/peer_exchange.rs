@@ -13,7 +13,7 @@ use crate::{
         Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
         address_book::group_of,
         dice::Dice,
-        options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+        options::{ConfigError, Options, Setting, TIME, settings},
     },
 };
 
@@ -23,6 +23,10 @@ pub(crate) use self::message::{PEX, is_question};
 
 /// The number of hints that are remembered, so that they are not followed again soon.
 const REMEMBERED: usize = 256;
+
+/// The number of hints of one answer that are followed, each with one dial: enough to fill a table
+/// within minutes, and few enough that a lying peer causes few dials. An answer has at most 16.
+const FOLLOWED: usize = 4;
 
 /// A peer that was not seen for this time is not told to others, and a hint of this age is ignored.
 pub(crate) const LATELY: Duration = Duration::from_secs(600);
@@ -36,7 +40,7 @@ pub(crate) const LATELY: Duration = Duration::from_secs(600);
 /// ([`Scope`](crate::overlay::Scope)). It is dialled at the pace of unverified addresses. It enters
 /// the table only when it answers `NAME` with its id, within the [`Shares`](crate::overlay::Shares)
 /// of the table: one peer contributes at most 12 % of it. A lying peer therefore causes at most
-/// [`hints`](Self::hints) dials each time it is asked.
+/// four dials each time it is asked.
 ///
 /// [`Builder::peer_exchange`](crate::Builder::peer_exchange) adds it, and also answers such
 /// questions. The original programs do not answer them, which has no effect on these programs.
@@ -45,14 +49,13 @@ pub(crate) const LATELY: Duration = Duration::from_secs(600);
 /// use std::time::Duration;
 /// use actix_peer::overlay::{PeerExchange, Stabilizer};
 ///
-/// let exchange = PeerExchange::new().every(Duration::from_secs(60)).hints(4).seed(7);
+/// let exchange = PeerExchange::new().every(Duration::from_secs(60)).seed(7);
 /// assert_eq!(exchange.name(), "peer-exchange");
 /// ```
 #[derive(Clone, Debug)]
 pub struct PeerExchange {
     every: Duration,
     within: Duration,
-    hints: usize,
     dice: Option<Dice>,
     /// The hints that were followed, ranked by the time.
     followed: BoundedMap<PeerInfo, (), Instant>,
@@ -63,7 +66,6 @@ impl Default for PeerExchange {
         Self {
             every: Duration::from_secs(30),
             within: Duration::from_secs(2),
-            hints: 4,
             dice: None,
             followed: BoundedMap::new(REMEMBERED),
         }
@@ -88,15 +90,6 @@ impl PeerExchange {
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = time;
-        self
-    }
-
-    /// The maximum number of hints of one answer that are followed, each with one dial. Default 4;
-    /// 0 to 1,048,576, and an answer has at most 16. Trade-off: a higher value fills the table
-    /// faster, and lets a lying peer cause more dials.
-    #[must_use]
-    pub const fn hints(mut self, hints: usize) -> Self {
-        self.hints = hints;
         self
     }
 
@@ -165,7 +158,7 @@ impl PeerExchange {
         let mut drawn: Vec<_> = std::iter::from_fn(|| self.dice().take(&mut hints)).collect();
         drawn.sort_by_key(|peer| networks.get(&group_of(peer.host())).copied());
         let mut actions = Vec::new();
-        for peer in drawn.into_iter().take(self.hints) {
+        for peer in drawn.into_iter().take(FOLLOWED) {
             self.followed.insert(peer.clone(), (), view.now);
             actions.push(StabilizerAction::Consider { peer, by: by.clone() });
         }
@@ -175,11 +168,10 @@ impl PeerExchange {
 
 impl Options for PeerExchange {
     fn settings(&mut self) -> Vec<Setting<'_>> {
-        let Self { every, within, hints, dice: _, followed: _ } = self;
+        let Self { every, within, dice: _, followed: _ } = self;
         settings! {
             "PeerExchange::every", "", every, TIME;
             "PeerExchange::within", "", within, TIME;
-            "PeerExchange::hints", "hints", hints, COUNT_OR_NONE;
         }
     }
 }

@@ -17,7 +17,8 @@ const LEAST: usize = 2;
 const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
 
 /// The shares of a table that other nodes can take, in percent of its limit, each at least two
-/// peers. A value of 100 or more disables a share.
+/// peers. A value of 100 or more disables a share; a node uses the default or, without
+/// [`Config::table_shares`](crate::Config::table_shares), [`NONE`](Self::NONE).
 ///
 /// The shares apply to peers that introduced themselves, that other peers listed, or that are
 /// remembered from before a restart. Peers that the application adds itself, and the contacts of
@@ -47,7 +48,8 @@ pub struct Shares {
     /// Peers that introduced themselves and have been verified for less than `newcomer_for`. 75:
     /// the last quarter is for peers that this node contacted, and for peers that have stayed long.
     pub newcomers: u32,
-    /// How long a verified peer counts as a newcomer. 10 minutes.
+    /// How long a verified peer counts as a newcomer. 10 minutes: a party that fills the table has
+    /// to keep its nodes running for this time first.
     pub newcomer_for: Duration,
 }
 
@@ -88,6 +90,16 @@ fn masked(ip: IpAddr, v4: u32, v6: u32) -> IpAddr {
 }
 
 impl Shares {
+    /// No shares: one party can take the whole table.
+    pub const NONE: Self = Self {
+        address: 100,
+        network: 100,
+        source: 100,
+        unverified: 100,
+        newcomers: 100,
+        newcomer_for: Duration::ZERO,
+    };
+
     /// The size of a share in a table with this limit; unlimited if the table has no limit.
     fn of(percent: u32, limit: usize) -> usize {
         if limit == 0 {

@@ -340,7 +340,7 @@ impl Builder {
             );
         }
 
-        let events = EventBus::new(self.config.event_queue, self.events);
+        let events = EventBus::new(self.events);
         let config = descriptors::fit(self.config);
         let stored = kept.iter().map(|kept| kept.id.life()).max();
         let ambient = self.transport.simulated().map_or_else(Ambient::default, Ambient::simulated);

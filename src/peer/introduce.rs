@@ -52,7 +52,7 @@ pub(super) async fn ask(
     let to = (peer.address(), Some(peer.id()));
     let message = Outgoing::from(frame.clone()).over(Over::Link);
     if let Some(replies) = session::try_request(node, to, &message) {
-        let replies = replies.collect_up_to(node.config.max_control_reply);
+        let replies = replies.collect_up_to(node.config.control_reply());
         if let Ok(Ok(replies)) = timeout(part(within, 2), replies).await {
             return Ok(replies);
         }

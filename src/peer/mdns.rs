@@ -37,10 +37,7 @@ use tokio::time::{Instant, interval};
 use crate::{
     frame::{Frame, TypeCode},
     node::log::{LogKind, warn_some},
-    overlay::{
-        Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict,
-        options::{ConfigError, Options, PLACES_OR_NONE, Setting, settings},
-    },
+    overlay::{Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict},
     peer::{
         Builder, Peers,
         service::{Service, ServiceContext},
@@ -64,13 +61,16 @@ const AT_ONCE: usize = 4;
 /// The time for a discovered node to answer `NAME`.
 const WITHIN: Duration = Duration::from_secs(2);
 
+/// The number of announced nodes that are asked for their name per minute: enough for the nodes of
+/// a local network, and few enough that false announcements cause few dials.
+const PER_MINUTE: usize = 30;
+
 /// The options of discovery in the local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MdnsConfig {
     network: String,
     port: u16,
     loopback: bool,
-    per_minute: usize,
 }
 
 /// The name of a network that cannot be announced.
@@ -91,7 +91,7 @@ impl MdnsConfig {
         if network.is_empty() || network.len() > MAX_NETWORK || !network.bytes().all(fits) {
             return Err(InvalidNetwork(network));
         }
-        Ok(Self { network, port: 5_353, loopback: false, per_minute: 30 })
+        Ok(Self { network, port: 5_353, loopback: false })
     }
 
     /// The UDP port of multicast DNS. Default 5353, as in RFC 6762. Nodes with different ports do
@@ -108,22 +108,6 @@ impl MdnsConfig {
     pub const fn loopback(mut self, loopback: bool) -> Self {
         self.loopback = loopback;
         self
-    }
-
-    /// The maximum number of announced nodes that are asked for their name per minute. Default 30;
-    /// 0 to 65,536. Trade-off: a higher value discovers the nodes of a large network faster, and
-    /// allows false announcements to cause more dials.
-    #[must_use]
-    pub const fn per_minute(mut self, hints: usize) -> Self {
-        self.per_minute = hints;
-        self
-    }
-}
-
-impl Options for MdnsConfig {
-    fn settings(&mut self) -> Vec<Setting<'_>> {
-        let Self { network: _, port: _, loopback: _, per_minute } = self;
-        settings! { "MdnsConfig::per_minute", "hints", per_minute, PLACES_OR_NONE; }
     }
 }
 
@@ -148,10 +132,6 @@ struct Mdns {
 impl Service for Mdns {
     fn name(&self) -> &'static str {
         "mdns"
-    }
-
-    fn validate(&self) -> Result<(), ConfigError> {
-        self.config.validate_all()
     }
 
     fn prepare(&self, _: &ServiceContext) {}
@@ -223,7 +203,7 @@ fn id_of(found: &ResolvedService, network: &str) -> Option<PeerId> {
 async fn find(config: &MdnsConfig, node: &Arc<Endpoint>, peers: &Peers) -> mdns_sd::Result<()> {
     let (_daemon, found) = start(config, &node.me)?;
     let mut found = found.into_stream();
-    let mut nearby = Nearby::new(node.me.id().clone(), config.loopback, config.per_minute);
+    let mut nearby = Nearby::new(node.me.id().clone(), config.loopback, PER_MINUTE);
     let mut under_way = FuturesUnordered::new();
     // Wakes the loop for nodes that waited for the next minute.
     let mut again = interval(Duration::from_secs(5));

@@ -36,7 +36,7 @@ mod sniff;
 mod stream;
 mod verify;
 
-use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, io, sync::Arc};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -152,17 +152,6 @@ impl TlsTransport {
     #[must_use]
     pub fn plain_at(mut self, address: Address) -> Self {
         self.plain_at.insert(address);
-        self
-    }
-
-    /// The time-out for a handshake of either side. Default 10 s; 1 ms to 365 days.
-    ///
-    /// The limits of the node apply as well:
-    /// [`Config::header_timeout`](crate::Config::header_timeout) from accepting a connection to its
-    /// first frame, and [`Config::connect_timeout`](crate::Config::connect_timeout) for a dial.
-    #[must_use]
-    pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
-        self.handshakes.limit = limit;
         self
     }
 

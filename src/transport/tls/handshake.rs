@@ -31,7 +31,7 @@ use super::{
 use crate::{
     overlay::{
         Address, PeerId,
-        options::{Options, PLACES, Setting, TIME, settings},
+        options::{Options, PLACES, Setting, settings},
     },
     transport::{IdentityFault, Io},
 };
@@ -42,7 +42,10 @@ const ALPN: &[u8] = b"actix-peer/1";
 /// The empty frame that tells the dialler that it is admitted: a code of the framework, length 0.
 const ADMITTED: [u8; 8] = *b"@ADM\0\0\0\0";
 
-/// The default time-out for a handshake.
+/// The time-out for a handshake of either side: many round trips on the slowest network. The limits
+/// of the node apply as well, and those are options:
+/// [`Config::header_timeout`](crate::Config::header_timeout) from accepting a connection to its
+/// first frame, and [`Config::connect_timeout`](crate::Config::connect_timeout) for a dial.
 const TIME_OUT: Duration = Duration::from_secs(10);
 
 /// The default number of concurrent handshakes.
@@ -53,7 +56,6 @@ const MAX_HANDSHAKES: usize = 256;
 pub(super) struct Handshakes {
     pub(super) identity: NodeIdentity,
     admission: Admission,
-    pub(super) limit: Duration,
     pub(super) max_handshakes: usize,
     pub(super) limit_loopback: bool,
     permits: Arc<HandshakePermits>,
@@ -69,7 +71,6 @@ fn failed(at: &Address, reason: impl Into<String>) -> io::Error {
 impl Options for Handshakes {
     fn settings(&mut self) -> Vec<Setting<'_>> {
         let Self {
-            limit,
             max_handshakes,
             limit_loopback: _,
             identity: _,
@@ -79,7 +80,6 @@ impl Options for Handshakes {
             provider: _,
         } = self;
         settings! {
-            "TlsTransport::handshake_timeout", "", limit, TIME;
             "TlsTransport::max_handshakes", "handshakes", max_handshakes, PLACES;
         }
     }
@@ -90,7 +90,6 @@ impl Handshakes {
         Self {
             identity,
             admission: Admission::open(),
-            limit: TIME_OUT,
             max_handshakes: MAX_HANDSHAKES,
             limit_loopback: false,
             permits: Arc::new(HandshakePermits::new(MAX_HANDSHAKES)),
@@ -188,8 +187,8 @@ impl Handshakes {
             io.writer.flush().await?;
             Ok(io)
         };
-        let late = || IdentityFault::Late { at: remote.clone(), within: self.limit };
-        timeout(self.limit, accept).await.map_err(|_| late())?
+        let late = || IdentityFault::Late { at: remote.clone(), within: TIME_OUT };
+        timeout(TIME_OUT, accept).await.map_err(|_| late())?
     }
 
     /// Performs the handshake on a dialled connection.
@@ -220,8 +219,8 @@ impl Handshakes {
             }
             self.halves(stream, remote, id)
         };
-        let late = || IdentityFault::Late { at: to.clone(), within: self.limit };
-        timeout(self.limit, connect).await.map_err(|_| late())?
+        let late = || IdentityFault::Late { at: to.clone(), within: TIME_OUT };
+        timeout(TIME_OUT, connect).await.map_err(|_| late())?
     }
 }
 
