@@ -49,7 +49,7 @@ fn the_bounds_of_the_options_are_those_of_the_sentence_above_the_table() {
             ("ban_at" | "max_bytes_per_source", _) => continue,
             (_, "MiB") if number == "1024" => "a length of messages at most 1 GiB".to_owned(),
             (_, "MiB") => "a sum of bytes 1 TiB".to_owned(),
-            (_, unit) if unit.ends_with("/s") => "a pace 1,000,000,000 in a second".to_owned(),
+            (_, unit) if unit.ends_with("/s") => "a rate 1,000,000,000 per second".to_owned(),
             _ => "a number of things 1 to 1,048,576".to_owned(),
         };
         assert!(said.contains(&words), "{option}, {greatest}: {words}");
