@@ -150,10 +150,10 @@ fn ask_fails_with_a_clear_message_when_it_gets_no_whole_answer() {
     let cut = remote(b"REPL\0\0\0\x05hel", true);
     let (code, _, message) = ask(&[&cut, "NAME"]);
     assert_eq!(code, 1);
-    assert!(message.contains("cut in the data of REPL: 3 of 5 bytes came"), "{message}");
+    assert!(message.contains("truncated data of REPL: 3 of 5 bytes"), "{message}");
     let cut = remote(b"REPL\0\0", true);
     let (code, _, message) = ask(&[&cut, "NAME"]);
-    assert_eq!((code, message.contains("cut in the header: 6 of 8 bytes")), (1, true), "{message}");
+    assert_eq!((code, message.contains("truncated header: 6 of 8 bytes")), (1, true), "{message}");
     let mute = remote(b"", true);
     assert_eq!(ask(&[&mute, "NAME"]), (0, String::new(), String::new()));
 }
