@@ -289,8 +289,8 @@ fn a_soak_keeps_its_promises_and_says_so_as_json() {
     assert_eq!((&report["kept"], &report["interrupted"]), (&true.into(), &false.into()));
     let lanes = report["lanes"].as_array().unwrap();
     assert!(lanes.iter().all(|lane| lane["handled"].as_u64() > Some(10)), "{report}");
-    assert!(!report["deeds"].as_object().unwrap().is_empty());
-    assert!(!report["looks"].as_array().unwrap().is_empty());
+    assert!(!report["actions"].as_object().unwrap().is_empty());
+    assert!(!report["samples"].as_array().unwrap().is_empty());
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn ctrl_c_ends_a_soak_with_the_figures_so_far() {
     let (mut out, mut told) = (child.stdout.take().unwrap(), String::new());
     let mut err = BufReader::new(child.stderr.take().unwrap());
     err.read_line(&mut told).unwrap();
-    assert_eq!(told, "5 peers come, for 3 minutes; ctrl-C ends it before\n");
+    assert_eq!(told, "5 hostile peers for 3 minutes; ctrl-C ends the run earlier\n");
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
     let mut said = String::new();

@@ -161,7 +161,10 @@ impl PeerActor {
         // The transport may be application code.
         let listen = async move {
             let listen = AssertUnwindSafe(async { node.transport.listen(&at).await });
-            listen.catch_unwind().await.unwrap_or_else(|_| Err(io::Error::other("the transport panicked")))
+            listen
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(io::Error::other("the transport panicked")))
         };
         ctx.spawn(listen.into_actor(self).map(|listener, this, ctx| match listener {
             Ok(listener) => {
