@@ -59,7 +59,7 @@ fn a_transfer_is_cancelled_by_its_number_or_its_name_and_leaves_nothing() {
         assert_eq!(again.refusal(), (404, "not_found".into()));
     }
     let (code, _, said) = ada.subcommand(&["cancel", "film.mkv"]);
-    assert!(code == 1 && said.contains("not on its way"), "{said}");
+    assert!(code == 1 && said.contains("no open transfer"), "{said}");
 }
 
 #[test]
