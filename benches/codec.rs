@@ -35,7 +35,8 @@ fn codec(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("decode", size), &bytes, |b, bytes| {
             let (mut codec, mut buffer) = (FrameCodec::default(), BytesMut::new());
             b.iter(|| {
-                // As from a socket: the bytes are copied into the buffer, and the frame is split off.
+                // As from a socket: the bytes are copied into the buffer, and the frame is split
+                // off.
                 buffer.extend_from_slice(black_box(bytes));
                 let part = codec.decode(&mut buffer).expect("a frame");
                 assert!(matches!(black_box(part), Some(Part::Frame(_))));

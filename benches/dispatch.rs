@@ -1,8 +1,9 @@
-//! Measures one frame to a handler actor and its reply: `cargo bench --all-features --bench dispatch`.
+//! Measures one frame to a handler actor and its reply: `cargo bench --all-features --bench
+//! dispatch`.
 //!
 //! `actor`: only the message from a `Recipient` to the actor and back, which is the cost of actix.
-//! `node`: a whole exchange with a node over the memory transport, which is all the work of the crate
-//! for one request, on both sides, without the kernel.
+//! `node`: a whole exchange with a node over the memory transport, which is all the work of the
+//! crate for one request, on both sides, without the kernel.
 
 #![allow(
     clippy::expect_used,

@@ -1,13 +1,13 @@
-//! Compares the transfer of a file by `fileshare` with a bare socket copy of the same file, until the
-//! file is on the disk: `cargo bench --bench fileshare`, for 4 GiB `-- --gib 4`.
+//! Compares the transfer of a file by `fileshare` with a bare socket copy of the same file, until
+//! the file is on the disk: `cargo bench --bench fileshare`, for 4 GiB `-- --gib 4`.
 //!
 //! The two take turns, also in being first. The bare copy has two processes as well, with blocking
 //! sockets and 256 KiB at a time. The written file is removed and synced before the next turn.
 //!
 //! A virtual machine returns unused memory to its host (free page reporting: a sixteenth every two
-//! seconds). To get such a page back takes ten times as long as to copy a file into it. Therefore memory
-//! for two and a half files is touched before each turn; otherwise a longer turn would also have more
-//! pages to get back.
+//! seconds). To get such a page back takes ten times as long as to copy a file into it. Therefore
+//! memory for two and a half files is touched before each turn; otherwise a longer turn would also
+//! have more pages to get back.
 
 #![allow(
     clippy::expect_used,
@@ -43,7 +43,8 @@ fn option(name: &str) -> Option<String> {
     std::env::args().skip_while(|arg| arg != name).nth(1)
 }
 
-/// The sending process of the bare copy: prints its port, and sends the file to the first connection.
+/// The sending process of the bare copy: prints its port, and sends the file to the first
+/// connection.
 fn send(path: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().unwrap().port());

@@ -1,8 +1,8 @@
 //! Measures a node under attack: `cargo bench --bench hostile`, or some attacks with `-- NAME...`.
 //!
-//! The node under test runs in a process of its own, with default limits unless stated otherwise, so
-//! that its memory, processor time and file descriptors are measured alone. This process runs the
-//! hostile clients, and an honest client that sends requests in the meantime. The clients have
+//! The node under test runs in a process of its own, with default limits unless stated otherwise,
+//! so that its memory, processor time and file descriptors are measured alone. This process runs
+//! the hostile clients, and an honest client that sends requests in the meantime. The clients have
 //! different source addresses in 127.0.0.0/8.
 
 #![allow(
@@ -51,7 +51,7 @@ const LONG_REPLY: u64 = 64 << 20;
 /// File descriptors of the node that runs out of them.
 const FEW_DESCRIPTORS: &str = "256";
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------
 // The node under test
 
 #[actix::main]
@@ -126,7 +126,7 @@ impl Drop for Node {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------
 // The clients
 
 /// Connects from the source with this number.
@@ -202,7 +202,7 @@ fn ms(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------
 // The attacks
 
 async fn silent() {

@@ -1,9 +1,9 @@
 //! Measures the memory of an idle accepted connection: `cargo bench --bench idle`.
 //!
-//! One process runs the node, another one holds 5,000 connections to it: first silent ones, then ones
-//! that have sent half a header, then ones with a request that its handler does not answer. The
-//! result is the growth of resident memory of the node's process, divided by the connections. The
-//! memory of the kernel for sockets is not counted.
+//! One process runs the node, another one holds 5,000 connections to it: first silent ones, then
+//! ones that have sent half a header, then ones with a request that its handler does not answer.
+//! The result is the growth of resident memory of the node's process, divided by the connections.
+//! The memory of the kernel for sockets is not counted.
 
 #![allow(
     clippy::expect_used,

@@ -1,12 +1,13 @@
-//! Compares links with the same work in bare tokio, between two processes: `cargo bench --bench link`.
+//! Compares links with the same work in bare tokio, between two processes: `cargo bench --bench
+//! link`.
 //!
-//! The work and the code are those of the example `load`. Then it measures the resident memory of 200
-//! idle links in one process.
+//! The work and the code are those of the example `load`. Then it measures the resident memory of
+//! 200 idle links in one process.
 //!
 //! # Parts of the cost
 //!
-//! Measured with `perf record` and `addr2line`, for one-way messages of 64 bytes on the machine of the
-//! README, in nanoseconds per message. `Framed` needs 52 on the slower side.
+//! Measured with `perf record` and `addr2line`, for one-way messages of 64 bytes on the machine of
+//! the README, in nanoseconds per message. `Framed` needs 52 on the slower side.
 //!
 //! | receiving | ns | |
 //! |---|---|---|
@@ -16,9 +17,9 @@
 //! | the message's share of the window | 10 | a count up and a count down |
 //! | the state machine, the route, the handler | 30 | |
 //!
-//! A handler of batches avoids the first, third and fourth part. One message for each frame therefore
-//! reaches at most 0.7 of `Framed` on this machine, even if the work of this crate cost nothing. The
-//! ratio is better where system calls are slower: `Framed` makes one for every 8 KiB.
+//! A handler of batches avoids the first, third and fourth part. One message for each frame
+//! therefore reaches at most 0.7 of `Framed` on this machine, even if the work of this crate cost
+//! nothing. The ratio is better where system calls are slower: `Framed` makes one for every 8 KiB.
 //!
 //! | sending | ns | |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! Compares a body of 1 GiB with a bare socket copy: `cargo bench --bench stream`.
 //!
-//! Both sides run on one thread. The bare copy writes and reads 256 KiB at a time. Memory is sampled
-//! every 50 ms while the body streams.
+//! Both sides run on one thread. The bare copy writes and reads 256 KiB at a time. Memory is
+//! sampled every 50 ms while the body streams.
 
 #![allow(
     clippy::expect_used,

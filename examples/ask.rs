@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Each line has the code, the length and the data. Data that is not printable text is shown as
-//! hexadecimal digits. The exit code is 1, with a message, if it cannot connect, the time is up or a
-//! frame is truncated; 2 for wrong options.
+//! hexadecimal digits. The exit code is 1, with a message, if it cannot connect, the time is up or
+//! a frame is truncated; 2 for wrong options.
 
 #[macro_use]
 #[path = "support/print.rs"]

@@ -1,7 +1,7 @@
 //! A node inside a web application: pages about the network, and requests to peers over HTTP.
 //!
-//! `cargo run --example with_actix_web` sends three requests and ends. With `-- --serve` it
-//! runs until ctrl-C, for a browser. With `--features metrics` it also has `/metrics` for Prometheus.
+//! `cargo run --example with_actix_web` sends three requests and ends. With `-- --serve` it runs
+//! until ctrl-C, for a browser. With `--features metrics` it also has `/metrics` for Prometheus.
 //!
 //! ```text
 //! $ cargo run --example with_actix_web

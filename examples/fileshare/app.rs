@@ -75,8 +75,8 @@ impl App {
         self.0.peer.info()
     }
 
-    /// Runs the work on the runtime of the node, because the links that it opens must not end with a
-    /// thread of the web server.
+    /// Runs the work on the runtime of the node, because the links that it opens must not end with
+    /// a thread of the web server.
     async fn here<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, AppError>> + Send + 'static,

@@ -1,5 +1,5 @@
-//! A bounded pool of buffers for parts. To get a MiB of zeroed memory from the operating system takes as
-//! long as to receive it, so buffers are reused.
+//! A bounded pool of buffers for parts. To get a MiB of zeroed memory from the operating system
+//! takes as long as to receive it, so buffers are reused.
 
 use std::sync::Arc;
 

@@ -24,7 +24,8 @@ use print::Output;
 /// The options of all commands.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Target {
-    /// The node, by the address that it prints after `page at`; required only if several are running
+    /// The node, by the address that it prints after `page at`; required only if several are
+    /// running
     #[arg(long, value_name = "HOST:PORT", value_parser = find::page)]
     web: Option<Address>,
     /// The token of that node, if it has one and was started by another user

@@ -37,7 +37,8 @@ impl Announced {
     /// Writes the file of an instance that is listening.
     ///
     /// # Errors
-    /// The folder does not belong to this user, or cannot be written to. The instance can run without.
+    /// The folder does not belong to this user, or cannot be written to. The instance can run
+    /// without.
     pub(crate) fn new(url: &str, token: Option<&str>) -> io::Result<Self> {
         let folder = folder();
         create_private(&folder)?;
@@ -119,7 +120,8 @@ fn create_private(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Checks the owner: another user may have created the folder to read tokens or to redirect commands.
+/// Checks the owner: another user may have created the folder to read tokens or to redirect
+/// commands.
 fn check_private(folder: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;
     if metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o077 == 0 {

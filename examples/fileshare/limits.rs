@@ -16,16 +16,16 @@ const QUERIES: Rate = Rate::new(20, Duration::from_millis(100));
 /// Files that one sender announces without a search: a burst of 64, then one per second.
 const ANNOUNCEMENTS: Rate = Rate::new(64, Duration::from_secs(1));
 
-/// Dials of one address that is not of a known peer and where no node has answered: 3 per minute. It may
-/// belong to a third party.
+/// Dials of one address that is not of a known peer and where no node has answered: 3 per minute.
+/// It may belong to a third party.
 const DIALS_TO_ONE: Rate = Rate::new(3, Duration::from_secs(20));
 
 /// Dials of all such addresses: 30 per minute.
 const DIALS_TO_ALL: Rate = Rate::new(30, Duration::from_secs(2));
 
-/// Messages to one address that is not of a known peer, where a file-sharing program has answered: a
-/// burst of 256, then 8 per second. A user who searches gets all answers, and no other node can make
-/// this one flood the address.
+/// Messages to one address that is not of a known peer, where a file-sharing program has answered:
+/// a burst of 256, then 8 per second. A user who searches gets all answers, and no other node can
+/// make this one flood the address.
 const ANSWERS_TO_ONE: Rate = Rate::new(256, Duration::from_millis(125));
 
 /// How long an address counts as one where a node has answered.

@@ -8,9 +8,9 @@
 //! $ cargo run --release --example fileshare -- --join 127.0.0.1:40017
 //! ```
 //!
-//! Ctrl-C stops the node, and so do `kill` and the end of the terminal: its peers get a `QUIT`. A second
-//! ctrl-C aborts. The exit code is 1 if the node cannot start, 2 for wrong options. A subcommand talks
-//! to a running node.
+//! Ctrl-C stops the node, and so do `kill` and the end of the terminal: its peers get a `QUIT`. A
+//! second ctrl-C aborts. The exit code is 1 if the node cannot start, 2 for wrong options. A
+//! subcommand talks to a running node.
 
 #[macro_use]
 #[path = "../support/print.rs"]

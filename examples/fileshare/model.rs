@@ -127,8 +127,8 @@ pub(crate) struct Search {
     pub(crate) ttl: Option<u32>,
 }
 
-/// One search of this node: `GET /api/searches` is a list of them, the newest first. A search is removed
-/// a minute after its start.
+/// One search of this node: `GET /api/searches` is a list of them, the newest first. A search is
+/// removed a minute after its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SearchRow {
     pub(crate) number: u64,
@@ -172,15 +172,15 @@ pub(crate) struct Joined {
 /// An error of the API, with an HTTP status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ApiError {
-    /// For programs: `not_found`, `exists`, `here`, `bad_request`, `unreachable`, `refused`, `busy`,
-    /// `stopped`, `internal`.
+    /// For programs: `not_found`, `exists`, `here`, `bad_request`, `unreachable`, `refused`,
+    /// `busy`, `stopped`, `internal`.
     pub(crate) kind: String,
     /// The error as text.
     pub(crate) error: String,
 }
 
-/// Server-sent events at `/api/events`: the name of the event is the tag, its data the content. After
-/// connecting, a client first receives one of each kind but `Notice`.
+/// Server-sent events at `/api/events`: the name of the event is the tag, its data the content.
+/// After connecting, a client first receives one of each kind but `Notice`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub(crate) enum Event {

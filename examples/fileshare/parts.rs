@@ -1,7 +1,7 @@
 //! The tests inside the modules of the program.
 //!
-//! They have a target of their own, because cargo builds an example either to be run, as other tests
-//! need it, or to be tested.
+//! They have a target of their own, because cargo builds an example either to be run, as other
+//! tests need it, or to be tested.
 #![allow(dead_code, reason = "only `main.rs` uses all of the modules")]
 
 mod app;

@@ -129,8 +129,8 @@ impl RemoteFiles {
         undigested.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Adds these files to the rows of the local ones. An owner of an identical file is added to its row;
-    /// another file gets a row of its own. Sorted by name, local files first.
+    /// Adds these files to the rows of the local ones. An owner of an identical file is added to
+    /// its row; another file gets a row of its own. Sorted by name, local files first.
     pub(crate) fn merge_into(&self, rows: &mut Vec<FileRow>, id_of: impl Fn(&Address) -> String) {
         let local = rows.len();
         let row = |name: &str, owner: &Address| FileRow {

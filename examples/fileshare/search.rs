@@ -40,7 +40,8 @@ type Id = (Address, String, Option<u64>);
 pub(crate) enum Novelty {
     /// Not seen: it is answered or forwarded.
     New,
-    /// A copy of a query that was forwarded before the shared files changed: answered if they match now.
+    /// A copy of a query that was forwarded before the shared files changed: answered if they match
+    /// now.
     Changed,
     /// A copy that arrived over another path: ignored.
     Echo,
@@ -57,9 +58,9 @@ struct Passed {
 
 /// The queries of the last seconds, to recognise the copies of a flood.
 ///
-/// A copy has fewer remaining hops than the forwarded query, or arrives at once. A query that arrives a
-/// second later with as many hops was repeated by the user, and one with more hops reaches further. A
-/// flood always ends, because each node subtracts a hop.
+/// A copy has fewer remaining hops than the forwarded query, or arrives at once. A query that
+/// arrives a second later with as many hops was repeated by the user, and one with more hops
+/// reaches further. A flood always ends, because each node subtracts a hop.
 #[derive(Debug)]
 pub(crate) struct Seen(Remembered<Id, Passed>);
 
@@ -90,8 +91,8 @@ impl Seen {
         }
     }
 
-    /// Records that a copy was handled with the shared files at `revision`. The hops and the time of the
-    /// forwarded query stay.
+    /// Records that a copy was handled with the shared files at `revision`. The hops and the time
+    /// of the forwarded query stay.
     pub(crate) fn handled_again(&mut self, query: &Query, revision: u64) {
         self.change(query, |seen| seen.revision = revision);
     }
@@ -165,8 +166,8 @@ pub(crate) struct OwnSearches {
 }
 
 impl OwnSearches {
-    /// Opens a search with `ttl` hops that is sent to `asked` peers. If there are too many, the oldest is
-    /// removed.
+    /// Opens a search with `ttl` hops that is sent to `asked` peers. If there are too many, the
+    /// oldest is removed.
     pub(crate) fn open(&mut self, key: &str, ttl: u32, asked: usize, now: Instant) -> SearchRow {
         self.forget(now);
         if self.open.len() >= MAX_OWN {
@@ -214,8 +215,8 @@ impl OwnSearches {
         })
     }
 
-    /// Counts an answer beyond the limit of an open search. Returns the key of the search for the first
-    /// one.
+    /// Counts an answer beyond the limit of an open search. Returns the key of the search for the
+    /// first one.
     pub(crate) fn leave_out(&mut self, name: &str) -> Option<String> {
         let lower = name.to_lowercase();
         let own = self.open.iter_mut().rev().find(|own| lower.contains(&own.lower))?;

@@ -38,8 +38,8 @@ use crate::{name::FileName, state::now};
 /// The bytes of one read of a whole file.
 pub(crate) const PIECE: usize = 256 << 10;
 
-/// The maximum number of files that are kept open while they are sent, so that a fetch gets one version
-/// even if the name is replaced.
+/// The maximum number of files that are kept open while they are sent, so that a fetch gets one
+/// version even if the name is replaced.
 const MAX_OPEN: usize = 32;
 
 /// How long a file stays open without a request.
@@ -165,7 +165,8 @@ impl Share {
         served.or_else(|| self.index.lock().by_digest(digest).map(|(_, _, manifest)| manifest))
     }
 
-    /// Keeps the file with this digest open for a peer that is about to fetch it. Returns its manifest.
+    /// Keeps the file with this digest open for a peer that is about to fetch it. Returns its
+    /// manifest.
     pub(crate) fn hold(&self, digest: &Digest) -> Result<Arc<Manifest>, PartFailure> {
         self.version(digest).map(|version| Arc::clone(&version.manifest))
     }
@@ -232,8 +233,8 @@ impl Share {
         Err(failure)
     }
 
-    /// Reads one part of the file with this digest into `buffer`, which is as long as the part. If the
-    /// file has changed, a part is returned only if it still matches its check value.
+    /// Reads one part of the file with this digest into `buffer`, which is as long as the part. If
+    /// the file has changed, a part is returned only if it still matches its check value.
     pub(crate) fn read_part(
         &self,
         digest: &Digest,

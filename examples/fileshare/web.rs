@@ -1,4 +1,5 @@
-//! The web server of an instance: the JSON API, the live events and the page. `API.md` describes it.
+//! The web server of an instance: the JSON API, the live events and the page. `API.md` describes
+//! it.
 
 mod api;
 mod assets;

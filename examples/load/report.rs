@@ -39,7 +39,8 @@ pub(crate) struct Report {
     job: Job,
     links: Side,
     bare: Side,
-    /// The median of the ratios of all rounds: of latencies for one request at a time, else of rates.
+    /// The median of the ratios of all rounds: of latencies for one request at a time, else of
+    /// rates.
     pub(crate) ratio: f64,
     memory: Memory,
 }

@@ -201,10 +201,11 @@ impl Member {
     }
 }
 
-/// Asks every neighbour for its routes and keeps the shortest: one round of distance-vector routing.
+/// Asks every neighbour for its routes and keeps the shortest: one round of distance-vector
+/// routing.
 ///
-/// Each round builds a new table, so that a route through a neighbour that has left disappears after
-/// one round.
+/// Each round builds a new table, so that a route through a neighbour that has left disappears
+/// after one round.
 async fn learn(peer: &Peer, routes: &Routes) {
     let Ok(list) = peer.peers().list().await else { return };
     let mut learned: BTreeMap<PeerId, Route> = BTreeMap::new();

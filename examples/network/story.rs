@@ -88,7 +88,8 @@ impl Network {
     }
 
     fn config(&self) -> MemberConfig {
-        // Larger networks have longer intervals, so that maintenance stays a small part of the work.
+        // Larger networks have longer intervals, so that maintenance stays a small part of the
+        // work.
         let every = Duration::from_millis(u64::from(self.options.nodes) * 8)
             .max(Duration::from_millis(200));
         MemberConfig { max_peers: self.options.max_peers as usize, every }

@@ -7,9 +7,9 @@
 //! cargo run --release --example overlay -- --json
 //! ```
 //!
-//! Each node listens on a TCP port of its own. On a terminal, it draws a map: one bar for each node,
-//! in the order of their keys, whose height shows how full the table of the node is. The exit code
-//! is 1 if a promise is broken, 2 for wrong options, 130 after ctrl-C.
+//! Each node listens on a TCP port of its own. On a terminal, it draws a map: one bar for each
+//! node, in the order of their keys, whose height shows how full the table of the node is. The exit
+//! code is 1 if a promise is broken, 2 for wrong options, 130 after ctrl-C.
 
 #[macro_use]
 #[path = "../support/print.rs"]

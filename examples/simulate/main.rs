@@ -9,9 +9,9 @@
 //!
 //! It uses the tables and look-ups of `overlay::kademlia`, without sockets and time. Nodes join one
 //! after the other through one contact, look each other up, and refresh their tables. Then some are
-//! killed at once; the others refresh once more and look each other up again. The same seed gives the
-//! same table. The exit code is 1 if a promise is broken or a file cannot be read or written, 2 for
-//! wrong options.
+//! killed at once; the others refresh once more and look each other up again. The same seed gives
+//! the same table. The exit code is 1 if a promise is broken or a file cannot be read or written, 2
+//! for wrong options.
 
 #[macro_use]
 #[path = "../support/print.rs"]

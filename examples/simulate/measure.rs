@@ -9,8 +9,8 @@ use crate::network::{Found, Network, Traffic};
 /// The maximum rounds until a target has answered, for networks up to a number of nodes.
 const MAX_ROUNDS: [(usize, f64); 2] = [(2_000, 7.0), (10_000, 9.0)];
 
-/// The minimum share of look-ups that succeed one refresh interval after at most `MOST_KILLED` of the
-/// network was killed.
+/// The minimum share of look-ups that succeed one refresh interval after at most `MOST_KILLED` of
+/// the network was killed.
 const FOUND_AFTER: f64 = 0.99;
 const MOST_KILLED: f64 = 0.2;
 
@@ -120,8 +120,8 @@ impl LookUps {
 }
 
 impl Size {
-    /// Builds a network with this number of nodes and measures it. `progress` receives the step and how
-    /// many nodes it has done.
+    /// Builds a network with this number of nodes and measures it. `progress` receives the step and
+    /// how many nodes it has done.
     pub(crate) fn measure(
         nodes: usize,
         plan: Plan,

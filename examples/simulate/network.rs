@@ -93,8 +93,8 @@ impl Network {
         Self { seed, nodes, alive, random, now, traffic: Traffic::default() }
     }
 
-    /// Adds a node, whose id is as long as a public key. Through one contact it looks itself up, and then
-    /// refreshes its farther buckets (section 2.3 of the Kademlia paper).
+    /// Adds a node, whose id is as long as a public key. Through one contact it looks itself up,
+    /// and then refreshes its farther buckets (section 2.3 of the Kademlia paper).
     pub(crate) fn join(&mut self) {
         let n = self.nodes.len();
         let id = Key::of_bytes(format!("{} {n}", self.seed).as_bytes());

@@ -1,4 +1,5 @@
-//! The plot: panels side by side, each of one measurement over the logarithm of the number of nodes.
+//! The plot: panels side by side, each of one measurement over the logarithm of the number of
+//! nodes.
 
 use std::fmt::Write;
 

@@ -78,8 +78,8 @@ impl Lane {
         matches!(self, Self::Acked | Self::Reliable | Self::Broken)
     }
 
-    /// Whether a message may fail: only because a connection breaks, which acknowledged and reliable
-    /// messages survive.
+    /// Whether a message may fail: only because a connection breaks, which acknowledged and
+    /// reliable messages survive.
     pub(crate) const fn may_fail(self) -> bool {
         matches!(self, Self::Broken)
     }

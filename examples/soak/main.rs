@@ -1,5 +1,5 @@
-//! A soak test: nodes on loopback among two hundred hostile peers, for minutes or days, while honest
-//! nodes exchange messages. Every message is accounted for.
+//! A soak test: nodes on loopback among two hundred hostile peers, for minutes or days, while
+//! honest nodes exchange messages. Every message is accounted for.
 //!
 //! ```text
 //! $ cargo run --release --example soak -- --minutes 3
@@ -7,27 +7,29 @@
 //! ```
 //!
 //! Three nodes with the default limits run in this process: `ada`, `bob` and `carol`. The hostile
-//! peers run in a child process, so that the measurements are of the nodes alone. Each peer acts again
-//! and again, at random by `--seed`. It joins as a node and leaves, joins and crashes, floods, sends
-//! invalid frames, requests and never reads, connects and stays silent, fills the table of peers, or
-//! sends more than the window allows. `--rate` bounds the actions of all peers per second.
+//! peers run in a child process, so that the measurements are of the nodes alone. Each peer acts
+//! again and again, at random by `--seed`. It joins as a node and leaves, joins and crashes,
+//! floods, sends invalid frames, requests and never reads, connects and stays silent, fills the
+//! table of peers, or sends more than the window allows. `--rate` bounds the actions of all peers
+//! per second.
 //!
-//! In the meantime, `ada` sends messages to `bob` directly, and to `carol` through a proxy in the child
-//! process that breaks connections every few seconds. The run checks these promises:
+//! In the meantime, `ada` sends messages to `bob` directly, and to `carol` through a proxy in the
+//! child process that breaks connections every few seconds. The run checks these promises:
 //!
 //! - No message is lost or handled twice, and the order is kept.
 //! - An error is right about whether the message may have been handled.
 //! - There is no panic.
-//! - After the first third of the run, the warm-up, memory grows by at most a tenth and 1 MiB, and file
-//!   descriptors grow by at most a tenth and 16. This is checked in runs of two minutes or more,
-//!   whose warm-up contains most of the longest time-outs of a node (one minute).
+//! - After the first third of the run, the warm-up, memory grows by at most a tenth and 1 MiB, and
+//!   file descriptors grow by at most a tenth and 16. This is checked in runs of two minutes or
+//!   more, whose warm-up contains most of the longest time-outs of a node (one minute).
 //! - Soon after the peers have ended, no more file descriptors are open than before.
 //!
-//! Limits for each source do not apply to loopback, so a flood is as fast as the machine allows. Each
-//! peer has an address of its own in 127.0.0.0/8. At most 48 peers run a node at once, at 127.0.0.1.
+//! Limits for each source do not apply to loopback, so a flood is as fast as the machine allows.
+//! Each peer has an address of its own in 127.0.0.0/8. At most 48 peers run a node at once, at
+//! 127.0.0.1.
 //!
-//! Ctrl-C ends the run with the results so far and exit code 130. The exit code is 1 if a promise is
-//! broken or the run cannot start, 2 for wrong options.
+//! Ctrl-C ends the run with the results so far and exit code 130. The exit code is 1 if a promise
+//! is broken or the run cannot start, 2 for wrong options.
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 

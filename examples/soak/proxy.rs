@@ -1,5 +1,5 @@
-//! A proxy between two honest nodes that breaks connections every few seconds. It runs in the process
-//! of the hostile peers.
+//! A proxy between two honest nodes that breaks connections every few seconds. It runs in the
+//! process of the hostile peers.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,8 +9,8 @@ use tokio::{
     time::timeout,
 };
 
-/// The minimum lifetime of a connection. If the hello of a link is lost, the peer counts as one that
-/// does not support links.
+/// The minimum lifetime of a connection. If the hello of a link is lost, the peer counts as one
+/// that does not support links.
 const MIN_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Forwards each connection for a random time.

@@ -36,8 +36,8 @@ pub(crate) struct Report {
     pub(crate) before: Option<Sample>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) after: Option<Sample>,
-    /// The time from the end of the peers until no more descriptors were open than before; `None` if
-    /// that did not happen.
+    /// The time from the end of the peers until no more descriptors were open than before; `None`
+    /// if that did not happen.
     pub(crate) back: Option<Duration>,
     pub(crate) panics: u64,
 }

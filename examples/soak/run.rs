@@ -164,7 +164,8 @@ fn print_progress(sample: &Sample) {
     eprintln!("{:>6.0} s   {mib:>6.1} MiB   {:>4} descriptors", sample.at, sample.descriptors);
 }
 
-/// Waits until no more descriptors are open than before the peers started. Returns the time of that.
+/// Waits until no more descriptors are open than before the peers started. Returns the time of
+/// that.
 async fn settle(begun: Instant, before: Option<Sample>) -> (Option<Sample>, Option<Duration>) {
     let ended = Instant::now();
     loop {

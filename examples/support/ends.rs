@@ -39,7 +39,8 @@ impl Ends {
     }
 }
 
-/// Whether `SIGHUP` is ignored, as under `nohup`; a handler would undo that. Detected on Linux only.
+/// Whether `SIGHUP` is ignored, as under `nohup`; a handler would undo that. Detected on Linux
+/// only.
 fn outlives_terminal() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

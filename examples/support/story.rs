@@ -1,4 +1,5 @@
-//! Runs an example in steps, each of which checks one promise. Shows progress, and a table at the end.
+//! Runs an example in steps, each of which checks one promise. Shows progress, and a table at the
+//! end.
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 

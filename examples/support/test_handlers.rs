@@ -1,5 +1,5 @@
-//! Handlers for tests and demonstrations (`--test-handlers`): one for each way in which a handler can
-//! misbehave. The node continues to work in each case.
+//! Handlers for tests and demonstrations (`--test-handlers`): one for each way in which a handler
+//! can misbehave. The node continues to work in each case.
 //!
 //! | code | answer |
 //! |---|---|
@@ -78,8 +78,8 @@ impl Handler<Incoming> for Boom {
     }
 }
 
-/// Panics on each request, and again in `stopped`. With actix's own `start` the two panics would end
-/// the process.
+/// Panics on each request, and again in `stopped`. With actix's own `start` the two panics would
+/// end the process.
 struct Boo2;
 
 impl Actor for Boo2 {

@@ -289,8 +289,8 @@ async fn emit_status(app: App) {
     }
 }
 
-/// Joins through the contacts of the options, and tries again until each is a peer or cannot become one.
-/// Reports the first error of each contact.
+/// Joins through the contacts of the options, and tries again until each is a peer or cannot become
+/// one. Reports the first error of each contact.
 async fn join(app: App) {
     let (mut pause, mut reported) = (FIRST_JOIN_PAUSE, HashSet::new());
     let mut contacts = app.0.contacts.clone();

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::{app::StartFailed, options::Options};
 
-/// Fetched files have a folder of their own, so that other files in the user's folder for downloads are
-/// not shared.
+/// Fetched files have a folder of their own, so that other files in the user's folder for downloads
+/// are not shared.
 const OWN_FOLDER: &str = "fileshare";
 
 /// The folders, which exist and can be read.
@@ -23,7 +23,8 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    /// The folders of the options, otherwise a temporary share and a permanent folder for downloads.
+    /// The folders of the options, otherwise a temporary share and a permanent folder for
+    /// downloads.
     pub(super) fn of(options: &Options) -> Result<Self, StartFailed> {
         let (share, temporary) = match &options.share {
             Some(share) => (existing(share)?, None),

@@ -79,8 +79,8 @@ pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
         _ => None,
     };
     let mut later = Later(Some((permit, QueryWork { query, sender, sender_id, is_forwarded })));
-    // `later` is dropped when the next frame is polled, after the first was sent, or with the stream if
-    // the sender did not wait.
+    // `later` is dropped when the next frame is polled, after the first was sent, or with the
+    // stream if the sender did not wait.
     Reply::stream(stream::once(async { Frame::text(TypeCode::REPL, QUERY_ACK) }).chain(
         stream::poll_fn(move |_| {
             drop(std::mem::replace(&mut later, Later(None)));
@@ -222,8 +222,8 @@ impl<'a> Route<'a> {
         Ok(Self { named, to, is_stranger: true, is_linked: false })
     }
 
-    /// Sends a message over a link if possible. Messages that need a connection to an unknown node are
-    /// limited.
+    /// Sends a message over a link if possible. Messages that need a connection to an unknown node
+    /// are limited.
     async fn ask(&mut self, state: &State, frame: Frame) -> Result<Vec<Frame>, NotTold> {
         loop {
             if self.is_stranger
@@ -295,8 +295,8 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     if !may || own {
         return Reply::error(RESP_INCORRECT);
     }
-    // The original programs accept any answer. Here a node may announce its own files without a search,
-    // within a limit, and files of others only as an answer.
+    // The original programs accept any answer. Here a node may announce its own files without a
+    // search, within a limit, and files of others only as an answer.
     let is_owner = matches!(owner.host(), Host::Ip(ip) if ip.to_canonical() == sender);
     let name = found.name.to_string();
     let asked = state.own.lock().take(&name, &owner, now());

@@ -17,8 +17,8 @@ use crate::{
 /// The number of pieces in memory: the one that is sent, and one that is read ahead.
 const PIECES: usize = 2;
 
-/// Reads a file as it was when it was opened. If it has changed, the stream ends with an error before the
-/// last byte, so that the file is never taken for complete.
+/// Reads a file as it was when it was opened. If it has changed, the stream ends with an error
+/// before the last byte, so that the file is never taken for complete.
 pub(super) fn file_stream(
     state: &Arc<State>,
     name: FileName,

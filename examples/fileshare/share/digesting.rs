@@ -29,9 +29,9 @@ impl Share {
         });
     }
 
-    /// Computes the missing digests. A file that changes in the meantime is left to the next scan. A file
-    /// that only grows is digested as it was when it was opened. A file that cannot be read is not
-    /// offered.
+    /// Computes the missing digests. A file that changes in the meantime is left to the next scan.
+    /// A file that only grows is digested as it was when it was opened. A file that cannot be read
+    /// is not offered.
     pub(crate) fn digest_pending(&self) {
         while !self.is_stopping() {
             let next = self.index.lock().next_pending();

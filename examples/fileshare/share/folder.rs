@@ -102,8 +102,8 @@ impl Opened {
         now.may_hold(&self.stamp) && now.len > self.stamp.len
     }
 
-    /// Reads a piece of the version that was opened. If the file has changed since, the check values must
-    /// match; without them, it must only have grown.
+    /// Reads a piece of the version that was opened. If the file has changed since, the check
+    /// values must match; without them, it must only have grown.
     pub(crate) fn read_as_opened(
         &self,
         buffer: &mut [u8],
@@ -158,8 +158,8 @@ impl Folder {
         &self.0
     }
 
-    /// Opens a regular file. Links are not followed, and pipes do not block. For a link, a device, a pipe
-    /// or a folder the error is "not found", so that other nodes learn nothing about it.
+    /// Opens a regular file. Links are not followed, and pipes do not block. For a link, a device,
+    /// a pipe or a folder the error is "not found", so that other nodes learn nothing about it.
     pub(super) fn open(&self, name: &FileName) -> io::Result<Opened> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut options = OpenOptions::new();
@@ -178,8 +178,8 @@ impl Folder {
         Ok(Opened { file, stamp: Stamp::of(&metadata) })
     }
 
-    /// The regular files with safe names, at most `most`. Other entries go to `left_out`, and to `unfit` if
-    /// their name is safe.
+    /// The regular files with safe names, at most `most`. Other entries go to `left_out`, and to
+    /// `unfit` if their name is safe.
     pub(super) fn list(
         &self,
         most: usize,

@@ -51,8 +51,8 @@ pub(crate) struct Index {
     digests: HashMap<Digest, FileName>,
     pending: BTreeSet<FileName>,
     urgent: VecDeque<FileName>,
-    /// Files with a safe name that are not offered. If there is a stamp, reading failed and is tried again
-    /// only after the stamp changes.
+    /// Files with a safe name that are not offered. If there is a stamp, reading failed and is
+    /// tried again only after the stamp changes.
     unfit: BTreeMap<FileName, (Option<Stamp>, Unfit)>,
     left_out: Tally,
     /// The rows of `left_out` that were reported last.
@@ -65,8 +65,8 @@ impl Index {
         self.files.len()
     }
 
-    /// Replaces the files with those of a new scan; of two files with one name the first counts. Returns
-    /// whether the index changed.
+    /// Replaces the files with those of a new scan; of two files with one name the first counts.
+    /// Returns whether the index changed.
     pub(super) fn replace(
         &mut self,
         found: Vec<Found>,
@@ -178,7 +178,8 @@ impl Index {
         self.files.get(name).map(|entry| entry.found.folder)
     }
 
-    /// The first `most` files whose names contain `key`, ignoring case, and the number of all of them.
+    /// The first `most` files whose names contain `key`, ignoring case, and the number of all of
+    /// them.
     pub(crate) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
         let key = key.to_lowercase();
         let matching = || self.files.iter().filter(|(_, entry)| entry.lower.contains(&key));

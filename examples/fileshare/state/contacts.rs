@@ -1,4 +1,5 @@
-//! What is known about other nodes: names, kinds, round trips, and which node knows which. Pure values.
+//! What is known about other nodes: names, kinds, round trips, and which node knows which. Pure
+//! values.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -200,8 +201,8 @@ impl Contacts {
         }
     }
 
-    /// The graph: this node first, then its peers, then the peers of those. A node that a list has under
-    /// another id or another spelling of its address is one node.
+    /// The graph: this node first, then its peers, then the peers of those. A node that a list has
+    /// under another id or another spelling of its address is one node.
     pub(crate) fn network(&self) -> Network {
         let mut nodes: Vec<&PeerId> = Vec::new();
         let mut ids: HashMap<&PeerId, &PeerId> = HashMap::new();

@@ -28,8 +28,9 @@ use crate::{
 /// The maximum number of sources of one transfer.
 const MAX_SOURCES: usize = 8;
 
-/// The maximum number of open requests to one source, so that parts arrive while another is verified and
-/// written. More were slower: the data left the cache of the processor before it was written.
+/// The maximum number of open requests to one source, so that parts arrive while another is
+/// verified and written. More were slower: the data left the cache of the processor before it was
+/// written.
 const LANES: usize = 3;
 
 /// The maximum number of open requests of one transfer, but at least two for each source.
@@ -109,8 +110,8 @@ impl Fetching<'_> {
         let each = (ALL_LANES / self.sources.len().max(1)).clamp(2, LANES);
         let numbers = (0..each).flat_map(|_| 0..self.sources.len());
         let mut lanes: FuturesUnordered<_> = numbers.map(|number| self.lane(number)).collect();
-        // The transfer ends when no part is missing, without waiting for a slow source of a part that
-        // has already arrived from another.
+        // The transfer ends when no part is missing, without waiting for a slow source of a part
+        // that has already arrived from another.
         while !self.plan.lock().is_finished() {
             match lanes.next().await {
                 Some(ended) => ended?,

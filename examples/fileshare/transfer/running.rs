@@ -55,7 +55,8 @@ struct Inner {
     /// The time, the bytes and the speed of the last measurement.
     measured: (Instant, u64, f64),
     digest: Option<Digest>,
-    /// The bytes on the disk that are reserved for it, written ones included; 0 while it does not write.
+    /// The bytes on the disk that are reserved for it, written ones included; 0 while it does not
+    /// write.
     room: u64,
     /// Whether the file is being renamed, so that it can no longer be cancelled.
     naming: bool,

@@ -23,12 +23,12 @@ use crate::{
     transfer::room::{bytes, part_path},
 };
 
-/// The bytes of one write. Larger writes were slower: the kernel then uses larger pages for the file,
-/// which take longer to allocate and to clear.
+/// The bytes of one write. Larger writes were slower: the kernel then uses larger pages for the
+/// file, which take longer to allocate and to clear.
 const WRITE_LEN: usize = 256 << 10;
 
-/// The bytes after which written data is synced while more arrives. The final sync is then short, and a
-/// crash of the machine loses little more than this.
+/// The bytes after which written data is synced while more arrives. The final sync is then short,
+/// and a crash of the machine loses little more than this.
 const SYNC_EVERY: u64 = 64 << 20;
 
 /// Why a download cannot be stored. The file with its final name is unchanged.
@@ -53,9 +53,9 @@ impl From<io::Error> for StoreFailure {
     }
 }
 
-/// Renames a complete file atomically, after its data is on the disk, so that the name never belongs to
-/// a partial file. Replaces another file only if `replace` is set. Removes the file if it cannot be
-/// renamed.
+/// Renames a complete file atomically, after its data is on the disk, so that the name never
+/// belongs to a partial file. Replaces another file only if `replace` is set. Removes the file if
+/// it cannot be renamed.
 pub(crate) fn give_name(
     file: &File,
     from: TempPath,
@@ -88,8 +88,8 @@ fn put(
     }
 }
 
-/// Syncs a folder, so that a new name is on the disk. If that fails, a crash may lose the name, and the
-/// file has to be fetched again.
+/// Syncs a folder, so that a new name is on the disk. If that fails, a crash may lose the name, and
+/// the file has to be fetched again.
 fn sync_folder(folder: &Path) {
     File::open(folder).and_then(|folder| folder.sync_all()).ok();
 }

@@ -1,4 +1,5 @@
-//! Limits for bodies of calls: a time-out, a maximum number at once, and a close of unfinished ones.
+//! Limits for bodies of calls: a time-out, a maximum number at once, and a close of unfinished
+//! ones.
 
 use std::{
     cell::RefCell,
@@ -60,9 +61,9 @@ pub(super) fn late(within: Duration) -> Failure {
     Failure::new(StatusCode::REQUEST_TIMEOUT, "bad_request", text)
 }
 
-/// The body of a call, kept until the call is answered. After the answer, the server closes a connection
-/// whose unfinished body is still held; otherwise it would wait for the end of a chunked body without a
-/// time-out.
+/// The body of a call, kept until the call is answered. After the answer, the server closes a
+/// connection whose unfinished body is still held; otherwise it would wait for the end of a chunked
+/// body without a time-out.
 pub(super) struct Held {
     _payload: Rc<RefCell<Payload>>,
 }

@@ -1,9 +1,9 @@
-//! Access control: only programs on this machine, or those with the token, may call, and no foreign web
-//! page.
+//! Access control: only programs on this machine, or those with the token, may call, and no foreign
+//! web page.
 //!
 //! A foreign page may run in the same browser, so listening on loopback is not enough. Two checks
-//! refuse it. The `Host` must be an address, not a name that a foreign site may resolve to this machine
-//! (DNS rebinding). A call to the API must come from this page, or from no page at all.
+//! refuse it. The `Host` must be an address, not a name that a foreign site may resolve to this
+//! machine (DNS rebinding). A call to the API must come from this page, or from no page at all.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -27,8 +27,8 @@ use super::{
     failure::Failure,
 };
 
-/// The prefix of the name of the cookie, followed by the port, because browsers send the cookies of one
-/// instance to all instances on the same host.
+/// The prefix of the name of the cookie, followed by the port, because browsers send the cookies of
+/// one instance to all instances on the same host.
 const COOKIE: &str = "fileshare-";
 
 /// Headers that allow no scripts and styles but those of the program, and no frame around the page.

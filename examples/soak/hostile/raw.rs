@@ -129,8 +129,8 @@ async fn broken(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io
         5 => frame(b"@LNK", b"{\"version\":1,"),
         6 => frame(b"@LNK", &[b'['; 4_000]),
         7 => frame(b"JOIN", &garbage),
-        // An exchange with a number of the other side; too much credit; an answer without a request; a
-        // hundred empty frames; a second hello.
+        // An exchange with a number of the other side; too much credit; an answer without a
+        // request; a hundred empty frames; a second hello.
         8 => greeted(link_frame(b"ECHO", 2, 1, b"mine"), rng)?,
         9 => greeted(link_frame(b"@CRD", 0, 0, &[0xff; 4]).repeat(3), rng)?,
         10 => greeted(link_frame(b"REPL", 77, 2, b"what?"), rng)?,
