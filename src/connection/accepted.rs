@@ -143,13 +143,13 @@ async fn secured(
         Ok(Err(error)) => {
             node.counters.errors_handshake.one();
             offended(Misbehavior::NoHandshake);
-            tracing::debug!(peer = %from, error = %Sanitized(&error), "connection not secured");
+            tracing::debug!(peer = %from, error = %Sanitized(&error), "TLS handshake failed");
             None
         }
         Err(_) => {
             node.counters.errors_late.one();
             offended(Misbehavior::Late);
-            tracing::debug!(peer = %from, error = "not secured in time", "connection broken");
+            tracing::debug!(peer = %from, error = "TLS handshake timed out", "connection broken");
             None
         }
     }

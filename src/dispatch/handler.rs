@@ -172,7 +172,7 @@ impl<A: Actor<Context = Context<A>> + Supervised> Future for Guarded<A> {
                         warn_some!(
                             LogKind::Handler,
                             actor = std::any::type_name::<A>(),
-                            "handler actor given up after panics"
+                            "handler actor not restarted after too many panics"
                         );
                         return Poll::Ready(());
                     }

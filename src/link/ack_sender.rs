@@ -62,7 +62,7 @@ struct Waiting {
 
 /// An [`AckSender`] has no room. The sender has to wait for an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too much waits to be acknowledged")]
+#[error("too many messages to this peer wait to be acknowledged")]
 pub struct AckSenderFull;
 
 impl AckSender {

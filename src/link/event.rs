@@ -157,10 +157,10 @@ pub enum Refused {
     #[error("too long for one frame")]
     TooLong,
     /// The link is not open yet, or no longer starts exchanges.
-    #[error("the link takes nothing new")]
+    #[error("the link accepts no new exchanges")]
     NotOpen,
     /// The exchange has ended.
-    #[error("the exchange is over")]
+    #[error("the exchange has ended")]
     Over,
 }
 

@@ -87,7 +87,7 @@ macro_rules! warn_some {
     ($kind:expr, $($line:tt)*) => {
         if let Some(left_out) = $crate::node::log::next($kind) {
             if left_out > 0 {
-                tracing::warn!(kind = ?$kind, left_out, "lines left out");
+                tracing::warn!(kind = ?$kind, left_out, "warnings dropped");
             }
             tracing::warn!($($line)*);
         }

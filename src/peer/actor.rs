@@ -168,7 +168,10 @@ impl PeerActor {
         // The transport may be application code.
         let listen = async move {
             let listen = AssertUnwindSafe(async { node.transport.listen(&at).await });
-            listen.catch_unwind().await.unwrap_or_else(|_| Err(io::Error::other("panic")))
+            listen
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(io::Error::other("the transport panicked")))
         };
         ctx.spawn(listen.into_actor(self).map(|listener, this, ctx| match listener {
             Ok(listener) => {
@@ -188,11 +191,11 @@ impl PeerActor {
         }
         match self.restarts.entry(child.clone()).or_default().died(now()) {
             Some(pause) => {
-                warn_some!(LogKind::Part, %child, ?pause, "part of the node died");
+                warn_some!(LogKind::Part, %child, ?pause, "part of the node died: restarting it");
                 ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));
             }
             None => {
-                warn_some!(LogKind::Part, %child, "part of the node given up");
+                warn_some!(LogKind::Part, %child, "part of the node not restarted: too many failures");
                 self.node.emit(&PeerEvent::GaveUp { child });
             }
         }

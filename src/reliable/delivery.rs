@@ -241,7 +241,7 @@ async fn delete(sender: &ReliableSender, id: KeptId) {
     if let Some(outbox) = sender.outbox()
         && let Err(error) = outbox.delete(id).await
     {
-        tracing::warn!(%id, %error, "a message that is delivered is still stored");
+        tracing::warn!(%id, %error, "cannot delete a delivered message from the outbox");
     }
 }
 

@@ -51,7 +51,7 @@ impl Unreached {
     }
 
     fn without_a_word() -> Self {
-        Self::failed(&io::Error::other("the dial was cut short"))
+        Self::failed(&io::Error::other("the dial was aborted"))
     }
 
     pub(crate) fn into_error(self, to: &Address) -> RequestError {

@@ -103,7 +103,7 @@ impl Names {
             Some((kept, worked, false)) => match self.ask(host, look_up, LOOKUP_AGAIN).await {
                 Ok(addresses) => Ok(in_order(addresses, worked)),
                 Err(error) => {
-                    tracing::debug!(%error, "the addresses of the last look-up are used");
+                    tracing::debug!(%error, "look-up failed: using the last known addresses");
                     if let Some(known) = self.lock().get_mut(&key(host)) {
                         known.fresh = Instant::now().later(REST);
                     }

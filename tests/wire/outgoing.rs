@@ -213,7 +213,7 @@ async fn what_came_before_a_broken_reply_can_be_had_one_by_one() {
     let mut replies = node.request("py:9000", Frame::empty("ASK_")).await.unwrap();
     assert_eq!(replies.next().await.unwrap().unwrap(), hello());
     let cut = replies.next().await.unwrap().unwrap_err();
-    assert_eq!(cut.to_string(), "reply: cut in the header: 6 of 8 bytes came");
+    assert_eq!(cut.to_string(), "cannot read the reply: truncated header: 6 of 8 bytes");
     assert!(replies.next().await.is_none());
 }
 

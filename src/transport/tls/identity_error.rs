@@ -5,7 +5,7 @@
 #[non_exhaustive]
 pub enum IdentityError {
     /// The system gives no random numbers.
-    #[error("the system gives no random numbers")]
+    #[error("the operating system returned no random numbers")]
     NoRandom,
     /// The file cannot be read.
     #[error("cannot read the identity {path}: {source}")]
@@ -17,7 +17,7 @@ pub enum IdentityError {
     },
     /// Others may read the file, so they may know its key. If you are sure that they do not, remove
     /// their permissions: `chmod 600`.
-    #[error("the identity {path} can be read by others (mode {mode:04o}, wanted 0600)")]
+    #[error("the identity {path} can be read by others (mode {mode:04o}): set its mode to 0600")]
     ReadableByOthers {
         /// Which file.
         path: String,
@@ -37,7 +37,7 @@ pub enum IdentityError {
         path: String,
     },
     /// The file exists already; identities are never overwritten.
-    #[error("there is a file {path} already")]
+    #[error("the file {path} already exists")]
     Exists {
         /// Which file.
         path: String,

@@ -78,7 +78,7 @@ impl ClientCertVerifier for ClientVerifier {
         if self.0.admits(&id) {
             return Ok(ClientCertVerified::assertion());
         }
-        tracing::debug!(peer = %id, "not admitted");
+        tracing::debug!(peer = %id, "peer not admitted");
         // The dialler gets the alert "access denied".
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
