@@ -10,7 +10,7 @@ use crate::{
     frame::{Frame, TypeCode},
     overlay::{
         AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
-        ask_again::{AskAgain, Heard},
+        ask_again::{AskAgain, AskedAgain},
         is_busy, is_gap,
         options::{ANY, COUNT, COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
     },
@@ -170,13 +170,14 @@ impl PingSweep {
     }
 
     /// Handles the answer of a given-up peer; `None` if it was not asked again.
-    fn heard_again(
+    fn answered_again(
         &mut self,
         peer: &PeerInfo,
         answer: &Answer,
         now: Instant,
     ) -> Option<Vec<StabilizerAction>> {
-        let Heard::Back { answers_pong, next } = self.again.heard(peer, answer, now)? else {
+        let AskedAgain::Back { answers_pong, next } = self.again.answered(peer, answer, now)?
+        else {
             return Some(Vec::new());
         };
         self.known.insert(peer.clone(), Known { answers_pong, ..Known::default() });
@@ -287,7 +288,7 @@ impl Stabilizer for PingSweep {
             StabilizerEvent::Tick => self.tick(view),
             StabilizerEvent::Answered { peer, replies } => {
                 let answer = Ok(replies);
-                self.heard_again(&peer, &answer, view.now)
+                self.answered_again(&peer, &answer, view.now)
                     .unwrap_or_else(|| self.answered(&peer, &answer))
             }
             StabilizerEvent::Failed { failure: AskFailure::StoodStill, .. } => {
@@ -295,7 +296,7 @@ impl Stabilizer for PingSweep {
                 Vec::new()
             }
             StabilizerEvent::Failed { peer, failure } => self
-                .heard_again(&peer, &Err(failure), view.now)
+                .answered_again(&peer, &Err(failure), view.now)
                 .unwrap_or_else(|| self.failed(&peer, failure)),
         };
         self.last = Some(view.now);

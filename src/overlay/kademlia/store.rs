@@ -245,7 +245,7 @@ impl RecordStore {
         gone.len()
     }
 
-    fn said(entry: &Entry, now: Instant) -> Option<Record> {
+    fn current(entry: &Entry, now: Instant) -> Option<Record> {
         let seconds = entry.until.saturating_duration_since(now).as_secs();
         let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
         (seconds > 0).then(|| Record { seconds, ..entry.record.clone() })
@@ -262,7 +262,7 @@ impl RecordStore {
     pub(crate) fn get_with_sources(&self, key: Key, now: Instant) -> Vec<(Host, Record)> {
         let mut entries: Vec<_> = self.of_key(key).map(|(_, entry)| entry).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse((entry.direct, entry.said)));
-        let good = |entry: &Entry| Some((entry.source.clone(), Self::said(entry, now)?));
+        let good = |entry: &Entry| Some((entry.source.clone(), Self::current(entry, now)?));
         entries.into_iter().filter_map(good).collect()
     }
 
@@ -277,7 +277,7 @@ impl RecordStore {
         let due = due.into_iter().take(most);
         due.filter_map(|entry| {
             entry.heard = now;
-            Self::said(entry, now)
+            Self::current(entry, now)
         })
         .collect()
     }

@@ -211,8 +211,8 @@ impl Membership {
     pub fn tick(&mut self, now: Instant) {
         let late = self.next_deadline().map(|due| now.saturating_duration_since(due));
         if let Some(late) = late.filter(|late| *late > LATE) {
-            self.timers.put_off(late);
-            self.checks.put_off(late);
+            self.timers.postpone(late);
+            self.checks.postpone(late);
         }
         while let Some(due) = self.timers.pop(now) {
             self.fire(due, now);
