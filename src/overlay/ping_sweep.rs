@@ -58,13 +58,13 @@ pub struct PingSweep {
     sweeps: u32,
     /// When the sweep was last active.
     last: Option<Instant>,
-    known: HashMap<PeerInfo, Known>,
+    known: HashMap<PeerInfo, SweepState>,
     again: AskAgain,
 }
 
 /// The state of a peer in the sweep. At most one for each peer in the table.
 #[derive(Clone, Copy, Debug, Default)]
-struct Known {
+struct SweepState {
     misses: u32,
     /// The number of questions in a row that were not answered with its name.
     nameless: u32,
@@ -180,7 +180,7 @@ impl PingSweep {
         else {
             return Some(Vec::new());
         };
-        self.known.insert(peer.clone(), Known { answers_pong, ..Known::default() });
+        self.known.insert(peer.clone(), SweepState { answers_pong, ..SweepState::default() });
         let next = next.map(|(peer, frame)| self.ask(peer, frame));
         Some(std::iter::once(StabilizerAction::Rejoin(peer.clone())).chain(next).collect())
     }
@@ -230,8 +230,8 @@ impl PingSweep {
         let pong = verdict(TypeCode::PONG) == Verdict::Verified;
         known.answers_pong |= pong;
         let alive = match *known {
-            Known { asked_name: true, .. } => verdict(TypeCode::REPL) == Verdict::Verified,
-            Known { answers_pong: true, .. } => pong,
+            SweepState { asked_name: true, .. } => verdict(TypeCode::REPL) == Verdict::Verified,
+            SweepState { answers_pong: true, .. } => pong,
             // A PONG with another id comes from another node at the same address.
             _ => first.is_none_or(|reply| reply.code() != TypeCode::PONG),
         };
