@@ -1,8 +1,8 @@
-//! Layer 3: content that moves in parts: what it is by its digest, a check value for each part, which source is
-//! asked for which part, and what a file with it may be called.
+//! Layer 3: content that is transferred in parts: its digest, a check value for each part, the plan
+//! of which source is asked for which part, and safe file names.
 //!
-//! All of it only decides. The caller reads files, sends messages and keeps the time. The example
-//! `fileshare` drives it over links.
+//! Sans-I/O: the caller reads files, sends messages and measures the time. The example `fileshare`
+//! uses it over links.
 //!
 //! ```
 //! use actix_peer::content::{Layout, Digesting, ManifestReader, Plan, Task};
@@ -14,12 +14,13 @@
 //! (0..layout.parts()).for_each(|index| digesting.push(&data[layout.range(index)]));
 //! let manifest = digesting.finish().ok_or("a part is missing")?;
 //!
-//! // Somebody who knows size and digest gets the check values from anybody, and verifies them.
+//! // A node that knows the size and the digest gets the check values from any node, and verifies
+//! // them.
 //! let mut reader = ManifestReader::new(layout, manifest.digest());
 //! reader.push(manifest.check_bytes())?;
 //! let verified = reader.finish()?;
 //!
-//! // Two sources bring the parts. Each part is verified alone.
+//! // Two sources send the parts. Each part is verified by itself.
 //! let now = tokio::time::Instant::now().into_std();
 //! let mut plan = Plan::new(&vec![false; layout.parts() as usize], 2);
 //! while let Task::Fetch(index) = plan.take(0, now) {

@@ -11,29 +11,29 @@ use blake3::{
     hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root},
 };
 
-/// The smallest part, in bytes: large enough that a request for one costs little beside it.
+/// The minimum length of a part, in bytes. The overhead of a request is small in comparison.
 const MIN_PART: u64 = 1 << 20;
 
-/// The largest part, in bytes: it is in memory as a whole.
+/// The maximum length of a part, in bytes. A part is held in memory as a whole.
 pub const MAX_PART: u64 = 4 << 20;
 
-/// The most parts of one content: 2 MiB of check values.
+/// The maximum number of parts. Their check values take 2 MiB.
 pub const MAX_PARTS: u64 = 1 << 16;
 
-/// The longest content, in bytes: 256 GiB.
+/// The maximum size of content, in bytes: 256 GiB.
 pub const MAX_SIZE: u64 = MAX_PARTS * MAX_PART;
 
 /// The BLAKE3 digest of whole content. Its text form is 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(blake3::Hash);
 
-/// Text that is no digest.
+/// The text is not a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest has 64 hexadecimal digits")]
 pub struct InvalidDigest;
 
 impl Digest {
-    /// The digest of content that is in memory.
+    /// Computes the digest of content in memory.
     #[must_use]
     pub fn of(data: &[u8]) -> Self {
         Self(blake3::hash(data))
@@ -74,7 +74,7 @@ impl fmt::Debug for Digest {
 
 crate::overlay::serde_as_text!(Digest);
 
-/// How content of some size is cut: the same at every node, so it never travels.
+/// How content is divided into parts. It follows from the size, so it is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     size: u64,
@@ -82,7 +82,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of content with `size` bytes; `None` for more than [`MAX_SIZE`].
+    /// The layout of content with `size` bytes. `None` if that is more than [`MAX_SIZE`].
     #[must_use]
     pub fn of(size: u64) -> Option<Self> {
         let mut part = MIN_PART;
@@ -92,38 +92,38 @@ impl Layout {
         (part <= MAX_PART).then_some(Self { size, part })
     }
 
-    /// Bytes of the content.
+    /// The size of the content, in bytes.
     #[must_use]
     pub const fn size(self) -> u64 {
         self.size
     }
 
-    /// How many parts there are; 0 for empty content.
+    /// The number of parts. Empty content has none.
     #[must_use]
     pub const fn parts(self) -> u64 {
         self.size.div_ceil(self.part)
     }
 
-    /// The part that a byte is in.
+    /// The index of the part that contains a byte.
     #[must_use]
     pub const fn index(self, offset: u64) -> u64 {
         offset / self.part
     }
 
-    /// Where a part begins.
+    /// The offset of a part.
     #[must_use]
     pub const fn offset(self, index: u64) -> u64 {
         index.saturating_mul(self.part)
     }
 
-    /// Bytes of a part; 0 past the end.
+    /// The length of a part, in bytes. 0 past the end.
     #[must_use]
     pub fn len(self, index: u64) -> usize {
         let left = self.size.saturating_sub(self.offset(index));
         usize::try_from(left.min(self.part)).unwrap_or(0)
     }
 
-    /// Where a part is in content that is in memory; empty past the end.
+    /// The range of a part, in content in memory. Empty past the end.
     #[must_use]
     pub fn range(self, index: u64) -> Range<usize> {
         let begin = usize::try_from(self.offset(index)).unwrap_or(usize::MAX);
@@ -134,12 +134,12 @@ impl Layout {
 /// The check value of one part.
 pub type Check = [u8; 32];
 
-/// The check value of the part that begins at `offset`. A part is never empty.
+/// Computes the check value of the part at `offset`. A part is never empty.
 fn check_of(offset: u64, data: &[u8]) -> Check {
     Hasher::new().set_input_offset(offset).update(data).finalize_non_root()
 }
 
-/// The digest of content with the check values of its parts, which belong together.
+/// The digest of content, and the check values of its parts, which match it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Manifest {
     layout: Layout,
@@ -156,13 +156,13 @@ impl fmt::Debug for Manifest {
     }
 }
 
-/// Check values that do not belong to the digest.
+/// The check values do not match the digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the check values do not match the digest")]
 pub struct WrongChecks;
 
 impl Manifest {
-    /// How the content is layout.
+    /// How the content is divided into parts.
     #[must_use]
     pub const fn layout(&self) -> Layout {
         self.layout
@@ -174,8 +174,8 @@ impl Manifest {
         self.digest
     }
 
-    /// The check values in their order, 32 bytes each, as [`ManifestReader`] takes them. There are none
-    /// when there is only one part: its digest is that of the content.
+    /// The check values in order, 32 bytes each, as [`ManifestReader`] reads them. Content of one
+    /// part has none, because its digest is the digest of the part.
     #[must_use]
     pub fn check_bytes(&self) -> &[u8] {
         self.checks.as_flattened()
@@ -194,8 +194,8 @@ impl Manifest {
         check == Some(&check_of(self.layout.offset(index), data))
     }
 
-    /// Of `size` bytes: `read` fills the buffer with the part at an offset. `None` for more than
-    /// [`MAX_SIZE`].
+    /// Computes the manifest of `size` bytes. `read` fills the buffer with the part at an offset.
+    /// `None` if `size` is more than [`MAX_SIZE`].
     ///
     /// # Errors
     /// The first error of `read`.
@@ -214,8 +214,8 @@ impl Manifest {
     }
 }
 
-/// Makes a [`Manifest`] of verified check values as they come from somebody, in pieces of any number of
-/// values. It keeps no more than the content has parts.
+/// Reads the check values of a [`Manifest`] from an untrusted source, in pieces of any number of
+/// values, and verifies them. It holds at most one value for each part.
 #[derive(Debug)]
 pub struct ManifestReader {
     layout: Layout,
@@ -224,27 +224,27 @@ pub struct ManifestReader {
 }
 
 impl ManifestReader {
-    /// For content of which size and digest are known.
+    /// A reader for content whose size and digest are known.
     #[must_use]
     pub const fn new(layout: Layout, digest: Digest) -> Self {
         Self { layout, digest, checks: Vec::new() }
     }
 
-    /// How many check values belong to the content.
+    /// The number of check values of the content.
     const fn expected(&self) -> u64 {
         if self.layout.parts() > 1 { self.layout.parts() } else { 0 }
     }
 
-    /// Whether all check values have come. Content of one part has none.
+    /// Whether all check values have arrived. Content of one part has none.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.checks.len() as u64 == self.expected()
     }
 
-    /// Takes the next check values.
+    /// Adds the next check values.
     ///
     /// # Errors
-    /// They are more than there are parts, or cut within one.
+    /// If there are more values than parts, or the last one is incomplete.
     pub fn push(&mut self, data: &[u8]) -> Result<(), WrongChecks> {
         let (checks, rest) = data.as_chunks::<32>();
         let all = self.checks.len().saturating_add(checks.len()) as u64;
@@ -255,10 +255,10 @@ impl ManifestReader {
         Ok(())
     }
 
-    /// The manifest, once the values were held against the digest.
+    /// Verifies the values with the digest, and returns the manifest.
     ///
     /// # Errors
-    /// Values are missing, or they belong to something else.
+    /// If values are missing, or do not match the digest.
     pub fn finish(self) -> Result<Manifest, WrongChecks> {
         let complete = self.is_complete();
         let Self { layout, digest, checks } = self;
@@ -270,7 +270,7 @@ impl ManifestReader {
     }
 }
 
-/// Makes a [`Manifest`] of the parts of content, one after another.
+/// Computes a [`Manifest`] from the parts of content, one after another.
 #[derive(Debug)]
 pub struct Digesting {
     layout: Layout,
@@ -279,13 +279,13 @@ pub struct Digesting {
 }
 
 impl Digesting {
-    /// For content that is cut like this. Parts come next, the first one first.
+    /// For content with this layout. Its parts are added in order.
     #[must_use]
     pub const fn new(layout: Layout) -> Self {
         Self { layout, checks: Vec::new(), whole: None }
     }
 
-    /// Takes the next part.
+    /// Adds the next part.
     pub fn push(&mut self, data: &[u8]) {
         if self.layout.parts() == 1 {
             self.whole = Some(blake3::hash(data));
@@ -294,7 +294,7 @@ impl Digesting {
         }
     }
 
-    /// The manifest, when all parts were taken.
+    /// The manifest. `None` unless all parts were added.
     #[must_use]
     pub fn finish(self) -> Option<Manifest> {
         let digest = match self.layout.parts() {
@@ -307,7 +307,7 @@ impl Digesting {
     }
 }
 
-/// The most parts that are a whole subtree left of the rest.
+/// The maximum number of parts that form a complete left subtree.
 const fn left_of(parts: usize) -> usize {
     parts.next_power_of_two() / 2
 }
@@ -322,7 +322,7 @@ fn merge(checks: &[Check]) -> Option<Check> {
     Some(merge_subtrees_non_root(&merge(left)?, &merge(right)?, Mode::Hash))
 }
 
-/// The root over at least two parts. As deep as the logarithm of their number.
+/// The root over at least two parts. The depth of recursion is the logarithm of their number.
 fn root(checks: &[Check]) -> Option<blake3::Hash> {
     let (left, right) = checks.split_at_checked(left_of(checks.len()))?;
     Some(merge_subtrees_root(&merge(left)?, &merge(right)?, Mode::Hash))

@@ -1,18 +1,18 @@
-//! Names of files, as they come from others: names, never paths.
+//! File names from other nodes: names, never paths.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// Bytes of a name: as many as the usual file systems take.
+/// The maximum length of a name, in bytes: the limit of common file systems.
 const MAX_NAME_LEN: usize = 255;
 
-/// Names that Windows gives to devices, with any extension.
+/// Names of devices in Windows, with any extension.
 const DEVICES: [&str; 22] = [
     "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8",
     "COM9", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
 ];
 
-/// A name of a file that is safe inside a folder, even if an untrusted peer sends it: it cannot lead out of the folder,
-/// hide in it, or look like another one.
+/// A file name that is safe to use in a folder, even if it is from an untrusted peer. It does not
+/// lead out of the folder, the file is not hidden, and it does not look like another name.
 ///
 /// ```
 /// use actix_peer::content::FileName;
@@ -27,7 +27,7 @@ const DEVICES: [&str; 22] = [
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(Arc<str>);
 
-/// Text that is not a safe name.
+/// The text is not a safe name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidName {
@@ -57,12 +57,12 @@ pub enum InvalidName {
     Device,
 }
 
-/// Characters that separate paths.
+/// The characters that separate parts of a path.
 const SEPARATORS: [char; 2] = ['/', '\\'];
 
-/// Whether a character cannot be seen, breaks the line, or turns the order of what is seen around, so
-/// that words of a stranger with it are not fit to be shown. The two joiners are none of them: Persian,
-/// Hindi and families of emoji are not written without.
+/// Whether a character is invisible, breaks the line, or changes the direction of the text. Text
+/// from an untrusted peer that contains one must not be shown. The two joiners are not among them,
+/// because Persian, Hindi and some emoji need them.
 #[must_use]
 pub fn deceives(c: char) -> bool {
     let marks = matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
@@ -74,8 +74,8 @@ const fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// A joiner beside nothing that it could join, as among letters of ASCII: it would only make one
-/// name look like another.
+/// The first joiner next to characters that it cannot join, for example ASCII letters. It would make
+/// one name look like another.
 fn idle_joiner(text: &str) -> Option<char> {
     let joins = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !is_joiner(c));
     text.char_indices().find_map(|(at, c)| {
@@ -92,10 +92,10 @@ impl FileName {
         &self.0
     }
 
-    /// From bytes of a message.
+    /// The name in the bytes of a message.
     ///
     /// # Errors
-    /// They are no text, or no safe name.
+    /// If they are not UTF-8, or not a safe name.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidName> {
         std::str::from_utf8(bytes).map_err(|_| InvalidName::NotText)?.parse()
     }

@@ -1,4 +1,5 @@
-//! Which source brings which part. Pure: a common queue, from which the fast take more.
+//! The plan of a transfer: which source sends which part. Sans-I/O. The sources share one queue, so
+//! that a fast source takes more parts than a slow one.
 
 use std::{
     collections::VecDeque,
@@ -7,21 +8,21 @@ use std::{
 
 use crate::time::LONGEST;
 
-/// A part that a source has had for so long is asked of another one as well, when nothing else is
-/// left to ask for.
+/// If no other part is missing, a part that was requested this long ago is requested from another
+/// source as well.
 const SLOW_AFTER: Duration = Duration::from_secs(2);
 
-/// Sources that bring the same part at the end.
+/// The maximum number of sources from which one part is requested at the same time.
 const MAX_HOLDERS: usize = 2;
 
-/// Broken connections in a row before a source is given up at the next one.
+/// The number of consecutive broken connections of a source. After one more it is given up.
 const MAX_FAILURES: u32 = 3;
 
-/// The pause of a source that has no room, or whose connection broke; it doubles with each further break.
+/// The pause of a source that is busy, or whose connection broke. It doubles with each further
+/// break.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Breaks that come so soon after another one have the same cause: all requests of a source fail when
-/// its link breaks.
+/// Breaks within this time have the same cause: if a link breaks, all requests on it fail.
 const SAME_CAUSE: Duration = Duration::from_millis(200);
 
 /// The number of a source in its plan, from 0.
@@ -38,43 +39,43 @@ enum PartState {
 struct SourceState {
     given_up: bool,
     silent: bool,
-    /// Broken connections in a row, and when the last one was noticed.
+    /// The number of consecutive broken connections, and the time of the last one.
     failures: u32,
     failed_at: Option<Instant>,
 }
 
-/// What a source is to do next.
+/// The next task of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Task {
-    /// To bring this part.
+    /// Request this part.
     Fetch(u64),
-    /// All other parts are on their way: ask again when one has failed, or in a while.
+    /// All missing parts are requested from others: call again after a failure, or after a while.
     Wait,
-    /// Nothing: every part is there, or the source is given up.
+    /// None: all parts have arrived, or the source is given up.
     End,
 }
 
-/// Why a source did not bring a part.
+/// Why a source did not send a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// It brought something else, or does not have the content any more. There is no second try.
+    /// It sent other data, or no longer has the content. It is not asked again.
     Final,
-    /// It has no room for a request now.
+    /// It is busy.
     Busy,
     /// The connection broke.
     Broken {
-        /// Nothing comes back from it: it may be asleep.
+        /// Whether it does not answer at all. It may be suspended.
         silent: bool,
     },
 }
 
-/// What becomes of a source that has failed.
+/// The state of a source after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Standing {
-    /// It is asked again after this pause.
+    /// It may be asked again after this pause.
     AskAgain(Duration),
     /// It is given up from now on.
     GivenUp,
@@ -92,7 +93,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan for all parts that are missing, with this number of sources.
+    /// A plan for all parts that are missing (`false` in `there`), with this number of sources.
     #[must_use]
     pub fn new(there: &[bool], sources: usize) -> Self {
         let part = |there: &bool| if *there { PartState::Done } else { PartState::Missing };
@@ -102,25 +103,25 @@ impl Plan {
         Self { parts: there.iter().map(part).collect(), left: queue.len(), queue, sources }
     }
 
-    /// Whether every part is there.
+    /// Whether all parts have arrived.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.left == 0
     }
 
-    /// Whether a source is not asked any more.
+    /// Whether a source is given up.
     #[must_use]
     pub fn is_given_up(&self, source: SourceNumber) -> bool {
         self.sources.get(source).is_none_or(|source| source.given_up)
     }
 
-    /// Whether nothing came back from a source the last time.
+    /// Whether a source did not answer the last request.
     #[must_use]
     pub fn is_silent(&self, source: SourceNumber) -> bool {
         self.sources.get(source).is_some_and(|source| source.silent)
     }
 
-    /// Whether nothing comes back from any source that is not given up, and there was one.
+    /// Whether no source answers, apart from those that are given up, and at least one is silent.
     #[must_use]
     pub fn is_silent_all_over(&self) -> bool {
         self.sources.iter().all(|source| source.silent || source.given_up)
@@ -152,7 +153,7 @@ impl Plan {
         slow.map_or(Task::Wait, |index| Task::Fetch(index as u64))
     }
 
-    /// A source has brought a part. Whether that was not there before.
+    /// Notes that a source has sent a part. Returns whether the part is new.
     pub fn done(&mut self, source: SourceNumber, index: u64) -> bool {
         if let Some(source) = self.sources.get_mut(source) {
             (source.silent, source.failures) = (false, 0);
@@ -167,7 +168,7 @@ impl Plan {
         new
     }
 
-    /// A source did not bring a part: the next source that asks gets that part.
+    /// Notes that a source did not send a part. The next source gets that part.
     pub fn failed(
         &mut self,
         source: SourceNumber,

@@ -146,7 +146,7 @@ pub struct Ban {
 }
 
 #[derive(Debug)]
-struct Record {
+struct OffenderRecord {
     points: f64,
     /// The time at which `points` was computed.
     counted: Instant,
@@ -160,7 +160,7 @@ struct Record {
 #[derive(Debug)]
 pub(crate) struct PeerScores {
     config: ScoreConfig,
-    known: HashMap<Offender, Record>,
+    known: HashMap<Offender, OffenderRecord>,
 }
 
 impl PeerScores {
@@ -168,7 +168,7 @@ impl PeerScores {
         Self { config, known: HashMap::new() }
     }
 
-    fn faded(&self, record: &Record, now: Instant) -> f64 {
+    fn faded(&self, record: &OffenderRecord, now: Instant) -> f64 {
         let half_lives = now.saturating_duration_since(record.counted).as_secs_f64()
             / self.config.half_life.as_secs_f64().max(f64::MIN_POSITIVE);
         record.points * (-half_lives).exp2()
@@ -183,7 +183,7 @@ impl PeerScores {
     ) -> Option<Duration> {
         let before = match self.known.get(whom) {
             // During a ban no points are added.
-            Some(Record { ban: Some(_), .. }) => return None,
+            Some(OffenderRecord { ban: Some(_), .. }) => return None,
             Some(record) => self.faded(record, now),
             None => 0.0,
         };
@@ -191,7 +191,7 @@ impl PeerScores {
             return None;
         }
         let ScoreConfig { at, first, longest, .. } = self.config;
-        let record = self.known.entry(whom.clone()).or_insert_with(|| Record::new(now));
+        let record = self.known.entry(whom.clone()).or_insert_with(|| OffenderRecord::new(now));
         (record.points, record.counted) = (before + f64::from(what.points()), now);
         if record.points < f64::from(at) {
             return None;
@@ -210,7 +210,7 @@ impl PeerScores {
         if !self.make_room(whom, now) {
             return false;
         }
-        let record = self.known.entry(whom.clone()).or_insert_with(|| Record::new(now));
+        let record = self.known.entry(whom.clone()).or_insert_with(|| OffenderRecord::new(now));
         record.ban(Misbehavior::ByHand, time, now);
         true
     }
@@ -222,7 +222,7 @@ impl PeerScores {
 
     /// Ends the bans that have expired.
     pub(crate) fn end(&mut self, now: Instant) -> Vec<(Offender, Misbehavior)> {
-        let over = |(whom, record): (&Offender, &mut Record)| {
+        let over = |(whom, record): (&Offender, &mut OffenderRecord)| {
             let (_, why) = record.ban.take_if(|(until, _)| *until <= now)?;
             Some((whom.clone(), why))
         };
@@ -243,7 +243,7 @@ impl PeerScores {
 
     /// The bans in force, sorted.
     pub(crate) fn bans(&self, now: Instant) -> Vec<Ban> {
-        let ban = |(whom, record): (&Offender, &Record)| {
+        let ban = |(whom, record): (&Offender, &OffenderRecord)| {
             let (until, why) = record.ban?;
             let left = until.checked_duration_since(now).filter(|left| !left.is_zero())?;
             Some(Ban { whom: whom.clone(), why, left })
@@ -259,9 +259,11 @@ impl PeerScores {
         if self.known.len() < MAX_KNOWN || self.known.contains_key(whom) {
             return true;
         }
-        let free = |record: &Record| record.ban.is_none();
+        let free = |record: &OffenderRecord| record.ban.is_none();
         let fewest = self.known.iter().filter(|(_, record)| free(record)).min_by(|one, other| {
-            let key = |record: &Record| (record.last.map(|(_, end)| end), self.faded(record, now));
+            let key = |record: &OffenderRecord| {
+                (record.last.map(|(_, end)| end), self.faded(record, now))
+            };
             let ((end, points), (others_end, others)) = (key(one.1), key(other.1));
             end.cmp(&others_end).then(points.total_cmp(&others)).then(one.0.cmp(other.0))
         });
@@ -270,7 +272,7 @@ impl PeerScores {
     }
 }
 
-impl Record {
+impl OffenderRecord {
     const fn new(now: Instant) -> Self {
         Self { points: 0.0, counted: now, ban: None, last: None }
     }

@@ -61,7 +61,7 @@ pub enum Reach {
 
 /// A peer with a link, or to which a dial is in progress.
 #[derive(Clone, Copy, Debug)]
-enum Entry {
+enum PeerState {
     /// `after` is a link whose end makes room for the dial.
     Dialling {
         failures: u32,
@@ -97,7 +97,7 @@ struct Open {
 pub struct PeerDirectory {
     me: PeerId,
     config: PeerDirectoryConfig,
-    peers: HashMap<Address, Entry>,
+    peers: HashMap<Address, PeerState>,
     /// Ranked by the time until which each is not dialled. No address is in `peers` as well.
     unlinked: BoundedMap<Address, Unlinked, Instant>,
     links: HashMap<LinkId, Open>,
@@ -124,14 +124,14 @@ impl PeerDirectory {
     /// ([`closed`](Self::closed)).
     pub fn reach(&mut self, to: &Address, now: Instant) -> (Reach, Option<LinkId>) {
         match self.peers.get(to) {
-            Some(Entry::Open { link }) => {
+            Some(PeerState::Open { link }) => {
                 let link = *link;
                 if let Some(open) = self.links.get_mut(&link) {
                     open.used = now;
                 }
                 return (Reach::Link(link), None);
             }
-            Some(Entry::Dialling { .. }) => return (Reach::Wait, None),
+            Some(PeerState::Dialling { .. }) => return (Reach::Wait, None),
             None => {}
         }
         let pause = self.unlinked.rank(to).filter(|until| now < *until);
@@ -149,15 +149,17 @@ impl PeerDirectory {
             }
         }
         self.unlinked.remove(to);
-        self.peers.insert(to.clone(), Entry::Dialling { failures, after });
+        self.peers.insert(to.clone(), PeerState::Dialling { failures, after });
         (Reach::Dial, after)
     }
 
     /// The links whose end a dial waits for.
     fn awaited(&self) -> HashSet<LinkId> {
-        let awaited = |entry: &Entry| match entry {
-            Entry::Dialling { after, .. } => after.filter(|link| self.leaving.contains_key(link)),
-            Entry::Open { .. } => None,
+        let awaited = |entry: &PeerState| match entry {
+            PeerState::Dialling { after, .. } => {
+                after.filter(|link| self.leaving.contains_key(link))
+            }
+            PeerState::Open { .. } => None,
         };
         self.peers.values().filter_map(awaited).collect()
     }
@@ -165,7 +167,7 @@ impl PeerDirectory {
     /// The number of links, including those that are being closed, and dials. A dial and the link
     /// whose end it waits for count as one.
     fn occupied(&self) -> usize {
-        let dials = self.peers.values().filter(|entry| matches!(entry, Entry::Dialling { .. }));
+        let dials = self.peers.values().filter(|entry| matches!(entry, PeerState::Dialling { .. }));
         self.links.len() + self.leaving.len() + dials.count() - self.awaited().len()
     }
 
@@ -192,7 +194,7 @@ impl PeerDirectory {
 
     /// Notes that a dial was cancelled without a result.
     pub fn dial_cancelled(&mut self, to: &Address) {
-        if matches!(self.peers.get(to), Some(Entry::Dialling { .. })) {
+        if matches!(self.peers.get(to), Some(PeerState::Dialling { .. })) {
             self.peers.remove(to);
         }
     }
@@ -201,7 +203,7 @@ impl PeerDirectory {
     /// doubles each time, with jitter that differs from peer to peer and is the same in every run.
     pub fn dial_failed(&mut self, to: &Address, now: Instant) -> Instant {
         let before = match (self.peers.get(to), self.unlinked.get(to)) {
-            (Some(Entry::Dialling { failures, .. }), _)
+            (Some(PeerState::Dialling { failures, .. }), _)
             | (None, Some(Unlinked::Failed { failures })) => *failures,
             _ => 0,
         };
@@ -212,7 +214,7 @@ impl PeerDirectory {
 
     /// Replaces a dial, or an earlier state without a link. No effect on a peer with a link.
     fn set_unlinked(&mut self, to: &Address, unlinked: Unlinked, until: Instant) {
-        if !matches!(self.peers.get(to), Some(Entry::Open { .. })) {
+        if !matches!(self.peers.get(to), Some(PeerState::Open { .. })) {
             self.peers.remove(to);
             self.unlinked.insert(to.clone(), unlinked, until);
         }
@@ -262,12 +264,12 @@ impl PeerDirectory {
         now: Instant,
     ) -> Option<LinkId> {
         let failures = match self.peers.get(to) {
-            Some(Entry::Dialling { failures, .. }) if role == Role::Dialler => *failures,
+            Some(PeerState::Dialling { failures, .. }) if role == Role::Dialler => *failures,
             _ => 0,
         };
         let open = Open { to: to.clone(), role, used: now, busy: 0, failures };
         let other = match self.peers.get(to) {
-            Some(Entry::Open { link: other }) => Some(*other),
+            Some(PeerState::Open { link: other }) => Some(*other),
             _ => None,
         };
         let stays = if self.me < *id { Role::Dialler } else { Role::Acceptor };
@@ -279,7 +281,7 @@ impl PeerDirectory {
         if loses != Some(link) {
             self.links.insert(link, open);
             self.unlinked.remove(to);
-            self.peers.insert(to.clone(), Entry::Open { link });
+            self.peers.insert(to.clone(), PeerState::Open { link });
         }
         if let Some(loses) = loses {
             let busy = self.links.remove(&loses).map_or(0, |open| open.busy);
@@ -325,7 +327,7 @@ impl PeerDirectory {
 
     fn take(&mut self, link: LinkId) -> Option<Open> {
         let open = self.links.remove(&link)?;
-        if matches!(self.peers.get(&open.to), Some(Entry::Open { link: l }) if *l == link) {
+        if matches!(self.peers.get(&open.to), Some(PeerState::Open { link: l }) if *l == link) {
             self.peers.remove(&open.to);
         }
         Some(open)

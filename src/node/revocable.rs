@@ -26,11 +26,11 @@ pub(crate) struct Revocables(Mutex<RevocableValues>);
 #[derive(Default)]
 struct RevocableValues {
     next: u64,
-    held: BTreeMap<u64, Entry>,
+    held: BTreeMap<u64, RevocableEntry>,
     is_aborted: bool,
 }
 
-struct Entry {
+struct RevocableEntry {
     shared: Arc<dyn Revoke>,
     /// The exchange that is reported if this is aborted.
     report: Option<AbortedExchange>,
@@ -110,7 +110,7 @@ impl<T: Send + 'static> Revocable<T> {
         let is_aborted = values.is_aborted;
         if !is_aborted {
             let shared: Arc<dyn Revoke> = Arc::clone(&shared) as _;
-            values.held.insert(number, Entry { shared, report: None });
+            values.held.insert(number, RevocableEntry { shared, report: None });
         }
         drop(values);
         if is_aborted {

@@ -165,7 +165,7 @@ impl AddressBook {
     /// Adds an entry. If there is no room, it replaces another entry or is refused.
     fn insert(&mut self, new: BookEntry) -> bool {
         if is_loopback(&new.seen_at) {
-            return self.put_where(new, |_| true);
+            return self.insert_if(new, |_| true);
         }
         let (address, network) = (address_of(&new.seen_at), network_of(&new.seen_at));
         // Peers on this machine are exempt, and do not count for other addresses in `::/48`.
@@ -181,7 +181,7 @@ impl AddressBook {
             return self.replace(new, in_network);
         }
         let most = self.biggest_network();
-        self.put_where(new, |entry| {
+        self.insert_if(new, |entry| {
             most.is_none_or(|most| network_of(&entry.seen_at) == Some(most))
         })
     }
@@ -200,7 +200,7 @@ impl AddressBook {
         most.filter(|(_, count)| *count > LEAST).map(|(network, _)| network)
     }
 
-    fn put_where(&mut self, new: BookEntry, may_go: impl Fn(&BookEntry) -> bool) -> bool {
+    fn insert_if(&mut self, new: BookEntry, may_go: impl Fn(&BookEntry) -> bool) -> bool {
         if self.entries.len() < self.limit {
             self.entries.insert(new.info.id().clone(), new);
             return true;

@@ -93,31 +93,31 @@ impl AskAgain {
     }
 
     /// Handles the answer to a question; `None` if the peer was not asked here.
-    pub(super) fn heard(
+    pub(super) fn answered(
         &mut self,
         peer: &PeerInfo,
         answer: &Result<Vec<Frame>, AskFailure>,
         now: Instant,
-    ) -> Option<Heard> {
+    ) -> Option<AskedAgain> {
         let plan = self.plans.get_mut(peer).filter(|plan| plan.asked.is_some())?;
         let code = if plan.answers_pong { TypeCode::PONG } else { TypeCode::REPL };
         let verdict = Verdict::said(answer, code, peer.id());
         plan.moved |= verdict == Verdict::Another;
         if verdict != Verdict::Verified {
-            return Some(Heard::Nothing);
+            return Some(AskedAgain::Unreachable);
         }
         let answers_pong = plan.answers_pong;
         self.plans.remove(peer);
         // The network works again, so the other peers are asked without waiting for their time.
-        Some(Heard::Back { answers_pong, next: self.next(now) })
+        Some(AskedAgain::Back { answers_pong, next: self.next(now) })
     }
 }
 
 /// The result of asking a peer again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum AskedAgain {
     /// It is still unreachable.
-    Nothing,
+    Unreachable,
     /// It is back; `next` is the next question, because other peers may be back as well.
     Back { answers_pong: bool, next: Option<(PeerInfo, Frame)> },
 }
@@ -157,7 +157,10 @@ mod tests {
                 let asks = again.tick(list.given_up(begun + *time), begun + *time);
                 let dead = Err(AskFailure::Unreachable);
                 for (peer, _) in &asks {
-                    assert_eq!(again.heard(peer, &dead, begun + *time), Some(Heard::Nothing));
+                    assert_eq!(
+                        again.answered(peer, &dead, begun + *time),
+                        Some(AskedAgain::Unreachable)
+                    );
                 }
                 !asks.is_empty()
             })
@@ -207,7 +210,9 @@ mod tests {
         while let Some((peer, frame)) = asks.pop_front() {
             assert_eq!(frame, Frame::empty(TypeCode::NAME));
             let answer = Ok(vec![Frame::text("REPL", peer.id().to_string())]);
-            let Some(Heard::Back { next, .. }) = again.heard(&peer, &answer, now) else { panic!() };
+            let Some(AskedAgain::Back { next, .. }) = again.answered(&peer, &answer, now) else {
+                panic!()
+            };
             asks.extend(next);
             back += 1;
         }
@@ -216,14 +221,14 @@ mod tests {
 
     #[test]
     fn a_peer_of_this_crate_is_back_when_it_answers_ping_and_an_original_when_it_answers_name() {
-        let back = |answers_pong| Some(Heard::Back { answers_pong, next: None });
+        let back = |answers_pong| Some(AskedAgain::Back { answers_pong, next: None });
         for (pongs, answer, expected) in [
             (true, said("PONG", "p0"), back(true)),
-            (true, said("REPL", "p0"), Some(Heard::Nothing)),
-            (true, Ok(vec![]), Some(Heard::Nothing)),
+            (true, said("REPL", "p0"), Some(AskedAgain::Unreachable)),
+            (true, Ok(vec![]), Some(AskedAgain::Unreachable)),
             (false, said("REPL", "p0"), back(false)),
-            (false, Ok(vec![]), Some(Heard::Nothing)),
-            (false, Err(AskFailure::Late), Some(Heard::Nothing)),
+            (false, Ok(vec![]), Some(AskedAgain::Unreachable)),
+            (false, Err(AskFailure::Late), Some(AskedAgain::Unreachable)),
         ] {
             let (list, now) = torn(1);
             let mut again = AskAgain::default();
@@ -232,8 +237,8 @@ mod tests {
             let asks = again.tick(list.given_up(now), now);
             let code = if pongs { TypeCode::PING } else { TypeCode::NAME };
             assert_eq!(asks, [(peer(0), Frame::empty(code))]);
-            assert_eq!(again.heard(&peer(0), &answer, now), expected, "{pongs} {answer:?}");
-            assert_eq!(again.heard(&peer(1), &answer, now), None);
+            assert_eq!(again.answered(&peer(0), &answer, now), expected, "{pongs} {answer:?}");
+            assert_eq!(again.answered(&peer(1), &answer, now), None);
         }
     }
 
@@ -245,8 +250,8 @@ mod tests {
         again.gave_up(peer(1), true, false);
         let now = begun + 10 * SECOND;
         assert_eq!(again.tick(list.given_up(now), now).len(), 2);
-        again.heard(&peer(1), &said("PONG", "eve"), now);
-        again.heard(&peer(2), &said("REPL", "eve"), now);
+        again.answered(&peer(1), &said("PONG", "eve"), now);
+        again.answered(&peer(2), &said("REPL", "eve"), now);
         for seconds in 20..600 {
             let now = begun + SECOND * seconds;
             assert_eq!(again.tick(list.given_up(now), now), []);

@@ -126,7 +126,7 @@ pub(crate) enum ListingReport {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct IntroductionState {
     /// When the peer last said that it lists this node.
     listed: Option<Instant>,
     /// When the peer's list last said so.
@@ -140,10 +140,10 @@ struct Known {
 
 /// The state of each listed peer. At most one entry for each peer in the table.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Introductions(HashMap<PeerInfo, Known>);
+pub(crate) struct Introductions(HashMap<PeerInfo, IntroductionState>);
 
 impl Introductions {
-    fn known(&mut self, peer: &PeerInfo) -> &mut Known {
+    fn known(&mut self, peer: &PeerInfo) -> &mut IntroductionState {
         self.0.entry(peer.clone()).or_default()
     }
 
@@ -247,7 +247,7 @@ impl Introductions {
     }
 }
 
-impl Known {
+impl IntroductionState {
     fn report(&mut self, reported: ListingReport) -> Option<ListingReport> {
         (self.reported.as_ref() != Some(&reported)).then(|| {
             self.reported = Some(reported.clone());

@@ -49,7 +49,7 @@ impl Nearby {
     }
 
     /// Records the announcement of a node with its addresses. Returns whether it will be asked.
-    pub(crate) fn heard(
+    pub(crate) fn announced(
         &mut self,
         id: PeerId,
         addresses: impl IntoIterator<Item = IpAddr>,
@@ -137,20 +137,20 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            assert_eq!(near.heard(id(n + 1), [ip(text)], 9000, now), asked, "{text}");
+            assert_eq!(near.announced(id(n + 1), [ip(text)], 9000, now), asked, "{text}");
         }
         let mut here = Nearby::new(id(0), true, 9);
-        assert!(here.heard(id(1), [ip("192.168.1.2"), ip("127.0.0.1")], 9000, now));
+        assert!(here.announced(id(1), [ip("192.168.1.2"), ip("127.0.0.1")], 9000, now));
         assert_eq!(here.next(now), Some("n1 127.0.0.1 9000".parse().unwrap()));
-        assert!(!here.heard(id(2), [ip("192.168.1.2")], 9000, now));
+        assert!(!here.announced(id(2), [ip("192.168.1.2")], 9000, now));
     }
 
     #[test]
     fn the_node_itself_and_port_0_are_no_hints() {
         let (mut near, now) = lan(100);
-        assert!(!near.heard(id(0), [ip("10.0.0.1")], 9000, now));
-        assert!(!near.heard(id(1), [ip("10.0.0.1")], 0, now));
-        assert!(!near.heard(id(1), [], 9000, now));
+        assert!(!near.announced(id(0), [ip("10.0.0.1")], 9000, now));
+        assert!(!near.announced(id(1), [ip("10.0.0.1")], 0, now));
+        assert!(!near.announced(id(1), [], 9000, now));
         assert_eq!(near.next(now), None);
     }
 
@@ -160,7 +160,7 @@ mod tests {
         let mut asked = Vec::new();
         for n in 0..60_000 {
             let now = begun + Duration::from_millis(n as u64 * 10);
-            near.heard(id(n + 1), [ip("10.0.0.1")], 9000, now);
+            near.announced(id(n + 1), [ip("10.0.0.1")], 9000, now);
             asked.extend(near.next(now).map(|_| now));
             assert!(near.waiting.len() <= MAX_WAITING && near.heard.len() <= MAX_REMEMBERED);
         }
@@ -174,7 +174,7 @@ mod tests {
         let (mut near, begun) = lan(30);
         let asked = (0..600).filter(|second| {
             let now = begun + Duration::from_secs(*second);
-            near.heard(id(1), [ip("10.0.0.1")], 9000, now);
+            near.announced(id(1), [ip("10.0.0.1")], 9000, now);
             near.next(now).is_some()
         });
         assert_eq!(asked.count(), 10);

@@ -10,7 +10,7 @@ use crate::{
     frame::{Frame, TypeCode},
     overlay::{
         AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
-        ask_again::{AskAgain, Heard},
+        ask_again::{AskAgain, AskedAgain},
         is_busy, is_gap,
         options::{ANY, COUNT, ConfigError, Options, Setting, TIME, settings},
     },
@@ -58,13 +58,13 @@ pub struct PingSweep {
     sweeps: u32,
     /// When the sweep was last active.
     last: Option<Instant>,
-    known: HashMap<PeerInfo, Known>,
+    known: HashMap<PeerInfo, SweepState>,
     again: AskAgain,
 }
 
 /// The state of a peer in the sweep. At most one for each peer in the table.
 #[derive(Clone, Copy, Debug, Default)]
-struct Known {
+struct SweepState {
     misses: u32,
     /// The number of questions in a row that were not answered with its name.
     nameless: u32,
@@ -151,16 +151,17 @@ impl PingSweep {
     }
 
     /// Handles the answer of a given-up peer; `None` if it was not asked again.
-    fn heard_again(
+    fn answered_again(
         &mut self,
         peer: &PeerInfo,
         answer: &Answer,
         now: Instant,
     ) -> Option<Vec<StabilizerAction>> {
-        let Heard::Back { answers_pong, next } = self.again.heard(peer, answer, now)? else {
+        let AskedAgain::Back { answers_pong, next } = self.again.answered(peer, answer, now)?
+        else {
             return Some(Vec::new());
         };
-        self.known.insert(peer.clone(), Known { answers_pong, ..Known::default() });
+        self.known.insert(peer.clone(), SweepState { answers_pong, ..SweepState::default() });
         let next = next.map(|(peer, frame)| self.ask(peer, frame));
         Some(std::iter::once(StabilizerAction::Rejoin(peer.clone())).chain(next).collect())
     }
@@ -210,8 +211,8 @@ impl PingSweep {
         let pong = verdict(TypeCode::PONG) == Verdict::Verified;
         known.answers_pong |= pong;
         let alive = match *known {
-            Known { asked_name: true, .. } => verdict(TypeCode::REPL) == Verdict::Verified,
-            Known { answers_pong: true, .. } => pong,
+            SweepState { asked_name: true, .. } => verdict(TypeCode::REPL) == Verdict::Verified,
+            SweepState { answers_pong: true, .. } => pong,
             // A PONG with another id comes from another node at the same address.
             _ => first.is_none_or(|reply| reply.code() != TypeCode::PONG),
         };
@@ -265,7 +266,7 @@ impl Stabilizer for PingSweep {
             StabilizerEvent::Tick => self.tick(view),
             StabilizerEvent::Answered { peer, replies } => {
                 let answer = Ok(replies);
-                self.heard_again(&peer, &answer, view.now)
+                self.answered_again(&peer, &answer, view.now)
                     .unwrap_or_else(|| self.answered(&peer, &answer))
             }
             StabilizerEvent::Failed { failure: AskFailure::StoodStill, .. } => {
@@ -273,7 +274,7 @@ impl Stabilizer for PingSweep {
                 Vec::new()
             }
             StabilizerEvent::Failed { peer, failure } => self
-                .heard_again(&peer, &Err(failure), view.now)
+                .answered_again(&peer, &Err(failure), view.now)
                 .unwrap_or_else(|| self.failed(&peer, failure)),
         };
         self.last = Some(view.now);

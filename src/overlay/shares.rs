@@ -123,7 +123,7 @@ impl Shares {
     /// The peer that an unverified candidate displaces if there is no place: the oldest of the
     /// address that has the most. `None` unless the candidate's address has fewer, the candidate
     /// included.
-    fn goes_for<'a>(list: &'a PeerList, candidate: &Candidate) -> Option<&'a PeerEntry> {
+    fn displaced_by<'a>(list: &'a PeerList, candidate: &Candidate) -> Option<&'a PeerEntry> {
         let may_go = |entry: &&PeerEntry| {
             entry.verified().is_none()
                 && is_shared(entry.learned())
@@ -157,15 +157,16 @@ impl Shares {
         let crowded = !candidate.verified
             && (!is_local || limit == 0)
             && list.unverified() >= self.most_unverified(limit);
-        let goes = if crowded { Self::goes_for(list, candidate) } else { None };
-        match goes {
+        let displaced = if crowded { Self::displaced_by(list, candidate) } else { None };
+        match displaced {
             None if list.is_full() => return Err(Added::Full),
             None if crowded => return Err(Added::TooManyUnverified),
-            _ if is_local || limit == 0 => return Ok(goes),
+            _ if is_local || limit == 0 => return Ok(displaced),
             _ => {}
         }
-        let stays =
-            |entry: &PeerEntry| goes.is_none_or(|goes| goes.info().id() != entry.info().id());
+        let stays = |entry: &PeerEntry| {
+            displaced.is_none_or(|displaced| displaced.info().id() != entry.info().id())
+        };
         let count = |is: &dyn Fn(&PeerEntry) -> bool| {
             list.iter().filter(|entry| stays(entry) && is(entry)).count()
         };
@@ -190,7 +191,7 @@ impl Shares {
         if candidate.learned == Learned::Joined && newcomers() >= Self::of(self.newcomers, limit) {
             return Err(Added::TooManyNewcomers);
         }
-        Ok(goes)
+        Ok(displaced)
     }
 
     /// Adds a candidate at the end of the table if its shares allow it. A verified peer is never
@@ -247,12 +248,12 @@ impl Shares {
         let decided = match list.result_of_adding(&candidate.info) {
             Added::Added | Added::Full if is_shared(&candidate.learned) => self
                 .decide(list, &candidate, now)
-                .map(|goes| goes.map(|goes| goes.info().id().clone())),
+                .map(|displaced| displaced.map(|entry| entry.info().id().clone())),
             _ => Ok(None),
         };
         match decided {
-            Ok(goes) => {
-                let gone = goes.and_then(|goes| list.remove(&goes));
+            Ok(displaced) => {
+                let gone = displaced.and_then(|id| list.remove(&id));
                 (list.insert(candidate, now), gone)
             }
             Err(refused) => (refused, None),

@@ -227,7 +227,7 @@ async fn find(config: &MdnsConfig, node: &Arc<Endpoint>, peers: &Peers) -> mdns_
             Some(Some(ServiceEvent::ServiceResolved(found))) => {
                 if let Some(id) = id_of(&found, &config.network) {
                     let addresses = found.addresses.iter().map(|scoped| scoped.to_ip_addr());
-                    nearby.heard(id, addresses, found.port, Instant::now().into_std());
+                    nearby.announced(id, addresses, found.port, Instant::now().into_std());
                 }
             }
             Some(None) => {

@@ -229,10 +229,12 @@ impl Transport for TlsTransport {
             let io = Io { reader: Box::new(reader), writer, remote, proven: None };
             match first {
                 // Boxed, so that a silent connection does not hold the memory for a handshake.
-                sniff::Protocol::Tls => Box::pin(self.handshakes.accept(io)).await,
-                sniff::Protocol::Plain if self.serves_unproven() => self.handshakes.plain(io),
+                sniff::SniffedProtocol::Tls => Box::pin(self.handshakes.accept(io)).await,
+                sniff::SniffedProtocol::Plain if self.serves_unproven() => {
+                    self.handshakes.plain(io)
+                }
                 // Not served: the node refuses it with a reason.
-                sniff::Protocol::Plain | sniff::Protocol::Closed => Ok(io),
+                sniff::SniffedProtocol::Plain | sniff::SniffedProtocol::Closed => Ok(io),
             }
         })
     }

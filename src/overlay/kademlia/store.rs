@@ -49,7 +49,7 @@ impl Default for StoreLimits {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct StoredRecord {
     record: Record,
     source: Host,
     /// Whether it came from its publisher, not from another node that keeps it.
@@ -77,7 +77,7 @@ struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct RecordStore {
     limits: StoreLimits,
-    entries: BTreeMap<(Key, PeerId), Entry>,
+    entries: BTreeMap<(Key, PeerId), StoredRecord>,
     of_source: HashMap<Host, usize>,
     bytes: usize,
 }
@@ -126,7 +126,7 @@ impl RecordStore {
         over.len()
     }
 
-    fn of_key(&self, key: Key) -> impl Iterator<Item = (&(Key, PeerId), &Entry)> {
+    fn of_key(&self, key: Key) -> impl Iterator<Item = (&(Key, PeerId), &StoredRecord)> {
         let all = self.entries.iter().skip_while(move |((other, _), _)| *other < key);
         all.take_while(move |((other, _), _)| *other == key)
     }
@@ -217,7 +217,8 @@ impl RecordStore {
         self.remove(&at);
         self.bytes += len;
         *self.of_source.entry(source.clone()).or_default() += 1;
-        self.entries.insert(at, Entry { record, source, direct, until, heard: now, said: now });
+        self.entries
+            .insert(at, StoredRecord { record, source, direct, until, heard: now, said: now });
         Ok(())
     }
 
@@ -230,7 +231,7 @@ impl RecordStore {
             *of_source.entry(&entry.source).or_default() += 1;
         }
         let most = of_source.values().max().copied();
-        let may_go = |entry: &Entry| of_source.get(&entry.source).copied() == most;
+        let may_go = |entry: &StoredRecord| of_source.get(&entry.source).copied() == most;
         let oldest = providers().filter(|(_, entry)| may_go(entry));
         oldest.min_by_key(|(_, entry)| entry.said).map(|(at, _)| at.clone())
     }
@@ -238,14 +239,15 @@ impl RecordStore {
     /// Removes the announcements of the provider at this address, because it does not answer there.
     /// Returns how many there were.
     pub fn forget_provider(&mut self, peer: &PeerInfo) -> usize {
-        let is_its = |entry: &Entry| entry.record.is_provider() && entry.record.publisher == *peer;
+        let is_its =
+            |entry: &StoredRecord| entry.record.is_provider() && entry.record.publisher == *peer;
         let gone = self.entries.iter().filter(|(_, entry)| is_its(entry));
         let gone: Vec<_> = gone.map(|(at, _)| at.clone()).collect();
         gone.iter().for_each(|at| self.remove(at));
         gone.len()
     }
 
-    fn said(entry: &Entry, now: Instant) -> Option<Record> {
+    fn current(entry: &StoredRecord, now: Instant) -> Option<Record> {
         let seconds = entry.until.saturating_duration_since(now).as_secs();
         let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
         (seconds > 0).then(|| Record { seconds, ..entry.record.clone() })
@@ -262,7 +264,7 @@ impl RecordStore {
     pub(crate) fn get_with_sources(&self, key: Key, now: Instant) -> Vec<(Host, Record)> {
         let mut entries: Vec<_> = self.of_key(key).map(|(_, entry)| entry).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse((entry.direct, entry.said)));
-        let good = |entry: &Entry| Some((entry.source.clone(), Self::said(entry, now)?));
+        let good = |entry: &StoredRecord| Some((entry.source.clone(), Self::current(entry, now)?));
         entries.into_iter().filter_map(good).collect()
     }
 
@@ -277,7 +279,7 @@ impl RecordStore {
         let due = due.into_iter().take(most);
         due.filter_map(|entry| {
             entry.heard = now;
-            Self::said(entry, now)
+            Self::current(entry, now)
         })
         .collect()
     }

@@ -34,7 +34,7 @@ pub enum Heard {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct BucketEntry {
     key: Key,
     info: PeerInfo,
     failures: u8,
@@ -42,7 +42,7 @@ struct Entry {
     checked: bool,
 }
 
-impl Entry {
+impl BucketEntry {
     fn new(key: Key, info: PeerInfo) -> Self {
         Self { key, info, failures: 0, checked: false }
     }
@@ -51,22 +51,22 @@ impl Entry {
 /// Nodes at distances of one power of two, the most recent ones at the end.
 #[derive(Clone, Debug, Default)]
 struct Bucket {
-    entries: Vec<Entry>,
+    entries: Vec<BucketEntry>,
     /// Nodes that wait for a place: the replacement cache.
-    waiting: Vec<Entry>,
+    waiting: Vec<BucketEntry>,
     /// When a key of this bucket was last looked up.
     looked: Option<Instant>,
 }
 
 impl Bucket {
-    fn remove(entries: &mut Vec<Entry>, key: Key) -> Option<Entry> {
+    fn remove(entries: &mut Vec<BucketEntry>, key: Key) -> Option<BucketEntry> {
         let at = entries.iter().position(|entry| entry.key == key)?;
         Some(entries.remove(at))
     }
 
     /// The most recent node that waits for any place, not for that of its own id.
-    fn newcomer(&mut self) -> Option<Entry> {
-        let known = |entry: &Entry| self.entries.iter().any(|other| other.key == entry.key);
+    fn newcomer(&mut self) -> Option<BucketEntry> {
+        let known = |entry: &BucketEntry| self.entries.iter().any(|other| other.key == entry.key);
         let at = self.waiting.iter().rposition(|entry| !known(entry))?;
         Some(self.waiting.remove(at))
     }
@@ -119,20 +119,20 @@ impl KBuckets {
             known.and_then(|at| bucket.entries.get(at)).is_some_and(|entry| entry.info == info);
         if same && let Some(at) = known {
             bucket.entries.remove(at);
-            bucket.entries.push(Entry::new(key, info));
+            bucket.entries.push(BucketEntry::new(key, info));
             // The known address is confirmed, so another claimed one is dropped.
             Bucket::remove(&mut bucket.waiting, key);
             return Heard::Known;
         }
         Bucket::remove(&mut bucket.waiting, key);
         if known.is_none() && bucket.entries.len() < k {
-            bucket.entries.push(Entry::new(key, info));
+            bucket.entries.push(BucketEntry::new(key, info));
             return Heard::Added;
         }
         if bucket.waiting.len() >= k {
             bucket.waiting.remove(0);
         }
-        bucket.waiting.push(Entry::new(key, info));
+        bucket.waiting.push(BucketEntry::new(key, info));
         match bucket.entries.get_mut(known.unwrap_or(0)) {
             Some(entry) if !entry.checked => {
                 entry.checked = true;
@@ -164,7 +164,7 @@ impl KBuckets {
         Some(info)
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
+    fn entries(&self) -> impl Iterator<Item = &BucketEntry> {
         self.buckets.iter().flat_map(|bucket| &bucket.entries)
     }
 
@@ -173,7 +173,7 @@ impl KBuckets {
     #[must_use]
     pub fn closest(&self, target: Key, count: usize) -> Vec<PeerInfo> {
         let good = self.entries().filter(|entry| entry.failures == 0);
-        let mut all: Vec<(Distance, &Entry)> =
+        let mut all: Vec<(Distance, &BucketEntry)> =
             good.map(|entry| (entry.key.distance(target), entry)).collect();
         all.sort_unstable_by_key(|(distance, _)| *distance);
         all.into_iter().take(count).map(|(_, entry)| entry.info.clone()).collect()
@@ -215,15 +215,15 @@ impl KBuckets {
     pub fn memory(&self) -> usize {
         /// The two reference counts in front of a shared text.
         const COUNTS: usize = 2 * size_of::<usize>();
-        let text = |entry: &Entry| {
+        let text = |entry: &BucketEntry| {
             let name = match entry.info.host() {
                 Host::Name(name) => COUNTS + name.len(),
                 Host::Ip(_) => 0,
             };
             COUNTS + entry.info.id().as_str().len() + name
         };
-        let places = |entries: &Vec<Entry>| {
-            entries.capacity() * size_of::<Entry>() + entries.iter().map(text).sum::<usize>()
+        let places = |entries: &Vec<BucketEntry>| {
+            entries.capacity() * size_of::<BucketEntry>() + entries.iter().map(text).sum::<usize>()
         };
         let bucket = |bucket: &Bucket| {
             size_of::<Bucket>() + places(&bucket.entries) + places(&bucket.waiting)

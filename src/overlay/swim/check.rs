@@ -68,7 +68,7 @@ impl Checks {
         self.0.values().map(|check| check.at).min()
     }
 
-    pub(super) fn put_off(&mut self, by: Duration) {
+    pub(super) fn postpone(&mut self, by: Duration) {
         self.0.values_mut().for_each(|check| check.at = check.at.later(by));
     }
 

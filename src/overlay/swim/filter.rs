@@ -18,13 +18,13 @@ const MAX_JUMP: u16 = 1_000;
 
 /// The state of a member in the engine.
 #[derive(Debug)]
-struct Known {
+struct EngineMember {
     id: Identity,
     incarnation: u16,
     state: State,
 }
 
-type Index = HashMap<PeerId, Known>;
+type Index = HashMap<PeerId, EngineMember>;
 
 impl Membership {
     /// Handles a message from `from`, the sender as its connection identifies it: proven with TLS,
@@ -105,7 +105,7 @@ impl Membership {
     fn index(&self) -> Index {
         let known = |member: &Member<Identity>| {
             let (incarnation, state) = (member.incarnation(), member.state());
-            (member.id().key.clone(), Known { id: member.id().clone(), incarnation, state })
+            (member.id().key.clone(), EngineMember { id: member.id().clone(), incarnation, state })
         };
         self.engine.iter_membership_state().map(known).collect()
     }

@@ -15,7 +15,7 @@ use super::{
     Member, MemberEvent, MetadataTooLong, SwimConfig,
     check::{Checks, TRIES},
     identity::{Identity, MAX_BUMP, MAX_METADATA},
-    member::Records,
+    member::MemberRecords,
     timers::{Due, Timers},
     wire::Said,
 };
@@ -61,7 +61,7 @@ pub struct Membership {
     pub(super) config: SwimConfig,
     timers: Timers,
     pub(super) checks: Checks,
-    pub(super) records: Records,
+    pub(super) records: MemberRecords,
     contacts: BTreeMap<PeerId, PeerInfo>,
     sends: VecDeque<(PeerInfo, Bytes)>,
     rng: StdRng,
@@ -108,7 +108,7 @@ impl Membership {
             config,
             timers: Timers::default(),
             checks: Checks::default(),
-            records: Records::default(),
+            records: MemberRecords::default(),
             contacts: BTreeMap::new(),
             sends: VecDeque::new(),
             rng: StdRng::seed_from_u64(!seed),
@@ -211,8 +211,8 @@ impl Membership {
     pub fn tick(&mut self, now: Instant) {
         let late = self.next_deadline().map(|due| now.saturating_duration_since(due));
         if let Some(late) = late.filter(|late| *late > LATE) {
-            self.timers.put_off(late);
-            self.checks.put_off(late);
+            self.timers.postpone(late);
+            self.checks.postpone(late);
         }
         while let Some(due) = self.timers.pop(now) {
             self.fire(due, now);

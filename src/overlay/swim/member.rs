@@ -78,7 +78,7 @@ pub enum MemberEvent {
 }
 
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct MemberRecord {
     pub(super) id: Identity,
     pub(super) up: bool,
     since: Instant,
@@ -93,19 +93,19 @@ pub(super) struct Record {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Records {
-    pub(super) all: BTreeMap<PeerId, Record>,
+pub(super) struct MemberRecords {
+    pub(super) all: BTreeMap<PeerId, MemberRecord>,
     pub(super) events: VecDeque<MemberEvent>,
     delayed: BTreeSet<(Instant, PeerId)>,
 }
 
-impl Records {
+impl MemberRecords {
     pub(super) fn is_up(&self, key: &PeerId) -> bool {
         self.all.get(key).is_some_and(|record| record.up)
     }
 
     pub(super) fn turned(&mut self, id: &Identity, up: bool, now: Instant) {
-        let record = self.all.entry(id.key.clone()).or_insert_with(|| Record {
+        let record = self.all.entry(id.key.clone()).or_insert_with(|| MemberRecord {
             id: id.clone(),
             up: !up,
             since: now,
@@ -195,7 +195,7 @@ impl Records {
     }
 
     pub(super) fn snapshot(&self) -> Vec<Member> {
-        let member = |record: &Record| {
+        let member = |record: &MemberRecord| {
             let state = match (record.up, record.failed) {
                 (true, None) => MemberState::Up,
                 (true, Some(_)) => MemberState::Suspected,

@@ -410,7 +410,7 @@ fn nobody_speaks_for_another() {
 
 #[test]
 fn down_and_up_of_a_member_are_told_once_in_ten_seconds() {
-    let (mut records, now) = (member::Records::default(), begin());
+    let (mut records, now) = (member::MemberRecords::default(), begin());
     let id = Identity::new(&info(1), 1);
     for tenth in 0..600 {
         let now = now + SECOND * tenth / 10;

@@ -58,7 +58,7 @@ impl Timers {
     }
 
     /// Postpones everything, because the time in between did not count.
-    pub(super) fn put_off(&mut self, by: Duration) {
+    pub(super) fn postpone(&mut self, by: Duration) {
         let later = |Reverse(due): Reverse<Due>| Reverse(Due { at: due.at.later(by), ..due });
         self.heap = std::mem::take(&mut self.heap).into_iter().map(later).collect();
     }

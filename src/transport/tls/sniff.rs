@@ -14,7 +14,7 @@ const HANDSHAKE: u8 = 0x16;
 
 /// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum SniffedProtocol {
     Tls,
     Plain,
     /// Nothing: the other side has closed.
@@ -31,13 +31,15 @@ pub(super) struct Peeked<R> {
 }
 
 /// Waits for the first byte, without consuming it.
-pub(super) async fn sniff<R: AsyncRead + Unpin>(mut inner: R) -> io::Result<(Protocol, Peeked<R>)> {
+pub(super) async fn sniff<R: AsyncRead + Unpin>(
+    mut inner: R,
+) -> io::Result<(SniffedProtocol, Peeked<R>)> {
     let mut byte = [0];
     let byte = (inner.read(&mut byte).await? > 0).then_some(byte[0]);
     let first = match byte {
-        Some(HANDSHAKE) => Protocol::Tls,
-        Some(_) => Protocol::Plain,
-        None => Protocol::Closed,
+        Some(HANDSHAKE) => SniffedProtocol::Tls,
+        Some(_) => SniffedProtocol::Plain,
+        None => SniffedProtocol::Closed,
     };
     Ok((first, Peeked { byte, failed: None, inner }))
 }
@@ -79,7 +81,7 @@ mod tests {
 
     /// What the sniffing of a stream says, and what is read after it; the stream comes in pieces
     /// and is read in steps.
-    fn sniffed(bytes: &[u8], piece: usize, step: usize) -> (Protocol, Vec<u8>) {
+    fn sniffed(bytes: &[u8], piece: usize, step: usize) -> (SniffedProtocol, Vec<u8>) {
         run(async {
             let (mut to, from) = duplex(64);
             let write = async {
@@ -105,9 +107,9 @@ mod tests {
 
     #[test]
     fn the_first_byte_tells_tls_from_all_codes_of_frames() {
-        assert_eq!(sniffed(&[], 1, 8).0, Protocol::Closed);
+        assert_eq!(sniffed(&[], 1, 8).0, SniffedProtocol::Closed);
         for byte in 0..=u8::MAX {
-            let expected = if byte == 0x16 { Protocol::Tls } else { Protocol::Plain };
+            let expected = if byte == 0x16 { SniffedProtocol::Tls } else { SniffedProtocol::Plain };
             assert_eq!(sniffed(&[byte, 3, 1], 3, 8).0, expected);
         }
     }
@@ -130,7 +132,7 @@ mod tests {
         }
         run(async {
             let (first, mut reader) = sniff(Failing(true)).await.unwrap();
-            assert_eq!(first, Protocol::Plain);
+            assert_eq!(first, SniffedProtocol::Plain);
             let mut all = Vec::new();
             let error = reader.read_to_end(&mut all).await.unwrap_err();
             assert_eq!((all.as_slice(), error.kind()), (&b"E"[..], io::ErrorKind::ConnectionReset));
@@ -146,9 +148,9 @@ mod tests {
             let (first, all) = sniffed(&bytes, piece, step);
             prop_assert_eq!(&all, &bytes);
             let expected = match bytes.first() {
-                Some(0x16) => Protocol::Tls,
-                Some(_) => Protocol::Plain,
-                None => Protocol::Closed,
+                Some(0x16) => SniffedProtocol::Tls,
+                Some(_) => SniffedProtocol::Plain,
+                None => SniffedProtocol::Closed,
             };
             prop_assert_eq!(first, expected);
         }
