@@ -52,8 +52,9 @@ pub(crate) use self::{
     bans::{Banned, watch_bans},
     clock::Ambient,
     counters::Counters,
+    doubts::Doubt,
     event::EventBus,
-    joins::Joins,
+    joins::{JoinAgain, Joins},
     metrics::{HandlerTimer, Metrics, RequestTimer},
     threads::Threads,
 };
@@ -125,7 +126,7 @@ pub(crate) struct Node {
     pub(crate) started: Instant,
     /// The accepted connections, counted by source.
     pub(crate) admission: Arc<Admission>,
-    /// Peers that have to be verified again.
+    /// Peers that have to be verified.
     pub(crate) doubts: Doubts,
     /// The rates of incoming frames and bytes, by source.
     pub(crate) meters: Meters,

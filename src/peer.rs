@@ -17,6 +17,7 @@ mod join;
 mod kademlia;
 mod list;
 mod listener;
+mod maintenance;
 #[cfg(feature = "mdns")]
 #[cfg_attr(docsrs, doc(cfg(feature = "mdns")))]
 pub mod mdns;
@@ -28,10 +29,10 @@ mod moves;
 mod notify_all;
 mod peer_exchange;
 mod probation;
+mod question;
 mod registration;
 mod reliable;
 mod send;
-mod service;
 #[cfg(feature = "test-utils")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
 pub mod sim;
@@ -42,7 +43,6 @@ mod supervise;
 #[cfg(feature = "swim")]
 mod swim;
 mod target;
-mod watchdog;
 mod way;
 mod well_known;
 
@@ -57,9 +57,9 @@ pub use self::{
     handle::{Peer, WeakPeer},
     list::{NodeDown, PeerListActor, Peers},
     listener::ListenerActor,
+    maintenance::StabilizerActor,
     notify_all::NotAllSent,
     registration::Registration,
-    stabilizer::StabilizerActor,
     status::Status,
     stop::StopReport,
     target::{IntoTarget, Target},

@@ -25,7 +25,7 @@ use crate::{
     },
     peer::{
         Peers,
-        service::{Service, ServiceContext},
+        maintenance::{Maintenance, NodeContext},
     },
     session::Endpoint,
     time::now,
@@ -227,13 +227,11 @@ impl Store {
     }
 }
 
-/// The service that keeps the book.
+/// The maintenance of the book: reads it, contacts its peers, and saves it.
 #[derive(Debug)]
-pub(super) struct BookService(Arc<Store>);
+pub(super) struct KeepBook(Arc<Store>);
 
-impl BookService {
-    pub(super) const NAME: &'static str = "address-book";
-
+impl KeepBook {
     pub(super) fn new(config: AddressBookConfig) -> Self {
         let book = AddressBook::new(config.max_entries, config.forget_after);
         Self(Arc::new(Store {
@@ -246,16 +244,16 @@ impl BookService {
     }
 }
 
-impl Service for BookService {
+impl Maintenance for KeepBook {
     fn name(&self) -> &'static str {
-        Self::NAME
+        "address-book"
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.0.config.validate_all()
     }
 
-    fn prepare(&self, context: &ServiceContext) {
+    fn prepare(&self, context: &NodeContext) {
         let (store, node, peers) =
             (Arc::clone(&self.0), Arc::clone(&context.node), context.peers.clone());
         let of = Arc::clone(&node);
@@ -268,12 +266,12 @@ impl Service for BookService {
         }));
     }
 
-    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
-        let store = Arc::clone(&self.0);
+    fn run<'a>(&'a self, context: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
+        let store = &self.0;
         Box::pin(async move {
             store.read(&context.node).await;
             if !store.has_rejoined.swap(true, Ordering::Relaxed) {
-                rejoin::rejoin(&store, &context).await;
+                rejoin::rejoin(store, context).await;
             }
             loop {
                 tokio::time::sleep(store.config.save_every).await;

@@ -11,6 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 #[derive(Clone, Debug)]
 pub(crate) struct ChildEnded {
     pub(crate) child: Child,
+    pub(crate) number: usize,
 }
 
 impl Message for ChildEnded {
@@ -32,6 +33,8 @@ pub(crate) fn stop_at_abort<A: Actor<Context = Context<A>>>(
 pub(crate) struct Guard {
     pub(crate) parent: WeakRecipient<ChildEnded>,
     pub(crate) child: Child,
+    /// The position of a piece of maintenance; 0 for other children.
+    pub(crate) number: usize,
     /// Keeps the node from completing its stop before the child has ended.
     pub(crate) _part: TaskTrackerToken,
 }
@@ -41,7 +44,8 @@ impl Drop for Guard {
         if let Some(parent) = self.parent.upgrade() {
             // A cloned sender has its own slot in the mailbox. An error means that the parent has
             // ended as well.
-            parent.try_send(ChildEnded { child: self.child.clone() }).ok();
+            let ended = ChildEnded { child: self.child.clone(), number: self.number };
+            parent.try_send(ended).ok();
         }
     }
 }

@@ -3,11 +3,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::LocalBoxFuture;
 use tokio::time::sleep;
 
 use crate::{
     overlay::{Address, JoinConfig},
-    peer::{NodeDown, Peers, join::rejoin},
+    peer::{
+        NodeDown, Peers,
+        join::rejoin,
+        maintenance::{Maintenance, NodeContext},
+    },
     session::Endpoint,
     time::now,
 };
@@ -18,33 +23,39 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Handles the end of a join through this contact. The contact is remembered if it is in the table,
 /// and the node joins through it again when it no longer is.
 pub(super) async fn joined(
-    node: &Arc<Endpoint>,
     peers: &Peers,
     contact: &Address,
     config: JoinConfig,
 ) -> Result<(), NodeDown> {
     let at = contact.clone();
-    let begins =
-        peers.with(move |table, _| table.contacts.joined(&at, &config, &table.list, now()));
-    if begins.await? {
-        let (of, node, peers) = (Arc::clone(node), Arc::clone(node), peers.clone());
-        let run = async move { tend(&node, &peers).await };
-        of.spawn(of.until_drain(run));
-    }
-    Ok(())
+    let joined = peers.with(move |table, _| {
+        table.contacts.joined(&at, &config, &table.list, now());
+    });
+    joined.await
 }
 
-/// Checks the table periodically while contacts are remembered.
+/// Checks the table periodically for the contacts that are remembered.
+pub(super) struct RejoinContacts;
+
+impl Maintenance for RejoinContacts {
+    fn name(&self) -> &'static str {
+        "contacts"
+    }
+
+    fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
+        // The peer list has died if this fails.
+        Box::pin(async { tend(node, peers).await.unwrap_or_default() })
+    }
+}
+
 async fn tend(node: &Arc<Endpoint>, peers: &Peers) -> Result<(), NodeDown> {
     loop {
         sleep(LOOK_EVERY).await;
-        let look = peers.with(|table, _| table.contacts.due(&table.list, now()));
-        let Some(due) = look.await? else { return Ok(()) };
+        let due = peers.with(|table, _| table.contacts.due(&table.list, now())).await?;
         for (contact, config) in due {
-            if node.bans.refuses(&contact) {
-                continue;
+            if !node.bans.refuses(&contact) {
+                rejoin(node, peers, contact, config).await?;
             }
-            rejoin(node, peers, contact, config).await?;
         }
     }
 }

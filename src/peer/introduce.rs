@@ -10,7 +10,7 @@ use crate::{
     message::{Outgoing, Over},
     node::{PeerEvent, Refusal},
     overlay::{Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
-    peer::{NodeDown, Peers, stabilizer::question},
+    peer::{NodeDown, Peers, question::question},
     session,
     session::Endpoint,
     time::{now, part},

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::again::JoinRetries;
 use futures::{
     StreamExt,
     future::{self, join_all},
@@ -29,7 +30,7 @@ use crate::{
         introduce::{Own, two_addresses},
         moves,
         moves::Admitted,
-        stabilizer::{question, question_in_full},
+        question::{question, question_in_full},
     },
     session,
     session::Endpoint,
@@ -208,12 +209,12 @@ pub(crate) async fn join(
         Came::Itself => Err(JoinError::ContactIsSelf(contact)),
         Came::In(report) => {
             node.joins.end(&contact);
-            contacts::joined(node, peers, &contact, config).await?;
+            contacts::joined(peers, &contact, config).await?;
             node.emit(&PeerEvent::Joined { contact, added: report.added().len() });
             Ok(report)
         }
         Came::Not { cause, report } => {
-            let again = Came::is_not_now(&report) && again::begin(node, peers, &contact, config);
+            let again = Came::is_not_now(&report) && node.joins.begin(&contact, config);
             let why = cause.clone();
             node.emit(&PeerEvent::NotJoined { contact: contact.clone(), why, again });
             let takes_part = report.refused().iter().any(|(address, _)| *address == contact);

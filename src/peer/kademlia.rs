@@ -32,7 +32,7 @@ use crate::{
         kademlia::{Key, RecordStore, SharedTable, message::KAD},
         options::{ConfigError, Options as _},
     },
-    peer::service::{Service, ServiceContext},
+    peer::maintenance::{Maintenance, NodeContext},
     session::Endpoint,
 };
 
@@ -97,11 +97,11 @@ impl Dht {
     }
 }
 
-/// The service that [`Builder::kademlia`](crate::Builder::kademlia) adds.
+/// The maintenance that [`Builder::kademlia`](crate::Builder::kademlia) adds.
 #[derive(Debug)]
 pub(crate) struct Kademlia(pub(crate) Arc<Dht>);
 
-impl Service for Kademlia {
+impl Maintenance for Kademlia {
     fn name(&self) -> &'static str {
         "kademlia"
     }
@@ -110,7 +110,7 @@ impl Service for Kademlia {
         self.0.config.validate_all()
     }
 
-    fn prepare(&self, context: &ServiceContext) {
+    fn prepare(&self, context: &NodeContext) {
         let me = context.node.me.clone();
         self.0.table.make(Key::of(me.id()), self.0.config.k);
         self.0.me.set(me).ok();
@@ -120,9 +120,8 @@ impl Service for Kademlia {
         context.serve(KAD, Arc::new(serve));
     }
 
-    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
-        let dht = Arc::clone(&self.0);
-        Box::pin(async move { tend::run(&context, &dht).await })
+    fn run<'a>(&'a self, context: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
+        Box::pin(tend::run(context, &self.0))
     }
 }
 

@@ -43,8 +43,8 @@ use crate::{
     },
     peer::{
         Builder, Peers,
-        service::{Service, ServiceContext},
-        stabilizer::question,
+        maintenance::{Maintenance, NodeContext},
+        question::question,
     },
     session::Endpoint,
 };
@@ -136,7 +136,7 @@ impl Builder {
     /// this one ask it for its `NAME`.
     pub fn mdns(mut self, config: MdnsConfig) -> Self {
         self.needs_well_known = true;
-        self.service(Mdns { config })
+        self.part(Mdns { config })
     }
 }
 
@@ -145,7 +145,7 @@ struct Mdns {
     config: MdnsConfig,
 }
 
-impl Service for Mdns {
+impl Maintenance for Mdns {
     fn name(&self) -> &'static str {
         "mdns"
     }
@@ -154,12 +154,9 @@ impl Service for Mdns {
         self.config.validate_all()
     }
 
-    fn prepare(&self, _: &ServiceContext) {}
-
-    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
-        let config = self.config.clone();
+    fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            if let Err(error) = find(&config, &context.node, &context.peers).await {
+            if let Err(error) = find(&self.config, node, peers).await {
                 warn_some!(Kind::Part, %error, "cannot find nodes by multicast DNS");
             }
         })

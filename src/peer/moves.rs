@@ -13,7 +13,7 @@ use crate::{
         NodeDown, Peers,
         introduce::two_addresses,
         list::{tell_added, tell_removed},
-        stabilizer::question,
+        question::question,
     },
     session::Endpoint,
     time::{Later, now},

@@ -13,14 +13,15 @@ use crate::{
     message::{Incoming, Reply},
     node::Refusal,
     overlay::{
-        Added, Candidate, Learned, PEX, PeerInfo, PeersSeen, Scope, Verdict, WITHIN, is_question,
-        seen_lately,
+        Added, Candidate, Learned, PEX, PeerExchange, PeerInfo, PeersSeen, Scope, Verdict, WITHIN,
+        is_question, options::ConfigError, seen_lately,
     },
     peer::{
         Peers,
         join::ResolvedHosts,
-        service::{Service, ServiceContext},
-        stabilizer::question,
+        maintenance::{Maintenance, NodeContext},
+        question::question,
+        stabilizer::Stabilizing,
     },
     session::Endpoint,
     time::now,
@@ -30,26 +31,28 @@ use crate::{
 /// costs only the answer itself.
 const SAME_FOR: Duration = Duration::from_secs(30);
 
-/// Answers `@PEX`.
-#[derive(Debug)]
-pub(super) struct ExchangeService {
+/// The maintenance of the peer exchange: answers `@PEX`, and asks peers for theirs.
+pub(super) struct Exchanging {
     seed: u64,
+    asks: Stabilizing<PeerExchange>,
 }
 
-impl ExchangeService {
-    pub(super) const NAME: &'static str = "peer-exchange-answers";
-
-    pub(super) const fn new(seed: u64) -> Self {
-        Self { seed }
+impl Exchanging {
+    pub(super) const fn new(exchange: PeerExchange, seed: u64) -> Self {
+        Self { seed, asks: Stabilizing::new(exchange) }
     }
 }
 
-impl Service for ExchangeService {
-    fn name(&self) -> &'static str {
-        Self::NAME
+impl Maintenance for Exchanging {
+    fn name(&self) -> &str {
+        self.asks.name()
     }
 
-    fn prepare(&self, context: &ServiceContext) {
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.asks.validate()
+    }
+
+    fn prepare(&self, context: &NodeContext) {
         let (node, peers) = (Arc::downgrade(&context.node), context.peers.clone());
         context.serve(
             PEX,
@@ -57,8 +60,8 @@ impl Service for ExchangeService {
         );
     }
 
-    fn run(&self, _: ServiceContext) -> LocalBoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
+    fn run<'a>(&'a self, context: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
+        self.asks.run(context)
     }
 }
 

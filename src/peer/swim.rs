@@ -22,7 +22,7 @@ use crate::{
     },
     peer::{
         Peer,
-        service::{Service, ServiceContext},
+        maintenance::{Maintenance, NodeContext},
     },
     session,
     session::Endpoint,
@@ -113,14 +113,14 @@ impl Serve for Gossip {
     }
 }
 
-/// The service that the option of the builder adds.
+/// The maintenance that the option of the builder adds: sends what the membership has to send.
 #[derive(Debug)]
 pub(crate) struct Swim {
     pub(crate) config: SwimConfig,
     pub(crate) metadata: Vec<u8>,
 }
 
-impl Service for Swim {
+impl Maintenance for Swim {
     fn name(&self) -> &'static str {
         "swim"
     }
@@ -129,7 +129,7 @@ impl Service for Swim {
         self.config.validate_all()
     }
 
-    fn prepare(&self, context: &ServiceContext) {
+    fn prepare(&self, context: &NodeContext) {
         let node = &context.node;
         // If it is below that of an earlier run, the members report it.
         let incarnation = node.links.incarnation;
@@ -148,23 +148,23 @@ impl Service for Swim {
         context.serve(TypeCode::SWM, Arc::new(Gossip { node: Arc::downgrade(node) }));
     }
 
-    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
+    fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            let Some(shared) = context.node.membership.get() else { return };
+            let Some(shared) = node.membership.get() else { return };
             let mut postman = Postman::default();
             let mut look_at = Instant::now();
             loop {
                 if look_at <= Instant::now() {
                     look_at = Instant::now().later(LOOK_EVERY);
-                    let Ok(list) = context.peers.list_to_maintain().await else { return };
+                    let Ok(list) = peers.list_to_maintain().await else { return };
                     let known: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
                     postman.known = known.iter().map(|info| info.id().clone()).collect();
                     lock(shared).set_contacts(known);
                 }
-                with(&context.node, shared, |machine| machine.tick(now()));
+                with(node, shared, |machine| machine.tick(now()));
                 let (next, sends) = outgoing(shared);
                 let next = next.map_or(look_at, Instant::from_std);
-                sends.into_iter().for_each(|(to, data)| postman.send(&context.node, to, data));
+                sends.into_iter().for_each(|(to, data)| postman.send(node, to, data));
                 timeout_at(next.min(look_at), shared.wake.notified()).await.ok();
             }
         })
@@ -259,7 +259,6 @@ impl Peer {
 
     /// The other members that this node has met, including members that are down, sorted by id.
     /// Empty without [`Builder::swim`](crate::Builder::swim).
-    /// [`Builder::swim`](crate::Builder::swim).
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         self.node().membership.get().map(|shared| lock(shared).members()).unwrap_or_default()

@@ -14,10 +14,7 @@ use crate::{
         Added, Address, Candidate, Claim, Host, JoinPolicy, Learned, Listing, PeerEntry, PeerId,
         PeerInfo, QuitPolicy, Scope, Verdict, WITHIN,
     },
-    peer::{
-        NodeDown, Peers, child::stop_at_abort, moves, moves::Admitted, probation,
-        stabilizer::question,
-    },
+    peer::{NodeDown, Peers, child::stop_at_abort, moves, moves::Admitted, question::question},
     session::Endpoint,
     time::now,
 };
@@ -221,7 +218,7 @@ async fn join(
         Added::Added => {
             node.joined.store(true, Ordering::Relaxed);
             if !verified {
-                probation::begin(node, peers, peer);
+                node.doubts.note_unverified();
             }
             Ok(repl(format!("Join: peer added: {id}")))
         }

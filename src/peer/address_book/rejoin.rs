@@ -9,7 +9,7 @@ use crate::{
     frame::{Frame, TypeCode},
     node::PeerEvent,
     overlay::{Added, Candidate, Learned, PeerInfo, Scope, Verdict, WITHIN, is_busy},
-    peer::{Peers, service::ServiceContext, stabilizer::question},
+    peer::{Peers, maintenance::NodeContext, question::question},
     session::Endpoint,
 };
 
@@ -35,7 +35,7 @@ enum Outcome {
 }
 
 /// Asks the anchors first, then the other peers at random.
-pub(super) async fn rejoin(store: &Store, context: &ServiceContext) {
+pub(super) async fn rejoin(store: &Store, context: &NodeContext) {
     let most = store.config.rejoin;
     let chosen = {
         let book = store.book();

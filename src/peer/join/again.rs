@@ -7,14 +7,17 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::time::sleep;
 
 use super::{Came, walk};
 use crate::{
-    node::PeerEvent,
-    overlay::{Address, JoinAnswer, JoinConfig},
-    peer::{NodeDown, Peers, contacts},
+    node::{JoinAgain, PeerEvent},
+    overlay::JoinAnswer,
+    peer::{
+        NodeDown, Peers, contacts,
+        maintenance::{Maintenance, NodeContext, run_jobs},
+    },
     session::Endpoint,
     time::part,
 };
@@ -28,27 +31,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The number of tries in a row at which the contact was gone, after which it is given up.
 const MAX_GONE: u32 = 10;
 
-/// Starts the retries. False if the node already retries the maximum number of contacts.
-pub(super) fn begin(
-    node: &Arc<Endpoint>,
-    peers: &Peers,
-    contact: &Address,
-    config: JoinConfig,
-) -> bool {
-    let Some(again) = node.joins.begin(contact) else {
-        return node.joins.is_under_way(contact);
-    };
-    let (of, node, peers, contact) =
-        (Arc::clone(node), Arc::clone(node), peers.clone(), contact.clone());
-    let run = async move {
-        let ended = again.ended.clone();
-        // A transport that panics ends the retries.
-        let run = AssertUnwindSafe(run(&node, &peers, &contact, config)).catch_unwind();
-        ended.run_until_cancelled(run).await;
-        node.joins.over(&contact, &again);
-    };
-    of.spawn(of.until_drain(run));
-    true
+/// Retries the contacts of [`Joins`](crate::node::Joins), side by side.
+pub(crate) struct JoinRetries;
+
+impl Maintenance for JoinRetries {
+    fn name(&self) -> &'static str {
+        "join-retries"
+    }
+
+    fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            node.joins.begin_again();
+            let next = || async { Ok([node.joins.next().await]) };
+            let run = |again: JoinAgain| async move {
+                // A transport that panics ends the retries of this contact.
+                let retry = AssertUnwindSafe(retry(node, peers, &again)).catch_unwind();
+                again.ended.run_until_cancelled(retry).await;
+                node.joins.over(&again);
+            };
+            run_jobs(next, run).await;
+        })
+    }
 }
 
 /// The pause differs from node to node, and is the same for the same node, so that simulations are
@@ -61,11 +64,10 @@ fn pause(node: &Endpoint, tries: u32) -> Duration {
     pause.saturating_add(part(pause.saturating_mul(more), 1_000))
 }
 
-async fn run(
+async fn retry(
     node: &Arc<Endpoint>,
     peers: &Peers,
-    contact: &Address,
-    config: JoinConfig,
+    JoinAgain { contact, config, .. }: &JoinAgain,
 ) -> Result<(), NodeDown> {
     let mut gone = 0;
     for tries in 0.. {
@@ -73,7 +75,7 @@ async fn run(
         let report = walk(node, peers, contact.clone(), (config.clone(), tries + 1)).await?;
         match Came::of(contact, report) {
             Came::In(report) => {
-                contacts::joined(node, peers, contact, config).await?;
+                contacts::joined(peers, contact, config.clone()).await?;
                 let added = report.added().len();
                 node.emit(&PeerEvent::Joined { contact: contact.clone(), added });
                 return Ok(());

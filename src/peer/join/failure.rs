@@ -6,7 +6,7 @@ use crate::{
     frame::{FrameError, TypeCode},
     message::{ReadError, RequestError},
     overlay::JoinFailure,
-    peer::stabilizer::Unanswered,
+    peer::question::Unanswered,
     transport::{IdentityFault, NameFault},
 };
 

@@ -10,7 +10,7 @@ use crate::{
         Address,
         kademlia::{Key, message::Question},
     },
-    peer::service::ServiceContext,
+    peer::maintenance::NodeContext,
     session::Endpoint,
     time::{now, part},
 };
@@ -27,7 +27,7 @@ const CONTACTS: usize = 8;
 /// The number of records of other nodes that are sent on in one round.
 const SENT_ON_AT_ONCE: usize = 64;
 
-pub(super) async fn run(context: &ServiceContext, dht: &Arc<Dht>) {
+pub(super) async fn run(context: &NodeContext, dht: &Arc<Dht>) {
     let shortest = dht.config.refresh.min(dht.config.says_again());
     let pause = part(shortest, ROUNDS).max(Duration::from_secs(1));
     let mut looked = tokio::time::Instant::now();
@@ -68,7 +68,7 @@ impl Dht {
     }
 
     /// Joins through a node of the peer table, if one speaks Kademlia.
-    async fn begin(self: &Arc<Self>, context: &ServiceContext) {
+    async fn begin(self: &Arc<Self>, context: &NodeContext) {
         let Ok(list) = context.peers.list().await else { return };
         let contacts: Vec<_> =
             list.iter().take(CONTACTS).map(|entry| entry.info().clone()).collect();
