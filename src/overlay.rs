@@ -43,7 +43,6 @@ pub(crate) mod options;
 mod peer_exchange;
 mod ping_sweep;
 mod policy;
-mod probation;
 pub mod router;
 mod scope;
 mod shares;
@@ -51,6 +50,7 @@ mod stabilizer;
 #[cfg(feature = "swim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
 pub mod swim;
+mod verification;
 
 pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 #[cfg(feature = "mdns")]
@@ -82,5 +82,5 @@ pub(crate) use self::{
     moves::Moves,
     peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,
-    probation::{ASKED_AFTER, Verdict, WITHIN, is_busy},
+    verification::{ASKED_AFTER, Verdict, WITHIN, is_busy},
 };

@@ -11,6 +11,7 @@ mod error;
 mod forward;
 mod given_up;
 mod handle;
+mod hosts;
 mod introduce;
 mod join;
 #[cfg(feature = "kademlia")]
@@ -25,10 +26,8 @@ pub mod messages;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod metrics;
-mod moves;
 mod notify_all;
 mod peer_exchange;
-mod probation;
 mod question;
 mod registration;
 mod reliable;
@@ -43,6 +42,7 @@ mod supervise;
 #[cfg(feature = "swim")]
 mod swim;
 mod target;
+mod verification;
 mod way;
 mod well_known;
 

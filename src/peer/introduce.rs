@@ -9,34 +9,12 @@ use crate::{
     frame::{Frame, TypeCode},
     message::{Outgoing, Over},
     node::{PeerEvent, Refusal},
-    overlay::{Address, AskFailure, Host, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
-    peer::{NodeDown, Peers, question::question},
+    overlay::{AskFailure, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
+    peer::{NodeDown, Peers, hosts::OwnAddresses, question::question, verification::two_addresses},
     session,
     session::Endpoint,
     time::{now, part},
 };
-
-/// The addresses of this node, under any name of its host.
-#[derive(Clone, Debug)]
-pub(super) struct Own {
-    me: Address,
-    means: Vec<Host>,
-}
-
-impl Own {
-    pub(super) async fn of(node: &Endpoint) -> Self {
-        let me = node.me.address().clone();
-        let means = node.look_up(me.host()).await.unwrap_or_default();
-        Self { me, means }
-    }
-
-    pub(super) fn is_own(&self, node: &Endpoint, at: &Address) -> bool {
-        let is_host = *at.host() == *self.me.host()
-            || self.means.contains(at.host())
-            || node.transport.is_here(at.host());
-        at.port() == self.me.port() && is_host
-    }
-}
 
 /// Asks over the open link, if there is one, and in a classic exchange if that gives no answer.
 /// Each gets half of the time.
@@ -72,20 +50,6 @@ fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<Told>) {
             two_addresses(node, node.me.id(), &at, node.me.address(), Some(peer))
         }
     }
-}
-
-/// Counts and reports that one id is at two addresses.
-pub(super) fn two_addresses(
-    node: &Endpoint,
-    id: &PeerId,
-    listed: &Address,
-    other: &Address,
-    told_by: Option<PeerInfo>,
-) {
-    node.counters.ids_at_two_addresses.one();
-    tracing::warn!(%id, %listed, %other, "one id at two addresses");
-    let (id, listed, other) = (id.clone(), listed.clone(), other.clone());
-    node.emit(&PeerEvent::TwoAddresses { id, listed, other, told_by });
 }
 
 /// Handles a peer's answer whether it lists this node.
@@ -156,7 +120,7 @@ async fn introduce(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo) -> bool
     let Ok((told, to_confirm)) = answered.await else { return true };
     tell(node, peer, told);
     if to_confirm && let Ok(list) = ask(node, peer, Frame::empty(TypeCode::LIST), WITHIN).await {
-        let own = Own::of(node).await;
+        let own = OwnAddresses::of(node).await;
         let listing = Listing::in_list(&list, &node.me, |at| own.is_own(node, at));
         said(node, peers, peer, listing).await.ok();
     }

@@ -4,7 +4,7 @@ mod again;
 mod failure;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -22,15 +22,14 @@ use crate::{
     message::Replies,
     node::PeerEvent,
     overlay::{
-        Added, Address, Candidate, Host, JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure,
-        JoinReport, JoinStep, JoinWalk, PeerId, PeerInfo, Scope, options::Options as _,
+        Address, Candidate, JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure, JoinReport,
+        JoinStep, JoinWalk, PeerId, PeerInfo, options::Options as _,
     },
     peer::{
         JoinError, NodeDown, Peers, contacts,
-        introduce::{Own, two_addresses},
-        moves,
-        moves::Admitted,
+        hosts::{OwnAddresses, ResolvedHosts},
         question::{question, question_in_full},
+        verification::{AskName, Policy, two_addresses, verify_and_admit},
     },
     session,
     session::Endpoint,
@@ -43,39 +42,6 @@ const QUESTION_TIME: Duration = Duration::from_secs(5);
 
 /// The number of peers that receive `QUIT` at the same time.
 const GOODBYES_AT_ONCE: usize = 32;
-
-/// The addresses of the hosts of a walk, resolved once each; at most as many hosts as the walk
-/// asks.
-#[derive(Debug, Default)]
-pub(crate) struct ResolvedHosts(HashMap<Host, Vec<Host>>);
-
-impl ResolvedHosts {
-    pub(crate) async fn of(&mut self, node: &Endpoint, host: &Host) -> &[Host] {
-        if !self.0.contains_key(host) {
-            let means = node.look_up(host).await.unwrap_or_default();
-            self.0.insert(host.clone(), means);
-        }
-        self.0.get(host).map_or(&[], Vec::as_slice)
-    }
-
-    /// The narrowest and the widest scope of a host; `None` if the host has no address.
-    async fn scopes(&mut self, node: &Endpoint, host: &Host) -> Option<(Scope, Scope)> {
-        let here = |host: &Host| {
-            if node.transport.is_here(host) { Some(Scope::Machine) } else { Scope::of(host) }
-        };
-        let means = self.of(node, host).await;
-        let scopes: Option<Vec<_>> = means.iter().map(here).collect();
-        let scopes = scopes?;
-        Some((*scopes.iter().min()?, *scopes.iter().max()?))
-    }
-
-    /// Whether the node may dial `to`, an address from a list that `by` sent.
-    pub(crate) async fn may_go(&mut self, node: &Endpoint, to: &Address, by: &Address) -> bool {
-        let by = self.scopes(node, by.host()).await;
-        let to = self.scopes(node, to.host()).await;
-        by.zip(to).is_some_and(|((_, by), (to, _))| by.may_name(to))
-    }
-}
 
 /// Asks a question of the walk, unless the address is one where other nodes may not send this node.
 async fn ask(
@@ -106,7 +72,7 @@ async fn walk(
     contact: Address,
     (config, earlier): (JoinConfig, u32),
 ) -> Result<JoinReport, NodeDown> {
-    let own = Own::of(node).await;
+    let own = OwnAddresses::of(node).await;
     let is_own = |at: &Address| own.is_own(node, at);
     let mut walk = JoinWalk::new(node.me.clone(), contact, config, now()).turn(earlier);
     let (mut event, mut hosts) = (JoinEvent::Start, ResolvedHosts::default());
@@ -128,15 +94,10 @@ async fn walk(
                 let seen_at = hosts.of(node, info.host()).await.first().cloned();
                 let seen_at = seen_at.unwrap_or_else(|| info.host().clone());
                 let proven = node.secure && info.id().is_key();
-                let candidate = Candidate::new(info, learned).seen_at(seen_at).verified(true);
-                JoinEvent::Added(match moves::admit(node, peers, candidate, proven).await? {
-                    Admitted::Added => {
-                        node.joined.store(true, Ordering::Relaxed);
-                        Added::Added
-                    }
-                    Admitted::Known | Admitted::Elsewhere(_) => Added::AlreadyKnown,
-                    Admitted::Not(added) => added,
-                })
+                let candidate = Candidate::new(info, learned).seen_at(seen_at);
+                let policy = Policy { ask: AskName::Never { proven }, introduce: false };
+                let outcome = verify_and_admit(node, peers, candidate, policy).await?;
+                JoinEvent::Added(outcome.added())
             }
             JoinStep::Done(report) => break report,
         };

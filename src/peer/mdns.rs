@@ -35,16 +35,15 @@ use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, Se
 use tokio::time::{Instant, interval};
 
 use crate::{
-    frame::{Frame, TypeCode},
     node::log::{Kind, warn_some},
     overlay::{
-        Added, Candidate, Host, Learned, Nearby, PeerId, PeerInfo, Verdict,
+        Candidate, Host, Learned, Nearby, PeerId, PeerInfo,
         options::{ConfigError, Options, PLACES_OR_NONE, Setting, settings},
     },
     peer::{
         Builder, Peers,
         maintenance::{Maintenance, NodeContext},
-        question::question,
+        verification::{AskName, Outcome, Policy, verify_and_admit},
     },
     session::Endpoint,
 };
@@ -60,9 +59,6 @@ pub const MAX_NETWORK: usize = 63;
 
 /// The number of nodes that are asked for their name at the same time.
 const AT_ONCE: usize = 4;
-
-/// The time for a discovered node to answer `NAME`.
-const WITHIN: Duration = Duration::from_secs(2);
 
 /// The options of discovery in the local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,17 +255,10 @@ async fn find(config: &MdnsConfig, node: &Arc<Endpoint>, peers: &Peers) -> mdns_
 
 /// Asks a node for its name, and adds it if its id is the announced one.
 async fn ask(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo) {
-    let (id, at) = (peer.id(), peer.address());
-    if !matches!(peers.get(id).await, Ok(None)) || !node.may_dial(at).await {
-        return;
-    }
-    let answer = question(node, (at, Some(id)), Frame::empty(TypeCode::NAME), WITHIN).await;
-    if Verdict::of(&answer, id) == Verdict::Verified {
-        node.answered(at);
-        let candidate = Candidate::new(peer.clone(), Learned::Nearby).verified(true);
-        let added = peers.admit(candidate).await;
-        if !matches!(added, Ok(Added::Added)) {
-            tracing::debug!(%peer, ?added, "discovered nearby, but not added");
-        }
+    let candidate = Candidate::new(peer.clone(), Learned::Nearby);
+    let policy = Policy { ask: AskName::First { named_by: None }, introduce: false };
+    let outcome = verify_and_admit(node, peers, candidate, policy).await;
+    if outcome != Ok(Outcome::Added) {
+        tracing::debug!(%peer, ?outcome, "discovered nearby, but not added");
     }
 }

@@ -1,7 +1,7 @@
 //! The I/O of the peer exchange: answering `@PEX`, and asking peers that others have named.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -9,18 +9,15 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 
 use crate::{
     dispatch::{Serve, Told},
-    frame::{Frame, TypeCode},
     message::{Incoming, Reply},
     node::Refusal,
     overlay::{
-        Added, Candidate, Learned, PEX, PeerExchange, PeerInfo, PeersSeen, Scope, Verdict, WITHIN,
-        is_question, options::ConfigError, seen_lately,
+        PEX, PeerExchange, PeersSeen, Scope, is_question, options::ConfigError, seen_lately,
     },
     peer::{
         Peers,
-        join::ResolvedHosts,
+        hosts::scope_of,
         maintenance::{Maintenance, NodeContext},
-        question::question,
         stabilizer::Stabilizing,
     },
     session::Endpoint,
@@ -102,9 +99,7 @@ impl Serve for Answering {
                 return Ok(Reply::error("Peer exchange: not a question of this version"));
             }
             let mut told = told(&peers, &drawn).await.ok_or(Refusal::HandlerGone)?;
-            let host = incoming.sender().address().host();
-            let here = node.transport.is_here(host).then_some(Scope::Machine);
-            let asker = here.or_else(|| Scope::of(host)).unwrap_or(Scope::World);
+            let asker = scope_of(&node, incoming.sender().address().host());
             // An asker is never told an address that it could not reach.
             told.retain(|peer| Scope::of(peer.host()).is_some_and(|scope| asker.may_name(scope)));
             Ok(Reply::one(told.encode()))
@@ -113,36 +108,5 @@ impl Serve for Answering {
 
     fn tell(&self, incoming: Incoming) -> Told {
         Told::Serving(self.serve(incoming))
-    }
-}
-
-/// Asks a peer that another peer has named for its `NAME`, and adds it if its id is the named one.
-pub(super) async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: &PeerInfo, by: &PeerInfo) {
-    let (id, at) = (peer.id(), peer.address());
-    let mut hosts = ResolvedHosts::default();
-    if id == node.me.id()
-        || !matches!(peers.get(id).await, Ok(None))
-        || !hosts.may_go(node, at, by.address()).await
-        || !node.may_dial(at).await
-    {
-        return;
-    }
-    let answer = question(node, (at, Some(id)), Frame::empty(TypeCode::NAME), WITHIN).await;
-    if Verdict::of(&answer, id) != Verdict::Verified {
-        return;
-    }
-    node.answered(at);
-    let seen_at = hosts.of(node, peer.host()).await.first().cloned();
-    let seen_at = seen_at.unwrap_or_else(|| peer.host().clone());
-    let learned = Learned::Listed { by: by.id().clone() };
-    let candidate = Candidate::new(peer.clone(), learned).seen_at(seen_at).verified(true);
-    match peers.admit(candidate).await {
-        Ok(Added::Added) => {
-            node.joined.store(true, Ordering::Relaxed);
-            // The answer does not matter: the peer may know this node, be full, or admit it.
-            let introduction = Frame::text(TypeCode::JOIN, node.me.to_string());
-            question(node, (at, Some(id)), introduction, WITHIN).await.ok();
-        }
-        added => tracing::debug!(%peer, %by, ?added, "named by another peer, but not added"),
     }
 }

@@ -7,14 +7,14 @@ use futures::{StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use crate::{
     frame::{Frame, TypeCode},
     overlay::{
-        Listing, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
+        Candidate, Learned, Listing, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, View,
         options::ConfigError,
     },
     peer::{
         Peers, introduce,
         maintenance::{Maintenance, NodeContext},
-        peer_exchange::consider,
         question::question,
+        verification::{AskName, Outcome, Policy, verify_and_admit},
     },
     session::Endpoint,
     time::now,
@@ -97,10 +97,20 @@ async fn go(
             Some(ask(node, peers, peer, frame, within).await)
         }
         StabilizerAction::Consider { peer, by } => {
-            consider(node, peers, &peer, &by).await;
+            consider(node, peers, peer, &by).await;
             None
         }
         _ => None,
+    }
+}
+
+/// Visits a peer that another peer has named.
+async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo, by: &PeerInfo) {
+    let candidate = Candidate::new(peer.clone(), Learned::Listed { by: by.id().clone() });
+    let policy = Policy { ask: AskName::First { named_by: Some(by.address()) }, introduce: true };
+    let outcome = verify_and_admit(node, peers, candidate, policy).await;
+    if outcome != Ok(Outcome::Added) {
+        tracing::debug!(%peer, %by, ?outcome, "named by another peer, but not added");
     }
 }
 

@@ -1,20 +1,25 @@
 //! The handlers for the well-known codes that need no files
 //! ([protocol](crate::protocol#well-known-messages)).
 
-use std::sync::{Arc, Weak, atomic::Ordering};
+use std::sync::{Arc, Weak};
 
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     frame::{Frame, TypeCode},
-    message::{Incoming, Reply, Sender, Via},
+    message::{Incoming, Reply, Sender},
     node::{Refusal, Removed},
     overlay::{
         Added, Address, Candidate, Claim, Host, JoinPolicy, Learned, Listing, PeerEntry, PeerId,
-        PeerInfo, QuitPolicy, Scope, Verdict, WITHIN,
+        PeerInfo, QuitPolicy, Scope, Verdict,
     },
-    peer::{NodeDown, Peers, child::stop_at_abort, moves, moves::Admitted, question::question},
+    peer::{
+        NodeDown, Peers,
+        child::stop_at_abort,
+        hosts::{claims, scope_of, source},
+        verification::{AskName, Policy, ask_name, verify_and_admit},
+    },
     session::Endpoint,
     time::now,
 };
@@ -87,33 +92,6 @@ fn repl(text: String) -> Reply {
     Reply::one(Frame::text(TypeCode::REPL, text))
 }
 
-/// The host that a sender's connection comes from; `None` for a message that another node passed
-/// on.
-fn source(sender: &Sender) -> Option<&Host> {
-    match sender.via() {
-        Via::Classic | Via::Link => Some(sender.address().host()),
-        Via::Routed { .. } => None,
-    }
-}
-
-/// Whether `holds` accepts the claim of the sender to be at `host`.
-pub(crate) async fn claims(
-    node: &Endpoint,
-    sender: &Sender,
-    host: &Host,
-    holds: impl FnOnce(&Claim<'_>) -> bool,
-) -> bool {
-    let Some(source) = source(sender) else { return false };
-    let means = node.look_up(host).await.unwrap_or_default();
-    holds(&Claim {
-        host,
-        means: &means,
-        here: node.transport.is_here(host),
-        source,
-        source_here: node.transport.is_here(source),
-    })
-}
-
 /// Answers `PONG`. Over a link the answer also says whether the asker is listed, if it asks for
 /// that.
 async fn ping(sender: &Sender, node: &Endpoint, peers: &Peers) -> Result<Reply, NodeDown> {
@@ -132,12 +110,6 @@ async fn ping(sender: &Sender, node: &Endpoint, peers: &Peers) -> Result<Reply, 
 fn is_at(entry: &PeerEntry, listens: &Address, source: &Host) -> bool {
     entry.info().port() == listens.port()
         && (entry.info().host() == source || entry.seen_at() == source)
-}
-
-/// The scope of a host that has connected to this node.
-fn scope_of(node: &Endpoint, host: &Host) -> Scope {
-    let here = node.transport.is_here(host).then_some(Scope::Machine);
-    here.or_else(|| Scope::of(host)).unwrap_or(Scope::World)
 }
 
 /// An entry as it is sent to an asker. The asker may be unable to resolve a host name, so it gets
@@ -207,21 +179,11 @@ async fn join(
     }
     let verified = policy == JoinPolicy::Open || proven.is_some();
     let seen_at = sender.address().host().clone();
-    let candidate = Candidate::new(peer.clone(), Learned::Joined).seen_at(seen_at);
-    let candidate = candidate.verified(verified);
-    let added = match moves::admit(node, peers, candidate, proven.is_some()).await? {
-        Admitted::Added => Added::Added,
-        Admitted::Known | Admitted::Elsewhere(_) => Added::AlreadyKnown,
-        Admitted::Not(added) => added,
-    };
-    match added {
-        Added::Added => {
-            node.joined.store(true, Ordering::Relaxed);
-            if !verified {
-                node.doubts.note_unverified();
-            }
-            Ok(repl(format!("Join: peer added: {id}")))
-        }
+    let candidate = Candidate::new(peer, Learned::Joined).seen_at(seen_at);
+    let ask = if verified { AskName::Never { proven: proven.is_some() } } else { AskName::Later };
+    let policy = Policy { ask, introduce: false };
+    match verify_and_admit(node, peers, candidate, policy).await?.added() {
+        Added::Added => Ok(repl(format!("Join: peer added: {id}"))),
         Added::AlreadyKnown => known,
         Added::Own => Ok(Reply::error("Join: attempt to insert self")),
         Added::TooManyOfAddress => refused("too many peers at your address"),
@@ -253,9 +215,7 @@ async fn is_another(
     if !contested && !from_afar {
         return Ok(false);
     }
-    let (to, name) = ((info.address(), Some(info.id())), Frame::empty(TypeCode::NAME));
-    let answer = question(node, to, name, WITHIN).await;
-    Ok(Verdict::of(&answer, info.id()) == Verdict::Verified)
+    Ok(ask_name(node, info).await == Verdict::Verified)
 }
 
 async fn quit(

@@ -15,7 +15,7 @@ use crate::{
             message::{Answer, MAX_MESSAGE, Question, Request, Response},
         },
     },
-    peer::join::ResolvedHosts,
+    peer::{hosts::ResolvedHosts, verification::may_ask},
     session,
     session::Endpoint,
     time::now,
@@ -147,7 +147,7 @@ impl Dht {
         let dht = Arc::clone(self);
         self.spawn(node, async move |node| {
             let (_permit, _probing) = (permit, probing);
-            if node.may_dial(peer.address()).await {
+            if may_ask(&node, &mut ResolvedHosts::default(), &peer, None).await {
                 dht.ask(&node, &peer, Question::Ping).await;
             }
         });

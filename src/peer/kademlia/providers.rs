@@ -15,7 +15,7 @@ use crate::{
         Address, PeerInfo,
         kademlia::{Key, Record, message::Question},
     },
-    peer::join::ResolvedHosts,
+    peer::hosts::ResolvedHosts,
     session::Endpoint,
     time::{Later, now},
 };

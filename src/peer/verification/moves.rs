@@ -5,15 +5,13 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
+use super::{Outcome, ask_name};
 use crate::{
-    frame::{Frame, TypeCode},
-    node::Removed,
-    overlay::{ASKED_AFTER, Added, AskFailure, Candidate, PeerEntry, PeerInfo, Verdict, WITHIN},
+    node::{PeerEvent, Removed},
+    overlay::{ASKED_AFTER, Added, Address, Candidate, PeerEntry, PeerId, PeerInfo, Verdict},
     peer::{
         NodeDown, Peers,
-        introduce::two_addresses,
         list::{tell_added, tell_removed},
-        question::question,
     },
     session::Endpoint,
     time::{Later, now},
@@ -48,47 +46,34 @@ impl Peers {
     }
 }
 
-/// The result of admitting a candidate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Admitted {
-    /// It has been added to the table.
-    Added,
-    /// It was in the table already, at this address.
-    Known,
-    /// Its id is in the table with another address.
-    Elsewhere(PeerInfo),
-    /// It was not added to the table.
-    Not(Added),
-}
-
 /// Admits a candidate to the table. If its id is in the table with another address and is proven,
 /// the entry takes the new address at once. If the id is not proven, the node checks in the
 /// background whether the old address still answers.
-pub(crate) async fn admit(
+pub(super) async fn admit(
     node: &Arc<Endpoint>,
     peers: &Peers,
     candidate: Candidate,
     proven: bool,
-) -> Result<Admitted, NodeDown> {
+) -> Result<Outcome, NodeDown> {
     match peers.admit(candidate.clone()).await? {
-        Added::Added => return Ok(Admitted::Added),
+        Added::Added => return Ok(Outcome::Added),
         Added::AlreadyKnown => {}
-        not => return Ok(Admitted::Not(not)),
+        not => return Ok(Outcome::Refused(not)),
     }
-    let Some(entry) = peers.get(candidate.info.id()).await? else { return Ok(Admitted::Known) };
+    let Some(entry) = peers.get(candidate.info.id()).await? else { return Ok(Outcome::Known) };
     if entry.info() == &candidate.info {
-        return Ok(Admitted::Known);
+        return Ok(Outcome::Known);
     }
     if proven {
         match peers.take_over(&candidate.clone().verified(true), None).await? {
-            Added::Added => return Ok(Admitted::Added),
+            Added::Added => return Ok(Outcome::Added),
             Added::AlreadyKnown => {}
-            not => return Ok(Admitted::Not(not)),
+            not => return Ok(Outcome::Refused(not)),
         }
     }
     let listed = entry.info().clone();
     begin(node, peers, entry, candidate).await?;
-    Ok(Admitted::Elsewhere(listed))
+    Ok(Outcome::Elsewhere(listed))
 }
 
 /// Starts a check of where the id is. One check for each id at a time.
@@ -123,7 +108,6 @@ async fn look(
     candidate: Candidate,
 ) -> Result<(), NodeDown> {
     let (id, listed, other) = (entry.info().id(), entry.info().address(), candidate.info.address());
-    let name = || Frame::empty(TypeCode::NAME);
     let begun = Instant::now();
     for after in ASKED_AFTER {
         sleep_until(begun.later(after)).await;
@@ -133,11 +117,7 @@ async fn look(
             Some(known) if known.added() != entry.added() => return Ok(()),
             Some(_) => {}
         }
-        let answer = question(node, (listed, Some(id)), name(), WITHIN).await;
-        if answer == Err(AskFailure::StoodStill) {
-            return Ok(());
-        }
-        match Verdict::of(&answer, id) {
+        match ask_name(node, entry.info()).await {
             Verdict::Verified => {
                 let (of, at) = (id.clone(), other.clone());
                 if peers.with(move |table, _| table.moves.tell(&of, &at, now())).await? {
@@ -146,17 +126,30 @@ async fn look(
                 return Ok(());
             }
             Verdict::Another => break,
-            Verdict::Silent => {}
+            Verdict::StoodStill => return Ok(()),
+            Verdict::Busy | Verdict::Silent => {}
         }
     }
     if !node.may_dial(other).await {
         return Ok(());
     }
-    let answer = question(node, (other, Some(id)), name(), WITHIN).await;
-    if Verdict::of(&answer, id) == Verdict::Verified {
-        node.answered(other);
+    if ask_name(node, &candidate.info).await == Verdict::Verified {
         let added = peers.take_over(&candidate.clone().verified(true), Some(entry)).await?;
         tracing::debug!(%id, %listed, %other, ?added, "a peer has moved");
     }
     Ok(())
+}
+
+/// Counts and reports that one id is at two addresses.
+pub(crate) fn two_addresses(
+    node: &Endpoint,
+    id: &PeerId,
+    listed: &Address,
+    other: &Address,
+    told_by: Option<PeerInfo>,
+) {
+    node.counters.ids_at_two_addresses.one();
+    tracing::warn!(%id, %listed, %other, "one id at two addresses");
+    let (id, listed, other) = (id.clone(), listed.clone(), other.clone());
+    node.emit(&PeerEvent::TwoAddresses { id, listed, other, told_by });
 }

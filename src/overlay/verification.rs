@@ -1,5 +1,4 @@
-//! The rules for the verification of a peer that has joined: it is asked for its `NAME` at its
-//! announced address.
+//! The rules for the verification of a peer: it is asked for its `NAME` at its address.
 
 use std::time::Duration;
 
@@ -23,6 +22,10 @@ pub(crate) enum Verdict {
     Verified,
     /// Another node is there.
     Another,
+    /// A node is there, but has no time for the question.
+    Busy,
+    /// No conclusion, because this node itself was blocked meanwhile.
+    StoodStill,
     /// No conclusion: ask again.
     Silent,
 }
@@ -30,6 +33,12 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// The conclusion from an answer to `NAME` about the peer with this id.
     pub(crate) fn of(answer: &Result<Vec<Frame>, AskFailure>, id: &PeerId) -> Self {
+        if is_busy(answer) {
+            return Self::Busy;
+        }
+        if *answer == Err(AskFailure::StoodStill) {
+            return Self::StoodStill;
+        }
         Self::said(answer, TypeCode::REPL, id)
     }
 
@@ -79,6 +88,7 @@ mod tests {
             (Ok(vec![Frame::new("REPL", vec![0xff])]), Verdict::Silent),
             (Err(AskFailure::Unreachable), Verdict::Silent),
             (Err(AskFailure::Late), Verdict::Silent),
+            (Err(AskFailure::StoodStill), Verdict::StoodStill),
         ] {
             assert_eq!(Verdict::of(&answer, &id), expected, "{answer:?}");
         }

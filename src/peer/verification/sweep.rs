@@ -1,4 +1,5 @@
-//! Verification of peers that have joined: each is asked for its `NAME` at its announced address.
+//! The maintenance that verifies peers in the table. A peer that has joined is asked for its `NAME`
+//! at its announced address; a peer at whose address another node was found is asked there.
 
 use std::{
     cell::RefCell,
@@ -11,6 +12,7 @@ use std::{
 use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::time::{sleep, sleep_until};
 
+use super::ask_name;
 use crate::{
     frame::{Frame, TypeCode},
     node::Doubt,
@@ -120,14 +122,10 @@ async fn verify(node: &Arc<Endpoint>, peers: &Peers, entry: &PeerEntry) -> Resul
         if !node.may_dial(at).await {
             continue;
         }
-        let name = Frame::empty(TypeCode::NAME);
-        match Verdict::of(&question(node, (at, Some(id)), name, WITHIN).await, id) {
-            Verdict::Verified => {
-                node.answered(at);
-                return peers.verify(entry).await;
-            }
+        match ask_name(node, entry.info()).await {
+            Verdict::Verified => return peers.verify(entry).await,
             Verdict::Another => return Ok(false),
-            Verdict::Silent => {}
+            Verdict::Busy | Verdict::StoodStill | Verdict::Silent => {}
         }
     }
     Ok(false)
