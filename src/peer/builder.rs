@@ -1,6 +1,7 @@
 //! The options of a node, and how the node is started from them.
 
 mod address_book;
+mod descriptors;
 #[cfg(all(
     test,
     feature = "kademlia",
@@ -14,6 +15,8 @@ mod every;
 pub(crate) mod handlers;
 #[cfg(feature = "kademlia")]
 mod kademlia;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod peer_exchange;
 #[cfg(feature = "swim")]
 mod swim;
@@ -38,15 +41,13 @@ use crate::{
     peer::{
         Peer, Peers, StartError,
         actor::{Parts, PeerActor},
-        contacts::RejoinContacts,
-        descriptors,
-        join::JoinRetries,
-        list::Table,
+        joining::{JoinRetries, RejoinContacts},
         maintenance::{
             Maintenance, NodeContext, admission::FollowAdmission, bans::EndOfBans,
             watchdog::Watchdog,
         },
         stabilizer::Stabilizing,
+        table::Table,
         verification::Verification,
     },
     reliable::{self, Outbox},
@@ -134,6 +135,13 @@ impl Default for Builder {
             #[cfg(feature = "test-utils")]
             wall_clock: None,
         }
+    }
+}
+
+impl Peer {
+    /// Returns the default options of a new node.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 }
 

@@ -2,15 +2,15 @@
 //! maintained.
 
 mod answered;
-mod ask;
 mod config;
 mod error;
 mod handle;
-mod keep;
+mod lookup;
+mod maintenance;
 mod providers;
+mod publish;
 mod serve;
 mod silent;
-mod tend;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -24,7 +24,7 @@ use std::{
 use futures::future::LocalBoxFuture;
 use tokio::sync::{Notify, Semaphore};
 
-use self::{answered::Answered, keep::Own, serve::Answering, silent::Silent};
+use self::{answered::Answered, publish::Own, serve::Answering, silent::Silent};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{
     overlay::{
@@ -121,7 +121,7 @@ impl Maintenance for Kademlia {
     }
 
     fn run<'a>(&'a self, context: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
-        Box::pin(tend::run(context, &self.0))
+        Box::pin(maintenance::run(context, &self.0))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     dispatch::{Route, Serve},
     frame::TypeCode,
     overlay::options::ConfigError,
-    peer::{NodeDown, Peers, builder::handlers::application_route, child::Guard},
+    peer::{NodeDown, Peers, route::application_route, supervision::Guard},
     session::Endpoint,
 };
 
@@ -107,4 +107,52 @@ where
     });
     let run = |job| AssertUnwindSafe(run(job)).catch_unwind().map(drop);
     jobs.flatten().for_each_concurrent(None, run).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_ends_alone_and_jobs_run_until_no_more_come() {
+        let (left, done) = (RefCell::new(vec![vec![3, 4], vec![], vec![1, 2]]), RefCell::default());
+        let next = || async { left.borrow_mut().pop().ok_or(NodeDown) };
+        let run = |job: i32| {
+            let done = &done;
+            async move {
+                assert_ne!(job, 2, "the second job panics");
+                RefCell::<Vec<i32>>::borrow_mut(done).push(job);
+            }
+        };
+        run_jobs(next, run).await;
+        assert_eq!(*done.borrow(), [1, 3, 4]);
+    }
+
+    #[cfg(feature = "test-utils")]
+    #[actix::test]
+    async fn of_two_pieces_with_the_same_name_the_one_that_died_is_restarted() {
+        use std::{cell::Cell, time::Duration};
+
+        use crate::{overlay::Host, peer::Peer, transport::memory::MemoryNetwork};
+
+        tokio::time::pause();
+        let second = Duration::from_secs(1);
+        let (steady, brittle) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (steady_runs, brittle_runs) = (Rc::clone(&steady), Rc::clone(&brittle));
+        let transport = MemoryNetwork::new(1).transport("node".parse::<Host>().unwrap());
+        let builder = Peer::builder().transport(transport).listen("node:9000");
+        let builder = builder.every(second, "twin", async move |_| steady.set(steady.get() + 1));
+        let builder = builder.every(second, "twin", async move |_| {
+            brittle.set(brittle.get() + 1);
+            assert_ne!(brittle.get(), 2, "the second run panics");
+        });
+        let node = builder.start().await.unwrap();
+        tokio::time::sleep(second * 10).await;
+        assert_eq!(node.status().await.restarts, [("stabilizer twin".to_owned(), 1)].into());
+        for runs in [steady_runs, brittle_runs] {
+            assert!((10..=12).contains(&runs.get()), "{} runs", runs.get());
+        }
+    }
 }

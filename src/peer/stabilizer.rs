@@ -11,9 +11,10 @@ use crate::{
         options::ConfigError,
     },
     peer::{
-        Peers, introduce,
+        Peers,
+        asking::question,
+        joining::introductions,
         maintenance::{Maintenance, NodeContext},
-        question::question,
         verification::{AskName, Outcome, Policy, verify_and_admit},
     },
     session::Endpoint,
@@ -117,7 +118,7 @@ async fn consider(node: &Arc<Endpoint>, peers: &Peers, peer: PeerInfo, by: &Peer
 async fn apply(action: StabilizerAction, node: &Arc<Endpoint>, peers: &Peers) {
     let done = match action {
         StabilizerAction::Seen(id) => match peers.seen(&id).await {
-            Ok(_) => introduce::when_due(node, peers, &id).await,
+            Ok(_) => introductions::when_due(node, peers, &id).await,
             Err(down) => Err(down),
         },
         StabilizerAction::Forget(id) => peers.lost(&id).await,
@@ -138,14 +139,14 @@ async fn ask(
 ) -> StabilizerEvent {
     let answer = if frame.code() == TypeCode::PING {
         // Over a link the answer also says whether the peer lists this node.
-        introduce::ask(node, &peer, frame, within).await
+        introductions::ask(node, &peer, frame, within).await
     } else {
         question(node, (peer.address(), Some(peer.id())), frame, within).await
     };
     match answer {
         Ok(replies) => {
             if let Some(listing) = Listing::in_pong(&replies) {
-                introduce::said(node, peers, &peer, listing).await.ok();
+                introductions::said(node, peers, &peer, listing).await.ok();
             }
             StabilizerEvent::Answered { peer, replies }
         }

@@ -18,12 +18,9 @@ use crate::{
     overlay::{
         PeerId, PeerInfo,
         options::{ConfigError, Options as _},
-        swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},
+        swim::{MemberEvent, Membership, SwimConfig, SwimRefused},
     },
-    peer::{
-        Peer,
-        maintenance::{Maintenance, NodeContext},
-    },
+    peer::maintenance::{Maintenance, NodeContext},
     session,
     session::Endpoint,
     time::Later,
@@ -45,16 +42,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The time for a stopping node to announce that it leaves.
 const LEAVE: Duration = Duration::from_millis(200);
 
-fn now() -> std::time::Instant {
+pub(super) fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Membership> {
+pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, Membership> {
     shared.machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `work` on the membership, and emits the resulting events.
-fn with<R>(node: &Endpoint, shared: &Shared, work: impl FnOnce(&mut Membership) -> R) -> R {
+pub(super) fn with<R>(
+    node: &Endpoint,
+    shared: &Shared,
+    work: impl FnOnce(&mut Membership) -> R,
+) -> R {
     let mut machine = lock(shared);
     let before = machine.counts().refused;
     let result = work(&mut machine);
@@ -245,39 +246,4 @@ pub(crate) async fn leave(node: &Arc<Endpoint>) {
         }
     });
     timeout(LEAVE, futures::future::join_all(told)).await.ok();
-}
-
-impl Peer {
-    /// Leaves the membership. The node keeps running, with its links and its peer table, and takes
-    /// no part in the membership from then on.
-    ///
-    /// # Cancel safety
-    /// The node has left after the first poll; some members may not have been told.
-    pub async fn leave_members(&self) {
-        self.node().threads.inside(leave(self.node())).await;
-    }
-
-    /// The other members that this node has met, including members that are down, sorted by id.
-    /// Empty without [`Builder::swim`](crate::Builder::swim).
-    #[must_use]
-    pub fn members(&self) -> Vec<Member> {
-        self.node().membership.get().map(|shared| lock(shared).members()).unwrap_or_default()
-    }
-
-    /// Changes what this node tells all members about itself (its roles, its version). The members
-    /// receive it within seconds and emit [`PeerEvent::MemberChanged`]. Without
-    /// [`Builder::swim`](crate::Builder::swim) nothing happens.
-    ///
-    /// # Errors
-    /// [`MetadataTooLong`]: more than [`MAX_METADATA`](crate::overlay::swim::MAX_METADATA) bytes.
-    /// Nothing was changed.
-    pub fn set_metadata(&self, metadata: &[u8]) -> Result<(), MetadataTooLong> {
-        let node = self.node();
-        let set = |shared| with(node, shared, |machine| machine.set_metadata(metadata, now()));
-        let set = node.membership.get().map_or(Ok(()), set);
-        if let Some(shared) = node.membership.get() {
-            shared.wake.notify_one();
-        }
-        set
-    }
 }

@@ -11,7 +11,7 @@ pub(crate) use self::{moves::two_addresses, sweep::Verification};
 use crate::{
     frame::{Frame, TypeCode},
     overlay::{Added, Address, Candidate, PeerInfo, Verdict, WITHIN},
-    peer::{NodeDown, Peers, hosts::ResolvedHosts, question::question},
+    peer::{NodeDown, Peers, asking::hosts::ResolvedHosts, asking::question},
     session::Endpoint,
 };
 
@@ -51,7 +51,7 @@ pub(crate) enum Outcome {
     /// It was in the table already.
     Known,
     /// Its id is in the table with another address.
-    Elsewhere(PeerInfo),
+    Elsewhere,
     /// The table did not take it.
     Refused(Added),
 }

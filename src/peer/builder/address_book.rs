@@ -2,7 +2,7 @@
 
 use crate::peer::{
     Builder,
-    address_book::{AddressBookConfig, KeepBook},
+    discovery::address_book::{AddressBookConfig, KeepBook},
 };
 
 impl Builder {

@@ -3,7 +3,7 @@
 use crate::{
     node::Ambient,
     overlay::PeerExchange,
-    peer::{Builder, peer_exchange::Exchanging},
+    peer::{Builder, discovery::peer_exchange::Exchanging},
 };
 
 impl Builder {

@@ -17,7 +17,7 @@ use crate::{
             message::{Answer, Question, Request, Response},
         },
     },
-    peer::hosts::claims,
+    peer::asking::hosts::claims,
     session::Endpoint,
     time::{Later, now},
 };

@@ -11,7 +11,7 @@ use crate::{
     overlay::{ASKED_AFTER, Added, Address, Candidate, PeerEntry, PeerId, PeerInfo, Verdict},
     peer::{
         NodeDown, Peers,
-        list::{tell_added, tell_removed},
+        table::{tell_added, tell_removed},
     },
     session::Endpoint,
     time::{Later, now},
@@ -71,9 +71,8 @@ pub(super) async fn admit(
             not => return Ok(Outcome::Refused(not)),
         }
     }
-    let listed = entry.info().clone();
     begin(node, peers, entry, candidate).await?;
-    Ok(Outcome::Elsewhere(listed))
+    Ok(Outcome::Elsewhere)
 }
 
 /// Starts a check of where the id is. One check for each id at a time.

@@ -1,5 +1,5 @@
 //! The maintenance that verifies peers in the table. A peer that has joined is asked for its `NAME`
-//! at its announced address; a peer at whose address another node was found is asked there.
+//! at its announced address. A peer at whose address another node was found is asked there again.
 
 use std::{
     cell::RefCell,
@@ -19,8 +19,8 @@ use crate::{
     overlay::{ASKED_AFTER, Address, Learned, PeerEntry, PeerId, Verdict, WITHIN},
     peer::{
         NodeDown, Peers,
+        asking::question,
         maintenance::{Maintenance, NodeContext, run_jobs},
-        question::question,
     },
     session::Endpoint,
     time::Later,

@@ -15,7 +15,7 @@ use crate::{
             message::{Answer, MAX_MESSAGE, Question, Request, Response},
         },
     },
-    peer::{hosts::ResolvedHosts, verification::may_ask},
+    peer::{asking::hosts::ResolvedHosts, verification::may_ask},
     session,
     session::Endpoint,
     time::now,

@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Duration};
 use futures::future::LocalBoxFuture;
 use tokio::time::sleep;
 
+use super::rejoin;
 use crate::{
     overlay::{Address, JoinConfig},
     peer::{
         NodeDown, Peers,
-        join::rejoin,
         maintenance::{Maintenance, NodeContext},
     },
     session::Endpoint,
@@ -35,7 +35,7 @@ pub(super) async fn joined(
 }
 
 /// Checks the table periodically for the contacts that are remembered.
-pub(super) struct RejoinContacts;
+pub(crate) struct RejoinContacts;
 
 impl Maintenance for RejoinContacts {
     fn name(&self) -> &'static str {

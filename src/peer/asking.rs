@@ -1,4 +1,6 @@
-//! Questions to peers, within a time.
+//! Questions to peers: within which time, and at which addresses.
+
+pub(crate) mod hosts;
 
 use std::{sync::Arc, time::Duration};
 

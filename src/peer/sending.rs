@@ -1,12 +1,22 @@
 //! Sending to other nodes: requests, one-way messages, typed messages and routed messages.
 
+mod first_hop;
+pub(crate) mod forward;
+mod notify_all;
+mod reliable;
+mod target;
+
+use self::target::ForWhom;
+pub use self::{
+    notify_all::NotAllSent,
+    target::{IntoTarget, Target},
+};
 use crate::{
     dispatch::{PeerMessage, typed},
-    link::AckLevel,
     message::{Outgoing, Over, Replies, RequestError, SendError},
     overlay::PeerId,
-    peer::{IntoTarget, Peer, Target, target::ForWhom},
-    reliable, session,
+    peer::Peer,
+    session,
 };
 
 /// The error of a call whose node's runtime has ended meanwhile.
@@ -60,10 +70,10 @@ impl Peer {
         let message = to.for_whom(message);
         let to = to.into_target();
         let waiting = async {
-            let way = self.way(to, message).await?;
-            let asked = session::request(self.node(), &way.to, way.message).await;
-            let replies = self.lost_way(way.hop, asked).await?;
-            Ok(if way.routed { replies.routed() } else { replies })
+            let first = self.first_hop(to, message).await?;
+            let asked = session::request(self.node(), &first.to, first.message).await;
+            let replies = self.note_unreached(first.chosen, asked).await?;
+            Ok(if first.routed { replies.routed() } else { replies })
         };
         match self.inside(Box::pin(waiting), ended).await {
             Ok(replies) => Ok(replies.measured(asking)),
@@ -104,60 +114,9 @@ impl Peer {
         let message = to.for_whom(message);
         let to = to.into_target();
         let waiting = async {
-            let way = self.way(to, message).await?;
-            let told = session::notify(self.node(), &way.to, way.message).await;
-            self.lost_way(way.hop, told).await
-        };
-        self.inside(Box::pin(waiting), ended).await
-    }
-
-    /// Sends a message and waits until the other node's handler has received it, or has handled it.
-    ///
-    /// The message is numbered and kept until it is acknowledged. After a broken link it is sent
-    /// again on the next one, and the other node discards duplicates. The message is therefore
-    /// handled at most once, and exactly once when this returns `Ok`. A node without links receives
-    /// it in a classic exchange, whose regular end counts as the acknowledgement of either level.
-    ///
-    /// # Errors
-    /// See [`RequestError`]. When no acknowledgement arrives within
-    /// [`Config::reply_timeout`](crate::Config::reply_timeout), the message may have been handled.
-    /// A body cannot be kept and is refused with [`RequestError::BodyNotKept`]. There is no
-    /// acknowledgement over several hops: [`Target::Routed`] to a node that is not a neighbour
-    /// fails with [`RequestError::NoLink`].
-    ///
-    /// # Cancel safety
-    /// Dropping the future abandons the message: it is not sent again, and may have been handled.
-    ///
-    /// # Examples
-    /// ```
-    /// # use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler, link::AckLevel};
-    /// # use actix::prelude::*;
-    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let news = handler::from_fn(async |_: Incoming| Reply::none()).start();
-    /// # let other = Peer::builder().handle("NEWS", news)?.start().await?;
-    /// # let peer = Peer::builder().start().await?;
-    /// let message = Frame::text("NEWS", "it rains");
-    /// peer.notify_acked(other.info(), message, AckLevel::Handled).await?;
-    /// # Ok(()) }
-    /// ```
-    pub async fn notify_acked(
-        &self,
-        to: impl IntoTarget,
-        message: impl Into<Outgoing>,
-        level: AckLevel,
-    ) -> Result<(), RequestError> {
-        let message = to.for_whom(message.into());
-        let to = to.into_target();
-        let waiting = async {
-            let way = self.way(to, message).await?;
-            if way.routed {
-                // Only the first hop would acknowledge the message.
-                return Err(RequestError::NoLink(way.to));
-            }
-            let (over, whom) = (way.message.over, way.message.whom.clone());
-            let frame = way.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
-            reliable::notify_acked(self.reliable(), (&way.to, whom.as_ref()), frame, over, level)
-                .await
+            let first = self.first_hop(to, message).await?;
+            let told = session::notify(self.node(), &first.to, first.message).await;
+            self.note_unreached(first.chosen, told).await
         };
         self.inside(Box::pin(waiting), ended).await
     }

@@ -7,7 +7,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 
-use super::{Dht, KademliaConfig, KademliaError, ask::Goal, lock};
+use super::{Dht, KademliaConfig, KademliaError, lock, lookup::Goal};
 use crate::{
     overlay::{
         Address, PeerInfo,

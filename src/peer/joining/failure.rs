@@ -6,7 +6,7 @@ use crate::{
     frame::{FrameError, TypeCode},
     message::{ReadError, RequestError},
     overlay::JoinFailure,
-    peer::question::Unanswered,
+    peer::asking::Unanswered,
     transport::{IdentityFault, NameFault},
 };
 

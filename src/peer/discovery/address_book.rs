@@ -229,10 +229,10 @@ impl Store {
 
 /// The maintenance of the book: reads it, contacts its peers, and saves it.
 #[derive(Debug)]
-pub(super) struct KeepBook(Arc<Store>);
+pub(crate) struct KeepBook(Arc<Store>);
 
 impl KeepBook {
-    pub(super) fn new(config: AddressBookConfig) -> Self {
+    pub(crate) fn new(config: AddressBookConfig) -> Self {
         let book = AddressBook::new(config.max_entries, config.forget_after);
         Self(Arc::new(Store {
             book: Mutex::new(book),

@@ -5,7 +5,7 @@ use crate::{
     overlay::{Address, Candidate, GivenUp, PeerEntry, PeerId, PeerInfo, PeerList},
     peer::{
         NodeDown, Peers,
-        list::{tell_added, tell_removed},
+        table::{tell_added, tell_removed},
     },
     session::Endpoint,
     time::now,

@@ -1,55 +1,55 @@
-//! The first connection of a message.
+//! The first hop of a message.
 
 use crate::{
     message::{Outgoing, RequestError},
     overlay::{Address, Envelope, Hop, InvalidAddress, PeerId, RouteFault, RouteReason},
-    peer::{Peer, Target, forward::passes_on},
+    peer::{Peer, Target, sending::forward::passes_on},
 };
 
 /// The first hop of a message, and its form on that hop.
-pub(super) struct Way {
+pub(super) struct FirstHop {
     pub(super) to: Address,
     pub(super) message: Outgoing,
     /// Whether replies are attributed to the final node instead of the first hop.
     pub(super) routed: bool,
     /// The peer that the router chose.
-    pub(super) hop: Option<PeerId>,
+    pub(super) chosen: Option<PeerId>,
 }
 
 impl Peer {
-    pub(super) async fn way(
+    pub(super) async fn first_hop(
         &self,
         to: Result<Target, InvalidAddress>,
         message: Outgoing,
-    ) -> Result<Way, RequestError> {
+    ) -> Result<FirstHop, RequestError> {
         message.check().map_err(RequestError::NotSendable)?;
         let to = match to? {
             Target::Address(to) => to,
             Target::Peer(id) => match self.peers().get(&id).await? {
                 Some(entry) => {
                     let (to, message) = (entry.info().address().clone(), message.only_to(&id));
-                    return Ok(Way { to, message, routed: false, hop: None });
+                    return Ok(FirstHop { to, message, routed: false, chosen: None });
                 }
                 None => return Err(RequestError::UnknownPeer(id)),
             },
             Target::Routed(id) => return self.routed(id, message).await,
         };
-        Ok(Way { to, message, routed: false, hop: None })
+        Ok(FirstHop { to, message, routed: false, chosen: None })
     }
 
-    /// Tells the router about a hop that was not reached.
-    pub(super) async fn lost_way<R>(
+    /// Tells the router if the hop that it chose was not reached.
+    pub(super) async fn note_unreached<R>(
         &self,
-        hop: Option<PeerId>,
+        chosen: Option<PeerId>,
         sent: Result<R, RequestError>,
     ) -> Result<R, RequestError> {
-        if let (Some(hop), Err(error)) = (&hop, &sent) {
+        if let (Some(hop), Err(error)) = (&chosen, &sent) {
             self.peers().doubt(hop, error).await;
         }
         sent
     }
 
-    async fn routed(&self, id: PeerId, message: Outgoing) -> Result<Way, RequestError> {
+    async fn routed(&self, id: PeerId, message: Outgoing) -> Result<FirstHop, RequestError> {
         let node = self.node();
         let over = message.over;
         let frame = message.into_frame().map_err(|_| RequestError::BodyNotRouted)?;
@@ -57,19 +57,19 @@ impl Peer {
         let envelope = Envelope::new(id.clone(), node.me.id().clone(), hops, frame.clone());
         match self.peers().step(envelope).await? {
             Hop::Fail(fault) => Err(RequestError::Route(fault)),
-            Hop::Here(_) => Ok(Way {
+            Hop::Here(_) => Ok(FirstHop {
                 to: node.me.address().clone(),
                 message: Outgoing::from(frame).over(over),
                 routed: false,
-                hop: None,
+                chosen: None,
             }),
             // A neighbour gets the plain message, so that the original programs can be asked as
             // well.
-            Hop::Next(next, _) if *next.id() == id => Ok(Way {
+            Hop::Next(next, _) if *next.id() == id => Ok(FirstHop {
                 to: next.address().clone(),
                 message: Outgoing::from(frame).over(over).only_to(&id),
                 routed: false,
-                hop: Some(id),
+                chosen: Some(id),
             }),
             Hop::Next(next, envelope) => {
                 let malformed = || {
@@ -83,11 +83,11 @@ impl Peer {
                     let fault = RouteFault::new(RouteReason::NotForwarding, node.me.id().clone());
                     return Err(RequestError::Route(fault.at_hop(0)));
                 }
-                Ok(Way {
+                Ok(FirstHop {
                     to: next.address().clone(),
                     message: Outgoing::from(envelope).over(over).only_to(next.id()),
                     routed: true,
-                    hop: Some(next.id().clone()),
+                    chosen: Some(next.id().clone()),
                 })
             }
         }

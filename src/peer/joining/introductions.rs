@@ -10,7 +10,11 @@ use crate::{
     message::{Outgoing, Over},
     node::{PeerEvent, Refusal},
     overlay::{AskFailure, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
-    peer::{NodeDown, Peers, hosts::OwnAddresses, question::question, verification::two_addresses},
+    peer::{
+        NodeDown, Peers,
+        asking::{hosts::OwnAddresses, question},
+        verification::two_addresses,
+    },
     session,
     session::Endpoint,
     time::{now, part},
@@ -18,7 +22,7 @@ use crate::{
 
 /// Asks over the open link, if there is one, and in a classic exchange if that gives no answer.
 /// Each gets half of the time.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     node: &Arc<Endpoint>,
     peer: &PeerInfo,
     frame: Frame,
@@ -53,7 +57,7 @@ fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<Told>) {
 }
 
 /// Handles a peer's answer whether it lists this node.
-pub(super) async fn said(
+pub(crate) async fn said(
     node: &Endpoint,
     peers: &Peers,
     peer: &PeerInfo,
@@ -67,7 +71,7 @@ pub(super) async fn said(
 
 /// Handles a sign of life of a peer: introduces this node to it when that is due. A node that does
 /// not serve `NAME` cannot be a peer, and introduces itself to no node.
-pub(super) async fn when_due(
+pub(crate) async fn when_due(
     node: &Arc<Endpoint>,
     peers: &Peers,
     id: &PeerId,

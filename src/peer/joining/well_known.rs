@@ -16,8 +16,8 @@ use crate::{
     },
     peer::{
         NodeDown, Peers,
-        child::stop_at_abort,
-        hosts::{claims, scope_of, source},
+        asking::hosts::{claims, scope_of, source},
+        supervision::stop_at_abort,
         verification::{AskName, Policy, ask_name, verify_and_admit},
     },
     session::Endpoint,

@@ -16,7 +16,7 @@ use crate::{
     },
     peer::{
         Peers,
-        hosts::scope_of,
+        asking::hosts::scope_of,
         maintenance::{Maintenance, NodeContext},
         stabilizer::Stabilizing,
     },
@@ -29,13 +29,13 @@ use crate::{
 const SAME_FOR: Duration = Duration::from_secs(30);
 
 /// The maintenance of the peer exchange: answers `@PEX`, and asks peers for theirs.
-pub(super) struct Exchanging {
+pub(crate) struct Exchanging {
     seed: u64,
     asks: Stabilizing<PeerExchange>,
 }
 
 impl Exchanging {
-    pub(super) const fn new(exchange: PeerExchange, seed: u64) -> Self {
+    pub(crate) const fn new(exchange: PeerExchange, seed: u64) -> Self {
         Self { seed, asks: Stabilizing::new(exchange) }
     }
 }

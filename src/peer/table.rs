@@ -1,5 +1,7 @@
 //! `PeerListActor`, which owns the peer table and the router.
 
+mod given_up;
+
 use std::{
     fmt,
     panic::AssertUnwindSafe,
@@ -20,7 +22,7 @@ use crate::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
         PeerId, PeerInfo, PeerList, RouteFault, RouteReason, Router,
     },
-    peer::child::{Guard, stop_at_abort},
+    peer::supervision::{Guard, stop_at_abort},
     session::Endpoint,
     time::now,
 };
@@ -373,5 +375,11 @@ impl Peers {
             let crash: Work<()> = Arc::new(|_, _| panic!("crash on request"));
             address.send(WithTable(crash)).await.ok();
         }
+    }
+}
+
+impl From<NodeDown> for RequestError {
+    fn from(_: NodeDown) -> Self {
+        Self::Stopped { sent: false }
     }
 }

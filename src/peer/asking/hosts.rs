@@ -48,19 +48,19 @@ impl ResolvedHosts {
 
 /// The addresses of this node, under any name of its host.
 #[derive(Clone, Debug)]
-pub(super) struct OwnAddresses {
+pub(crate) struct OwnAddresses {
     me: Address,
     means: Vec<Host>,
 }
 
 impl OwnAddresses {
-    pub(super) async fn of(node: &Endpoint) -> Self {
+    pub(crate) async fn of(node: &Endpoint) -> Self {
         let me = node.me.address().clone();
         let means = node.look_up(me.host()).await.unwrap_or_default();
         Self { me, means }
     }
 
-    pub(super) fn is_own(&self, node: &Endpoint, at: &Address) -> bool {
+    pub(crate) fn is_own(&self, node: &Endpoint, at: &Address) -> bool {
         let is_host = *at.host() == *self.me.host()
             || self.means.contains(at.host())
             || node.transport.is_here(at.host());
@@ -69,14 +69,14 @@ impl OwnAddresses {
 }
 
 /// The scope of a host that has connected to this node.
-pub(super) fn scope_of(node: &Endpoint, host: &Host) -> Scope {
+pub(crate) fn scope_of(node: &Endpoint, host: &Host) -> Scope {
     let here = node.transport.is_here(host).then_some(Scope::Machine);
     here.or_else(|| Scope::of(host)).unwrap_or(Scope::World)
 }
 
 /// The host that a sender's connection comes from; `None` for a message that another node passed
 /// on.
-pub(super) fn source(sender: &Sender) -> Option<&Host> {
+pub(crate) fn source(sender: &Sender) -> Option<&Host> {
     match sender.via() {
         Via::Classic | Via::Link => Some(sender.address().host()),
         Via::Routed { .. } => None,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{Dht, ask::Goal, keep::SOON, lock};
+use super::{Dht, lock, lookup::Goal, publish::SOON};
 use crate::{
     overlay::{
         Address,

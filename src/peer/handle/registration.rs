@@ -8,11 +8,16 @@ use crate::{
     dispatch::{Batched, PeerMessage, Received, Route, Routes, Serve, typed},
     frame::TypeCode,
     message::{Incoming, IncomingBatch},
-    peer::{
-        Peer, RegisterError,
-        builder::handlers::{application_code, application_route},
-    },
+    peer::{Peer, RegisterError, route::application_route},
 };
+
+/// Refuses codes that the application may not register.
+pub(crate) fn application_code(
+    code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
+) -> Result<TypeCode, RegisterError> {
+    let code = code.try_into().map_err(Into::into)?;
+    if code.is_reserved() { Err(RegisterError::Reserved(code)) } else { Ok(code) }
+}
 
 /// A handler that was registered and has been replaced or removed. [`Peer::restore`] puts it back.
 #[derive(Debug)]

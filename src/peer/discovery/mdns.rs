@@ -41,7 +41,7 @@ use crate::{
         options::{ConfigError, Options, PLACES_OR_NONE, Setting, settings},
     },
     peer::{
-        Builder, Peers,
+        Peers,
         maintenance::{Maintenance, NodeContext},
         verification::{AskName, Outcome, Policy, verify_and_admit},
     },
@@ -123,22 +123,10 @@ impl Options for MdnsConfig {
     }
 }
 
-impl Builder {
-    /// Announces the node in its local network and discovers other nodes there, by multicast DNS:
-    /// see [`mdns`](crate::peer::mdns). If no interface is available, the node keeps running,
-    /// retries a few times, and then emits [`PeerEvent::GaveUp`](crate::PeerEvent).
-    ///
-    /// The option also serves the [well-known codes](Self::well_known), because nodes that discover
-    /// this one ask it for its `NAME`.
-    pub fn mdns(mut self, config: MdnsConfig) -> Self {
-        self.needs_well_known = true;
-        self.part(Mdns { config })
-    }
-}
-
+/// The maintenance that the option of the builder adds.
 #[derive(Debug)]
-struct Mdns {
-    config: MdnsConfig,
+pub(crate) struct Mdns {
+    pub(crate) config: MdnsConfig,
 }
 
 impl Maintenance for Mdns {

@@ -1,13 +1,66 @@
-//! Sending messages that survive broken links.
+//! Sending messages that are acknowledged and survive broken links.
 
+use super::ended;
 use crate::{
+    link::AckLevel,
     message::{Outgoing, Over, RequestError},
     overlay::PeerInfo,
-    peer::{IntoTarget, Peer, target::ForWhom},
+    peer::{IntoTarget, Peer, sending::target::ForWhom},
     reliable::{self, Receipt, Reliability, ReliableError},
 };
 
 impl Peer {
+    /// Sends a message and waits until the other node's handler has received it, or has handled it.
+    ///
+    /// The message is numbered and kept until it is acknowledged. After a broken link it is sent
+    /// again on the next one, and the other node discards duplicates. The message is therefore
+    /// handled at most once, and exactly once when this returns `Ok`. A node without links receives
+    /// it in a classic exchange, whose regular end counts as the acknowledgement of either level.
+    ///
+    /// # Errors
+    /// See [`RequestError`]. When no acknowledgement arrives within
+    /// [`Config::reply_timeout`](crate::Config::reply_timeout), the message may have been handled.
+    /// A body cannot be kept and is refused with [`RequestError::BodyNotKept`]. There is no
+    /// acknowledgement over several hops: [`Target::Routed`](crate::Target::Routed) to a node that
+    /// is not a neighbour fails with [`RequestError::NoLink`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the message: it is not sent again, and may have been handled.
+    ///
+    /// # Examples
+    /// ```
+    /// # use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler, link::AckLevel};
+    /// # use actix::prelude::*;
+    /// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let news = handler::from_fn(async |_: Incoming| Reply::none()).start();
+    /// # let other = Peer::builder().handle("NEWS", news)?.start().await?;
+    /// # let peer = Peer::builder().start().await?;
+    /// let message = Frame::text("NEWS", "it rains");
+    /// peer.notify_acked(other.info(), message, AckLevel::Handled).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn notify_acked(
+        &self,
+        to: impl IntoTarget,
+        message: impl Into<Outgoing>,
+        level: AckLevel,
+    ) -> Result<(), RequestError> {
+        let message = to.for_whom(message.into());
+        let to = to.into_target();
+        let waiting = async {
+            let first = self.first_hop(to, message).await?;
+            if first.routed {
+                // Only the first hop would acknowledge the message.
+                return Err(RequestError::NoLink(first.to));
+            }
+            let (over, whom) = (first.message.over, first.message.whom.clone());
+            let frame = first.message.into_frame().map_err(|_| RequestError::BodyNotKept)?;
+            reliable::notify_acked(self.reliable(), (&first.to, whom.as_ref()), frame, over, level)
+                .await
+        };
+        self.inside(Box::pin(waiting), ended).await
+    }
+
     /// Sends a message and waits until it is acknowledged, over as many links as that takes.
     ///
     /// `how` is an [`AckLevel`](crate::link::AckLevel) or a full [`Reliability`]. The message is
@@ -127,14 +180,14 @@ impl Peer {
         let message = to.for_whom(message);
         let to = to.into_target();
         let waiting = async {
-            let way = self.way(to, message).await.map_err(ReliableError::NotSent)?;
-            if way.routed || way.message.over == Over::Classic {
-                return Err(ReliableError::NotSent(RequestError::NoLink(way.to)));
+            let first = self.first_hop(to, message).await.map_err(ReliableError::NotSent)?;
+            if first.routed || first.message.over == Over::Classic {
+                return Err(ReliableError::NotSent(RequestError::NoLink(first.to)));
             }
-            let whom = way.message.whom.clone();
-            let frame = way.message.into_frame();
+            let whom = first.message.whom.clone();
+            let frame = first.message.into_frame();
             let frame = frame.map_err(|_| ReliableError::NotSent(RequestError::BodyNotKept))?;
-            reliable::take(self.reliable(), (&way.to, whom.as_ref()), frame, how, wait).await
+            reliable::take(self.reliable(), (&first.to, whom.as_ref()), frame, how, wait).await
         };
         let ended = |_| ReliableError::NotSent(RequestError::Stopped { sent: false });
         self.inside(Box::pin(waiting), ended).await

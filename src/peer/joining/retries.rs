@@ -10,12 +10,12 @@ use std::{
 use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::time::sleep;
 
-use super::{Came, walk};
+use super::{Came, contacts, walk};
 use crate::{
     node::{JoinAgain, PeerEvent},
     overlay::JoinAnswer,
     peer::{
-        NodeDown, Peers, contacts,
+        NodeDown, Peers,
         maintenance::{Maintenance, NodeContext, run_jobs},
     },
     session::Endpoint,
