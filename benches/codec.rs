@@ -1,10 +1,11 @@
-//! Encoding and decoding one frame: `cargo bench --bench codec`.
+//! Measures encoding and decoding of one frame: `cargo bench --bench codec`.
+
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 use std::hint::black_box;
@@ -34,8 +35,8 @@ fn codec(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("decode", size), &bytes, |b, bytes| {
             let (mut codec, mut buffer) = (FrameCodec::default(), BytesMut::new());
             b.iter(|| {
-                // As from a socket: the bytes are copied into the buffer, the frame is cut out of
-                // it.
+                // As from a socket: the bytes are copied into the buffer, and the frame is split
+                // off.
                 buffer.extend_from_slice(black_box(bytes));
                 let part = codec.decode(&mut buffer).expect("a frame");
                 assert!(matches!(black_box(part), Some(Part::Frame(_))));

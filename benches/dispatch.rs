@@ -1,14 +1,16 @@
-//! One frame to a handler actor and its reply back: `cargo bench --all-features --bench dispatch`.
+//! Measures one frame to a handler actor and its reply: `cargo bench --all-features --bench
+//! dispatch`.
 //!
-//! `actor`: the message alone, from a `Recipient` to the actor and back, which is actix's own cost.
-//! `node`: a whole exchange with a node over the memory transport, which is everything that the
-//! crate does for one request, on both sides, without the kernel.
+//! `actor`: only the message from a `Recipient` to the actor and back, which is the cost of actix.
+//! `node`: a whole exchange with a node over the memory transport, which is all the work of the
+//! crate for one request, on both sides, without the kernel.
+
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 use std::time::Instant;
@@ -52,9 +54,9 @@ fn dispatch(c: &mut Criterion) {
             })
         });
     });
-    let wires = MemoryNetwork::new(1);
+    let network = MemoryNetwork::new(1);
     let start = |name: &'static str| {
-        let transport = wires.transport(name.parse::<Host>().expect("a host"));
+        let transport = network.transport(name.parse::<Host>().expect("a host"));
         let builder = Peer::builder().transport(transport).listen(format!("{name}:9000"));
         builder.handle("ECHO", Echo.start()).expect("a code").start()
     };

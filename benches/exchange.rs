@@ -1,15 +1,15 @@
-//! Classic exchanges beside the same done with bare tokio: `cargo bench --bench exchange`.
+//! Compares classic exchanges with the same work in bare tokio: `cargo bench --bench exchange`.
 //!
-//! One thread does everything, client and server, so a rate is the work of both sides. Each round
-//! measures both, one after the other; the ratio is the median over the rounds. The bare version
-//! reads header and data, answers with one write, and closes: no limits, no time-outs, no table of
-//! handlers.
+//! Client and server run on one thread, so that a rate includes the work of both. Each round
+//! measures both versions; the ratio is the median over the rounds. The bare version reads header
+//! and data, answers with one write, and closes, without limits, time-outs and routes.
+
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 mod support;
@@ -73,7 +73,7 @@ async fn bare_exchange(to: std::net::SocketAddr) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The rate of `count` exchanges, `at_once` of them under way.
+/// The rate of `count` exchanges, of which `at_once` are open.
 async fn measure<F: Future<Output = ()>>(count: usize, at_once: usize, one: impl Fn() -> F) -> f64 {
     let begun = Instant::now();
     stream::iter(0..count).for_each_concurrent(at_once, |_| one()).await;

@@ -1,12 +1,14 @@
-//! A file from one process to another by `fileshare`, beside a bare socket copy of the same file to
-//! disk, where both end when it is on the disk: `cargo bench --bench fileshare`, for 4 GiB `cargo bench --bench fileshare -- --gib 4`.
+//! Compares the transfer of a file by `fileshare` with a bare socket copy of the same file, until
+//! the file is on the disk: `cargo bench --bench fileshare`, for 4 GiB `-- --gib 4`.
 //!
-//! Both take turns, and turns in being first. The bare copy is two processes as well, with blocking sockets and 256 KiB at a
-//! time. What is written is removed and synced before the next turn, so that none pays for another.
+//! The two take turns, also in being first. The bare copy has two processes as well, with blocking
+//! sockets and 256 KiB at a time. The written file is removed and synced before the next turn.
 //!
-//! A virtual machine gives memory that nobody uses back to its host (free page reporting: a sixteenth every two
-//! seconds), and a page that comes from there again costs ten times as much as to copy a file into it. So memory for
-//! two and a half such files is touched before each turn: otherwise who takes longer is slower for that, too.
+//! A virtual machine returns unused memory to its host (free page reporting: a sixteenth every two
+//! seconds). To get such a page back takes ten times as long as to copy a file into it. Therefore
+//! memory for two and a half files is touched before each turn; otherwise a longer turn would also
+//! have more pages to get back.
+
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -14,7 +16,7 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 mod support;
@@ -32,16 +34,17 @@ const ROUNDS: usize = 5;
 const PIECE: usize = 256 << 10;
 const NAME: &str = "bench.bin";
 const AIM: f64 = 0.7;
-const MOST_MEMORY: u64 = 64 << 20;
+const MAX_MEMORY: u64 = 64 << 20;
 /// Bytes that are touched before each turn, for each GiB of the file.
 const MEMORY: u64 = 5 << 29;
 
-/// An option's value.
+/// The value of an option.
 fn option(name: &str) -> Option<String> {
     std::env::args().skip_while(|arg| arg != name).nth(1)
 }
 
-/// The sending process of the bare copy: tells its port, and sends the file to who connects.
+/// The sending process of the bare copy: prints its port, and sends the file to the first
+/// connection.
 fn send(path: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().unwrap().port());
@@ -85,7 +88,7 @@ fn bare(from: &Path, to: &Path) -> Duration {
     took
 }
 
-/// An instance of the program, as a person starts it.
+/// An instance of the program.
 struct Instance {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -133,17 +136,17 @@ impl Instance {
         serde_json::from_slice(&answer[at + 4..]).expect("JSON")
     }
 
-    /// Asks again and again until it is so.
-    fn wait(&self, path: &str, so: impl Fn(&serde_json::Value) -> bool) {
+    /// Polls until the condition is true.
+    fn wait(&self, path: &str, is_done: impl Fn(&serde_json::Value) -> bool) {
         let until = Instant::now() + Duration::from_secs(300);
-        while !so(&self.call("GET", path, "")) {
-            assert!(Instant::now() < until, "{path} is not as it should be");
+        while !is_done(&self.call("GET", path, "")) {
+            assert!(Instant::now() < until, "{path} timed out");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// The most memory that it ever had.
-    fn most_memory(&self) -> u64 {
+    /// The peak of its resident memory.
+    fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1_024
@@ -171,7 +174,7 @@ fn ours(to: &Instance, from: &Instance) -> Duration {
     begun.elapsed()
 }
 
-/// The program, as `cargo bench` does not build it.
+/// Builds the program, because `cargo bench` does not.
 fn program() -> PathBuf {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--example", "fileshare"])
@@ -182,14 +185,14 @@ fn program() -> PathBuf {
     this.parent().unwrap().with_file_name("examples").join("fileshare")
 }
 
-/// The process that has so much memory come from the host.
+/// Touches this much memory, so that the machine gets it from its host.
 fn touch(bytes: usize) {
     let mut memory = vec![0_u8; bytes];
     memory.iter_mut().step_by(4 << 10).for_each(|byte| *byte = 1);
     std::hint::black_box(&memory);
 }
 
-/// A file whose pieces differ.
+/// Writes a file of random data.
 fn make_file(path: &Path, len: u64) {
     let (mut file, mut piece) = (File::create(path).expect("a file"), vec![0_u8; 1 << 20]);
     let mut random = fastrand::Rng::with_seed(1);
@@ -199,9 +202,9 @@ fn make_file(path: &Path, len: u64) {
     }
 }
 
-/// Removes what was written, lets the disk come to rest, and has memory at hand for a file of `gib`.
-fn rest(written: &Path, gib: u64) {
-    std::fs::remove_file(written).expect("what was written");
+/// Removes the written file, syncs the disk, and touches memory for a file of `gib`.
+fn clean_up(written: &Path, gib: u64) {
+    std::fs::remove_file(written).expect("the written file");
     Command::new("sync").status().expect("sync");
     let this = std::env::current_exe().unwrap();
     let touched = Command::new(this).arg("--touch").arg((gib * MEMORY).to_string()).status();
@@ -232,31 +235,31 @@ fn main() {
     Command::new("sync").status().expect("sync");
     let mut rounds = Vec::new();
     let mib = (gib << 10) as f64;
-    // The first one warms up: the memory that files are kept in is new to the machine.
+    // The first round is a warm-up of the page cache.
     for round in 0..=ROUNDS {
         let mut theirs = || {
             let took = bare(&source, &folder.path().join("bare"));
-            rest(&folder.path().join("bare"), gib);
+            clean_up(&folder.path().join("bare"), gib);
             took
         };
         let before = (round % 2 == 1).then(&mut theirs);
         let took = ours(&to, &from);
         if round == 0 {
             let same = Command::new("cmp").arg(&source).arg(&copy).status().expect("cmp");
-            assert!(same.success(), "what was fetched is what was shared");
+            assert!(same.success(), "the fetched file is the shared one");
         }
-        rest(&copy, gib);
+        clean_up(&copy, gib);
         let bare = before.unwrap_or_else(theirs);
-        eprintln!("round {round}: {took:.2?} beside {bare:.2?}");
+        eprintln!("round {round}: {took:.2?}, bare copy {bare:.2?}");
         if round > 0 {
             rounds.push((support::rate(mib, took), support::rate(mib, bare)));
         }
     }
     support::compare(&format!("a file of {gib} GiB"), "MiB/s", AIM, &rounds);
-    for (who, instance) in [("the source", &from), ("the fetching one", &to)] {
-        let most = instance.most_memory();
-        let verdict = support::verdict(most <= MOST_MEMORY);
-        let (most, aim) = (support::bytes(most), support::bytes(MOST_MEMORY));
-        println!("most memory of {who}: {most}, aim {aim}: {verdict}");
+    for (who, instance) in [("the source", &from), ("the fetching instance", &to)] {
+        let peak = instance.peak_memory();
+        let verdict = support::verdict(peak <= MAX_MEMORY);
+        let (peak, aim) = (support::bytes(peak), support::bytes(MAX_MEMORY));
+        println!("peak memory of {who}: {peak}, aim {aim}: {verdict}");
     }
 }

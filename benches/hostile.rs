@@ -1,8 +1,10 @@
-//! What hostile bytes cost a node: `cargo bench --bench hostile`, some of it with `-- NAME...` (the first column).
+//! Measures a node under attack: `cargo bench --bench hostile`, or some attacks with `-- NAME...`.
 //!
-//! The node under test is a process of its own, with default limits where nothing else is said, so that its resident
-//! memory, its processor time and its file descriptors are its own. This process is everybody else: the hostile ones,
-//! and an honest one that asks meanwhile. Sources are addresses of 127.0.0.0/8, which a node takes for different ones.
+//! The node under test runs in a process of its own, with default limits unless stated otherwise,
+//! so that its memory, processor time and file descriptors are measured alone. This process runs
+//! the hostile clients, and an honest client that sends requests in the meantime. The clients have
+//! different source addresses in 127.0.0.0/8.
+
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -10,7 +12,7 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 mod support;
@@ -43,13 +45,13 @@ const SECOND: Duration = Duration::from_secs(1);
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// A reply that nobody reads.
+/// The length of a reply that is not read.
 const LONG_REPLY: u64 = 64 << 20;
 
 /// File descriptors of the node that runs out of them.
 const FEW_DESCRIPTORS: &str = "256";
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ---------------------------------------------------------------------------
 // The node under test
 
 #[actix::main]
@@ -87,7 +89,7 @@ impl Node {
         let mut child = support::again(descriptors, &["serve", at, connections])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // A panic that is asked for is written down; not a hundred thousand times.
+            // The messages of 100,000 panics are not printed.
             .stderr(Stdio::null())
             .spawn()
             .expect("a process");
@@ -102,7 +104,7 @@ impl Node {
         support::resident(&self.pid)
     }
 
-    /// Processor time that it has had, both in the program and in the system for it.
+    /// Its processor time, in the program and in the kernel.
     fn processor(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
@@ -124,10 +126,10 @@ impl Drop for Node {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Everybody else
+// ---------------------------------------------------------------------------
+// The clients
 
-/// A connection from the source of this number.
+/// Connects from the source with this number.
 async fn connect(to: SocketAddr, source: usize) -> io::Result<TcpStream> {
     let [.., high, low] = u32::try_from(source).unwrap().to_be_bytes();
     let socket = TcpSocket::new_v4()?;
@@ -140,7 +142,7 @@ fn frame(code: &str, len: u64) -> Vec<u8> {
     [code.as_bytes(), &len.to_be_bytes()].concat()
 }
 
-/// Asks as anybody would. What came, or why nothing did.
+/// Sends one request and reads the answer to its end.
 async fn ask(to: SocketAddr, source: usize, code: &str, data: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = connect(to, source).await?;
     stream.write_all(&[&frame(code, data.len() as u64), data].concat()).await?;
@@ -149,12 +151,12 @@ async fn ask(to: SocketAddr, source: usize, code: &str, data: &[u8]) -> io::Resu
     Ok(answer)
 }
 
-/// Takes one of those that are left, if any is.
+/// Decrements the counter, unless it is 0.
 fn one_more(left: &AtomicU64) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
-/// The honest one: asks every few milliseconds until it is told to stop.
+/// The honest client: sends a request every few milliseconds until it is stopped.
 struct Honest {
     stop: Arc<AtomicBool>,
     asking: JoinHandle<Vec<Duration>>,
@@ -170,7 +172,7 @@ impl Honest {
                 let begun = Instant::now();
                 let answer = timeout(10 * SECOND, ask(to, 60_000, "ECHO", b"honest")).await;
                 let answer = answer.expect("an answer in time").expect("an answer");
-                assert_eq!(answer, b"ECHO\0\0\0\x06honest", "the honest one is served");
+                assert_eq!(answer, b"ECHO\0\0\0\x06honest", "the honest client is served");
                 times.push(begun.elapsed());
                 sleep(Duration::from_millis(2)).await;
             }
@@ -181,17 +183,17 @@ impl Honest {
 
     async fn times(self) -> Vec<Duration> {
         self.stop.store(true, Ordering::Relaxed);
-        self.asking.await.expect("the honest one was served")
+        self.asking.await.expect("the honest client was served")
     }
 }
 
-/// The time within which 99 of 100 were answered.
+/// The time within which 99 % were answered.
 fn p99(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default()
 }
 
-fn say(what: &str, measured: &str, aim: &str, reached: bool) {
+fn report(what: &str, measured: &str, aim: &str, reached: bool) {
     let verdict = support::verdict(reached);
     println!("{what:<54} {measured:>24}   aim {aim}: {verdict}");
 }
@@ -200,8 +202,8 @@ fn ms(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// What they do
+// ---------------------------------------------------------------------------
+// The attacks
 
 async fn silent() {
     let node = Node::start().await;
@@ -209,8 +211,8 @@ async fn silent() {
     let begun = Instant::now();
     stream.read_to_end(&mut Vec::new()).await.ok();
     let took = begun.elapsed().as_secs_f64();
-    say(
-        "a silent connection is ended after",
+    report(
+        "a silent connection is closed after",
         &format!("{took:.2} s"),
         "10 s, 5 % more or less",
         (9.5..=10.5).contains(&took),
@@ -230,14 +232,14 @@ async fn many() {
     sleep(2 * SECOND).await;
     let idle = node.processor() - used;
     let more = after.saturating_sub(before);
-    say(
+    report(
         "18,000 silent connections, opened in",
         &format!("{:.2} s", took.as_secs_f64()),
         "none",
         true,
     );
-    say("  resident memory", &support::bytes(more), "30 MiB at most", more <= 30 * MIB);
-    say("  processor time in 2 s", &ms(idle), "none", idle.is_zero());
+    report("  resident memory", &support::bytes(more), "30 MiB at most", more <= 30 * MIB);
+    report("  processor time in 2 s", &ms(idle), "none", idle.is_zero());
 }
 
 async fn descriptors() {
@@ -255,21 +257,16 @@ async fn descriptors() {
         sleep(Duration::from_millis(5)).await;
     }
     let back = begun.elapsed();
-    say(
+    report(
         "256 descriptors, 600 connections: processor in 5 s",
         &ms(used),
         "50 ms at most",
         used <= SECOND / 20,
     );
-    say(
-        "  served again, when they are gone, after",
-        &ms(back),
-        "500 ms at most",
-        back <= SECOND / 2,
-    );
+    report("  served again after they are closed", &ms(back), "500 ms at most", back <= SECOND / 2);
 }
 
-/// Connections that send the beginning of a frame and no more.
+/// Connections that send only the beginning of a frame.
 async fn beginnings(what: &str, count: usize, sent: usize, most: u64) {
     let node = Node::start().await;
     let before = node.settled().await;
@@ -277,14 +274,14 @@ async fn beginnings(what: &str, count: usize, sent: usize, most: u64) {
     let mut held = Vec::new();
     for number in 0..count {
         let mut stream = connect(node.address, number).await.expect("a connection");
-        // Where it stops reading, the rest waits in the system.
+        // If the node stops to read, the rest stays in the buffers of the kernel.
         timeout(SECOND / 10, stream.write_all(&beginning)).await.ok();
         held.push(stream);
     }
     let more = node.settled().await.saturating_sub(before);
     let answer = ask(node.address, 60_000, "ECHO", b"").await.expect("an answer");
-    assert!(answer.starts_with(b"ECHO"), "a short frame is served meanwhile");
-    say(
+    assert!(answer.starts_with(b"ECHO"), "a short frame is served in the meantime");
+    report(
         what,
         &format!("+{}", support::bytes(more)),
         &format!("+{} at most", support::bytes(most)),
@@ -302,8 +299,8 @@ async fn unread() {
         held.push(stream);
     }
     let more = node.settled().await.saturating_sub(before);
-    say(
-        "60 replies of 64 MiB that nobody reads",
+    report(
+        "60 replies of 64 MiB that are not read",
         &format!("+{}", support::bytes(more)),
         "+4 MiB at most",
         more <= 4 * MIB,
@@ -327,13 +324,18 @@ async fn resets() {
     });
     join_all(flooding).await;
     let (rate, p99) = (support::rate(FLOOD as f64, begun.elapsed()), p99(honest.times().await));
-    say(
+    report(
         "20,000 connections that are reset at once",
         &format!("{rate:.0}/s"),
         "12,000/s",
         rate >= 12_000.0,
     );
-    say("  an honest one meanwhile, p99", &ms(p99), "10 ms at most", p99 <= SECOND / 100);
+    report(
+        "  an honest client in the meantime, p99",
+        &ms(p99),
+        "10 ms at most",
+        p99 <= SECOND / 100,
+    );
 }
 
 async fn garbage() {
@@ -358,19 +360,24 @@ async fn garbage() {
     join_all(flooding).await;
     let rate = support::rate(sent.load(Ordering::Relaxed) as f64 / 1e6, begun.elapsed());
     let (p99, more) = (p99(honest.times().await), node.resident().saturating_sub(before));
-    say(
+    report(
         "frames that are too long, with 64 KiB of garbage",
         &format!("{rate:.0} MB/s"),
         "600 MB/s",
         rate >= 600.0,
     );
-    say(
+    report(
         "  resident memory after 20 s",
         &format!("+{}", support::bytes(more)),
         "+8 MiB at most",
         more <= 8 * MIB,
     );
-    say("  an honest one meanwhile, p99", &ms(p99), "50 ms at most", p99 <= SECOND / 20);
+    report(
+        "  an honest client in the meantime, p99",
+        &ms(p99),
+        "50 ms at most",
+        p99 <= SECOND / 20,
+    );
 }
 
 async fn panics() {
@@ -393,8 +400,8 @@ async fn panics() {
     }
     let (rate, times) = (support::rate(PANICS as f64, begun.elapsed()), honest.times().await);
     let measured = format!("{rate:.0}/s, {} honest", times.len());
-    say("100,000 handlers that panic twice each: none lost", &measured, "no honest one lost", true);
-    say("  an honest one meanwhile, p99", &ms(p99(times)), "none", true);
+    report("100,000 handlers that panic twice each", &measured, "no honest request lost", true);
+    report("  an honest client in the meantime, p99", &ms(p99(times)), "none", true);
 }
 
 async fn overload() {
@@ -410,15 +417,15 @@ async fn overload() {
     let refused: Vec<_> =
         asked.iter().filter(|(served, _)| !served).map(|(_, took)| *took).collect();
     let (late, p99_honest) = (p99(refused), p99(honest.times().await));
-    say("400 requests that take 5 s at once: served", &served.to_string(), "64", served == 64);
-    say(
+    report("400 requests that take 5 s at once: served", &served.to_string(), "64", served == 64);
+    report(
         "  the others refused, p99 (busy after 50 ms)",
         &ms(late),
         "70 ms at most",
         late <= Duration::from_millis(70),
     );
-    say(
-        "  an honest one meanwhile, p99",
+    report(
+        "  an honest client in the meantime, p99",
         &ms(p99_honest),
         "20 ms at most",
         p99_honest <= SECOND / 50,
@@ -437,11 +444,11 @@ async fn replies() {
             (Arc::clone(&left), Arc::clone(&wrong), Arc::clone(&data), Arc::clone(&wanted));
         tokio::spawn(async move {
             while one_more(&left) {
-                let port_used_up =
+                let is_port_in_use =
                     |error: &io::Error| error.kind() == io::ErrorKind::AddrNotAvailable;
                 match ask(to, source, "ECHO", &data).await {
                     Ok(answer) if answer == *wanted => {}
-                    Err(error) if port_used_up(&error) => {
+                    Err(error) if is_port_in_use(&error) => {
                         left.fetch_add(1, Ordering::Relaxed);
                     }
                     _ => {
@@ -453,7 +460,7 @@ async fn replies() {
     });
     join_all(asking).await;
     let wrong = wrong.load(Ordering::Relaxed);
-    say("1,000,000 replies of 20 KiB and an end: cut short", &wrong.to_string(), "0", wrong == 0);
+    report("1,000,000 replies of 20 KiB: truncated", &wrong.to_string(), "0", wrong == 0);
 }
 
 async fn restart() {
@@ -466,8 +473,8 @@ async fn restart() {
     let answer = ask(node.address, 0, "ECHO", b"").await.unwrap();
     let took = begun.elapsed();
     assert!(answer.starts_with(b"ECHO"));
-    say(
-        "killed, started again at its port, and asked",
+    report(
+        "killed, restarted at its port, and asked",
         &ms(took),
         "250 ms at most",
         took <= SECOND / 4,
@@ -507,7 +514,7 @@ fn main() {
             let names = [&["attack"], names].concat();
             let status =
                 support::again(support::ALL_DESCRIPTORS, &names).status().expect("a process");
-            assert!(status.success(), "all that is promised held");
+            assert!(status.success(), "every attack was measured");
         }
     }
 }

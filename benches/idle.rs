@@ -1,15 +1,16 @@
-//! What an idle accepted connection costs: `cargo bench --bench idle`.
+//! Measures the memory of an idle accepted connection: `cargo bench --bench idle`.
 //!
-//! One process is the node, another one holds 5,000 connections to it: first silent ones, then ones
-//! that have sent half a header, then ones whose request is in the hands of a handler that does not
-//! answer. Resident memory of the node's process before and after, divided by the connections. What
-//! the kernel keeps for a socket is not resident in the process and not counted.
+//! One process runs the node, another one holds 5,000 connections to it: first silent ones, then
+//! ones that have sent half a header, then ones with a request that its handler does not answer.
+//! The result is the growth of resident memory of the node's process, divided by the connections.
+//! The memory of the kernel for sockets is not counted.
+
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 mod support;
@@ -28,8 +29,8 @@ const CONNECTIONS: usize = 5_000;
 const AIM: u64 = 12 << 10;
 const LONG: Duration = Duration::from_secs(600);
 
-/// The other process: opens connections, sends `bytes` on each, says so, and holds them until its
-/// input ends.
+/// The other process: opens connections, sends `bytes` on each, prints a line, and holds them until
+/// its standard input is closed.
 fn hold(to: &str, bytes: &str) {
     let open = |_| {
         let mut stream = TcpStream::connect(to)?;
@@ -106,9 +107,9 @@ fn main() {
             for (what, bytes, handling) in [
                 ("silent", "", "0"),
                 ("half a header", "WAIT", "0"),
-                ("a request in hand", "WAIT\0\0\0\0", all.as_str()),
+                ("a request being handled", "WAIT\0\0\0\0", all.as_str()),
             ] {
-                // An argument cannot hold a zero byte.
+                // An argument cannot contain a zero byte.
                 let bytes = bytes.replace('\0', "0");
                 let status =
                     support::again(support::ALL_DESCRIPTORS, &["measure", what, &bytes, handling])

@@ -1,43 +1,46 @@
-//! Links beside the same work on bare tokio, between two processes: `cargo bench --bench link`.
+//! Compares links with the same work in bare tokio, between two processes: `cargo bench --bench
+//! link`.
 //!
-//! The work is that of the example `load`, and so is the code. Then 200 links rest in one process,
-//! and resident memory is looked at.
+//! The work and the code are those of the example `load`. Then it measures the resident memory of
+//! 200 idle links in one process.
 //!
-//! # What the remaining cost consists of
+//! # Parts of the cost
 //!
-//! Counted with `perf record` and taken apart with `addr2line`, for one-way messages of 64 bytes on
-//! the machine of the README, in nanoseconds for each message. Framed needs 52 on the slower side.
+//! Measured with `perf record` and `addr2line`, for one-way messages of 64 bytes on the machine of
+//! the README, in nanoseconds per message. `Framed` needs 52 on the slower side.
 //!
 //! | receiving | ns | |
 //! |---|---|---|
 //! | mailbox of the handler | 48 | two allocations, four atomic operations: `do_send` to an idle actor, alone |
 //! | system calls, and copies in them | 18 | |
 //! | data as a slice of what was read | 10 | a count up and a count down |
-//! | the message's part of the window | 10 | a count up and a count down |
-//! | the machine, the route, the handler | 30 | |
+//! | the message's share of the window | 10 | a count up and a count down |
+//! | the state machine, the route, the handler | 30 | |
 //!
-//! A handler of batches costs none of the first, third and fourth. So one message for each frame
-//! comes to at most 0.7 of Framed here even if all that is this crate's own cost nothing; on a
-//! machine with dearer system calls, which Framed makes for every 8 KiB, the ratio is better.
+//! A handler of batches avoids the first, third and fourth part. One message for each frame
+//! therefore reaches at most 0.7 of `Framed` on this machine, even if the work of this crate cost
+//! nothing. The ratio is better where system calls are slower: `Framed` makes one for every 8 KiB.
 //!
 //! | sending | ns | |
 //! |---|---|---|
 //! | system calls, and copies in them | 18 | |
 //! | the caller's own reference to the data | 11 | the same for Framed |
-//! | finding the link, and its lock | 18 | two locks that nobody else holds; none with `notify_all` |
+//! | finding the link, and its lock | 18 | two uncontended locks; none with `notify_all` |
 //! | credit, encoding, the future | 23 | |
 #![allow(
     clippy::expect_used,
     clippy::disallowed_methods,
     missing_docs,
     unreachable_pub,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 #[path = "../examples/load/bare.rs"]
 mod bare;
 #[path = "../examples/load/drive.rs"]
 mod drive;
+#[path = "../examples/support/memory.rs"]
+mod memory;
 #[path = "../examples/load/report.rs"]
 mod report;
 #[path = "../examples/load/serve.rs"]
@@ -58,22 +61,22 @@ use actix_peer::{Config, Outgoing, Over, Peer, Reply, frame::Frame, handler, ove
 use futures::future::try_join_all;
 
 use report::Report;
-use work::{Flush, Job, Mode, Taker};
+use work::{Flush, HandlerKind, Job, Mode};
 
 const ROUNDS: u16 = 7;
 const LINKS: usize = 200;
 const AIM_IDLE: u64 = 16 << 10;
 
-/// What is measured, and what the ratio should be.
-const AIMS: [(Mode, Taker, usize, f64); 8] = [
-    (Mode::Notify, Taker::Each, 64, 0.6),
-    (Mode::Notify, Taker::Batch, 64, 1.0),
-    (Mode::Notify, Taker::Each, 1 << 10, 1.2),
-    (Mode::Notify, Taker::Each, 16 << 10, 1.0),
-    (Mode::Request, Taker::Each, 64, 1.2),
-    (Mode::Pipeline, Taker::Each, 64, 0.8),
-    (Mode::Stream, Taker::Each, 0, 0.6),
-    (Mode::Notify, Taker::Sleepy, 64, 0.0),
+/// The work, and the aim of each ratio.
+const AIMS: [(Mode, HandlerKind, usize, f64); 8] = [
+    (Mode::Notify, HandlerKind::Each, 64, 0.6),
+    (Mode::Notify, HandlerKind::Batch, 64, 1.0),
+    (Mode::Notify, HandlerKind::Each, 1 << 10, 1.2),
+    (Mode::Notify, HandlerKind::Each, 16 << 10, 1.0),
+    (Mode::Request, HandlerKind::Each, 64, 1.2),
+    (Mode::Pipeline, HandlerKind::Each, 64, 0.8),
+    (Mode::Stream, HandlerKind::Each, 0, 0.6),
+    (Mode::Notify, HandlerKind::Sleepy, 64, 0.0),
 ];
 
 /// The other process.
@@ -94,7 +97,7 @@ fn server() -> (Child, Address, SocketAddr) {
     (child, node.parse().expect("an address"), bare.parse().expect("an address"))
 }
 
-/// In a task, as whatever runs in an actix application.
+/// In a task, like the work of an actix application.
 #[actix::main]
 async fn measure(to: Address, bare: SocketAddr) {
     actix_rt::spawn(async move { compare(&to, bare).await }).await.expect("the measurements");
@@ -103,7 +106,7 @@ async fn measure(to: Address, bare: SocketAddr) {
 async fn compare(to: &Address, bare: SocketAddr) {
     let peer = Peer::builder().start().await.expect("a node");
     for (mode, handler, size, aim) in AIMS {
-        let sleepy = handler == Taker::Sleepy;
+        let sleepy = handler == HandlerKind::Sleepy;
         let (count, rounds) = if sleepy { (1_000_000, 1) } else { (mode.count(size), ROUNDS) };
         let job = Job { mode, handler, size, count, outstanding: 64, flush: Flush::Each };
         let report = Report::measure(&peer, (to, bare), job, rounds).await.expect("a measurement");
@@ -118,7 +121,7 @@ async fn compare(to: &Address, bare: SocketAddr) {
     peer.stop().await;
 }
 
-/// Both ends of every link are in this process, so that half of what is added is one end's.
+/// Both ends of every link are in this process: each end has half of the growth.
 #[actix::main]
 async fn idle(messages: usize) {
     let keep_alive = Duration::from_millis(200);
@@ -139,19 +142,19 @@ async fn idle(messages: usize) {
             node.notify(hub.info(), message).await.expect("a link");
         }
     }
-    // Buffers are given back after an interval of keep-alive without use.
+    // Buffers are released after an interval of keep-alive without use.
     tokio::time::sleep(5 * keep_alive).await;
     assert_eq!(hub.status().await.links.len(), LINKS);
     let each = support::resident("self").saturating_sub(before) / (2 * LINKS as u64);
     println!("{LINKS} idle links, after {messages} messages of 4 KiB on each");
-    println!("  resident     {:>9} for each end", support::bytes(each));
+    println!("  resident     {:>9} per end", support::bytes(each));
     if messages == 1 {
         let verdict = support::verdict(each <= AIM_IDLE);
         println!("  aim          {:>9}: {verdict}", support::bytes(AIM_IDLE));
     }
 }
 
-/// This program again, as another process.
+/// Runs this program again, as another process.
 fn again(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
     command.args(arguments);

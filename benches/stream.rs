@@ -1,13 +1,14 @@
-//! A body of 1 GiB beside a bare socket copy: `cargo bench --bench stream`.
+//! Compares a body of 1 GiB with a bare socket copy: `cargo bench --bench stream`.
 //!
-//! One thread does both sides. The bare copy writes and reads with 256 KiB at a time. Memory is
-//! looked at every 50 ms while the body streams.
+//! Both sides run on one thread. The bare copy writes and reads 256 KiB at a time. Memory is
+//! sampled every 50 ms while the body streams.
+
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 mod support;
@@ -32,7 +33,7 @@ const ROUNDS: usize = 5;
 const PIECE: usize = 256 << 10;
 const GROWTH: u64 = 32 << 20;
 
-/// So many zero bytes.
+/// A reader of this many zero bytes.
 struct Zeroes(u64);
 
 impl AsyncRead for Zeroes {
@@ -58,7 +59,7 @@ async fn bare() -> io::Result<f64> {
         let mut piece = vec![0; PIECE];
         let mut left = LEN as usize;
         while left > 0 {
-            // The source costs the same on both sides.
+            // Filled again, because the source of the body does the same.
             piece.fill(0);
             to.write_all(&piece).await?;
             left -= PIECE;
@@ -91,22 +92,22 @@ async fn ours(peer: &Peer, node: &Peer) -> f64 {
 
 #[actix::main]
 async fn main() {
-    let drink = handler::from_fn(async |msg: Incoming| {
+    let count = handler::from_fn(async |msg: Incoming| {
         let sum = msg.into_body().try_fold(0, async |sum, piece| Ok(sum + piece.len() as u64));
         Reply::one(Frame::text("REPL", sum.await.expect("the whole body").to_string()))
     });
-    let builder = Peer::builder().handle_stream("BODY", drink.start()).expect("a code");
+    let builder = Peer::builder().handle_stream("BODY", count.start()).expect("a code");
     let node = builder.start().await.expect("a node");
     let peer = Peer::builder().start().await.expect("a node");
     let before = support::resident("self");
     let watch = actix_rt::spawn(async move {
-        let mut most = before;
+        let mut max = before;
         loop {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let now = support::resident("self");
-            if now > most {
-                most = now;
-                MOST.store(most, std::sync::atomic::Ordering::Relaxed);
+            if now > max {
+                max = now;
+                MAX_RESIDENT.store(max, std::sync::atomic::Ordering::Relaxed);
             }
         }
     });
@@ -117,7 +118,7 @@ async fn main() {
     }
     watch.abort();
     support::compare("a body of 1 GiB", "MiB/s", 0.75, &rounds);
-    let grown = MOST.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(before);
+    let grown = MAX_RESIDENT.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(before);
     let verdict = support::verdict(grown <= GROWTH);
     println!(
         "memory while it streams: +{}, aim +{}: {verdict}",
@@ -128,4 +129,4 @@ async fn main() {
     node.stop().await;
 }
 
-static MOST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+static MAX_RESIDENT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);

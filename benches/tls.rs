@@ -1,13 +1,13 @@
-//! What proving who is there costs: `cargo bench --features tls --bench tls`.
+//! Compares TLS with plain connections: `cargo bench --features tls --bench tls`.
 //!
-//! Dials with a handshake beside plain ones, one after the other and 8 at once, both ends in one
-//! process on one thread; then the resident memory of idle connections, both ends of each, beside
-//! plain ones; then a body over a link.
+//! It measures dials with a handshake, one after the other and 8 at once, with both ends on one
+//! thread; then the resident memory of idle connections, of both ends; then a body over a link.
+
 #![allow(
     clippy::expect_used,
     clippy::disallowed_methods,
     missing_docs,
-    reason = "a benchmark that cannot run says so by a panic, and measures real time"
+    reason = "a benchmark may panic, and measures real time"
 )]
 
 mod support;
@@ -32,7 +32,7 @@ const DIALS: usize = 2_000;
 const HELD: usize = 1_000;
 const BODY: u32 = 512 << 20; // bytes
 
-/// Connections to `here`, and their other ends.
+/// Opens connections. Returns both ends of each.
 async fn open(over: &dyn Transport, count: usize, at_once: usize) -> Vec<(Io, Io)> {
     let here: Address = "127.0.0.1:0".parse().expect("an address");
     let mut listener = over.listen(&here).await.expect("a listener");
@@ -82,7 +82,7 @@ async fn node(transport: impl Transport) -> Peer {
     builder.handle_stream("SINK", sink.start()).expect("a code").start().await.expect("a node")
 }
 
-/// Connections to a node that say nothing; the other ends are bare sockets.
+/// Silent connections to a node; the other ends are bare sockets.
 async fn silent(what: &str, transport: impl Transport) {
     let long = std::time::Duration::from_secs(600);
     let config = Config::default().max_connections(2 * HELD).header_timeout(long);
@@ -145,7 +145,7 @@ fn main() {
     if let Some(part) = std::env::args().skip(1).find(|argument| argument != "--bench") {
         return one(&part);
     }
-    // Each in a process of its own: memory that was used before would be used again.
+    // Each part has a process of its own, because memory is reused within a process.
     let program = std::env::current_exe().expect("the path of this program");
     for part in ["silent plain", "silent TLS", "idle plain", "idle TLS", "speed"] {
         let status = std::process::Command::new(&program).arg(part).status();

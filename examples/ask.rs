@@ -1,4 +1,4 @@
-//! Asks a node one question and prints what it answers, frame by frame.
+//! Sends one request to a node and prints the reply, frame by frame.
 //!
 //! ```text
 //! $ cargo run --example ask -- 127.0.0.1:9000 NAME
@@ -7,9 +7,9 @@
 //! ECHO 3 ff d8 ff
 //! ```
 //!
-//! Each line is code, length and data; data that is no printable text is shown as hexadecimal
-//! digits. A frame of any length is printed as it comes. Exit code 1 with a message when it cannot
-//! connect, the time is over or a frame is cut; 2 for wrong options.
+//! Each line has the code, the length and the data. Data that is not printable text is shown as
+//! hexadecimal digits. The exit code is 1, with a message, if it cannot connect, the time is up or
+//! a frame is truncated; 2 for wrong options.
 
 #[macro_use]
 #[path = "support/print.rs"]
@@ -33,7 +33,7 @@ use futures::TryStreamExt;
 /// Sends one frame and prints the replies.
 #[derive(Parser)]
 struct Options {
-    /// Whom to ask.
+    /// The address of the node.
     #[arg(value_name = "HOST:PORT")]
     to: Address,
     /// The code of the message: four characters.
@@ -51,23 +51,23 @@ struct Options {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|time| !time.is_zero()).ok_or_else(|| "more than 0 seconds, please".to_owned())
+    seconds.filter(|time| !time.is_zero()).ok_or_else(|| "must be more than 0 seconds".to_owned())
 }
 
-async fn question(options: &Options) -> Result<Outgoing, Box<dyn std::error::Error>> {
+async fn request(options: &Options) -> Result<Outgoing, Box<dyn std::error::Error>> {
     let Some(path) = &options.file else {
         let data = options.data.clone().unwrap_or_default();
         return Ok(Outgoing::from(Frame::text(options.code, data)).over(Over::Classic));
     };
-    let wrong = |error: io::Error| format!("cannot read {}: {error}", path.display());
-    let file = tokio::fs::File::open(path).await.map_err(wrong)?;
-    let len = file.metadata().await.map_err(wrong)?.len();
+    let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    let len = file.metadata().await.map_err(unreadable)?.len();
     let len =
         u32::try_from(len).map_err(|_| format!("{} is too long for a frame", path.display()))?;
     Ok(Outgoing::body(options.code, len, file).over(Over::Classic))
 }
 
-/// Prints one frame: as text when it is short and printable, else as hexadecimal digits.
+/// Prints one frame: as text if it is short and printable, otherwise as hexadecimal digits.
 async fn print(mut body: Body) -> Result<(), Box<dyn std::error::Error>> {
     let mut out = io::stdout().lock();
     let len = body.len().ok_or("a frame without a length")?;
@@ -91,10 +91,10 @@ async fn print(mut body: Body) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn ask(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
-    let question = question(options).await?;
+    let request = request(options).await?;
     let config = Config::default().connect_timeout(options.timeout).reply_timeout(options.timeout);
     let peer = Peer::builder().config(config).start().await?;
-    let mut replies = peer.request(&options.to, question).await?;
+    let mut replies = peer.request(&options.to, request).await?;
     while let Some(body) = replies.next_body().await? {
         print(body).await?;
     }

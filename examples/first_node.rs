@@ -1,4 +1,4 @@
-//! The first node: one handler actor, one node, one question to it.
+//! The first node: one handler actor, one node, one request to it.
 //!
 //! ```text
 //! $ cargo run --example first_node

@@ -1,6 +1,7 @@
-//! Two nodes that know each other by their keys, and a third one that nobody lets in.
+//! Two nodes that identify each other by their keys, and a third node that is not admitted.
 //!
 //! `cargo run --example identity --features tls`
+
 #[macro_use]
 #[path = "support/print.rs"]
 mod print;
@@ -12,7 +13,7 @@ use actix_peer::{
 };
 use futures::StreamExt;
 
-/// What came of a question.
+/// Asks a node for its id.
 async fn ask(from: &Peer, to: &PeerInfo) -> Result<String, RequestError> {
     let replies = from.request(to, Frame::text("NAME", "")).await?.collect().await?;
     Ok(replies.first().and_then(|reply| reply.as_str().ok()).unwrap_or("nothing").to_owned())
@@ -27,7 +28,7 @@ fn show(what: &str, outcome: Result<String, RequestError>) {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A program would keep it: NodeIdentity::load_or_generate("node.pem").
+    // An application stores its identity: NodeIdentity::load_or_generate("node.pem").
     let (ada, bob, eve) =
         (NodeIdentity::generate()?, NodeIdentity::generate()?, NodeIdentity::generate()?);
     let admission = Admission::allow_list([ada.id().clone()]);
@@ -40,11 +41,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     show("ada asks bob", ask(&ada, bob.info()).await);
     show("eve asks bob", ask(&eve, bob.info()).await);
 
-    // Somebody says that bob has moved to where eve is.
+    // With bob's id and eve's address, the request fails, because eve has another key.
     let moved = PeerInfo::new(bob.id().clone(), eve.info().address().clone())?;
-    show("ada asks bob where eve is", ask(&ada, &moved).await);
+    show("ada asks bob at the address of eve", ask(&ada, &moved).await);
 
-    // What is no longer admitted is closed at once.
+    // The ban closes the connections of ada at once.
     let mut events = ada.events();
     println!("bob bans ada: {} connection closed", admission.ban(ada.id()));
     while let Some(event) = events.next().await {

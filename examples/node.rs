@@ -1,4 +1,4 @@
-//! A node for the command line: the well-known handlers, an `ECHO`, and what happens, line by line.
+//! A node for the command line, with the well-known handlers and an `ECHO`. Prints its events.
 //!
 //! ```text
 //! $ cargo run --example node -- --listen 127.0.0.1:9000
@@ -7,9 +7,10 @@
 //! $ cargo run --example ask -- 127.0.0.1:9000 LIST
 //! ```
 //!
-//! Ctrl-C leaves politely, as do `kill` and a terminal that is closed: what runs is finished, every
-//! known peer hears `QUIT`. A second one ends at once. With `--test-handlers` it has handlers that are slow, panic or answer nothing, to see
-//! from outside what becomes of a node then. Exit code 1 when the node cannot start or no contact lets it in, 2 for wrong options.
+//! Ctrl-C stops the node, and so do `kill` and the end of the terminal: running exchanges finish,
+//! and every known peer gets a `QUIT`. A second ctrl-C aborts. `--test-handlers` adds handlers that
+//! are slow, panic or do not answer. The exit code is 1 if the node cannot start or no contact
+//! accepts it, 2 for wrong options.
 
 #[macro_use]
 #[path = "support/print.rs"]
@@ -35,32 +36,32 @@ use crate::{ends::Ends, named::named};
 /// Runs one node until ctrl-C.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen; port 0 picks a free one.
+    /// The address to listen on; port 0 picks a free port.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     listen: String,
-    /// The node's id [default: its host:port].
+    /// The id of the node [default: its host:port].
     #[arg(long)]
     id: Option<String>,
-    /// How many peers it knows at most; 0 = no limit.
+    /// The maximum number of known peers; 0 = no limit.
     #[arg(long, default_value_t = 128)]
     max_peers: usize,
-    /// A node to join the network of; may be given more than once.
+    /// A node of the network to join; may be given more than once.
     #[arg(long, value_name = "HOST:PORT")]
     join: Vec<Address>,
     /// Seconds between two ping sweeps.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     ping_every: Duration,
-    /// Serves SLOW, BOOM, BOO2 and SINK as well, for tests and demonstrations.
+    /// Adds the handlers SLOW, BOOM, BOO2 and SINK, for tests and demonstrations.
     #[arg(long)]
     test_handlers: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|time| !time.is_zero()).ok_or_else(|| "more than 0 seconds, please".to_owned())
+    seconds.filter(|time| !time.is_zero()).ok_or_else(|| "must be more than 0 seconds".to_owned())
 }
 
-/// One line for a person.
+/// The line that is printed for an event.
 fn line(event: &PeerEvent) -> String {
     match event {
         PeerEvent::Started { me } => format!("started as {}", me.id()),
@@ -71,8 +72,8 @@ fn line(event: &PeerEvent) -> String {
             format!("refused: {code} from {from} ({refusal:?})")
         }
         PeerEvent::AcceptFailed { error } => format!("cannot accept: {error}"),
-        PeerEvent::Restarted { child, times } => format!("restarted: {child} (time {times})"),
-        PeerEvent::GaveUp { child } => format!("given up: {child}"),
+        PeerEvent::Restarted { child, times } => format!("restarted: {child} ({times} times)"),
+        PeerEvent::GaveUp { child } => format!("not restarted after too many failures: {child}"),
         PeerEvent::Joined { contact, added } => {
             format!("joined by {contact}, peers added: {added}")
         }
@@ -110,8 +111,8 @@ async fn start(options: &Options) -> Result<Peer, Box<dyn std::error::Error>> {
     Ok(builder.start().await?)
 }
 
-/// Joins by every contact. A contact that is away is said, and no reason to give up as long as
-/// another one answers, or one is busy and tried again.
+/// Joins through every contact. Returns whether a contact accepted the node, or the node goes on
+/// trying.
 async fn join(peer: &Peer, contacts: &[Address]) -> bool {
     let mut joined = contacts.is_empty();
     for contact in contacts {
@@ -133,7 +134,7 @@ async fn main() -> ExitCode {
     let mut ends = match Ends::new() {
         Ok(ends) => ends,
         Err(error) => {
-            eprintln!("cannot hear signals: {error}");
+            eprintln!("cannot handle signals: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -146,7 +147,7 @@ async fn main() -> ExitCode {
     };
     println!("listening on {}", peer.info().address());
     let events = peer.events();
-    // Ends with the last event, or when nobody reads them any more.
+    // Ends with the last event, or when standard output is closed.
     let mut printing = actix_rt::spawn(async move {
         let printed = events.map(|event| print::try_line(format_args!("{}", line(&event))));
         printed.take_while(|printed| ready(printed.is_ok())).for_each(|_| ready(())).await;
@@ -156,7 +157,7 @@ async fn main() -> ExitCode {
             std::future::pending::<()>().await;
         }
     };
-    let asked_to_end = tokio::select! {
+    let is_asked_to_end = tokio::select! {
         () = work => false,
         _ = &mut printing => true,
         () = ends.next() => true,
@@ -169,9 +170,9 @@ async fn main() -> ExitCode {
         printing.await.ok();
     }
     println!(
-        "peers told: {}, exchanges cut: {}",
+        "peers told: {}, exchanges aborted: {}",
         report.told,
         report.aborted.len() + report.aborted_more
     );
-    if asked_to_end { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_asked_to_end { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,9 +1,9 @@
-//! A router: four nodes in a ring, each knowing the next one only, and a question that goes round.
+//! A router: a request passes through a ring of four nodes, each of which knows only the next one.
 //!
 //! ```text
 //! $ cargo run --example router
-//! n0 asks n3, which answers: "n3 here; it came by n0 n1 n2"
-//! n0 asks n9: a loop at n0
+//! n3 answers: "this is n3; the path was n0 n1 n2"
+//! n9 does not answer: a loop at n0
 //! ```
 
 #[macro_use]
@@ -17,11 +17,12 @@ async fn node(n: usize) -> Result<Peer, Box<dyn std::error::Error>> {
     let who = handler::from_fn(async move |msg: Incoming| match msg.sender().via() {
         Via::Routed { path, .. } => {
             let path: Vec<_> = path.iter().map(|id| id.as_str()).collect();
-            Reply::one(Frame::text("REPL", format!("n{n} here; it came by {}", path.join(" "))))
+            let path = path.join(" ");
+            Reply::one(Frame::text("REPL", format!("this is n{n}; the path was {path}")))
         }
-        _ => Reply::one(Frame::text("REPL", format!("n{n} here"))),
+        _ => Reply::one(Frame::text("REPL", format!("this is n{n}"))),
     });
-    // The rule of the ring: whoever it is for, the next one knows better.
+    // Every message goes to the only known peer, the next node of the ring.
     let next = router::from_fn(|_, peers| peers.get_at(0).map(|entry| entry.info().clone()));
     let builder = Peer::builder().id(format!("n{n}")).handle("WHO?", who.start())?.router(next);
     Ok(builder.start().await?)
@@ -40,13 +41,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let replies = first.route(last.id(), Frame::empty("WHO?")).await?.collect().await?;
     for reply in replies {
-        println!("{} asks {}, which answers: {:?}", first.id(), last.id(), reply.as_str()?);
+        println!("{} answers: {:?}", last.id(), reply.as_str()?);
     }
 
-    // Nobody is called n9. What went wrong, and where, comes back the way that the question took.
-    let nobody = "n9".parse()?;
-    if let Err(error) = first.route(&nobody, Frame::empty("WHO?")).await?.collect().await {
-        println!("{} asks {nobody}: {error}", first.id());
+    // There is no n9. The error says what went wrong, and at which node.
+    let unknown = "n9".parse()?;
+    if let Err(error) = first.route(&unknown, Frame::empty("WHO?")).await?.collect().await {
+        println!("{unknown} does not answer: {error}");
     }
 
     for peer in ring {

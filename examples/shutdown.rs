@@ -1,12 +1,12 @@
-//! A clean end: what runs is finished, peers are told, and what is too late is cut and reported.
+//! A clean stop: running requests finish, peers are told, and late requests are aborted.
 //!
 //! ```text
 //! $ cargo run --example shutdown
-//! a job of 300 ms and one of an hour are under way; the node stops
+//! a job of 300 ms and a job of one hour are running; the node stops
 //! the short job was finished: REPL "done after 300 ms"
-//! the long job was cut: the exchange was ended: going away (it may have been handled)
-//! bob knows nobody any more
-//! told 1 peer, cut 1 exchange: WORK
+//! the long job was aborted: the exchange was ended: going away (it may have been handled)
+//! bob knows no other peer now
+//! told 1 peer, aborted 1 exchange: WORK
 //! ```
 
 #[macro_use]
@@ -23,7 +23,7 @@ use tokio::time::sleep;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let work = handler::from_fn(async |msg: Incoming| {
         let Some(millis) = msg.frame.as_str().ok().and_then(|text| text.parse().ok()) else {
-            return Reply::error("a number of milliseconds, please");
+            return Reply::error("the data must be a number of milliseconds");
         };
         sleep(Duration::from_millis(millis)).await;
         Reply::one(Frame::text("REPL", format!("done after {millis} ms")))
@@ -36,30 +36,26 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let short = bob.request(ada.info(), Frame::text("WORK", "300")).await?;
     let long = bob.request(ada.info(), Frame::text("WORK", "3600000")).await?;
-    // Both jobs are in hand, so that none is refused because it came too late.
+    // A job that has not arrived before the stop would be refused.
     while ada.status().await.links.iter().map(|link| link.open).sum::<usize>() < 2 {
         sleep(Duration::from_millis(5)).await;
     }
-    println!("a job of 300 ms and one of an hour are under way; the node stops");
+    println!("a job of 300 ms and a job of one hour are running; the node stops");
     let (report, short, long) = tokio::join!(ada.stop(), short.collect(), long.collect());
     for reply in short? {
         println!("the short job was finished: {} {:?}", reply.code(), reply.as_str()?);
     }
     if let Err(error) = long {
-        let perhaps = if error.may_have_been_handled() { "may" } else { "cannot" };
-        println!("the long job was cut: {error} (it {perhaps} have been handled)");
+        let verb = if error.may_have_been_handled() { "may" } else { "cannot" };
+        println!("the long job was aborted: {error} (it {verb} have been handled)");
     }
     if bob.peers().list().await?.is_empty() {
-        println!("bob knows nobody any more");
+        println!("bob knows no other peer now");
     }
-    let codes: Vec<_> =
-        report.aborted.iter().filter_map(|cut| cut.code).map(|c| c.to_string()).collect();
-    println!(
-        "told {} peer, cut {} exchange: {}",
-        report.told,
-        report.aborted.len(),
-        codes.join(" ")
-    );
+    let codes = report.aborted.iter().filter_map(|exchange| exchange.code);
+    let codes: Vec<_> = codes.map(|code| code.to_string()).collect();
+    let (told, aborted) = (report.told, report.aborted.len());
+    println!("told {told} peer, aborted {aborted} exchange: {}", codes.join(" "));
     bob.stop().await;
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! Maintenance: a ping sweep that forgets a node which died, and a piece of one's own beside it.
+//! Maintenance: a ping sweep removes a node that crashed.
 //!
 //! ```text
 //! $ cargo run --example stabilizer
 //! ada knows 2 peers
-//! bob dies without a word
-//! ada forgot bob: lost
+//! bob crashes
+//! ada removed bob: lost
 //! ada knows 1 peer
 //! ```
 
@@ -34,11 +34,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     count(ada.clone()).await;
 
-    println!("bob dies without a word");
+    println!("bob crashes");
     bob.abort().await;
     while let Some(event) = events.next().await {
         if let PeerEvent::PeerRemoved { peer, why: Removed::Lost } = event {
-            println!("ada forgot {}: lost", peer.id());
+            println!("ada removed {}: lost", peer.id());
             break;
         }
     }

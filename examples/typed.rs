@@ -1,11 +1,11 @@
-//! Typed messages: an actix message that happens to be answered by an actor on another node.
+//! Typed messages: actix messages that an actor on another node answers.
 //!
 //! ```text
 //! $ cargo run --example typed
 //! ada has 7 points
 //! ada has 12 points
-//! nobody called bob plays
-//! a foreign frame is refused: the exchange was ended: malformed message
+//! bob has no points
+//! an invalid message is refused: the exchange was ended: malformed message
 //! ```
 
 #[macro_use]
@@ -21,7 +21,7 @@ use actix_peer::{
 };
 use serde::{Deserialize, Serialize};
 
-/// "This player scored." The result is the new score.
+/// Adds points to the score of a player. The result is the new score.
 #[derive(Message, Serialize, Deserialize)]
 #[rtype(result = "u32")]
 struct Scored {
@@ -33,7 +33,7 @@ impl Wire for Scored {
     const CODE: TypeCode = TypeCode::new(b"SCOR");
 }
 
-/// "How many points has this player?"
+/// Asks for the score of a player.
 #[derive(Message, Serialize, Deserialize)]
 #[rtype(result = "Option<u32>")]
 struct Points(String);
@@ -82,13 +82,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("ada has {score} points");
     }
     if player.send(node.info(), Points("bob".into())).await?.is_none() {
-        println!("nobody called bob plays");
+        println!("bob has no points");
     }
 
-    // What is not such a message never reaches the actor.
-    let foreign = Frame::text("SCOR", "not postcard");
-    if let Err(error) = player.request(node.info(), foreign).await?.collect().await {
-        println!("a foreign frame is refused: {error}");
+    // Data that cannot be decoded never reaches the actor.
+    let invalid = Frame::text("SCOR", "not postcard");
+    if let Err(error) = player.request(node.info(), invalid).await?.collect().await {
+        println!("an invalid message is refused: {error}");
     }
 
     player.stop().await;

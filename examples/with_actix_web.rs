@@ -1,7 +1,7 @@
-//! A node inside a web application: pages about the network, and a question to a peer over HTTP.
+//! A node inside a web application: pages about the network, and requests to peers over HTTP.
 //!
-//! `cargo run --example with_actix_web` shows one round and ends; `-- --serve` goes on until
-//! ctrl-C, for a browser. With `--features metrics` there is a `/metrics` for Prometheus, too.
+//! `cargo run --example with_actix_web` sends three requests and ends. With `-- --serve` it runs
+//! until ctrl-C, for a browser. With `--features metrics` it also has `/metrics` for Prometheus.
 //!
 //! ```text
 //! $ cargo run --example with_actix_web
@@ -60,7 +60,7 @@ async fn ask(
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(data.into_data()))
 }
 
-/// A browser of a few lines, so that the example needs none.
+/// Sends a request over HTTP and prints the answer.
 async fn get(server: std::net::SocketAddr, path: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(server).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
@@ -90,7 +90,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let peer = Peer::builder().id("web").well_known().start().await?;
     peer.join(&bob.info().address().to_string()).await?;
 
-    // The handle is Send, Sync and cheap to clone: every worker of the web server gets one.
+    // The handle is Send, Sync and cheap to clone: each worker of the web server has one.
     let data = web::Data::new(peer.clone());
     let app = move || {
         let app = App::new().app_data(data.clone()).service(status).service(peers).service(ask);
@@ -99,7 +99,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         app
     };
     let server = HttpServer::new(app).workers(1).disable_signals().bind("127.0.0.1:0")?;
-    let address = server.addrs().first().copied().ok_or("nothing is bound")?;
+    let address = server.addrs().first().copied().ok_or("the web server has no address")?;
     let server = server.run();
     let handle = server.handle();
     let serving = actix_rt::spawn(server);

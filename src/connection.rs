@@ -1,311 +1,270 @@
-//! Layer 12: the actor that runs an accepted connection: a classic exchange or a link.
+//! Layer 12: the actors of connections. Each open connection has one, whichever side opened it and
+//! whichever protocol it carries.
+
+mod accepted;
 
 use std::{
-    io,
+    collections::BTreeMap,
+    fmt,
     panic::AssertUnwindSafe,
-    pin::pin,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    sync::{Arc, MutexGuard},
 };
 
-use actix::prelude::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use bytes::BytesMut;
-use futures::{
-    FutureExt,
-    future::{Either, select},
+use actix::{
+    WeakAddr,
+    prelude::{
+        Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message,
+        MessageResult, WrapFuture,
+    },
 };
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, error::Elapsed, timeout_at},
-};
+use futures::{FutureExt, future::BoxFuture};
+use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::Instrument;
 
+pub(crate) use self::accepted::{Held, accepted};
+pub use crate::node::{ConnectionStatus, LinkStatus, Protocol};
 use crate::{
-    classic::{reader::first_bytes, server::Server, writer::explain},
-    frame::{FrameError, FrameHead, HEADER_LEN, TypeCode},
-    limits::{Misbehavior, admission::ConnectionPermit},
-    link::code,
-    node::{AbortedExchange, Direction, Node, OpenGuard, Refusal, log::Sanitized, span},
+    node::{
+        Direction, Node,
+        connections::{Host, Opened, OpenedProtocol},
+        log::{LogKind, warn_some},
+    },
     overlay::Address,
-    session,
-    session::{Driver, Endpoint},
-    time::Later,
-    transport::{Io, ReadHalf},
+    sync::Mutex,
 };
 
-/// An accepted connection whose header is complete.
-///
-/// The actor owns the connection. The listener starts one for each connection when the first header
-/// is complete, so that a silent connection takes no actor. It handles no messages: the exchange or
-/// link runs in its context and stops the actor at its end, at the latest when the node aborts. It
-/// never blocks and never waits for an actor above it. A panic in it, for example in a reply stream
-/// of the application, affects only this connection.
-#[derive(Debug)]
-pub struct ConnectionActor {
-    code: TypeCode,
-    remote: Address,
-    node: Arc<Endpoint>,
-    talk: Option<(Talk, tracing::Span)>,
-    // Released when the actor ends, whatever the cause.
-    _held: Held,
+/// Closes a connection. A message for a [`ConnectionActor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Close {
+    /// A link accepts no new exchanges and ends after those that are open, as when the node stops.
+    /// A connection for a classic exchange ends with its exchange anyway: nothing changes.
+    AfterExchanges,
+    /// The connection ends now. Open exchanges of a link end with
+    /// [`Reason::GOING_AWAY`](crate::link::Reason::GOING_AWAY) on both sides, and a handler may
+    /// have seen their messages. A classic exchange ends without a further byte.
+    Now,
 }
 
-/// The protocol of a connection.
-#[derive(Debug)]
-enum Talk {
-    Classic(Box<Server>),
-    Link(Box<Driver>),
+impl Message for Close {
+    type Result = ();
 }
 
-impl Talk {
-    const fn code(&self) -> TypeCode {
-        match self {
-            Self::Classic(server) => server.code(),
-            Self::Link(_) => code::LNK,
+/// Asks a connection for its state. A message for a [`ConnectionActor`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GetStatus;
+
+impl Message for GetStatus {
+    type Result = ConnectionStatus;
+}
+
+/// An open connection: its state at one moment, and its actor.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenConnection {
+    /// The state of the connection.
+    pub status: ConnectionStatus,
+    /// The actor of the connection, which handles [`Close`] and [`GetStatus`].
+    pub actor: Addr<ConnectionActor>,
+}
+
+/// The facts about a connection that its actor and the node share.
+struct Facts {
+    number: u64,
+    address: Address,
+    direction: Direction,
+    since: Instant,
+    protocol: OpenedProtocol,
+}
+
+impl Facts {
+    fn status(&self) -> ConnectionStatus {
+        ConnectionStatus {
+            number: self.number,
+            address: self.address.clone(),
+            direction: self.direction,
+            age: self.since.elapsed(),
+            protocol: match &self.protocol {
+                OpenedProtocol::Classic(code) => Protocol::Classic(*code),
+                OpenedProtocol::Link(link) => Protocol::Link(link.status()),
+            },
         }
     }
 }
 
-/// The permits that a connection holds while it is open.
-#[derive(Debug)]
-pub(crate) struct Held {
-    admission: ConnectionPermit,
-    _permit: OwnedSemaphorePermit,
-    _open: OpenGuard,
-    _task: TaskTrackerToken,
+/// The open connections of one node. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Connections(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    last: u64,
+    open: BTreeMap<u64, Entry>,
 }
 
-impl Held {
-    pub(crate) fn new(
-        admission: ConnectionPermit,
-        permit: OwnedSemaphorePermit,
-        node: &Arc<Node>,
-    ) -> Self {
-        let (open, task) = (node.count_open(Direction::In), node.tasks.token());
-        Self { admission, _permit: permit, _open: open, _task: task }
+struct Entry {
+    facts: Arc<Facts>,
+    /// `None` until the actor has started.
+    actor: Option<WeakAddr<ConnectionActor>>,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("open", &self.lock().open.len()).finish()
     }
 }
 
-/// The time in which an aborted exchange may send its refusal. It is less than the node waits.
-const ABORT_GRACE: Duration = Duration::from_millis(500);
+impl Connections {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock()
+    }
 
-/// How a classic exchange ended.
-enum End {
-    Regular,
-    Aborted,
-    Panicked,
+    fn add(&self, address: Address, direction: Direction, protocol: OpenedProtocol) -> Arc<Facts> {
+        let since = Instant::now();
+        let mut table = self.lock();
+        table.last = table.last.wrapping_add(1);
+        let facts = Arc::new(Facts { number: table.last, address, direction, since, protocol });
+        table.open.insert(facts.number, Entry { facts: Arc::clone(&facts), actor: None });
+        facts
+    }
+
+    /// The open connections whose actor has started, in the order in which they were opened.
+    pub(crate) fn list(&self) -> Vec<OpenConnection> {
+        let started = |entry: &Entry| {
+            let actor = entry.actor.as_ref()?.upgrade()?;
+            Some((Arc::clone(&entry.facts), actor))
+        };
+        let open: Vec<_> = self.lock().open.values().filter_map(started).collect();
+        // Without the lock: the state of a link has a lock of its own.
+        open.into_iter()
+            .map(|(facts, actor)| OpenConnection { status: facts.status(), actor })
+            .collect()
+    }
+}
+
+impl Connections {
+    /// The connections for classic exchanges, in the order in which they were opened.
+    pub(crate) fn exchanges(&self) -> Vec<ConnectionStatus> {
+        let is_classic =
+            |entry: &&Entry| matches!(entry.facts.protocol, OpenedProtocol::Classic(_));
+        self.lock().open.values().filter(is_classic).map(|entry| entry.facts.status()).collect()
+    }
+}
+
+impl Host for Connections {
+    fn host(&self, node: &Arc<Node>, dialled: Opened) {
+        let actor = ConnectionActor::new(self, node, dialled, None);
+        node.threads.send_to_arbiter(async { drop(actor.start()) });
+    }
+}
+
+/// An open connection: a classic exchange or a link, accepted or dialled.
+///
+/// The actor runs the connection, and the connection lives as long as the actor. The node starts it
+/// as soon as the protocol is known: for an accepted connection when the first header is complete,
+/// so that a silent connection takes no actor; for a dialled one when the link is open or the
+/// exchange begins. It ends with the connection, at the latest when the node aborts. It never
+/// blocks and never waits for an actor above it. A panic in it, for example in a reply stream of
+/// the application, affects only this connection.
+///
+/// It handles [`Close`] and [`GetStatus`]. Frames do not pass through its mailbox: the exchange or
+/// the link runs in its context, and delivers decoded frames to the handlers. For a classic exchange
+/// of this node the caller reads the replies.
+///
+/// [`Peer::connections`](crate::Peer::connections) lists the open connections.
+///
+/// ```
+/// use actix_peer::{Peer, connection::{Close, Protocol}, frame::Frame};
+///
+/// # #[actix::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let other = Peer::builder().id("other").well_known().start().await?;
+/// # let peer = Peer::builder().start().await?;
+/// peer.request(other.info(), Frame::empty("NAME")).await?.collect().await?;
+/// let link = &peer.connections()[0];
+/// assert!(matches!(&link.status.protocol, Protocol::Link(link) if link.peer.as_str() == "other"));
+/// link.actor.send(Close::AfterExchanges).await?;
+/// # Ok(()) }
+/// ```
+pub struct ConnectionActor {
+    facts: Arc<Facts>,
+    run: Option<BoxFuture<'static, ()>>,
+    connections: Connections,
+    // Released when the actor ends, whatever the cause.
+    _held: Option<Held>,
+    _task: TaskTrackerToken,
+}
+
+impl fmt::Debug for ConnectionActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionActor")
+            .field("number", &self.facts.number)
+            .field("address", &self.facts.address)
+            .field("direction", &self.facts.direction)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConnectionActor {
+    fn new(
+        connections: &Connections,
+        node: &Arc<Node>,
+        opened: Opened,
+        held: Option<Held>,
+    ) -> Self {
+        let Opened { address, direction, protocol, run } = opened;
+        Self {
+            facts: connections.add(address, direction, protocol),
+            run: Some(run),
+            connections: connections.clone(),
+            _held: held,
+            _task: node.tasks.token(),
+        }
+    }
 }
 
 impl Actor for ConnectionActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let (server, span) = match self.talk.take() {
-            Some((Talk::Classic(server), span)) => (server, span),
-            Some((Talk::Link(link), span)) => {
-                // A link handles an abort itself, for each open exchange.
-                let run = link.run().instrument(span).into_actor(self);
-                ctx.spawn(run.map(|(), _, ctx| ctx.stop()));
-                return;
+        if let Some(entry) = self.connections.lock().open.get_mut(&self.facts.number) {
+            entry.actor = Some(ctx.address().downgrade());
+        }
+        let Some(run) = self.run.take() else { return ctx.stop() };
+        let run = AssertUnwindSafe(run).catch_unwind();
+        ctx.spawn(run.into_actor(self).map(|end, this, ctx| {
+            if end.is_err() {
+                warn_some!(LogKind::Part, connection = ?this, "a connection panicked");
             }
-            None => return ctx.stop(),
-        };
-        let node = Arc::clone(&self.node);
-        let run = async move {
-            let late = async move {
-                node.abort.cancelled().await;
-                if !node.silent.load(Ordering::Relaxed) {
-                    tokio::time::sleep(ABORT_GRACE).await;
-                }
-            };
-            let run = AssertUnwindSafe(server.run()).catch_unwind();
-            match select(pin!(run), pin!(late)).await {
-                Either::Left((Ok(()), _)) => End::Regular,
-                Either::Left((Err(_), _)) => End::Panicked,
-                Either::Right(_) => End::Aborted,
-            }
-        };
-        ctx.spawn(run.instrument(span).into_actor(self).map(|end, this, ctx| {
-            this.ended(&end);
             ctx.stop();
         }));
     }
 }
 
-impl ConnectionActor {
-    fn ended(&self, end: &End) {
-        match end {
-            End::Regular => {}
-            End::Panicked => {
-                self.node.refuse(&self.remote, Some(self.code), Refusal::HandlerFailed)
-            }
-            End::Aborted => {
-                self.node.report_aborted(AbortedExchange {
-                    direction: Direction::In,
-                    peer: self.remote.clone(),
-                    code: Some(self.code),
-                });
-            }
+impl Drop for ConnectionActor {
+    fn drop(&mut self) {
+        let entry = self.connections.lock().open.remove(&self.facts.number);
+        drop(entry);
+    }
+}
+
+impl Handler<Close> for ConnectionActor {
+    type Result = ();
+
+    fn handle(&mut self, close: Close, ctx: &mut Self::Context) {
+        match (&self.facts.protocol, close) {
+            (OpenedProtocol::Link(link), Close::AfterExchanges) => link.leave(),
+            // It ends with its exchange.
+            (OpenedProtocol::Classic(_), Close::AfterExchanges) => {}
+            // The link first tells the other side why it ends.
+            (OpenedProtocol::Link(link), Close::Now) => link.abort(),
+            (OpenedProtocol::Classic(_), Close::Now) => ctx.stop(),
         }
     }
 }
 
-/// Runs a new connection until its header is complete, and then starts its actor.
-///
-/// Until then it is a small task without buffers. It is closed when the header is not complete in
-/// time ([`Config::header_timeout`](crate::Config::header_timeout)) or when the node stops.
-#[expect(clippy::manual_async_fn, reason = "its arguments would be kept twice")]
-pub(crate) fn accepted(
-    mut io: Io,
-    node: Arc<Endpoint>,
-    mut held: Held,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        let until = Instant::now().later(node.config.header_timeout);
-        // Boxed, like the work after the header, so that a silent connection holds no memory for
-        // it.
-        match Box::pin(secured(io, until, &node, &mut held.admission)).await {
-            Some(secured) => io = secured,
-            None => return,
-        }
-        let first = header(&mut io.reader, until, &node, &mut held.admission).await;
-        let begun = node.until_aborted(begin(io, &node, &held.admission, first));
-        if let Some(Some((remote, talk, span))) = Box::pin(begun).await {
-            let (code, talk) = (talk.code(), Some((talk, span)));
-            ConnectionActor { code, remote, node, talk, _held: held }.start();
-        }
-    }
-}
+impl Handler<GetStatus> for ConnectionActor {
+    type Result = MessageResult<GetStatus>;
 
-/// Authenticates the peer. `None` if the peer is not admitted.
-async fn secured(
-    io: Io,
-    until: Instant,
-    node: &Endpoint,
-    admission: &mut ConnectionPermit,
-) -> Option<Io> {
-    let from = io.remote.clone();
-    let secured = {
-        let secured = pin!(timeout_at(until, node.transport.secure(io)));
-        let drained = pin!(node.drain.cancelled());
-        match select(secured, select(drained, pin!(admission.told_to_go()))).await {
-            Either::Left((secured, _)) => secured,
-            // No `ERRO` can be sent before the handshake is complete.
-            Either::Right(_) => return None,
-        }
-    };
-    let offended = |what| node.offended(&from, None, what);
-    match secured {
-        Ok(Ok(io)) if io.proven.as_ref().is_some_and(|id| node.bans.refuses_id(id)) => {
-            node.counters.connections_banned.one();
-            None
-        }
-        Ok(Ok(io)) => Some(io),
-        Ok(Err(error)) => {
-            node.counters.errors_handshake.one();
-            offended(Misbehavior::NoHandshake);
-            tracing::debug!(peer = %from, error = %Sanitized(&error), "connection not secured");
-            None
-        }
-        Err(_) => {
-            node.counters.errors_late.one();
-            offended(Misbehavior::Late);
-            tracing::debug!(peer = %from, error = "not secured in time", "connection broken");
-            None
-        }
-    }
-}
-
-/// The first bytes, with a complete header; or the refusal if the connection has to be closed.
-type Header = Result<Result<io::Result<BytesMut>, Elapsed>, Refusal>;
-
-#[expect(clippy::manual_async_fn, reason = "its arguments would be kept twice")]
-fn header<'a>(
-    reader: &'a mut ReadHalf,
-    until: Instant,
-    node: &'a Endpoint,
-    admission: &'a mut ConnectionPermit,
-) -> impl Future<Output = Header> + Send + 'a {
-    async move {
-        // A header that has arrived is served, even if the node begins to stop.
-        let first = pin!(timeout_at(until, first_bytes(reader)));
-        let drained = pin!(node.drain.cancelled());
-        match select(first, select(drained, pin!(admission.told_to_go()))).await {
-            Either::Left((first, _)) => Ok(first),
-            Either::Right((Either::Left(_), _)) => Err(Refusal::Stopping),
-            Either::Right((Either::Right(_), _)) => Err(Refusal::Busy),
-        }
-    }
-}
-
-/// Starts the protocol that the header selects. `None` if the connection ends here.
-async fn begin(
-    io: Io,
-    node: &Arc<Endpoint>,
-    admission: &ConnectionPermit,
-    first: Header,
-) -> Option<(Address, Talk, tracing::Span)> {
-    let Io { reader, writer, remote, proven } = io;
-    let span = span(&remote, Direction::In);
-    admission.greeted();
-    let first = match first {
-        Ok(first) => first,
-        // Without the reason, the caller would take the end for an empty answer.
-        Err(refusal) => {
-            explain(writer, refusal, Arc::clone(&node.node)).await;
-            return None;
-        }
-    };
-    let error = match first {
-        Ok(Ok(first)) if first.is_empty() => {
-            node.counters.connections_silent.one();
-            return None;
-        }
-        Ok(Ok(first)) if first.len() < HEADER_LEN => {
-            FrameError::TruncatedHeader { got: first.len() }
-        }
-        Ok(Ok(first)) => {
-            node.counters.bytes_in.add(first.len() as u64);
-            let is_link = FrameHead::peek(&first).is_some_and(|head| head.code() == code::LNK);
-            let served = proven.is_some() || node.serves_unproven();
-            let talk = if node.config.links && is_link && served {
-                let link = session::welcome(node, (reader, writer), first, (&remote, proven));
-                link.await.map(|driver| Talk::Link(Box::new(driver)))
-            } else {
-                let who = (remote.clone(), proven);
-                let node = (Arc::clone(&node.node), Arc::clone(&node.routes));
-                Server::new(reader, writer, first, who, node)
-                    .map(|server| Talk::Classic(Box::new(server)))
-            };
-            return talk.map(|talk| (remote, talk, span));
-        }
-        Ok(Err(error)) => FrameError::Io(error),
-        Err(_) => {
-            node.counters.errors_late.one();
-            node.offended(&remote, proven.as_ref(), Misbehavior::Late);
-            tracing::debug!(parent: &span, error = "no header in time", "connection broken");
-            return None;
-        }
-    };
-    node.count_frame_error(&error);
-    if matches!(error, FrameError::TruncatedHeader { .. }) {
-        node.offended(&remote, proven.as_ref(), Misbehavior::Truncated);
-    }
-    tracing::debug!(parent: &span, error = %Sanitized(&error), "connection broken");
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn len<F>(_: impl FnOnce(Io, Arc<Endpoint>, Held) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    #[test]
-    fn a_silent_connection_is_a_small_task() {
-        assert!(len(accepted) <= 544, "{} bytes", len(accepted));
+    fn handle(&mut self, GetStatus: GetStatus, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.facts.status())
     }
 }

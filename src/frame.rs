@@ -148,13 +148,13 @@ impl FrameHead {
 #[non_exhaustive]
 pub enum FrameError {
     /// The bytes ended inside a header. Caused by the remote; there is no message.
-    #[error("cut in the header: {got} of 8 bytes came")]
+    #[error("truncated header: {got} of 8 bytes")]
     TruncatedHeader {
         /// Bytes that arrived, 1 to 7.
         got: usize,
     },
     /// The bytes ended inside the data. Caused by the remote; there is no message.
-    #[error("cut in the data of {code}: {got} of {expected} bytes came")]
+    #[error("truncated data of {code}: {got} of {expected} bytes")]
     TruncatedBody {
         /// The code in the header.
         code: TypeCode,
@@ -165,7 +165,7 @@ pub enum FrameError {
     },
     /// The length is over the limit. Caused by the sender of the frame; nothing was allocated, read
     /// or written for it.
-    #[error("{code} is too long: {length} bytes, allowed are {limit}")]
+    #[error("{code} is too long: {length} bytes, at most {limit} are allowed")]
     TooLong {
         /// The code.
         code: TypeCode,
@@ -176,7 +176,7 @@ pub enum FrameError {
     },
     /// The code is reserved for the framework: it begins with `@`. Caused by the caller; nothing
     /// was sent.
-    #[error("the code {code} belongs to the framework")]
+    #[error("the code {code} is reserved for the framework")]
     Reserved {
         /// The code.
         code: TypeCode,

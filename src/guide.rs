@@ -41,7 +41,7 @@
 //! 14. [In production](ch14_production): limits, metrics, logs, and what to watch.
 //! 15. [Inside actix-web](ch15_actix_web): one process with a web server and a node.
 //!
-//! The README has the promises, the limits and the measurements of the crate.
+//! [`mod@crate::reference`] has the promises, the limits and the measurements of the crate.
 //! [`delivery`](crate::delivery) has the rules of delivery, one by one.
 
 #[doc = include_str!("guide/ch01_peer_to_peer.md")]

@@ -79,6 +79,7 @@
 // .clippy.toml exempts plain numbers, so this finds arithmetic on times: `time` does that.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod bounded;
 pub mod classic;
 pub mod connection;
 #[cfg(feature = "content")]
@@ -118,6 +119,7 @@ pub mod reference {
 }
 pub mod reliable;
 pub mod session;
+mod sync;
 mod time;
 pub mod transport;
 

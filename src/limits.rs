@@ -2,17 +2,22 @@
 
 pub(crate) mod admission;
 pub(crate) mod budget;
+pub(crate) mod connection_limiter;
 mod dial_pace;
-pub(crate) mod gate;
-mod rate;
-pub(crate) mod rates;
+mod expiring_map;
+mod gcra;
+pub(crate) mod meter;
+mod rate_limiter;
 pub(crate) mod score;
 mod source;
 pub(crate) mod throttle;
 
-pub(crate) use self::{admission::Admission, dial_pace::DialPace, gate::TurnedAway};
+pub(crate) use self::{
+    admission::ConnectionAdmission, connection_limiter::AdmissionDenied, dial_pace::DialPace,
+};
 pub use self::{
-    rate::{Rate, RateLimiter, Remembered},
+    expiring_map::ExpiringMap,
+    rate_limiter::{Rate, RateLimiter},
     score::{Ban, Misbehavior, Offender},
     source::Source,
 };

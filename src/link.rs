@@ -5,46 +5,46 @@
 //! One connection carries many exchanges in both directions. Credit bounds the data that a receiver
 //! has not processed, so that a slow receiver slows its senders, and its memory stays bounded.
 
-mod alive;
-mod book;
+mod ack_receiver;
+mod ack_sender;
+mod directory;
 mod event;
 mod grant;
 mod header;
 mod hello;
 mod json;
+mod keepalive;
 mod lengths;
 mod machine;
-mod numbered;
-mod one_ways;
-mod outbox;
+mod message_batch;
 mod phase;
 mod reason;
 mod receive;
 mod refusals;
-mod seen;
 mod send;
+mod sequenced;
 mod split;
 mod tally;
 
 pub use self::{
-    book::{LinkId, PeerDirectory, PeerDirectoryConfig, Way},
-    event::{Counts, Kind, LinkConfig, LinkEvent, Refused, Role},
+    ack_receiver::{AckReceiver, REMEMBERED, REMEMBERED_FOR, ReceiveOutcome},
+    ack_sender::{AckSender, AckSenderFull, AckSenderLimits, OnRestart},
+    directory::{LinkId, PeerDirectory, PeerDirectoryConfig, Reach},
+    event::{ExchangeKind, LinkConfig, LinkCounts, LinkEvent, Refused, Role},
     header::{ExchangeHead, Flags, MAX_PAYLOAD},
     hello::{Hello, InvalidHello},
     machine::Link,
-    numbered::{AckLevel, NUMBERED_LEN, Sequenced},
-    one_ways::MessageBatch,
-    outbox::{OnRestart, Outbox, OutboxFull, OutboxLimits},
+    message_batch::MessageBatch,
     phase::{LinkPhase, LinkPhaseEvent},
     reason::Reason,
-    seen::{Novelty, REMEMBERED, REMEMBERED_FOR, Seen},
+    sequenced::{AckLevel, SEQUENCED_LEN, Sequenced},
     split::{Frames, MAX_FRAME},
 };
 pub(crate) use self::{
     hello::{LISTING, MAX_HELLO_LEN},
     lengths::{LENGTHS, MAX_IN_HELLO, MAX_LENGTHS},
-    numbered::SERIES,
     refusals::REFUSALS,
+    sequenced::SERIES,
     tally::COUNTS,
 };
 

@@ -3,23 +3,24 @@
 mod bans;
 pub(crate) mod clock;
 pub(crate) mod config;
+pub(crate) mod connections;
 mod counters;
-mod doubts;
 mod event;
 mod joins;
-pub(crate) mod leash;
 pub(crate) mod log;
 #[cfg(feature = "swim")]
 pub(crate) mod membership;
 pub(crate) mod metrics;
 mod refusal;
+pub(crate) mod revocable;
 mod threads;
+mod verification;
 
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -32,16 +33,17 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{bans::Bans, doubts::Doubts, leash::Leashes};
+use self::{bans::Bans, revocable::Revocables, verification::VerificationQueue};
 use crate::{
     frame::{FrameError, TypeCode},
     limits::{
-        Admission, DialPace, Offender,
+        ConnectionAdmission, DialPace, Offender,
         budget::Budget,
-        gate::GateConfig,
-        rates::{Meters, Rates},
+        connection_limiter::ConnectionLimits,
+        meter::{MeterLimits, Meters},
     },
     overlay::{Address, Host, PeerId, PeerInfo, Scope},
+    sync::Mutex,
     time::{Later, now},
     transport::{IdentityFault, Transport},
 };
@@ -52,14 +54,15 @@ pub(crate) use self::{
     bans::{Banned, watch_bans},
     clock::Ambient,
     counters::Counters,
-    doubts::Doubt,
     event::EventBus,
     joins::{JoinAgain, Joins},
     metrics::{HandlerTimer, Metrics, RequestTimer},
     threads::Threads,
+    verification::ToVerify,
 };
 pub use self::{
     config::{Config, ConfigEntry},
+    connections::{ConnectionStatus, LinkStatus, Protocol},
     counters::Counts,
     event::{Child, Events, PeerEvent, Removed},
     refusal::Refusal,
@@ -94,6 +97,11 @@ pub struct AbortedExchange {
 /// The number of aborted exchanges that are kept. Further ones are only counted.
 pub(crate) const ABORTED_KEPT: usize = 1_024;
 
+/// Connections that are being opened at once; a further one waits. Dead addresses hold a permit for
+/// the whole time of a dial. More permits would fill the tables of routers with half-open
+/// connections, fewer would let dead addresses delay the live ones.
+const DIALS_AT_ONCE: usize = 32;
+
 /// Concurrent look-ups of host names that came from other nodes. Each may occupy a thread of the
 /// runtime until the system gives up.
 const LOOKUPS_AT_ONCE: usize = 4;
@@ -120,14 +128,14 @@ pub(crate) struct Node {
     /// Whether the transport proves ids.
     pub(crate) secure: bool,
     pub(crate) counters: Counters,
-    pub(crate) measures: Metrics,
+    pub(crate) metrics: Metrics,
     pub(crate) events: EventBus,
     pub(crate) threads: Threads,
     pub(crate) started: Instant,
     /// The accepted connections, counted by source.
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) admission: Arc<ConnectionAdmission>,
     /// Peers that have to be verified.
-    pub(crate) doubts: Doubts,
+    pub(crate) verifications: VerificationQueue,
     /// The rates of incoming frames and bytes, by source.
     pub(crate) meters: Meters,
     /// The rates of forwarded messages, by source.
@@ -135,6 +143,8 @@ pub(crate) struct Node {
     pub(crate) bans: Bans,
     /// Called when a ban begins.
     pub(crate) on_ban: std::sync::OnceLock<OnBan>,
+    /// Starts the actors of connections.
+    pub(crate) host: std::sync::OnceLock<Arc<dyn connections::Host>>,
     /// Memory for incomplete frames.
     pub(crate) partial: Budget,
     /// Memory for incomplete replies to requests of this node.
@@ -149,7 +159,7 @@ pub(crate) struct Node {
     /// Permits for look-ups of host names that came from other nodes.
     lookups: Arc<Semaphore>,
     /// The dials and halves of connections that the application holds.
-    pub(crate) leashes: Leashes,
+    pub(crate) revocables: Revocables,
     /// The tasks that have to end before the node has stopped.
     pub(crate) tasks: TaskTracker,
     /// The node's own actors, which run until then.
@@ -189,29 +199,30 @@ impl Node {
         Self {
             connections: permits(config.max_connections),
             requests: permits(config.max_requests),
-            dials: permits(config.max_dials),
+            dials: permits(DIALS_AT_ONCE),
             outgoing: permits(config.max_outgoing),
             pace: Mutex::new(DialPace::new(
                 config.max_unverified_dials,
-                config.max_dials_per_unverified,
+                config.dials_per_unverified(),
                 now(),
             )),
             lookups: permits(LOOKUPS_AT_ONCE),
-            admission: Admission::new(GateConfig {
+            admission: ConnectionAdmission::new(ConnectionLimits {
                 per_source: config.max_connections_per_source,
                 half_open: config.max_half_open,
                 per_second: config.max_accepts_per_source,
                 loopback: config.limit_loopback,
             }),
-            doubts: Doubts::default(),
+            verifications: VerificationQueue::default(),
             bans: Bans::new(&config),
             on_ban: std::sync::OnceLock::new(),
-            forwards: Meters::new(Rates {
+            host: std::sync::OnceLock::new(),
+            forwards: Meters::new(MeterLimits {
                 frames: config.max_forwards_per_source,
                 bytes: u32::MAX,
                 loopback: config.limit_loopback,
             }),
-            meters: Meters::new(Rates {
+            meters: Meters::new(MeterLimits {
                 frames: config.max_frames_per_source,
                 bytes: config.max_bytes_per_source,
                 loopback: config.limit_loopback,
@@ -226,9 +237,9 @@ impl Node {
             transport,
             events,
             counters: Counters::default(),
-            measures: Metrics::new(),
+            metrics: Metrics::new(),
             started: Instant::now(),
-            leashes: Leashes::default(),
+            revocables: Revocables::default(),
             tasks: TaskTracker::new(),
             parts: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -257,8 +268,7 @@ impl Node {
 
     /// Outgoing connections that are being opened.
     pub(crate) fn dialling(&self) -> usize {
-        let permits = self.config.max_dials.min(Semaphore::MAX_PERMITS);
-        permits.saturating_sub(self.dials.available_permits())
+        DIALS_AT_ONCE.saturating_sub(self.dials.available_permits())
     }
 
     /// Whether the node serves a connection whose peer has proved no id.
@@ -287,7 +297,7 @@ impl Node {
         at: &Address,
         (expected, found): (&PeerId, &PeerId),
     ) -> IdentityFault {
-        self.doubts.note(expected, at);
+        self.verifications.push(expected, at);
         let (expected, found) = (expected.clone(), found.clone());
         IdentityFault::WrongPeer { at: at.clone(), expected, found }
     }
@@ -333,7 +343,7 @@ impl Node {
     }
 
     fn pace(&self) -> MutexGuard<'_, DialPace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pace.lock()
     }
 
     pub(crate) fn emit(&self, event: &PeerEvent) {
@@ -386,7 +396,7 @@ impl Node {
     }
 
     /// The permits of a request, for its code and for the node. `None` if they are not free now.
-    pub(crate) fn try_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    pub(crate) fn try_acquire_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).try_acquire_owned().ok()?;
         let of_node = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         Some(Permits::from([of_code, of_node]))
@@ -394,12 +404,12 @@ impl Node {
 
     /// Waits for the permits of a request, for its code and for the node. `None` if they are not
     /// free within `busy_after`.
-    pub(crate) async fn places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
-        timeout(self.config.busy_after, self.wait_for_places(handler)).await.ok().flatten()
+    pub(crate) async fn acquire_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+        timeout(self.config.busy_after, self.wait_for_permits(handler)).await.ok().flatten()
     }
 
-    /// As [`places`](Self::places), without a time-out. `None` if the node is gone.
-    pub(crate) async fn wait_for_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    /// As [`acquire_permits`](Self::acquire_permits), without a time-out. `None` if the node is gone.
+    pub(crate) async fn wait_for_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).acquire_owned().await.ok()?;
         let of_node = Arc::clone(&self.requests).acquire_owned().await.ok()?;
         Some(Permits::from([of_code, of_node]))
@@ -424,7 +434,7 @@ impl Node {
 
     pub(crate) fn report_aborted(&self, exchange: AbortedExchange) {
         self.counters.errors_aborted_by_stop.one();
-        let mut aborted = self.aborted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut aborted = self.aborted.lock();
         if aborted.0.len() < ABORTED_KEPT {
             aborted.0.push(exchange);
         } else {
@@ -434,7 +444,7 @@ impl Node {
 
     /// Counts a restart of `child` and emits an event for it.
     pub(crate) fn restarted(&self, child: Child) {
-        let mut restarts = self.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut restarts = self.restarts.lock();
         let times = restarts.entry(child.clone()).or_default();
         *times += 1;
         let event = PeerEvent::Restarted { child, times: *times };
@@ -443,12 +453,12 @@ impl Node {
     }
 
     pub(crate) fn restarts(&self) -> BTreeMap<Child, u64> {
-        self.restarts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.restarts.lock().clone()
     }
 
     /// Takes the aborted exchanges, and the number of further ones that were not kept.
     pub(crate) fn take_aborted(&self) -> (Vec<AbortedExchange>, usize) {
-        std::mem::take(&mut *self.aborted.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.aborted.lock())
     }
 
     /// Counts an open connection while the guard lives.

@@ -40,6 +40,7 @@ mod moves;
 #[cfg(feature = "mdns")]
 mod nearby;
 pub(crate) mod options;
+mod peer_entry;
 mod peer_exchange;
 mod ping_sweep;
 mod policy;
@@ -66,19 +67,20 @@ pub use self::{
     join::{
         JoinAnswer, JoinConfig, JoinEnd, JoinEvent, JoinFailure, JoinReport, JoinStep, JoinWalk,
     },
-    list::{Added, Learned, PeerEntry, PeerList},
-    peer_exchange::{MAX_TOLD, PeerExchange, PeersSeen},
+    list::{Added, PeerList},
+    peer_entry::{Candidate, Learned, PeerEntry},
+    peer_exchange::{MAX_HINTS, PeerExchange, PeersSeen},
     ping_sweep::PingSweep,
     policy::{ForwardPolicy, JoinPolicy, QuitPolicy},
     router::{Direct, FnRouter, Router},
     scope::Scope,
-    shares::{Candidate, Shares},
+    shares::Shares,
     stabilizer::{AskFailure, Stabilizer, StabilizerAction, StabilizerEvent, View},
 };
 pub(crate) use self::{
     contacts::Contacts,
     dice::Dice,
-    listing::{Introduced, Introductions, Listing, Told},
+    listing::{Introduced, Introductions, Listing, ListingReport},
     moves::Moves,
     peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,

@@ -74,9 +74,9 @@ pub enum Unsure {
 impl fmt::Display for Unsure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Restarted => "the other node was started again",
-            Self::Late => "no acknowledgement came in time",
-            Self::Stopped => "this node stops",
+            Self::Restarted => "the other node has restarted",
+            Self::Late => "no acknowledgement arrived in time",
+            Self::Stopped => "this node is stopping",
         })
     }
 }
@@ -87,13 +87,13 @@ impl fmt::Display for Unsure {
 pub enum ReliableError {
     /// The message was not sent, or not in full. The error has the cause: for example,
     /// [`RequestError::NoLink`] means that the other node speaks no links. Not handled.
-    #[error("not sent: {0}")]
+    #[error("the message was not sent: {0}")]
     NotSent(RequestError),
     /// The messages that wait to be acknowledged by that node have reached the limit
     /// ([`Config::reliable_messages`](crate::Config::reliable_messages),
     /// [`Config::reliable_bytes`](crate::Config::reliable_bytes)). Returned only by
     /// [`Peer::try_send_reliable`](crate::Peer::try_send_reliable). Not handled.
-    #[error("too much waits to be acknowledged")]
+    #[error("too many messages to this peer wait to be acknowledged")]
     Full {
         /// The message.
         message: Frame,
@@ -101,20 +101,20 @@ pub enum ReliableError {
     /// The other node refused it for this reason, for example because there is no handler for the
     /// code, or it is too long, or the handler was busy for too long. Caused by the remote; not
     /// handled.
-    #[error("refused: {reason}")]
+    #[error("the other node refused the message: {reason}")]
     Refused {
         /// Why.
         reason: Reason,
     },
     /// The handler received it and failed: it panicked, or was late. Caused by the remote. The
     /// message may have been handled, and is not delivered again.
-    #[error("handed over, and failed: {reason}")]
+    #[error("the message was delivered, and its handler failed: {reason}")]
     Failed {
         /// Why.
         reason: Reason,
     },
     /// It was sent, and it is unknown whether it was delivered. It may have been handled.
-    #[error("unknown: {why}")]
+    #[error("it is unknown whether the message was delivered: {why}")]
     Unknown {
         /// The message.
         message: Frame,
@@ -122,7 +122,7 @@ pub enum ReliableError {
         why: Unsure,
     },
     /// The [`Outbox`] did not store it. Caused by this node; not sent.
-    #[error("not stored: {0}")]
+    #[error("the outbox did not store the message: {0}")]
     NotStored(io::Error),
 }
 

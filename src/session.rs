@@ -25,9 +25,10 @@ use std::{
     fmt,
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -46,11 +47,15 @@ use crate::{
     message::{Outgoing, Over, Replies, RequestError, outgoing::OutgoingKind},
     node::{Config, Node, OnBan},
     overlay::{Address, PeerId, PeerInfo},
+    sync::{Mutex, RwLock},
     time::now,
 };
 
-pub use self::status::LinkStatus;
-pub(crate) use self::{driver::Driver, open::welcome, path::speaks_links, shared::Session};
+pub(crate) use self::{open::welcome, path::speaks_links, shared::Session};
+
+/// How long the node remembers that a peer speaks no links. A node that was updated is found within
+/// this time, and an original program costs one more dial in it.
+const CLASSIC_FOR: Duration = Duration::from_secs(600);
 
 /// A node with its handlers and its links. It sends and receives messages.
 #[derive(Debug)]
@@ -93,7 +98,7 @@ impl Endpoint {
     pub(crate) fn abort_all(&self, silently: bool) {
         self.abort.cancel();
         self.links.abort(silently);
-        self.leashes.abort().into_iter().for_each(|exchange| self.report_aborted(exchange));
+        self.revocables.abort().into_iter().for_each(|exchange| self.report_aborted(exchange));
     }
 
     /// Notes that a peer is alive at `to`.
@@ -137,8 +142,7 @@ impl fmt::Debug for LinkPool {
 
 impl LinkPool {
     pub(crate) fn new(me: &PeerInfo, config: &Config, incarnation: u64) -> Self {
-        let config =
-            PeerDirectoryConfig { max_links: config.max_links, classic_for: config.classic_memory };
+        let config = PeerDirectoryConfig { max_links: config.max_links, classic_for: CLASSIC_FOR };
         Self {
             pool: Mutex::new(Pool {
                 directory: PeerDirectory::new(me.id().clone(), config),
@@ -157,7 +161,7 @@ impl LinkPool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pool.lock()
     }
 
     pub(crate) fn next_id(&self) -> LinkId {
@@ -173,10 +177,10 @@ impl LinkPool {
     ) -> Option<R> {
         let usable = |session: &&Arc<Session>| session.is_open() && session.is_to(whom);
         let find = || {
-            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            let open = self.open.read();
             open.get(to).cloned()
         };
-        if let Ok(mut last) = self.last.try_lock() {
+        if let Some(mut last) = self.last.try_lock() {
             if last.as_ref().is_none_or(|session| session.to != *to) {
                 *last = Some(find()?);
             }
@@ -190,7 +194,7 @@ impl LinkPool {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock()
     }
 
     /// Adds an open link. If it is `listed`, other messages to its address may use it. False if the
@@ -200,7 +204,7 @@ impl LinkPool {
         if pool.is_aborted {
             return false;
         }
-        pool.directory.is_alive(&session.to);
+        pool.directory.mark_alive(&session.to);
         pool.sessions.insert(session.id, Arc::clone(session));
         let mut ended = Vec::new();
         let other = self.of_another(session);
@@ -223,10 +227,10 @@ impl LinkPool {
                 now,
             );
             pool.look_at_sessions();
-            let lost = lost.into_iter().chain(pool.directory.too_many(session.id));
+            let lost = lost.into_iter().chain(pool.directory.excess_link(session.id));
             ended.extend(lost.filter_map(|id| pool.sessions.get(&id).cloned()));
             if ended.iter().all(|lost| lost.id != session.id) {
-                let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+                let mut open = self.open.write();
                 open.insert(session.to.clone(), Arc::clone(session));
                 drop(open);
                 *self.last() = Some(Arc::clone(session));
@@ -243,7 +247,7 @@ impl LinkPool {
 
     /// The open link under the address of `session`, if it is one with another peer.
     fn of_another(&self, session: &Session) -> Option<Arc<Session>> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.read();
         let other = open.get(&session.to)?;
         (other.is_open() && other.peer.id() != session.peer.id()).then(|| Arc::clone(other))
     }
@@ -289,7 +293,7 @@ impl LinkPool {
 
     /// Forgets that a peer speaks no links: its connection may have broken during the hello.
     pub(crate) fn doubt_classic(&self, to: &Address) {
-        self.lock().directory.doubt_classic(to);
+        self.lock().directory.forget_classic(to);
     }
 }
 

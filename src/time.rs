@@ -13,7 +13,7 @@ pub(crate) fn now() -> Instant {
 /// The maximum of an added time: every clock can represent it, and it is effectively never.
 pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
-/// An instant to which a time can be added without a panic.
+/// An instant, or the time since one, to which a time can be added without a panic.
 pub(crate) trait Later: Sized {
     /// The instant that is `time` later, at most [`LONGEST`] later.
     fn later(self, time: Duration) -> Self;
@@ -28,6 +28,12 @@ impl Later for Instant {
 impl Later for tokio::time::Instant {
     fn later(self, time: Duration) -> Self {
         self.checked_add(time.min(LONGEST)).unwrap_or(self)
+    }
+}
+
+impl Later for Duration {
+    fn later(self, time: Duration) -> Self {
+        self.saturating_add(time.min(LONGEST))
     }
 }
 
@@ -52,6 +58,7 @@ mod tests {
             begun.into_std().later(Duration::from_secs(5)),
             begun.later(Duration::from_secs(5)).into_std()
         );
+        assert_eq!(Duration::MAX.later(Duration::MAX), Duration::MAX);
         assert_eq!(part(Duration::MAX, 0), Duration::MAX);
         assert_eq!(part(Duration::from_secs(1), 8), Duration::from_millis(125));
     }

@@ -276,7 +276,7 @@ async fn a_transfer_says_what_it_waits_for_and_is_cancelled_by_its_button() {
     // Meanwhile: what is in the folder and not shared is listed with the reason.
     fs::create_dir(bob.share().join("inner")).unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
-    page.see_text("#left-out", "such as “inner”: only files right in the folder").await;
+    page.see_text("#left-out", "such as “inner”: only regular files are shared").await;
     page.see_text(".transfer.running .second", "ada does not answer").await;
     page.click(".transfer .cancel").await;
     page.see_text(".transfer.cancelled .figures", "cancelled").await;

@@ -150,10 +150,10 @@ fn ask_fails_with_a_clear_message_when_it_gets_no_whole_answer() {
     let cut = remote(b"REPL\0\0\0\x05hel", true);
     let (code, _, message) = ask(&[&cut, "NAME"]);
     assert_eq!(code, 1);
-    assert!(message.contains("cut in the data of REPL: 3 of 5 bytes came"), "{message}");
+    assert!(message.contains("truncated data of REPL: 3 of 5 bytes"), "{message}");
     let cut = remote(b"REPL\0\0", true);
     let (code, _, message) = ask(&[&cut, "NAME"]);
-    assert_eq!((code, message.contains("cut in the header: 6 of 8 bytes")), (1, true), "{message}");
+    assert_eq!((code, message.contains("truncated header: 6 of 8 bytes")), (1, true), "{message}");
     let mute = remote(b"", true);
     assert_eq!(ask(&[&mute, "NAME"]), (0, String::new(), String::new()));
 }
@@ -289,8 +289,8 @@ fn a_soak_keeps_its_promises_and_says_so_as_json() {
     assert_eq!((&report["kept"], &report["interrupted"]), (&true.into(), &false.into()));
     let lanes = report["lanes"].as_array().unwrap();
     assert!(lanes.iter().all(|lane| lane["handled"].as_u64() > Some(10)), "{report}");
-    assert!(!report["deeds"].as_object().unwrap().is_empty());
-    assert!(!report["looks"].as_array().unwrap().is_empty());
+    assert!(!report["actions"].as_object().unwrap().is_empty());
+    assert!(!report["samples"].as_array().unwrap().is_empty());
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn ctrl_c_ends_a_soak_with_the_figures_so_far() {
     let (mut out, mut told) = (child.stdout.take().unwrap(), String::new());
     let mut err = BufReader::new(child.stderr.take().unwrap());
     err.read_line(&mut told).unwrap();
-    assert_eq!(told, "5 peers come, for 3 minutes; ctrl-C ends it before\n");
+    assert_eq!(told, "5 hostile peers for 3 minutes; ctrl-C ends the run earlier\n");
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
     let mut said = String::new();

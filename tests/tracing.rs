@@ -72,8 +72,8 @@ async fn what_a_remote_sends_is_escaped_and_nothing_is_louder_than_a_debug_line(
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
     assert_eq!(log.count("code=0x1b5b324a error="), 1, "{text}");
     assert_eq!(log.count("code=0x410a420d error="), 1, "{text}");
-    assert_eq!(log.count("cut in the header: 3 of 8 bytes came"), 1, "{text}");
-    assert_eq!(log.count("cut in the data of ECHO: 1 of 5 bytes came"), 1, "{text}");
+    assert_eq!(log.count("truncated header: 3 of 8 bytes"), 1, "{text}");
+    assert_eq!(log.count("truncated data of ECHO: 1 of 5 bytes"), 1, "{text}");
     assert_eq!(log.count(" WARN ") + log.count(" ERROR ") + log.count(" INFO "), 0, "{text}");
 }
 

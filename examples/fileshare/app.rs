@@ -1,4 +1,4 @@
-//! The program as its page and its command line see it.
+//! The interface of the program for its page and its command line.
 
 mod background;
 mod error;
@@ -36,19 +36,19 @@ use crate::{
     transfer::{self, Order},
 };
 
-/// Peers that are told or asked something at the same time.
+/// The maximum number of concurrent requests to peers.
 const AT_ONCE: usize = 16;
 
-/// Peers that an own search is sent to.
+/// The maximum number of peers that an own search is sent to.
 const MAX_ASKED: usize = 64;
 
-/// How long a removed peer has to hear of it.
+/// The time-out of the `QUIT` to a removed peer.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);
 
-/// How long a peer has to answer when the network is built anew.
+/// The time-out of pings in `rebuild`.
 const PING_TIME: Duration = Duration::from_secs(2);
 
-/// The program, while it runs. Cheap to clone; may be used on any thread.
+/// A handle of the running program: cheap to clone, usable on any thread.
 #[derive(Clone, Debug)]
 pub(crate) struct App(Arc<Inner>);
 
@@ -56,7 +56,7 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     state: Arc<State>,
     peer: Peer,
-    /// Where all of the work is done, whoever asks for it.
+    /// The runtime of the node, on which all work is done.
     runtime: Handle,
     shared: PathBuf,
     hops: u32,
@@ -75,8 +75,8 @@ impl App {
         self.0.peer.info()
     }
 
-    /// Does the work where the program runs: what it leaves behind, links above all, must not end
-    /// with a thread of the page.
+    /// Runs the work on the runtime of the node, because the links that it opens must not end with
+    /// a thread of the web server.
     async fn here<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, AppError>> + Send + 'static,
@@ -84,18 +84,18 @@ impl App {
         self.0.runtime.spawn(work).await.unwrap_or(Err(AppError::Stopping))
     }
 
-    /// What the node counts and measures, for Prometheus.
+    /// The metrics of the node, in the format of Prometheus.
     #[cfg(feature = "metrics")]
     pub(crate) async fn metrics(&self) -> String {
         prometheus::scrape(&self.0.peer).await
     }
 
-    /// The page is there from now on.
+    /// Sets the address of the page.
     pub(crate) fn set_web(&self, url: &str) {
         self.0.web.set(url.to_owned()).ok();
     }
 
-    /// The program at this moment.
+    /// The current status.
     pub(crate) async fn status(&self) -> Status {
         let node = self.0.peer.status().await;
         let files = self.state().share.index.lock().len();
@@ -115,20 +115,20 @@ impl App {
         }
     }
 
-    /// What is in the shared folders and not offered, and answers that searches did not take.
+    /// Files that are not offered, and answers that searches did not accept.
     fn left_out(&self) -> Vec<LeftOut> {
         let mut left_out = self.state().share.index.lock().left_out();
         left_out.extend(self.state().own.lock().left_out());
         left_out
     }
 
-    /// The known peers, and who knows whom.
+    /// The known peers, and the graph of which node knows which.
     pub(crate) async fn network(&self) -> Network {
         let links = self.0.peer.status().await.links;
         let mut contacts = self.state().contacts.lock();
         for link in links {
             if let Some(time) = link.round_trip {
-                contacts.took(&link.address, time);
+                contacts.add_round_trip(&link.address, time);
             }
         }
         contacts.network()
@@ -148,7 +148,7 @@ impl App {
         self.state().transfers.all()
     }
 
-    /// Sends a search to all peers. What they find arrives by and by.
+    /// Sends a search to all peers. Matches arrive as events.
     pub(crate) async fn search(&self, search: Search) -> Result<SearchRow, AppError> {
         let key = valid_key(&search.key).ok_or(AppError::Key)?.to_owned();
         let ttl = search.ttl.unwrap_or(self.state().ttl).min(MAX_TTL);
@@ -185,7 +185,7 @@ impl App {
         self.state().own.lock().rows(now(), |address| contacts.name_of(address))
     }
 
-    /// Forgets a transfer that has ended, or all of them.
+    /// Removes one ended transfer, or all of them.
     pub(crate) fn clear_transfers(&self, number: Option<u64>) -> Result<(), AppError> {
         self.state().transfers.clear(number)?;
         let left = self.transfers().iter().map(|transfer| transfer.number).collect();
@@ -193,7 +193,7 @@ impl App {
         Ok(())
     }
 
-    /// Begins to fetch a file.
+    /// Starts to fetch a file.
     pub(crate) async fn fetch(&self, fetch: Fetch) -> Result<Transfer, AppError> {
         let name: FileName = fetch.name.parse()?;
         let state = Arc::clone(self.state());
@@ -230,7 +230,7 @@ impl App {
         .await
     }
 
-    /// Cancels a transfer that is on its way. What has come of it is removed.
+    /// Cancels an open transfer and removes its data.
     pub(crate) fn cancel(&self, number: u64) -> Result<Transfer, AppError> {
         Ok(self.state().transfers.cancel(number)?)
     }
@@ -247,7 +247,7 @@ impl App {
         .await
     }
 
-    /// Drops the peers that do not answer, and joins again by those that do.
+    /// Removes the peers that do not answer, and joins again through the others.
     pub(crate) async fn rebuild(&self) -> Result<Joined, AppError> {
         let app = self.clone();
         self.here(async move {
@@ -255,7 +255,7 @@ impl App {
             let known: Vec<_> =
                 peers.list().await?.iter().map(|entry| entry.info().clone()).collect();
             let asked = stream::iter(known).map(async |peer| {
-                // An original answers nothing: that it can be connected to is enough.
+                // An original program does not answer: a connection is enough.
                 let ping = state.ask(peer.address(), Frame::empty(TypeCode::PING), Over::Any);
                 let alive = matches!(timeout(PING_TIME, ping).await, Ok(Ok(_)));
                 (peer, alive)
@@ -274,7 +274,7 @@ impl App {
             }
             let mut added = 0;
             for contact in contacts {
-                // One that has gone just now is no reason to stop.
+                // A contact may have gone in the meantime.
                 if let Ok(joined) = app.join(&contact.to_string()).await {
                     added += joined.added;
                 }
@@ -285,7 +285,7 @@ impl App {
         .await
     }
 
-    /// Reads the shared folders again, and asks the peers whom they know.
+    /// Reads the shared folders again, and asks the peers for their lists.
     pub(crate) async fn refresh(&self) -> Result<(), AppError> {
         let state = Arc::clone(self.state());
         self.here(async move {
@@ -297,13 +297,13 @@ impl App {
         .await
     }
 
-    /// Whether a file of so many bytes fits on the disk of the downloads.
+    /// Whether a file of `len` bytes fits on the disk of the downloads.
     pub(crate) async fn has_room(&self, len: u64) -> bool {
         let state = Arc::clone(self.state());
         spawn_blocking(move || transfer::has_room(&state, len)).await.unwrap_or(true)
     }
 
-    /// Copies a file into the shared folder, never over another one.
+    /// Copies a file into the shared folder. Never replaces another file.
     pub(crate) async fn add_file(&self, name: &str, from: &Path) -> Result<FileRow, AppError> {
         let name: FileName = name.parse()?;
         let (share, of, from) = (Arc::clone(&self.state().share), name.clone(), from.to_owned());
@@ -315,7 +315,7 @@ impl App {
         row.ok_or(AppError::Stopping)
     }
 
-    /// Forgets a peer, and tells it so.
+    /// Removes a peer, and sends it a `QUIT`.
     pub(crate) async fn remove_peer(&self, id: &str) -> Result<(), AppError> {
         let found = self.state().contacts.lock().find(id).cloned();
         let peer = found.ok_or_else(|| AppError::UnknownPeer(shown(id)))?;
@@ -325,19 +325,19 @@ impl App {
                 return Err(AppError::UnknownPeer(peer.id().to_string()));
             }
             let goodbye = Frame::text(TypeCode::QUIT, app.me().id().as_str());
-            // It finds out by itself when it does not hear it.
+            // Best effort: otherwise the peer notices it by itself.
             timeout(GOODBYE_TIME, app.state().ask(peer.address(), goodbye, Over::Any)).await.ok();
             Ok(())
         })
         .await
     }
 
-    /// What happens from now on. Bounded: who lags misses some.
+    /// The events from now on. A slow receiver misses some.
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         self.state().events.subscribe()
     }
 
-    /// Ends the program politely: transfers end where they are, the peers are told.
+    /// Stops the program: transfers are interrupted, and the peers are told.
     pub(crate) async fn stop(&self) -> StopReport {
         self.end(self.0.peer.stop()).await
     }
@@ -351,7 +351,7 @@ impl App {
         self.state().stopping.cancel();
         self.state().share.stop();
         let report = ended.await;
-        // A folder that cannot be removed is left to the system.
+        // If it cannot be removed, it is left to the operating system.
         drop(self.0.temporary.lock().take());
         report
     }

@@ -1,5 +1,5 @@
-//! Memory for parts, used again and again: to get a MiB from the system and have it zeroed costs as
-//! much as to receive it.
+//! A bounded pool of buffers for parts. To get a MiB of zeroed memory from the operating system
+//! takes as long as to receive it, so buffers are reused.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) struct Buffers {
     free: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-/// Memory with its place among what is allowed; given back when dropped.
+/// A buffer and its permits; returned to the pool when dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     data: Vec<u8>,
@@ -33,7 +33,7 @@ impl Buffers {
         Self { room: Arc::new(Semaphore::new(mib)), free: Arc::default() }
     }
 
-    /// A buffer of `len` bytes, whatever is in it, when there is room in time.
+    /// Takes a buffer of `len` bytes with arbitrary content; `None` if there is no room in time.
     pub(crate) async fn take(&self, len: usize, within: Duration) -> Option<Buffer> {
         let permits = u32::try_from(len.div_ceil(MIB)).ok()?;
         let room = timeout(within, Arc::clone(&self.room).acquire_many_owned(permits)).await;
@@ -60,7 +60,7 @@ impl AsMut<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // Those of the largest parts, which are rare, would together be more than what is allowed.
+        // Larger buffers are rare, and would exceed the bound of the pool if they were kept.
         if self.data.len() <= MIB {
             self.of.free.lock().push(std::mem::take(&mut self.data));
         }

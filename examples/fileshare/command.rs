@@ -1,4 +1,4 @@
-//! The subcommands: each asks a running instance over its API, and prints for people or as JSON.
+//! The subcommands: each calls the API of a running instance, and prints text or JSON.
 
 mod cancel;
 mod client;
@@ -18,59 +18,60 @@ use crate::{
     options::{host_port, seconds},
 };
 
-use client::{Client, Trouble};
+use client::{Client, CommandError};
 use print::Output;
 
-/// What all commands take.
+/// The options of all commands.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Target {
-    /// The node to ask, by the address that it prints after `page at`; needed only when several run
+    /// The node, by the address that it prints after `page at`; required only if several are
+    /// running
     #[arg(long, value_name = "HOST:PORT", value_parser = find::page)]
     web: Option<Address>,
-    /// The token of that node, if it wants one and was not started by this user
+    /// The token of that node, if it has one and was started by another user
     #[arg(long, value_name = "TEXT", requires = "web")]
     token: Option<String>,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What a running node is asked for.
+/// The commands for a running node.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what a running node is and how it does
+    /// Show the status of a running node
     Status(Target),
-    /// List the peers that it knows
+    /// List its peers
     Peers(Target),
-    /// List the files that it knows, its own and those of others
+    /// List the known files, its own and those of others
     Files(Target),
-    /// Ask the network for files whose name contains KEY
+    /// Search the network for files whose name contains KEY
     Search {
-        /// A part of a file's name, in capital or small letters
+        /// A part of the name of a file; case is ignored
         key: String,
         /// How long to wait for answers, in seconds
         #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = wait)]
         wait: Duration,
-        /// How often the question is passed on, from peer to peer
+        /// How many times the search is forwarded, from peer to peer
         #[arg(long, value_name = "HOPS")]
         ttl: Option<u32>,
         #[command(flatten)]
         target: Target,
     },
-    /// Fetch a file and wait until it is there
+    /// Fetch a file and wait until it is complete
     Fetch {
-        /// The whole name of a file, as `files` and `search` print it
+        /// The full name of a file, as `files` and `search` print it
         name: String,
-        /// Take it from this peer only
+        /// Fetch it only from this peer
         #[arg(long, value_name = "ID")]
         from: Option<String>,
-        /// Replace a file of that name in the downloads
+        /// Replace a file of the same name in the downloads
         #[arg(long)]
         replace: bool,
         #[command(flatten)]
         target: Target,
     },
-    /// Cancel a transfer that is on its way, and remove what has come of it
+    /// Cancel an open transfer and remove its data
     Cancel {
         /// Its number, or the name of its file
         #[arg(value_name = "TRANSFER")]
@@ -80,15 +81,15 @@ pub(crate) enum Command {
     },
     /// Join the network of a first contact
     Join {
-        /// Where a node of that network listens
+        /// The address of a node of that network
         #[arg(value_name = "HOST:PORT", value_parser = host_port)]
         address: Address,
         #[command(flatten)]
         target: Target,
     },
-    /// Leave a peer: forget it, and tell it so
+    /// Remove a peer, and tell it
     Leave {
-        /// The peer's id, as `peers` prints it
+        /// The id of the peer, as `peers` prints it
         id: String,
         #[command(flatten)]
         target: Target,
@@ -110,28 +111,28 @@ impl Command {
     }
 }
 
-/// The longest wait that is taken, so that it cannot be mistaken for a hang.
+/// The maximum wait, so that a command does not seem to hang.
 const MAX_WAIT: f64 = 3_600.0;
 
 fn wait(text: &str) -> Result<Duration, String> {
     seconds(text, 0.0, MAX_WAIT)
 }
 
-/// Runs one subcommand to its end. It blocks, and needs no runtime.
+/// Runs one subcommand. It blocks, and needs no runtime.
 ///
-/// Exit code 0: it was done. 1: it was not, and standard error says why.
+/// The exit code is 1 if it fails; standard error says why.
 pub(crate) fn run(command: Command) -> ExitCode {
     let output = Output { json: command.target().json };
     match answer(command, output) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            output.trouble(&trouble);
+        Err(error) => {
+            output.error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn answer(command: Command, output: Output) -> Result<(), Trouble> {
+fn answer(command: Command, output: Output) -> Result<(), CommandError> {
     let client = Client::new(&find::instance(command.target())?);
     match command {
         Command::Status(_) => {

@@ -1,4 +1,4 @@
-//! The instances of this user that run on this machine: each leaves a small file in the runtime folder.
+//! The running instances of this user on this machine: each has a small file in the runtime folder.
 
 use std::{
     ffi::OsStr,
@@ -10,39 +10,40 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// The folder's name inside the user's runtime folder.
+/// The name of the folder in the user's runtime folder.
 const FOLDER: &str = "actix-peer-fileshare";
 
-/// Bytes of one file that are read.
+/// The maximum number of bytes that are read of one file.
 const MAX_FILE: u64 = 8 * 1024;
 
-/// Files that are looked at.
+/// The maximum number of files that are read.
 const MAX_FILES: usize = 256;
 
-/// How to reach an instance. The file is readable by its user alone, so the token may be in it.
+/// The address and the token of an instance. Only its user can read the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Instance {
-    /// Of its page, without the token.
+    /// The address of its page, without the token.
     pub(crate) url: String,
     pub(crate) token: Option<String>,
 }
 
-/// This instance's file; removed when dropped.
+/// The file of this instance; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Announced {
     path: PathBuf,
 }
 
 impl Announced {
-    /// Writes the file of an instance that listens by now.
+    /// Writes the file of an instance that is listening.
     ///
     /// # Errors
-    /// The folder is not this user's own, or cannot be written to. The instance itself runs without.
+    /// The folder does not belong to this user, or cannot be written to. The instance can run
+    /// without.
     pub(crate) fn new(url: &str, token: Option<&str>) -> io::Result<Self> {
         let folder = folder();
         create_private(&folder)?;
         check_private(&folder)?;
-        // Named after the address, which only one can listen on: it replaces that of a killed instance.
+        // The name is the address, so that it replaces the file of a killed instance.
         let address = url.trim_start_matches("http://").trim_end_matches('/');
         let name = address.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let path = folder.join(format!("{name}.json"));
@@ -58,15 +59,15 @@ impl Announced {
 impl Drop for Announced {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.path) {
-            eprintln!("{} stays behind: {error}", self.path.display());
+            eprintln!("cannot remove {}: {error}", self.path.display());
         }
     }
 }
 
-/// What the files say, with their paths. Some may be of instances that were killed.
+/// The content of all files, with their paths. Some instances may have been killed.
 ///
 /// # Errors
-/// The folder is there but not this user's own, or cannot be read.
+/// The folder does not belong to this user, or cannot be read.
 pub(crate) fn announced() -> io::Result<Vec<(PathBuf, Instance)>> {
     let folder = folder();
     match check_private(&folder) {
@@ -86,7 +87,7 @@ pub(crate) fn announced() -> io::Result<Vec<(PathBuf, Instance)>> {
     Ok(instances)
 }
 
-/// Removes the file of an instance, if it is there.
+/// Removes the file of an instance, if it exists.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -119,7 +120,8 @@ fn create_private(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Another user may have made the folder first, to read tokens or to send commands astray.
+/// Checks the owner: another user may have created the folder to read tokens or to redirect
+/// commands.
 fn check_private(folder: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(folder)?;
     if metadata.is_dir() && metadata.uid() == user() && metadata.mode() & 0o077 == 0 {

@@ -1,4 +1,4 @@
-//! How often others may make this node work or connect to somebody. Pure values.
+//! Limits on the work and the connections that other nodes can cause. Pure values.
 
 use std::{
     net::IpAddr,
@@ -6,40 +6,40 @@ use std::{
 };
 
 use actix_peer::{
-    limits::{Rate, RateLimiter, Remembered},
+    limits::{ExpiringMap, Rate, RateLimiter},
     overlay::Address,
 };
 
-/// Queries of one sender: 20 in a row, 10 in a second.
+/// Queries of one sender: a burst of 20, then 10 per second.
 const QUERIES: Rate = Rate::new(20, Duration::from_millis(100));
 
-/// Files that one sender says unasked to have: 64 in a row, then one in a second.
+/// Files that one sender announces without a search: a burst of 64, then one per second.
 const ANNOUNCEMENTS: Rate = Rate::new(64, Duration::from_secs(1));
 
-/// Tries to reach one address that is no known peer's and where nobody has answered: 3 in a minute. It
-/// may be that of somebody who never asked for a connection.
+/// Dials of one address that is not of a known peer and where no node has answered: 3 per minute.
+/// It may belong to a third party.
 const DIALS_TO_ONE: Rate = Rate::new(3, Duration::from_secs(20));
 
-/// Tries to reach all such addresses: 30 in a minute.
+/// Dials of all such addresses: 30 per minute.
 const DIALS_TO_ALL: Rate = Rate::new(30, Duration::from_secs(2));
 
-/// Messages to one address that is no known peer's and where a node has answered as a file-sharing
-/// program does: 256 in a row, 8 in a second. A person who searches gets all answers; somebody else
-/// cannot turn this node into a flood of connections to it.
+/// Messages to one address that is not of a known peer, where a file-sharing program has answered:
+/// a burst of 256, then 8 per second. A user who searches gets all answers, and no other node can
+/// make this one flood the address.
 const ANSWERS_TO_ONE: Rate = Rate::new(256, Duration::from_millis(125));
 
-/// How long it is remembered that a node has answered at an address.
+/// How long an address counts as one where a node has answered.
 const ANSWERED_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// What a person is told about one address that cannot be told of matches: once in a minute.
+/// Notices about one address that cannot be told of matches: one per minute.
 const COMPLAINTS: Rate = Rate::new(1, Duration::from_secs(60));
 
-/// Senders and addresses that are kept in mind.
+/// The maximum number of senders or addresses that are remembered.
 const MAX_KEYS: usize = 1_024;
 
-/// All limits of the program on what others make it do.
+/// All limits of the program on other nodes.
 ///
-/// Senders on this machine are not limited: all of them have one address.
+/// Senders on this machine are not limited, because all of them have one address.
 #[derive(Debug)]
 pub(crate) struct Limits {
     queries: RateLimiter<IpAddr>,
@@ -47,7 +47,7 @@ pub(crate) struct Limits {
     dials: RateLimiter<Address>,
     all_dials: RateLimiter<()>,
     /// The addresses where a node has answered.
-    answered: Remembered<Address, ()>,
+    answered: ExpiringMap<Address, ()>,
     answers: RateLimiter<Address>,
     complaints: RateLimiter<Address>,
 }
@@ -59,7 +59,7 @@ impl Default for Limits {
             announcements: RateLimiter::new(ANNOUNCEMENTS, MAX_KEYS),
             dials: RateLimiter::new(DIALS_TO_ONE, MAX_KEYS),
             all_dials: RateLimiter::new(DIALS_TO_ALL, 1),
-            answered: Remembered::new(MAX_KEYS),
+            answered: ExpiringMap::new(MAX_KEYS),
             answers: RateLimiter::new(ANSWERS_TO_ONE, MAX_KEYS),
             complaints: RateLimiter::new(COMPLAINTS, MAX_KEYS),
         }
@@ -67,41 +67,41 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether a query from this sender may be worked on now.
+    /// Whether a query from this sender may be handled now.
     pub(crate) fn query_from(&mut self, sender: IpAddr, now: Instant) -> bool {
         sender.is_loopback() || self.queries.take(&sender, now)
     }
 
-    /// Whether this sender may tell now, unasked, of a file of its own.
+    /// Whether this sender may announce a file of its own now.
     pub(crate) fn announcement_from(&mut self, sender: IpAddr, now: Instant) -> bool {
         sender.is_loopback() || self.announcements.take(&sender, now)
     }
 
-    /// Whether this address, which is no known peer's, may be connected to now.
+    /// Whether this address, which is not of a known peer, may be dialled now.
     pub(crate) fn dial_stranger(&mut self, to: &Address, now: Instant) -> bool {
         let to = &to.canonical();
         if self.answered.get(to, now).is_some() {
             return self.answers.take(to, now);
         }
-        // What the one address is refused does not count against all.
+        // A dial that is refused for this address does not count for all addresses.
         self.all_dials.allows(&(), now) && self.dials.take(to, now) && self.all_dials.take(&(), now)
     }
 
-    /// A node has answered at this address as a file-sharing program does. What it took to reach it
-    /// does not count against other strangers.
+    /// Records that a file-sharing program has answered at this address. The dials of it no longer
+    /// count for all addresses.
     pub(crate) fn has_answered(&mut self, at: &Address, now: Instant) {
         let at = at.canonical();
         let taken = self.dials.forget(&at, now);
         self.all_dials.give_back(&(), taken, now);
-        self.answered.set(at, (), now + ANSWERED_FOR, now);
+        self.answered.insert(at, (), now + ANSWERED_FOR, now);
     }
 
-    /// The node at this address says that it has not asked.
+    /// Records that the node at this address did not search.
     pub(crate) fn has_not_asked(&mut self, at: &Address) {
         self.answered.remove(&at.canonical());
     }
 
-    /// Whether a person is to be told now that this address could not be told of matches.
+    /// Whether to show a notice now that this address could not be told of matches.
     pub(crate) fn complain(&mut self, about: &Address, now: Instant) -> bool {
         self.complaints.take(&about.canonical(), now)
     }

@@ -1,5 +1,5 @@
-//! File sharing among peers, with a web page: the application of the original tutorial, in one
-//! network with the original Python and Java programs.
+//! File sharing among peers, with a web page: the application of the original tutorial. It works in
+//! one network with the original Python and Java programs.
 //!
 //! ```text
 //! $ cargo run --release --example fileshare
@@ -8,9 +8,9 @@
 //! $ cargo run --release --example fileshare -- --join 127.0.0.1:40017
 //! ```
 //!
-//! Ctrl-C ends a node politely, as do `kill` and a terminal that is closed: its peers hear `QUIT`. A
-//! second one ends it at once. Exit code 1 when it cannot start, 2 for wrong options. With a subcommand
-//! it asks a running node.
+//! Ctrl-C stops the node, and so do `kill` and the end of the terminal: its peers get a `QUIT`. A
+//! second ctrl-C aborts. The exit code is 1 if the node cannot start, 2 for wrong options. A
+//! subcommand talks to a running node.
 
 #[macro_use]
 #[path = "../support/print.rs"]
@@ -60,34 +60,34 @@ use crate::{
     options::Options,
 };
 
-/// The first words of the help.
+/// The beginning of the help.
 const ABOUT: &str = "\
-Shares files with other peers, and shows what goes on in a web page.
+Shares files with other peers, and has a web page.
 
-Without a command it starts a node, which runs until ctrl-C. A command asks a node that runs.";
+Without a command it starts a node, which runs until ctrl-C. A command talks to a running node.";
 
 #[derive(Parser)]
 #[command(name = "fileshare", version, about = ABOUT, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(flatten)]
     options: Options,
-    /// For whoever forgets the command.
+    /// Without a command it is an error with a hint.
     #[arg(long, hide = true)]
     json: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-/// A line on standard output. Who does not read it any more is no reason to stop.
-fn say(line: impl std::fmt::Display) {
+/// Prints a line. The node continues to run if standard output is closed.
+fn print_line(line: impl std::fmt::Display) {
     writeln!(io::stdout(), "{line}").ok();
 }
 
-/// Says what happens, until the program ends.
-async fn say_notices(mut events: Receiver<Event>) {
+/// Prints notices until the program ends.
+async fn print_notices(mut events: Receiver<Event>) {
     loop {
         match events.recv().await {
-            Ok(Event::Notice { level: Level::Info, text }) => say(text),
+            Ok(Event::Notice { level: Level::Info, text }) => print_line(text),
             Ok(Event::Notice { level: Level::Error, text }) => {
                 writeln!(io::stderr(), "{text}").ok();
             }
@@ -97,10 +97,10 @@ async fn say_notices(mut events: Receiver<Event>) {
     }
 }
 
-/// Why it does not start, and with which exit code it ends.
+/// Why it does not start, and its exit code.
 type Failed = (String, ExitCode);
 
-/// The port for peers and that of the page differ.
+/// Checks that peers and the page have different ports.
 fn check(options: &Options) -> Result<(), Failed> {
     let (listen, web) = (&options.listen, &options.web);
     if listen == web && listen.port() != 0 {
@@ -110,7 +110,7 @@ fn check(options: &Options) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Why there is no page.
+/// The error of a page that cannot be served.
 fn no_page(options: &Options, error: &io::Error) -> Failed {
     let (code, why) = match error.kind() {
         io::ErrorKind::InvalidInput => (2.into(), error.to_string()),
@@ -119,7 +119,7 @@ fn no_page(options: &Options, error: &io::Error) -> Failed {
         }
         _ => (ExitCode::FAILURE, error.to_string()),
     };
-    (format!("no page at {}: {why}", options.web), code)
+    (format!("cannot serve the page at {}: {why}", options.web), code)
 }
 
 async fn run(options: Options) -> Result<(), Failed> {
@@ -137,15 +137,15 @@ async fn run(options: Options) -> Result<(), Failed> {
         }
     };
     let status = app.status().await;
-    say(format_args!("listening on {}", status.address));
-    say(format_args!("page at {}", served.url));
-    // From here on: the first line is the address, for whoever starts this and reads on.
-    actix_rt::spawn(say_notices(events));
+    print_line(format_args!("listening on {}", status.address));
+    print_line(format_args!("page at {}", served.url));
+    // After the first line: programs that start this one read the address from it.
+    actix_rt::spawn(print_notices(events));
     if temporary {
         let share = status.share.display();
-        say(format_args!("sharing a temporary folder, removed at the end: {share}"));
+        print_line(format_args!("sharing a temporary folder, removed at the end: {share}"));
     }
-    say(format_args!("fetched files go to {}", status.downloads.display()));
+    print_line(format_args!("fetched files go to {}", status.downloads.display()));
     ends.next().await;
     let report = tokio::select! {
         report = async {
@@ -155,7 +155,7 @@ async fn run(options: Options) -> Result<(), Failed> {
         () = ends.next() => app.abort().await,
     };
     let aborted = report.aborted.len() + report.aborted_more;
-    say(format_args!("peers told: {}, exchanges cut: {aborted}", report.told));
+    print_line(format_args!("peers told: {}, exchanges aborted: {aborted}", report.told));
     Ok(())
 }
 
@@ -166,7 +166,7 @@ async fn main() -> ExitCode {
         return command::run(command);
     }
     if json {
-        let why = "--json is for a command, behind it: fileshare status --json";
+        let why = "--json belongs to a command: fileshare status --json";
         Cli::command().error(ErrorKind::MissingSubcommand, why).exit();
     }
     match run(options).await {

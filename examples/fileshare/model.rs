@@ -1,4 +1,4 @@
-//! What the program knows, as people see it: the same for the page, the command line and the API.
+//! The data that the page, the command line and the API show.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) id: String,
-    /// Where other peers reach this one, `host:port`.
+    /// Its address for other peers, `host:port`.
     pub(crate) address: String,
     /// The address of its page.
     pub(crate) web: String,
@@ -17,7 +17,7 @@ pub(crate) struct Status {
     pub(crate) max_peers: usize,
     pub(crate) peers: usize,
     pub(crate) files: usize,
-    /// What is in the shared folders and not offered, and answers beyond the limit of a search.
+    /// Files in the shared folders that are not offered, and answers beyond the limit of a search.
     #[serde(default)]
     pub(crate) left_out: Vec<LeftOut>,
     pub(crate) uptime_seconds: u64,
@@ -25,13 +25,13 @@ pub(crate) struct Status {
     pub(crate) bytes_out: u64,
 }
 
-/// Files that are not offered, or answers that were not taken, for one reason.
+/// Files that are not offered, or answers that were not accepted, for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeftOut {
-    /// For people.
+    /// The reason, as text.
     pub(crate) why: String,
     pub(crate) count: usize,
-    /// The name of the first of them, safe to show.
+    /// The name of the first of them, with unsafe characters replaced.
     pub(crate) example: String,
 }
 
@@ -41,12 +41,12 @@ pub(crate) struct PeerRow {
     pub(crate) id: String,
     pub(crate) address: String,
     pub(crate) speaks: Speaks,
-    /// Smoothed time to an answer, in microseconds: the round trip of its link, or, of a classic
-    /// peer, a whole exchange with its connection. `None` until it was measured.
+    /// The smoothed round trip in microseconds: of its link, or of a whole exchange with a classic
+    /// peer, connecting included. `None` until it is measured.
     pub(crate) round_trip_us: Option<u64>,
 }
 
-/// How a peer is talked to.
+/// The kind of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Speaks {
@@ -59,13 +59,13 @@ pub(crate) enum Speaks {
     Classic,
 }
 
-/// `GET /api/peers`: the known peers, and who knows whom, for the picture of the network.
+/// `GET /api/peers`: the known peers, and the graph of which node knows which.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Network {
     pub(crate) peers: Vec<PeerRow>,
     /// Every node that this one has heard of, itself first.
     pub(crate) nodes: Vec<String>,
-    /// `(a, b)`: a knows b. As the peers' own lists said when they were last asked.
+    /// `(a, b)`: a knows b, from the last `LIST` of each peer.
     pub(crate) knows: Vec<(String, String)>,
 }
 
@@ -73,15 +73,16 @@ pub(crate) struct Network {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileRow {
     pub(crate) name: String,
-    /// Who has it; this node's own id for a local file.
+    /// The ids of its owners; this node's own id for a local file.
     pub(crate) owners: Vec<String>,
     /// Whether this node has it.
     pub(crate) local: bool,
-    /// Bytes; not known of a file that only an original program has, until it is fetched.
+    /// In bytes. Unknown if only an original program has the file, until it is fetched.
     pub(crate) size: Option<u64>,
-    /// BLAKE3, 64 hexadecimal digits; not known as long as it is computed, or of an original's.
+    /// BLAKE3, 64 hexadecimal digits. Unknown while it is computed, and for files of original
+    /// programs.
     pub(crate) digest: Option<String>,
-    /// Why it cannot be fetched under this name, for people; left out of what can.
+    /// Why it cannot be fetched under this name; absent if it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) why_not: Option<String>,
 }
@@ -97,16 +98,16 @@ pub(crate) struct Transfer {
     pub(crate) bytes_per_second: u64,
     pub(crate) seconds_left: Option<u64>,
     pub(crate) state: TransferState,
-    /// What a running one waits for, for people: an owner that does not answer, room on the disk.
+    /// What a running transfer waits for: an owner that does not answer, or room on the disk.
     #[serde(default)]
     pub(crate) waits: Option<String>,
-    /// Why it failed, for a person.
+    /// Why it failed.
     pub(crate) error: Option<String>,
-    /// Where the file is, once it is complete.
+    /// The path of the complete file.
     pub(crate) path: Option<PathBuf>,
 }
 
-/// How far a transfer is.
+/// The state of a transfer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TransferState {
@@ -114,33 +115,33 @@ pub(crate) enum TransferState {
     Running,
     Done,
     Failed,
-    /// Somebody said so; what had come of it is gone.
+    /// Cancelled by the user; the received data is removed.
     Cancelled,
 }
 
-/// `POST /api/search`. Answered at once with a [`SearchRow`]; what is found arrives as `Files` events.
+/// `POST /api/search`. Answered at once with a [`SearchRow`]; matches arrive as `Files` events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Search {
     pub(crate) key: String,
-    /// Hops that the query may go on; the default of the program when it is not given.
+    /// The hops of the query [default: that of the program].
     pub(crate) ttl: Option<u32>,
 }
 
 /// One search of this node: `GET /api/searches` is a list of them, the newest first. A search is
-/// forgotten a minute after it began.
+/// removed a minute after its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SearchRow {
     pub(crate) number: u64,
     pub(crate) key: String,
     /// Peers that it was sent to.
     pub(crate) asked: usize,
-    /// Those of them that did not take it.
+    /// Peers that did not accept it.
     pub(crate) unreached: usize,
-    /// Files that were found, each name once.
+    /// The number of different names that were found.
     pub(crate) files: usize,
     /// The owners of these files.
     pub(crate) from: Vec<String>,
-    /// Whether nothing more is expected. A late answer still counts.
+    /// Whether no more answers are expected. A late answer still counts.
     pub(crate) over: bool,
 }
 
@@ -148,7 +149,7 @@ pub(crate) struct SearchRow {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fetch {
     pub(crate) name: String,
-    /// One owner; all that are known when it is not given.
+    /// One owner [default: all known owners].
     pub(crate) from: Option<String>,
     /// Whether a file of that name in the downloads may be replaced.
     #[serde(default)]
@@ -161,52 +162,52 @@ pub(crate) struct Join {
     pub(crate) address: String,
 }
 
-/// What came of joining, or of `POST /api/rebuild`.
+/// The result of a join, or of `POST /api/rebuild`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Joined {
     pub(crate) added: usize,
     pub(crate) peers: usize,
 }
 
-/// Every refusal of the API, with a fitting HTTP status.
+/// An error of the API, with an HTTP status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ApiError {
-    /// For programs: `not_found`, `exists`, `here`, `bad_request`, `unreachable`, `refused`, `busy`,
-    /// `stopped`, `internal`.
+    /// For programs: `not_found`, `exists`, `here`, `bad_request`, `unreachable`, `refused`,
+    /// `busy`, `stopped`, `internal`.
     pub(crate) kind: String,
-    /// For people.
+    /// The error as text.
     pub(crate) error: String,
 }
 
-/// Server-sent events at `/api/events`: the event's name is the tag, its data the content. The first
-/// ones after connecting are one of each kind but `Notice`, so that a page needs nothing else.
+/// Server-sent events at `/api/events`: the name of the event is the tag, its data the content.
+/// After connecting, a client first receives one of each kind but `Notice`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub(crate) enum Event {
     Status(Status),
     Peers(Network),
-    /// All files: sent at most a few times a second.
+    /// All files; at most a few times per second.
     Files(Vec<FileRow>),
-    /// One search began, found something, or is over.
+    /// One search, after a change.
     Search(SearchRow),
-    /// The numbers of all transfers, when some of them were cleared.
+    /// The numbers of the remaining transfers, after some were cleared.
     Transfers(Vec<u64>),
-    /// One transfer began, moved or ended; at most ten a second for each.
+    /// One transfer, after a change; at most ten per second for each.
     Transfer(Transfer),
-    /// Something worth telling: a peer came or went, a query was answered, an error.
+    /// A message for the user: a peer was added or removed, a query was answered, an error.
     Notice {
         level: Level,
         text: String,
     },
 }
 
-/// Before the name of an event and before its content, as it is serialised.
+/// The JSON before the name of an event and before its content.
 const EVENT: &str = r#"{"event":""#;
 const DATA: &str = r#"","data":"#;
 
 impl Event {
-    /// As a server-sent event: its name on one line, its content on the next. JSON escapes the line
-    /// ends in it.
+    /// The text of a server-sent event: its name on one line, its content on the next. JSON escapes
+    /// line ends.
     pub(crate) fn to_lines(&self) -> Result<String, serde_json::Error> {
         let json = serde_json::to_string(self)?;
         let fields = json.strip_prefix(EVENT).and_then(|json| json.strip_suffix('}'));
@@ -214,13 +215,13 @@ impl Event {
         Ok(format!("event: {name}\ndata: {data}\n\n"))
     }
 
-    /// From the name and the content.
+    /// Parses an event from its name and content.
     pub(crate) fn from_lines(name: &str, data: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(&format!("{EVENT}{name}{DATA}{data}}}"))
     }
 }
 
-/// How loud a notice is.
+/// The level of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Level {

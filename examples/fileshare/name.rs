@@ -1,24 +1,24 @@
-//! Names of files as people see them, also those that are none.
+//! Names of files, valid and invalid ones.
 
 use std::fmt;
 
 use actix_peer::content::deceives;
 pub(crate) use actix_peer::content::{FileName, InvalidName};
 
-/// Characters of a name or of other words of a stranger that are shown.
+/// The maximum number of characters of a remote text that are shown.
 const MAX_SHOWN: usize = 120;
 
-/// A name that is none, fit for a person to see.
+/// An invalid name with unsafe characters replaced.
 pub(crate) fn shown(text: &str) -> String {
     let safe = |c| if deceives(c) { '\u{fffd}' } else { c };
     text.chars().map(safe).take(MAX_SHOWN).collect()
 }
 
-/// What somebody says is the name of a file.
+/// A name that another node sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AnyName {
     Fit(FileName),
-    /// Text to show, and why it is no name here.
+    /// The text to show, and why it is invalid.
     Unfit {
         text: String,
         why: InvalidName,

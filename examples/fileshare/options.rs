@@ -1,4 +1,4 @@
-//! What the program is told on its command line.
+//! The options of a node.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,50 +7,50 @@ use clap::Args;
 
 use crate::protocol::MAX_TTL;
 
-/// The options of a node. Every one has a default: without any, the program shares a temporary folder
-/// with a sample file.
+/// The options of a node, which all have defaults: without options, the program shares a temporary
+/// folder with a sample file.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Where other peers reach this one; port 0 picks a free one.
+    /// The address for other peers; port 0 picks a free port.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = host_port)]
     pub(crate) listen: Address,
-    /// The name of this peer [default: its host:port, which the original programs need].
+    /// The id of this peer [default: its host:port, which the original programs need].
     #[arg(long, value_name = "NAME")]
     pub(crate) id: Option<String>,
-    /// How many peers it knows at most; 0 = no limit.
+    /// The maximum number of known peers; 0 = no limit.
     #[arg(long, value_name = "PEERS", default_value_t = 32)]
     pub(crate) max_peers: usize,
-    /// A peer to join the network of; may be given more than once.
+    /// A peer of the network to join; may be given more than once.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
     pub(crate) join: Vec<Address>,
-    /// How deep joining goes: 1 is the contact alone, 2 the peers that it knows as well.
+    /// How far to join: 1 is the contact alone, 2 includes the peers that it knows.
     #[arg(long, value_name = "HOPS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub(crate) hops: u32,
     /// The folder to share [default: a temporary one with a sample file, removed at the end].
     #[arg(long, value_name = "DIR")]
     pub(crate) share: Option<PathBuf>,
-    /// Where fetched files go; they are shared, too [default: the folder of --share, or else a folder
-    /// `fileshare` in the user's folder for downloads, or in the current one].
+    /// The folder for fetched files, which are shared, too [default: the folder of --share, or else
+    /// `fileshare` in the user's folder for downloads, or in the current folder].
     #[arg(long, value_name = "DIR")]
     pub(crate) downloads: Option<PathBuf>,
-    /// Where the page is; port 0 picks a free one.
+    /// The address of the page; port 0 picks a free port.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = host_port)]
     pub(crate) web: Address,
-    /// What the page asks for; needed when it is not on loopback.
+    /// The password of the page; required if the page is not on loopback.
     #[arg(long, value_name = "TEXT")]
     pub(crate) token: Option<String>,
-    /// How often a search is passed on, from peer to peer.
+    /// How many times a search is forwarded, from peer to peer.
     #[arg(long, value_name = "HOPS", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_TTL)))]
     pub(crate) ttl: u32,
-    /// Seconds between two rounds of asking all peers whether they are there.
+    /// Seconds between two pings of all peers.
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = ping_every)]
     pub(crate) ping_every: Duration,
-    /// Serves ECHO, SLOW, BOOM, BOO2 and SINK as well, for tests and demonstrations.
+    /// Adds the handlers ECHO, SLOW, BOOM, BOO2 and SINK, for tests and demonstrations.
     #[arg(long)]
     pub(crate) test_handlers: bool,
 }
 
-/// An address as a person writes it, or what to write instead.
+/// Parses an address. The error says what to write instead.
 pub(crate) fn host_port(text: &str) -> Result<Address, String> {
     text.parse().map_err(|error: InvalidAddress| match text.parse::<u16>() {
         Ok(port) => format!("the host is missing: write 127.0.0.1:{port} for this machine"),
@@ -58,7 +58,7 @@ pub(crate) fn host_port(text: &str) -> Result<Address, String> {
     })
 }
 
-/// A number of seconds within bounds.
+/// Parses a number of seconds within bounds.
 pub(crate) fn seconds(text: &str, least: f64, most: f64) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (least..=most).contains(seconds));
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

@@ -1,8 +1,8 @@
-//! The tests inside the program's modules, which are those of `main.rs`.
+//! The tests inside the modules of the program.
 //!
-//! A target of its own: cargo builds an example either to be run, as the tests of whole processes
-//! need it, or to be tested.
-#![allow(dead_code, reason = "what `main.rs` uses of the modules is not used here")]
+//! They have a target of their own, because cargo builds an example either to be run, as other
+//! tests need it, or to be tested.
+#![allow(dead_code, reason = "only `main.rs` uses all of the modules")]
 
 mod app;
 mod buffers;

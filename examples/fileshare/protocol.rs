@@ -1,15 +1,14 @@
-//! What the program says to others: the text records of the original application
-//! (src/protocol.md#file-sharing), and the codes that only nodes of this program use among
-//! themselves, over links.
+//! The messages between nodes: the text records of the original application
+//! (src/protocol.md#file-sharing), and the codes that only nodes of this program use, over links.
 //!
 //! | code | data of the request | replies |
 //! |---|---|---|
-//! | `FQRY` | `number return-id key ttl` | as `QUER`; the number tells a search that is repeated from an echo |
-//! | `FINF` | `file-name` | `REPL` `size digest id`; `ERRO` `File not found`; `ERRO` `File not ready` while the digest is computed; `ERRO` `File too long` or `Error reading file` of one that is not offered |
+//! | `FQRY` | `number return-id key ttl` | as `QUER`; the number distinguishes a repeated search from an echo |
+//! | `FINF` | `file-name` | `REPL` `size digest id`; `ERRO` `File not found`; `ERRO` `File not ready` while the digest is computed; `ERRO` `File too long` or `Error reading file` if the file is not offered |
 //! | `FMAN` | `digest` | `REPL` frames with the check values of the file's parts, 32 bytes each, in order |
-//! | `FGRC` | `digest first count` | one `REPL` for each part; `ERRO` `File has changed or was removed` when that part is no longer what it was |
+//! | `FGRC` | `digest first count` | one `REPL` for each part; `ERRO` `File has changed or was removed` if the part has changed |
 //!
-//! The original programs never see the latter: who does not open a link is not asked.
+//! The original programs never receive these codes, because they do not open links.
 
 use actix_peer::{
     PeerId, Reply,
@@ -22,44 +21,44 @@ use crate::name::{AnyName, FileName};
 
 /// A numbered search.
 pub(crate) const FQRY: TypeCode = TypeCode::new(b"FQRY");
-/// Asks for size and digest of a name.
+/// Asks for the size and the digest of a name.
 pub(crate) const FINF: TypeCode = TypeCode::new(b"FINF");
 /// Asks for the check values of a digest.
 pub(crate) const FMAN: TypeCode = TypeCode::new(b"FMAN");
 /// Asks for parts of a digest.
 pub(crate) const FGRC: TypeCode = TypeCode::new(b"FGRC");
 
-/// Bytes of a request: every one is a line of text.
+/// The maximum length of a request, which is a line of text.
 pub(crate) const MAX_REQUEST: usize = 1 << 10;
 
-/// Bytes of the key of a search.
+/// The maximum length of the key of a search.
 pub(crate) const MAX_KEY: usize = 128;
 
-/// Hops that a search may go on.
+/// The maximum number of hops of a search.
 pub(crate) const MAX_TTL: u32 = 7;
 
-/// Bytes of check values in one frame.
-const CHECKS_A_FRAME: usize = 256 << 10;
+/// The maximum bytes of check values in one frame.
+const CHECKS_PER_FRAME: usize = 256 << 10;
 
-/// Parts that one `FGRC` may ask for.
+/// The maximum number of parts in one `FGRC`.
 pub(crate) const MAX_RANGE: u64 = 64;
 
 pub(crate) const QUERY_ACK: &str = "Query: ACK";
 pub(crate) const QUERY_INCORRECT: &str = "Query: incorrect arguments";
 pub(crate) const RESP_INCORRECT: &str = "Resp: incorrect arguments";
-/// What follows is known already.
+/// The match is already known; its name follows.
 pub(crate) const RESP_DUPLICATE: &str = "Resp: can't add duplicate";
-/// Not one of the originals' texts: they believe everybody about everybody.
+/// Not a text of the original programs, which accept every match.
 pub(crate) const RESP_NOT_ASKED: &str = "Resp: not asked for";
 pub(crate) const FILE_NOT_FOUND: &str = "File not found";
 pub(crate) const FILE_ERROR: &str = "Error reading file";
 /// Between nodes of this program.
 pub(crate) const FILE_NOT_READY: &str = "File not ready";
-/// Between nodes of this program: it cannot be cut into parts.
+/// Between nodes of this program: the file is too long to be split into parts.
 pub(crate) const FILE_TOO_LONG: &str = "File too long";
-/// Between nodes of this program: what was asked for is not there any more.
+/// Between nodes of this program: the requested part no longer exists.
 pub(crate) const FILE_CHANGED: &str = "File has changed or was removed";
-/// All places are taken, or the sender asks too often.
+/// All permits are taken, or the sender asks too often.
 pub(crate) const BUSY: &str = "Busy";
 
 /// One `REPL` with text.
@@ -67,7 +66,7 @@ pub(crate) fn repl(text: impl Into<String>) -> Reply {
     Reply::one(Frame::text(TypeCode::REPL, text))
 }
 
-/// The text of a request, when it is one and not too long.
+/// The text of a request; `None` if it is not text or too long.
 pub(crate) fn text_of(frame: &Frame) -> Option<&str> {
     (frame.data().len() <= MAX_REQUEST).then(|| frame.as_str().ok()).flatten()
 }
@@ -77,12 +76,12 @@ fn first_field(text: &str) -> Option<(&str, &str)> {
     text.trim_ascii_start().split_once(|c: char| c.is_ascii_whitespace())
 }
 
-/// What is before the last field, and the last field.
+/// The text before the last field, and the last field.
 fn last_field(text: &str) -> Option<(&str, &str)> {
     text.trim_ascii_end().rsplit_once(|c: char| c.is_ascii_whitespace())
 }
 
-/// Decimal digits and nothing else; what is too large is the largest.
+/// Parses decimal digits. A number that is too large becomes the maximum.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
@@ -101,18 +100,18 @@ pub(crate) fn reachable(text: &str) -> Option<Address> {
 /// A search, as `QUER` and `FQRY` carry it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Query {
-    /// Whom to tell about matches.
+    /// The address for matches.
     pub(crate) answer_to: Address,
-    /// What names are to contain.
+    /// The text that names have to contain.
     pub(crate) key: String,
-    /// Hops that it may still go on.
+    /// The remaining hops.
     pub(crate) ttl: u32,
-    /// Which search of that node it is; the original programs do not say.
+    /// The number of the search at its node; the original programs send none.
     pub(crate) number: Option<u64>,
 }
 
 impl Query {
-    /// From `return-id key ttl`, or with a number before it.
+    /// Parses `return-id key ttl`, or with a number before it.
     pub(crate) fn parse(text: &str, numbered: bool) -> Option<Self> {
         let (number, text) = if numbered {
             let (first, rest) = first_field(text)?;
@@ -131,13 +130,13 @@ impl Query {
         })
     }
 
-    /// As the original programs read it.
+    /// The frame for the original programs.
     pub(crate) fn to_classic(&self) -> Frame {
         let Self { answer_to, key, ttl, .. } = self;
         Frame::text(TypeCode::QUER, format!("{answer_to} {key} {ttl}"))
     }
 
-    /// As nodes of this program read it; a search without a number stays without.
+    /// The frame for nodes of this program. A search without a number gets none.
     pub(crate) fn to_frame(&self) -> Frame {
         match self.number {
             Some(number) => {
@@ -149,18 +148,18 @@ impl Query {
     }
 }
 
-/// A key without white space around it, when it can be searched for.
+/// The key without surrounding white space; `None` if it is invalid.
 pub(crate) fn valid_key(key: &str) -> Option<&str> {
     let key = key.trim();
     let valid = !key.is_empty() && key.len() <= MAX_KEY && !key.contains(char::is_control);
     valid.then_some(key)
 }
 
-/// A match, as `RESP` carries it: the originals' names may be paths.
+/// A match, as in `RESP`. The names of original programs may be paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Match<N = FileName> {
     pub(crate) name: N,
-    /// By convention `host:port`; of some nodes an id.
+    /// By convention `host:port`; some nodes send an id.
     pub(crate) owner: String,
 }
 
@@ -171,7 +170,7 @@ impl Match {
 }
 
 impl Match<AnyName> {
-    /// From `file-name owner-id`: the last field is the owner, all before it the name.
+    /// Parses `file-name owner-id`: the last field is the owner, the text before it the name.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, owner) = last_field(text)?;
         let owner: PeerId = owner.parse().ok()?;
@@ -179,7 +178,7 @@ impl Match<AnyName> {
     }
 }
 
-/// What a node knows about a file of its own: the answer to `FINF`.
+/// The answer to `FINF`: what a node knows about its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileInfo {
     pub(crate) layout: Layout,
@@ -224,9 +223,9 @@ impl PartsRequest {
     }
 }
 
-/// Check values as the frames that carry them.
+/// The check values as frames.
 pub(crate) fn checks_to_frames(manifest: &Manifest) -> Vec<Frame> {
-    let frames = manifest.check_bytes().chunks(CHECKS_A_FRAME);
+    let frames = manifest.check_bytes().chunks(CHECKS_PER_FRAME);
     frames.map(|some| Frame::new(TypeCode::REPL, some.to_vec())).collect()
 }
 
@@ -351,7 +350,7 @@ mod tests {
         for wrong in ["", "a", "a ", " 127.0.0.1:1"] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }
-        // A name that is none is only ever shown.
+        // An invalid name is only shown.
         for unfit in ["../x 127.0.0.1:1", "/etc/passwd ada", "a\0b ada"] {
             let name = Match::parse(unfit).unwrap().name;
             assert!(matches!(name, AnyName::Unfit { .. }), "{unfit:?}: {name:?}");

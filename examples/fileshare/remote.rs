@@ -1,4 +1,4 @@
-//! The files that others are known to have. Pure values.
+//! The known files of other nodes. Pure values.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,16 +15,16 @@ use crate::{
     name::{AnyName, FileName, InvalidName},
 };
 
-/// Names with owners that are remembered; the oldest give way.
+/// The maximum number of names with owners; the oldest are removed.
 const MAX_ENTRIES: usize = 16_384;
 
-/// Names that are none here, and are only shown; the oldest give way.
+/// The maximum number of invalid names, which are only shown; the oldest are removed.
 const MAX_UNFIT: usize = 256;
 
-/// How long the files of an owner that does not answer are kept: it may be asleep.
+/// How long the files of an owner that does not answer are kept, because it may be asleep.
 const KEEP_LOST: Duration = Duration::from_secs(3_600);
 
-/// What one owner has under one name: size and digest, where the owner has told them.
+/// A file of one owner, with its size and digest if they are known.
 #[derive(Debug)]
 struct Offer {
     number: u64,
@@ -42,7 +42,7 @@ pub(crate) struct RemoteFiles {
 }
 
 impl RemoteFiles {
-    /// Adds an owner to a name. Whether it is new.
+    /// Adds an owner of a name. Returns whether it is new.
     pub(crate) fn add(&mut self, name: &FileName, owner: &Address) -> bool {
         let key = (name.clone(), owner.clone());
         if self.offers.contains_key(&key) {
@@ -57,7 +57,7 @@ impl RemoteFiles {
         true
     }
 
-    /// The same, of what somebody says is a name.
+    /// Like [`add`](Self::add), also for invalid names.
     pub(crate) fn add_any(&mut self, name: &AnyName, owner: &Address) -> bool {
         let (text, why) = match name {
             AnyName::Fit(name) => return self.add(name, owner),
@@ -73,18 +73,18 @@ impl RemoteFiles {
         true
     }
 
-    /// What the owner says about its file. Whether that is news.
+    /// Sets the size and digest of a file. Returns whether they changed.
     pub(crate) fn set(&mut self, name: &FileName, owner: &Address, what: (Layout, Digest)) -> bool {
         let offer = self.offers.get_mut(&(name.clone(), owner.clone()));
         offer.is_some_and(|offer| offer.what.replace(what) != Some(what))
     }
 
-    /// The owner does not have that file any more.
+    /// Removes a file that the owner no longer has.
     pub(crate) fn remove(&mut self, name: &FileName, owner: &Address) {
         self.offers.remove(&(name.clone(), owner.clone()));
     }
 
-    /// The owner is gone. Whether it had anything.
+    /// Removes all files of an owner. Returns whether there were any.
     pub(crate) fn forget_owner(&mut self, owner: &Address) -> bool {
         let before = self.offers.len() + self.unfit.len();
         self.offers.retain(|(_, of), _| of != owner);
@@ -93,7 +93,7 @@ impl RemoteFiles {
         self.offers.len() + self.unfit.len() != before
     }
 
-    /// The owner does not answer. Its files are kept for a while.
+    /// Records that the owner does not answer. Its files are kept for a while.
     pub(crate) fn lose(&mut self, owner: &Address, now: Instant) {
         self.found(owner);
         if self.offers.keys().any(|(_, of)| of == owner) {
@@ -101,12 +101,12 @@ impl RemoteFiles {
         }
     }
 
-    /// The owner is there, or there again.
+    /// Records that the owner answers.
     pub(crate) fn found(&mut self, owner: &Address) {
         self.lost.retain(|(_, lost)| lost != owner);
     }
 
-    /// Forgets the owners that have not answered for long. Whether there was one.
+    /// Removes the files of owners that have not answered for long. Returns whether there were any.
     pub(crate) fn forget_lost(&mut self, now: Instant) -> bool {
         let mut forgotten = false;
         while let Some((since, owner)) = self.lost.front().cloned()
@@ -117,20 +117,20 @@ impl RemoteFiles {
         forgotten
     }
 
-    /// Who has a file of this name.
+    /// The owners of files with this name.
     pub(crate) fn owners(&self, name: &FileName) -> Vec<Address> {
         let owners = self.offers.keys().filter(|(of, _)| of == name);
         owners.map(|(_, owner)| owner.clone()).collect()
     }
 
-    /// The names whose owner has not told size and digest yet.
-    pub(crate) fn untold(&self) -> Vec<(FileName, Address)> {
-        let untold = self.offers.iter().filter(|(_, offer)| offer.what.is_none());
-        untold.map(|(key, _)| key.clone()).collect()
+    /// The files whose size and digest are unknown.
+    pub(crate) fn undigested(&self) -> Vec<(FileName, Address)> {
+        let undigested = self.offers.iter().filter(|(_, offer)| offer.what.is_none());
+        undigested.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Adds these files to the rows of the local ones: an owner of the very same file joins its
-    /// row, another one makes a row of its own. Sorted by name, local ones first.
+    /// Adds these files to the rows of the local ones. An owner of an identical file is added to
+    /// its row; another file gets a row of its own. Sorted by name, local files first.
     pub(crate) fn merge_into(&self, rows: &mut Vec<FileRow>, id_of: impl Fn(&Address) -> String) {
         let local = rows.len();
         let row = |name: &str, owner: &Address| FileRow {
@@ -164,7 +164,7 @@ impl RemoteFiles {
                 None => rows.push(FileRow { why_not: Some(why.to_string()), ..row(text, owner) }),
             }
         }
-        // Stable: a local row stays before a remote one of the same name.
+        // The sort is stable: a local row stays before a remote one of the same name.
         rows.sort_by(|a, b| a.name.cmp(&b.name));
     }
 }
@@ -245,7 +245,7 @@ mod tests {
                 ("c", true, "me".to_owned()),
             ]
         );
-        assert_eq!(remote.untold(), [(name.clone(), owner(4))]);
+        assert_eq!(remote.undigested(), [(name.clone(), owner(4))]);
         assert!(remote.forget_owner(&owner(2)) && !remote.forget_owner(&owner(2)));
         remote.remove(&name, &owner(4));
         assert_eq!(remote.owners(&name).len(), 2);

@@ -1,4 +1,4 @@
-//! What is remembered of searches: those that passed through, and this node's own. Pure values.
+//! Memory of searches: forwarded ones, and this node's own. Pure values.
 
 use std::{
     cmp::Ordering,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_peer::{limits::Remembered, overlay::Address};
+use actix_peer::{limits::ExpiringMap, overlay::Address};
 
 use crate::{
     model::{LeftOut, SearchRow},
@@ -15,34 +15,35 @@ use crate::{
     talk::QUESTION_TIME,
 };
 
-/// How long a query is remembered: longer than a flood lasts.
+/// How long a query is remembered: longer than its flood lasts.
 const SEEN_FOR: Duration = Duration::from_secs(10);
 
-/// After this time the same query with the same time to live is asked again, and no copy of the first.
-const ASKED_AGAIN: Duration = Duration::from_secs(1);
+/// After this time, the same query with the same time to live is a repetition, not a copy.
+const REPEATED_AFTER: Duration = Duration::from_secs(1);
 
-/// Queries that are remembered.
+/// The maximum number of remembered queries.
 const MAX_SEEN: usize = 1_024;
 
-/// Own searches that answers are taken for.
+/// The maximum number of own searches.
 const MAX_OWN: usize = 256;
 
-/// How long answers to an own search are taken.
+/// How long answers to an own search are accepted.
 const OWN_FOR: Duration = Duration::from_secs(60);
 
-/// Answers that are taken for one own search, and that one node gives to one query.
+/// The maximum number of answers to one own search, and of answers of this node to one query.
 pub(crate) const MAX_ANSWERS: usize = 64;
 
 type Id = (Address, String, Option<u64>);
 
-/// What a query is to a node that has perhaps had it.
+/// Whether a query was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Novelty {
-    /// Answered, or passed on.
+    /// Not seen: it is answered or forwarded.
     New,
-    /// A copy of one that was passed on before the shared files changed: answered if they match now.
+    /// A copy of a query that was forwarded before the shared files changed: answered if they match
+    /// now.
     Changed,
-    /// A copy that came another way. Nothing is done.
+    /// A copy that arrived over another path: ignored.
     Echo,
 }
 
@@ -50,53 +51,53 @@ pub(crate) enum Novelty {
 struct Passed {
     at: Instant,
     ttl: u32,
-    /// Of the shared files, when it was worked on.
+    /// The revision of the shared files when it was handled.
     revision: u64,
     answered: bool,
 }
 
-/// The queries of the last seconds: a flood comes back from all sides.
+/// The queries of the last seconds, to recognise the copies of a flood.
 ///
-/// A copy has fewer hops to go than what was passed on, or comes at once. What comes with as many
-/// hops a second later was asked again, by a person, and what comes with more reaches further.
-/// A flood ends in any case, since each node takes a hop off.
+/// A copy has fewer remaining hops than the forwarded query, or arrives at once. A query that
+/// arrives a second later with as many hops was repeated by the user, and one with more hops
+/// reaches further. A flood always ends, because each node subtracts a hop.
 #[derive(Debug)]
-pub(crate) struct Seen(Remembered<Id, Passed>);
+pub(crate) struct Seen(ExpiringMap<Id, Passed>);
 
 impl Default for Seen {
     fn default() -> Self {
-        Self(Remembered::new(MAX_SEEN))
+        Self(ExpiringMap::new(MAX_SEEN))
     }
 }
 
 impl Seen {
-    /// What this query is, when the shared files are at `revision`. It is not remembered.
+    /// Whether this query is new, with the shared files at `revision`. Does not remember it.
     pub(crate) fn look(&self, query: &Query, revision: u64, now: Instant) -> Novelty {
         let Some(seen) = self.0.get(&id(query, query.number), now) else { return Novelty::New };
         let since = now.saturating_duration_since(seen.at);
         match query.ttl.cmp(&seen.ttl) {
             Ordering::Greater => Novelty::New,
-            Ordering::Equal if since >= ASKED_AGAIN => Novelty::New,
+            Ordering::Equal if since >= REPEATED_AFTER => Novelty::New,
             _ if !seen.answered && seen.revision != revision => Novelty::Changed,
             _ => Novelty::Echo,
         }
     }
 
-    /// Remembers a query, without its number as well: an original program may pass it back without.
+    /// Remembers a query, also without its number, because an original program may forward it so.
     pub(crate) fn remember(&mut self, query: &Query, revision: u64, now: Instant) {
         let seen = Passed { at: now, ttl: query.ttl, revision, answered: false };
         for number in numbers(query) {
-            self.0.set(id(query, number), seen, now + SEEN_FOR, now);
+            self.0.insert(id(query, number), seen, now + SEEN_FOR, now);
         }
     }
 
-    /// Notes that a copy was looked at when the shared files were at `revision`. What was passed on
-    /// keeps its hops and its time.
-    pub(crate) fn looked_again(&mut self, query: &Query, revision: u64) {
+    /// Records that a copy was handled with the shared files at `revision`. The hops and the time
+    /// of the forwarded query stay.
+    pub(crate) fn handled_again(&mut self, query: &Query, revision: u64) {
         self.change(query, |seen| seen.revision = revision);
     }
 
-    /// The asker was told of matches.
+    /// Records that matches were sent.
     pub(crate) fn answered(&mut self, query: &Query) {
         self.change(query, |seen| seen.answered = true);
     }
@@ -123,18 +124,18 @@ struct Own {
     key: String,
     /// The same in lower case.
     lower: String,
-    /// From then on people are told that nothing more is expected.
+    /// From this time on, no more answers are expected.
     over_at: Instant,
-    /// Late answers are taken until then.
+    /// Late answers are accepted until this time.
     until: Instant,
     answers: usize,
-    /// How many came beyond the limit, and the first of them.
+    /// The number of answers beyond the limit, and the first of them.
     left_out: (usize, String),
     found: BTreeSet<(String, Address)>,
     asked: usize,
     unreached: usize,
-    /// What listeners were told last.
-    told: Option<SearchRow>,
+    /// The row that was emitted last.
+    emitted: Option<SearchRow>,
 }
 
 impl Own {
@@ -157,7 +158,7 @@ impl Own {
     }
 }
 
-/// The own searches that answers are awaited for: what nobody asked for is not believed.
+/// The own searches. Answers that belong to none are not accepted.
 #[derive(Debug, Default)]
 pub(crate) struct OwnSearches {
     last: u64,
@@ -165,15 +166,15 @@ pub(crate) struct OwnSearches {
 }
 
 impl OwnSearches {
-    /// Opens a search that goes `ttl` hops and is sent to `asked` peers. The oldest search gives way
-    /// when there are too many.
+    /// Opens a search with `ttl` hops that is sent to `asked` peers. If there are too many, the
+    /// oldest is removed.
     pub(crate) fn open(&mut self, key: &str, ttl: u32, asked: usize, now: Instant) -> SearchRow {
         self.forget(now);
         if self.open.len() >= MAX_OWN {
             self.open.pop_front();
         }
         self.last += 1;
-        // The question itself, each hop, and the answer.
+        // The query itself, each hop, and the answer.
         let expected = QUESTION_TIME.saturating_mul(ttl.saturating_add(2)).min(OWN_FOR);
         let own = Own {
             number: self.last,
@@ -186,22 +187,22 @@ impl OwnSearches {
             found: BTreeSet::new(),
             asked,
             unreached: 0,
-            told: None,
+            emitted: None,
         };
         let row = own.row(now, ToString::to_string);
         self.open.push_back(own);
         row
     }
 
-    /// One of the peers could not be asked.
+    /// Records that one of the peers could not be asked.
     pub(crate) fn unreached(&mut self, number: u64) {
         if let Some(own) = self.open.iter_mut().find(|own| own.number == number) {
             own.unreached += 1;
         }
     }
 
-    /// Whether `name` answers an open search that has not had all its answers. Counts it, as a file
-    /// of `owner`.
+    /// Whether `name` answers an open search that accepts more answers. Counts it, as a file of
+    /// `owner`.
     pub(crate) fn take(&mut self, name: &str, owner: &Address, now: Instant) -> bool {
         self.forget(now);
         let lower = name.to_lowercase();
@@ -214,8 +215,8 @@ impl OwnSearches {
         })
     }
 
-    /// An answer that was not taken goes beyond the limit of an open search, if it belongs to one:
-    /// its key, the first time.
+    /// Counts an answer beyond the limit of an open search. Returns the key of the search for the
+    /// first one.
     pub(crate) fn leave_out(&mut self, name: &str) -> Option<String> {
         let lower = name.to_lowercase();
         let own = self.open.iter_mut().rev().find(|own| lower.contains(&own.lower))?;
@@ -226,18 +227,18 @@ impl OwnSearches {
         })
     }
 
-    /// The open searches that had more answers than were taken.
+    /// The open searches that had more answers than their limit.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
         let some_left_out = self.open.iter().filter(|own| own.left_out.0 > 0);
         let row = |own: &Own| LeftOut {
-            why: format!("the search for \"{}\" takes {MAX_ANSWERS} answers", own.key),
+            why: format!("the search for \"{}\" accepts {MAX_ANSWERS} answers", own.key),
             count: own.left_out.0,
             example: own.left_out.1.clone(),
         };
         some_left_out.map(row).collect()
     }
 
-    /// The searches as people see them, the newest first.
+    /// The searches as rows, the newest first.
     pub(crate) fn rows(
         &self,
         now: Instant,
@@ -246,7 +247,7 @@ impl OwnSearches {
         self.open.iter().rev().map(|own| own.row(now, &name_of)).collect()
     }
 
-    /// What listeners have not been told yet, and when there will be news by the time alone.
+    /// The rows that have changed, and the time when the next search ends.
     pub(crate) fn news(
         &mut self,
         now: Instant,
@@ -256,8 +257,8 @@ impl OwnSearches {
         let mut news = Vec::new();
         for own in &mut self.open {
             let row = own.row(now, &name_of);
-            if own.told.as_ref() != Some(&row) {
-                own.told = Some(row.clone());
+            if own.emitted.as_ref() != Some(&row) {
+                own.emitted = Some(row.clone());
                 news.push(row);
             }
         }
@@ -289,7 +290,7 @@ mod tests {
         let novelty = seen.look(query, revision, now);
         match novelty {
             Novelty::New => seen.remember(query, revision, now),
-            Novelty::Changed => seen.looked_again(query, revision),
+            Novelty::Changed => seen.handled_again(query, revision),
             Novelty::Echo => {}
         }
         novelty
@@ -316,7 +317,7 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(take(&mut seen, &query(1, None), 0, at), Novelty::New);
             assert_eq!(take(&mut seen, &query(1, None), 0, at), Novelty::Echo);
-            at += ASKED_AGAIN;
+            at += REPEATED_AFTER;
         }
         let further = Query { ttl: 4, ..query(1, None) };
         assert_eq!(take(&mut seen, &further, 0, at), Novelty::New, "it reaches further");

@@ -1,4 +1,4 @@
-//! What others ask of this node.
+//! The handlers for other nodes.
 
 mod files;
 mod queries;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix::prelude::{Actor, Recipient};
 use actix_peer::{Builder, Incoming, Reply, frame::TypeCode, handler, peer::RegisterError};
 
-pub(crate) use self::queries::{QueryWork, send_query, work_on_queries};
+pub(crate) use self::queries::{QueryWork, handle_queries, send_query};
 use crate::{
     protocol::{FGRC, FINF, FMAN, FQRY},
     state::State,
@@ -28,7 +28,7 @@ pub(crate) fn register(builder: Builder, state: &Arc<State>) -> Result<Builder, 
         .handle(FGRC, serve(state, async |state, msg| files::parts(state, &msg).await))
 }
 
-/// A handler that answers with the state of the program.
+/// A handler with access to the state of the program.
 fn serve(
     state: &Arc<State>,
     answer: impl AsyncFn(Arc<State>, Incoming) -> Reply + Copy + 'static,

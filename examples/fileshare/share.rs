@@ -1,4 +1,4 @@
-//! The shared files: those in the shared folder, and those that were downloaded.
+//! The shared files: those in the shared folder, and downloads.
 
 mod digesting;
 mod folder;
@@ -17,7 +17,7 @@ use std::{
 
 use actix_peer::{
     content::{Digest, Manifest},
-    limits::Remembered,
+    limits::ExpiringMap,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -35,13 +35,14 @@ pub(crate) use self::{
 };
 use crate::{name::FileName, state::now};
 
-/// Bytes that one read of a whole file asks for.
+/// The bytes of one read of a whole file.
 pub(crate) const PIECE: usize = 256 << 10;
 
-/// Files that are kept open while they are sent: a fetch gets one version, whatever becomes of the name.
+/// The maximum number of files that are kept open while they are sent, so that a fetch gets one
+/// version even if the name is replaced.
 const MAX_OPEN: usize = 32;
 
-/// How long a file stays open that is not asked for.
+/// How long a file stays open without a request.
 const KEEP_OPEN: Duration = Duration::from_secs(60);
 
 /// A file as it was when it was digested.
@@ -49,21 +50,21 @@ const KEEP_OPEN: Duration = Duration::from_secs(60);
 struct Version {
     name: FileName,
     opened: Opened,
-    /// What it was when it was digested.
+    /// Its stamp when it was digested.
     stamp: Stamp,
     manifest: Arc<Manifest>,
 }
 
-/// Why a file was not added to the share. Nothing was changed.
+/// Why a file was not added to the share. The share is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddFailure {
-    #[error("there is a file {0} already")]
+    #[error("the file {0} already exists")]
     Exists(FileName),
     #[error("cannot write {name}: {source}")]
     Write { name: FileName, source: io::Error },
 }
 
-/// What became of a file while it was served.
+/// Why a part cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PartFailure {
     #[error("no file with this digest")]
@@ -76,20 +77,20 @@ pub(crate) enum PartFailure {
     Io(#[from] io::Error),
 }
 
-/// The shared files. All methods that touch the disk block: they belong on a blocking thread.
+/// The shared files. Methods that access the disk block: call them on a blocking thread.
 #[derive(Debug)]
 pub(crate) struct Share {
-    /// The shared folder, then the downloads, when they are not the same.
+    /// The shared folder, then the downloads if that is another folder.
     folders: Vec<Folder>,
     pub(crate) index: Mutex<Index>,
-    serving: Mutex<Remembered<Digest, Arc<Version>>>,
+    serving: Mutex<ExpiringMap<Digest, Arc<Version>>>,
     digesting: AtomicBool,
     stopping: AtomicBool,
     changes: watch::Sender<u64>,
 }
 
 impl Share {
-    /// The share over two folders, which may be one. Nothing is read yet.
+    /// A share of two folders, which may be the same. Reads nothing yet.
     pub(crate) fn new(share: PathBuf, downloads: PathBuf) -> Self {
         let mut folders = vec![Folder::new(share)];
         if folders.iter().all(|folder| folder.path() != downloads) {
@@ -98,7 +99,7 @@ impl Share {
         Self {
             folders,
             index: Mutex::default(),
-            serving: Mutex::new(Remembered::new(MAX_OPEN)),
+            serving: Mutex::new(ExpiringMap::new(MAX_OPEN)),
             digesting: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             changes: watch::Sender::new(0),
@@ -109,17 +110,17 @@ impl Share {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Wakes whoever watches when files or digests change.
+    /// Notifies of changes of files and digests.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// How often files or digests have changed.
+    /// The number of changes of files and digests.
     pub(crate) fn revision(&self) -> u64 {
         *self.changes.borrow()
     }
 
-    /// Ends the work on digests soon.
+    /// Stops computing digests soon.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
@@ -128,13 +129,13 @@ impl Share {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Reads the folders again. Digests of files that did not change are kept.
+    /// Reads the folders again. Digests of unchanged files are kept.
     pub(crate) fn scan(&self) -> io::Result<()> {
         self.scan_at_most(MAX_FILES)
     }
 
     fn scan_at_most(&self, most: usize) -> io::Result<()> {
-        self.serving.lock().forget_old(now());
+        self.serving.lock().remove_expired(now());
         let (mut found, mut unfit, mut left_out) = (Vec::new(), Vec::new(), Tally::default());
         for (number, folder) in self.folders.iter().enumerate() {
             let files = folder.list(most, &mut unfit, &mut left_out)?;
@@ -147,12 +148,12 @@ impl Share {
         Ok(())
     }
 
-    /// Removes what interrupted work left in the folders long ago.
+    /// Removes old temporary files in the folders.
     pub(crate) fn sweep(&self) {
         self.folders.iter().for_each(Folder::sweep);
     }
 
-    /// Where the file with this name is.
+    /// The path of the file with this name.
     pub(crate) fn path(&self, name: &FileName) -> Option<PathBuf> {
         let folder = self.index.lock().folder_of(name)?;
         Some(self.folders.get(folder)?.path().join(name))
@@ -164,7 +165,8 @@ impl Share {
         served.or_else(|| self.index.lock().by_digest(digest).map(|(_, _, manifest)| manifest))
     }
 
-    /// Keeps the file with this digest open for a peer that is about to fetch it. Returns its manifest.
+    /// Keeps the file with this digest open for a peer that is about to fetch it. Returns its
+    /// manifest.
     pub(crate) fn hold(&self, digest: &Digest) -> Result<Arc<Manifest>, PartFailure> {
         self.version(digest).map(|version| Arc::clone(&version.manifest))
     }
@@ -172,12 +174,12 @@ impl Share {
     fn version(&self, digest: &Digest) -> Result<Arc<Version>, PartFailure> {
         let (mut serving, now) = (self.serving.lock(), now());
         if let Some(version) = serving.get(digest, now).cloned() {
-            serving.set(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
+            serving.insert(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
             return Ok(version);
         }
         drop(serving);
         match self.open_version(digest) {
-            // It may have another name now.
+            // It may have been renamed.
             Err(PartFailure::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 self.scan()?;
                 self.open_version(digest)
@@ -198,7 +200,7 @@ impl Share {
         }
         let version = Arc::new(Version { name, opened, stamp, manifest });
         let now = now();
-        self.serving.lock().set(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
+        self.serving.lock().insert(*digest, Arc::clone(&version), now + KEEP_OPEN, now);
         Ok(version)
     }
 
@@ -208,7 +210,7 @@ impl Share {
         self.changed();
     }
 
-    /// Opens a file by its name, whichever folder it is in, with what is known of it as it is.
+    /// Opens a file by its name, in either folder. Returns it with its manifest, if that is known.
     pub(crate) fn open_known(
         &self,
         name: &FileName,
@@ -218,7 +220,7 @@ impl Share {
         Ok((opened, manifest))
     }
 
-    /// Opens a file by its name, whichever folder it is in.
+    /// Opens a file by its name, in either folder.
     pub(crate) fn open(&self, name: &FileName) -> io::Result<Opened> {
         let mut failure = io::ErrorKind::NotFound.into();
         for folder in &self.folders {
@@ -231,8 +233,8 @@ impl Share {
         Err(failure)
     }
 
-    /// Reads one part of the file with this digest into `buffer`, which is as long as the part. Of a
-    /// file that has changed it gives what is still there, by the check values.
+    /// Reads one part of the file with this digest into `buffer`, which is as long as the part. If
+    /// the file has changed, a part is returned only if it still matches its check value.
     pub(crate) fn read_part(
         &self,
         digest: &Digest,
@@ -247,7 +249,7 @@ impl Share {
             return Err(PartFailure::NoSuchPart);
         }
         let read = opened.read_exact_at(buffer, layout.offset(index));
-        // After reading: what is unchanged now was unchanged then.
+        // Checked after reading: a file that is unchanged now was unchanged then.
         let is_same = opened.is_still(stamp);
         match read {
             Ok(()) if is_same || manifest.is_part(index, buffer) => Ok(()),
@@ -259,33 +261,33 @@ impl Share {
         }
     }
 
-    /// Copies the file `from` into the shared folder under `name`, never over another one.
+    /// Copies the file `from` into the shared folder as `name`. Never replaces another file.
     pub(crate) fn add(&self, name: &FileName, from: &Path) -> Result<(), AddFailure> {
         if self.index.lock().known(name).is_some() {
             return Err(AddFailure::Exists(name.clone()));
         }
         let folder = self.folders.first().ok_or_else(|| AddFailure::Exists(name.clone()))?;
         folder.copy_in(name, from)?;
-        self.note(folder, 0, name, None);
+        self.insert(folder, 0, name, None);
         Ok(())
     }
 
-    /// Notes a file that was just put into the downloads.
+    /// Adds a file that was just put into the downloads.
     pub(crate) fn add_download(&self, name: &FileName, manifest: Option<Arc<Manifest>>) {
         let number = self.folders.len() - 1;
         if let Some(folder) = self.folders.get(number) {
-            self.note(folder, number, name, manifest);
+            self.insert(folder, number, name, manifest);
         }
     }
 
-    fn note(
+    fn insert(
         &self,
         folder: &Folder,
         number: usize,
         name: &FileName,
         manifest: Option<Arc<Manifest>>,
     ) {
-        // One that has vanished again is found out by the next scan.
+        // If it is already gone, the next scan detects that.
         if let Ok(opened) = folder.open(name) {
             let found = Found { name: name.clone(), folder: number, stamp: opened.stamp() };
             self.index.lock().put(found, manifest);

@@ -1,4 +1,4 @@
-//! What all parts of the program share.
+//! The state that all parts of the program share.
 
 mod contacts;
 
@@ -28,40 +28,40 @@ use crate::{
     transfer::Transfers,
 };
 
-/// Events that a slow listener may lag behind.
+/// The number of events that a slow subscriber may lag behind.
 const EVENT_QUEUE: usize = 64;
 
-/// MiB of parts that are in memory to be sent.
+/// The memory for parts that are sent, in MiB.
 const SEND_MIB: usize = 16;
 
-/// MiB of parts that are in memory while they are received and written.
+/// The memory for parts that are received and written, in MiB.
 const RECEIVE_MIB: usize = 16;
 
-/// Whole files that are streamed to others at once, each with two pieces in memory.
+/// The maximum number of whole files that are sent at once, each with two pieces in memory.
 const MAX_STREAMS: usize = 32;
 
-/// Everything that lives as long as the program, but the node itself.
+/// The state of the program, except the node itself.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) share: Arc<Share>,
     pub(crate) downloads: PathBuf,
-    /// Hops that an own search goes on.
+    /// The hops of an own search.
     pub(crate) ttl: u32,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) transfers: Transfers,
     pub(crate) stopping: CancellationToken,
-    /// What was acknowledged and is still to be worked on.
+    /// Acknowledged queries that are not handled yet.
     pub(crate) queries: mpsc::Sender<QueryWork>,
-    /// Wakes whoever asks owners what they have.
+    /// Wakes the task that asks owners about their files.
     pub(crate) ask_owners: Notify,
-    /// Wakes whoever tells listeners about files.
+    /// Wakes the task that emits files.
     pub(crate) files_changed: Notify,
     pub(crate) peers_changed: Notify,
-    /// Wakes whoever tells listeners about own searches.
+    /// Wakes the task that emits own searches.
     pub(crate) searches_changed: Notify,
-    /// Parts that are in memory to be sent.
+    /// Memory for parts that are sent.
     pub(crate) sending: Buffers,
-    /// Parts that are in memory while they are received and written.
+    /// Memory for parts that are received and written.
     pub(crate) receiving: Buffers,
     pub(crate) streams: Arc<Semaphore>,
     peer: OnceLock<(WeakPeer, PeerInfo)>,
@@ -105,7 +105,7 @@ impl State {
             receiving: Buffers::new(RECEIVE_MIB),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             peer: OnceLock::new(),
-            // Not that of an earlier life, which others may remember.
+            // A number of an earlier run may still be remembered by others.
             search_number: AtomicU64::new(fastrand::u64(..) >> 1),
             contacts: Mutex::default(),
             remote: Mutex::default(),
@@ -115,7 +115,7 @@ impl State {
         }
     }
 
-    /// The node, once it runs.
+    /// Sets the node after it has started.
     pub(crate) fn set_peer(&self, peer: &Peer) {
         self.contacts.lock().set_me(peer.info());
         self.peer.set((peer.downgrade(), peer.info().clone())).ok();
@@ -126,7 +126,7 @@ impl State {
         self.peer.get().and_then(|(peer, _)| peer.upgrade()).ok_or(Stopping)
     }
 
-    /// What this node tells others about itself.
+    /// The description of this node.
     pub(crate) fn me(&self) -> Result<&PeerInfo, Stopping> {
         self.peer.get().map(|(_, me)| me).ok_or(Stopping)
     }
@@ -135,9 +135,8 @@ impl State {
         self.search_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Tells whoever listens.
+    /// Sends an event to all subscribers, if there are any.
     pub(crate) fn emit(&self, event: Event) {
-        // Nobody may be listening.
         self.events.send(event).ok();
     }
 

@@ -1,4 +1,4 @@
-//! Questions to other nodes: over a link where there is one to be had, else as the originals speak.
+//! Requests to other nodes: over a link if possible, otherwise as the original programs do.
 
 use std::time::Duration;
 
@@ -19,27 +19,27 @@ use crate::{
     state::{State, Stopping},
 };
 
-/// The time for a short question, connecting included.
+/// The time-out of a short request, connecting included.
 pub(crate) const QUESTION_TIME: Duration = Duration::from_secs(5);
 
-/// Bytes of a refusal that are looked at.
+/// The maximum number of bytes of a refusal that are read.
 const MAX_TEXT: usize = 1 << 10;
 
-/// Why a question has no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
-    /// There is no link with that node: it is one of the originals.
-    #[error("it speaks no links")]
+    /// There is no link with that node: it is one of the original programs.
+    #[error("it does not support links")]
     Classic,
-    /// It has spoken links, or nothing reaches it: it is away, or asleep.
+    /// It supports links, but is unreachable: it is down or asleep.
     #[error("it does not answer")]
     Silent,
-    /// It opens links but is no file-sharing program, or an older one.
-    #[error("it does not know the question")]
+    /// It opens links, but is another program or an older version.
+    #[error("it does not know this request")]
     Unknown,
-    #[error("no answer in time")]
+    #[error("it did not answer in time")]
     Late,
-    /// The words of its `ERRO`.
+    /// The text of its `ERRO`.
     #[error("it refused: {0}")]
     Refused(String),
     #[error(transparent)]
@@ -49,13 +49,18 @@ pub(crate) enum NoAnswer {
 }
 
 impl NoAnswer {
-    /// Whether nothing came back: later something may.
+    /// Whether the node did not respond, and may do so later.
     pub(crate) fn is_silence(&self) -> bool {
         match self {
             Self::Silent | Self::Late => true,
             Self::Request(RequestError::Reply(ReadError::Late(_)) | RequestError::NoCredit(_)) => {
                 true
             }
+            // The other node stops, closes one of two links, or is busy, and has not seen it.
+            Self::Request(RequestError::Reset {
+                reason: Reason::GOING_AWAY | Reason::BUSY,
+                sent: false,
+            }) => true,
             Self::Request(error) => error.cause() == Cause::Transport,
             Self::Classic | Self::Unknown | Self::Refused(_) | Self::Stopping(_) => false,
         }
@@ -74,7 +79,7 @@ impl From<RequestError> for NoAnswer {
 }
 
 impl State {
-    /// Sends a request. What it went over is remembered.
+    /// Sends a request. Remembers whether the node supports links.
     pub(crate) async fn request(
         &self,
         to: &Address,
@@ -84,7 +89,7 @@ impl State {
         let peer = self.peer()?;
         let replies = peer.request(to, Outgoing::from(frame).over(over)).await;
         let replies = replies.map_err(|error| match error.into() {
-            // A peer that has spoken links before speaks them when it is awake.
+            // A peer that supported links before will do so again when it is awake.
             NoAnswer::Classic if self.contacts.lock().how(to) == Speaks::Links => NoAnswer::Silent,
             error => error,
         });
@@ -99,7 +104,7 @@ impl State {
         replies
     }
 
-    /// Asks a short question and collects the answer.
+    /// Sends a short request and collects the replies.
     pub(crate) async fn ask(
         &self,
         to: &Address,
@@ -111,7 +116,7 @@ impl State {
     }
 }
 
-/// An error when the answer is an `ERRO`.
+/// Returns an error if the answer is an `ERRO`.
 pub(crate) fn accepted(answer: &[Frame]) -> Result<(), NoAnswer> {
     match single(answer) {
         Err(words) if !answer.is_empty() => Err(NoAnswer::Refused(shown(words))),
@@ -128,12 +133,12 @@ pub(crate) fn single(frames: &[Frame]) -> Result<&str, &str> {
     }
 }
 
-/// A number with its noun, in the plural where that is due.
+/// A number with its noun, in the plural if needed.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The words of a refusal that comes as a body, fit for a person to see.
+/// The text of a refusal that arrives as a body, with unsafe characters removed.
 pub(crate) async fn words(mut body: Body) -> String {
     let mut text = Vec::new();
     while let Some(Ok(piece)) = body.next().await
@@ -144,7 +149,7 @@ pub(crate) async fn words(mut body: Body) -> String {
     shown(&String::from_utf8_lossy(&text))
 }
 
-/// Words of another node, fit for a person to see.
+/// A text of another node, with unsafe characters removed.
 pub(crate) fn shown(text: &str) -> String {
     name::shown(&text.replace(deceives, ""))
 }

@@ -1,4 +1,4 @@
-//! Fetching files: who has them, from whom which part comes, and what people see of it.
+//! Fetches files: finds their owners, gets parts from them, and reports progress.
 
 mod classic;
 mod owners;
@@ -28,26 +28,26 @@ use crate::{
     state::{State, Stopping},
 };
 
-/// How often listeners are told how far a transfer is.
-const TELL_EVERY: Duration = Duration::from_millis(200);
+/// The interval of progress events.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
-/// How often a transfer that waits is tried again.
-const TRY_EVERY: Duration = Duration::from_secs(5);
+/// The interval of attempts of a transfer that waits.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a transfer waits for owners that do not answer, since something came last.
+/// How long a transfer waits for owners that do not answer, after its last progress.
 const SILENT_FOR: Duration = Duration::from_secs(3_600);
 
-/// Why a file was not fetched. There is nothing under its name that was not there before.
+/// Why a file was not fetched. Its name is unchanged in the downloads.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TransferFailure {
-    #[error("nobody who was asked has the file ({0})")]
+    #[error("no peer that was asked has the file ({0})")]
     NoSource(String),
-    /// The owners that do not answer, in words.
+    /// The owners that do not answer, as text.
     #[error("{0}")]
     Silent(String),
-    #[error("the sources are gone: {0}")]
+    #[error("no source is left: {0}")]
     SourcesLost(String),
-    /// What one of the original programs did, in words.
+    /// The error of an original program, as text.
     #[error("{0}")]
     Classic(String),
     #[error(transparent)]
@@ -68,7 +68,7 @@ pub(crate) struct Order {
     pub(crate) replace: bool,
 }
 
-/// Whether a download of this name would have to go over another file.
+/// Whether there is already a file of this name in the downloads.
 pub(crate) fn is_taken(state: &State, name: &FileName) -> bool {
     std::fs::symlink_metadata(state.downloads.join(name)).is_ok()
 }
@@ -80,7 +80,7 @@ struct Job {
     order: Order,
 }
 
-/// Begins to fetch a file, on `runtime`. Returns what people see of it at first.
+/// Starts to fetch a file, on `runtime`. Returns its first view.
 pub(crate) fn start(
     state: &Arc<State>,
     runtime: &tokio::runtime::Handle,
@@ -94,7 +94,7 @@ pub(crate) fn start(
     runtime.spawn(async move {
         let result = tokio::select! {
             result = job.work() => result,
-            () = job.tell() => Err(Stopping.into()),
+            () = job.emit_progress() => Err(Stopping.into()),
             () = job.running.cancelled() => Err(TransferFailure::Cancelled),
             () = job.state.stopping.cancelled() => Err(Stopping.into()),
         };
@@ -119,9 +119,9 @@ impl Job {
         }
     }
 
-    /// Tells listeners how far it is, until it is dropped.
-    async fn tell(&self) {
-        let mut ticks = tokio::time::interval(TELL_EVERY);
+    /// Emits progress until it is dropped.
+    async fn emit_progress(&self) {
+        let mut ticks = tokio::time::interval(PROGRESS_EVERY);
         loop {
             ticks.tick().await;
             if self.running.measure(crate::state::now()) {
@@ -130,11 +130,11 @@ impl Job {
         }
     }
 
-    /// Tells people what it waits for, or that it goes on.
-    fn waits(&self, what: Option<String>) {
+    /// Reports what it waits for, or that it continues.
+    fn set_waits(&self, what: Option<String>) {
         let Some(waited) = self.running.set_waits(what) else { return };
         let view = self.running.view();
-        // Not each byte more or less of room is news.
+        // Only the first wait is a notice, not every change of its text.
         if let (false, Some(what)) = (waited, &view.waits) {
             self.state.info(format!("{} waits: {what}", view.name));
         }
@@ -149,7 +149,7 @@ impl Job {
                 (TransferState::Done, Some(path), None)
             }
             Err(TransferFailure::Cancelled) => {
-                state.info(format!("{name} is not fetched any more: it was cancelled"));
+                state.info(format!("{name} was not fetched: it was cancelled"));
                 (TransferState::Cancelled, None, None)
             }
             Err(failure) => {
@@ -168,25 +168,25 @@ impl Job {
         state.files_changed.notify_one();
     }
 
-    /// Tries until the file is there, or something fails that does not pass.
+    /// Tries until the file is complete, or an error is permanent.
     async fn work(self: &Arc<Self>) -> Result<PathBuf, TransferFailure> {
-        let mut moved = (Instant::now(), self.running.view().done);
+        let mut progress = (Instant::now(), self.running.view().done);
         loop {
             let failure = match self.attempt().await {
                 Ok(path) => return Ok(path),
                 Err(failure) => failure,
             };
             let done = self.running.view().done;
-            if done != moved.1 {
-                moved = (Instant::now(), done);
+            if done != progress.1 {
+                progress = (Instant::now(), done);
             }
             match &failure {
-                TransferFailure::Silent(_) if moved.0.elapsed() < SILENT_FOR => {}
+                TransferFailure::Silent(_) if progress.0.elapsed() < SILENT_FOR => {}
                 TransferFailure::Store(StoreFailure::NoRoom { .. } | StoreFailure::DiskFull) => {}
                 _ => return Err(failure),
             }
-            self.waits(Some(failure.to_string()));
-            timeout(TRY_EVERY, self.state.transfers.until_room_changed()).await.ok();
+            self.set_waits(Some(failure.to_string()));
+            timeout(RETRY_EVERY, self.state.transfers.until_room_changed()).await.ok();
         }
     }
 
@@ -194,7 +194,7 @@ impl Job {
         let Found { same, classic, failures, mut silent } = owners::find(self).await;
         if let Some((info, owners)) = same {
             let fetched = parts::fetch(self, info, owners).await;
-            // An original may still have it when all others fail.
+            // If all others fail, an original program may still have it.
             match fetched {
                 Err(TransferFailure::Silent(who)) if !classic.is_empty() => silent.push(who),
                 Err(TransferFailure::SourcesLost(_)) if !classic.is_empty() => {}
@@ -221,18 +221,18 @@ impl Job {
     }
 }
 
-/// That a node does not answer, for people.
+/// The text for a node that does not answer.
 fn silence(name: &str) -> String {
     format!("{name} does not answer")
 }
 
-/// Does work that blocks on a thread for it.
+/// Runs blocking work on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreFailure> + Send + 'static,
 ) -> Result<T, TransferFailure> {
     match spawn_blocking(work).await {
         Ok(done) => Ok(done?),
-        // The runtime ends.
+        // The runtime is shutting down.
         Err(_) => Err(Stopping.into()),
     }
 }

@@ -1,4 +1,5 @@
-//! The HTTP side of one instance: the JSON API, the live events and the page. `API.md` describes it.
+//! The web server of an instance: the JSON API, the live events and the page. `API.md` describes
+//! it.
 
 mod api;
 mod assets;
@@ -24,29 +25,29 @@ use crate::{app::App, instances::Announced};
 use events::Hub;
 use guard::Rules;
 
-/// Threads that answer. The work is small; a second one keeps a long list from holding the others up.
+/// The number of threads. Two, so that a long list does not delay other answers.
 const WORKERS: usize = 2;
 
-/// Connections open at once on each thread: some browsers with a few each.
+/// The maximum number of open connections of each thread.
 const MAX_CONNECTIONS: usize = 256;
 
-/// From accept to the end of the headers.
+/// The time-out from accept to the end of the headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long `stop` waits for answers under way. Longer ones, such as uploads, are cut.
+/// How long `stop` waits for open calls. Longer ones, such as uploads, are aborted.
 const STOP_WITHIN_SECONDS: u64 = 2;
 
-/// Characters of a token that guards an address which others can reach.
+/// The minimum length of a token for an address that other machines can reach.
 const MIN_TOKEN: usize = 16;
 
-/// What every answer needs.
+/// The state of all handlers.
 struct Site {
     app: App,
     rules: Rules,
     hub: Hub,
-    /// One permit for each upload under way.
+    /// One permit for each running upload.
     uploads: Semaphore,
-    /// One permit for each JSON body that is awaited.
+    /// One permit for each JSON body that is being received.
     json_bodies: Semaphore,
 }
 
@@ -63,14 +64,14 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Ends the live events, finishes the answers under way, and closes the port.
+    /// Ends the live events, finishes open calls, and closes the port.
     pub(crate) async fn stop(self) {
         drop(self.announced);
         self.hub.stop();
         self.handle.stop(true).await;
         let served = self.serving.await;
         if let Err(error) = served.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            eprintln!("the web server ended badly: {error}");
+            eprintln!("the web server failed: {error}");
         }
     }
 }
@@ -78,8 +79,8 @@ impl Served {
 /// Serves `app` at `listen`, and at all addresses of a name.
 ///
 /// # Errors
-/// - `InvalidInput`: others could reach the address, and no long enough token guards it.
-/// - Any other: the address cannot be listened on. Nothing was started.
+/// - `InvalidInput`: other machines can reach the address, and the token is missing or too short.
+/// - Any other: cannot listen on the address. Nothing was started.
 pub(crate) fn serve(app: App, listen: &Address, token: Option<String>) -> io::Result<Served> {
     let listeners = bind(listen, token.as_deref())?;
     let addresses: Vec<_> =
@@ -88,8 +89,9 @@ pub(crate) fn serve(app: App, listen: &Address, token: Option<String>) -> io::Re
     let url = format!("http://{}/", reached_at(address));
     app.set_web(&url);
     let hub = Hub::start(&app);
-    let announced = Announced::new(&url, token.as_deref())
-        .inspect_err(|error| eprintln!("subcommands will not find this instance: {error}"));
+    let announced = Announced::new(&url, token.as_deref()).inspect_err(|error| {
+        eprintln!("subcommands cannot find this instance without --web: {error}")
+    });
     let shown = token.as_deref().map_or_else(|| url.clone(), |token| guard::entrance(&url, token));
     let site = web::Data::from(Arc::new(Site {
         app,
@@ -109,7 +111,7 @@ pub(crate) fn serve(app: App, listen: &Address, token: Option<String>) -> io::Re
     .workers(WORKERS)
     .max_connections(MAX_CONNECTIONS)
     .client_request_timeout(HEADERS_WITHIN)
-    // Who closes a listener's connection frees its place at once.
+    // The permit of a listener is released as soon as its client closes the connection.
     .h1_allow_half_closed(false)
     .shutdown_timeout(STOP_WITHIN_SECONDS)
     .disable_signals();
@@ -126,13 +128,13 @@ fn bind(listen: &Address, token: Option<&str>) -> io::Result<Vec<TcpListener>> {
     let refuse = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     let addresses: Vec<SocketAddr> = listen.to_string().to_socket_addrs()?.collect();
     if token.is_some_and(str::is_empty) {
-        return refuse("an empty token guards nothing".into());
+        return refuse("the token must not be empty".into());
     }
     if addresses.iter().any(|address| !address.ip().is_loopback())
         && token.is_none_or(|token| token.chars().count() < MIN_TOKEN)
     {
         return refuse(format!(
-            "others can reach {listen}: give --token with at least {MIN_TOKEN} characters, or a loopback address"
+            "others can reach {listen}: give a --token of at least {MIN_TOKEN} characters, or a loopback address"
         ));
     }
     bind_all(&addresses)

@@ -1,4 +1,4 @@
-//! The same work without this crate: tokio-util's `Framed` over TCP, no actors, no limits.
+//! The same work without this crate: `Framed` of tokio-util over TCP, without actors and limits.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,7 @@ use tokio_util::codec::{Decoder, Encoder, Framed};
 
 use crate::work::{Done, Flush, Job, Mode, PIECE, spread};
 
-/// Code, length, data: the frames of src/protocol.md#frames, written out by hand.
+/// A codec for the frames of src/protocol.md#frames.
 struct Plain;
 
 struct Frame {
@@ -54,7 +54,7 @@ impl Decoder for Plain {
     }
 }
 
-/// Serves until the process ends.
+/// Accepts connections until the process ends.
 pub(crate) async fn serve(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         actix_rt::spawn(connection(stream));
@@ -70,7 +70,7 @@ async fn connection(mut stream: TcpStream) -> io::Result<()> {
     }
     let (mut framed, mut count) = (Framed::new(stream, Plain), 0_u64);
     if &head == b"EACH" {
-        // As the documentation of `Framed` shows it.
+        // As in the documentation of `Framed`.
         while let Some(frame) = framed.try_next().await? {
             framed.send(frame).await?;
         }
@@ -78,7 +78,7 @@ async fn connection(mut stream: TcpStream) -> io::Result<()> {
     }
     while let Some(frame) = framed.try_next().await? {
         let mut next = Some(frame);
-        // The answers to all that has come go out together.
+        // The answers to all frames that have arrived are sent together.
         while let Some(frame) = next {
             match &frame.code {
                 b"ECHO" => framed.feed(frame).await?,
@@ -95,7 +95,7 @@ async fn connection(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a length and so many bytes, and says so.
+/// Reads a length and that many bytes, and answers "done".
 async fn sink(stream: &mut TcpStream) -> io::Result<()> {
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
@@ -116,7 +116,7 @@ async fn connect(to: SocketAddr) -> io::Result<Framed<TcpStream, Plain>> {
     Ok(Framed::new(stream, Plain))
 }
 
-/// Does a job.
+/// Runs a job.
 pub(crate) async fn drive(to: SocketAddr, job: &Job) -> io::Result<Done> {
     let data = Bytes::from(vec![7; job.size]);
     match job.mode {
@@ -155,38 +155,38 @@ async fn request(to: SocketAddr, job: &Job, data: Bytes) -> io::Result<Done> {
     Ok(Done::new(begun).with_latencies(latencies))
 }
 
-/// As the documentation of `Framed` shows it: the next request is sent when an answer has come.
+/// As in the documentation of `Framed`: each answer lets the next request be sent.
 async fn pipeline(to: SocketAddr, job: &Job, data: Bytes) -> io::Result<Done> {
     let mut framed = connect(to).await?;
     let (begun, mut latencies) = (Instant::now(), Vec::new());
-    let (mut left, mut under_way) = (job.count, VecDeque::new());
-    while left > 0 || !under_way.is_empty() {
-        while left > 0 && under_way.len() < job.outstanding {
+    let (mut left, mut outstanding) = (job.count, VecDeque::new());
+    while left > 0 || !outstanding.is_empty() {
+        while left > 0 && outstanding.len() < job.outstanding {
             framed.send(Frame { code: *b"EACH", data: data.clone() }).await?;
-            under_way.push_back(Instant::now());
+            outstanding.push_back(Instant::now());
             left -= 1;
         }
         framed.try_next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        latencies.extend(under_way.pop_front().map(|sent| sent.elapsed()));
+        latencies.extend(outstanding.pop_front().map(|sent| sent.elapsed()));
     }
     Ok(Done::new(begun).with_latencies(latencies))
 }
 
-/// Requests and answers leave together, as many as there are.
+/// Sends all requests that are due together, and reads all answers that have arrived.
 async fn batched(to: SocketAddr, job: &Job, data: Bytes) -> io::Result<Done> {
     let mut framed = connect(to).await?;
     let (begun, mut latencies) = (Instant::now(), Vec::new());
-    let (mut left, mut under_way) = (job.count, VecDeque::new());
-    while left > 0 || !under_way.is_empty() {
-        while left > 0 && under_way.len() < job.outstanding {
+    let (mut left, mut outstanding) = (job.count, VecDeque::new());
+    while left > 0 || !outstanding.is_empty() {
+        while left > 0 && outstanding.len() < job.outstanding {
             framed.feed(Frame { code: *b"ECHO", data: data.clone() }).await?;
-            under_way.push_back(Instant::now());
+            outstanding.push_back(Instant::now());
             left -= 1;
         }
         framed.flush().await?;
         let mut answer = framed.try_next().await?;
         while answer.is_some() {
-            latencies.extend(under_way.pop_front().map(|sent| sent.elapsed()));
+            latencies.extend(outstanding.pop_front().map(|sent| sent.elapsed()));
             answer = framed.try_next().now_or_never().transpose()?.flatten();
         }
     }
@@ -202,7 +202,7 @@ async fn stream(to: SocketAddr, job: &Job) -> io::Result<Done> {
     while left > 0 {
         let len = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
         if let Some(part) = piece.get_mut(..len) {
-            // The source costs the same on both sides.
+            // Filled again, because the source of this crate's body does the same.
             part.fill(7);
             stream.write_all(part).await?;
         }

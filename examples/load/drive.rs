@@ -1,4 +1,4 @@
-//! The side that makes the load, over this crate.
+//! The sending side, over this crate.
 
 use std::{
     iter::repeat_n,
@@ -14,25 +14,25 @@ use actix_peer::{
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, repeat};
 
-use crate::work::{Done, Job, Mode, Taker, spread};
+use crate::work::{Done, HandlerKind, Job, Mode, spread};
 
 const ECHO: TypeCode = TypeCode::new(b"ECHO");
 const SINK: TypeCode = TypeCode::new(b"SINK");
 
-/// Why a measurement is worth nothing.
+/// Why a measurement failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failed {
     #[error(transparent)]
     Request(#[from] RequestError),
     #[error(transparent)]
     NotAll(#[from] NotAllSent),
-    #[error("the answer is {0:?}")]
+    #[error("unexpected answer: {0:?}")]
     Answer(Vec<Frame>),
-    #[error("{handled} of {sent} messages were handled")]
+    #[error("only {handled} of {sent} messages were handled")]
     Lost { sent: u64, handled: u64 },
 }
 
-/// Does a job.
+/// Runs a job.
 pub(crate) async fn drive(peer: &Peer, to: &Address, job: &Job) -> Result<Done, Failed> {
     let data = Bytes::from(vec![7; job.size]);
     match job.mode {
@@ -48,7 +48,7 @@ async fn ask(peer: &Peer, to: &Address, message: Outgoing) -> Result<Vec<Frame>,
     Ok(peer.request(to, message).await?.collect().await?)
 }
 
-/// Resident memory of the other side, in bytes.
+/// Resident memory of the server, in bytes.
 pub(crate) async fn resident(peer: &Peer, to: &Address) -> Result<u64, Failed> {
     let answer = ask(peer, to, Frame::text("MEMO", "").into()).await?;
     let bytes = answer.first().and_then(|frame| frame.as_str().ok()?.parse().ok());
@@ -58,7 +58,7 @@ pub(crate) async fn resident(peer: &Peer, to: &Address) -> Result<u64, Failed> {
 async fn notify(peer: &Peer, to: &Address, job: &Job, data: Bytes) -> Result<Done, Failed> {
     let (code, stat) = job.handler.codes();
     let begun = Instant::now();
-    if job.handler == Taker::Batch {
+    if job.handler == HandlerKind::Batch {
         let count = usize::try_from(job.count).unwrap_or(usize::MAX);
         peer.notify_all(to, repeat_n(Frame::new(code, data), count)).await?;
     } else {
@@ -67,7 +67,7 @@ async fn notify(peer: &Peer, to: &Address, job: &Job, data: Bytes) -> Result<Don
             peer.notify(to, message.over(Over::Link)).await?;
         }
     }
-    // Asked behind all of them, it is answered behind all of them.
+    // The answer arrives after all messages have been handled.
     let answer = ask(peer, to, Frame::empty(stat).into()).await?;
     let handled = answer.first().and_then(|frame| frame.data().first_chunk().copied());
     match handled.map(u64::from_be_bytes) {

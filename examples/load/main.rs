@@ -1,4 +1,4 @@
-//! How fast a link is, beside the same work on bare tokio, between two processes on loopback.
+//! Measures links between two processes on loopback, compared with the same work on bare tokio.
 //!
 //! ```text
 //! $ cargo run --release --example load -- serve --listen 127.0.0.1:9100 --bare 127.0.0.1:9101
@@ -12,10 +12,10 @@
 //! $ cargo run --release --example load -- drive --mode classic --outstanding 8 --json
 //! ```
 //!
-//! Rounds are interleaved: each measures this crate, then tokio-util's `Framed` with the same
-//! messages (for a stream: a plain socket copy). The ratio is the median of the rounds' ratios, so
-//! that what else the machine does cancels out. A message that is not handled ends it with exit
-//! code 1; so does a server that cannot be reached. 2 for wrong options.
+//! Each round measures this crate, and then `Framed` of tokio-util with the same messages (for a
+//! stream: a plain socket copy). The ratio is the median of the ratios of all rounds, so that other
+//! load on the machine matters little. The exit code is 1 if a message is not handled or a server
+//! cannot be reached, 2 for wrong options.
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
@@ -25,6 +25,8 @@ mod print;
 
 #[path = "../support/ends.rs"]
 mod ends;
+#[path = "../support/memory.rs"]
+mod memory;
 
 mod bare;
 mod drive;
@@ -38,51 +40,51 @@ use actix_peer::{Peer, overlay::Address};
 use clap::Parser;
 
 use report::Report;
-use work::{Flush, Job, Mode, Taker};
+use work::{Flush, HandlerKind, Job, Mode};
 
-/// Measures links between two processes beside bare tokio.
+/// Measures links between two processes, compared with bare tokio.
 #[derive(Parser)]
 enum Options {
-    /// The side under load: a node, and a bare server on another port.
+    /// Runs the servers: a node, and a bare server on another port.
     Serve {
-        /// Where the node listens; port 0 picks a free one.
+        /// The address of the node; port 0 picks a free port.
         #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9100")]
         listen: String,
-        /// Where the bare server listens.
+        /// The address of the bare server.
         #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9101")]
         bare: String,
-        /// Threads of the node besides the first.
+        /// Additional threads of the node.
         #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
         workers: u16,
     },
-    /// The side that makes the load, and measures.
+    /// Sends the load and measures.
     Drive(Drive),
 }
 
 #[derive(clap::Args)]
 struct Drive {
-    /// What to measure.
+    /// The kind of work.
     #[arg(long, value_enum)]
     mode: Mode,
-    /// Who takes one-way messages.
-    #[arg(long, value_enum, default_value_t = Taker::Each)]
-    handler: Taker,
+    /// The handler of one-way messages.
+    #[arg(long, value_enum, default_value_t = HandlerKind::Each)]
+    handler: HandlerKind,
     /// Bytes of data in each message.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
     size: u32,
     /// Messages in each round; for a stream, bytes [default: enough for a second or so].
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
     count: Option<u64>,
-    /// Requests under way at once, in the modes pipeline and classic.
+    /// Open requests at once, in the modes pipeline and classic.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     outstanding: u16,
     /// When the bare side flushes, in the mode pipeline.
     #[arg(long, value_enum, default_value_t = Flush::Each)]
     bare_flush: Flush,
-    /// How often both are measured.
+    /// The number of rounds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
-    /// Prints the result as JSON, and nothing else, on standard output.
+    /// Prints only the result, as JSON, to standard output.
     #[arg(long)]
     json: bool,
     /// The node of `load serve`.
@@ -128,8 +130,7 @@ async fn measure(options: Drive) -> Result<(), Broken> {
 async fn main() -> ExitCode {
     let done = match Options::parse() {
         Options::Serve { listen, bare, workers } => serve(&listen, &bare, workers).await,
-        // As a task, like whatever runs in an actix application: the future of `main` itself is
-        // polled by another, slower loop.
+        // As a task: the future of `main` itself is polled by another, slower loop.
         Options::Drive(options) => {
             actix_rt::spawn(measure(options)).await.unwrap_or_else(|error| Err(error.into()))
         }

@@ -1,4 +1,4 @@
-//! What came out, for a person and as JSON.
+//! The results, as text and as JSON.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,11 +8,12 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     bare, drive,
-    work::{Done, Job, Mode, Taker, resident},
+    memory::resident,
+    work::{Done, HandlerKind, Job, Mode},
 };
 
-/// Between two looks at memory.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The interval between two samples of memory.
+const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
 /// One side of a comparison.
 #[derive(Debug, Default, Serialize)]
@@ -26,7 +27,7 @@ struct Side {
     rounds: Vec<(f64, Option<f64>, Option<f64>)>,
 }
 
-/// Resident memory in bytes: the least and the most that was seen while this crate worked.
+/// Resident memory in bytes: the minimum and the maximum while this crate works.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Memory {
     driver: Option<(u64, u64)>,
@@ -38,7 +39,8 @@ pub(crate) struct Report {
     job: Job,
     links: Side,
     bare: Side,
-    /// Median of the rounds' ratios; latencies for one request at a time, else rates.
+    /// The median of the ratios of all rounds: of latencies for one request at a time, else of
+    /// rates.
     pub(crate) ratio: f64,
     memory: Memory,
 }
@@ -67,13 +69,13 @@ impl Memory {
         while stop.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
             memory.driver = span(memory.driver, resident());
             memory.server = span(memory.server, drive::resident(&peer, &to).await.ok());
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(SAMPLE_EVERY).await;
         }
         memory
     }
 }
 
-/// Looks at memory as long as the sender is kept.
+/// A task that samples memory until the sender is dropped.
 type Watch = (JoinHandle<Memory>, oneshot::Sender<()>);
 
 impl Side {
@@ -97,11 +99,10 @@ impl Side {
 }
 
 impl Report {
-    /// Does a job so many times over a link to the node `to`, and as often with the bare server.
+    /// Runs a job in each round over a link to the node `to`, and then with the bare server.
     ///
     /// # Errors
-    ///
-    /// A server that is not there, or does not handle everything.
+    /// A server cannot be reached, or does not handle every message.
     pub(crate) async fn measure(
         peer: &Peer,
         (to, server): (&Address, SocketAddr),
@@ -121,9 +122,9 @@ impl Report {
         Ok(report)
     }
 
-    /// Looks at memory, where that is of interest.
+    /// Starts to sample memory, in the modes that report it.
     fn watch(&self, peer: &Peer, to: &Address) -> Option<Watch> {
-        let sleepy = self.job.mode == Mode::Notify && self.job.handler == Taker::Sleepy;
+        let sleepy = self.job.mode == Mode::Notify && self.job.handler == HandlerKind::Sleepy;
         (sleepy || self.job.mode == Mode::Stream).then(|| {
             let (stop, stopped) = oneshot::channel();
             (actix_rt::spawn(Memory::watch(peer.clone(), to.clone(), stopped)), stop)
@@ -150,7 +151,7 @@ impl Report {
         self.ratio = median(ratios).unwrap_or(f64::NAN);
     }
 
-    /// Prints it for a person, or as JSON.
+    /// Prints it as text, or as JSON.
     pub(crate) fn print(&self, json: bool) -> serde_json::Result<()> {
         if json {
             println!("{}", serde_json::to_string_pretty(self)?);

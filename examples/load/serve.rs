@@ -1,4 +1,4 @@
-//! The side that is put under load: a node, and the bare server beside it.
+//! The servers: a node, and the bare server.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -7,16 +7,13 @@ use actix_peer::{Config, Incoming, IncomingBatch, Peer, Reply, StartError, frame
 use futures::TryStreamExt;
 use tokio::net::TcpListener;
 
-use crate::{
-    bare,
-    work::{Taker, resident},
-};
+use crate::{bare, memory::resident, work::HandlerKind};
 
-/// A rest after so many messages.
-const REST_AFTER: u64 = 1_000;
-const REST: Duration = Duration::from_millis(10);
+/// The number of messages between two sleeps of the slow handler.
+const SLEEP_AFTER: u64 = 1_000;
+const SLEEP: Duration = Duration::from_millis(10);
 
-/// Counts what it gets; says how much when it is asked `STAT`, and begins anew.
+/// Counts its messages. Answers `STAT` with the count, and resets it.
 #[derive(Default)]
 struct Counter {
     count: u64,
@@ -41,8 +38,8 @@ impl Handler<Incoming> for Counter {
             return self.stat();
         }
         self.count += 1;
-        if self.sleepy && self.count.is_multiple_of(REST_AFTER) {
-            ctx.wait(tokio::time::sleep(REST).into_actor(self));
+        if self.sleepy && self.count.is_multiple_of(SLEEP_AFTER) {
+            ctx.wait(tokio::time::sleep(SLEEP).into_actor(self));
         }
         Reply::none()
     }
@@ -70,7 +67,7 @@ impl Handler<Incoming> for Echo {
     }
 }
 
-/// A node with handlers for every mode. To be called on an arbiter.
+/// Starts a node with handlers for every mode. Call it on an arbiter.
 pub(crate) async fn node(listen: &str, workers: usize) -> Result<Peer, StartError> {
     let sink = handler::from_fn(async |msg: Incoming| {
         let mut body = msg.into_body();
@@ -87,7 +84,8 @@ pub(crate) async fn node(listen: &str, workers: usize) -> Result<Peer, StartErro
     });
     let (each, batch) = (Counter::default().start(), Counter::default().start());
     let sleepy = Counter { sleepy: true, ..Counter::default() }.start();
-    let codes = [Taker::Each, Taker::Batch, Taker::Sleepy].map(Taker::codes);
+    let codes =
+        [HandlerKind::Each, HandlerKind::Batch, HandlerKind::Sleepy].map(HandlerKind::codes);
     let [(one, one_stat), (many, many_stat), (slow, slow_stat)] = codes;
     Peer::builder()
         .handle(one, each.clone())?
@@ -106,7 +104,7 @@ pub(crate) async fn node(listen: &str, workers: usize) -> Result<Peer, StartErro
         .await
 }
 
-/// The bare server. To be called on an arbiter.
+/// Starts the bare server. Call it on an arbiter.
 pub(crate) async fn bare(listen: &str) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;

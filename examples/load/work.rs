@@ -1,4 +1,4 @@
-//! What is measured.
+//! The kinds of work.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use clap::ValueEnum;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-/// How much is written at once where nothing else says it.
+/// The size of a write, where nothing else determines it.
 pub(crate) const PIECE: usize = 256 << 10; // bytes
 
-/// What kind of work.
+/// The kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
@@ -20,9 +20,9 @@ pub(crate) enum Mode {
     Request,
     /// Requests, many outstanding.
     Pipeline,
-    /// One long body: `--count` is its bytes.
+    /// One long body, with `--count` bytes.
     Stream,
-    /// Requests over a connection each.
+    /// Requests with a connection for each.
     Classic,
 }
 
@@ -35,7 +35,7 @@ impl Mode {
         }
     }
 
-    /// Enough to measure, in a second or so.
+    /// A count that takes about a second.
     pub(crate) fn count(self, size: usize) -> u64 {
         let size = size.max(64) as u64;
         match self {
@@ -48,20 +48,20 @@ impl Mode {
     }
 }
 
-/// Who takes one-way messages.
+/// The handler of one-way messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Taker {
-    /// An actor, one message to it for each frame.
+pub(crate) enum HandlerKind {
+    /// An actor that gets one message for each frame.
     Each,
-    /// An actor that takes batches, sent many at a time.
+    /// An actor that gets batches, which are sent together.
     Batch,
     /// An actor that sleeps 10 ms after every 1,000 messages.
     Sleepy,
 }
 
-impl Taker {
-    /// The code of its messages, and of the question how many there were.
+impl HandlerKind {
+    /// The code of its messages, and the code of the request for their number.
     pub(crate) const fn codes(self) -> (TypeCode, TypeCode) {
         let (message, stat) = match self {
             Self::Each => (b"EACH", b"STAE"),
@@ -72,13 +72,13 @@ impl Taker {
     }
 }
 
-/// When the bare side of [`Mode::Pipeline`] gives what it has written to the system.
+/// When the bare side of [`Mode::Pipeline`] flushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Flush {
-    /// After each message, as the documentation of `Framed` shows it.
+    /// After each message, as in the documentation of `Framed`.
     Each,
-    /// After all that can be answered, or sent, at that time: batched by hand.
+    /// After all messages that can be sent at that time.
     Batch,
 }
 
@@ -86,14 +86,14 @@ pub(crate) enum Flush {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Job {
     pub(crate) mode: Mode,
-    pub(crate) handler: Taker,
+    pub(crate) handler: HandlerKind,
     pub(crate) size: usize,
     pub(crate) count: u64,
     pub(crate) outstanding: usize,
     pub(crate) flush: Flush,
 }
 
-/// How long it took.
+/// The time of a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     pub(crate) took: Duration,
@@ -122,17 +122,10 @@ impl Done {
     }
 }
 
-/// Does `one` as often as the job says, as many at once as it says.
+/// Runs `one` as often, and as often at once, as the job says.
 pub(crate) async fn spread<F, E>(job: &Job, one: impl Fn() -> F) -> Result<Vec<Duration>, E>
 where
     F: Future<Output = Result<Duration, E>>,
 {
     stream::iter(0..job.count).map(|_| one()).buffer_unordered(job.outstanding).try_collect().await
-}
-
-/// Resident memory of this process in bytes; none where the system does not say.
-pub(crate) fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

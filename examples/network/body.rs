@@ -1,4 +1,5 @@
-//! A large body that nobody keeps: made while it is read, checked while it arrives.
+//! A large body that is never in memory as a whole: generated while it is sent, checked while it
+//! arrives.
 
 use std::{
     io,
@@ -10,7 +11,7 @@ use actix_peer::{Body, message::ReadError};
 use futures::TryStreamExt;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// A checksum that notices a byte that is wrong, missing or in the wrong place (FNV-1a over words).
+/// A checksum that detects bytes that are wrong, missing or out of order (FNV-1a over words).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sum {
     state: u64,
@@ -38,26 +39,26 @@ impl Sum {
     }
 }
 
-/// So many bytes out of a seeded generator.
+/// A reader of pseudo-random bytes from a seed.
 #[derive(Debug)]
-pub(crate) struct Spring {
+pub(crate) struct Generated {
     left: u64,
     state: u64,
     sum: Sum,
 }
 
-impl Spring {
+impl Generated {
     pub(crate) const fn new(len: u64, seed: u64) -> Self {
         Self { left: len, state: seed | 1, sum: Sum::new() }
     }
 
-    /// The checksum of all that it gives.
+    /// The checksum of all its bytes.
     pub(crate) fn sum_of(len: u64, seed: u64) -> u64 {
-        let mut spring = Self::new(len, seed);
-        while spring.left > 0 {
-            spring.next();
+        let mut body = Self::new(len, seed);
+        while body.left > 0 {
+            body.next();
         }
-        spring.sum.value()
+        body.sum.value()
     }
 
     fn next(&mut self) -> [u8; 4096] {
@@ -75,7 +76,7 @@ impl Spring {
     }
 }
 
-impl AsyncRead for Spring {
+impl AsyncRead for Generated {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -89,17 +90,10 @@ impl AsyncRead for Spring {
 }
 
 /// Reads a body to its end: its length and checksum.
-pub(crate) async fn drink(mut body: Body) -> Result<(u64, u64), ReadError> {
+pub(crate) async fn checksum(mut body: Body) -> Result<(u64, u64), ReadError> {
     let mut sum = Sum::new();
     while let Some(piece) = body.try_next().await? {
         sum.add(&piece);
     }
     Ok((sum.at, sum.value()))
-}
-
-/// Resident memory of this process in bytes; none where the system does not say.
-pub(crate) fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -1,4 +1,4 @@
-//! The main job: a whole network on loopback that keeps its promises, or says which one it broke.
+//! A network on loopback that checks its own promises.
 //!
 //! ```text
 //! cargo run --release --example network
@@ -6,10 +6,10 @@
 //! cargo run --release --example network -- --json
 //! ```
 //!
-//! Each node is a real one, on a TCP port of its own. They know one contact each, join, learn
-//! routes, pass a typed request on from node to node, spread news, lose a member without goodbye,
-//! see one off and one return, and stream a large body. The exit code is 1 when a promise was
-//! broken, 2 for wrong options.
+//! Each node listens on a TCP port of its own and knows one contact at first. The nodes join, learn
+//! routes, forward a typed request from node to node, and spread news. One node crashes and comes
+//! back, one leaves, and one sends a large body to another. The exit code is 1 if a promise is
+//! broken, 2 for wrong options, 130 after ctrl-C.
 
 #[macro_use]
 #[path = "../support/print.rs"]
@@ -17,11 +17,13 @@ mod print;
 
 #[path = "../support/ends.rs"]
 mod ends;
+#[path = "../support/memory.rs"]
+mod memory;
 
 mod body;
 mod member;
 mod story;
-// Shared with `overlay`, which draws a picture, too.
+// Shared with `overlay`, which also draws a picture.
 #[allow(dead_code)]
 #[path = "../support/story.rs"]
 mod support;
@@ -31,23 +33,23 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde::Serialize;
 
-/// Runs a network of nodes on loopback and checks what it promises.
+/// Runs a network of nodes on loopback and checks its promises.
 #[derive(Parser, Serialize, Clone, Debug)]
 pub(crate) struct Options {
-    /// How many nodes.
+    /// The number of nodes.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(3..=1000))]
     nodes: u32,
-    /// How many peers a node knows at most.
+    /// The maximum number of peers that a node knows.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..=1000))]
     max_peers: u32,
-    /// The seed of everything that is chosen at random.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The size of the body that is streamed, in MiB.
+    /// The size of the streamed body, in MiB.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..4096))]
     #[serde(skip)]
     body_mib: u32,
-    /// Prints the summary as JSON, and nothing else, on standard output.
+    /// Prints only the summary, as JSON, to standard output.
     #[arg(long)]
     #[serde(skip)]
     json: bool,

@@ -1,4 +1,4 @@
-//! One member of the network: a node, the routes that it has learned, and what it answers.
+//! One member of the network: a node, its handlers, and the routes that it has learned.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,6 @@ use actix::prelude::*;
 use actix_peer::{
     Config, HandlerActor, Incoming, Peer, PeerId, PeerInfo, PingSweep, Received, Reply, StartError,
     frame::{Frame, TypeCode, Wire},
-    handler,
     message::Via,
     overlay::PeerList,
     peer::WeakPeer,
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body;
 
-/// "Which nodes do you reach, and over how many hops?"
+/// Asks a node which nodes it can reach, and over how many hops.
 #[derive(Message, Serialize, Deserialize)]
 #[rtype(result = "Vec<(PeerId, u8)>")]
 pub(crate) struct AskRoutes {
@@ -31,7 +30,7 @@ impl Wire for AskRoutes {
     const CODE: TypeCode = TypeCode::new(b"RTES");
 }
 
-/// "Who are you, and which way did I come?"
+/// Asks a node for its id and for the number of hops of this message.
 #[derive(Message, Serialize, Deserialize)]
 #[rtype(result = "(PeerId, usize)")]
 pub(crate) struct Greet;
@@ -40,7 +39,7 @@ impl Wire for Greet {
     const CODE: TypeCode = TypeCode::new(b"GREE");
 }
 
-/// Something that everybody should hear.
+/// A message for all nodes.
 #[derive(Message, Serialize, Deserialize, Clone)]
 #[rtype(result = "()")]
 pub(crate) struct News {
@@ -51,59 +50,59 @@ impl Wire for News {
     const CODE: TypeCode = TypeCode::new(b"NEWS");
 }
 
-/// The way to one node: the neighbour to hand a message to, and how far it is.
+/// The route to one node: the neighbour to send a message to, and the distance.
 #[derive(Clone)]
-struct Way {
+struct Route {
     next: PeerInfo,
     hops: u8,
 }
 
-type Routes = Arc<Mutex<BTreeMap<PeerId, Way>>>;
+type Routes = Arc<Mutex<BTreeMap<PeerId, Route>>>;
 
-/// Locks; a panic elsewhere does not matter to plain data.
+/// Locks the mutex. It ignores poison: the data stays valid after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a member knows and answers.
+/// The handler of a member's messages.
 #[derive(Clone)]
-struct Citizen {
+struct MemberHandler {
     id: PeerId,
     routes: Routes,
     heard: Arc<Mutex<BTreeSet<u64>>>,
     peer: Arc<OnceLock<WeakPeer>>,
 }
 
-impl Actor for Citizen {
+impl Actor for MemberHandler {
     type Context = Context<Self>;
 }
 
-impl Supervised for Citizen {}
+impl Supervised for MemberHandler {}
 
-impl Handler<Received<AskRoutes>> for Citizen {
+impl Handler<Received<AskRoutes>> for MemberHandler {
     type Result = MessageResult<Received<AskRoutes>>;
 
-    /// Tells every way but those that lead over the asker: they would only lead in circles.
+    /// Leaves out routes through the asking node, which would be loops.
     fn handle(&mut self, msg: Received<AskRoutes>, _: &mut Self::Context) -> Self::Result {
         let routes = lock(&self.routes);
-        let useful = routes.iter().filter(|(_, way)| *way.next.id() != msg.message.asker);
-        MessageResult(useful.map(|(to, way)| (to.clone(), way.hops)).collect())
+        let useful = routes.iter().filter(|(_, route)| *route.next.id() != msg.message.asker);
+        MessageResult(useful.map(|(to, route)| (to.clone(), route.hops)).collect())
     }
 }
 
-impl Handler<Received<Greet>> for Citizen {
+impl Handler<Received<Greet>> for MemberHandler {
     type Result = MessageResult<Received<Greet>>;
 
     fn handle(&mut self, msg: Received<Greet>, _: &mut Self::Context) -> Self::Result {
-        let passed = match msg.sender.via() {
+        let hops = match msg.sender.via() {
             Via::Routed { path, .. } => path.len(),
             _ => 1,
         };
-        MessageResult((self.id.clone(), passed))
+        MessageResult((self.id.clone(), hops))
     }
 }
 
-impl Handler<Received<News>> for Citizen {
+impl Handler<Received<News>> for MemberHandler {
     type Result = ();
 
     fn handle(&mut self, msg: Received<News>, _: &mut Self::Context) {
@@ -114,7 +113,7 @@ impl Handler<Received<News>> for Citizen {
     }
 }
 
-/// Tells every known peer. Whoever is gone does not hear it.
+/// Sends the news to every known peer.
 pub(crate) async fn spread(peer: &Peer, news: &News) {
     let (Ok(list), Ok(frame)) = (peer.peers().list().await, news.to_frame()) else { return };
     for entry in list.iter() {
@@ -122,71 +121,76 @@ pub(crate) async fn spread(peer: &Peer, news: &News) {
     }
 }
 
-/// One member.
+/// A running member.
 pub(crate) struct Member {
     pub(crate) peer: Peer,
-    citizen: Citizen,
+    handler: MemberHandler,
 }
 
-/// How a member is set up.
+/// The options of a member.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct MemberConfig {
     /// The size of the peer table.
     pub(crate) max_peers: usize,
-    /// The pause between two ping sweeps, and between two looks at the neighbours' routes.
+    /// The interval of ping sweeps, and of asking neighbours for their routes.
     pub(crate) every: Duration,
 }
 
 impl Member {
-    pub(crate) async fn start(id: &str, pace: Pace) -> Result<Self, Box<dyn std::error::Error>> {
-        let citizen = Citizen {
+    pub(crate) async fn start(
+        id: &str,
+        config: MemberConfig,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let handler = MemberHandler {
             id: id.parse()?,
             routes: Routes::default(),
             heard: Arc::default(),
             peer: Arc::default(),
         };
-        let peer = Self::node(&citizen, pace)?.await?;
-        citizen.peer.set(peer.downgrade()).ok();
-        Ok(Self { peer, citizen })
+        let peer = Self::node(&handler, config)?.await?;
+        handler.peer.set(peer.downgrade()).ok();
+        Ok(Self { peer, handler })
     }
 
     fn node(
-        citizen: &Citizen,
-        pace: Pace,
+        handler: &MemberHandler,
+        config: MemberConfig,
     ) -> Result<impl Future<Output = Result<Peer, StartError>>, Box<dyn std::error::Error>> {
-        let actor = citizen.clone().start_supervised();
-        let (to_route, to_learn) = (Arc::clone(&citizen.routes), Arc::clone(&citizen.routes));
-        let next_hop =
-            move |to: &PeerId, _: &PeerList| lock(&to_route).get(to).map(|way| way.next.clone());
-        let sweep = PingSweep::new().every(pace.every).within(Duration::from_secs(2)).misses(2);
-        let drink =
-            handler::from_fn(async |msg: Incoming| match body::drink(msg.into_body()).await {
+        let actor = handler.clone().start_supervised();
+        let (to_route, to_learn) = (Arc::clone(&handler.routes), Arc::clone(&handler.routes));
+        let next_hop = move |to: &PeerId, _: &PeerList| {
+            lock(&to_route).get(to).map(|route| route.next.clone())
+        };
+        let sweep = PingSweep::new().every(config.every).within(Duration::from_secs(2)).misses(2);
+        let checksum = actix_peer::handler::from_fn(async |msg: Incoming| {
+            match body::checksum(msg.into_body()).await {
                 Ok((bytes, sum)) => Reply::one(Frame::text("REPL", format!("{bytes} {sum:016x}"))),
                 Err(error) => Reply::error(error.to_string()),
-            });
+            }
+        });
         let builder = Peer::builder()
             .listen("127.0.0.1:0")
-            .id(citizen.id.as_str())
-            .config(Config::default().max_peers(pace.max_peers).max_hops(255))
+            .id(handler.id.as_str())
+            .config(Config::default().max_peers(config.max_peers).max_hops(255))
             .well_known()
             .on::<AskRoutes>(actor.clone())?
             .on::<Greet>(actor.clone())?
             .on::<News>(actor)?
-            .handle_stream("BODY", drink.start())?
+            .handle_stream("BODY", checksum.start())?
             .router(router::from_fn(next_hop))
             .stabilizer(sweep)
-            .every(pace.every, "routes", async move |peer| learn(&peer, &to_learn).await);
+            .every(config.every, "routes", async move |peer| learn(&peer, &to_learn).await);
         Ok(builder.start())
     }
 
-    /// The nodes that it has a way to, with the hops.
+    /// The nodes that it has a route to, with the hops.
     pub(crate) fn routes(&self) -> BTreeMap<PeerId, u8> {
-        lock(&self.citizen.routes).iter().map(|(to, way)| (to.clone(), way.hops)).collect()
+        lock(&self.handler.routes).iter().map(|(to, route)| (to.clone(), route.hops)).collect()
     }
 
-    /// Whether it has heard the news.
+    /// Whether it has received the news.
     pub(crate) fn has_heard(&self, news: &News) -> bool {
-        lock(&self.citizen.heard).contains(&news.number)
+        lock(&self.handler.heard).contains(&news.number)
     }
 
     /// The ids of the peers that it knows.
@@ -197,23 +201,24 @@ impl Member {
     }
 }
 
-/// Asks every neighbour for its ways and keeps the shortest: distance-vector routing, one round.
+/// Asks every neighbour for its routes and keeps the shortest: one round of distance-vector
+/// routing.
 ///
-/// The table is made anew in each round, so that a way over a neighbour that is gone lasts one
-/// round at most.
+/// Each round builds a new table, so that a route through a neighbour that has left disappears
+/// after one round.
 async fn learn(peer: &Peer, routes: &Routes) {
     let Ok(list) = peer.peers().list().await else { return };
-    let mut learned: BTreeMap<PeerId, Way> = BTreeMap::new();
+    let mut learned: BTreeMap<PeerId, Route> = BTreeMap::new();
     for entry in list.iter() {
         let next = entry.info().clone();
-        let told = peer.send(&next, AskRoutes { asker: peer.id().clone() }).await;
-        let far = told
+        let answer = peer.send(&next, AskRoutes { asker: peer.id().clone() }).await;
+        let far = answer
             .unwrap_or_default()
             .into_iter()
             .filter_map(|(to, hops)| Some((to, hops.checked_add(1)?)));
         for (to, hops) in std::iter::once((next.id().clone(), 1)).chain(far) {
-            if to != *peer.id() && learned.get(&to).is_none_or(|way| hops < way.hops) {
-                learned.insert(to, Way { next: next.clone(), hops });
+            if to != *peer.id() && learned.get(&to).is_none_or(|route| hops < route.hops) {
+                learned.insert(to, Route { next: next.clone(), hops });
             }
         }
     }

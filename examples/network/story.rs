@@ -1,4 +1,4 @@
-//! What happens, step by step, and what each step promises.
+//! The steps of the example, with the promise of each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,15 +11,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Options,
-    body::{Spring, resident},
-    member::{Greet, Member, News, Pace, spread},
+    body::Generated,
+    member::{Greet, Member, MemberConfig, News, spread},
+    memory::resident,
     support::{Broken, STEP_TIME, Story, View, count},
 };
 
-/// How often a step looks whether what it waits for has come.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often a step checks its condition.
+const POLL_EVERY: Duration = Duration::from_millis(20);
 
-/// What memory may grow while a body is streamed.
+/// The maximum growth of memory while a body is streamed.
 const MEMORY_GROWTH: u64 = 32 << 20;
 
 pub(crate) struct Network {
@@ -34,14 +35,14 @@ impl Story for Network {
     const PROMISES: &'static [&'static str] = &[
         "every node listens",
         "all join, and are one network",
-        "everybody learns a way to everybody",
-        "a request reaches one who is no neighbour",
-        "news reach all",
-        "one that is killed is forgotten by all",
-        "one that leaves says so",
-        "one returns and is found",
+        "every node learns a route to every other",
+        "a request reaches a node that is no neighbour",
+        "news reach all nodes",
+        "all nodes remove a node that was killed",
+        "a node that leaves tells the others",
+        "a node that returns is found",
         "a large body arrives, in bounded memory",
-        "everybody stops cleanly",
+        "every node stops cleanly",
     ];
 
     fn setup(&self) -> impl Serialize {
@@ -86,17 +87,17 @@ impl Network {
         Self { options, view, members: BTreeMap::new(), killed: None, random }
     }
 
-    fn pace(&self) -> Pace {
-        // Larger networks look around less often, so that maintenance stays a small part of the
+    fn config(&self) -> MemberConfig {
+        // Larger networks have longer intervals, so that maintenance stays a small part of the
         // work.
         let every = Duration::from_millis(u64::from(self.options.nodes) * 8)
             .max(Duration::from_millis(200));
-        Pace { max_peers: self.options.max_peers as usize, every }
+        MemberConfig { max_peers: self.options.max_peers as usize, every }
     }
 
     async fn listen(&mut self) -> Result<String, Broken> {
         for n in 0..self.options.nodes {
-            let member = Member::start(&format!("n{n:03}"), self.pace()).await?;
+            let member = Member::start(&format!("n{n:03}"), self.config()).await?;
             self.members.insert(member.peer.id().clone(), member);
         }
         let ports: BTreeSet<_> =
@@ -105,19 +106,19 @@ impl Network {
     }
 
     fn member(&self, id: &PeerId) -> Result<&Member, Broken> {
-        self.members.get(id).ok_or_else(|| format!("{id} is not there").into())
+        self.members.get(id).ok_or_else(|| format!("{id} is not running").into())
     }
 
     fn ids(&self) -> Vec<PeerId> {
         self.members.keys().cloned().collect()
     }
 
-    /// Lets `id` join by way of one of `others`.
+    /// Lets `id` join through one of `others`.
     async fn join_one(&mut self, id: &PeerId, others: &[PeerId]) -> Result<(), Broken> {
-        let contact = self.random.choice(others).ok_or("there is nobody to join")?;
+        let contact = self.random.choice(others).ok_or("there is no node to join")?;
         let contact = self.member(contact)?.peer.info().address().clone();
-        // Each link takes a place in two tables: joiners that fill theirs would lock out those who
-        // come later.
+        // Two peers take an entry in both tables. If a node filled its table, later ones would find
+        // no room.
         let wanted = (self.options.max_peers as usize / 3).max(1);
         let config = JoinConfig::new().hops(64).max_asks(2_000).within(STEP_TIME).target(wanted);
         let report = self.member(id)?.peer.join_with(contact, config).await?;
@@ -130,19 +131,19 @@ impl Network {
     async fn join(&mut self) -> Result<String, Broken> {
         let ids = self.ids();
         for (n, id) in ids.iter().enumerate().skip(1) {
-            self.view.moves(&format!("{n} of {}", ids.len()));
+            self.view.progress(&format!("{n} of {}", ids.len()));
             self.join_one(id, ids.get(..n).unwrap_or_default()).await?;
         }
         let tables = self.tables().await;
         let links: usize = tables.values().map(BTreeSet::len).sum();
         let most = tables.values().map(BTreeSet::len).max().unwrap_or(0);
         match ids.iter().find(|id| reached(&tables, id).len() < ids.len()) {
-            Some(id) => Err(format!("{id} does not reach everybody").into()),
+            Some(id) => Err(format!("{id} does not reach every node").into()),
             None => Ok(format!("{} links, at most {most} peers each", links / 2)),
         }
     }
 
-    /// Who knows whom.
+    /// The known peers of each node.
     async fn tables(&self) -> BTreeMap<PeerId, BTreeSet<PeerId>> {
         let mut tables = BTreeMap::new();
         for (id, member) in &self.members {
@@ -159,25 +160,25 @@ impl Network {
                 let hops =
                     self.members.values().flat_map(|member| member.routes().into_values()).max();
                 let hops = usize::from(hops.unwrap_or(0));
-                return Ok(format!("{all} ways, at most {}", count(hops, "hop")));
+                return Ok(format!("{all} routes, at most {}", count(hops, "hop")));
             }
-            self.view.moves(&format!("{known} of {all}"));
-            sleep(LOOK_EVERY).await;
+            self.view.progress(&format!("{known} of {all}"));
+            sleep(POLL_EVERY).await;
         }
     }
 
-    /// Sends a typed request to the node that is farthest from somebody who does not know
-    /// everybody.
+    /// Sends a typed request from some node to the node that is farthest from it.
     async fn greet(&mut self) -> Result<String, Broken> {
         let mut askers = self.ids();
         self.random.shuffle(&mut askers);
         let farthest = |id: &PeerId| {
-            let (to, hops) = self.member(id).ok()?.routes().into_iter().max_by_key(|way| way.1)?;
+            let (to, hops) =
+                self.member(id).ok()?.routes().into_iter().max_by_key(|route| route.1)?;
             Some((id.clone(), to, hops))
         };
         let found = askers.iter().filter_map(farthest).find(|(.., hops)| *hops > 1);
         let Some((from, to, _)) = found else {
-            return Ok("everybody is a neighbour of everybody".to_owned());
+            return Ok("all nodes are neighbours".to_owned());
         };
         let (answered, passed) =
             self.member(&from)?.peer.send(Target::routed(to.clone()), Greet).await?;
@@ -190,7 +191,7 @@ impl Network {
     async fn spread_news(&mut self) -> Result<String, Broken> {
         let news = News { number: self.random.u64(..) };
         let ids = self.ids();
-        let from = self.random.choice(&ids).ok_or("nobody")?.clone();
+        let from = self.random.choice(&ids).ok_or("there is no node")?.clone();
         spread(&self.member(&from)?.peer, &news).await;
         loop {
             let heard = self
@@ -201,12 +202,12 @@ impl Network {
             if heard == ids.len() {
                 return Ok(format!("{heard} of {heard} nodes"));
             }
-            self.view.moves(&format!("{heard} of {}", ids.len()));
-            sleep(LOOK_EVERY).await;
+            self.view.progress(&format!("{heard} of {}", ids.len()));
+            sleep(POLL_EVERY).await;
         }
     }
 
-    /// A member whom the others can do without: the network stays one.
+    /// A member without which the network stays connected.
     async fn dispensable(&mut self) -> Result<PeerId, Broken> {
         let mut tables = self.tables().await;
         let mut ids = self.ids();
@@ -219,10 +220,11 @@ impl Network {
             }
             tables.insert(id, own);
         }
-        Err("everybody is needed".into())
+        Err("the network would split without any one node".into())
     }
 
-    async fn forgotten(&self, gone: &PeerId) -> usize {
+    /// The number of nodes that know `gone`.
+    async fn count_knowing(&self, gone: &PeerId) -> usize {
         let mut knowing = 0;
         for member in self.members.values() {
             knowing += usize::from(member.known().await.contains(gone));
@@ -232,45 +234,44 @@ impl Network {
 
     async fn kill(&mut self) -> Result<String, Broken> {
         let victim = self.dispensable().await?;
-        let member = self.members.remove(&victim).ok_or("nobody")?;
+        let member = self.members.remove(&victim).ok_or("there is no node")?;
         member.peer.abort().await;
-        let knew = self.forgotten(&victim).await;
+        let knew = self.count_knowing(&victim).await;
         loop {
-            let knowing = self.forgotten(&victim).await;
+            let knowing = self.count_knowing(&victim).await;
             if knowing == 0 {
-                let seen = format!("{victim} was known to {}, now to none", count(knew, "node"));
+                let seen = format!("{victim} was known to {}, now to no node", count(knew, "node"));
                 self.killed = Some(victim);
                 return Ok(seen);
             }
-            self.view.moves(&format!("{knowing} still know {victim}"));
-            sleep(LOOK_EVERY).await;
+            self.view.progress(&format!("{knowing} still know {victim}"));
+            sleep(POLL_EVERY).await;
         }
     }
 
     async fn leave(&mut self) -> Result<String, Broken> {
         let leaver = self.dispensable().await?;
-        let member = self.members.remove(&leaver).ok_or("nobody")?;
+        let member = self.members.remove(&leaver).ok_or("there is no node")?;
         let report = member.peer.stop().await;
-        let knowing = self.forgotten(&leaver).await;
+        let knowing = self.count_knowing(&leaver).await;
         if knowing > 0 || !report.is_clean() {
             return Err(format!("{knowing} still know {leaver}; {report:?}").into());
         }
-        Ok(format!("{leaver} told {}, nothing was cut", count(report.told, "peer")))
+        Ok(format!("{leaver} told {}, nothing was aborted", count(report.told, "peer")))
     }
 
     async fn come_back(&mut self) -> Result<String, Broken> {
-        let id = self.killed.take().ok_or("nobody was killed")?;
+        let id = self.killed.take().ok_or("no node was killed")?;
         let others = self.ids();
-        let member = Member::start(id.as_str(), self.pace()).await?;
+        let member = Member::start(id.as_str(), self.config()).await?;
         self.members.insert(id.clone(), member);
         self.join_one(&id, &others).await?;
-        let asker = self.random.choice(&others).ok_or("nobody")?.clone();
+        let asker = self.random.choice(&others).ok_or("there is no node")?.clone();
         while !self.member(&asker)?.routes().contains_key(&id) {
-            self.view.moves(&format!("{asker} has no way to {id} yet"));
-            sleep(LOOK_EVERY).await;
+            self.view.progress(&format!("{asker} has no route to {id} yet"));
+            sleep(POLL_EVERY).await;
         }
-        // The way may still be changing; a message that gets stuck is asked again within the time
-        // of the step.
+        // The routes may still change: a message that does not arrive is sent again.
         loop {
             match self.member(&asker)?.peer.send(Target::routed(id.clone()), Greet).await {
                 Ok((answered, passed)) if answered == id => {
@@ -278,7 +279,7 @@ impl Network {
                 }
                 Ok((answered, _)) => return Err(format!("{answered} answered for {id}").into()),
                 Err(error) if error.may_have_been_handled() => return Err(error.into()),
-                Err(_) => sleep(LOOK_EVERY).await,
+                Err(_) => sleep(POLL_EVERY).await,
             }
         }
     }
@@ -286,14 +287,16 @@ impl Network {
     async fn stream(&mut self) -> Result<String, Broken> {
         let len = self.options.body_mib << 20;
         let seed = self.random.u64(..);
-        let expected = format!("{len} {:016x}", Spring::sum_of(len.into(), seed));
+        let expected = format!("{len} {:016x}", Generated::sum_of(len.into(), seed));
         let mut ids = self.ids();
         self.random.shuffle(&mut ids);
-        let [from, to, ..] = ids.as_slice() else { return Err("nobody".into()) };
+        let [from, to, ..] = ids.as_slice() else {
+            return Err("there are fewer than two nodes".into());
+        };
         let to = self.member(to)?.peer.info().clone();
         let before = resident();
         let begun = Instant::now();
-        let request = Outgoing::body("BODY", len, Spring::new(len.into(), seed));
+        let request = Outgoing::body("BODY", len, Generated::new(len.into(), seed));
         let exchange = async {
             self.member(from)?
                 .peer
@@ -332,30 +335,30 @@ impl Network {
         while let Some((id, member)) = self.members.pop_first() {
             let report = member.peer.stop().await;
             if !report.is_clean() {
-                return Err(format!("{id} cut {:?}", report.aborted).into());
+                return Err(format!("{id} aborted {:?}", report.aborted).into());
             }
             told += report.told;
         }
-        Ok(format!("{nodes} nodes, {}, nothing was cut", count(told, "goodbye")))
+        Ok(format!("{nodes} nodes, {}, nothing was aborted", count(told, "goodbye")))
     }
 }
 
-/// Runs `work` and looks at the memory meanwhile: its result, and the most that was resident.
+/// Runs `work` and measures memory in the meantime. Returns its result and the maximum.
 async fn watched<T>(work: impl Future<Output = T>, view: &View) -> (T, Option<u64>) {
     let mut work = std::pin::pin!(work);
     let mut most = resident();
     loop {
-        match timeout(LOOK_EVERY, work.as_mut()).await {
+        match timeout(POLL_EVERY, work.as_mut()).await {
             Ok(result) => return (result, most.max(resident())),
             Err(_) => {
                 most = most.max(resident());
-                view.moves(&format!("{} MiB resident", resident().unwrap_or(0) >> 20));
+                view.progress(&format!("{} MiB resident", resident().unwrap_or(0) >> 20));
             }
         }
     }
 }
 
-/// Everybody who can be reached from `start` over known peers.
+/// All nodes that can be reached from `start` over known peers.
 fn reached<'a>(
     tables: &'a BTreeMap<PeerId, BTreeSet<PeerId>>,
     start: &'a PeerId,

@@ -1,5 +1,5 @@
-//! A network that nobody knows whole: look-ups, services by name, records and routed messages, on loopback, while it runs
-//! and after a third of it was killed.
+//! A Kademlia network on loopback, in which each node knows only a part of the others: look-ups,
+//! services by name, records and routed messages, before and after a third of the nodes is killed.
 //!
 //! ```text
 //! cargo run --release --example overlay
@@ -7,8 +7,9 @@
 //! cargo run --release --example overlay -- --json
 //! ```
 //!
-//! Each node is a real one, on a TCP port of its own. On a terminal a map is drawn while it works: a cell for each node, in
-//! the order of their keys, as high as its table is full. The exit code is 1 when a promise was broken, 2 for wrong options.
+//! Each node listens on a TCP port of its own. On a terminal, it draws a map: one bar for each
+//! node, in the order of their keys, whose height shows how full the table of the node is. The exit
+//! code is 1 if a promise is broken, 2 for wrong options, 130 after ctrl-C.
 
 #[macro_use]
 #[path = "../support/print.rs"]
@@ -27,19 +28,19 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde::Serialize;
 
-/// Runs a Kademlia network of nodes on loopback, kills a third of it, and checks what it promises.
+/// Runs a Kademlia network on loopback, kills a third of it, and checks its promises.
 #[derive(Parser, Serialize, Clone, Debug)]
 pub(crate) struct Options {
-    /// How many nodes.
+    /// The number of nodes.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(4..=256))]
     nodes: u32,
-    /// How many look-ups each time.
+    /// The number of look-ups in each step.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     lookups: u32,
-    /// The seed of everything that is chosen at random.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Prints the summary as JSON, and nothing else, on standard output.
+    /// Prints only the summary, as JSON, to standard output.
     #[arg(long)]
     #[serde(skip)]
     json: bool,
@@ -52,7 +53,7 @@ async fn main() -> ExitCode {
     support::run(story::Overlay::new(options)).await
 }
 
-/// A link takes two descriptors of this one process: as many as it may have are allowed.
+/// Raises the limit of file descriptors: each link takes two in this process.
 fn raise_descriptors() {
     #[cfg(unix)]
     {

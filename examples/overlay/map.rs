@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use actix_peer::{Peer, PeerId, overlay::kademlia::Key};
 
-/// Cells in a line.
+/// Cells per line.
 const WIDTH: usize = 64;
 
-/// From an almost empty table to one that holds everybody.
+/// From an almost empty table to one with all nodes.
 const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 const GREEN: &str = "\x1b[32m";
@@ -19,13 +19,13 @@ const PLAIN: &str = "\x1b[0m";
 /// One node of the map.
 struct Cell {
     id: PeerId,
-    /// Its key in hexadecimal digits: where it is.
+    /// Its key, which is its position.
     key: Key,
-    /// None when it is dead.
+    /// `None` if the node was killed.
     peer: Option<Peer>,
 }
 
-/// Who is where in the space of keys, alive or dead.
+/// All nodes in the order of their keys, alive or killed.
 #[derive(Default)]
 pub(crate) struct Map {
     cells: Vec<Cell>,
@@ -53,7 +53,7 @@ impl Map {
         if self.colours { format!("{colour}{sign}{PLAIN}") } else { sign.to_string() }
     }
 
-    /// The height of each table, and below it who is `asker` (`^`) and whom it knows (`·`).
+    /// Draws a bar for each table, and below it `asker` (`^`) and the nodes that it knows (`·`).
     pub(crate) fn draw(&self, asker: Option<&Peer>) -> String {
         let known: BTreeSet<PeerId> = asker.map(known).unwrap_or_default();
         let alive = self.cells.iter().filter(|cell| cell.peer.is_some()).count();
@@ -81,7 +81,7 @@ impl Map {
     }
 }
 
-/// Whom a node knows.
+/// The nodes that a node knows.
 pub(crate) fn known(peer: &Peer) -> BTreeSet<PeerId> {
     let known = peer.known_nodes().unwrap_or_default();
     known.into_iter().map(|info| info.id().clone()).collect()

@@ -1,4 +1,4 @@
-//! What happens, step by step, and what each step promises.
+//! The steps of the example, with the promise of each.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,25 +16,25 @@ use crate::{
     support::{Broken, Story, View, count},
 };
 
-/// Nodes in a bucket and that keep a record: fewer than usual, so that nobody knows everybody.
+/// The size of a bucket, and the copies of a record: small, so that no node knows all others.
 const K: usize = 8;
 
-/// Between two refreshes, and between two times that a record is sent: an hour in a network that is not for show.
+/// The interval of refreshes and of publishing records again. An hour is usual.
 const ROUND: Duration = Duration::from_secs(3);
 
-/// For so long a record is good.
+/// The lifetime of a record.
 const TTL: Duration = Duration::from_secs(120);
 
-/// Who says nothing for so long is taken for gone. On loopback all are near.
+/// The time-out of a question. It is short, because all nodes are on loopback.
 const REQUEST_TIME: Duration = Duration::from_millis(500);
 
-/// Within so much time after a third was killed, look-ups are exact again.
+/// The maximum time until look-ups are exact again, after a third was killed.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Of 100 look-ups right after a third was killed at least so many are exact.
+/// The minimum number of exact look-ups out of 100, right after a third was killed.
 const EXACT_AMONG_DEAD: usize = 80;
 
-/// Dials a second of addresses where nobody has answered yet: all of them are on this machine.
+/// Dials of unverified addresses per second: high, because all nodes are on this machine.
 const DIALS: u32 = 10_000;
 
 const SERVICE: &str = "printer";
@@ -44,12 +44,12 @@ pub(crate) struct Overlay {
     view: View,
     map: Map,
     nodes: Vec<Peer>,
-    /// Who provides the service.
+    /// The nodes that provide the service.
     providers: BTreeSet<PeerId>,
     random: fastrand::Rng,
 }
 
-/// What came of some look-ups.
+/// The results of some look-ups.
 struct Looked {
     exact: usize,
     times: Vec<Duration>,
@@ -72,16 +72,16 @@ impl Looked {
 impl Story for Overlay {
     const PROMISES: &'static [&'static str] = &[
         "every node listens",
-        "all join by one contact each",
+        "all join through one contact each",
         "look-ups are exact",
         "providers of a name are found",
         "a record is read from anywhere",
-        "messages reach who is no neighbour",
+        "messages reach nodes that are no neighbours",
         "a third is killed at once",
-        "look-ups go on right after",
+        "look-ups work right after",
         "the network heals: look-ups are exact again",
         "the record and the living providers are found",
-        "everybody stops cleanly",
+        "every node stops cleanly",
     ];
 
     fn setup(&self) -> impl Serialize {
@@ -124,7 +124,7 @@ fn record_key() -> Key {
     Key::of_bytes(b"motd")
 }
 
-const RECORD: &str = "no node knows everybody";
+const RECORD: &str = "no node knows all others";
 
 impl Overlay {
     pub(crate) fn new(options: Options) -> Self {
@@ -165,7 +165,7 @@ impl Overlay {
         }
     }
 
-    /// The map as it is now, where it is not drawn all the time.
+    /// Prints the map, unless it is redrawn on a terminal.
     fn print_map(&self) {
         if !self.view.is_live() {
             self.view.line(&self.map.draw(None));
@@ -184,10 +184,12 @@ impl Overlay {
 
     async fn join(&mut self) -> Result<String, Broken> {
         for n in 1..self.nodes.len() {
-            let (contact, peer) = (self.random.usize(..n), self.nodes.get(n).ok_or("nobody")?);
-            let contact = self.nodes.get(contact).ok_or("nobody")?.info().address().to_string();
+            let (contact, peer) =
+                (self.random.usize(..n), self.nodes.get(n).ok_or("there is no node")?);
+            let contact =
+                self.nodes.get(contact).ok_or("there is no node")?.info().address().to_string();
             peer.join_kademlia(&contact).await?;
-            self.view.moves(&format!("{n} of {}", self.nodes.len()));
+            self.view.progress(&format!("{n} of {}", self.nodes.len()));
             self.draw(Some(peer));
         }
         let sizes: Vec<usize> = self.nodes.iter().map(|peer| known(peer).len()).collect();
@@ -202,10 +204,10 @@ impl Overlay {
     }
 
     fn choose(&mut self) -> Result<Peer, Broken> {
-        Ok(self.random.choice(&self.nodes).ok_or("nobody")?.clone())
+        Ok(self.random.choice(&self.nodes).ok_or("there is no node")?.clone())
     }
 
-    /// Whom the one should find that looks for the nodes nearest to a key.
+    /// The nodes that an exact look-up of a key returns.
     fn nearest(&self, from: &Peer, target: Key) -> Vec<PeerInfo> {
         let others = self.nodes.iter().map(Peer::info).filter(|info| *info != from.info());
         let mut all: Vec<PeerInfo> = others.cloned().collect();
@@ -214,7 +216,7 @@ impl Overlay {
         all
     }
 
-    /// Looks for nodes and for the nodes nearest to keys, in turn.
+    /// Looks up a node, then the nodes nearest to a key, and so on in turn.
     async fn look_ups(&mut self, number: u32) -> Result<Looked, Broken> {
         let mut looked = Looked { exact: 0, times: Vec::new() };
         for n in 0..number {
@@ -228,7 +230,7 @@ impl Overlay {
             };
             looked.times.push(begun.elapsed());
             looked.exact += usize::from(exact);
-            self.view.moves(&format!("{} of {} exact", looked.exact, looked.times.len()));
+            self.view.progress(&format!("{} of {} exact", looked.exact, looked.times.len()));
             self.draw(Some(&from));
         }
         looked.times.sort_unstable();
@@ -243,7 +245,7 @@ impl Overlay {
         Ok(looked.in_words())
     }
 
-    /// Everybody's answer to "who provides it?", counted.
+    /// Lets every node look for the providers. Returns the number of nodes.
     async fn who_provides(&self) -> Result<usize, Broken> {
         for peer in &self.nodes {
             let found = peer.providers(SERVICE).await?;
@@ -285,7 +287,7 @@ impl Overlay {
         Ok(format!("kept by {}, read by {}", count(kept, "node"), count(read, "node")))
     }
 
-    /// Sends messages to nodes that are not in the sender's table, as far as there are any.
+    /// Sends messages to nodes that are not in the table of the sender, if there are any.
     async fn route(&mut self) -> Result<String, Broken> {
         let (mut sent, mut passed, mut most) = (0, 0, 0);
         for _ in 0..self.options.lookups {
@@ -302,14 +304,14 @@ impl Overlay {
                 return Err(format!("{answer:?} answered for {}", to.id()).into());
             }
             (sent, passed, most) = (sent + 1, passed + hops, most.max(hops));
-            self.view.moves(&format!("{sent} messages"));
+            self.view.progress(&format!("{sent} messages"));
             self.draw(Some(&from));
         }
         if sent == 0 {
-            return Ok("everybody knows everybody".to_owned());
+            return Ok("every node knows all others".to_owned());
         }
         let mean = passed as f64 / f64::from(sent);
-        Ok(format!("{sent} of {sent} messages, {mean:.1} hops in the mean, {most} at most"))
+        Ok(format!("{sent} of {sent} messages, {mean:.1} hops on average, {most} at most"))
     }
 
     async fn kill(&mut self) -> Result<String, Broken> {
@@ -323,7 +325,7 @@ impl Overlay {
         }
         self.draw(None);
         self.print_map();
-        Ok(format!("{} dead, {} alive, no goodbye", dead.len(), self.nodes.len()))
+        Ok(format!("{} killed, {} alive", dead.len(), self.nodes.len()))
     }
 
     async fn look_up_among_dead(&mut self) -> Result<String, Broken> {
@@ -361,8 +363,8 @@ impl Overlay {
         let nodes = std::mem::take(&mut self.nodes);
         let reports = futures::future::join_all(nodes.iter().map(Peer::stop)).await;
         match reports.iter().find(|report| !report.is_clean()) {
-            Some(report) => Err(format!("cut {:?}", report.aborted).into()),
-            None => Ok(format!("{}, nothing was cut", count(nodes.len(), "node"))),
+            Some(report) => Err(format!("aborted {:?}", report.aborted).into()),
+            None => Ok(format!("{}, nothing was aborted", count(nodes.len(), "node"))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Kademlia in networks of any size: what is found, in how many rounds, and what it costs each node.
+//! Simulates Kademlia in networks of any size: results, rounds and costs of look-ups.
 //!
 //! ```text
 //! $ cargo run --release --example simulate -- --nodes 2000 --seed 7
@@ -7,10 +7,11 @@
 //! $ cargo run --release --example simulate -- --from diagrams/kademlia.json --plot plot.svg
 //! ```
 //!
-//! The tables and look-ups are those of `overlay::kademlia`; sockets and time are left out. Nodes join one after the other
-//! by one contact, look for each other, refresh their tables, lose some of them at once, refresh once more, and look again.
-//! The same seed makes the same table. The exit code is 1 when a promise was broken or a file cannot be written, 2 for
-//! wrong options.
+//! It uses the tables and look-ups of `overlay::kademlia`, without sockets and time. Nodes join one
+//! after the other through one contact, look each other up, and refresh their tables. Then some are
+//! killed at once; the others refresh once more and look each other up again. The same seed gives
+//! the same table. The exit code is 1 if a promise is broken or a file cannot be read or written, 2
+//! for wrong options.
 
 #[macro_use]
 #[path = "../support/print.rs"]
@@ -33,51 +34,51 @@ use clap::Parser;
 
 use measure::{Data, Plan, Size};
 
-/// Simulates Kademlia in networks of any size, and says what it finds and costs.
+/// Simulates Kademlia in networks of any size and prints results and costs of look-ups.
 #[derive(Parser)]
 struct Options {
-    /// How many nodes; several are measured one after the other.
+    /// The number of nodes; several numbers are measured one after the other.
     #[arg(long, default_value = "50,500,2000", value_delimiter = ',',
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nodes: Vec<u32>,
-    /// The seed of everything that is chosen at random.
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// How many look-ups are made, and made again after the loss.
+    /// The number of look-ups, before and again after the loss.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     lookups: u32,
-    /// Which part of the nodes is killed, 0 to 0.9.
-    #[arg(long, default_value_t = 0.2, value_parser = part)]
+    /// The share of the nodes that is killed, 0 to 0.9.
+    #[arg(long, default_value_t = 0.2, value_parser = share)]
     kill: f64,
-    /// Where the data is written as JSON; `-` is standard output, which has nothing else then.
+    /// The file for the data as JSON; `-` prints only the JSON to standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Where a plot of the data is written, as SVG.
+    /// The file for a plot of the data as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// Takes the data of an earlier run from its JSON instead of measuring.
+    /// Reads the data of an earlier run from its JSON instead of measuring.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "seed", "lookups", "kill"])]
     from: Option<PathBuf>,
 }
 
 type Broken = Box<dyn std::error::Error>;
 
-fn part(text: &str) -> Result<f64, String> {
-    let part = text.parse().ok().filter(|part| (0.0..=0.9).contains(part));
-    part.ok_or_else(|| "not a number from 0 to 0.9".to_owned())
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=0.9).contains(share));
+    share.ok_or_else(|| "must be a number from 0 to 0.9".to_owned())
 }
 
-/// Measures one size, with a line of progress for who watches.
-fn measured(nodes: usize, plan: Plan) -> Size {
-    let watched = std::io::stderr().is_terminal();
-    let mut told = |what: &str, done: usize| {
-        if watched && (done.is_multiple_of(50) || done == nodes) {
+/// Measures one size. Shows progress on a terminal.
+fn measure(nodes: usize, plan: Plan) -> Size {
+    let is_terminal = std::io::stderr().is_terminal();
+    let mut progress = |what: &str, done: usize| {
+        if is_terminal && (done.is_multiple_of(50) || done == nodes) {
             eprint!("\r\x1b[K{nodes} nodes: {what}, {done}");
         }
     };
     let now = tokio::time::Instant::now().into_std();
-    let size = Size::measure(nodes, plan, now, &mut told);
-    if watched {
+    let size = Size::measure(nodes, plan, now, &mut progress);
+    if is_terminal {
         eprint!("\r\x1b[K");
     }
     size
@@ -97,7 +98,7 @@ fn run(options: &Options) -> Result<bool, Broken> {
         let text = fs::read_to_string(path)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let data: Data = serde_json::from_str(&text)
-            .map_err(|error| format!("{} is no data of a run: {error}", path.display()))?;
+            .map_err(|error| format!("{} is not the data of a run: {error}", path.display()))?;
         data.sizes.iter().try_for_each(|size| say(&table::row(size)))?;
         data
     } else {
@@ -105,7 +106,7 @@ fn run(options: &Options) -> Result<bool, Broken> {
             Plan { seed: options.seed, lookups: options.lookups as usize, kill: options.kill };
         let mut data = Data { plan, sizes: Vec::new() };
         for nodes in &options.nodes {
-            let size = measured(*nodes as usize, plan);
+            let size = measure(*nodes as usize, plan);
             say(&table::row(&size))?;
             data.sizes.push(size);
         }

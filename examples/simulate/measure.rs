@@ -1,4 +1,4 @@
-//! What one network is measured for, and what it promises.
+//! The measurements and the promises of one network.
 
 use std::time::Instant;
 
@@ -6,30 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::{Found, Network, Traffic};
 
-/// Rounds until a target has answered, at most, in a network of so many nodes.
-const MOST_ROUNDS: [(usize, f64); 2] = [(2_000, 7.0), (10_000, 9.0)];
+/// The maximum rounds until a target has answered, for networks up to a number of nodes.
+const MAX_ROUNDS: [(usize, f64); 2] = [(2_000, 7.0), (10_000, 9.0)];
 
-/// Look-ups of a hundred that find their target when so much of the network was gone one refresh interval ago.
+/// The minimum share of look-ups that succeed one refresh interval after at most `MOST_KILLED` of
+/// the network was killed.
 const FOUND_AFTER: f64 = 0.99;
 const MOST_KILLED: f64 = 0.2;
 
-/// How a run is made.
+/// The parameters of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) lookups: usize,
-    /// Which part of the nodes is killed.
+    /// The share of the nodes that is killed.
     pub(crate) kill: f64,
 }
 
-/// Everything that a run has measured: what is written as JSON, and drawn.
+/// All measurements of a run, as they are written as JSON and drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Data {
     pub(crate) plan: Plan,
     pub(crate) sizes: Vec<Size>,
 }
 
-/// Mean and most of something.
+/// Mean and maximum of a measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) mean: f64,
@@ -44,16 +45,16 @@ pub(crate) struct Cost {
     pub(crate) timeouts: f64,
 }
 
-/// A number of look-ups.
+/// The results of a number of look-ups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LookUps {
     pub(crate) made: usize,
     pub(crate) found: usize,
-    /// Until the exact target had answered.
+    /// Rounds until the exact target had answered.
     pub(crate) rounds: Spread,
-    /// Until the 20 nearest had answered.
+    /// Questions until the 20 nearest had answered.
     pub(crate) questions: Spread,
-    /// Questions that nobody answered.
+    /// Questions without an answer.
     pub(crate) timeouts: Spread,
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct LookUps {
 pub(crate) struct Size {
     pub(crate) nodes: usize,
     pub(crate) lookups: LookUps,
-    /// What is sent by all because one more node joins: the mean of the last tenth.
+    /// What all nodes send for one join: the mean of the last tenth.
     pub(crate) join: Cost,
     /// What a node sends in one refresh interval, an hour.
     pub(crate) hour: Cost,
@@ -76,7 +77,7 @@ pub(crate) struct Size {
     pub(crate) lookups_after: LookUps,
 }
 
-/// To hundredths, so that the data says no more than it knows.
+/// Rounds to hundredths.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
@@ -119,12 +120,13 @@ impl LookUps {
 }
 
 impl Size {
-    /// Builds a network of so many nodes, and measures it. `told` hears what is being done, and how far it is.
+    /// Builds a network with this number of nodes and measures it. `progress` receives the step and
+    /// how many nodes it has done.
     pub(crate) fn measure(
         nodes: usize,
         plan: Plan,
         now: Instant,
-        told: &mut dyn FnMut(&str, usize),
+        progress: &mut dyn FnMut(&str, usize),
     ) -> Self {
         let mut network = Network::new(plan.seed, now);
         let last = (nodes / 10).max(1);
@@ -134,40 +136,39 @@ impl Size {
                 before = network.traffic;
             }
             network.join();
-            told("join", n + 1);
+            progress("join", n + 1);
         }
         let join = Cost::of(network.traffic - before, last);
         let lookups = LookUps::make(&mut network, plan.lookups);
         before = network.traffic;
-        network.refresh(|done| told("refresh", done));
+        network.refresh(|done| progress("refresh", done));
         let hour = Cost::of(network.traffic - before, network.len());
         let known = Spread::of(network.tables().map(|(known, _)| known as f64));
         let memory = Spread::of(network.tables().map(|(_, bytes)| bytes as f64));
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a part of the nodes"
+            reason = "a share of the nodes"
         )]
         let killed = (nodes as f64 * plan.kill) as usize;
         network.kill(killed);
         before = network.traffic;
-        network.refresh(|done| told("refresh without the dead", done));
+        network.refresh(|done| progress("refresh after the loss", done));
         let hour_after = Cost::of(network.traffic - before, network.len());
         let lookups_after = LookUps::make(&mut network, plan.lookups);
         Self { nodes, lookups, join, hour, known, memory, killed, hour_after, lookups_after }
     }
 
-    /// What was promised of a network of this size, and is not so.
+    /// The promises that this network broke.
     pub(crate) fn broken(&self) -> Vec<String> {
         let (nodes, mut broken) = (self.nodes, Vec::new());
         let LookUps { made, found, rounds, .. } = self.lookups;
         if found < made {
             broken.push(format!("{nodes} nodes: {found} of {made} look-ups found their target"));
         }
-        let most = MOST_ROUNDS.iter().find(|(most, _)| nodes <= *most);
-        if let Some((_, most)) = most.filter(|(_, most)| rounds.max > *most) {
-            broken
-                .push(format!("{nodes} nodes: {} rounds, where {most} were promised", rounds.max));
+        let limit = MAX_ROUNDS.iter().find(|(max_nodes, _)| nodes <= *max_nodes);
+        if let Some((_, limit)) = limit.filter(|(_, limit)| rounds.max > *limit) {
+            broken.push(format!("{nodes} nodes: {} rounds, more than {limit}", rounds.max));
         }
         let LookUps { made, found, .. } = self.lookups_after;
         let promised = self.killed as f64 <= nodes as f64 * MOST_KILLED;

@@ -1,5 +1,9 @@
-//! A network of tables without sockets: who is asked answers at once, who is dead does not. Every message is counted.
-#![allow(clippy::indexing_slicing, reason = "a node's number is its place in the list of nodes")]
+//! A network of tables without sockets: live nodes answer at once, killed ones do not answer. Every
+//! message is counted.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the number of a node is its index in the list of nodes"
+)]
 
 use std::{
     net::IpAddr,
@@ -23,12 +27,12 @@ pub(crate) const K: usize = 20;
 /// How often each bucket is refreshed.
 pub(crate) const REFRESH: Duration = Duration::from_secs(3_600);
 
-/// What was sent by all nodes together.
+/// What all nodes have sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
-    /// Questions that nobody answered.
+    /// Questions without an answer.
     pub(crate) timeouts: u64,
 }
 
@@ -54,14 +58,14 @@ struct Node {
     alive: bool,
 }
 
-/// What came of one look-up.
+/// The result of one look-up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     /// Rounds of `alpha` questions until the exact target had answered.
     pub(crate) rounds: Option<usize>,
     /// Questions until the `k` nearest had answered.
     pub(crate) questions: usize,
-    /// Those of them that nobody answered.
+    /// Questions without an answer.
     pub(crate) timeouts: u64,
 }
 
@@ -74,7 +78,7 @@ pub(crate) struct Network {
     pub(crate) traffic: Traffic,
 }
 
-/// The number of a node, which its address says.
+/// The number of a node, which its address contains.
 fn number(info: &PeerInfo) -> Option<usize> {
     match info.host() {
         Host::Ip(IpAddr::V4(ip)) => Some(ip.to_bits() as usize & 0xff_ffff),
@@ -83,14 +87,14 @@ fn number(info: &PeerInfo) -> Option<usize> {
 }
 
 impl Network {
-    /// Nobody is there. `now` is any time.
+    /// An empty network. `now` is any time.
     pub(crate) fn new(seed: u64, now: Instant) -> Self {
         let (nodes, alive, random) = (Vec::new(), Vec::new(), fastrand::Rng::with_seed(seed));
         Self { seed, nodes, alive, random, now, traffic: Traffic::default() }
     }
 
-    /// One more node, whose id is as long as a public key. It knows one that is there: asks it for the nodes nearest to
-    /// itself, then these, then refreshes its further buckets (section 2.3 of the paper).
+    /// Adds a node, whose id is as long as a public key. Through one contact it looks itself up,
+    /// and then refreshes its farther buckets (section 2.3 of the Kademlia paper).
     pub(crate) fn join(&mut self) {
         let n = self.nodes.len();
         let id = Key::of_bytes(format!("{} {n}", self.seed).as_bytes());
@@ -112,7 +116,7 @@ impl Network {
         self.alive.len()
     }
 
-    /// One refresh interval goes by, in which each node looks itself up, and a key in each of its buckets.
+    /// Simulates one refresh interval: each node looks up itself, and a key in each of its buckets.
     pub(crate) fn refresh(&mut self, mut done: impl FnMut(usize)) {
         self.now += REFRESH;
         for (at, n) in self.alive.clone().into_iter().enumerate() {
@@ -134,7 +138,7 @@ impl Network {
         }
     }
 
-    /// So many nodes are gone at once, without a word.
+    /// Kills `count` nodes at once.
     pub(crate) fn kill(&mut self, count: usize) {
         self.random.shuffle(&mut self.alive);
         for n in self.alive.drain(..count.min(self.alive.len())) {
@@ -143,7 +147,7 @@ impl Network {
         self.alive.sort_unstable();
     }
 
-    /// A node that is there looks for another one.
+    /// A random live node looks up another one.
     pub(crate) fn look_up_another(&mut self) -> Option<Found> {
         let from = *self.random.choice(&self.alive)?;
         if self.alive.len() < 2 {
@@ -174,13 +178,13 @@ impl Network {
         let exact = exact.map(|to| self.nodes[to].info.id().clone());
         let mut lookup = Lookup::new(self.nodes[n].key, target, known, LookupConfig::default());
         let (before, mut rounds) = (self.traffic.timeouts, None);
-        let mut under_way = Vec::new();
+        let mut asked = Vec::new();
         for round in 1.. {
-            under_way.extend(std::iter::from_fn(|| lookup.next()));
-            if under_way.is_empty() {
+            asked.extend(std::iter::from_fn(|| lookup.next()));
+            if asked.is_empty() {
                 break;
             }
-            for info in under_way.drain(..) {
+            for info in asked.drain(..) {
                 if let Some(answer) = self.ask(n, &info, target) {
                     lookup.answered(info.id(), answer);
                     self.hear(n, info);
@@ -202,20 +206,20 @@ impl Network {
         self.traffic.bytes += bytes as u64;
     }
 
-    /// The node of this address, if it is there; else its silence is counted.
+    /// The node with this address if it is alive; otherwise counts a time-out.
     fn reach(&mut self, info: &PeerInfo) -> Option<usize> {
-        let there = number(info).filter(|n| self.nodes.get(*n).is_some_and(|node| node.alive));
-        self.traffic.timeouts += u64::from(there.is_none());
-        there
+        let alive = number(info).filter(|n| self.nodes.get(*n).is_some_and(|node| node.alive));
+        self.traffic.timeouts += u64::from(alive.is_none());
+        alive
     }
 
-    /// Asks for the nodes nearest to a key. Who is asked hears of the one that asks.
+    /// Asks a node for the nodes nearest to a key. The node learns of the one that asks.
     fn ask(&mut self, from: usize, to: &PeerInfo, target: Key) -> Option<Vec<PeerInfo>> {
         self.send(wire::find(self.nodes[from].len));
         let to = self.reach(to)?;
         let answer = self.nodes[to].table.closest(target, K);
-        let told = answer.iter().filter_map(number).map(|n| self.nodes[n].len).sum();
-        self.send(wire::nodes(self.nodes[to].id_len, answer.len(), told));
+        let bytes = answer.iter().filter_map(number).map(|n| self.nodes[n].len).sum();
+        self.send(wire::nodes(self.nodes[to].id_len, answer.len(), bytes));
         self.was_asked(to, from);
         Some(answer)
     }
@@ -227,7 +231,7 @@ impl Network {
         true
     }
 
-    /// Who asks is in the table, or is asked back at its address whether it is there, if that could get it a place.
+    /// If the asking node is not in the table and there is room for it, it is verified with a ping.
     fn was_asked(&mut self, at: usize, by: usize) {
         let info = self.nodes[by].info.clone();
         let table = &self.nodes[at].table;
@@ -237,7 +241,7 @@ impl Network {
         }
     }
 
-    /// A node has answered. Where its bucket is full, the one that was silent for longest is asked.
+    /// Records an answer of a node. If its bucket is full, the least recently seen node is pinged.
     fn hear(&mut self, at: usize, info: PeerInfo) {
         if let Heard::Check(oldest) = self.nodes[at].table.heard(info) {
             if self.ping(at, &oldest) {
@@ -248,7 +252,7 @@ impl Network {
         }
     }
 
-    /// Of each node that is there: nodes that it knows, and bytes of its table.
+    /// For each live node: the number of nodes that it knows, and the bytes of its table.
     pub(crate) fn tables(&self) -> impl Iterator<Item = (usize, usize)> {
         self.alive.iter().map(|n| (self.nodes[*n].table.len(), self.nodes[*n].table.memory()))
     }

@@ -1,5 +1,5 @@
-//! The tests inside the program's modules, which are those of `main.rs`.
-#![allow(dead_code, reason = "what `main.rs` uses of the modules is not used here")]
+//! The tests inside the modules of the program.
+#![allow(dead_code, reason = "only `main.rs` uses all of the modules")]
 
 mod measure;
 mod network;

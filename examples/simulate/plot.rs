@@ -1,4 +1,5 @@
-//! The plot: small pictures side by side, each of one thing over the logarithm of the number of nodes.
+//! The plot: panels side by side, each of one measurement over the logarithm of the number of
+//! nodes.
 
 use std::fmt::Write;
 
@@ -15,8 +16,8 @@ const COLUMN: f64 = 390.0;
 const ROW: f64 = 230.0;
 const COLUMNS: usize = 3;
 
-/// Two texts at the ends of lines are at least so far apart.
-const APART: f64 = 15.0;
+/// The minimum distance of the labels at the ends of two lines.
+const LABEL_DISTANCE: f64 = 15.0;
 
 const COLOURS: [&str; 2] = ["#2a78d6", "#c2410c"];
 
@@ -30,33 +31,30 @@ struct Panel {
 const PANELS: [Panel; 6] = [
     Panel {
         title: "Rounds until the target has answered",
-        lines: [
-            ("mean", |size| size.lookups.rounds.mean),
-            ("most", |size| size.lookups.rounds.max),
-        ],
+        lines: [("mean", |size| size.lookups.rounds.mean), ("max", |size| size.lookups.rounds.max)],
     },
     Panel {
-        title: "Questions of a look-up",
+        title: "Questions per look-up",
         lines: [
             ("mean", |size| size.lookups.questions.mean),
-            ("most", |size| size.lookups.questions.max),
+            ("max", |size| size.lookups.questions.max),
         ],
     },
     Panel {
         title: "Nodes in a table",
-        lines: [("mean", |size| size.known.mean), ("most", |size| size.known.max)],
+        lines: [("mean", |size| size.known.mean), ("max", |size| size.known.max)],
     },
     Panel {
-        title: "Messages a node sends in an hour",
+        title: "Messages per node and hour",
         lines: [
-            ("all there", |size| size.hour.messages),
+            ("before loss", |size| size.hour.messages),
             ("after loss", |size| size.hour_after.messages),
         ],
     },
     Panel {
-        title: "kB a node sends in an hour",
+        title: "kB per node and hour",
         lines: [
-            ("all there", |size| size.hour.bytes / 1_000.0),
+            ("before loss", |size| size.hour.bytes / 1_000.0),
             ("after loss", |size| size.hour_after.bytes / 1_000.0),
         ],
     },
@@ -64,12 +62,12 @@ const PANELS: [Panel; 6] = [
         title: "Memory of a table, kB",
         lines: [
             ("mean", |size| size.memory.mean / 1_000.0),
-            ("most", |size| size.memory.max / 1_000.0),
+            ("max", |size| size.memory.max / 1_000.0),
         ],
     },
 ];
 
-/// The next of 1, 2, 4, 5, 8 times a power of ten: halves of it are round, too.
+/// The next of 1, 2, 4, 5 and 8 times a power of ten, so that its half is round, too.
 fn nice(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1.0).log10().floor());
     let steps = [1.0, 2.0, 4.0, 5.0, 8.0, 10.0];
@@ -124,22 +122,22 @@ fn panel(text: &mut String, panel: &Panel, sizes: &[Size]) -> std::fmt::Result {
     let ends = panel.lines.map(|(_, value)| sizes.last().map_or(0.0, |size| scale.y(value(size))));
     let [lower, upper] = ends;
     let middle = f64::midpoint(lower, upper);
-    let apart = (lower - upper).abs().max(APART) / 2.0;
-    let places = if lower >= upper {
-        [middle + apart, middle - apart]
+    let half = (lower - upper).abs().max(LABEL_DISTANCE) / 2.0;
+    let labels = if lower >= upper {
+        [middle + half, middle - half]
     } else {
-        [middle - apart, middle + apart]
+        [middle - half, middle + half]
     };
-    for (((name, value), colour), place) in panel.lines.iter().zip(COLOURS).zip(places) {
+    for (((name, value), colour), label) in panel.lines.iter().zip(COLOURS).zip(labels) {
         let point = |size: &Size| (scale.x(size.nodes as f64), scale.y(value(size)));
-        let way: Vec<_> = sizes
+        let points: Vec<_> = sizes
             .iter()
             .map(|size| {
                 let (x, y) = point(size);
                 format!("{x:.1} {y:.1}")
             })
             .collect();
-        writeln!(text, "<path class=\"line\" stroke=\"{colour}\" d=\"M{}\"/>", way.join("L"))?;
+        writeln!(text, "<path class=\"line\" stroke=\"{colour}\" d=\"M{}\"/>", points.join("L"))?;
         for (x, y) in sizes.iter().map(point) {
             writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\"/>")?;
         }
@@ -147,13 +145,13 @@ fn panel(text: &mut String, panel: &Panel, sizes: &[Size]) -> std::fmt::Result {
             text,
             "<text class=\"name\" fill=\"{colour}\" x=\"{:.1}\" y=\"{:.1}\">{name}</text>",
             WIDTH + 9.0,
-            place + 4.0
+            label + 4.0
         )?;
     }
     Ok(())
 }
 
-/// The plot of a run, on a white ground that is read on any page, with its data in it.
+/// The plot of a run as SVG, with a white background and its data in the metadata.
 pub(crate) fn svg(data: &Data) -> Result<String, Box<dyn std::error::Error>> {
     let rows = PANELS.len().div_ceil(COLUMNS);
     let (width, height) = (COLUMN * COLUMNS as f64 + 30.0, ROW * rows as f64 + 46.0);

@@ -1,4 +1,4 @@
-//! The table, as a person reads it and as Markdown has it.
+//! The table, as text that is valid Markdown.
 
 use crate::measure::{LookUps, Size};
 
@@ -7,8 +7,8 @@ const HEAD: [&str; 9] = [
     "found",
     "rounds",
     "questions",
-    "one joins",
-    "sent in an hour",
+    "per join",
+    "sent per hour",
     "known",
     "memory",
     "found after a loss",
@@ -17,7 +17,7 @@ const HEAD: [&str; 9] = [
 /// Bytes in a kB.
 const KILO: f64 = 1_000.0;
 
-/// Digits in groups of three.
+/// A number with its digits in groups of three.
 pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
@@ -52,7 +52,7 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     format!("| {} |", cells.collect::<Vec<_>>().join(" | "))
 }
 
-/// The first two lines.
+/// The two lines of the head.
 pub(crate) fn head() -> String {
     let names = line(HEAD.iter().map(|name| (*name).to_owned()));
     format!("{names}\n|{}", "---|".repeat(HEAD.len()))
@@ -63,12 +63,13 @@ pub(crate) fn row(size: &Size) -> String {
     line(cells(size).into_iter())
 }
 
-/// What the columns say.
+/// The meaning of the columns.
 pub(crate) const LEGEND: &str = "\
-rounds (of 3 questions) until the exact target has answered, questions until the 20 nearest have: mean; most
-one joins: messages and bytes that all send for it
-sent in an hour: messages and bytes of one node, for one refresh of each bucket and a look-up of itself
-known, memory: nodes in a table, and its bytes: mean; most
+rounds: of 3 questions each, until the exact target has answered (mean; maximum)
+questions: until the 20 nearest nodes have answered (mean; maximum)
+per join: messages and bytes that all nodes send for one join
+sent per hour: messages and bytes of one node, for one refresh of each bucket and a look-up of itself
+known, memory: nodes in a table, and its bytes (mean; maximum)
 found after a loss: after nodes were killed at once, and one refresh interval";
 
 #[cfg(test)]

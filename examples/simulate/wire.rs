@@ -1,14 +1,14 @@
-//! How long the messages of `overlay::kademlia::message` are: a frame is a header, a version, then postcard.
+//! The lengths of the messages of `overlay::kademlia::message`: a header, a version, then postcard.
 
 use actix_peer::{PeerId, PeerInfo, frame::HEADER_LEN};
 
-/// Version, and which question or answer it is.
+/// Bytes of the version and of the kind of message.
 const TAGS: usize = 2;
 
 /// Bytes of a key.
 const KEY: usize = 32;
 
-/// Bytes of a number as postcard has it: seven bits in each.
+/// Bytes of a number in postcard: seven bits per byte.
 fn number(value: usize) -> usize {
     let bits = usize::BITS - value.leading_zeros();
     bits.div_ceil(7).max(1) as usize
@@ -28,22 +28,22 @@ pub(crate) fn id(id: &PeerId) -> usize {
     text(id.as_str().len())
 }
 
-/// The question whether a node is there, of a node of so many bytes.
+/// A ping. `asker`: the bytes of the asking node.
 pub(crate) const fn ping(asker: usize) -> usize {
     HEADER_LEN + TAGS + asker
 }
 
-/// Its answer, of an id of so many bytes.
+/// The answer to a ping. `id`: the bytes of the id.
 pub(crate) const fn here(id: usize) -> usize {
     HEADER_LEN + TAGS + id
 }
 
-/// The question for the nodes nearest to a key.
+/// A question for the nodes nearest to a key.
 pub(crate) const fn find(asker: usize) -> usize {
     HEADER_LEN + TAGS + asker + KEY
 }
 
-/// Its answer, with so many nodes of so many bytes in all.
+/// The answer to it, with `count` nodes of `bytes` bytes in all.
 pub(crate) fn nodes(id: usize, count: usize, bytes: usize) -> usize {
     HEADER_LEN + TAGS + id + number(count) + bytes
 }

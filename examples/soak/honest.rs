@@ -1,4 +1,4 @@
-//! The honest ones: what they say to each other, and what became of it.
+//! The messages between honest nodes, and their outcomes.
 
 use std::{
     cell::Cell,
@@ -18,18 +18,18 @@ use serde::Serialize;
 
 use crate::{gauge::Latencies, ledger::Ledger};
 
-/// Between two messages of one lane.
-const REST: Duration = Duration::from_millis(5);
+/// The pause between two messages of one lane.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// Messages that are under way at once where they are sent again after a cut.
-const TOGETHER: u64 = 4;
+/// The number of open messages on lanes that send again after a break.
+const OUTSTANDING: u64 = 4;
 
-/// The longest message, in bytes.
-const LONGEST: usize = 2 << 10;
+/// The maximum length of a message, in bytes.
+const MAX_LEN: usize = 2 << 10;
 
-/// One way to talk, each with a code, numbers and a ledger of its own.
+/// A way to send messages, with a code, numbers and a ledger of its own.
 ///
-/// A further way to send is a further lane: its code, its promise, and one line in [`Talk::send`].
+/// To add a way, add a lane with its code and its promise, and a line in [`Talk::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Lane {
@@ -39,17 +39,17 @@ pub(crate) enum Lane {
     Classic,
     /// One-way messages over the link.
     OneWay,
-    /// Acknowledged messages, over a wire that is cut.
+    /// Acknowledged messages, over connections that break.
     Acked,
-    /// Reliable messages, over a wire that is cut.
+    /// Reliable messages, over connections that break.
     Reliable,
-    /// Requests, over a wire that is cut.
-    Cut,
+    /// Requests, over connections that break.
+    Broken,
 }
 
 impl Lane {
     pub(crate) const ALL: [Self; 6] =
-        [Self::Request, Self::Classic, Self::OneWay, Self::Acked, Self::Reliable, Self::Cut];
+        [Self::Request, Self::Classic, Self::OneWay, Self::Acked, Self::Reliable, Self::Broken];
 
     pub(crate) const fn code(self) -> TypeCode {
         TypeCode::new(match self {
@@ -58,7 +58,7 @@ impl Lane {
             Self::OneWay => b"ONEW",
             Self::Acked => b"ACKE",
             Self::Reliable => b"RELI",
-            Self::Cut => b"CUTS",
+            Self::Broken => b"BROK",
         })
     }
 
@@ -67,51 +67,51 @@ impl Lane {
             Self::Request => "requests over a link",
             Self::Classic => "classic requests",
             Self::OneWay => "one-way messages",
-            Self::Acked => "acknowledged, wire cut",
-            Self::Reliable => "reliable, wire cut",
-            Self::Cut => "requests, wire cut",
+            Self::Acked => "acknowledged, breaks",
+            Self::Reliable => "reliable, breaks",
+            Self::Broken => "requests, breaks",
         }
     }
 
-    /// Whether it goes over the wire that is cut.
-    pub(crate) const fn is_aborted(self) -> bool {
-        matches!(self, Self::Acked | Self::Reliable | Self::Cut)
+    /// Whether it goes through the proxy that breaks connections.
+    pub(crate) const fn uses_proxy(self) -> bool {
+        matches!(self, Self::Acked | Self::Reliable | Self::Broken)
     }
 
-    /// Whether a message may fail: nothing but a cut is a reason, and an acknowledged or
-    /// reliable message outlives it.
+    /// Whether a message may fail: only because a connection breaks, which acknowledged and
+    /// reliable messages survive.
     pub(crate) const fn may_fail(self) -> bool {
-        matches!(self, Self::Cut)
+        matches!(self, Self::Broken)
     }
 
-    /// Whether order is promised: not between two links.
+    /// Whether order is promised: not across two links.
     pub(crate) const fn is_ordered(self) -> bool {
-        !matches!(self, Self::Cut)
+        !matches!(self, Self::Broken)
     }
 }
 
-/// What became of the messages of a lane.
+/// The outcomes of the messages of a lane.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) done: u64,
-    /// Failed, and surely not handled.
+    /// Failed, and certainly not handled.
     pub(crate) not_handled: u64,
     /// Failed, and perhaps handled.
     pub(crate) unsure: u64,
-    /// Done, but not in the ledger.
+    /// Succeeded, but not in the ledger.
     pub(crate) lost: u64,
-    /// Said not to be handled, but in the ledger.
-    pub(crate) lies: u64,
-    /// Answered with something else.
+    /// Reported as not handled, but in the ledger.
+    pub(crate) misreported: u64,
+    /// Answered with a wrong reply.
     pub(crate) wrong: u64,
-    /// The last error, as the caller saw it.
+    /// The last error.
     pub(crate) error: Option<String>,
     #[serde(skip)]
     pub(crate) latencies: Latencies,
 }
 
-/// What happened to one message.
+/// The outcome of one message.
 enum Sent {
     Done,
     Wrong,
@@ -124,7 +124,7 @@ impl From<RequestError> for Sent {
     }
 }
 
-/// One lane at work.
+/// The sender of one lane.
 pub(crate) struct Talk {
     pub(crate) lane: Lane,
     pub(crate) from: Peer,
@@ -135,19 +135,19 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// Talks until it is told to stop, and finishes what is under way.
-    pub(crate) async fn talk(mut self, stop: Rc<Cell<bool>>) -> (Lane, Tally, Ledger) {
-        let again = matches!(self.lane, Lane::Acked | Lane::Reliable);
-        let together = if again { TOGETHER } else { 1 };
+    /// Sends messages until `stop` is set, and waits for the open ones.
+    pub(crate) async fn run(mut self, stop: Rc<Cell<bool>>) -> (Lane, Tally, Ledger) {
+        let sends_again = matches!(self.lane, Lane::Acked | Lane::Reliable);
+        let outstanding = if sends_again { OUTSTANDING } else { 1 };
         while !stop.get() {
             let messages: Vec<_> =
-                (0..together).map(|n| self.message(self.tally.sent + n)).collect();
-            self.tally.sent += together;
+                (0..outstanding).map(|n| self.message(self.tally.sent + n)).collect();
+            self.tally.sent += outstanding;
             let sent = join_all(messages.into_iter().map(|(n, data)| self.timed(n, data))).await;
             for (number, sent, took) in sent {
-                self.note(number, sent, took);
+                self.count(number, sent, took);
             }
-            tokio::time::sleep(REST).await;
+            tokio::time::sleep(PAUSE).await;
         }
         if self.lane == Lane::OneWay {
             self.settle().await;
@@ -157,7 +157,7 @@ impl Talk {
 
     fn message(&mut self, number: u64) -> (u64, Bytes) {
         let mut data = number.to_be_bytes().to_vec();
-        data.resize(data.len() + self.rng.usize(..LONGEST), self.rng.u8(..));
+        data.resize(data.len() + self.rng.usize(..MAX_LEN), self.rng.u8(..));
         (number, data.into())
     }
 
@@ -183,7 +183,7 @@ impl Talk {
                     });
                 }
             }
-            Lane::Request | Lane::Classic | Lane::Cut => {
+            Lane::Request | Lane::Classic | Lane::Broken => {
                 let replies = self.from.request(&self.to, message).await?.collect().await?;
                 if replies != [frame] {
                     return Ok(Sent::Wrong);
@@ -193,9 +193,9 @@ impl Talk {
         Ok(Sent::Done)
     }
 
-    fn note(&mut self, number: u64, sent: Sent, took: Duration) {
+    fn count(&mut self, number: u64, sent: Sent, took: Duration) {
         // A one-way message has not arrived yet.
-        let arrived = self.lane == Lane::OneWay || self.ledger.read(|page| page.has(number));
+        let arrived = self.lane == Lane::OneWay || self.ledger.read(|record| record.has(number));
         match sent {
             Sent::Done => {
                 self.tally.done += 1;
@@ -208,16 +208,16 @@ impl Talk {
                     self.tally.unsure += 1;
                 } else {
                     self.tally.not_handled += 1;
-                    self.tally.lies += u64::from(arrived && self.lane != Lane::OneWay);
+                    self.tally.misreported += u64::from(arrived && self.lane != Lane::OneWay);
                 }
                 self.tally.error = Some(error);
             }
         }
     }
 
-    /// Waits for the one-way messages that are on their way.
+    /// Waits until the one-way messages have arrived.
     async fn settle(&mut self) {
-        let missing = || self.tally.done.saturating_sub(self.ledger.read(|page| page.handled));
+        let missing = || self.tally.done.saturating_sub(self.ledger.read(|record| record.handled));
         for _ in 0..100 {
             if missing() == 0 {
                 break;

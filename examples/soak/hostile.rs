@@ -1,7 +1,7 @@
-//! The peers, in a process of their own, so that their memory and descriptors are not the nodes'.
+//! The hostile peers, in a process of their own, so that the nodes are measured alone.
 //!
-//! The process ends when its standard input does. It prints where the wire is, waits for a line, and
-//! prints a line of JSON each second: how often each thing was done.
+//! The process prints the address of the proxy and waits for a line. Then it prints a line of JSON
+//! every second, with the number of each action. It ends when its standard input is closed.
 
 mod member;
 mod raw;
@@ -22,26 +22,26 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::{ends::Ends, wire};
+use crate::{ends::Ends, proxy};
 
-/// Nodes that peers run at once: all from one address, so that they share what one source may have.
+/// The maximum number of nodes that peers run at once. They share the limits of one source.
 const MAX_MEMBERS: usize = 48;
 
-/// What the run tells this process.
+/// The options that the run passes to this process.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Options {
     /// The nodes under test.
     #[arg(long, required = true, num_args = 1..)]
     pub(crate) to: Vec<SocketAddr>,
-    /// Where the wire leads.
+    /// The destination of the proxy.
     #[arg(long)]
-    pub(crate) wire: SocketAddr,
+    pub(crate) proxy: SocketAddr,
     #[arg(long)]
     pub(crate) peers: u16,
     #[arg(long)]
     pub(crate) rate: u32,
     #[arg(long)]
-    pub(crate) cut_every: u32,
+    pub(crate) break_every: u32,
     #[arg(long)]
     pub(crate) seed: u64,
 }
@@ -49,26 +49,26 @@ pub(crate) struct Options {
 /// What a peer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Deed {
-    /// Joins as a node, asks, and leaves politely.
+enum Action {
+    /// Joins as a node, sends requests, and leaves.
     Member,
-    /// Joins as a node, asks, and is dead without a word.
+    /// Joins as a node, sends requests, and crashes.
     Killed,
-    /// Many connections at once, some of them reset.
+    /// Opens many connections at once and resets some of them.
     Flood,
-    /// Frames that are none.
+    /// Sends invalid frames.
     Broken,
-    /// Asks for much and never reads.
+    /// Requests a long answer and never reads it.
     SlowReader,
-    /// Connects and says nothing.
+    /// Connects and stays silent.
     Silent,
-    /// Puts peers into tables that are not there, and takes some out again.
+    /// Adds peers to tables that do not exist, and removes some again.
     Joiner,
-    /// Sends a slow handler more than is taken.
+    /// Sends more to a slow handler than the window allows.
     Greedy,
 }
 
-impl Deed {
+impl Action {
     const ALL: [Self; 8] = [
         Self::Member,
         Self::Killed,
@@ -81,53 +81,53 @@ impl Deed {
     ];
 }
 
-/// How often each was begun, and how often it failed: was refused, cut, or found nobody.
-type Done = Rc<RefCell<BTreeMap<Deed, u64>>>;
+/// The number of each action.
+type Done = Rc<RefCell<BTreeMap<Action, u64>>>;
 
-/// One peer.
-struct Villain {
+/// One hostile peer.
+struct HostilePeer {
     to: Vec<SocketAddr>,
     number: u16,
     rng: fastrand::Rng,
-    /// The longest rest between two deeds.
-    rest: Duration,
+    /// The longest pause between two actions.
+    pause: Duration,
     members: Rc<Semaphore>,
     done: Done,
 }
 
-impl Villain {
-    /// The address that it comes from when it runs no node.
+impl HostilePeer {
+    /// Its source address, unless it runs a node.
     fn source(&self) -> Ipv4Addr {
         let [high, low] = self.number.to_be_bytes();
         Ipv4Addr::new(127, 1, high, low)
     }
 
-    async fn live(mut self) {
+    async fn run(mut self) {
         loop {
-            tokio::time::sleep(self.rest.mul_f64(self.rng.f64())).await;
-            let deed = self.rng.choice(Deed::ALL).unwrap_or(Deed::Silent);
+            tokio::time::sleep(self.pause.mul_f64(self.rng.f64())).await;
+            let action = self.rng.choice(Action::ALL).unwrap_or(Action::Silent);
             let Some(to) = self.rng.choice(self.to.iter().copied()) else { return };
-            *self.done.borrow_mut().entry(deed).or_default() += 1;
-            // What comes of it is the nodes' to count.
-            match deed {
-                Deed::Member | Deed::Killed => {
+            *self.done.borrow_mut().entry(action).or_default() += 1;
+            // The nodes count the outcome, so errors are ignored here.
+            match action {
+                Action::Member | Action::Killed => {
                     let members = Rc::clone(&self.members);
-                    let Ok(_place) = members.acquire().await else { return };
-                    member::live(to, deed == Deed::Member, &mut self.rng).await.ok();
+                    let Ok(_permit) = members.acquire().await else { return };
+                    member::run(to, action == Action::Member, &mut self.rng).await.ok();
                 }
                 _ => {
                     let source = self.source();
-                    raw::act(deed, source, to, &mut self.rng).await.ok();
+                    raw::act(action, source, to, &mut self.rng).await.ok();
                 }
             }
         }
     }
 }
 
-/// Waits for the word to begin, and for the end of standard input.
-struct Orders(BufReader<tokio::io::Stdin>);
+/// The commands of the run: a line to begin, and the end of standard input.
+struct Commands(BufReader<tokio::io::Stdin>);
 
-impl Orders {
+impl Commands {
     async fn begin(&mut self) -> bool {
         self.0.read_line(&mut String::new()).await.is_ok_and(|read| read > 0)
     }
@@ -137,7 +137,7 @@ impl Orders {
     }
 }
 
-async fn tell(done: Done) {
+async fn report(done: Done) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let line = serde_json::to_string(&*done.borrow());
@@ -146,11 +146,11 @@ async fn tell(done: Done) {
 }
 
 pub(crate) async fn run(options: Options) -> ExitCode {
-    // Ctrl-C in the terminal, and the end of it, are for the run, which ends this process.
+    // The signals of the terminal are for the run, which then ends this process.
     let mut ends = match Ends::new() {
         Ok(ends) => ends,
         Err(error) => {
-            eprintln!("cannot hear signals: {error}");
+            eprintln!("cannot handle signals: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -162,33 +162,33 @@ pub(crate) async fn run(options: Options) -> ExitCode {
     let (listener, here) = match TcpListener::bind("127.0.0.1:0").await {
         Ok(listener) => (listener.local_addr(), listener),
         Err(error) => {
-            eprintln!("the wire cannot listen: {error}");
+            eprintln!("the proxy cannot listen: {error}");
             return ExitCode::FAILURE;
         }
     };
     if let Ok(at) = listener {
         println!("{at}");
     }
-    let every = Duration::from_secs(options.cut_every.into());
-    actix_rt::spawn(wire::run(here, options.wire, every, options.seed));
-    let mut orders = Orders(BufReader::new(tokio::io::stdin()));
-    if orders.begin().await {
+    let every = Duration::from_secs(options.break_every.into());
+    actix_rt::spawn(proxy::run(here, options.proxy, every, options.seed));
+    let mut commands = Commands(BufReader::new(tokio::io::stdin()));
+    if commands.begin().await {
         let (done, members) = (Done::default(), Rc::new(Semaphore::new(MAX_MEMBERS)));
         for number in 1..=options.peers {
-            let villain = Villain {
+            let peer = HostilePeer {
                 to: options.to.clone(),
                 number,
                 rng: fastrand::Rng::with_seed(options.seed.rotate_left(16) ^ u64::from(number)),
-                // On average half of it, in which each of them begins one.
-                rest: Duration::from_secs(2) * u32::from(options.peers) / options.rate,
+                // The average pause is half of it; in that time, each peer begins one action.
+                pause: Duration::from_secs(2) * u32::from(options.peers) / options.rate,
                 members: Rc::clone(&members),
                 done: Rc::clone(&done),
             };
-            actix_rt::spawn(villain.live());
+            actix_rt::spawn(peer.run());
         }
-        actix_rt::spawn(tell(done));
-        orders.end().await;
+        actix_rt::spawn(report(done));
+        commands.end().await;
     }
-    // As a crash: nothing is said to anybody.
+    // The process ends like in a crash: the nodes of peers do not leave.
     std::process::exit(0)
 }

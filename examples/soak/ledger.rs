@@ -1,4 +1,5 @@
-//! What has been handled, by lane: each message has a number, and is to come once and in order.
+//! A record of the handled messages of each lane. Each message has a number, and has to arrive once
+//! and in order.
 
 use std::{
     collections::BTreeSet,
@@ -8,28 +9,28 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{Incoming, Reply};
 
-/// So many of the latest numbers are remembered, to tell a message that came twice.
+/// The number of latest messages that are remembered, to detect one that arrives twice.
 const REMEMBERED: usize = 4_096;
 
-/// What came on one lane.
+/// The messages that arrived on one lane.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
+pub(crate) struct Record {
     recent: BTreeSet<u64>,
     pub(crate) handled: u64,
-    pub(crate) doubled: u64,
-    /// Came behind a later one.
-    pub(crate) disordered: u64,
+    pub(crate) repeated: u64,
+    /// Messages that arrived after a later one.
+    pub(crate) reordered: u64,
 }
 
-impl Page {
-    fn note(&mut self, number: u64) {
+impl Record {
+    fn add(&mut self, number: u64) {
         if !self.recent.insert(number) {
-            self.doubled += 1;
+            self.repeated += 1;
             return;
         }
         self.handled += 1;
         if self.recent.last() != Some(&number) {
-            self.disordered += 1;
+            self.reordered += 1;
         }
         if self.recent.len() > REMEMBERED {
             self.recent.pop_first();
@@ -41,17 +42,18 @@ impl Page {
     }
 }
 
-/// The page of a lane: its sender looks into what its receiver writes, as both are in one process.
+/// The shared record of a lane. Its receiver writes it, and its sender reads it: both are in one
+/// process.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger(Arc<Mutex<Page>>);
+pub(crate) struct Ledger(Arc<Mutex<Record>>);
 
 impl Ledger {
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&Page) -> T) -> T {
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
         look(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn note(&self, number: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).note(number);
+    fn add(&self, number: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(number);
     }
 }
 
@@ -62,10 +64,10 @@ impl Actor for Ledger {
 impl Handler<Incoming> for Ledger {
     type Result = Reply;
 
-    /// Notes the number that the data begins with, and answers with what came.
+    /// Records the number at the start of the data, and answers with the message.
     fn handle(&mut self, msg: Incoming, _: &mut Self::Context) -> Reply {
         if let Some(number) = msg.frame.data().first_chunk() {
-            self.note(u64::from_be_bytes(*number));
+            self.add(u64::from_be_bytes(*number));
         }
         Reply::one(msg.frame)
     }
@@ -75,20 +77,20 @@ impl Handler<Incoming> for Ledger {
 mod tests {
     use super::*;
 
-    fn page(numbers: impl IntoIterator<Item = u64>) -> Page {
-        let mut page = Page::default();
-        numbers.into_iter().for_each(|number| page.note(number));
-        page
+    fn record(numbers: impl IntoIterator<Item = u64>) -> Record {
+        let mut record = Record::default();
+        numbers.into_iter().for_each(|number| record.add(number));
+        record
     }
 
     #[test]
-    fn what_comes_twice_or_behind_a_later_one_is_told() {
-        let counts = |page: &Page| (page.handled, page.doubled, page.disordered);
-        let fine = page(0..10_000);
+    fn repeated_and_reordered_messages_are_counted() {
+        let counts = |record: &Record| (record.handled, record.repeated, record.reordered);
+        let fine = record(0..10_000);
         assert_eq!(counts(&fine), (10_000, 0, 0));
         assert!(fine.has(9_999) && !fine.has(10_000));
         assert_eq!(fine.recent.len(), REMEMBERED);
-        assert_eq!(counts(&page([0, 1, 1, 2, 0])), (3, 2, 0));
-        assert_eq!(counts(&page([0, 2, 1, 3])), (4, 0, 1));
+        assert_eq!(counts(&record([0, 1, 1, 2, 0])), (3, 2, 0));
+        assert_eq!(counts(&record([0, 2, 1, 3])), (4, 0, 1));
     }
 }

@@ -1,32 +1,35 @@
-//! A soak: nodes on real loopback sockets among two hundred peers that mean no good, for as long as
-//! one likes, while two well-behaved nodes talk and everything is counted.
+//! A soak test: nodes on loopback among two hundred hostile peers, for minutes or days, while
+//! honest nodes exchange messages. Every message is accounted for.
 //!
 //! ```text
 //! $ cargo run --release --example soak -- --minutes 3
 //! $ cargo run --release --example soak -- --minutes 1440 --peers 400 --rate 100 --seed 7 --json
 //! ```
 //!
-//! Three nodes with the default limits run in this process: `ada`, `bob` and `carol`. The peers run in a
-//! child process, so that what is measured here is the nodes' own. Each peer chooses again and again,
-//! by `--seed`: to join as a node and leave, to join and be killed, to flood, to send broken frames, to
-//! ask and never read, to connect and say nothing, to fill the table of peers, to send more than is
-//! taken. `--rate` is how many such things all of them begin in a second at most.
+//! Three nodes with the default limits run in this process: `ada`, `bob` and `carol`. The hostile
+//! peers run in a child process, so that the measurements are of the nodes alone. Each peer acts
+//! again and again, at random by `--seed`. It joins as a node and leaves, joins and crashes,
+//! floods, sends invalid frames, requests and never reads, connects and stays silent, fills the
+//! table of peers, or sends more than the window allows. `--rate` bounds the actions of all peers
+//! per second.
 //!
-//! Meanwhile `ada` talks to `bob` directly, and to `carol` through a wire in the child process that is
-//! cut every few seconds. What is checked: nothing is lost or doubled, the order is kept, an error
-//! tells the truth about whether the message may have been handled, a panic escapes nowhere, memory
-//! grows by no more than a tenth (and 1 MiB) after the first third of the run, which is its warm-up,
-//! descriptors neither, and these are back where they were soon after the peers are gone. Memory and
-//! descriptors over time are judged when the run has two minutes or more: the longest time limits of
-//! a node, a minute, fit in its warm-up then as good as whole.
+//! In the meantime, `ada` sends messages to `bob` directly, and to `carol` through a proxy in the
+//! child process that breaks connections every few seconds. The run checks these promises:
 //!
-//! Loopback has no pace (`max_accepts_per_source`), so a flood is as fast as it can be. The other
-//! limits of a source do apply: each peer has an address of its own in 127.0.0.0/8 for what it does
-//! raw; those that run a node come from 127.0.0.1, like `ada`, and there are at most 48 of them at a
-//! time.
+//! - No message is lost or handled twice, and the order is kept.
+//! - An error is right about whether the message may have been handled.
+//! - There is no panic.
+//! - After the first third of the run, the warm-up, memory grows by at most a tenth and 1 MiB, and
+//!   file descriptors grow by at most a tenth and 16. This is checked in runs of two minutes or
+//!   more, whose warm-up contains most of the longest time-outs of a node (one minute).
+//! - Soon after the peers have ended, no more file descriptors are open than before.
 //!
-//! Ctrl-C ends it with the figures so far, and exit code 130. Exit code 1 when a promise was broken
-//! or the run cannot start, 2 for wrong options.
+//! Limits for each source do not apply to loopback, so a flood is as fast as the machine allows.
+//! Each peer has an address of its own in 127.0.0.0/8. At most 48 peers run a node at once, at
+//! 127.0.0.1.
+//!
+//! Ctrl-C ends the run with the results so far and exit code 130. The exit code is 1 if a promise
+//! is broken or the run cannot start, 2 for wrong options.
 
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
@@ -36,21 +39,23 @@ mod print;
 
 #[path = "../support/ends.rs"]
 mod ends;
+#[path = "../support/memory.rs"]
+mod memory;
 
 mod gauge;
 mod honest;
 mod hostile;
 mod ledger;
 mod nodes;
+mod proxy;
 mod report;
 mod run;
-mod wire;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Runs nodes among hostile peers and checks what they promise.
+/// Runs nodes among hostile peers and checks their promises.
 #[derive(Parser, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Options {
@@ -60,39 +65,39 @@ struct Options {
     part: Option<Part>,
 }
 
-/// What the run is like.
+/// The options of the run.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Soak {
-    /// How long, in minutes; a fraction is a short run, which judges no memory.
+    /// The length of the run, in minutes, for example 0.5.
     #[arg(long, default_value = "3", value_parser = minutes)]
     minutes: f64,
-    /// How many peers misbehave at once.
+    /// The number of hostile peers.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2_000))]
     peers: u16,
-    /// How many misdeeds all of them begin in a second, at most.
+    /// The maximum number of hostile actions per second, of all peers together.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
-    /// Seconds between two cuts of the wire between two honest nodes, on average.
+    /// The average time until a connection between two honest nodes breaks, in seconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=3_600))]
-    cut_every: u32,
-    /// The seed of everything that is chosen at random.
+    break_every: u32,
+    /// The seed of all random choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Prints the result as JSON, and nothing else, on standard output.
+    /// Prints only the result, as JSON, to standard output.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(clap::Subcommand, Clone, Debug)]
 enum Part {
-    /// The peers. The run starts it.
+    /// The hostile peers. The run starts this command in a child process.
     #[command(hide = true)]
     Hostile(hostile::Options),
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
     let minutes = text.parse().ok().filter(|minutes| (0.01..=100_000.0).contains(minutes));
-    minutes.ok_or_else(|| "between 0.01 and 100000 minutes, please".to_owned())
+    minutes.ok_or_else(|| "must be 0.01 to 100000 minutes".to_owned())
 }
 
 #[actix::main]
@@ -101,7 +106,7 @@ async fn main() -> ExitCode {
     if let Some(Part::Hostile(options)) = part {
         return hostile::run(options).await;
     }
-    // As a task, like whatever runs in an actix application.
+    // As a task, like the work of an actix application.
     let run = actix_rt::spawn(run::run(soak.clone())).await;
     match run.unwrap_or_else(|error| Err(error.into())) {
         Ok(report) => {

@@ -8,13 +8,13 @@ use tokio::io::{AsyncReadExt, repeat};
 
 use crate::{honest::Lane, ledger::Ledger};
 
-/// The length of an answer that is longer than any buffer: one that is never read stands still.
+/// The length of an answer that is longer than any buffer, so that it stalls if it is not read.
 const LONG: u64 = 8 << 20; // bytes
 
-/// How long a slow handler takes for a message.
+/// The time of the slow handler for a message.
 const SLOW: Duration = Duration::from_millis(20);
 
-/// The nodes, and what the honest ones have handled.
+/// The nodes, and the ledgers of the messages that they have handled.
 pub(crate) struct Nodes {
     pub(crate) ada: Peer,
     pub(crate) bob: Peer,

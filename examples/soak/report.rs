@@ -1,4 +1,4 @@
-//! What came out: for a person with a plot, or as JSON; and whether the promises were kept.
+//! The results, as text with plots or as JSON, and the broken promises.
 
 mod plot;
 
@@ -9,34 +9,35 @@ use serde_json::json;
 
 use crate::{
     Soak,
-    gauge::{Look, Trend},
+    gauge::{Sample, Trend},
     honest::{Lane, Tally},
     ledger::Ledger,
 };
 
-/// Memory and descriptors over time are judged in a run of this length.
-const JUDGED_FROM: Duration = Duration::from_secs(118);
+/// The minimum length of a run in which growth of memory and descriptors is checked.
+const GROWTH_FROM: Duration = Duration::from_secs(118);
 
-/// Memory may grow by a tenth and so much: what one more busy connection holds.
+/// Memory may grow by a tenth and this much, about the memory of one busy connection.
 const MEMORY_SLACK: u64 = 1 << 20; // bytes
 
-/// Descriptors may grow by a tenth and so many: how many are open is a matter of chance.
+/// Descriptors may grow by a tenth and this many, because their number is random.
 const DESCRIPTOR_SLACK: u64 = 16;
 
-/// A node's id, what it counted, and how often its parts were started again.
+/// The id of a node, its counters, and the restarts of its parts.
 type Counted = (PeerId, Counts, BTreeMap<String, u64>);
 
 pub(crate) struct Report {
     pub(crate) options: Soak,
     pub(crate) lasted: Duration,
     pub(crate) interrupted: bool,
-    pub(crate) talked: Vec<(Lane, Tally, Ledger)>,
-    pub(crate) deeds: BTreeMap<String, u64>,
+    pub(crate) lanes: Vec<(Lane, Tally, Ledger)>,
+    pub(crate) actions: BTreeMap<String, u64>,
     pub(crate) counts: Vec<Counted>,
-    pub(crate) before: Option<Look>,
-    pub(crate) looks: Vec<Look>,
-    pub(crate) after: Option<Look>,
-    /// How long after the end of the peers the descriptors were back; none if they were not.
+    pub(crate) before: Option<Sample>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) after: Option<Sample>,
+    /// The time from the end of the peers until no more descriptors were open than before; `None`
+    /// if that did not happen.
     pub(crate) back: Option<Duration>,
     pub(crate) panics: u64,
 }
@@ -47,18 +48,18 @@ fn mib(bytes: u64) -> f64 {
 
 impl Report {
     fn memory(&self) -> Option<Trend> {
-        Trend::of(&self.looks, |look| look.resident)
+        Trend::of(&self.samples, |sample| sample.resident)
     }
 
     fn descriptors(&self) -> Option<Trend> {
-        Trend::of(&self.looks, |look| look.descriptors)
+        Trend::of(&self.samples, |sample| sample.descriptors)
     }
 
-    fn is_judged(&self) -> bool {
-        self.lasted >= JUDGED_FROM
+    fn checks_growth(&self) -> bool {
+        self.lasted >= GROWTH_FROM
     }
 
-    /// The promises that were broken, a sentence each.
+    /// The broken promises, one sentence each.
     fn broken(&self) -> Vec<String> {
         let mut broken = Vec::new();
         let mut must = |kept: bool, what: String| {
@@ -66,37 +67,39 @@ impl Report {
                 broken.push(what);
             }
         };
-        for (lane, tally, ledger) in &self.talked {
-            let (name, Tally { lost, lies, wrong, done, .. }) = (lane.name(), tally);
-            let (doubled, disordered) = ledger.read(|page| (page.doubled, page.disordered));
-            must(*done > 0, format!("{name}: not one came through"));
+        for (lane, tally, ledger) in &self.lanes {
+            let (name, Tally { lost, misreported, wrong, done, .. }) = (lane.name(), tally);
+            let (repeated, reordered) = ledger.read(|record| (record.repeated, record.reordered));
+            must(*done > 0, format!("{name}: no message arrived"));
             must(*lost == 0, format!("{name}: {lost} messages were lost"));
-            must(doubled == 0, format!("{name}: {doubled} messages were handled twice"));
+            must(repeated == 0, format!("{name}: {repeated} messages were handled twice"));
             must(*wrong == 0, format!("{name}: {wrong} answers were wrong"));
-            let text = format!("{name}: {lies} messages were handled, but said not to be");
-            must(*lies == 0, text);
-            let text = format!("{name}: {disordered} messages came out of order");
-            must(disordered == 0 || !lane.is_ordered(), text);
+            let text =
+                format!("{name}: {misreported} messages were handled, but reported as not handled");
+            must(*misreported == 0, text);
+            let text = format!("{name}: {reordered} messages arrived out of order");
+            must(reordered == 0 || !lane.is_ordered(), text);
             let failed = tally.not_handled + tally.unsure;
             let error = tally.error.as_deref().unwrap_or_default();
-            let text = format!("{name}: {failed} messages failed, the last one with: {error}");
+            let text = format!("{name}: {failed} messages failed, the last with: {error}");
             must(failed == 0 || lane.may_fail(), text);
         }
         must(self.panics == 0, format!("{} panics", self.panics));
-        if let Some(memory) = self.memory().filter(|_| self.is_judged()) {
+        if let Some(memory) = self.memory().filter(|_| self.checks_growth()) {
             let (from, to) = (mib(memory.from), mib(memory.to));
             let text = format!("memory grew from {from:.1} to {to:.1} MiB after the warm-up");
             must(memory.is_flat(MEMORY_SLACK), text);
         }
-        if let Some(trend) = self.descriptors().filter(|_| self.is_judged()) {
+        if let Some(trend) = self.descriptors().filter(|_| self.checks_growth()) {
             let Trend { from, to } = trend;
             let text = format!("descriptors grew from {from} to {to} after the warm-up");
             must(trend.is_flat(DESCRIPTOR_SLACK), text);
         }
         if let Some((before, after)) = self.before.zip(self.after) {
             let (before, after) = (before.descriptors, after.descriptors);
-            let text =
-                format!("{after} descriptors are open when the peers are gone, not {before}");
+            let text = format!(
+                "{after} descriptors are open after the peers have ended, instead of {before}"
+            );
             must(self.back.is_some(), text);
         }
         broken
@@ -120,16 +123,17 @@ impl Report {
     }
 
     fn json(&self) -> serde_json::Value {
-        let lanes = self.talked.iter().map(|(lane, tally, ledger)| {
-            let (handled, doubled, disordered) =
-                ledger.read(|page| (page.handled, page.doubled, page.disordered));
-            let ms = [500, 900, 990, 999].map(|thousandths| tally.latencies.below(thousandths));
+        let lanes = self.lanes.iter().map(|(lane, tally, ledger)| {
+            let (handled, repeated, reordered) =
+                ledger.read(|record| (record.handled, record.repeated, record.reordered));
+            let ms =
+                [500, 900, 990, 999].map(|thousandths| tally.latencies.percentile(thousandths));
             let [p50, p90, p99, p999] = ms;
             json!({
                 "lane": lane, "tally": tally,
-                "handled": handled, "doubled": doubled, "disordered": disordered,
+                "handled": handled, "repeated": repeated, "reordered": reordered,
                 "latency_ms": {
-                    "p50": p50, "p90": p90, "p99": p99, "p999": p999, "max": tally.latencies.most(),
+                    "p50": p50, "p90": p90, "p99": p99, "p999": p999, "max": tally.latencies.max(),
                 },
             })
         });
@@ -144,17 +148,17 @@ impl Report {
             "interrupted": self.interrupted,
             "kept": self.broken().is_empty(),
             "broken": self.broken(),
-            "judged": self.is_judged(),
+            "growth_checked": self.checks_growth(),
             "memory": self.memory(),
             "descriptors": self.descriptors(),
             "before": self.before,
             "after": self.after,
             "descriptors_back_s": self.back.map(|back| back.as_secs_f64()),
             "panics": self.panics,
-            "deeds": self.deeds,
+            "actions": self.actions,
             "lanes": lanes.collect::<Vec<_>>(),
             "nodes": nodes.collect::<Vec<_>>(),
-            "looks": self.looks,
+            "samples": self.samples,
         })
     }
 
@@ -162,28 +166,28 @@ impl Report {
         let Soak { peers, seed, rate, .. } = self.options;
         let lasted = self.lasted.as_secs_f64();
         println!(
-            "{lasted:.0} s with {peers} peers, at most {rate} misdeeds in a second, seed {seed}"
+            "{lasted:.0} s with {peers} peers, at most {rate} actions per second, seed {seed}"
         );
         println!("\nresident memory of the nodes, MiB");
-        plot::plot(self.looks.iter().map(|look| mib(look.resident)));
+        plot::plot(self.samples.iter().map(|sample| mib(sample.resident)));
         println!("\ndescriptors");
-        plot::plot(self.looks.iter().map(|look| look.descriptors as f64));
-        println!("\nmisdeeds");
-        for (deed, times) in &self.deeds {
-            println!("  {deed:<24}{times:>10}");
+        plot::plot(self.samples.iter().map(|sample| sample.descriptors as f64));
+        println!("\nactions of the peers");
+        for (action, times) in &self.actions {
+            println!("  {action:<24}{times:>10}");
         }
-        println!("\nwhat the nodes counted");
+        println!("\ncounters of the nodes");
         self.show_counts();
         println!(
-            "\nthe honest ones             sent   handled  failed      p50      p99    p99.9       max  (ms)"
+            "\nhonest messages             sent   handled  failed      p50      p99    p99.9       max  (ms)"
         );
-        for (lane, tally, ledger) in &self.talked {
-            let handled = ledger.read(|page| page.handled);
-            let ms = |at| tally.latencies.below(at).unwrap_or(0.0);
-            let (failed, most) = (tally.not_handled + tally.unsure, tally.latencies.most());
-            let [half, most_all, nearly] = [500, 990, 999].map(ms);
+        for (lane, tally, ledger) in &self.lanes {
+            let handled = ledger.read(|record| record.handled);
+            let ms = |at| tally.latencies.percentile(at).unwrap_or(0.0);
+            let (failed, max) = (tally.not_handled + tally.unsure, tally.latencies.max());
+            let [p50, p99, p999] = [500, 990, 999].map(ms);
             println!(
-                "  {:<23}{:>8}{handled:>10}{failed:>8}{half:>9.2}{most_all:>9.2}{nearly:>9.2}{most:>10.1}",
+                "  {:<23}{:>8}{handled:>10}{failed:>8}{p50:>9.2}{p99:>9.2}{p999:>9.2}{max:>10.1}",
                 lane.name(),
                 tally.sent
             );
@@ -200,7 +204,7 @@ impl Report {
         }
     }
 
-    /// The sums over all nodes, without those that are zero.
+    /// Prints the sums of the counters over all nodes, except zeros.
     fn show_counts(&self) {
         let mut sums: BTreeMap<String, u64> = BTreeMap::new();
         for (_, counts, _) in &self.counts {
@@ -217,16 +221,16 @@ impl Report {
     }
 
     fn show_trends(&self) {
-        let judged = if self.is_judged() {
+        let note = if self.checks_growth() {
             ""
         } else {
-            " (not judged: the run is shorter than two minutes)"
+            " (not checked: the run is shorter than two minutes)"
         };
         if let Some(Trend { from, to }) = self.memory() {
-            println!("memory after the warm-up: {:.1}, then {:.1} MiB{judged}", mib(from), mib(to));
+            println!("memory after the warm-up: {:.1}, then {:.1} MiB{note}", mib(from), mib(to));
         }
         if let Some(Trend { from, to }) = self.descriptors() {
-            println!("descriptors after the warm-up: {from}, then {to}{judged}");
+            println!("descriptors after the warm-up: {from}, then {to}{note}");
         }
         if let Some(((before, after), back)) = self.before.zip(self.after).zip(self.back) {
             println!(

@@ -1,10 +1,10 @@
-//! How a program that runs for long is asked to end: ctrl-C, `kill`, or the end of its terminal.
+//! The signals that ask a long-running program to end: ctrl-C, `kill`, the end of its terminal.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask for a polite end.
+/// Handlers of these signals.
 pub(crate) struct Ends {
     interrupt: Signal,
     terminate: Signal,
@@ -13,17 +13,17 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// Hears them from now on.
+    /// Installs the handlers.
     ///
     /// # Errors
-    /// The system does not take a handler.
+    /// The operating system refuses a handler.
     pub(crate) fn new() -> io::Result<Self> {
         let hang_up = if outlives_terminal() { None } else { Some(signal(SignalKind::hangup())?) };
         let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
         Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)?, hang_up })
     }
 
-    /// The next of them.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         let hang_up = async {
             match &mut self.hang_up {
@@ -39,7 +39,8 @@ impl Ends {
     }
 }
 
-/// Whether `SIGHUP` is ignored, as `nohup` has it: a handler would undo that. Known on Linux only.
+/// Whether `SIGHUP` is ignored, as under `nohup`; a handler would undo that. Detected on Linux
+/// only.
 fn outlives_terminal() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

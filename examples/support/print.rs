@@ -1,5 +1,5 @@
-//! `println!` and `eprintln!` of the examples: a program whose output nobody reads any more, behind
-//! `| head`, ends quietly in place of a panic.
+//! `println!` and `eprintln!` for the examples: a program whose standard output is closed, as in
+//! `| head`, ends quietly instead of with a panic.
 
 use std::{
     fmt::Arguments,
@@ -17,7 +17,7 @@ macro_rules! eprintln {
     ($($arg:tt)*) => { $crate::print::trouble(format_args!($($arg)*)) };
 }
 
-/// Prints a line. Ends the process, as one that did its work, if standard output is closed.
+/// Prints a line. Ends the process with exit code 0 if standard output is closed.
 #[allow(dead_code)]
 pub(crate) fn line(text: Arguments<'_>) {
     if try_line(text).is_err() {
@@ -25,12 +25,12 @@ pub(crate) fn line(text: Arguments<'_>) {
     }
 }
 
-/// Prints a line, or says that standard output is closed.
+/// Prints a line; an error if standard output is closed.
 pub(crate) fn try_line(text: Arguments<'_>) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
-/// Prints a line to standard error, as long as that is open.
+/// Prints a line to standard error, unless it is closed.
 #[allow(dead_code)]
 pub(crate) fn trouble(text: Arguments<'_>) {
     writeln!(io::stderr(), "{text}").ok();

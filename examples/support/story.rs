@@ -1,5 +1,5 @@
-//! A program that keeps its promises, step by step, or says which one it broke. What a person sees: progress while it works,
-//! a table at the end.
+//! Runs an example in steps, each of which checks one promise. Shows progress, and a table at the
+//! end.
 
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
@@ -9,46 +9,46 @@ use tokio::time::{Instant, timeout};
 
 use crate::ends::Ends;
 
-/// Why a promise was not kept, in words for a person.
+/// Why a promise was not kept, as text.
 pub(crate) type Broken = Box<dyn std::error::Error>;
 
-/// No step may take longer, whatever happens.
+/// The maximum time of a step.
 pub(crate) const STEP_TIME: Duration = Duration::from_secs(120);
 
-/// What happens, step by step, and what each step promises.
+/// The steps of an example.
 pub(crate) trait Story {
     /// What each step promises.
     const PROMISES: &'static [&'static str];
 
-    /// What was chosen, for the summary in JSON.
+    /// The options, for the summary in JSON.
     fn setup(&self) -> impl Serialize;
 
-    /// The first line.
+    /// The first line of the output.
     fn title(&self) -> String;
 
     fn view(&mut self) -> &mut View;
 
-    /// Runs one step; what was seen, in words.
+    /// Runs one step. Returns what was observed, as text.
     async fn step(&mut self, number: usize) -> Result<String, Broken>;
 
-    /// Cuts what is left, after an interruption or a broken promise.
+    /// Aborts the remaining nodes, after an interruption or a broken promise.
     async fn end(&mut self);
 }
 
-/// Tells the story to its end, or until it is asked to end.
+/// Runs all steps, or until a signal arrives.
 pub(crate) async fn run(mut story: impl Story) -> ExitCode {
-    // Before the first word, so that a signal is heard from then on.
+    // Before the first output, so that a signal after it is always handled.
     let mut ends = match Ends::new() {
         Ok(ends) => ends,
         Err(error) => {
-            eprintln!("cannot hear signals: {error}");
+            eprintln!("cannot handle signals: {error}");
             return ExitCode::FAILURE;
         }
     };
     let kept = {
-        let told = std::pin::pin!(tell(&mut story));
+        let steps = std::pin::pin!(run_steps(&mut story));
         let interrupted = std::pin::pin!(ends.next());
-        match futures::future::select(interrupted, told).await {
+        match futures::future::select(interrupted, steps).await {
             futures::future::Either::Left(_) => None,
             futures::future::Either::Right((kept, _)) => Some(kept),
         }
@@ -64,8 +64,8 @@ pub(crate) async fn run(mut story: impl Story) -> ExitCode {
     }
 }
 
-/// Runs every step; a broken promise ends the story. Whether all were kept.
-async fn tell<S: Story>(story: &mut S) -> bool {
+/// Runs the steps until a promise is broken. Returns whether all were kept.
+async fn run_steps<S: Story>(story: &mut S) -> bool {
     let title = story.title();
     story.view().line(&title);
     let mut outcomes: Vec<Outcome> = Vec::new();
@@ -74,7 +74,7 @@ async fn tell<S: Story>(story: &mut S) -> bool {
         let begun = Instant::now();
         let seen = timeout(STEP_TIME, story.step(number))
             .await
-            .unwrap_or_else(|_| Err("not in time".into()));
+            .unwrap_or_else(|_| Err(format!("timed out after {STEP_TIME:?}").into()));
         let kept = seen.is_ok();
         let seen = seen.unwrap_or_else(|broken| broken.to_string());
         let millis = begun.elapsed().as_millis();
@@ -90,7 +90,7 @@ async fn tell<S: Story>(story: &mut S) -> bool {
     outcomes.iter().all(|outcome| outcome.kept)
 }
 
-/// One promise and what became of it.
+/// One promise and its outcome.
 #[derive(Clone, Debug, Serialize)]
 struct Outcome {
     promise: String,
@@ -119,7 +119,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 impl View {
-    /// Only a summary in JSON is printed to standard output if `json` says so.
+    /// With `json`, only a summary in JSON is printed to standard output.
     pub(crate) fn new(json: bool) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = style("{spinner:.cyan} {msg} {elapsed:.dim}");
@@ -130,7 +130,7 @@ impl View {
         Self { bar, json, step: 0 }
     }
 
-    /// With a picture below the live line.
+    /// Adds a picture below the live line.
     pub(crate) fn with_picture(self) -> Self {
         if let Some(bar) = &self.bar {
             bar.set_style(style("{spinner:.cyan} {msg} {elapsed:.dim}\n{prefix}"));
@@ -138,12 +138,12 @@ impl View {
         self
     }
 
-    /// Whether it is drawn anew while the program runs.
+    /// Whether the output is a terminal, on which the picture is redrawn.
     pub(crate) fn is_live(&self) -> bool {
         self.bar.is_some()
     }
 
-    /// Draws the picture anew, on a terminal.
+    /// Redraws the picture, on a terminal.
     pub(crate) fn draw(&self, picture: String) {
         if let Some(bar) = &self.bar {
             bar.set_prefix(picture);
@@ -158,7 +158,7 @@ impl View {
         }
     }
 
-    /// A step begins.
+    /// Shows that a step begins.
     fn begin(&mut self, what: &str, steps: usize) {
         self.step += 1;
         let text = format!("{:>2}/{steps} {what}", self.step);
@@ -171,8 +171,8 @@ impl View {
         }
     }
 
-    /// Something moves within a step.
-    pub(crate) fn moves(&self, text: &str) {
+    /// Shows the progress within a step.
+    pub(crate) fn progress(&self, text: &str) {
         if let Some(bar) = &self.bar {
             let message = bar.message();
             let step = message.split(" · ").next().unwrap_or_default();
@@ -180,17 +180,17 @@ impl View {
         }
     }
 
-    /// A step is over.
+    /// Shows the outcome of a step.
     fn done(&self, outcome: &Outcome) {
         let mark = if outcome.kept { "ok    " } else { "BROKEN" };
         let Outcome { promise, seen, .. } = outcome;
-        // A live line is gone when the step is over; a plain one has said the promise.
+        // A live line disappears after the step; a plain line already has the promise.
         let what = if self.bar.is_some() { format!("{promise}: {seen}") } else { seen.clone() };
         let indent = if self.bar.is_some() { "" } else { "      " };
         self.line(&format!("{indent}{mark} {what} ({})", time(outcome.millis)));
     }
 
-    /// The end: the table, or the JSON.
+    /// Prints the table, or the JSON.
     fn summary(&self, setup: serde_json::Value, outcomes: &[Outcome]) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -225,7 +225,7 @@ impl View {
     }
 }
 
-/// A number with its noun, in the plural where that is due.
+/// A number with its noun, in the plural if needed.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

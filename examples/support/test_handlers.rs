@@ -1,13 +1,13 @@
-//! Handlers for tests and demonstrations, behind `--test-handlers`: one for each way in which a
-//! handler can behave, so that anybody can see from outside that the node stays what it was.
+//! Handlers for tests and demonstrations (`--test-handlers`): one for each way in which a handler
+//! can misbehave. The node continues to work in each case.
 //!
 //! | code | answer |
 //! |---|---|
 //! | `ECHO` | the request |
-//! | `SLOW` | `REPL`, after as many milliseconds as its data says, 5,000 when it is empty |
-//! | `BOOM` | none: its handler panics |
-//! | `BOO2` | none: its handler panics, and the actor again while it stops |
-//! | `SINK` | nothing, once all of its data is read, however long |
+//! | `SLOW` | `REPL`, after the number of milliseconds in its data; 5,000 if that is empty |
+//! | `BOOM` | none: the handler panics |
+//! | `BOO2` | none: the handler panics, and the actor panics again while it stops |
+//! | `SINK` | none, after it has read data of any length |
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use actix_peer::{
 };
 use futures::StreamExt;
 
-/// What `SLOW` takes when it is not told.
+/// The default time of `SLOW`.
 const SLOW: u64 = 5_000; // milliseconds
 
-/// The longest that `SLOW` takes: a request is not to stay for ever because it says so.
+/// The maximum time of `SLOW`, so that no request stays forever.
 const SLOWEST: u64 = 60_000; // milliseconds
 
 /// Registers all of them.
@@ -40,27 +40,27 @@ async fn slow(msg: Incoming) -> Reply {
         Err(_) => None,
     };
     let Some(time) = time else {
-        return Reply::error(format!("Slow: 0 to {SLOWEST} milliseconds, please"));
+        return Reply::error(format!("Slow: the data must be 0 to {SLOWEST} milliseconds"));
     };
     tokio::time::sleep(Duration::from_millis(time)).await;
     Reply::one(Frame::text("REPL", time.to_string()))
 }
 
-/// An actor for each request, since it does not outlive it. Its panic is passed on.
+/// Starts an actor for each request, which its panic ends. Passes the panic on.
 async fn boo2(msg: Incoming) -> Reply {
     let actor = Boo2.start_supervised();
     actor.send(msg).await.unwrap_or_else(|gone| std::panic::resume_unwind(Box::new(gone)))
 }
 
-/// Reads all there is.
+/// Reads the whole body.
 async fn sink(msg: Incoming) -> Reply {
     let mut body = msg.into_body();
-    // An error says that the sender broke off: nobody is left to be answered.
+    // After an error there is no sender to answer.
     while let Some(Ok(_)) = body.next().await {}
     Reply::none()
 }
 
-/// Panics when it is asked.
+/// Panics on each request.
 struct Boom;
 
 impl Actor for Boom {
@@ -72,20 +72,20 @@ impl Supervised for Boom {}
 impl Handler<Incoming> for Boom {
     type Result = Reply;
 
-    #[expect(clippy::panic, reason = "this is what it is for")]
+    #[expect(clippy::panic, reason = "it is there to panic")]
     fn handle(&mut self, _: Incoming, _: &mut Self::Context) -> Reply {
         panic!("BOOM, as asked");
     }
 }
 
-/// Panics when it is asked, and again in `stopped`: under actix's own `start` the two together end
-/// the process.
+/// Panics on each request, and again in `stopped`. With actix's own `start` the two panics would
+/// end the process.
 struct Boo2;
 
 impl Actor for Boo2 {
     type Context = Context<Self>;
 
-    #[expect(clippy::panic, reason = "this is what it is for")]
+    #[expect(clippy::panic, reason = "it is there to panic")]
     fn stopped(&mut self, _: &mut Self::Context) {
         panic!("BOO2, while stopping");
     }
@@ -96,7 +96,7 @@ impl Supervised for Boo2 {}
 impl Handler<Incoming> for Boo2 {
     type Result = Reply;
 
-    #[expect(clippy::panic, reason = "this is what it is for")]
+    #[expect(clippy::panic, reason = "it is there to panic")]
     fn handle(&mut self, _: Incoming, ctx: &mut Self::Context) -> Reply {
         ctx.stop();
         panic!("BOO2, as asked");

@@ -1,6 +1,11 @@
 //! The caller's side of a classic exchange ([protocol](crate::protocol#classic-exchanges)).
 
-use std::{io, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Weak},
+};
 
 use bytes::BytesMut;
 use futures::FutureExt;
@@ -19,7 +24,12 @@ use crate::{
         error::{Unwritten, WriteError},
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
     },
-    node::{AbortedExchange, Direction, Node, leash::Leash, span},
+    node::{
+        AbortedExchange, Direction, Node,
+        connections::{Opened, OpenedProtocol},
+        revocable::{Revocable, Revoke},
+        span,
+    },
     overlay::{Address, PeerId},
     time::Later,
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
@@ -56,8 +66,8 @@ async fn permit(of: &Arc<Semaphore>, until: Instant) -> Result<OwnedSemaphorePer
 
 /// A connection for one exchange. The application holds it and may not poll it.
 struct Dialled {
-    reader: Leash<ReadHalf>,
-    writer: Leash<WriteHalf>,
+    reader: Revocable<ReadHalf>,
+    writer: Revocable<WriteHalf>,
     remote: Address,
     held: OutgoingHeld,
 }
@@ -74,11 +84,11 @@ async fn dial(
     let (shared, at, whom) = (Arc::clone(node), to.clone(), whom.cloned());
     let connect = async move {
         let io = connect(&shared, &at, whom.as_ref(), until).await?;
-        let reader = Leash::new(&shared, io.reader, Some(shared.tasks.token()));
-        let writer = Leash::new(&shared, io.writer, None);
+        let reader = Revocable::new(&shared, io.reader, Some(shared.tasks.token()));
+        let writer = Revocable::new(&shared, io.writer, None);
         Ok(Dialled { reader, writer, remote: io.remote, held })
     };
-    let connect = Leash::new(node, Box::pin(connect), Some(node.tasks.token()));
+    let connect = Revocable::new(node, Box::pin(connect), Some(node.tasks.token()));
     connect.await.unwrap_or_else(|source| Err(RequestError::Connect { to: to.clone(), source }))
 }
 
@@ -111,7 +121,7 @@ pub(crate) async fn connect(
         match IdentityFault::of(&source) {
             Some(fault) => {
                 if let IdentityFault::WrongPeer { at, expected, .. } = fault {
-                    node.doubts.note(expected, at);
+                    node.verifications.push(expected, at);
                 }
                 RequestError::Identity(fault.clone())
             }
@@ -153,7 +163,37 @@ async fn begin(
     if node.abort.is_cancelled() {
         return Err(stopped());
     }
-    unless_aborted(node, (to, code), dial(node, to, whom)).await.ok_or_else(stopped)?
+    let dialled = unless_aborted(node, (to, code), dial(node, to, whom)).await;
+    let mut dialled = dialled.ok_or_else(stopped)??;
+    dialled.held.actor = Some(host(node, &dialled, code));
+    Ok(dialled)
+}
+
+/// The halves of a connection, which are dropped with this.
+struct Halves([Weak<dyn Revoke>; 2]);
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        self.0.iter().filter_map(Weak::upgrade).for_each(|half| half.revoke());
+    }
+}
+
+/// Starts the actor of a connection. The actor ends with the connection, and the connection with the
+/// actor. The caller reads and writes, so that no frame passes through the mailbox of the actor.
+fn host(node: &Arc<Node>, dialled: &Dialled, code: TypeCode) -> oneshot::Sender<Infallible> {
+    let (sender, ended) = oneshot::channel::<Infallible>();
+    let halves = Halves([dialled.reader.revoker(), dialled.writer.revoker()]);
+    node.host(Opened {
+        address: dialled.remote.clone(),
+        direction: Direction::Out,
+        protocol: OpenedProtocol::Classic(code),
+        run: Box::pin(async move {
+            let _halves = halves;
+            // An error is the end of the exchange.
+            ended.await.map(drop).ok();
+        }),
+    });
+    sender
 }
 
 /// Sends `request` to the peer `whom` at `to`, and returns its replies.

@@ -24,7 +24,7 @@ use crate::{
         assembler::Assembler,
         source::{BodySource, Chunk},
     },
-    node::{Node, leash::Leash},
+    node::{Node, revocable::Revocable},
     transport::ReadHalf,
 };
 
@@ -78,16 +78,16 @@ impl FrameReader {
     }
 
     /// Closes the read half when the node aborts, even if nothing polls it.
-    pub(crate) fn leashed(mut self) -> Self {
+    pub(crate) fn revocable(mut self) -> Self {
         let half = std::mem::replace(&mut self.half, Box::new(tokio::io::empty()));
-        self.half = Box::new(Leash::new(&self.node, half, None));
+        self.half = Box::new(Revocable::new(&self.node, half, None));
         self
     }
 
     /// Whether a request, of which the buffer has the first bytes, is within the rate of its
     /// source.
     pub(crate) fn in_pace(&self) -> bool {
-        self.throttle.takes(self.buffer.len())
+        self.throttle.allows(self.buffer.len())
     }
 
     /// Prepares to buffer a frame of `len` bytes of data whole. Its bytes count as memory of the
@@ -160,7 +160,7 @@ impl FrameReader {
             Poll::Ready(Ok(0)) => self.ended = true,
             Poll::Ready(Ok(n)) => {
                 self.stall_timer.moved();
-                if self.throttle.came(0, n) {
+                if self.throttle.record(0, n) {
                     self.node.counters.reads_paused.one();
                 }
                 if let Some((_, held)) = &mut self.share {

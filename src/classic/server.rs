@@ -180,7 +180,7 @@ impl Server {
             Intake::Whole(_) => Some(self.receive().await?),
             Intake::Streamed(_) => None,
         };
-        let permits = self.node.places(&route.places).await;
+        let permits = self.node.acquire_permits(&route.places).await;
         self.reader.iter_mut().for_each(FrameReader::let_go);
         let Some(permits) = permits else {
             return Ok(Err(Refusal::Busy));
@@ -257,7 +257,7 @@ impl Server {
                 let (give, back) = oneshot::channel();
                 self.back = Some(back);
                 let coming = (head.code(), Some(head.len()));
-                let lent = Lent::new(reader.leashed(), give);
+                let lent = Lent::new(reader.revocable(), give);
                 let body = Body::coming(coming, Box::new(lent));
                 let progress = body.progress();
                 Ok((body, progress))

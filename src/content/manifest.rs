@@ -158,7 +158,7 @@ impl fmt::Debug for Manifest {
 
 /// Check values that do not belong to the digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the check values do not belong to the digest")]
+#[error("the check values do not match the digest")]
 pub struct WrongChecks;
 
 impl Manifest {

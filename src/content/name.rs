@@ -32,28 +32,28 @@ pub struct FileName(Arc<str>);
 #[non_exhaustive]
 pub enum InvalidName {
     /// There is no text.
-    #[error("the name of a file may not be empty")]
+    #[error("the name of a file must not be empty")]
     Empty,
     /// The name is too long. Its length in bytes.
     #[error("the name of a file has at most {MAX_NAME_LEN} bytes, not {0}")]
     TooLong(usize),
     /// It is not UTF-8.
-    #[error("the name of a file is text in UTF-8")]
+    #[error("the name of a file must be UTF-8")]
     NotText,
     /// It has a separator of paths.
-    #[error("it is a path, which only its owner can follow: a name has no / or \\")]
+    #[error("the name is a path: the name of a file must not contain / or \\")]
     Path,
     /// It has a character that [deceives], or a joiner that joins nothing.
-    #[error("the name of a file may not hold {0:?}, which is not seen")]
+    #[error("the name of a file must not contain the invisible character {0:?}")]
     Character(char),
     /// It would be hidden.
-    #[error("the name of a file may not begin with a dot")]
+    #[error("the name of a file must not begin with a dot")]
     Hidden,
     /// The ends would be cut off somewhere.
-    #[error("the name of a file may not begin or end with white space, or end with a dot")]
+    #[error("the name of a file must not begin or end with white space, or end with a dot")]
     Edges,
     /// Windows gives it to a device.
-    #[error("the name is that of a device")]
+    #[error("the name is reserved for a device on Windows")]
     Device,
 }
 

@@ -28,14 +28,14 @@ const SAME_CAUSE: Duration = Duration::from_millis(200);
 pub type SourceNumber = usize;
 
 #[derive(Clone, Debug)]
-enum Part {
+enum PartState {
     Missing,
     Taken { holders: Vec<SourceNumber>, since: Instant },
     Done,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Source {
+struct SourceState {
     given_up: bool,
     silent: bool,
     /// Broken connections in a row, and when the last one was noticed.
@@ -85,20 +85,20 @@ pub enum Standing {
 /// The parts of one transfer, and its sources.
 #[derive(Debug)]
 pub struct Plan {
-    parts: Vec<Part>,
+    parts: Vec<PartState>,
     queue: VecDeque<usize>,
     left: usize,
-    sources: Vec<Source>,
+    sources: Vec<SourceState>,
 }
 
 impl Plan {
     /// A plan for all parts that are missing, with this number of sources.
     #[must_use]
     pub fn new(there: &[bool], sources: usize) -> Self {
-        let part = |there: &bool| if *there { Part::Done } else { Part::Missing };
+        let part = |there: &bool| if *there { PartState::Done } else { PartState::Missing };
         let missing = there.iter().enumerate().filter(|(_, there)| !**there);
         let queue: VecDeque<_> = missing.map(|(index, _)| index).collect();
-        let sources = vec![Source::default(); sources];
+        let sources = vec![SourceState::default(); sources];
         Self { parts: there.iter().map(part).collect(), left: queue.len(), queue, sources }
     }
 
@@ -133,13 +133,13 @@ impl Plan {
             return Task::End;
         }
         while let Some(index) = self.queue.pop_front() {
-            if let Some(part @ Part::Missing) = self.parts.get_mut(index) {
-                *part = Part::Taken { holders: vec![source], since: now };
+            if let Some(part @ PartState::Missing) = self.parts.get_mut(index) {
+                *part = PartState::Taken { holders: vec![source], since: now };
                 return Task::Fetch(index as u64);
             }
         }
         let slow = self.parts.iter_mut().enumerate().find_map(|(index, part)| match part {
-            Part::Taken { holders, since }
+            PartState::Taken { holders, since }
                 if holders.len() < MAX_HOLDERS
                     && !holders.contains(&source)
                     && now.saturating_duration_since(*since) >= SLOW_AFTER =>
@@ -159,9 +159,9 @@ impl Plan {
         }
         let part = usize::try_from(index).ok().and_then(|index| self.parts.get_mut(index));
         let Some(part) = part else { return false };
-        let new = !matches!(part, Part::Done);
+        let new = !matches!(part, PartState::Done);
         if new {
-            *part = Part::Done;
+            *part = PartState::Done;
             self.left -= 1;
         }
         new
@@ -177,11 +177,11 @@ impl Plan {
     ) -> Standing {
         let at = usize::try_from(index).unwrap_or(usize::MAX);
         if let Some(part) = self.parts.get_mut(at)
-            && let Part::Taken { holders, .. } = part
+            && let PartState::Taken { holders, .. } = part
         {
             holders.retain(|holder| *holder != source);
             if holders.is_empty() {
-                *part = Part::Missing;
+                *part = PartState::Missing;
                 self.queue.push_front(at);
             }
         }
@@ -190,7 +190,7 @@ impl Plan {
     }
 }
 
-impl Source {
+impl SourceState {
     fn failed(&mut self, failure: Failure, now: Instant) -> Standing {
         let pause = match failure {
             Failure::Busy => Some(PAUSE),

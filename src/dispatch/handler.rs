@@ -21,7 +21,7 @@ use crate::{
     message::{Incoming, Reply},
     node::{
         Refusal,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
 };
 
@@ -170,9 +170,9 @@ impl<A: Actor<Context = Context<A>> + Supervised> Future for Guarded<A> {
                     self.in_a_row += 1;
                     if ended || !restarted || self.in_a_row > PANICS_IN_A_ROW {
                         warn_some!(
-                            Kind::Handler,
+                            LogKind::Handler,
                             actor = std::any::type_name::<A>(),
-                            "handler actor given up after panics"
+                            "handler actor not restarted after too many panics"
                         );
                         return Poll::Ready(());
                     }

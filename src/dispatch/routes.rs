@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -18,6 +18,7 @@ use crate::{
     frame::TypeCode,
     message::{Incoming, IncomingBatch, Reply},
     node::{HandlerTimer, Refusal},
+    sync::{Mutex, RwLock},
 };
 
 /// The handler of one code.
@@ -222,7 +223,7 @@ impl Routes {
     }
 
     fn lengths(&self) -> MutexGuard<'_, HashMap<TypeCode, u32>> {
-        self.lengths.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lengths.lock()
     }
 
     /// Sets the maximum length of the data of a code, for its current and future handlers.
@@ -236,7 +237,7 @@ impl Routes {
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut HashMap<TypeCode, Route>) -> R) -> R {
-        let result = change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner));
+        let result = change(&mut self.table.write());
         self.version.fetch_add(1, Ordering::Release);
         result
     }
@@ -255,13 +256,13 @@ impl Routes {
 
     /// Keeps routes until [`switch_on`](Self::switch_on) inserts them.
     pub(crate) fn keep_off(&self, routes: Vec<(TypeCode, Route)>) {
-        *self.off.lock().unwrap_or_else(PoisonError::into_inner) = routes;
+        *self.off.lock() = routes;
     }
 
     /// Inserts the routes that are kept off and whose codes have no handler. It does so once: a
     /// route that the application removes afterwards stays removed.
     pub(crate) fn switch_on(&self) {
-        let routes = std::mem::take(&mut *self.off.lock().unwrap_or_else(PoisonError::into_inner));
+        let routes = std::mem::take(&mut *self.off.lock());
         for (code, route) in routes {
             if self.find(code).is_none() {
                 self.insert(code, route);
@@ -275,7 +276,7 @@ impl Routes {
 
     /// The maximum length of data that any route buffers whole.
     pub(crate) fn longest(&self) -> u32 {
-        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.table.read();
         let whole = |route: &Route| match route.intake {
             Intake::Whole(limit) => limit,
             Intake::Streamed(_) => 0,
@@ -286,7 +287,7 @@ impl Routes {
     /// The maximum lengths of the codes that differ from `default`, and of the codes that are not
     /// in upper case, which a look-up would otherwise fold to another code.
     pub(crate) fn unusual_lengths(&self, default: u32) -> Vec<(TypeCode, u32)> {
-        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.table.read();
         let lengths = routes.iter().map(|(code, route)| match route.intake {
             Intake::Whole(limit) => (*code, limit.min(default)),
             Intake::Streamed(limit) => (*code, limit),
@@ -302,13 +303,13 @@ impl Routes {
     /// The route for exactly this code, otherwise the one for its upper-case form
     /// ([protocol](crate::protocol#codes)).
     pub(crate) fn find(&self, code: TypeCode) -> Option<Route> {
-        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.table.read();
         routes.get(&code).or_else(|| routes.get(&code.to_ascii_uppercase())).cloned()
     }
 
     /// The codes of the application, sorted.
     pub(crate) fn codes(&self) -> Vec<TypeCode> {
-        let routes = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let routes = self.table.read();
         let mut codes: Vec<_> = routes.keys().copied().filter(|code| !code.is_reserved()).collect();
         codes.sort_unstable();
         codes

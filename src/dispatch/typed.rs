@@ -15,7 +15,7 @@ use crate::{
     message::{Incoming, Replies, Reply, RequestError, SendError, Sender, Token},
     node::{
         Refusal,
-        log::{Kind, Sanitized, warn_some},
+        log::{LogKind, Sanitized, warn_some},
     },
 };
 
@@ -91,7 +91,7 @@ impl<M: PeerMessage> Typed<M> {
         // The code of the frame may differ from `M::CODE` in case; the decoder ignores it.
         let decoded = catch_unwind(AssertUnwindSafe(|| M::FORMAT.decode(&frame)));
         let message = decoded.map_err(|_| Refusal::HandlerFailed)?.map_err(|error| {
-            tracing::debug!(error = %Sanitized(error), "message not decoded");
+            tracing::debug!(error = %Sanitized(error), "cannot decode a message");
             Refusal::BadMessage
         })?;
         Ok(Received { message, sender, _token: token })
@@ -110,7 +110,7 @@ impl<M: PeerMessage> Serve for Typed<M> {
         Box::pin(async move {
             let answer = asked?.await?;
             M::FORMAT.encode(TypeCode::REPL, &answer).map(Reply::one).map_err(|error| {
-                warn_some!(Kind::Answer, error = %Sanitized(error), "answer not encoded");
+                warn_some!(LogKind::Answer, error = %Sanitized(error), "cannot encode an answer");
                 Refusal::HandlerFailed
             })
         })

@@ -52,11 +52,11 @@ pub struct FrameCodec {
     max_in: u32,
     max_out: u32,
     pieces_above: u32,
-    state: State,
+    state: DecoderState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum DecoderState {
     Header,
     Whole(FrameHead),
     Pieces { head: FrameHead, left: u32 },
@@ -73,7 +73,7 @@ impl FrameCodec {
     #[must_use]
     pub const fn new() -> Self {
         let max = DEFAULT_MAX_FRAME_LEN;
-        Self { max_in: max, max_out: max, pieces_above: u32::MAX, state: State::Header }
+        Self { max_in: max, max_out: max, pieces_above: u32::MAX, state: DecoderState::Header }
     }
 
     /// The longest data that is decoded, in bytes. The header of a longer frame is an error.
@@ -131,13 +131,13 @@ impl FrameCodec {
     fn whole(&mut self, head: FrameHead, src: &mut BytesMut) -> Option<Part> {
         let len = usize::try_from(head.len()).unwrap_or(usize::MAX);
         if src.len() < len {
-            self.state = State::Whole(head);
+            self.state = DecoderState::Whole(head);
             let arrived = u32::try_from(src.len()).unwrap_or(u32::MAX);
             let step = src.len().max(FIRST_ROOM);
             Self::make_room(src, head.len() - arrived, step);
             return None;
         }
-        self.state = State::Header;
+        self.state = DecoderState::Header;
         Some(Part::Frame(Frame::new(head.code(), src.split_to(len).freeze())))
     }
 
@@ -150,7 +150,7 @@ impl FrameCodec {
         }
         let left = left - u32::try_from(len).unwrap_or(left);
         let last = left == 0;
-        self.state = if last { State::Header } else { State::Pieces { head, left } };
+        self.state = if last { DecoderState::Header } else { DecoderState::Pieces { head, left } };
         Some(Part::Piece { data: src.split_to(len).freeze(), last })
     }
 }
@@ -162,11 +162,11 @@ impl Decoder for FrameCodec {
     #[inline]
     fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Part>, FrameError> {
         match self.state {
-            State::Whole(head) => Ok(self.whole(head, src)),
-            State::Pieces { head, left } => Ok(self.piece(head, left, src)),
-            State::Header => match self.header(src)? {
+            DecoderState::Whole(head) => Ok(self.whole(head, src)),
+            DecoderState::Pieces { head, left } => Ok(self.piece(head, left, src)),
+            DecoderState::Header => match self.header(src)? {
                 Some(head) if head.len() > self.pieces_above => {
-                    self.state = State::Pieces { head, left: head.len() };
+                    self.state = DecoderState::Pieces { head, left: head.len() };
                     Ok(Some(Part::Head(head)))
                 }
                 Some(head) => Ok(self.whole(head, src)),
@@ -180,10 +180,10 @@ impl Decoder for FrameCodec {
             return Ok(Some(part));
         }
         let (head, got) = match self.state {
-            State::Header if src.is_empty() => return Ok(None),
-            State::Header => return Err(FrameError::TruncatedHeader { got: src.len() }),
-            State::Whole(head) => (head, src.len() as u64),
-            State::Pieces { head, left } => (head, u64::from(head.len() - left)),
+            DecoderState::Header if src.is_empty() => return Ok(None),
+            DecoderState::Header => return Err(FrameError::TruncatedHeader { got: src.len() }),
+            DecoderState::Whole(head) => (head, src.len() as u64),
+            DecoderState::Pieces { head, left } => (head, u64::from(head.len() - left)),
         };
         Err(FrameError::TruncatedBody { code: head.code(), got, expected: u64::from(head.len()) })
     }

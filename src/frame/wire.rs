@@ -93,7 +93,7 @@ impl fmt::Display for WireError {
             }
             WireStep::Code => write!(f, "a frame {code} is not a {type_name}")?,
             WireStep::End => {
-                write!(f, "the data of {code} goes on after the {type_name} ({format:?})")?
+                write!(f, "the data of {code} continues after the {type_name} ({format:?})")?
             }
         }
         self.source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"))

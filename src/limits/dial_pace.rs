@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    limits::Remembered,
+    limits::{ExpiringMap, gcra},
     overlay::Address,
     time::{Later, part},
 };
@@ -33,9 +33,9 @@ pub(crate) struct DialPace {
     /// When the next dial to any address is due.
     due: Instant,
     /// When each address was dialled, within the window.
-    dialled: Remembered<Address, VecDeque<Instant>>,
+    dialled: ExpiringMap<Address, VecDeque<Instant>>,
     /// The addresses at which a node answered recently.
-    answered: Remembered<Address, ()>,
+    answered: ExpiringMap<Address, ()>,
 }
 
 impl DialPace {
@@ -43,13 +43,13 @@ impl DialPace {
     /// address.
     pub(crate) fn new(per_second: u32, per_address: u32, now: Instant) -> Self {
         let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        let most = number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED);
+        let capacity = number(per_second).saturating_mul(2 * 60).min(MAX_REMEMBERED);
         Self {
             per_address: number(per_address),
             between: part(Duration::from_secs(1), per_second),
             due: now,
-            dialled: Remembered::new(most),
-            answered: Remembered::new(most),
+            dialled: ExpiringMap::new(capacity),
+            answered: ExpiringMap::new(capacity),
         }
     }
 
@@ -70,23 +70,23 @@ impl DialPace {
         }
         if let Some(last) = times.back() {
             let until = last.later(WINDOW);
-            self.dialled.set(to.clone(), times, until, now);
+            self.dialled.insert(to.clone(), times, until, now);
         }
         may.then(|| self.slot(now))
     }
 
     /// How long to wait for the next slot in the total pace.
     fn slot(&mut self, now: Instant) -> Duration {
-        let at = self.due.max(now);
-        self.due = at.later(self.between);
-        at.saturating_duration_since(now)
+        let wait = self.due.saturating_duration_since(now);
+        self.due = gcra::charge(self.due, now, self.between);
+        wait
     }
 
     /// Records that the expected node has answered at this address.
     pub(crate) fn answered(&mut self, at: &Address, now: Instant) {
         self.dialled.remove(at);
         if self.answered.has_room(at, now) {
-            self.answered.set(at.clone(), (), now.later(ANSWERED_FOR), now);
+            self.answered.insert(at.clone(), (), now.later(ANSWERED_FOR), now);
         }
     }
 }

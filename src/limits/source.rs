@@ -20,10 +20,10 @@ use crate::overlay::{Address, Host};
 /// assert_eq!(source("[2001:db8::1]:9000").to_string(), "2001:db8::/64");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Source(Kind);
+pub struct Source(SourceKind);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Kind {
+enum SourceKind {
     V4(Ipv4Addr),
     V6Prefix([u16; 4]),
     Name(Host),
@@ -35,16 +35,16 @@ impl Source {
     pub fn of(address: &Address) -> Self {
         match address.host() {
             Host::Ip(ip) => Self::of_ip(*ip),
-            name @ Host::Name(_) => Self(Kind::Name(name.clone())),
+            name @ Host::Name(_) => Self(SourceKind::Name(name.clone())),
         }
     }
 
     pub(crate) const fn of_ip(ip: IpAddr) -> Self {
         match ip.to_canonical() {
-            IpAddr::V4(ip) => Self(Kind::V4(ip)),
+            IpAddr::V4(ip) => Self(SourceKind::V4(ip)),
             IpAddr::V6(ip) => {
                 let [a, b, c, d, ..] = ip.segments();
-                Self(Kind::V6Prefix([a, b, c, d]))
+                Self(SourceKind::V6Prefix([a, b, c, d]))
             }
         }
     }
@@ -58,9 +58,9 @@ impl Source {
 
     const fn is_this_machine(&self) -> bool {
         match &self.0 {
-            Kind::V4(ip) => ip.is_loopback(),
-            Kind::V6Prefix([a, b, c, d]) => *a == 0 && *b == 0 && *c == 0 && *d == 0,
-            Kind::Name(_) => false,
+            SourceKind::V4(ip) => ip.is_loopback(),
+            SourceKind::V6Prefix([a, b, c, d]) => *a == 0 && *b == 0 && *c == 0 && *d == 0,
+            SourceKind::Name(_) => false,
         }
     }
 }
@@ -68,11 +68,11 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::V4(ip) => ip.fmt(f),
-            Kind::V6Prefix([a, b, c, d]) => {
+            SourceKind::V4(ip) => ip.fmt(f),
+            SourceKind::V6Prefix([a, b, c, d]) => {
                 write!(f, "{}/64", Ipv6Addr::new(*a, *b, *c, *d, 0, 0, 0, 0))
             }
-            Kind::Name(name) => name.fmt(f),
+            SourceKind::Name(name) => name.fmt(f),
         }
     }
 }

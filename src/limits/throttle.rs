@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Sleep;
 
 use crate::{
-    limits::rates::{Meter, Meters},
+    limits::meter::{Meter, Meters},
     overlay::Address,
     time::now,
 };
@@ -31,12 +31,12 @@ impl Throttle {
     }
 
     /// Whether a request whose first `bytes` have arrived is within the rate.
-    pub(crate) fn takes(&self, bytes: usize) -> bool {
+    pub(crate) fn allows(&self, bytes: usize) -> bool {
         self.meter.as_ref().is_none_or(|meter| meter.take(bytes as u64, now()))
     }
 
     /// Counts the frames and bytes of a read. True if reading pauses because of it.
-    pub(crate) fn came(&mut self, frames: u64, bytes: usize) -> bool {
+    pub(crate) fn record(&mut self, frames: u64, bytes: usize) -> bool {
         let Some(meter) = &self.meter else { return false };
         let wait = meter.charge(frames, bytes as u64, now());
         if !wait.is_zero() {

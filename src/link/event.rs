@@ -32,7 +32,7 @@ pub struct LinkConfig {
 
 /// The kind of message with which an exchange begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ExchangeKind {
     /// A one-way message that is too long for one frame.
     OneWay,
     /// A request: replies are expected.
@@ -157,17 +157,17 @@ pub enum Refused {
     #[error("too long for one frame")]
     TooLong,
     /// The link is not open yet, or no longer starts exchanges.
-    #[error("the link takes nothing new")]
+    #[error("the link accepts no new exchanges")]
     NotOpen,
     /// The exchange has ended.
-    #[error("the exchange is over")]
+    #[error("the exchange has ended")]
     Over,
 }
 
 /// The counters of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Counts {
+pub struct LinkCounts {
     /// Frames received.
     pub frames_in: u64,
     /// Frames sent.

@@ -49,10 +49,10 @@ pub enum InvalidHello {
     #[error("the hello is not a JSON object")]
     Syntax,
     /// A member is missing or of the wrong kind.
-    #[error("the hello has no proper {0:?}")]
+    #[error("the field {0:?} of the hello is missing or invalid")]
     Member(&'static str),
     /// It is of another version.
-    #[error("the hello is of version {0}, not 1")]
+    #[error("the hello has version {0}, but must have version 1")]
     Version(u64),
 }
 

@@ -47,7 +47,7 @@ impl Lengths {
     }
 
     /// Notes a length that has changed. `None` if the payload is not valid.
-    pub(super) fn came(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
+    pub(super) fn update(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
         let (code, length) = from_payload(payload).filter(|_| exchange == 0)?;
         self.set(code, length);
         Some(())

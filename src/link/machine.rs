@@ -10,11 +10,12 @@ use bytes::BytesMut;
 use crate::{
     frame::{FrameError, TypeCode},
     link::{
-        Counts, Hello, LinkConfig, LinkEvent, LinkPhase, LinkPhaseEvent, MAX_PAYLOAD, Reason, Role,
+        Hello, LinkConfig, LinkCounts, LinkEvent, LinkPhase, LinkPhaseEvent, MAX_PAYLOAD, Reason,
+        Role,
         grant::Grant,
         header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
         lengths::{Lengths, MAX_IN_HELLO},
-        refusals::Refusals,
+        refusals::RefusalReports,
         tally::Tally,
     },
 };
@@ -36,13 +37,13 @@ const _: () = assert!(EXCHANGE_HEADER_U32 as usize == EXCHANGE_HEADER_LEN);
 #[derive(Debug)]
 pub(super) enum Exchange {
     /// A request of this side.
-    Asked { sending: bool, grant: Grant },
+    RequestOut { sending: bool, grant: Grant },
     /// A request of the other side.
-    Serving { receiving: bool, credit: u32 },
+    RequestIn { receiving: bool, credit: u32 },
     /// A long one-way message of this side.
-    Telling { code: TypeCode },
+    OneWayOut { code: TypeCode },
     /// A long one-way message of the other side.
-    Hearing,
+    OneWayIn,
 }
 
 /// One side of a link.
@@ -101,29 +102,29 @@ pub struct Link {
     /// Whether the last frames of this side are due. They follow the pending refusals.
     pub(super) bye_due: bool,
     pub(super) failed: Option<Reason>,
-    pub(super) bye_heard: bool,
+    pub(super) bye_received: bool,
     pub(super) heard: Instant,
     pub(super) ping: (u64, Instant),
     pub(super) round_trip: Option<Duration>,
     /// Whether the last keepalive is not answered yet.
-    pub(super) asked_for_life: bool,
+    pub(super) ping_unanswered: bool,
     pub(super) out: BytesMut,
     pub(super) control_waiting: usize,
-    pub(super) counts: Counts,
+    pub(super) counts: LinkCounts,
     /// Refused one-way messages of the other side that are not reported to it yet.
-    pub(super) refusals: Refusals,
+    pub(super) refusals: RefusalReports,
     /// The number of one-way messages of this side that the other side has not reported as refused.
-    pub(super) told: u64,
+    pub(super) unrefused: u64,
     /// Refused messages whose senders learn it from the reset of their exchange.
-    pub(super) known: Refusals,
+    pub(super) reset_refusals: RefusalReports,
     /// One-way messages of this side that were not reported as refused.
     pub(super) sent: Tally,
     /// Complete one-way messages of the other side that this side did not refuse.
-    pub(super) got: Tally,
+    pub(super) received: Tally,
     /// Long one-way messages of the other side that were incomplete at the end.
-    pub(super) cut_off: Vec<u32>,
+    pub(super) incomplete: Vec<u32>,
     /// The counts that the other side sends at the end. `None` if it has sent none.
-    pub(super) got_there: Option<BTreeMap<TypeCode, u64>>,
+    pub(super) received_there: Option<BTreeMap<TypeCode, u64>>,
     /// The longest messages that the other side accepts, by code.
     pub(super) lengths: Lengths,
     /// The lengths of this side that were sent to the other side.
@@ -150,27 +151,27 @@ impl Link {
             bye_sent: false,
             bye_due: false,
             failed: None,
-            bye_heard: false,
+            bye_received: false,
             heard: now,
             ping: (0, now),
             round_trip: None,
-            asked_for_life: false,
+            ping_unanswered: false,
             out: BytesMut::new(),
             control_waiting: 0,
-            counts: Counts::default(),
-            refusals: Refusals::default(),
-            told: 0,
-            known: Refusals::default(),
+            counts: LinkCounts::default(),
+            refusals: RefusalReports::default(),
+            unrefused: 0,
+            reset_refusals: RefusalReports::default(),
             sent: Tally::default(),
-            got: Tally::default(),
-            cut_off: Vec::new(),
-            got_there: None,
+            received: Tally::default(),
+            incomplete: Vec::new(),
+            received_there: None,
             lengths: Lengths::default(),
             own_lengths: config.hello.lengths.iter().take(MAX_IN_HELLO).copied().collect(),
             config,
         };
         if role == Role::Dialler {
-            link.greet();
+            link.send_hello();
         }
         link
     }
@@ -220,7 +221,7 @@ impl Link {
 
     /// The counters of the link.
     #[must_use]
-    pub const fn counts(&self) -> Counts {
+    pub const fn counts(&self) -> LinkCounts {
         self.counts
     }
 
@@ -297,7 +298,7 @@ impl Link {
 
     /// Bytes of output so far, written or waiting.
     #[must_use]
-    pub fn said(&self) -> u64 {
+    pub fn total_output(&self) -> u64 {
         self.counts.bytes_out + self.out.len() as u64
     }
 
@@ -340,7 +341,7 @@ impl Link {
     }
 
     /// Ends the link after its connection was lost. Nothing is sent.
-    pub fn lost(&mut self) {
+    pub fn connection_lost(&mut self) {
         self.close(Reason::LOST, false);
     }
 
@@ -353,10 +354,10 @@ impl Link {
     pub(super) fn close(&mut self, reason: Reason, remote: bool) {
         if self.phase != LinkPhase::Closed {
             self.step(LinkPhaseEvent::Broken);
-            let hearing = |(number, open): (u32, Exchange)| {
-                matches!(open, Exchange::Hearing).then_some(number)
+            let incomplete = |(number, open): (u32, Exchange)| {
+                matches!(open, Exchange::OneWayIn).then_some(number)
             };
-            self.cut_off = self.exchanges.drain().filter_map(hearing).collect();
+            self.incomplete = self.exchanges.drain().filter_map(incomplete).collect();
             self.events.push(LinkEvent::Closed { reason, remote });
         }
     }
@@ -365,7 +366,7 @@ impl Link {
     pub(super) fn finish(&mut self, exchange: u32, reason: Reason) {
         let is_incomplete = matches!(
             self.exchanges.get(&exchange),
-            Some(Exchange::Serving { receiving: true, .. } | Exchange::Hearing)
+            Some(Exchange::RequestIn { receiving: true, .. } | Exchange::OneWayIn)
         );
         if is_incomplete {
             self.events.push(LinkEvent::Abandoned { exchange, reason });
@@ -376,15 +377,15 @@ impl Link {
     /// Removes an exchange that has ended for this side.
     pub(super) fn forget(&mut self, exchange: u32) {
         match self.exchanges.remove(&exchange) {
-            Some(Exchange::Asked { .. }) => self.open_out -= 1,
-            Some(Exchange::Serving { .. } | Exchange::Hearing) => self.open_in -= 1,
-            Some(Exchange::Telling { .. }) | None => {}
+            Some(Exchange::RequestOut { .. }) => self.open_out -= 1,
+            Some(Exchange::RequestIn { .. } | Exchange::OneWayIn) => self.open_in -= 1,
+            Some(Exchange::OneWayOut { .. }) | None => {}
         }
         self.finish_if_done();
     }
 
     pub(super) fn finish_if_done(&mut self) {
-        let said = self.bye_sent && self.bye_heard;
+        let said = self.bye_sent && self.bye_received;
         if said && self.exchanges.is_empty() && self.phase == LinkPhase::Leaving {
             self.step(LinkPhaseEvent::Finished);
             self.events.push(LinkEvent::Closed { reason: Reason::GOING_AWAY, remote: false });

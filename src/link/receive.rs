@@ -12,8 +12,9 @@ use crate::{
         header::EXCHANGE_HEADER_LEN,
         lengths::Lengths,
         machine::{Exchange, REPLY_WINDOW},
-        numbered::{SERIES, numbered_len},
-        refusals::Refusal,
+        refusals::RefusalReport,
+        sequenced::{SERIES, sequenced_len},
+        tally::Tally,
     },
 };
 
@@ -41,8 +42,8 @@ impl Link {
         self.counts.frames_in += 1;
         self.counts.bytes_in += frame.encoded_len() as u64;
         let handled = match self.phase {
-            LinkPhase::Greeting => self.greeted(&frame, now),
-            LinkPhase::Open | LinkPhase::Leaving => self.frame(frame, now),
+            LinkPhase::Greeting => self.on_hello(&frame, now),
+            LinkPhase::Open | LinkPhase::Leaving => self.on_frame(frame, now),
             LinkPhase::Closed => return,
         };
         if let Err(Broken(reason)) = handled {
@@ -57,7 +58,7 @@ impl Link {
             let apart = match frames.one_ways() {
                 Some(run) if self.takes(&run) => {
                     frames.pass(&run);
-                    self.one_ways_came(run, now);
+                    self.on_batch(run, now);
                     continue;
                 }
                 // All of them before the next search for a batch, so that each is scanned at most
@@ -79,21 +80,21 @@ impl Link {
     /// [`handle`](Self::handle) decides for each of them.
     fn takes(&mut self, run: &MessageBatch) -> bool {
         matches!(self.phase, LinkPhase::Open | LinkPhase::Leaving)
-            && !self.bye_heard
+            && !self.bye_received
             && self.grant.take(run.cost())
     }
 
-    fn one_ways_came(&mut self, run: MessageBatch, now: Instant) {
+    fn on_batch(&mut self, run: MessageBatch, now: Instant) {
         self.heard = now;
         self.empty_in_a_row = 0;
         self.counts.frames_in += run.count() as u64;
         self.counts.moved += run.count() as u64;
         self.counts.bytes_in += run.encoded_len() as u64;
-        self.got.add(run.code(), run.count() as u64);
+        self.received.add(run.code(), run.count() as u64);
         self.events.push(LinkEvent::MessageBatch(run));
     }
 
-    fn greeted(&mut self, frame: &Frame, now: Instant) -> Result<(), Broken> {
+    fn on_hello(&mut self, frame: &Frame, now: Instant) -> Result<(), Broken> {
         let hello = Some(frame).filter(|frame| frame.code() == code::LNK);
         let hello = hello.and_then(|frame| Hello::from_frame(frame).ok()).ok_or(PROTOCOL)?;
         self.credit = hello.window;
@@ -102,7 +103,7 @@ impl Link {
         }
         self.theirs = Some(hello);
         if self.role == Role::Acceptor {
-            self.greet();
+            self.send_hello();
         }
         self.ping.1 = now;
         self.step(LinkPhaseEvent::Hello);
@@ -110,7 +111,7 @@ impl Link {
         Ok(())
     }
 
-    fn frame(&mut self, frame: Frame, now: Instant) -> Result<(), Broken> {
+    fn on_frame(&mut self, frame: Frame, now: Instant) -> Result<(), Broken> {
         let code = frame.code();
         let head = ExchangeHead::peek(frame.data()).ok_or(PROTOCOL)?;
         let mut data = frame.into_data();
@@ -128,21 +129,21 @@ impl Link {
         }
         let ExchangeHead { exchange, flags } = head;
         if flags.has(Flags::RESET) {
-            return self.was_reset(exchange, Reason::from_payload(&data));
+            return self.on_reset(exchange, Reason::from_payload(&data));
         }
         match code {
             code::LNK => Err(PROTOCOL),
-            code::CRD => self.granted(exchange, &data),
-            code::RFS => self.refused(exchange, data),
-            code::GOT => self.counts_came(exchange, data).ok_or(PROTOCOL),
-            code::LEN => self.lengths.came(exchange, data).ok_or(PROTOCOL),
-            code::PNG => self.pinged(&data),
+            code::CRD => self.on_credit(exchange, &data),
+            code::RFS => self.on_refused(exchange, data),
+            code::GOT => self.on_counts(exchange, data).ok_or(PROTOCOL),
+            code::LEN => self.lengths.update(exchange, data).ok_or(PROTOCOL),
+            code::PNG => self.on_ping(&data),
             code::PON => {
-                self.answered(&data, now);
+                self.on_pong(&data, now);
                 Ok(())
             }
             code::BYE => {
-                self.left();
+                self.on_bye();
                 Ok(())
             }
             _ => {
@@ -150,26 +151,26 @@ impl Link {
                 self.counts.moved += u64::from(code::is_use(code));
                 let arrived = Arrived { exchange, flags, code, data, cost };
                 if exchange == 0 {
-                    self.one_way_came(arrived)
+                    self.on_one_way(arrived)
                 } else if (exchange % 2 == 1) == (self.role == Role::Dialler) {
-                    self.reply_came(arrived)
+                    self.on_reply(arrived)
                 } else {
-                    self.message_came(arrived)
+                    self.on_message(arrived)
                 }
             }
         }
     }
 
-    fn was_reset(&mut self, exchange: u32, reason: Reason) -> Result<(), Broken> {
+    fn on_reset(&mut self, exchange: u32, reason: Reason) -> Result<(), Broken> {
         if exchange == 0 {
-            self.lost_on_the_way(reason);
+            self.report_lost(reason);
             self.close(reason, true);
         } else if let Some(open) = self.exchanges.get(&exchange) {
-            if let Exchange::Telling { code } = open {
-                self.told = self.told.saturating_sub(1);
+            if let Exchange::OneWayOut { code } = open {
+                self.unrefused = self.unrefused.saturating_sub(1);
                 self.sent.sub(*code, 1);
-                // Refusals beyond the kinds that the other side keeps were reported before.
-                drop(self.known.add(Refusal { code: *code, reason, messages: 1 }));
+                // Refusals beyond the pairs that the other side keeps were reported before.
+                drop(self.reset_refusals.add(RefusalReport { code: *code, reason, messages: 1 }));
             }
             self.forget(exchange);
             self.events.push(LinkEvent::Reset { exchange, reason });
@@ -190,7 +191,7 @@ impl Link {
         }
     }
 
-    fn granted(&mut self, exchange: u32, data: &Bytes) -> Result<(), Broken> {
+    fn on_credit(&mut self, exchange: u32, data: &Bytes) -> Result<(), Broken> {
         let bytes = <[u8; 4]>::try_from(&data[..]).map(u32::from_be_bytes).map_err(|_| PROTOCOL)?;
         let window = self.theirs.as_ref().map_or(0, |theirs| theirs.window);
         if exchange == 0 {
@@ -201,7 +202,7 @@ impl Link {
         }
         let used = self.was_used(exchange);
         match self.exchanges.get_mut(&exchange) {
-            Some(Exchange::Serving { credit, .. }) => {
+            Some(Exchange::RequestIn { credit, .. }) => {
                 let more = credit.checked_add(bytes).filter(|credit| *credit <= REPLY_WINDOW);
                 *credit = more.ok_or(PROTOCOL)?;
                 self.events.push(LinkEvent::ReplyGranted { exchange });
@@ -216,16 +217,17 @@ impl Link {
         }
     }
 
-    fn refused(&mut self, exchange: u32, data: Bytes) -> Result<(), Broken> {
-        let refusal = Refusal::from_payload(data).filter(|_| exchange == 0).ok_or(PROTOCOL)?;
-        let Refusal { code, reason, messages } = self.known.subtract(refusal);
+    fn on_refused(&mut self, exchange: u32, data: Bytes) -> Result<(), Broken> {
+        let refusal =
+            RefusalReport::from_payload(data).filter(|_| exchange == 0).ok_or(PROTOCOL)?;
+        let RefusalReport { code, reason, messages } = self.reset_refusals.subtract(refusal);
         if messages == 0 {
             return Ok(());
         }
         // Each message is reported at most once, so that a remote causes no more events than
         // messages.
-        let messages = u64::from(messages).min(self.told);
-        self.told -= messages;
+        let messages = u64::from(messages).min(self.unrefused);
+        self.unrefused -= messages;
         self.sent.sub(code, messages);
         match u32::try_from(messages).unwrap_or(u32::MAX) {
             0 => self.counts.late += 1,
@@ -234,7 +236,7 @@ impl Link {
         Ok(())
     }
 
-    fn pinged(&mut self, data: &Bytes) -> Result<(), Broken> {
+    fn on_ping(&mut self, data: &Bytes) -> Result<(), Broken> {
         if data.len() != 8 {
             return Err(PROTOCOL);
         }
@@ -242,17 +244,17 @@ impl Link {
         Ok(())
     }
 
-    fn answered(&mut self, data: &Bytes, now: Instant) {
+    fn on_pong(&mut self, data: &Bytes, now: Instant) {
         let (number, asked) = self.ping;
         // Each keepalive counts once: a repeated answer has no effect.
-        if data[..] == number.to_be_bytes() && std::mem::take(&mut self.asked_for_life) {
+        if data[..] == number.to_be_bytes() && std::mem::take(&mut self.ping_unanswered) {
             self.counts.pongs += 1;
             self.round_trip = Some(now.saturating_duration_since(asked));
         }
     }
 
-    fn left(&mut self) {
-        self.bye_heard = true;
+    fn on_bye(&mut self) {
+        self.bye_received = true;
         self.events.push(LinkEvent::Leaving);
         self.step(LinkPhaseEvent::Bye);
         self.bye();
@@ -264,8 +266,8 @@ impl Link {
         if self.grant.take(cost) { Ok(()) } else { Err(PROTOCOL) }
     }
 
-    fn one_way_came(&mut self, arrived: Arrived) -> Result<(), Broken> {
-        if arrived.flags != Flags::NONE || self.bye_heard {
+    fn on_one_way(&mut self, arrived: Arrived) -> Result<(), Broken> {
+        if arrived.flags != Flags::NONE || self.bye_received {
             return Err(PROTOCOL);
         }
         self.charge(arrived.cost)?;
@@ -283,7 +285,7 @@ impl Link {
         let Arrived { exchange, flags, code, data, cost } = arrived;
         let last = !flags.has(Flags::MORE);
         if last && !request {
-            self.got.add(code, 1);
+            self.received.add(code, 1);
         }
         let message =
             LinkEvent::Message { exchange, code, data, first, last, request, numbered, cost };
@@ -291,14 +293,14 @@ impl Link {
     }
 
     /// Processes a frame in an exchange that this side has opened.
-    fn reply_came(&mut self, arrived: Arrived) -> Result<(), Broken> {
+    fn on_reply(&mut self, arrived: Arrived) -> Result<(), Broken> {
         let Arrived { exchange, flags, code, data, cost } = arrived;
         if flags.has(Flags::OPEN) {
             return Err(PROTOCOL);
         }
         let used = self.was_used(exchange);
         let grant = match self.exchanges.get_mut(&exchange) {
-            Some(Exchange::Asked { grant, .. }) => grant,
+            Some(Exchange::RequestOut { grant, .. }) => grant,
             Some(_) => return Err(PROTOCOL),
             None if used => {
                 self.counts.late += 1;
@@ -328,22 +330,22 @@ impl Link {
     }
 
     /// Processes a frame in an exchange that the other side has opened, or opens with it.
-    fn message_came(&mut self, arrived: Arrived) -> Result<(), Broken> {
+    fn on_message(&mut self, arrived: Arrived) -> Result<(), Broken> {
         let (exchange, cost) = (arrived.exchange, arrived.cost);
         let (opens, more) = (arrived.flags.has(Flags::OPEN), arrived.flags.has(Flags::MORE));
         self.charge(cost)?;
         if exchange > self.last_number {
-            return self.begun(arrived, opens, more);
+            return self.on_open(arrived, opens, more);
         }
         if opens || arrived.flags.has(Flags::NUMBERED) {
             return Err(PROTOCOL);
         }
         match self.exchanges.get_mut(&exchange) {
-            Some(Exchange::Serving { receiving, .. }) if *receiving => {
+            Some(Exchange::RequestIn { receiving, .. }) if *receiving => {
                 *receiving = more;
                 self.message(arrived, false, true, None);
             }
-            Some(Exchange::Hearing) => {
+            Some(Exchange::OneWayIn) => {
                 self.message(arrived, false, false, None);
                 if !more {
                     self.forget(exchange);
@@ -358,19 +360,19 @@ impl Link {
         Ok(())
     }
 
-    fn begun(&mut self, mut arrived: Arrived, request: bool, more: bool) -> Result<(), Broken> {
+    fn on_open(&mut self, mut arrived: Arrived, request: bool, more: bool) -> Result<(), Broken> {
         let numbered = match arrived.flags.has(Flags::NUMBERED) {
             false => None,
             true if !request => return Err(PROTOCOL),
             true => {
                 let series = self.agreed(SERIES);
                 let numbered = Sequenced::peek(&arrived.data, series).ok_or(PROTOCOL)?;
-                arrived.data.advance(numbered_len(series));
+                arrived.data.advance(sequenced_len(series));
                 Some(numbered)
             }
         };
         // A side that has announced the end of the link may not start an exchange.
-        if self.bye_heard {
+        if self.bye_received {
             return Err(PROTOCOL);
         }
         let exchange = arrived.exchange;
@@ -380,19 +382,44 @@ impl Link {
             self.counts.refused += 1;
             if !request {
                 // The sender may have sent all of it already, and then ignores the reset.
-                self.tell_refused(arrived.code, Reason::BUSY, 1);
+                self.report_refused(arrived.code, Reason::BUSY, 1);
             }
             self.control(code::RST, exchange, Flags::RESET, &Reason::BUSY.to_payload());
             self.consumed(arrived.cost);
             return Ok(());
         }
         if stays {
-            let serving = Exchange::Serving { receiving: more, credit: REPLY_WINDOW };
-            let kind = if request { serving } else { Exchange::Hearing };
+            let serving = Exchange::RequestIn { receiving: more, credit: REPLY_WINDOW };
+            let kind = if request { serving } else { Exchange::OneWayIn };
             self.exchanges.insert(exchange, kind);
             self.open_in += 1;
         }
         self.message(arrived, true, request, numbered);
         Ok(())
+    }
+
+    /// Notes the counts of the other side. `None` if the payload is not valid.
+    pub(super) fn on_counts(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
+        self.received_there = Some(Tally::from_payload(payload).filter(|_| exchange == 0)?);
+        Some(())
+    }
+
+    /// Reports lost messages when the other side ends the link and has sent its counts: no handler
+    /// receives the rest.
+    pub(super) fn report_lost(&mut self, reason: Reason) {
+        let Some(got) = self.received_there.take() else { return };
+        // The senders of these messages learn it from their exchanges.
+        for open in self.exchanges.values() {
+            if let Exchange::OneWayOut { code } = open {
+                self.sent.sub(*code, 1);
+            }
+        }
+        for (code, messages) in self.sent.without(&got) {
+            let messages = u32::try_from(messages.min(self.unrefused)).unwrap_or(u32::MAX);
+            self.unrefused -= u64::from(messages);
+            if messages > 0 {
+                self.events.push(LinkEvent::Refused { code, reason, messages });
+            }
+        }
     }
 }

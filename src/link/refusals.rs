@@ -15,13 +15,13 @@ const MAX_KINDS: usize = 16;
 
 /// Messages of one code that were refused for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct RefusalReport {
     pub(super) code: TypeCode,
     pub(super) reason: Reason,
     pub(super) messages: u32,
 }
 
-impl Refusal {
+impl RefusalReport {
     pub(super) fn to_payload(self) -> Vec<u8> {
         let Self { code, reason, messages } = self;
         [&messages.to_be_bytes()[..], code.as_bytes(), &reason.to_payload()].concat()
@@ -41,14 +41,14 @@ impl Refusal {
 /// Refusals that are not reported yet. Each pair of code and reason is one frame, whatever its
 /// count.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Vec<Refusal>);
+pub(super) struct RefusalReports(Vec<RefusalReport>);
 
-impl Refusals {
+impl RefusalReports {
     /// Adds refusals. If there is no room for another pair, returns the earlier refusals, which
     /// have to be reported now.
     #[must_use]
-    pub(super) fn add(&mut self, new: Refusal) -> Vec<Refusal> {
-        let same = |old: &&mut Refusal| (old.code, old.reason) == (new.code, new.reason);
+    pub(super) fn add(&mut self, new: RefusalReport) -> Vec<RefusalReport> {
+        let same = |old: &&mut RefusalReport| (old.code, old.reason) == (new.code, new.reason);
         if let Some(old) = self.0.iter_mut().find(same) {
             old.messages = old.messages.saturating_add(new.messages);
             return Vec::new();
@@ -59,8 +59,8 @@ impl Refusals {
     }
 
     /// Subtracts refusals of the same pair from both. Returns the rest of `from`.
-    pub(super) fn subtract(&mut self, mut from: Refusal) -> Refusal {
-        let same = |old: &&mut Refusal| (old.code, old.reason) == (from.code, from.reason);
+    pub(super) fn subtract(&mut self, mut from: RefusalReport) -> RefusalReport {
+        let same = |old: &&mut RefusalReport| (old.code, old.reason) == (from.code, from.reason);
         if let Some(old) = self.0.iter_mut().find(same) {
             let both = old.messages.min(from.messages);
             old.messages -= both;
@@ -70,7 +70,7 @@ impl Refusals {
         from
     }
 
-    pub(super) fn take(&mut self) -> Vec<Refusal> {
+    pub(super) fn take(&mut self) -> Vec<RefusalReport> {
         std::mem::take(&mut self.0)
     }
 

@@ -7,14 +7,14 @@ use bytes::BufMut;
 use crate::{
     frame::{FrameHead, HEADER_LEN, TypeCode},
     link::{
-        AckLevel, COUNTS, ExchangeHead, Flags, Hello, Kind, LENGTHS, Link, LinkPhase, MAX_LENGTHS,
-        REFUSALS, Reason, Refused, code,
+        AckLevel, COUNTS, ExchangeHead, ExchangeKind, Flags, Hello, LENGTHS, Link, LinkPhase,
+        MAX_LENGTHS, REFUSALS, Reason, Refused, code,
         grant::Grant,
         header::{EXCHANGE_HEADER_LEN, HEADERS_LEN},
         lengths,
         machine::{Exchange, MAX_CONTROL_WAITING, MAX_PAYLOAD_U32, REPLY_WINDOW},
-        numbered::{SERIES, numbered_len},
-        refusals::Refusal,
+        refusals::RefusalReport,
+        sequenced::{SERIES, sequenced_len},
     },
 };
 
@@ -28,7 +28,7 @@ impl Link {
     /// The length of the numbers in front of an acknowledged message.
     #[must_use]
     pub fn numbered_len(&self) -> usize {
-        numbered_len(self.agreed(SERIES))
+        sequenced_len(self.agreed(SERIES))
     }
 
     /// Sends a one-way message in one frame.
@@ -36,16 +36,16 @@ impl Link {
     /// # Errors
     /// See [`Refused`].
     pub fn one_way(&mut self, code: TypeCode, data: &[u8]) -> Result<(), Refused> {
-        self.pay_new(data.len())?;
-        self.told += 1;
+        self.take_credit_for_new(data.len())?;
+        self.unrefused += 1;
         self.sent.add(code, 1);
-        self.put(code, 0, Flags::NONE, data);
+        self.push_frame(code, 0, Flags::NONE, data);
         Ok(())
     }
 
     /// Sends the first part of a request, a long one-way message or an acknowledged message.
     /// Returns the number of the exchange. With `more`, the rest is sent with
-    /// [`go_on`](Self::go_on). The first frame of an acknowledged message has
+    /// [`send_next`](Self::send_next). The first frame of an acknowledged message has
     /// [`numbered_len`](Self::numbered_len) bytes less room.
     ///
     /// # Errors
@@ -54,19 +54,19 @@ impl Link {
         &mut self,
         code: TypeCode,
         data: &[u8],
-        kind: Kind,
+        kind: ExchangeKind,
         more: bool,
     ) -> Result<u32, Refused> {
-        let (request, number) = (kind != Kind::OneWay, self.next_number);
+        let (request, number) = (kind != ExchangeKind::OneWay, self.next_number);
         let max_open = self.theirs.as_ref().map_or(0, |theirs| theirs.max_open);
         if request && self.open_out >= max_open && self.phase == LinkPhase::Open {
             return Err(Refused::TooMany);
         }
         let (numbers, numbered) = match kind {
-            Kind::Sequenced(numbered) => (numbered.to_bytes(self.agreed(SERIES)), true),
-            Kind::OneWay | Kind::Request => (Vec::new(), false),
+            ExchangeKind::Sequenced(numbered) => (numbered.to_bytes(self.agreed(SERIES)), true),
+            ExchangeKind::OneWay | ExchangeKind::Request => (Vec::new(), false),
         };
-        self.pay_new(numbers.len() + data.len())?;
+        self.take_credit_for_new(numbers.len() + data.len())?;
         // The numbers are used up: the link ends after its open exchanges, and the next one starts
         // over.
         match number.checked_add(2) {
@@ -75,16 +75,16 @@ impl Link {
         }
         let flags = Flags::NONE.with(Flags::OPEN, request).with(Flags::NUMBERED, numbered);
         let flags = flags.with(Flags::MORE, more).with(Flags::END, !more);
-        self.put_parts(code, number, flags, &numbers, data);
+        self.push_frame_parts(code, number, flags, &numbers, data);
         if request {
             let grant = Grant::new(REPLY_WINDOW);
-            self.exchanges.insert(number, Exchange::Asked { sending: more, grant });
+            self.exchanges.insert(number, Exchange::RequestOut { sending: more, grant });
             self.open_out += 1;
         } else {
-            self.told += 1;
+            self.unrefused += 1;
             self.sent.add(code, 1);
             if more {
-                self.exchanges.insert(number, Exchange::Telling { code });
+                self.exchanges.insert(number, Exchange::OneWayOut { code });
             }
         }
         Ok(number)
@@ -94,7 +94,7 @@ impl Link {
     ///
     /// # Errors
     /// See [`Refused`]; `Over` if the other side has ended or reset the exchange.
-    pub fn go_on(
+    pub fn send_next(
         &mut self,
         exchange: u32,
         code: TypeCode,
@@ -102,14 +102,19 @@ impl Link {
         more: bool,
     ) -> Result<(), Refused> {
         match self.exchanges.get(&exchange) {
-            Some(Exchange::Asked { sending: true, .. } | Exchange::Telling { .. }) => {}
+            Some(Exchange::RequestOut { sending: true, .. } | Exchange::OneWayOut { .. }) => {}
             _ => return Err(Refused::Over),
         }
-        self.pay(data.len())?;
-        self.put(code, exchange, Flags::NONE.with(Flags::MORE, more).with(Flags::END, !more), data);
+        self.take_credit(data.len())?;
+        self.push_frame(
+            code,
+            exchange,
+            Flags::NONE.with(Flags::MORE, more).with(Flags::END, !more),
+            data,
+        );
         if !more {
             match self.exchanges.get_mut(&exchange) {
-                Some(Exchange::Asked { sending, .. }) => *sending = false,
+                Some(Exchange::RequestOut { sending, .. }) => *sending = false,
                 _ => self.forget(exchange),
             }
         }
@@ -131,12 +136,17 @@ impl Link {
     ) -> Result<(), Refused> {
         let cost = cost_of(data.len())?;
         match self.exchanges.get_mut(&exchange) {
-            Some(Exchange::Serving { credit, .. }) => {
+            Some(Exchange::RequestIn { credit, .. }) => {
                 *credit = credit.checked_sub(cost).ok_or(Refused::Full)?;
             }
             _ => return Err(Refused::Over),
         }
-        self.put(code, exchange, Flags::NONE.with(Flags::MORE, more).with(Flags::END, end), data);
+        self.push_frame(
+            code,
+            exchange,
+            Flags::NONE.with(Flags::MORE, more).with(Flags::END, end),
+            data,
+        );
         if end {
             self.finish(exchange, Reason::CANCELLED);
         }
@@ -159,7 +169,7 @@ impl Link {
 
     /// Ends an exchange of the other side without another message. No effect if it has ended.
     pub fn end(&mut self, exchange: u32) {
-        if matches!(self.exchanges.get(&exchange), Some(Exchange::Serving { .. })) {
+        if matches!(self.exchanges.get(&exchange), Some(Exchange::RequestIn { .. })) {
             self.control(code::END, exchange, Flags::END, &[]);
             self.finish(exchange, Reason::CANCELLED);
         }
@@ -168,7 +178,7 @@ impl Link {
     /// Ends an exchange at once. No effect if it has ended.
     pub fn reset(&mut self, exchange: u32, reason: Reason) {
         if let Some(open) = self.exchanges.get(&exchange) {
-            if let Exchange::Telling { code } = open {
+            if let Exchange::OneWayOut { code } = open {
                 // Its sender knows that it was not sent in full.
                 self.sent.sub(*code, 1);
             }
@@ -187,25 +197,25 @@ impl Link {
         reason: Reason,
         messages: u32,
     ) {
-        self.tell_refused(code, reason, messages);
+        self.report_refused(code, reason, messages);
         // An incomplete message was not counted.
-        if !self.exchanges.contains_key(&exchange) && !self.cut_off.contains(&exchange) {
-            self.got.sub(code, messages.into());
+        if !self.exchanges.contains_key(&exchange) && !self.incomplete.contains(&exchange) {
+            self.received.sub(code, messages.into());
         }
         self.reset(exchange, reason);
     }
 
     /// Reports refusals to the other side, if it asks for reports.
-    pub(super) fn tell_refused(&mut self, code: TypeCode, reason: Reason, messages: u32) {
+    pub(super) fn report_refused(&mut self, code: TypeCode, reason: Reason, messages: u32) {
         let wants = |theirs: &Hello| theirs.has(REFUSALS);
         let ends = self.phase == LinkPhase::Closed && self.failed.is_none() && !self.bye_due;
         if self.theirs.as_ref().is_some_and(wants) && messages > 0 && !ends {
-            let before = self.refusals.add(Refusal { code, reason, messages });
-            self.tell(before);
+            let before = self.refusals.add(RefusalReport { code, reason, messages });
+            self.send_reports(before);
         }
     }
 
-    fn tell(&mut self, refusals: Vec<Refusal>) {
+    fn send_reports(&mut self, refusals: Vec<RefusalReport>) {
         for refusal in refusals {
             self.control(code::RFS, 0, Flags::NONE, &refusal.to_payload());
         }
@@ -219,26 +229,26 @@ impl Link {
         let refusals = self.refusals.take();
         if !closed || bye || failed.is_some() {
             for refusal in refusals {
-                self.raw_control(code::RFS, 0, Flags::NONE, &refusal.to_payload());
+                self.encode_control(code::RFS, 0, Flags::NONE, &refusal.to_payload());
             }
         }
         if bye && failed.is_none() {
-            self.raw_control(code::BYE, 0, Flags::NONE, &[]);
+            self.encode_control(code::BYE, 0, Flags::NONE, &[]);
         }
         if let Some(reason) = failed {
             let wants = |theirs: &Hello| theirs.has(COUNTS);
             if self.theirs.as_ref().is_some_and(wants)
-                && let Some(got) = self.got.to_payload()
+                && let Some(got) = self.received.to_payload()
             {
-                self.raw_control(code::GOT, 0, Flags::NONE, &got);
+                self.encode_control(code::GOT, 0, Flags::NONE, &got);
             }
-            self.raw_control(code::RST, 0, Flags::RESET, &reason.to_payload());
+            self.encode_control(code::RST, 0, Flags::RESET, &reason.to_payload());
         }
     }
 
     /// Sends the lengths by code that have changed since they were sent, if the other side asks for
     /// them. `max_message` applies to a code that is no longer listed.
-    pub fn tell_lengths(&mut self, lengths: &[(TypeCode, u32)]) {
+    pub fn send_lengths(&mut self, lengths: &[(TypeCode, u32)]) {
         let wants = |theirs: &Hello| theirs.has(LENGTHS);
         if !self.theirs.as_ref().is_some_and(wants) {
             return;
@@ -264,14 +274,14 @@ impl Link {
 
     /// Notes that `bytes` of replies were read.
     pub fn read(&mut self, exchange: u32, bytes: u32) {
-        if let Some(Exchange::Asked { grant, .. }) = self.exchanges.get_mut(&exchange)
+        if let Some(Exchange::RequestOut { grant, .. }) = self.exchanges.get_mut(&exchange)
             && let Some(due) = grant.give_back(bytes)
         {
             self.control(code::CRD, exchange, Flags::NONE, &due.to_be_bytes());
         }
     }
 
-    pub(super) fn greet(&mut self) {
+    pub(super) fn send_hello(&mut self) {
         let hello = self.config.hello.to_frame();
         let head = self.head(hello.code(), hello.data().len());
         self.out.put_slice(&head);
@@ -287,7 +297,7 @@ impl Link {
     }
 
     /// Adds a frame to the output: both headers and the payload.
-    fn raw(&mut self, code: TypeCode, exchange: ExchangeHead, payload: [&[u8]; 2]) {
+    fn encode(&mut self, code: TypeCode, exchange: ExchangeHead, payload: [&[u8]; 2]) {
         let [numbers, payload] = payload;
         let head = self.head(code, EXCHANGE_HEADER_LEN + numbers.len() + payload.len());
         let mut headers = [0; HEADERS_LEN];
@@ -301,11 +311,11 @@ impl Link {
         self.out.put_slice(payload);
     }
 
-    fn put(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
-        self.put_parts(code, exchange, flags, &[], payload);
+    fn push_frame(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
+        self.push_frame_parts(code, exchange, flags, &[], payload);
     }
 
-    fn put_parts(
+    fn push_frame_parts(
         &mut self,
         code: TypeCode,
         exchange: u32,
@@ -314,7 +324,7 @@ impl Link {
         payload: &[u8],
     ) {
         self.counts.moved += u64::from(code::is_use(code));
-        self.raw(code, ExchangeHead { exchange, flags }, [numbers, payload]);
+        self.encode(code, ExchangeHead { exchange, flags }, [numbers, payload]);
     }
 
     /// Sends a control frame, within the limit of waiting control frames.
@@ -322,23 +332,23 @@ impl Link {
         if self.phase == LinkPhase::Closed {
             return;
         }
-        self.raw_control(code, exchange, flags, payload);
+        self.encode_control(code, exchange, flags, payload);
         self.control_waiting += HEADERS_LEN + payload.len();
         if self.control_waiting > MAX_CONTROL_WAITING {
             self.close(Reason::PROTOCOL, false);
         }
     }
 
-    fn raw_control(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
-        self.raw(code, ExchangeHead { exchange, flags }, [&[], payload]);
+    fn encode_control(&mut self, code: TypeCode, exchange: u32, flags: Flags, payload: &[u8]) {
+        self.encode(code, ExchangeHead { exchange, flags }, [&[], payload]);
     }
 
     /// Takes the credit for a new message.
-    fn pay_new(&mut self, len: usize) -> Result<(), Refused> {
-        if self.phase == LinkPhase::Open { self.pay(len) } else { Err(Refused::NotOpen) }
+    fn take_credit_for_new(&mut self, len: usize) -> Result<(), Refused> {
+        if self.phase == LinkPhase::Open { self.take_credit(len) } else { Err(Refused::NotOpen) }
     }
 
-    fn pay(&mut self, len: usize) -> Result<(), Refused> {
+    fn take_credit(&mut self, len: usize) -> Result<(), Refused> {
         self.credit = self.credit.checked_sub(cost_of(len)?).ok_or(Refused::Full)?;
         Ok(())
     }

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::{
-    frame::TypeCode,
-    link::{Link, LinkEvent, Reason, machine::Exchange},
-};
+use crate::frame::TypeCode;
 
 /// In the `features` of a hello: this side asks for the counts at the end of the link.
 pub(crate) const COUNTS: &str = "counts";
@@ -71,7 +68,7 @@ impl Tally {
     }
 
     /// Decodes a list of counts. `None` if the payload is not valid.
-    fn from_payload(mut payload: Bytes) -> Option<BTreeMap<TypeCode, u64>> {
+    pub(super) fn from_payload(mut payload: Bytes) -> Option<BTreeMap<TypeCode, u64>> {
         let mut counts = BTreeMap::new();
         while !payload.is_empty() {
             let code = TypeCode::new(payload.first_chunk()?);
@@ -82,7 +79,7 @@ impl Tally {
     }
 
     /// The excess over `others` for each code, sorted by code.
-    fn without(&self, others: &BTreeMap<TypeCode, u64>) -> Vec<(TypeCode, u64)> {
+    pub(super) fn without(&self, others: &BTreeMap<TypeCode, u64>) -> Vec<(TypeCode, u64)> {
         let lost = |(code, count): (TypeCode, u64)| {
             let lost = count.saturating_sub(others.get(&code).copied().unwrap_or_default());
             (lost > 0).then_some((code, lost))
@@ -90,32 +87,5 @@ impl Tally {
         let mut lost: Vec<_> = self.all().into_iter().flatten().filter_map(lost).collect();
         lost.sort_unstable();
         lost
-    }
-}
-
-impl Link {
-    /// Notes the counts of the other side. `None` if the payload is not valid.
-    pub(super) fn counts_came(&mut self, exchange: u32, payload: Bytes) -> Option<()> {
-        self.got_there = Some(Tally::from_payload(payload).filter(|_| exchange == 0)?);
-        Some(())
-    }
-
-    /// Reports lost messages when the other side ends the link and has sent its counts: no handler
-    /// receives the rest.
-    pub(super) fn lost_on_the_way(&mut self, reason: Reason) {
-        let Some(got) = self.got_there.take() else { return };
-        // The senders of these messages learn it from their exchanges.
-        for open in self.exchanges.values() {
-            if let Exchange::Telling { code } = open {
-                self.sent.sub(*code, 1);
-            }
-        }
-        for (code, messages) in self.sent.without(&got) {
-            let messages = u32::try_from(messages.min(self.told)).unwrap_or(u32::MAX);
-            self.told -= u64::from(messages);
-            if messages > 0 {
-                self.events.push(LinkEvent::Refused { code, reason, messages });
-            }
-        }
     }
 }

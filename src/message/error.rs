@@ -21,10 +21,10 @@ pub enum ReadError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// Nothing arrived for this time. The connection, or the exchange on a link, is closed.
-    #[error("timed out: nothing came for {0:?}")]
+    #[error("timed out: no data for {0:?}")]
     Late(Duration),
     /// The exchange on a link, or the whole link, was ended before the data was complete.
-    #[error("ended: {0}")]
+    #[error("the exchange was ended: {0}")]
     Reset(Reason),
 }
 
@@ -95,7 +95,7 @@ pub enum RequestError {
     BodyNotKept,
     /// This node was at its limit of exchanges or dials for the whole connect time-out. Nothing was
     /// sent.
-    #[error("too many own exchanges at once")]
+    #[error("too many open exchanges or dials of this node (max_outgoing, max_dials)")]
     Busy,
     /// Another peer than the expected one is at the address, or this node does not admit the peer,
     /// or the peer does not admit this node. Nothing was sent, except for a `NAME` in a classic
@@ -127,7 +127,7 @@ pub enum RequestError {
     },
     /// The reply was truncated, was late, or is not made of frames. The request may have been
     /// handled.
-    #[error("reply: {0}")]
+    #[error("cannot read the reply: {0}")]
     Reply(#[from] ReadError),
     /// The other node ended the exchange on a link with this reason, or the link broke. A handler
     /// that panicked is [`Reason::HANDLER_FAILED`] in a classic exchange, too.
@@ -148,21 +148,21 @@ pub enum RequestError {
     },
     /// The other node granted no credit for this time, because its handlers were too slow. Nothing
     /// was sent. A long request of which a part was sent ends as [`Write`](Self::Write) instead.
-    #[error("the other node took nothing more for {0:?}")]
+    #[error("the other node granted no credit for {0:?}")]
     NoCredit(Duration),
     /// A link was required, and there is none with that node: it speaks no links, or it is this
     /// node itself, or links are switched off here. Caused by the caller; nothing was sent.
     #[error("no link with {0}")]
     NoLink(Address),
     /// The collected replies are longer than allowed. The request was handled.
-    #[error("replies are longer than {limit} bytes")]
+    #[error("the replies are longer than {limit} bytes (max_collected)")]
     TooMuch {
         /// [`Config::max_collected`](crate::Config::max_collected).
         limit: usize,
     },
     /// The incomplete replies to all requests of this node have used up the memory for them. The
     /// request may have been handled; the rest of its replies is not read.
-    #[error("replies that are not complete take {limit} bytes already")]
+    #[error("incomplete replies have used up their {limit} bytes of memory (max_partial_replies)")]
     NoRoom {
         /// [`Config::max_partial_replies`](crate::Config::max_partial_replies).
         limit: usize,
@@ -266,7 +266,7 @@ pub enum SendError {
     },
     /// The other node closed the connection without an answer. The message was handled, or the
     /// other node does not explain its refusals.
-    #[error("no answer")]
+    #[error("the other node closed the connection without an answer")]
     NoReply,
     /// The answer could not be decoded as the result of the message. The message was handled.
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! Outgoing messages, and the state of an open exchange of this node.
 
-use std::{fmt, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use tokio::{
     io::AsyncRead,
@@ -143,6 +143,8 @@ impl OutgoingKind {
 /// What an exchange holds while it is open.
 pub(crate) struct OutgoingHeld {
     _permit: Option<OwnedSemaphorePermit>,
+    /// Dropping it ends the actor of the connection.
+    pub(crate) actor: Option<oneshot::Sender<Infallible>>,
     open: OpenGuard,
     pub(crate) span: Span,
 }
@@ -159,7 +161,12 @@ impl OutgoingHeld {
 
     /// For an exchange on a link. It needs no permit: the other side limits their number.
     pub(crate) fn on_link(node: &Arc<Node>) -> Self {
-        Self { _permit: None, open: node.count_open(Direction::Out), span: Span::current() }
+        Self {
+            _permit: None,
+            actor: None,
+            open: node.count_open(Direction::Out),
+            span: Span::current(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,8 +19,13 @@ use crate::{
     },
     node::{Node, OnBan, config::Config, event::PeerEvent},
     overlay::{Address, PeerId},
+    sync::Mutex,
     time::now,
 };
+
+/// The time after which points for misbehavior are halved. One point per second never adds up to
+/// the 100 points of a ban, so that the rare errors of an honest peer do not ban it.
+const HALF_LIFE: Duration = Duration::from_secs(60);
 
 /// The peer with this id is banned.
 #[derive(Debug)]
@@ -40,15 +45,15 @@ impl Bans {
     pub(crate) fn new(config: &Config) -> Self {
         let scores = PeerScores::new(ScoreConfig {
             at: config.ban_at,
-            half_life: config.ban_half_life,
+            half_life: HALF_LIFE,
             first: config.ban_time,
-            longest: config.ban_longest,
+            longest: config.longest_ban(),
         });
         Self { scores: Mutex::new(scores), some: AtomicUsize::new(0), changed: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, PeerScores> {
-        self.scores.lock().unwrap_or_else(PoisonError::into_inner)
+        self.scores.lock()
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut PeerScores) -> R) -> R {

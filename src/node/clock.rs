@@ -4,11 +4,11 @@ use std::{
     collections::hash_map::RandomState,
     fmt,
     hash::BuildHasher,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{overlay::Dice, transport::Simulated};
+use crate::{overlay::Dice, sync::Mutex, transport::Simulated};
 
 /// The last bits of an incarnation, which are random: some 65 ms. Two runs of a node that begin at
 /// the same date have different incarnations, as on a machine whose clock stops while it is off.
@@ -71,7 +71,7 @@ impl Ambient {
                 let since = SIMULATED_DATE.saturating_add(began.elapsed());
                 UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
             }),
-            random: Arc::new(move || dice.lock().unwrap_or_else(PoisonError::into_inner).next()),
+            random: Arc::new(move || dice.lock().next()),
         }
     }
 

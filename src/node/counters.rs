@@ -59,31 +59,31 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Frames received, replies to own requests included.
+    /// Frames received, including replies to own requests.
     frames_in,
-    /// Frames sent, own requests included.
+    /// Frames sent, including own requests.
     frames_out,
-    /// Bytes received, headers included.
+    /// Bytes received, including headers.
     bytes_in,
-    /// Bytes sent, headers included.
+    /// Bytes sent, including headers.
     bytes_out,
     /// Connections accepted.
     connections_accepted,
-    /// Connections refused because all were taken, of the node or of their source.
+    /// Connections refused at the limit of the node or of their source.
     connections_refused,
-    /// Connections closed because they came too fast from their source.
+    /// Connections closed at the rate limit of their source.
     connections_too_fast,
-    /// Connections closed because their source, or the id that was proven, is banned.
+    /// Connections closed because their source or their proven id is banned.
     connections_banned,
-    /// Bans that began.
+    /// Bans imposed.
     bans,
-    /// Classic requests refused because frames or bytes came too fast from their source.
+    /// Classic requests refused at the rate limit of their source.
     requests_too_fast,
-    /// Pauses in reading because frames or bytes came too fast from their source.
+    /// Pauses in reading at the rate limit of their source.
     reads_paused,
     /// Connections closed before their header was complete, to make room for others.
     connections_displaced,
-    /// Connections that ended before one byte came.
+    /// Connections that ended before the first byte.
     connections_silent,
     /// Connections opened by this node.
     connections_dialled,
@@ -93,13 +93,13 @@ counters! {
     exchanges_out,
     /// Links opened, by either side.
     links_opened,
-    /// Links that ended because the other side broke their rules.
+    /// Links that ended because the other node violated the protocol.
     links_broken,
-    /// One-way messages of this node that other nodes said they refused.
+    /// One-way messages of this node that other nodes reported as refused.
     notify_refused,
-    /// Acknowledged messages that were sent once more, on another link.
+    /// Acknowledged messages that were sent again, over another link.
     reliable_resent,
-    /// Acknowledged messages that came once more, and were not handed over again.
+    /// Acknowledged messages that arrived again and were not delivered again.
     reliable_repeated,
     /// Refused: no handler for the code.
     unknown_codes,
@@ -107,21 +107,21 @@ counters! {
     errors_too_long,
     /// Refused: busy.
     errors_busy,
-    /// Refused: the handler panicked or answered what cannot be sent.
+    /// Refused: the handler panicked, or its answer cannot be sent.
     errors_handler_failed,
-    /// Refused: the handler's actor has stopped.
+    /// Refused: the actor of the handler has stopped.
     errors_handler_gone,
     /// Refused: the handler did not answer in time.
     errors_handler_late,
-    /// Refused: the data was not of the handler's type.
+    /// Refused: the data could not be decoded as the type of the handler.
     errors_bad_message,
     /// Refused: the sender claimed an id that is not its own.
     errors_not_your_id,
-    /// Refused: without TLS, where this node serves nobody without.
+    /// Refused: no TLS, which this node requires.
     errors_no_tls,
-    /// Connections that ended before it was known who is there: no handshake, or not admitted.
+    /// Connections that failed the TLS handshake, or were not admitted.
     errors_handshake,
-    /// Connections that were closed because the other side was no longer admitted.
+    /// Connections closed because the other node was no longer admitted.
     errors_not_admitted,
     /// Requests aborted because the node stopped.
     errors_aborted_by_stop,
@@ -129,45 +129,45 @@ counters! {
     errors_truncated_header,
     /// Connections that ended inside the data of a frame.
     errors_truncated_body,
-    /// Connections whose header or data did not come in time.
+    /// Connections whose header or data did not arrive in time.
     errors_late,
-    /// Connections that stood still for too long while something was written.
+    /// Connections that stalled for too long while data was written.
     errors_stalled,
-    /// Connections that broke: reset, or an error of the operating system.
+    /// Connections that broke: a reset, or an error of the operating system.
     errors_io,
     /// Errors of the operating system when accepting a connection.
     errors_accept,
     /// Outgoing connections that could not be opened.
     errors_dial,
-    /// `JOIN` that added nobody: not where it said, not allowed, or no place for it.
+    /// `JOIN` messages that added no peer: wrong address, not allowed, or no room.
     joins_refused,
-    /// `QUIT` for somebody else that took nobody out.
+    /// `QUIT` messages for another node, which removed no peer.
     quits_refused,
-    /// Peers that joined and went because they never answered with their id.
+    /// Peers that joined and were removed because they never answered with their id.
     peers_not_verified,
-    /// Unverified peers that went for one from an address with fewer of them.
+    /// Unverified peers that were replaced by one from an address with fewer of them.
     peers_displaced,
-    /// Introductions (`JOIN`) to peers that this node lists, beside those of `join`.
+    /// Introductions (`JOIN`) to peers that this node lists, without those of `join`.
     introductions,
-    /// Peers that this node lists and that did not list it when they were asked.
+    /// Times that a listed peer did not list this node when it was asked.
     unknown_there,
     /// Times that one id was found at two addresses.
     ids_at_two_addresses,
-    /// Dials that were not made because the address was dialled too often without an answer.
+    /// Dials that were skipped because the address was dialled too often without an answer.
     dials_held_back,
-    /// Routed messages that this node passed on.
+    /// Routed messages that this node forwarded.
     forwarded,
-    /// Routed messages that this node did not pass on because of its options.
+    /// Routed messages that this node did not forward because of its options.
     forwards_refused,
-    /// One-way routed messages that got stuck at this node.
+    /// One-way routed messages that this node could not forward.
     forwards_lost,
-    /// Messages and updates about members that were not believed.
+    /// Messages and updates about members that were rejected.
     membership_refused,
-    /// Messages to members that were dropped: no link in time, or too many waited for it.
+    /// Messages to members that were dropped: no link in time, or too many were waiting.
     membership_dropped,
-    /// Events that a subscriber's full mailbox did not take.
+    /// Events that were dropped because the mailbox of a subscriber was full.
     events_dropped,
-    /// Times that a thread of the node stood still for seconds.
+    /// Times that a thread of the node was blocked for seconds.
     standstills,
 }
 

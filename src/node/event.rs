@@ -3,7 +3,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,6 +19,7 @@ use crate::{
     link::Reason,
     node::{Direction, counters::Counters, refusal::Refusal},
     overlay::{Address, JoinFailure, PeerId, PeerInfo},
+    sync::Mutex,
 };
 
 /// Why a peer is no longer in the table.
@@ -274,6 +274,11 @@ impl Message for PeerEvent {
     type Result = ();
 }
 
+/// Events that a slow [`Events`] stream may lag behind before it loses some. They are kept once for
+/// all streams. A reader that is always slower than the node loses events with any value, and the
+/// counters of [`Peer::status`](crate::Peer::status) miss none.
+const EVENT_QUEUE: usize = 1_024;
+
 /// The subscribers of one node.
 #[derive(Debug)]
 pub(crate) struct EventBus {
@@ -282,12 +287,12 @@ pub(crate) struct EventBus {
 }
 
 impl EventBus {
-    pub(crate) fn new(queue: usize, recipients: Vec<Recipient<PeerEvent>>) -> Self {
-        Self { stream: broadcast::Sender::new(queue), recipients: Mutex::new(recipients) }
+    pub(crate) fn new(recipients: Vec<Recipient<PeerEvent>>) -> Self {
+        Self { stream: broadcast::Sender::new(EVENT_QUEUE), recipients: Mutex::new(recipients) }
     }
 
     pub(crate) fn subscribe(&self, recipient: Recipient<PeerEvent>) {
-        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).push(recipient);
+        self.recipients.lock().push(recipient);
     }
 
     pub(crate) fn listen(&self) -> Events {
@@ -301,21 +306,19 @@ impl EventBus {
             // An error means that the last receiver was dropped in the meantime.
             self.stream.send(event.clone()).ok();
         }
-        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).retain(|recipient| {
-            match recipient.try_send(event.clone()) {
-                Ok(()) => true,
-                Err(SendError::Full(_)) => {
-                    counters.events_dropped.one();
-                    true
-                }
-                Err(SendError::Closed(_)) => false,
+        self.recipients.lock().retain(|recipient| match recipient.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(SendError::Full(_)) => {
+                counters.events_dropped.one();
+                true
             }
+            Err(SendError::Closed(_)) => false,
         });
     }
 
     /// Drops all subscribers: nothing follows the last event.
     pub(crate) fn close(&self) {
-        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.recipients.lock().clear();
     }
 }
 
@@ -323,9 +326,8 @@ type Next = (Result<PeerEvent, RecvError>, broadcast::Receiver<PeerEvent>);
 
 /// The node's events as a stream, starting with the call of [`Peer::events`](crate::Peer::events).
 ///
-/// The stream ends after [`PeerEvent::Stopped`]. A reader that lags more than
-/// [`Config::event_queue`](crate::Config::event_queue) events behind receives a
-/// [`PeerEvent::Missed`] and continues with the oldest event that is kept.
+/// The stream ends after [`PeerEvent::Stopped`]. A reader that lags more than 1,024 events behind
+/// receives a [`PeerEvent::Missed`] and continues with the oldest event that is kept.
 ///
 /// # Cancel safety
 /// Dropping `next()` loses nothing.

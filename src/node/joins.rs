@@ -1,14 +1,14 @@
 //! The contacts with which a node retries to join in the background.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::MutexGuard};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::overlay::{Address, JoinConfig};
+use crate::{
+    overlay::{Address, JoinConfig},
+    sync::Mutex,
+};
 
 /// Contacts that are retried at the same time. A join by a further contact is not retried.
 const MAX_CONTACTS: usize = 64;
@@ -46,7 +46,7 @@ pub(crate) struct JoinAgain {
 
 impl Joins {
     fn lock(&self) -> MutexGuard<'_, Contacts> {
-        self.contacts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contacts.lock()
     }
 
     /// Adds a contact to retry, unless it is retried already. False if too many are.

@@ -13,7 +13,7 @@ use std::{
 
 use crate::time::now;
 
-/// Lines of one kind per second, on each thread.
+/// The maximum number of lines of one kind per second, on each thread.
 const LINES: u32 = 10;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const SHOWN: usize = 256; // bytes
 
 /// The kinds of lines that a remote can cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum LogKind {
     /// Accepting a connection failed.
     Accept,
     /// An actor died of its panics.
@@ -36,19 +36,19 @@ pub(crate) enum Kind {
     Part,
 }
 
-impl Kind {
+impl LogKind {
     const COUNT: usize = 5;
 }
 
-/// Lines of one kind.
+/// The rate limit of one kind of lines.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Lines {
+pub(crate) struct LineLimit {
     since: Option<Instant>,
     written: u32,
     left_out: u64,
 }
 
-impl Lines {
+impl LineLimit {
     /// The number of lines suppressed before this one. `None` if this one is suppressed as well.
     pub(crate) fn next(&mut self, now: Instant) -> Option<u64> {
         let over = |since| now.saturating_duration_since(since) >= INTERVAL;
@@ -67,12 +67,12 @@ impl Lines {
 thread_local! {
     /// The log belongs to the process, not to a node. Each thread has its own count, without a
     /// lock.
-    static WRITTEN: RefCell<[Lines; Kind::COUNT]> = RefCell::default();
+    static WRITTEN: RefCell<[LineLimit; LogKind::COUNT]> = RefCell::default();
 }
 
 /// The number of lines of this kind suppressed before this one. `None` if this one is suppressed as
 /// well.
-pub(crate) fn next(kind: Kind) -> Option<u64> {
+pub(crate) fn next(kind: LogKind) -> Option<u64> {
     let now = now();
     // Nothing is limited while the thread ends.
     let next = WRITTEN.try_with(|written| {
@@ -87,7 +87,7 @@ macro_rules! warn_some {
     ($kind:expr, $($line:tt)*) => {
         if let Some(left_out) = $crate::node::log::next($kind) {
             if left_out > 0 {
-                tracing::warn!(kind = ?$kind, left_out, "lines left out");
+                tracing::warn!(kind = ?$kind, left_out, "warnings dropped");
             }
             tracing::warn!($($line)*);
         }
@@ -115,7 +115,7 @@ struct Truncated<'a, 'b> {
 }
 
 impl Truncated<'_, '_> {
-    fn put(&mut self, piece: impl fmt::Display, len: usize) -> fmt::Result {
+    fn write_piece(&mut self, piece: impl fmt::Display, len: usize) -> fmt::Result {
         self.left = self.left.saturating_sub(len);
         if self.left == 0 { Err(fmt::Error) } else { write!(self.to, "{piece}") }
     }
@@ -124,13 +124,13 @@ impl Truncated<'_, '_> {
 impl Write for Truncated<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().try_for_each(|c| match c {
-            c if c.is_control() => self.put(c.escape_unicode(), c.escape_unicode().len()),
+            c if c.is_control() => self.write_piece(c.escape_unicode(), c.escape_unicode().len()),
             // Invisible characters, and those that change the direction of the text.
             '\u{200b}'..='\u{200f}'
             | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' => self.put(c.escape_unicode(), c.escape_unicode().len()),
-            c => self.put(c, c.len_utf8()),
+            | '\u{feff}' => self.write_piece(c.escape_unicode(), c.escape_unicode().len()),
+            c => self.write_piece(c, c.len_utf8()),
         })
     }
 }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn ten_lines_are_written_in_a_second_and_the_suppressed_ones_are_counted() {
-        let (mut lines, now) = (Lines::default(), now());
+        let (mut lines, now) = (LineLimit::default(), now());
         assert!((0..10).all(|_| lines.next(now) == Some(0)));
         assert!((0..1_000).all(|_| lines.next(now).is_none()));
         assert_eq!(lines.next(now + INTERVAL), Some(1_000));
@@ -152,15 +152,15 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_still_or_goes_back_suppresses_no_line() {
-        let (mut lines, now) = (Lines::default(), now());
+        let (mut lines, now) = (LineLimit::default(), now());
         assert_eq!(lines.next(now + INTERVAL), Some(0));
         assert_eq!(lines.next(now), Some(0));
     }
 
     #[test]
     fn each_kind_of_line_has_its_own_limit() {
-        while next(Kind::Router).is_some() {}
-        assert_eq!(next(Kind::Part), Some(0));
+        while next(LogKind::Router).is_some() {}
+        assert_eq!(next(LogKind::Part), Some(0));
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! The membership of a node, shared by its links and its handle.
 
-use std::sync::Mutex;
-
 use tokio::sync::Notify;
 
-use crate::overlay::swim::Membership;
+use crate::{overlay::swim::Membership, sync::Mutex};
 
 /// The state machine, and a notification for the task that drives it.
 #[derive(Debug)]

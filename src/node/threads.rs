@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use actix_rt::Arbiter;
+use actix_rt::{Arbiter, ArbiterHandle};
 use tokio::{runtime::Handle, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Threads {
     home: Handle,
+    /// The arbiter of that thread.
+    arbiter: Option<ArbiterHandle>,
     /// Cancelled when the runtime of the node has ended before the node.
     ended: CancellationToken,
     workers: Vec<(Arbiter, Handle)>,
@@ -26,6 +28,7 @@ impl Threads {
     pub(crate) async fn start(workers: usize) -> Self {
         let mut threads = Self {
             home: Handle::current(),
+            arbiter: Arbiter::try_current(),
             ended: CancellationToken::new(),
             workers: Vec::new(),
             next: AtomicUsize::new(0),
@@ -92,6 +95,17 @@ impl Threads {
             Some((arbiter, _)) => drop(arbiter.spawn(work)),
             None => drop(actix_rt::spawn(work)),
         }
+    }
+
+    /// As [`spawn_on_arbiter`](Self::spawn_on_arbiter), from any thread. Drops `work` if the arbiter
+    /// has ended.
+    pub(crate) fn send_to_arbiter(&self, work: impl Future<Output = ()> + Send + 'static) {
+        // The result only says whether the arbiter still runs.
+        let _taken = match (self.worker(), &self.arbiter) {
+            (Some((arbiter, _)), _) => arbiter.spawn(work),
+            (None, Some(arbiter)) => arbiter.spawn(work),
+            (None, None) => false,
+        };
     }
 
     /// Runs `work` on this arbiter, which is the node's own, and on that of every worker.

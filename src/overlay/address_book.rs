@@ -121,7 +121,7 @@ impl AddressBook {
             return true;
         }
         self.entries.swap_remove(peer.id());
-        self.put(BookEntry {
+        self.insert(BookEntry {
             info: peer.clone(),
             seen_at: seen_at.clone(),
             first_seen: now,
@@ -163,7 +163,7 @@ impl AddressBook {
     }
 
     /// Adds an entry. If there is no room, it replaces another entry or is refused.
-    fn put(&mut self, new: BookEntry) -> bool {
+    fn insert(&mut self, new: BookEntry) -> bool {
         if is_loopback(&new.seen_at) {
             return self.put_where(new, |_| true);
         }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The maximum number of given-up peers that are asked again in one sweep while none answers. It is
-/// half of the default number of concurrent dials; the other half is left for live peers.
+/// half of the concurrent dials of a node; the other half is left for live peers.
 const IN_A_SWEEP: usize = 16;
 
 /// The minimum time that a given-up peer stays out of the table, even if it returns sooner. A peer
@@ -29,10 +29,8 @@ const FIRST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// The peers to ask again, and when.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct AskAgain {
-    in_a_sweep: usize,
-    longest_rest: Duration,
     /// At most one for each peer that is remembered as given up.
     plans: HashMap<PeerInfo, Plan>,
     /// The peers that could still be asked in this sweep, ordered by the time when they are due.
@@ -55,31 +53,7 @@ impl Plan {
     }
 }
 
-impl Default for AskAgain {
-    fn default() -> Self {
-        Self {
-            in_a_sweep: IN_A_SWEEP,
-            longest_rest: LONGEST_REST,
-            plans: HashMap::new(),
-            waiting: VecDeque::new(),
-        }
-    }
-}
-
 impl AskAgain {
-    /// The options: the number of peers asked in a sweep, and the longest pause.
-    pub(super) const fn options(&mut self) -> (&mut usize, &mut Duration) {
-        (&mut self.in_a_sweep, &mut self.longest_rest)
-    }
-
-    pub(super) const fn in_a_sweep(&mut self, peers: usize) {
-        self.in_a_sweep = peers;
-    }
-
-    pub(super) const fn longest_rest(&mut self, rest: Duration) {
-        self.longest_rest = rest;
-    }
-
     /// Records that a peer is given up. If another node has answered at its address, it is not
     /// asked again.
     pub(super) fn gave_up(&mut self, peer: PeerInfo, answers_pong: bool, moved: bool) {
@@ -98,12 +72,12 @@ impl AskAgain {
             let plan = before.remove(known.info()).unwrap_or_default();
             self.plans.insert(known.info().clone(), plan);
             let is_away = now.saturating_duration_since(known.at()) < AWAY;
-            if !plan.moved && !is_away && self.in_a_sweep > 0 {
+            if !plan.moved && !is_away {
                 all.push((plan.due(known), known.info().clone()));
             }
         }
         all.sort_by_key(|(due, _)| *due);
-        let due = all.iter().take_while(|(due, _)| *due <= now).count().min(self.in_a_sweep);
+        let due = all.iter().take_while(|(due, _)| *due <= now).count().min(IN_A_SWEEP);
         self.waiting = all.into_iter().map(|(_, peer)| peer).collect();
         (0..due).filter_map(|_| self.next(now)).collect()
     }
@@ -113,7 +87,7 @@ impl AskAgain {
         let peer = self.waiting.pop_front()?;
         let plan = self.plans.get_mut(&peer)?;
         let rest = plan.asked.map_or(FIRST_REST, |(_, rest)| rest.saturating_mul(2));
-        plan.asked = Some((now, rest.min(self.longest_rest)));
+        plan.asked = Some((now, rest.min(LONGEST_REST)));
         let code = if plan.answers_pong { TypeCode::PING } else { TypeCode::NAME };
         Some((peer, Frame::empty(code)))
     }
@@ -201,12 +175,8 @@ mod tests {
             assert!(rests.iter().all(|rest| (5..15).contains(rest)), "{rests:?}");
             assert!(rests.first() < rests.last() && times.len() <= 61);
         }
-        let mut patient = AskAgain::default();
-        patient.longest_rest(80 * SECOND);
-        assert_eq!(asked(&mut patient, SECOND), [10, 15, 25, 45, 85, 165, 245, 325, 405, 485, 565]);
-        let mut never = AskAgain::default();
-        never.in_a_sweep(0);
-        assert!(asked(&mut never, SECOND).is_empty());
+        let expected: Vec<_> = std::iter::once(10).chain((15..600).step_by(10)).collect();
+        assert_eq!(asked(&mut AskAgain::default(), SECOND), expected);
     }
 
     #[test]

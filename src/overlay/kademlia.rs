@@ -33,6 +33,7 @@ mod key;
 mod lookup;
 pub mod message;
 mod nearest;
+mod record;
 mod store;
 mod table;
 
@@ -45,6 +46,7 @@ pub use self::{
     lookup::{Lookup, LookupConfig},
     message::StoreRefusal,
     nearest::KademliaRouter,
-    store::{Record, RecordStore, StoreLimits, chosen},
+    record::Record,
+    store::{RecordStore, StoreLimits, chosen},
     table::{Heard, KBuckets},
 };

@@ -5,7 +5,9 @@ use std::time::Instant;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::overlay::{Address, Candidate, GivenUp, Host, PeerId, PeerInfo, given_up::Memory};
+use crate::overlay::{
+    Address, Candidate, GivenUp, Learned, PeerEntry, PeerId, PeerInfo, given_up::Memory,
+};
 
 /// The result of adding a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -30,79 +32,6 @@ pub enum Added {
     TooManyNewcomers,
     /// The table has the maximum number of peers that the same peer has listed.
     TooManyOfSource,
-}
-
-/// How a peer was learned.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Learned {
-    /// The application added it.
-    Manual,
-    /// It was the first contact of a join.
-    Contact,
-    /// It introduced itself with `JOIN`.
-    Joined,
-    /// Another peer listed it.
-    Listed {
-        /// The peer that listed it.
-        by: PeerId,
-    },
-    /// It announced itself in the local network (feature `mdns`).
-    Nearby,
-    /// It was in the address book from before a restart.
-    Remembered,
-}
-
-/// One known peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerEntry {
-    info: PeerInfo,
-    learned: Learned,
-    added: Instant,
-    seen_at: Host,
-    verified: Option<Instant>,
-    last_seen: Option<Instant>,
-}
-
-impl PeerEntry {
-    /// Id, host and port.
-    #[must_use]
-    pub const fn info(&self) -> &PeerInfo {
-        &self.info
-    }
-
-    /// How it was learned.
-    #[must_use]
-    pub const fn learned(&self) -> &Learned {
-        &self.learned
-    }
-
-    /// When it was added.
-    #[must_use]
-    pub const fn added(&self) -> Instant {
-        self.added
-    }
-
-    /// The address that it was seen at: where its connection came from, or where it answered. It
-    /// counts for the shares of the table.
-    #[must_use]
-    pub const fn seen_at(&self) -> &Host {
-        &self.seen_at
-    }
-
-    /// When it was verified: a node with its id has answered at its address, it has proved its id,
-    /// or the application vouches for it. `None` if only its own claim is known.
-    #[must_use]
-    pub const fn verified(&self) -> Option<Instant> {
-        self.verified
-    }
-
-    /// When it was last seen alive by this node; `None` if it never was.
-    #[must_use]
-    pub const fn last_seen(&self) -> Option<Instant> {
-        self.last_seen
-    }
 }
 
 /// The known peers in the order in which they were added, at most `limit` of them (0 = no limit).
@@ -201,11 +130,11 @@ impl PeerList {
     ) -> Added {
         let candidate = Candidate::new(info, learned);
         let verified = candidate.learned != Learned::Joined;
-        self.put_at(position, candidate.verified(verified), now)
+        self.insert_candidate(position, candidate.verified(verified), now)
     }
 
-    /// The result that adding it would have: [`Added::Added`] if there is a place.
-    pub(super) fn place_for(&self, info: &PeerInfo) -> Added {
+    /// The result that adding it would have: [`Added::Added`] if there is room.
+    pub(super) fn result_of_adding(&self, info: &PeerInfo) -> Added {
         if *info.id() == self.own || self.own_address.as_ref() == Some(info.address()) {
             Added::Own
         } else if self.contains(info.id()) {
@@ -218,13 +147,13 @@ impl PeerList {
     }
 
     /// Adds a candidate at the end.
-    pub(super) fn put(&mut self, candidate: Candidate, now: Instant) -> Added {
-        self.put_at(self.entries.len(), candidate, now)
+    pub(super) fn insert(&mut self, candidate: Candidate, now: Instant) -> Added {
+        self.insert_candidate(self.entries.len(), candidate, now)
     }
 
-    fn put_at(&mut self, position: usize, candidate: Candidate, now: Instant) -> Added {
-        let place = self.place_for(&candidate.info);
-        if place == Added::Added {
+    fn insert_candidate(&mut self, position: usize, candidate: Candidate, now: Instant) -> Added {
+        let result = self.result_of_adding(&candidate.info);
+        if result == Added::Added {
             let Candidate { info, learned, seen_at, verified } = candidate;
             let id = info.id().clone();
             self.given_up.forget(&id);
@@ -237,7 +166,7 @@ impl PeerList {
         {
             known.verified.get_or_insert(now);
         }
-        place
+        result
     }
 
     /// The peer with this id.
@@ -271,8 +200,8 @@ impl PeerList {
         Some((position, entry))
     }
 
-    /// Puts an entry back at its position.
-    pub(super) fn put_back(&mut self, position: usize, entry: PeerEntry) {
+    /// Restores an entry at its position.
+    pub(super) fn restore(&mut self, position: usize, entry: PeerEntry) {
         let position = position.min(self.entries.len());
         self.entries.shift_insert(position, entry.info.id().clone(), entry);
     }

@@ -118,7 +118,7 @@ impl Introduced {
 
 /// A report to the application about a peer that this node lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum ListingReport {
     /// The peer did not list this node. It has words if the peer still does not.
     Unknown(Option<String>),
     /// The peer lists another node with this id.
@@ -135,7 +135,7 @@ struct Known {
     introduced: Option<(Instant, Duration)>,
     under_way: bool,
     /// The last report to the application.
-    told: Option<Told>,
+    reported: Option<ListingReport>,
 }
 
 /// The state of each listed peer. At most one entry for each peer in the table.
@@ -187,7 +187,7 @@ impl Introductions {
     pub(crate) fn confirms(&mut self, peer: &PeerInfo, now: Instant) -> bool {
         let known = self.known(peer);
         let lately = |at| now.saturating_duration_since(at) < CONFIRMED_FOR;
-        if known.told.is_none() && known.confirmed.is_some_and(lately) {
+        if known.reported.is_none() && known.confirmed.is_some_and(lately) {
             known.listed = Some(now);
             return false;
         }
@@ -196,16 +196,16 @@ impl Introductions {
 
     /// Records a peer's answer whether it lists this node. Returns a new report for the
     /// application.
-    pub(crate) fn said(
+    pub(crate) fn record_listing(
         &mut self,
         peer: &PeerInfo,
         listing: &Listing,
         now: Instant,
-    ) -> Option<Told> {
+    ) -> Option<ListingReport> {
         let known = self.known(peer);
         match listing {
             Listing::Listed => {
-                (known.listed, known.confirmed, known.told) = (Some(now), Some(now), None);
+                (known.listed, known.confirmed, known.reported) = (Some(now), Some(now), None);
                 None
             }
             Listing::Unknown => {
@@ -219,7 +219,7 @@ impl Introductions {
             Listing::Elsewhere(at) => {
                 // Another introduction makes the peer check which of the two nodes is alive.
                 (known.listed, known.confirmed) = (None, None);
-                known.tell(Told::Elsewhere(at.clone()))
+                known.report(ListingReport::Elsewhere(at.clone()))
             }
         }
     }
@@ -230,17 +230,17 @@ impl Introductions {
         peer: &PeerInfo,
         answer: &Introduced,
         now: Instant,
-    ) -> Option<Told> {
+    ) -> Option<ListingReport> {
         let known = self.known(peer);
         match answer {
             Introduced::Added => {
-                let told = known.tell(Told::Unknown(None));
-                (known.listed, known.confirmed, known.told) = (Some(now), Some(now), None);
-                told
+                let reported = known.report(ListingReport::Unknown(None));
+                (known.listed, known.confirmed, known.reported) = (Some(now), Some(now), None);
+                reported
             }
             Introduced::Refused(words) => {
                 (known.listed, known.confirmed) = (None, None);
-                known.tell(Told::Unknown(Some(words.clone())))
+                known.report(ListingReport::Unknown(Some(words.clone())))
             }
             Introduced::Known | Introduced::NotSaid => None,
         }
@@ -248,10 +248,10 @@ impl Introductions {
 }
 
 impl Known {
-    fn tell(&mut self, told: Told) -> Option<Told> {
-        (self.told.as_ref() != Some(&told)).then(|| {
-            self.told = Some(told.clone());
-            told
+    fn report(&mut self, reported: ListingReport) -> Option<ListingReport> {
+        (self.reported.as_ref() != Some(&reported)).then(|| {
+            self.reported = Some(reported.clone());
+            reported
         })
     }
 }
@@ -284,7 +284,7 @@ mod tests {
         for second in 60..120 {
             let now = begun + SECOND * second;
             if second % 5 == 0 {
-                all.said(&bob, &Listing::Listed, now);
+                all.record_listing(&bob, &Listing::Listed, now);
             }
             assert!(!all.begin(&bob, now));
         }
@@ -302,24 +302,24 @@ mod tests {
     fn the_application_gets_one_report_until_the_peer_lists_the_node_again() {
         let (mut all, bob, now) = begin();
         let full = Introduced::Refused("Join: too many peers".to_owned());
-        let told = Told::Unknown(Some("Join: too many peers".to_owned()));
-        assert_eq!(all.answered(&bob, &full, now), Some(told.clone()));
+        let reported = ListingReport::Unknown(Some("Join: too many peers".to_owned()));
+        assert_eq!(all.answered(&bob, &full, now), Some(reported.clone()));
         assert_eq!(all.answered(&bob, &full, now), None);
-        assert_eq!(all.said(&bob, &Listing::Listed, now), None);
-        assert_eq!(all.answered(&bob, &full, now), Some(told));
+        assert_eq!(all.record_listing(&bob, &Listing::Listed, now), None);
+        assert_eq!(all.answered(&bob, &full, now), Some(reported));
         let at: Address = "10.0.0.9:9000".parse().unwrap();
         let elsewhere = Listing::Elsewhere(at.clone());
-        assert_eq!(all.said(&bob, &elsewhere, now), Some(Told::Elsewhere(at)));
-        assert_eq!(all.said(&bob, &elsewhere, now), None);
-        assert_eq!(all.answered(&bob, &Introduced::Added, now), Some(Told::Unknown(None)));
-        assert_eq!(all.answered(&bob, &Introduced::Added, now), Some(Told::Unknown(None)));
+        assert_eq!(all.record_listing(&bob, &elsewhere, now), Some(ListingReport::Elsewhere(at)));
+        assert_eq!(all.record_listing(&bob, &elsewhere, now), None);
+        assert_eq!(all.answered(&bob, &Introduced::Added, now), Some(ListingReport::Unknown(None)));
+        assert_eq!(all.answered(&bob, &Introduced::Added, now), Some(ListingReport::Unknown(None)));
     }
 
     #[test]
     fn an_answer_without_an_address_is_confirmed_every_two_minutes() {
         let (mut all, bob, now) = begin();
         assert!(all.confirms(&bob, now));
-        all.said(&bob, &Listing::Listed, now);
+        all.record_listing(&bob, &Listing::Listed, now);
         assert!(!all.confirms(&bob, now + 119 * SECOND));
         assert!(all.confirms(&bob, now + 120 * SECOND));
     }

@@ -18,15 +18,15 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 const REST: Duration = Duration::from_secs(5);
 
 /// The minimum pause between two reports of the same two addresses to the application.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug)]
 struct Move {
     under_way: bool,
     /// When another address was last claimed.
     claimed: Instant,
-    /// When the application was last told, and of which address.
-    told: Option<(Address, Instant)>,
+    /// When the application last got a report, and of which address.
+    reported: Option<(Address, Instant)>,
     /// When the id moved; `None` if it has not. A proven id moves without a question the first
     /// time.
     moved: Option<Instant>,
@@ -49,7 +49,7 @@ impl Moves {
             let oldest = idle.min_by_key(|(_, known)| known.claimed).map(|(id, _)| id.clone())?;
             self.0.remove(&oldest);
         }
-        let new = Move { under_way: false, claimed: now, told: None, moved: None };
+        let new = Move { under_way: false, claimed: now, reported: None, moved: None };
         Some(self.0.entry(id.clone()).or_insert(new))
     }
 
@@ -80,7 +80,7 @@ impl Moves {
 
     /// Records that the id has another address in the table from now on. Returns false, and records
     /// nothing, if it has moved before in the last ten minutes.
-    pub(crate) fn moves(&mut self, id: &PeerId, now: Instant) -> bool {
+    pub(crate) fn record_move(&mut self, id: &PeerId, now: Instant) -> bool {
         let Some(known) = self.note(id, now) else { return false };
         if known.moved.is_some_and(|at| now.saturating_duration_since(at) < REMEMBERED_FOR) {
             return false;
@@ -90,15 +90,15 @@ impl Moves {
     }
 
     /// Two nodes have this id, one of them at `other`. Returns whether to tell the application.
-    pub(crate) fn tell(&mut self, id: &PeerId, other: &Address, now: Instant) -> bool {
+    pub(crate) fn should_report(&mut self, id: &PeerId, other: &Address, now: Instant) -> bool {
         let Some(known) = self.note(id, now) else { return false };
-        let told = |(at, when): &(Address, Instant)| {
-            at == other && now.saturating_duration_since(*when) < TOLD_EVERY
+        let reported = |(at, when): &(Address, Instant)| {
+            at == other && now.saturating_duration_since(*when) < REPORT_EVERY
         };
-        if known.told.as_ref().is_some_and(told) {
+        if known.reported.as_ref().is_some_and(reported) {
             return false;
         }
-        known.told = Some((other.clone(), now));
+        known.reported = Some((other.clone(), now));
         true
     }
 }
@@ -141,10 +141,13 @@ mod tests {
     {
         let now = tokio::time::Instant::now().into_std();
         let mut moves = Moves::default();
-        assert!(moves.moves(&id(1), now) && !moves.moves(&id(1), now + 599 * SECOND));
+        assert!(moves.record_move(&id(1), now) && !moves.record_move(&id(1), now + 599 * SECOND));
         let at: Address = "10.0.0.1:1".parse().unwrap();
-        assert!(moves.tell(&id(1), &at, now) && !moves.tell(&id(1), &at, now + 59 * SECOND));
-        assert!(moves.tell(&id(1), &at, now + 60 * SECOND));
-        assert!(moves.moves(&id(1), now + 600 * SECOND));
+        assert!(
+            moves.should_report(&id(1), &at, now)
+                && !moves.should_report(&id(1), &at, now + 59 * SECOND)
+        );
+        assert!(moves.should_report(&id(1), &at, now + 60 * SECOND));
+        assert!(moves.record_move(&id(1), now + 600 * SECOND));
     }
 }

@@ -1,12 +1,16 @@
 //! Which of the nodes that announce themselves in the local network are asked.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
-use crate::overlay::{Address, Host, PeerId, PeerInfo, Scope};
+use crate::{
+    bounded::BoundedMap,
+    overlay::{Address, Host, PeerId, PeerInfo, Scope},
+    time::Later,
+};
 
 /// The number of hints that wait to be asked. Further ones are dropped, because nodes repeat their
 /// announcements.
@@ -29,7 +33,8 @@ pub(crate) struct Nearby {
     loopback: bool,
     per_minute: usize,
     waiting: VecDeque<PeerInfo>,
-    heard: HashMap<PeerId, Instant>,
+    /// The announced ids, ranked by the time until which each is not asked again.
+    heard: BoundedMap<PeerId, (), Instant>,
     asked: VecDeque<Instant>,
 }
 
@@ -38,7 +43,8 @@ impl Nearby {
     /// of this machine are accepted; without it, none of them.
     #[must_use]
     pub(crate) fn new(own: PeerId, loopback: bool, per_minute: usize) -> Self {
-        let (waiting, heard, asked) = (VecDeque::new(), HashMap::new(), VecDeque::new());
+        let (waiting, heard, asked) =
+            (VecDeque::new(), BoundedMap::new(MAX_REMEMBERED), VecDeque::new());
         Self { own, loopback, per_minute, waiting, heard, asked }
     }
 
@@ -62,11 +68,11 @@ impl Nearby {
         else {
             return false;
         };
-        self.heard.retain(|_, at| now.saturating_duration_since(*at) < REST);
-        if self.heard.len() >= MAX_REMEMBERED || self.heard.contains_key(&id) {
+        self.heard.remove_up_to(now);
+        if self.heard.is_full() || self.heard.contains_key(&id) {
             return false;
         }
-        self.heard.insert(id, now);
+        self.heard.insert(id, (), now.later(REST));
         self.waiting.push_back(info);
         true
     }

@@ -7,15 +7,17 @@ use std::{ops::RangeInclusive, time::Duration};
 /// This is an error of the caller; nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[error("option `{option}` is {value}, but must be {bound}")]
+#[error("option `{option}` is {value}: set it to at least {least} and at most {greatest}")]
 pub struct ConfigError {
     /// The name of the option, which is that of its setter. The type is in front unless it is
     /// [`Config`](crate::Config).
     pub option: &'static str,
-    /// The value that was given: a number, or a time with its unit.
+    /// The value that was given, as text with its unit.
     pub value: String,
-    /// The bound that was violated: `at least 1`, or `at most 31536000 s`.
-    pub bound: String,
+    /// The minimum of the option, as text.
+    pub least: String,
+    /// The maximum of the option, as text.
+    pub greatest: String,
 }
 
 const DAY: u64 = 24 * 3_600; // s
@@ -42,14 +44,10 @@ pub(crate) const PACE: RangeInclusive<u32> = 1..=1_000_000_000;
 pub(crate) const ANY: RangeInclusive<u32> = 1..=u32::MAX;
 /// The bounds of a number that is sent to the other side.
 pub(crate) const NUMBER: RangeInclusive<u32> = 1..=1 << 20;
-/// The bounds of a part of the peer table.
-pub(crate) const PERCENT: RangeInclusive<u32> = 1..=100;
 
 /// The type of an option: a count, a length in bytes or a time.
 pub(crate) trait Value: Copy + PartialOrd {
     fn show(self, unit: &str) -> String;
-    /// As text without a unit, except for times.
-    fn bare(self) -> String;
     fn setting<'a>(
         option: &'static str,
         unit: &'static str,
@@ -67,13 +65,8 @@ macro_rules! number {
                     ("bytes", n) if n >= MIB && n % MIB == 0 => format!("{} MiB", n / MIB),
                     ("bytes/s", n) if n >= MIB && n % MIB == 0 => format!("{} MiB/s", n / MIB),
                     ("bytes", n) if n >= 1 << 10 && n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
-                    ("%", n) => format!("{n} %"),
                     _ => format!("{self} {unit}"),
                 }
-            }
-
-            fn bare(self) -> String {
-                self.to_string()
             }
 
             fn setting<'a>(
@@ -82,7 +75,7 @@ macro_rules! number {
                 value: &'a mut Self,
                 bounds: RangeInclusive<Self>,
             ) -> Setting<'a> {
-                Setting { option, unit, kind: Kind::$kind(value, bounds) }
+                Setting { option, unit, kind: SettingValue::$kind(value, bounds) }
             }
         }
     )*};
@@ -98,17 +91,13 @@ impl Value for Duration {
         }
     }
 
-    fn bare(self) -> String {
-        self.show("")
-    }
-
     fn setting<'a>(
         option: &'static str,
         unit: &'static str,
         value: &'a mut Self,
         bounds: RangeInclusive<Self>,
     ) -> Setting<'a> {
-        Setting { option, unit, kind: Kind::Time(value, bounds) }
+        Setting { option, unit, kind: SettingValue::Time(value, bounds) }
     }
 }
 
@@ -117,11 +106,11 @@ impl Value for Duration {
 pub(crate) struct Setting<'a> {
     pub(crate) option: &'static str,
     unit: &'static str,
-    kind: Kind<'a>,
+    kind: SettingValue<'a>,
 }
 
 #[derive(Debug)]
-enum Kind<'a> {
+enum SettingValue<'a> {
     Count(&'a mut usize, RangeInclusive<usize>),
     Number(&'a mut u32, RangeInclusive<u32>),
     Time(&'a mut Duration, RangeInclusive<Duration>),
@@ -138,30 +127,23 @@ impl Setting<'_> {
             (value.show(unit), bounds.start().show(unit), bounds.end().show(unit))
         }
         match &self.kind {
-            Kind::Count(value, bounds) => all(self.unit, **value, bounds),
-            Kind::Number(value, bounds) => all(self.unit, **value, bounds),
-            Kind::Time(value, bounds) => all(self.unit, **value, bounds),
+            SettingValue::Count(value, bounds) => all(self.unit, **value, bounds),
+            SettingValue::Number(value, bounds) => all(self.unit, **value, bounds),
+            SettingValue::Time(value, bounds) => all(self.unit, **value, bounds),
         }
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        fn beyond<V: Value>(value: V, bounds: &RangeInclusive<V>) -> Option<(String, String)> {
-            let bound = if value < *bounds.start() {
-                format!("at least {}", bounds.start().bare())
-            } else if value > *bounds.end() {
-                format!("at most {}", bounds.end().bare())
-            } else {
-                return None;
-            };
-            Some((value.bare(), bound))
-        }
-        let beyond = match &self.kind {
-            Kind::Count(value, bounds) => beyond(**value, bounds),
-            Kind::Number(value, bounds) => beyond(**value, bounds),
-            Kind::Time(value, bounds) => beyond(**value, bounds),
+        let is_within = match &self.kind {
+            SettingValue::Count(value, bounds) => bounds.contains(&**value),
+            SettingValue::Number(value, bounds) => bounds.contains(&**value),
+            SettingValue::Time(value, bounds) => bounds.contains(&**value),
         };
-        let option = self.option;
-        beyond.map_or(Ok(()), |(value, bound)| Err(ConfigError { option, value, bound }))
+        if is_within {
+            return Ok(());
+        }
+        let (value, least, greatest) = self.show();
+        Err(ConfigError { option: self.option, value, least, greatest })
     }
 }
 
@@ -230,9 +212,9 @@ impl Setting<'_> {
             }};
         }
         match self.kind {
-            Kind::Count(value, bounds) => set!(value, bounds, 1, usize::MAX),
-            Kind::Number(value, bounds) => set!(value, bounds, 1, u32::MAX),
-            Kind::Time(value, bounds) => set!(value, bounds, NANO, Duration::MAX),
+            SettingValue::Count(value, bounds) => set!(value, bounds, 1, usize::MAX),
+            SettingValue::Number(value, bounds) => set!(value, bounds, 1, u32::MAX),
+            SettingValue::Time(value, bounds) => set!(value, bounds, NANO, Duration::MAX),
         }
     }
 }

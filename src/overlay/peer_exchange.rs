@@ -3,23 +3,30 @@
 mod message;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
+    collections::BTreeMap,
+    time::{Duration, Instant},
 };
 
-use crate::overlay::{
-    Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
-    address_book::group_of,
-    dice::Dice,
-    options::{COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+use crate::{
+    bounded::BoundedMap,
+    overlay::{
+        Learned, PeerInfo, PeerList, Stabilizer, StabilizerAction, StabilizerEvent, View,
+        address_book::group_of,
+        dice::Dice,
+        options::{ConfigError, Options, Setting, TIME, settings},
+    },
 };
 
 use self::message::question;
-pub use self::message::{MAX_TOLD, PeersSeen};
+pub use self::message::{MAX_HINTS, PeersSeen};
 pub(crate) use self::message::{PEX, is_question};
 
 /// The number of hints that are remembered, so that they are not followed again soon.
 const REMEMBERED: usize = 256;
+
+/// The number of hints of one answer that are followed, each with one dial: enough to fill a table
+/// within minutes, and few enough that a lying peer causes few dials. An answer has at most 16.
+const FOLLOWED: usize = 4;
 
 /// A peer that was not seen for this time is not told to others, and a hint of this age is ignored.
 pub(crate) const LATELY: Duration = Duration::from_secs(600);
@@ -33,7 +40,7 @@ pub(crate) const LATELY: Duration = Duration::from_secs(600);
 /// ([`Scope`](crate::overlay::Scope)). It is dialled at the pace of unverified addresses. It enters
 /// the table only when it answers `NAME` with its id, within the [`Shares`](crate::overlay::Shares)
 /// of the table: one peer contributes at most 12 % of it. A lying peer therefore causes at most
-/// [`hints`](Self::hints) dials each time it is asked.
+/// four dials each time it is asked.
 ///
 /// [`Builder::peer_exchange`](crate::Builder::peer_exchange) adds it, and also answers such
 /// questions. The original programs do not answer them, which has no effect on these programs.
@@ -42,16 +49,16 @@ pub(crate) const LATELY: Duration = Duration::from_secs(600);
 /// use std::time::Duration;
 /// use actix_peer::overlay::{PeerExchange, Stabilizer};
 ///
-/// let exchange = PeerExchange::new().every(Duration::from_secs(60)).hints(4).seed(7);
+/// let exchange = PeerExchange::new().every(Duration::from_secs(60)).seed(7);
 /// assert_eq!(exchange.name(), "peer-exchange");
 /// ```
 #[derive(Clone, Debug)]
 pub struct PeerExchange {
     every: Duration,
     within: Duration,
-    hints: usize,
     dice: Option<Dice>,
-    followed: VecDeque<PeerInfo>,
+    /// The hints that were followed, ranked by the time.
+    followed: BoundedMap<PeerInfo, (), Instant>,
 }
 
 impl Default for PeerExchange {
@@ -59,9 +66,8 @@ impl Default for PeerExchange {
         Self {
             every: Duration::from_secs(30),
             within: Duration::from_secs(2),
-            hints: 4,
             dice: None,
-            followed: VecDeque::new(),
+            followed: BoundedMap::new(REMEMBERED),
         }
     }
 }
@@ -87,15 +93,6 @@ impl PeerExchange {
         self
     }
 
-    /// The maximum number of hints of one answer that are followed, each with one dial. Default 4;
-    /// 0 to 1,048,576, and an answer has at most 16. Trade-off: a higher value fills the table
-    /// faster, and lets a lying peer cause more dials.
-    #[must_use]
-    pub const fn hints(mut self, hints: usize) -> Self {
-        self.hints = hints;
-        self
-    }
-
     /// The seed of the random choices. The same seed gives the same choices. Without one,
     /// [`Builder::peer_exchange`](crate::Builder::peer_exchange) draws an unpredictable one.
     #[must_use]
@@ -106,8 +103,8 @@ impl PeerExchange {
 
     /// Sets this seed unless there is one. Also returns a seed for the answers to other nodes.
     pub(crate) fn seeded(mut self, seed: u64) -> (Self, u64) {
-        let told = self.dice.get_or_insert(Dice::new(seed)).next();
-        (self, told)
+        let answers = self.dice.get_or_insert(Dice::new(seed)).next();
+        (self, answers)
     }
 
     fn dice(&mut self) -> &mut Dice {
@@ -138,16 +135,21 @@ impl PeerExchange {
             .collect()
     }
 
-    fn told(&mut self, by: &PeerInfo, told: PeersSeen, view: &View<'_>) -> Vec<StabilizerAction> {
+    fn follow_hints(
+        &mut self,
+        by: &PeerInfo,
+        seen: PeersSeen,
+        view: &View<'_>,
+    ) -> Vec<StabilizerAction> {
         let is_new = |peer: &PeerInfo| {
             peer.id() != view.me.id()
                 && peer.address() != view.me.address()
                 && !view.peers.contains(peer.id())
-                && !self.followed.contains(peer)
+                && !self.followed.contains_key(peer)
         };
-        let fresh = told.into_iter().filter(|(_, ago)| *ago < LATELY);
+        let fresh = seen.into_iter().filter(|(_, ago)| *ago < LATELY);
         let mut hints: Vec<_> =
-            fresh.map(|(peer, _)| peer).filter(|peer| is_new(peer)).take(MAX_TOLD).collect();
+            fresh.map(|(peer, _)| peer).filter(|peer| is_new(peer)).take(MAX_HINTS).collect();
         let mut networks = BTreeMap::<_, usize>::new();
         for entry in view.peers.iter() {
             *networks.entry(group_of(entry.seen_at())).or_default() += 1;
@@ -156,11 +158,8 @@ impl PeerExchange {
         let mut drawn: Vec<_> = std::iter::from_fn(|| self.dice().take(&mut hints)).collect();
         drawn.sort_by_key(|peer| networks.get(&group_of(peer.host())).copied());
         let mut actions = Vec::new();
-        for peer in drawn.into_iter().take(self.hints) {
-            if self.followed.len() >= REMEMBERED {
-                self.followed.pop_front();
-            }
-            self.followed.push_back(peer.clone());
+        for peer in drawn.into_iter().take(FOLLOWED) {
+            self.followed.insert(peer.clone(), (), view.now);
             actions.push(StabilizerAction::Consider { peer, by: by.clone() });
         }
         actions
@@ -169,11 +168,10 @@ impl PeerExchange {
 
 impl Options for PeerExchange {
     fn settings(&mut self) -> Vec<Setting<'_>> {
-        let Self { every, within, hints, dice: _, followed: _ } = self;
+        let Self { every, within, dice: _, followed: _ } = self;
         settings! {
             "PeerExchange::every", "", every, TIME;
             "PeerExchange::within", "", within, TIME;
-            "PeerExchange::hints", "hints", hints, COUNT_OR_NONE;
         }
     }
 }
@@ -197,15 +195,15 @@ impl Stabilizer for PeerExchange {
             StabilizerEvent::Answered { peer, replies } => replies
                 .first()
                 .and_then(PeersSeen::decode)
-                .map_or_else(Vec::new, |told| self.told(&peer, told, view)),
+                .map_or_else(Vec::new, |hints| self.follow_hints(&peer, hints, view)),
             StabilizerEvent::Failed { .. } => Vec::new(),
         }
     }
 }
 
-/// The answer of a node: at most [`MAX_TOLD`] random peers that it has verified and seen alive
+/// The answer of a node: at most [`MAX_HINTS`] random peers that it has verified and seen alive
 /// recently, each with the time since then.
-pub(crate) fn seen_lately(peers: &PeerList, now: std::time::Instant, seed: u64) -> PeersSeen {
+pub(crate) fn seen_lately(peers: &PeerList, now: Instant, seed: u64) -> PeersSeen {
     let mut dice = Dice::new(seed);
     let mut seen: Vec<_> = peers
         .iter()
@@ -216,7 +214,7 @@ pub(crate) fn seen_lately(peers: &PeerList, now: std::time::Instant, seed: u64) 
             (ago < LATELY).then(|| (entry.info().clone(), ago))
         })
         .collect();
-    std::iter::from_fn(|| dice.take(&mut seen)).take(MAX_TOLD).collect()
+    std::iter::from_fn(|| dice.take(&mut seen)).take(MAX_HINTS).collect()
 }
 
 #[cfg(test)]

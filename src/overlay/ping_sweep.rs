@@ -12,7 +12,7 @@ use crate::{
         AskFailure, PeerInfo, Stabilizer, StabilizerAction, StabilizerEvent, Verdict, View,
         ask_again::{AskAgain, Heard},
         is_busy, is_gap,
-        options::{ANY, COUNT, COUNT_OR_NONE, ConfigError, Options, Setting, TIME, settings},
+        options::{ANY, COUNT, ConfigError, Options, Setting, TIME, settings},
     },
     time::Later,
 };
@@ -120,25 +120,6 @@ impl PingSweep {
     #[must_use]
     pub const fn misses(mut self, misses: u32) -> Self {
         self.misses = misses;
-        self
-    }
-
-    /// The maximum number of given-up peers that are asked again in one sweep while none of them
-    /// answers. Default 16; at most 1,048,576, of which 64 are remembered; 0: given-up peers are
-    /// not asked. Trade-off: each one that is still unreachable may hold one of the node's dials
-    /// (`Config::max_dials`) for up to [`within`](Self::within).
-    #[must_use]
-    pub const fn ask_again(mut self, peers: usize) -> Self {
-        self.again.in_a_sweep(peers);
-        self
-    }
-
-    /// The longest pause between two questions to a peer that was given up. The pause begins at 5 s,
-    /// or at this value if it is less, and doubles. The next sweep after the pause asks the question.
-    /// Default 10 s; 1 ms to 365 days.
-    #[must_use]
-    pub const fn longest_rest(mut self, rest: Duration) -> Self {
-        self.again.longest_rest(rest);
         self
     }
 
@@ -252,15 +233,12 @@ impl PingSweep {
 
 impl Options for PingSweep {
     fn settings(&mut self) -> Vec<Setting<'_>> {
-        let Self { every, within, at_once, misses, again, sweeps: _, last: _, known: _ } = self;
-        let (ask_again, longest_rest) = again.options();
+        let Self { every, within, at_once, misses, again: _, sweeps: _, last: _, known: _ } = self;
         settings! {
             "PingSweep::every", "", every, TIME;
             "PingSweep::within", "", within, TIME;
             "PingSweep::at_once", "peers", at_once, COUNT;
             "PingSweep::misses", "misses", misses, ANY;
-            "PingSweep::ask_again", "peers", ask_again, COUNT_OR_NONE;
-            "PingSweep::longest_rest", "", longest_rest, TIME;
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use indexmap::IndexMap;
 
-use crate::overlay::{Added, Host, Learned, PeerEntry, PeerInfo, PeerList, scope::is_loopback};
+use crate::overlay::{Added, Candidate, Host, Learned, PeerEntry, PeerList, scope::is_loopback};
 
 /// The minimum of each share, in peers, even in a small table.
 const LEAST: usize = 2;
@@ -17,7 +17,8 @@ const LEAST: usize = 2;
 const UNVERIFIED_WITHOUT_LIMIT: usize = 1_024;
 
 /// The shares of a table that other nodes can take, in percent of its limit, each at least two
-/// peers. A value of 100 or more disables a share.
+/// peers. A value of 100 or more disables a share; a node uses the default or, without
+/// [`Config::table_shares`](crate::Config::table_shares), [`NONE`](Self::NONE).
 ///
 /// The shares apply to peers that introduced themselves, that other peers listed, or that are
 /// remembered from before a restart. Peers that the application adds itself, and the contacts of
@@ -47,7 +48,8 @@ pub struct Shares {
     /// Peers that introduced themselves and have been verified for less than `newcomer_for`. 75:
     /// the last quarter is for peers that this node contacted, and for peers that have stayed long.
     pub newcomers: u32,
-    /// How long a verified peer counts as a newcomer. 10 minutes.
+    /// How long a verified peer counts as a newcomer. 10 minutes: a party that fills the table has
+    /// to keep its nodes running for this time first.
     pub newcomer_for: Duration,
 }
 
@@ -55,42 +57,6 @@ impl Default for Shares {
     fn default() -> Self {
         let newcomer_for = Duration::from_secs(600);
         Self { address: 25, network: 50, source: 12, unverified: 50, newcomers: 75, newcomer_for }
-    }
-}
-
-/// A peer that may be added to the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Id, host and port.
-    pub info: PeerInfo,
-    /// How it was learned.
-    pub learned: Learned,
-    /// The address that it was seen at: where its connection came from, or where it answered. A
-    /// host name does not count, because the owner of a domain can create any number of them.
-    pub seen_at: Host,
-    /// Whether a node with its id has answered there, or has proved the id.
-    pub verified: bool,
-}
-
-impl Candidate {
-    /// Makes a candidate of which only its own claim is known.
-    #[must_use]
-    pub fn new(info: PeerInfo, learned: Learned) -> Self {
-        Self { seen_at: info.host().clone(), info, learned, verified: false }
-    }
-
-    /// Sets the address where it was seen.
-    #[must_use]
-    pub fn seen_at(mut self, host: Host) -> Self {
-        self.seen_at = host;
-        self
-    }
-
-    /// Sets whether it is verified.
-    #[must_use]
-    pub const fn verified(mut self, verified: bool) -> Self {
-        self.verified = verified;
-        self
     }
 }
 
@@ -124,6 +90,16 @@ fn masked(ip: IpAddr, v4: u32, v6: u32) -> IpAddr {
 }
 
 impl Shares {
+    /// No shares: one party can take the whole table.
+    pub const NONE: Self = Self {
+        address: 100,
+        network: 100,
+        source: 100,
+        unverified: 100,
+        newcomers: 100,
+        newcomer_for: Duration::ZERO,
+    };
+
     /// The size of a share in a table with this limit; unlimited if the table has no limit.
     fn of(percent: u32, limit: usize) -> usize {
         if limit == 0 {
@@ -255,7 +231,7 @@ impl Shares {
         match self.admit(list, candidate, now) {
             Added::Added => (Added::Added, Some(old)),
             refused => {
-                list.put_back(position, old);
+                list.restore(position, old);
                 (refused, None)
             }
         }
@@ -268,7 +244,7 @@ impl Shares {
         candidate: Candidate,
         now: Instant,
     ) -> (Added, Option<PeerEntry>) {
-        let decided = match list.place_for(&candidate.info) {
+        let decided = match list.result_of_adding(&candidate.info) {
             Added::Added | Added::Full if is_shared(&candidate.learned) => self
                 .decide(list, &candidate, now)
                 .map(|goes| goes.map(|goes| goes.info().id().clone())),
@@ -277,7 +253,7 @@ impl Shares {
         match decided {
             Ok(goes) => {
                 let gone = goes.and_then(|goes| list.remove(&goes));
-                (list.put(candidate, now), gone)
+                (list.insert(candidate, now), gone)
             }
             Err(refused) => (refused, None),
         }

@@ -5,7 +5,7 @@ use std::{
     fmt, io,
     panic::AssertUnwindSafe,
     rc::Rc,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
 };
 
 use actix::prelude::{
@@ -16,9 +16,10 @@ use futures::FutureExt;
 use tokio::sync::watch;
 
 use crate::{
+    connection::Connections,
     node::{
         Child, PeerEvent,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     overlay::Address,
     peer::{
@@ -26,25 +27,28 @@ use crate::{
         listener::ListenerActor,
         maintenance::{Maintenance, NodeContext, StabilizerActor},
         stop,
-        supervision::Restarts,
-        supervision::{ChildEnded, Guard},
+        supervision::{ChildEnded, Guard, Restarts},
         table::{PeerListActor, Table},
     },
     session::Endpoint,
+    sync::Mutex,
     time::now,
     transport::Listener,
 };
 
-/// Supervises the parts of one node: the listener, the peer list and the maintenance.
+/// Supervises the parts of one node: the listener, the peer list, the maintenance and the
+/// connections.
 ///
 /// [`Builder::start`](crate::Builder::start) starts it. When a child dies, it starts a successor,
-/// with back-off and a limit. It never waits for a child. It
-/// handles the messages of [`messages`](crate::messages), as an alternative to the methods of the
-/// [`Peer`](crate::Peer) handle. It ends with the node.
+/// with back-off and a limit. It never waits for a child. A
+/// [connection](crate::connection::ConnectionActor) that dies has no successor; it ends with the
+/// node. The actor handles the messages of [`messages`](crate::messages), as an alternative to the
+/// methods of the [`Peer`](crate::Peer) handle. It ends with the node.
 pub struct PeerActor {
     pub(crate) node: Arc<Endpoint>,
     pub(crate) peer: WeakPeer,
     peers: Peers,
+    pub(crate) connections: Connections,
     table: Arc<Mutex<Table>>,
     list: watch::Sender<Option<Addr<PeerListActor>>>,
     listen_at: Address,
@@ -62,6 +66,7 @@ impl fmt::Debug for PeerActor {
 /// The values that the builder passes to the actor.
 pub(crate) struct Parts {
     pub(crate) node: Arc<Endpoint>,
+    pub(crate) connections: Connections,
     pub(crate) peer: WeakPeer,
     pub(crate) table: Table,
     pub(crate) list: watch::Sender<Option<Addr<PeerListActor>>>,
@@ -72,12 +77,13 @@ pub(crate) struct Parts {
 
 impl PeerActor {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { node, peer, table, list, maintenance, stopped, listen_at } = parts;
+        let Parts { node, connections, peer, table, list, maintenance, stopped, listen_at } = parts;
         Self {
             peers: Peers::new(list.subscribe(), node.threads.home().clone()),
             table: Arc::new(Mutex::new(table)),
             restarts: BTreeMap::new(),
             node,
+            connections,
             peer,
             list,
             listen_at,
@@ -100,8 +106,8 @@ impl PeerActor {
     }
 
     pub(crate) fn start_listener(&self, listener: Box<dyn Listener>, ctx: &Context<Self>) {
-        ListenerActor::new(listener, Arc::clone(&self.node), self.guard(Child::Listener, 0, ctx))
-            .start();
+        let node = (Arc::clone(&self.node), self.connections.clone());
+        ListenerActor::new(listener, node, self.guard(Child::Listener, 0, ctx)).start();
     }
 
     fn start_stabilizer(&self, number: usize, ctx: &Context<Self>) {
@@ -133,7 +139,10 @@ impl PeerActor {
         // The transport may be application code.
         let listen = async move {
             let listen = AssertUnwindSafe(async { node.transport.listen(&at).await });
-            listen.catch_unwind().await.unwrap_or_else(|_| Err(io::Error::other("panic")))
+            listen
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(io::Error::other("the transport panicked")))
         };
         ctx.spawn(listen.into_actor(self).map(|listener, this, ctx| match listener {
             Ok(listener) => {
@@ -141,7 +150,7 @@ impl PeerActor {
                 this.node.restarted(Child::Listener);
             }
             Err(error) => {
-                warn_some!(Kind::Part, %error, "cannot listen again");
+                warn_some!(LogKind::Part, %error, "cannot listen again");
                 this.died(Child::Listener, 0, ctx);
             }
         }));
@@ -153,11 +162,11 @@ impl PeerActor {
         }
         match self.restarts.entry((child.clone(), number)).or_default().died(now()) {
             Some(pause) => {
-                warn_some!(Kind::Part, %child, ?pause, "part of the node died");
+                warn_some!(LogKind::Part, %child, ?pause, "part of the node died: restarting it");
                 ctx.run_later(pause, move |this, ctx| this.restart(child, number, ctx));
             }
             None => {
-                warn_some!(Kind::Part, %child, "part of the node given up");
+                warn_some!(LogKind::Part, %child, "part of the node not restarted: too many failures");
                 self.node.emit(&PeerEvent::GaveUp { child });
             }
         }

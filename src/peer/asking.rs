@@ -81,7 +81,7 @@ async fn question_until(
         Err(_) => return Err(Unanswered::NotConnected(None)),
         Ok(Err(error)) => return Err(Unanswered::Broken(error)),
     };
-    let limit = node.config.max_control_reply;
+    let limit = node.config.control_reply();
     match timeout_at(until, replies.collect_or_part_up_to(limit)).await {
         Ok(Ok(frames)) => Ok(frames),
         Ok(Err((frames, error))) => {

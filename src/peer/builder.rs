@@ -31,6 +31,7 @@ use self::{every::Closure, handlers::Entry};
 #[cfg(feature = "test-utils")]
 use crate::node::WallClock;
 use crate::{
+    connection::Connections,
     frame::TypeCode,
     node::{Ambient, Config, EventBus, Node, PeerEvent, Threads},
     overlay::{
@@ -334,7 +335,7 @@ impl Builder {
             );
         }
 
-        let events = EventBus::new(self.config.event_queue, self.events);
+        let events = EventBus::new(self.events);
         let config = descriptors::fit(self.config);
         let stored = kept.iter().map(|kept| kept.id.life()).max();
         let ambient = self.transport.simulated().map_or_else(Ambient::default, Ambient::simulated);
@@ -346,6 +347,9 @@ impl Builder {
         let listen_at = Address::new(at.host().clone(), bound.port());
         let node = Node::new(config, me, self.transport, events, threads, ambient);
         let node = Endpoint::new(node, incarnation);
+        let connections = Connections::default();
+        // This is the only place that sets it.
+        node.host.set(Arc::new(connections.clone())).ok();
         let reliable = Arc::new(reliable::ReliableSender::new(Arc::clone(&node)));
         if let Some(outbox) = self.outbox {
             reliable.keep_in(outbox);
@@ -363,8 +367,12 @@ impl Builder {
 
         let mut peer = None;
         PeerActor::create(|ctx: &mut Context<PeerActor>| {
-            let handle =
-                Peer::new((Arc::clone(&node), Arc::clone(&reliable)), peers, ctx.address(), report);
+            let handle = Peer::new(
+                (Arc::clone(&node), Arc::clone(&reliable), connections.clone()),
+                peers,
+                ctx.address(),
+                report,
+            );
             let weak = handle.downgrade();
             let context = NodeContext { node: Arc::clone(&node), peers: handle.peers().clone() };
             let closures = self.closures.into_iter().map(|closure| closure.of(weak.clone()));
@@ -378,6 +386,7 @@ impl Builder {
             peer = Some(handle);
             let parts = Parts {
                 node: Arc::clone(&node),
+                connections,
                 peer: weak,
                 table,
                 list,

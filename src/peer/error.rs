@@ -99,7 +99,7 @@ pub enum RegisterError {
     #[error(transparent)]
     InvalidCode(#[from] InvalidTypeCode),
     /// The code belongs to the framework: it begins with `@` ([protocol](crate::protocol#codes)).
-    #[error("the code {0} belongs to the framework")]
+    #[error("the code {0} is reserved for the framework")]
     Reserved(TypeCode),
     /// The builder was given two handlers for one code. (While the node runs, a new handler
     /// replaces the old one.)

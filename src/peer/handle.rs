@@ -15,6 +15,7 @@ use actix::prelude::{Addr, Recipient};
 use tokio::sync::watch;
 
 use crate::{
+    connection::{Connections, OpenConnection},
     node::{Config, Events, PeerEvent},
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
@@ -42,6 +43,7 @@ pub struct Peer(Arc<Inner>);
 struct Inner {
     node: Arc<Endpoint>,
     reliable: Arc<reliable::ReliableSender>,
+    connections: Connections,
     peers: Peers,
     actor: Addr<PeerActor>,
     stopped: watch::Receiver<Option<Arc<StopReport>>>,
@@ -83,12 +85,12 @@ impl WeakPeer {
 
 impl Peer {
     pub(crate) fn new(
-        (node, reliable): (Arc<Endpoint>, Arc<reliable::ReliableSender>),
+        (node, reliable, connections): (Arc<Endpoint>, Arc<reliable::ReliableSender>, Connections),
         peers: Peers,
         actor: Addr<PeerActor>,
         stopped: watch::Receiver<Option<Arc<StopReport>>>,
     ) -> Self {
-        Self(Arc::new(Inner { node, reliable, peers, actor, stopped }))
+        Self(Arc::new(Inner { node, reliable, connections, peers, actor, stopped }))
     }
 
     pub(super) fn node(&self) -> &Arc<Endpoint> {
@@ -164,9 +166,18 @@ impl Peer {
         self.0.node.events.subscribe(subscriber.into());
     }
 
+    /// The open connections, classic exchanges and links, of both sides, in the order in which they
+    /// were opened. Each has its own actor, which closes it on request.
+    ///
+    /// A connection is listed from the moment at which its protocol is known.
+    #[must_use]
+    pub fn connections(&self) -> Vec<OpenConnection> {
+        self.0.connections.list()
+    }
+
     /// A snapshot of the node's state.
     pub async fn status(&self) -> Status {
-        status::status(&self.0.node, &self.0.peers).await
+        status::status(&self.0.node, &self.0.connections, &self.0.peers).await
     }
 
     /// Joins the network of `contact` (`host:port`) with the default [`JoinConfig`].

@@ -15,7 +15,7 @@ mod silent;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -34,6 +34,7 @@ use crate::{
     },
     peer::maintenance::{Maintenance, NodeContext},
     session::Endpoint,
+    sync::Mutex,
 };
 
 /// The number of nodes that are probed at once. Estimated, not measured: each probe takes up to two
@@ -62,7 +63,7 @@ pub(crate) struct Dht {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 impl Dht {

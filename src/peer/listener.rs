@@ -14,11 +14,11 @@ use tokio::{
 
 use crate::{
     classic::explain,
-    connection::{Held, accepted},
-    limits::TurnedAway,
+    connection::{Connections, Held, accepted},
+    limits::AdmissionDenied,
     node::{
         PeerEvent, Refusal,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     peer::supervision::Guard,
     session::Endpoint,
@@ -54,6 +54,7 @@ const SECURED_PAUSE: Duration = Duration::from_millis(100);
 pub struct ListenerActor {
     listener: Option<Box<dyn Listener>>,
     node: Arc<Endpoint>,
+    connections: Connections,
     _guard: Guard,
 }
 
@@ -64,12 +65,12 @@ impl fmt::Debug for ListenerActor {
 }
 
 impl ListenerActor {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         listener: Box<dyn Listener>,
-        node: Arc<Endpoint>,
+        (node, connections): (Arc<Endpoint>, Connections),
         guard: Guard,
     ) -> Self {
-        Self { listener: Some(listener), node, _guard: guard }
+        Self { listener: Some(listener), node, connections, _guard: guard }
     }
 }
 
@@ -80,13 +81,15 @@ impl Actor for ListenerActor {
         let Some(listener) = self.listener.take() else {
             return ctx.stop();
         };
-        let node = Arc::clone(&self.node);
-        let accept = async move { node.drain.run_until_cancelled(accept(listener, &node)).await };
+        let (node, connections) = (Arc::clone(&self.node), self.connections.clone());
+        let accept = async move {
+            node.drain.run_until_cancelled(accept(listener, &node, &connections)).await
+        };
         ctx.spawn(accept.into_actor(self).map(|_, _, ctx| ctx.stop()));
     }
 }
 
-async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>) {
+async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>, connections: &Connections) {
     let at_once = if node.secure { SECURED_REFUSALS_AT_ONCE } else { REFUSALS_AT_ONCE };
     let refusals = Arc::new(Semaphore::new(at_once));
     let mut paused = node.paused.subscribe();
@@ -104,11 +107,11 @@ async fn accept(mut listener: Box<dyn Listener>, node: &Arc<Endpoint>) {
         match accepted {
             Ok(io) => {
                 pause = FIRST_PAUSE;
-                take(io, node, &refusals);
+                take(io, node, connections, &refusals);
             }
             Err(error) => {
                 node.counters.errors_accept.one();
-                warn_some!(Kind::Accept, %error, "accept failed");
+                warn_some!(LogKind::Accept, %error, "accept failed");
                 node.emit(&PeerEvent::AcceptFailed { error: error.kind().to_string() });
                 if out_of_descriptors(&error) {
                     reserve.release();
@@ -152,7 +155,7 @@ fn out_of_descriptors(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
+fn take(io: Io, node: &Arc<Endpoint>, connections: &Connections, refusals: &Arc<Semaphore>) {
     node.counters.connections_accepted.one();
     // Banned sources get no answer.
     if node.bans.refuses(&io.remote) {
@@ -160,21 +163,21 @@ fn take(io: Io, node: &Arc<Endpoint>, refusals: &Arc<Semaphore>) {
     }
     // Without a permit no connection is admitted, so no half-open one is displaced.
     let entered = match Arc::clone(&node.connections).try_acquire_owned() {
-        Ok(permit) => node.admission.enter(&io.remote).map(|(pass, displaced)| {
+        Ok(permit) => node.admission.admit(&io.remote).map(|(pass, displaced)| {
             if displaced {
                 node.counters.connections_displaced.one();
             }
             (permit, pass)
         }),
-        Err(_) => Err(node.admission.turn_away(&io.remote)),
+        Err(_) => Err(node.admission.deny(&io.remote)),
     };
     match entered {
         Ok((permit, pass)) => {
-            let held = Held::new(pass, permit, &node.node);
+            let held = Held::new(pass, permit, &node.node, connections.clone());
             node.threads.spawn_on_arbiter(accepted(io, Arc::clone(node), held));
         }
-        Err(TurnedAway::TooFast) => node.counters.connections_too_fast.one(),
-        Err(TurnedAway::TooMany) => {
+        Err(AdmissionDenied::TooFast) => node.counters.connections_too_fast.one(),
+        Err(AdmissionDenied::TooMany) => {
             let refusing = node.until_aborted(refuse(io, node, refusals));
             drop(actix_rt::spawn(node.tasks.track_future(refusing)));
         }

@@ -18,6 +18,7 @@
 use actix::prelude::{Handler, Message, ResponseFuture};
 
 use crate::{
+    connection::OpenConnection,
     frame::Frame,
     message::RequestError,
     overlay::{Address, JoinReport, PeerList},
@@ -53,6 +54,8 @@ macro_rules! messages {
 messages! {
     /// Returns the state of the node. Answered with [`Status`].
     GetStatus {} -> Result<Status, NodeDown>, |peer| Ok(peer.status().await);
+    /// The open connections, as [`Peer::connections`]. Answered with them.
+    GetConnections {} -> Result<Vec<OpenConnection>, NodeDown>, |peer| Ok(peer.connections());
     /// A copy of the table of known peers. Answered with [`PeerList`].
     GetPeers {} -> Result<PeerList, NodeDown>, |peer| peer.peers().list().await;
     /// Sends a request and collects the replies, as [`Peer::request`]. Answered with the frames.

@@ -45,7 +45,7 @@ use crate::{
 };
 
 const RESTARTS: &str = "actix_peer_restarts_total";
-const RESTARTS_ABOUT: &str = "Parts of the node that were started again.";
+const RESTARTS_ABOUT: &str = "Restarts of parts of the node.";
 
 /// Each gauge: its name, its description, and where its value comes from.
 type Gauge = (&'static str, &'static str, fn(&Now<'_>) -> f64);
@@ -58,36 +58,40 @@ struct Now<'a> {
 
 const GAUGES: [Gauge; 16] = [
     ("actix_peer_peers", "Known peers.", |now| number(now.status.peers)),
-    ("actix_peer_connections", "Accepted connections open now, silent ones included.", |now| {
+    ("actix_peer_connections", "Open accepted connections, including silent ones.", |now| {
         number(now.status.connections)
     }),
-    ("actix_peer_half_open", "Of these, the ones whose header is not complete.", |now| {
+    ("actix_peer_half_open", "Open accepted connections whose header is incomplete.", |now| {
         number(now.status.half_open)
     }),
-    (
-        "actix_peer_partial_bytes",
-        "Bytes of memory that frames hold which have not come in full.",
-        |now| number(now.status.partial_bytes),
-    ),
+    ("actix_peer_partial_bytes", "Bytes of memory of incomplete frames.", |now| {
+        number(now.status.partial_bytes)
+    }),
     (
         "actix_peer_partial_reply_bytes",
-        "Bytes of memory that replies to own requests hold which are not complete.",
+        "Bytes of memory of incomplete replies to own requests.",
         |now| number(now.status.partial_replies),
     ),
-    ("actix_peer_outgoing_exchanges", "Own exchanges open now.", |now| number(now.status.outgoing)),
-    ("actix_peer_requests_in_hand", "Requests that handlers have, or that wait for one.", |now| {
-        number(now.in_hand)
-    }),
-    ("actix_peer_links", "Open links.", |now| number(now.status.links.len())),
-    ("actix_peer_link_exchanges", "Exchanges open on all links, of both sides.", |now| {
-        now.status.links.iter().map(|link| number(link.open)).sum()
-    }),
-    ("actix_peer_link_credit_bytes", "Bytes that this node may send now on all links.", |now| {
-        now.status.links.iter().map(|link| f64::from(link.credit)).sum()
+    ("actix_peer_outgoing_exchanges", "Open exchanges of this node.", |now| {
+        number(now.status.outgoing)
     }),
     (
+        "actix_peer_requests_in_hand",
+        "Requests that are being handled, or wait for a handler.",
+        |now| number(now.in_hand),
+    ),
+    ("actix_peer_links", "Open links.", |now| number(now.status.links.len())),
+    ("actix_peer_link_exchanges", "Open exchanges of both sides on all links.", |now| {
+        now.status.links.iter().map(|link| number(link.open)).sum()
+    }),
+    (
+        "actix_peer_link_credit_bytes",
+        "Bytes that this node may currently send on all links.",
+        |now| now.status.links.iter().map(|link| f64::from(link.credit)).sum(),
+    ),
+    (
         "actix_peer_link_held_bytes",
-        "Bytes that came over all links and are in the hands of handlers.",
+        "Bytes that arrived over all links and that handlers have not released.",
         |now| now.status.links.iter().map(|link| f64::from(link.held)).sum(),
     ),
     ("actix_peer_handlers", "Codes that have a handler.", |now| number(now.status.codes.len())),
@@ -96,13 +100,13 @@ const GAUGES: [Gauge; 16] = [
     }),
     (
         "actix_peer_joined",
-        "1 when the node has joined a network, or another node has joined it.",
+        "1 if the node has joined a network, or another node has joined it.",
         |now| truth(now.status.joined),
     ),
-    ("actix_peer_paused", "1 when the node accepts no connections for now.", |now| {
+    ("actix_peer_paused", "1 if the node is paused and accepts no connections.", |now| {
         truth(now.status.paused)
     }),
-    ("actix_peer_stopping", "1 when the node is stopping or has stopped.", |now| {
+    ("actix_peer_stopping", "1 if the node is stopping or has stopped.", |now| {
         truth(now.status.stopping)
     }),
 ];
@@ -111,14 +115,14 @@ const HISTOGRAMS: [(&str, &str, &str); 3] = [
     (
         REQUEST,
         "`over`: `link`, `classic`, `none`; `outcome`: `answered`, `failed`, `dropped`",
-        "Time from the call of a request until its last reply was read.",
+        "Time from the call of a request until its last reply is read.",
     ),
     (
         HANDLER,
         "`code`: as registered; `outcome`: `answered`, `refused`, `given_up`",
-        "Time from handing a request over until its handler's answer.",
+        "Time from the delivery of a request until the answer of its handler.",
     ),
-    (ROUND_TRIP, "", "Time between a sign of life asked for on a link and its answer."),
+    (ROUND_TRIP, "", "Time between a keepalive on a link and its answer."),
 ];
 
 /// Counts stay below 2^53, so the conversion is exact.

@@ -26,6 +26,6 @@ pub(crate) fn application_route(
         intake,
         places: Arc::new(Semaphore::new(config.max_requests_per_code)),
         internal: false,
-        times: node.measures.times(code),
+        times: node.metrics.times(code),
     }
 }

@@ -60,7 +60,7 @@ impl Peer {
         to: impl IntoTarget,
         message: impl Into<Outgoing>,
     ) -> Result<Replies, RequestError> {
-        let asking = self.node().measures.asking();
+        let asking = self.node().metrics.asking();
         let message = message.into();
         let node = self.node();
         let quick = |to_address| session::try_request(node, (to_address, to.as_id()), &message);

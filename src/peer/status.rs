@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    connection::Connections,
     frame::TypeCode,
-    node::{ConfigEntry, Counts},
+    node::{ConfigEntry, ConnectionStatus, Counts, LinkStatus},
     overlay::{Address, PeerId},
     peer::Peers,
-    session::{Endpoint, LinkStatus},
+    session::Endpoint,
 };
 
 /// The state of a node at one moment. Serialisable.
@@ -48,6 +49,8 @@ pub struct Status {
     pub outgoing: usize,
     /// The number of own connections that are being opened.
     pub dialling: usize,
+    /// Classic exchanges that are open, of both sides. Each has a connection of its own.
+    pub exchanges: Vec<ConnectionStatus>,
     /// Open links.
     pub links: Vec<LinkStatus>,
     /// The codes that have a handler.
@@ -60,7 +63,7 @@ pub struct Status {
     pub limits: Vec<ConfigEntry>,
 }
 
-pub(crate) async fn status(node: &Endpoint, peers: &Peers) -> Status {
+pub(crate) async fn status(node: &Endpoint, connections: &Connections, peers: &Peers) -> Status {
     // First, because no guard may be held across this await: the future has to be `Send`.
     let known = peers.list().await.map(|list| (list.len(), list.unverified()));
     let (known, unverified) = known.unwrap_or((0, 0));
@@ -80,6 +83,7 @@ pub(crate) async fn status(node: &Endpoint, peers: &Peers) -> Status {
         partial_replies: node.partial_replies.used(),
         outgoing: node.open_out.load(Ordering::Relaxed),
         dialling: node.dialling(),
+        exchanges: connections.exchanges(),
         links: node.links.all().iter().map(|line| line.status()).collect(),
         codes: node.routes.codes(),
         counts: node.counters.read(),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, MutexGuard, Weak},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use crate::{
     peer::maintenance::{Maintenance, NodeContext},
     session,
     session::Endpoint,
+    sync::Mutex,
     time::Later,
 };
 
@@ -47,7 +48,7 @@ pub(super) fn now() -> std::time::Instant {
 }
 
 pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, Membership> {
-    shared.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.machine.lock()
 }
 
 /// Runs `work` on the membership, and emits the resulting events.
@@ -189,7 +190,7 @@ struct Postman {
 
 impl Postman {
     fn send(&self, node: &Arc<Endpoint>, to: PeerInfo, data: Bytes) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let all: usize = waiting.values().sum();
         let of_it = waiting.entry(to.id().clone()).or_default();
         if *of_it >= WAITING_PER_MEMBER || all >= WAITING {
@@ -206,7 +207,7 @@ impl Postman {
             if !matches!(sent, Some(Ok(true))) {
                 shared.counters.membership_dropped.one();
             }
-            let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = waiting.lock();
             if let Some(of_it) = waiting.get_mut(to.id()) {
                 *of_it = of_it.saturating_sub(1);
                 if *of_it == 0 {

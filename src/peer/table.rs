@@ -2,12 +2,7 @@
 
 mod given_up;
 
-use std::{
-    fmt,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use actix::prelude::{Actor, Addr, Context, Handler, Message, MessageResult};
 use tokio::{runtime::Handle, sync::watch, time::timeout};
@@ -16,7 +11,7 @@ use crate::{
     message::RequestError,
     node::{
         PeerEvent, Removed,
-        log::{Kind, warn_some},
+        log::{LogKind, warn_some},
     },
     overlay::{
         Added, Candidate, Contacts, Envelope, Hop, Introductions, Learned, Moves, PeerEntry,
@@ -24,6 +19,7 @@ use crate::{
     },
     peer::supervision::{Guard, stop_at_abort},
     session::Endpoint,
+    sync::Mutex,
     time::now,
 };
 
@@ -93,7 +89,7 @@ impl<R: Send + 'static> Handler<WithTable<R>> for PeerListActor {
     type Result = MessageResult<WithTable<R>>;
 
     fn handle(&mut self, WithTable(work): WithTable<R>, _: &mut Self::Context) -> Self::Result {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.lock();
         MessageResult(work(&mut table, &self.node))
     }
 }
@@ -336,7 +332,7 @@ impl Peers {
             let most = u8::try_from(node.config.max_hops).unwrap_or(u8::MAX);
             let step = || envelope.clone().at_most(most).step(node.me.id(), router.as_mut(), list);
             std::panic::catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
-                warn_some!(Kind::Router, error = "the router panicked", "no route found");
+                warn_some!(LogKind::Router, error = "the router panicked", "no route found");
                 Hop::Fail(
                     RouteFault::new(RouteReason::RouterFailed, node.me.id().clone())
                         .at_hop(envelope.hops()),
@@ -356,7 +352,7 @@ impl Peers {
             let tell = || table.router.unreachable(&hop);
             if std::panic::catch_unwind(AssertUnwindSafe(tell)).is_err() {
                 warn_some!(
-                    Kind::Router,
+                    LogKind::Router,
                     error = "the router panicked",
                     "an unreachable hop was not recorded"
                 );

@@ -114,7 +114,7 @@ pub(crate) async fn verify_and_admit(
         node.joined.store(true, Ordering::Relaxed);
     }
     if ask == AskName::Later {
-        node.doubts.note_unverified();
+        node.verifications.note_unverified();
     }
     if introduce {
         // The answer does not matter: the peer may know this node, be full, or admit it.

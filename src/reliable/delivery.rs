@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, MutexGuard, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     classic::client,
     frame::{Frame, TypeCode},
-    link::{AckLevel, OnRestart, OutboxLimits, Reason},
+    link::{AckLevel, AckSenderLimits, OnRestart, Reason},
     message::{Over, RequestError, outgoing::OutgoingKind},
     overlay::{Address, PeerId, PeerInfo},
     reliable::{
@@ -24,6 +24,7 @@ use crate::{
         sender,
     },
     session::{Endpoint, Path, Unreached, path, reach},
+    sync::Mutex,
     time::Later,
 };
 
@@ -37,7 +38,7 @@ const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct ReliableSender {
     pub(crate) endpoint: Arc<Endpoint>,
     mailbags: Mutex<SendQueues>,
-    limits: OutboxLimits,
+    limits: AckSenderLimits,
     outbox: OnceLock<SharedOutbox>,
     /// The number of the next stored message.
     stored: AtomicU64,
@@ -47,7 +48,7 @@ impl ReliableSender {
     pub(crate) fn new(endpoint: Arc<Endpoint>) -> Self {
         let config = &endpoint.config;
         let limits =
-            OutboxLimits { messages: config.reliable_messages, bytes: config.reliable_bytes };
+            AckSenderLimits { messages: config.reliable_messages, bytes: config.reliable_bytes };
         Self {
             endpoint,
             mailbags: Mutex::default(),
@@ -81,7 +82,7 @@ impl ReliableSender {
     }
 
     fn mailbags(&self) -> MutexGuard<'_, SendQueues> {
-        self.mailbags.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mailbags.lock()
     }
 
     /// The peer at `to` for which messages wait. `None` if there is none.
@@ -240,7 +241,7 @@ async fn delete(sender: &ReliableSender, id: KeptId) {
     if let Some(outbox) = sender.outbox()
         && let Err(error) = outbox.delete(id).await
     {
-        tracing::warn!(%id, %error, "a message that is delivered is still stored");
+        tracing::warn!(%id, %error, "cannot delete a delivered message from the outbox");
     }
 }
 

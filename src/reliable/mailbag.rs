@@ -3,17 +3,18 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use tokio::sync::{Mutex as Turn, Notify, oneshot};
 
 use crate::{
     frame::{Frame, FrameError},
-    link::{AckLevel, OnRestart, Outbox, OutboxLimits, Reason, Sequenced},
+    link::{AckLevel, AckSender, AckSenderLimits, OnRestart, Reason, Sequenced},
     overlay::{Address, PeerId},
     reliable::Reliability,
     session::{Session, Unreached, recv_stream::Broken, request::Acknowledged},
+    sync::Mutex,
 };
 
 /// Why a message ended without an acknowledgement.
@@ -53,7 +54,7 @@ impl SendQueues {
         (peer, to): (&PeerId, &Address),
         claimed: bool,
         incarnation: u64,
-        limits: OutboxLimits,
+        limits: AckSenderLimits,
     ) -> Arc<SendQueue> {
         let last = &mut self.last_sequence;
         self.bags.retain(|_, bag| {
@@ -65,7 +66,7 @@ impl SendQueues {
         // A node with the same claimed id at another address must not learn numbers of this queue.
         let series = if claimed { self.secret.hash_one(&whom) } else { 0 };
         let new = || {
-            let outbox = Outbox::new(incarnation, *last, limits).in_series(series);
+            let outbox = AckSender::new(incarnation, *last, limits).in_series(series);
             Arc::new(SendQueue::new(peer.clone(), to.clone(), outbox))
         };
         let bag = Arc::clone(self.bags.entry(whom).or_insert_with(new));
@@ -100,7 +101,7 @@ pub(crate) struct SendQueue {
 }
 
 pub(crate) struct State {
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: AckSender,
     pub(crate) to: Address,
     pub(crate) waiting: HashMap<u64, oneshot::Sender<Answer>>,
     /// Whether a task sends the messages.
@@ -110,7 +111,7 @@ pub(crate) struct State {
 }
 
 impl SendQueue {
-    fn new(peer: PeerId, to: Address, outbox: Outbox) -> Self {
+    fn new(peer: PeerId, to: Address, outbox: AckSender) -> Self {
         let state = State { outbox, to, waiting: HashMap::new(), running: false, unreached: None };
         Self { peer, state: Mutex::new(state), changed: Notify::new(), turn: Turn::new(()) }
     }
@@ -136,7 +137,7 @@ impl SendQueue {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn is_empty(&self) -> bool {
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_an_acknowledgement_of_the_message_at_its_level_or_a_higher_one_counts() {
-        let outbox = Outbox::new(1, 0, OutboxLimits::default());
+        let outbox = AckSender::new(1, 0, AckSenderLimits::default());
         let bag = SendQueue::new("bob".parse().unwrap(), "bob:9000".parse().unwrap(), outbox);
         let bag = Arc::new(bag);
         let (over, handled) = (AckLevel::Delivered, AckLevel::Handled);
@@ -275,7 +276,7 @@ mod tests {
         let mut bags = SendQueues::default();
         let (bob, to) = ("bob".parse().unwrap(), "bob:9000".parse().unwrap());
         let cyd: PeerId = "cyd".parse().unwrap();
-        let limits = OutboxLimits::default();
+        let limits = AckSenderLimits::default();
         let frame = Frame::empty("TEST");
         let bag = bags.of((&bob, &to), true, 1, limits);
         let posted = bag.post(&frame, AckLevel::Handled.into()).unwrap();
@@ -295,7 +296,7 @@ mod tests {
     #[test]
     fn messages_for_a_claimed_id_belong_to_one_address_until_they_are_readdressed() {
         let mut bags = SendQueues::default();
-        let (bob, limits) = ("bob".parse().unwrap(), OutboxLimits::default());
+        let (bob, limits) = ("bob".parse().unwrap(), AckSenderLimits::default());
         let (here, there) = ("bob:9000".parse().unwrap(), "eve:9000".parse().unwrap());
         let frame = Frame::empty("TEST");
         let bag = bags.of((&bob, &here), true, 1, limits);

@@ -105,7 +105,7 @@ impl Inbound {
         let session = Arc::clone(&self.session);
         let Arrived { exchange, code, .. } = delivery.arrived;
         let permits =
-            if waits { None } else { session.endpoint.try_places(&delivery.route.places) };
+            if waits { None } else { session.endpoint.try_acquire_permits(&delivery.route.places) };
         if let Some(permits) = permits {
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
             let answer = route.ask(incoming);
@@ -121,7 +121,7 @@ impl Inbound {
         let work = async move {
             let permits = async {
                 turn.comes().await;
-                session.endpoint.wait_for_places(&delivery.route.places).await
+                session.endpoint.wait_for_permits(&delivery.route.places).await
             };
             let Some(permits) = timeout(busy_after, permits).await.ok().flatten() else {
                 drop(turn);

@@ -117,6 +117,10 @@ impl Driver {
         }
     }
 
+    pub(crate) fn link(&self) -> Arc<Session> {
+        Arc::clone(&self.session)
+    }
+
     /// Runs the link to its end. Dropping the future breaks it.
     pub(crate) async fn run(mut self) {
         let reason = std::future::poll_fn(|cx| self.poll(cx)).await;
@@ -322,11 +326,11 @@ impl Driver {
         let round_trip = state.link.round_trip();
         drop(state);
         if counts.pongs != before.pongs {
-            self.session.endpoint.measures.round_trip(round_trip);
+            self.session.endpoint.metrics.round_trip(round_trip);
         }
         let came = counts.frames_in - before.frames_in;
         self.session.endpoint.counters.frames_in.add(came);
-        if self.throttle.came(came, read) {
+        if self.throttle.record(came, read) {
             self.session.endpoint.counters.reads_paused.one();
         }
         self.inbound.came(counts.bytes_in - before.bytes_in);
@@ -407,7 +411,7 @@ impl Driver {
     }
 
     fn lost(&self) {
-        self.session.with(|state| state.link.lost());
+        self.session.with(|state| state.link.connection_lost());
     }
 }
 

@@ -367,7 +367,7 @@ impl Inbound {
         self.gathering.len()
     }
 
-    /// Stores the sizes of its tables for [`LinkStatus`](super::LinkStatus).
+    /// Stores the sizes of its tables for [`LinkStatus`](crate::node::LinkStatus).
     pub(super) fn note_sizes(&self) {
         self.session.incomplete.store(self.gathering.len(), Ordering::Relaxed);
         self.session.in_hand.store(self.running.len(), Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Links that are being closed: they accept no new exchanges, still count as links, and end within
 //! a bounded time.
 
-use std::{pin::Pin, sync::PoisonError, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep};
 
@@ -68,7 +68,7 @@ impl LinkPool {
         }
         drop(pool);
         let mut last = self.last();
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.write();
         if open.get(&session.to).is_some_and(|other| other.id == session.id) {
             open.remove(&session.to);
         }
@@ -98,6 +98,6 @@ impl LinkPool {
 
     /// Notes that a peer is alive at `to`: the next dial does not wait.
     pub(crate) fn is_alive(&self, to: &Address) {
-        self.lock().directory.is_alive(to);
+        self.lock().directory.mark_alive(to);
     }
 }

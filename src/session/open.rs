@@ -17,7 +17,10 @@ use crate::{
         MAX_HELLO_LEN, MAX_IN_HELLO, REFUSALS, Role, SERIES, code,
     },
     message::RequestError,
-    node::Refusal,
+    node::{
+        Direction, Refusal,
+        connections::{Opened, OpenedProtocol},
+    },
     overlay::{Address, PeerId},
     session::{Endpoint, Reached, Unreached, driver::Driver, shared::Session},
     time::{Later, now},
@@ -173,6 +176,7 @@ fn parted(link: &mut Link) -> Heard {
     if polite { Heard::Goodbye } else { Heard::Nothing }
 }
 
+/// Registers a link that this node has dialled, and starts its actor.
 fn dialled(
     endpoint: &Arc<Endpoint>,
     to: &Address,
@@ -186,7 +190,12 @@ fn dialled(
     let session = Arc::new(session.ok_or(Unreached::Classic { mute: false })?);
     endpoint.answered(to);
     let driver = open(&session, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
-    endpoint.spawn(driver.run());
+    endpoint.node.host(Opened {
+        address: io.remote,
+        direction: Direction::Out,
+        protocol: OpenedProtocol::Link(Arc::clone(&session) as _),
+        run: Box::pin(driver.run()),
+    });
     // If both sides dialled at once, this link may be the one that is closed.
     Ok(endpoint.links.quick((to, Some(session.peer.id()))).unwrap_or(session))
 }

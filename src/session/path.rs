@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    link::{LinkId, Reason, Role, Way},
+    link::{LinkId, Reach, Reason, Role},
     message::RequestError,
     overlay::{Address, PeerId},
     session::{Endpoint, Pool, open, shared::Session},
@@ -51,7 +51,7 @@ impl Unreached {
     }
 
     fn without_a_word() -> Self {
-        Self::failed(&io::Error::other("the dial was cut short"))
+        Self::failed(&io::Error::other("the dial was aborted"))
     }
 
     pub(crate) fn into_error(self, to: &Address) -> RequestError {
@@ -81,11 +81,11 @@ enum Step {
 fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
     let mut pool = endpoint.links.lock();
     pool.look_at_sessions();
-    let (way, after) = pool.directory.way(to, now());
+    let (reach, after) = pool.directory.reach(to, now());
     let leaves = after.and_then(|id| pool.sessions.get(&id).cloned());
     let mut dial = None;
-    let step = match way {
-        Way::Link(id) => match pool.sessions.get(&id) {
+    let step = match reach {
+        Reach::Link(id) => match pool.sessions.get(&id) {
             Some(session) if session.is_open() && session.is_to(whom) => {
                 Step::Done(Ok(Arc::clone(session)))
             }
@@ -107,10 +107,10 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
                 Step::Again
             }
         },
-        Way::Classic => Step::Done(Err(Unreached::Classic { mute: false })),
-        Way::NoRoom => Step::Done(Err(Unreached::NoRoom)),
-        Way::NotBefore(until) => Step::Pause(until.into()),
-        Way::Dial => {
+        Reach::Classic => Step::Done(Err(Unreached::Classic { mute: false })),
+        Reach::NoRoom => Step::Done(Err(Unreached::NoRoom)),
+        Reach::NotBefore(until) => Step::Pause(until.into()),
+        Reach::Dial => {
             let (result, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
             let dialling =
@@ -118,12 +118,12 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
             dial = Some(dialling.dial(whom.cloned(), after));
             Step::Wait(reached)
         }
-        Way::Wait => match pool.dials.get(to) {
+        Reach::Wait => match pool.dials.get(to) {
             Some(reached) if reached.has_changed().is_ok() => Step::Wait(reached.clone()),
             // Not reached: a dial always reports its result.
             _ => {
                 pool.dials.remove(to);
-                pool.directory.failed(to, now());
+                pool.directory.dial_failed(to, now());
                 Step::Done(Err(Unreached::without_a_word()))
             }
         },
@@ -168,10 +168,10 @@ impl Dialling {
         let mut pool = self.endpoint.links.lock();
         match &reached {
             Ok(_) => {}
-            Err(Unreached::Classic { mute: true }) => pool.directory.is_mute(&self.to, now()),
-            Err(Unreached::Classic { mute: false }) => pool.directory.is_classic(&self.to, now()),
+            Err(Unreached::Classic { mute: true }) => pool.directory.mark_mute(&self.to, now()),
+            Err(Unreached::Classic { mute: false }) => pool.directory.mark_classic(&self.to, now()),
             Err(Unreached::Failed { .. } | Unreached::Busy | Unreached::Left) => {
-                pool.directory.failed(&self.to, now());
+                pool.directory.dial_failed(&self.to, now());
             }
             // The next dial may be for another peer, or the peer may be admitted then.
             Err(
@@ -179,7 +179,7 @@ impl Dialling {
                 | Unreached::Stopped
                 | Unreached::Identity(_)
                 | Unreached::Banned(_),
-            ) => pool.directory.gave_up(&self.to),
+            ) => pool.directory.dial_cancelled(&self.to),
         }
         pool.dials.remove(&self.to);
         drop(pool);

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     classic::server::answered,
     dispatch::{Route, routes::Told},
     frame::TypeCode,
-    link::{AckLevel, Novelty, Reason, Seen, Sequenced},
+    link::{AckLevel, AckReceiver, Reason, ReceiveOutcome, Sequenced},
     message::reply::ReplyKind,
     node::{Permits, Refusal},
     overlay::PeerId,
@@ -49,7 +49,7 @@ type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
 /// The state of the messages that have arrived.
 #[derive(Default)]
 pub(super) struct Once {
-    seen: Seen,
+    seen: AckReceiver,
     /// The pending outcomes. `seen` has the outcomes of all other messages.
     outcomes: HashMap<Name, Outcome>,
     /// The messages of each sender and series that wait for each handler, from all links.
@@ -69,13 +69,15 @@ impl Once {
     fn came(&mut self, from: &PeerId, numbered: Sequenced) -> Due {
         let name = (from.clone(), numbered.series, numbered.incarnation, numbered.sequence);
         match self.seen.note(from, numbered, now()) {
-            Novelty::New => Due::HandOver(name),
-            Novelty::Repeated => {
+            ReceiveOutcome::New => Due::HandOver(name),
+            ReceiveOutcome::Repeated => {
                 self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)
             }
-            Novelty::Failed(reason) => Due::Reset(reason),
-            Novelty::NoRoom => Due::Reset(Reason::BUSY),
-            Novelty::Outlived | Novelty::Forgotten => Due::Reset(Reason::NOT_ALLOWED),
+            ReceiveOutcome::Failed(reason) => Due::Reset(reason),
+            ReceiveOutcome::NoRoom => Due::Reset(Reason::BUSY),
+            ReceiveOutcome::Superseded | ReceiveOutcome::Forgotten => {
+                Due::Reset(Reason::NOT_ALLOWED)
+            }
         }
     }
 
@@ -89,7 +91,7 @@ impl Once {
 }
 
 fn once(endpoint: &Endpoint) -> MutexGuard<'_, Once> {
-    endpoint.links.once.lock().unwrap_or_else(PoisonError::into_inner)
+    endpoint.links.once.lock()
 }
 
 impl Inbound {
@@ -206,7 +208,7 @@ async fn in_turn(
             turn.comes().await;
         }
         match level {
-            AckLevel::Handled => endpoint.wait_for_places(&route.places).await.map(Some),
+            AckLevel::Handled => endpoint.wait_for_permits(&route.places).await.map(Some),
             AckLevel::Delivered => Some(None),
         }
     };

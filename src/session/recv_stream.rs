@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
@@ -17,6 +17,7 @@ use crate::{
         source::{BodySource, Chunk},
     },
     session::{shared::Session, tick::Ticks},
+    sync::Mutex,
 };
 
 /// A part of a message.
@@ -55,7 +56,7 @@ struct Waiting {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut Waiting) -> R) -> R {

@@ -27,7 +27,7 @@ impl Session {
     pub(super) fn tell_lengths(&self) {
         self.with(|state| {
             let lengths = self.endpoint.routes.unusual_lengths(self.limits.mine);
-            state.link.tell_lengths(&lengths);
+            state.link.send_lengths(&lengths);
         });
     }
 

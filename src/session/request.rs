@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     frame::{Frame, TypeCode},
-    link::{AckLevel, Kind, Refused, Sequenced},
+    link::{AckLevel, ExchangeKind, Refused, Sequenced},
     message::{
         Replies,
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
@@ -88,7 +88,7 @@ impl Asked {
 
 /// Registers a request whose first frame is in the output. Replies go to `queue`.
 fn open_request(state: &mut State, (exchange, code): (u32, TypeCode), queue: &Arc<Queue>) {
-    let (queue, begun) = (Arc::clone(queue), state.link.said());
+    let (queue, begun) = (Arc::clone(queue), state.link.total_output());
     state.asked.insert(exchange, Asked::Request { code, queue, begun });
 }
 
@@ -97,7 +97,7 @@ fn begin_request(state: &mut State, frame: &Frame, queue: &Arc<Queue>) -> Result
     if !state.link.allows(frame.code(), frame.data().len()) {
         return Err(Refused::TooLong);
     }
-    let exchange = state.link.begin(frame.code(), frame.data(), Kind::Request, false)?;
+    let exchange = state.link.begin(frame.code(), frame.data(), ExchangeKind::Request, false)?;
     open_request(state, (exchange, frame.code()), queue);
     Ok(exchange)
 }
@@ -175,7 +175,7 @@ impl Session {
                     slot.forget();
                 }
             };
-            match send_parts(self, frame.code(), data, Kind::Request, &mut opened).await {
+            match send_parts(self, frame.code(), data, ExchangeKind::Request, &mut opened).await {
                 // The replies report how the exchange ended.
                 Err(Stopped::Unsent(Unsent::Over)) => ended.ok_or(Unsent::Gone.into()),
                 sent => sent,
@@ -217,7 +217,7 @@ impl Session {
                     // The send fails only if the task is being stopped.
                     begun.take().map(|begun| begun.send(Ok(exchange)).ok());
                 };
-                send_parts(&session, code, body.into(), Kind::Request, &mut opened).await
+                send_parts(&session, code, body.into(), ExchangeKind::Request, &mut opened).await
             };
             let sent = stopped.run_until_cancelled(send).await;
             let error = match (sent, begun.take()) {
@@ -273,7 +273,8 @@ impl Session {
                 slot.forget();
             }
         };
-        let (data, kind) = (Payload::Whole(frame.data().clone()), Kind::Sequenced(numbered));
+        let (data, kind) =
+            (Payload::Whole(frame.data().clone()), ExchangeKind::Sequenced(numbered));
         match send_parts(self, frame.code(), data, kind, &mut opened).await {
             Ok(_) => Ok(()),
             Err(Stopped::Unsent(unsent)) => Err(unsent),

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     frame::{Frame, FrameError, TypeCode},
-    link::{Kind, Link, Reason},
+    link::{ExchangeKind, Link, Reason},
     message::{
         RequestError,
         error::{Unwritten, WriteError},
@@ -172,13 +172,13 @@ pub(crate) async fn send_parts(
     session: &Session,
     code: TypeCode,
     mut data: Payload,
-    kind: Kind,
+    kind: ExchangeKind,
     opened: Opened<'_>,
 ) -> Result<u32, Stopped> {
     let part = session.limits.part;
     let whole = u32::try_from(data.len()).ok().filter(|len| *len <= session.limits.whole);
     // The numbers of an acknowledged message are a part of its first frame.
-    let numbers = if let Kind::Sequenced(_) = kind { session.limits.numbers } else { 0 };
+    let numbers = if let ExchangeKind::Sequenced(_) = kind { session.limits.numbers } else { 0 };
     let mut paid = match whole {
         Some(len) => Some(session.pay(cost_in_parts(len, part, numbers)).await?),
         None => None,
@@ -200,7 +200,7 @@ pub(crate) async fn send_parts(
         more = data.len() > 0;
         let put = async {
             let paid_for = share(session, &mut paid, bytes.len()).await?;
-            session.put(|state| state.link.go_on(exchange, code, &bytes, more)).await?;
+            session.put(|state| state.link.send_next(exchange, code, &bytes, more)).await?;
             paid_for.forget();
             Ok::<_, Unsent>(())
         };
@@ -301,10 +301,10 @@ impl Session {
     async fn tell_parts(&self, message: OutgoingKind, frame: Option<Frame>) -> Result<(), Failed> {
         let (code, ended) = (message.code(), Arc::new(OnceLock::new()));
         let mut opened = |state: &mut State, exchange| {
-            let told = Asked::Told { ended: Arc::clone(&ended), begun: state.link.said() };
+            let told = Asked::Told { ended: Arc::clone(&ended), begun: state.link.total_output() };
             state.asked.insert(exchange, told);
         };
-        match send_parts(self, code, message.into(), Kind::OneWay, &mut opened).await {
+        match send_parts(self, code, message.into(), ExchangeKind::OneWay, &mut opened).await {
             Ok(exchange) => {
                 self.lock().asked.remove(&exchange);
                 Ok(())

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -28,6 +28,7 @@ use crate::{
         recv_stream::{Broken, InPart},
         request::Asked,
     },
+    sync::Mutex,
 };
 
 /// A new link without a message counts as idle after this time.
@@ -186,7 +187,7 @@ impl Session {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Runs `work` on the state and wakes the driver if there is output or an event.
@@ -226,7 +227,7 @@ impl Session {
         self.close_to_new();
         self.with(|state| {
             if silently {
-                state.link.lost();
+                state.link.connection_lost();
             } else {
                 state.link.fail(Reason::GOING_AWAY);
             }
@@ -385,7 +386,7 @@ impl Session {
     pub(crate) fn over(&self, reason: Reason) {
         self.close_to_new();
         let mut state = self.lock();
-        state.link.lost();
+        state.link.connection_lost();
         let asked = std::mem::take(&mut state.asked);
         let written = state.written;
         drop(state);

@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     task::{Context, Poll, Waker},
 };
+
+use crate::sync::Mutex;
 
 /// The number of rows at which empty ones are dropped for the first time.
 const FIRST_SWEEP: usize = 64;
@@ -74,7 +76,7 @@ impl<K: Eq + Hash> Turns<K> {
 
 impl Row {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn is_empty(&self) -> bool {

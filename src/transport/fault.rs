@@ -49,13 +49,13 @@ pub enum IdentityFault {
         at: Address,
     },
     /// The other side does not speak TLS, so it cannot prove its id. There is no fallback.
-    #[error("what is at {at} does not speak TLS")]
+    #[error("the program at {at} does not speak TLS")]
     NotTls {
         /// Where.
         at: Address,
     },
     /// The handshake was not complete in time.
-    #[error("the handshake with {at} was not over within {within:?}")]
+    #[error("the handshake with {at} timed out after {within:?}")]
     Late {
         /// Where.
         at: Address,
@@ -96,7 +96,7 @@ pub enum NameFault {
         reason: String,
     },
     /// The look-up was not answered in time.
-    #[error("the look-up of {host} was not answered within {within:?}")]
+    #[error("the look-up of {host} timed out after {within:?}")]
     Late {
         /// The name.
         host: Host,

@@ -50,16 +50,16 @@
 
 mod connection;
 mod latency;
-mod line;
 mod node;
 mod pipe;
 mod state;
+mod uplink;
 
 use std::{
     fmt,
     net::IpAddr,
     num::NonZeroU64,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -67,9 +67,10 @@ use tokio::time::Instant;
 
 pub use self::latency::Latency;
 pub use self::node::MemoryTransport;
-use self::state::{State, key};
+use self::state::{NetworkState, key};
 use crate::{
     overlay::{Address, Host},
+    sync::Mutex,
     time::Later,
 };
 
@@ -78,7 +79,7 @@ use crate::{
 /// All settings may be changed at any time. See [the module](self) for an example.
 #[derive(Clone)]
 pub struct MemoryNetwork {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<NetworkState>>,
 }
 
 impl MemoryNetwork {
@@ -86,7 +87,7 @@ impl MemoryNetwork {
     /// and those of the nodes on it. Their wall clocks follow tokio's clock, which tests may pause.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { state: Arc::new(Mutex::new(State::new(seed))) }
+        Self { state: Arc::new(Mutex::new(NetworkState::new(seed))) }
     }
 
     /// The transport of a node on `host`. Several nodes may share a host, on different ports.
@@ -142,7 +143,7 @@ impl MemoryNetwork {
     /// # use std::future::poll_fn;
     /// # use actix_peer::overlay::Host;
     /// # use actix_peer::transport::Transport;
-    /// # use actix_peer::transport::memory::{Direction, Ending, MemoryNetwork};
+    /// # use actix_peer::transport::memory::{Ending, MemoryNetwork, StreamDirection};
     /// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let network = MemoryNetwork::new(1);
@@ -150,7 +151,7 @@ impl MemoryNetwork {
     /// let transport = network.transport("n1".parse::<Host>()?);
     /// let mut listener = transport.listen(&"n1:9000".parse()?).await?;
     /// for bytes in 0..5 {
-    ///     network.cut_after(Direction::ToListener, bytes);
+    ///     network.break_after(StreamDirection::ToListener, bytes);
     ///     let mut here = transport.dial(&"n1:9000".parse()?).await?;
     ///     let mut there = poll_fn(|cx| listener.poll_accept(cx)).await?;
     ///     assert!(here.writer.write_all(b"hello").await.is_err());
@@ -162,25 +163,26 @@ impl MemoryNetwork {
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn cut_after(&self, direction: Direction, bytes: u64) {
-        self.lock().cut_after(direction, bytes);
+    pub fn break_after(&self, direction: StreamDirection, bytes: u64) {
+        self.lock().break_after(direction, bytes);
     }
 
     /// Breaks one connection at once. False if it does not exist. See [`links`](Self::links) for
     /// its number. Data that has arrived can still be read; data in transit is lost.
-    pub fn cut(&self, number: u64) -> bool {
-        let after = self.lock().cut(|link| link.number == number);
-        after.tell() > 0
+    pub fn break_link(&self, number: u64) -> bool {
+        let deferred = self.lock().break_links(|link| link.number == number);
+        deferred.run() > 0
     }
 
-    /// Breaks all connections between two hosts, as [`cut`](Self::cut) does. Returns their number.
-    pub fn cut_all_between(&self, a: &Host, b: &Host) -> usize {
+    /// Breaks all connections between two hosts, as [`break_link`](Self::break_link) does. Returns their
+    /// number.
+    pub fn break_links_between(&self, a: &Host, b: &Host) -> usize {
         let (a, b) = (key(a), key(b));
-        let after = self.lock().cut(|link| {
+        let deferred = self.lock().break_links(|link| {
             let (from, to) = (key(link.from.host()), key(link.to.host()));
             (from == a && to == b) || (from == b && to == a)
         });
-        after.tell()
+        deferred.run()
     }
 
     /// Crashes a host. Its connections break, for both sides. Its listeners fail once and accept
@@ -190,8 +192,8 @@ impl MemoryNetwork {
     /// The actors of a node on this host continue to run; the caller has to stop them.
     pub fn crash(&self, host: &Host) -> Crashed<'_> {
         let host = key(host);
-        let after = self.lock().crash(&host);
-        after.tell();
+        let deferred = self.lock().crash(&host);
+        deferred.run();
         Crashed { network: self, host }
     }
 
@@ -206,8 +208,8 @@ impl MemoryNetwork {
     /// [`heal`](Self::heal), and writers can write 64 KiB more. Hosts on the same side are not
     /// affected. Partitions are cumulative.
     pub fn partition(&self, these: &[Host], those: &[Host]) {
-        let after = self.lock().cut_off(these, those, true);
-        after.tell();
+        let deferred = self.lock().partition(these, those, true);
+        deferred.run();
     }
 
     /// Partitions one direction: data from the hosts `from` does not arrive at the hosts `to` until
@@ -216,15 +218,15 @@ impl MemoryNetwork {
     ///
     /// Unlike in TCP, whose acknowledgements would be lost as well, the other direction continues
     /// for any number of bytes.
-    pub fn cut_one_way(&self, from: &[Host], to: &[Host]) {
-        let after = self.lock().cut_off(from, to, false);
-        after.tell();
+    pub fn partition_one_way(&self, from: &[Host], to: &[Host]) {
+        let deferred = self.lock().partition(from, to, false);
+        deferred.run();
     }
 
     /// Ends all partitions, of one direction or both.
     pub fn heal(&self) {
-        let after = self.lock().heal();
-        after.tell();
+        let deferred = self.lock().heal();
+        deferred.run();
     }
 
     /// Stalls a host for a time, like a stopped process or a long garbage collection. Data from it
@@ -234,15 +236,15 @@ impl MemoryNetwork {
     /// The actors of a node on this host, and its timers, continue. A second stall does not shorten
     /// the first.
     pub fn stall(&self, host: &Host, time: Duration) {
-        let after = self.lock().stall(&key(host), Instant::now().later(time));
-        after.tell();
+        let deferred = self.lock().stall(&key(host), Instant::now().later(time));
+        deferred.run();
     }
 
     /// Stalls one connection for a time. False if it does not exist. See [`links`](Self::links) for
     /// its number.
     pub fn stall_link(&self, number: u64, time: Duration) -> bool {
-        let after = self.lock().stall_link(number, Instant::now().later(time));
-        after.tell() > 0
+        let deferred = self.lock().stall_link(number, Instant::now().later(time));
+        deferred.run() > 0
     }
 
     /// The number of connections that are neither broken nor dropped by both sides.
@@ -253,7 +255,7 @@ impl MemoryNetwork {
 
     /// The existing connections, in the order in which they were opened.
     #[must_use]
-    pub fn links(&self) -> Vec<Link> {
+    pub fn links(&self) -> Vec<MemoryLink> {
         self.lock().links()
     }
 
@@ -289,18 +291,18 @@ impl MemoryNetwork {
     }
 
     /// Sets how long a look-up of a [name](Self::name) takes. Default: no time.
-    pub fn look_up_takes(&self, time: Duration) {
-        self.lock().look_up_takes = time;
+    pub fn lookup_time(&self, time: Duration) {
+        self.lock().lookup_time = time;
     }
 
     /// The number of look-ups.
     #[must_use]
-    pub fn look_ups(&self) -> u64 {
-        self.lock().look_ups
+    pub fn lookups(&self) -> u64 {
+        self.lock().lookups
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, NetworkState> {
+        self.state.lock()
     }
 }
 
@@ -312,14 +314,14 @@ impl fmt::Debug for MemoryNetwork {
 
 /// A direction of a connection, named by its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
+pub enum StreamDirection {
     /// From the side that dialled to the side that listened.
     ToListener,
     /// From the side that listened to the side that dialled.
     ToDialler,
 }
 
-impl Direction {
+impl StreamDirection {
     const fn reverse(self) -> Self {
         match self {
             Self::ToListener => Self::ToDialler,
@@ -343,13 +345,13 @@ pub enum Ending {
 
 /// A connection, as the network sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct MemoryLink {
     number: u64,
     from: Address,
     to: Address,
 }
 
-impl Link {
+impl MemoryLink {
     /// Its number: connections are counted from 0 in the order in which they were opened.
     #[must_use]
     pub const fn number(&self) -> u64 {

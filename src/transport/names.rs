@@ -1,19 +1,13 @@
 //! Names with several addresses: looked up, cached for a short time, and dialled concurrently (RFC
 //! 8305, "Happy Eyeballs Version 2").
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashSet, io, net::SocketAddr, sync::MutexGuard, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout};
 
 use super::NameFault;
-use crate::{overlay::Host, time::Later};
+use crate::{bounded::BoundedMap, overlay::Host, sync::Mutex, time::Later};
 
 /// The time between the starts of two attempts (RFC 8305 section 5, "Connection Attempt Delay").
 /// After a failed attempt the next one starts at once.
@@ -46,7 +40,7 @@ const MAX_NAMES: usize = 1_024;
 
 /// The cache entry of a name.
 #[derive(Debug)]
-struct Known {
+struct CachedName {
     addresses: Vec<SocketAddr>,
     /// When they were looked up.
     at: Instant,
@@ -57,16 +51,25 @@ struct Known {
 }
 
 /// The cache of look-ups. The ports of the addresses have no meaning.
-#[derive(Debug, Default)]
-pub(super) struct Names(Mutex<HashMap<String, Known>>);
+#[derive(Debug)]
+pub(super) struct Names(Mutex<Cache>);
+
+/// By name in lower case, ranked by the time of the look-up.
+type Cache = BoundedMap<String, CachedName, Instant>;
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(Mutex::new(Cache::new(MAX_NAMES)))
+    }
+}
 
 fn key(host: &Host) -> String {
     host.to_string().to_ascii_lowercase()
 }
 
 impl Names {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.0.lock()
     }
 
     /// The cached addresses of a name, or the result of `look_up`.
@@ -100,7 +103,7 @@ impl Names {
             Some((kept, worked, false)) => match self.ask(host, look_up, LOOKUP_AGAIN).await {
                 Ok(addresses) => Ok(in_order(addresses, worked)),
                 Err(error) => {
-                    tracing::debug!(%error, "the addresses of the last look-up are used");
+                    tracing::debug!(%error, "look-up failed: using the last known addresses");
                     if let Some(known) = self.lock().get_mut(&key(host)) {
                         known.fresh = Instant::now().later(REST);
                     }
@@ -129,13 +132,9 @@ impl Names {
         let now = Instant::now();
         let mut names = self.lock();
         let worked = names.remove(&key(host)).and_then(|known| known.worked);
-        if names.len() >= MAX_NAMES {
-            let oldest = names.iter().min_by_key(|(_, known)| known.at);
-            let oldest = oldest.map(|(name, _)| name.clone());
-            oldest.map(|name| names.remove(&name));
-        }
-        let (addresses, fresh) = (addresses, now.later(FRESH_FOR));
-        names.insert(key(host), Known { addresses: addresses.clone(), at: now, fresh, worked });
+        let fresh = now.later(FRESH_FOR);
+        let name = CachedName { addresses: addresses.clone(), at: now, fresh, worked };
+        names.insert(key(host), name, now);
         Ok(addresses)
     }
 
@@ -265,7 +264,7 @@ mod tests {
         let begun = Instant::now();
         let at = Mutex::new(Vec::new());
         let connect = async |address: SocketAddr| {
-            at.lock().unwrap().push(begun.elapsed().as_millis());
+            at.lock().push(begun.elapsed().as_millis());
             match address.port() {
                 1 => std::future::pending().await,
                 2 => Err(io::ErrorKind::ConnectionRefused.into()),
@@ -274,7 +273,7 @@ mod tests {
         };
         let dialled = addresses(&["10.0.0.1:1", "10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:4"]);
         assert_eq!(race(dialled, connect).await.unwrap().1, 4);
-        assert_eq!(*at.lock().unwrap(), [0, 250, 500, 500]);
+        assert_eq!(*at.lock(), [0, 250, 500, 500]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,15 +27,16 @@
 
 mod admission;
 mod handshake;
+mod handshake_permits;
 mod identity;
+mod identity_error;
 mod key_file;
 mod pem;
-mod places;
 mod sniff;
 mod stream;
 mod verify;
 
-use std::{collections::BTreeSet, fmt, io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, io, sync::Arc};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -43,7 +44,8 @@ use tokio::sync::watch;
 use self::handshake::Handshakes;
 pub use self::{
     admission::{Admission, Policy},
-    identity::{IdentityError, NodeIdentity},
+    identity::NodeIdentity,
+    identity_error::IdentityError,
 };
 use super::{Io, Listener, Transport, tcp::Tcp};
 use crate::{
@@ -153,17 +155,6 @@ impl TlsTransport {
         self
     }
 
-    /// The time-out for a handshake of either side. Default 10 s; 1 ms to 365 days.
-    ///
-    /// The limits of the node apply as well:
-    /// [`Config::header_timeout`](crate::Config::header_timeout) from accepting a connection to its
-    /// first frame, and [`Config::connect_timeout`](crate::Config::connect_timeout) for a dial.
-    #[must_use]
-    pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
-        self.handshakes.limit = limit;
-        self
-    }
-
     /// Concurrent handshakes of accepted connections. Default 256; 1 to 65,536. One source gets at
     /// most a quarter of them, unless it is loopback ([`limit_loopback`](Self::limit_loopback)).
     /// Further ones wait.
@@ -171,7 +162,7 @@ impl TlsTransport {
     /// Trade-off: each takes about 20 KiB.
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
-        self.handshakes.set_places(handshakes);
+        self.handshakes.set_max_handshakes(handshakes);
         self
     }
 
@@ -193,7 +184,7 @@ impl TlsTransport {
     #[cfg(test)]
     pub(crate) fn moved_to(mut self, inner: impl Transport) -> Self {
         self.inner = Arc::new(inner);
-        self.handshakes.set_places(self.handshakes.at_once);
+        self.handshakes.set_max_handshakes(self.handshakes.max_handshakes);
         self
     }
 
@@ -238,10 +229,10 @@ impl Transport for TlsTransport {
             let io = Io { reader: Box::new(reader), writer, remote, proven: None };
             match first {
                 // Boxed, so that a silent connection does not hold the memory for a handshake.
-                sniff::First::Tls => Box::pin(self.handshakes.accept(io)).await,
-                sniff::First::Plain if self.serves_unproven() => self.handshakes.plain(io),
+                sniff::Protocol::Tls => Box::pin(self.handshakes.accept(io)).await,
+                sniff::Protocol::Plain if self.serves_unproven() => self.handshakes.plain(io),
                 // Not served: the node refuses it with a reason.
-                sniff::First::Plain | sniff::First::End => Ok(io),
+                sniff::Protocol::Plain | sniff::Protocol::Closed => Ok(io),
             }
         })
     }

@@ -270,7 +270,7 @@ fn owner(file: &File, files: &[File], actors: &BTreeMap<String, &File>) -> Strin
 
 /// `starter -> actor` for each actor that the node starts.
 ///
-/// An actor that a free function of its own file starts is started by whoever names that function.
+/// An actor that a free function of its own module starts is started by whoever names that function.
 fn starts(files: &[File]) -> Set {
     let actors = actors(files);
     let mut starts = Set::new();
@@ -291,12 +291,16 @@ fn starts(files: &[File]) -> Set {
                 {
                     continue;
                 }
-                if file.path != own.path {
+                let module = own.path.trim_end_matches(".rs");
+                let is_own = |path: &str| {
+                    path.strip_prefix(module).is_some_and(|rest| rest.starts_with(['.', '/']))
+                };
+                if !is_own(&file.path) {
                     starts.insert(format!("{} -> {actor}", owner(file, files, &actors)));
                     continue;
                 }
                 let function = ident(after(before, "fn ").last().unwrap_or_default());
-                let callers = files.iter().filter(|file| file.path != own.path);
+                let callers = files.iter().filter(|file| !is_own(&file.path));
                 let callers = callers
                     .filter(|file| after(&file.code, function).any(|rest| rest.starts_with('(')));
                 starts.extend(

@@ -24,42 +24,66 @@ fn the_first_node_is_the_example_of_that_name() {
     assert_eq!(blocks(&read("README.md"), "rust").first(), Some(&program));
 }
 
+/// The row of an option in a table.
+fn row(entry: &ConfigEntry) -> String {
+    format!("| `{}` | {} | {} |", entry.option, entry.value, entry.about)
+}
+
 #[test]
-fn the_table_of_limits_lists_every_option_with_its_default() {
+fn the_tables_of_limits_list_every_option_with_its_default_under_its_group() {
     let limits = read("src/reference/limits.md");
-    let table: Vec<_> = limits.lines().filter(|line| line.starts_with("| `")).collect();
-    let row =
-        |entry: &ConfigEntry| format!("| `{}` | {} | {} |", entry.option, entry.value, entry.about);
-    assert_eq!(table, Config::default().entries().iter().map(row).collect::<Vec<_>>());
+    let is_told = |line: &&str| line.starts_with("| `") || line.starts_with("## ");
+    let told: Vec<_> = limits.lines().filter(is_told).collect();
+    let mut expected = Vec::new();
+    let mut group = "";
+    for entry in Config::default().entries() {
+        if entry.group != group {
+            group = entry.group;
+            let (first, rest) = group.split_at(1);
+            expected.push(format!("## {}{rest}", first.to_uppercase()));
+        }
+        expected.push(row(&entry));
+    }
+    expected.push("## Limits that are not options".to_owned());
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_readme_lists_the_options_that_most_applications_set_with_their_defaults() {
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("\n## Options\n").expect("the options");
+    let section = section.split("\n## ").next().unwrap();
+    let table: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!((12..=15).contains(&table.len()), "{} options", table.len());
+    let rows: Vec<_> = Config::default().entries().iter().map(row).collect();
+    let listed: Vec<_> = rows.iter().filter(|row| table.contains(&row.as_str())).collect();
+    assert_eq!(table, listed);
 }
 
 #[test]
 fn the_bounds_of_the_options_are_those_of_the_sentence_above_the_table() {
     let page = read("src/reference/limits.md");
-    let limits = page.split("\n| ").next().unwrap();
+    let limits = page.split("\n## ").next().unwrap();
     let said = limits.split_whitespace().collect::<Vec<_>>().join(" ");
     for entry in Config::default().entries() {
         let (option, greatest) = (entry.option, entry.greatest.as_str());
         let (number, unit) = greatest.split_once(' ').unwrap();
         let words = match (option, unit) {
-            ("event_queue" | "max_hops" | "reliable_timeout", _) => format!("`{option}`"),
+            ("max_hops" | "reliable_timeout", _) => format!("`{option}`"),
             (_, "s") => "a time is 1 ms to 365 days".to_owned(),
-            (_, "%") => "a share 100 %".to_owned(),
             // No bound but that of their type.
             ("ban_at" | "max_bytes_per_source", _) => continue,
             (_, "MiB") if number == "1024" => "a length of messages at most 1 GiB".to_owned(),
             (_, "MiB") => "a sum of bytes 1 TiB".to_owned(),
-            (_, unit) if unit.ends_with("/s") => "a pace 1,000,000,000 in a second".to_owned(),
+            (_, unit) if unit.ends_with("/s") => "a rate 1,000,000,000 per second".to_owned(),
             _ => "a number of things 1 to 1,048,576".to_owned(),
         };
         assert!(said.contains(&words), "{option}, {greatest}: {words}");
         let number: u64 = number.parse().unwrap();
         let expected = match (option, unit) {
-            ("event_queue", _) => 65_536,
             ("max_hops", _) => 255,
             ("reliable_timeout", _) => 540,
             (_, "s") => 365 * 86_400,
-            (_, "%") => 100,
             (_, "MiB") if number == 1_024 => 1_024,
             (_, "MiB") => 1 << 20,
             (_, unit) if unit.ends_with("/s") => 1_000_000_000,
@@ -115,14 +139,12 @@ fn every_option_that_is_a_number_or_a_time_has_bounds() {
     const OTHERS: [&str; 3] = ["FrameCodec", "JoinWalk", "LookupConfig"];
     let text = |path: &str| read(path);
     let listed: String = [
-        "src/node/config.rs",
         "src/overlay/join/config.rs",
         "src/overlay/peer_exchange.rs",
         "src/overlay/ping_sweep.rs",
         "src/overlay/swim/config.rs",
         "src/peer/discovery/address_book.rs",
         "src/peer/builder.rs",
-        "src/peer/discovery/mdns.rs",
         "src/transport/tls.rs",
         "src/transport/tls/handshake.rs",
     ]

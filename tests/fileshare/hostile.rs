@@ -189,7 +189,7 @@ fn liar(content: &'static [u8], parts: &'static [u8]) -> String {
 #[test]
 fn data_that_does_not_belong_to_the_digest_is_never_kept() {
     for (parts, why) in [
-        (b"good datA".as_slice(), "data that does not belong to the digest"),
+        (b"good datA".as_slice(), "data that does not match the digest"),
         (b"good dat", "less than it announced"),
         (b"good data and more", "more than it announced"),
         (b"", "less than it announced"),

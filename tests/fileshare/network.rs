@@ -128,7 +128,7 @@ fn who_leaves_tells_the_others_and_its_files_are_gone() {
     let mut events = bob.events();
     let (code, rest) = ada.interrupt();
     assert_eq!(code, Some(0));
-    assert!(rest.contains("peers told: 1, exchanges cut: 0"), "{rest}");
+    assert!(rest.contains("peers told: 1, exchanges aborted: 0"), "{rest}");
     let left = Instance::until_notice(&mut events, "peer removed");
     assert!(left["text"].as_str().unwrap().contains("it left"), "{left}");
     bob.until_peers(|ids| ids.is_empty());

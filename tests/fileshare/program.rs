@@ -96,8 +96,8 @@ fn a_wrong_address_of_a_page_is_said_with_what_to_write() {
         (&["--web", "127.0.0.1:9", "--listen", "127.0.0.1:9"], 2, "give one of them another port"),
         (&["--web", &ada.web], 1, "is in use, give another one with --web"),
         (&["peers", "--web", "35851"], 2, "write 127.0.0.1:35851"),
-        (&["peers", "--web", "127.0.0.1:1"], 1, "nothing listens there: --web takes"),
-        (&["peers", "--web", &ada.address], 1, "is no page, it may be the port for peers"),
+        (&["peers", "--web", "127.0.0.1:1"], 1, "nothing listens there: give --web the address"),
+        (&["peers", "--web", &ada.address], 1, "is not a page, it may be the port for peers"),
         (&["join", "9000"], 2, "write 127.0.0.1:9000"),
     ] {
         let failed = failed(arguments);
@@ -261,14 +261,14 @@ fn a_contact_that_is_away_is_said_once_and_joined_when_it_is_there() {
         }
     });
     let mut bob = Plain::start(home.path(), &["--join", &address]);
-    let said = bob.error(&format!("{address} was not joined: "));
-    assert!(said.ends_with("; it is tried again"), "{said}");
+    let said = bob.error(&format!("cannot join {address}: "));
+    assert!(said.ends_with("; trying again"), "{said}");
     tell.send(()).unwrap();
     listening.join().unwrap();
     let ada = Instance::start("ada", &["--listen", &address]);
     assert_eq!(bob.line("peer added: "), format!("ada at {address}"));
     let (code, rest) = bob.end("TERM");
-    assert!(code == Some(0) && !rest.contains("was not joined"), "{rest}");
+    assert!(code == Some(0) && !rest.contains("cannot join"), "{rest}");
     drop(ada);
 }
 
@@ -282,7 +282,7 @@ fn a_join_that_is_tried_again_says_so() {
     }
     let bob = Instance::start("bob", &[]);
     let (code, _, said) = bob.subcommand(&["join", &ada.address]);
-    assert!(code == 1 && said.ends_with("; it is tried again\n"), "{code}: {said}");
+    assert!(code == 1 && said.ends_with("; trying again\n"), "{code}: {said}");
     let (code, _, said) = bob.subcommand(&["join", &bob.address]);
     assert!(code == 1 && !said.contains("again"), "{code}: {said}");
 }
@@ -298,7 +298,7 @@ fn a_fetch_of_an_own_file_says_that_it_is_here_and_where() {
         for more in [&[][..], &["--from", "ada"], &["--from", &ada.address], &["--replace"]] {
             let (code, _, said) = ada.subcommand(&[&["fetch", name], more].concat());
             let path = fs::canonicalize(folder.join(name)).unwrap();
-            assert_eq!((code, said), (1, format!("{name} is here: {}\n", path.display())));
+            assert_eq!((code, said), (1, format!("{name} is already here: {}\n", path.display())));
         }
         let refused = ada.post("/api/fetch", &json!({ "name": name })).refusal();
         assert_eq!(refused, (409, "here".into()));

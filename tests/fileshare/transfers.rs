@@ -59,7 +59,7 @@ fn a_transfer_is_cancelled_by_its_number_or_its_name_and_leaves_nothing() {
         assert_eq!(again.refusal(), (404, "not_found".into()));
     }
     let (code, _, said) = ada.subcommand(&["cancel", "film.mkv"]);
-    assert!(code == 1 && said.contains("not on its way"), "{said}");
+    assert!(code == 1 && said.contains("no open transfer"), "{said}");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_name_that_is_a_path_is_shown_with_why_it_cannot_be_fetched() {
         assert!(refused.json()["error"].as_str().unwrap().contains("path"), "{refused:?}");
     }
     let (_, listed, _) = ada.subcommand(&["files"]);
-    assert!(listed.contains("dir/deep.txt cannot be fetched: it is a path"), "{listed}");
+    assert!(listed.contains("dir/deep.txt cannot be fetched: the name is a path"), "{listed}");
 }
 
 #[test]

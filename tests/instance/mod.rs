@@ -293,13 +293,16 @@ impl Events {
     /// The first event of this name whose content is as wanted.
     #[track_caller]
     pub fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
+        let (began, mut last) = (Instant::now(), Value::Null);
         loop {
             let (event, data) = self.next().expect("an event");
-            assert!(began.elapsed() < LIMIT, "no {name} event is as wanted; the last one: {data}");
-            if event == name && wanted(&data) {
-                return data;
+            if event == name {
+                if wanted(&data) {
+                    return data;
+                }
+                last = data;
             }
+            assert!(began.elapsed() < LIMIT, "no {name} event is as wanted; the last one: {last}");
         }
     }
 }

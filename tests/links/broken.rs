@@ -6,13 +6,13 @@ use actix_peer::{
     Incoming, Outgoing, Over, Peer, PeerEvent, Reply, RequestError,
     frame::Frame,
     link::{AckLevel, Reason},
-    transport::memory::{Direction, Ending, MemoryNetwork},
+    transport::memory::{Ending, MemoryNetwork, StreamDirection},
 };
 use futures::{StreamExt, future::join_all};
 
 use crate::{Recorder, SECOND, Taken, builder, event, links, node, pass};
 
-const DIRECTIONS: [Direction; 2] = [Direction::ToListener, Direction::ToDialler];
+const DIRECTIONS: [StreamDirection; 2] = [StreamDirection::ToListener, StreamDirection::ToDialler];
 
 fn note(text: &str) -> Outgoing {
     Outgoing::from(Frame::text("NOTE", text)).over(Over::Link)
@@ -25,14 +25,14 @@ async fn two(wires: &MemoryNetwork, taken: &Taken) -> (Peer, Peer) {
 }
 
 /// Bytes that a conversation takes in a direction.
-async fn bytes(talk: impl AsyncFn(&Peer, &Peer), direction: Direction) -> u64 {
+async fn bytes(talk: impl AsyncFn(&Peer, &Peer), direction: StreamDirection) -> u64 {
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = two(&wires, &Taken::default()).await;
     talk(&ada, &bob).await;
     let link = links(&ada).await.remove(0);
     match direction {
-        Direction::ToListener => link.bytes_out,
-        Direction::ToDialler => link.bytes_in,
+        StreamDirection::ToListener => link.bytes_out,
+        StreamDirection::ToDialler => link.bytes_in,
     }
 }
 
@@ -49,7 +49,7 @@ async fn wherever_a_link_is_cut_the_errors_tell_the_truth_and_nothing_is_handled
             let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
             wires.ending(ending);
             let (ada, bob) = two(&wires, &taken).await;
-            wires.cut_after(direction, cut);
+            wires.break_after(direction, cut);
             let results = small_talk(&ada, &bob).await;
             pass(SECOND).await;
             let taken = taken.all();
@@ -106,7 +106,7 @@ async fn an_acknowledged_message_is_handled_exactly_once_wherever_the_link_is_cu
             for cut in crate::cuts(hello, all) {
                 let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
                 let (ada, bob) = two(&wires, &taken).await;
-                wires.cut_after(direction, cut);
+                wires.break_after(direction, cut);
                 tell(&ada, &bob).await;
                 pass(SECOND).await;
                 let handled = taken.all();
@@ -137,7 +137,7 @@ async fn when_a_link_breaks_every_open_exchange_fails_and_the_next_one_opens_ano
     }
     pass(SECOND).await;
     assert_eq!((wires.connections(), links(&ada).await[0].open), (1, 20));
-    assert!(wires.cut(wires.links()[0].number()));
+    assert!(wires.break_link(wires.links()[0].number()));
     for mut replies in open {
         let error = replies.next().await.unwrap().unwrap_err();
         assert!(error.may_have_been_handled(), "{error:?}");
@@ -177,7 +177,7 @@ async fn a_handler_that_is_at_work_when_the_link_breaks_says_over_the_next_one_w
         let told = actix_rt::spawn(tell(text));
         for _ in 0..cuts {
             pass(SECOND / 4).await;
-            assert!(wires.cut(wires.links()[0].number()));
+            assert!(wires.break_link(wires.links()[0].number()));
         }
         match told.await.unwrap() {
             Ok(()) => assert_ne!(text, "boom"),

@@ -3,7 +3,7 @@
 use actix_peer::{
     Peer,
     frame::TypeCode,
-    link::{Frames, Hello, Kind, Link, LinkConfig, LinkEvent, Reason, Refused, Role},
+    link::{ExchangeKind, Frames, Hello, Link, LinkConfig, LinkEvent, Reason, Refused, Role},
     overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},
 };
@@ -100,7 +100,13 @@ impl ByHand {
     }
 
     /// Begins a message, as soon as there is credit and a place for it.
-    pub(crate) async fn begin(&mut self, code: &str, data: &[u8], kind: Kind, more: bool) -> u32 {
+    pub(crate) async fn begin(
+        &mut self,
+        code: &str,
+        data: &[u8],
+        kind: ExchangeKind,
+        more: bool,
+    ) -> u32 {
         let code = TypeCode::try_from(code).unwrap();
         // The other side counts long one-way messages, too.
         let most = self.link.theirs().unwrap().max_open as usize;
@@ -132,7 +138,7 @@ impl ByHand {
     /// Sends the next part of a message, unless its exchange is over.
     pub(crate) async fn go_on(&mut self, exchange: u32, code: &str, data: &[u8], more: bool) {
         let code = TypeCode::try_from(code).unwrap();
-        while self.link.go_on(exchange, code, data, more) == Err(Refused::Full) {
+        while self.link.send_next(exchange, code, data, more) == Err(Refused::Full) {
             self.flush().await;
             self.hear().await;
         }

@@ -8,7 +8,7 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Events, Incoming, Outgoing, Peer, PeerEvent, Reply, RequestError,
-    frame::Frame, handler, message::Via, session::LinkStatus, transport::memory::MemoryNetwork,
+    connection::LinkStatus, frame::Frame, handler, message::Via, transport::memory::MemoryNetwork,
 };
 use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncReadExt, repeat};

@@ -158,7 +158,7 @@ async fn a_sign_of_life_ends_the_pause_after_dials_that_failed() {
                 assert_eq!(ask(&bob, &ada, link("x")).await.unwrap(), "x");
                 // Over when the other way is tried.
                 let (ada, bob) = ("ada".parse().unwrap(), "bob".parse().unwrap());
-                wires.cut_all_between(&ada, &bob);
+                wires.break_links_between(&ada, &bob);
                 pass(SECOND / 10).await;
             }
             _ => {}

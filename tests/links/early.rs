@@ -5,10 +5,10 @@ use std::{io, time::Duration};
 use actix::prelude::*;
 use actix_peer::{
     Config, Incoming, Outgoing, Over, Peer, Reply,
+    connection::LinkStatus,
     frame::Frame,
     handler,
-    link::{AckLevel, Kind, Sequenced},
-    session::LinkStatus,
+    link::{AckLevel, ExchangeKind, Sequenced},
     transport::memory::MemoryNetwork,
 };
 use futures::{StreamExt, future::pending, stream};
@@ -157,7 +157,7 @@ async fn receiver(wires: &MemoryNetwork, config: Config) -> Peer {
 }
 
 /// Sends so many messages in parts, and has each end early. `count` should be a multiple of 32.
-async fn end_early(eve: &mut ByHand, kind: impl Fn(usize) -> Kind, end: End, count: usize) {
+async fn end_early(eve: &mut ByHand, kind: impl Fn(usize) -> ExchangeKind, end: End, count: usize) {
     let (End::By(code) | End::SecondPart(code) | End::Cancelled(code)) = end;
     for n in 0..count / 32 {
         eve.ended.clear();
@@ -193,18 +193,26 @@ async fn sizes(peer: &Peer) -> (usize, usize, usize, u32) {
     (link.open, link.incomplete, link.in_hand, link.held)
 }
 
-const fn numbered(sequence: usize) -> Kind {
+const fn numbered(sequence: usize) -> ExchangeKind {
     let sequence = sequence as u64 + 1;
-    Kind::Sequenced(Sequenced { incarnation: 1, series: 0, sequence, level: AckLevel::Handled })
+    ExchangeKind::Sequenced(Sequenced {
+        incarnation: 1,
+        series: 0,
+        sequence,
+        level: AckLevel::Handled,
+    })
 }
 
 /// Ends of one kind of message.
-type Ends = (&'static [End], fn(usize) -> Kind);
+type Ends = (&'static [End], fn(usize) -> ExchangeKind);
 
 /// What `count` messages of each kind that end early leave behind: nothing, in each way.
 async fn all_ends(count: usize, look: impl Fn(&str)) {
-    let kinds: [Ends; 3] =
-        [(&ENDS, |_| Kind::Request), (&ONE_WAY_ENDS, |_| Kind::OneWay), (&NUMBERED_ENDS, numbered)];
+    let kinds: [Ends; 3] = [
+        (&ENDS, |_| ExchangeKind::Request),
+        (&ONE_WAY_ENDS, |_| ExchangeKind::OneWay),
+        (&NUMBERED_ENDS, numbered),
+    ];
     for (ends, kind) in kinds {
         for end in ends {
             let wires = MemoryNetwork::new(1);
@@ -216,7 +224,7 @@ async fn all_ends(count: usize, look: impl Fn(&str)) {
             let bob = receiver(&wires, config).await;
             let mut eve = ByHand::dial(&wires, &bob).await;
             if let Some(code) = held {
-                eve.begin(code, b"", Kind::Request, false).await;
+                eve.begin(code, b"", ExchangeKind::Request, false).await;
                 eve.flush().await;
             }
             pass(Duration::from_millis(10)).await;
@@ -292,7 +300,7 @@ async fn a_streamed_one_way_message_that_stalls_is_given_up_and_its_link_becomes
     let config = config().stall_timeout(10 * SECOND).link_idle_timeout(30 * SECOND);
     let bob = receiver(&wires, config).await;
     let mut eve = ByHand::dial(&wires, &bob).await;
-    let stalls = eve.begin("READ", b"x", Kind::OneWay, true).await;
+    let stalls = eve.begin("READ", b"x", ExchangeKind::OneWay, true).await;
     eve.flush().await;
     // As long as it moves it is not given up, however long it takes.
     for _ in 0..10 {
@@ -326,7 +334,7 @@ async fn a_handler_that_answers_before_the_data_has_come_hears_at_once_that_no_m
     let bob = builder(&wires, "bob").handle_stream("MORE", reads_on.start()).unwrap();
     let bob = bob.start().await.unwrap();
     let mut eve = ByHand::dial(&wires, &bob).await;
-    eve.begin("MORE", b"x", Kind::Request, true).await;
+    eve.begin("MORE", b"x", ExchangeKind::Request, true).await;
     eve.flush().await;
     pass(SECOND / 10).await;
     assert_eq!(taken.all(), ["piece", "ended: cancelled"]);
@@ -340,8 +348,8 @@ async fn a_node_that_stops_keeps_nothing_of_what_had_not_come_in_full() {
     let mut eve = ByHand::dial(&wires, &bob).await;
     for code in ["WAIT", "READ", "TAKE"] {
         for n in 0..10 {
-            eve.begin(code, b"x", Kind::Request, true).await;
-            eve.begin(code, b"x", Kind::OneWay, true).await;
+            eve.begin(code, b"x", ExchangeKind::Request, true).await;
+            eve.begin(code, b"x", ExchangeKind::OneWay, true).await;
             if code == "TAKE" {
                 eve.begin(code, b"x", numbered(n), true).await;
             }

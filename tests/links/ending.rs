@@ -252,7 +252,7 @@ async fn after_its_end_nothing_of_a_node_runs_and_nothing_is_open_whenever_it_co
             wires.latency(SECOND / 500..SECOND / 50);
             let _dead = wires.crash(&"dead".parse().unwrap());
             let (transport, left) = shown(&wires, "ada");
-            let config = Config::default().drain_timeout(SECOND / 2).classic_memory(SECOND);
+            let config = Config::default().drain_timeout(SECOND / 2);
             let ada = busy(builder(&wires, "ada")).transport(transport).config(config);
             let sweep = PingSweep::new().every(SECOND / 20);
             let ada = ada.stabilizer(sweep).start().await.unwrap();
@@ -412,7 +412,7 @@ async fn a_refusal_under_way_at_the_end_is_given_up() {
     let _first = from.dial(ada.info().address()).await.unwrap();
     settle().await;
     // It is told that the node is busy, and nothing arrives there.
-    wires.cut_one_way(&["ada".parse().unwrap()], &["eve".parse().unwrap()]);
+    wires.partition_one_way(&["ada".parse().unwrap()], &["eve".parse().unwrap()]);
     let _second = from.dial(ada.info().address()).now_or_never();
     ada.abort().await;
     assert_eq!(left.halves(), 0);

@@ -89,7 +89,7 @@ async fn a_message_that_is_on_its_way_to_a_claimed_id_is_sent_again_to_its_addre
     let sent = [send("one", true), send("two", false), send("three", true)];
     pass(SECOND).await;
     // The link breaks, and bob is not reached for a while.
-    let cut = || wires.links().iter().filter(|link| wires.cut(link.number())).count();
+    let cut = || wires.links().iter().filter(|link| wires.break_link(link.number())).count();
     assert_eq!(cut(), 1);
     let eve = start(&wires, ("bob", "eve"), &at_eve).await;
     meet(&ada, &eve).await;

@@ -8,7 +8,7 @@ use std::{
 use actix::prelude::*;
 use actix_peer::{
     Config, Incoming, IncomingBatch, Peer, Reply, handler,
-    link::{AckLevel, Kind, Sequenced},
+    link::{AckLevel, ExchangeKind, Sequenced},
     transport::memory::MemoryNetwork,
 };
 use fastrand::Rng;
@@ -117,8 +117,8 @@ async fn node(
     (builder.start().await.unwrap(), all, release)
 }
 
-const fn numbered(sequence: u64, level: AckLevel) -> Kind {
-    Kind::Sequenced(Sequenced { incarnation: 1, series: 0, sequence, level })
+const fn numbered(sequence: u64, level: AckLevel) -> ExchangeKind {
+    ExchangeKind::Sequenced(Sequenced { incarnation: 1, series: 0, sequence, level })
 }
 
 #[actix::test]
@@ -129,13 +129,13 @@ async fn what_comes_behind_a_message_that_waits_for_its_codes_places_reaches_the
     let mut eve = ByHand::dial(&wires, &bob).await;
     // The first one has the only place of its code, the second one waits for it.
     for number in [1_u32, 2] {
-        eve.begin("ONE0", &number.to_be_bytes(), Kind::Request, false).await;
+        eve.begin("ONE0", &number.to_be_bytes(), ExchangeKind::Request, false).await;
     }
     // Other codes of the same actor have places.
     eve.one_way("TWO0", &3_u32.to_be_bytes()).await;
-    eve.begin("TWO0", &4_u32.to_be_bytes(), Kind::Request, false).await;
+    eve.begin("TWO0", &4_u32.to_be_bytes(), ExchangeKind::Request, false).await;
     eve.one_way("BAT0", &5_u32.to_be_bytes()).await;
-    eve.begin("STR0", &6_u32.to_be_bytes(), Kind::Request, true).await;
+    eve.begin("STR0", &6_u32.to_be_bytes(), ExchangeKind::Request, true).await;
     eve.begin("TWO0", &7_u32.to_be_bytes(), numbered(1, AckLevel::Delivered), false).await;
     eve.flush().await;
     pass(SECOND).await;
@@ -148,8 +148,8 @@ async fn a_one_way_message_behind_a_request_that_waits_for_a_place_of_the_node_c
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1), 1).await;
     let mut eve = ByHand::dial(&wires, &bob).await;
-    eve.begin("HELD", b"", Kind::Request, false).await;
-    eve.begin("ONE0", &1_u32.to_be_bytes(), Kind::Request, false).await;
+    eve.begin("HELD", b"", ExchangeKind::Request, false).await;
+    eve.begin("ONE0", &1_u32.to_be_bytes(), ExchangeKind::Request, false).await;
     eve.one_way("ONE0", &2_u32.to_be_bytes()).await;
     eve.flush().await;
     pass(SECOND).await;
@@ -165,12 +165,12 @@ async fn what_comes_behind_a_numbered_message_that_waits_reaches_the_actor_after
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1), 1).await;
     let mut eve = ByHand::dial(&wires, &bob).await;
-    eve.begin("HELD", b"", Kind::Request, false).await;
+    eve.begin("HELD", b"", ExchangeKind::Request, false).await;
     eve.begin("ONE0", &1_u32.to_be_bytes(), numbered(1, AckLevel::Handled), false).await;
     eve.one_way("ONE0", &2_u32.to_be_bytes()).await;
     eve.one_way("BAT0", &3_u32.to_be_bytes()).await;
     eve.begin("ONE0", &4_u32.to_be_bytes(), numbered(2, AckLevel::Delivered), false).await;
-    eve.begin("TWO0", &5_u32.to_be_bytes(), Kind::Request, false).await;
+    eve.begin("TWO0", &5_u32.to_be_bytes(), ExchangeKind::Request, false).await;
     eve.flush().await;
     pass(SECOND).await;
     assert!(calls[0].all().is_empty());
@@ -185,10 +185,10 @@ async fn a_request_that_is_refused_while_it_waits_lets_only_those_behind_it_go_o
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1).busy_after(SECOND), 1).await;
     let mut eve = ByHand::dial(&wires, &bob).await;
-    eve.begin("HELD", b"", Kind::Request, false).await;
+    eve.begin("HELD", b"", ExchangeKind::Request, false).await;
     // It waits as long as a handler may take.
     eve.begin("ONE0", &1_u32.to_be_bytes(), numbered(1, AckLevel::Handled), false).await;
-    let refused = eve.begin("ONE0", &2_u32.to_be_bytes(), Kind::Request, false).await;
+    let refused = eve.begin("ONE0", &2_u32.to_be_bytes(), ExchangeKind::Request, false).await;
     eve.one_way("ONE0", &3_u32.to_be_bytes()).await;
     eve.flush().await;
     pass(3 * SECOND).await;
@@ -221,15 +221,15 @@ async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>
         let actor = random.usize(..ACTORS);
         let code = format!("{}{actor}", random.choice(["ONE", "TWO", "STR", "BAT"]).unwrap());
         let kind = match random.u32(..10) {
-            0..4 => Kind::OneWay,
-            4..8 => Kind::Request,
+            0..4 => ExchangeKind::OneWay,
+            4..8 => ExchangeKind::Request,
             n => {
                 sequence += 1;
                 numbered(sequence, [AckLevel::Delivered, AckLevel::Handled][n as usize % 2])
             }
         };
         let data = number.to_be_bytes();
-        let streamed = code.starts_with("STR") && !matches!(kind, Kind::Sequenced(_));
+        let streamed = code.starts_with("STR") && !matches!(kind, ExchangeKind::Sequenced(_));
         sent[actor].push(number);
         if streamed && random.bool() && streams.len() < 2 {
             streams.push((eve.begin(&code, &data, kind, true).await, code));
@@ -237,7 +237,7 @@ async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>
             let exchange = eve.begin(&code, &data, kind, true).await;
             eve.go_on(exchange, &code, &vec![0; random.usize(1..2_000)], true).await;
             eve.go_on(exchange, &code, b"end", false).await;
-        } else if kind == Kind::OneWay {
+        } else if kind == ExchangeKind::OneWay {
             eve.one_way(&code, &data).await;
         } else {
             eve.begin(&code, &data, kind, false).await;

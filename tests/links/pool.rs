@@ -276,8 +276,8 @@ async fn status_shows_a_link_as_it_is() {
 async fn a_classic_only_node_is_used_by_nodes_with_links_and_the_other_way_round() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
-    let memory = 100 * SECOND;
-    let ada = node_with(&wires, "ada", Config::default().classic_memory(memory)).await;
+    let memory = 600 * SECOND;
+    let ada = node(&wires, "ada").await;
     let old = node_with(&wires, "old", Config::default().links(false)).await;
     let dials = async || {
         let before = wires.dials();

@@ -49,7 +49,7 @@ fn slow(builder: Builder, taken: &Taken) -> Builder {
 }
 
 fn abort_all(wires: &MemoryNetwork) -> usize {
-    wires.links().iter().filter(|link| wires.cut(link.number())).count()
+    wires.links().iter().filter(|link| wires.break_link(link.number())).count()
 }
 
 /// Sends so many messages, as many at once as the window takes, and cuts every link so many times.

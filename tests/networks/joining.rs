@@ -221,7 +221,7 @@ async fn a_look_up_that_is_not_answered_is_told_as_such() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.name(&"seed".parse().unwrap(), ["10.0.0.1".parse().unwrap()]);
-    wires.look_up_takes(3_600 * SECOND);
+    wires.lookup_time(3_600 * SECOND);
     let ada = node(&wires, "ada").well_known().start().await.unwrap();
     // The time for a look-up is that for opening a connection: either may be over first.
     let late = why(&ada, "seed:9000").await;
@@ -334,7 +334,7 @@ fn a_healthy_peer_stays_known_whatever_else_its_name_means() {
             net.advance(SECOND).await;
             assert!(peer.peers().list().await.unwrap().contains(id), "it was never away");
         }
-        let looked_up = net.wires().look_ups();
+        let looked_up = net.wires().lookups();
         assert!(looked_up < 30, "{looked_up}: a look-up is kept for a while");
     });
 }

@@ -130,7 +130,7 @@ fn what_does_not_come_true_in_time_is_an_error_that_says_what_there_is() -> Resu
         let error = net.wait_until(SECOND * 3, "pigs fly", async || false).await.unwrap_err();
         assert_eq!(begun.elapsed(), SECOND * 3);
         let text = error.to_string();
-        assert!(text.starts_with("not within 3s: pigs fly\n"), "{text}");
+        assert!(text.starts_with("timed out after 3s of virtual time: pigs fly\n"), "{text}");
         assert!(text.ends_with("\nada: 0 peers, 0 links\nbob: does not run"), "{text}");
         let look = async || std::future::pending().await;
         assert!(net.wait_until(SECOND, "a look that hangs", look).await.is_err());

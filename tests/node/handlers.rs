@@ -337,7 +337,7 @@ async fn codes_of_the_framework_and_codes_of_another_length_are_refused_by_name(
     let node = node(echo()).await;
     let reserved = node.handle("@FWD", echo()).unwrap_err();
     assert_eq!(reserved, RegisterError::Reserved(TypeCode::FWD));
-    assert_eq!(reserved.to_string(), "the code @FWD belongs to the framework");
+    assert_eq!(reserved.to_string(), "the code @FWD is reserved for the framework");
     assert_eq!(
         node.handle("TOOLONG", echo()).unwrap_err().to_string(),
         "a type code has 4 bytes, not 7"

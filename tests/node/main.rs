@@ -1,4 +1,5 @@
-//! What one node promises: its life, its handlers, its callers, the messages that it passes on.
+//! What one node promises: its life, its connections, its handlers, its
+//! callers, the messages that it passes on.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -8,6 +9,8 @@
 )]
 
 mod callers;
+#[cfg(feature = "test-utils")]
+mod connections;
 #[cfg(feature = "test-utils")]
 mod handlers;
 #[cfg(feature = "test-utils")]

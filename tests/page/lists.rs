@@ -68,7 +68,7 @@ async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
     search(&page, "SONG").await;
     page.see_text(
         "#search-said",
-        "2 files of others with “SONG”, from ada and bob so far. More may come.",
+        "2 files of others with “SONG”, from ada and bob so far. More may arrive.",
     )
     .await;
     assert_eq!(page.run("return document.querySelector('#filter').value").await, "");
@@ -98,7 +98,8 @@ async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_fo
     let page = Browser::start().await;
     page.open(&alone.url).await;
     search(&page, "song").await;
-    page.see_text("#search-said", "There is nobody to ask for “song”: join a network first.").await;
+    page.see_text("#search-said", "There is no peer to ask for “song”: join a network first.")
+        .await;
 
     let old = original(|_| None);
     // A question to the peers alone is over soonest.

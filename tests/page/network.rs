@@ -146,7 +146,7 @@ async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
     page.see_text("#node .chips", "carol").await;
     page.click("#node .chip[title=carol]").await;
     page.see_text("#node b", "carol").await;
-    page.see_text("#node", "only heard of from others").await;
+    page.see_text("#node", "known from its peers").await;
     page.see(
         "return !document.querySelector('#network .node[data-id=ada]').classList.contains('near')",
     )
@@ -154,7 +154,7 @@ async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
     // Escape goes back to the picture, whose nodes are reached by the arrow keys.
     page.press(fantoccini::key::Key::Escape).await;
     page.see("return document.querySelector('#node').hidden").await;
-    assert_eq!(page.focus().await, "carol, heard of");
+    assert_eq!(page.focus().await, "carol, known from peers");
     let mut reached = std::collections::BTreeSet::new();
     for key in ["Left", "Left", "Right", "Up", "Down", "Right", "Up", "Left", "Down"] {
         reached.insert(page.focus().await);
@@ -168,7 +168,7 @@ async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
     }
     assert_eq!(
         reached.into_iter().collect::<Vec<_>>(),
-        ["ada, this node", "bob, a peer", "carol, heard of"]
+        ["ada, this node", "bob, a peer", "carol, known from peers"]
     );
     page.press(fantoccini::key::Key::Enter).await;
     page.see("return !document.querySelector('#node').hidden").await;

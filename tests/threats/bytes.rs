@@ -17,7 +17,7 @@ use actix_peer::{
     handler,
     link::Reason,
     overlay::Host,
-    transport::memory::{Direction, Ending, MemoryNetwork},
+    transport::memory::{Ending, MemoryNetwork, StreamDirection},
 };
 use futures::StreamExt;
 use tokio::{
@@ -38,7 +38,7 @@ async fn a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothing_wa
     for ending in [Ending::Eof, Ending::Reset] {
         wires.ending(ending);
         for bytes in 0..JOIN.len() as u64 {
-            wires.cut_after(Direction::ToListener, bytes);
+            wires.break_after(StreamDirection::ToListener, bytes);
             let mut io = connect(&wires, "eve").await;
             // The end of it does not arrive.
             io.writer.write_all(JOIN).await.ok();
@@ -152,7 +152,7 @@ async fn connections_that_are_opened_and_reset_leave_nothing_and_others_are_serv
     for n in 0..2_000 {
         let host = format!("flood{}", n % 20);
         let io = connect(&wires, &host).await;
-        wires.cut_all_between(&host.parse().unwrap(), &"node".parse().unwrap());
+        wires.break_links_between(&host.parse().unwrap(), &"node".parse().unwrap());
         drop(io);
         if n % 100 == 0 {
             let begun = Instant::now();

@@ -152,7 +152,7 @@ async fn a_flood_of_connections_is_closed_without_a_word_and_others_are_served()
 #[actix::test]
 async fn what_a_node_dials_and_what_it_accepts_have_places_of_their_own() {
     let wires = MemoryNetwork::new(1);
-    let config = Config::default().links(false).max_outgoing(4).max_dials(4).max_connections(4);
+    let config = Config::default().links(false).max_outgoing(4).max_connections(4);
     let node = node(&wires, config).await;
     let nowhere = wires.transport("mute".parse::<Host>().unwrap());
     let _listening = nowhere.listen(&"mute:9000".parse().unwrap()).await.unwrap();

@@ -9,8 +9,8 @@ use std::{
 use actix_peer::{
     frame::{Frame, FrameCodec, Part, TypeCode},
     link::{
-        Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, PeerDirectory, PeerDirectoryConfig,
-        Role, Way,
+        ExchangeKind, Hello, Link, LinkConfig, LinkEvent, LinkPhase, PeerDirectory,
+        PeerDirectoryConfig, Reach, Role,
     },
     overlay::PeerInfo,
 };
@@ -46,7 +46,7 @@ enum Fate {
 
 struct Node {
     me: usize,
-    book: PeerDirectory,
+    directory: PeerDirectory,
     ends: [Option<Link>; 2],
     /// Whether its dial has not come to anything.
     dialling: bool,
@@ -84,31 +84,32 @@ fn link(node: usize, role: Role, now: Instant) -> Link {
 impl Node {
     fn new(me: usize) -> Self {
         let config = PeerDirectoryConfig { max_links: 8, classic_for: Duration::from_secs(600) };
-        let book = PeerDirectory::new(info(me).id().clone(), config);
+        let directory = PeerDirectory::new(info(me).id().clone(), config);
         let ends = [None, None];
-        Self { me, book, ends, dialling: false, fate: Fate::None, taken: 0 }
+        Self { me, directory, ends, dialling: false, fate: Fate::None, taken: 0 }
     }
 
     fn other(&self) -> PeerInfo {
         info(1 - self.me)
     }
 
-    /// The link that the book names, when there is one.
+    /// The link that the directory names, when there is one.
     fn send(&mut self, now: Instant) {
-        match self.book.way(self.other().address(), now).0 {
-            Way::Link(id) => {
+        match self.directory.reach(self.other().address(), now).0 {
+            Reach::Link(id) => {
                 let connection = usize::try_from(id).unwrap();
                 let link = self.ends[connection].as_mut().unwrap();
-                link.begin(CODE, b"", Kind::Request, false).expect("a link in the book takes it");
+                link.begin(CODE, b"", ExchangeKind::Request, false)
+                    .expect("a link in the directory takes it");
                 self.fate = Fate::Asked { connection };
             }
-            Way::Dial => {
+            Reach::Dial => {
                 self.ends[self.me] = Some(link(self.me, Role::Dialler, now));
                 self.dialling = true;
             }
-            Way::Wait => {}
-            Way::NotBefore(_) | Way::Classic => self.fate = Fate::Reported,
-            Way::NoRoom => panic!("no room"),
+            Reach::Wait => {}
+            Reach::NotBefore(_) | Reach::Classic => self.fate = Fate::Reported,
+            Reach::NoRoom => panic!("no room"),
         }
     }
 
@@ -125,8 +126,8 @@ impl Node {
         }
         if greeting {
             let (to, id) = (self.other().address().clone(), self.other().id().clone());
-            if let Some(loses) = self.book.opened(connection as u64, &to, &id, role, now) {
-                self.book.closed(loses);
+            if let Some(loses) = self.directory.opened(connection as u64, &to, &id, role, now) {
+                self.directory.closed(loses);
                 self.ends[usize::try_from(loses).unwrap()].as_mut().unwrap().bye();
             }
         }
@@ -140,8 +141,8 @@ impl Node {
     fn dialled(&mut self, now: Instant) {
         self.dialling = false;
         if self.fate == Fate::Waits {
-            match self.book.way(self.other().address(), now).0 {
-                Way::Link(_) => self.send(now),
+            match self.directory.reach(self.other().address(), now).0 {
+                Reach::Link(_) => self.send(now),
                 _ => self.fate = Fate::Reported,
             }
         }
@@ -163,9 +164,9 @@ impl Node {
                     }
                     LinkEvent::Reply { .. } if asked => self.fate = Fate::Replied,
                     LinkEvent::Ended { .. } | LinkEvent::Granted { .. } => {}
-                    LinkEvent::Leaving => self.book.closed(connection as u64),
+                    LinkEvent::Leaving => self.directory.closed(connection as u64),
                     LinkEvent::Closed { .. } => {
-                        self.book.closed(connection as u64);
+                        self.directory.closed(connection as u64);
                         if asked {
                             self.fate = Fate::Reported;
                         }
@@ -179,10 +180,10 @@ impl Node {
     fn lost(&mut self, connection: usize, now: Instant) {
         let link = self.ends[connection].as_mut().unwrap();
         let greeting = link.phase() == LinkPhase::Greeting;
-        link.lost();
+        link.connection_lost();
         self.handle();
         if greeting {
-            self.book.is_classic(self.other().address(), now);
+            self.directory.mark_classic(self.other().address(), now);
             self.dialled(now);
         }
     }
@@ -266,7 +267,7 @@ impl World {
         let open = |node: &Node| (0..2).filter(|connection| node.has(*connection)).collect();
         let open: [Vec<usize>; 2] = self.nodes.each_ref().map(open);
         assert_eq!(open[0], open[1], "{path:?}");
-        assert_eq!(self.nodes.each_ref().map(|node| node.book.links()), [open[0].len(); 2]);
+        assert_eq!(self.nodes.each_ref().map(|node| node.directory.links()), [open[0].len(); 2]);
         let ends = self.nodes.each_ref().map(|node| node.ends.each_ref().map(Option::is_some));
         if self.cut.is_none() {
             // The dial of the smaller id, when there was one.

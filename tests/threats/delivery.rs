@@ -14,10 +14,10 @@ use actix_peer::{
     frame::Frame,
     handler,
     link::{AckLevel, Reason},
-    node::Direction as Way,
+    node::Direction,
     overlay::Host,
     reliable::Receipt,
-    transport::memory::{Direction, MemoryNetwork},
+    transport::memory::{MemoryNetwork, StreamDirection},
 };
 use futures::{
     FutureExt, StreamExt,
@@ -78,19 +78,19 @@ async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<Vec<Frame>, Re
 
 fn abort_all(wires: &MemoryNetwork) {
     for link in wires.links() {
-        wires.cut(link.number());
+        wires.break_link(link.number());
     }
 }
 
 /// A classic request whose connection breaks behind so many bytes of a direction: what came of it,
 /// how often it was handled, and how often this node dialled.
 async fn cut_at(
-    direction: Direction,
+    direction: StreamDirection,
     bytes: u64,
 ) -> (Result<Vec<Frame>, RequestError>, usize, u64) {
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
-    wires.cut_after(direction, bytes);
+    wires.break_after(direction, bytes);
     let asked = ask(&ada, &bob, note("hello", Over::Classic)).await;
     tokio::time::sleep(100 * SECOND).await;
     let handled = all(&taken).len();
@@ -100,7 +100,7 @@ async fn cut_at(
 /// Header and text, in each direction.
 const BYTES: u64 = 8 + 5;
 
-const DIRECTIONS: [Direction; 2] = [Direction::ToListener, Direction::ToDialler];
+const DIRECTIONS: [StreamDirection; 2] = [StreamDirection::ToListener, StreamDirection::ToDialler];
 
 #[actix::test]
 async fn rule_02_a_request_is_never_repeated_and_handled_at_most_once_wherever_it_is_cut() {
@@ -413,7 +413,11 @@ async fn open_at_once(seed: u64) -> (usize, usize) {
     tokio::time::sleep(SECOND).await;
     let links = (ada.status().await.links, bob.status().await.links);
     let ways = (links.0[0].direction, links.1[0].direction);
-    assert_eq!((links.0.len(), links.1.len(), ways), (1, 1, (Way::Out, Way::In)), "{seed}");
+    assert_eq!(
+        (links.0.len(), links.1.len(), ways),
+        (1, 1, (Direction::Out, Direction::In)),
+        "{seed}"
+    );
     let all = all(&taken);
     let of = |what: &str| all.iter().filter(|text| text.starts_with(what)).count();
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{seed}: twice");

@@ -944,7 +944,7 @@ async fn a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_seco
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     // As hasty as can be.
-    let sweep = PingSweep::new().every(SECOND / 4).misses(1).longest_rest(SECOND / 4);
+    let sweep = PingSweep::new().every(SECOND / 4).misses(1);
     let node = builder.stabilizer(sweep).start().await.unwrap();
     let up = Rc::new(Cell::new(true));
     let answer: Answer = {
@@ -1097,7 +1097,7 @@ async fn a_proven_id_is_its_own_and_needs_no_question() {
 async fn a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounded_dials() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
-    let exchange = PeerExchange::new().every(SECOND).hints(4).seed(1);
+    let exchange = PeerExchange::new().every(SECOND).seed(1);
     let config = Config::default().max_peers(64);
     let node = builder.config(config).peer_exchange(exchange).start().await.unwrap();
     // The first hundred are there, each in a network of its own.

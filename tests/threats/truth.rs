@@ -17,7 +17,7 @@ use actix_peer::{
     link::{AckLevel, Reason},
     overlay::Host,
     reliable::ReliableError,
-    transport::memory::{Direction, MemoryNetwork},
+    transport::memory::{MemoryNetwork, StreamDirection},
 };
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ async fn open(from: &Peer, to: &Peer) {
 
 fn abort_all(wires: &MemoryNetwork) {
     for link in wires.links() {
-        wires.cut(link.number());
+        wires.break_link(link.number());
     }
 }
 
@@ -151,7 +151,7 @@ async fn wherever_a_long_message_is_cut_its_error_knows_that_a_streaming_handler
         for bytes in places {
             let wires = MemoryNetwork::new(1);
             let (ada, bob, calls) = two(&wires).await;
-            wires.cut_after(Direction::ToListener, bytes);
+            wires.break_after(StreamDirection::ToListener, bytes);
             let sent = send(&ada, &bob, asks, frame("SINK", long).over(over)).await;
             tokio::time::sleep(100 * SECOND).await;
             assert!(calls.get() <= 1, "{over:?} {asks} {bytes}: called {} times", calls.get());

@@ -389,6 +389,6 @@ async fn a_tls_client_at_a_plain_port_is_told_so_and_learns_what_is_there() {
     let at = old.info().address();
     let error = transport(&wires, "ada").dial(at).await.err().unwrap();
     assert_eq!(IdentityFault::of(&error), Some(&IdentityFault::NotTls { at: at.clone() }));
-    assert_eq!(error.to_string(), "what is at old:9000 does not speak TLS");
+    assert_eq!(error.to_string(), "the program at old:9000 does not speak TLS");
     assert_eq!(counts(&old).await.unknown_codes, 1);
 }

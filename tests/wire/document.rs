@@ -12,8 +12,8 @@ use actix_peer::{
     Config, Peer, PeerInfo, Refusal,
     frame::{Frame, FrameCodec, Part, TypeCode},
     link::{
-        AckLevel, Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, MAX_FRAME, MAX_PAYLOAD,
-        Reason, Role, Sequenced,
+        AckLevel, ExchangeKind, Hello, Link, LinkConfig, LinkEvent, LinkPhase, MAX_FRAME,
+        MAX_PAYLOAD, Reason, Role, Sequenced,
     },
     overlay::{Envelope, Hop, PeerId, PeersSeen, RouteFault, RouteReason, router},
 };
@@ -266,12 +266,12 @@ fn the_examples_of_messages_over_a_link_are_what_its_two_sides_say() {
     let mut two = Two::open(1 << 20, &[]);
     two.ada.one_way(NEWS, b"hi").unwrap();
     two.ada_says(&["one-way"]);
-    assert_eq!(two.ada.begin(NEWS, b"first part, ", Kind::OneWay, true), Ok(1));
-    two.ada.go_on(1, NEWS, b"last part", false).unwrap();
+    assert_eq!(two.ada.begin(NEWS, b"first part, ", ExchangeKind::OneWay, true), Ok(1));
+    two.ada.send_next(1, NEWS, b"last part", false).unwrap();
     two.ada_says(&["one-way-first", "one-way-last"]);
-    assert_eq!(two.ada.begin(ECHO, b"hello", Kind::Request, false), Ok(3));
-    assert_eq!(two.ada.begin(ECHO, b"hel", Kind::Request, true), Ok(5));
-    two.ada.go_on(5, ECHO, b"lo", false).unwrap();
+    assert_eq!(two.ada.begin(ECHO, b"hello", ExchangeKind::Request, false), Ok(3));
+    assert_eq!(two.ada.begin(ECHO, b"hel", ExchangeKind::Request, true), Ok(5));
+    two.ada.send_next(5, ECHO, b"lo", false).unwrap();
     two.ada_says(&["request", "request-first", "request-last"]);
     two.bob.reply(3, TypeCode::REPL, b"one", false, false).unwrap();
     two.bob.reply(3, TypeCode::REPL, b"two", false, true).unwrap();
@@ -279,7 +279,7 @@ fn the_examples_of_messages_over_a_link_are_what_its_two_sides_say() {
     two.ada.reset(5, Reason::CANCELLED);
     two.ada_says(&["cancel"]);
     let numbered = |sequence, level, series| {
-        Kind::Sequenced(Sequenced { incarnation: 7, series, sequence, level })
+        ExchangeKind::Sequenced(Sequenced { incarnation: 7, series, sequence, level })
     };
     let first = numbered(1, AckLevel::Delivered, 0);
     assert_eq!(two.ada.begin(ECHO, b"hello", first, false), Ok(7));
@@ -290,13 +290,13 @@ fn the_examples_of_messages_over_a_link_are_what_its_two_sides_say() {
 
     let mut two = Two::open(1 << 20, &["series"]);
     for number in [1, 3, 5, 7] {
-        assert_eq!(two.ada.begin(ECHO, b"", Kind::Request, false), Ok(number));
+        assert_eq!(two.ada.begin(ECHO, b"", ExchangeKind::Request, false), Ok(number));
     }
     two.pass();
     let second = numbered(2, AckLevel::Handled, 0x0102_0304_0506_0708);
     assert_eq!(two.ada.begin(ECHO, b"hello", second, false), Ok(9));
     two.ada_says(&["acked-series"]);
-    assert_eq!(two.ada.begin(TypeCode::PING, b"", Kind::Request, false), Ok(11));
+    assert_eq!(two.ada.begin(TypeCode::PING, b"", ExchangeKind::Request, false), Ok(11));
     two.pass();
     two.bob.reply(11, TypeCode::PONG, b"ada", false, false).unwrap();
     two.bob.reply(11, TypeCode::PONG, b"elsewhere 192.0.2.9:9000", false, true).unwrap();
@@ -319,7 +319,7 @@ fn the_examples_of_control_frames_are_what_the_two_sides_of_a_link_say() {
 
     let mut two = Two::open(1 << 20, &FEATURES);
     for number in [1, 3] {
-        assert_eq!(two.ada.begin(ECHO, b"", Kind::Request, false), Ok(number));
+        assert_eq!(two.ada.begin(ECHO, b"", ExchangeKind::Request, false), Ok(number));
     }
     two.pass();
     for _ in 0..2 {
@@ -340,7 +340,7 @@ fn the_examples_of_control_frames_are_what_the_two_sides_of_a_link_say() {
     two.pass();
     two.bob.refuse_one_ways(0, NEWS, Reason::UNKNOWN_CODE, 2);
     two.bob_says(&["refused"]);
-    two.bob.tell_lengths(&[(ECHO, 2_048)]);
+    two.bob.send_lengths(&[(ECHO, 2_048)]);
     two.bob_says(&["length"]);
     assert!(two.is_well());
     two.ada.bye();
@@ -849,7 +849,7 @@ fn the_limits_on_the_page_are_the_defaults() {
     let page = page();
     assert!(page.contains("at most 65,541 bytes") && MAX_FRAME == 65_541);
     assert!(page.contains("up to 65,536 bytes") && MAX_PAYLOAD == 65_536);
-    assert!(page.contains("at most 16 peers") && actix_peer::overlay::MAX_TOLD == 16);
+    assert!(page.contains("at most 16 peers") && actix_peer::overlay::MAX_HINTS == 16);
     for number in [actix_peer::link::REMEMBERED, actix_peer::link::REMEMBERED_FOR.as_secs()] {
         assert!([4_096, 600].contains(&number));
     }

@@ -14,7 +14,7 @@ use actix_peer::{
     message::ReadError,
     overlay::{JoinConfig, JoinEnd, JoinFailure},
     peer::JoinError,
-    transport::memory::{Direction, MemoryNetwork},
+    transport::memory::{MemoryNetwork, StreamDirection},
 };
 use futures::{StreamExt, future::join};
 use tokio::{
@@ -149,7 +149,7 @@ async fn a_reply_that_is_cut_says_how_much_of_it_came() {
 async fn a_reset_is_an_error_even_behind_a_complete_reply() {
     let mut pair = Pair::start(Config::default().links(false)).await;
     for bytes in 1..=REPLY.len() {
-        pair.wires.cut_after(Direction::ToDialler, bytes as u64);
+        pair.wires.break_after(StreamDirection::ToDialler, bytes as u64);
         let reset = pair.answer([&REPLY[..bytes], b"more"], Then::Silence).await.unwrap_err();
         assert_eq!((reset.cause(), reset.may_have_been_handled()), (Cause::Transport, true));
     }
@@ -213,7 +213,7 @@ async fn what_came_before_a_broken_reply_can_be_had_one_by_one() {
     let mut replies = node.request("py:9000", Frame::empty("ASK_")).await.unwrap();
     assert_eq!(replies.next().await.unwrap().unwrap(), hello());
     let cut = replies.next().await.unwrap().unwrap_err();
-    assert_eq!(cut.to_string(), "reply: cut in the header: 6 of 8 bytes came");
+    assert_eq!(cut.to_string(), "cannot read the reply: truncated header: 6 of 8 bytes");
     assert!(replies.next().await.is_none());
 }
 

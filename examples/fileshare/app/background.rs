@@ -1,4 +1,4 @@
-//! What goes on by itself, until the program stops.
+//! The background tasks of the program.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     app::{App, AppError, TRIED_AGAIN},
     model::{Event, LeftOut, Speaks},
     named::named,
-    serve::{QueryWork, work_on_queries},
+    serve::{QueryWork, handle_queries},
     state::{State, now},
     talk::{QUESTION_TIME, shown},
     transfer::ask_owner,
@@ -29,54 +29,54 @@ use crate::{
 /// How often the shared folders are read again.
 const SCAN_EVERY: Duration = Duration::from_secs(15);
 
-/// How often the peers' own lists are asked for.
+/// How often the peers are asked for their lists.
 const LISTS_EVERY: Duration = Duration::from_secs(5);
 
-/// Questions of one kind that are open at once.
+/// The maximum number of open requests of one kind.
 const AT_ONCE: usize = 8;
 
-/// Between two events with all files, and for each thousand of them so much longer.
+/// The pause between two events with all files, and the addition for each thousand files.
 const FILES_PAUSE: Duration = Duration::from_millis(250);
 
 const PEERS_PAUSE: Duration = Duration::from_millis(200);
 
-/// Answers come in bursts.
+/// The pause between two events with searches: answers arrive in bursts.
 const SEARCHES_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often round trips and counts are looked at.
+/// How often round trips and the status are updated.
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 
-/// After so long an owner that has not told what it has is asked again.
+/// How often owners are asked about files whose digest is unknown.
 const OWNERS_EVERY: Duration = Duration::from_secs(5);
 
-/// The first pause between two tries to join; it doubles.
+/// The first pause between two attempts to join; it doubles each time.
 const FIRST_JOIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause between two tries to join.
+/// The longest pause between two attempts to join.
 const MAX_JOIN_PAUSE: Duration = Duration::from_secs(30);
 
-/// Starts it all.
+/// Starts all background tasks.
 pub(super) fn start(app: &App, queries: mpsc::Receiver<QueryWork>) {
     let runtime = app.0.runtime.clone();
     let state = &app.0.state;
-    // Each holds what it needs and not the application, whose end is the end of all.
+    // The tasks end when the program stops.
     let run = |work: futures::future::BoxFuture<'static, ()>| {
         let stopping = state.stopping.clone();
         runtime.spawn(async move { stopping.run_until_cancelled(work).await });
     };
-    run(Box::pin(work_on_queries(Arc::clone(state), queries)));
+    run(Box::pin(handle_queries(Arc::clone(state), queries)));
     run(Box::pin(watch_files(Arc::clone(state))));
     run(Box::pin(watch_owners(Arc::clone(state))));
     run(Box::pin(watch_lists(Arc::clone(state))));
     run(Box::pin(watch_peers(Arc::clone(state))));
-    run(Box::pin(tell_files(app.clone())));
-    run(Box::pin(tell_peers(app.clone())));
-    run(Box::pin(tell_searches(Arc::clone(state))));
-    run(Box::pin(tell_status(app.clone())));
+    run(Box::pin(emit_files(app.clone())));
+    run(Box::pin(emit_peers(app.clone())));
+    run(Box::pin(emit_searches(Arc::clone(state))));
+    run(Box::pin(emit_status(app.clone())));
     run(Box::pin(join(app.clone())));
 }
 
-/// Reads the folders, and computes digests.
+/// Reads the folders, and starts to compute digests.
 pub(super) async fn scan(state: &Arc<State>) -> std::io::Result<()> {
     let share = Arc::clone(&state.share);
     let scanned = spawn_blocking(move || share.scan()).await;
@@ -86,38 +86,38 @@ pub(super) async fn scan(state: &Arc<State>) -> std::io::Result<()> {
 
 async fn watch_files(state: Arc<State>) {
     let share = Arc::clone(&state.share);
-    // What is left over is no harm.
+    // Best effort: leftover files do no harm.
     spawn_blocking(move || share.sweep()).await.ok();
-    let mut said = false;
+    let mut reported = false;
     loop {
         let failed = scan(&state).await.err();
-        if let (Some(error), false) = (&failed, said) {
-            state.error(format!("the shared folder cannot be read: {error}"));
+        if let (Some(error), false) = (&failed, reported) {
+            state.error(format!("cannot read the shared folder: {error}"));
         }
-        said = failed.is_some();
+        reported = failed.is_some();
         sleep(SCAN_EVERY).await;
     }
 }
 
-/// Asks owners what it is that they have under a name.
+/// Asks owners for the size and the digest of their files.
 async fn watch_owners(state: Arc<State>) {
     loop {
         timeout(OWNERS_EVERY, state.ask_owners.notified()).await.ok();
         if state.remote.lock().forget_lost(now()) {
             state.files_changed.notify_one();
         }
-        let mut untold = state.remote.lock().untold();
-        untold.retain(|(_, owner)| state.contacts.lock().how(owner) != Speaks::Classic);
+        let mut undigested = state.remote.lock().undigested();
+        undigested.retain(|(_, owner)| state.contacts.lock().how(owner) != Speaks::Classic);
         let mut dialled = HashSet::new();
-        // Answers name owners, so connecting to one that is not a known peer is limited.
-        untold.retain(|(_, owner)| {
+        // Other nodes name owners, so dials of owners that are not known peers are limited.
+        undigested.retain(|(_, owner)| {
             state.contacts.lock().is_known(owner)
                 || dialled.contains(owner)
                 || (state.limits.lock().dial_stranger(owner, now())
                     && dialled.insert(owner.clone()))
         });
         let state = &state;
-        stream::iter(untold)
+        stream::iter(undigested)
             .for_each_concurrent(AT_ONCE, async |(name, owner)| {
                 if ask_owner(state, &name, &owner).await {
                     state.files_changed.notify_one();
@@ -127,7 +127,7 @@ async fn watch_owners(state: Arc<State>) {
     }
 }
 
-/// Asks the peers whom they know, and measures how long they take.
+/// Asks the peers for their lists, and measures the round trips of classic peers.
 pub(super) async fn ask_lists(state: &State) {
     let peers = state.contacts.lock().table().to_vec();
     stream::iter(peers)
@@ -153,7 +153,7 @@ pub(super) async fn ask_lists(state: &State) {
             let mut contacts = state.contacts.lock();
             contacts.set_list(peer.id(), entries);
             if contacts.how(peer.address()) == Speaks::Classic {
-                contacts.took(peer.address(), took);
+                contacts.add_round_trip(peer.address(), took);
             }
         })
         .await;
@@ -167,17 +167,17 @@ async fn watch_lists(state: Arc<State>) {
     }
 }
 
-/// Follows the node's own events.
+/// Follows the events of the node.
 async fn watch_peers(state: Arc<State>) {
     let Ok(peer) = state.peer() else { return };
     let mut events = peer.events();
     let peers = peer.peers().clone();
-    // The program's own handle is what keeps the node running.
+    // This task must not keep the node running.
     drop(peer);
     loop {
         if let Ok(list) = peers.list().await {
             let gone = state.contacts.lock().set_table(&list);
-            // One that left says so below; another one may be asleep.
+            // A peer that left is handled below; others may be asleep.
             gone.iter().for_each(|gone| state.remote.lock().lose(gone.address(), now()));
         }
         state.peers_changed.notify_one();
@@ -186,15 +186,15 @@ async fn watch_peers(state: Arc<State>) {
                 state.info(format!("peer added: {}", named(&peer)));
                 state.remote.lock().found(peer.address());
                 let state = Arc::clone(&state);
-                // Whether it speaks links is known once one was tried.
-                #[expect(clippy::disallowed_methods, reason = "as long as the application")]
+                // Finds out whether the peer supports links.
+                #[expect(clippy::disallowed_methods, reason = "an application may spawn")]
                 tokio::spawn(async move {
                     state.ask(peer.address(), Frame::empty(TypeCode::PING), Over::Link).await.ok();
                 });
             }
             Some(PeerEvent::PeerRemoved { peer, why }) => {
                 if !matches!(why, Removed::Lost) {
-                    // Another node may be there next.
+                    // Another node may listen there later.
                     state.contacts.lock().speaks(peer.address(), Speaks::Unknown);
                     if state.remote.lock().forget_owner(peer.address()) {
                         state.files_changed.notify_one();
@@ -203,9 +203,9 @@ async fn watch_peers(state: Arc<State>) {
                 let why = match why {
                     Removed::Left => "it left",
                     Removed::Lost => "it does not answer",
-                    Removed::Unverified => "nobody with its id answers there",
+                    Removed::Unverified => "no node with its id answers there",
                     Removed::Replaced => "another node is at its address",
-                    Removed::Displaced => "too many joined from its address",
+                    Removed::Displaced => "too many peers joined from its address",
                     Removed::Moved => "its id is at another address",
                     _ => "removed here",
                 };
@@ -227,7 +227,7 @@ async fn watch_peers(state: Arc<State>) {
     }
 }
 
-async fn tell_files(app: App) {
+async fn emit_files(app: App) {
     let state = Arc::clone(&app.0.state);
     let mut share = state.share.changes();
     loop {
@@ -249,7 +249,7 @@ async fn tell_files(app: App) {
     }
 }
 
-async fn tell_peers(app: App) {
+async fn emit_peers(app: App) {
     let state = Arc::clone(&app.0.state);
     let mut last = None;
     loop {
@@ -263,8 +263,8 @@ async fn tell_peers(app: App) {
     }
 }
 
-/// Tells listeners what own searches have found, and when they are over.
-async fn tell_searches(state: Arc<State>) {
+/// Emits own searches when they change or end.
+async fn emit_searches(state: Arc<State>) {
     loop {
         let (news, next) = {
             let contacts = state.contacts.lock();
@@ -280,7 +280,7 @@ async fn tell_searches(state: Arc<State>) {
     }
 }
 
-async fn tell_status(app: App) {
+async fn emit_status(app: App) {
     loop {
         if app.0.state.events.receiver_count() > 0 {
             app.0.state.emit(Event::Status(app.status().await));
@@ -289,10 +289,10 @@ async fn tell_status(app: App) {
     }
 }
 
-/// Joins by the contacts that were named, each again and again until it is a peer, or never will be.
-/// Why it is none is said once.
+/// Joins through the contacts of the options, and tries again until each is a peer or cannot become
+/// one. Reports the first error of each contact.
 async fn join(app: App) {
-    let (mut pause, mut said) = (FIRST_JOIN_PAUSE, HashSet::new());
+    let (mut pause, mut reported) = (FIRST_JOIN_PAUSE, HashSet::new());
     let mut contacts = app.0.contacts.clone();
     while !contacts.is_empty() {
         let mut left = Vec::new();
@@ -303,14 +303,14 @@ async fn join(app: App) {
                 AppError::Stopping
                     | AppError::Join(JoinError::ContactIsSelf(_) | JoinError::Down(_))
             );
-            if said.insert(contact.clone()) {
+            if reported.insert(contact.clone()) {
                 let why = match &error {
                     AppError::Join(error) => error.cause().map(ToString::to_string),
                     _ => None,
                 };
                 let why = why.unwrap_or_else(|| error.to_string());
                 let tail = if again { TRIED_AGAIN } else { "" };
-                app.0.state.error(format!("{contact} was not joined: {why}{tail}"));
+                app.0.state.error(format!("cannot join {contact}: {why}{tail}"));
             }
             if again {
                 left.push(contact);
@@ -318,7 +318,7 @@ async fn join(app: App) {
         }
         sleep(pause).await;
         pause = (pause * 2).min(MAX_JOIN_PAUSE);
-        // One that came by itself, or by another one, is there.
+        // A contact may have become a peer in another way.
         left.retain(|contact| !app.0.state.contacts.lock().is_known(contact));
         contacts = left;
     }

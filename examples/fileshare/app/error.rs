@@ -1,4 +1,4 @@
-//! Why something is not done, for people and for programs.
+//! The errors of the program.
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -10,12 +10,12 @@ use actix_peer::{
 
 use crate::{name::InvalidName, share::AddFailure, state::Stopping, transfer::TransferRefused};
 
-/// Why the program does not start. Nothing is left running.
+/// Why the program does not start. No task is left running.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartFailed {
-    #[error("the folder {path} cannot be used: {source}", path = path.display())]
+    #[error("cannot use the folder {path}: {source}", path = path.display())]
     Folder { path: PathBuf, source: io::Error },
-    #[error("a temporary folder cannot be made: {0}")]
+    #[error("cannot create a temporary folder: {0}")]
     Temporary(io::Error),
     #[error(transparent)]
     Node(#[from] StartError),
@@ -24,7 +24,7 @@ pub(crate) enum StartFailed {
 }
 
 impl StartFailed {
-    /// 2 for what is wrong with the options themselves, 1 for what is in the way.
+    /// 2 for wrong options, 1 for other errors.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Node(
@@ -38,15 +38,15 @@ impl StartFailed {
     }
 }
 
-/// Behind the reason for which a contact was not joined.
-pub(crate) const TRIED_AGAIN: &str = "; it is tried again";
+/// Follows the reason if a join is tried again.
+pub(crate) const TRIED_AGAIN: &str = "; trying again";
 
-/// Why a wish is not fulfilled.
+/// Why a request of the user failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
     #[error(transparent)]
     Name(#[from] InvalidName),
-    #[error("a search has 1 to 128 bytes without control characters")]
+    #[error("the text of a search must have 1 to 128 bytes without control characters")]
     Key,
     #[error(transparent)]
     Address(#[from] InvalidAddress),
@@ -54,11 +54,11 @@ pub(crate) enum AppError {
     NotAPeer(String),
     #[error("no known peer is called {0}")]
     UnknownPeer(String),
-    #[error("nobody is known to have {0}: search for it first")]
+    #[error("no peer is known to have {0}: search for it first")]
     UnknownFile(String),
-    #[error("there is a file {0} already")]
+    #[error("the file {0} already exists")]
     Exists(String),
-    #[error("{name} is here: {path}", path = path.display())]
+    #[error("{name} is already here: {path}", path = path.display())]
     Here { name: String, path: PathBuf },
     #[error(transparent)]
     Add(#[from] AddFailure),
@@ -66,14 +66,14 @@ pub(crate) enum AppError {
     Transfer(#[from] TransferRefused),
     #[error("{0}{again}", again = if .0.is_tried_again() { TRIED_AGAIN } else { "" })]
     Join(#[from] JoinError),
-    #[error("the shared folder cannot be read: {0}")]
+    #[error("cannot read the shared folder: {0}")]
     Folder(io::Error),
     #[error("the program is stopping")]
     Stopping,
 }
 
 impl AppError {
-    /// One of the kinds that `ApiError` knows.
+    /// The kind in an `ApiError`.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Name(_) | Self::Key | Self::Address(_) | Self::NotAPeer(_) => "bad_request",

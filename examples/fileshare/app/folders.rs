@@ -1,4 +1,4 @@
-//! Where shared and fetched files are.
+//! The folders of shared and fetched files.
 
 use std::{
     ffi::OsString,
@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use crate::{app::StartFailed, options::Options};
 
-/// Fetched files get a folder of their own: they are shared, and what else is in the user's folder for
-/// downloads is not.
+/// Fetched files have a folder of their own, so that other files in the user's folder for downloads
+/// are not shared.
 const OWN_FOLDER: &str = "fileshare";
 
-/// Both folders are there, and can be read.
+/// The folders, which exist and can be read.
 pub(super) struct Folders {
     pub(super) share: PathBuf,
     pub(super) downloads: PathBuf,
@@ -23,7 +23,8 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    /// Those that the options name, or else a temporary share, and downloads that stay.
+    /// The folders of the options, otherwise a temporary share and a permanent folder for
+    /// downloads.
     pub(super) fn of(options: &Options) -> Result<Self, StartFailed> {
         let (share, temporary) = match &options.share {
             Some(share) => (existing(share)?, None),
@@ -36,7 +37,7 @@ impl Folders {
         let downloads = match (&options.downloads, &temporary) {
             (Some(downloads), _) => existing(downloads)?,
             (None, None) => share.clone(),
-            (None, Some(_)) => made(&downloads_of(|name| std::env::var_os(name)))?,
+            (None, Some(_)) => created(&downloads_of(|name| std::env::var_os(name)))?,
         };
         Ok(Self { share, downloads, temporary })
     }
@@ -45,13 +46,13 @@ impl Folders {
 fn existing(path: &Path) -> Result<PathBuf, StartFailed> {
     let failed = |source| StartFailed::Folder { path: path.to_owned(), source };
     let path = fs::canonicalize(path).map_err(failed)?;
-    // Says whether it is a folder, and whether it may be read.
+    // Fails if it is not a folder or cannot be read.
     fs::read_dir(&path).map_err(failed)?;
     Ok(path)
 }
 
-/// A folder of its own inside of `parent`.
-fn made(parent: &Path) -> Result<PathBuf, StartFailed> {
+/// Creates the folder `OWN_FOLDER` inside of `parent`.
+fn created(parent: &Path) -> Result<PathBuf, StartFailed> {
     let path = parent.join(OWN_FOLDER);
     match fs::create_dir(&path) {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
@@ -61,7 +62,7 @@ fn made(parent: &Path) -> Result<PathBuf, StartFailed> {
     }
 }
 
-/// The user's folder for downloads, else the current one.
+/// The user's folder for downloads, otherwise the current folder.
 fn downloads_of(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let variable = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = variable("HOME");
@@ -115,8 +116,8 @@ mod tests {
     #[test]
     fn fetched_files_do_not_have_the_other_downloads_shared() {
         let downloads = tempfile::tempdir().unwrap();
-        let path = made(downloads.path()).unwrap();
+        let path = created(downloads.path()).unwrap();
         assert_eq!(path.file_name().unwrap(), OWN_FOLDER);
-        assert_eq!(made(downloads.path()).unwrap(), path, "it stays from one run to the next");
+        assert_eq!(created(downloads.path()).unwrap(), path, "it stays from one run to the next");
     }
 }

@@ -1,4 +1,4 @@
-//! From options to a running program.
+//! The start of the program.
 
 use std::{
     fs,
@@ -20,16 +20,16 @@ use crate::{
     test_handlers,
 };
 
-/// Queries that were acknowledged and wait to be worked on.
+/// The maximum number of acknowledged queries that wait to be handled.
 const QUERY_QUEUE: usize = 256;
 
-/// The longest silence of a node that was asked: a source that hangs is to be replaced soon.
+/// The time-out of replies: short, so that a source that hangs is replaced soon.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long what runs may take to end when the program stops.
+/// How long running exchanges may take when the program stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Something to find: each instance has another one.
+/// Writes a sample file, which has a different name for each instance.
 fn sample(folder: &Path, port: u16) -> std::io::Result<()> {
     let text = format!(
         "This file is shared by the peer on port {port}.\n\n\
@@ -39,9 +39,9 @@ fn sample(folder: &Path, port: u16) -> std::io::Result<()> {
 }
 
 impl App {
-    /// Starts the node and everything around it, on the arbiter where it is called.
+    /// Starts the node and its background tasks, on the current arbiter.
     ///
-    /// Joining goes on in the background, so that the program is there even if its contacts are not.
+    /// It joins in the background, so that the program starts even if its contacts are down.
     pub(crate) async fn start(options: Options) -> Result<Self, StartFailed> {
         let Folders { share: shared, downloads, temporary } = Folders::of(&options)?;
         let share = Arc::new(Share::new(shared.clone(), downloads.clone()));

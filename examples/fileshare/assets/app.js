@@ -1,4 +1,4 @@
-// The page: forms, peers, news, and the live connection that feeds all of it.
+// The page: forms, peers, news, and the live connection with all events.
 
 import { bytes, by, call, duration, icon, keyed, make, plural, say, sentence } from "./dom.js";
 import { addFiles, offerUploads, showFiles, setUp as setUpFiles } from "./files.js";
@@ -6,10 +6,10 @@ import { setUp as setUpNetwork, showNetwork } from "./network.js";
 import { beginSearch, clearSearch, setUp as setUpSearch, showSearch } from "./search.js";
 import { clearTransfers, keepTransfers, setUp as setUpTransfers, showTransfer } from "./transfers.js";
 
-/** News that are kept on the page. */
+/** The maximum number of news on the page. */
 const MAX_NEWS = 30;
 
-/** Milliseconds until a lost connection is tried again, growing. */
+/** The pauses before a lost connection is opened again, in milliseconds. */
 const RETRY = [500, 1000, 2000, 4000, 8000];
 
 const SPEAKS = { links: "fileshare", classic: "original", unknown: "unknown" };
@@ -52,7 +52,7 @@ function connect() {
   on("notice", showNotice);
 }
 
-/** An event source does not say why it failed; a plain call does. */
+/** An event source has no reason of its failure; a plain call has. */
 async function explain() {
   try {
     await call("GET", "status");
@@ -71,7 +71,7 @@ function badge(kind, text) {
   document.body.classList.toggle("stale", kind === "offline");
 }
 
-// A page that nobody sees needs no connection: browsers allow only a few to one program.
+// A hidden page closes its connection, because browsers allow only a few to one host.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
     clearTimeout(retryTimer);
@@ -85,7 +85,7 @@ document.addEventListener("visibilitychange", () => {
 // ---- this node ----
 
 function showStatus(news) {
-  // Started anew: its transfers and searches count from one again.
+  // After a restart, transfers and searches count from one again.
   if (status && (news.id !== status.id || news.uptime_seconds < status.uptime_seconds)) {
     clearTransfers();
     clearSearch();
@@ -115,7 +115,7 @@ function showPeers(peers) {
 }
 
 function createPeer(peer) {
-  const remove = make("button", { class: "plain", "aria-label": `Remove ${peer.id}`, title: "Forget this peer" }, icon(CROSS));
+  const remove = make("button", { class: "plain", "aria-label": `Remove ${peer.id}`, title: "Remove this peer" }, icon(CROSS));
   const said = make("p", { class: "said", role: "alert" });
   const row = make("li", {},
     make("div", { class: "peer" },
@@ -127,7 +127,7 @@ function createPeer(peer) {
     remove.disabled = true;
     try {
       await call("DELETE", `peers/${encodeURIComponent(peer.id)}`);
-      // The row goes with the next event; the focus must not go with it.
+      // The next event removes the row, so the focus moves.
       if (document.activeElement === document.body || row.contains(document.activeElement)) by("peers-title").focus();
     } catch (refused) {
       say(said, refused.message, "bad");
@@ -145,7 +145,7 @@ function updatePeer(row, peer) {
   say(row.querySelector(".trip"), roundTrip(peer.round_trip_us));
 }
 
-/** Whole milliseconds: smaller parts change all the time and say nothing. */
+/** Whole milliseconds: smaller parts change all the time. */
 function roundTrip(microseconds) {
   if (microseconds === null) return "";
   return microseconds < 1000 ? "< 1 ms" : `${Math.round(microseconds / 1000).toLocaleString("en")} ms`;
@@ -156,20 +156,20 @@ function emptyPeers() {
   if (!status || empty.dataset.address === status.address) return;
   empty.dataset.address = status.address;
   empty.replaceChildren(
-    make("p", {}, "Nobody here yet. Join a peer below, or let others join this one:"),
+    make("p", {}, "No peers yet. Join one below, or let others join this node:"),
     make("code", {}, `--join ${status.address}`));
 }
 
 // ---- forms ----
 
-/** A form or button that calls, and says under itself what came of it. */
+/** Runs the action of a form or a button, and shows its result below it. */
 async function run(said, controls, action) {
   say(said, "");
   for (const control of controls) control.disabled = true;
   try {
-    const words = await action();
-    // `null`: it has said so itself.
-    if (words !== null) say(said, words, "good");
+    const text = await action();
+    // `null`: the action has shown its result itself.
+    if (text !== null) say(said, text, "good");
     return true;
   } catch (refused) {
     say(said, refused.message, "bad");
@@ -187,7 +187,7 @@ by("join").addEventListener("submit", async (event) => {
   if (!address) return wrong(input, by("join-said"), "Give the address of a peer, such as 192.168.1.20:9000.");
   const done = await run(by("join-said"), [button], async () => {
     const { added, peers } = await call("POST", "join", { address });
-    return added ? `${plural(added, "new peer")}, ${peers} known.` : "Nobody new: all of them are known already.";
+    return added ? `${plural(added, "new peer")}, ${peers} known.` : "No new peers: all of them are already known.";
   });
   input.setAttribute("aria-invalid", String(!done));
   if (done) input.value = "";
@@ -252,7 +252,7 @@ function showNotice({ level, text }) {
 
 // ---- start ----
 
-// The token is in a cookie by now. It should not stay in the address bar, or in the history.
+// The token is in a cookie now. It should not stay in the address bar or in the history.
 if (location.search) history.replaceState(null, "", location.pathname);
 setUpFiles();
 setUpNetwork();

@@ -1,6 +1,6 @@
-// Small tools of the page. Text from the network only ever becomes a text node or an attribute.
+// Helper functions of the page. Text from the network only becomes a text node or an attribute.
 
-/** An element: properties, then children (elements or text). */
+/** Creates an element with properties and children (elements or text). */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -15,7 +15,7 @@ export function make(tag, properties = {}, ...children) {
 
 export const by = (id) => document.getElementById(id);
 
-/** Sets text only where it differs, so that a live region speaks once. */
+/** Sets the text only if it differs, so that a live region is read once. */
 export function say(element, text, kind = "") {
   if (element.textContent !== text) element.textContent = text;
   element.classList.toggle("bad", kind === "bad");
@@ -23,8 +23,8 @@ export function say(element, text, kind = "") {
 }
 
 /**
- * Makes the children of `parent` those of `items`, and keeps the element of each item that stays:
- * what has the focus keeps it, and what is being read is not torn away.
+ * Updates the children of `parent` to those of `items`. Keeps the elements of items that stay, so
+ * that they keep the focus.
  */
 export function keyed(parent, items, key, create, update) {
   const old = new Map();
@@ -47,7 +47,7 @@ export function keyed(parent, items, key, create, update) {
   for (const [name, element] of old) if (!seen.has(name)) element.remove();
 }
 
-/** A refusal of the API, or no answer at all. */
+/** An error of the API, or no answer. */
 export class Refused extends Error {
   constructor(kind, text) {
     super(text);
@@ -55,7 +55,7 @@ export class Refused extends Error {
   }
 }
 
-/** One call of the API. */
+/** Calls the API. */
 export async function call(method, path, body) {
   const options = { method, headers: {} };
   if (body !== undefined) {
@@ -75,10 +75,10 @@ export async function call(method, path, body) {
   return answer;
 }
 
-/** Words that may begin a sentence with a capital letter; any other may be a name, which stays as it is. */
-const OPENERS = /^(?:a|an|the|no|nothing|nobody|this|there|it|only|several|calls)\s/;
+/** Words that get a capital letter at the beginning of a sentence; any other word may be a name. */
+const OPENERS = /^(?:a|an|the|no|nothing|this|there|it|its|only|several|calls|cannot|others|not)\s/;
 
-/** Errors are written for programs' logs; people get a capital letter and a full stop. */
+/** Turns the text of an error into a sentence, with a capital letter and a full stop. */
 export function sentence(text) {
   const trimmed = text.trim();
   const first = trimmed.slice(0, 1);
@@ -87,7 +87,7 @@ export function sentence(text) {
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
-/** A number of bytes with three digits that matter. */
+/** A number of bytes with three significant digits. */
 export function bytes(count) {
   let value = count;
   let unit = 0;

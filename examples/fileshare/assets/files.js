@@ -1,28 +1,28 @@
-// The table of files: filter, order, pages; fetching with a choice of sources; adding.
+// The table of files: filter, order, pages, fetching from a choice of sources, and adding.
 
 import { bytes, by, call, icon, keyed, make, plural, say } from "./dom.js";
 import { shortNames } from "./names.js";
 import { isComing } from "./transfers.js";
 
-/** Rows on one page: enough to look through, few enough to draw at once. */
+/** The number of rows on one page. */
 const PAGE = 50;
 
-/** Uploads at once; the others wait their turn. */
+/** The maximum number of concurrent uploads; others wait. */
 const AT_ONCE = 2;
 
-/** Bytes that one upload may have, as the program says as well: then it need not be sent first. */
+/** The maximum length of an upload, which the program also enforces. */
 const MAX_UPLOAD = 4 * 2 ** 30;
 
 const CROSS = "M6 6l12 12M18 6L6 18";
 
 let files = [];
-/** How many files of others there are of each name. */
+/** The number of files of others for each name. */
 let named = new Map();
 let own = "";
 let page = 0;
 let order = { by: "name", down: false };
-/** What is being asked or was refused, by name: it outlives the row's own element. */
-const said = new Map();
+/** The messages by name of file; they outlive the elements of the rows. */
+const messages = new Map();
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 const ORDERS = {
@@ -46,7 +46,7 @@ export function setUp() {
   document.addEventListener("coming", draw);
 }
 
-/** Shows only the files with this text in their names, of whomever. An empty text shows all. */
+/** Shows only the files with this text in their names, of all owners. An empty text shows all. */
 export function filterBy(text) {
   by("filter").value = text;
   document.querySelector("input[name=whose][value=all]").checked = true;
@@ -64,7 +64,7 @@ function turn(by_) {
   by("table").scrollIntoView({ block: "nearest" });
 }
 
-/** A new list. Several within one frame are drawn once. */
+/** Sets a new list. Several lists within one frame are drawn once. */
 export function showFiles(news, id) {
   files = news;
   named = new Map();
@@ -81,7 +81,7 @@ function chosen() {
   const wanted = files.filter((file) =>
     (whose === "all" || file.local === (whose === "local")) && (!text || file.name.toLowerCase().includes(text)));
   const sign = order.down ? -1 : 1;
-  // The list comes sorted by name; a stable order by the rest keeps that within equals.
+  // The list is already sorted by name, and the sort is stable.
   return wanted.sort((a, b) => sign * ORDERS[order.by](a, b));
 }
 
@@ -104,7 +104,7 @@ function draw() {
     button.closest("th").setAttribute("aria-sort", active ? (order.down ? "descending" : "ascending") : "none");
   }
   drawEmpty(rows.length);
-  // Words are explained where they are on the page.
+  // An explanation is shown only if its word is on the page.
   by("files-help").hidden = rows.length === 0;
   by("files-help-unknown").hidden = !shown.some(({ size, local }) => size === null && !local);
 }
@@ -118,8 +118,8 @@ function drawEmpty(count) {
   if (empty.dataset.state === state) return;
   empty.dataset.state = state;
   const text = files.length
-    ? [filter ? `No file here has “${filter}” in its name.` : "No such files here.", "Other files may be out there: search the network for a part of the name."]
-    : ["Nothing is shared yet.", "Drop a file anywhere on this page, or search for those of others."];
+    ? [filter ? `No file here has “${filter}” in its name.` : "No such files here.", "Peers may have other files: search the network for a part of the name."]
+    : ["Nothing is shared yet.", "Drop a file anywhere on this page, or search for files of others."];
   empty.replaceChildren(make("p", {}, make("b", {}, text[0])), make("p", {}, text[1]));
   if (files.length) empty.append(make("button", { class: "small", onclick: () => filterBy("") }, "Show all files"));
 }
@@ -141,11 +141,11 @@ function update(row, file) {
   if (name.textContent !== file.name) name.textContent = name.title = file.name;
   const size = row.querySelector(".size");
   say(size, file.size === null ? "–" : bytes(file.size));
-  size.title = file.size === null ? "Known once it is fetched" : `${file.size.toLocaleString("en")} bytes`;
+  size.title = file.size === null ? "Known after it is fetched" : `${file.size.toLocaleString("en")} bytes`;
   updateOwner(row.querySelector(".owner"), file);
   const digest = row.querySelector("code");
   say(digest, file.digest ? file.digest.slice(0, 8) : "–");
-  digest.title = file.digest ? `BLAKE3 ${file.digest}` : file.local ? "Being computed" : "Not known";
+  digest.title = file.digest ? `BLAKE3 ${file.digest}` : file.local ? "Being computed" : "Unknown";
   updateGet(row, row.querySelector(".get"), file);
   updateAsked(row.querySelector(".asked"), file);
 }
@@ -170,7 +170,7 @@ function updateGet(row, cell, file) {
   cell.replaceChildren();
   if (file.local) return;
   if (file.why_not) return cell.append(make("span", { class: "coming", title: file.why_not }, "cannot be fetched"));
-  if (isComing(file.name)) return cell.append(make("span", { class: "coming" }, "on the way"));
+  if (isComing(file.name)) return cell.append(make("span", { class: "coming" }, "fetching"));
   const button = make("button", { class: "fetch", "aria-label": `Fetch ${file.name}` }, "Fetch");
   button.addEventListener("click", () => fetchFile(row.file, cell.querySelector("select")?.value));
   if (file.owners.length > 1) {
@@ -186,29 +186,29 @@ function updateGet(row, cell, file) {
   if (focused) button.focus();
 }
 
-/** Whether another file of others has the same name: then the name alone does not say which is meant. */
+/** Whether several different files of others have this name. */
 const differs = (file) => named.get(file.name) > 1;
 
 async function fetchFile(file, from, replace = false) {
   const source = from || (differs(file) ? file.owners[0] : null);
-  said.delete(file.name);
+  messages.delete(file.name);
   draw();
   try {
     await call("POST", "fetch", { name: file.name, from: source, replace });
   } catch (refused) {
-    said.set(file.name, { text: refused.message, again: refused.kind === "exists" ? () => fetchFile(file, source, true) : null });
+    messages.set(file.name, { text: refused.message, again: refused.kind === "exists" ? () => fetchFile(file, source, true) : null });
     draw();
   }
 }
 
 function updateAsked(box, file) {
-  const news = file.local ? undefined : said.get(file.name);
+  const news = file.local ? undefined : messages.get(file.name);
   if (box.news === news) return;
   box.news = news;
   box.replaceChildren();
   if (!news) return;
   const close = () => {
-    said.delete(file.name);
+    messages.delete(file.name);
     draw();
     box.closest("tr").querySelector(".fetch")?.focus();
   };
@@ -260,7 +260,7 @@ function upload({ file, row, bar, close, text }) {
       close.hidden = false;
     };
     if (file.size > MAX_UPLOAD) {
-      failed("it has more than 4 GiB; put it into the shared folder and press Refresh");
+      failed("it is larger than 4 GiB; put it into the shared folder and press Refresh");
       return resolve();
     }
     request.onload = () => {
@@ -271,13 +271,13 @@ function upload({ file, row, bar, close, text }) {
         failed(request.response?.error ?? `status ${request.status}`);
       }
     };
-    request.onerror = () => failed("the connection was cut; a folder cannot be added");
+    request.onerror = () => failed("the connection was lost; folders cannot be added");
     request.onloadend = resolve;
     request.send(file);
   });
 }
 
-/** Files may be dropped anywhere. The cover shows only while files are held over the page. */
+/** Files may be dropped anywhere. The cover is visible only while files are held over the page. */
 export function offerUploads(cover) {
   let depth = 0;
   const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");

@@ -1,21 +1,22 @@
-// Where the nodes of the picture are: springs first, then every name gets room of its own. Pure.
+// The layout of the graph: springs first, then the names are moved apart. Pure functions.
 
 const [MIN_HEIGHT, MAX_HEIGHT, TALLER] = [190, 600, 40];
 
-/** How high rows may be, which are what is left when boxes do not come apart. */
+/** The maximum height of rows, which are used if the boxes cannot be moved apart. */
 const MAX_ROWS = 900;
 
-/** Between a box and the border of the picture. */
+/** The margin between a box and the border. */
 const MARGIN = 4;
 
-/** Steps until the springs are at rest, and until boxes that overlap are apart. */
+/** The number of steps of the springs, and of moving overlapping boxes apart. */
 const [SPRING_STEPS, APART_STEPS] = [240, 300];
 
 /**
- * Places `nodes` (`{ name, width, above, below, radius, start }`: the room around the centre with the
- * name, the circle alone, and where the springs left it before), the most important first, in a
- * picture of this width. `edges` are pairs of indexes and a weight. Returns the height, the places,
- * the springs, and how many nodes have their names: the last ones go without where there is no room.
+ * Places `nodes` (`{ name, width, above, below, radius, start }`: the box around the centre
+ * including the name, the radius of the circle, and its last position in the spring layout), the
+ * most important first, in a graph of this width. `edges` are pairs of indexes and a weight.
+ * Returns the height, the places, the springs, and the number of nodes with names: if there is no
+ * room, the last ones have none.
  */
 export function layOut(nodes, edges, width) {
   const area = nodes.reduce((sum, { width, above, below }) => sum + (width + 12) * (above + below + 10), 0);
@@ -33,7 +34,7 @@ export function layOut(nodes, edges, width) {
   }
 }
 
-/** The room of a node without its name. */
+/** The box of a node without its name. */
 const alone = ({ radius }) => ({ width: 2 * radius + 4, above: radius + 2, below: radius + 2 });
 
 /** Springs along edges and repulsion between all, in a field that is `aspect` wide and 1 high. */
@@ -46,7 +47,7 @@ function settle(nodes, edges, aspect) {
     for (let a = 0; a < at.length; a += 1) {
       for (let b = a + 1; b < at.length; b += 1) push(at, pull, a, b, (distance) => (ideal * ideal) / distance);
     }
-    // A node with many peers is not torn by all of them.
+    // The weight reduces the pull on nodes with many peers.
     for (const [a, b, weight] of edges) push(at, pull, a, b, (distance) => (-distance * distance * weight) / ideal);
     at.forEach((place, n) => {
       if (n === 0 && nodes.length > 2) return;
@@ -59,7 +60,7 @@ function settle(nodes, edges, aspect) {
   return at;
 }
 
-/** Adds a force along the line between two nodes; positive drives them apart. */
+/** Adds a force along the line between two nodes; a positive one pushes them apart. */
 function push(at, pull, a, b, force) {
   const dx = at[a].x - at[b].x || 0.001 * (a - b);
   const dy = at[a].y - at[b].y || 0.001;
@@ -71,7 +72,7 @@ function push(at, pull, a, b, force) {
   pull[b].y -= dy * strength;
 }
 
-/** Stretches the field over the picture: the whole of it, but for a few nodes, which stay off the corners. */
+/** Stretches the layout over the graph. A few nodes stay away from the corners. */
 function fill(nodes, springs, width, height) {
   const [xs, ys] = [springs.map(({ x }) => x), springs.map(({ y }) => y)];
   const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
@@ -91,7 +92,7 @@ function bounds({ width, above, below }, pictureWidth, pictureHeight) {
   return { left: side, right: pictureWidth - side, top: above + MARGIN, bottom: pictureHeight - below - MARGIN };
 }
 
-/** Moves boxes that overlap away from each other. Whether none is left. */
+/** Moves overlapping boxes apart. Returns whether no overlap is left. */
 function moveApart(nodes, places, width, height) {
   for (let step = 0; step < APART_STEPS; step += 1) {
     let clear = true;
@@ -100,7 +101,7 @@ function moveApart(nodes, places, width, height) {
         const [x, y] = overlap(nodes[a], places[a], nodes[b], places[b]);
         if (x <= 0 || y <= 0) continue;
         clear = false;
-        // Along the way that is shorter; further than needed, so that a row is not a chain of touches.
+        // Along the axis of the smaller overlap, and a little further than needed.
         const axis = x < y ? "x" : "y";
         const way = (Math.min(x, y) / 2 + 0.5) * (places[a][axis] > places[b][axis] || (places[a][axis] === places[b][axis] && step % 2) ? 1 : -1);
         places[a][axis] += way;
@@ -117,14 +118,14 @@ function moveApart(nodes, places, width, height) {
   return false;
 }
 
-/** How far two boxes lie over each other, each way. */
+/** The overlap of two boxes on each axis. */
 function overlap(a, at, b, bt) {
   const x = (a.width + b.width) / 2 - Math.abs(at.x - bt.x);
   const y = Math.min(at.y + a.below, bt.y + b.below) - Math.max(at.y - a.above, bt.y - b.above);
   return [x, y];
 }
 
-/** Rows from top to bottom, each from left to right, in the order in which the springs left them. */
+/** Places the boxes in rows, in the order of the spring layout. */
 function inRows(boxes, springs, width) {
   const order = boxes.map((_, n) => n).sort((a, b) => springs[a].y - springs[b].y);
   const rows = [[]];
@@ -143,7 +144,7 @@ function inRows(boxes, springs, width) {
     row.sort((a, b) => springs[a].x - springs[b].x);
     const above = Math.max(...row.map((n) => boxes[n].above));
     const free = width - 2 * MARGIN - row.reduce((sum, n) => sum + boxes[n].width, 0);
-    // Every other row is moved, so that lines do not run through a column of names.
+    // Every other row is shifted, so that edges do not cross a column of names.
     const gap = Math.max(free, 0) / (row.length + 0.5);
     let left = MARGIN + gap * (at % 2 ? 0.75 : 0.25);
     for (const n of row) {

@@ -1,12 +1,12 @@
-// Names of nodes that are short enough for a picture: of addresses only the part that differs.
+// Short names of nodes for the graph: of addresses only the part that differs.
 
-/** Characters of a name; longer ones lose their middle. */
+/** The maximum length of a name; longer ones are shortened in the middle. */
 const MAX_NAME = 18;
 
 const ADDRESS = /^(\[[^\]]*\]|[^\s:]+):(\d{1,5})$/;
 const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/;
 
-/** The short name of each id, and an example of what was left out, or an empty text. */
+/** The short name of each id, and an example of what was left out, or an empty string. */
 export function shortNames(ids) {
   const parts = new Map();
   for (const id of ids) {
@@ -24,7 +24,7 @@ export function shortNames(ids) {
     if (part?.host === usual) name = `:${part.port}`;
     else if (part && network && IPV4.test(part.host)) name = id.slice(network.length);
     if (name !== id && !example) example = `${name} is ${id}`;
-    return [id, middleCut(name)];
+    return [id, shorten(name)];
   }));
   const uses = count([...names.values()]);
   for (const [id, name] of names) if (uses.get(name) > 1) names.set(id, id);
@@ -37,7 +37,7 @@ function count(texts) {
   return counts;
 }
 
-/** What all IPv4 hosts begin with, in whole numbers and without the last dot: `192.168.1`. */
+/** The common prefix of all IPv4 hosts in whole octets, without the last dot: `192.168.1`. */
 function sharedOctets(hosts) {
   const octets = hosts.filter((host) => IPV4.test(host)).map((host) => host.split("."));
   if (octets.length < 2) return "";
@@ -46,10 +46,10 @@ function sharedOctets(hosts) {
   return octets[0].slice(0, shared).join(".");
 }
 
-/** Beginning and end: names that are counted up differ there. */
-export function middleCut(name, most = MAX_NAME) {
+/** Keeps the beginning and the end of a name, where numbered names differ. */
+export function shorten(name, max = MAX_NAME) {
   const characters = [...name];
-  if (characters.length <= most) return name;
-  const end = Math.floor((most - 1) / 2);
-  return `${characters.slice(0, most - 1 - end).join("")}…${characters.slice(-end).join("")}`;
+  if (characters.length <= max) return name;
+  const end = Math.floor((max - 1) / 2);
+  return `${characters.slice(0, max - 1 - end).join("")}…${characters.slice(-end).join("")}`;
 }

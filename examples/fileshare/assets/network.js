@@ -1,4 +1,4 @@
-// The picture of the network: nodes and who knows whom, and one node with its peers when it is chosen.
+// The graph of the network: nodes and which node knows which, and a chosen node with its peers.
 
 import { by, icon, make, plural, say } from "./dom.js";
 import { layOut } from "./layout.js";
@@ -7,23 +7,23 @@ import { shortNames } from "./names.js";
 const SVG = "http://www.w3.org/2000/svg";
 const CROSS = "M6 6l12 12M18 6L6 18";
 
-/** Nodes that are drawn, the nearest first; more are counted. */
+/** The maximum number of nodes that are drawn, the nearest first; more are counted. */
 const MAX_NODES = 60;
 
-/** More nodes than these are drawn smaller. */
+/** Above this number, nodes are drawn smaller. */
 const MANY = 16;
 
-/** More pairs than these are not read out one by one. */
+/** Above this number, pairs are not read out one by one. */
 const MAX_SPOKEN = 12;
 
-/** Where the springs have left each node, by id; kept from one picture to the next. */
+/** The position of each node in the spring layout, by id; kept between drawings. */
 let settled = new Map();
-/** Where each node is shown. */
+/** The position at which each node is drawn. */
 let places = new Map();
 let seen = { network: null, own: "" };
 let drawn = "";
 let picture = null;
-/** The node that is looked at. */
+/** The chosen node. */
 let chosen = null;
 let frame = 0;
 
@@ -55,7 +55,7 @@ function draw() {
   const rank = (id) => (id === own ? 0 : peers.has(id) ? 1 : 2);
   const all = [...new Set([own, ...network.nodes])].sort((a, b) => rank(a) - rank(b));
   const ids = all.slice(0, MAX_NODES);
-  // One that is looked at is drawn, however many there are.
+  // The chosen node is always drawn.
   if (chosen !== null && !ids.includes(chosen)) ids.splice(-1, 1, chosen);
   const { names, example } = shortNames(all);
   const hidden = all.length - ids.length;
@@ -72,7 +72,7 @@ function draw() {
   if (focused !== undefined) focusNode(ids.includes(focused) ? focused : own);
 }
 
-/** Pairs, each once: `both` when each knows the other. This node's own peers are known to it. */
+/** The pairs, each once; `both` if each knows the other. This node knows its own peers. */
 function edgesOf(network, own, ids, peers) {
   const shown = new Set(ids);
   const pairs = new Map();
@@ -88,7 +88,7 @@ function edgesOf(network, own, ids, peers) {
   return [...pairs.values()];
 }
 
-/** A number from a text, so that a new node always appears at the same angle. */
+/** A hash of the id, so that a new node always appears at the same angle. */
 function angleOf(id) {
   let hash = 2166136261;
   for (const char of id) hash = Math.imul(hash ^ char.codePointAt(0), 16777619);
@@ -144,7 +144,7 @@ function build(ids, edges, names, own, peers) {
 
 function group({ id, radius, name }, own, peers, nameless) {
   const kind = id === own ? "own" : peers.has(id) ? "peer" : "far";
-  const words = { own: "this node", peer: "a peer", far: "heard of" }[kind];
+  const words = { own: "this node", peer: "a peer", far: "known from peers" }[kind];
   const element = shape("g", {
     class: `node ${kind}${nameless ? " nameless" : ""}`, role: "button", tabindex: id === own ? 0 : -1,
     "aria-label": `${id}, ${words}`, "aria-pressed": String(id === chosen),
@@ -162,7 +162,7 @@ function group({ id, radius, name }, own, peers, nameless) {
   return element;
 }
 
-/** Shows a node and those beside it, and the others pale. */
+/** Highlights a node and its neighbours. */
 function mark(id) {
   picture.root.classList.toggle("marked", id !== null);
   const near = new Set([id]);
@@ -178,7 +178,7 @@ function mark(id) {
   }
 }
 
-/** From the old places to the new ones, in a third of a second, or at once for who wants no motion. */
+/** Moves the nodes to their new positions in a third of a second, or at once with reduced motion. */
 function move({ lines, groups }) {
   cancelAnimationFrame(frame);
   const start = new Map(groups.map(({ id, goal }) => [id, places.get(id) ?? goal]));
@@ -203,11 +203,11 @@ function move({ lines, groups }) {
   step(began);
 }
 
-/** The picture in words, for those who do not see it. */
+/** The description of the graph for screen readers. */
 function describe(ids, edges, own) {
   if (ids.length < 2) return `The network: ${own} alone`;
   const all = `The network of ${ids.length} nodes, seen from ${own}`;
-  if (edges.length > MAX_SPOKEN) return `${all}. The arrow keys lead from node to node; Enter tells whom one knows.`;
+  if (edges.length > MAX_SPOKEN) return `${all}. Use the arrow keys to move between nodes, and Enter to show the peers of one.`;
   const pairs = edges.map(({ from, to, both }) => (both ? `${from} and ${to} know each other` : `${from} knows ${to}`));
   return `${all}: ${pairs.join("; ")}`;
 }
@@ -240,7 +240,7 @@ function focusNode(id) {
   }
 }
 
-/** Looks at a node, or at none. `back` gives it the focus again when its words had it. */
+/** Chooses a node, or none. `back` returns the focus from the details to the node. */
 function choose(id, back = false) {
   const old = chosen;
   const within = by("node").contains(document.activeElement);
@@ -259,20 +259,20 @@ function drawChosen(names) {
   if (chosen === null) return box.replaceChildren();
   const { network, own } = seen;
   const peer = network.peers.find(({ id }) => id === chosen);
-  const told = chosen === own || peer;
+  const isListed = chosen === own || peer;
   const knows = chosen === own ? network.peers.map(({ id }) => id) : network.knows.filter(([a]) => a === chosen).map(([, b]) => b);
   const known = network.knows.filter(([, b]) => b === chosen).map(([a]) => a);
   if (peer && !known.includes(own)) known.unshift(own);
-  const close = make("button", { class: "plain", "aria-label": "Look at all nodes", onclick: () => choose(null, true) }, icon(CROSS));
+  const close = make("button", { class: "plain", "aria-label": "Show all nodes", onclick: () => choose(null, true) }, icon(CROSS));
   const about = chosen === own ? "This node." : peer
     ? `A peer of this node${peer.address === peer.id ? "" : `, at ${peer.address}`}.`
-    : "No peer of this node: only heard of from others, and not asked whom it knows.";
+    : "Not a peer of this node, but known from its peers. Its own peers are unknown.";
   const list = (title, ids) => {
     const chips = ids.map((id) => make("button", { class: "chip", title: id, onclick: () => choose(id) }, names.get(id) ?? id));
-    return make("p", { class: "chips" }, make("span", {}, `${title} ${ids.length ? ids.length.toLocaleString("en") : "nobody"}`), ...chips);
+    return make("p", { class: "chips" }, make("span", {}, `${title} ${ids.length ? ids.length.toLocaleString("en") : "none"}`), ...chips);
   };
   box.replaceChildren(
     make("div", { class: "first" }, make("b", { tabindex: -1 }, chosen), close),
     make("p", { class: "said" }, about),
-    ...(told ? [list("Knows", knows)] : []), list("Known to", known));
+    ...(isListed ? [list("Knows", knows)] : []), list("Known to", known));
 }

@@ -2,14 +2,14 @@
 
 import { bytes, by, call, duration, icon, keyed, make, plural, say, sentence } from "./dom.js";
 
-/** Transfers that are kept on the page, as many as the program remembers. */
+/** The maximum number of transfers on the page, as many as the program remembers. */
 const MAX_TRANSFERS = 200;
 
 const CROSS = "M6 6l12 12M18 6L6 18";
 
 const transfers = new Map();
 let scheduled = 0;
-/** Names of the files that are on the way. */
+/** The names of the files that are being fetched. */
 const coming = new Set();
 
 export const isComing = (name) => coming.has(name);
@@ -18,7 +18,7 @@ export function clearTransfers() {
   keepTransfers([]);
 }
 
-/** Some were cleared: these are left. */
+/** Removes all transfers but these. */
 export function keepTransfers(numbers) {
   const left = new Set(numbers);
   for (const number of transfers.keys()) if (!left.has(number)) transfers.delete(number);
@@ -34,7 +34,7 @@ async function clear(path, said, button) {
   say(said, "");
   try {
     await call("DELETE", path);
-    // What had the focus goes with the next event.
+    // The next event removes the button, so the focus moves.
     if (document.activeElement === document.body || document.activeElement === button) by("transfers-title").focus();
   } catch (refused) {
     say(said, refused.message, "bad");
@@ -48,7 +48,7 @@ export function showTransfer(transfer) {
   schedule();
 }
 
-/** Ten events a second for each transfer are drawn once for each frame. */
+/** All events of one frame are drawn once. */
 function schedule() {
   if (!scheduled) scheduled = requestAnimationFrame(draw);
 }
@@ -65,7 +65,7 @@ function draw() {
   }
   by("transfers-card").hidden = rows.length === 0;
   const ended = rows.length - running;
-  say(by("transfers-count"), running ? `${running} on the way` : ended ? `${ended} ended` : "");
+  say(by("transfers-count"), running ? `${running} running` : ended ? `${ended} ended` : "");
   by("transfers-clear").hidden = ended === 0;
   keyed(by("transfers"), rows, (row) => String(row.number), create, update);
 }
@@ -75,7 +75,7 @@ function create(transfer) {
     make("div", { class: "first" },
       make("b", { class: "text", title: transfer.name }, transfer.name),
       make("span", { class: "figures number" }),
-      make("button", { class: "plain clear", "aria-label": `Clear ${transfer.name}`, title: "Take it from the list", hidden: true }, icon(CROSS))),
+      make("button", { class: "plain clear", "aria-label": `Clear ${transfer.name}`, title: "Remove it from the list", hidden: true }, icon(CROSS))),
     make("progress", { max: 1, "aria-label": `Progress of ${transfer.name}` }),
     make("p", { class: "second", "aria-live": "off" }),
     make("p", { class: "said", role: "alert" }));
@@ -96,7 +96,7 @@ function update(row, transfer) {
   say(row.querySelector(".second"), details(transfer));
   const said = row.querySelector(".said");
   const failed = transfer.state === "failed";
-  say(said, failed ? sentence(transfer.error ?? "For a reason that is not known") : "", failed ? "bad" : "");
+  say(said, failed ? sentence(transfer.error ?? "The reason is unknown") : "", failed ? "bad" : "");
   offerAgain(row, transfer, failed);
   offerCancel(row, transfer);
 }
@@ -115,7 +115,7 @@ function details(transfer) {
   const size = transfer.size === null ? "" : bytes(transfer.size);
   if (transfer.state === "done") return [bytes(transfer.done), from, transfer.path ?? ""].filter(Boolean).join(" · ");
   if (transfer.state === "failed" || transfer.state === "cancelled") return [size, from].filter(Boolean).join(" · ");
-  if (transfer.waits) return [size && `${bytes(transfer.done)} of ${size}`, `waits: ${transfer.waits}`].filter(Boolean).join(" · ");
+  if (transfer.waits) return [size && `${bytes(transfer.done)} of ${size}`, `waiting: ${transfer.waits}`].filter(Boolean).join(" · ");
   const left = transfer.seconds_left === null ? "" : `${duration(transfer.seconds_left)} left`;
   const done = size ? `${bytes(transfer.done)} of ${size}` : bytes(transfer.done);
   return [done, `${bytes(transfer.bytes_per_second)}/s`, left, from].filter(Boolean).join(" · ");

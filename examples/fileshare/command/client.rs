@@ -1,4 +1,4 @@
-//! A client of the API, for the calls that the subcommands need.
+//! A client of the API for the subcommands.
 
 use std::{
     io::{self, BufRead, BufReader, Read},
@@ -14,13 +14,13 @@ use crate::{
     model::{ApiError, Event},
 };
 
-/// Until an answer begins. Joining asks one peer after another, so it may take a while.
+/// The time-out of an answer. A join asks one peer after another, so it may take long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Bytes of one answer or event; 10,000 files are about 2 MB.
+/// The maximum length of an answer or event; 10,000 files take about 2 MB.
 const MAX_ANSWER: u64 = 256 * 1024 * 1024;
 
-/// What a part of a path cannot hold as it is.
+/// The characters that are escaped in a part of a path.
 const PART: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -32,40 +32,40 @@ const PART: &AsciiSet = &CONTROLS
     .add(b'?')
     .add(b'\\');
 
-/// Why a subcommand did not do what it was asked for.
+/// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    /// The instance said no.
+pub(super) enum CommandError {
+    /// The instance refused.
     #[error("{}", .0.error)]
     Refused(ApiError),
-    /// It cannot be reached, or went away.
+    /// It cannot be reached, or has stopped.
     #[error("no answer from {url}: {reason}")]
     Unreachable { url: String, reason: String },
-    /// Something else answers there.
-    #[error("{url} does not answer like this program: {reason}")]
-    Strange { url: String, reason: String },
-    /// A node has two ports: one for peers, one for its page.
+    /// Another program answers there.
+    #[error("the program at {url} is not fileshare: {reason}")]
+    NotFileshare { url: String, reason: String },
+    /// A node has two ports: one for peers, and one for its page.
     #[error(
-        "{url} is no page, it may be the port for peers: --web takes what the node prints after `page at`"
+        "{url} is not a page, it may be the port for peers: give --web the address that the node prints after `page at`"
     )]
     NoPage { url: String },
     #[error(
-        "no node of this user is running: start one with `fileshare`, or give --web HOST:PORT for one that is elsewhere"
+        "no node of this user is running: start one with `fileshare`, or give --web HOST:PORT for another one"
     )]
     NoInstance,
-    #[error("several nodes are running; say which one with --web:\n{}", .0.join("\n"))]
+    #[error("several nodes are running, choose one with --web:\n{}", .0.join("\n"))]
     Several(Vec<String>),
-    #[error("the nodes that run cannot be listed, give --web HOST:PORT: {0}")]
+    #[error("cannot list the running nodes, give --web HOST:PORT: {0}")]
     Listing(io::Error),
     #[error("{0}")]
     Failed(String),
-    #[error("the answer cannot be printed: {0}")]
+    #[error("cannot print the answer: {0}")]
     Printing(io::Error),
 }
 
 type Answer = Result<http::Response<Body>, ureq::Error>;
 
-/// Talks to one instance.
+/// A client of one instance.
 pub(super) struct Client {
     agent: Agent,
     url: String,
@@ -77,7 +77,7 @@ impl Client {
         Self::with_time_limit(instance, ANSWER_WITHIN)
     }
 
-    /// `limit` is for an answer to begin.
+    /// `limit` is the time-out until an answer begins.
     pub(super) fn with_time_limit(instance: &Instance, limit: Duration) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -91,7 +91,7 @@ impl Client {
         Self { agent: config.into(), url: instance.url.clone(), bearer }
     }
 
-    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Trouble> {
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CommandError> {
         self.read(self.to(self.agent.get(self.at(path))).call())
     }
 
@@ -99,17 +99,21 @@ impl Client {
         &self,
         path: &str,
         body: &impl Serialize,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, CommandError> {
         self.read(self.to(self.agent.post(self.at(path))).send_json(body))
     }
 
-    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str, part: &str) -> Result<T, Trouble> {
+    pub(super) fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        part: &str,
+    ) -> Result<T, CommandError> {
         let path = format!("{path}/{}", utf8_percent_encode(part, PART));
         self.read(self.to(self.agent.delete(self.at(&path))).call())
     }
 
-    /// The events from now on, a snapshot first; they end after `limit`.
-    pub(super) fn events(&self, limit: Option<Duration>) -> Result<Events, Trouble> {
+    /// A snapshot, and then the events from now on. The stream ends after `limit`.
+    pub(super) fn events(&self, limit: Option<Duration>) -> Result<Events, CommandError> {
         let request = self.to(self.agent.get(self.at("api/events")));
         let response = self.check(request.config().timeout_recv_body(limit).build().call())?;
         let reader = response.into_body().into_with_config().limit(u64::MAX).reader();
@@ -120,7 +124,7 @@ impl Client {
         format!("{}{path}", self.url)
     }
 
-    /// With the right to call.
+    /// Adds the token.
     fn to<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
         match &self.bearer {
             Some(bearer) => request.header("authorization", bearer),
@@ -128,49 +132,49 @@ impl Client {
         }
     }
 
-    fn check(&self, answer: Answer) -> Result<http::Response<Body>, Trouble> {
+    fn check(&self, answer: Answer) -> Result<http::Response<Body>, CommandError> {
         match answer {
             Ok(response) if response.status().is_success() => Ok(response),
             Ok(mut response) => {
                 let status = response.status();
                 let error = response.body_mut().read_json::<ApiError>();
-                let strange = |_| self.strange(format!("status {status}"));
-                Err(error.map_or_else(strange, Trouble::Refused))
+                let other = |_| self.not_fileshare(format!("status {status}"));
+                Err(error.map_or_else(other, CommandError::Refused))
             }
             Err(ureq::Error::Io(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                let words = "nothing listens there: --web takes what a node prints after `page at`";
+                let words = "nothing listens there: give --web the address that a node prints after `page at`";
                 Err(self.unreachable(words))
             }
-            Err(ureq::Error::Protocol(_)) => Err(Trouble::NoPage { url: self.url.clone() }),
+            Err(ureq::Error::Protocol(_)) => Err(CommandError::NoPage { url: self.url.clone() }),
             Err(error) => Err(self.unreachable(error)),
         }
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: Answer) -> Result<T, Trouble> {
+    fn read<T: DeserializeOwned>(&self, answer: Answer) -> Result<T, CommandError> {
         let mut response = self.check(answer)?;
         let body = response.body_mut().with_config().limit(MAX_ANSWER);
         let text = body.read_to_string().map_err(|error| self.unreachable(error))?;
-        serde_json::from_str(&text).map_err(|error| self.strange(error))
+        serde_json::from_str(&text).map_err(|error| self.not_fileshare(error))
     }
 
-    fn unreachable(&self, reason: impl ToString) -> Trouble {
-        Trouble::Unreachable { url: self.url.clone(), reason: reason.to_string() }
+    fn unreachable(&self, reason: impl ToString) -> CommandError {
+        CommandError::Unreachable { url: self.url.clone(), reason: reason.to_string() }
     }
 
-    fn strange(&self, reason: impl ToString) -> Trouble {
-        Trouble::Strange { url: self.url.clone(), reason: reason.to_string() }
+    fn not_fileshare(&self, reason: impl ToString) -> CommandError {
+        CommandError::NotFileshare { url: self.url.clone(), reason: reason.to_string() }
     }
 }
 
-/// The events of an instance as they come.
+/// The stream of events of an instance.
 pub(super) struct Events {
     lines: BufReader<BodyReader<'static>>,
     url: String,
 }
 
 impl Events {
-    /// The next event of one of these kinds, or `None` when the time is over.
-    pub(super) fn next(&mut self, kinds: &[&str]) -> Result<Option<Event>, Trouble> {
+    /// The next event of one of these kinds, or `None` when the time is up.
+    pub(super) fn next(&mut self, kinds: &[&str]) -> Result<Option<Event>, CommandError> {
         let mut wanted = None;
         loop {
             let Some(line) = self.line()? else { return Ok(None) };
@@ -178,7 +182,7 @@ impl Events {
                 wanted = kinds.contains(&kind).then(|| kind.to_owned());
             } else if let (Some(data), Some(kind)) = (line.strip_prefix("data: "), &wanted) {
                 let event = Event::from_lines(kind, data);
-                return event.map(Some).map_err(|error| Trouble::Strange {
+                return event.map(Some).map_err(|error| CommandError::NotFileshare {
                     url: self.url.clone(),
                     reason: error.to_string(),
                 });
@@ -186,8 +190,9 @@ impl Events {
         }
     }
 
-    fn line(&mut self) -> Result<Option<String>, Trouble> {
-        let gone = |reason: String| Err(Trouble::Unreachable { url: self.url.clone(), reason });
+    fn line(&mut self) -> Result<Option<String>, CommandError> {
+        let gone =
+            |reason: String| Err(CommandError::Unreachable { url: self.url.clone(), reason });
         let mut line = String::new();
         match (&mut self.lines).take(MAX_ANSWER).read_line(&mut line) {
             Ok(0) => gone("it has stopped".into()),

@@ -1,16 +1,16 @@
-//! `fetch NAME`: starts a transfer and watches it to its end.
+//! `fetch NAME`: starts a transfer and waits for its end.
 
 use std::time::Duration;
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 
 use super::{
-    client::{Client, Trouble},
+    client::{Client, CommandError},
     print::Output,
 };
 use crate::model::{Event, Fetch, Transfer, TransferState};
 
-/// How often the bar moves although nothing came: it shows that the program lives.
+/// The interval at which the progress bar is redrawn without progress.
 const TICK: Duration = Duration::from_millis(200);
 
 pub(super) fn run(
@@ -19,8 +19,8 @@ pub(super) fn run(
     from: Option<String>,
     replace: bool,
     output: Output,
-) -> Result<(), Trouble> {
-    // Listening begins before the transfer, so that its end is not missed.
+) -> Result<(), CommandError> {
+    // Events are read from before the transfer, so that its end is not missed.
     let mut events = client.events(None)?;
     let started = client.post("api/fetch", &Fetch { name, from, replace });
     let mut transfer: Transfer = started.map_err(with_advice)?;
@@ -32,7 +32,7 @@ pub(super) fn run(
                 && !output.json
             {
                 let number = news.number;
-                let line = format!("waits: {what} (tried again; `cancel {number}` ends it)");
+                let line = format!("waiting: {what} (trying again; `cancel {number}` ends it)");
                 bar.suspend(|| output.aside(&line));
             }
             transfer = news;
@@ -42,22 +42,23 @@ pub(super) fn run(
     bar.finish_and_clear();
     match transfer.state {
         TransferState::Failed => {
-            let reason = transfer.error.unwrap_or_else(|| "for a reason that is not known".into());
-            Err(Trouble::Failed(format!("{} was not fetched: {reason}", transfer.name)))
+            let reason = transfer.error.unwrap_or_else(|| "the reason is unknown".into());
+            Err(CommandError::Failed(format!("{} was not fetched: {reason}", transfer.name)))
         }
-        TransferState::Cancelled => {
-            Err(Trouble::Failed(format!("{} was not fetched: it was cancelled", transfer.name)))
-        }
+        TransferState::Cancelled => Err(CommandError::Failed(format!(
+            "{} was not fetched: it was cancelled",
+            transfer.name
+        ))),
         TransferState::Running | TransferState::Done => output.show(&transfer, done),
     }
 }
 
-/// What to do about a refusal, where an option does it.
-fn with_advice(trouble: Trouble) -> Trouble {
-    match trouble {
-        Trouble::Refused(mut refusal) if refusal.kind == "exists" => {
-            refusal.error.push_str(" (--replace takes the new one)");
-            Trouble::Refused(refusal)
+/// Adds the option that helps, if there is one.
+fn with_advice(error: CommandError) -> CommandError {
+    match error {
+        CommandError::Refused(mut refusal) if refusal.kind == "exists" => {
+            refusal.error.push_str(" (--replace replaces it)");
+            CommandError::Refused(refusal)
         }
         other => other,
     }
@@ -68,14 +69,14 @@ fn done(transfer: &Transfer) -> String {
     format!("{} ({}) from {}\n", place, DecimalBytes(transfer.done), transfer.sources.join(", "))
 }
 
-/// Invisible when standard error is no terminal.
+/// The progress bar, which is hidden unless standard error is a terminal.
 fn bar(transfer: &Transfer, output: Output) -> ProgressBar {
     if output.json {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::no_length();
     let known = "{msg} {bar:30} {percent:>3} % of {decimal_total_bytes}, {prefix}";
-    // The template is a constant; if it were wrong, the plain bar would do.
+    // If the template were invalid, the default style would be used.
     if let Ok(style) = ProgressStyle::with_template(known) {
         bar.set_style(style);
     }

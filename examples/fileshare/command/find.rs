@@ -1,4 +1,4 @@
-//! Which of the running instances a subcommand talks to.
+//! Finds the instance for a subcommand.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use actix_peer::overlay::Address;
 
 use super::{
     Target,
-    client::{Client, Trouble},
+    client::{Client, CommandError},
 };
 use crate::{
     instances::{self, Instance},
@@ -14,15 +14,15 @@ use crate::{
     options::host_port,
 };
 
-/// For an instance to show that it lives.
+/// The time-out of the check whether an instance is running.
 const ALIVE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The one that `--web` names, else the only one that runs.
-pub(super) fn instance(target: &Target) -> Result<Instance, Trouble> {
-    let announced = instances::announced().map_err(Trouble::Listing);
+/// The instance that `--web` names, otherwise the only running one.
+pub(super) fn instance(target: &Target) -> Result<Instance, CommandError> {
+    let announced = instances::announced().map_err(CommandError::Listing);
     if let Some(web) = &target.web {
         let url = format!("http://{web}/");
-        // Its token is known here when this user started it.
+        // If this user started it, its token is in its file.
         let token = target.token.clone().or_else(|| {
             let known = announced.ok()?.into_iter().map(|(_, instance)| instance);
             known.into_iter().find(|instance| instance.url == url)?.token
@@ -33,18 +33,18 @@ pub(super) fn instance(target: &Target) -> Result<Instance, Trouble> {
     for (path, instance) in announced? {
         match Client::with_time_limit(&instance, ALIVE_WITHIN).get::<Status>("api/status") {
             Ok(status) => running.push((instance, status)),
-            Err(Trouble::Unreachable { .. }) => {
-                // It was killed: nothing listens there any more.
-                instances::remove(&path).map_err(Trouble::Listing)?;
+            Err(CommandError::Unreachable { .. }) => {
+                // The instance was killed.
+                instances::remove(&path).map_err(CommandError::Listing)?;
             }
-            // Another program has its port by now.
+            // Another program uses its port now.
             Err(_) => {}
         }
     }
     if running.len() > 1 {
-        return Err(Trouble::Several(running.iter().map(described).collect()));
+        return Err(CommandError::Several(running.iter().map(described).collect()));
     }
-    running.pop().map(|(instance, _)| instance).ok_or(Trouble::NoInstance)
+    running.pop().map(|(instance, _)| instance).ok_or(CommandError::NoInstance)
 }
 
 fn described((instance, status): &(Instance, Status)) -> String {
@@ -52,7 +52,7 @@ fn described((instance, status): &(Instance, Status)) -> String {
     format!("  --web {web}  (node {} at {})", status.id, status.address)
 }
 
-/// The address of a page: `HOST:PORT`, or as the node has printed it.
+/// Parses the address of a page: `HOST:PORT`, or as the node prints it.
 pub(super) fn page(text: &str) -> Result<Address, String> {
     let text = text.strip_prefix("http://").unwrap_or(text);
     host_port(text.split(['/', '?']).next().unwrap_or(text))

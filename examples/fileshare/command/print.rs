@@ -1,4 +1,4 @@
-//! Answers for people: plain tables that fit a terminal.
+//! Answers as plain tables for a terminal.
 
 use std::{
     borrow::Cow,
@@ -9,19 +9,19 @@ use std::{
 use indicatif::{DecimalBytes, HumanDuration};
 use serde::Serialize;
 
-use super::client::Trouble;
+use super::client::CommandError;
 use crate::{
     model::{ApiError, FileRow, Joined, LeftOut, PeerRow, Speaks, Status},
     talk::count,
 };
 
-/// Digits of a digest that are shown; `--json` has all of them.
+/// The number of digits of a digest that are printed; `--json` has all of them.
 const SHORT_DIGEST: usize = 12;
 
-/// Owners that are named; more are counted.
+/// The number of owners that are named; more are counted.
 const SHOWN_OWNERS: usize = 3;
 
-/// Where answers go, and in which form.
+/// The form of the output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
     pub(super) json: bool,
@@ -33,34 +33,34 @@ impl Output {
         self,
         answer: &T,
         text: impl FnOnce(&T) -> String,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CommandError> {
         if self.json {
             let mut json = serde_json::to_string_pretty(answer)
-                .map_err(|error| Trouble::Printing(error.into()))?;
+                .map_err(|error| CommandError::Printing(error.into()))?;
             json.push('\n');
             return write(&json);
         }
         write(&harmless(&text(answer)))
     }
 
-    /// Prints a part of an answer that goes on, for people only.
-    pub(super) fn line(self, line: &str) -> Result<(), Trouble> {
+    /// Prints a line of an answer, but not as JSON.
+    pub(super) fn line(self, line: &str) -> Result<(), CommandError> {
         if self.json { Ok(()) } else { write(&format!("{}\n", harmless(line))) }
     }
 
-    /// Says something on standard error while an answer is awaited.
+    /// Prints a line to standard error while the command waits.
     pub(super) fn aside(self, line: &str) {
         eprintln!("{}", harmless(line));
     }
 
-    /// Says on standard error why nothing came of it.
-    pub(super) fn trouble(self, trouble: &Trouble) {
+    /// Prints an error to standard error.
+    pub(super) fn error(self, error: &CommandError) {
         if !self.json {
-            eprintln!("{}", harmless(&trouble.to_string()));
+            eprintln!("{}", harmless(&error.to_string()));
             return;
         }
-        let error = match trouble {
-            Trouble::Refused(error) => error.clone(),
+        let error = match error {
+            CommandError::Refused(error) => error.clone(),
             other => ApiError { kind: kind(other).to_owned(), error: other.to_string() },
         };
         match serde_json::to_string_pretty(&error) {
@@ -70,27 +70,31 @@ impl Output {
     }
 }
 
-fn kind(trouble: &Trouble) -> &'static str {
-    match trouble {
-        Trouble::Refused(_) => "refused",
-        Trouble::Unreachable { .. } | Trouble::Strange { .. } | Trouble::NoPage { .. } => {
-            "unreachable"
+fn kind(error: &CommandError) -> &'static str {
+    match error {
+        CommandError::Refused(_) => "refused",
+        CommandError::Unreachable { .. }
+        | CommandError::NotFileshare { .. }
+        | CommandError::NoPage { .. } => "unreachable",
+        CommandError::NoInstance => "not_found",
+        CommandError::Several(_) => "bad_request",
+        CommandError::Listing(_) | CommandError::Failed(_) | CommandError::Printing(_) => {
+            "internal"
         }
-        Trouble::NoInstance => "not_found",
-        Trouble::Several(_) => "bad_request",
-        Trouble::Listing(_) | Trouble::Failed(_) | Trouble::Printing(_) => "internal",
     }
 }
 
-/// Whoever reads the output may have closed it, such as `head`; that is no trouble.
-fn write(text: &str) -> Result<(), Trouble> {
+/// Writes to standard output. If that is closed, as in `| head`, it is no error.
+fn write(text: &str) -> Result<(), CommandError> {
     match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Trouble::Printing(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::Printing(error))
+        }
         _ => Ok(()),
     }
 }
 
-/// Without the control characters with which a name from the network could steer the terminal.
+/// Replaces control characters, with which a name from the network could control the terminal.
 fn harmless(text: &str) -> Cow<'_, str> {
     let steers = |c: char| c.is_control() && c != '\n';
     if !text.contains(steers) {
@@ -120,7 +124,7 @@ pub(super) fn status(status: &Status) -> String {
 
 pub(super) fn peers(peers: &[PeerRow]) -> String {
     if peers.is_empty() {
-        return "no peers yet; to join some: fileshare join HOST:PORT\n".into();
+        return "no peers yet; join some with: fileshare join HOST:PORT\n".into();
     }
     let mut rows = vec![["ID", "ADDRESS", "PROGRAM", "ROUND TRIP"].map(str::to_owned)];
     rows.extend(peers.iter().map(|peer| {
@@ -129,7 +133,7 @@ pub(super) fn peers(peers: &[PeerRow]) -> String {
     }));
     let mut text = table(&rows);
     for (speaks, meaning) in [
-        (Speaks::Classic, "one of the Python and Java programs"),
+        (Speaks::Classic, "one of the original Python and Java programs"),
         (Speaks::Unknown, "it has not answered yet"),
     ] {
         if peers.iter().any(|peer| peer.speaks == speaks) {
@@ -140,7 +144,7 @@ pub(super) fn peers(peers: &[PeerRow]) -> String {
     text
 }
 
-/// Which program a peer is.
+/// The kind of program of a peer.
 const fn program(speaks: Speaks) -> &'static str {
     match speaks {
         Speaks::Unknown => "unknown",
@@ -149,14 +153,14 @@ const fn program(speaks: Speaks) -> &'static str {
     }
 }
 
-/// From microseconds, as on the page: smaller parts change all the time and say nothing.
+/// Microseconds as whole milliseconds, as on the page.
 fn milliseconds(us: u64) -> String {
     if us < 1_000 { "< 1 ms".into() } else { format!("{} ms", us.saturating_add(500) / 1_000) }
 }
 
 pub(super) fn files(files: &[FileRow]) -> String {
     if files.is_empty() {
-        return "no files yet: put some into the shared folder, or look for some: fileshare search KEY\n"
+        return "no files yet: put some into the shared folder, or search for some with: fileshare search KEY\n"
             .into();
     }
     let mut rows = vec![["NAME", "SIZE", "DIGEST", "OWNERS"].map(str::to_owned)];
@@ -169,7 +173,7 @@ pub(super) fn files(files: &[FileRow]) -> String {
     }));
     let mut text = table(&rows);
     if files.iter().any(|file| file.size.is_none()) {
-        text.push_str("(unknown: the owner has not told it; an original program never does)\n");
+        text.push_str("(unknown: the owner has not sent it; original programs never do)\n");
     }
     for (file, why) in files.iter().filter_map(|file| Some((file, file.why_not.as_ref()?))) {
         // Writing to a string does not fail.
@@ -182,12 +186,12 @@ fn size(file: &FileRow) -> String {
     file.size.map_or("unknown".into(), |size| DecimalBytes(size).to_string())
 }
 
-/// What is not offered, as a line below the files.
+/// Files that are not offered, as a line below the list.
 pub(super) fn left_out(LeftOut { why, count, example }: &LeftOut) -> String {
     format!("not in the list: {count}, such as \"{example}\": {why}")
 }
 
-/// A file as a line that comes while others are still awaited.
+/// A file as a line of a running search.
 pub(super) fn file(file: &FileRow) -> String {
     let size = file.size.map_or("size unknown".into(), |size| DecimalBytes(size).to_string());
     format!("{}  {size}  {}", file.name, owners(file))
@@ -247,7 +251,7 @@ mod tests {
 NAME    SIZE     DIGEST        OWNERS
 a       1.50 kB  abababababab  here, bob
 longer  unknown  -             b, c, d and 1 more
-(unknown: the owner has not told it; an original program never does)
+(unknown: the owner has not sent it; original programs never do)
 ";
         assert_eq!(files(&rows), expected);
     }
@@ -288,7 +292,7 @@ longer  unknown  -             b, c, d and 1 more
         );
         let others = peers(&[peer(Speaks::Classic, None), peer(Speaks::Unknown, None)]);
         assert!(others.ends_with(
-            "(original: one of the Python and Java programs)\n(unknown: it has not answered yet)\n"
+            "(original: one of the original Python and Java programs)\n(unknown: it has not answered yet)\n"
         ));
     }
 

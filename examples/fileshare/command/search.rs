@@ -1,11 +1,11 @@
-//! `search KEY`: asks the network and shows the answers as they come.
+//! `search KEY`: searches the network and prints the matches as they arrive.
 
 use std::{collections::HashSet, time::Duration};
 
 use serde_json::Value;
 
 use super::{
-    client::{Client, Trouble},
+    client::{Client, CommandError},
     print::{self, Output},
 };
 use crate::model::{Event, FileRow, Search, Speaks};
@@ -16,18 +16,18 @@ pub(super) fn run(
     ttl: Option<u32>,
     wait: Duration,
     output: Output,
-) -> Result<(), Trouble> {
-    // Listening begins before the question, so that no answer is missed.
+) -> Result<(), CommandError> {
+    // Events are read from before the search, so that no match is missed.
     let mut events = client.events(Some(wait))?;
     let lower = key.to_lowercase();
     let _: Value = client.post("api/search", &Search { key: key.clone(), ttl })?;
-    let (mut found, mut said) = (Vec::new(), Said::default());
+    let (mut found, mut printed) = (Vec::new(), Printed::default());
     while let Some(event) = events.next(&["peers", "files"])? {
         match event {
             Event::Peers(network) => {
                 let classic =
                     network.peers.into_iter().filter(|peer| peer.speaks == Speaks::Classic);
-                said.classic = classic.map(|peer| peer.id).collect();
+                printed.classic = classic.map(|peer| peer.id).collect();
             }
             Event::Files(files) => {
                 found = files;
@@ -36,14 +36,14 @@ pub(super) fn run(
             _ => continue,
         }
         for file in &found {
-            if said.is_known(file) && said.is_new(file) {
+            if printed.is_known(file) && printed.is_new(file) {
                 output.line(&print::file(file))?;
             }
         }
     }
-    // Their owners have not told the size in time.
+    // Files whose owners did not send the size in time.
     for file in &found {
-        if !said.is_known(file) && said.is_new(file) {
+        if !printed.is_known(file) && printed.is_new(file) {
             output.line(&print::file(file))?;
         }
     }
@@ -56,22 +56,22 @@ pub(super) fn run(
     Ok(())
 }
 
-/// What was printed, and who never tells a size.
+/// The printed files, and the peers that never send a size.
 #[derive(Default)]
-struct Said {
+struct Printed {
     files: HashSet<(String, Option<String>)>,
     classic: HashSet<String>,
 }
 
-impl Said {
-    /// Whether no more is to be learned: a node tells the size soon after the name.
+impl Printed {
+    /// Whether the row is complete: a node sends the size soon after the name.
     fn is_known(&self, file: &FileRow) -> bool {
         file.size.is_some() || file.owners.iter().all(|owner| self.classic.contains(owner))
     }
 
-    /// Notes a file as printed. False if it was already.
+    /// Marks a file as printed. Returns false if it already was.
     fn is_new(&mut self, file: &FileRow) -> bool {
-        // The digest of an own file comes later, and makes no other file of it.
+        // The digest of an own file is computed later; it is still the same file.
         let digest = if file.local { Some(String::new()) } else { file.digest.clone() };
         self.files.insert((file.name.clone(), digest))
     }
@@ -90,16 +90,16 @@ mod tests {
             digest: digest.map(str::to_owned),
             ..FileRow::default()
         };
-        let mut said = Said { classic: HashSet::from(["java".into()]), ..Said::default() };
-        assert!(!said.is_known(&file("ada", None, None)), "it will be told");
+        let mut printed = Printed { classic: HashSet::from(["java".into()]), ..Printed::default() };
+        assert!(!printed.is_known(&file("ada", None, None)), "it will be told");
         let told = file("ada", Some(9), Some("ab"));
-        assert!(said.is_known(&told) && said.is_new(&told) && !said.is_new(&told));
+        assert!(printed.is_known(&told) && printed.is_new(&told) && !printed.is_new(&told));
         let classic = file("java", None, None);
-        assert!(said.is_known(&classic) && said.is_new(&classic));
-        assert!(said.is_new(&file("bob", Some(7), Some("cd"))), "another file of that name");
+        assert!(printed.is_known(&classic) && printed.is_new(&classic));
+        assert!(printed.is_new(&file("bob", Some(7), Some("cd"))), "another file of that name");
         let mut own = FileRow { local: true, ..file("me", Some(9), None) };
-        assert!(said.is_new(&own));
+        assert!(printed.is_new(&own));
         own.digest = Some("ab".into());
-        assert!(!said.is_new(&own));
+        assert!(!printed.is_new(&own));
     }
 }

@@ -1,4 +1,4 @@
-//! Files for others: whole ones, and parts.
+//! Handlers that send files: whole ones, and parts.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,18 +22,18 @@ use crate::{
     state::State,
 };
 
-/// How long a request waits for room in memory before it is told that all is taken.
+/// How long a request waits for memory before it is refused as busy.
 const ROOM_WITHIN: Duration = Duration::from_secs(5);
 
 fn name_of(msg: &Incoming) -> Option<FileName> {
     text_of(&msg.frame)?.trim_ascii().parse().ok()
 }
 
-/// `FGET`: the whole file in as few frames as can be.
+/// `FGET`: the whole file, in as few frames as possible.
 pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
-    // What is no name of a file is no file: others are not told which names are safe.
+    // An invalid name is not found: other nodes do not learn which names are valid.
     let Some(name) = name_of(msg) else { return Reply::error(FILE_NOT_FOUND) };
-    let Ok(place) = Arc::clone(&state.streams).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&state.streams).try_acquire_owned() else {
         return Reply::error(BUSY);
     };
     let share = Arc::clone(&state.share);
@@ -41,11 +41,11 @@ pub(super) async fn get(state: &Arc<State>, msg: &Incoming) -> Reply {
     match spawn_blocking(move || share.open_known(&of)).await {
         Ok(Ok(opened)) => {
             let len = opened.0.stamp().len();
-            Reply::body(TypeCode::REPL, len, file_stream(state, name, opened, place))
+            Reply::body(TypeCode::REPL, len, file_stream(state, name, opened, permit))
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Reply::error(FILE_NOT_FOUND),
         Ok(Err(error)) => {
-            state.error(format!("{name} cannot be read: {error}"));
+            state.error(format!("cannot read {name}: {error}"));
             Reply::error(FILE_ERROR)
         }
         Err(_) => Reply::error(FILE_ERROR),
@@ -67,7 +67,7 @@ pub(super) fn info(state: &State, msg: &Incoming) -> Reply {
     }
 }
 
-/// `FMAN`: the check values. Who asks for them is about to fetch the file.
+/// `FMAN`: the check values. The node that asks is about to fetch the file.
 pub(super) async fn manifest(state: &State, msg: &Incoming) -> Reply {
     let Some(digest) = text_of(&msg.frame).and_then(|text| text.parse::<Digest>().ok()) else {
         return Reply::error(FILE_NOT_FOUND);
@@ -80,20 +80,20 @@ pub(super) async fn manifest(state: &State, msg: &Incoming) -> Reply {
     }
 }
 
-/// What the other node hears of it.
+/// The text for the other node.
 fn refusal(state: &State, failure: PartFailure) -> &'static str {
     match failure {
         PartFailure::Unknown | PartFailure::Changed => FILE_CHANGED,
         PartFailure::NoSuchPart => FILE_NOT_FOUND,
         PartFailure::Io(error) if error.kind() == io::ErrorKind::NotFound => FILE_CHANGED,
         PartFailure::Io(error) => {
-            state.error(format!("a shared file was asked for and not sent: {error}"));
+            state.error(format!("cannot send a shared file: {error}"));
             FILE_ERROR
         }
     }
 }
 
-/// `FGRC`: parts, one after another, as fast as they are taken.
+/// `FGRC`: parts, one after another, as fast as they are read.
 pub(super) async fn parts(state: Arc<State>, msg: &Incoming) -> Reply {
     let Some(request) = text_of(&msg.frame).and_then(PartsRequest::parse) else {
         return Reply::error(FILE_NOT_FOUND);

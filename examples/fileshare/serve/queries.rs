@@ -1,4 +1,4 @@
-//! Searches of others, and answers to own ones.
+//! Handlers of queries of other nodes, and of answers to own ones.
 
 use std::{net::IpAddr, sync::Arc, task::Poll};
 
@@ -23,24 +23,24 @@ use crate::{
     talk::{NoAnswer, QUESTION_TIME, accepted, count, shown},
 };
 
-/// Peers that a query of another node is passed on to.
+/// The maximum number of peers that a query is forwarded to.
 const FAN_OUT: usize = 8;
 
-/// Queries that are worked on at once.
+/// The maximum number of queries that are handled at once.
 const AT_ONCE: usize = 8;
 
-/// A query that was acknowledged, and who sent it.
+/// An acknowledged query, and its sender.
 #[derive(Debug)]
 pub(crate) struct QueryWork {
     query: Query,
     sender: IpAddr,
-    /// As it says, over a link.
+    /// The id of the sender, if it arrived over a link.
     sender_id: Option<String>,
-    /// Whether it goes on to others when nothing here matches.
-    goes_on: bool,
+    /// Whether it is forwarded if no file here matches.
+    is_forwarded: bool,
 }
 
-/// The address that a request came from. A name cannot be one; it would have no rights.
+/// The source address of a request. It is never a name; a name would have no rights.
 fn sender_ip(msg: &Incoming) -> IpAddr {
     match msg.sender().address().host() {
         Host::Ip(ip) => ip.to_canonical(),
@@ -48,14 +48,14 @@ fn sender_ip(msg: &Incoming) -> IpAddr {
     }
 }
 
-/// `QUER` and `FQRY`: acknowledged at once; worked on when the exchange is over.
+/// `QUER` and `FQRY`: acknowledged at once, and handled after the end of the exchange.
 pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
     let sender = sender_ip(msg);
     let numbered = msg.code().to_ascii_uppercase() == FQRY;
     let query = text_of(&msg.frame).and_then(|text| Query::parse(text, numbered));
     let revision = state.share.revision();
     let novelty = query.as_ref().map(|query| {
-        // Own searches come back by others.
+        // Own searches come back from other nodes.
         let is_own = state.me().is_ok_and(|me| *me.address() == query.answer_to);
         if is_own { Novelty::Echo } else { state.seen.lock().look(query, revision, now()) }
     });
@@ -66,21 +66,21 @@ pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
         return Reply::error(BUSY);
     }
     let Some(query) = query else { return Reply::error(QUERY_INCORRECT) };
-    // A place first: a query that is seen and then not worked on would be lost.
-    let Ok(place) = state.queries.clone().try_reserve_owned() else { return Reply::error(BUSY) };
-    let goes_on = novelty == Some(Novelty::New);
-    if goes_on {
+    // The permit comes first: a query that is remembered but not handled would be lost.
+    let Ok(permit) = state.queries.clone().try_reserve_owned() else { return Reply::error(BUSY) };
+    let is_forwarded = novelty == Some(Novelty::New);
+    if is_forwarded {
         state.seen.lock().remember(&query, revision, now());
     } else {
-        state.seen.lock().looked_again(&query, revision);
+        state.seen.lock().handled_again(&query, revision);
     }
     let sender_id = match (msg.sender().via(), msg.sender().identity()) {
         (Via::Link, Identity::Claimed(id) | Identity::Proven(id)) => Some(id.to_string()),
         _ => None,
     };
-    let mut later = Later(Some((place, QueryWork { query, sender, sender_id, goes_on })));
-    // Dropped when another frame is asked for after this one, which then was taken, or when nobody
-    // takes it because the sender did not wait.
+    let mut later = Later(Some((permit, QueryWork { query, sender, sender_id, is_forwarded })));
+    // `later` is dropped when the next frame is polled, after the first was sent, or with the
+    // stream if the sender did not wait.
     Reply::stream(stream::once(async { Frame::text(TypeCode::REPL, QUERY_ACK) }).chain(
         stream::poll_fn(move |_| {
             drop(std::mem::replace(&mut later, Later(None)));
@@ -89,35 +89,35 @@ pub(super) fn query(state: &State, msg: &Incoming) -> Reply {
     ))
 }
 
-/// Hands a query to those who work on it when the exchange is over, however it ends.
+/// Queues a query when the exchange ends, whatever its outcome.
 struct Later(Option<(mpsc::OwnedPermit<QueryWork>, QueryWork)>);
 
 impl Drop for Later {
     fn drop(&mut self) {
-        if let Some((place, work)) = self.0.take() {
-            place.send(work);
+        if let Some((permit, work)) = self.0.take() {
+            permit.send(work);
         }
     }
 }
 
-/// Works on queries until the program stops.
-pub(crate) async fn work_on_queries(state: Arc<State>, mut work: mpsc::Receiver<QueryWork>) {
+/// Handles queries until the program stops.
+pub(crate) async fn handle_queries(state: Arc<State>, mut work: mpsc::Receiver<QueryWork>) {
     let queries = stream::poll_fn(move |cx| work.poll_recv(cx));
-    let all = queries.for_each_concurrent(AT_ONCE, |work| work_on(Arc::clone(&state), work));
+    let all = queries.for_each_concurrent(AT_ONCE, |work| handle(Arc::clone(&state), work));
     state.stopping.run_until_cancelled(all).await;
 }
 
-async fn work_on(state: Arc<State>, work: QueryWork) {
-    let QueryWork { query, sender, sender_id, goes_on } = work;
+async fn handle(state: Arc<State>, work: QueryWork) {
+    let QueryWork { query, sender, sender_id, is_forwarded } = work;
     let (matches, all) = state.share.index.lock().matching(&query.key, MAX_ANSWERS);
     if all > matches.len() {
         let (to, key, count) = (&query.answer_to, shown(&query.key), matches.len());
-        state.info(format!("{to} hears of {count} of the {all} files with \"{key}\" here"));
+        state.info(format!("{to} is told about {count} of the {all} files with \"{key}\" here"));
     }
     if !matches.is_empty() {
         state.seen.lock().answered(&query);
         answer(&state, &query, matches, sender).await;
-    } else if goes_on && let Some(ttl) = query.ttl.checked_sub(1) {
+    } else if is_forwarded && let Some(ttl) = query.ttl.checked_sub(1) {
         let next = Query { ttl, ..query };
         let mut to: Vec<PeerInfo> = state.contacts.lock().table().to_vec();
         to.retain(|peer| {
@@ -125,12 +125,12 @@ async fn work_on(state: Arc<State>, work: QueryWork) {
         });
         fastrand::shuffle(&mut to);
         to.truncate(FAN_OUT);
-        // A peer that does not hear it is one less; the sweep finds out why.
+        // Best effort: errors are ignored, and the ping sweep detects dead peers.
         join_all(to.iter().map(|peer| send_query(&state, peer.address(), &next))).await;
     }
 }
 
-/// Sends a query, with its number to nodes of this program.
+/// Sends a query; with its number to nodes of this program.
 pub(crate) async fn send_query(state: &State, to: &Address, query: &Query) -> Result<(), NoAnswer> {
     if query.number.is_some() && state.contacts.lock().how(to) != Speaks::Classic {
         match state.ask(to, query.to_frame(), Over::Link).await {
@@ -141,99 +141,98 @@ pub(crate) async fn send_query(state: &State, to: &Address, query: &Query) -> Re
     accepted(&state.ask(to, query.to_classic(), Over::Any).await?)
 }
 
-/// Tells the node that searches about matches, one `RESP` for each. What it did not hear, and why, is
-/// said.
+/// Sends the matches to the node that searches, one `RESP` for each, and reports errors.
 async fn answer(state: &State, query: &Query, matches: Vec<FileName>, sender: IpAddr) {
     let Ok(me) = state.me() else { return };
     let owner = me.address().to_string();
     let all = matches.len();
     let mut told = 0;
     let mut refused = None;
-    let untold = async {
-        let mut way = Way::to(state, &query.answer_to, sender).await?;
+    let error = async {
+        let mut route = Route::to(state, &query.answer_to, sender).await?;
         for name in matches {
-            match way.tell(state, &Match { name, owner: owner.clone() }).await {
+            match route.send(state, &Match { name, owner: owner.clone() }).await {
                 Ok(()) => told += 1,
                 // The next name may be one that it takes.
-                Err(untold @ Untold::NoAnswer(NoAnswer::Refused(_))) => refused = Some(untold),
-                Err(untold) => return Err(untold),
+                Err(error @ NotTold::NoAnswer(NoAnswer::Refused(_))) => refused = Some(error),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     };
-    let untold = untold.await.err().or(refused);
+    let error = error.await.err().or(refused);
     let (to, key) = (&query.answer_to, shown(&query.key));
     if told > 0 {
         state.info(format!("told {to} about {} with \"{key}\"", count(told, "file")));
     }
-    if let Some(untold) = untold
+    if let Some(error) = error
         && state.limits.lock().complain(to, now())
     {
         let files = count(all.saturating_sub(told), "file");
-        state.error(format!("{to} was not told about {files} with \"{key}\": {untold}"));
+        state.error(format!("{to} was not told about {files} with \"{key}\": {error}"));
     }
 }
 
-/// Why a node that searches was not told of a match.
+/// Why a match was not sent to the node that searches.
 #[derive(Debug, thiserror::Error)]
-enum Untold {
-    #[error("who asked may not make this node connect there")]
+enum NotTold {
+    #[error("the sender may not make this node connect to that address")]
     Scope,
-    #[error("this node has connected there often enough for now")]
+    #[error("the limit of connections to that address is reached")]
     Limited,
-    #[error("its name leads nowhere")]
+    #[error("its name has no address")]
     NoAddress,
-    #[error("it has not asked for that")]
+    #[error("it did not search for that")]
     NotAsked,
     #[error(transparent)]
     NoAnswer(#[from] NoAnswer),
 }
 
-/// How a node is reached that somebody named.
-struct Way<'a> {
+/// The route to a node that another node named.
+struct Route<'a> {
     /// As it was named.
     named: &'a Address,
     to: Address,
-    /// Not a known peer: what goes there is limited.
+    /// Whether it is not a known peer, so that messages to it are limited.
     is_stranger: bool,
-    /// The next message goes over an open link.
+    /// Whether the next message goes over an open link.
     is_linked: bool,
 }
 
-impl<'a> Way<'a> {
-    /// The way there, when `sender` may make this node connect there.
-    async fn to(state: &State, named: &'a Address, sender: IpAddr) -> Result<Self, Untold> {
+impl<'a> Route<'a> {
+    /// The route to `named`, if `sender` may make this node connect there.
+    async fn to(state: &State, named: &'a Address, sender: IpAddr) -> Result<Self, NotTold> {
         if state.contacts.lock().is_known(named) {
             return Ok(Self { named, to: named.clone(), is_stranger: false, is_linked: false });
         }
         let ip = match named.host() {
             Host::Ip(ip) => Some(*ip).filter(|ip| Scope::lets(sender, *ip)),
-            // Looked up once, so that what was checked is what is connected to. A look-up costs
-            // somebody something as well.
+            // Looked up once, so that the checked address is the one that is dialled. Look-ups are
+            // limited like dials.
             Host::Name(name) => {
                 if !state.limits.lock().dial_stranger(named, now()) {
-                    return Err(Untold::Limited);
+                    return Err(NotTold::Limited);
                 }
                 let found = timeout(QUESTION_TIME, lookup_host((&**name, named.port()))).await;
-                let found = found.ok().and_then(Result::ok).ok_or(Untold::NoAddress)?;
+                let found = found.ok().and_then(Result::ok).ok_or(NotTold::NoAddress)?;
                 found.map(|found| found.ip()).find(|ip| Scope::lets(sender, *ip))
             }
         };
-        let to = Address::new(ip.ok_or(Untold::Scope)?.into(), named.port()).canonical();
+        let to = Address::new(ip.ok_or(NotTold::Scope)?.into(), named.port()).canonical();
         Ok(Self { named, to, is_stranger: true, is_linked: false })
     }
 
-    /// Sends a message over a link, or in a classic exchange if it must be. One that needs a
-    /// connection to a stranger is limited.
-    async fn ask(&mut self, state: &State, frame: Frame) -> Result<Vec<Frame>, Untold> {
+    /// Sends a message over a link if possible. Messages that need a connection to an unknown node
+    /// are limited.
+    async fn ask(&mut self, state: &State, frame: Frame) -> Result<Vec<Frame>, NotTold> {
         loop {
             if self.is_stranger
                 && !self.is_linked
                 && !state.limits.lock().dial_stranger(&self.to, now())
             {
-                return Err(Untold::Limited);
+                return Err(NotTold::Limited);
             }
-            // Without links there is nothing to try first.
+            // A classic peer is not asked for a link.
             let is_classic = state.contacts.lock().how(self.named) == Speaks::Classic;
             let over = if is_classic { Over::Classic } else { Over::Link };
             self.is_linked = !is_classic;
@@ -247,8 +246,8 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// Tells of one match.
-    async fn tell(&mut self, state: &State, found: &Match) -> Result<(), Untold> {
+    /// Sends one match.
+    async fn send(&mut self, state: &State, found: &Match) -> Result<(), NotTold> {
         let answer = self.ask(state, found.to_frame()).await?;
         let refused = accepted(&answer);
         let not_asked =
@@ -261,18 +260,18 @@ impl<'a> Way<'a> {
             }
         }
         match refused {
-            Err(_) if not_asked => Err(Untold::NotAsked),
+            Err(_) if not_asked => Err(NotTold::NotAsked),
             Err(NoAnswer::Refused(words)) if words.starts_with(RESP_DUPLICATE) => Ok(()),
-            // The Python original says nothing at all, and reads no name with white space.
+            // The original Python program does not answer, and cannot parse names with white space.
             Ok(()) if answer.is_empty() && found.name.as_str().contains(char::is_whitespace) => {
-                Err(NoAnswer::Refused("it reads no names with spaces".to_owned()).into())
+                Err(NoAnswer::Refused("it does not support names with spaces".to_owned()).into())
             }
             other => Ok(other?),
         }
     }
 }
 
-/// `RESP`: believed when it answers an own search, or when its sender has the file.
+/// `RESP`: accepted if it answers an own search, or if its sender is the owner.
 pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     let Some(found) = text_of(&msg.frame).and_then(Match::parse) else {
         return Reply::error(RESP_INCORRECT);
@@ -283,7 +282,7 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
         (Some(_), _) => true,
         (None, Some(owner)) => match owner.host() {
             Host::Ip(ip) => Scope::lets(sender, *ip),
-            // Nobody knows yet where a name leads.
+            // The addresses of a name are not known yet.
             Host::Name(_) => sender.is_loopback(),
         },
         (None, None) => false,
@@ -296,17 +295,17 @@ pub(super) fn response(state: &State, msg: &Incoming) -> Reply {
     if !may || own {
         return Reply::error(RESP_INCORRECT);
     }
-    // The original programs take any answer. A node may say unasked what it has itself, within a
-    // limit; what others have, only when it was asked.
-    let itself = matches!(owner.host(), Host::Ip(ip) if ip.to_canonical() == sender);
+    // The original programs accept any answer. Here a node may announce its own files without a
+    // search, within a limit, and files of others only as an answer.
+    let is_owner = matches!(owner.host(), Host::Ip(ip) if ip.to_canonical() == sender);
     let name = found.name.to_string();
     let asked = state.own.lock().take(&name, &owner, now());
     state.searches_changed.notify_one();
-    if !(asked || itself && state.limits.lock().announcement_from(sender, now())) {
+    if !(asked || is_owner && state.limits.lock().announcement_from(sender, now())) {
         let full = state.own.lock().leave_out(&name);
         if let Some(key) = full {
-            let most = format!("more than {MAX_ANSWERS} files with \"{key}\" were found");
-            state.info(format!("{most}: the others are left out, search for more of the name"));
+            let limit = format!("more than {MAX_ANSWERS} files with \"{key}\" were found");
+            state.info(format!("{limit}: the others are left out; search for more of the name"));
         }
         return Reply::error(RESP_NOT_ASKED);
     }

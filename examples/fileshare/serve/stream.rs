@@ -14,16 +14,16 @@ use crate::{
     state::State,
 };
 
-/// Pieces that are read ahead, with the one that is being sent.
+/// The number of pieces in memory: the one that is sent, and one that is read ahead.
 const PIECES: usize = 2;
 
-/// Reads an open file as it was when it was opened. One of which that is not there any more ends in
-/// an error before its last byte, so that it is never taken for whole.
+/// Reads a file as it was when it was opened. If it has changed, the stream ends with an error
+/// before the last byte, so that the file is never taken for complete.
 pub(super) fn file_stream(
     state: &Arc<State>,
     name: FileName,
     opened: (Opened, Option<Arc<Manifest>>),
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) -> impl AsyncRead + Send + Unpin + 'static {
     let (state, opened) = (Arc::clone(state), Arc::new(opened));
     let len = opened.0.stamp().len();
@@ -38,9 +38,9 @@ pub(super) fn file_stream(
         async { read.await.unwrap_or_else(|error| Err(io::Error::other(error))) }
     });
     let pieces = pieces.buffered(PIECES).inspect(move |piece| {
-        let _place = &place;
+        let _permit = &permit;
         if let Err(error) = piece {
-            state.error(format!("{name} was not sent whole: {error}"));
+            state.error(format!("{name} was not sent completely: {error}"));
         }
     });
     StreamReader::new(pieces)

@@ -1,4 +1,4 @@
-//! The digests of the shared files, computed one after another on a blocking thread.
+//! Computes the digests of the shared files, one after another on a blocking thread.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use actix_peer::content::Manifest;
 use crate::share::{PartFailure, Share, folder::Stamp, index::Found, left_out::Unfit};
 
 impl Share {
-    /// Computes what is missing, on a thread of its own; at once, when that is under way.
+    /// Starts a thread that computes the missing digests, unless one is already running.
     pub(crate) fn digest_in_background(self: &Arc<Self>, runtime: &tokio::runtime::Handle) {
         if self.digesting.swap(true, Ordering::SeqCst) {
             return;
@@ -20,7 +20,7 @@ impl Share {
             loop {
                 share.digest_pending();
                 share.digesting.store(false, Ordering::SeqCst);
-                // What came between the last look and the mark would else be left lying.
+                // A file may have been added after the last check and before the flag was reset.
                 let more = !share.is_stopping() && share.index.lock().has_pending();
                 if !more || share.digesting.swap(true, Ordering::SeqCst) {
                     break;
@@ -29,8 +29,9 @@ impl Share {
         });
     }
 
-    /// Computes what is missing. A file that changes meanwhile is left to the next scan; one that
-    /// only grows is what it was when it was opened; one that cannot be read is not offered.
+    /// Computes the missing digests. A file that changes in the meantime is left to the next scan.
+    /// A file that only grows is digested as it was when it was opened. A file that cannot be read
+    /// is not offered.
     pub(crate) fn digest_pending(&self) {
         while !self.is_stopping() {
             let next = self.index.lock().next_pending();
@@ -42,7 +43,7 @@ impl Share {
                 }
                 Err(PartFailure::NoSuchPart) => self.index.lock().put_unfit(&found, Unfit::TooLong),
                 Err(error) => {
-                    tracing::debug!(name = ?found.name, %error, "not digested");
+                    tracing::debug!(name = ?found.name, %error, "cannot compute a digest");
                     continue;
                 }
             }
@@ -60,7 +61,7 @@ impl Share {
                     return Err(PartFailure::Unknown);
                 }
                 let read = opened.read_exact_at(part, offset);
-                // A file that has shrunk has changed, and can be read.
+                // A file that has become shorter has changed; it is not unreadable.
                 read.map_err(|error| {
                     if opened.is_still(&stamp) { error.into() } else { PartFailure::Changed }
                 })

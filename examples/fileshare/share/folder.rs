@@ -1,4 +1,4 @@
-//! One folder of files, entered by safe names only.
+//! One folder of files, accessed only by safe names.
 
 use std::{
     ffi::OsStr,
@@ -26,23 +26,22 @@ use crate::{
     },
 };
 
-/// Files of one folder that are shared.
+/// The maximum number of shared files of one folder.
 pub(super) const MAX_FILES: usize = 100_000;
 
-/// Interrupted downloads have this before their digest: hidden, and no name that is shared.
+/// The prefix of unfinished downloads, followed by the digest. Hidden files are not shared.
 pub(crate) const PART_PREFIX: &str = ".fileshare-part-";
 
-/// What is written in one go and then renamed.
+/// The prefix of files that are renamed after they are written.
 const TEMP_PREFIX: &str = ".fileshare-temp-";
 
-/// How long an interrupted download can be taken up again.
+/// How long an interrupted download can be resumed.
 const KEEP_PARTS: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// Other temporary files are of no use after the program that wrote them; another one may be
-/// writing now.
+/// How long other temporary files are kept: another instance may be writing them.
 const KEEP_TEMPS: Duration = Duration::from_secs(24 * 3_600);
 
-/// By what a file is recognised as unchanged.
+/// The metadata that shows whether a file is unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
     device: u64,
@@ -65,13 +64,13 @@ impl Stamp {
         self.len
     }
 
-    /// Whether it is the same file, and at least as long: what it was then may still be in it.
+    /// Whether it is the same file and at least as long, so that it may still contain the old data.
     pub(super) const fn may_hold(&self, then: &Self) -> bool {
         self.device == then.device && self.inode == then.inode && self.len >= then.len
     }
 }
 
-/// An open regular file, and what it was when it was opened.
+/// An open regular file, and its stamp when it was opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
     file: File,
@@ -87,24 +86,24 @@ impl Opened {
         self.file.read_exact_at(buffer, offset)
     }
 
-    /// What it is now.
+    /// Its current stamp.
     fn now(&self) -> Stamp {
         self.file.metadata().map(|metadata| Stamp::of(&metadata)).unwrap_or_default()
     }
 
-    /// Whether it is what it was then.
+    /// Whether its stamp is still the same.
     pub(super) fn is_still(&self, then: &Stamp) -> bool {
         self.now() == *then
     }
 
-    /// Whether it is what it was when it was opened, and more at the end.
+    /// Whether it is the same file and has become longer.
     pub(super) fn has_grown(&self) -> bool {
         let now = self.now();
         now.may_hold(&self.stamp) && now.len > self.stamp.len
     }
 
-    /// Reads a piece of what it was when it was opened. One that has changed since gives what the
-    /// check values prove; without them, one that is longer is taken for one that has grown.
+    /// Reads a piece of the version that was opened. If the file has changed since, the check
+    /// values must match; without them, it must only have grown.
     pub(crate) fn read_as_opened(
         &self,
         buffer: &mut [u8],
@@ -123,7 +122,7 @@ impl Opened {
         good.then_some(()).ok_or_else(changed)
     }
 
-    /// Reads the whole part that the piece is in.
+    /// Reads the whole part that contains the piece, and verifies it.
     fn read_proven(&self, buffer: &mut [u8], offset: u64, manifest: &Manifest) -> Option<()> {
         let (layout, index) = (manifest.layout(), manifest.layout().index(offset));
         let mut part = vec![0; layout.len(index)];
@@ -134,9 +133,9 @@ impl Opened {
     }
 }
 
-/// A file that is written under a hidden name, and removed unless it gets its own.
+/// A file with a hidden name, which is removed unless it is renamed.
 pub(crate) fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    // As any other file of the user: the mask takes off what is not wanted.
+    // As for any file of the user, the umask applies.
     let mode = Permissions::from_mode(0o666);
     tempfile::Builder::new().prefix(TEMP_PREFIX).permissions(mode).tempfile_in(folder)
 }
@@ -159,15 +158,15 @@ impl Folder {
         &self.0
     }
 
-    /// Opens a regular file. Links are not followed, wherever they lead; a pipe does not block. A link,
-    /// a device, a pipe or a folder is not found: others are not told which.
+    /// Opens a regular file. Links are not followed, and pipes do not block. For a link, a device,
+    /// a pipe or a folder the error is "not found", so that other nodes learn nothing about it.
     pub(super) fn open(&self, name: &FileName) -> io::Result<Opened> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(flags.bits().cast_signed());
         let file = options.open(self.0.join(name)).map_err(|error| {
             match Errno::from_io_error(&error) {
-                // What is said of a link that is not followed, and of a socket.
+                // The errors for links and sockets.
                 Some(Errno::LOOP | Errno::NXIO) => io::ErrorKind::NotFound.into(),
                 _ => error,
             }
@@ -179,8 +178,8 @@ impl Folder {
         Ok(Opened { file, stamp: Stamp::of(&metadata) })
     }
 
-    /// The regular files with safe names, at most so many; everything else goes to `left_out`,
-    /// with a safe name to `unfit` as well.
+    /// The regular files with safe names, at most `most`. Other entries go to `left_out`, and to
+    /// `unfit` if their name is safe.
     pub(super) fn list(
         &self,
         most: usize,
@@ -191,15 +190,14 @@ impl Folder {
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let text = entry.file_name();
-            // The program's own files are left out without a word.
+            // The temporary files of the program are skipped.
             if kept_for(&text).is_some() {
                 continue;
             }
             let named = FileName::from_bytes(text.as_bytes()).map_err(Unfit::from);
             let why = match named {
                 Ok(_) if files.len() >= most => Unfit::TooMany,
-                // Of the entry itself: a link is none of the regular files. One that has just
-                // vanished is none either.
+                // The metadata is that of the entry itself, so links are not regular files.
                 Ok(name) => match entry.metadata().map(|metadata| self.look(&name, &metadata)) {
                     Ok(Ok(stamp)) => {
                         files.push((name, stamp));
@@ -228,7 +226,7 @@ impl Folder {
         read.map(|()| Stamp::of(metadata)).map_err(|_| Unfit::Unreadable)
     }
 
-    /// Copies a file into the folder: whole or not at all, and never over another one.
+    /// Copies a file into the folder, atomically. Never replaces another file.
     pub(super) fn copy_in(&self, name: &FileName, from: &Path) -> Result<(), AddFailure> {
         let write = |source| AddFailure::Write { name: name.clone(), source };
         let mut input = File::open(from).map_err(write)?;
@@ -241,7 +239,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes old temporary files. What cannot be removed is no harm.
+    /// Removes old temporary files. Errors are ignored.
     pub(super) fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.0) else { return };
         for entry in entries.flatten() {

@@ -1,4 +1,4 @@
-//! Which files there are, and what is known of them.
+//! The index of the shared files.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -16,20 +16,20 @@ use crate::{
     },
 };
 
-/// What is known about one name.
+/// The state of one name.
 #[derive(Clone, Debug)]
 pub(crate) enum Known {
     Digested(Arc<Manifest>),
     /// Its digest is being computed.
     NotYet,
-    /// It is there, and not offered.
+    /// The file exists, but is not offered.
     Not(Unfit),
 }
 
-/// Files that are waited for, first.
+/// The maximum number of files that are digested first, because a peer waits for them.
 const MAX_URGENT: usize = 64;
 
-/// One file as it was found.
+/// A file that a scan found.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) name: FileName,
@@ -44,29 +44,29 @@ struct Entry {
     manifest: Option<Arc<Manifest>>,
 }
 
-/// The files by name and by digest, and which are still to be digested.
+/// The files by name and by digest, and the files that are not digested yet.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     files: BTreeMap<FileName, Entry>,
     digests: HashMap<Digest, FileName>,
     pending: BTreeSet<FileName>,
     urgent: VecDeque<FileName>,
-    /// What is there under a safe name and not offered. A stamp says that reading it has failed,
-    /// and is not tried again until it changes.
+    /// Files with a safe name that are not offered. If there is a stamp, reading failed and is
+    /// tried again only after the stamp changes.
     unfit: BTreeMap<FileName, (Option<Stamp>, Unfit)>,
     left_out: Tally,
-    /// What was said last of what is left out.
-    said: Vec<LeftOut>,
+    /// The rows of `left_out` that were reported last.
+    reported: Vec<LeftOut>,
 }
 
 impl Index {
-    /// How many files are shared.
+    /// The number of shared files.
     pub(crate) fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// Takes what was found now for what there is; of two files with one name the first. Whether
-    /// anything changed.
+    /// Replaces the files with those of a new scan; of two files with one name the first counts.
+    /// Returns whether the index changed.
     pub(super) fn replace(
         &mut self,
         found: Vec<Found>,
@@ -94,7 +94,7 @@ impl Index {
                 Some(Entry { found: then, manifest, .. }) if then.stamp == found.stamp => {
                     self.put(found, manifest);
                 }
-                // It has grown: it is offered as it was, until its digest is known.
+                // It has grown: the old version is offered until the new digest is known.
                 Some(Entry { found: then, manifest: Some(manifest), .. })
                     if then.folder == found.folder && found.stamp.may_hold(&then.stamp) =>
                 {
@@ -102,14 +102,14 @@ impl Index {
                     self.pending.insert(found.name);
                 }
                 _ => {
-                    // A name is taken now; what is known of its file may follow below.
+                    // Its manifest may be found below, if it was renamed.
                     self.put(found.clone(), None);
                     fresh.push(found);
                 }
             }
         }
         let changed = !fresh.is_empty() || !old.is_empty();
-        // A file that has another name now is the same file.
+        // A renamed file keeps its manifest.
         let gone: HashMap<_, _> = old
             .into_values()
             .filter_map(|entry| Some((entry.found.stamp, entry.manifest?)))
@@ -119,15 +119,15 @@ impl Index {
                 self.put(found, Some(Arc::clone(manifest)));
             }
         }
-        // Anew: another name may have the digest of one that went.
+        // Rebuilt, because another name may have the digest of a removed file.
         let of = |(name, entry): (&FileName, &Entry)| {
             entry.manifest.as_ref().map(|manifest| (manifest.digest(), name.clone()))
         };
         self.digests = self.files.iter().filter_map(of).collect();
-        changed || self.left_out.rows() != self.said
+        changed || self.left_out.rows() != self.reported
     }
 
-    /// Reading it has failed: it is not offered any more.
+    /// Records that reading failed, so that the file is no longer offered.
     pub(super) fn put_unfit(&mut self, found: &Found, why: Unfit) {
         if let Some(entry) = self.files.remove(&found.name) {
             entry.manifest.map(|manifest| self.digests.remove(&manifest.digest()));
@@ -136,21 +136,21 @@ impl Index {
         self.unfit.insert(found.name.clone(), (Some(found.stamp), why));
     }
 
-    /// What is in the folders and not offered.
+    /// The files that are not offered, by reason.
     pub(crate) fn left_out(&self) -> Vec<LeftOut> {
         self.left_out.rows()
     }
 
-    /// The same, once for each change.
+    /// Like [`left_out`](Self::left_out), but only once after each change.
     pub(crate) fn left_out_news(&mut self) -> Option<Vec<LeftOut>> {
         let rows = self.left_out.rows();
-        (rows != self.said).then(|| {
-            self.said.clone_from(&rows);
+        (rows != self.reported).then(|| {
+            self.reported.clone_from(&rows);
             rows
         })
     }
 
-    /// One more file, or a changed one.
+    /// Adds or replaces a file.
     pub(super) fn put(&mut self, found: Found, manifest: Option<Arc<Manifest>>) {
         let name = found.name.clone();
         match &manifest {
@@ -178,7 +178,8 @@ impl Index {
         self.files.get(name).map(|entry| entry.found.folder)
     }
 
-    /// The first `most` files whose names contain `key`, whatever the case, and how many there are.
+    /// The first `most` files whose names contain `key`, ignoring case, and the number of all of
+    /// them.
     pub(crate) fn matching(&self, key: &str, most: usize) -> (Vec<FileName>, usize) {
         let key = key.to_lowercase();
         let matching = || self.files.iter().filter(|(_, entry)| entry.lower.contains(&key));
@@ -187,7 +188,7 @@ impl Index {
         (first, all)
     }
 
-    /// Size and digest of a file. One that is still to be digested is moved to the front.
+    /// The size and digest of a file. A file without a digest is moved to the front of the queue.
     pub(crate) fn known(&mut self, name: &FileName) -> Option<Known> {
         let Some(entry) = self.files.get(name) else {
             return self.unfit.get(name).map(|(_, why)| Known::Not(*why));
@@ -210,18 +211,18 @@ impl Index {
         Some((entry.found.clone(), name.clone(), Arc::clone(manifest)))
     }
 
-    /// The file is not what this digest says: it is to be computed again after the next scan.
+    /// Removes a digest that is no longer correct. It is computed again after the next scan.
     pub(super) fn forget_digest(&mut self, name: &FileName, digest: &Digest) {
         if let Some(entry) = self.files.get_mut(name)
             && entry.manifest.take_if(|manifest| manifest.digest() == *digest).is_some()
         {
             self.digests.remove(digest);
-            // No file has this stamp, so the next scan finds a change.
+            // No file has this stamp, so the next scan detects a change.
             entry.found.stamp = Stamp::default();
         }
     }
 
-    /// The next file to digest: one that is waited for, else the first.
+    /// The next file to digest: one that a peer waits for, otherwise the first.
     pub(super) fn next_pending(&mut self) -> Option<Found> {
         loop {
             let name = self.urgent.pop_front().or_else(|| self.pending.first().cloned())?;
@@ -237,7 +238,7 @@ impl Index {
         !self.pending.is_empty()
     }
 
-    /// The result of digesting what was found, or what was there by then.
+    /// Records the manifest of a file, with its stamp when it was digested.
     pub(super) fn set_manifest(&mut self, found: &Found, stamp: Stamp, manifest: Manifest) {
         if let Some(entry) = self.files.get_mut(&found.name)
             && entry.found.folder == found.folder
@@ -251,7 +252,7 @@ impl Index {
         }
     }
 
-    /// The check values of a file that is as this stamp says.
+    /// The manifest of a file with this stamp.
     pub(super) fn manifest_of(&self, name: &FileName, stamp: &Stamp) -> Option<Arc<Manifest>> {
         let entry = self.files.get(name).filter(|entry| entry.found.stamp == *stamp)?;
         entry.manifest.clone()

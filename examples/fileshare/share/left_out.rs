@@ -1,4 +1,4 @@
-//! What is in a shared folder and not offered, and why.
+//! Files in a shared folder that are not offered, and the reasons.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use actix_peer::content::MAX_SIZE;
 
 use crate::{model::LeftOut, name::InvalidName, share::folder::MAX_FILES};
 
-/// Reasons that are told apart; each wrong character of a name is one.
+/// The maximum number of different reasons. Each invalid character of a name is one.
 const MAX_REASONS: usize = 32;
 
-/// Why something in a shared folder is not offered.
+/// Why an entry of a shared folder is not offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unfit {
     #[error(transparent)]
     Name(#[from] InvalidName),
-    #[error("only files right in the folder are shared: no folders, links or devices")]
+    #[error("only regular files are shared: no folders, links or devices")]
     NotAFile,
     #[error("it cannot be read")]
     Unreadable,
@@ -26,7 +26,7 @@ pub(crate) enum Unfit {
     TooMany,
 }
 
-/// How much was left out for which reason, with the first name of each.
+/// The number of files for each reason, with the first name.
 #[derive(Debug, Default)]
 pub(super) struct Tally(BTreeMap<String, (usize, String)>);
 

@@ -1,4 +1,5 @@
-//! What is known about other nodes, for people: names, and how they are talked to. Pure values.
+//! What is known about other nodes: names, kinds, round trips, and which node knows which. Pure
+//! values.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,22 +15,22 @@ use actix_peer::{
 
 use crate::model::{Network, PeerRow, Speaks};
 
-/// Nodes that are not in the table, of which something is remembered.
+/// The maximum number of remembered nodes that are not in the table.
 const MAX_STRANGERS: usize = 1_024;
 
-/// Entries of one peer's list that are shown.
+/// The maximum number of entries of the list of one peer.
 const MAX_LISTED: usize = 128;
 
-/// Nodes in the picture of the network.
+/// The maximum number of nodes in the graph of the network.
 const MAX_NODES: usize = 512;
 
-/// Host names whose addresses are remembered. Others stay names.
+/// The maximum number of host names whose addresses are remembered.
 const MAX_NAMES: usize = 64;
 
-/// Addresses that are remembered of one name.
+/// The maximum number of addresses of one name.
 const MAX_ADDRESSES: usize = 8;
 
-/// The weight of a new measurement of a time is one part in this many.
+/// A new measurement has the weight 1 / `SMOOTHING`.
 const SMOOTHING: u32 = 4;
 
 #[derive(Clone, Debug, Default)]
@@ -39,7 +40,7 @@ struct Node {
     time: Option<Duration>,
 }
 
-/// The table as it was last seen, and what was learned on the way.
+/// The last known table, and what was learned about other nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Contacts {
     me: Option<PeerInfo>,
@@ -50,12 +51,12 @@ pub(crate) struct Contacts {
 }
 
 impl Contacts {
-    /// This node itself.
+    /// Sets the description of this node.
     pub(crate) fn set_me(&mut self, me: &PeerInfo) {
         self.me = Some(me.clone());
     }
 
-    /// Takes the table as it is now. Those who left it.
+    /// Sets the current table. Returns the peers that are no longer in it.
     pub(crate) fn set_table(&mut self, list: &PeerList) -> Vec<PeerInfo> {
         let table: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
         let old = std::mem::replace(&mut self.table, table);
@@ -67,12 +68,12 @@ impl Contacts {
         &self.table
     }
 
-    /// Whether somebody in the table is reached there.
+    /// Whether a peer in the table has this address.
     pub(crate) fn is_known(&self, address: &Address) -> bool {
         self.table.iter().any(|peer| peer.address() == address)
     }
 
-    /// A peer of the table by its id, or by any spelling of its address.
+    /// A peer in the table, by its id or by any spelling of its address.
     pub(crate) fn find(&self, text: &str) -> Option<&PeerInfo> {
         let by_id = self.table.iter().find(|peer| peer.id().as_str() == text);
         let by_address = || {
@@ -82,7 +83,7 @@ impl Contacts {
         by_id.or_else(by_address)
     }
 
-    /// Where the node with this id is, as far as it is known.
+    /// The address of the node with this id, if it is known.
     pub(crate) fn address_of(&self, id: &str) -> Option<Address> {
         let in_table = self.find(id).map(|peer| peer.address().clone());
         let met = || {
@@ -91,7 +92,7 @@ impl Contacts {
         in_table.or_else(|| met().map(|(address, _)| address.clone()))
     }
 
-    /// Every way in which an address may be written: itself, and the IP addresses of a name.
+    /// All spellings of an address: itself, and the IP addresses of a name.
     fn spellings(&self, address: &Address) -> Vec<Address> {
         let port = address.port();
         let at = |ip: IpAddr| Address::new(ip.to_canonical().into(), port);
@@ -108,7 +109,7 @@ impl Contacts {
         }
     }
 
-    /// This node, or a peer of the table, by any spelling of its address.
+    /// This node, or a peer in the table, by any spelling of its address.
     fn known_at(&self, address: &Address) -> Option<&PeerInfo> {
         let spellings = self.spellings(address);
         let mut known = self.me.iter().chain(&self.table);
@@ -120,13 +121,12 @@ impl Contacts {
         known.find(same)
     }
 
-    /// The address by which this node knows the one at `address`, which others may spell otherwise:
-    /// `localhost:9000` is `127.0.0.1:9000`.
+    /// The spelling of `address` in the table: `localhost:9000` may be `127.0.0.1:9000` there.
     pub(crate) fn known_as(&self, address: &Address) -> Address {
         self.known_at(address).map_or_else(|| address.clone(), |peer| peer.address().clone())
     }
 
-    /// The names in these entries whose addresses would tell whether they are a known node.
+    /// The names in these entries that have to be looked up to identify known nodes.
     pub(crate) fn unresolved(&self, entries: &[PeerInfo]) -> Vec<(Arc<str>, u16)> {
         let known = |port| self.me.iter().chain(&self.table).any(|peer| peer.port() == port);
         let named = entries.iter().filter_map(|entry| match entry.address().host() {
@@ -141,7 +141,7 @@ impl Contacts {
         new.into_iter().take(room).collect()
     }
 
-    /// What a look-up of a name has found.
+    /// Records the result of a look-up.
     pub(crate) fn resolved(&mut self, name: Arc<str>, mut ips: Vec<IpAddr>) {
         ips.truncate(MAX_ADDRESSES);
         if self.names.len() < MAX_NAMES || self.names.contains_key(&name) {
@@ -149,7 +149,7 @@ impl Contacts {
         }
     }
 
-    /// How the node at this address is called: by its id when that is known.
+    /// The name of the node at this address: its id if that is known.
     pub(crate) fn name_of(&self, address: &Address) -> String {
         let known = self.known_at(address).map(PeerInfo::id);
         let met = || self.nodes.get(address).and_then(|node| node.id.as_ref());
@@ -168,32 +168,32 @@ impl Contacts {
         }
     }
 
-    /// The node at this address says that this is its id.
+    /// Records the id that the node at this address claims.
     pub(crate) fn met(&mut self, address: &Address, id: &PeerId) {
         if let Some(node) = self.node(address) {
             node.id = Some(id.clone());
         }
     }
 
-    /// How the node at this address is talked to. Whether that is news.
+    /// Records the kind of the node at this address. Returns whether it changed.
     pub(crate) fn speaks(&mut self, address: &Address, speaks: Speaks) -> bool {
         self.node(address).is_some_and(|node| std::mem::replace(&mut node.speaks, speaks) != speaks)
     }
 
-    /// How the node at this address is talked to.
+    /// The kind of the node at this address.
     pub(crate) fn how(&self, address: &Address) -> Speaks {
         self.nodes.get(address).map(|node| node.speaks).unwrap_or_default()
     }
 
-    /// The node at this address has taken so long to answer.
-    pub(crate) fn took(&mut self, address: &Address, time: Duration) {
+    /// Records a round trip to the node at this address.
+    pub(crate) fn add_round_trip(&mut self, address: &Address, time: Duration) {
         if let Some(node) = self.node(address) {
             let smoothed = |old: Duration| (old * (SMOOTHING - 1) + time) / SMOOTHING;
             node.time = Some(node.time.map_or(time, smoothed));
         }
     }
 
-    /// Whom a peer knows, as it says.
+    /// Records the list of a peer.
     pub(crate) fn set_list(&mut self, of: &PeerId, mut knows: Vec<PeerInfo>) {
         knows.truncate(MAX_LISTED);
         if self.table.iter().any(|peer| peer.id() == of) {
@@ -201,7 +201,7 @@ impl Contacts {
         }
     }
 
-    /// The picture: this node first, then its peers, then whom they know. A node that a list has
+    /// The graph: this node first, then its peers, then the peers of those. A node that a list has
     /// under another id or another spelling of its address is one node.
     pub(crate) fn network(&self) -> Network {
         let mut nodes: Vec<&PeerId> = Vec::new();
@@ -219,7 +219,7 @@ impl Contacts {
                 continue;
             }
             let spellings = self.spellings(node.address());
-            // Entries of the node's own table are different nodes, whatever others say.
+            // Entries of this node's table are different nodes, whatever other lists say.
             let same = spellings.iter().find_map(|one| places.get(one).copied());
             let id = same.filter(|_| n >= known).unwrap_or(node.id());
             if id == node.id() {
@@ -353,9 +353,9 @@ mod tests {
         let a = "127.0.0.1:1".parse().unwrap();
         contacts.speaks(&a, Speaks::Classic);
         let time = |contacts: &Contacts| contacts.network().peers[0].round_trip_us;
-        contacts.took(&a, Duration::from_micros(400));
+        contacts.add_round_trip(&a, Duration::from_micros(400));
         assert_eq!(time(&contacts), Some(400));
-        contacts.took(&a, Duration::from_micros(800));
+        contacts.add_round_trip(&a, Duration::from_micros(800));
         assert_eq!(time(&contacts), Some(500));
         assert_eq!(contacts.network().peers[1].round_trip_us, None);
     }

@@ -1,4 +1,4 @@
-//! Fetching a whole file from one of the original programs.
+//! Fetches a whole file from an original program.
 
 use std::{os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
@@ -26,10 +26,10 @@ use crate::{
     },
 };
 
-/// Bytes that are gathered before they are written.
+/// The size of the write buffer.
 const WRITE_LEN: usize = 1 << 20;
 
-/// Fetches the file from `owner`. Its length is what the frame's header announces.
+/// Fetches the file from `owner`. The header of the frame announces its length.
 pub(super) async fn fetch(job: &Arc<Job>, owner: &Address) -> Result<PathBuf, TransferFailure> {
     let (state, running, peer) = (&job.state, &job.running, job.name_of(owner));
     running.begin_at(0);
@@ -53,7 +53,7 @@ pub(super) async fn fetch(job: &Arc<Job>, owner: &Address) -> Result<PathBuf, Tr
         let manifest = Manifest::of(len, |part, offset| file.read_exact_at(part, offset))?;
         let path = give_name(&file, from, &state.downloads, &order.name, order.replace)?;
         if let Some(manifest) = &manifest {
-            // Now it is known what that owner has: the same as is here.
+            // The owner has the same file.
             let what = (manifest.layout(), manifest.digest());
             state.remote.lock().set(&order.name, &owner, what);
         }
@@ -63,7 +63,7 @@ pub(super) async fn fetch(job: &Arc<Job>, owner: &Address) -> Result<PathBuf, Tr
     .await
 }
 
-/// Receives it all; the room that is kept for it.
+/// Receives the whole file. Returns the room that is reserved for it.
 async fn receive(
     job: &Arc<Job>,
     (owner, peer): (&Address, &str),
@@ -88,14 +88,14 @@ async fn receive(
         size = size.zip(len).map(|(size, len)| size + len);
         job.running.change(|view| view.size = size);
         drop(room.take());
-        room = Some(Room::keep(job, size.unwrap_or(0)).await?);
-        job.waits(None);
+        room = Some(Room::reserve(job, size.unwrap_or(0)).await?);
+        job.set_waits(None);
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|error| broken(RequestError::from(error).into()))?;
             file.write_all(&piece).await.map_err(StoreFailure::from)?;
             job.running.add(piece.len() as u64);
         }
-        // Only a frame that could hold no more is followed by another one.
+        // Another frame follows only if this one has the maximum length.
         more = body.received() == u64::from(u32::MAX);
     }
     if frames == 0 {
@@ -109,7 +109,7 @@ fn broken(peer: &str, error: &NoAnswer) -> TransferFailure {
         NoAnswer::Request(RequestError::Reply(ReadError::Frame(FrameError::TruncatedBody {
             ..
         }))) => TransferFailure::Classic(format!(
-            "{peer} sent less than it announced: its file may have changed meanwhile, fetch it again"
+            "{peer} sent less than it announced: its file may have changed, fetch it again"
         )),
         error if error.is_silence() => TransferFailure::Silent(silence(peer)),
         error => TransferFailure::Classic(format!("the connection with {peer} broke: {error}")),

@@ -1,4 +1,4 @@
-//! Fetching a file in parts, from everybody who has it.
+//! Fetches a file in parts, from all its owners.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,20 +25,21 @@ use crate::{
     },
 };
 
-/// Sources of one transfer.
+/// The maximum number of sources of one transfer.
 const MAX_SOURCES: usize = 8;
 
-/// Parts that are asked of one source at once at most: while one is verified and written, others
-/// come. Measured: with more, what came has left the cache of the processor before it is written.
+/// The maximum number of open requests to one source, so that parts arrive while another is
+/// verified and written. More were slower: the data left the cache of the processor before it was
+/// written.
 const LANES: usize = 3;
 
-/// Parts that are asked for at once in one transfer, or two of each source.
+/// The maximum number of open requests of one transfer, but at least two for each source.
 const ALL_LANES: usize = 12;
 
-/// How long a lane without work waits before it looks for a slow part to help with.
+/// How long a lane without work waits before it requests a slow part a second time.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How long a lane waits for room in memory.
+/// How long a lane waits for memory.
 const ROOM_WITHIN: Duration = Duration::from_secs(600);
 
 struct Fetching<'a> {
@@ -49,11 +50,11 @@ struct Fetching<'a> {
     plan: Mutex<Plan>,
     sources: Vec<Source>,
     reasons: Mutex<Vec<String>>,
-    /// Something failed or ended: there may be work.
+    /// Wakes lanes when there may be work.
     wake: Notify,
 }
 
-/// Fetches the file that `owners` have.
+/// Fetches the file from `owners`.
 pub(super) async fn fetch(
     job: &Arc<Job>,
     info: FileInfo,
@@ -69,15 +70,15 @@ pub(super) async fn fetch(
     let sources = owners.into_iter().zip(names).take(MAX_SOURCES);
     let sources: Vec<_> = sources.map(|(address, name)| Source { address, name }).collect();
     let manifest = Arc::new(source::manifest(state, &info, &sources).await?);
-    // Nothing is made on the disk for what does not fit.
+    // Room is reserved before the file is created.
     let (begun, of) = (state.downloads.clone(), info.digest);
     running.begin_at(blocking(move || Ok(bytes_of_part(&begun, &of))).await?);
-    let _room = Room::keep(job, info.layout.size()).await?;
+    let _room = Room::reserve(job, info.layout.size()).await?;
     let (downloads, of) = (state.downloads.clone(), Arc::clone(&manifest));
     let (store, there) = blocking(move || Store::open(&downloads, of)).await?;
     let there_bytes = (0..).zip(&there).filter(|(_, there)| **there);
     running.begin_at(there_bytes.map(|(index, _)| info.layout.len(index) as u64).sum());
-    job.waits(None);
+    job.set_waits(None);
     let fetching = Fetching {
         job,
         digest: info.digest,
@@ -104,13 +105,13 @@ pub(super) async fn fetch(
 }
 
 impl Fetching<'_> {
-    /// Fetches what is missing, on all lanes of all sources.
+    /// Fetches the missing parts, on all lanes of all sources.
     async fn all_parts(&self) -> Result<(), TransferFailure> {
         let each = (ALL_LANES / self.sources.len().max(1)).clamp(2, LANES);
         let numbers = (0..each).flat_map(|_| 0..self.sources.len());
         let mut lanes: FuturesUnordered<_> = numbers.map(|number| self.lane(number)).collect();
-        // The first that finds nothing left ends it: who is slow with a part that came from another
-        // is not waited for.
+        // The transfer ends when no part is missing, without waiting for a slow source of a part
+        // that has already arrived from another.
         while !self.plan.lock().is_finished() {
             match lanes.next().await {
                 Some(ended) => ended?,
@@ -135,7 +136,7 @@ impl Fetching<'_> {
         named.map(|(_, source)| source.name.clone()).collect()
     }
 
-    /// Which sources do not answer, in words.
+    /// The sources that do not answer, as text.
     fn silent(&self) -> String {
         let names = self.names(|number| self.plan.lock().is_silent(number));
         names.iter().map(|name| silence(name)).collect::<Vec<_>>().join("; ")
@@ -169,7 +170,7 @@ impl Fetching<'_> {
     ) -> Result<Result<(), PartError>, TransferFailure> {
         let len = self.manifest.layout().len(index);
         let Some(mut data) = self.job.state.receiving.take(len, ROOM_WITHIN).await else {
-            let why = "there is no room in memory".to_owned();
+            let why = "there is not enough memory for the part".to_owned();
             return Ok(Err(PartError { why, failure: Failure::Busy }));
         };
         let request = PartsRequest { digest: self.digest, first: index, count: 1 };
@@ -178,10 +179,10 @@ impl Fetching<'_> {
         }
         let store = Arc::clone(&self.store);
         if !blocking(move || store.write(index, data.as_ref())).await? {
-            let why = "it sent data that does not belong to the digest";
+            let why = "it sent data that does not match the digest";
             return Ok(Err(PartError::last(why)));
         }
-        self.job.waits(None);
+        self.job.set_waits(None);
         tracing::trace!(number, index, "part");
         if self.plan.lock().done(number, index) {
             self.job.running.add(len as u64);
@@ -189,20 +190,22 @@ impl Fetching<'_> {
         Ok(Ok(()))
     }
 
-    /// Gives a part back that a source did not bring, and lets the source pause.
+    /// Records that a source did not send a part, and lets the source pause.
     async fn failed(&self, number: SourceNumber, source: &Source, index: u64, error: PartError) {
         let standing = self.plan.lock().failed(number, index, error.failure, now());
         self.wake.notify_waiters();
         if error.failure == (Failure::Broken { silent: true })
             && self.plan.lock().is_silent_all_over()
         {
-            self.job.waits(Some(self.silent()));
+            self.job.set_waits(Some(self.silent()));
         }
         match standing {
             Standing::AskAgain(pause) => sleep(pause).await,
             Standing::GivenUp => {
                 let PartError { why, .. } = error;
-                self.job.state.error(format!("{} is not asked any more: {why}", source.name));
+                self.job
+                    .state
+                    .error(format!("{} is no longer used as a source: {why}", source.name));
                 let mut reasons = self.reasons.lock();
                 reasons.push(format!("{}: {why}", source.name));
                 let left = self.names(|number| !self.plan.lock().is_given_up(number));

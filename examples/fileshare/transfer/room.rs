@@ -1,5 +1,4 @@
-//! Room on the disk: looked for before a download is written, so that what does not fit waits and
-//! what fits comes.
+//! Room on the disk: checked before a download is written. A download that does not fit waits.
 
 use std::{
     fs, io,
@@ -18,7 +17,7 @@ use crate::{
     transfer::{Job, TransferFailure, blocking, store::StoreFailure},
 };
 
-/// Bytes of a block, as the system counts what a file takes.
+/// The bytes of a block in the metadata of a file.
 const BLOCK: u64 = 512;
 
 /// The hidden file of a download.
@@ -26,13 +25,13 @@ pub(super) fn part_path(downloads: &Path, digest: &Digest) -> PathBuf {
     downloads.join(format!("{PART_PREFIX}{digest}"))
 }
 
-/// Bytes of a download that are on the disk already, as far as the system says.
+/// The bytes of a download that are already on the disk.
 pub(super) fn bytes_of_part(downloads: &Path, digest: &Digest) -> u64 {
     let found = fs::symlink_metadata(part_path(downloads, digest));
     found.map_or(0, |metadata| metadata.len().min(metadata.blocks() * BLOCK))
 }
 
-/// Room that is kept for a transfer while it is written; given back when dropped.
+/// Room that is reserved for a transfer while it is written; released when dropped.
 pub(super) struct Room(Arc<Job>);
 
 impl Drop for Room {
@@ -43,24 +42,24 @@ impl Drop for Room {
 }
 
 impl Room {
-    /// Keeps room for `size` bytes, of which those that are done are there. What other transfers
-    /// were promised is not free; what interrupted ones have left is, when it is needed.
-    pub(super) async fn keep(job: &Arc<Job>, size: u64) -> Result<Self, TransferFailure> {
+    /// Reserves room for `size` bytes, including those that are already written. The room of other
+    /// transfers is not free. Data of interrupted transfers is removed if needed.
+    pub(super) async fn reserve(job: &Arc<Job>, size: u64) -> Result<Self, TransferFailure> {
         let needed = job.running.set_room(size);
         let state = Arc::clone(&job.state);
         let made = blocking(move || {
             let folder = state.downloads.clone();
             make(&state, 0)?.map_err(|free| StoreFailure::NoRoom { folder, needed, free })
         });
-        // Transfers that wait are not woken: nothing has become free.
+        // Transfers that wait are not woken, because no room was released.
         made.await.inspect_err(|_| _ = job.running.set_room(0)).map(|()| Self(Arc::clone(job)))
     }
 }
 
-/// Makes room for what transfers were promised and so much more. The error is what is free.
+/// Makes room for all transfers and `more` bytes. The error has the free bytes.
 fn make(state: &State, more: u64) -> io::Result<Result<(), u64>> {
     let free = free(&state.downloads)?;
-    let Some(lacking) = state.transfers.promised().saturating_add(more).checked_sub(free) else {
+    let Some(lacking) = state.transfers.reserved().saturating_add(more).checked_sub(free) else {
         return Ok(Ok(()));
     };
     let writing = state.transfers.writing();
@@ -71,7 +70,7 @@ fn make(state: &State, more: u64) -> io::Result<Result<(), u64>> {
     gone.into_iter().try_for_each(fs::remove_file).map(Ok)
 }
 
-/// Whether there is room for a file that does not come by a transfer; true when the system does not tell.
+/// Whether there is room for `len` bytes besides all transfers; true if that is unknown.
 pub(crate) fn has_room(state: &State, len: u64) -> bool {
     make(state, len).map_or(true, |made| made.is_ok())
 }
@@ -85,7 +84,7 @@ fn free(folder: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// What is left of a download that does not run.
+/// The file of an interrupted download.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Left {
     written: SystemTime,
@@ -105,21 +104,21 @@ fn left_parts(downloads: &Path, is_written: impl Fn(&str) -> bool) -> Vec<Left> 
     left.collect()
 }
 
-/// Which of them go, the oldest first; none when all of them are not enough.
+/// Chooses the files to remove, the oldest first; `None` if all of them are not enough.
 fn choose(mut left: Vec<Left>, lacking: u64) -> Option<Vec<PathBuf>> {
     left.sort();
-    let (mut gone, mut won) = (Vec::new(), 0_u64);
+    let (mut chosen, mut freed) = (Vec::new(), 0_u64);
     for Left { bytes, path, .. } in left {
-        if won >= lacking {
+        if freed >= lacking {
             break;
         }
-        won = won.saturating_add(bytes);
-        gone.push(path);
+        freed = freed.saturating_add(bytes);
+        chosen.push(path);
     }
-    (won >= lacking).then_some(gone)
+    (freed >= lacking).then_some(chosen)
 }
 
-/// A number of bytes for people.
+/// A number of bytes as text.
 pub(super) fn bytes(count: u64) -> String {
     DecimalBytes(count).to_string()
 }

@@ -1,4 +1,4 @@
-//! The transfers of this program, as people see them.
+//! The transfers of this program.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -13,32 +13,32 @@ use crate::{
     state::now,
 };
 
-/// Transfers that are remembered.
+/// The maximum number of remembered transfers.
 const MAX_REMEMBERED: usize = 200;
 
-/// Transfers that run at once. Those that wait do not count.
+/// The maximum number of running transfers. Those that wait do not count.
 const MAX_RUNNING: usize = 16;
 
-/// Transfers that run or wait.
+/// The maximum number of transfers that run or wait.
 const MAX_OPEN: usize = 128;
 
-/// How much of a new measurement goes into the speed that is shown.
+/// The weight of a new measurement in the speed.
 const SMOOTHING: f64 = 0.3;
 
-/// Why a transfer is not begun, cancelled or cleared.
+/// Why a transfer is not started, cancelled or cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TransferRefused {
-    #[error("{MAX_RUNNING} files are being fetched already: wait for one, or cancel one")]
+    #[error("{MAX_RUNNING} files are already being fetched: wait for one or cancel one")]
     TooMany,
-    #[error("{MAX_OPEN} transfers run or wait already: cancel one")]
+    #[error("{MAX_OPEN} transfers already run or wait: cancel one")]
     TooManyWait,
-    #[error("that file is being fetched already")]
+    #[error("the file is already being fetched")]
     Twice,
-    #[error("no transfer with the number {0} is on its way")]
+    #[error("no open transfer has the number {0}")]
     NotOpen(u64),
     #[error("no transfer has the number {0}")]
     Unknown(u64),
-    #[error("transfer {0} is running: clear it when it has ended")]
+    #[error("transfer {0} is running: clear it after it has ended")]
     Open(u64),
 }
 
@@ -52,12 +52,13 @@ pub(crate) struct Running {
 #[derive(Debug)]
 struct Inner {
     view: Transfer,
-    /// When the speed was measured last, how many bytes were there, and what it was.
+    /// The time, the bytes and the speed of the last measurement.
     measured: (Instant, u64, f64),
     digest: Option<Digest>,
-    /// Bytes on the disk that it has or will have written; 0 while it does not write.
+    /// The bytes on the disk that are reserved for it, written ones included; 0 while it does not
+    /// write.
     room: u64,
-    /// It gets its name, and is not cancelled any more.
+    /// Whether the file is being renamed, so that it can no longer be cancelled.
     naming: bool,
 }
 
@@ -66,14 +67,14 @@ impl Inner {
         self.view.state == TransferState::Running
     }
 
-    /// Bytes that it will still write.
+    /// The bytes that it has yet to write.
     fn missing_room(&self) -> u64 {
         self.room.saturating_sub(self.view.done)
     }
 }
 
 impl Running {
-    /// What people see.
+    /// The current view.
     pub(crate) fn view(&self) -> Transfer {
         self.inner.lock().view.clone()
     }
@@ -82,7 +83,7 @@ impl Running {
         change(&mut self.inner.lock().view);
     }
 
-    /// What it waits for. When that is news, whether it waited before.
+    /// Sets what it waits for. If that changed, returns whether it waited before.
     pub(super) fn set_waits(&self, what: Option<String>) -> Option<bool> {
         let waits = &mut self.inner.lock().view.waits;
         (*waits != what).then(|| std::mem::replace(waits, what).is_some())
@@ -92,7 +93,7 @@ impl Running {
         self.cancelled.cancelled().await;
     }
 
-    /// Whether it may get its name: a transfer is cancelled or named, not both.
+    /// Whether the file may be renamed. A transfer is either cancelled or renamed.
     pub(super) fn may_be_named(&self) -> bool {
         let mut inner = self.inner.lock();
         inner.naming = !self.cancelled.is_cancelled();
@@ -103,26 +104,26 @@ impl Running {
         self.inner.lock().digest
     }
 
-    /// Promises it so much room on the disk. What is missing of that.
+    /// Reserves room on the disk. Returns the bytes that it has yet to write.
     pub(super) fn set_room(&self, bytes: u64) -> u64 {
         let mut inner = self.inner.lock();
         inner.room = bytes;
         inner.missing_room()
     }
 
-    /// So many bytes more are there, verified where that is possible.
+    /// Adds received bytes, which are verified if possible.
     pub(crate) fn add(&self, bytes: u64) {
         self.inner.lock().view.done += bytes;
     }
 
-    /// So many bytes are there at the beginning: of an earlier try, or none, when it is begun anew.
+    /// Sets the bytes at the start of an attempt, which may be left from an earlier one.
     pub(crate) fn begin_at(&self, bytes: u64) {
         let mut inner = self.inner.lock();
         inner.view.done = bytes;
         inner.measured = (now(), bytes, 0.0);
     }
 
-    /// Measures the speed. Whether the transfer has moved.
+    /// Measures the speed. Returns whether there is progress to report.
     pub(crate) fn measure(&self, now: Instant) -> bool {
         let Inner { view, measured, .. } = &mut *self.inner.lock();
         let (at, done, before) = *measured;
@@ -162,7 +163,7 @@ struct List {
 }
 
 impl List {
-    /// Those that run or wait.
+    /// The transfers that run or wait.
     fn open(&self) -> impl Iterator<Item = MutexGuard<'_, Inner>> {
         self.all.iter().map(|one| one.inner.lock()).filter(|inner| inner.is_open())
     }
@@ -196,7 +197,7 @@ impl Transfers {
         let cancelled = CancellationToken::new();
         let running = Arc::new(Running { inner: Mutex::new(inner), cancelled });
         list.all.push_front(Arc::clone(&running));
-        // Fewer are open than are remembered.
+        // There is always an ended one, because fewer are open than are remembered.
         if list.all.len() > MAX_REMEMBERED
             && let Some(ended) = list.all.iter().rposition(|one| !one.inner.lock().is_open())
         {
@@ -205,7 +206,7 @@ impl Transfers {
         Ok(running)
     }
 
-    /// Claims a digest for a transfer: two of them would write to the same place.
+    /// Claims a digest for a transfer, because two transfers would write to the same file.
     pub(crate) fn claim(&self, running: &Running, digest: Digest) -> Result<(), TransferRefused> {
         let list = self.list.lock();
         let number = running.view().number;
@@ -230,19 +231,19 @@ impl Transfers {
         Ok(inner.view.clone())
     }
 
-    /// Bytes that all of them will still write.
-    pub(super) fn promised(&self) -> u64 {
+    /// The bytes that all transfers have yet to write.
+    pub(super) fn reserved(&self) -> u64 {
         let list = self.list.lock();
         list.open().map(|other| other.missing_room()).fold(0, u64::saturating_add)
     }
 
-    /// What is being written, or is about to be.
+    /// The digests of files that are being written, or are about to be.
     pub(super) fn writing(&self) -> Vec<Digest> {
         let list = self.list.lock();
         list.open().filter(|other| other.room > 0).filter_map(|other| other.digest).collect()
     }
 
-    /// There may be room on the disk.
+    /// Wakes transfers that wait for room on the disk.
     pub(super) fn room_changed(&self) {
         self.room.notify_waiters();
     }
@@ -251,7 +252,7 @@ impl Transfers {
         self.room.notified().await;
     }
 
-    /// Forgets the transfer with this number, or all, but none that runs.
+    /// Removes the transfer with this number, or all, except running ones.
     pub(crate) fn clear(&self, number: Option<u64>) -> Result<(), TransferRefused> {
         let mut list = self.list.lock();
         let is_open = |one: &Arc<Running>| one.inner.lock().is_open();

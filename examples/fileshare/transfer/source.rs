@@ -1,4 +1,4 @@
-//! One node that a file is fetched from.
+//! A node that a file is fetched from.
 
 use actix_peer::{
     Over, RequestError,
@@ -31,7 +31,7 @@ impl Source {
     ) -> Result<(), PartError> {
         let mut replies = state.request(&self.address, request.to_frame(), Over::Link).await?;
         let Some(mut body) = replies.next_body().await? else {
-            return Err(PartError::last("no answer"));
+            return Err(PartError::last("it closed the connection without an answer"));
         };
         if body.code() == TypeCode::ERRO {
             let why = words(body).await;
@@ -70,14 +70,14 @@ impl Source {
     }
 }
 
-/// Why a part did not come.
+/// Why a part was not received.
 pub(super) struct PartError {
     pub(super) why: String,
     pub(super) failure: Failure,
 }
 
 impl PartError {
-    /// There is no second try.
+    /// An error after which the source is not asked again.
     pub(super) fn last(why: impl Into<String>) -> Self {
         Self { why: why.into(), failure: Failure::Final }
     }
@@ -101,7 +101,7 @@ impl From<WrongChecks> for PartError {
     }
 }
 
-/// The check values, from the first source whose list belongs to the digest.
+/// The check values, from the first source whose list matches the digest.
 pub(super) async fn manifest(
     state: &State,
     info: &FileInfo,

@@ -1,6 +1,6 @@
-//! Where a download is until it is complete: a hidden file beside its place.
+//! The hidden file of a download until it is complete.
 //!
-//! All of it blocks: it belongs on a blocking thread.
+//! All functions block: call them on a blocking thread.
 
 use std::{
     fs::{File, OpenOptions},
@@ -23,22 +23,22 @@ use crate::{
     transfer::room::{bytes, part_path},
 };
 
-/// Bytes of one write. Measured: with more, the system looks for larger runs of memory to keep the
-/// file in, and finding and clearing those costs more than it saves.
+/// The bytes of one write. Larger writes were slower: the kernel then uses larger pages for the
+/// file, which take longer to allocate and to clear.
 const WRITE_LEN: usize = 256 << 10;
 
-/// Bytes after which what was written is brought to the disk while more comes: the last of them are
-/// soon there when the file is complete, and a crash of the machine costs not much more than these.
+/// The bytes after which written data is synced while more arrives. The final sync is then short,
+/// and a crash of the machine loses little more than this.
 const SYNC_EVERY: u64 = 64 << 20;
 
-/// Why a download cannot be kept. Nothing under its final name was touched.
+/// Why a download cannot be stored. The file with its final name is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreFailure {
-    #[error("there is a file {0} already")]
+    #[error("the file {0} already exists")]
     Exists(FileName),
     #[error("the disk is full")]
     DiskFull,
-    #[error("it needs {} in {}, where {} are free", bytes(*.needed), folder.display(), bytes(*.free))]
+    #[error("it needs {} in {}, which has {} free", bytes(*.needed), folder.display(), bytes(*.free))]
     NoRoom { folder: PathBuf, needed: u64, free: u64 },
     #[error("cannot write the file: {0}")]
     Io(io::Error),
@@ -53,9 +53,9 @@ impl From<io::Error> for StoreFailure {
     }
 }
 
-/// Gives a complete file its name in one step, once its data is on the disk: a name never stands for
-/// less than the file, whatever happens to the machine. Over another file only when `replace` says
-/// so. A file that cannot have its name is gone.
+/// Renames a complete file atomically, after its data is on the disk, so that the name never
+/// belongs to a partial file. Replaces another file only if `replace` is set. Removes the file if
+/// it cannot be renamed.
 pub(crate) fn give_name(
     file: &File,
     from: TempPath,
@@ -67,7 +67,7 @@ pub(crate) fn give_name(
     put(from, downloads, name, replace).map_err(|(failure, _)| failure)
 }
 
-/// As [`give_name`], of a file that is on the disk; gives back one that cannot have its name.
+/// Like [`give_name`], for a file that is on the disk. Returns the file if it cannot be renamed.
 fn put(
     from: TempPath,
     downloads: &Path,
@@ -88,27 +88,27 @@ fn put(
     }
 }
 
-/// Has a new name reach the disk. Where folders cannot be synced, a crash may cost the name, and the
-/// file is fetched again.
+/// Syncs a folder, so that a new name is on the disk. If that fails, a crash may lose the name, and
+/// the file has to be fetched again.
 fn sync_folder(folder: &Path) {
     File::open(folder).and_then(|folder| folder.sync_all()).ok();
 }
 
-/// A download whose parts can be verified, as far as it is.
+/// A download whose parts can be verified.
 #[derive(Debug)]
 pub(crate) struct Store {
     file: File,
     path: PathBuf,
     manifest: Arc<Manifest>,
-    /// One writes at a time: the file system would let the others spin meanwhile.
+    /// One thread writes at a time, because others would only spin in the file system.
     writing: Mutex<()>,
-    /// Bytes that were written since somebody began to bring them to the disk.
+    /// The bytes that were written since the last sync began.
     unsynced: AtomicU64,
 }
 
 impl Store {
-    /// Opens the hidden file of this digest, and says which of its parts are there: what an
-    /// interrupted download left is held against the manifest, never believed.
+    /// Opens the hidden file of this digest. Returns which of its parts are valid: the data of an
+    /// interrupted download is verified with the manifest.
     pub(crate) fn open(
         downloads: &Path,
         manifest: Arc<Manifest>,
@@ -127,21 +127,20 @@ impl Store {
             Self { file, path, manifest, writing: Mutex::new(()), unsynced: AtomicU64::new(0) };
         let mut there = vec![false; usize::try_from(layout.parts()).unwrap_or(0)];
         if metadata.len() != layout.size() {
-            // Nothing of another length is of this file. (One that is truncated for nothing is
-            // written to the disk in full when it is closed: some file systems take that as a sign
-            // of old programs that replace files in place.)
+            // A file of another length is discarded. An empty file is not truncated, because some
+            // file systems then write the whole file to the disk when it is closed.
             if metadata.len() > 0 {
                 store.file.set_len(0)?;
             }
-            // Sparse: what is not written takes no room.
+            // The file is sparse: unwritten parts take no room.
             store.file.set_len(layout.size())?;
         } else if metadata.blocks() > 0 {
-            store.look(&mut there)?;
+            store.verify(&mut there)?;
         }
         Ok((store, there))
     }
 
-    fn look(&self, there: &mut [bool]) -> Result<(), StoreFailure> {
+    fn verify(&self, there: &mut [bool]) -> Result<(), StoreFailure> {
         let (layout, mut buffer) = (self.manifest.layout(), Vec::new());
         for (index, there) in (0..).zip(there) {
             buffer.resize(layout.len(index), 0);
@@ -151,7 +150,7 @@ impl Store {
         Ok(())
     }
 
-    /// Verifies a part and writes it. False: it is not what the digest says.
+    /// Verifies a part and writes it. Returns false if it does not match the digest.
     pub(crate) fn write(&self, index: u64, data: &[u8]) -> Result<bool, StoreFailure> {
         let good = self.manifest.is_part(index, data);
         if good {
@@ -171,8 +170,8 @@ impl Store {
         Ok(good)
     }
 
-    /// Gives the complete file its name, as [`give_name`] does. When it cannot have it, it stays for
-    /// another try.
+    /// Renames the complete file, as [`give_name`] does. If that fails, the hidden file is kept for
+    /// another attempt.
     pub(crate) fn finish(
         &self,
         downloads: &Path,
@@ -182,7 +181,7 @@ impl Store {
         self.file.sync_all()?;
         let from = TempPath::try_from_path(&self.path)?;
         put(from, downloads, name, replace).map_err(|(failure, path)| {
-            // A temporary path that is dropped takes its file with it.
+            // A temporary path removes its file when it is dropped.
             path.keep().ok();
             failure
         })

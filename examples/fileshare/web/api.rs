@@ -1,4 +1,4 @@
-//! The calls of the JSON API.
+//! The handlers of the JSON API.
 
 use actix_web::{
     HttpResponse,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::model::{Fetch, FileRow, Join, Joined, Network, Search, SearchRow, Status, Transfer};
 
-/// Bytes of a JSON body: names and addresses are short.
+/// The maximum length of a JSON body.
 const MAX_JSON: usize = 16 * 1024;
 
 type Answer<T> = Result<Json<T>, Failure>;
@@ -55,7 +55,7 @@ async fn metrics(site: Data<Site>) -> HttpResponse {
     HttpResponse::Ok().content_type(crate::prometheus::CONTENT_TYPE).body(text)
 }
 
-/// What calls without a result answer.
+/// The answer of calls without a result.
 fn done() -> Json<Value> {
     Json(json!({}))
 }
@@ -73,7 +73,7 @@ async fn remove_peer(site: Data<Site>, id: Path<String>) -> Answer<Value> {
     Ok(done())
 }
 
-/// Thousands of rows: made on a thread where nothing else waits for them.
+/// The list of files, serialised on a blocking thread, because it may have thousands of rows.
 async fn files(site: Data<Site>) -> Result<HttpResponse, Failure> {
     let json = events::files(&site.app).await.ok_or_else(Failure::stopped)?;
     Ok(HttpResponse::Ok().content_type("application/json").body(json))
@@ -122,7 +122,7 @@ async fn refresh(site: Data<Site>) -> Answer<Value> {
     Ok(done())
 }
 
-/// So that the upload handler answers with the same type.
+/// The answer of an upload.
 pub(super) fn added(row: FileRow) -> HttpResponse {
     HttpResponse::Created().json(row)
 }

@@ -1,4 +1,4 @@
-//! The page, inside the program: nothing is read from disk, and nothing from other hosts.
+//! The page, which is part of the program: no file is read from the disk or from other hosts.
 
 use actix_web::{
     HttpResponse,
@@ -6,7 +6,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-/// Path, media type, content.
+/// The path, media type and content of each file.
 const ASSETS: [(&str, &str, &str); 11] = [
     ("/", "text/html; charset=utf-8", include_str!("../assets/index.html")),
     ("/app.css", "text/css; charset=utf-8", include_str!("../assets/app.css")),

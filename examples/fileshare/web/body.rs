@@ -1,4 +1,5 @@
-//! Bodies of calls, with an end: a time, a number at once, and a close for who never comes to it.
+//! Limits for bodies of calls: a time-out, a maximum number at once, and a close of unfinished
+//! ones.
 
 use std::{
     cell::RefCell,
@@ -21,16 +22,16 @@ use tokio::time::timeout;
 
 use super::{Site, failure::Failure};
 
-/// From the headers to the end of a JSON body. It is short.
+/// The time-out from the headers to the end of a JSON body.
 const JSON_WITHIN: Duration = Duration::from_secs(10);
 
-/// A body that comes in this time is none that anybody waits for.
+/// A body that arrives within this time needs no permit.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
-/// JSON bodies that are awaited at once: a part of the connections that there may be.
+/// The maximum number of JSON bodies that are being received: a part of all connections.
 pub(super) const MAX_JSON_BODIES: usize = 64;
 
-/// What a call takes, as JSON, when it comes in time.
+/// A JSON body that has to arrive in time.
 pub(super) struct InTime<T>(pub(super) T);
 
 impl<T: DeserializeOwned + 'static> FromRequest for InTime<T> {
@@ -45,22 +46,24 @@ impl<T: DeserializeOwned + 'static> FromRequest for InTime<T> {
             if let Ok(json) = timeout(AT_ONCE, &mut json).await {
                 return Ok(Self(json?.into_inner()));
             }
-            let busy = |_| Failure::busy(format!("{MAX_JSON_BODIES} calls are on their way"));
-            let _place = site.json_bodies.try_acquire().map_err(busy)?;
+            let busy =
+                |_| Failure::busy(format!("{MAX_JSON_BODIES} calls are already being received"));
+            let _permit = site.json_bodies.try_acquire().map_err(busy)?;
             let json = timeout(JSON_WITHIN, json).await;
             Ok(Self(json.map_err(|_| late(JSON_WITHIN))??.into_inner()))
         })
     }
 }
 
-/// The body did not come in time.
+/// The error of a body that did not arrive in time.
 pub(super) fn late(within: Duration) -> Failure {
-    let text = format!("the body did not come within {} s", within.as_secs());
+    let text = format!("the body did not arrive within {} s", within.as_secs());
     Failure::new(StatusCode::REQUEST_TIMEOUT, "bad_request", text)
 }
 
-/// The body of a call, kept until it is answered. The server waits for the end of a body in chunks
-/// that nobody holds any more, however long that takes, and closes on one that somebody holds.
+/// The body of a call, kept until the call is answered. After the answer, the server closes a
+/// connection whose unfinished body is still held; otherwise it would wait for the end of a chunked
+/// body without a time-out.
 pub(super) struct Held {
     _payload: Rc<RefCell<Payload>>,
 }
@@ -80,7 +83,7 @@ impl Held {
     }
 }
 
-/// An answer, and the body of its call.
+/// An answer with the body of its call.
 pub(super) struct Answer {
     answer: BoxBody,
     _held: Held,

@@ -1,4 +1,4 @@
-//! Server-sent events: what changes is made into text once, and sent to every listener.
+//! Server-sent events: each event is serialised once and sent to every listener.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
@@ -21,28 +21,28 @@ use tokio::{
 use super::{Site, failure::Failure};
 use crate::{app::App, model::Event};
 
-/// Listeners at once. A page is one, a subcommand is one.
+/// The maximum number of listeners. A page and a subcommand are one each.
 const MAX_LISTENERS: usize = 64;
 
-/// Events that wait for a slow listener, before it gets a fresh snapshot instead.
+/// The number of events that wait for a slow listener. One that is slower gets a new snapshot.
 const QUEUE: usize = 256;
 
-/// Between two signs of life to a listener, so that both sides notice a dead connection.
+/// The interval of keepalives to a listener, so that both sides detect a dead connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Where listeners subscribe.
+/// The source of events for all listeners.
 #[derive(Clone, Debug)]
 pub(super) struct Hub {
-    /// The only strong one is the pump's: with it the listeners end.
+    /// The pump has the only strong sender: when it ends, the listeners end.
     live: broadcast::WeakSender<Bytes>,
-    /// The newest list of files, as an event. It is large, so it never waits in the queue.
+    /// The newest list of files, as an event. It is large, so it is not in the queue.
     files: watch::Receiver<Bytes>,
     listeners: Arc<Semaphore>,
     pump: AbortHandle,
 }
 
 impl Hub {
-    /// Has to be called inside the actix runtime.
+    /// Starts the pump. Call it on an arbiter.
     pub(super) fn start(app: &App) -> Self {
         let ((live, _), (newest, files)) =
             (broadcast::channel(QUEUE), watch::channel(Bytes::new()));
@@ -51,17 +51,17 @@ impl Hub {
         Self { live: weak, files, listeners: Arc::new(Semaphore::new(MAX_LISTENERS)), pump }
     }
 
-    /// Takes a listener in, which begins with a snapshot.
+    /// Adds a listener, which first receives a snapshot.
     async fn listener(&self, app: &App) -> Result<Listener, Failure> {
-        let place = Arc::clone(&self.listeners).try_acquire_owned();
-        let place = place
-            .map_err(|_| Failure::busy(format!("{MAX_LISTENERS} listeners are here already")))?;
-        // Subscribed before the snapshot: an event may come twice, but none is missed.
+        let permit = Arc::clone(&self.listeners).try_acquire_owned();
+        let busy = |_| Failure::busy(format!("there are already {MAX_LISTENERS} listeners"));
+        let permit = permit.map_err(busy)?;
+        // Subscribed before the snapshot: an event may arrive twice, but none is missed.
         let live = self.live.upgrade().ok_or_else(Failure::stopped)?.subscribe();
         let mut files = self.files.clone();
         files.mark_unchanged();
         let (app, waiting) = (app.clone(), snapshot(app).await);
-        Ok(Listener { app, live, files, waiting, _place: place })
+        Ok(Listener { app, live, files, waiting, _permit: permit })
     }
 
     /// Ends every listener.
@@ -70,7 +70,7 @@ impl Hub {
     }
 }
 
-/// Takes the node's events for as long as there are any. Nothing is made into text for nobody.
+/// Serialises the events of the node and sends them, if there are listeners.
 async fn pump(app: App, live: broadcast::Sender<Bytes>, newest: watch::Sender<Bytes>) {
     let mut events = app.events();
     let send = |text| live.send(text).unwrap_or(0);
@@ -82,7 +82,7 @@ async fn pump(app: App, live: broadcast::Sender<Bytes>, newest: watch::Sender<By
                 event_text(files).await.map(|text| newest.send_replace(text));
             }
             Ok(event) => drop(send(sse(&event))),
-            // This task was too slow: everything that may have been missed.
+            // This task was too slow and missed events.
             Err(RecvError::Lagged(_)) => {
                 snapshot(&app).await.into_iter().map(send).for_each(drop);
             }
@@ -90,13 +90,13 @@ async fn pump(app: App, live: broadcast::Sender<Bytes>, newest: watch::Sender<By
     }
 }
 
-/// One of each kind but notices.
+/// One event of each kind but notices.
 async fn snapshot(app: &App) -> VecDeque<Bytes> {
     let mut texts = VecDeque::new();
     texts.push_back(sse(&Event::Status(app.status().await)));
     texts.push_back(sse(&Event::Peers(app.network().await)));
     texts.extend(event_text(Event::Files(app.files())).await);
-    // The oldest first, as they would have come.
+    // The oldest first, as in the order of events.
     texts.extend(app.searches().into_iter().rev().map(|search| sse(&Event::Search(search))));
     let transfers = app.transfers();
     let numbers = transfers.iter().map(|transfer| transfer.number).collect();
@@ -105,14 +105,14 @@ async fn snapshot(app: &App) -> VecDeque<Bytes> {
     texts
 }
 
-/// The list of files as JSON. `None` when the process is ending.
+/// The list of files as JSON; `None` if the process is ending.
 pub(super) async fn files(app: &App) -> Option<String> {
     let app = app.clone();
     let made = spawn_blocking(move || serde_json::to_string(&app.files())).await;
     made.ok()?.ok()
 }
 
-/// Thousands of rows are made into text where nothing else waits for it.
+/// Serialises an event on a blocking thread, because it may have thousands of rows.
 async fn event_text(event: Event) -> Option<Bytes> {
     spawn_blocking(move || sse(&event)).await.ok()
 }
@@ -120,7 +120,7 @@ async fn event_text(event: Event) -> Option<Bytes> {
 fn sse(event: &Event) -> Bytes {
     Bytes::from(match event.to_lines() {
         Ok(lines) => lines,
-        // No value of the model fails; a comment keeps the stream whole if one ever does.
+        // The model always serialises. If not, a comment keeps the stream valid.
         Err(error) => format!(": {error}\n\n"),
     })
 }
@@ -131,7 +131,7 @@ struct Listener {
     live: broadcast::Receiver<Bytes>,
     files: watch::Receiver<Bytes>,
     waiting: VecDeque<Bytes>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Listener {
@@ -148,7 +148,7 @@ impl Listener {
                 Err(_) => return Some(Bytes::from_static(b": still here\n\n")),
                 Ok(Ok(text)) => return Some(text),
                 Ok(Err(RecvError::Lagged(_))) => {
-                    // What still waits in the queue is older than the snapshot.
+                    // The events in the queue are older than the snapshot.
                     self.live = self.live.resubscribe();
                     self.files.mark_unchanged();
                     self.waiting = snapshot(&self.app).await;

@@ -1,4 +1,4 @@
-//! Every refusal as an [`ApiError`] with a fitting status.
+//! Errors of the API, each as an [`ApiError`] with an HTTP status.
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -8,7 +8,7 @@ use actix_web::{
 
 use crate::{app::AppError, model::ApiError};
 
-/// Why a call was not answered with what it asked for.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Failure {
@@ -75,19 +75,19 @@ pub(super) fn json(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error
         JsonPayloadError::ContentType => Failure::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "bad_request",
-            "the body has to be application/json",
+            "the body must be application/json",
         ),
         _ => return unexpected("body", error),
     }
     .into()
 }
 
-/// A query or a path that cannot be read.
+/// The error of a query, a path or a body that cannot be parsed.
 pub(super) fn unexpected(what: &str, error: impl std::fmt::Display) -> actix_web::Error {
-    Failure::bad_request(format!("the {what} is not what was expected: {error}")).into()
+    Failure::bad_request(format!("the {what} is invalid: {error}")).into()
 }
 
-/// No such address, or not with this method.
+/// The answer if there is no such path, or not with this method.
 pub(super) async fn nothing_here(method: Method, request: HttpRequest) -> HttpResponse {
     let text = format!("there is no {method} {}", request.path());
     Failure::new(StatusCode::NOT_FOUND, "not_found", text).error_response()

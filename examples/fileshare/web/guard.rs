@@ -1,8 +1,9 @@
-//! Who may call: only programs of this machine, or those with the token, and no foreign web page.
+//! Access control: only programs on this machine, or those with the token, may call, and no foreign
+//! web page.
 //!
-//! A page from elsewhere runs in the same browser, so listening on loopback is not enough. Two checks
-//! keep it out. The `Host` has to be an address, not a name that a foreign site may point at this
-//! machine (DNS rebinding). A call to the API has to come from this page, or from no page at all.
+//! A foreign page may run in the same browser, so listening on loopback is not enough. Two checks
+//! refuse it. The `Host` must be an address, not a name that a foreign site may resolve to this
+//! machine (DNS rebinding). A call to the API must come from this page, or from no page at all.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -26,11 +27,11 @@ use super::{
     failure::Failure,
 };
 
-/// Where the page keeps its right to call. The port follows: browsers give the cookies of one instance
-/// to all that run on the same host.
+/// The prefix of the name of the cookie, followed by the port, because browsers send the cookies of
+/// one instance to all instances on the same host.
 const COOKIE: &str = "fileshare-";
 
-/// No script or style but the program's own files, and no frame around the page.
+/// Headers that allow no scripts and styles but those of the program, and no frame around the page.
 const HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -45,25 +46,23 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// What decides who may call.
+/// The rules of access.
 #[derive(Debug)]
 pub(super) struct Rules {
     bound: Vec<IpAddr>,
     port: u16,
-    /// Its digest, which compares in constant time.
+    /// The digest of the token, which compares in constant time.
     token: Option<blake3::Hash>,
 }
 
 /// Why a call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
-    #[error(
-        "the Host header has to name this machine by a loopback address, or by the one listened on"
-    )]
+    #[error("the Host header must be a loopback address, or the address that the page listens on")]
     Host,
     #[error("calls from pages of other origins are refused")]
     Origin,
-    #[error("this instance wants its token: open the page at the address that the program printed")]
+    #[error("the token is missing: open the page at the address that the program printed")]
     Token,
 }
 
@@ -78,7 +77,7 @@ impl From<Refusal> for Failure {
 }
 
 impl Rules {
-    /// For a page at these addresses, which have one port.
+    /// The rules of a page at these addresses, which have one port.
     pub(super) fn new(bound: &[SocketAddr], token: Option<&str>) -> Self {
         let port = bound.first().map_or(0, SocketAddr::port);
         let bound = bound.iter().map(SocketAddr::ip).collect();
@@ -93,7 +92,7 @@ impl Rules {
         }
         let not_twice = |name| only(headers, name).map_err(|()| Refusal::Origin);
         let origin = not_twice(header::ORIGIN)?;
-        // Browsers say it of every call, also of those without an origin. `none`: typed by a person.
+        // Browsers send it with every call, also without an origin. `none`: typed by the user.
         let site = not_twice(HeaderName::from_static("sec-fetch-site"))?;
         if origin.is_some_and(|origin| origin.strip_prefix("http://") != Some(host))
             || site.is_some_and(|site| site != "same-origin" && site != "none")
@@ -140,7 +139,7 @@ impl Rules {
         format!("{COOKIE}{}", self.port)
     }
 
-    /// Whether the call shows the token, or the cookie that the page got for it.
+    /// Whether the call has the token, or the cookie that the page got for it.
     fn shows(&self, headers: &HeaderMap, token: &blake3::Hash) -> bool {
         let bearer = only(headers, header::AUTHORIZATION).ok().flatten();
         if let Some(given) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
@@ -154,7 +153,7 @@ impl Rules {
     }
 }
 
-/// The value of a header that may be there once. Twice, or unreadable, is an error.
+/// The value of a header that may occur once. Twice, or invalid, is an error.
 fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
     let mut values = headers.get_all(name);
     match (values.next(), values.next()) {
@@ -164,17 +163,17 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
     }
 }
 
-/// The cookie holds no token: who reads it cannot use it elsewhere.
+/// The value of the cookie. It does not contain the token, so it cannot be used elsewhere.
 fn proof(token: &blake3::Hash) -> String {
     blake3::hash(token.as_bytes()).to_hex().to_string()
 }
 
-/// The address that lets a browser in.
+/// The address with the token, for a browser.
 pub(super) fn entrance(url: &str, token: &str) -> String {
     format!("{url}?token={}", utf8_percent_encode(token, NON_ALPHANUMERIC))
 }
 
-/// Lets a call pass or refuses it, and adds the security headers to whatever is answered.
+/// Accepts or refuses a call, and adds the security headers to the answer.
 pub(super) async fn pass(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

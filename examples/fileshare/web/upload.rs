@@ -1,4 +1,4 @@
-//! `POST /api/files`: the body goes to a temporary file, which the node then takes into its share.
+//! `POST /api/files`: the body is written to a temporary file, which is then added to the share.
 
 use std::{io, path::Path, time::Duration};
 
@@ -15,14 +15,14 @@ use tokio::{io::AsyncWriteExt, time::Instant};
 use super::{Site, api, body::late, failure::Failure};
 use crate::share::temporary_in;
 
-/// Uploads under way at once; each has a temporary file.
+/// The maximum number of running uploads, each of which has a temporary file.
 pub(super) const MAX_UPLOADS: usize = 4;
 
-/// Bytes of one upload. Larger files are put into the shared folder by hand, without a copy.
+/// The maximum length of an upload. Larger files are put into the shared folder by hand.
 const MAX_UPLOAD: u64 = 4 * 1024 * 1024 * 1024;
 
-/// The time for each so many bytes of an upload: a slower one is given up.
-const PACE: (usize, Duration) = (64 << 10, Duration::from_secs(30));
+/// The time-out for each this many bytes of an upload.
+const MIN_RATE: (usize, Duration) = (64 << 10, Duration::from_secs(30));
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {
@@ -38,11 +38,11 @@ pub(super) async fn add_file(
     if announced(&request).is_some_and(|len| len > MAX_UPLOAD) {
         return Err(too_large());
     }
-    let _place = site
+    let _permit = site
         .uploads
         .try_acquire()
-        .map_err(|_| Failure::busy(format!("{MAX_UPLOADS} uploads are under way")))?;
-    // Beside the downloads: on a disk that is meant for files, which the system's folder may not be.
+        .map_err(|_| Failure::busy(format!("{MAX_UPLOADS} uploads are already running")))?;
+    // In the downloads, because the temporary folder of the system may have little room.
     let downloads = site.app.status().await.downloads;
     if let Some(len) = announced(&request)
         && !site.app.has_room(len).await
@@ -58,7 +58,7 @@ fn announced(request: &HttpRequest) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The whole body in a file that is gone when the path is dropped.
+/// Writes the whole body to a file, which is removed when the path is dropped.
 async fn receive(folder: &Path, mut body: Payload) -> Result<TempPath, Failure> {
     let folder = folder.to_owned();
     let created = tokio::task::spawn_blocking(move || temporary_in(&folder)).await;
@@ -66,13 +66,13 @@ async fn receive(folder: &Path, mut body: Payload) -> Result<TempPath, Failure> 
     let (file, path) = created.map_err(|error| on_disk(&error))?.into_parts();
     let mut file = tokio::fs::File::from_std(file);
     let mut received: u64 = 0;
-    let (bytes, within) = PACE;
+    let (bytes, within) = MIN_RATE;
     let (mut until, mut step) = (Instant::now() + within, 0);
     loop {
         let next = tokio::time::timeout_at(until, body.next()).await;
         let Some(piece) = next.map_err(|_| late(within))? else { break };
-        let piece =
-            piece.map_err(|error| Failure::bad_request(format!("the body was cut: {error}")))?;
+        let piece = piece
+            .map_err(|error| Failure::bad_request(format!("the body was truncated: {error}")))?;
         received = received.saturating_add(piece.len() as u64);
         step += piece.len();
         if step >= bytes {
@@ -89,7 +89,7 @@ async fn receive(folder: &Path, mut body: Payload) -> Result<TempPath, Failure> 
 
 fn too_large() -> Failure {
     Failure::too_large(format!(
-        "a file of more than {} GiB cannot be added here: put it into the shared folder",
+        "a file of more than {} GiB cannot be uploaded: put it into the shared folder",
         MAX_UPLOAD >> 30
     ))
 }
@@ -102,7 +102,7 @@ fn on_disk(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(),
         _ => {
-            let text = format!("the file cannot be kept: {error}");
+            let text = format!("cannot write the file: {error}");
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", text)
         }
     }

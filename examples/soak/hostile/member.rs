@@ -1,4 +1,4 @@
-//! Peers that are nodes: they join, ask, and leave or die.
+//! Hostile peers that run a node: they join, send requests, and leave or crash.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,16 +7,16 @@ use futures::future::join_all;
 
 type Failed = Box<dyn std::error::Error>;
 
-/// Lives for a few seconds. A member that dies does so with requests under way.
-pub(super) async fn live(
+/// Runs a node for a few seconds. A node that crashes has open requests.
+pub(super) async fn run(
     to: SocketAddr,
-    politely: bool,
+    leaves: bool,
     rng: &mut fastrand::Rng,
 ) -> Result<(), Failed> {
     let config = Config::default().max_peers(rng.usize(2..16));
     let peer = Peer::builder().config(config).well_known().start().await?;
-    let lived = life(&peer, to, rng).await;
-    if politely {
+    let outcome = requests(&peer, to, rng).await;
+    if leaves {
         peer.stop().await;
     } else {
         let to = to.to_string();
@@ -31,12 +31,12 @@ pub(super) async fn live(
         if rng.bool() {
             peer.abort().await;
         }
-        // Else it is dropped.
+        // Otherwise it is dropped.
     }
-    lived
+    outcome
 }
 
-async fn life(peer: &Peer, to: SocketAddr, rng: &mut fastrand::Rng) -> Result<(), Failed> {
+async fn requests(peer: &Peer, to: SocketAddr, rng: &mut fastrand::Rng) -> Result<(), Failed> {
     let to = to.to_string();
     peer.join(&to).await?;
     for _ in 0..rng.usize(1..20) {

@@ -1,4 +1,4 @@
-//! Peers that are no nodes: bytes on sockets.
+//! Hostile peers without a node: raw bytes on sockets.
 
 use std::{
     io,
@@ -13,52 +13,52 @@ use tokio::{
     time::timeout,
 };
 
-use super::Deed;
+use super::Action;
 
-/// As many as a flood opens, which is more than one source may have.
+/// The connections of a flood: more than one source may have.
 const FLOOD: usize = 80; // connections
 
-/// The longest that one holds a connection on which nothing moves: longer than a node does.
+/// The longest time that a peer keeps a stalled connection: longer than a node does.
 const HOLD: Duration = Duration::from_secs(40);
 
-/// The time for everything that is answered, or closed, at once.
-const SOON: Duration = Duration::from_secs(5);
+/// The time-out for what a node does at once.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One misdeed, from the address `source`.
+/// Runs one action, from the address `source`.
 pub(super) async fn act(
-    deed: Deed,
+    action: Action,
     source: Ipv4Addr,
     to: SocketAddr,
     rng: &mut fastrand::Rng,
 ) -> io::Result<()> {
     let hold = HOLD.mul_f64(rng.f64());
-    match deed {
-        Deed::Flood => flood(source, to, rng).await,
-        Deed::Broken => broken(source, to, rng).await,
-        Deed::SlowReader => slow_reader(source, to, rng.bool(), hold).await,
-        Deed::Joiner => joiner(source, to, rng).await,
-        Deed::Greedy => greedy(source, to, rng).await,
-        Deed::Silent | Deed::Member | Deed::Killed => {
+    match action {
+        Action::Flood => flood(source, to, rng).await,
+        Action::Broken => broken(source, to, rng).await,
+        Action::SlowReader => slow_reader(source, to, rng.bool(), hold).await,
+        Action::Joiner => joiner(source, to, rng).await,
+        Action::Greedy => greedy(source, to, rng).await,
+        Action::Silent | Action::Member | Action::Killed => {
             let mut stream = connect(source, to, false).await?;
             if rng.bool() {
                 stream.write_all(b"ECH").await?;
             }
-            // A node ends it, or the peer does.
+            // The node or this peer closes the connection.
             timeout(hold, stream.read(&mut [0; 64])).await.map(drop).ok();
             Ok(())
         }
     }
 }
 
-#[allow(deprecated, reason = "what replaces set_linger is younger than the oldest tokio taken")]
+#[allow(deprecated, reason = "the minimum version of tokio has no other way")]
 async fn connect(source: Ipv4Addr, to: SocketAddr, reset: bool) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((source, 0).into())?;
     if reset {
-        // Closing it resets it.
+        // Close with a reset.
         socket.set_linger(Some(Duration::ZERO))?;
     }
-    timeout(SOON, socket.connect(to)).await?
+    timeout(TIMEOUT, socket.connect(to)).await?
 }
 
 fn frame(code: &[u8; 4], data: &[u8]) -> Vec<u8> {
@@ -90,14 +90,14 @@ fn hello(source: Ipv4Addr, rng: &mut fastrand::Rng) -> io::Result<Vec<u8>> {
     Ok(frame(b"@LNK", hello.data()))
 }
 
-/// Reads to the end, for a while.
+/// Reads to the end, with a time-out.
 async fn drain(stream: &mut TcpStream) -> io::Result<()> {
     let mut piece = [0; 4 << 10];
     let all = async {
         while stream.read(&mut piece).await? > 0 {}
         Ok(())
     };
-    timeout(SOON, all).await?
+    timeout(TIMEOUT, all).await?
 }
 
 async fn flood(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io::Result<()> {
@@ -107,7 +107,7 @@ async fn flood(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io:
         if rng.u8(..4) > 0 {
             stream.write_all(&frame(b"ECHO", b"flood")).await?;
         }
-        // Some are kept until the end of it, others closed at once, their answer unread.
+        // Some stay open until the end of the flood; others are closed at once, before the answer.
         if rng.bool() {
             open.push(stream);
         }
@@ -129,8 +129,8 @@ async fn broken(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io
         5 => frame(b"@LNK", b"{\"version\":1,"),
         6 => frame(b"@LNK", &[b'['; 4_000]),
         7 => frame(b"JOIN", &garbage),
-        // An exchange with a number of the other side; credit beyond all bounds; an answer to nothing;
-        // a hundred empty frames; a frame too short for its head; another hello.
+        // An exchange with a number of the other side; too much credit; an answer without a
+        // request; a hundred empty frames; a second hello.
         8 => greeted(link_frame(b"ECHO", 2, 1, b"mine"), rng)?,
         9 => greeted(link_frame(b"@CRD", 0, 0, &[0xff; 4]).repeat(3), rng)?,
         10 => greeted(link_frame(b"REPL", 77, 2, b"what?"), rng)?,
@@ -146,7 +146,7 @@ async fn broken(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io
     drain(&mut stream).await
 }
 
-/// Asks for more than all buffers hold, in a classic exchange or over a link, and does not read.
+/// Requests more than all buffers hold, in a classic exchange or over a link, and does not read it.
 async fn slow_reader(
     source: Ipv4Addr,
     to: SocketAddr,
@@ -167,13 +167,13 @@ async fn slow_reader(
     Ok(())
 }
 
-/// Introduces peers where nobody listens.
+/// Adds peers at ports where no program listens.
 async fn joiner(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io::Result<()> {
     for _ in 0..rng.usize(1..20) {
         let id = format!("ghost{}", rng.u32(..1_000));
         let join = format!("{id} {source} {}", rng.u16(1..1_024));
-        for (code, data, really) in [(b"JOIN", join, true), (b"QUIT", id, rng.bool())] {
-            if really {
+        for (code, data, sends) in [(b"JOIN", join, true), (b"QUIT", id, rng.bool())] {
+            if sends {
                 let mut stream = connect(source, to, false).await?;
                 stream.write_all(&frame(code, data.as_bytes())).await?;
                 drain(&mut stream).await?;
@@ -183,7 +183,7 @@ async fn joiner(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io
     Ok(())
 }
 
-/// Sends a slow handler all that the window allows, and sometimes more.
+/// Sends as much to a slow handler as the window allows, and sometimes more.
 async fn greedy(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io::Result<()> {
     let mut stream = connect(source, to, rng.bool()).await?;
     stream.write_all(&hello(source, rng)?).await?;
@@ -194,7 +194,7 @@ async fn greedy(source: Ipv4Addr, to: SocketAddr, rng: &mut fastrand::Rng) -> io
         }
         io::Result::Ok(())
     };
-    timeout(SOON, all).await.map(drop).ok();
+    timeout(TIMEOUT, all).await.map(drop).ok();
     timeout(Duration::from_secs(1), stream.read(&mut [0; 1 << 10])).await.map(drop).ok();
     Ok(())
 }

@@ -141,7 +141,7 @@ fn a_length_over_the_limit_is_refused_on_the_header_before_anything_is_reserved(
         "{error}"
     );
     assert_eq!(buffer.capacity(), capacity);
-    assert_eq!(error.to_string(), "ECHO is too long: 4294967295 bytes, allowed are 100");
+    assert_eq!(error.to_string(), "ECHO is too long: 4294967295 bytes, at most 100 are allowed");
 }
 
 #[test]

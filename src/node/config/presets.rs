@@ -15,10 +15,7 @@ impl Config {
     /// [`drain_timeout`](Self::drain_timeout) is 2 s. Otherwise as [`cluster`](Self::cluster).
     #[must_use]
     pub fn local() -> Self {
-        Self::cluster()
-            .max_unverified_dials(100_000)
-            .max_dials_per_unverified(10_000)
-            .drain_timeout(Duration::from_secs(2))
+        Self::cluster().max_unverified_dials(100_000).drain_timeout(Duration::from_secs(2))
     }
 
     /// Options for a trusted network: the machines of one operator, behind a firewall.
@@ -41,13 +38,8 @@ impl Config {
             .max_bytes_per_source(u32::MAX)
             .max_forwards_per_source(1_000_000)
             .max_unverified_dials(1_000)
-            .max_dials_per_unverified(60)
             .ban_at(u32::MAX)
-            .address_share(100)
-            .network_share(100)
-            .source_share(100)
-            .unverified_share(100)
-            .newcomer_share(100)
+            .table_shares(false)
     }
 
     /// Options for a node that any party can reach: the default.

@@ -1,17 +1,12 @@
 //! Histograms of the `metrics` facade, looked up once, when the node and its routes are created.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use metrics::{Histogram, histogram};
 use tokio::time::Instant;
 
-use crate::{frame::TypeCode, node::refusal::Refusal};
+use crate::{frame::TypeCode, node::refusal::Refusal, sync::Mutex};
 
 pub(crate) const REQUEST: &str = "actix_peer_request_seconds";
 pub(crate) const HANDLER: &str = "actix_peer_handler_seconds";
@@ -90,7 +85,7 @@ impl Metrics {
 
     /// The histograms of the handler of one code.
     pub(crate) fn times(&self, code: TypeCode) -> HandlerTimer {
-        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut codes = self.codes.lock();
         let known = codes.contains(&code) || (codes.len() < MAX_CODES && codes.insert(code));
         drop(codes);
         let label = if known { code.to_string() } else { OTHER.to_owned() };

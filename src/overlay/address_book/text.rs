@@ -85,7 +85,7 @@ impl AddressBook {
         for entry in entries {
             if !self.entries.contains_key(entry.info.id()) && loaded.get(entry.info.id()).is_none()
             {
-                loaded.put(entry);
+                loaded.insert(entry);
             }
         }
         loaded.forget_old(now);
@@ -97,7 +97,7 @@ impl AddressBook {
         let before = self.len();
         for (id, entry) in other.entries {
             if !self.entries.contains_key(&id) {
-                self.put(entry);
+                self.insert(entry);
             }
         }
         self.len().saturating_sub(before)

@@ -37,13 +37,13 @@ pub enum JoinFailure {
         reason: String,
     },
     /// The look-up of the host name was not answered in time. Gone.
-    #[error("the look-up of the name was not answered in time")]
+    #[error("the look-up of the name timed out")]
     LookupLate,
     /// The port is closed: no program listens there. Gone.
     #[error("no program listens there (connection refused)")]
     PortClosed,
     /// The connection was not open in time. Gone.
-    #[error("the connection was not open in time")]
+    #[error("the connection attempt timed out")]
     NoConnection,
     /// The connection could not be opened for another reason. Gone.
     #[error("cannot connect: {reason}")]
@@ -52,7 +52,7 @@ pub enum JoinFailure {
         reason: String,
     },
     /// The connection was opened, but the node did not answer in time. Gone.
-    #[error("connected, but not answered in time")]
+    #[error("it accepted the connection, but did not answer in time")]
     NoAnswer,
     /// The node closed the connection without an answer: it has no handler, like an original
     /// program, or does not explain refusals. Gone.
@@ -100,7 +100,7 @@ pub enum JoinFailure {
     #[error("another program listens there: its answer is not of this protocol")]
     NotThisProtocol,
     /// The answer is of this protocol, but is not an answer to the question. Never.
-    #[error("its answer does not fit {code}")]
+    #[error("its answer to {code} is invalid")]
     Malformed {
         /// The code of the question.
         code: TypeCode,
@@ -112,7 +112,7 @@ pub enum JoinFailure {
     #[error("it is stopping")]
     Stopping,
     /// The table of the node has no place for this node. Not now.
-    #[error("it has no place for this node: {words:?}")]
+    #[error("its table has no room for this node: {words:?}")]
     NoPlace {
         /// Its words, at most 256 characters. They come from a remote node and may be anything.
         words: String,
@@ -125,13 +125,13 @@ pub enum JoinFailure {
         at: Address,
     },
     /// The node refuses, for a reason that does not pass. Never.
-    #[error("it refuses: {words:?}")]
+    #[error("it refused: {words:?}")]
     Refused {
         /// Its words, at most 256 characters. They come from a remote node and may be anything.
         words: String,
     },
     /// This node has too many exchanges or dials of its own open. Not now.
-    #[error("this node has too many exchanges of its own open")]
+    #[error("this node has too many open exchanges or dials (max_outgoing, max_dials)")]
     OwnLimit,
     /// The node was not asked: the node that listed it may not name such an address, or it was
     /// dialled too often without an answer. Never.
@@ -140,7 +140,7 @@ pub enum JoinFailure {
     )]
     NotAllowed,
     /// This node itself was blocked meanwhile. Not now.
-    #[error("this node was blocked meanwhile")]
+    #[error("a thread of this node was blocked in the meantime")]
     StoodStill,
 }
 

@@ -35,7 +35,7 @@ pub struct JoinReport {
 }
 
 /// Replaces the earlier failure of an address with its latest one.
-fn put(list: &mut Vec<(Address, JoinFailure)>, at: Address, why: JoinFailure) {
+fn replace(list: &mut Vec<(Address, JoinFailure)>, at: Address, why: JoinFailure) {
     list.retain(|(address, _)| *address != at);
     list.push((at, why));
 }
@@ -54,11 +54,11 @@ impl JoinReport {
     }
 
     pub(super) fn note_failed(&mut self, at: Address, why: JoinFailure) {
-        put(&mut self.failed, at, why);
+        replace(&mut self.failed, at, why);
     }
 
     pub(super) fn note_refused(&mut self, at: Address, why: JoinFailure) {
-        put(&mut self.refused, at, why);
+        replace(&mut self.refused, at, why);
     }
 
     /// A node lists this one: its earlier answers do not count any more.

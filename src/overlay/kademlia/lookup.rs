@@ -50,7 +50,7 @@ impl LookupConfig {
 const SPARE: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum CandidateState {
     Heard,
     Asked,
     Answered,
@@ -61,7 +61,7 @@ enum State {
 struct Candidate {
     distance: Distance,
     info: PeerInfo,
-    state: State,
+    state: CandidateState,
 }
 
 /// A search for the nodes nearest to a key.
@@ -118,12 +118,12 @@ impl Lookup {
             }
             // The first address of an id is kept, unless no node answered there. Other nodes cannot
             // replace it, and a lying node costs one question.
-            let fresh = Candidate { distance, info, state: State::Heard };
+            let fresh = Candidate { distance, info, state: CandidateState::Heard };
             match self.candidates.binary_search_by_key(&distance, |other| other.distance) {
                 Err(at) => self.candidates.insert(at, fresh),
                 Ok(at) => {
                     if let Some(other) = self.candidates.get_mut(at)
-                        && other.state == State::Failed
+                        && other.state == CandidateState::Failed
                         && other.info != fresh.info
                     {
                         *other = fresh;
@@ -139,7 +139,8 @@ impl Lookup {
             let mut at = self.candidates.len();
             while over > 0 && at > 0 {
                 at -= 1;
-                if self.candidates.get(at).is_some_and(|other| other.state == State::Heard) {
+                if self.candidates.get(at).is_some_and(|other| other.state == CandidateState::Heard)
+                {
                     self.candidates.remove(at);
                     over -= 1;
                 }
@@ -154,19 +155,22 @@ impl Lookup {
         if self.under_way >= self.config.alpha || self.questions >= self.config.max_questions {
             return None;
         }
-        let alive = self.candidates.iter_mut().filter(|other| other.state != State::Failed);
-        let next = alive.take(self.config.k).find(|other| other.state == State::Heard)?;
-        next.state = State::Asked;
+        let alive =
+            self.candidates.iter_mut().filter(|other| other.state != CandidateState::Failed);
+        let next = alive.take(self.config.k).find(|other| other.state == CandidateState::Heard)?;
+        next.state = CandidateState::Asked;
         self.under_way += 1;
         self.questions += 1;
         Some(next.info.clone())
     }
 
-    fn end(&mut self, id: &PeerId, state: State) -> bool {
+    fn end(&mut self, id: &PeerId, state: CandidateState) -> bool {
         let distance = Key::of(id).distance(self.target);
         let asked = self.candidates.binary_search_by_key(&distance, |other| other.distance).ok();
         let asked = asked.and_then(|at| self.candidates.get_mut(at));
-        let Some(asked) = asked.filter(|asked| asked.state == State::Asked) else { return false };
+        let Some(asked) = asked.filter(|asked| asked.state == CandidateState::Asked) else {
+            return false;
+        };
         asked.state = state;
         self.under_way -= 1;
         true
@@ -175,30 +179,31 @@ impl Lookup {
     /// Records that a node has answered with nodes that it knows. At most `k` of them are taken.
     /// The searching node itself, and an answer without a question, are ignored.
     pub fn answered(&mut self, id: &PeerId, peers: impl IntoIterator<Item = PeerInfo>) {
-        if self.end(id, State::Answered) {
+        if self.end(id, CandidateState::Answered) {
             self.hear(peers.into_iter().take(self.config.k));
         }
     }
 
     /// Records that a node that was asked has not answered.
     pub fn failed(&mut self, id: &PeerId) {
-        self.end(id, State::Failed);
+        self.end(id, CandidateState::Failed);
     }
 
     /// Whether nothing is left to ask or to wait for.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let alive = self.candidates.iter().filter(|other| other.state != State::Failed);
+        let alive = self.candidates.iter().filter(|other| other.state != CandidateState::Failed);
         let mut nearest = alive.take(self.config.k);
         self.under_way == 0
             && (self.questions >= self.config.max_questions
-                || nearest.all(|other| other.state == State::Answered))
+                || nearest.all(|other| other.state == CandidateState::Answered))
     }
 
     /// The nearest `k` nodes that have answered, nearest first.
     #[must_use]
     pub fn closest(&self) -> Vec<PeerInfo> {
-        let answered = self.candidates.iter().filter(|other| other.state == State::Answered);
+        let answered =
+            self.candidates.iter().filter(|other| other.state == CandidateState::Answered);
         answered.take(self.config.k).map(|other| other.info.clone()).collect()
     }
 
@@ -209,7 +214,7 @@ impl Lookup {
         let distance = Key::of(id).distance(self.target);
         let found = self.candidates.binary_search_by_key(&distance, |other| other.distance);
         found.is_ok_and(|at| {
-            self.candidates.get(at).is_some_and(|other| other.state == State::Answered)
+            self.candidates.get(at).is_some_and(|other| other.state == CandidateState::Answered)
         })
     }
 }

@@ -75,7 +75,7 @@ pub enum StoreRefusal {
     TooLong,
     /// The record had expired when it arrived. Or it announces a provider that did not answer the
     /// refusing node, and does not come from that provider.
-    #[error("the record is over")]
+    #[error("the record has expired")]
     Over,
     /// The node keeps its maximum number of records, or of their bytes.
     #[error("the node keeps no more")]

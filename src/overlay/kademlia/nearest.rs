@@ -1,10 +1,13 @@
 //! The router that forwards to ever nearer nodes.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 
-use crate::overlay::{
-    PeerId, PeerInfo, PeerList, Router,
-    kademlia::{KBuckets, Key},
+use crate::{
+    overlay::{
+        PeerId, PeerInfo, PeerList, Router,
+        kademlia::{KBuckets, Key},
+    },
+    sync::Mutex,
 };
 
 /// The table that the driver fills and the router reads. Empty until the node's own key is known.
@@ -19,7 +22,7 @@ impl SharedTable {
 
     /// Locks the table; `None` before it is made.
     pub(crate) fn lock(&self) -> Option<MutexGuard<'_, KBuckets>> {
-        self.0.get().map(|table| table.lock().unwrap_or_else(PoisonError::into_inner))
+        self.0.get().map(|table| table.lock())
     }
 }
 

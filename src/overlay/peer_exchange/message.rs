@@ -15,7 +15,7 @@ pub(crate) const PEX: TypeCode = TypeCode::new(b"@PEX");
 const VERSION: &str = "1";
 
 /// The maximum number of peers in one answer.
-pub const MAX_TOLD: usize = 16;
+pub const MAX_HINTS: usize = 16;
 
 /// The question for peers that were seen alive recently.
 pub(crate) fn question() -> Frame {
@@ -27,7 +27,7 @@ pub(crate) fn is_question(frame: &Frame) -> bool {
     frame.code() == PEX && frame.as_str() == Ok(VERSION)
 }
 
-/// An answer of the peer exchange: at most [`MAX_TOLD`] peers, each with the time since it was seen
+/// An answer of the peer exchange: at most [`MAX_HINTS`] peers, each with the time since it was seen
 /// alive, in whole seconds. On the wire it is a frame `@PEX` with a line for the version, `1`, and
 /// one line for each peer: `ID HOST PORT SECONDS`.
 ///
@@ -56,7 +56,7 @@ impl PeersSeen {
         let mut told = Vec::new();
         for line in lines {
             let (peer, ago) = line.rsplit_once(' ')?;
-            if told.len() >= MAX_TOLD {
+            if told.len() >= MAX_HINTS {
                 return None;
             }
             told.push((peer.parse().ok()?, Duration::from_secs(ago.parse().ok()?)));
@@ -81,10 +81,10 @@ impl PeersSeen {
 }
 
 impl FromIterator<(PeerInfo, Duration)> for PeersSeen {
-    /// Takes the first [`MAX_TOLD`].
+    /// Takes the first [`MAX_HINTS`].
     fn from_iter<I: IntoIterator<Item = (PeerInfo, Duration)>>(peers: I) -> Self {
         let whole = |(peer, ago): (PeerInfo, Duration)| (peer, Duration::from_secs(ago.as_secs()));
-        Self(peers.into_iter().take(MAX_TOLD).map(whole).collect())
+        Self(peers.into_iter().take(MAX_HINTS).map(whole).collect())
     }
 }
 

@@ -26,7 +26,7 @@ fn an_answer_has_at_most_sixteen_recently_seen_peers_and_others_each_time() {
     let now = tokio::time::Instant::now().into_std();
     let list = table(100, now);
     let seen: Vec<_> = seen_lately(&list, now, 1).into_iter().collect();
-    assert_eq!(seen.len(), MAX_TOLD);
+    assert_eq!(seen.len(), MAX_HINTS);
     assert_eq!(seen, seen_lately(&list, now, 1).into_iter().collect::<Vec<_>>());
     assert_ne!(seen, seen_lately(&list, now, 2).into_iter().collect::<Vec<_>>());
     assert_eq!(seen_lately(&list, now + LATELY, 1), PeersSeen::default());

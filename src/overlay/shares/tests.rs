@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::overlay::PeerId;
+use crate::overlay::{PeerId, PeerInfo};
 
 const LIMIT: usize = 32;
 

@@ -88,15 +88,15 @@ pub(super) struct Record {
     pub(super) failed: Option<Instant>,
     /// Which member reported it as down, since when, and with which incarnation.
     pub(super) reported: Option<(PeerId, Instant, u16)>,
-    told_up: Option<bool>,
-    told_down: Option<Instant>,
+    reported_up: Option<bool>,
+    reported_down_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub(super) all: BTreeMap<PeerId, Record>,
     pub(super) events: VecDeque<MemberEvent>,
-    untold: BTreeSet<(Instant, PeerId)>,
+    delayed: BTreeSet<(Instant, PeerId)>,
 }
 
 impl Records {
@@ -112,8 +112,8 @@ impl Records {
             heard: now,
             failed: None,
             reported: None,
-            told_up: None,
-            told_down: None,
+            reported_up: None,
+            reported_down_at: None,
         });
         record.id = id.clone();
         if record.up != up {
@@ -124,7 +124,7 @@ impl Records {
             record.heard = now;
         }
         (record.failed, record.reported) = (None, None);
-        self.tell(&id.key.clone(), now);
+        self.emit_change(&id.key.clone(), now);
     }
 
     pub(super) fn renamed(&mut self, to: &Identity, now: Instant) {
@@ -135,7 +135,7 @@ impl Records {
         if record.up {
             record.heard = now;
         }
-        if record.up && record.told_up == Some(true) && changed {
+        if record.up && record.reported_up == Some(true) && changed {
             self.events.extend(to.info().map(MemberEvent::Changed));
         }
     }
@@ -147,37 +147,38 @@ impl Records {
         }
     }
 
-    fn tell(&mut self, key: &PeerId, now: Instant) {
+    fn emit_change(&mut self, key: &PeerId, now: Instant) {
         let Some(record) = self.all.get_mut(key) else { return };
         let Some(info) = record.id.info() else { return };
-        match (record.up, record.told_up) {
+        match (record.up, record.reported_up) {
             (true, None) => self.events.push_back(MemberEvent::Up(info)),
             (true, Some(false)) => self.events.push_back(MemberEvent::Rejoined(info)),
             (false, Some(true)) => {
-                let until = record.told_down.map_or(now, |told| told.later(PAIR_EVERY));
+                let until =
+                    record.reported_down_at.map_or(now, |reported| reported.later(PAIR_EVERY));
                 if until > now {
-                    self.untold.insert((until, key.clone()));
+                    self.delayed.insert((until, key.clone()));
                     return;
                 }
-                record.told_down = Some(now);
+                record.reported_down_at = Some(now);
                 self.events.push_back(MemberEvent::Down(info));
             }
             (true, Some(true)) | (false, _) => return,
         }
-        record.told_up = Some(record.up);
+        record.reported_up = Some(record.up);
     }
 
     /// Emits the events that had to wait.
     pub(super) fn tick(&mut self, now: Instant) {
-        while self.untold.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, key)) = self.untold.pop_first() {
-                self.tell(&key, now);
+        while self.delayed.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, key)) = self.delayed.pop_first() {
+                self.emit_change(&key, now);
             }
         }
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.untold.first().map(|(at, _)| *at)
+        self.delayed.first().map(|(at, _)| *at)
     }
 
     /// The member that is down for longest.
@@ -189,7 +190,7 @@ impl Records {
     pub(super) fn forget(&mut self, id: &Identity) {
         if self.all.get(&id.key).is_some_and(|record| !record.up && record.id == *id) {
             self.all.remove(&id.key);
-            self.untold.retain(|(_, key)| *key != id.key);
+            self.delayed.retain(|(_, key)| *key != id.key);
         }
     }
 

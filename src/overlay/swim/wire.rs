@@ -29,13 +29,13 @@ pub(super) enum Said<'a> {
 #[non_exhaustive]
 pub enum SwimRefused {
     /// It cannot be decoded, or has an impossible value.
-    #[error("not a message between members")]
+    #[error("the data is not a membership message")]
     Malformed,
     /// It speaks for another node than its sender.
-    #[error("it speaks for another node than its sender")]
+    #[error("the message speaks for another node than its sender")]
     NotTheSender,
     /// It would make this node send to a node that is not a member.
-    #[error("it names a node that is not a member")]
+    #[error("the message names a node that is not a member")]
     Stranger,
     /// The maximum number of members is known.
     #[error("too many members")]
@@ -44,7 +44,7 @@ pub enum SwimRefused {
     #[error("another node with its id is a member")]
     Taken,
     /// It is sent too often.
-    #[error("too often")]
+    #[error("the sender sends too often")]
     TooOften,
 }
 

@@ -18,6 +18,11 @@ use crate::{
     session::Endpoint,
 };
 
+/// The longest request for the well-known codes (`NAME`, `LIST`, `JOIN`, `QUIT`, `PING`), in bytes
+/// of data: more than the longest id and host name with a port. [`Builder::max_len`] changes it for
+/// one code.
+const MAX_CONTROL_LEN: u32 = 1 << 10;
+
 /// A handler before the node applies its limits.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -42,10 +47,9 @@ impl Builder {
 
     /// Bounds the data of a request for a code, in bytes. It replaces the default bound:
     /// [`Config::max_frame_len`](crate::Config::max_frame_len) for data that is collected before it
-    /// is handled, [`Config::max_control_len`](crate::Config::max_control_len) for the well-known
-    /// codes, and only the bound of a frame for streams. The bound holds for every handler of the
-    /// code, and may be more or less than the default; 0 accepts requests without data. Data that
-    /// is collected is never longer than
+    /// is handled, 1 KiB for the well-known codes, and only the bound of a frame for streams. The
+    /// bound holds for every handler of the code, and may be more or less than the default; 0
+    /// accepts requests without data. Data that is collected is never longer than
     /// [`Config::max_partial_bytes`](crate::Config::max_partial_bytes).
     ///
     /// A longer request is refused as too long. A classic request is refused when its header is
@@ -157,7 +161,7 @@ pub(super) fn register(
     for (code, Entry { serve, streamed }) in handlers {
         node.routes.insert(code, application_route(node, code, serve, streamed));
     }
-    let intake = Intake::Whole(node.config.max_control_len);
+    let intake = Intake::Whole(MAX_CONTROL_LEN);
     let routes = well_known::routes(node, peers).into_iter().map(|(code, handler)| {
         let route = application_route(node, code, Arc::new(handler), false);
         (code, Route { intake, ..route })

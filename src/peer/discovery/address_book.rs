@@ -7,7 +7,7 @@ mod rejoin;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -28,6 +28,7 @@ use crate::{
         maintenance::{Maintenance, NodeContext},
     },
     session::Endpoint,
+    sync::Mutex,
     time::now,
 };
 
@@ -154,7 +155,7 @@ struct Store {
 
 impl Store {
     fn book(&self) -> MutexGuard<'_, AddressBook> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock()
     }
 
     fn failed(&self, node: &Endpoint, error: &str) {
@@ -172,7 +173,7 @@ impl Store {
         let mut book = AddressBook::new(self.config.max_entries, self.config.forget_after);
         let date = node.ambient.unix_time().as_secs();
         let read = spawn_blocking(move || {
-            let _one = disk.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one = disk.lock();
             file::load(&path, &mut book, date).map(|loaded| (loaded, book))
         });
         match read.await {
@@ -215,7 +216,7 @@ impl Store {
         let (path, text) = (self.config.path.clone(), self.book().to_text());
         let disk = Arc::clone(&self.disk);
         let save = spawn_blocking(move || {
-            let _one = disk.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one = disk.lock();
             file::save(&path, &text)
         });
         let failed = match save.await {

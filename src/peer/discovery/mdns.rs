@@ -35,11 +35,8 @@ use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, Se
 use tokio::time::{Instant, interval};
 
 use crate::{
-    node::log::{Kind, warn_some},
-    overlay::{
-        Candidate, Host, Learned, Nearby, PeerId, PeerInfo,
-        options::{ConfigError, Options, PLACES_OR_NONE, Setting, settings},
-    },
+    node::log::{LogKind, warn_some},
+    overlay::{Candidate, Host, Learned, Nearby, PeerId, PeerInfo},
     peer::{
         Peers,
         maintenance::{Maintenance, NodeContext},
@@ -60,13 +57,16 @@ pub const MAX_NETWORK: usize = 63;
 /// The number of nodes that are asked for their name at the same time.
 const AT_ONCE: usize = 4;
 
+/// The number of announced nodes that are asked for their name per minute: enough for the nodes of
+/// a local network, and few enough that false announcements cause few dials.
+const PER_MINUTE: usize = 30;
+
 /// The options of discovery in the local network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MdnsConfig {
     network: String,
     port: u16,
     loopback: bool,
-    per_minute: usize,
 }
 
 /// The name of a network that cannot be announced.
@@ -87,7 +87,7 @@ impl MdnsConfig {
         if network.is_empty() || network.len() > MAX_NETWORK || !network.bytes().all(fits) {
             return Err(InvalidNetwork(network));
         }
-        Ok(Self { network, port: 5_353, loopback: false, per_minute: 30 })
+        Ok(Self { network, port: 5_353, loopback: false })
     }
 
     /// The UDP port of multicast DNS. Default 5353, as in RFC 6762. Nodes with different ports do
@@ -105,22 +105,6 @@ impl MdnsConfig {
         self.loopback = loopback;
         self
     }
-
-    /// The maximum number of announced nodes that are asked for their name per minute. Default 30;
-    /// 0 to 65,536. Trade-off: a higher value discovers the nodes of a large network faster, and
-    /// allows false announcements to cause more dials.
-    #[must_use]
-    pub const fn per_minute(mut self, hints: usize) -> Self {
-        self.per_minute = hints;
-        self
-    }
-}
-
-impl Options for MdnsConfig {
-    fn settings(&mut self) -> Vec<Setting<'_>> {
-        let Self { network: _, port: _, loopback: _, per_minute } = self;
-        settings! { "MdnsConfig::per_minute", "hints", per_minute, PLACES_OR_NONE; }
-    }
 }
 
 /// The maintenance that the option of the builder adds.
@@ -134,14 +118,10 @@ impl Maintenance for Mdns {
         "mdns"
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
-        self.config.validate_all()
-    }
-
     fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
             if let Err(error) = find(&self.config, node, peers).await {
-                warn_some!(Kind::Part, %error, "cannot find nodes by multicast DNS");
+                warn_some!(LogKind::Part, %error, "cannot find nodes by multicast DNS");
             }
         })
     }
@@ -204,7 +184,7 @@ fn id_of(found: &ResolvedService, network: &str) -> Option<PeerId> {
 async fn find(config: &MdnsConfig, node: &Arc<Endpoint>, peers: &Peers) -> mdns_sd::Result<()> {
     let (_daemon, found) = start(config, &node.me)?;
     let mut found = found.into_stream();
-    let mut nearby = Nearby::new(node.me.id().clone(), config.loopback, config.per_minute);
+    let mut nearby = Nearby::new(node.me.id().clone(), config.loopback, PER_MINUTE);
     let mut under_way = FuturesUnordered::new();
     // Wakes the loop for nodes that waited for the next minute.
     let mut again = interval(Duration::from_secs(5));

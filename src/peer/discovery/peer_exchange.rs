@@ -1,7 +1,7 @@
 //! The I/O of the peer exchange: answering `@PEX`, and asking peers that others have named.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use crate::{
         stabilizer::Stabilizing,
     },
     session::Endpoint,
+    sync::Mutex,
     time::now,
 };
 
@@ -73,7 +74,7 @@ struct Answering {
 }
 
 async fn told(peers: &Peers, drawn: &Drawn) -> Option<PeersSeen> {
-    let lock = || drawn.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || drawn.lock();
     let (seed, last) = lock().clone();
     if let Some((at, told)) = last
         && now().saturating_duration_since(at) < SAME_FOR

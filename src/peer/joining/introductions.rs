@@ -9,7 +9,7 @@ use crate::{
     frame::{Frame, TypeCode},
     message::{Outgoing, Over},
     node::{PeerEvent, Refusal},
-    overlay::{AskFailure, Introduced, Listing, PeerId, PeerInfo, Told, WITHIN},
+    overlay::{AskFailure, Introduced, Listing, ListingReport, PeerId, PeerInfo, WITHIN},
     peer::{
         NodeDown, Peers,
         asking::{hosts::OwnAddresses, question},
@@ -32,7 +32,7 @@ pub(crate) async fn ask(
     let to = (peer.address(), Some(peer.id()));
     let message = Outgoing::from(frame.clone()).over(Over::Link);
     if let Some(replies) = session::try_request(node, to, &message) {
-        let replies = replies.collect_up_to(node.config.max_control_reply);
+        let replies = replies.collect_up_to(node.config.control_reply());
         if let Ok(Ok(replies)) = timeout(part(within, 2), replies).await {
             return Ok(replies);
         }
@@ -41,16 +41,16 @@ pub(crate) async fn ask(
 }
 
 /// Emits an event if the state of a peer that this node lists has changed.
-fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<Told>) {
+fn tell(node: &Endpoint, peer: &PeerInfo, told: Option<ListingReport>) {
     let peer = peer.clone();
     match told {
         None => {}
-        Some(Told::Unknown(refused)) => {
+        Some(ListingReport::Unknown(refused)) => {
             node.counters.unknown_there.one();
             tracing::debug!(%peer, refused = refused.as_deref(), "the peer does not list this node");
             node.emit(&PeerEvent::UnknownThere { peer, refused });
         }
-        Some(Told::Elsewhere(at)) => {
+        Some(ListingReport::Elsewhere(at)) => {
             two_addresses(node, node.me.id(), &at, node.me.address(), Some(peer))
         }
     }
@@ -64,7 +64,9 @@ pub(crate) async fn said(
     listing: Listing,
 ) -> Result<(), NodeDown> {
     let of = peer.clone();
-    let told = peers.with(move |table, _| table.introductions.said(&of, &listing, now())).await?;
+    let told = peers
+        .with(move |table, _| table.introductions.record_listing(&of, &listing, now()))
+        .await?;
     tell(node, peer, told);
     Ok(())
 }

@@ -1,11 +1,8 @@
 //! Nodes that answered recently: asking one again is not a dial to an unverified address.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crate::overlay::PeerInfo;
+use crate::{limits::ExpiringMap, overlay::PeerInfo, time::Later};
 
 /// How long an answer counts.
 const LATELY: Duration = Duration::from_secs(60);
@@ -15,18 +12,20 @@ const LATELY: Duration = Duration::from_secs(60);
 const MOST: usize = 1_024;
 
 /// The nodes that recently answered with their id, each with its address.
-#[derive(Debug, Default)]
-pub(super) struct Answered(HashMap<PeerInfo, Instant>);
+#[derive(Debug)]
+pub(super) struct Answered(ExpiringMap<PeerInfo, ()>);
+
+impl Default for Answered {
+    fn default() -> Self {
+        Self(ExpiringMap::new(MOST))
+    }
+}
 
 impl Answered {
     pub(super) fn note(&mut self, peer: &PeerInfo, now: Instant) {
-        if self.0.len() >= MOST && !self.0.contains_key(peer) {
-            self.0.retain(|_, at| now.saturating_duration_since(*at) < LATELY);
-            if self.0.len() >= MOST {
-                return;
-            }
+        if self.0.has_room(peer, now) {
+            self.0.insert(peer.clone(), (), now.later(LATELY), now);
         }
-        self.0.insert(peer.clone(), now);
     }
 
     pub(super) fn forget(&mut self, peer: &PeerInfo) {
@@ -34,7 +33,7 @@ impl Answered {
     }
 
     pub(super) fn has(&self, peer: &PeerInfo, now: Instant) -> bool {
-        self.0.get(peer).is_some_and(|at| now.saturating_duration_since(*at) < LATELY)
+        self.0.get(peer, now).is_some()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
             LookupConfig, StoreLimits,
             message::{MAX_NODES, MAX_RECORDS},
         },
-        options::{BYTES, COUNT, COUNT_OR_NONE, Options, Setting, TIME, settings},
+        options::{COUNT_OR_NONE, Options, Setting, TIME, settings},
     },
     peer::kademlia::HOUR,
     time::part,
@@ -67,11 +67,6 @@ options! {
     /// paper; 1 to 64. Trade-off: a higher value makes look-ups more reliable under churn, and
     /// costs memory and messages in proportion.
     k: usize = 20, "nodes", 1..=MAX_NODES;
-    /// The number of concurrent questions of one look-up. Default 3, as in the paper; 1 to 16.
-    alpha: usize = 3, "questions", 1..=16;
-    /// The total number of questions of one look-up. Default 128; 1 to 1,048,576. It bounds the
-    /// questions that lying nodes can cause.
-    max_questions: usize = 128, "questions", COUNT;
     /// The maximum wait for one answer. Default 2 seconds; 10 milliseconds to 1 minute.
     request_time: Duration = Duration::from_secs(2), "", Duration::from_millis(10)..=Duration::from_secs(60);
     /// The time without a look-up in a bucket after which the node looks for a random key of that
@@ -89,11 +84,9 @@ options! {
     provider_ttl: Duration = HOUR, "", SLOW;
     /// The maximum length of a value, in bytes. Default 1,024; up to 16 KiB.
     max_record_bytes: usize = 1_024, "bytes", 0..=16 << 10;
-    /// The maximum number of records kept for other nodes. Default 4,096; 0 to 1,048,576.
+    /// The maximum number of records kept for other nodes. Default 4,096; 0 to 1,048,576. Their
+    /// values take at most this number times [`max_record_bytes`](Self::max_record_bytes): 4 MiB.
     max_records: usize = 4_096, "records", COUNT_OR_NONE;
-    /// The maximum total size of the values kept for other nodes, in bytes. Default 4 MiB; up to
-    /// 1 TiB, or 1 GiB where addresses have 32 bits.
-    max_store_bytes: usize = 4 << 20, "bytes", 0..=*BYTES.end();
     /// The maximum number of records kept for other nodes that came from one
     /// [source](crate::limits::Source). Default 1,024; 0 to 1,048,576. Loopback is exempt, unless
     /// [`Config::limit_loopback`](crate::Config::limit_loopback) is set.
@@ -116,7 +109,7 @@ impl KademliaConfig {
         StoreLimits {
             record_bytes: self.max_record_bytes,
             records: self.max_records,
-            bytes: self.max_store_bytes,
+            bytes: self.max_records.saturating_mul(self.max_record_bytes),
             per_source: self.max_records_per_source,
             per_key: self.max_providers_per_key.saturating_mul(SPARE).min(MAX_RECORDS),
             ttl: self.ttl,
@@ -124,7 +117,9 @@ impl KademliaConfig {
         }
     }
 
+    /// The parameters of a look-up. Only `k` is an option: the other two are the parallelism of the
+    /// paper, and a bound on the questions that lying nodes can cause.
     pub(super) fn lookup(&self) -> LookupConfig {
-        LookupConfig::default().k(self.k).alpha(self.alpha).max_questions(self.max_questions)
+        LookupConfig::default().k(self.k)
     }
 }

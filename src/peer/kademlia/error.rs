@@ -33,7 +33,7 @@ pub enum KademliaError {
     TooManyPublished(usize),
     /// Other nodes are known, but none keeps the record: they refused, or did not answer. This node
     /// keeps it, answers with it, and sends it to other nodes until some keep it.
-    #[error("no other node keeps it so far")]
+    #[error("no other node has stored it yet")]
     NobodyKeepsIt,
     /// This node is stopping or has stopped.
     #[error(transparent)]

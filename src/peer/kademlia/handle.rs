@@ -200,8 +200,7 @@ impl Peer {
     /// answered with its id, or is a member of the network that is up (`Builder::swim`). A provider
     /// that does not answer is left out and forgotten. It is asked again after a minute, or as soon
     /// as it has announced itself again. Sixteen are asked at once, each for
-    /// [`request_time`](crate::peer::KademliaConfig::request_time), and at most
-    /// [`max_questions`](crate::peer::KademliaConfig::max_questions) in all.
+    /// [`request_time`](crate::peer::KademliaConfig::request_time), and at most 128 in all.
     ///
     /// A provider may end at any time after that. A message to a [`PeerInfo`] goes to the node with
     /// that id or fails: see [`IntoTarget::as_id`](crate::peer::IntoTarget::as_id).

@@ -86,7 +86,7 @@ impl Dht {
         }
         let up = &members_up(node);
         let others = claims.into_iter().filter(|claim| claim.peer.id() != node.me.id());
-        let others = others.take(self.config.max_questions).map(|claim| async move {
+        let others = others.take(self.config.lookup().max_questions).map(|claim| async move {
             let is_up = up.contains(&claim.peer) || self.is_there(node, &claim).await;
             is_up.then_some((claim.by.len(), claim.peer))
         });

@@ -196,7 +196,7 @@ impl Dht {
             let record = record.clone();
             async move { self.ask(node, &peer, Question::Store(record)).await }
         };
-        let answers = stream::iter(by).map(keep).buffer_unordered(self.config.alpha);
+        let answers = stream::iter(by).map(keep).buffer_unordered(self.config.lookup().alpha);
         answers.filter_map(std::future::ready).collect().await
     }
 

@@ -1,12 +1,9 @@
 //! Providers that did not answer. They are left out for a while, even if nodes that keep their
 //! announcements return them again.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crate::overlay::PeerInfo;
+use crate::{limits::ExpiringMap, overlay::PeerInfo, time::Later};
 
 /// How long a provider is left out. After that it is asked again.
 const LEFT_OUT: Duration = Duration::from_secs(60);
@@ -19,27 +16,23 @@ const SAME_WORD: Duration = Duration::from_secs(2);
 /// of names whose providers are all dead. They take some 100 KiB.
 const MOST: usize = 1_024;
 
-/// The providers that recently did not answer a question.
-#[derive(Debug, Default)]
-pub(super) struct Silent(HashMap<PeerInfo, Silence>);
-
+/// The providers that recently did not answer a question, each with the time when the latest
+/// announcement that was known expires.
 #[derive(Debug)]
-struct Silence {
-    since: Instant,
-    /// When the latest announcement that was known expires.
-    until: Instant,
+pub(super) struct Silent(ExpiringMap<PeerInfo, Instant>);
+
+impl Default for Silent {
+    fn default() -> Self {
+        Self(ExpiringMap::new(MOST))
+    }
 }
 
 impl Silent {
     /// Records that a provider, whose latest announcement is valid until `until`, did not answer.
     pub(super) fn note(&mut self, peer: &PeerInfo, until: Instant, now: Instant) {
-        if self.0.len() >= MOST && !self.0.contains_key(peer) {
-            self.0.retain(|_, silence| now.saturating_duration_since(silence.since) < LEFT_OUT);
-            if self.0.len() >= MOST {
-                return;
-            }
+        if self.0.has_room(peer, now) {
+            self.0.insert(peer.clone(), until, now.later(LEFT_OUT), now);
         }
-        self.0.insert(peer.clone(), Silence { since: now, until });
     }
 
     /// The provider answered or announced itself: it is no longer left out.
@@ -49,10 +42,8 @@ impl Silent {
 
     /// Whether it is left out: it was silent recently, and no newer announcement is known.
     pub(super) fn has(&self, peer: &PeerInfo, until: Instant, now: Instant) -> bool {
-        self.0.get(peer).is_some_and(|silence| {
-            let lately = now.saturating_duration_since(silence.since) < LEFT_OUT;
-            lately && until.saturating_duration_since(silence.until) <= SAME_WORD
-        })
+        let known = self.0.get(peer, now);
+        known.is_some_and(|known| until.saturating_duration_since(*known) <= SAME_WORD)
     }
 }
 

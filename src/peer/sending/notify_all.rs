@@ -15,7 +15,7 @@ const AT_ONCE: usize = 64;
 
 /// Some one-way messages were sent before one failed.
 #[derive(Debug, thiserror::Error)]
-#[error("after {sent} messages: {source}")]
+#[error("failed after {sent} messages: {source}")]
 pub struct NotAllSent {
     /// The number of messages before the one that failed. They are on their way.
     pub sent: u64,

@@ -37,7 +37,7 @@ pub enum SimError {
         source: StartError,
     },
     /// A condition did not become true within its limit of virtual time.
-    #[error("not within {limit:?}: {what}\n{state}")]
+    #[error("timed out after {limit:?} of virtual time: {what}\n{state}")]
     NotInTime {
         /// The condition, as the test names it.
         what: String,

@@ -91,13 +91,13 @@ impl SimNetwork {
     }
 
     /// Drops everything that `from` sends to `to`
-    /// ([`MemoryNetwork::cut_one_way`](crate::transport::memory::MemoryNetwork::cut_one_way)) until
+    /// ([`MemoryNetwork::partition_one_way`](crate::transport::memory::MemoryNetwork::partition_one_way)) until
     /// [`heal`](Self::heal).
     ///
     /// # Errors
     /// [`SimError::InvalidName`].
     pub fn cut_one_way(&self, from: &str, to: &str) -> Result<(), SimError> {
-        self.0.wires.cut_one_way(&hosts(&[from])?, &hosts(&[to])?);
+        self.0.wires.partition_one_way(&hosts(&[from])?, &hosts(&[to])?);
         self.note("network", "parts one way");
         Ok(())
     }

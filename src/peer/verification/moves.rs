@@ -30,7 +30,7 @@ impl Peers {
             let id = candidate.info.id();
             let is_as_before = match (table.list.get(id), of) {
                 (Some(entry), Some(added)) => entry.added() == added,
-                (Some(_), None) => table.moves.moves(id, now()),
+                (Some(_), None) => table.moves.record_move(id, now()),
                 (None, _) => true,
             };
             if !is_as_before {
@@ -119,7 +119,7 @@ async fn look(
         match ask_name(node, entry.info()).await {
             Verdict::Verified => {
                 let (of, at) = (id.clone(), other.clone());
-                if peers.with(move |table, _| table.moves.tell(&of, &at, now())).await? {
+                if peers.with(move |table, _| table.moves.should_report(&of, &at, now())).await? {
                     two_addresses(node, id, listed, other, None);
                 }
                 return Ok(());

@@ -15,7 +15,7 @@ use tokio::time::{sleep, sleep_until};
 use super::ask_name;
 use crate::{
     frame::{Frame, TypeCode},
-    node::Doubt,
+    node::ToVerify,
     overlay::{ASKED_AFTER, Address, Learned, PeerEntry, PeerId, Verdict, WITHIN},
     peer::{
         NodeDown, Peers,
@@ -54,11 +54,11 @@ impl Maintenance for Verification {
         Box::pin(async move {
             let begun = Begun::default();
             // A predecessor that died has not verified them.
-            node.doubts.note_unverified();
+            node.verifications.note_unverified();
             let next = || async {
-                match node.doubts.next().await {
-                    Doubt::Elsewhere(id, at) => Ok(vec![Job::Elsewhere(id, at)]),
-                    Doubt::Unverified => {
+                match node.verifications.next().await {
+                    ToVerify::Elsewhere(id, at) => Ok(vec![Job::Elsewhere(id, at)]),
+                    ToVerify::Joined => {
                         sleep(TOGETHER).await;
                         joined(peers, &begun).await
                     }

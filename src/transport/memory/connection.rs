@@ -2,14 +2,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::pipe::{Course, Pipes, Read, Wakers};
-use super::{Direction, Ending};
+use super::pipe::{PipeConfig, Pipes, Read, Wakers};
+use super::{Ending, StreamDirection};
+use crate::sync::Mutex;
 
 /// The state that both sides of a connection and the network share.
 #[derive(Debug)]
@@ -21,25 +22,25 @@ pub(super) struct Connection {
 impl Connection {
     /// A connection, and the halves of the dialler and of the listener.
     pub(super) fn open(
-        to_listener: Course,
-        to_dialler: Course,
+        to_listener: PipeConfig,
+        to_dialler: PipeConfig,
         ending: Ending,
     ) -> (Arc<Self>, Halves, Halves) {
         let mut pipes = Pipes::new(to_listener, to_dialler);
-        for direction in [Direction::ToListener, Direction::ToDialler] {
-            if pipes.get(direction).is_used_up() {
+        for direction in [StreamDirection::ToListener, StreamDirection::ToDialler] {
+            if pipes.get(direction).has_reached_break() {
                 // There are no wakers yet.
-                drop(pipes.tear(ending, Some(direction)));
+                drop(pipes.break_now(ending, Some(direction)));
             }
         }
         let connection = Arc::new(Self { pipes: Mutex::new(pipes), ending });
-        let dialler = halves(&connection, Direction::ToListener);
-        let listener = halves(&connection, Direction::ToDialler);
+        let dialler = halves(&connection, StreamDirection::ToListener);
+        let listener = halves(&connection, StreamDirection::ToDialler);
         (connection, dialler, listener)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pipes> {
-        self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pipes.lock()
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -47,26 +48,26 @@ impl Connection {
     }
 
     /// Breaks the connection at once. `None` if it is broken already.
-    pub(super) fn tear(&self) -> Option<Wakers> {
+    pub(super) fn break_now(&self) -> Option<Wakers> {
         let mut pipes = self.lock();
-        (!pipes.broken).then(|| pipes.tear(self.ending, None))
+        (!pipes.broken).then(|| pipes.break_now(self.ending, None))
     }
 
     /// Begins or ends partitions of the directions.
-    pub(super) fn part(&self, to_listener: bool, to_dialler: bool) -> Wakers {
+    pub(super) fn set_partitioned(&self, to_listener: bool, to_dialler: bool) -> Wakers {
         let mut pipes = self.lock();
         let mut wakers = Wakers::default();
-        pipes.get(Direction::ToListener).part(to_listener, &mut wakers);
-        pipes.get(Direction::ToDialler).part(to_dialler, &mut wakers);
+        pipes.get(StreamDirection::ToListener).set_partitioned(to_listener, &mut wakers);
+        pipes.get(StreamDirection::ToDialler).set_partitioned(to_dialler, &mut wakers);
         wakers
     }
 
     /// Stalls both directions until then.
-    pub(super) fn hold(&self, until: Instant) -> Wakers {
+    pub(super) fn stall(&self, until: Instant) -> Wakers {
         let mut pipes = self.lock();
         let mut wakers = Wakers::default();
-        for direction in [Direction::ToListener, Direction::ToDialler] {
-            pipes.get(direction).hold(until, &mut wakers);
+        for direction in [StreamDirection::ToListener, StreamDirection::ToDialler] {
+            pipes.get(direction).stall(until, &mut wakers);
         }
         wakers
     }
@@ -74,7 +75,7 @@ impl Connection {
 
 type Halves = (ReadHalf, WriteHalf);
 
-fn halves(connection: &Arc<Connection>, writes: Direction) -> Halves {
+fn halves(connection: &Arc<Connection>, writes: StreamDirection) -> Halves {
     let side = Arc::new(Side { connection: Arc::clone(connection), writes });
     (ReadHalf { side: Arc::clone(&side), sleep: None }, WriteHalf { side })
 }
@@ -83,11 +84,11 @@ fn halves(connection: &Arc<Connection>, writes: Direction) -> Halves {
 #[derive(Debug)]
 struct Side {
     connection: Arc<Connection>,
-    writes: Direction,
+    writes: StreamDirection,
 }
 
 impl Side {
-    const fn reads(&self) -> Direction {
+    const fn reads(&self) -> StreamDirection {
         self.writes.reverse()
     }
 }
@@ -97,7 +98,7 @@ impl Drop for Side {
         let mut wakers = Wakers::default();
         let mut pipes = self.connection.lock();
         let pipe = pipes.get(self.reads());
-        pipe.abandon(&mut wakers);
+        pipe.close_reader(&mut wakers);
         // The wakers of this side are also dropped without the lock: dropping them may take it.
         let own = (pipe.reading.take(), pipes.get(self.writes).writing.take());
         drop(pipes);
@@ -188,8 +189,8 @@ impl AsyncWrite for WriteHalf {
         let written = pipe.write(data, &mut wakers);
         let wait = matches!(written, Ok(0)) && !data.is_empty();
         let old = if wait { pipe.writing.replace(cx.waker().clone()) } else { pipe.writing.take() };
-        if !wait && written.is_ok() && pipe.is_used_up() {
-            wakers.append(pipes.tear(connection.ending, Some(*writes)));
+        if !wait && written.is_ok() && pipe.has_reached_break() {
+            wakers.append(pipes.break_now(connection.ending, Some(*writes)));
         }
         drop(pipes);
         drop(old);

@@ -17,28 +17,28 @@ use std::time::Duration;
 /// assert_eq!(Latency::from(ms(1)..ms(3)), lan);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Latency(Kind);
+pub struct Latency(Distribution);
 
 #[derive(Clone, Debug, PartialEq)]
-enum Kind {
+enum Distribution {
     Uniform(Range<Duration>),
     LogNormal { median: Duration, sigma: f64, cap: Duration },
 }
 
 impl Latency {
     /// No latency, and no timer.
-    pub const NONE: Self = Self(Kind::Uniform(Duration::ZERO..Duration::ZERO));
+    pub const NONE: Self = Self(Distribution::Uniform(Duration::ZERO..Duration::ZERO));
 
     /// A constant latency.
     #[must_use]
     pub const fn fixed(time: Duration) -> Self {
-        Self(Kind::Uniform(time..time))
+        Self(Distribution::Uniform(time..time))
     }
 
     /// A uniform distribution over the range. An empty range means its start.
     #[must_use]
     pub const fn uniform(range: Range<Duration>) -> Self {
-        Self(Kind::Uniform(range))
+        Self(Distribution::Uniform(range))
     }
 
     /// A log-normal distribution with this median and a long tail, like round trips on the
@@ -47,17 +47,17 @@ impl Latency {
     /// in one case of four. A negative value or NaN means 0.
     #[must_use]
     pub const fn log_normal(median: Duration, sigma: f64, cap: Duration) -> Self {
-        Self(Kind::LogNormal { median, sigma, cap })
+        Self(Distribution::LogNormal { median, sigma, cap })
     }
 
     pub(super) fn draw(&self, random: &mut fastrand::Rng) -> Duration {
         match &self.0 {
-            Kind::Uniform(range) => {
+            Distribution::Uniform(range) => {
                 let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
                 let (least, end) = (nanos(range.start), nanos(range.end));
                 Duration::from_nanos(if least < end { random.u64(least..end) } else { least })
             }
-            Kind::LogNormal { median, sigma, cap } => {
+            Distribution::LogNormal { median, sigma, cap } => {
                 // G. E. P. Box, M. E. Muller, "A note on the generation of random normal deviates",
                 // 1958. The first number is not 0, whose logarithm is none.
                 let (one, two) = (1.0 - random.f64(), random.f64());

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 
 use super::MemoryNetwork;
-use super::state::{Place, Way, key};
+use super::state::{DialOutcome, ListenAddress, key};
 use crate::{
     overlay::{Address, Host},
     transport::{Io, Listener, Simulated, Transport, names::Names},
@@ -66,10 +66,10 @@ impl MemoryTransport {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
         let (sender, queue) = mpsc::channel(BACKLOG);
-        let (place, number) = self.network.lock().listen(&self.host, at.port(), sender)?;
-        let local = Address::new(self.host.clone(), place.1);
+        let (address, number) = self.network.lock().listen(&self.host, at.port(), sender)?;
+        let local = Address::new(self.host.clone(), address.1);
         let network = self.network.clone();
-        Ok(MemoryListener { network, place, number, local, queue, crashed: false })
+        Ok(MemoryListener { network, address, number, local, queue, crashed: false })
     }
 
     async fn connect(&self, to: &Address) -> io::Result<Io> {
@@ -93,18 +93,18 @@ impl MemoryTransport {
     async fn connect_to(&self, to: Address) -> io::Result<Io> {
         let host = if self.is_own(to.host()) { &self.host } else { to.host() };
         let to = Address::new(host.clone(), to.port());
-        let dial = self.network.lock().set_out(&self.host, to);
+        let dial = self.network.lock().begin_dial(&self.host, to);
         pause(dial.there).await;
         loop {
-            let way = self.network.lock().way(&dial);
-            let (queue, listener) = match way {
-                Way::Open(queue, listener) => (queue, listener),
-                Way::BlackHole => return pending().await,
-                Way::Later(until) => {
+            let outcome = self.network.lock().dial_outcome(&dial);
+            let (queue, listener) = match outcome {
+                DialOutcome::Open(queue, listener) => (queue, listener),
+                DialOutcome::BlackHole => return pending().await,
+                DialOutcome::Later(until) => {
                     sleep_until(until).await;
                     continue;
                 }
-                Way::Refused => {
+                DialOutcome::Refused => {
                     pause(dial.back).await;
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
@@ -133,7 +133,7 @@ async fn pause(time: Duration) {
 
 impl Transport for MemoryTransport {
     fn simulated(&self) -> Option<Simulated> {
-        Some(self.network.lock().begin_life())
+        Some(self.network.lock().start_node())
     }
 
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
@@ -164,7 +164,7 @@ impl Transport for MemoryTransport {
 #[derive(Debug)]
 struct MemoryListener {
     network: MemoryNetwork,
-    place: Place,
+    address: ListenAddress,
     number: u64,
     local: Address,
     queue: mpsc::Receiver<Io>,
@@ -194,7 +194,7 @@ impl Listener for MemoryListener {
 impl Drop for MemoryListener {
     fn drop(&mut self) {
         // Before the queue is dropped: a dial that finds the queue closed checks the table again.
-        let after = self.network.lock().unlisten(&self.place, self.number);
-        after.tell();
+        let deferred = self.network.lock().unlisten(&self.address, self.number);
+        deferred.run();
     }
 }

@@ -6,8 +6,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-use super::line::{Line, PACKET};
-use super::{Direction, Ending};
+use super::uplink::{PACKET, Uplink};
+use super::{Ending, StreamDirection};
 
 use crate::time::Later;
 
@@ -16,13 +16,13 @@ pub(super) const CAPACITY: usize = 64 * 1024;
 
 /// How a direction of a new connection behaves.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Course {
+pub(super) struct PipeConfig {
     /// The time from leaving the host of the writer to its arrival.
     pub(super) latency: Duration,
-    /// The line of the host of the writer.
-    pub(super) line: Arc<Line>,
+    /// The uplink of the host of the writer.
+    pub(super) uplink: Arc<Uplink>,
     /// Bytes after which the connection breaks.
-    pub(super) cut_after: Option<u64>,
+    pub(super) break_after: Option<u64>,
 }
 
 /// Wakers to wake after the lock is released: waking may run other code.
@@ -55,20 +55,20 @@ pub(super) enum Read {
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Pipe {
-    course: Course,
+    config: PipeConfig,
     /// The written and unread bytes: first those that have arrived, then those in transit.
     bytes: BytesMut,
     arrived: usize,
     /// The lengths in transit, with their times of arrival. Writes at one instant are one entry.
-    on_the_way: VecDeque<(Instant, usize)>,
+    in_transit: VecDeque<(Instant, usize)>,
     written: u64,
     /// Whether it is partitioned: neither bytes nor the end arrive.
-    parted: bool,
+    partitioned: bool,
     /// The end of a stall: nothing arrives before it.
-    held_until: Option<Instant>,
+    stalled_until: Option<Instant>,
     /// The end of the direction, and its time of arrival. `None` while it is open.
     end: Option<(Instant, End)>,
-    reader_is_gone: bool,
+    reader_closed: bool,
     pub(super) reading: Option<Waker>,
     pub(super) writing: Option<Waker>,
 }
@@ -82,17 +82,17 @@ enum End {
 }
 
 impl Pipe {
-    fn new(course: Course) -> Self {
+    fn new(config: PipeConfig) -> Self {
         Self {
-            course,
+            config,
             bytes: BytesMut::new(),
             arrived: 0,
-            on_the_way: VecDeque::new(),
+            in_transit: VecDeque::new(),
             written: 0,
-            parted: false,
-            held_until: None,
+            partitioned: false,
+            stalled_until: None,
             end: None,
-            reader_is_gone: false,
+            reader_closed: false,
             reading: None,
             writing: None,
         }
@@ -121,8 +121,8 @@ impl Pipe {
 
     /// Writes as much as there is room for, up to the position at which the connection breaks.
     pub(super) fn write(&mut self, data: &[u8], wakers: &mut Wakers) -> io::Result<usize> {
-        let until_cut = usize::try_from(self.bytes_until_cut()).unwrap_or(usize::MAX);
-        let len = data.len().min(self.room()?).min(until_cut);
+        let until_break = usize::try_from(self.bytes_until_break()).unwrap_or(usize::MAX);
+        let len = data.len().min(self.room()?).min(until_break);
         if len > 0 {
             self.push(data.get(..len).unwrap_or_default());
             wakers.take(&mut self.reading);
@@ -133,12 +133,12 @@ impl Pipe {
     /// Ends the direction after the written data.
     pub(super) fn finish(&mut self, wakers: &mut Wakers) -> io::Result<()> {
         match self.end {
-            Some((_, End::Broken(Ending::Reset))) if !self.parted => {
+            Some((_, End::Broken(Ending::Reset))) if !self.partitioned => {
                 return Err(io::ErrorKind::NotConnected.into());
             }
             Some(_) => {}
             None => {
-                self.end = Some((Instant::now().later(self.course.latency), End::Finished));
+                self.end = Some((Instant::now().later(self.config.latency), End::Finished));
                 wakers.take(&mut self.reading);
             }
         }
@@ -146,87 +146,87 @@ impl Pipe {
     }
 
     /// Notes that the reader is dropped.
-    pub(super) fn abandon(&mut self, wakers: &mut Wakers) {
-        self.reader_is_gone = true;
+    pub(super) fn close_reader(&mut self, wakers: &mut Wakers) {
+        self.reader_closed = true;
         self.bytes = BytesMut::new();
         self.arrived = 0;
-        self.on_the_way.clear();
+        self.in_transit.clear();
         wakers.take(&mut self.writing);
     }
 
     /// Begins or ends a partition.
-    pub(super) fn part(&mut self, parted: bool, wakers: &mut Wakers) {
+    pub(super) fn set_partitioned(&mut self, partitioned: bool, wakers: &mut Wakers) {
         self.arrive(Instant::now());
-        self.parted = parted;
+        self.partitioned = partitioned;
         wakers.take(&mut self.reading);
         wakers.take(&mut self.writing);
     }
 
     /// Stalls it until then.
-    pub(super) fn hold(&mut self, until: Instant, wakers: &mut Wakers) {
+    pub(super) fn stall(&mut self, until: Instant, wakers: &mut Wakers) {
         self.arrive(Instant::now());
-        self.held_until = self.held_until.max(Some(until));
+        self.stalled_until = self.stalled_until.max(Some(until));
         wakers.take(&mut self.reading);
     }
 
     fn stalled(&self, now: Instant) -> bool {
-        self.parted || self.held_until.is_some_and(|until| now < until)
+        self.partitioned || self.stalled_until.is_some_and(|until| now < until)
     }
 
     /// Whether the position at which the connection breaks is reached.
-    pub(super) fn is_used_up(&self) -> bool {
-        self.bytes_until_cut() == 0
+    pub(super) fn has_reached_break(&self) -> bool {
+        self.bytes_until_break() == 0
     }
 
     /// Moves due data from transit to arrived.
     fn arrive(&mut self, now: Instant) {
         let stalled = self.stalled(now);
-        while let Some(&(at, len)) = self.on_the_way.front()
+        while let Some(&(at, len)) = self.in_transit.front()
             && !stalled
             && at <= now
         {
             self.arrived += len;
-            self.on_the_way.pop_front();
+            self.in_transit.pop_front();
         }
     }
 
     fn push(&mut self, data: &[u8]) {
         self.bytes.extend_from_slice(data);
         self.written = self.written.saturating_add(data.len() as u64);
-        let at_once = self.course.latency.is_zero() && !self.course.line.is_limited();
-        if at_once && self.is_clear() && self.on_the_way.is_empty() {
+        let at_once = self.config.latency.is_zero() && !self.config.uplink.is_limited();
+        if at_once && self.is_clear() && self.in_transit.is_empty() {
             self.arrived += data.len();
             return;
         }
         let now = Instant::now();
-        if !self.course.line.is_limited() {
+        if !self.config.uplink.is_limited() {
             return self.send(data.len(), now);
         }
         for packet in data.chunks(PACKET) {
-            let left = self.course.line.left(packet.len(), now);
+            let left = self.config.uplink.left(packet.len(), now);
             self.send(packet.len(), left);
         }
     }
 
     /// Puts bytes that leave the host of the writer at that time into transit, in order.
     fn send(&mut self, bytes: usize, left: Instant) {
-        let at = left.later(self.course.latency);
-        match self.on_the_way.back_mut() {
+        let at = left.later(self.config.latency);
+        match self.in_transit.back_mut() {
             Some((last, len)) if *last >= at => *len += bytes,
-            Some(_) | None => self.on_the_way.push_back((at, bytes)),
+            Some(_) | None => self.in_transit.push_back((at, bytes)),
         }
     }
 
     /// Whether it has no partition and no recorded stall. Does not read the clock.
     const fn is_clear(&self) -> bool {
-        !self.parted && self.held_until.is_none()
+        !self.partitioned && self.stalled_until.is_none()
     }
 
     /// The number of bytes that may be written now, or the error of a write.
     fn room(&self) -> io::Result<usize> {
         match self.end {
             Some((_, End::Finished)) => return Err(io::ErrorKind::BrokenPipe.into()),
-            Some((_, End::Broken(ending))) if !self.parted => {
+            Some((_, End::Broken(ending))) if !self.partitioned => {
                 return Err(match ending {
                     Ending::Eof => io::ErrorKind::BrokenPipe.into(),
                     Ending::Reset => io::ErrorKind::ConnectionReset.into(),
@@ -236,20 +236,20 @@ impl Pipe {
             Some((_, End::Broken(_))) => return Ok(0),
             None => {}
         }
-        if self.reader_is_gone && !self.parted {
+        if self.reader_closed && !self.partitioned {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(CAPACITY.saturating_sub(self.bytes.len()))
     }
 
-    fn bytes_until_cut(&self) -> u64 {
-        self.course.cut_after.map_or(u64::MAX, |limit| limit.saturating_sub(self.written))
+    fn bytes_until_break(&self) -> u64 {
+        self.config.break_after.map_or(u64::MAX, |limit| limit.saturating_sub(self.written))
     }
 
     /// The end for the reader, after all arriving data was read. `None` if it has not arrived.
     fn ended(&self, now: Instant) -> Option<io::Result<()>> {
         let (at, end) = self.end?;
-        if self.stalled(now) || at > now || !self.on_the_way.is_empty() {
+        if self.stalled(now) || at > now || !self.in_transit.is_empty() {
             return None;
         }
         Some(match end {
@@ -260,10 +260,10 @@ impl Pipe {
 
     /// The next time at which something arrives. `None` if it is not known.
     fn next(&self) -> Option<Instant> {
-        let bytes = self.on_the_way.front().map(|(at, _)| *at);
+        let bytes = self.in_transit.front().map(|(at, _)| *at);
         let end = self.end.map(|(at, _)| at);
-        let next = bytes.or(end).filter(|_| !self.parted)?;
-        Some(self.held_until.map_or(next, |until| until.max(next)))
+        let next = bytes.or(end).filter(|_| !self.partitioned)?;
+        Some(self.stalled_until.map_or(next, |until| until.max(next)))
     }
 }
 
@@ -275,7 +275,7 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    pub(super) fn new(to_listener: Course, to_dialler: Course) -> Self {
+    pub(super) fn new(to_listener: PipeConfig, to_dialler: PipeConfig) -> Self {
         Self {
             to_listener: Pipe::new(to_listener),
             to_dialler: Pipe::new(to_dialler),
@@ -283,27 +283,27 @@ impl Pipes {
         }
     }
 
-    pub(super) fn get(&mut self, direction: Direction) -> &mut Pipe {
+    pub(super) fn get(&mut self, direction: StreamDirection) -> &mut Pipe {
         match direction {
-            Direction::ToListener => &mut self.to_listener,
-            Direction::ToDialler => &mut self.to_dialler,
+            StreamDirection::ToListener => &mut self.to_listener,
+            StreamDirection::ToDialler => &mut self.to_dialler,
         }
     }
 
     /// Breaks both directions. Arrived data can still be read. Data in transit is lost, except in
     /// the direction `spared`, in which the break follows it.
-    pub(super) fn tear(&mut self, ending: Ending, spared: Option<Direction>) -> Wakers {
+    pub(super) fn break_now(&mut self, ending: Ending, spared: Option<StreamDirection>) -> Wakers {
         let mut wakers = Wakers::default();
         self.broken = true;
         let now = Instant::now();
-        for direction in [Direction::ToListener, Direction::ToDialler] {
+        for direction in [StreamDirection::ToListener, StreamDirection::ToDialler] {
             let pipe = self.get(direction);
             let mut at = now;
             if spared == Some(direction) {
-                at = at.later(pipe.course.latency);
+                at = at.later(pipe.config.latency);
             } else {
                 pipe.arrive(now);
-                pipe.on_the_way.clear();
+                pipe.in_transit.clear();
                 pipe.bytes.truncate(pipe.arrived);
             }
             // An end by its writer that has arrived stays the end.

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use super::line::Line;
-use super::pipe::{Course, Wakers};
-use super::{Direction, Ending, Latency, Link};
+use super::pipe::{PipeConfig, Wakers};
+use super::uplink::Uplink;
+use super::{Ending, Latency, MemoryLink, StreamDirection};
 use crate::{
     overlay::{Address, Host},
     transport::{Io, Simulated},
@@ -43,7 +43,7 @@ fn pair(a: &Address, b: &Address) -> (String, String) {
 }
 
 /// An address at which a host listens.
-pub(super) type Place = (String, u16);
+pub(super) type ListenAddress = (String, u16);
 
 #[derive(Debug)]
 struct Listening {
@@ -52,7 +52,7 @@ struct Listening {
 }
 
 /// The state of the destination when a dial arrives.
-pub(super) enum Way {
+pub(super) enum DialOutcome {
     /// The dial is never answered.
     BlackHole,
     /// The dial is delayed until then.
@@ -72,7 +72,7 @@ pub(super) struct Dial {
 
 #[derive(Debug)]
 struct Linked {
-    link: Link,
+    link: MemoryLink,
     connection: Weak<Connection>,
 }
 
@@ -86,16 +86,16 @@ impl Linked {
 /// The number of affected connections, and the wakers to wake after the lock is released.
 #[derive(Default)]
 #[must_use]
-pub(super) struct After {
+pub(super) struct Deferred {
     count: usize,
     wakers: Wakers,
     /// Removed listeners.
     gone: Vec<Listening>,
 }
 
-impl After {
+impl Deferred {
     /// Wakes the wakers. No lock may be held.
-    pub(super) fn tell(self) -> usize {
+    pub(super) fn run(self) -> usize {
         drop(self.gone);
         self.wakers.wake();
         self.count
@@ -104,51 +104,51 @@ impl After {
 
 /// A partition of one direction: hosts whose data does not arrive at others.
 #[derive(Debug)]
-struct CutOff {
+struct Partition {
     these: BTreeSet<String>,
     those: BTreeSet<String>,
     both_ways: bool,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct NetworkState {
     random: fastrand::Rng,
     seed: u64,
     began: Instant,
     /// The number of started nodes.
-    lives: u64,
+    started_nodes: u64,
     pub(super) latency: Latency,
     /// The latencies between two hosts, keyed by their sorted names.
     latencies: BTreeMap<(String, String), Latency>,
     /// Bytes per second of hosts without a rate of their own; 0 means no limit.
     rate: u64,
     rates: BTreeMap<String, u64>,
-    lines: BTreeMap<String, Arc<Line>>,
+    uplinks: BTreeMap<String, Arc<Uplink>>,
     pub(super) ending: Ending,
-    cut_to_listener: Option<u64>,
-    cut_to_dialler: Option<u64>,
-    listeners: BTreeMap<Place, Listening>,
+    break_to_listener: Option<u64>,
+    break_to_dialler: Option<u64>,
+    listeners: BTreeMap<ListenAddress, Listening>,
     diallers: BTreeMap<String, u16>,
     /// Crashed hosts, and whether each refuses dials.
     crashed: BTreeMap<String, bool>,
-    cuts: Vec<CutOff>,
+    partitions: Vec<Partition>,
     /// The ends of the stalls, by host.
     stalled: BTreeMap<String, Instant>,
     links: Vec<Linked>,
     /// The addresses of names.
     names: BTreeMap<String, Vec<IpAddr>>,
-    pub(super) look_up_takes: Duration,
-    pub(super) look_ups: u64,
+    pub(super) lookup_time: Duration,
+    pub(super) lookups: u64,
     pub(super) dials: u64,
     opened: u64,
     listened: u64,
 }
 
-impl State {
+impl NetworkState {
     /// The replacement of the system's clock and random numbers for a node that starts.
-    pub(super) const fn begin_life(&mut self) -> Simulated {
-        self.lives += 1;
-        Simulated::new(self.began, self.seed.rotate_left(32) ^ self.lives)
+    pub(super) const fn start_node(&mut self) -> Simulated {
+        self.started_nodes += 1;
+        Simulated::new(self.began, self.seed.rotate_left(32) ^ self.started_nodes)
     }
 
     pub(super) fn new(seed: u64) -> Self {
@@ -156,24 +156,24 @@ impl State {
             random: fastrand::Rng::with_seed(seed),
             seed,
             began: Instant::now(),
-            lives: 0,
+            started_nodes: 0,
             latency: Latency::NONE,
             latencies: BTreeMap::new(),
             rate: 0,
             rates: BTreeMap::new(),
-            lines: BTreeMap::new(),
+            uplinks: BTreeMap::new(),
             ending: Ending::Reset,
-            cut_to_listener: None,
-            cut_to_dialler: None,
+            break_to_listener: None,
+            break_to_dialler: None,
             listeners: BTreeMap::new(),
             diallers: BTreeMap::new(),
             crashed: BTreeMap::new(),
-            cuts: Vec::new(),
+            partitions: Vec::new(),
             stalled: BTreeMap::new(),
             links: Vec::new(),
             names: BTreeMap::new(),
-            look_up_takes: Duration::ZERO,
-            look_ups: 0,
+            lookup_time: Duration::ZERO,
+            lookups: 0,
             dials: 0,
             opened: 0,
             listened: 0,
@@ -190,8 +190,8 @@ impl State {
 
     /// The addresses of a name, and how long the look-up takes.
     pub(super) fn look_up(&mut self, name: &Host) -> (Vec<IpAddr>, Duration) {
-        self.look_ups += 1;
-        (self.names.get(&key(name)).cloned().unwrap_or_default(), self.look_up_takes)
+        self.lookups += 1;
+        (self.names.get(&key(name)).cloned().unwrap_or_default(), self.lookup_time)
     }
 
     pub(super) fn listen(
@@ -199,34 +199,34 @@ impl State {
         host: &Host,
         port: u16,
         queue: mpsc::Sender<Io>,
-    ) -> io::Result<(Place, u64)> {
+    ) -> io::Result<(ListenAddress, u64)> {
         let host = key(host);
         if self.crashed.contains_key(&host) {
             return Err(io::ErrorKind::NetworkDown.into());
         }
-        let place = if port == 0 {
+        let address = if port == 0 {
             (FIRST_FREE_PORT..=u16::MAX)
                 .map(|port| (host.clone(), port))
-                .find(|place| !self.listeners.contains_key(place))
+                .find(|address| !self.listeners.contains_key(address))
         } else {
-            Some((host, port)).filter(|place| !self.listeners.contains_key(place))
+            Some((host, port)).filter(|address| !self.listeners.contains_key(address))
         };
-        let place = place.ok_or(io::ErrorKind::AddrInUse)?;
+        let address = address.ok_or(io::ErrorKind::AddrInUse)?;
         let number = self.listened;
         self.listened += 1;
-        self.listeners.insert(place.clone(), Listening { number, queue });
-        Ok((place, number))
+        self.listeners.insert(address.clone(), Listening { number, queue });
+        Ok((address, number))
     }
 
-    pub(super) fn unlisten(&mut self, place: &Place, number: u64) -> After {
-        let mut after = After::default();
-        if self.listeners.get(place).is_some_and(|listening| listening.number == number) {
-            after.gone.extend(self.listeners.remove(place));
+    pub(super) fn unlisten(&mut self, address: &ListenAddress, number: u64) -> Deferred {
+        let mut deferred = Deferred::default();
+        if self.listeners.get(address).is_some_and(|listening| listening.number == number) {
+            deferred.gone.extend(self.listeners.remove(address));
         }
-        after
+        deferred
     }
 
-    pub(super) fn set_out(&mut self, from: &Host, to: Address) -> Dial {
+    pub(super) fn begin_dial(&mut self, from: &Host, to: Address) -> Dial {
         self.dials += 1;
         let next = self.diallers.entry(key(from)).or_insert(DIALLERS_PORTS.start);
         let port = *next;
@@ -250,53 +250,56 @@ impl State {
             }
             None => self.rate = rate,
         }
-        for (host, line) in &self.lines {
-            line.set_rate(self.rates.get(host).copied().unwrap_or(self.rate));
+        for (host, uplink) in &self.uplinks {
+            uplink.set_rate(self.rates.get(host).copied().unwrap_or(self.rate));
         }
     }
 
-    /// The line of a host.
-    fn line(&mut self, host: &Host) -> Arc<Line> {
+    /// The uplink of a host.
+    fn uplink(&mut self, host: &Host) -> Arc<Uplink> {
         let host = key(host);
         let rate = self.rates.get(&host).copied().unwrap_or(self.rate);
-        let line = self.lines.entry(host).or_default();
-        line.set_rate(rate);
-        Arc::clone(line)
+        let uplink = self.uplinks.entry(host).or_default();
+        uplink.set_rate(rate);
+        Arc::clone(uplink)
     }
 
-    pub(super) fn way(&self, dial: &Dial) -> Way {
+    pub(super) fn dial_outcome(&self, dial: &Dial) -> DialOutcome {
         let (from, to) = (key(dial.from.host()), key(dial.to.host()));
-        if self.crashed.contains_key(&from) || self.parted(&from, &to) {
-            return Way::BlackHole;
+        if self.crashed.contains_key(&from) || self.partitioned(&from, &to) {
+            return DialOutcome::BlackHole;
         }
-        if let Some(until) = self.held_until(&from, &to) {
-            return Way::Later(until);
+        if let Some(until) = self.stalled_until(&from, &to) {
+            return DialOutcome::Later(until);
         }
         match self.crashed.get(&to) {
-            Some(true) => return Way::Refused,
-            Some(false) => return Way::BlackHole,
+            Some(true) => return DialOutcome::Refused,
+            Some(false) => return DialOutcome::BlackHole,
             None => {}
         }
         match self.listeners.get(&(to, dial.to.port())) {
-            Some(listening) => Way::Open(listening.queue.clone(), listening.number),
-            None => Way::Refused,
+            Some(listening) => DialOutcome::Open(listening.queue.clone(), listening.number),
+            None => DialOutcome::Refused,
         }
     }
 
     /// Connects a dial with the listener that accepted it, if it still exists. The end of the
     /// dialler comes first.
     pub(super) fn connect(&mut self, dial: &Dial, listener: u64) -> Option<(Io, Io)> {
-        match self.way(dial) {
-            Way::Open(_, number) if number == listener => {}
-            Way::Open(..) | Way::BlackHole | Way::Later(_) | Way::Refused => return None,
+        match self.dial_outcome(dial) {
+            DialOutcome::Open(_, number) if number == listener => {}
+            DialOutcome::Open(..)
+            | DialOutcome::BlackHole
+            | DialOutcome::Later(_)
+            | DialOutcome::Refused => return None,
         }
-        let (ours, theirs) = (self.line(dial.from.host()), self.line(dial.to.host()));
-        let cut_after = self.cut_to_listener.take();
-        let there = Course { latency: dial.there, line: ours, cut_after };
-        let cut_after = self.cut_to_dialler.take();
-        let back = Course { latency: dial.back, line: theirs, cut_after };
+        let (ours, theirs) = (self.uplink(dial.from.host()), self.uplink(dial.to.host()));
+        let break_after = self.break_to_listener.take();
+        let there = PipeConfig { latency: dial.there, uplink: ours, break_after };
+        let break_after = self.break_to_dialler.take();
+        let back = PipeConfig { latency: dial.back, uplink: theirs, break_after };
         let (connection, ours, theirs) = Connection::open(there, back, self.ending);
-        let link = Link { number: self.opened, from: dial.from.clone(), to: dial.to.clone() };
+        let link = MemoryLink { number: self.opened, from: dial.from.clone(), to: dial.to.clone() };
         self.opened += 1;
         self.links.retain(|linked| linked.connection.strong_count() > 0);
         self.links.push(Linked { link, connection: Arc::downgrade(&connection) });
@@ -304,14 +307,14 @@ impl State {
         Some((io(ours, &dial.to), io(theirs, &dial.from)))
     }
 
-    pub(super) fn cut_after(&mut self, direction: Direction, bytes: u64) {
+    pub(super) fn break_after(&mut self, direction: StreamDirection, bytes: u64) {
         match direction {
-            Direction::ToListener => self.cut_to_listener = Some(bytes),
-            Direction::ToDialler => self.cut_to_dialler = Some(bytes),
+            StreamDirection::ToListener => self.break_to_listener = Some(bytes),
+            StreamDirection::ToDialler => self.break_to_dialler = Some(bytes),
         }
     }
 
-    pub(super) fn links(&self) -> Vec<Link> {
+    pub(super) fn links(&self) -> Vec<MemoryLink> {
         let open = self.links.iter().filter(|linked| linked.is_open());
         open.map(|linked| linked.link.clone()).collect()
     }

@@ -29,6 +29,6 @@ pub(super) fn set(socket: &SockRef<'_>, idle: Duration) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(idle.saturating_mul(2))));
     if let Err(error) = set {
-        tracing::debug!(%error, "no keep-alive by the kernel");
+        tracing::debug!(%error, "cannot enable keep-alive by the kernel");
     }
 }

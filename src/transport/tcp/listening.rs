@@ -96,7 +96,7 @@ fn at_each<T>(
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
             Err(error) => {
-                tracing::debug!(%address, %error, "not listened at");
+                tracing::debug!(%address, %error, "cannot listen on one of the addresses");
                 failure = Some(error);
             }
         }
@@ -166,12 +166,12 @@ impl Listener for Accepting {
                 Poll::Ready(Ok((stream, remote))) => match self.tcp.take(stream, remote) {
                     Ok(io) => Ok(io),
                     Err(error) => {
-                        tracing::debug!(%remote, %error, "accepted connection is dead");
+                        tracing::debug!(%remote, %error, "accepted connection is already closed");
                         continue;
                     }
                 },
                 Poll::Ready(Err(error)) if of_one_connection(&error) => {
-                    tracing::debug!(%error, "connection died before it was accepted");
+                    tracing::debug!(%error, "connection was closed before it was accepted");
                     continue;
                 }
                 Poll::Ready(Err(error)) => Err(error),

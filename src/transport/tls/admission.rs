@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, MutexGuard, Weak},
 };
 
 use tokio::sync::watch;
 
-use crate::overlay::PeerId;
+use crate::{overlay::PeerId, sync::Mutex};
 
 /// Which peers a node admits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,9 +70,9 @@ impl Policy {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Admission(Arc<Mutex<State>>);
+pub struct Admission(Arc<Mutex<AdmissionState>>);
 
-struct State {
+struct AdmissionState {
     policy: Policy,
     /// The open connections, so that they can be closed.
     open: HashMap<u64, Open>,
@@ -108,7 +108,7 @@ impl Admission {
     /// An admission with this policy.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(AdmissionState {
             policy,
             open: HashMap::new(),
             next: 0,
@@ -138,8 +138,8 @@ impl Admission {
         self.lock().changes.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, AdmissionState> {
+        self.0.lock()
     }
 
     /// The current policy.
@@ -194,7 +194,7 @@ impl Admission {
 
     fn change(&self, change: impl FnOnce(&mut Policy)) -> usize {
         let mut state = self.lock();
-        let State { policy, open, .. } = &mut *state;
+        let AdmissionState { policy, open, .. } = &mut *state;
         change(policy);
         let gone: Vec<_> = open
             .extract_if(|_, open| !policy.admits_open(open.id.as_ref()))

@@ -23,15 +23,15 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::{
     Admission, NodeIdentity,
+    handshake_permits::HandshakePermits,
     identity::id_of,
-    places::Places,
     stream::{Stream, Wire, halves},
-    verify::{Checks, Dialled, Diallers},
+    verify::{ClientVerifier, PeerChecks, ServerVerifier},
 };
 use crate::{
     overlay::{
         Address, PeerId,
-        options::{Options, PLACES, Setting, TIME, settings},
+        options::{Options, PLACES, Setting, settings},
     },
     transport::{IdentityFault, Io},
 };
@@ -42,21 +42,23 @@ const ALPN: &[u8] = b"actix-peer/1";
 /// The empty frame that tells the dialler that it is admitted: a code of the framework, length 0.
 const ADMITTED: [u8; 8] = *b"@ADM\0\0\0\0";
 
-/// The default time-out for a handshake.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The time-out for a handshake of either side: many round trips on the slowest network. The limits
+/// of the node apply as well, and those are options:
+/// [`Config::header_timeout`](crate::Config::header_timeout) from accepting a connection to its
+/// first frame, and [`Config::connect_timeout`](crate::Config::connect_timeout) for a dial.
+const TIME_OUT: Duration = Duration::from_secs(10);
 
 /// The default number of concurrent handshakes.
-const AT_ONCE: usize = 256;
+const MAX_HANDSHAKES: usize = 256;
 
 /// Performs handshakes with one identity.
 #[derive(Clone)]
 pub(super) struct Handshakes {
     pub(super) identity: NodeIdentity,
     admission: Admission,
-    pub(super) limit: Duration,
-    pub(super) at_once: usize,
+    pub(super) max_handshakes: usize,
     pub(super) limit_loopback: bool,
-    places: Arc<Places>,
+    permits: Arc<HandshakePermits>,
     /// Created when the first connection is accepted.
     server: OnceLock<Arc<ServerConfig>>,
     provider: Arc<CryptoProvider>,
@@ -69,18 +71,16 @@ fn failed(at: &Address, reason: impl Into<String>) -> io::Error {
 impl Options for Handshakes {
     fn settings(&mut self) -> Vec<Setting<'_>> {
         let Self {
-            limit,
-            at_once,
+            max_handshakes,
             limit_loopback: _,
             identity: _,
             admission: _,
-            places: _,
+            permits: _,
             server: _,
             provider: _,
         } = self;
         settings! {
-            "TlsTransport::handshake_timeout", "", limit, TIME;
-            "TlsTransport::max_handshakes", "handshakes", at_once, PLACES;
+            "TlsTransport::max_handshakes", "handshakes", max_handshakes, PLACES;
         }
     }
 }
@@ -90,17 +90,16 @@ impl Handshakes {
         Self {
             identity,
             admission: Admission::open(),
-            limit: LIMIT,
-            at_once: AT_ONCE,
+            max_handshakes: MAX_HANDSHAKES,
             limit_loopback: false,
-            places: Arc::new(Places::new(AT_ONCE)),
+            permits: Arc::new(HandshakePermits::new(MAX_HANDSHAKES)),
             server: OnceLock::new(),
             provider: Arc::new(ring::default_provider()),
         }
     }
 
-    pub(super) fn set_places(&mut self, places: usize) {
-        (self.at_once, self.places) = (places, Arc::new(Places::new(places)));
+    pub(super) fn set_max_handshakes(&mut self, permits: usize) {
+        (self.max_handshakes, self.permits) = (permits, Arc::new(HandshakePermits::new(permits)));
     }
 
     pub(super) fn set_admission(&mut self, admission: Admission) {
@@ -112,15 +111,15 @@ impl Handshakes {
         &self.admission
     }
 
-    fn checks(&self) -> Checks {
-        Checks {
+    fn checks(&self) -> PeerChecks {
+        PeerChecks {
             me: self.identity.id().clone(),
             admission: self.admission.clone(),
             provider: Arc::clone(&self.provider),
         }
     }
 
-    fn client(&self, verifier: Arc<Dialled>) -> Result<ClientConfig, Error> {
+    fn client(&self, verifier: Arc<ServerVerifier>) -> Result<ClientConfig, Error> {
         let key = AlwaysResolvesClientRawPublicKeys::new(self.identity.certified());
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
@@ -141,7 +140,7 @@ impl Handshakes {
         let key = AlwaysResolvesServerRawPublicKeys::new(self.identity.certified());
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(Arc::new(Diallers(self.checks())))
+            .with_client_cert_verifier(Arc::new(ClientVerifier(self.checks())))
             .with_cert_resolver(Arc::new(key));
         // With a ticket, a banned peer could resume a session without a proof of its key.
         config.send_tls13_tickets = 0;
@@ -175,21 +174,21 @@ impl Handshakes {
     /// Performs the handshake of an accepted connection, with any admitted peer.
     pub(super) async fn accept(&self, io: Io) -> io::Result<Io> {
         let Io { reader, writer, remote, .. } = io;
-        let Some(_place) = self.places.enter(remote.host(), self.limit_loopback).await else {
+        let Some(_permit) = self.permits.acquire(remote.host(), self.limit_loopback).await else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
         let config = self.server().map_err(|error| failed(&remote, error.to_string()))?;
         let accept = async {
             let accept = TlsAcceptor::from(config).accept(join(reader, writer));
-            let stream = TlsStream::from(accept.await.map_err(|error| seen(error, &remote))?);
+            let stream = TlsStream::from(accept.await.map_err(|error| as_fault(error, &remote))?);
             let id = self.peer(&stream, &remote)?;
             let mut io = self.halves(stream, remote.clone(), id)?;
             io.writer.write_all(&ADMITTED).await?;
             io.writer.flush().await?;
             Ok(io)
         };
-        let late = || IdentityFault::Late { at: remote.clone(), within: self.limit };
-        timeout(self.limit, accept).await.map_err(|_| late())?
+        let late = || IdentityFault::Late { at: remote.clone(), within: TIME_OUT };
+        timeout(TIME_OUT, accept).await.map_err(|_| late())?
     }
 
     /// Performs the handshake on a dialled connection.
@@ -200,12 +199,12 @@ impl Handshakes {
         expected: Option<&PeerId>,
     ) -> io::Result<Io> {
         let Io { reader, writer, remote, .. } = dial.await?;
-        let verifier = Arc::new(Dialled::new(self.checks(), to.clone(), expected.cloned()));
+        let verifier = Arc::new(ServerVerifier::new(self.checks(), to.clone(), expected.cloned()));
         let config = self.client(Arc::clone(&verifier));
         let config = config.map_err(|error| failed(to, error.to_string()))?;
         let wrong = |error| match verifier.take_fault() {
             Some(fault) => fault.into(),
-            None => seen(error, to),
+            None => as_fault(error, to),
         };
         let connect = async {
             // The library requires a name; it is never sent.
@@ -214,19 +213,19 @@ impl Handshakes {
             let mut stream = TlsStream::from(connect.await.map_err(wrong)?);
             let id = self.peer(&stream, to)?;
             let mut head = [0; ADMITTED.len()];
-            stream.read_exact(&mut head).await.map_err(|error| seen(error, to))?;
+            stream.read_exact(&mut head).await.map_err(|error| as_fault(error, to))?;
             if head != ADMITTED {
                 return Err(failed(to, "the other side does not say that this node is admitted"));
             }
             self.halves(stream, remote, id)
         };
-        let late = || IdentityFault::Late { at: to.clone(), within: self.limit };
-        timeout(self.limit, connect).await.map_err(|_| late())?
+        let late = || IdentityFault::Late { at: to.clone(), within: TIME_OUT };
+        timeout(TIME_OUT, connect).await.map_err(|_| late())?
     }
 }
 
 /// Converts an error of a handshake into the fault of the other side, if it is one.
-fn seen(error: io::Error, at: &Address) -> io::Error {
+fn as_fault(error: io::Error, at: &Address) -> io::Error {
     let at = at.clone();
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match tls {

@@ -11,8 +11,8 @@ use rustls::{
 use zeroize::Zeroizing;
 
 use super::{
-    key_file,
-    pem::{self, PKCS8_LEN},
+    IdentityError, key_file,
+    pem::{self, PKCS8_LEN, SEED_LEN},
 };
 use crate::overlay::PeerId;
 
@@ -51,9 +51,6 @@ impl fmt::Debug for NodeIdentity {
     }
 }
 
-/// The length of a private key.
-pub(super) const SEED_LEN: usize = 32; // bytes
-
 /// The beginning of a `SubjectPublicKeyInfo` with an Ed25519 key (RFC 8410, section 4); the key
 /// follows.
 const SPKI_PREFIX: [u8; 12] =
@@ -61,58 +58,6 @@ const SPKI_PREFIX: [u8; 12] =
 
 /// The length of a public key.
 const PUBLIC_LEN: usize = 32; // bytes
-
-/// Why an identity cannot be loaded, stored or generated. No file was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum IdentityError {
-    /// The system gives no random numbers.
-    #[error("the system gives no random numbers")]
-    NoRandom,
-    /// The file cannot be read.
-    #[error("cannot read the identity {path}: {source}")]
-    Read {
-        /// Which file.
-        path: String,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// Others may read the file, so they may know its key. If you are sure that they do not, remove
-    /// their permissions: `chmod 600`.
-    #[error("the identity {path} can be read by others (mode {mode:04o}, wanted 0600)")]
-    ReadableByOthers {
-        /// Which file.
-        path: String,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// It is not a regular file.
-    #[error("the identity {path} is not a regular file")]
-    NotAFile {
-        /// Which.
-        path: String,
-    },
-    /// The content of the file is not an Ed25519 key as PKCS#8 PEM.
-    #[error("the identity {path} is not an Ed25519 key as PKCS#8 PEM")]
-    Malformed {
-        /// Which file.
-        path: String,
-    },
-    /// The file exists already; identities are never overwritten.
-    #[error("there is a file {path} already")]
-    Exists {
-        /// Which file.
-        path: String,
-    },
-    /// The file cannot be written.
-    #[error("cannot write the identity {path}: {source}")]
-    Write {
-        /// Which file.
-        path: String,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-}
 
 impl NodeIdentity {
     /// Generates a new identity, in memory only.

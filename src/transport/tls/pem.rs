@@ -3,7 +3,8 @@
 use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use zeroize::Zeroizing;
 
-use super::identity::SEED_LEN;
+/// The length of a private key.
+pub(super) const SEED_LEN: usize = 32; // bytes
 
 /// The bytes before the 32 bytes of the key: version 0, the algorithm, and two nested octet
 /// strings.

@@ -14,16 +14,16 @@ const HANDSHAKE: u8 = 0x16;
 
 /// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum First {
+pub(super) enum Protocol {
     Tls,
     Plain,
     /// Nothing: the other side has closed.
-    End,
+    Closed,
 }
 
 /// A reader that returns the byte that was read ahead once more. It is small, so that a silent
 /// connection takes no buffer.
-pub(super) struct Again<R> {
+pub(super) struct Peeked<R> {
     byte: Option<u8>,
     /// An error of the read after it.
     failed: Option<io::Error>,
@@ -31,18 +31,18 @@ pub(super) struct Again<R> {
 }
 
 /// Waits for the first byte, without consuming it.
-pub(super) async fn sniff<R: AsyncRead + Unpin>(mut inner: R) -> io::Result<(First, Again<R>)> {
+pub(super) async fn sniff<R: AsyncRead + Unpin>(mut inner: R) -> io::Result<(Protocol, Peeked<R>)> {
     let mut byte = [0];
     let byte = (inner.read(&mut byte).await? > 0).then_some(byte[0]);
     let first = match byte {
-        Some(HANDSHAKE) => First::Tls,
-        Some(_) => First::Plain,
-        None => First::End,
+        Some(HANDSHAKE) => Protocol::Tls,
+        Some(_) => Protocol::Plain,
+        None => Protocol::Closed,
     };
-    Ok((first, Again { byte, failed: None, inner }))
+    Ok((first, Peeked { byte, failed: None, inner }))
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Again<R> {
+impl<R: AsyncRead + Unpin> AsyncRead for Peeked<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -79,7 +79,7 @@ mod tests {
 
     /// What the sniffing of a stream says, and what is read after it; the stream comes in pieces
     /// and is read in steps.
-    fn sniffed(bytes: &[u8], piece: usize, step: usize) -> (First, Vec<u8>) {
+    fn sniffed(bytes: &[u8], piece: usize, step: usize) -> (Protocol, Vec<u8>) {
         run(async {
             let (mut to, from) = duplex(64);
             let write = async {
@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn the_first_byte_tells_tls_from_all_codes_of_frames() {
-        assert_eq!(sniffed(&[], 1, 8).0, First::End);
+        assert_eq!(sniffed(&[], 1, 8).0, Protocol::Closed);
         for byte in 0..=u8::MAX {
-            let expected = if byte == 0x16 { First::Tls } else { First::Plain };
+            let expected = if byte == 0x16 { Protocol::Tls } else { Protocol::Plain };
             assert_eq!(sniffed(&[byte, 3, 1], 3, 8).0, expected);
         }
     }
@@ -130,7 +130,7 @@ mod tests {
         }
         run(async {
             let (first, mut reader) = sniff(Failing(true)).await.unwrap();
-            assert_eq!(first, First::Plain);
+            assert_eq!(first, Protocol::Plain);
             let mut all = Vec::new();
             let error = reader.read_to_end(&mut all).await.unwrap_err();
             assert_eq!((all.as_slice(), error.kind()), (&b"E"[..], io::ErrorKind::ConnectionReset));
@@ -146,9 +146,9 @@ mod tests {
             let (first, all) = sniffed(&bytes, piece, step);
             prop_assert_eq!(&all, &bytes);
             let expected = match bytes.first() {
-                Some(0x16) => First::Tls,
-                Some(_) => First::Plain,
-                None => First::End,
+                Some(0x16) => Protocol::Tls,
+                Some(_) => Protocol::Plain,
+                None => Protocol::Closed,
             };
             prop_assert_eq!(first, expected);
         }

@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, MutexGuard, OnceLock, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -14,6 +14,7 @@ use tokio_rustls::TlsStream;
 use super::admission::{Admission, Revoke, Ticket};
 use crate::{
     overlay::{Address, PeerId},
+    sync::Mutex,
     transport::{IdentityFault, Io},
 };
 
@@ -76,7 +77,7 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Option<Stream>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stream.lock()
     }
 
     fn not_admitted(&self) -> IdentityFault {

@@ -1,9 +1,6 @@
 //! The verifiers for the TLS library: whether the peer with a key is admitted.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
@@ -17,18 +14,19 @@ use rustls::{
 use super::{Admission, identity::id_of};
 use crate::{
     overlay::{Address, PeerId},
+    sync::Mutex,
     transport::IdentityFault,
 };
 
 /// The checks of both sides.
 #[derive(Clone)]
-pub(super) struct Checks {
+pub(super) struct PeerChecks {
     pub(super) me: PeerId,
     pub(super) admission: Admission,
     pub(super) provider: Arc<CryptoProvider>,
 }
 
-impl Checks {
+impl PeerChecks {
     fn admits(&self, id: &PeerId) -> bool {
         *id == self.me || self.admission.admits(id)
     }
@@ -57,15 +55,15 @@ fn only_tls13() -> Result<HandshakeSignatureValid, Error> {
 }
 
 /// Verifies peers that dial this node.
-pub(super) struct Diallers(pub(super) Checks);
+pub(super) struct ClientVerifier(pub(super) PeerChecks);
 
-impl fmt::Debug for Diallers {
+impl fmt::Debug for ClientVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Diallers").field(&self.0.admission).finish()
+        f.debug_tuple("ClientVerifier").field(&self.0.admission).finish()
     }
 }
 
-impl ClientCertVerifier for Diallers {
+impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -80,7 +78,7 @@ impl ClientCertVerifier for Diallers {
         if self.0.admits(&id) {
             return Ok(ClientCertVerified::assertion());
         }
-        tracing::debug!(peer = %id, "not admitted");
+        tracing::debug!(peer = %id, "peer not admitted");
         // The dialler gets the alert "access denied".
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
@@ -113,39 +111,39 @@ impl ClientCertVerifier for Diallers {
 }
 
 /// Verifies the peer that this node dials. One for each dial.
-pub(super) struct Dialled {
-    checks: Checks,
+pub(super) struct ServerVerifier {
+    checks: PeerChecks,
     at: Address,
     expected: Option<PeerId>,
     /// The fault of the peer, if there was one.
     fault: Mutex<Option<IdentityFault>>,
 }
 
-impl fmt::Debug for Dialled {
+impl fmt::Debug for ServerVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialled")
+        f.debug_struct("ServerVerifier")
             .field("at", &self.at)
             .field("expected", &self.expected)
             .finish_non_exhaustive()
     }
 }
 
-impl Dialled {
-    pub(super) fn new(checks: Checks, at: Address, expected: Option<PeerId>) -> Self {
+impl ServerVerifier {
+    pub(super) fn new(checks: PeerChecks, at: Address, expected: Option<PeerId>) -> Self {
         Self { checks, at, expected, fault: Mutex::default() }
     }
 
     pub(super) fn take_fault(&self) -> Option<IdentityFault> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.fault.lock().take()
     }
 
     fn wrong(&self, fault: IdentityFault, error: CertificateError) -> Error {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *self.fault.lock() = Some(fault);
         error.into()
     }
 }
 
-impl ServerCertVerifier for Dialled {
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         key: &CertificateDer<'_>,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix_peer::{
     frame::{Frame, FrameCodec, TypeCode},
     link::{
-        AckLevel, Frames, Hello, Kind, Link, LinkConfig, LinkEvent, LinkPhase, Reason, Role,
-        Sequenced,
+        AckLevel, ExchangeKind, Frames, Hello, Link, LinkConfig, LinkEvent, LinkPhase, Reason,
+        Role, Sequenced,
     },
 };
 use bytes::{Bytes, BytesMut};
@@ -132,10 +132,10 @@ fn act(link: &mut Link, what: u8, input: &mut Input<'_>, now: &mut Instant) {
     let numbered = Sequenced { incarnation: 7, series: 0, sequence: 1, level: AckLevel::Handled };
     match what % 12 {
         0 => drop(link.one_way(CODE, &data)),
-        1 => drop(link.begin(CODE, &data, Kind::Request, more)),
-        2 => drop(link.begin(CODE, &data, Kind::OneWay, more)),
-        3 => drop(link.begin(CODE, &data, Kind::Sequenced(numbered), more)),
-        4 => drop(link.go_on(number, CODE, &data, more)),
+        1 => drop(link.begin(CODE, &data, ExchangeKind::Request, more)),
+        2 => drop(link.begin(CODE, &data, ExchangeKind::OneWay, more)),
+        3 => drop(link.begin(CODE, &data, ExchangeKind::Sequenced(numbered), more)),
+        4 => drop(link.send_next(number, CODE, &data, more)),
         5 => drop(link.reply(number, CODE, &data, more, !more)),
         6 => drop(link.acknowledge(number, 1, AckLevel::Delivered)),
         7 if more => link.end(number),

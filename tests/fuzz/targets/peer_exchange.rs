@@ -4,7 +4,7 @@ use actix_peer::{
     PeerInfo, Stabilizer,
     frame::Frame,
     overlay::{
-        MAX_TOLD, PeerExchange, PeerList, PeersSeen, StabilizerAction, StabilizerEvent, View,
+        MAX_HINTS, PeerExchange, PeerList, PeersSeen, StabilizerAction, StabilizerEvent, View,
     },
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn run(bytes: &[u8]) {
         let frame = Frame::new("@PEX", bytes);
         if let Some(told) = PeersSeen::decode(&frame) {
             assert_eq!(PeersSeen::decode(&told.encode()), Some(told.clone()));
-            assert!(told.into_iter().count() <= MAX_TOLD);
+            assert!(told.into_iter().count() <= MAX_HINTS);
         }
         let answered = StabilizerEvent::Answered { peer: by.clone(), replies: vec![frame] };
         let actions = PeerExchange::new().seed(1).step(answered, &view);

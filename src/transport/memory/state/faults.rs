@@ -2,47 +2,48 @@
 
 use tokio::time::Instant;
 
-use super::{After, CutOff, Place, State, key};
+use super::{Deferred, ListenAddress, NetworkState, Partition, key};
 use crate::{
     overlay::Host,
-    transport::memory::{Link, connection::Connection, pipe::Wakers},
+    transport::memory::{MemoryLink, connection::Connection, pipe::Wakers},
 };
 
-impl Link {
+impl MemoryLink {
     fn touches(&self, host: &str) -> bool {
         key(self.from.host()) == host || key(self.to.host()) == host
     }
 }
 
-impl State {
+impl NetworkState {
     /// Applies a function to some connections. It returns `None` if it had no effect.
     fn each(
         &self,
-        which: impl Fn(&Link) -> bool,
+        which: impl Fn(&MemoryLink) -> bool,
         what: impl Fn(&Connection) -> Option<Wakers>,
-    ) -> After {
-        let mut after = After::default();
+    ) -> Deferred {
+        let mut deferred = Deferred::default();
         for linked in self.links.iter().filter(|linked| which(&linked.link)) {
             let connection = linked.connection.upgrade();
             if let Some(wakers) = connection.and_then(|connection| what(&connection)) {
-                after.wakers.append(wakers);
-                after.count += 1;
+                deferred.wakers.append(wakers);
+                deferred.count += 1;
             }
         }
-        after
+        deferred
     }
 
-    pub(in super::super) fn cut(&self, which: impl Fn(&Link) -> bool) -> After {
-        self.each(which, Connection::tear)
+    pub(in super::super) fn break_links(&self, which: impl Fn(&MemoryLink) -> bool) -> Deferred {
+        self.each(which, Connection::break_now)
     }
 
-    pub(in super::super) fn crash(&mut self, host: &str) -> After {
+    pub(in super::super) fn crash(&mut self, host: &str) -> Deferred {
         self.crashed.insert(host.to_owned(), false);
-        let mut after = self.cut(|link| link.touches(host));
-        let places: Vec<Place> =
+        let mut deferred = self.break_links(|link| link.touches(host));
+        let addresses: Vec<ListenAddress> =
             self.listeners.keys().filter(|(at, _)| at == host).cloned().collect();
-        after.gone = places.iter().filter_map(|place| self.listeners.remove(place)).collect();
-        after
+        deferred.gone =
+            addresses.iter().filter_map(|address| self.listeners.remove(address)).collect();
+        deferred
     }
 
     pub(in super::super) fn refuse(&mut self, host: &str) {
@@ -57,62 +58,63 @@ impl State {
 
     /// Whether data from `from` does not arrive at `to`.
     pub(super) fn blocked(&self, from: &str, to: &str) -> bool {
-        self.cuts.iter().any(|cut| {
-            let across = |a: &str, b: &str| cut.these.contains(a) && cut.those.contains(b);
-            across(from, to) || (cut.both_ways && across(to, from))
+        self.partitions.iter().any(|partition| {
+            let across =
+                |a: &str, b: &str| partition.these.contains(a) && partition.those.contains(b);
+            across(from, to) || (partition.both_ways && across(to, from))
         })
     }
 
     /// Whether a dial between them is never answered, as it needs both directions.
-    pub(super) fn parted(&self, a: &str, b: &str) -> bool {
+    pub(super) fn partitioned(&self, a: &str, b: &str) -> bool {
         self.blocked(a, b) || self.blocked(b, a)
     }
 
     /// Begins or ends the partition of each direction of each connection.
-    fn part(&self) -> After {
-        let mut after = After::default();
+    fn apply_partitions(&self) -> Deferred {
+        let mut deferred = Deferred::default();
         for linked in &self.links {
             let (from, to) = (key(linked.link.from.host()), key(linked.link.to.host()));
             let (there, back) = (self.blocked(&from, &to), self.blocked(&to, &from));
             if let Some(connection) = linked.connection.upgrade() {
-                after.wakers.append(connection.part(there, back));
+                deferred.wakers.append(connection.set_partitioned(there, back));
             }
         }
-        after
+        deferred
     }
 
-    pub(in super::super) fn cut_off(
+    pub(in super::super) fn partition(
         &mut self,
         these: &[Host],
         those: &[Host],
         both_ways: bool,
-    ) -> After {
+    ) -> Deferred {
         let keys = |hosts: &[Host]| hosts.iter().map(key).collect();
-        self.cuts.push(CutOff { these: keys(these), those: keys(those), both_ways });
-        self.part()
+        self.partitions.push(Partition { these: keys(these), those: keys(those), both_ways });
+        self.apply_partitions()
     }
 
-    pub(in super::super) fn heal(&mut self) -> After {
-        self.cuts.clear();
-        self.part()
+    pub(in super::super) fn heal(&mut self) -> Deferred {
+        self.partitions.clear();
+        self.apply_partitions()
     }
 
     /// Stalls `host` until `until`.
-    pub(in super::super) fn stall(&mut self, host: &str, until: Instant) -> After {
+    pub(in super::super) fn stall(&mut self, host: &str, until: Instant) -> Deferred {
         let held = self.stalled.entry(host.to_owned()).or_insert(until);
         *held = until.max(*held);
-        self.each(|link| link.touches(host), |connection| Some(connection.hold(until)))
+        self.each(|link| link.touches(host), |connection| Some(connection.stall(until)))
     }
 
-    pub(in super::super) fn stall_link(&self, number: u64, until: Instant) -> After {
+    pub(in super::super) fn stall_link(&self, number: u64, until: Instant) -> Deferred {
         self.each(
             |link| link.number == number,
-            |connection| (!connection.is_broken()).then(|| connection.hold(until)),
+            |connection| (!connection.is_broken()).then(|| connection.stall(until)),
         )
     }
 
     /// The end of the stall between two hosts. `None` if neither is stalled.
-    pub(super) fn held_until(&self, a: &str, b: &str) -> Option<Instant> {
+    pub(super) fn stalled_until(&self, a: &str, b: &str) -> Option<Instant> {
         let until = self.stalled.get(a).max(self.stalled.get(b)).copied()?;
         (until > Instant::now()).then_some(until)
     }

@@ -7,16 +7,16 @@ use crate::{
     link::{AckLevel, REMEMBERED, Sequenced},
 };
 
-/// The limits of an [`Outbox`].
+/// The limits of an [`AckSender`].
 #[derive(Clone, Copy, Debug)]
-pub struct OutboxLimits {
+pub struct AckSenderLimits {
     /// The number of messages. Default 1,024.
     pub messages: usize,
     /// The bytes of their data. Default 4 MiB.
     pub bytes: usize,
 }
 
-impl Default for OutboxLimits {
+impl Default for AckSenderLimits {
     fn default() -> Self {
         Self { messages: 1_024, bytes: 4 << 20 }
     }
@@ -37,10 +37,10 @@ pub enum OnRestart {
 /// link the remaining messages are sent again, in order, on the next one
 /// ([protocol](crate::protocol#sending-again)).
 #[derive(Debug)]
-pub struct Outbox {
+pub struct AckSender {
     incarnation: u64,
     series: u64,
-    limits: OutboxLimits,
+    limits: AckSenderLimits,
     last_sequence: u64,
     /// In the order of their numbers.
     waiting: VecDeque<Waiting>,
@@ -60,16 +60,16 @@ struct Waiting {
     tries: u32,
 }
 
-/// An [`Outbox`] has no room. The sender has to wait for an acknowledgement.
+/// An [`AckSender`] has no room. The sender has to wait for an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too much waits to be acknowledged")]
-pub struct OutboxFull;
+#[error("too many messages to this peer wait to be acknowledged")]
+pub struct AckSenderFull;
 
-impl Outbox {
-    /// An empty outbox of a node with this incarnation. The numbers of its messages begin after
+impl AckSender {
+    /// An empty sender of a node with this incarnation. The numbers of its messages begin after
     /// `last`, so that no number is used twice for one peer.
     #[must_use]
-    pub const fn new(incarnation: u64, last: u64, limits: OutboxLimits) -> Self {
+    pub const fn new(incarnation: u64, last: u64, limits: AckSenderLimits) -> Self {
         Self {
             incarnation,
             series: 0,
@@ -129,9 +129,9 @@ impl Outbox {
         frame: Frame,
         level: AckLevel,
         on_restart: OnRestart,
-    ) -> Result<u64, OutboxFull> {
+    ) -> Result<u64, AckSenderFull> {
         if !self.has_room(frame.data().len()) {
-            return Err(OutboxFull);
+            return Err(AckSenderFull);
         }
         self.bytes += frame.data().len();
         self.last_sequence += 1;

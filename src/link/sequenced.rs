@@ -3,18 +3,18 @@
 use serde::Serialize;
 
 /// Bytes in front of the payload: incarnation, sequence number, level.
-pub const NUMBERED_LEN: usize = 17;
+pub const SEQUENCED_LEN: usize = 17;
 
 /// In the `features` of a hello: the series of a message follows its level. It applies if both
 /// sides list it.
 pub(crate) const SERIES: &str = "series";
 
 /// The same, including the series.
-const WITH_SERIES_LEN: usize = NUMBERED_LEN + 8;
+const WITH_SERIES_LEN: usize = SEQUENCED_LEN + 8;
 
 /// Bytes in front of the payload, with or without the series.
-pub(super) const fn numbered_len(series: bool) -> usize {
-    if series { WITH_SERIES_LEN } else { NUMBERED_LEN }
+pub(super) const fn sequenced_len(series: bool) -> usize {
+    if series { WITH_SERIES_LEN } else { SEQUENCED_LEN }
 }
 
 /// When a message is acknowledged.

@@ -32,7 +32,7 @@ impl Link {
         } else if now.saturating_duration_since(self.ping.1) >= interval {
             self.ping = (self.ping.0.wrapping_add(1), now);
             if self.phase != LinkPhase::Greeting {
-                self.asked_for_life = true;
+                self.ping_unanswered = true;
                 let ping = self.ping.0.to_be_bytes();
                 self.control(code::PNG, 0, Flags::NONE, &ping);
             }

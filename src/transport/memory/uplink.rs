@@ -1,29 +1,26 @@
-//! The line of a host, which limits the rate at which it sends.
+//! The uplink of a host, which limits the rate at which it sends.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::time::Later;
+use crate::{sync::Mutex, time::Later};
 
 /// Bytes that are sent together, like a packet of Ethernet.
 pub(super) const PACKET: usize = 1_460;
 
-/// The line over which a host sends, shared by all its connections.
+/// The uplink over which a host sends, shared by all its connections.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct Uplink {
     /// Bytes per second; 0 means no limit.
     rate: AtomicU64,
     free_at: Mutex<Option<Instant>>,
 }
 
-impl Line {
+impl Uplink {
     pub(super) fn set_rate(&self, bytes_per_second: u64) {
         self.rate.store(bytes_per_second, Ordering::Relaxed);
     }
@@ -38,7 +35,7 @@ impl Line {
         if rate == 0 {
             return now;
         }
-        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free_at = self.free_at.lock();
         let nanos = u128::from(bytes as u64) * 1_000_000_000 / u128::from(rate);
         let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let begin = free_at.map_or(now, |at| at.max(now));

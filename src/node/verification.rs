@@ -3,42 +3,43 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use tokio::sync::Notify;
 
-use crate::overlay::{Address, PeerId};
+use crate::{
+    overlay::{Address, PeerId},
+    sync::Mutex,
+};
 
-/// Doubts that wait for verification. Further ones are dropped: the next message repeats them.
-const MAX_DOUBTS: usize = 64;
+/// The maximum number of peers that wait. Further ones are dropped: the next message adds them
+/// again.
+const MAX_WAITING: usize = 64;
 
 /// What has to be verified next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Doubt {
+pub(crate) enum ToVerify {
     /// The table has peers that have joined and are not verified.
-    Unverified,
+    Joined,
     /// The peer with this id was expected at this address and not found there.
     Elsewhere(PeerId, Address),
 }
 
-/// The doubts of a node, until they are verified.
+/// The peers that a node has to verify.
 #[derive(Debug, Default)]
-pub(crate) struct Doubts {
+pub(crate) struct VerificationQueue {
     unverified: AtomicBool,
     elsewhere: Mutex<VecDeque<(PeerId, Address)>>,
     more: Notify,
 }
 
-impl Doubts {
-    /// Notes that another node than `expected` is at `at`.
-    pub(crate) fn note(&self, expected: &PeerId, at: &Address) {
-        let mut waiting = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+impl VerificationQueue {
+    /// Adds `expected`, because another node was found at `at`.
+    pub(crate) fn push(&self, expected: &PeerId, at: &Address) {
+        let mut waiting = self.elsewhere.lock();
         let known = waiting.iter().any(|(id, address)| id == expected && address == at);
-        if !known && waiting.len() < MAX_DOUBTS {
+        if !known && waiting.len() < MAX_WAITING {
             waiting.push_back((expected.clone(), at.clone()));
             self.more.notify_one();
         }
@@ -50,15 +51,15 @@ impl Doubts {
         self.more.notify_one();
     }
 
-    /// Waits for the next doubt. Must have only one caller.
-    pub(crate) async fn next(&self) -> Doubt {
+    /// Waits for the next peers to verify. Must have only one caller.
+    pub(crate) async fn next(&self) -> ToVerify {
         loop {
-            let next = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = self.elsewhere.lock().pop_front();
             if let Some((id, at)) = next {
-                return Doubt::Elsewhere(id, at);
+                return ToVerify::Elsewhere(id, at);
             }
             if self.unverified.swap(false, Ordering::AcqRel) {
-                return Doubt::Unverified;
+                return ToVerify::Joined;
             }
             self.more.notified().await;
         }

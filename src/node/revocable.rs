@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -14,112 +14,120 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     node::{AbortedExchange, Node},
+    sync::Mutex,
     transport::{ReadHalf, WriteHalf},
 };
 
 /// The held dials and halves: at most one dial, or two halves, for each open classic exchange, so
 /// that `max_outgoing` and `max_connections` bound them.
 #[derive(Default)]
-pub(crate) struct Leashes(Mutex<Leashed>);
+pub(crate) struct Revocables(Mutex<RevocableValues>);
 
 #[derive(Default)]
-struct Leashed {
+struct RevocableValues {
     next: u64,
     held: BTreeMap<u64, Entry>,
     is_aborted: bool,
 }
 
 struct Entry {
-    shared: Arc<dyn Close>,
+    shared: Arc<dyn Revoke>,
     /// The exchange that is reported if this is aborted.
     report: Option<AbortedExchange>,
 }
 
-impl fmt::Debug for Leashes {
+impl fmt::Debug for Revocables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leashes").field("held", &self.lock().held.len()).finish_non_exhaustive()
+        f.debug_struct("Revocables").field("held", &self.lock().held.len()).finish_non_exhaustive()
     }
 }
 
-impl Leashes {
-    fn lock(&self) -> MutexGuard<'_, Leashed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl Revocables {
+    fn lock(&self) -> MutexGuard<'_, RevocableValues> {
+        self.0.lock()
     }
 
     /// Drops everything that is held, and later additions at once. Returns the aborted exchanges.
     pub(crate) fn abort(&self) -> Vec<AbortedExchange> {
         let held = {
-            let mut leashed = self.lock();
-            leashed.is_aborted = true;
-            std::mem::take(&mut leashed.held)
+            let mut values = self.lock();
+            values.is_aborted = true;
+            std::mem::take(&mut values.held)
         };
-        held.values().for_each(|entry| entry.shared.close());
+        held.values().for_each(|entry| entry.shared.revoke());
         held.into_values().filter_map(|entry| entry.report).collect()
     }
 }
 
-trait Close: Send + Sync {
-    fn close(&self);
+/// Something that a [`Revocable`] holds, and that can be dropped from elsewhere.
+pub(crate) trait Revoke: Send + Sync {
+    fn revoke(&self);
 }
 
-struct Shared<T>(Mutex<State<T>>);
+struct Shared<T>(Mutex<RevocableState<T>>);
 
-struct State<T> {
-    /// `None` while it is polled, and after it was closed.
+struct RevocableState<T> {
+    /// `None` while it is polled, and after it was revoked.
     held: Option<T>,
-    is_closed: bool,
+    is_revoked: bool,
     waiting: Option<Waker>,
     task: Option<TaskTrackerToken>,
 }
 
-impl<T: Send> Close for Shared<T> {
-    fn close(&self) {
+impl<T: Send> Revoke for Shared<T> {
+    fn revoke(&self) {
         let mut state = self.lock();
-        state.is_closed = true;
-        let closed = (state.held.take(), state.task.take(), state.waiting.take());
+        state.is_revoked = true;
+        let revoked = (state.held.take(), state.task.take(), state.waiting.take());
         drop(state);
-        if let (_, _, Some(waiting)) = closed {
+        if let (_, _, Some(waiting)) = revoked {
             waiting.wake();
         }
     }
 }
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, RevocableState<T>> {
+        self.0.lock()
     }
 }
 
 /// A dial, or a half of a connection, that is dropped with this or when the node aborts. After that
 /// it fails as [`ConnectionAborted`](io::ErrorKind::ConnectionAborted).
-pub(crate) struct Leash<T> {
+pub(crate) struct Revocable<T> {
     shared: Arc<Shared<T>>,
     number: u64,
     node: Arc<Node>,
 }
 
-impl<T: Send + 'static> Leash<T> {
+impl<T: Send + 'static> Revocable<T> {
     pub(crate) fn new(node: &Arc<Node>, held: T, task: Option<TaskTrackerToken>) -> Self {
-        let state = State { held: Some(held), is_closed: false, waiting: None, task };
+        let state = RevocableState { held: Some(held), is_revoked: false, waiting: None, task };
         let shared = Arc::new(Shared(Mutex::new(state)));
-        let mut leashed = node.leashes.lock();
-        let number = leashed.next;
-        leashed.next = number.wrapping_add(1);
-        let is_aborted = leashed.is_aborted;
+        let mut values = node.revocables.lock();
+        let number = values.next;
+        values.next = number.wrapping_add(1);
+        let is_aborted = values.is_aborted;
         if !is_aborted {
-            let shared: Arc<dyn Close> = Arc::clone(&shared) as _;
-            leashed.held.insert(number, Entry { shared, report: None });
+            let shared: Arc<dyn Revoke> = Arc::clone(&shared) as _;
+            values.held.insert(number, Entry { shared, report: None });
         }
-        drop(leashed);
+        drop(values);
         if is_aborted {
-            shared.close();
+            shared.revoke();
         }
         Self { shared, number, node: Arc::clone(node) }
     }
 
+    /// Drops what this holds, from elsewhere.
+    pub(crate) fn revoker(&self) -> Weak<dyn Revoke> {
+        let shared: Weak<Shared<T>> = Arc::downgrade(&self.shared);
+        shared
+    }
+
     /// Reports `exchange` when this is aborted, or at once if it is aborted already.
     pub(crate) fn report(&self, exchange: AbortedExchange) {
-        match self.node.leashes.lock().held.get_mut(&self.number) {
+        match self.node.revocables.lock().held.get_mut(&self.number) {
             Some(entry) => entry.report = Some(exchange),
             None => self.node.report_aborted(exchange),
         }
@@ -141,7 +149,7 @@ impl<T: Send + 'static> Leash<T> {
         };
         let polled = poll(Pin::new(&mut held), cx);
         let mut state = self.shared.lock();
-        if state.is_closed {
+        if state.is_revoked {
             drop(state);
             return if polled.is_ready() { polled } else { aborted() };
         }
@@ -157,7 +165,7 @@ impl<T: Send + 'static> Leash<T> {
 }
 
 /// A dial. Must not be polled after it has completed.
-impl<F, T> Future for Leash<Pin<Box<F>>>
+impl<F, T> Future for Revocable<Pin<Box<F>>>
 where
     F: Future<Output = T> + Send + 'static,
 {
@@ -168,14 +176,14 @@ where
     }
 }
 
-impl<T> Drop for Leash<T> {
+impl<T> Drop for Revocable<T> {
     fn drop(&mut self) {
-        let entry = self.node.leashes.lock().held.remove(&self.number);
+        let entry = self.node.revocables.lock().held.remove(&self.number);
         drop(entry);
     }
 }
 
-impl AsyncRead for Leash<ReadHalf> {
+impl AsyncRead for Revocable<ReadHalf> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -185,7 +193,7 @@ impl AsyncRead for Leash<ReadHalf> {
     }
 }
 
-impl AsyncWrite for Leash<WriteHalf> {
+impl AsyncWrite for Revocable<WriteHalf> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

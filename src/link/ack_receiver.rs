@@ -24,10 +24,10 @@ const MAX_SENDERS: usize = 4_096;
 /// Failed messages of all senders whose reason is remembered.
 const MAX_FAILED: usize = 65_536;
 
-/// How a receiver processes an acknowledged message.
+/// How to process an acknowledged message that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Novelty {
+pub enum ReceiveOutcome {
     /// It is new: deliver it.
     New,
     /// It was delivered before: acknowledge it again, and do not deliver it.
@@ -36,7 +36,7 @@ pub enum Novelty {
     /// reason.
     Failed(Reason),
     /// A higher incarnation of its sender has followed: refuse it.
-    Outlived,
+    Superseded,
     /// It may have arrived before, but its number is no longer remembered: refuse it.
     Forgotten,
     /// Its sender cannot be remembered because there is no room: refuse it.
@@ -45,7 +45,7 @@ pub enum Novelty {
 
 /// Remembered incarnations of one sender. A node whose clock was set back has two that are in use;
 /// others are remembered only to refuse their messages.
-const MAX_LIVES: usize = 4;
+const MAX_INCARNATIONS: usize = 4;
 
 /// Remembers which numbers have arrived, for each sender and [series](Sequenced::series), and for
 /// each incarnation of the sender.
@@ -60,18 +60,18 @@ const MAX_LIVES: usize = 4;
 /// has a state of its own, and does not affect the higher incarnation, which may be another node
 /// that claims the id.
 #[derive(Debug, Default)]
-pub struct Seen {
-    /// The incarnations of each sender and series, at least one and at most [`MAX_LIVES`].
-    senders: HashMap<(PeerId, u64), Vec<Life>>,
+pub struct AckReceiver {
+    /// The incarnations of each sender and series, at least one and at most [`MAX_INCARNATIONS`].
+    senders: HashMap<(PeerId, u64), Vec<IncarnationState>>,
     /// The number of entries in all `failed` maps.
     failures: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Life {
+struct IncarnationState {
     incarnation: u64,
     /// Whether a higher incarnation has followed.
-    outlived: bool,
+    superseded: bool,
     highest: u64,
     /// For this number and lower ones, it is not known which messages failed.
     unknown: u64,
@@ -79,75 +79,80 @@ struct Life {
     at: Instant,
 }
 
-impl Life {
+impl IncarnationState {
     const fn new(numbered: Sequenced, at: Instant) -> Self {
         let Sequenced { incarnation, sequence: highest, .. } = numbered;
         let failed = BTreeMap::new();
-        Self { incarnation, outlived: false, highest, unknown: 0, failed, at }
+        Self { incarnation, superseded: false, highest, unknown: 0, failed, at }
     }
 }
 
-impl Seen {
+impl AckReceiver {
     /// Notes a message, and decides how to process it.
-    pub fn note(&mut self, from: &PeerId, numbered: Sequenced, now: Instant) -> Novelty {
+    pub fn note(&mut self, from: &PeerId, numbered: Sequenced, now: Instant) -> ReceiveOutcome {
         let Sequenced { incarnation, series, sequence, .. } = numbered;
         let key = (from.clone(), series);
-        let Some(lives) = self.senders.get_mut(&key) else {
+        let Some(incarnations) = self.senders.get_mut(&key) else {
             if !self.make_room(now) {
-                return Novelty::NoRoom;
+                return ReceiveOutcome::NoRoom;
             }
-            self.senders.insert(key, vec![Life::new(numbered, now)]);
-            return Novelty::New;
+            self.senders.insert(key, vec![IncarnationState::new(numbered, now)]);
+            return ReceiveOutcome::New;
         };
-        let Some(life) = lives.iter_mut().find(|life| life.incarnation == incarnation) else {
-            for earlier in lives.iter_mut().filter(|life| life.incarnation < incarnation) {
-                earlier.outlived = true;
+        let Some(state) = incarnations.iter_mut().find(|state| state.incarnation == incarnation)
+        else {
+            for earlier in incarnations.iter_mut().filter(|state| state.incarnation < incarnation) {
+                earlier.superseded = true;
                 self.failures -= std::mem::take(&mut earlier.failed).len();
             }
-            if lives.len() >= MAX_LIVES
-                && let Some(oldest) =
-                    (0..lives.len()).min_by_key(|at| lives.get(*at).map(|life| life.at))
+            if incarnations.len() >= MAX_INCARNATIONS
+                && let Some(oldest) = (0..incarnations.len())
+                    .min_by_key(|at| incarnations.get(*at).map(|state| state.at))
             {
-                self.failures -= lives.swap_remove(oldest).failed.len();
+                self.failures -= incarnations.swap_remove(oldest).failed.len();
             }
-            lives.push(Life::new(numbered, now));
-            return Novelty::New;
+            incarnations.push(IncarnationState::new(numbered, now));
+            return ReceiveOutcome::New;
         };
-        if life.outlived {
-            return Novelty::Outlived;
+        if state.superseded {
+            return ReceiveOutcome::Superseded;
         }
-        life.at = now;
-        if sequence > life.highest {
-            life.highest = sequence;
-            life.unknown = life.unknown.max(sequence.saturating_sub(REMEMBERED));
-            let kept = life.failed.split_off(&(life.unknown + 1));
-            self.failures -= std::mem::replace(&mut life.failed, kept).len();
-            return Novelty::New;
+        state.at = now;
+        if sequence > state.highest {
+            state.highest = sequence;
+            state.unknown = state.unknown.max(sequence.saturating_sub(REMEMBERED));
+            let kept = state.failed.split_off(&(state.unknown + 1));
+            self.failures -= std::mem::replace(&mut state.failed, kept).len();
+            return ReceiveOutcome::New;
         }
-        if sequence <= life.unknown {
-            return Novelty::Forgotten;
+        if sequence <= state.unknown {
+            return ReceiveOutcome::Forgotten;
         }
-        life.failed.get(&sequence).map_or(Novelty::Repeated, |reason| Novelty::Failed(*reason))
+        state
+            .failed
+            .get(&sequence)
+            .map_or(ReceiveOutcome::Repeated, |reason| ReceiveOutcome::Failed(*reason))
     }
 
     /// Notes that a message that was [noted](Self::note) failed or was refused. If there are too
     /// many failures, the earliest of the same sender are forgotten and no longer acknowledged.
     pub fn failed(&mut self, from: &PeerId, numbered: Sequenced, reason: Reason) {
         let Sequenced { incarnation, series, sequence, .. } = numbered;
-        let is_it = |life: &&mut Life| life.incarnation == incarnation && !life.outlived;
-        let life = self
+        let is_it =
+            |state: &&mut IncarnationState| state.incarnation == incarnation && !state.superseded;
+        let state = self
             .senders
             .get_mut(&(from.clone(), series))
-            .and_then(|lives| lives.iter_mut().find(is_it));
-        let Some(life) = life.filter(|life| sequence > life.unknown) else { return };
-        if life.failed.insert(sequence, reason).is_none() {
+            .and_then(|incarnations| incarnations.iter_mut().find(is_it));
+        let Some(state) = state.filter(|state| sequence > state.unknown) else { return };
+        if state.failed.insert(sequence, reason).is_none() {
             self.failures += 1;
         }
         if self.failures > MAX_FAILED
-            && let Some((first, _)) = life.failed.pop_first()
+            && let Some((first, _)) = state.failed.pop_first()
         {
             self.failures -= 1;
-            life.unknown = life.unknown.max(first);
+            state.unknown = state.unknown.max(first);
         }
     }
 
@@ -163,9 +168,10 @@ impl Seen {
         if self.senders.len() < MAX_SENDERS {
             return true;
         }
-        let fresh = |life: &Life| now.saturating_duration_since(life.at) < REMEMBERED_FOR;
-        self.senders.retain(|_, lives| lives.iter().any(fresh));
-        self.failures = self.senders.values().flatten().map(|life| life.failed.len()).sum();
+        let fresh =
+            |state: &IncarnationState| now.saturating_duration_since(state.at) < REMEMBERED_FOR;
+        self.senders.retain(|_, incarnations| incarnations.iter().any(fresh));
+        self.failures = self.senders.values().flatten().map(|state| state.failed.len()).sum();
         self.senders.len() < MAX_SENDERS
     }
 }

@@ -2,16 +2,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::overlay::{Host, is_loopback};
+use crate::{
+    overlay::{Host, is_loopback},
+    sync::Mutex,
+};
 
 /// Permits for handshakes, in total and for each source. A connection without a permit waits.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct HandshakePermits {
     all: Arc<Semaphore>,
     /// The maximum of one source.
     share: usize,
@@ -20,12 +23,12 @@ pub(super) struct Places {
 }
 
 /// A permit for a handshake, held until it is dropped.
-pub(super) struct Place {
+pub(super) struct HandshakePermit {
     _of_all: OwnedSemaphorePermit,
     _of_source: Option<OwnedSemaphorePermit>,
 }
 
-impl Places {
+impl HandshakePermits {
     pub(super) fn new(all: usize) -> Self {
         let all = all.clamp(1, Semaphore::MAX_PERMITS);
         Self {
@@ -36,7 +39,7 @@ impl Places {
     }
 
     fn source(&self, host: &Host) -> Arc<Semaphore> {
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources.lock();
         if let Some(source) = sources.get(host).and_then(Weak::upgrade) {
             return source;
         }
@@ -49,7 +52,11 @@ impl Places {
     }
 
     /// Waits for a permit. `None` only if the semaphores are closed.
-    pub(super) async fn enter(&self, host: &Host, limit_loopback: bool) -> Option<Place> {
+    pub(super) async fn acquire(
+        &self,
+        host: &Host,
+        limit_loopback: bool,
+    ) -> Option<HandshakePermit> {
         // A permit keeps its semaphore alive, so that the source is known while it has one.
         let of_source = if limit_loopback || !is_loopback(host) {
             Some(self.source(host).acquire_owned().await.ok()?)
@@ -57,7 +64,7 @@ impl Places {
             None
         };
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Place { _of_all: of_all, _of_source: of_source })
+        Some(HandshakePermit { _of_all: of_all, _of_source: of_source })
     }
 }
 
@@ -73,8 +80,8 @@ mod tests {
 
     #[test]
     fn one_source_gets_a_quarter_and_all_get_no_more_than_there_are() {
-        let places = Places::new(8);
-        let take = |n| places.enter(&host(n), false).now_or_never().flatten();
+        let permits = HandshakePermits::new(8);
+        let take = |n| permits.acquire(&host(n), false).now_or_never().flatten();
         let first: Vec<_> = std::iter::from_fn(|| take(1)).collect();
         assert_eq!(first.len(), 2);
         let others: Vec<_> = (2..20).filter_map(take).collect();
@@ -86,19 +93,19 @@ mod tests {
     #[test]
     fn loopback_has_a_share_only_when_it_is_asked_for() {
         for (limit, taken) in [(false, 8), (true, 2)] {
-            let places = Places::new(8);
+            let permits = HandshakePermits::new(8);
             let here = "127.0.0.1".parse().unwrap();
-            let take = || places.enter(&here, limit).now_or_never().flatten();
+            let take = || permits.acquire(&here, limit).now_or_never().flatten();
             assert_eq!(std::iter::from_fn(take).collect::<Vec<_>>().len(), taken);
         }
     }
 
     #[test]
     fn sources_that_are_gone_are_forgotten() {
-        let places = Places::new(8);
+        let permits = HandshakePermits::new(8);
         for n in 0..100_000 {
-            assert!(places.enter(&host(n), false).now_or_never().is_some());
+            assert!(permits.acquire(&host(n), false).now_or_never().is_some());
         }
-        assert!(places.sources.lock().unwrap().len() < 64);
+        assert!(permits.sources.lock().len() < 64);
     }
 }
