@@ -12,9 +12,9 @@ pub(crate) mod log;
 pub(crate) mod membership;
 pub(crate) mod metrics;
 mod refusal;
-mod reverification;
 pub(crate) mod revocable;
 mod threads;
+mod verification;
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{bans::Bans, reverification::ReverificationQueue, revocable::Revocables};
+use self::{bans::Bans, revocable::Revocables, verification::VerificationQueue};
 use crate::{
     frame::{FrameError, TypeCode},
     limits::{
@@ -55,9 +55,10 @@ pub(crate) use self::{
     clock::Ambient,
     counters::Counters,
     event::EventBus,
-    joins::Joins,
+    joins::{JoinAgain, Joins},
     metrics::{HandlerTimer, Metrics, RequestTimer},
     threads::Threads,
+    verification::ToVerify,
 };
 pub use self::{
     config::{Config, ConfigEntry},
@@ -133,8 +134,8 @@ pub(crate) struct Node {
     pub(crate) started: Instant,
     /// The accepted connections, counted by source.
     pub(crate) admission: Arc<ConnectionAdmission>,
-    /// Peers that have to be verified again.
-    pub(crate) reverifications: ReverificationQueue,
+    /// Peers that have to be verified.
+    pub(crate) verifications: VerificationQueue,
     /// The rates of incoming frames and bytes, by source.
     pub(crate) meters: Meters,
     /// The rates of forwarded messages, by source.
@@ -212,7 +213,7 @@ impl Node {
                 per_second: config.max_accepts_per_source,
                 loopback: config.limit_loopback,
             }),
-            reverifications: ReverificationQueue::default(),
+            verifications: VerificationQueue::default(),
             bans: Bans::new(&config),
             on_ban: std::sync::OnceLock::new(),
             host: std::sync::OnceLock::new(),
@@ -296,7 +297,7 @@ impl Node {
         at: &Address,
         (expected, found): (&PeerId, &PeerId),
     ) -> IdentityFault {
-        self.reverifications.push(expected, at);
+        self.verifications.push(expected, at);
         let (expected, found) = (expected.clone(), found.clone());
         IdentityFault::WrongPeer { at: at.clone(), expected, found }
     }

@@ -44,7 +44,6 @@ mod peer_entry;
 mod peer_exchange;
 mod ping_sweep;
 mod policy;
-mod probation;
 pub mod router;
 mod scope;
 mod shares;
@@ -52,6 +51,7 @@ mod stabilizer;
 #[cfg(feature = "swim")]
 #[cfg_attr(docsrs, doc(cfg(feature = "swim")))]
 pub mod swim;
+mod verification;
 
 pub(crate) use self::gap::{LOOK_EVERY, is_gap, standstill};
 #[cfg(feature = "mdns")]
@@ -84,5 +84,5 @@ pub(crate) use self::{
     moves::Moves,
     peer_exchange::{PEX, is_question, seen_lately},
     policy::Claim,
-    probation::{ASKED_AFTER, Verdict, WITHIN, is_busy},
+    verification::{ASKED_AFTER, Verdict, WITHIN, is_busy},
 };

@@ -1,66 +1,55 @@
 //! Layer 13: the node, with its handle, its options and the actors that it consists of.
 
+// The parts import each other in one direction, which `tests/docs/parts.rs` checks. From the lowest
+// to the highest: asking, route, supervision; table; maintenance; verification, swim; joining;
+// stabilizer; discovery; listener, status, stop; actor and handle, which import each other;
+// kademlia, messages, metrics, sending; builder; sim.
 mod actor;
-mod address_book;
-mod bans;
+mod asking;
 mod builder;
-mod child;
-mod contacts;
-mod descriptors;
+mod discovery;
 mod error;
-mod forward;
-mod given_up;
 mod handle;
-mod introduce;
-mod join;
+mod joining;
 #[cfg(feature = "kademlia")]
 mod kademlia;
-mod list;
 mod listener;
-#[cfg(feature = "mdns")]
-#[cfg_attr(docsrs, doc(cfg(feature = "mdns")))]
-pub mod mdns;
+mod maintenance;
 pub mod messages;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod metrics;
-mod moves;
-mod notify_all;
-mod peer_exchange;
-mod probation;
-mod registration;
-mod reliable;
-mod send;
-mod service;
+mod route;
+mod sending;
 #[cfg(feature = "test-utils")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
 pub mod sim;
 mod stabilizer;
 mod status;
 mod stop;
-mod supervise;
+mod supervision;
 #[cfg(feature = "swim")]
 mod swim;
-mod target;
-mod watchdog;
-mod way;
-mod well_known;
+mod table;
+mod verification;
 
+#[cfg(feature = "mdns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mdns")))]
+pub use self::discovery::mdns;
 #[cfg(feature = "kademlia")]
 #[cfg_attr(docsrs, doc(cfg(feature = "kademlia")))]
 pub use self::kademlia::{KademliaConfig, KademliaError};
 pub use self::{
     actor::PeerActor,
-    address_book::AddressBookConfig,
     builder::{Builder, MAX_WORKERS},
-    error::{JoinError, RegisterError, StartError},
-    handle::{Peer, WeakPeer},
-    list::{NodeDown, PeerListActor, Peers},
+    discovery::address_book::AddressBookConfig,
+    error::{RegisterError, StartError},
+    handle::{Peer, WeakPeer, registration::Registration},
+    joining::JoinError,
     listener::ListenerActor,
-    notify_all::NotAllSent,
-    registration::Registration,
-    stabilizer::StabilizerActor,
+    maintenance::StabilizerActor,
+    sending::{IntoTarget, NotAllSent, Target},
     status::Status,
     stop::StopReport,
-    target::{IntoTarget, Target},
+    table::{NodeDown, PeerListActor, Peers},
 };

@@ -121,7 +121,7 @@ pub(crate) async fn connect(
         match IdentityFault::of(&source) {
             Some(fault) => {
                 if let IdentityFault::WrongPeer { at, expected, .. } = fault {
-                    node.reverifications.push(expected, at);
+                    node.verifications.push(expected, at);
                 }
                 RequestError::Identity(fault.clone())
             }

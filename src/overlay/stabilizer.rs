@@ -101,7 +101,7 @@ pub enum StabilizerAction {
 /// is tested with plain values. For maintenance that is easier to write with a
 /// [`Peer`](crate::Peer), use [`Builder::every`](crate::Builder::every).
 pub trait Stabilizer: Send + 'static {
-    /// A short name, for events and logs. The deaths of two stabilizers with the same name are
+    /// A short name, for events and logs. The restarts of two stabilizers with the same name are
     /// counted together.
     fn name(&self) -> &str;
 

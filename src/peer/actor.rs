@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::AssertUnwindSafe,
+    rc::Rc,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -23,12 +24,11 @@ use crate::{
     overlay::Address,
     peer::{
         Peers, StopReport, WeakPeer,
-        child::{ChildEnded, Guard},
-        list::{PeerListActor, Table},
         listener::ListenerActor,
-        stabilizer::{Recipe, StabilizerActor},
+        maintenance::{Maintenance, NodeContext, StabilizerActor},
         stop,
-        supervise::Restarts,
+        supervision::{ChildEnded, Guard, Restarts},
+        table::{PeerListActor, Table},
     },
     session::Endpoint,
     sync::Mutex,
@@ -36,14 +36,14 @@ use crate::{
     transport::Listener,
 };
 
-/// Supervises the parts of one node: the listener, the peer list, the stabilizers and the
+/// Supervises the parts of one node: the listener, the peer list, the maintenance and the
 /// connections.
 ///
-/// [`Builder::start`](crate::Builder::start) starts it. It keeps a recipe for each child. When a
-/// child dies, it starts a successor, with back-off and a limit. It never waits for a child. A
+/// [`Builder::start`](crate::Builder::start) starts it. When a child dies, it starts a successor,
+/// with back-off and a limit. It never waits for a child. A
 /// [connection](crate::connection::ConnectionActor) that dies has no successor; it ends with the
-/// node. The actor handles the messages of [`messages`](crate::messages), as an alternative to the methods of the
-/// [`Peer`](crate::Peer) handle. It ends with the node.
+/// node. The actor handles the messages of [`messages`](crate::messages), as an alternative to the
+/// methods of the [`Peer`](crate::Peer) handle. It ends with the node.
 pub struct PeerActor {
     pub(crate) node: Arc<Endpoint>,
     pub(crate) peer: WeakPeer,
@@ -52,17 +52,14 @@ pub struct PeerActor {
     table: Arc<Mutex<Table>>,
     list: watch::Sender<Option<Addr<PeerListActor>>>,
     listen_at: Address,
-    recipes: Vec<Recipe>,
-    restarts: BTreeMap<Child, Restarts>,
+    maintenance: Vec<Rc<dyn Maintenance>>,
+    restarts: BTreeMap<(Child, usize), Restarts>,
     stopped: watch::Sender<Option<Arc<StopReport>>>,
 }
 
 impl fmt::Debug for PeerActor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerActor")
-            .field("me", &self.node.me)
-            .field("recipes", &self.recipes)
-            .finish_non_exhaustive()
+        f.debug_struct("PeerActor").field("me", &self.node.me).finish_non_exhaustive()
     }
 }
 
@@ -73,14 +70,14 @@ pub(crate) struct Parts {
     pub(crate) peer: WeakPeer,
     pub(crate) table: Table,
     pub(crate) list: watch::Sender<Option<Addr<PeerListActor>>>,
-    pub(crate) recipes: Vec<Recipe>,
+    pub(crate) maintenance: Vec<Rc<dyn Maintenance>>,
     pub(crate) stopped: watch::Sender<Option<Arc<StopReport>>>,
     pub(crate) listen_at: Address,
 }
 
 impl PeerActor {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { node, connections, peer, table, list, recipes, stopped, listen_at } = parts;
+        let Parts { node, connections, peer, table, list, maintenance, stopped, listen_at } = parts;
         Self {
             peers: Peers::new(list.subscribe(), node.threads.home().clone()),
             table: Arc::new(Mutex::new(table)),
@@ -90,18 +87,19 @@ impl PeerActor {
             peer,
             list,
             listen_at,
-            recipes,
+            maintenance,
             stopped,
         }
     }
 
-    fn guard(&self, child: Child, ctx: &Context<Self>) -> Guard {
+    /// `number` is the position of a piece of maintenance, whose name may not be unique.
+    fn guard(&self, child: Child, number: usize, ctx: &Context<Self>) -> Guard {
         let parent = ctx.address().downgrade().recipient();
-        Guard { parent, child, _part: self.node.parts.token() }
+        Guard { parent, child, number, _part: self.node.parts.token() }
     }
 
     pub(crate) fn start_list(&self, ctx: &Context<Self>) {
-        let guard = self.guard(Child::PeerList, ctx);
+        let guard = self.guard(Child::PeerList, 0, ctx);
         let actor =
             PeerListActor::new(Arc::clone(&self.table), Arc::clone(&self.node), guard).start();
         self.list.send_replace(Some(actor));
@@ -109,56 +107,29 @@ impl PeerActor {
 
     pub(crate) fn start_listener(&self, listener: Box<dyn Listener>, ctx: &Context<Self>) {
         let node = (Arc::clone(&self.node), self.connections.clone());
-        ListenerActor::new(listener, node, self.guard(Child::Listener, ctx)).start();
+        ListenerActor::new(listener, node, self.guard(Child::Listener, 0, ctx)).start();
     }
 
-    pub(crate) fn start_stabilizer(&self, recipe: &Recipe, ctx: &Context<Self>) {
-        let guard = self.guard(Child::Stabilizer(recipe.name.clone()), ctx);
-        // `clone` is application code and may panic. Without a job the actor ends at once, which
-        // counts as a death.
-        let job = catch_unwind(AssertUnwindSafe(|| (recipe.make)())).ok();
-        StabilizerActor::new(
-            &recipe.name,
-            job,
-            Arc::clone(&self.node),
-            self.peers.clone(),
-            self.peer.clone(),
-            guard,
-        )
-        .start();
+    fn start_stabilizer(&self, number: usize, ctx: &Context<Self>) {
+        let Some(piece) = self.maintenance.get(number) else { return };
+        let guard = self.guard(Child::Stabilizer(piece.name().to_owned()), number, ctx);
+        let context = NodeContext { node: Arc::clone(&self.node), peers: self.peers.clone() };
+        StabilizerActor::new(Rc::clone(piece), context, guard).start();
     }
 
     pub(crate) fn start_stabilizers(&self, ctx: &Context<Self>) {
-        self.recipes.iter().for_each(|recipe| self.start_stabilizer(recipe, ctx));
-    }
-
-    /// Removes peers from the table that the transport no longer admits, until the node ends.
-    pub(crate) fn follow_admission(&self, ctx: &mut Context<Self>) {
-        let Some(mut changes) = self.node.transport.admission_changes() else { return };
-        let (node, peers) = (Arc::clone(&self.node), self.peers.clone());
-        let follow = async move {
-            while changes.changed().await.is_ok() {
-                if peers.drop_not_admitted(&node).await.is_err() {
-                    return;
-                }
-            }
-        };
-        ctx.spawn(follow.into_actor(self));
+        (0..self.maintenance.len()).for_each(|number| self.start_stabilizer(number, ctx));
     }
 
     /// Starts the successor of `child`.
-    fn restart(&mut self, child: Child, ctx: &mut Context<Self>) {
+    fn restart(&mut self, child: Child, number: usize, ctx: &mut Context<Self>) {
         if self.node.drain.is_cancelled() {
             return;
         }
         match &child {
             Child::PeerList => self.start_list(ctx),
             Child::Listener => return self.listen_again(ctx),
-            Child::Stabilizer(name) => {
-                if let Some(recipe) = self.recipes.iter().find(|recipe| recipe.name == *name) {
-                    self.start_stabilizer(recipe, ctx);
-                }
-            }
+            Child::Stabilizer(_) => self.start_stabilizer(number, ctx),
         }
         self.node.restarted(child);
     }
@@ -180,19 +151,19 @@ impl PeerActor {
             }
             Err(error) => {
                 warn_some!(LogKind::Part, %error, "cannot listen again");
-                this.died(Child::Listener, ctx);
+                this.died(Child::Listener, 0, ctx);
             }
         }));
     }
 
-    fn died(&mut self, child: Child, ctx: &mut Context<Self>) {
+    fn died(&mut self, child: Child, number: usize, ctx: &mut Context<Self>) {
         if self.node.drain.is_cancelled() {
             return;
         }
-        match self.restarts.entry(child.clone()).or_default().died(now()) {
+        match self.restarts.entry((child.clone(), number)).or_default().died(now()) {
             Some(pause) => {
                 warn_some!(LogKind::Part, %child, ?pause, "part of the node died: restarting it");
-                ctx.run_later(pause, move |this, ctx| this.restart(child, ctx));
+                ctx.run_later(pause, move |this, ctx| this.restart(child, number, ctx));
             }
             None => {
                 warn_some!(LogKind::Part, %child, "part of the node not restarted: too many failures");
@@ -220,7 +191,7 @@ impl Handler<ChildEnded> for PeerActor {
     type Result = ();
 
     fn handle(&mut self, msg: ChildEnded, ctx: &mut Self::Context) {
-        self.died(msg.child, ctx);
+        self.died(msg.child, msg.number, ctx);
     }
 }
 

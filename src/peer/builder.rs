@@ -1,6 +1,7 @@
 //! The options of a node, and how the node is started from them.
 
 mod address_book;
+mod descriptors;
 #[cfg(all(
     test,
     feature = "kademlia",
@@ -10,41 +11,45 @@ mod address_book;
     feature = "tls"
 ))]
 mod ends;
+mod every;
 pub(crate) mod handlers;
 #[cfg(feature = "kademlia")]
 mod kademlia;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod peer_exchange;
 #[cfg(feature = "swim")]
 mod swim;
 
-use std::{fmt, rc::Rc, sync::Arc, time::Duration};
+use std::{fmt, rc::Rc, sync::Arc};
 
 use actix::prelude::{Actor, AsyncContext, Context, Recipient};
 use actix_rt::{Arbiter, System};
-use futures::future::LocalBoxFuture;
 use tokio::{runtime::Handle, sync::watch};
 
-use self::handlers::Entry;
+use self::{every::Closure, handlers::Entry};
 #[cfg(feature = "test-utils")]
 use crate::node::WallClock;
 use crate::{
     connection::Connections,
     frame::TypeCode,
-    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads, watch_bans},
+    node::{Ambient, Config, EventBus, Node, PeerEvent, Threads},
     overlay::{
         Address, Direct, Host, JoinPolicy, PeerId, PeerInfo, PeerList, QuitPolicy, Router, Scope,
         Stabilizer,
-        options::{ConfigError, Options, Setting, TIME, settings},
+        options::{ConfigError, Options, Setting, settings},
     },
     peer::{
         Peer, Peers, StartError,
         actor::{Parts, PeerActor},
-        descriptors,
-        list::Table,
-        probation,
-        service::{Service, ServiceContext},
-        stabilizer::{Job, Recipe},
-        watchdog,
+        joining::{JoinRetries, RejoinContacts},
+        maintenance::{
+            Maintenance, NodeContext, admission::FollowAdmission, bans::EndOfBans,
+            watchdog::Watchdog,
+        },
+        stabilizer::Stabilizing,
+        table::Table,
+        verification::Verification,
     },
     reliable::{self, Outbox},
     session::Endpoint,
@@ -85,13 +90,16 @@ pub struct Builder {
     /// A part of the node needs the well-known codes where the application does not serve them:
     /// other nodes ask for its name.
     pub(super) needs_well_known: bool,
-    recipes: Vec<Recipe>,
+    /// The maintenance of the application: stabilizers and closures.
+    stabilizers: Vec<Rc<dyn Maintenance>>,
+    closures: Vec<Closure>,
+    /// The maintenance of the parts that options of the builder add, at most one of each name.
+    parts: Vec<Rc<dyn Maintenance>>,
     events: Vec<Recipient<PeerEvent>>,
     workers: usize,
     outbox: Option<Arc<dyn Outbox>>,
     #[cfg(feature = "test-utils")]
     wall_clock: Option<WallClock>,
-    services: Vec<Rc<dyn Service>>,
 }
 
 /// The maximum number of workers of a node.
@@ -119,14 +127,22 @@ impl Default for Builder {
             lengths: Vec::new(),
             well_known: false,
             needs_well_known: false,
-            recipes: Vec::new(),
+            stabilizers: Vec::new(),
+            closures: Vec::new(),
+            parts: Vec::new(),
             events: Vec::new(),
             workers: 0,
             outbox: None,
             #[cfg(feature = "test-utils")]
             wall_clock: None,
-            services: Vec::new(),
         }
+    }
+}
+
+impl Peer {
+    /// Returns the default options of a new node.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 }
 
@@ -191,31 +207,10 @@ impl Builder {
         self
     }
 
-    /// Adds a maintenance job, [`PingSweep`](crate::PingSweep) for instance. Each job runs on its
-    /// own schedule. A job that panics is started again from a fresh clone.
+    /// Adds maintenance, [`PingSweep`](crate::PingSweep) for instance. Each stabilizer runs on its
+    /// own schedule. A stabilizer that panics is started again from a fresh clone.
     pub fn stabilizer(mut self, stabilizer: impl Stabilizer + Clone) -> Self {
-        let (name, valid) = (stabilizer.name().to_owned(), stabilizer.validate());
-        let make = Box::new(move || Job::Pure(Box::new(stabilizer.clone())));
-        self.recipes.push(Recipe { name, valid, make });
-        self
-    }
-
-    /// Adds a maintenance job as an async closure. It runs at the start, and then again after a
-    /// pause of `every` since the end of the last run. The pause is 1 ms to 365 days.
-    pub fn every(
-        mut self,
-        every: Duration,
-        name: impl Into<String>,
-        run: impl AsyncFn(Peer) + 'static,
-    ) -> Self {
-        let run = Rc::new(run);
-        let run: Rc<dyn Fn(Peer) -> LocalBoxFuture<'static, ()>> = Rc::new(move |peer| {
-            let run = Rc::clone(&run);
-            Box::pin(async move { run(peer).await })
-        });
-        let valid = Pause { every }.validate_all();
-        let make = Box::new(move || Job::Closure { every, run: Rc::clone(&run) });
-        self.recipes.push(Recipe { name: name.into(), valid, make });
+        self.stabilizers.push(Rc::new(Stabilizing::new(stabilizer)));
         self
     }
 
@@ -255,10 +250,10 @@ impl Builder {
         self
     }
 
-    /// Adds a service, and replaces an earlier one of the same kind.
-    pub(super) fn service(mut self, service: impl Service + 'static) -> Self {
-        self.services.retain(|other| other.name() != service.name());
-        self.services.push(Rc::new(service));
+    /// Adds the maintenance of a part of the node, and replaces an earlier one of the same name.
+    pub(super) fn part(mut self, part: impl Maintenance + 'static) -> Self {
+        self.parts.retain(|other| other.name() != part.name());
+        self.parts.push(Rc::new(part));
         self
     }
 
@@ -286,8 +281,8 @@ impl Builder {
         self.config.validate()?;
         Workers { workers: self.workers }.validate_all()?;
         self.transport.validate()?;
-        self.services.iter().try_for_each(|service| service.validate())?;
-        self.recipes.iter().try_for_each(|recipe| recipe.valid.clone())
+        self.parts.iter().chain(&self.stabilizers).try_for_each(|piece| piece.validate())?;
+        self.closures.iter().try_for_each(Closure::validate)
     }
 
     /// Starts the node on the arbiter where it is called.
@@ -363,15 +358,12 @@ impl Builder {
         let list = PeerList::new(node.me.id().clone(), node.config.max_peers)
             .located(node.me.address().clone());
         let table = Table::new(list, self.router);
-        node.spawn(watch_bans(Arc::clone(&node.node)));
         let (list, current) = watch::channel(None);
         let (stopped, report) = watch::channel(None);
         let peers = Peers::new(current, node.threads.home().clone());
         self.lengths.into_iter().for_each(|(code, bytes)| node.routes.set_max_len(code, bytes));
         let well_known = self.well_known || self.needs_well_known;
         handlers::register(&node, &peers, self.handlers, well_known);
-        let anew = probation::verify_anew(Arc::clone(&node), peers.clone());
-        node.spawn(node.until_drain(anew));
 
         let mut peer = None;
         PeerActor::create(|ctx: &mut Context<PeerActor>| {
@@ -382,12 +374,15 @@ impl Builder {
                 report,
             );
             let weak = handle.downgrade();
-            let context = ServiceContext { node: Arc::clone(&node), peers: handle.peers().clone() };
-            let mut recipes = self.recipes;
-            for service in self.services {
-                service.prepare(&context);
-                recipes.push(Recipe::of_service(service, context.clone()));
-            }
+            let context = NodeContext { node: Arc::clone(&node), peers: handle.peers().clone() };
+            let closures = self.closures.into_iter().map(|closure| closure.of(weak.clone()));
+            let maintenance: Vec<_> = standard(&context)
+                .into_iter()
+                .chain(self.parts)
+                .chain(self.stabilizers)
+                .chain(closures)
+                .collect();
+            maintenance.iter().for_each(|piece| piece.prepare(&context));
             peer = Some(handle);
             let parts = Parts {
                 node: Arc::clone(&node),
@@ -395,7 +390,7 @@ impl Builder {
                 peer: weak,
                 table,
                 list,
-                recipes,
+                maintenance,
                 stopped,
                 listen_at,
             };
@@ -403,26 +398,27 @@ impl Builder {
             actor.start_list(ctx);
             actor.start_listener(listener, ctx);
             actor.start_stabilizers(ctx);
-            actor.follow_admission(ctx);
             actor
         });
-        watchdog::start(&node);
         node.emit(&PeerEvent::Started { me: node.me.clone() });
         reliable::replay(&reliable, kept);
         peer.ok_or(StartError::NoArbiter)
     }
 }
 
-/// The pause of [`Builder::every`].
-#[derive(Clone)]
-struct Pause {
-    every: Duration,
-}
-
-impl Options for Pause {
-    fn settings(&mut self) -> Vec<Setting<'_>> {
-        settings! { "Builder::every", "", &mut self.every, TIME; }
+/// The maintenance that every node has.
+fn standard(NodeContext { node, .. }: &NodeContext) -> Vec<Rc<dyn Maintenance>> {
+    let mut pieces: Vec<Rc<dyn Maintenance>> = vec![
+        Rc::new(Watchdog),
+        Rc::new(EndOfBans),
+        Rc::new(Verification),
+        Rc::new(JoinRetries),
+        Rc::new(RejoinContacts),
+    ];
+    if let Some(changes) = node.transport.admission_changes() {
+        pieces.push(Rc::new(FollowAdmission(changes)));
     }
+    pieces
 }
 
 /// [`Builder::workers`].

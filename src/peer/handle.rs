@@ -1,5 +1,10 @@
 //! `Peer`: the handle of a running node.
 
+mod bans;
+#[cfg(feature = "swim")]
+mod members;
+pub(crate) mod registration;
+
 use std::{
     fmt,
     pin::Pin,
@@ -14,9 +19,10 @@ use crate::{
     node::{Config, Events, PeerEvent},
     overlay::{Address, JoinConfig, JoinReport, PeerId, PeerInfo},
     peer::{
-        Builder, JoinError, NodeDown, Peers, Status, StopReport,
+        JoinError, NodeDown, Peers, Status, StopReport,
         actor::{End, PeerActor},
-        join, status,
+        joining::{self, leaving},
+        status,
     },
     reliable,
     session::Endpoint,
@@ -78,11 +84,6 @@ impl WeakPeer {
 }
 
 impl Peer {
-    /// Returns the default options of a new node.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     pub(crate) fn new(
         (node, reliable, connections): (Arc<Endpoint>, Arc<reliable::ReliableSender>, Connections),
         peers: Peers,
@@ -159,7 +160,8 @@ impl Peer {
         self.0.node.events.listen()
     }
 
-    /// Sends the node's events from now on to an actor. [`Builder::events`] does so from the start.
+    /// Sends the node's events from now on to an actor.
+    /// [`Builder::events`](crate::Builder::events) does so from the start.
     pub fn subscribe(&self, subscriber: impl Into<Recipient<PeerEvent>>) {
         self.0.node.events.subscribe(subscriber.into());
     }
@@ -223,7 +225,7 @@ impl Peer {
         config: JoinConfig,
     ) -> Result<JoinReport, JoinError> {
         self.0.node.routes.switch_on();
-        let join = join::join(&self.0.node, &self.0.peers, contact, config);
+        let join = joining::join(&self.0.node, &self.0.peers, contact, config);
         self.inside(Box::pin(join), |_| NodeDown.into()).await
     }
 
@@ -237,7 +239,7 @@ impl Peer {
     /// # Cancel safety
     /// The table is emptied first. Peers that did not receive `QUIT` detect it by their ping sweep.
     pub async fn leave(&self) -> Result<usize, NodeDown> {
-        let leave = Box::pin(join::leave(&self.0.node, &self.0.peers));
+        let leave = Box::pin(leaving::leave(&self.0.node, &self.0.peers));
         self.inside(leave, |_| NodeDown).await
     }
 

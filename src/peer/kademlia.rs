@@ -2,15 +2,15 @@
 //! maintained.
 
 mod answered;
-mod ask;
 mod config;
 mod error;
 mod handle;
-mod keep;
+mod lookup;
+mod maintenance;
 mod providers;
+mod publish;
 mod serve;
 mod silent;
-mod tend;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -24,7 +24,7 @@ use std::{
 use futures::future::LocalBoxFuture;
 use tokio::sync::{Notify, Semaphore};
 
-use self::{answered::Answered, keep::Own, serve::Answering, silent::Silent};
+use self::{answered::Answered, publish::Own, serve::Answering, silent::Silent};
 pub use self::{config::KademliaConfig, error::KademliaError};
 use crate::{
     overlay::{
@@ -32,7 +32,7 @@ use crate::{
         kademlia::{Key, RecordStore, SharedTable, message::KAD},
         options::{ConfigError, Options as _},
     },
-    peer::service::{Service, ServiceContext},
+    peer::maintenance::{Maintenance, NodeContext},
     session::Endpoint,
     sync::Mutex,
 };
@@ -98,11 +98,11 @@ impl Dht {
     }
 }
 
-/// The service that [`Builder::kademlia`](crate::Builder::kademlia) adds.
+/// The maintenance that [`Builder::kademlia`](crate::Builder::kademlia) adds.
 #[derive(Debug)]
 pub(crate) struct Kademlia(pub(crate) Arc<Dht>);
 
-impl Service for Kademlia {
+impl Maintenance for Kademlia {
     fn name(&self) -> &'static str {
         "kademlia"
     }
@@ -111,7 +111,7 @@ impl Service for Kademlia {
         self.0.config.validate_all()
     }
 
-    fn prepare(&self, context: &ServiceContext) {
+    fn prepare(&self, context: &NodeContext) {
         let me = context.node.me.clone();
         self.0.table.make(Key::of(me.id()), self.0.config.k);
         self.0.me.set(me).ok();
@@ -121,9 +121,8 @@ impl Service for Kademlia {
         context.serve(KAD, Arc::new(serve));
     }
 
-    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
-        let dht = Arc::clone(&self.0);
-        Box::pin(async move { tend::run(&context, &dht).await })
+    fn run<'a>(&'a self, context: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
+        Box::pin(maintenance::run(context, &self.0))
     }
 }
 

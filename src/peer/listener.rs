@@ -20,7 +20,7 @@ use crate::{
         PeerEvent, Refusal,
         log::{LogKind, warn_some},
     },
-    peer::child::Guard,
+    peer::supervision::Guard,
     session::Endpoint,
     transport::{Io, Listener},
 };

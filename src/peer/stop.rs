@@ -16,8 +16,8 @@ use crate::{
     node::{AbortedExchange, PeerEvent},
     peer::{
         Peers,
-        join::{say_goodbye, say_goodbye_over_links},
-        list::PeerListActor,
+        joining::leaving::{say_goodbye, say_goodbye_over_links},
+        table::PeerListActor,
     },
     session::Endpoint,
     time::Later,

@@ -18,12 +18,9 @@ use crate::{
     overlay::{
         PeerId, PeerInfo,
         options::{ConfigError, Options as _},
-        swim::{Member, MemberEvent, Membership, MetadataTooLong, SwimConfig, SwimRefused},
+        swim::{MemberEvent, Membership, SwimConfig, SwimRefused},
     },
-    peer::{
-        Peer,
-        service::{Service, ServiceContext},
-    },
+    peer::maintenance::{Maintenance, NodeContext},
     session,
     session::Endpoint,
     sync::Mutex,
@@ -46,16 +43,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The time for a stopping node to announce that it leaves.
 const LEAVE: Duration = Duration::from_millis(200);
 
-fn now() -> std::time::Instant {
+pub(super) fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Membership> {
+pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, Membership> {
     shared.machine.lock()
 }
 
 /// Runs `work` on the membership, and emits the resulting events.
-fn with<R>(node: &Endpoint, shared: &Shared, work: impl FnOnce(&mut Membership) -> R) -> R {
+pub(super) fn with<R>(
+    node: &Endpoint,
+    shared: &Shared,
+    work: impl FnOnce(&mut Membership) -> R,
+) -> R {
     let mut machine = lock(shared);
     let before = machine.counts().refused;
     let result = work(&mut machine);
@@ -114,14 +115,14 @@ impl Serve for Gossip {
     }
 }
 
-/// The service that the option of the builder adds.
+/// The maintenance that the option of the builder adds: sends what the membership has to send.
 #[derive(Debug)]
 pub(crate) struct Swim {
     pub(crate) config: SwimConfig,
     pub(crate) metadata: Vec<u8>,
 }
 
-impl Service for Swim {
+impl Maintenance for Swim {
     fn name(&self) -> &'static str {
         "swim"
     }
@@ -130,7 +131,7 @@ impl Service for Swim {
         self.config.validate_all()
     }
 
-    fn prepare(&self, context: &ServiceContext) {
+    fn prepare(&self, context: &NodeContext) {
         let node = &context.node;
         // If it is below that of an earlier run, the members report it.
         let incarnation = node.links.incarnation;
@@ -149,23 +150,23 @@ impl Service for Swim {
         context.serve(TypeCode::SWM, Arc::new(Gossip { node: Arc::downgrade(node) }));
     }
 
-    fn run(&self, context: ServiceContext) -> LocalBoxFuture<'static, ()> {
+    fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
         Box::pin(async move {
-            let Some(shared) = context.node.membership.get() else { return };
+            let Some(shared) = node.membership.get() else { return };
             let mut postman = Postman::default();
             let mut look_at = Instant::now();
             loop {
                 if look_at <= Instant::now() {
                     look_at = Instant::now().later(LOOK_EVERY);
-                    let Ok(list) = context.peers.list_to_maintain().await else { return };
+                    let Ok(list) = peers.list_to_maintain().await else { return };
                     let known: Vec<_> = list.iter().map(|entry| entry.info().clone()).collect();
                     postman.known = known.iter().map(|info| info.id().clone()).collect();
                     lock(shared).set_contacts(known);
                 }
-                with(&context.node, shared, |machine| machine.tick(now()));
+                with(node, shared, |machine| machine.tick(now()));
                 let (next, sends) = outgoing(shared);
                 let next = next.map_or(look_at, Instant::from_std);
-                sends.into_iter().for_each(|(to, data)| postman.send(&context.node, to, data));
+                sends.into_iter().for_each(|(to, data)| postman.send(node, to, data));
                 timeout_at(next.min(look_at), shared.wake.notified()).await.ok();
             }
         })
@@ -246,40 +247,4 @@ pub(crate) async fn leave(node: &Arc<Endpoint>) {
         }
     });
     timeout(LEAVE, futures::future::join_all(told)).await.ok();
-}
-
-impl Peer {
-    /// Leaves the membership. The node keeps running, with its links and its peer table, and takes
-    /// no part in the membership from then on.
-    ///
-    /// # Cancel safety
-    /// The node has left after the first poll; some members may not have been told.
-    pub async fn leave_members(&self) {
-        self.node().threads.inside(leave(self.node())).await;
-    }
-
-    /// The other members that this node has met, including members that are down, sorted by id.
-    /// Empty without [`Builder::swim`](crate::Builder::swim).
-    /// [`Builder::swim`](crate::Builder::swim).
-    #[must_use]
-    pub fn members(&self) -> Vec<Member> {
-        self.node().membership.get().map(|shared| lock(shared).members()).unwrap_or_default()
-    }
-
-    /// Changes what this node tells all members about itself (its roles, its version). The members
-    /// receive it within seconds and emit [`PeerEvent::MemberChanged`]. Without
-    /// [`Builder::swim`](crate::Builder::swim) nothing happens.
-    ///
-    /// # Errors
-    /// [`MetadataTooLong`]: more than [`MAX_METADATA`](crate::overlay::swim::MAX_METADATA) bytes.
-    /// Nothing was changed.
-    pub fn set_metadata(&self, metadata: &[u8]) -> Result<(), MetadataTooLong> {
-        let node = self.node();
-        let set = |shared| with(node, shared, |machine| machine.set_metadata(metadata, now()));
-        let set = node.membership.get().map_or(Ok(()), set);
-        if let Some(shared) = node.membership.get() {
-            shared.wake.notify_one();
-        }
-        set
-    }
 }

@@ -39,7 +39,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path))
         .unwrap_or_else(|error| panic!("{path}: {error}"))
         .replace("\r\n", "\n")
@@ -129,10 +129,10 @@ fn visible_words(name: &str) -> Set {
 
 // ---- the code ----
 
-struct File {
-    path: String,
+pub(crate) struct File {
+    pub(crate) path: String,
     /// Without tests and comments.
-    code: String,
+    pub(crate) code: String,
 }
 
 impl File {
@@ -142,7 +142,7 @@ impl File {
     }
 }
 
-fn sources() -> Vec<File> {
+pub(crate) fn sources() -> Vec<File> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).expect("a directory of sources") {
             let path = entry.unwrap().path();
@@ -184,12 +184,12 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-fn ident(text: &str) -> &str {
+pub(crate) fn ident(text: &str) -> &str {
     text.split(|c| !is_word(c)).next().unwrap()
 }
 
 /// What follows each `before` that begins a word.
-fn after<'a>(code: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn after<'a>(code: &'a str, before: &'a str) -> impl Iterator<Item = &'a str> {
     code.match_indices(before)
         .filter(|(at, _)| !code[..*at].ends_with(is_word))
         .map(move |(at, found)| &code[at + found.len()..])

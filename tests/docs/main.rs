@@ -9,4 +9,5 @@
 
 mod diagrams;
 mod guide;
+mod parts;
 mod readme;

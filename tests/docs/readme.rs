@@ -143,7 +143,7 @@ fn every_option_that_is_a_number_or_a_time_has_bounds() {
         "src/overlay/peer_exchange.rs",
         "src/overlay/ping_sweep.rs",
         "src/overlay/swim/config.rs",
-        "src/peer/address_book.rs",
+        "src/peer/discovery/address_book.rs",
         "src/peer/builder.rs",
         "src/transport/tls.rs",
         "src/transport/tls/handshake.rs",

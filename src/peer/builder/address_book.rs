@@ -2,7 +2,7 @@
 
 use crate::peer::{
     Builder,
-    address_book::{AddressBookConfig, BookService},
+    discovery::address_book::{AddressBookConfig, KeepBook},
 };
 
 impl Builder {
@@ -29,6 +29,6 @@ impl Builder {
     /// ```
     pub fn address_book(mut self, book: impl Into<AddressBookConfig>) -> Self {
         self.needs_well_known = true;
-        self.service(BookService::new(book.into()))
+        self.part(KeepBook::new(book.into()))
     }
 }

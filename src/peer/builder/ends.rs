@@ -8,7 +8,7 @@ use actix::prelude::*;
 use futures::TryStreamExt;
 use tokio::time::timeout;
 
-use super::{Pause, Workers};
+use super::{Workers, every::Pause};
 use crate::{
     dispatch::handler,
     frame::{Frame, TypeCode},

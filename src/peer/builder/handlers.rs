@@ -3,13 +3,18 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use actix::prelude::Recipient;
-use tokio::sync::Semaphore;
 
 use crate::{
     dispatch::{Batched, Intake, PeerMessage, Received, Route, Serve, typed::Typed},
     frame::TypeCode,
     message::{Incoming, IncomingBatch},
-    peer::{Builder, Peers, RegisterError, forward::Forward, well_known, well_known::WellKnown},
+    peer::{
+        Builder, Peers, RegisterError,
+        handle::registration::application_code,
+        joining::{well_known, well_known::WellKnown},
+        route::application_route,
+        sending::forward::Forward,
+    },
     session::Endpoint,
 };
 
@@ -23,34 +28,6 @@ const MAX_CONTROL_LEN: u32 = 1 << 10;
 pub(super) struct Entry {
     serve: Arc<dyn Serve>,
     streamed: bool,
-}
-
-/// Refuses codes that the application may not register.
-pub(crate) fn application_code(
-    code: impl TryInto<TypeCode, Error: Into<RegisterError>>,
-) -> Result<TypeCode, RegisterError> {
-    let code = code.try_into().map_err(Into::into)?;
-    if code.is_reserved() { Err(RegisterError::Reserved(code)) } else { Ok(code) }
-}
-
-/// Makes a route with its own share of the requests in hand.
-pub(crate) fn application_route(
-    node: &Endpoint,
-    code: TypeCode,
-    serve: Arc<dyn Serve>,
-    streamed: bool,
-) -> Route {
-    let config = &node.config;
-    let intake =
-        if streamed { Intake::Streamed(u32::MAX) } else { Intake::Whole(config.max_frame_len) };
-    Route {
-        handler: serve.handler(),
-        serve,
-        intake,
-        places: Arc::new(Semaphore::new(config.max_requests_per_code)),
-        internal: false,
-        times: node.metrics.times(code),
-    }
 }
 
 impl Builder {

@@ -18,6 +18,6 @@ impl Builder {
     pub fn kademlia(mut self, config: KademliaConfig) -> Self {
         let table = SharedTable::default();
         self.router = Box::new(KademliaRouter::new(table.clone()));
-        self.service(Kademlia(Arc::new(Dht::new(config, table))))
+        self.part(Kademlia(Arc::new(Dht::new(config, table))))
     }
 }

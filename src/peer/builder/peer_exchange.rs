@@ -2,8 +2,8 @@
 
 use crate::{
     node::Ambient,
-    overlay::{PeerExchange, Stabilizer},
-    peer::{Builder, peer_exchange::ExchangeService},
+    overlay::PeerExchange,
+    peer::{Builder, discovery::peer_exchange::Exchanging},
 };
 
 impl Builder {
@@ -25,10 +25,8 @@ impl Builder {
     /// # Ok(()) }
     /// ```
     pub fn peer_exchange(mut self, exchange: PeerExchange) -> Self {
-        self.services.retain(|service| service.name() != ExchangeService::NAME);
-        self.recipes.retain(|recipe| recipe.name != exchange.name());
         self.needs_well_known = true;
         let (exchange, told) = exchange.seeded(Ambient::default().random());
-        self.service(ExchangeService::new(told)).stabilizer(exchange)
+        self.part(Exchanging::new(exchange, told))
     }
 }

@@ -40,6 +40,6 @@ impl Builder {
         if metadata.len() > MAX_METADATA {
             return Err(MetadataTooLong { len: metadata.len() }.into());
         }
-        Ok(self.service(Swim { config, metadata }))
+        Ok(self.part(Swim { config, metadata }))
     }
 }

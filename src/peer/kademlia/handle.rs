@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Dht, KademliaError, ask::Goal, lock};
+use super::{Dht, KademliaError, lock, lookup::Goal};
 use crate::{
     overlay::{
         Address, PeerId, PeerInfo,

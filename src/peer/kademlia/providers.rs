@@ -9,13 +9,13 @@ use std::{
 
 use futures::{StreamExt, stream};
 
-use super::{Dht, ask::Goal, lock};
+use super::{Dht, lock, lookup::Goal};
 use crate::{
     overlay::{
         Address, PeerInfo,
         kademlia::{Key, Record, message::Question},
     },
-    peer::join::ResolvedHosts,
+    peer::asking::hosts::ResolvedHosts,
     session::Endpoint,
     time::{Later, now},
 };

@@ -17,7 +17,7 @@ use crate::{
             message::{Answer, Question, Request, Response},
         },
     },
-    peer::well_known::claims,
+    peer::asking::hosts::claims,
     session::Endpoint,
     time::{Later, now},
 };

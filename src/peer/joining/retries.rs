@@ -1,0 +1,96 @@
+//! Background retries of joins that were answered with "not now".
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{FutureExt, future::LocalBoxFuture};
+use tokio::time::sleep;
+
+use super::{Came, contacts, walk};
+use crate::{
+    node::{JoinAgain, PeerEvent},
+    overlay::JoinAnswer,
+    peer::{
+        NodeDown, Peers,
+        maintenance::{Maintenance, NodeContext, run_jobs},
+    },
+    session::Endpoint,
+    time::part,
+};
+
+/// The first pause. It doubles with each try, and jitter of up to the same length is added.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause, without the jitter.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The number of tries in a row at which the contact was gone, after which it is given up.
+const MAX_GONE: u32 = 10;
+
+/// Retries the contacts of [`Joins`](crate::node::Joins), side by side.
+pub(crate) struct JoinRetries;
+
+impl Maintenance for JoinRetries {
+    fn name(&self) -> &'static str {
+        "join-retries"
+    }
+
+    fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            node.joins.begin_again();
+            let next = || async { Ok([node.joins.next().await]) };
+            let run = |again: JoinAgain| async move {
+                // A transport that panics ends the retries of this contact.
+                let retry = AssertUnwindSafe(retry(node, peers, &again)).catch_unwind();
+                again.ended.run_until_cancelled(retry).await;
+                node.joins.over(&again);
+            };
+            run_jobs(next, run).await;
+        })
+    }
+}
+
+/// The pause differs from node to node, and is the same for the same node, so that simulations are
+/// reproducible.
+fn pause(node: &Endpoint, tries: u32) -> Duration {
+    let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(8)).min(LONGEST_PAUSE);
+    let mut hasher = DefaultHasher::new();
+    (node.me.id(), tries).hash(&mut hasher);
+    let more = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
+    pause.saturating_add(part(pause.saturating_mul(more), 1_000))
+}
+
+async fn retry(
+    node: &Arc<Endpoint>,
+    peers: &Peers,
+    JoinAgain { contact, config, .. }: &JoinAgain,
+) -> Result<(), NodeDown> {
+    let mut gone = 0;
+    for tries in 0.. {
+        sleep(pause(node, tries)).await;
+        let report = walk(node, peers, contact.clone(), (config.clone(), tries + 1)).await?;
+        match Came::of(contact, report) {
+            Came::In(report) => {
+                contacts::joined(peers, contact, config.clone()).await?;
+                let added = report.added().len();
+                node.emit(&PeerEvent::Joined { contact: contact.clone(), added });
+                return Ok(());
+            }
+            Came::Itself => return Ok(()),
+            Came::Not { cause, report } => {
+                gone = if cause.answer() == JoinAnswer::Gone { gone + 1 } else { 0 };
+                let never = cause.answer() == JoinAnswer::Never && !Came::is_not_now(&report);
+                if never || gone >= MAX_GONE {
+                    let (contact, why) = (contact.clone(), cause);
+                    node.emit(&PeerEvent::NotJoined { contact, why, again: false });
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}

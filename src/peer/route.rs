@@ -1,0 +1,31 @@
+//! The limits of the routes that a node serves.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    dispatch::{Intake, Route, Serve},
+    frame::TypeCode,
+    session::Endpoint,
+};
+
+/// Makes a route with its own share of the requests in hand.
+pub(crate) fn application_route(
+    node: &Endpoint,
+    code: TypeCode,
+    serve: Arc<dyn Serve>,
+    streamed: bool,
+) -> Route {
+    let config = &node.config;
+    let intake =
+        if streamed { Intake::Streamed(u32::MAX) } else { Intake::Whole(config.max_frame_len) };
+    Route {
+        handler: serve.handler(),
+        serve,
+        intake,
+        places: Arc::new(Semaphore::new(config.max_requests_per_code)),
+        internal: false,
+        times: node.metrics.times(code),
+    }
+}

@@ -1,0 +1,132 @@
+//! The maintenance that verifies peers in the table. A peer that has joined is asked for its `NAME`
+//! at its announced address. A peer at whose address another node was found is asked there again.
+
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, future::LocalBoxFuture};
+use tokio::time::{sleep, sleep_until};
+
+use super::ask_name;
+use crate::{
+    frame::{Frame, TypeCode},
+    node::ToVerify,
+    overlay::{ASKED_AFTER, Address, Learned, PeerEntry, PeerId, Verdict, WITHIN},
+    peer::{
+        NodeDown, Peers,
+        asking::question,
+        maintenance::{Maintenance, NodeContext, run_jobs},
+    },
+    session::Endpoint,
+    time::Later,
+};
+
+/// How long the node waits for further peers that join, before it looks at the table. The first
+/// question is later than that anyway.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// Verifies the peers that have joined, and those at whose addresses other nodes were found.
+pub(crate) struct Verification;
+
+enum Job {
+    /// A peer that has joined. It is removed if its verification fails.
+    Joined(PeerEntry),
+    /// Another node was found at the address of this peer.
+    Elsewhere(PeerId, Address),
+}
+
+/// The verifications of joined peers that have begun. Their number is that of the unverified peers,
+/// which is a share of the table. Each lasts until its last question has ended. If its peer has
+/// left or was displaced, it ends at the time of the next question and asks nothing.
+type Begun = RefCell<HashSet<(PeerId, Instant)>>;
+
+impl Maintenance for Verification {
+    fn name(&self) -> &'static str {
+        "verification"
+    }
+
+    fn run<'a>(&'a self, NodeContext { node, peers }: &'a NodeContext) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let begun = Begun::default();
+            // A predecessor that died has not verified them.
+            node.verifications.note_unverified();
+            let next = || async {
+                match node.verifications.next().await {
+                    ToVerify::Elsewhere(id, at) => Ok(vec![Job::Elsewhere(id, at)]),
+                    ToVerify::Joined => {
+                        sleep(TOGETHER).await;
+                        joined(peers, &begun).await
+                    }
+                }
+            };
+            let run = |job| async {
+                match job {
+                    Job::Joined(entry) => verify_joined(node, peers, &entry, &begun).await,
+                    Job::Elsewhere(id, at) => verify_anew(node, peers, &id, &at).await,
+                }
+            };
+            run_jobs(next, run).await;
+        })
+    }
+}
+
+/// The peers in the table that have joined and whose verification has not begun.
+async fn joined(peers: &Peers, begun: &Begun) -> Result<Vec<Job>, NodeDown> {
+    let unverified = peers.with(|table, _| {
+        let joined =
+            |entry: &&PeerEntry| entry.verified().is_none() && *entry.learned() == Learned::Joined;
+        table.list.iter().filter(joined).cloned().collect::<Vec<_>>()
+    });
+    let mut unverified = unverified.await?;
+    unverified
+        .retain(|entry| begun.borrow_mut().insert((entry.info().id().clone(), entry.added())));
+    Ok(unverified.into_iter().map(Job::Joined).collect())
+}
+
+async fn verify_joined(node: &Arc<Endpoint>, peers: &Peers, entry: &PeerEntry, begun: &Begun) {
+    // A transport that panics verifies no peer.
+    let verified = AssertUnwindSafe(verify(node, peers, entry)).catch_unwind().await;
+    if let Ok(Ok(false)) | Err(_) = verified {
+        peers.give_up(entry).await.ok();
+    }
+    begun.borrow_mut().remove(&(entry.info().id().clone(), entry.added()));
+}
+
+/// Asks which node is at the address of a peer. A transport that panics counts as no answer.
+async fn verify_anew(node: &Arc<Endpoint>, peers: &Peers, id: &PeerId, at: &Address) {
+    let Ok(Some(entry)) = peers.get(id).await else { return };
+    if entry.info().address() != at {
+        return;
+    }
+    // The question is for any node at the address: the answer says which one it is.
+    let name = question(node, (at, None), Frame::empty(TypeCode::NAME), WITHIN);
+    if Verdict::of(&name.await, id) == Verdict::Another {
+        peers.replaced(&entry).await.ok();
+    }
+}
+
+/// Whether the peer is verified, or its entry has changed.
+async fn verify(node: &Arc<Endpoint>, peers: &Peers, entry: &PeerEntry) -> Result<bool, NodeDown> {
+    let (id, at) = (entry.info().id(), entry.info().address());
+    for after in ASKED_AFTER {
+        sleep_until(entry.added().later(after).into()).await;
+        let known = peers.get(id).await?;
+        if known.is_none_or(|known| known.added() != entry.added() || known.verified().is_some()) {
+            return Ok(true);
+        }
+        if !node.may_dial(at).await {
+            continue;
+        }
+        match ask_name(node, entry.info()).await {
+            Verdict::Verified => return peers.verify(entry).await,
+            Verdict::Another => return Ok(false),
+            Verdict::Busy | Verdict::StoodStill | Verdict::Silent => {}
+        }
+    }
+    Ok(false)
+}
