@@ -55,7 +55,8 @@ pub enum Child {
     Listener,
     /// The `PeerListActor`.
     PeerList,
-    /// The `StabilizerActor` of the stabilizer with this name.
+    /// The `StabilizerActor` of the maintenance with this name: a stabilizer, a closure of
+    /// [`Builder::every`](crate::Builder::every), or a part of the node such as `verification`.
     Stabilizer(String),
 }
 

@@ -73,7 +73,7 @@ async fn event<T>(events: &mut Events, which: impl Fn(PeerEvent) -> Option<T>) -
             }
         }
     };
-    timeout(1_000 * SECOND, found).await.expect("the event")
+    timeout(10_000 * SECOND, found).await.expect("the event")
 }
 
 #[actix::test]
