@@ -361,7 +361,7 @@ async fn with_a_token_the_page_opens_at_the_printed_address_alone() {
     let ada = Instance::start("ada", &["--token", "a token of many words"]);
     let page = Browser::start().await;
     page.visit(&format!("http://{}/", ada.web)).await;
-    page.see_text("#banner", "This instance wants its token").await;
+    page.see_text("#banner", "The token is missing").await;
     page.open(&ada.url).await;
     page.see_text("#own-id", "ada").await;
     assert_eq!(page.run("return location.search").await, "", "it does not stay in the history");

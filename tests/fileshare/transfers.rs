@@ -147,7 +147,7 @@ fn what_cannot_be_served_is_not_offered_and_the_reason_is_told() {
     let left_out = bob.status()["left_out"].clone();
     let left_out = left_out.as_array().unwrap();
     for (example, why) in
-        [("huge.img", "longer than 256 GiB"), ("exe\u{fffd}txt", "not seen"), ("inner", "folders")]
+        [("huge.img", "longer than 256 GiB"), ("exe\u{fffd}txt", "invisible"), ("inner", "folders")]
     {
         let is_it = |row: &&Value| row["example"] == example && row["count"] == 1;
         let row = left_out.iter().find(is_it).unwrap_or_else(|| panic!("{left_out:?}"));

@@ -19,7 +19,7 @@ pub enum JoinError {
     #[error("the contact {0} is this node itself")]
     ContactIsSelf(Address),
     /// The contact cannot be reached, or does not take part, and no other node admitted this one.
-    #[error("the contact {contact} does not take part: {cause}")]
+    #[error("the contact {contact} failed: {cause}")]
     ContactFailed {
         /// The contact.
         contact: Address,
@@ -32,7 +32,7 @@ pub enum JoinError {
     },
     /// The contact takes part, but neither it nor any other node that was asked admitted this one:
     /// no node lists it.
-    #[error("no node admitted this one; the contact {contact} says: {cause}")]
+    #[error("no node admitted this one; the contact {contact} answered: {cause}")]
     NotTakenIn {
         /// The contact.
         contact: Address,
