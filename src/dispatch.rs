@@ -1,6 +1,7 @@
 //! Layer 8: routes messages by code to their handlers, and turns answers into replies.
 
 pub mod handler;
+pub(crate) mod reply;
 pub(crate) mod routes;
 pub(crate) mod typed;
 

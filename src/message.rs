@@ -7,6 +7,7 @@ pub(crate) mod credit;
 pub(crate) mod error;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
+pub(crate) mod payload;
 pub(crate) mod replies;
 pub(crate) mod reply;
 pub(crate) mod source;

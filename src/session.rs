@@ -1,6 +1,5 @@
 //! Layer 10: links at run time: the pool of a node, opening, reading, writing, credit.
 
-mod answer;
 mod buffers;
 pub(crate) mod credit;
 mod deliver;
@@ -11,6 +10,7 @@ mod open;
 pub(crate) mod path;
 pub(crate) mod receiver;
 pub(crate) mod recv_stream;
+mod reply;
 mod report;
 pub(crate) mod request;
 pub(crate) mod send;

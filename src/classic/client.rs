@@ -45,9 +45,7 @@ async fn write(message: OutgoingKind, writer: &mut FrameWriter) -> Result<(), Wr
             writer.feed(&frame).await?;
             writer.flush().await
         }
-        OutgoingKind::Body { code, len, mut reader } => {
-            writer.body(code, u64::from(len), &mut reader).await
-        }
+        OutgoingKind::Body { code, len, reader } => writer.body(code, len.into(), reader).await,
     }
 }
 

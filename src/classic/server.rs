@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -14,13 +13,14 @@ use crate::{
     },
     dispatch::{
         Routes,
+        reply::{ReplyStop, answered, send_reply},
         routes::{Intake, Route},
     },
     frame::{Frame, FrameHead, Part, TypeCode},
     limits::{Misbehavior, throttle::Throttle},
     message::{
         Body, Incoming, ReadError, Reply, Sender, Token, body::Progress, error::WriteError,
-        reply::ReplyKind, source::Lent,
+        source::Lent,
     },
     node::{AbortedExchange, Direction, Node, Refusal, log::Sanitized},
     overlay::{Address, PeerId},
@@ -121,22 +121,22 @@ impl Server {
         // Each step is boxed and freed at its end, so that an exchange that waits for a body does
         // not hold the memory for a reply.
         let request = Box::pin(self.request(route));
-        let reply = match abort.run_until_cancelled(request).await.transpose()? {
+        let refusal = match abort.run_until_cancelled(request).await.transpose()? {
             Some(Ok(reply)) => {
                 self.step(PhaseEvent::Answered);
-                reply
+                Box::pin(self.reply(reply, internal)).await?
             }
             None => {
                 self.step(PhaseEvent::Refused);
                 self.report_aborted();
-                Reply::refused(Refusal::Stopping)
+                Some(Refusal::Stopping)
             }
             Some(Err(refusal)) => {
                 self.refuse(refusal);
-                Reply::refused(refusal)
+                Some(refusal)
             }
         };
-        Box::pin(self.write(reply, internal)).await?;
+        Box::pin(self.close(refusal)).await?;
         self.step(PhaseEvent::Written);
         // An aborted exchange does not wait for the other side.
         abort.run_until_cancelled(Box::pin(self.drain())).await;
@@ -272,98 +272,46 @@ impl Server {
         Broken
     }
 
-    /// Writes `reply`, or a refusal if it cannot be sent.
-    async fn write(&mut self, reply: Reply, internal: bool) -> Result<(), Broken> {
-        let written = match reply.0 {
-            ReplyKind::Refused(refusal) => self.write_refusal(refusal).await,
-            ReplyKind::One(frame) => {
-                self.write_frames(std::slice::from_ref(&frame), internal).await
+    /// Writes the reply of the handler. Returns the refusal that takes the place of its rest.
+    async fn reply(&mut self, reply: Reply, internal: bool) -> Result<Option<Refusal>, Broken> {
+        match send_reply(&mut self.writer, reply, internal).await {
+            Ok(()) => Ok(None),
+            Err(ReplyStop::Refused(refusal)) => {
+                match refusal {
+                    Refusal::Stopping => self.report_aborted(),
+                    _ => self.node.refuse(&self.remote, Some(self.head.code()), refusal),
+                }
+                Ok(Some(refusal))
             }
-            ReplyKind::Frames(frames) => self.write_frames(&frames, internal).await,
-            ReplyKind::Stream(frames) => self.write_stream(frames, internal).await,
-            ReplyKind::Body { code, .. } if code.is_reserved() && !internal => {
-                self.refuse_reply().await
+            Err(ReplyStop::Failed(error)) => Err(self.unwritten(&error)),
+        }
+    }
+
+    /// Writes the refusal, if there is one, and closes the write half.
+    async fn close(&mut self, refusal: Option<Refusal>) -> Result<(), Broken> {
+        let close = async {
+            if let Some(refusal) = refusal {
+                if self.node.explains() {
+                    self.writer.feed(&refusal.to_frame()).await?;
+                }
+                self.writer.flush().await?;
             }
-            ReplyKind::Body { code, len, mut reader } => {
-                self.writer.body(code, len, &mut reader).await
-            }
+            self.writer.shutdown().await
         };
-        let closed = match written {
-            Ok(()) => self.writer.shutdown().await,
-            error => error,
-        };
-        closed.map_err(|error| {
-            match &error {
-                WriteError::Stalled(_) => self.node.counters.errors_stalled.one(),
-                WriteError::Source { .. } => {
-                    self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
-                }
-                // The caller may not wait for replies and may have closed already
-                // (src/protocol.md#one-way-messages).
-                WriteError::Io(_) => {}
+        close.await.map_err(|error| self.unwritten(&error))
+    }
+
+    fn unwritten(&self, error: &WriteError) -> Broken {
+        match error {
+            WriteError::Stalled(_) => self.node.counters.errors_stalled.one(),
+            WriteError::Source { .. } => {
+                self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
             }
-            self.broken(&error)
-        })
-    }
-
-    async fn write_refusal(&mut self, refusal: Refusal) -> Result<(), WriteError> {
-        if self.node.explains() {
-            self.writer.feed(&refusal.to_frame()).await?;
+            // The caller may not wait for replies and may have closed already
+            // (src/protocol.md#one-way-messages).
+            WriteError::Io(_) => {}
         }
-        self.writer.flush().await
-    }
-
-    /// Refuses a reply of a handler with a code of the framework: the handler failed.
-    async fn refuse_reply(&mut self) -> Result<(), WriteError> {
-        self.node.refuse(&self.remote, Some(self.head.code()), Refusal::HandlerFailed);
-        self.write_refusal(Refusal::HandlerFailed).await
-    }
-
-    async fn write_frames(&mut self, frames: &[Frame], internal: bool) -> Result<(), WriteError> {
-        for frame in frames {
-            if frame.code().is_reserved() && !internal {
-                return self.refuse_reply().await;
-            }
-            self.writer.feed(frame).await?;
-        }
-        self.writer.flush().await
-    }
-
-    /// Writes available frames together, and flushes before it waits for the next one.
-    async fn write_stream(
-        &mut self,
-        mut frames: futures::stream::BoxStream<'static, Frame>,
-        internal: bool,
-    ) -> Result<(), WriteError> {
-        let limit = self.node.config.handler_timeout;
-        let abort = self.node.abort.clone();
-        loop {
-            let next = match frames.next().now_or_never() {
-                Some(next) => next,
-                None => {
-                    self.writer.flush().await?;
-                    match abort.run_until_cancelled(timeout(limit, frames.next())).await {
-                        Some(Ok(next)) => next,
-                        Some(Err(_)) => {
-                            let code = Some(self.head.code());
-                            self.node.refuse(&self.remote, code, Refusal::HandlerLate);
-                            return self.write_refusal(Refusal::HandlerLate).await;
-                        }
-                        None => {
-                            self.report_aborted();
-                            return self.write_refusal(Refusal::Stopping).await;
-                        }
-                    }
-                }
-            };
-            match next {
-                Some(frame) if frame.code().is_reserved() && !internal => {
-                    return self.refuse_reply().await;
-                }
-                Some(frame) => self.writer.feed(&frame).await?,
-                None => return self.writer.flush().await,
-            }
-        }
+        self.broken(error)
     }
 
     async fn drain(&mut self) {
@@ -378,24 +326,6 @@ impl Server {
         if let Some(mut reader) = reader {
             // A peer that still sends after this time is disconnected.
             timeout(DRAIN_TIME, reader.drain(DRAIN_BYTES)).await.ok();
-        }
-    }
-}
-
-/// Waits for the answer of a handler, at most for `limit`. If the handler reads its request as a
-/// stream, progress of the stream renews the limit.
-pub(crate) async fn answered(
-    limit: Duration,
-    mut answer: BoxFuture<'static, Result<Reply, Refusal>>,
-    progress: Option<Progress>,
-) -> Result<Reply, Refusal> {
-    loop {
-        let before = progress.as_ref().map(Progress::get);
-        match timeout(limit, &mut answer).await {
-            Ok(Ok(Reply(ReplyKind::Refused(refusal)))) => return Err(refusal),
-            Ok(answer) => return answer,
-            Err(_) if before < progress.as_ref().map(Progress::get) => {}
-            Err(_) => return Err(Refusal::HandlerLate),
         }
     }
 }

@@ -4,11 +4,15 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
+    dispatch::reply::{ReplySink, ReplyStop},
     frame::{Frame, FrameHead, HEADER_LEN, TypeCode},
-    message::error::WriteError,
+    message::{
+        error::WriteError,
+        payload::{BodyReader, DataReader},
+    },
     node::{Node, Refusal},
     transport::WriteHalf,
 };
@@ -99,55 +103,29 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Writes `len` bytes of `source` as one frame, or as several full ones if one cannot hold
+    /// Writes `len` bytes of `reader` as one frame, or as several full ones if one cannot hold
     /// them.
     pub(crate) async fn body(
         &mut self,
         code: TypeCode,
         len: u64,
-        source: &mut (impl AsyncRead + Unpin + ?Sized),
+        reader: DataReader,
     ) -> Result<(), WriteError> {
-        let mut left = len;
+        let mut body = BodyReader::new(reader, len, self.node.config.handler_timeout);
         loop {
-            let part = u32::try_from(left).unwrap_or(u32::MAX);
+            let frame = u32::try_from(body.left()).unwrap_or(u32::MAX);
+            let behind = body.left() - u64::from(frame);
             self.node.counters.frames_out.one();
-            self.buffer.extend_from_slice(&FrameHead::new(code, part).to_bytes());
-            self.one_body(part, source, len, len - left).await?;
-            left -= u64::from(part);
-            if left == 0 {
+            self.buffer.extend_from_slice(&FrameHead::new(code, frame).to_bytes());
+            while body.left() > behind {
+                let left = usize::try_from(body.left() - behind).unwrap_or(usize::MAX);
+                body.read(&mut self.buffer, left.min(BODY_STEP)).await?;
+                self.flush().await?;
+            }
+            if behind == 0 {
                 return self.flush().await;
             }
         }
-    }
-
-    async fn one_body(
-        &mut self,
-        part: u32,
-        source: &mut (impl AsyncRead + Unpin + ?Sized),
-        len: u64,
-        before: u64,
-    ) -> Result<(), WriteError> {
-        let mut left = u64::from(part);
-        let failed = |got, source| WriteError::Source { got, len, source };
-        while left > 0 {
-            self.buffer.reserve(usize::try_from(left).unwrap_or(usize::MAX).min(BODY_STEP));
-            let got = before + u64::from(part) - left;
-            let mut source = (&mut *source).take(left);
-            let read = tokio::time::timeout(
-                self.node.config.handler_timeout,
-                source.read_buf(&mut self.buffer),
-            )
-            .await;
-            let n = read
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-                .map_err(|error| failed(got, error))?;
-            if n == 0 {
-                return Err(failed(got, io::ErrorKind::UnexpectedEof.into()));
-            }
-            left -= n as u64;
-            self.flush().await?;
-        }
-        Ok(())
     }
 
     /// Shuts the write half down.
@@ -157,6 +135,39 @@ impl FrameWriter {
             .await
             .map_err(|_| WriteError::Stalled(limit))?
             .map_err(WriteError::Io)
+    }
+}
+
+impl ReplySink for FrameWriter {
+    const ENDS_ON_ABORT: bool = true;
+
+    fn node(&self) -> &Node {
+        &self.node
+    }
+
+    async fn send_frame(&mut self, frame: &Frame, last: bool) -> Result<(), ReplyStop> {
+        self.feed(frame).await?;
+        if last {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    async fn send_body(
+        &mut self,
+        code: TypeCode,
+        len: u64,
+        reader: DataReader,
+    ) -> Result<(), ReplyStop> {
+        Ok(self.body(code, len, reader).await?)
+    }
+
+    async fn send_buffered(&mut self) -> Result<(), ReplyStop> {
+        Ok(self.flush().await?)
+    }
+
+    async fn finish(&mut self) -> Result<(), ReplyStop> {
+        Ok(self.flush().await?)
     }
 }
 

@@ -11,7 +11,7 @@ use tracing::Span;
 
 use crate::{
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
-    message::error::Unwritten,
+    message::{error::Unwritten, payload::DataReader},
     node::{Direction, Node, OpenGuard},
     overlay::PeerId,
     transport::WriteHalf,
@@ -40,7 +40,7 @@ pub struct Outgoing {
 
 pub(crate) enum OutgoingKind {
     Frame(Frame),
-    Body { code: TypeCode, len: u32, reader: Box<dyn AsyncRead + Send + Unpin> },
+    Body { code: TypeCode, len: u32, reader: DataReader },
 }
 
 impl fmt::Debug for Outgoing {

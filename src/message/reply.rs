@@ -12,6 +12,7 @@ use tokio::io::AsyncRead;
 
 use crate::{
     frame::{Frame, IntoTypeCode, TypeCode},
+    message::payload::DataReader,
     node::Refusal,
 };
 
@@ -35,7 +36,7 @@ pub(crate) enum ReplyKind {
     Frames(Vec<Frame>),
     One(Frame),
     Stream(BoxStream<'static, Frame>),
-    Body { code: TypeCode, len: u64, reader: Box<dyn AsyncRead + Send + Unpin> },
+    Body { code: TypeCode, len: u64, reader: DataReader },
     Refused(Refusal),
 }
 
@@ -56,6 +57,14 @@ impl fmt::Debug for Reply {
 impl Reply {
     pub(crate) const fn is_refusal(&self) -> bool {
         matches!(self.0, ReplyKind::Refused(_))
+    }
+
+    /// The reply, or the refusal that takes its place.
+    pub(crate) fn into_result(self) -> Result<Self, Refusal> {
+        match self.0 {
+            ReplyKind::Refused(refusal) => Err(refusal),
+            kind => Ok(Self(kind)),
+        }
     }
 
     /// No frame: the connection is closed without an answer.

@@ -6,14 +6,13 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::time::timeout;
 
 use crate::{
-    classic::server::answered,
-    dispatch::{Route, routes::Told},
+    dispatch::{Route, reply::answered, routes::Told},
     frame::{Frame, TypeCode},
     message::{Body, Incoming, Reply, Token, body::Progress, credit::WindowShare},
     node::{Permits, Refusal},
     session::{
-        answer,
         inbound::{Arrived, Inbound},
+        reply,
         served::{Handling, Served},
         shared::Session,
         tick::Ticks,
@@ -132,7 +131,7 @@ impl Inbound {
             drop(turn);
             let answer = answered(limit, answer, progress).await;
             drop(permits);
-            answer::send(&session, (exchange, code), answer, route.internal).await;
+            reply::send(&session, (exchange, code), answer, route.internal).await;
         };
         self.run(exchange, code, true, work);
     }

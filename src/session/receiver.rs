@@ -18,11 +18,9 @@ use tokio::{
 };
 
 use crate::{
-    classic::server::answered,
-    dispatch::{Route, routes::Told},
+    dispatch::{Route, reply::answered, routes::Told},
     frame::TypeCode,
     link::{AckLevel, AckReceiver, Reason, ReceiveOutcome, Sequenced},
-    message::reply::ReplyKind,
     node::{Permits, Refusal},
     overlay::PeerId,
     session::{
@@ -244,10 +242,7 @@ async fn hand_over(
     }
     let answer = route.ask(incoming);
     drop(turns);
-    match answered(endpoint.config.handler_timeout, answer, None).await?.0 {
-        ReplyKind::Refused(refusal) => Err(refusal),
-        _ => Ok(()),
-    }
+    answered(endpoint.config.handler_timeout, answer, None).await.map(drop)
 }
 
 /// Acknowledges a message. Does nothing if its exchange has ended.

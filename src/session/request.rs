@@ -14,10 +14,11 @@ use crate::{
     message::{
         Replies,
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
+        payload::Payload,
     },
     session::{
         recv_stream::{Broken, Credit, Queue, RecvStream},
-        send::{Failed, Payload, Stopped, cost_of, send_parts},
+        send::{Failed, Stopped, cost_of, send_parts},
         shared::{Session, State, Unsent},
         tick::Ticks,
     },
@@ -217,7 +218,7 @@ impl Session {
                     // The send fails only if the task is being stopped.
                     begun.take().map(|begun| begun.send(Ok(exchange)).ok());
                 };
-                send_parts(&session, code, body.into(), ExchangeKind::Request, &mut opened).await
+                send_parts(&session, code, session.payload(body), ExchangeKind::Request, &mut opened).await
             };
             let sent = stopped.run_until_cancelled(send).await;
             let error = match (sent, begun.take()) {

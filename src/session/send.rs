@@ -6,12 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    sync::SemaphorePermit,
-    time::timeout,
-};
+use tokio::sync::SemaphorePermit;
 
 use crate::{
     frame::{Frame, FrameError, TypeCode},
@@ -20,6 +15,7 @@ use crate::{
         RequestError,
         error::{Unwritten, WriteError},
         outgoing::OutgoingKind,
+        payload::Payload,
     },
     session::{
         recv_stream::Broken,
@@ -91,57 +87,6 @@ impl From<Unsent> for Stopped {
     }
 }
 
-/// The data of a message, part by part.
-pub(crate) enum Payload {
-    Whole(Bytes),
-    Body { left: u32, len: u32, reader: Box<dyn AsyncRead + Send + Unpin> },
-}
-
-impl Payload {
-    const fn len(&self) -> usize {
-        match self {
-            Self::Whole(data) => data.len(),
-            Self::Body { left, .. } => *left as usize,
-        }
-    }
-
-    /// The next part, of at most `max` bytes.
-    async fn next(&mut self, max: usize, session: &Session) -> Result<Bytes, WriteError> {
-        let (reader, left, len) = match self {
-            Self::Whole(data) => return Ok(data.split_to(max.min(data.len()))),
-            Self::Body { left: 0, .. } => return Ok(Bytes::new()),
-            Self::Body { left, len, reader } => (reader, left, *len),
-        };
-        let want = u64::from(*left).min(max as u64);
-        let mut part = BytesMut::with_capacity(usize::try_from(want).unwrap_or(max));
-        let limit = session.endpoint.config.handler_timeout;
-        let mut source = (&mut *reader).take(want);
-        let read = timeout(limit, source.read_buf(&mut part)).await;
-        let failed = |source| WriteError::Source {
-            got: u64::from(len - *left),
-            len: u64::from(len),
-            source,
-        };
-        match read.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
-            Ok(0) => Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
-            Ok(n) => {
-                *left -= u32::try_from(n).unwrap_or(*left);
-                Ok(part.freeze())
-            }
-            Err(error) => Err(failed(error)),
-        }
-    }
-}
-
-impl From<OutgoingKind> for Payload {
-    fn from(kind: OutgoingKind) -> Self {
-        match kind {
-            OutgoingKind::Frame(frame) => Self::Whole(frame.into_data()),
-            OutgoingKind::Body { len, reader, .. } => Self::Body { left: len, len, reader },
-        }
-    }
-}
-
 /// An exchange whose message is not complete: cancelled when this is dropped.
 struct Unfinished<'a>(&'a Session, u32);
 
@@ -176,7 +121,7 @@ pub(crate) async fn send_parts(
     opened: Opened<'_>,
 ) -> Result<u32, Stopped> {
     let part = session.limits.part;
-    let whole = u32::try_from(data.len()).ok().filter(|len| *len <= session.limits.whole);
+    let whole = u32::try_from(data.left()).ok().filter(|len| *len <= session.limits.whole);
     // The numbers of an acknowledged message are a part of its first frame.
     let numbers = if let ExchangeKind::Sequenced(_) = kind { session.limits.numbers } else { 0 };
     let mut paid = match whole {
@@ -184,8 +129,8 @@ pub(crate) async fn send_parts(
         None => None,
     };
     let room = part.saturating_sub(numbers).max(1);
-    let first = data.next(room, session).await.map_err(|error| Stopped::source(error, false))?;
-    let mut more = data.len() > 0;
+    let first = data.next(room).await.map_err(|error| Stopped::source(error, false))?;
+    let mut more = data.left() > 0;
     let paid_for = share(session, &mut paid, first.len() + numbers).await?;
     let begin = |state: &mut State| {
         let exchange = state.link.begin(code, &first, kind, more)?;
@@ -196,8 +141,8 @@ pub(crate) async fn send_parts(
     paid_for.forget();
     let unfinished = Unfinished(session, exchange);
     while more {
-        let bytes = data.next(part, session).await.map_err(|error| Stopped::source(error, true))?;
-        more = data.len() > 0;
+        let bytes = data.next(part).await.map_err(|error| Stopped::source(error, true))?;
+        more = data.left() > 0;
         let put = async {
             let paid_for = share(session, &mut paid, bytes.len()).await?;
             session.put(|state| state.link.send_next(exchange, code, &bytes, more)).await?;
@@ -247,6 +192,11 @@ impl Session {
     /// As [`check_length`](Self::check_length), for an acknowledged message.
     pub(crate) fn check_numbered(&self, frame: &Frame) -> Result<(), FrameError> {
         self.lock().link.check_length(frame.code(), frame.data().len(), true)
+    }
+
+    /// The data of a message, to be sent in parts.
+    pub(crate) fn payload(&self, message: OutgoingKind) -> Payload {
+        Payload::of(message, self.endpoint.config.handler_timeout)
     }
 
     /// Sends a one-way message. Waits only for credit and room in the output.
@@ -300,11 +250,12 @@ impl Session {
 
     async fn tell_parts(&self, message: OutgoingKind, frame: Option<Frame>) -> Result<(), Failed> {
         let (code, ended) = (message.code(), Arc::new(OnceLock::new()));
+        let data = self.payload(message);
         let mut opened = |state: &mut State, exchange| {
             let told = Asked::Told { ended: Arc::clone(&ended), begun: state.link.total_output() };
             state.asked.insert(exchange, told);
         };
-        match send_parts(self, code, message.into(), ExchangeKind::OneWay, &mut opened).await {
+        match send_parts(self, code, data, ExchangeKind::OneWay, &mut opened).await {
             Ok(exchange) => {
                 self.lock().asked.remove(&exchange);
                 Ok(())

@@ -15,7 +15,7 @@ use crate::{
     message::{Reply, body::Progress, reply::ReplyKind},
     node::{Permits, Refusal},
     session::{
-        answer,
+        reply,
         shared::Session,
         tick::{Tick, Ticks},
     },
@@ -123,19 +123,16 @@ impl Served {
             return Poll::Ready(());
         };
         let internal = handling.internal;
-        let answer = match answer {
-            Ok(Reply(ReplyKind::Refused(refusal))) | Err(refusal) => Err(refusal),
-            // The common case.
-            Ok(Reply(ReplyKind::One(frame)))
-                if answer::try_one(&self.session, exchange, &frame, internal) =>
-            {
-                return Poll::Ready(());
-            }
-            Ok(reply) => Ok(reply),
-        };
+        let answer = answer.and_then(Reply::into_result);
+        // The common case.
+        if let Ok(Reply(ReplyKind::One(frame))) = &answer
+            && reply::try_one(&self.session, exchange, frame, internal)
+        {
+            return Poll::Ready(());
+        }
         let session = Arc::clone(&self.session);
         let work = async move {
-            answer::send(&session, (exchange, code), answer, internal).await;
+            reply::send(&session, (exchange, code), answer, internal).await;
         };
         self.stage = Stage::Work { work: work.boxed(), request: true };
         self.advance(cx)

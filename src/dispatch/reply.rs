@@ -1,0 +1,137 @@
+//! Waits for the answer of a handler, and sends it to the caller.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use tokio::time::timeout;
+
+use crate::{
+    frame::{Frame, TypeCode},
+    message::{Reply, body::Progress, error::WriteError, payload::DataReader, reply::ReplyKind},
+    node::{Node, Refusal},
+};
+
+/// Waits for the answer of a handler, at most for `limit`. If the handler reads its request as a
+/// stream, progress of the stream renews the limit.
+pub(crate) async fn answered(
+    limit: Duration,
+    mut answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    progress: Option<Progress>,
+) -> Result<Reply, Refusal> {
+    loop {
+        let before = progress.as_ref().map(Progress::get);
+        match timeout(limit, &mut answer).await {
+            Ok(answer) => return answer.and_then(Reply::into_result),
+            Err(_) if before < progress.as_ref().map(Progress::get) => {}
+            Err(_) => return Err(Refusal::HandlerLate),
+        }
+    }
+}
+
+/// The receiver of a reply: a connection, or an exchange on a link.
+pub(crate) trait ReplySink: Send {
+    /// Whether an abort of the node ends a reply that waits for its next frame. False on a link,
+    /// which ends all its exchanges itself.
+    const ENDS_ON_ABORT: bool;
+
+    fn node(&self) -> &Node;
+
+    /// Sends a frame. If it is the `last` one, it ends the reply.
+    fn send_frame(
+        &mut self,
+        frame: &Frame,
+        last: bool,
+    ) -> impl Future<Output = Result<(), ReplyStop>> + Send;
+
+    /// Sends `len` bytes of `reader`, which end the reply.
+    fn send_body(
+        &mut self,
+        code: TypeCode,
+        len: u64,
+        reader: DataReader,
+    ) -> impl Future<Output = Result<(), ReplyStop>> + Send;
+
+    /// Sends the frames that are buffered, before the wait for the next one.
+    fn send_buffered(&mut self) -> impl Future<Output = Result<(), ReplyStop>> + Send;
+
+    /// Ends a reply after its last frame, or without one.
+    fn finish(&mut self) -> impl Future<Output = Result<(), ReplyStop>> + Send;
+}
+
+/// Why a reply was not sent in full.
+#[derive(Debug)]
+pub(crate) enum ReplyStop {
+    /// This refusal takes the place of the rest.
+    Refused(Refusal),
+    /// The rest could not be sent. Without a refusal, because the other side expects data.
+    Failed(WriteError),
+}
+
+impl From<WriteError> for ReplyStop {
+    fn from(error: WriteError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Whether a handler may send a frame with this code. Only an `internal` one may use the codes of
+/// the framework.
+pub(crate) const fn may_send(code: TypeCode, internal: bool) -> bool {
+    internal || !code.is_reserved()
+}
+
+/// Sends a reply. A handler that sends a code that it [may not send](may_send) has failed.
+pub(crate) async fn send_reply<S: ReplySink>(
+    sink: &mut S,
+    reply: Reply,
+    internal: bool,
+) -> Result<(), ReplyStop> {
+    let check = |code| {
+        let failed = ReplyStop::Refused(Refusal::HandlerFailed);
+        if may_send(code, internal) { Ok(()) } else { Err(failed) }
+    };
+    match reply.0 {
+        ReplyKind::Refused(refusal) => Err(ReplyStop::Refused(refusal)),
+        ReplyKind::One(frame) => {
+            check(frame.code())?;
+            sink.send_frame(&frame, true).await
+        }
+        ReplyKind::Frames(frames) => {
+            for (n, frame) in frames.iter().enumerate() {
+                check(frame.code())?;
+                sink.send_frame(frame, n + 1 == frames.len()).await?;
+            }
+            if frames.is_empty() { sink.finish().await } else { Ok(()) }
+        }
+        ReplyKind::Stream(mut frames) => {
+            while let Some(frame) = next_frame(sink, &mut frames).await? {
+                check(frame.code())?;
+                sink.send_frame(&frame, false).await?;
+            }
+            sink.finish().await
+        }
+        ReplyKind::Body { code, len, reader } => {
+            check(code)?;
+            sink.send_body(code, len, reader).await
+        }
+    }
+}
+
+/// The next frame of a stream. `None` at its end.
+async fn next_frame<S: ReplySink>(
+    sink: &mut S,
+    frames: &mut BoxStream<'static, Frame>,
+) -> Result<Option<Frame>, ReplyStop> {
+    if let Some(next) = frames.next().now_or_never() {
+        return Ok(next);
+    }
+    sink.send_buffered().await?;
+    let node = sink.node();
+    let next = timeout(node.config.handler_timeout, frames.next());
+    let next = if S::ENDS_ON_ABORT {
+        let aborted = ReplyStop::Refused(Refusal::Stopping);
+        node.abort.run_until_cancelled(next).await.ok_or(aborted)?
+    } else {
+        next.await
+    };
+    next.map_err(|_| ReplyStop::Refused(Refusal::HandlerLate))
+}

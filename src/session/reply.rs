@@ -1,0 +1,120 @@
+//! Sends the reply to a request over a link.
+
+use std::{io, sync::Arc};
+
+use tokio::time::timeout;
+
+use crate::{
+    dispatch::reply::{ReplySink, ReplyStop, may_send, send_reply},
+    frame::{Frame, TypeCode},
+    link::{MAX_PAYLOAD, Refused},
+    message::{
+        Reply,
+        error::WriteError,
+        payload::{DataReader, Payload},
+    },
+    node::{Node, Refusal},
+    session::shared::{Session, State, Unsent},
+};
+
+/// Sends the reply to a request, or its refusal.
+pub(super) async fn send(
+    session: &Arc<Session>,
+    (exchange, code): (u32, TypeCode),
+    answer: Result<Reply, Refusal>,
+    internal: bool,
+) {
+    let sent = match answer {
+        Ok(reply) => send_reply(&mut LinkReply { session, exchange }, reply, internal).await,
+        Err(refusal) => Err(ReplyStop::Refused(refusal)),
+    };
+    let refusal = match sent {
+        Ok(()) => return,
+        Err(ReplyStop::Refused(refusal)) => refusal,
+        Err(ReplyStop::Failed(WriteError::Source { .. })) => Refusal::HandlerFailed,
+        Err(ReplyStop::Failed(WriteError::Stalled(_))) => {
+            session.endpoint.counters.errors_stalled.one();
+            Refusal::HandlerLate
+        }
+        // The other side has cancelled the exchange, or the link has ended.
+        Err(ReplyStop::Failed(WriteError::Io(_))) => return,
+    };
+    session.refuse(exchange, code, refusal);
+}
+
+/// Sends a reply of one frame, if that is possible without waiting.
+pub(super) fn try_one(session: &Session, exchange: u32, frame: &Frame, internal: bool) -> bool {
+    if frame.data().len() > MAX_PAYLOAD || !may_send(frame.code(), internal) {
+        return false;
+    }
+    let reply =
+        |state: &mut State| state.link.reply(exchange, frame.code(), frame.data(), false, true);
+    // A cancelled exchange needs no reply.
+    matches!(session.try_put(reply), Some(Ok(()) | Err(Refused::Over)))
+}
+
+/// The reply of one exchange.
+struct LinkReply<'a> {
+    session: &'a Session,
+    exchange: u32,
+}
+
+impl LinkReply<'_> {
+    /// Sends a message in as many parts as it needs. If it is the `last` one, it ends the reply.
+    async fn send(&self, code: TypeCode, mut data: Payload, last: bool) -> Result<(), ReplyStop> {
+        loop {
+            let part = data.next(MAX_PAYLOAD).await?;
+            let more = data.left() > 0;
+            self.send_part(code, &part, more, last && !more).await?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A slow reader is served to the end: only a stall counts.
+    async fn send_part(
+        &self,
+        code: TypeCode,
+        data: &[u8],
+        more: bool,
+        last: bool,
+    ) -> Result<(), ReplyStop> {
+        let put = |state: &mut State| state.link.reply(self.exchange, code, data, more, last);
+        let limit = self.session.endpoint.config.stall_timeout;
+        let put = timeout(limit, self.session.put_reply(put)).await;
+        let over = |_: Unsent| WriteError::Io(io::ErrorKind::BrokenPipe.into());
+        Ok(put.map_err(|_| WriteError::Stalled(limit))?.map_err(over)?)
+    }
+}
+
+impl ReplySink for LinkReply<'_> {
+    const ENDS_ON_ABORT: bool = false;
+
+    fn node(&self) -> &Node {
+        &self.session.endpoint
+    }
+
+    async fn send_frame(&mut self, frame: &Frame, last: bool) -> Result<(), ReplyStop> {
+        self.send(frame.code(), Payload::Whole(frame.data().clone()), last).await
+    }
+
+    async fn send_body(
+        &mut self,
+        code: TypeCode,
+        len: u64,
+        reader: DataReader,
+    ) -> Result<(), ReplyStop> {
+        let limit = self.session.endpoint.config.handler_timeout;
+        self.send(code, Payload::body(reader, len, limit), true).await
+    }
+
+    async fn send_buffered(&mut self) -> Result<(), ReplyStop> {
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), ReplyStop> {
+        self.session.with(|state| state.link.end(self.exchange));
+        Ok(())
+    }
+}
