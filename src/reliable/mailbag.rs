@@ -13,7 +13,7 @@ use crate::{
     link::{AckLevel, OnRestart, Outbox, OutboxLimits, Reason, Sequenced},
     overlay::{Address, PeerId},
     reliable::Reliability,
-    session::{Session, Unreached, recv_stream::Broken, request::Acknowledged},
+    session::{Acknowledged, Broken, Session, Unreached},
 };
 
 /// Why a message ended without an acknowledgement.

@@ -13,7 +13,7 @@ use crate::{
         Reliability,
         mailbag::{Acked, Answer, Ended, Posted, SendQueue},
     },
-    session::{Endpoint, Session, Unreached, reach, shared::Unsent},
+    session::{Endpoint, Session, Unreached, Unsent, reach},
     time::Later,
 };
 
@@ -159,7 +159,7 @@ async fn send_over(session: &Arc<Session>, bag: &Arc<SendQueue>) -> bool {
             Some((again, (numbered, frame))) => {
                 let sequence = numbered.sequence;
                 if again {
-                    session.endpoint.counters.reliable_resent.one();
+                    session.node.counters.reliable_resent.one();
                 } else if let Err(error) = session.check_numbered(&frame) {
                     bag.done(sequence, Err(Ended::TooLong(error)));
                     continue;

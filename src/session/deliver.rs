@@ -1,27 +1,40 @@
 //! Delivers the messages of a link to their handlers, in order.
 
-use std::{sync::Arc, task::Context};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::timeout;
 
 use crate::{
     dispatch::{Route, reply::answered, routes::Told},
     frame::{Frame, TypeCode},
+    link::Sequenced,
     message::{Body, Incoming, Reply, Token, body::Progress, credit::WindowShare},
     node::{Permits, Refusal},
     session::{
-        inbound::{Arrived, Inbound},
+        pool::LinkPool,
         reply,
         served::{Handling, Served},
         shared::Session,
-        tick::Ticks,
+        tick::{Tick, Ticks},
+        turns::Turns,
     },
 };
 
 /// A cancelled request is looked up only if no more messages than this are in progress. Among more
 /// it is delivered, and its reply is discarded.
 const MAX_LOOKED_THROUGH: usize = 1_024;
+
+/// A message that arrived, or its first part.
+pub(super) struct Arrived {
+    pub(super) exchange: u32,
+    pub(super) code: TypeCode,
+    pub(super) request: bool,
+    pub(super) numbered: Option<Sequenced>,
+}
 
 /// A message with everything that its handler receives.
 pub(super) struct Delivery {
@@ -59,13 +72,64 @@ impl Delivery {
     }
 }
 
-impl Inbound {
-    /// Delivers a message to its handler, after all earlier messages for the same handler.
-    pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
-        self.flush();
-        if let Some(numbered) = delivery.arrived.numbered {
-            return self.deliver_once(delivery, numbered);
+/// The messages of one link on their way to their handlers.
+pub(super) struct Deliveries {
+    pub(super) session: Arc<Session>,
+    pub(super) links: Arc<LinkPool>,
+    /// Messages that handlers process.
+    running: FuturesUnordered<Served>,
+    /// Messages that wait for their handler. Later messages for the same handler wait behind them.
+    pub(super) turns: Turns<u64>,
+}
+
+impl Deliveries {
+    pub(super) fn new(session: Arc<Session>, links: Arc<LinkPool>) -> Self {
+        Self { session, links, running: FuturesUnordered::new(), turns: Turns::default() }
+    }
+
+    /// The number of messages that wait for a handler or are processed by one.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// The codes of the requests that handlers process.
+    pub(super) fn serving(&self) -> Vec<TypeCode> {
+        self.running.iter().filter_map(Served::request).collect()
+    }
+
+    /// Drops all messages.
+    pub(super) fn clear(&mut self) {
+        self.running = FuturesUnordered::new();
+    }
+
+    /// Polls the running messages. True if one has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut some = false;
+        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {
+            some = true;
         }
+        if some {
+            self.turns.sweep();
+        }
+        some
+    }
+
+    /// Counts a tick for each message. Ends those that have timed out.
+    pub(super) fn tick(&mut self, tick: &Tick) {
+        let mut late = false;
+        self.running.iter_mut().for_each(|served| late |= served.tick(tick));
+        if late {
+            self.put_in_again();
+        }
+    }
+
+    /// Delivers a message to its handler, after all earlier messages for the same handler. An
+    /// acknowledged message is [delivered once](Self::deliver_once).
+    pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
         let waits = self.turns.waits(&delivery.route.handler);
         if delivery.arrived.request {
             self.ask(delivery, progress, waits);
@@ -78,14 +142,8 @@ impl Inbound {
         let session = Arc::clone(&self.session);
         let Arrived { exchange, code, .. } = delivery.arrived;
         if !waits {
-            // The answer is discarded.
             if let Some(answer) = delivery.tell(&session) {
-                self.running.push(Served::work(
-                    &session,
-                    (exchange, code),
-                    false,
-                    answer.map(drop),
-                ));
+                self.discard((exchange, code), answer);
             }
             return;
         }
@@ -100,11 +158,20 @@ impl Inbound {
         });
     }
 
+    /// Runs a handler whose answer is discarded.
+    pub(super) fn discard(
+        &self,
+        (exchange, code): (u32, TypeCode),
+        answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    ) {
+        let work = answer.map(drop);
+        self.running.push(Served::work(&self.session, (exchange, code), false, work));
+    }
+
     fn ask(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
         let session = Arc::clone(&self.session);
         let Arrived { exchange, code, .. } = delivery.arrived;
-        let permits =
-            if waits { None } else { session.endpoint.try_places(&delivery.route.places) };
+        let permits = if waits { None } else { session.node.try_places(&delivery.route.places) };
         if let Some(permits) = permits {
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
             let answer = route.ask(incoming);
@@ -116,11 +183,11 @@ impl Inbound {
         }
         let turn = self.turns.take(delivery.route.handler);
         let (busy_after, limit) =
-            (session.endpoint.config.busy_after, session.endpoint.config.handler_timeout);
+            (session.node.config.busy_after, session.node.config.handler_timeout);
         let work = async move {
             let permits = async {
                 turn.comes().await;
-                session.endpoint.wait_for_places(&delivery.route.places).await
+                session.node.wait_for_places(&delivery.route.places).await
             };
             let Some(permits) = timeout(busy_after, permits).await.ok().flatten() else {
                 drop(turn);
@@ -150,7 +217,7 @@ impl Inbound {
 
     /// Rebuilds `running`, so that all its futures are polled, and those that have ended are
     /// dropped.
-    pub(super) fn put_in_again(&mut self) {
+    fn put_in_again(&mut self) {
         self.running = std::mem::take(&mut self.running).into_iter().collect();
     }
 

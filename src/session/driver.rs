@@ -19,7 +19,7 @@ use crate::{
     limits::{Misbehavior, throttle::Throttle},
     link::{Frames, LinkEvent, LinkPhase, Reason},
     node::{AbortedExchange, Direction},
-    session::{inbound::Inbound, leaving::Leaving, shared::Session, tick::Tick},
+    session::{inbound::Inbound, leaving::Leaving, pool::LinkPool, shared::Session, tick::Tick},
     time::{Later, now},
     transport::{ReadHalf, WriteHalf},
 };
@@ -52,6 +52,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Drives one link until it ends.
 pub(crate) struct Driver {
     session: Arc<Session>,
+    links: Arc<LinkPool>,
     reader: ReadHalf,
     writer: WriteHalf,
     input: BytesMut,
@@ -86,23 +87,25 @@ impl fmt::Debug for Driver {
 impl Driver {
     pub(super) fn new(
         session: Arc<Session>,
+        links: Arc<LinkPool>,
         reader: ReadHalf,
         writer: WriteHalf,
         input: BytesMut,
     ) -> Self {
         let wake = session.lock().link.next_wake();
         Self {
-            inbound: Inbound::new(Arc::clone(&session)),
-            tick: Tick::new(&session.endpoint.config),
+            inbound: Inbound::new(Arc::clone(&session), Arc::clone(&links)),
+            tick: Tick::new(&session.node.config),
             throttle: Throttle::new(
-                &session.endpoint.meters,
+                &session.node.meters,
                 session.sender.address(),
-                session.endpoint.config.keep_alive,
+                session.node.config.keep_alive,
             ),
             tick_at: None,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
             leaving: Leaving::default(),
             session,
+            links,
             reader,
             writer,
             input,
@@ -135,10 +138,10 @@ impl Driver {
     fn finish(&mut self, reason: Reason) {
         if !std::mem::replace(&mut self.told, true) {
             let serving = self.inbound.serving();
-            if self.session.endpoint.abort.is_cancelled() {
+            if self.session.node.abort.is_cancelled() {
                 for code in serving {
                     let (direction, peer) = (Direction::In, self.session.sender.address().clone());
-                    self.session.endpoint.report_aborted(AbortedExchange {
+                    self.session.node.report_aborted(AbortedExchange {
                         direction,
                         peer,
                         code: Some(code),
@@ -147,7 +150,7 @@ impl Driver {
             }
             self.inbound.broken(reason);
             self.session.over(reason);
-            self.session.endpoint.links.closed(&self.session);
+            self.links.closed(&self.session);
             self.session.tell_closed(reason);
         }
     }
@@ -196,7 +199,7 @@ impl Driver {
             match event {
                 LinkEvent::Closed { reason, remote } => {
                     if matches!(reason, Reason::PROTOCOL | Reason::TOO_LONG) && !remote {
-                        self.session.endpoint.counters.links_broken.one();
+                        self.session.node.counters.links_broken.one();
                         self.session.offended(Misbehavior::BrokeLink);
                     }
                     self.over = Some(reason);
@@ -234,7 +237,7 @@ impl Driver {
                     self.output.advance(n);
                     self.unflushed = true;
                     self.stalled = None;
-                    self.session.endpoint.counters.bytes_out.add(n as u64);
+                    self.session.node.counters.bytes_out.add(n as u64);
                     self.session.wrote(n);
                     wrote = true;
                 }
@@ -279,7 +282,7 @@ impl Driver {
                 (true, false)
             }
             Poll::Ready(Ok(n)) => {
-                self.session.endpoint.counters.bytes_in.add(n as u64);
+                self.session.node.counters.bytes_in.add(n as u64);
                 self.frames(n);
                 (true, n >= READ_AT_ONCE)
             }
@@ -322,12 +325,12 @@ impl Driver {
         let round_trip = state.link.round_trip();
         drop(state);
         if counts.pongs != before.pongs {
-            self.session.endpoint.measures.round_trip(round_trip);
+            self.session.node.measures.round_trip(round_trip);
         }
         let came = counts.frames_in - before.frames_in;
-        self.session.endpoint.counters.frames_in.add(came);
+        self.session.node.counters.frames_in.add(came);
         if self.throttle.came(came, read) {
-            self.session.endpoint.counters.reads_paused.one();
+            self.session.node.counters.reads_paused.one();
         }
         self.inbound.came(counts.bytes_in - before.bytes_in);
         if wanted > 0 {
@@ -343,14 +346,14 @@ impl Driver {
         }
         let now = Instant::now();
         let session = Arc::clone(&self.session);
-        let config = &session.endpoint.config;
+        let config = &session.node.config;
         let mut state = session.lock();
         if state.link.tick(now.into_std()) {
             // This node itself was blocked, so the output could make no progress.
             self.stalled = self.stalled.map(|_| now);
         }
         if self.stalled.is_some_and(|since| now.duration_since(since) >= config.stall_timeout) {
-            self.session.endpoint.counters.errors_stalled.one();
+            self.session.node.counters.errors_stalled.one();
             state.link.fail(Reason::TIMED_OUT);
         }
         let moved = state.link.counts().moved;
@@ -379,7 +382,7 @@ impl Driver {
             self.give_back();
         }
         if idle && open && unused >= config.link_idle_timeout {
-            self.session.endpoint.links.unlist(&self.session);
+            self.links.unlist(&self.session);
             self.session.bye();
         }
         if ticks {

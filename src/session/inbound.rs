@@ -3,63 +3,52 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::Context,
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use crate::{
-    dispatch::{Intake, Route, routes::Told},
+    dispatch::{Intake, Route, Routes, routes::Told},
     frame::{Frame, TypeCode},
     limits::budget::{EXEMPT, Share},
     link::{LinkEvent, MessageBatch, Reason, Sequenced},
     message::{
         Body, Incoming, IncomingBatch, Token,
         assembler::Assembler,
+        body::Progress,
         credit::{Run, WindowShare},
     },
     node::Refusal,
     session::{
-        Endpoint,
         buffers::BufferRetention,
-        deliver::Delivery,
-        recv_stream::{Broken, Credit, InPart, Queue, RecvStream},
+        deliver::{Arrived, Deliveries, Delivery},
+        pool::LinkPool,
+        queue::{Broken, InPart, Queue},
+        recv_stream::{Credit, RecvStream},
         send::cost_of,
-        served::Served,
         shared::Session,
-        tick::Ticks,
-        turns::Turns,
+        tick::{Tick, Ticks},
     },
     time::Later,
 };
 
 /// Processes the events of the state machine of one link.
 pub(super) struct Inbound {
-    pub(super) session: Arc<Session>,
+    session: Arc<Session>,
+    links: Arc<LinkPool>,
     routes: LastRoute,
     retention: BufferRetention,
     /// Messages whose last part has not arrived.
-    pub(super) gathering: HashMap<u32, Gathering>,
-    /// Messages that handlers process.
-    pub(super) running: FuturesUnordered<Served>,
-    /// Messages that wait for their handler. Later messages for the same handler wait behind them.
-    pub(super) turns: Turns<u64>,
+    gathering: HashMap<u32, Gathering>,
+    deliveries: Deliveries,
     /// Delivered messages that are not in the node's counter yet.
     uncounted: u64,
 }
 
-/// A message that arrived, or its first part.
-pub(super) struct Arrived {
-    pub(super) exchange: u32,
-    pub(super) code: TypeCode,
-    pub(super) request: bool,
-    pub(super) numbered: Option<Sequenced>,
-}
-
 /// A message that arrives in parts.
-pub(super) enum Gathering {
+enum Gathering {
     Whole {
         arrived: Arrived,
         gather: Assembler,
@@ -78,21 +67,21 @@ pub(super) enum Gathering {
 }
 
 impl Inbound {
-    pub(super) fn new(session: Arc<Session>) -> Self {
+    pub(super) fn new(session: Arc<Session>, links: Arc<LinkPool>) -> Self {
         Self {
+            deliveries: Deliveries::new(Arc::clone(&session), Arc::clone(&links)),
             session,
+            links,
             routes: LastRoute::default(),
             retention: BufferRetention::default(),
             gathering: HashMap::new(),
-            running: FuturesUnordered::new(),
-            turns: Turns::default(),
             uncounted: 0,
         }
     }
 
     /// The codes of the requests that handlers process.
     pub(super) fn serving(&self) -> Vec<TypeCode> {
-        self.running.iter().filter_map(Served::request).collect()
+        self.deliveries.serving()
     }
 
     /// Counts all received bytes.
@@ -132,7 +121,7 @@ impl Inbound {
             LinkEvent::Ended { exchange } => self.session.ended(exchange, None, Ok(())),
             LinkEvent::Reset { exchange, reason } => {
                 self.gave_up(exchange, reason);
-                self.cancel(exchange);
+                self.deliveries.cancel(exchange);
                 self.session.ended(exchange, None, Err(reason));
             }
             LinkEvent::Abandoned { exchange, reason } => self.gave_up(exchange, reason),
@@ -143,7 +132,7 @@ impl Inbound {
             }
             LinkEvent::Leaving => {
                 self.session.close_to_new();
-                self.session.endpoint.links.unlist(&self.session);
+                self.links.unlist(&self.session);
             }
             LinkEvent::Opened | LinkEvent::Closed { .. } => {}
         }
@@ -162,7 +151,7 @@ impl Inbound {
 
     fn refuse(&mut self, arrived: &Arrived, refusal: Refusal, cost: u32) {
         match arrived.numbered {
-            Some(numbered) => self.refuse_once(arrived, numbered, refusal),
+            Some(numbered) => self.deliveries.refuse_once(arrived, numbered, refusal),
             None => {
                 let Arrived { exchange, code, request, .. } = *arrived;
                 self.session.refuse_one(exchange, code, request, refusal);
@@ -173,7 +162,7 @@ impl Inbound {
 
     /// Delivers a complete message.
     fn whole(&mut self, arrived: Arrived, frame: Frame, cost: u32) {
-        let Some(route) = self.routes.find(&self.session.endpoint, arrived.code) else {
+        let Some(route) = self.routes.find(&self.session.routes, arrived.code) else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         self.uncounted += 1;
@@ -188,12 +177,22 @@ impl Inbound {
         self.deliver(Delivery { arrived, route, frame, body, window: Some(window) }, None);
     }
 
+    fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
+        self.flush();
+        match delivery.arrived.numbered {
+            Some(numbered) => self.deliveries.deliver_once(delivery, numbered),
+            None => self.deliveries.deliver(delivery, progress),
+        }
+    }
+
     /// Delivers one-way messages that arrived together. This is the common case.
     fn one_ways(&mut self, messages: &MessageBatch) {
-        let Self { session, routes, turns, uncounted, running, .. } = self;
+        let Self { session, routes, deliveries, uncounted, .. } = self;
         let code = messages.code();
-        let direct = routes.find(&session.endpoint, code).and_then(|route| match route.intake {
-            Intake::Whole(limit) if !turns.waits(&route.handler) => Some((&route.serve, limit)),
+        let direct = routes.find(&session.routes, code).and_then(|route| match route.intake {
+            Intake::Whole(limit) if !deliveries.turns.waits(&route.handler) => {
+                Some((&route.serve, limit))
+            }
             Intake::Whole(_) | Intake::Streamed(_) => None,
         });
         let Some((serve, limit)) = direct else {
@@ -229,10 +228,7 @@ impl Inbound {
             match serve.tell(Incoming::over_link(Frame::new(code, data), held, None, None)) {
                 Told::Delivered => {}
                 Told::Refused(refusal) => session.refuse_one_ways(0, code, refusal, 1),
-                // The answer is discarded.
-                Told::Serving(answer) => {
-                    running.push(Served::work(session, (0, code), false, answer.map(drop)));
-                }
+                Told::Serving(answer) => deliveries.discard((0, code), answer),
             }
         }
     }
@@ -240,13 +236,13 @@ impl Inbound {
     /// Adds the delivered messages to the node's counter.
     pub(super) fn flush(&mut self) {
         if self.uncounted > 0 {
-            self.session.endpoint.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
+            self.session.node.counters.exchanges_in.add(std::mem::take(&mut self.uncounted));
         }
     }
 
     /// Processes the first part of a message.
     fn begins(&mut self, arrived: Arrived, data: Bytes, cost: u32) {
-        let Some(route) = self.routes.find(&self.session.endpoint, arrived.code).cloned() else {
+        let Some(route) = self.routes.find(&self.session.routes, arrived.code).cloned() else {
             return self.refuse(&arrived, Refusal::UnknownCode, cost);
         };
         let (exchange, code) = (arrived.exchange, arrived.code);
@@ -260,9 +256,9 @@ impl Inbound {
             Intake::Whole(limit) => {
                 // More than the hello announced would not fit into the window.
                 let limit = limit.min(self.session.limits.mine);
-                let until = Instant::now().later(self.session.endpoint.config.body_deadline(limit));
+                let until = Instant::now().later(self.session.node.config.body_deadline(limit));
                 let gather = Assembler::new(code, limit);
-                let share = self.session.endpoint.partial.share();
+                let share = self.session.node.partial.share();
                 let gathering = Gathering::Whole { arrived, gather, share, cost: 0, until };
                 self.gathering.insert(exchange, gathering);
             }
@@ -334,7 +330,7 @@ impl Inbound {
     }
 
     /// Refuses an incomplete message.
-    pub(super) fn give_up(&mut self, exchange: u32, refusal: Refusal) {
+    fn give_up(&mut self, exchange: u32, refusal: Refusal) {
         match self.gathering.remove(&exchange) {
             Some(Gathering::Whole { arrived, cost, .. }) => self.refuse(&arrived, refusal, cost),
             Some(Gathering::Streamed { queue, code, request, .. }) => {
@@ -352,14 +348,32 @@ impl Inbound {
 
     /// Polls the running messages. True if one has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut some = false;
-        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {
-            some = true;
+        self.deliveries.poll(cx)
+    }
+
+    /// Ends exchanges that have timed out: messages whose parts do not arrive, and handlers that do
+    /// not answer.
+    pub(crate) fn tick(&mut self, now: Instant, tick: &Tick) {
+        let mut stalled = Vec::new();
+        for (exchange, gathering) in &mut self.gathering {
+            if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
+                queue.tick(tick.stall);
+                // A request ends with its handler, which has a time-out of its own.
+                if !*request && queue.is_empty() && quiet.count(tick.stall) {
+                    stalled.push(*exchange);
+                }
+            }
         }
-        if some {
-            self.turns.sweep();
+        self.deliveries.tick(tick);
+        let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
+            Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
+            _ => None,
+        });
+        stalled.extend(late);
+        for exchange in stalled {
+            self.session.node.counters.errors_late.one();
+            self.give_up(exchange, Refusal::HandlerLate);
         }
-        some
     }
 
     /// The number of incomplete messages.
@@ -370,12 +384,12 @@ impl Inbound {
     /// Stores the sizes of its tables for [`LinkStatus`](super::LinkStatus).
     pub(super) fn note_sizes(&self) {
         self.session.incomplete.store(self.gathering.len(), Ordering::Relaxed);
-        self.session.in_hand.store(self.running.len(), Ordering::Relaxed);
+        self.session.in_hand.store(self.deliveries.len(), Ordering::Relaxed);
     }
 
     /// Whether there is an operation with a time-out.
     pub(super) fn is_busy(&self) -> bool {
-        !self.running.is_empty() || !self.gathering.is_empty()
+        !self.deliveries.is_empty() || !self.gathering.is_empty()
     }
 
     /// Ends all messages after the end of the link.
@@ -385,7 +399,7 @@ impl Inbound {
                 queue.end(Err(Broken { reason, sent: false, link: true }));
             }
         }
-        self.running = FuturesUnordered::new();
+        self.deliveries.clear();
     }
 }
 
@@ -396,11 +410,11 @@ struct LastRoute {
 }
 
 impl LastRoute {
-    fn find(&mut self, endpoint: &Endpoint, code: TypeCode) -> Option<&Route> {
-        let version = endpoint.routes.version();
+    fn find(&mut self, routes: &Routes, code: TypeCode) -> Option<&Route> {
+        let version = routes.version();
         let known = |last: &(TypeCode, u64, _)| last.0 == code && last.1 == version;
         if !self.last.as_ref().is_some_and(known) {
-            self.last = Some((code, version, endpoint.routes.find(code)));
+            self.last = Some((code, version, routes.find(code)));
         }
         self.last.as_ref().and_then(|last| last.2.as_ref())
     }

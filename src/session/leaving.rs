@@ -1,20 +1,11 @@
 //! Links that are being closed: they accept no new exchanges, still count as links, and end within
 //! a bounded time.
 
-use std::{pin::Pin, sync::PoisonError, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep};
 
-use crate::{
-    link::{LinkId, LinkPhase},
-    node::Config,
-    overlay::Address,
-    session::{
-        LinkPool,
-        shared::{Session, State},
-    },
-    time::{Later, now},
-};
+use crate::{link::LinkPhase, node::Config, session::shared::State, time::Later};
 
 /// A link that is being closed ends within this time if nothing is open on it: two round trips of
 /// the slowest network for the `@BYE` of the other side.
@@ -52,52 +43,5 @@ impl Leaving {
             }
         };
         now.duration_since(since.max(state.used.0)) >= quiet || now.duration_since(since) >= all
-    }
-}
-
-impl LinkPool {
-    /// Removes a link that accepts no new exchanges from the look-up. It counts as a link until it
-    /// ends.
-    pub(super) fn unlist(&self, session: &Session) {
-        let is_unused = session.is_unused();
-        let mut pool = self.lock();
-        if is_unused {
-            pool.directory.unused(session.id, now());
-        } else {
-            pool.directory.leaves(session.id);
-        }
-        drop(pool);
-        let mut last = self.last();
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.get(&session.to).is_some_and(|other| other.id == session.id) {
-            open.remove(&session.to);
-        }
-        drop(open);
-        last.take_if(|last| last.id == session.id);
-    }
-
-    pub(super) fn closed(&self, session: &Session) {
-        self.unlist(session);
-        let mut pool = self.lock();
-        pool.directory.closed(session.id);
-        pool.sessions.remove(&session.id);
-        drop(pool);
-        self.over.notify_waiters();
-    }
-
-    /// Completes when this link has ended.
-    pub(super) async fn is_over(&self, link: LinkId) {
-        loop {
-            let over = self.over.notified();
-            if !self.lock().sessions.contains_key(&link) {
-                return;
-            }
-            over.await;
-        }
-    }
-
-    /// Notes that a peer is alive at `to`: the next dial does not wait.
-    pub(crate) fn is_alive(&self, to: &Address) {
-        self.lock().directory.is_alive(to);
     }
 }

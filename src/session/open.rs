@@ -19,7 +19,12 @@ use crate::{
     message::RequestError,
     node::Refusal,
     overlay::{Address, PeerId},
-    session::{Endpoint, Reached, Unreached, driver::Driver, shared::Session},
+    session::{
+        Endpoint,
+        driver::Driver,
+        shared::Session,
+        unreached::{Reached, Unreached},
+    },
     time::{Later, now},
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
 };
@@ -182,10 +187,11 @@ fn dialled(
 ) -> Reached {
     let id = endpoint.links.next_id();
     let who = (&io.remote, io.proven.is_some());
-    let session = Session::new(Arc::clone(endpoint), id, link, who, Some(to.clone()));
+    let session = Session::new(endpoint.parts(), id, link, who, Some(to.clone()));
     let session = Arc::new(session.ok_or(Unreached::Classic { mute: false })?);
     endpoint.answered(to);
-    let driver = open(&session, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
+    let driver =
+        open(endpoint, &session, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
     endpoint.spawn(driver.run());
     // If both sides dialled at once, this link may be the one that is closed.
     Ok(endpoint.links.quick((to, Some(session.peer.id()))).unwrap_or(session))
@@ -193,22 +199,23 @@ fn dialled(
 
 /// Registers an open link and returns its driver. `None` if the node has aborted.
 fn open(
+    endpoint: &Endpoint,
     session: &Arc<Session>,
     reader: ReadHalf,
     writer: WriteHalf,
     buffer: BytesMut,
     listed: bool,
 ) -> Option<Driver> {
-    if !session.endpoint.links.opened(session, listed) {
+    if !endpoint.links.opened(session, listed) {
         return None;
     }
     session.tell_opened();
     // The lengths may have changed since the hello.
     session.tell_lengths();
-    if session.endpoint.drain.is_cancelled() {
+    if endpoint.drain.is_cancelled() {
         session.bye();
     }
-    Some(Driver::new(Arc::clone(session), reader, writer, buffer))
+    Some(Driver::new(Arc::clone(session), Arc::clone(&endpoint.links), reader, writer, buffer))
 }
 
 /// Accepts a link on a connection whose first bytes, in `buffer`, are the header of a hello. `None`
@@ -284,6 +291,6 @@ pub(crate) async fn welcome(
     let listed = claimed.address().host() == remote.host() && claimed.id() != endpoint.me.id();
     let id = endpoint.links.next_id();
     let session =
-        Arc::new(Session::new(Arc::clone(endpoint), id, link, (remote, proven.is_some()), None)?);
-    open(&session, reader, writer, buffer, listed)
+        Arc::new(Session::new(endpoint.parts(), id, link, (remote, proven.is_some()), None)?);
+    open(endpoint, &session, reader, writer, buffer, listed)
 }

@@ -8,10 +8,13 @@ use tokio::{
 };
 
 use crate::{
-    link::{LinkId, Reason, Role, Way},
-    message::RequestError,
+    link::{LinkId, Role, Way},
     overlay::{Address, PeerId},
-    session::{Endpoint, Pool, open, shared::Session},
+    session::{
+        Endpoint, open,
+        shared::Session,
+        unreached::{Reached, Unreached},
+    },
     time::{Later, now},
     transport::IdentityFault,
 };
@@ -20,54 +23,9 @@ use crate::{
 /// an error at once.
 const SHORT_PAUSE: Duration = Duration::from_millis(500);
 
-/// The result of a dial, for all callers that wait for it.
-pub(crate) type Reached = Result<Arc<Session>, Unreached>;
-
-/// Why there is no link.
-#[derive(Clone, Debug)]
-pub(crate) enum Unreached {
-    /// The peer speaks no links. A mute one accepted the connection and sent nothing: its process
-    /// may be suspended.
-    Classic { mute: bool },
-    /// All links are in use.
-    NoRoom,
-    /// The peer accepts no connections now.
-    Busy,
-    /// The peer cannot be reached.
-    Failed { kind: io::ErrorKind, text: String },
-    /// Another peer is at the address, or the peer is not admitted, or does not admit this node.
-    Identity(IdentityFault),
-    /// This node has banned the peer.
-    Banned(PeerId),
-    /// The peer sent its hello and closed the link at once.
-    Left,
-    /// This node stops.
-    Stopped,
-}
-
-impl Unreached {
-    pub(crate) fn failed(error: &io::Error) -> Self {
-        Self::Failed { kind: error.kind(), text: error.to_string() }
-    }
-
-    fn without_a_word() -> Self {
-        Self::failed(&io::Error::other("the dial was cut short"))
-    }
-
-    pub(crate) fn into_error(self, to: &Address) -> RequestError {
-        match self {
-            Self::Classic { .. } => RequestError::NoLink(to.clone()),
-            Self::NoRoom => RequestError::Busy,
-            Self::Busy => RequestError::Reset { reason: Reason::BUSY, sent: false },
-            Self::Failed { kind, text } => {
-                RequestError::Connect { to: to.clone(), source: io::Error::new(kind, text) }
-            }
-            Self::Identity(fault) => RequestError::Identity(fault),
-            Self::Banned(id) => RequestError::Banned(id),
-            Self::Left => RequestError::Reset { reason: Reason::GOING_AWAY, sent: false },
-            Self::Stopped => RequestError::Stopped { sent: false },
-        }
-    }
+/// The result of a dial that ended without one.
+fn without_result() -> Unreached {
+    Unreached::failed(&io::Error::other("the dial was cut short"))
 }
 
 /// The next step of a caller that needs a link.
@@ -124,7 +82,7 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
             _ => {
                 pool.dials.remove(to);
                 pool.directory.failed(to, now());
-                Step::Done(Err(Unreached::without_a_word()))
+                Step::Done(Err(without_result()))
             }
         },
     };
@@ -190,18 +148,7 @@ impl Dialling {
 impl Drop for Dialling {
     /// Reports a dial that panicked, or whose task was dropped with its runtime.
     fn drop(&mut self) {
-        self.end(Err(Unreached::without_a_word()));
-    }
-}
-
-impl Pool {
-    /// Updates the directory: which links are in use, and since when the others are idle.
-    pub(crate) fn look_at_sessions(&mut self) {
-        for session in self.sessions.values() {
-            let state = session.lock();
-            let open = usize::from(!session.is_idle(&state));
-            self.directory.busy(session.id, open, state.used.0.into_std());
-        }
+        self.end(Err(without_result()));
     }
 }
 
@@ -210,8 +157,8 @@ impl Session {
     fn wrong_peer(&self, at: &Address, whom: Option<&PeerId>) -> Unreached {
         let found = self.peer.id();
         let expected = whom.unwrap_or(found);
-        let fault = self.endpoint.found_another(at, (expected, found));
-        let unproven = self.sender.proven().is_none() && self.endpoint.is_proven_only(expected);
+        let fault = self.node.found_another(at, (expected, found));
+        let unproven = self.sender.proven().is_none() && self.node.is_proven_only(expected);
         Unreached::Identity(if unproven { IdentityFault::NotTls { at: at.clone() } } else { fault })
     }
 }

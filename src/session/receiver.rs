@@ -1,17 +1,9 @@
 //! The receiver of acknowledged messages. It delivers each message once and in order, and completes
 //! the delivery even if the link ends ([protocol](crate::protocol#acknowledged-messages)).
 
-use std::{
-    collections::HashMap,
-    panic::AssertUnwindSafe,
-    sync::{Arc, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
+use futures::FutureExt;
 use tokio::{
     sync::{SemaphorePermit, oneshot},
     time::timeout,
@@ -20,83 +12,24 @@ use tokio::{
 use crate::{
     dispatch::{Route, reply::answered, routes::Told},
     frame::TypeCode,
-    link::{AckLevel, Novelty, Reason, Seen, Sequenced},
-    node::{Permits, Refusal},
-    overlay::PeerId,
+    link::{AckLevel, Sequenced},
+    node::{Node, Permits, Refusal},
     session::{
-        Endpoint,
-        deliver::Delivery,
-        inbound::{Arrived, Inbound},
+        deliver::{Arrived, Deliveries, Delivery},
+        pool::LinkPool,
+        received::{Due, Outcome},
         shared::Session,
-        turns::{Turn, Turns},
+        turns::Turn,
     },
-    time::now,
 };
 
-/// The bytes of acknowledged messages of the whole node that may wait for their handlers for
-/// `handler_timeout`, even after the end of their link. Further messages wait for `busy_after`,
-/// like other messages.
-pub(super) const MAX_WAITING: usize = 16 << 20; // bytes
-
-/// The name of a message: its sender, its series, the incarnation of its sender, and its number.
-type Name = (PeerId, u64, u64, u64);
-
-/// The outcome of a message, for every link over which it arrives.
-type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
-
-/// The state of the messages that have arrived.
-#[derive(Default)]
-pub(super) struct Once {
-    seen: Seen,
-    /// The pending outcomes. `seen` has the outcomes of all other messages.
-    outcomes: HashMap<Name, Outcome>,
-    /// The messages of each sender and series that wait for each handler, from all links.
-    turns: Turns<(PeerId, u64, u64)>,
-}
-
-/// How to process a message that arrived.
-enum Due {
-    Reset(Reason),
-    Acknowledge,
-    Wait(Outcome),
-    HandOver(Name),
-}
-
-impl Once {
-    /// Notes the arrival of a message, and decides how to process it.
-    fn came(&mut self, from: &PeerId, numbered: Sequenced) -> Due {
-        let name = (from.clone(), numbered.series, numbered.incarnation, numbered.sequence);
-        match self.seen.note(from, numbered, now()) {
-            Novelty::New => Due::HandOver(name),
-            Novelty::Repeated => {
-                self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)
-            }
-            Novelty::Failed(reason) => Due::Reset(reason),
-            Novelty::NoRoom => Due::Reset(Reason::BUSY),
-            Novelty::Outlived | Novelty::Forgotten => Due::Reset(Reason::NOT_ALLOWED),
-        }
-    }
-
-    /// Notes the outcome of a message.
-    fn settle(&mut self, name: &Name, numbered: Sequenced, outcome: Result<(), Refusal>) {
-        self.outcomes.remove(name);
-        if let Err(refusal) = outcome {
-            self.seen.failed(&name.0, numbered, refusal.reason());
-        }
-    }
-}
-
-fn once(endpoint: &Endpoint) -> MutexGuard<'_, Once> {
-    endpoint.links.once.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Inbound {
+impl Deliveries {
     /// Delivers an acknowledged message, unless it was delivered before.
     pub(super) fn deliver_once(&mut self, delivery: Delivery, numbered: Sequenced) {
         let session = Arc::clone(&self.session);
         let (exchange, code) = (delivery.arrived.exchange, delivery.arrived.code);
         let handler = delivery.route.handler;
-        let mut known = once(&session.endpoint);
+        let mut known = self.links.acked.lock();
         let name = match known.came(session.peer.id(), numbered) {
             Due::HandOver(name) => name,
             due => {
@@ -111,21 +44,22 @@ impl Inbound {
         known.outcomes.insert(name.clone(), outcome.clone());
         let turns = [known.turns.take((name.0.clone(), name.1, handler)), self.turns.take(handler)];
         drop(known);
-        let work = hand_over(Arc::clone(&session), delivery, numbered.level, turns);
-        let endpoint = Arc::clone(&session.endpoint);
+        let links = Arc::clone(&self.links);
+        let work =
+            hand_over(Arc::clone(&session), Arc::clone(&links), delivery, numbered.level, turns);
         let finish = async move {
             let ended = AssertUnwindSafe(work).catch_unwind().await;
             let ended = ended.unwrap_or(Err(Refusal::HandlerFailed));
-            once(&endpoint).settle(&name, numbered, ended);
+            links.acked.lock().settle(&name, numbered, ended);
             // The send fails only if all links over which it arrived have ended.
             sender.send(ended).ok();
         };
-        let abort = session.endpoint.abort.clone();
+        let abort = session.node.abort.clone();
         let mut finish =
             async move { abort.run_until_cancelled(finish).await.unwrap_or_default() }.boxed();
         // It begins at once, to keep the order, and continues without the link.
         if (&mut finish).now_or_never().is_none() {
-            session.endpoint.spawn(finish);
+            session.node.spawn(finish);
         }
         self.tell_outcome((exchange, code), numbered, outcome);
     }
@@ -136,11 +70,11 @@ impl Inbound {
         match due {
             Due::Reset(reason) => session.with(|state| state.link.reset(exchange, reason)),
             Due::Acknowledge | Due::HandOver(..) => {
-                session.endpoint.counters.reliable_repeated.one();
+                session.node.counters.reliable_repeated.one();
                 acknowledge(session, exchange, numbered);
             }
             Due::Wait(outcome) => {
-                session.endpoint.counters.reliable_repeated.one();
+                session.node.counters.reliable_repeated.one();
                 self.tell_outcome((exchange, code), numbered, outcome);
             }
         }
@@ -168,7 +102,7 @@ impl Inbound {
     pub(super) fn refuse_once(&mut self, arrived: &Arrived, numbered: Sequenced, refusal: Refusal) {
         let session = Arc::clone(&self.session);
         let due = {
-            let mut known = once(&session.endpoint);
+            let mut known = self.links.acked.lock();
             let due = known.came(session.peer.id(), numbered);
             if let Due::HandOver(name) = &due {
                 known.settle(name, numbered, Err(refusal));
@@ -184,27 +118,30 @@ impl Inbound {
 
 /// How long a message may wait for its handler, and its permit for the longer wait. `None` if the
 /// bytes for longer waits are used up.
-fn wait_limit(endpoint: &Endpoint, bytes: usize) -> (Duration, Option<SemaphorePermit<'_>>) {
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    let held = endpoint.links.waiting.try_acquire_many(bytes.saturating_add(1)).ok();
-    let config = &endpoint.config;
+fn wait_limit<'a>(
+    node: &Node,
+    links: &'a LinkPool,
+    bytes: usize,
+) -> (Duration, Option<SemaphorePermit<'a>>) {
+    let held = links.acked.try_wait(bytes);
+    let config = &node.config;
     (if held.is_some() { config.handler_timeout } else { config.busy_after }, held)
 }
 
 /// Waits for the turns of the message, and for the permits that it needs.
 async fn in_turn(
-    endpoint: &Endpoint,
+    (node, links): (&Node, &LinkPool),
     (route, bytes): (&Route, usize),
     level: AckLevel,
     turns: &[Turn],
 ) -> Result<Option<Permits>, Refusal> {
-    let (limit, _held) = wait_limit(endpoint, bytes);
+    let (limit, _held) = wait_limit(node, links, bytes);
     let wait = async {
         for turn in turns {
             turn.comes().await;
         }
         match level {
-            AckLevel::Handled => endpoint.wait_for_places(&route.places).await.map(Some),
+            AckLevel::Handled => node.wait_for_places(&route.places).await.map(Some),
             AckLevel::Delivered => Some(None),
         }
     };
@@ -214,16 +151,17 @@ async fn in_turn(
 /// Completes when the message was delivered to the handler, or handled, depending on `level`.
 async fn hand_over(
     session: Arc<Session>,
+    links: Arc<LinkPool>,
     delivery: Delivery,
     level: AckLevel,
     turns: [Turn; 2],
 ) -> Result<(), Refusal> {
-    let endpoint = &session.endpoint;
+    let node = &session.node;
     // The length of a body is unknown: it counts as the longest message.
-    let longest = usize::try_from(endpoint.config.max_frame_len).unwrap_or(usize::MAX);
+    let longest = usize::try_from(node.config.max_frame_len).unwrap_or(usize::MAX);
     let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
     let route = delivery.route.clone();
-    let permits = in_turn(endpoint, (&route, bytes), level, &turns).await?;
+    let permits = in_turn((node, &links), (&route, bytes), level, &turns).await?;
     // Held until the answer, even if the handler drops the message earlier.
     let _permits = permits.clone();
     let (route, incoming) = delivery.open(&session, permits);
@@ -233,14 +171,14 @@ async fn hand_over(
             Told::Delivered => Ok(()),
             Told::Serving(answer) => {
                 // The answer is discarded.
-                endpoint.spawn(endpoint.until_aborted(answer.map(drop)));
+                node.spawn(node.until_aborted(answer.map(drop)));
                 Ok(())
             }
         };
     }
     let answer = route.ask(incoming);
     drop(turns);
-    answered(endpoint.config.handler_timeout, answer, None).await.map(drop)
+    answered(node.config.handler_timeout, answer, None).await.map(drop)
 }
 
 /// Acknowledges a message. Does nothing if its exchange has ended.

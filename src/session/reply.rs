@@ -33,7 +33,7 @@ pub(super) async fn send(
         Err(ReplyStop::Refused(refusal)) => refusal,
         Err(ReplyStop::Failed(WriteError::Source { .. })) => Refusal::HandlerFailed,
         Err(ReplyStop::Failed(WriteError::Stalled(_))) => {
-            session.endpoint.counters.errors_stalled.one();
+            session.node.counters.errors_stalled.one();
             Refusal::HandlerLate
         }
         // The other side has cancelled the exchange, or the link has ended.
@@ -81,7 +81,7 @@ impl LinkReply<'_> {
         last: bool,
     ) -> Result<(), ReplyStop> {
         let put = |state: &mut State| state.link.reply(self.exchange, code, data, more, last);
-        let limit = self.session.endpoint.config.stall_timeout;
+        let limit = self.session.node.config.stall_timeout;
         let put = timeout(limit, self.session.put_reply(put)).await;
         let over = |_: Unsent| WriteError::Io(io::ErrorKind::BrokenPipe.into());
         Ok(put.map_err(|_| WriteError::Stalled(limit))?.map_err(over)?)
@@ -92,7 +92,7 @@ impl ReplySink for LinkReply<'_> {
     const ENDS_ON_ABORT: bool = false;
 
     fn node(&self) -> &Node {
-        &self.session.endpoint
+        &self.session.node
     }
 
     async fn send_frame(&mut self, frame: &Frame, last: bool) -> Result<(), ReplyStop> {
@@ -105,7 +105,7 @@ impl ReplySink for LinkReply<'_> {
         len: u64,
         reader: DataReader,
     ) -> Result<(), ReplyStop> {
-        let limit = self.session.endpoint.config.handler_timeout;
+        let limit = self.session.node.config.handler_timeout;
         self.send(code, Payload::body(reader, len, limit), true).await
     }
 

@@ -17,30 +17,30 @@ impl Session {
     }
 
     pub(super) fn tell_opened(&self) {
-        self.endpoint.counters.links_opened.one();
+        self.node.counters.links_opened.one();
         tracing::debug!(peer = %Sanitized(&self.peer), direction = ?self.direction(), "link opened");
-        self.endpoint
+        self.node
             .emit(&PeerEvent::LinkOpened { peer: self.peer.clone(), direction: self.direction() });
     }
 
     /// Sends the maximum lengths of messages that have changed since they were sent last.
     pub(super) fn tell_lengths(&self) {
         self.with(|state| {
-            let lengths = self.endpoint.routes.unusual_lengths(self.limits.mine);
+            let lengths = self.routes.unusual_lengths(self.limits.mine);
             state.link.tell_lengths(&lengths);
         });
     }
 
     pub(super) fn tell_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
-        self.endpoint.counters.notify_refused.add(messages.into());
+        self.node.counters.notify_refused.add(messages.into());
         tracing::debug!(peer = %Sanitized(&self.peer), %code, %reason, messages, "one-way messages refused");
         let peer = self.peer.clone();
-        self.endpoint.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
+        self.node.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
     }
 
     pub(super) fn tell_closed(&self, reason: Reason) {
         tracing::debug!(peer = %Sanitized(&self.peer), direction = ?self.direction(), %reason, "link closed");
-        self.endpoint.emit(&PeerEvent::LinkClosed {
+        self.node.emit(&PeerEvent::LinkClosed {
             peer: self.peer.clone(),
             direction: self.direction(),
             reason,
@@ -97,7 +97,7 @@ impl Session {
     }
 
     fn note_refusal(&self, code: TypeCode, refusal: Refusal, messages: u32) {
-        self.endpoint.refuse_some(self.sender.address(), Some(code), refusal, messages);
+        self.node.refuse_some(self.sender.address(), Some(code), refusal, messages);
         if let Some(what) = refusal.offence(code) {
             self.offended(what);
         }
@@ -105,6 +105,6 @@ impl Session {
 
     /// Counts misbehavior of the other side.
     pub(super) fn offended(&self, what: Misbehavior) {
-        self.endpoint.offended(self.sender.address(), self.sender.proven(), what);
+        self.node.offended(self.sender.address(), self.sender.proven(), what);
     }
 }

@@ -1,91 +1,26 @@
 //! Sends requests, whole or in parts, and acknowledged messages over a link.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     frame::{Frame, TypeCode},
-    link::{AckLevel, Kind, Refused, Sequenced},
+    link::{Kind, Refused, Sequenced},
     message::{
         Replies,
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
         payload::Payload,
     },
     session::{
-        recv_stream::{Broken, Credit, Queue, RecvStream},
+        exchange::{Acknowledged, Asked},
+        queue::Queue,
+        recv_stream::{Credit, RecvStream},
         send::{Failed, Stopped, cost_of, send_parts},
         shared::{Session, State, Unsent},
-        tick::Ticks,
     },
 };
-
-/// The sender of an acknowledged message.
-pub(crate) trait Acknowledged: Send {
-    /// Whether the acknowledgement is for this message, at its level or a higher one.
-    fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool;
-
-    /// Called when the exchange of the message has ended.
-    fn end(self: Box<Self>, end: Result<(), Broken>);
-}
-
-/// An open exchange of this side.
-pub(crate) enum Asked {
-    Request {
-        code: TypeCode,
-        queue: Arc<Queue>,
-        /// The position in the output after the first frame of the request. Once that many bytes
-        /// are written, a streaming handler may have been called.
-        begun: u64,
-    },
-    Sequenced(Box<dyn Acknowledged>),
-    /// A one-way message of which not all parts are sent.
-    Told {
-        ended: Arc<OnceLock<Broken>>,
-        begun: u64,
-    },
-}
-
-impl Asked {
-    pub(crate) fn end(self, end: Result<(), Broken>) {
-        match self {
-            Self::Request { queue, .. } => queue.end(end),
-            Self::Sequenced(acked) => acked.end(end),
-            Self::Told { ended, .. } => {
-                if let Err(broken) = end {
-                    // An exchange ends only once.
-                    ended.set(broken).ok();
-                }
-            }
-        }
-    }
-
-    /// Whether it holds a permit for an open request.
-    pub(crate) const fn has_slot(&self) -> bool {
-        !matches!(self, Self::Told { .. })
-    }
-
-    /// Counts a tick of waiting for the reply.
-    pub(crate) fn tick(&self, limit: Ticks) {
-        match self {
-            Self::Request { queue, .. } => queue.tick(limit),
-            // Its sender has a time-out of its own, or none.
-            Self::Sequenced(_) | Self::Told { .. } => {}
-        }
-    }
-
-    /// Whether a handler may have been called, if `written` bytes of the output were written.
-    pub(crate) const fn sent_before(&self, written: u64) -> bool {
-        match self {
-            Self::Request { begun, .. } | Self::Told { begun, .. } => *begun <= written,
-            Self::Sequenced(_) => true,
-        }
-    }
-}
 
 /// Registers a request whose first frame is in the output. Replies go to `queue`.
 fn open_request(state: &mut State, (exchange, code): (u32, TypeCode), queue: &Arc<Queue>) {
@@ -144,9 +79,9 @@ impl Session {
         queue: Arc<Queue>,
         sending: Sending,
     ) -> Replies {
-        self.endpoint.counters.exchanges_out.one();
+        self.node.counters.exchanges_out.one();
         let stream = RecvStream::new(Arc::clone(self), queue, Credit::Exchange(exchange));
-        let held = OutgoingHeld::on_link(&self.endpoint.node);
+        let held = OutgoingHeld::on_link(&self.node);
         Replies::new(Box::new(stream), (sending, None), held, self.sender.address().clone(), code)
     }
 
@@ -237,7 +172,7 @@ impl Session {
                 queue.end(Ok(()));
             }
         };
-        self.endpoint.spawn(self.endpoint.until_aborted(write));
+        self.node.spawn(self.node.until_aborted(write));
         let begun = match timeout(limit, &mut number).await {
             // The sender is dropped without a result only if the node aborted.
             Ok(begun) => begun.map_err(|_| Failed::Gone(None))?,

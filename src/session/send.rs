@@ -18,8 +18,8 @@ use crate::{
         payload::Payload,
     },
     session::{
-        recv_stream::Broken,
-        request::Asked,
+        exchange::Asked,
+        queue::Broken,
         shared::{Session, State, Unsent},
     },
 };
@@ -196,7 +196,7 @@ impl Session {
 
     /// The data of a message, to be sent in parts.
     pub(crate) fn payload(&self, message: OutgoingKind) -> Payload {
-        Payload::of(message, self.endpoint.config.handler_timeout)
+        Payload::of(message, self.node.config.handler_timeout)
     }
 
     /// Sends a one-way message. Waits only for credit and room in the output.

@@ -18,15 +18,15 @@ use tokio::{
 };
 
 use crate::{
+    dispatch::Routes,
     link::{AckLevel, Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
     message::Sender,
-    node::{AbortedExchange, Direction},
+    node::{AbortedExchange, Direction, Node},
     overlay::{Address, PeerId, PeerInfo},
     session::{
-        Endpoint,
-        credit::CreditPool,
-        recv_stream::{Broken, InPart},
-        request::Asked,
+        credit_pool::CreditPool,
+        exchange::Asked,
+        queue::{Broken, InPart},
     },
 };
 
@@ -39,7 +39,8 @@ const OUTPUT_HIGH: usize = 256 << 10; // bytes
 /// One open link. Senders encode into its output under a short lock; the one task that drives it
 /// reads and writes.
 pub(crate) struct Session {
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) id: LinkId,
     pub(crate) role: Role,
     /// The address under which it is in the directory.
@@ -130,7 +131,7 @@ impl Session {
     /// The session of an open `link`. `to` is its address in the directory; `None` if it is the
     /// address in the hello. Returns `None` if the link has no hello of the other side.
     pub(crate) fn new(
-        endpoint: Arc<Endpoint>,
+        (node, routes): (Arc<Node>, Arc<Routes>),
         id: LinkId,
         link: Link,
         (remote, proven): (&Address, bool),
@@ -174,14 +175,15 @@ impl Session {
             closing: AtomicBool::new(false),
             incomplete: AtomicUsize::new(0),
             in_hand: AtomicUsize::new(0),
-            endpoint,
+            node,
+            routes,
         })
     }
 
     /// Whether a message for the peer `whom` may be sent over it. True if `whom` is `None`.
     pub(crate) fn is_to(&self, whom: Option<&PeerId>) -> bool {
         whom.is_none_or(|whom| {
-            self.peer.id() == whom && self.endpoint.may_claim(self.sender.proven(), whom)
+            self.peer.id() == whom && self.node.may_claim(self.sender.proven(), whom)
         })
     }
 
@@ -391,10 +393,10 @@ impl Session {
         drop(state);
         for asked in asked.into_values() {
             if let Asked::Request { code, .. } = asked
-                && self.endpoint.abort.is_cancelled()
+                && self.node.abort.is_cancelled()
             {
                 let (direction, peer) = (Direction::Out, self.sender.address().clone());
-                self.endpoint.report_aborted(AbortedExchange { direction, peer, code: Some(code) });
+                self.node.report_aborted(AbortedExchange { direction, peer, code: Some(code) });
             }
             let sent = asked.sent_before(written);
             asked.end(Err(Broken { reason, sent, link: true }));

@@ -2,13 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::{
-    node::{Config, Refusal},
-    session::inbound::{Gathering, Inbound},
-    time::part,
-};
+use crate::{node::Config, time::part};
 
 /// The number of ticks in the shortest of the times that are counted in them.
 const BEATS: u32 = 8;
@@ -57,37 +51,6 @@ impl Tick {
             reply: ticks(config.reply_timeout),
             stall: ticks(config.stall_timeout),
             exchange: ticks(config.exchange_timeout),
-        }
-    }
-}
-
-impl Inbound {
-    /// Ends exchanges that have timed out: messages whose parts do not arrive, and handlers that do
-    /// not answer.
-    pub(crate) fn tick(&mut self, now: Instant, tick: &Tick) {
-        let mut stalled = Vec::new();
-        for (exchange, gathering) in &mut self.gathering {
-            if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
-                queue.tick(tick.stall);
-                // A request ends with its handler, which has a time-out of its own.
-                if !*request && queue.is_empty() && quiet.count(tick.stall) {
-                    stalled.push(*exchange);
-                }
-            }
-        }
-        let mut late = false;
-        self.running.iter_mut().for_each(|served| late |= served.tick(tick));
-        if late {
-            self.put_in_again();
-        }
-        let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
-            Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
-            _ => None,
-        });
-        stalled.extend(late);
-        for exchange in stalled {
-            self.session.endpoint.counters.errors_late.one();
-            self.give_up(exchange, Refusal::HandlerLate);
         }
     }
 }

@@ -1,0 +1,75 @@
+//! The open exchanges that this side has begun.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::{
+    frame::TypeCode,
+    link::AckLevel,
+    session::{
+        queue::{Broken, Queue},
+        tick::Ticks,
+    },
+};
+
+/// The sender of an acknowledged message.
+pub(crate) trait Acknowledged: Send {
+    /// Whether the acknowledgement is for this message, at its level or a higher one.
+    fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool;
+
+    /// Called when the exchange of the message has ended.
+    fn end(self: Box<Self>, end: Result<(), Broken>);
+}
+
+/// An open exchange of this side.
+pub(crate) enum Asked {
+    Request {
+        code: TypeCode,
+        queue: Arc<Queue>,
+        /// The position in the output after the first frame of the request. Once that many bytes
+        /// are written, a streaming handler may have been called.
+        begun: u64,
+    },
+    Sequenced(Box<dyn Acknowledged>),
+    /// A one-way message of which not all parts are sent.
+    Told {
+        ended: Arc<OnceLock<Broken>>,
+        begun: u64,
+    },
+}
+
+impl Asked {
+    pub(crate) fn end(self, end: Result<(), Broken>) {
+        match self {
+            Self::Request { queue, .. } => queue.end(end),
+            Self::Sequenced(acked) => acked.end(end),
+            Self::Told { ended, .. } => {
+                if let Err(broken) = end {
+                    // An exchange ends only once.
+                    ended.set(broken).ok();
+                }
+            }
+        }
+    }
+
+    /// Whether it holds a permit for an open request.
+    pub(crate) const fn has_slot(&self) -> bool {
+        !matches!(self, Self::Told { .. })
+    }
+
+    /// Counts a tick of waiting for the reply.
+    pub(crate) fn tick(&self, limit: Ticks) {
+        match self {
+            Self::Request { queue, .. } => queue.tick(limit),
+            // Its sender has a time-out of its own, or none.
+            Self::Sequenced(_) | Self::Told { .. } => {}
+        }
+    }
+
+    /// Whether a handler may have been called, if `written` bytes of the output were written.
+    pub(crate) const fn sent_before(&self, written: u64) -> bool {
+        match self {
+            Self::Request { begun, .. } | Self::Told { begun, .. } => *begun <= written,
+            Self::Sequenced(_) => true,
+        }
+    }
+}
