@@ -5,7 +5,7 @@ pub(crate) mod reply;
 pub(crate) mod routes;
 pub(crate) mod typed;
 
-pub(crate) use self::routes::{Batched, Intake, Route, Routes, Serve, Told};
+pub(crate) use self::routes::{Batched, Intake, Notified, Route, Routes, Serve};
 pub use self::{
     handler::{FnHandler, HandlerActor},
     typed::{PeerMessage, Received},

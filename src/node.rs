@@ -385,7 +385,7 @@ impl Node {
     }
 
     /// The permits of a request, for its code and for the node. `None` if they are not free now.
-    pub(crate) fn try_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    pub(crate) fn try_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).try_acquire_owned().ok()?;
         let of_node = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         Some(Permits::from([of_code, of_node]))
@@ -393,12 +393,12 @@ impl Node {
 
     /// Waits for the permits of a request, for its code and for the node. `None` if they are not
     /// free within `busy_after`.
-    pub(crate) async fn places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
-        timeout(self.config.busy_after, self.wait_for_places(handler)).await.ok().flatten()
+    pub(crate) async fn permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+        timeout(self.config.busy_after, self.wait_for_permits(handler)).await.ok().flatten()
     }
 
-    /// As [`places`](Self::places), without a time-out. `None` if the node is gone.
-    pub(crate) async fn wait_for_places(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    /// As [`permits`](Self::permits), without a time-out. `None` if the node is gone.
+    pub(crate) async fn wait_for_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).acquire_owned().await.ok()?;
         let of_node = Arc::clone(&self.requests).acquire_owned().await.ok()?;
         Some(Permits::from([of_code, of_node]))

@@ -1,10 +1,10 @@
 //! Layer 11: acknowledged messages, which survive a broken link.
 
-mod delivery;
-pub(crate) mod mailbag;
-pub(crate) mod sender;
+mod send_queues;
+mod send_task;
+mod sender;
 
-pub(crate) use self::delivery::{ReliableSender, notify_acked, replay, take};
+pub(crate) use self::sender::{ReliableSender, accept, notify_acked, replay};
 
 use std::{
     fmt, io,

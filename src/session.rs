@@ -1,27 +1,27 @@
 //! Layer 10: links at run time: the pool of a node, opening, reading, writing, credit.
 
+mod acked;
 mod buffers;
 mod credit;
 mod credit_pool;
 mod deliver;
+mod deliver_acked;
 mod driver;
 mod exchange;
 mod inbound;
 mod leaving;
 mod messages;
 mod open;
-mod path;
 mod pool;
 mod queue;
-mod received;
-mod receiver;
+mod reach;
 mod recv_stream;
 mod reply;
 mod report;
 mod request;
 mod send;
 mod served;
-mod shared;
+mod state;
 mod status;
 mod tick;
 mod turns;
@@ -41,12 +41,12 @@ pub(crate) use self::messages::is_open;
 pub use self::status::LinkStatus;
 pub(crate) use self::{
     driver::Driver,
-    exchange::Acknowledged,
+    exchange::AckWaiter,
     messages::{Path, ask_all, notify, path, request, try_notify, try_notify_all, try_request},
     open::welcome,
-    path::{reach, speaks_links},
-    queue::Broken,
-    shared::{Session, Unsent},
+    queue::ExchangeBroken,
+    reach::{reach, speaks_links},
+    state::{Session, Unsent},
     unreached::Unreached,
 };
 

@@ -7,7 +7,7 @@ use actix::prelude::Message;
 use crate::{
     frame::{Frame, TypeCode},
     link::MessageBatch,
-    message::incoming::{Incoming, Sender, Token},
+    message::incoming::{Incoming, MessageGuard, Sender},
 };
 
 /// One-way messages of one code that arrived over a link in one read, in the order in which they
@@ -40,7 +40,7 @@ use crate::{
 pub struct IncomingBatch {
     messages: Messages,
     sender: Sender,
-    _token: Token,
+    _guard: MessageGuard,
 }
 
 enum Messages {
@@ -63,13 +63,13 @@ impl Message for IncomingBatch {
 }
 
 impl IncomingBatch {
-    pub(crate) const fn new(messages: MessageBatch, sender: Sender, token: Token) -> Self {
-        Self { messages: Messages::Several(messages), sender, _token: token }
+    pub(crate) const fn new(messages: MessageBatch, sender: Sender, guard: MessageGuard) -> Self {
+        Self { messages: Messages::Several(messages), sender, _guard: guard }
     }
 
     pub(crate) fn of_one(incoming: Incoming) -> Self {
-        let (frame, sender, token) = incoming.into_parts();
-        Self { messages: Messages::One(frame), sender, _token: token }
+        let (frame, sender, guard) = incoming.into_parts();
+        Self { messages: Messages::One(frame), sender, _guard: guard }
     }
 
     /// The code of the messages, as it was sent.

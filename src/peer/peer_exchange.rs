@@ -8,7 +8,7 @@ use std::{
 use futures::future::{BoxFuture, LocalBoxFuture};
 
 use crate::{
-    dispatch::{Serve, Told},
+    dispatch::{Notified, Serve},
     frame::{Frame, TypeCode},
     message::{Incoming, Reply},
     node::Refusal,
@@ -108,8 +108,8 @@ impl Serve for Answering {
         })
     }
 
-    fn tell(&self, incoming: Incoming) -> Told {
-        Told::Serving(self.serve(incoming))
+    fn notify(&self, incoming: Incoming) -> Notified {
+        Notified::Serving(self.serve(incoming))
     }
 }
 

@@ -66,7 +66,7 @@ impl Peer {
         message: impl Into<Outgoing>,
         how: impl Into<Reliability>,
     ) -> Result<(), ReliableError> {
-        self.take(to, message.into(), how.into(), true).await?.await
+        self.accept(to, message.into(), how.into(), true).await?.await
     }
 
     /// As [`send_reliable`](Self::send_reliable), if there is room for the message now. Resolves
@@ -87,7 +87,7 @@ impl Peer {
         message: impl Into<Outgoing>,
         how: impl Into<Reliability>,
     ) -> Result<Receipt, ReliableError> {
-        self.take(to, message.into(), how.into(), false).await
+        self.accept(to, message.into(), how.into(), false).await
     }
 
     /// Redirects the messages that wait for the peer with this id, whatever address they were for:
@@ -117,7 +117,7 @@ impl Peer {
         self.reliable().readdress(peer)
     }
 
-    async fn take(
+    async fn accept(
         &self,
         to: impl IntoTarget,
         message: Outgoing,
@@ -134,7 +134,7 @@ impl Peer {
             let whom = way.message.whom.clone();
             let frame = way.message.into_frame();
             let frame = frame.map_err(|_| ReliableError::NotSent(RequestError::BodyNotKept))?;
-            reliable::take(self.reliable(), (&way.to, whom.as_ref()), frame, how, wait).await
+            reliable::accept(self.reliable(), (&way.to, whom.as_ref()), frame, how, wait).await
         };
         let ended = |_| ReliableError::NotSent(RequestError::Stopped { sent: false });
         self.inside(Box::pin(waiting), ended).await

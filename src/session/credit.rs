@@ -15,7 +15,7 @@ use crate::{
     message::{Sender, credit::Window},
     session::{
         credit_pool::CreditPool,
-        shared::{Session, State, Unsent},
+        state::{Session, SessionState, Unsent},
     },
 };
 
@@ -50,7 +50,7 @@ impl Session {
 
     /// Takes credit for a short message, from the credit that was taken in advance if there is
     /// some. This saves a tenth of the time of a message.
-    pub(crate) fn pay_short(&self, state: &mut State, cost: u32) -> bool {
+    pub(crate) fn pay_short(&self, state: &mut SessionState, cost: u32) -> bool {
         if state.prepaid < cost {
             // Senders that wait come first.
             if self.waiting.load(Ordering::Relaxed) > 0 {
@@ -117,13 +117,13 @@ impl Session {
     }
 
     /// A permit to open a request, within the limit of the other side.
-    pub(crate) async fn slot(&self) -> Result<SemaphorePermit<'_>, Unsent> {
-        match self.slots.try_acquire() {
+    pub(crate) async fn request_permit(&self) -> Result<SemaphorePermit<'_>, Unsent> {
+        match self.request_permits.try_acquire() {
             Ok(slot) => Ok(slot),
             Err(TryAcquireError::Closed) => Err(Unsent::Gone),
             Err(TryAcquireError::NoPermits) => {
                 let _waits = Waits::new(&self.waiting);
-                self.slots.acquire().await.map_err(|_| Unsent::Gone)
+                self.request_permits.acquire().await.map_err(|_| Unsent::Gone)
             }
         }
     }

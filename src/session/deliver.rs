@@ -9,16 +9,16 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio::time::timeout;
 
 use crate::{
-    dispatch::{Route, reply::answered, routes::Told},
+    dispatch::{Route, reply::answered, routes::Notified},
     frame::{Frame, TypeCode},
     link::Sequenced,
-    message::{Body, Incoming, Reply, Token, body::Progress, credit::WindowShare},
+    message::{Body, Incoming, MessageGuard, Reply, body::Progress, credit::WindowShare},
     node::{Permits, Refusal},
     session::{
         pool::LinkPool,
         reply,
         served::{Handling, Served},
-        shared::Session,
+        state::Session,
         tick::{Tick, Ticks},
         turns::Turns,
     },
@@ -29,16 +29,16 @@ use crate::{
 const MAX_LOOKED_THROUGH: usize = 1_024;
 
 /// A message that arrived, or its first part.
-pub(super) struct Arrived {
+pub(super) struct MessageHead {
     pub(super) exchange: u32,
     pub(super) code: TypeCode,
     pub(super) request: bool,
-    pub(super) numbered: Option<Sequenced>,
+    pub(super) sequenced: Option<Sequenced>,
 }
 
 /// A message with everything that its handler receives.
 pub(super) struct Delivery {
-    pub(super) arrived: Arrived,
+    pub(super) head: MessageHead,
     pub(super) route: Route,
     pub(super) frame: Frame,
     pub(super) body: Option<Box<Body>>,
@@ -52,22 +52,24 @@ impl Delivery {
         let incoming = match window {
             Some(held) => Incoming::over_link(frame, held, body, permits),
             // The parts of a body hold their shares of the window.
-            None => Incoming::new(frame, session.sender.clone(), body, Token::new(permits, None)),
+            None => {
+                Incoming::new(frame, session.sender.clone(), body, MessageGuard::new(permits, None))
+            }
         };
         (route, incoming)
     }
 
     /// Delivers a one-way message. Returns the answer if it is served like a request.
     fn tell(self, session: &Session) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
-        let Arrived { exchange, code, .. } = self.arrived;
+        let MessageHead { exchange, code, .. } = self.head;
         let (route, incoming) = self.open(session, None);
-        match route.serve.tell(incoming) {
-            Told::Delivered => None,
-            Told::Refused(refusal) => {
+        match route.serve.notify(incoming) {
+            Notified::Delivered => None,
+            Notified::Refused(refusal) => {
                 session.refuse_one_ways(exchange, code, refusal, 1);
                 None
             }
-            Told::Serving(answer) => Some(answer),
+            Notified::Serving(answer) => Some(answer),
         }
     }
 }
@@ -123,15 +125,15 @@ impl Deliveries {
         let mut late = false;
         self.running.iter_mut().for_each(|served| late |= served.tick(tick));
         if late {
-            self.put_in_again();
+            self.rebuild_running();
         }
     }
 
     /// Delivers a message to its handler, after all earlier messages for the same handler. An
-    /// acknowledged message is [delivered once](Self::deliver_once).
+    /// acknowledged message is [delivered once](Self::deliver_acked).
     pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
-        let waits = self.turns.waits(&delivery.route.handler);
-        if delivery.arrived.request {
+        let waits = self.turns.is_waiting(&delivery.route.handler);
+        if delivery.head.request {
             self.ask(delivery, progress, waits);
         } else {
             self.tell(delivery, waits);
@@ -140,7 +142,7 @@ impl Deliveries {
 
     fn tell(&mut self, delivery: Delivery, waits: bool) {
         let session = Arc::clone(&self.session);
-        let Arrived { exchange, code, .. } = delivery.arrived;
+        let MessageHead { exchange, code, .. } = delivery.head;
         if !waits {
             if let Some(answer) = delivery.tell(&session) {
                 self.discard((exchange, code), answer);
@@ -149,7 +151,7 @@ impl Deliveries {
         }
         let turn = self.turns.take(delivery.route.handler);
         self.run(exchange, code, false, async move {
-            turn.comes().await;
+            turn.wait().await;
             let answer = delivery.tell(&session);
             drop(turn);
             if let Some(answer) = answer {
@@ -170,15 +172,15 @@ impl Deliveries {
 
     fn ask(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
         let session = Arc::clone(&self.session);
-        let Arrived { exchange, code, .. } = delivery.arrived;
-        let permits = if waits { None } else { session.node.try_places(&delivery.route.places) };
+        let MessageHead { exchange, code, .. } = delivery.head;
+        let permits = if waits { None } else { session.node.try_permits(&delivery.route.permits) };
         if let Some(permits) = permits {
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
-            let answer = route.ask(incoming);
+            let answer = route.call(incoming);
             let internal = route.internal;
             let ticks = Ticks::default();
             let handling =
-                Handling { answer, _places: permits, progress, internal, ticks, read: 0 };
+                Handling { answer, _permits: permits, progress, internal, ticks, read: 0 };
             return self.running.push(Served::handling(&session, (exchange, code), handling));
         }
         let turn = self.turns.take(delivery.route.handler);
@@ -186,15 +188,15 @@ impl Deliveries {
             (session.node.config.busy_after, session.node.config.handler_timeout);
         let work = async move {
             let permits = async {
-                turn.comes().await;
-                session.node.wait_for_places(&delivery.route.places).await
+                turn.wait().await;
+                session.node.wait_for_permits(&delivery.route.permits).await
             };
             let Some(permits) = timeout(busy_after, permits).await.ok().flatten() else {
                 drop(turn);
                 return session.refuse(exchange, code, Refusal::Busy);
             };
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
-            let answer = route.ask(incoming);
+            let answer = route.call(incoming);
             drop(turn);
             let answer = answered(limit, answer, progress).await;
             drop(permits);
@@ -211,13 +213,13 @@ impl Deliveries {
             return;
         }
         if self.running.iter_mut().any(|served| served.cancel(exchange)) {
-            self.put_in_again();
+            self.rebuild_running();
         }
     }
 
     /// Rebuilds `running`, so that all its futures are polled, and those that have ended are
     /// dropped.
-    fn put_in_again(&mut self) {
+    fn rebuild_running(&mut self) {
         self.running = std::mem::take(&mut self.running).into_iter().collect();
     }
 

@@ -19,7 +19,7 @@ use crate::{
     limits::{Misbehavior, throttle::Throttle},
     link::{Frames, LinkEvent, LinkPhase, Reason},
     node::{AbortedExchange, Direction},
-    session::{inbound::Inbound, leaving::Leaving, pool::LinkPool, shared::Session, tick::Tick},
+    session::{inbound::Inbound, leaving::Leaving, pool::LinkPool, state::Session, tick::Tick},
     time::{Later, now},
     transport::{ReadHalf, WriteHalf},
 };
@@ -47,7 +47,7 @@ const READ_AT_ONCE: usize = 8 << 10; // bytes
 const WRITE_AT_ONCE: usize = 32 << 10; // bytes
 
 /// The time-out for the last frames of a link.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Drives one link until it ends.
 pub(crate) struct Driver {
@@ -75,7 +75,7 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     leaving: Leaving,
     over: Option<Reason>,
-    told: bool,
+    finished: bool,
 }
 
 impl fmt::Debug for Driver {
@@ -116,7 +116,7 @@ impl Driver {
             stalled: None,
             events: Vec::new(),
             over: None,
-            told: false,
+            finished: false,
         }
     }
 
@@ -130,13 +130,13 @@ impl Driver {
                 self.writer.shutdown().await
             };
             // Best effort: dropped on time-out.
-            timeout(LAST_WORDS, last).await.map(drop).ok();
+            timeout(CLOSE_TIMEOUT, last).await.map(drop).ok();
         }
         self.finish(reason);
     }
 
     fn finish(&mut self, reason: Reason) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.finished, true) {
             let serving = self.inbound.serving();
             if self.session.node.abort.is_cancelled() {
                 for code in serving {
@@ -148,10 +148,10 @@ impl Driver {
                     });
                 }
             }
-            self.inbound.broken(reason);
-            self.session.over(reason);
+            self.inbound.on_link_end(reason);
+            self.session.on_link_end(reason);
             self.links.closed(&self.session);
-            self.session.tell_closed(reason);
+            self.session.report_closed(reason);
         }
     }
 
@@ -169,14 +169,14 @@ impl Driver {
             moved |= read | self.poll_timer(cx);
             if much {
                 self.take_events();
-                self.inbound.flush();
-                self.inbound.note_sizes();
+                self.inbound.flush_count();
+                self.inbound.publish_sizes();
                 // Yield to the handlers: the data that they release makes room in the buffer.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !moved {
-                self.inbound.note_sizes();
+                self.inbound.publish_sizes();
                 return Poll::Pending;
             }
         }
@@ -189,10 +189,10 @@ impl Driver {
             state.link.take_events(&mut self.events);
         } else {
             // The state machine reports every end of an exchange.
-            debug_assert!(self.inbound.incomplete() <= state.link.open_exchanges());
+            debug_assert!(self.inbound.incomplete_len() <= state.link.open_exchanges());
         }
-        let asked = !state.asked.is_empty();
-        self.leaving.look_at(&state, self.timer.as_mut());
+        let asked = !state.exchanges.is_empty();
+        self.leaving.update(&state, self.timer.as_mut());
         drop(state);
         let some = !self.events.is_empty();
         for event in self.events.drain(..) {
@@ -204,10 +204,10 @@ impl Driver {
                     }
                     self.over = Some(reason);
                 }
-                event => self.inbound.take(event),
+                event => self.inbound.on_event(event),
             }
         }
-        self.inbound.flush();
+        self.inbound.flush_count();
         if self.tick_at.is_none() && (asked || self.inbound.is_busy()) {
             let next = Instant::now().later(self.tick.every);
             self.tick_at = Some(next);
@@ -332,7 +332,7 @@ impl Driver {
         if self.throttle.came(came, read) {
             self.session.node.counters.reads_paused.one();
         }
-        self.inbound.came(counts.bytes_in - before.bytes_in);
+        self.inbound.count_received(counts.bytes_in - before.bytes_in);
         if wanted > 0 {
             let len = wanted + self.input.len();
             self.long = if len < LONG_FRAME { 0 } else { len };
@@ -360,26 +360,26 @@ impl Driver {
         if moved != state.used.1 {
             state.used = (now, moved);
         }
-        if self.leaving.had_its_time(config, &state, now) {
+        if self.leaving.has_expired(config, &state, now) {
             state.link.fail(Reason::TIMED_OUT);
         }
         let unused = now.duration_since(state.used.0);
         let wake = state.link.next_wake();
         let idle = self.session.is_idle(&state);
-        let quiet = idle && unused >= config.keep_alive;
-        if quiet {
+        let idle = idle && unused >= config.keep_alive;
+        if idle {
             state.link.shrink();
         }
         let open = state.link.phase() == LinkPhase::Open;
         // The timer also fires for other reasons than a tick.
         let ticks = self.tick_at.is_some_and(|at| at <= now);
         if ticks {
-            state.asked.values().for_each(|asked| asked.tick(self.tick.reply));
+            state.exchanges.values().for_each(|asked| asked.tick(self.tick.reply));
         }
-        let waits = !state.asked.is_empty() || self.inbound.is_busy();
+        let waits = !state.exchanges.is_empty() || self.inbound.is_busy();
         drop(state);
-        if quiet {
-            self.give_back();
+        if idle {
+            self.free_buffers();
         }
         if idle && open && unused >= config.link_idle_timeout {
             self.links.unlist(&self.session);
@@ -399,7 +399,7 @@ impl Driver {
     }
 
     /// Frees the buffers of an idle link.
-    fn give_back(&mut self) {
+    fn free_buffers(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }

@@ -6,43 +6,43 @@ use crate::{
     frame::TypeCode,
     link::AckLevel,
     session::{
-        queue::{Broken, Queue},
+        queue::{ExchangeBroken, PartQueue},
         tick::Ticks,
     },
 };
 
 /// The sender of an acknowledged message.
-pub(crate) trait Acknowledged: Send {
+pub(crate) trait AckWaiter: Send {
     /// Whether the acknowledgement is for this message, at its level or a higher one.
-    fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool;
+    fn accepts(&self, acknowledged: Option<(u64, AckLevel)>) -> bool;
 
     /// Called when the exchange of the message has ended.
-    fn end(self: Box<Self>, end: Result<(), Broken>);
+    fn end(self: Box<Self>, end: Result<(), ExchangeBroken>);
 }
 
 /// An open exchange of this side.
-pub(crate) enum Asked {
+pub(crate) enum OutExchange {
     Request {
         code: TypeCode,
-        queue: Arc<Queue>,
-        /// The position in the output after the first frame of the request. Once that many bytes
+        queue: Arc<PartQueue>,
+        /// The position in the output after the first frame of the request. AckedState that many bytes
         /// are written, a streaming handler may have been called.
         begun: u64,
     },
-    Sequenced(Box<dyn Acknowledged>),
+    Sequenced(Box<dyn AckWaiter>),
     /// A one-way message of which not all parts are sent.
-    Told {
-        ended: Arc<OnceLock<Broken>>,
+    OneWay {
+        ended: Arc<OnceLock<ExchangeBroken>>,
         begun: u64,
     },
 }
 
-impl Asked {
-    pub(crate) fn end(self, end: Result<(), Broken>) {
+impl OutExchange {
+    pub(crate) fn end(self, end: Result<(), ExchangeBroken>) {
         match self {
             Self::Request { queue, .. } => queue.end(end),
             Self::Sequenced(acked) => acked.end(end),
-            Self::Told { ended, .. } => {
+            Self::OneWay { ended, .. } => {
                 if let Err(broken) = end {
                     // An exchange ends only once.
                     ended.set(broken).ok();
@@ -52,8 +52,8 @@ impl Asked {
     }
 
     /// Whether it holds a permit for an open request.
-    pub(crate) const fn has_slot(&self) -> bool {
-        !matches!(self, Self::Told { .. })
+    pub(crate) const fn holds_permit(&self) -> bool {
+        !matches!(self, Self::OneWay { .. })
     }
 
     /// Counts a tick of waiting for the reply.
@@ -61,14 +61,14 @@ impl Asked {
         match self {
             Self::Request { queue, .. } => queue.tick(limit),
             // Its sender has a time-out of its own, or none.
-            Self::Sequenced(_) | Self::Told { .. } => {}
+            Self::Sequenced(_) | Self::OneWay { .. } => {}
         }
     }
 
     /// Whether a handler may have been called, if `written` bytes of the output were written.
     pub(crate) const fn sent_before(&self, written: u64) -> bool {
         match self {
-            Self::Request { begun, .. } | Self::Told { begun, .. } => *begun <= written,
+            Self::Request { begun, .. } | Self::OneWay { begun, .. } => *begun <= written,
             Self::Sequenced(_) => true,
         }
     }

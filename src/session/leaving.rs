@@ -5,11 +5,11 @@ use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep};
 
-use crate::{link::LinkPhase, node::Config, session::shared::State, time::Later};
+use crate::{link::LinkPhase, node::Config, session::state::SessionState, time::Later};
 
 /// A link that is being closed ends within this time if nothing is open on it: two round trips of
 /// the slowest network for the `@BYE` of the other side.
-const LEAVES_WITHIN: Duration = Duration::from_secs(2);
+const LEAVING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The time since which a link is being closed. `None` if it is not.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Leaving(Option<Instant>);
 
 impl Leaving {
     /// Notes whether the link is being closed, and then resets `timer` to its end.
-    pub(super) fn look_at(&mut self, state: &State, mut timer: Pin<&mut Sleep>) {
+    pub(super) fn update(&mut self, state: &SessionState, mut timer: Pin<&mut Sleep>) {
         if self.0.is_none() && state.link.phase() == LinkPhase::Leaving {
             let now = Instant::now();
             self.0 = Some(now);
@@ -28,18 +28,18 @@ impl Leaving {
 
     /// The next time at which the link has to wake, at most `wake`.
     pub(super) fn wake(&self, wake: Instant, now: Instant) -> Instant {
-        self.0.map_or(wake, |_| wake.min(now.later(LEAVES_WITHIN)))
+        self.0.map_or(wake, |_| wake.min(now.later(LEAVING_TIMEOUT)))
     }
 
     /// Whether the time of the link is up, whatever the other side does. Open exchanges are
     /// finished while they make progress, and within the time-out of an exchange.
-    pub(super) fn had_its_time(&self, config: &Config, state: &State, now: Instant) -> bool {
+    pub(super) fn has_expired(&self, config: &Config, state: &SessionState, now: Instant) -> bool {
         let Some(since) = self.0 else { return false };
         let (quiet, all) = match state.link.open_exchanges() {
-            0 => (LEAVES_WITHIN, config.stall_timeout),
+            0 => (LEAVING_TIMEOUT, config.stall_timeout),
             _ => {
                 let times = [config.handler_timeout, config.reply_timeout, config.stall_timeout];
-                (times.into_iter().fold(LEAVES_WITHIN, Duration::max), config.exchange_timeout)
+                (times.into_iter().fold(LEAVING_TIMEOUT, Duration::max), config.exchange_timeout)
             }
         };
         now.duration_since(since.max(state.used.0)) >= quiet || now.duration_since(since) >= all

@@ -7,7 +7,7 @@ use crate::{
     frame::Frame,
     message::{Outgoing, Over, Replies, RequestError, outgoing::OutgoingKind},
     overlay::{Address, PeerId, PeerInfo},
-    session::{Endpoint, path::reach, send::Failed, shared::Session, unreached::Unreached},
+    session::{Endpoint, reach::reach, send::SendFailure, state::Session, unreached::Unreached},
 };
 
 /// The path of a message.
@@ -27,7 +27,7 @@ pub(crate) async fn path(
     if over == Over::Classic {
         return Ok(Path::Classic);
     }
-    if let Some(session) = endpoint.links.quick((to, whom)) {
+    if let Some(session) = endpoint.links.open_session((to, whom)) {
         return Ok(Path::Link(session));
     }
     // A node has no link with itself.
@@ -72,10 +72,10 @@ pub(crate) async fn request(
                 });
             }
         };
-        match session.ask(kind, endpoint.config.reply_timeout).await {
+        match session.request(kind, endpoint.config.reply_timeout).await {
             Ok(replies) => return Ok(replies),
             // Nothing was sent: try another link, or a classic exchange.
-            Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
+            Err(SendFailure::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
             Err(failed) => return Err(failed.into_error(&session)),
         }
     }
@@ -103,7 +103,7 @@ pub(crate) fn try_request(
     to: (&Address, Option<&PeerId>),
     message: &Outgoing,
 ) -> Option<Replies> {
-    on_open(endpoint, to, message, |session, frame| session.try_ask(frame))?
+    on_open(endpoint, to, message, |session, frame| session.try_request(frame))?
 }
 
 /// Sends a request of one frame without waiting over each open link with credit and room to a peer
@@ -118,7 +118,9 @@ pub(crate) fn ask_all(
         .all()
         .into_iter()
         .filter(|session| session.is_open() && meant(&session.peer));
-    sessions.filter_map(|session| Some((session.peer.clone(), session.try_ask(frame)?))).collect()
+    sessions
+        .filter_map(|session| Some((session.peer.clone(), session.try_request(frame)?)))
+        .collect()
 }
 
 /// Sends a one-way message of one frame without waiting. False if there is no link with credit and
@@ -128,7 +130,7 @@ pub(crate) fn try_notify(
     to: (&Address, Option<&PeerId>),
     message: &Outgoing,
 ) -> bool {
-    on_open(endpoint, to, message, |session, frame| session.try_tell(frame)).unwrap_or(false)
+    on_open(endpoint, to, message, |session, frame| session.try_notify(frame)).unwrap_or(false)
 }
 
 /// Whether there is an open link to this peer.
@@ -144,7 +146,7 @@ pub(crate) fn try_notify_all(
     to: (&Address, Option<&PeerId>),
     messages: &mut VecDeque<Frame>,
 ) -> u64 {
-    endpoint.links.on_open(to, |session| session.try_tell_all(messages)).unwrap_or(0)
+    endpoint.links.on_open(to, |session| session.try_notify_all(messages)).unwrap_or(0)
 }
 
 /// Sends a one-way message over a link if the peer speaks links, otherwise in a classic exchange.
@@ -160,10 +162,10 @@ pub(crate) async fn notify(
             Path::Link(session) => session,
             Path::Classic => return client::notify(&endpoint.node, to, kind).await,
         };
-        match session.tell(kind).await {
+        match session.notify(kind).await {
             Ok(()) => return Ok(()),
             // Nothing was sent: try another link, or a classic exchange.
-            Err(Failed::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
+            Err(SendFailure::Gone(Some(frame))) => kind = OutgoingKind::Frame(frame),
             Err(failed) => return Err(failed.into_error(&session)),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
     link::{LinkId, PeerDirectory, PeerDirectoryConfig, Role},
     node::Config,
     overlay::{Address, PeerId, PeerInfo},
-    session::{received::AckedInbound, shared::Session, unreached::Reached},
+    session::{acked::AckedMessages, state::Session, unreached::Reached},
     time::now,
 };
 
@@ -33,7 +33,7 @@ pub(crate) struct LinkPool {
     /// Drawn by [`Ambient::incarnation`](crate::node::Ambient::incarnation).
     pub(crate) incarnation: u64,
     /// The acknowledged messages that have arrived.
-    pub(super) acked: AckedInbound,
+    pub(super) acked: AckedMessages,
 }
 
 pub(super) struct Pool {
@@ -68,7 +68,7 @@ impl LinkPool {
             last: Mutex::default(),
             next: AtomicU64::new(1),
             incarnation,
-            acked: AckedInbound::default(),
+            acked: AckedMessages::default(),
         }
     }
 
@@ -101,7 +101,7 @@ impl LinkPool {
         find().as_ref().filter(usable).map(work)
     }
 
-    pub(crate) fn quick(&self, to: (&Address, Option<&PeerId>)) -> Option<Arc<Session>> {
+    pub(crate) fn open_session(&self, to: (&Address, Option<&PeerId>)) -> Option<Arc<Session>> {
         self.on_open(to, Arc::clone)
     }
 
@@ -138,7 +138,7 @@ impl LinkPool {
                 session.role,
                 now,
             );
-            pool.look_at_sessions();
+            pool.update_directory();
             let lost = lost.into_iter().chain(pool.directory.too_many(session.id));
             ended.extend(lost.filter_map(|id| pool.sessions.get(&id).cloned()));
             if ended.iter().all(|lost| lost.id != session.id) {
@@ -171,8 +171,8 @@ impl LinkPool {
     }
 
     /// Sends the maximum lengths of messages over all links, if they have changed.
-    pub(crate) fn tell_lengths(&self) {
-        self.all().iter().for_each(|session| session.tell_lengths());
+    pub(crate) fn send_lengths(&self) {
+        self.all().iter().for_each(|session| session.send_lengths());
     }
 
     /// Closes every link after its open exchanges.
@@ -238,7 +238,7 @@ impl LinkPool {
     }
 
     /// Completes when this link has ended.
-    pub(super) async fn is_over(&self, link: LinkId) {
+    pub(super) async fn wait_for_end(&self, link: LinkId) {
         loop {
             let over = self.over.notified();
             if !self.lock().sessions.contains_key(&link) {
@@ -256,7 +256,7 @@ impl LinkPool {
 
 impl Pool {
     /// Updates the directory: which links are in use, and since when the others are idle.
-    pub(super) fn look_at_sessions(&mut self) {
+    pub(super) fn update_directory(&mut self) {
         for session in self.sessions.values() {
             let state = session.lock();
             let open = usize::from(!session.is_idle(&state));

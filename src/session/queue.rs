@@ -20,7 +20,7 @@ pub(crate) struct InPart {
 
 /// How an exchange ended before its regular end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Broken {
+pub(crate) struct ExchangeBroken {
     pub(crate) reason: Reason,
     /// Whether enough of the request was sent that a handler may have been called.
     pub(crate) sent: bool,
@@ -30,12 +30,12 @@ pub(crate) struct Broken {
 
 /// The parts that wait for their reader. Credit bounds their number.
 #[derive(Default)]
-pub(crate) struct Queue(Mutex<Waiting>);
+pub(crate) struct PartQueue(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
     parts: VecDeque<InPart>,
-    end: Option<Result<(), Broken>>,
+    end: Option<Result<(), ExchangeBroken>>,
     /// The waker of a reader that waits for the next part. `None` if none waits.
     reader: Option<Waker>,
     /// How long the reader has waited.
@@ -44,7 +44,7 @@ struct Waiting {
     abandoned: bool,
 }
 
-impl Queue {
+impl PartQueue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,23 +87,23 @@ impl Queue {
     }
 
     /// Ends the queue. The parts before can still be read.
-    pub(crate) fn end(&self, end: Result<(), Broken>) {
+    pub(crate) fn end(&self, end: Result<(), ExchangeBroken>) {
         self.change(|waiting| {
             waiting.end.get_or_insert(end);
         });
     }
 
     /// The next part, or how the queue ended. Wakes `cx` when there is one.
-    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<NextPart> {
         let mut waiting = self.lock();
         if let Some(part) = waiting.parts.pop_front() {
-            return Poll::Ready(Next::Part(part));
+            return Poll::Ready(NextPart::Part(part));
         }
         if let Some(end) = waiting.end {
-            return Poll::Ready(Next::End(end));
+            return Poll::Ready(NextPart::End(end));
         }
         if waiting.late {
-            return Poll::Ready(Next::Late);
+            return Poll::Ready(NextPart::Late);
         }
         match &mut waiting.reader {
             Some(reader) => reader.clone_from(cx.waker()),
@@ -126,9 +126,9 @@ impl Queue {
 }
 
 /// What a reader gets from a queue.
-pub(crate) enum Next {
+pub(crate) enum NextPart {
     Part(InPart),
-    End(Result<(), Broken>),
+    End(Result<(), ExchangeBroken>),
     /// No part arrived in time.
     Late,
 }

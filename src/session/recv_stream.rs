@@ -16,14 +16,14 @@ use crate::{
         source::{BodySource, Chunk},
     },
     session::{
-        queue::{Broken, InPart, Next, Queue},
-        shared::Session,
+        queue::{ExchangeBroken, InPart, NextPart, PartQueue},
+        state::Session,
     },
 };
 
 /// Where the credit of read data is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Credit {
+pub(crate) enum CreditReturn {
     /// To the window of the link: data of messages.
     Window,
     /// To the exchange: data of replies.
@@ -33,12 +33,12 @@ pub(crate) enum Credit {
 /// The reader of a queue.
 pub(crate) struct RecvStream {
     session: Arc<Session>,
-    queue: Arc<Queue>,
-    credit: Credit,
+    queue: Arc<PartQueue>,
+    credit: CreditReturn,
     /// A piece that follows the head that was returned last.
     piece: Option<Bytes>,
     inside: bool,
-    broken: Option<Broken>,
+    broken: Option<ExchangeBroken>,
 }
 
 impl fmt::Debug for RecvStream {
@@ -48,7 +48,7 @@ impl fmt::Debug for RecvStream {
 }
 
 impl RecvStream {
-    pub(crate) fn new(session: Arc<Session>, queue: Arc<Queue>, credit: Credit) -> Self {
+    pub(crate) fn new(session: Arc<Session>, queue: Arc<PartQueue>, credit: CreditReturn) -> Self {
         Self { session, queue, credit, piece: None, inside: false, broken: None }
     }
 
@@ -60,8 +60,8 @@ impl RecvStream {
 
     fn give_back(&self, cost: u32) {
         match self.credit {
-            Credit::Window => self.session.consumed(cost),
-            Credit::Exchange(exchange) => self.session.read(exchange, cost),
+            CreditReturn::Window => self.session.consumed(cost),
+            CreditReturn::Exchange(exchange) => self.session.read(exchange, cost),
         }
     }
 }
@@ -80,7 +80,7 @@ impl BodySource for RecvStream {
             return Poll::Ready(Ok(Some(Chunk::Piece { data, last: false })));
         }
         match ready!(self.queue.poll_next(cx)) {
-            Next::Part(InPart { code, data, last, cost }) => {
+            NextPart::Part(InPart { code, data, last, cost }) => {
                 self.give_back(cost);
                 let begins = !std::mem::replace(&mut self.inside, !last);
                 Poll::Ready(Ok(Some(match (begins, last) {
@@ -92,17 +92,17 @@ impl BodySource for RecvStream {
                     (false, _) => Chunk::Piece { data, last },
                 })))
             }
-            Next::End(Ok(())) => Poll::Ready(Ok(None)),
-            Next::End(Err(broken)) => {
+            NextPart::End(Ok(())) => Poll::Ready(Ok(None)),
+            NextPart::End(Err(broken)) => {
                 self.broken = Some(broken);
                 Poll::Ready(Err(ReadError::Reset(broken.reason)))
             }
-            Next::Late => {
+            NextPart::Late => {
                 self.session.node.counters.errors_late.one();
                 let config = &self.session.node.config;
                 Poll::Ready(Err(ReadError::Late(match self.credit {
-                    Credit::Window => config.stall_timeout,
-                    Credit::Exchange(_) => config.reply_timeout,
+                    CreditReturn::Window => config.stall_timeout,
+                    CreditReturn::Exchange(_) => config.reply_timeout,
                 })))
             }
         }
@@ -114,11 +114,11 @@ impl Drop for RecvStream {
     fn drop(&mut self) {
         let (unread, ended) = self.queue.abandon();
         match self.credit {
-            Credit::Window => self.session.consumed(unread),
-            Credit::Exchange(exchange) if !ended => {
-                self.session.give_up(exchange, Reason::CANCELLED);
+            CreditReturn::Window => self.session.consumed(unread),
+            CreditReturn::Exchange(exchange) if !ended => {
+                self.session.cancel_exchange(exchange, Reason::CANCELLED);
             }
-            Credit::Exchange(_) => {}
+            CreditReturn::Exchange(_) => {}
         }
     }
 }

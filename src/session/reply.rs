@@ -14,7 +14,7 @@ use crate::{
         payload::{DataReader, Payload},
     },
     node::{Node, Refusal},
-    session::shared::{Session, State, Unsent},
+    session::state::{Session, SessionState, Unsent},
 };
 
 /// Sends the reply to a request, or its refusal.
@@ -47,10 +47,11 @@ pub(super) fn try_one(session: &Session, exchange: u32, frame: &Frame, internal:
     if frame.data().len() > MAX_PAYLOAD || !may_send(frame.code(), internal) {
         return false;
     }
-    let reply =
-        |state: &mut State| state.link.reply(exchange, frame.code(), frame.data(), false, true);
+    let reply = |state: &mut SessionState| {
+        state.link.reply(exchange, frame.code(), frame.data(), false, true)
+    };
     // A cancelled exchange needs no reply.
-    matches!(session.try_put(reply), Some(Ok(()) | Err(Refused::Over)))
+    matches!(session.try_enqueue(reply), Some(Ok(()) | Err(Refused::Over)))
 }
 
 /// The reply of one exchange.
@@ -80,11 +81,12 @@ impl LinkReply<'_> {
         more: bool,
         last: bool,
     ) -> Result<(), ReplyStop> {
-        let put = |state: &mut State| state.link.reply(self.exchange, code, data, more, last);
+        let enqueue =
+            |state: &mut SessionState| state.link.reply(self.exchange, code, data, more, last);
         let limit = self.session.node.config.stall_timeout;
-        let put = timeout(limit, self.session.put_reply(put)).await;
+        let sent = timeout(limit, self.session.enqueue_reply(enqueue)).await;
         let over = |_: Unsent| WriteError::Io(io::ErrorKind::BrokenPipe.into());
-        Ok(put.map_err(|_| WriteError::Stalled(limit))?.map_err(over)?)
+        Ok(sent.map_err(|_| WriteError::Stalled(limit))?.map_err(over)?)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     limits::Misbehavior,
     link::{Reason, Role},
     node::{Direction, PeerEvent, Refusal, log::Sanitized},
-    session::shared::Session,
+    session::state::Session,
 };
 
 impl Session {
@@ -16,7 +16,7 @@ impl Session {
         }
     }
 
-    pub(super) fn tell_opened(&self) {
+    pub(super) fn report_opened(&self) {
         self.node.counters.links_opened.one();
         tracing::debug!(peer = %Sanitized(&self.peer), direction = ?self.direction(), "link opened");
         self.node
@@ -24,21 +24,21 @@ impl Session {
     }
 
     /// Sends the maximum lengths of messages that have changed since they were sent last.
-    pub(super) fn tell_lengths(&self) {
+    pub(super) fn send_lengths(&self) {
         self.with(|state| {
             let lengths = self.routes.unusual_lengths(self.limits.mine);
             state.link.tell_lengths(&lengths);
         });
     }
 
-    pub(super) fn tell_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
+    pub(super) fn report_refused(&self, code: TypeCode, reason: Reason, messages: u32) {
         self.node.counters.notify_refused.add(messages.into());
         tracing::debug!(peer = %Sanitized(&self.peer), %code, %reason, messages, "one-way messages refused");
         let peer = self.peer.clone();
         self.node.emit(&PeerEvent::NotifyRefused { peer, code, reason, messages });
     }
 
-    pub(super) fn tell_closed(&self, reason: Reason) {
+    pub(super) fn report_closed(&self, reason: Reason) {
         tracing::debug!(peer = %Sanitized(&self.peer), direction = ?self.direction(), %reason, "link closed");
         self.node.emit(&PeerEvent::LinkClosed {
             peer: self.peer.clone(),

@@ -16,7 +16,7 @@ use crate::{
     node::{Permits, Refusal},
     session::{
         reply,
-        shared::Session,
+        state::Session,
         tick::{Tick, Ticks},
     },
 };
@@ -46,7 +46,7 @@ enum Stage {
 /// A request that a handler processes.
 pub(super) struct Handling {
     pub(super) answer: BoxFuture<'static, Result<Reply, Refusal>>,
-    pub(super) _places: Permits,
+    pub(super) _permits: Permits,
     /// The progress of the body that the handler reads. `None` if there is none.
     pub(super) progress: Option<Progress>,
     pub(super) internal: bool,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     node::Direction,
     overlay::{Address, PeerId},
-    session::shared::Session,
+    session::state::Session,
 };
 
 /// A snapshot of an open link. Serialisable.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{node::Config, time::part};
 
 /// The number of ticks in the shortest of the times that are counted in them.
-const BEATS: u32 = 8;
+const TICKS_IN_SHORTEST: u32 = 8;
 
 /// The shortest tick.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -41,7 +41,7 @@ impl Tick {
     pub(crate) fn new(config: &Config) -> Self {
         let times = [config.reply_timeout, config.stall_timeout, config.exchange_timeout];
         let least = times.into_iter().fold(config.handler_timeout, Duration::min);
-        let every = part(least, BEATS).max(SHORTEST);
+        let every = part(least, TICKS_IN_SHORTEST).max(SHORTEST);
         let ticks = |time: Duration| {
             Ticks(u64::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u64::MAX - 1))
         };

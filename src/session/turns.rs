@@ -44,7 +44,7 @@ impl<K> Default for Turns<K> {
 
 impl<K: Eq + Hash> Turns<K> {
     /// Whether a message waits in this row.
-    pub(super) fn waits(&mut self, key: &K) -> bool {
+    pub(super) fn is_waiting(&mut self, key: &K) -> bool {
         if self.rows.is_empty() {
             return false;
         }
@@ -92,7 +92,7 @@ impl Row {
 
 impl Turn {
     /// Completes when every message before this one was delivered or cancelled.
-    pub(super) async fn comes(&self) {
+    pub(super) async fn wait(&self) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
     }
 
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn has_turn(turn: &Turn) -> bool {
-        turn.comes().now_or_never().is_some()
+        turn.wait().now_or_never().is_some()
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
         let mut turns = Turns::default();
         let (first, second) = (turns.take(1), turns.take(1));
         #[expect(clippy::disallowed_methods, reason = "the test's own runtime")]
-        let waits = tokio::spawn(async move { second.comes().await });
+        let waits = tokio::spawn(async move { second.wait().await });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
         drop(first);
@@ -159,9 +159,9 @@ mod tests {
             turns.take(key);
         }
         assert!(turns.rows.len() <= 2 * FIRST_SWEEP, "{}", turns.rows.len());
-        assert!(turns.waits(&0) && !turns.waits(&9_999));
+        assert!(turns.is_waiting(&0) && !turns.is_waiting(&9_999));
         drop(kept);
-        assert!(!turns.waits(&0));
+        assert!(!turns.is_waiting(&0));
         turns.sweep();
         assert!(turns.rows.is_empty());
     }

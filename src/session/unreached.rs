@@ -6,7 +6,7 @@ use crate::{
     link::Reason,
     message::RequestError,
     overlay::{Address, PeerId},
-    session::shared::Session,
+    session::state::Session,
     transport::IdentityFault,
 };
 

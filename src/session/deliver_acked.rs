@@ -10,47 +10,52 @@ use tokio::{
 };
 
 use crate::{
-    dispatch::{Route, reply::answered, routes::Told},
+    dispatch::{Route, reply::answered, routes::Notified},
     frame::TypeCode,
     link::{AckLevel, Sequenced},
     node::{Node, Permits, Refusal},
     session::{
-        deliver::{Arrived, Deliveries, Delivery},
+        acked::{Due, Outcome},
+        deliver::{Deliveries, Delivery, MessageHead},
         pool::LinkPool,
-        received::{Due, Outcome},
-        shared::Session,
+        state::Session,
         turns::Turn,
     },
 };
 
 impl Deliveries {
     /// Delivers an acknowledged message, unless it was delivered before.
-    pub(super) fn deliver_once(&mut self, delivery: Delivery, numbered: Sequenced) {
+    pub(super) fn deliver_acked(&mut self, delivery: Delivery, sequenced: Sequenced) {
         let session = Arc::clone(&self.session);
-        let (exchange, code) = (delivery.arrived.exchange, delivery.arrived.code);
+        let (exchange, code) = (delivery.head.exchange, delivery.head.code);
         let handler = delivery.route.handler;
-        let mut known = self.links.acked.lock();
-        let name = match known.came(session.peer.id(), numbered) {
-            Due::HandOver(name) => name,
+        let mut acked = self.links.acked.lock();
+        let name = match acked.on_message(session.peer.id(), sequenced) {
+            Due::Deliver(name) => name,
             due => {
-                drop(known);
-                return self.came_again((exchange, code), numbered, due);
+                drop(acked);
+                return self.on_repeated((exchange, code), sequenced, due);
             }
         };
         let (sender, result) = oneshot::channel();
         // The sender is dropped without a result only if the node aborted.
         let flat = |result: Result<_, _>| result.unwrap_or(Err(Refusal::Stopping));
         let outcome = result.map(flat).boxed().shared();
-        known.outcomes.insert(name.clone(), outcome.clone());
-        let turns = [known.turns.take((name.0.clone(), name.1, handler)), self.turns.take(handler)];
-        drop(known);
+        acked.outcomes.insert(name.clone(), outcome.clone());
+        let turns = [acked.turns.take((name.0.clone(), name.1, handler)), self.turns.take(handler)];
+        drop(acked);
         let links = Arc::clone(&self.links);
-        let work =
-            hand_over(Arc::clone(&session), Arc::clone(&links), delivery, numbered.level, turns);
+        let work = deliver_to_handler(
+            Arc::clone(&session),
+            Arc::clone(&links),
+            delivery,
+            sequenced.level,
+            turns,
+        );
         let finish = async move {
             let ended = AssertUnwindSafe(work).catch_unwind().await;
             let ended = ended.unwrap_or(Err(Refusal::HandlerFailed));
-            links.acked.lock().settle(&name, numbered, ended);
+            links.acked.lock().settle(&name, sequenced, ended);
             // The send fails only if all links over which it arrived have ended.
             sender.send(ended).ok();
         };
@@ -61,36 +66,36 @@ impl Deliveries {
         if (&mut finish).now_or_never().is_none() {
             session.node.spawn(finish);
         }
-        self.tell_outcome((exchange, code), numbered, outcome);
+        self.answer_with_outcome((exchange, code), sequenced, outcome);
     }
 
     /// Answers a message that arrived before.
-    fn came_again(&mut self, (exchange, code): (u32, TypeCode), numbered: Sequenced, due: Due) {
+    fn on_repeated(&mut self, (exchange, code): (u32, TypeCode), sequenced: Sequenced, due: Due) {
         let session = &self.session;
         match due {
             Due::Reset(reason) => session.with(|state| state.link.reset(exchange, reason)),
-            Due::Acknowledge | Due::HandOver(..) => {
+            Due::Acknowledge | Due::Deliver(..) => {
                 session.node.counters.reliable_repeated.one();
-                acknowledge(session, exchange, numbered);
+                acknowledge(session, exchange, sequenced);
             }
             Due::Wait(outcome) => {
                 session.node.counters.reliable_repeated.one();
-                self.tell_outcome((exchange, code), numbered, outcome);
+                self.answer_with_outcome((exchange, code), sequenced, outcome);
             }
         }
     }
 
-    fn tell_outcome(
+    fn answer_with_outcome(
         &mut self,
         (exchange, code): (u32, TypeCode),
-        numbered: Sequenced,
+        sequenced: Sequenced,
         outcome: Outcome,
     ) {
         let session = Arc::clone(&self.session);
-        let handled = numbered.level == AckLevel::Handled;
+        let handled = sequenced.level == AckLevel::Handled;
         self.run(exchange, code, handled, async move {
             match outcome.await {
-                Ok(()) => acknowledge(&session, exchange, numbered),
+                Ok(()) => acknowledge(&session, exchange, sequenced),
                 Err(refusal) => session.refuse(exchange, code, refusal),
             }
         });
@@ -99,19 +104,24 @@ impl Deliveries {
     /// Refuses an acknowledged message that does not reach a handler. It is refused again if it
     /// arrives again. A message that was delivered before, while there was a handler, is not
     /// refused.
-    pub(super) fn refuse_once(&mut self, arrived: &Arrived, numbered: Sequenced, refusal: Refusal) {
+    pub(super) fn refuse_acked(
+        &mut self,
+        head: &MessageHead,
+        sequenced: Sequenced,
+        refusal: Refusal,
+    ) {
         let session = Arc::clone(&self.session);
         let due = {
-            let mut known = self.links.acked.lock();
-            let due = known.came(session.peer.id(), numbered);
-            if let Due::HandOver(name) = &due {
-                known.settle(name, numbered, Err(refusal));
+            let mut acked = self.links.acked.lock();
+            let due = acked.on_message(session.peer.id(), sequenced);
+            if let Due::Deliver(name) = &due {
+                acked.settle(name, sequenced, Err(refusal));
             }
             due
         };
         match due {
-            Due::HandOver(..) => session.refuse(arrived.exchange, arrived.code, refusal),
-            due => self.came_again((arrived.exchange, arrived.code), numbered, due),
+            Due::Deliver(..) => session.refuse(head.exchange, head.code, refusal),
+            due => self.on_repeated((head.exchange, head.code), sequenced, due),
         }
     }
 }
@@ -129,7 +139,7 @@ fn wait_limit<'a>(
 }
 
 /// Waits for the turns of the message, and for the permits that it needs.
-async fn in_turn(
+async fn wait_for_turn(
     (node, links): (&Node, &LinkPool),
     (route, bytes): (&Route, usize),
     level: AckLevel,
@@ -138,10 +148,10 @@ async fn in_turn(
     let (limit, _held) = wait_limit(node, links, bytes);
     let wait = async {
         for turn in turns {
-            turn.comes().await;
+            turn.wait().await;
         }
         match level {
-            AckLevel::Handled => node.wait_for_places(&route.places).await.map(Some),
+            AckLevel::Handled => node.wait_for_permits(&route.permits).await.map(Some),
             AckLevel::Delivered => Some(None),
         }
     };
@@ -149,7 +159,7 @@ async fn in_turn(
 }
 
 /// Completes when the message was delivered to the handler, or handled, depending on `level`.
-async fn hand_over(
+async fn deliver_to_handler(
     session: Arc<Session>,
     links: Arc<LinkPool>,
     delivery: Delivery,
@@ -161,28 +171,28 @@ async fn hand_over(
     let longest = usize::try_from(node.config.max_frame_len).unwrap_or(usize::MAX);
     let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
     let route = delivery.route.clone();
-    let permits = in_turn((node, &links), (&route, bytes), level, &turns).await?;
+    let permits = wait_for_turn((node, &links), (&route, bytes), level, &turns).await?;
     // Held until the answer, even if the handler drops the message earlier.
     let _permits = permits.clone();
     let (route, incoming) = delivery.open(&session, permits);
     if level == AckLevel::Delivered {
-        return match route.serve.tell(incoming) {
-            Told::Refused(refusal) => Err(refusal),
-            Told::Delivered => Ok(()),
-            Told::Serving(answer) => {
+        return match route.serve.notify(incoming) {
+            Notified::Refused(refusal) => Err(refusal),
+            Notified::Delivered => Ok(()),
+            Notified::Serving(answer) => {
                 // The answer is discarded.
                 node.spawn(node.until_aborted(answer.map(drop)));
                 Ok(())
             }
         };
     }
-    let answer = route.ask(incoming);
+    let answer = route.call(incoming);
     drop(turns);
     answered(node.config.handler_timeout, answer, None).await.map(drop)
 }
 
 /// Acknowledges a message. Does nothing if its exchange has ended.
-fn acknowledge(session: &Session, exchange: u32, numbered: Sequenced) {
-    let Sequenced { sequence, level, .. } = numbered;
+fn acknowledge(session: &Session, exchange: u32, sequenced: Sequenced) {
+    let Sequenced { sequence, level, .. } = sequenced;
     session.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
 }

@@ -17,20 +17,20 @@ use crate::{
 };
 
 /// The acknowledged messages that have arrived, and the permits for those that wait.
-pub(super) struct AckedInbound {
-    once: Mutex<Once>,
+pub(super) struct AckedMessages {
+    once: Mutex<AckedState>,
     /// Permits for bytes of messages that may wait for a handler after the end of their link.
     waiting: Semaphore,
 }
 
-impl Default for AckedInbound {
+impl Default for AckedMessages {
     fn default() -> Self {
         Self { once: Mutex::default(), waiting: Semaphore::new(MAX_WAITING) }
     }
 }
 
-impl AckedInbound {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Once> {
+impl AckedMessages {
+    pub(super) fn lock(&self) -> MutexGuard<'_, AckedState> {
         self.once.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -55,7 +55,7 @@ pub(super) type Outcome = Shared<BoxFuture<'static, Result<(), Refusal>>>;
 
 /// The state of the messages that have arrived.
 #[derive(Default)]
-pub(super) struct Once {
+pub(super) struct AckedState {
     seen: Seen,
     /// The pending outcomes. `seen` has the outcomes of all other messages.
     pub(super) outcomes: HashMap<Name, Outcome>,
@@ -68,15 +68,15 @@ pub(super) enum Due {
     Reset(Reason),
     Acknowledge,
     Wait(Outcome),
-    HandOver(Name),
+    Deliver(Name),
 }
 
-impl Once {
+impl AckedState {
     /// Notes the arrival of a message, and decides how to process it.
-    pub(super) fn came(&mut self, from: &PeerId, numbered: Sequenced) -> Due {
-        let name = (from.clone(), numbered.series, numbered.incarnation, numbered.sequence);
-        match self.seen.note(from, numbered, now()) {
-            Novelty::New => Due::HandOver(name),
+    pub(super) fn on_message(&mut self, from: &PeerId, sequenced: Sequenced) -> Due {
+        let name = (from.clone(), sequenced.series, sequenced.incarnation, sequenced.sequence);
+        match self.seen.note(from, sequenced, now()) {
+            Novelty::New => Due::Deliver(name),
             Novelty::Repeated => {
                 self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)
             }
@@ -90,12 +90,12 @@ impl Once {
     pub(super) fn settle(
         &mut self,
         name: &Name,
-        numbered: Sequenced,
+        sequenced: Sequenced,
         outcome: Result<(), Refusal>,
     ) {
         self.outcomes.remove(name);
         if let Err(refusal) = outcome {
-            self.seen.failed(&name.0, numbered, refusal.reason());
+            self.seen.failed(&name.0, sequenced, refusal.reason());
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     overlay::{Address, PeerId},
     session::{
         Endpoint, open,
-        shared::Session,
+        state::Session,
         unreached::{Reached, Unreached},
     },
     time::{Later, now},
@@ -38,7 +38,7 @@ enum Step {
 
 fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
     let mut pool = endpoint.links.lock();
-    pool.look_at_sessions();
+    pool.update_directory();
     let (way, after) = pool.directory.way(to, now());
     let leaves = after.and_then(|id| pool.sessions.get(&id).cloned());
     let mut dial = None;
@@ -112,7 +112,8 @@ impl Dialling {
         let dial = async {
             if let Some(link) = after {
                 let room =
-                    timeout(endpoint.config.connect_timeout, endpoint.links.is_over(link)).await;
+                    timeout(endpoint.config.connect_timeout, endpoint.links.wait_for_end(link))
+                        .await;
                 room.map_err(|_| Unreached::NoRoom)?;
             }
             open::dial(endpoint, to, whom.as_ref()).await
