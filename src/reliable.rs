@@ -1,10 +1,14 @@
 //! Layer 11: acknowledged messages, which survive a broken link.
 
+mod replay;
 mod send_queues;
 mod send_task;
 mod sender;
 
-pub(crate) use self::sender::{ReliableSender, accept, notify_acked, replay};
+pub(crate) use self::{
+    replay::replay,
+    sender::{ReliableSender, accept, notify_acked},
+};
 
 use std::{
     fmt, io,

@@ -195,10 +195,16 @@ pub(crate) struct QueuedMessage {
     sequence: u64,
     /// Whether no task sends the messages of the queue yet.
     pub(crate) first: bool,
-    pub(crate) answer: oneshot::Receiver<AckResult>,
+    answer: oneshot::Receiver<AckResult>,
 }
 
 impl QueuedMessage {
+    /// Waits until it is acknowledged, or ends without that. Cancel safe.
+    pub(crate) async fn acknowledged(&mut self) -> AckResult {
+        // The sender is dropped without a result only if the task that sends was dropped.
+        (&mut self.answer).await.unwrap_or(Err(AckError::Stopped { sent: true }))
+    }
+
     /// Whether a part of it may have been sent.
     pub(crate) fn was_sent(&self) -> bool {
         self.queue.lock().outbox.tries(self.sequence).is_none_or(|tries| tries > 0)

@@ -1,4 +1,4 @@
-//! The sender of acknowledged messages: sends them in order, and again on the next link.
+//! The task that sends the messages of one queue: in order, and again on the next link.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     overlay::Address,
     reliable::{
         Reliability,
-        send_queues::{AckError, AckResult, QueuedMessage, SendQueue, SentMessage},
+        send_queues::{AckError, QueuedMessage, SendQueue, SentMessage},
     },
     session::{Endpoint, Session, Unreached, Unsent, reach},
     time::Later,
@@ -76,18 +76,16 @@ pub(crate) async fn send(
     let until = Instant::now().later(limit);
     let queued = timeout_at(until, push(endpoint, queue, &frame, level.into())).await;
     let mut queued = queued.map_err(|_| RequestError::NoCredit(limit))?;
-    match timeout_at(until, &mut queued.answer).await {
-        Ok(answer) => {
-            answer.unwrap_or(Err(AckError::Stopped { sent: true })).map_err(|ended| match ended {
-                AckError::Refused { reason, sent } => RequestError::Reset { reason, sent },
-                AckError::TooLong(error) => RequestError::NotSendable(error),
-                AckError::Restarted => RequestError::Reset { reason: Reason::LOST, sent: true },
-                AckError::Stopped { sent } => RequestError::Stopped { sent },
-                AckError::Unreached(unreached) => unreached.into_error(to),
-            })
+    let acknowledged = timeout_at(until, queued.acknowledged()).await;
+    acknowledged.map_err(|_| RequestError::Reply(ReadError::Late(limit)))?.map_err(|error| {
+        match error {
+            AckError::Refused { reason, sent } => RequestError::Reset { reason, sent },
+            AckError::TooLong(error) => RequestError::NotSendable(error),
+            AckError::Restarted => RequestError::Reset { reason: Reason::LOST, sent: true },
+            AckError::Stopped { sent } => RequestError::Stopped { sent },
+            AckError::Unreached(unreached) => unreached.into_error(to),
         }
-        Err(_) => Err(RequestError::Reply(ReadError::Late(limit))),
-    }
+    })
 }
 
 /// Sends the waiting messages in order, until there are none.
@@ -234,9 +232,4 @@ async fn on_stop(endpoint: &Endpoint, queue: &SendQueue) {
         }
         changed.await;
     }
-}
-
-/// The outcome of a message for its sender. `None` means that the sending task was dropped.
-pub(crate) fn result_of(answer: Option<AckResult>) -> AckResult {
-    answer.unwrap_or(Err(AckError::Stopped { sent: true }))
 }

@@ -1,7 +1,6 @@
 //! Accepts acknowledged messages, stores them in the outbox, and waits for their outcome.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     classic::client,
     frame::{Frame, TypeCode},
-    link::{AckLevel, OnRestart, OutboxLimits, Reason},
+    link::{AckLevel, OutboxLimits, Reason},
     message::{Over, RequestError, outgoing::OutgoingKind},
     overlay::{Address, PeerId, PeerInfo},
     reliable::{
@@ -29,9 +28,6 @@ use crate::{
 
 /// The pause after a failed dial, while the id of the peer is not known.
 const RETRY: Duration = Duration::from_millis(50);
-
-/// The pause before stored messages that were not delivered are sent again.
-const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The sender of acknowledged messages of one node.
 pub(crate) struct ReliableSender {
@@ -85,7 +81,7 @@ impl ReliableSender {
     }
 
     /// The peer at `to` for which messages wait. `None` if there is none.
-    fn peer_waited_for_at(&self, to: &Address) -> Option<PeerId> {
+    fn peer_with_messages_at(&self, to: &Address) -> Option<PeerId> {
         self.queues().peer_at(to)
     }
 }
@@ -93,9 +89,20 @@ impl ReliableSender {
 /// The destination of a message: its address, and the id of the peer if it is known.
 pub(crate) type Destination<'a> = (&'a Address, Option<&'a PeerId>);
 
-/// The time-out for the acknowledgement of a message.
-fn limit(endpoint: &Endpoint) -> Duration {
-    endpoint.config.reliable_timeout
+/// The time until which a message waits for its acknowledgement.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline {
+    until: Instant,
+    /// The whole time-out, for errors.
+    limit: Duration,
+}
+
+impl Deadline {
+    /// [`Config::reliable_timeout`](crate::Config::reliable_timeout) from now.
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        let limit = endpoint.config.reliable_timeout;
+        Self { until: Instant::now().later(limit), limit }
+    }
 }
 
 /// Accepts a message: as soon as there is room for it, or, without `wait`, only if there is room
@@ -108,8 +115,8 @@ pub(crate) async fn accept(
     wait: bool,
 ) -> Result<Receipt, ReliableError> {
     let endpoint = &sender.endpoint;
-    let limit = limit(endpoint);
-    let until = Instant::now().later(limit);
+    let deadline = Deadline::of(endpoint);
+    let Deadline { until, limit } = deadline;
     // Checked before the wait for room, as the length is known.
     let too_long =
         endpoint.links.open_session(to).and_then(|session| session.check_sequenced(&frame).err());
@@ -136,7 +143,7 @@ pub(crate) async fn accept(
     Ok(Receipt(
         async move {
             let lost = || ReliableError::Unknown { message: frame.clone(), why: Unsure::Stopped };
-            let wait = outcome(queued, (until, limit), &to, frame.clone());
+            let wait = outcome(queued, deadline, &to, frame.clone());
             let outcome = sender.endpoint.threads.inside(wait).await.unwrap_or_else(|| Err(lost()));
             let is_final = outcome.as_ref().map_or_else(ReliableError::is_final, |()| true);
             if let (Some(id), true) = (kept, is_final) {
@@ -149,17 +156,15 @@ pub(crate) async fn accept(
 }
 
 /// Waits for the outcome of a message.
-async fn outcome(
+pub(super) async fn outcome(
     mut queued: QueuedMessage,
-    (until, limit): (Instant, Duration),
+    Deadline { until, limit }: Deadline,
     to: &Address,
     message: Frame,
 ) -> Result<(), ReliableError> {
-    let ended = match timeout_at(until, &mut queued.answer).await {
-        Ok(answer) => match send_task::result_of(answer.ok()) {
-            Ok(()) => return Ok(()),
-            Err(ended) => ended,
-        },
+    let error = match timeout_at(until, queued.acknowledged()).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error,
         Err(_) if queued.was_sent() => {
             return Err(ReliableError::Unknown { message, why: Unsure::Late });
         }
@@ -169,7 +174,7 @@ async fn outcome(
             return Err(ReliableError::NotSent(unreached.unwrap_or_else(no_credit)));
         }
     };
-    Err(match ended {
+    Err(match error {
         AckError::Refused { reason: Reason::GOING_AWAY, .. } | AckError::Restarted => {
             ReliableError::Unknown { message, why: Unsure::Restarted }
         }
@@ -187,7 +192,7 @@ async fn outcome(
 }
 
 /// The queue of messages for that peer. If its id is not known, opens a link to learn it.
-async fn queue_for(
+pub(super) async fn queue_for(
     sender: &ReliableSender,
     (to, whom): Destination<'_>,
     until: Instant,
@@ -201,7 +206,7 @@ async fn queue_for(
         return Err(RequestError::NoLink(to.clone()));
     }
     let there = || endpoint.links.open_session((to, None)).map(|session| session.peer.id().clone());
-    if let Some(whom) = whom.cloned().or_else(there).or_else(|| sender.peer_waited_for_at(to)) {
+    if let Some(whom) = whom.cloned().or_else(there).or_else(|| sender.peer_with_messages_at(to)) {
         return Ok(sender.queue((&whom, to)));
     }
     loop {
@@ -238,7 +243,7 @@ async fn store(
     Ok(Some(id))
 }
 
-async fn delete(sender: &ReliableSender, id: KeptId) {
+pub(super) async fn delete(sender: &ReliableSender, id: KeptId) {
     if let Some(outbox) = sender.outbox()
         && let Err(error) = outbox.delete(id).await
     {
@@ -246,78 +251,11 @@ async fn delete(sender: &ReliableSender, id: KeptId) {
     }
 }
 
-/// Sends the messages that earlier incarnations of this node stored, until they are acknowledged or
-/// refused.
-pub(crate) fn replay(sender: &Arc<ReliableSender>, kept: Vec<Kept>) {
-    let mut by_peer: BTreeMap<(PeerId, Address), Vec<Kept>> = BTreeMap::new();
-    for kept in kept {
-        let to = (kept.to.id().clone(), kept.to.address().clone());
-        by_peer.entry(to).or_default().push(kept);
-    }
-    for kept in by_peer.into_values() {
-        let endpoint = &sender.endpoint;
-        endpoint.spawn(endpoint.until_aborted(replay_to_one(Arc::clone(sender), kept)));
-    }
-}
-
-async fn replay_to_one(sender: Arc<ReliableSender>, mut left: Vec<Kept>) {
-    let limit = limit(&sender.endpoint);
-    left.sort_by_key(Kept::id);
-    loop {
-        let mut receipts = Vec::new();
-        for kept in left {
-            let how = Reliability { level: kept.level, on_restart: OnRestart::Resend };
-            let queued = push_again(&sender, &kept, how).await;
-            receipts.push((kept, queued));
-        }
-        left = Vec::new();
-        for (kept, queued) in receipts {
-            let until = (Instant::now().later(limit), limit);
-            let ended = match queued {
-                Ok(queued) => outcome(queued, until, kept.to.address(), kept.message.clone()).await,
-                Err(error) => Err(ReliableError::NotSent(error)),
-            };
-            match ended {
-                // It would be too long again.
-                Err(ReliableError::NotSent(error @ RequestError::NotSendable(_))) => {
-                    tracing::warn!(id = %kept.id, %error, "a stored message cannot be sent");
-                    delete(&sender, kept.id).await;
-                }
-                Err(ReliableError::Unknown { .. } | ReliableError::NotSent(_)) => left.push(kept),
-                ended => {
-                    if let Err(error) = ended {
-                        tracing::warn!(id = %kept.id, %error, "a stored message was refused");
-                    }
-                    delete(&sender, kept.id).await;
-                }
-            }
-        }
-        let pause = sender.endpoint.drain.run_until_cancelled(sleep(REPLAY_PAUSE));
-        if left.is_empty() || pause.await.is_none() {
-            return;
-        }
-    }
-}
-
-async fn push_again(
-    sender: &ReliableSender,
-    kept: &Kept,
-    how: Reliability,
-) -> Result<QueuedMessage, RequestError> {
-    let to = (kept.to.address(), Some(kept.to.id()));
-    let queue = queue_for(sender, to, Instant::now()).await?;
-    let limit = limit(&sender.endpoint);
-    let queued =
-        tokio::time::timeout(limit, send_task::push(&sender.endpoint, &queue, &kept.message, how))
-            .await;
-    queued.map_err(|_| RequestError::NoCredit(limit))
-}
-
 /// Sends a message and waits until it is acknowledged. Without links, a classic exchange with a
 /// clean end is the acknowledgement.
 pub(crate) async fn notify_acked(
     sender: &ReliableSender,
-    to: (&Address, Option<&PeerId>),
+    to: Destination<'_>,
     frame: Frame,
     over: Over,
     level: AckLevel,

@@ -15,6 +15,7 @@ use crate::{
     message::{Body, Incoming, MessageGuard, Reply, body::Progress, credit::WindowShare},
     node::{Permits, Refusal},
     session::{
+        exchange::InExchange,
         pool::LinkPool,
         reply,
         served::{Handling, Served},
@@ -29,10 +30,10 @@ use crate::{
 const MAX_LOOKED_THROUGH: usize = 1_024;
 
 /// A message that arrived, or its first part.
+#[derive(Clone, Copy)]
 pub(super) struct MessageHead {
-    pub(super) exchange: u32,
-    pub(super) code: TypeCode,
-    pub(super) request: bool,
+    pub(super) exchange: InExchange,
+    /// `None` if it need not be acknowledged.
     pub(super) sequenced: Option<Sequenced>,
 }
 
@@ -60,13 +61,13 @@ impl Delivery {
     }
 
     /// Delivers a one-way message. Returns the answer if it is served like a request.
-    fn tell(self, session: &Session) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
-        let MessageHead { exchange, code, .. } = self.head;
+    fn notify(self, session: &Session) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
+        let exchange = self.head.exchange;
         let (route, incoming) = self.open(session, None);
         match route.serve.notify(incoming) {
             Notified::Delivered => None,
             Notified::Refused(refusal) => {
-                session.refuse_one_ways(exchange, code, refusal, 1);
+                session.refuse_one_ways(exchange, refusal, 1);
                 None
             }
             Notified::Serving(answer) => Some(answer),
@@ -133,26 +134,26 @@ impl Deliveries {
     /// acknowledged message is [delivered once](Self::deliver_acked).
     pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
         let waits = self.turns.is_waiting(&delivery.route.handler);
-        if delivery.head.request {
-            self.ask(delivery, progress, waits);
+        if delivery.head.exchange.request {
+            self.request(delivery, progress, waits);
         } else {
-            self.tell(delivery, waits);
+            self.notify(delivery, waits);
         }
     }
 
-    fn tell(&mut self, delivery: Delivery, waits: bool) {
+    fn notify(&mut self, delivery: Delivery, waits: bool) {
         let session = Arc::clone(&self.session);
-        let MessageHead { exchange, code, .. } = delivery.head;
+        let exchange = delivery.head.exchange;
         if !waits {
-            if let Some(answer) = delivery.tell(&session) {
-                self.discard((exchange, code), answer);
+            if let Some(answer) = delivery.notify(&session) {
+                self.discard(exchange, answer);
             }
             return;
         }
         let turn = self.turns.take(delivery.route.handler);
-        self.run(exchange, code, false, async move {
+        self.run(exchange, async move {
             turn.wait().await;
-            let answer = delivery.tell(&session);
+            let answer = delivery.notify(&session);
             drop(turn);
             if let Some(answer) = answer {
                 answer.await.map(drop).unwrap_or_default();
@@ -163,16 +164,16 @@ impl Deliveries {
     /// Runs a handler whose answer is discarded.
     pub(super) fn discard(
         &self,
-        (exchange, code): (u32, TypeCode),
+        exchange: InExchange,
         answer: BoxFuture<'static, Result<Reply, Refusal>>,
     ) {
         let work = answer.map(drop);
-        self.running.push(Served::work(&self.session, (exchange, code), false, work));
+        self.running.push(Served::work(&self.session, exchange, work));
     }
 
-    fn ask(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
+    fn request(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
         let session = Arc::clone(&self.session);
-        let MessageHead { exchange, code, .. } = delivery.head;
+        let exchange = delivery.head.exchange;
         let permits = if waits { None } else { session.node.try_permits(&delivery.route.permits) };
         if let Some(permits) = permits {
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
@@ -181,7 +182,7 @@ impl Deliveries {
             let ticks = Ticks::default();
             let handling =
                 Handling { answer, _permits: permits, progress, internal, ticks, read: 0 };
-            return self.running.push(Served::handling(&session, (exchange, code), handling));
+            return self.running.push(Served::handling(&session, exchange, handling));
         }
         let turn = self.turns.take(delivery.route.handler);
         let (busy_after, limit) =
@@ -193,16 +194,16 @@ impl Deliveries {
             };
             let Some(permits) = timeout(busy_after, permits).await.ok().flatten() else {
                 drop(turn);
-                return session.refuse(exchange, code, Refusal::Busy);
+                return session.refuse(exchange, Refusal::Busy);
             };
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
             let answer = route.call(incoming);
             drop(turn);
             let answer = answered(limit, answer, progress).await;
             drop(permits);
-            reply::send(&session, (exchange, code), answer, route.internal).await;
+            reply::send(&session, exchange, answer, route.internal).await;
         };
-        self.run(exchange, code, true, work);
+        self.run(exchange, work);
     }
 
     /// Cancels a request of the other side. Exchanges of this side and one-way messages are not
@@ -226,12 +227,10 @@ impl Deliveries {
     /// Runs `work` concurrently with the reading.
     pub(super) fn run(
         &mut self,
-        exchange: u32,
-        code: TypeCode,
-        request: bool,
+        exchange: InExchange,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.running.push(Served::work(&self.session, (exchange, code), request, work));
+        self.running.push(Served::work(&self.session, exchange, work));
         // A message that can be delivered at once does not delay those behind it.
         self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
     }

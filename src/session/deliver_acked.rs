@@ -1,22 +1,19 @@
 //! The receiver of acknowledged messages. It delivers each message once and in order, and completes
 //! the delivery even if the link ends ([protocol](crate::protocol#acknowledged-messages)).
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
-use tokio::{
-    sync::{SemaphorePermit, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     dispatch::{Route, reply::answered, routes::Notified},
-    frame::TypeCode,
     link::{AckLevel, Sequenced},
     node::{Node, Permits, Refusal},
     session::{
         acked::{Due, Outcome},
-        deliver::{Deliveries, Delivery, MessageHead},
+        deliver::{Deliveries, Delivery},
+        exchange::InExchange,
         pool::LinkPool,
         state::Session,
         turns::Turn,
@@ -27,14 +24,14 @@ impl Deliveries {
     /// Delivers an acknowledged message, unless it was delivered before.
     pub(super) fn deliver_acked(&mut self, delivery: Delivery, sequenced: Sequenced) {
         let session = Arc::clone(&self.session);
-        let (exchange, code) = (delivery.head.exchange, delivery.head.code);
+        let exchange = delivery.head.exchange;
         let handler = delivery.route.handler;
         let mut acked = self.links.acked.lock();
         let name = match acked.on_message(session.peer.id(), sequenced) {
             Due::Deliver(name) => name,
             due => {
                 drop(acked);
-                return self.on_repeated((exchange, code), sequenced, due);
+                return self.on_repeated(exchange, sequenced, due);
             }
         };
         let (sender, result) = oneshot::channel();
@@ -66,37 +63,37 @@ impl Deliveries {
         if (&mut finish).now_or_never().is_none() {
             session.node.spawn(finish);
         }
-        self.answer_with_outcome((exchange, code), sequenced, outcome);
+        self.answer_with_outcome(exchange, sequenced, outcome);
     }
 
     /// Answers a message that arrived before.
-    fn on_repeated(&mut self, (exchange, code): (u32, TypeCode), sequenced: Sequenced, due: Due) {
+    fn on_repeated(&mut self, exchange: InExchange, sequenced: Sequenced, due: Due) {
         let session = &self.session;
         match due {
-            Due::Reset(reason) => session.with(|state| state.link.reset(exchange, reason)),
+            Due::Reset(reason) => session.with(|state| state.link.reset(exchange.id, reason)),
             Due::Acknowledge | Due::Deliver(..) => {
                 session.node.counters.reliable_repeated.one();
                 acknowledge(session, exchange, sequenced);
             }
             Due::Wait(outcome) => {
                 session.node.counters.reliable_repeated.one();
-                self.answer_with_outcome((exchange, code), sequenced, outcome);
+                self.answer_with_outcome(exchange, sequenced, outcome);
             }
         }
     }
 
     fn answer_with_outcome(
         &mut self,
-        (exchange, code): (u32, TypeCode),
+        exchange: InExchange,
         sequenced: Sequenced,
         outcome: Outcome,
     ) {
         let session = Arc::clone(&self.session);
         let handled = sequenced.level == AckLevel::Handled;
-        self.run(exchange, code, handled, async move {
+        self.run(InExchange { request: handled, ..exchange }, async move {
             match outcome.await {
                 Ok(()) => acknowledge(&session, exchange, sequenced),
-                Err(refusal) => session.refuse(exchange, code, refusal),
+                Err(refusal) => session.refuse(exchange, refusal),
             }
         });
     }
@@ -106,7 +103,7 @@ impl Deliveries {
     /// refused.
     pub(super) fn refuse_acked(
         &mut self,
-        head: &MessageHead,
+        exchange: InExchange,
         sequenced: Sequenced,
         refusal: Refusal,
     ) {
@@ -120,32 +117,25 @@ impl Deliveries {
             due
         };
         match due {
-            Due::Deliver(..) => session.refuse(head.exchange, head.code, refusal),
-            due => self.on_repeated((head.exchange, head.code), sequenced, due),
+            Due::Deliver(..) => session.refuse(exchange, refusal),
+            due => self.on_repeated(exchange, sequenced, due),
         }
     }
 }
 
-/// How long a message may wait for its handler, and its permit for the longer wait. `None` if the
-/// bytes for longer waits are used up.
-fn wait_limit<'a>(
-    node: &Node,
-    links: &'a LinkPool,
-    bytes: usize,
-) -> (Duration, Option<SemaphorePermit<'a>>) {
-    let held = links.acked.try_wait(bytes);
-    let config = &node.config;
-    (if held.is_some() { config.handler_timeout } else { config.busy_after }, held)
-}
-
 /// Waits for the turns of the message, and for the permits that it needs.
 async fn wait_for_turn(
-    (node, links): (&Node, &LinkPool),
-    (route, bytes): (&Route, usize),
+    node: &Node,
+    links: &LinkPool,
+    route: &Route,
+    bytes: usize,
     level: AckLevel,
     turns: &[Turn],
 ) -> Result<Option<Permits>, Refusal> {
-    let (limit, _held) = wait_limit(node, links, bytes);
+    // Held during the wait. Without it the message waits no longer than other messages.
+    let long_wait = links.acked.try_wait(bytes);
+    let config = &node.config;
+    let limit = if long_wait.is_some() { config.handler_timeout } else { config.busy_after };
     let wait = async {
         for turn in turns {
             turn.wait().await;
@@ -155,7 +145,9 @@ async fn wait_for_turn(
             AckLevel::Delivered => Some(None),
         }
     };
-    timeout(limit, wait).await.ok().flatten().ok_or(Refusal::Busy)
+    let permits = timeout(limit, wait).await.ok().flatten();
+    drop(long_wait);
+    permits.ok_or(Refusal::Busy)
 }
 
 /// Completes when the message was delivered to the handler, or handled, depending on `level`.
@@ -171,7 +163,7 @@ async fn deliver_to_handler(
     let longest = usize::try_from(node.config.max_frame_len).unwrap_or(usize::MAX);
     let bytes = if delivery.body.is_some() { longest } else { delivery.frame.data().len() };
     let route = delivery.route.clone();
-    let permits = wait_for_turn((node, &links), (&route, bytes), level, &turns).await?;
+    let permits = wait_for_turn(node, &links, &route, bytes, level, &turns).await?;
     // Held until the answer, even if the handler drops the message earlier.
     let _permits = permits.clone();
     let (route, incoming) = delivery.open(&session, permits);
@@ -192,7 +184,7 @@ async fn deliver_to_handler(
 }
 
 /// Acknowledges a message. Does nothing if its exchange has ended.
-fn acknowledge(session: &Session, exchange: u32, sequenced: Sequenced) {
+fn acknowledge(session: &Session, exchange: InExchange, sequenced: Sequenced) {
     let Sequenced { sequence, level, .. } = sequenced;
-    session.with(|state| state.link.acknowledge(exchange, sequence, level)).ok();
+    session.with(|state| state.link.acknowledge(exchange.id, sequence, level)).ok();
 }

@@ -1,4 +1,4 @@
-//! The open exchanges that this side has begun.
+//! The open exchanges of a link.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +10,21 @@ use crate::{
         tick::Ticks,
     },
 };
+
+/// An exchange that the other side has begun. One-way messages of one frame share the id 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InExchange {
+    pub(super) id: u32,
+    pub(super) code: TypeCode,
+    pub(super) request: bool,
+}
+
+impl InExchange {
+    /// One-way messages of one frame each.
+    pub(super) const fn one_way(code: TypeCode) -> Self {
+        Self { id: 0, code, request: false }
+    }
+}
 
 /// The sender of an acknowledged message.
 pub(crate) trait AckWaiter: Send {

@@ -24,6 +24,7 @@ use crate::{
     session::{
         buffers::BufferRetention,
         deliver::{Deliveries, Delivery, MessageHead},
+        exchange::InExchange,
         pool::LinkPool,
         queue::{ExchangeBroken, InPart, PartQueue},
         recv_stream::{CreditReturn, RecvStream},
@@ -58,8 +59,7 @@ enum Incomplete {
     },
     Streamed {
         queue: Arc<PartQueue>,
-        code: TypeCode,
-        request: bool,
+        exchange: InExchange,
         left: usize,
         /// How long no part has arrived while the queue was empty.
         idle: Ticks,
@@ -101,7 +101,8 @@ impl Inbound {
                 let one = |sequenced| {
                     if proven { Sequenced { series: 0, ..sequenced } } else { sequenced }
                 };
-                let head = MessageHead { exchange, code, request, sequenced: numbered.map(one) };
+                let exchange = InExchange { id: exchange, code, request };
+                let head = MessageHead { exchange, sequenced: numbered.map(one) };
                 if last {
                     self.on_message(head, Frame::new(code, data), cost);
                 } else {
@@ -150,25 +151,22 @@ impl Inbound {
         }
     }
 
-    fn refuse(&mut self, head: &MessageHead, refusal: Refusal, cost: u32) {
+    fn refuse(&mut self, head: MessageHead, refusal: Refusal, cost: u32) {
         match head.sequenced {
-            Some(sequenced) => self.deliveries.refuse_acked(head, sequenced, refusal),
-            None => {
-                let MessageHead { exchange, code, request, .. } = *head;
-                self.session.refuse_one(exchange, code, request, refusal);
-            }
+            Some(sequenced) => self.deliveries.refuse_acked(head.exchange, sequenced, refusal),
+            None => self.session.refuse_one(head.exchange, refusal),
         }
         self.session.consumed(cost);
     }
 
     /// Delivers a complete message.
     fn on_message(&mut self, head: MessageHead, frame: Frame, cost: u32) {
-        let Some(route) = self.routes.find(&self.session.routes, head.code) else {
-            return self.refuse(&head, Refusal::UnknownCode, cost);
+        let Some(route) = self.routes.find(&self.session.routes, head.exchange.code) else {
+            return self.refuse(head, Refusal::UnknownCode, cost);
         };
         self.uncounted += 1;
         if frame.data().len() > route.intake.limit() as usize {
-            return self.refuse(&head, Refusal::TooLong, cost);
+            return self.refuse(head, Refusal::TooLong, cost);
         }
         let (frame, body) = match route.intake {
             Intake::Whole(_) => (frame, None),
@@ -190,6 +188,7 @@ impl Inbound {
     fn on_batch(&mut self, messages: &MessageBatch) {
         let Self { session, routes, deliveries, uncounted, .. } = self;
         let code = messages.code();
+        let exchange = InExchange::one_way(code);
         let direct = routes.find(&session.routes, code).and_then(|route| match route.intake {
             Intake::Whole(limit) if !deliveries.turns.is_waiting(&route.handler) => {
                 Some((&route.serve, limit))
@@ -198,7 +197,7 @@ impl Inbound {
         });
         let Some((serve, limit)) = direct else {
             for data in messages.payloads() {
-                let head = MessageHead { exchange: 0, code, request: false, sequenced: None };
+                let head = MessageHead { exchange, sequenced: None };
                 let cost = cost_of(data.len());
                 self.on_message(head, Frame::new(code, data), cost);
             }
@@ -211,7 +210,7 @@ impl Inbound {
             let guard = MessageGuard::new(None, Some(window));
             let batch = IncomingBatch::new(messages.clone(), session.sender.clone(), guard);
             if let Err(refusal) = serve.notify_batch(batch) {
-                session.refuse_one_ways(0, code, refusal, messages.count());
+                session.refuse_one_ways(exchange, refusal, messages.count());
             }
             return;
         }
@@ -223,13 +222,13 @@ impl Inbound {
                 run.add(cost).unwrap_or_else(|| WindowShare::new(session.window(), cost))
             });
             if !fits(&data) {
-                session.refuse_one_ways(0, code, Refusal::TooLong, 1);
+                session.refuse_one_ways(exchange, Refusal::TooLong, 1);
                 continue;
             }
             match serve.notify(Incoming::over_link(Frame::new(code, data), held, None, None)) {
                 Notified::Delivered => {}
-                Notified::Refused(refusal) => session.refuse_one_ways(0, code, refusal, 1),
-                Notified::Serving(answer) => deliveries.discard((0, code), answer),
+                Notified::Refused(refusal) => session.refuse_one_ways(exchange, refusal, 1),
+                Notified::Serving(answer) => deliveries.discard(exchange, answer),
             }
         }
     }
@@ -243,10 +242,11 @@ impl Inbound {
 
     /// Processes the first part of a message.
     fn on_first_part(&mut self, head: MessageHead, data: Bytes, cost: u32) {
-        let Some(route) = self.routes.find(&self.session.routes, head.code).cloned() else {
-            return self.refuse(&head, Refusal::UnknownCode, cost);
+        let Some(route) = self.routes.find(&self.session.routes, head.exchange.code).cloned()
+        else {
+            return self.refuse(head, Refusal::UnknownCode, cost);
         };
-        let (exchange, code) = (head.exchange, head.code);
+        let InExchange { id, code, .. } = head.exchange;
         let intake = match route.intake {
             // If a streamed message broke off, its handler would have got a part of it, and it
             // could not be delivered again.
@@ -261,10 +261,10 @@ impl Inbound {
                 let assembler = Assembler::new(code, limit);
                 let share = self.session.node.partial.share();
                 let incomplete = Incomplete::Whole { head, assembler, share, cost: 0, until };
-                self.incomplete.insert(exchange, incomplete);
+                self.incomplete.insert(id, incomplete);
             }
             Intake::Streamed(limit) if data.len() > limit as usize => {
-                return self.refuse(&head, Refusal::TooLong, cost);
+                return self.refuse(head, Refusal::TooLong, cost);
             }
             Intake::Streamed(limit) => {
                 self.uncounted += 1;
@@ -278,17 +278,17 @@ impl Inbound {
                 let body = Body::streamed((code, None), Box::new(stream));
                 let progress = body.progress();
                 let left = limit as usize;
-                let request = head.request;
+                let exchange = head.exchange;
                 let idle = Ticks::default();
-                let incomplete = Incomplete::Streamed { queue, code, request, left, idle };
-                self.incomplete.insert(exchange, incomplete);
+                let incomplete = Incomplete::Streamed { queue, exchange, left, idle };
+                self.incomplete.insert(id, incomplete);
                 let frame = Frame::empty(code);
                 let delivery =
                     Delivery { head, route, frame, body: Some(Box::new(body)), window: None };
                 self.deliver(delivery, Some(progress));
             }
         }
-        self.on_part(exchange, data, false, cost);
+        self.on_part(id, data, false, cost);
     }
 
     /// Processes a further part of a message.
@@ -336,14 +336,14 @@ impl Inbound {
     /// Refuses an incomplete message.
     fn refuse_incomplete(&mut self, exchange: u32, refusal: Refusal) {
         match self.incomplete.remove(&exchange) {
-            Some(Incomplete::Whole { head, cost, .. }) => self.refuse(&head, refusal, cost),
-            Some(Incomplete::Streamed { queue, code, request, .. }) => {
+            Some(Incomplete::Whole { head, cost, .. }) => self.refuse(head, refusal, cost),
+            Some(Incomplete::Streamed { queue, exchange, .. }) => {
                 let reason = refusal.reason();
                 queue.end(Err(ExchangeBroken { reason, sent: false, link: false }));
                 if refusal == Refusal::TooLong {
-                    self.session.refuse_begun(exchange, code, request);
+                    self.session.refuse_begun(exchange);
                 } else {
-                    self.session.refuse_one(exchange, code, request, refusal);
+                    self.session.refuse_one(exchange, refusal);
                 }
             }
             None => {}
@@ -359,18 +359,18 @@ impl Inbound {
     /// not answer.
     pub(crate) fn tick(&mut self, now: Instant, tick: &Tick) {
         let mut stalled = Vec::new();
-        for (exchange, incomplete) in &mut self.incomplete {
-            if let Incomplete::Streamed { queue, request, idle, .. } = incomplete {
+        for (id, incomplete) in &mut self.incomplete {
+            if let Incomplete::Streamed { queue, exchange, idle, .. } = incomplete {
                 queue.tick(tick.stall);
                 // A request ends with its handler, which has a time-out of its own.
-                if !*request && queue.is_empty() && idle.count(tick.stall) {
-                    stalled.push(*exchange);
+                if !exchange.request && queue.is_empty() && idle.count(tick.stall) {
+                    stalled.push(*id);
                 }
             }
         }
         self.deliveries.tick(tick);
-        let late = self.incomplete.iter().filter_map(|(exchange, incomplete)| match incomplete {
-            Incomplete::Whole { until, .. } if *until <= now => Some(*exchange),
+        let late = self.incomplete.iter().filter_map(|(id, incomplete)| match incomplete {
+            Incomplete::Whole { until, .. } if *until <= now => Some(*id),
             _ => None,
         });
         stalled.extend(late);

@@ -14,18 +14,23 @@ use crate::{
         payload::{DataReader, Payload},
     },
     node::{Node, Refusal},
-    session::state::{Session, SessionState, Unsent},
+    session::{
+        exchange::InExchange,
+        state::{Session, SessionState, Unsent},
+    },
 };
 
 /// Sends the reply to a request, or its refusal.
 pub(super) async fn send(
     session: &Arc<Session>,
-    (exchange, code): (u32, TypeCode),
+    exchange: InExchange,
     answer: Result<Reply, Refusal>,
     internal: bool,
 ) {
     let sent = match answer {
-        Ok(reply) => send_reply(&mut LinkReply { session, exchange }, reply, internal).await,
+        Ok(reply) => {
+            send_reply(&mut LinkReply { session, exchange: exchange.id }, reply, internal).await
+        }
         Err(refusal) => Err(ReplyStop::Refused(refusal)),
     };
     let refusal = match sent {
@@ -39,7 +44,7 @@ pub(super) async fn send(
         // The other side has cancelled the exchange, or the link has ended.
         Err(ReplyStop::Failed(WriteError::Io(_))) => return,
     };
-    session.refuse(exchange, code, refusal);
+    session.refuse(exchange, refusal);
 }
 
 /// Sends a reply of one frame, if that is possible without waiting.

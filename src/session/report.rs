@@ -5,7 +5,7 @@ use crate::{
     limits::Misbehavior,
     link::{Reason, Role},
     node::{Direction, PeerEvent, Refusal, log::Sanitized},
-    session::state::Session,
+    session::{exchange::InExchange, state::Session},
 };
 
 impl Session {
@@ -47,52 +47,42 @@ impl Session {
         });
     }
 
-    /// Refuses an exchange of the other side.
-    pub(super) fn refuse(&self, exchange: u32, code: TypeCode, refusal: Refusal) {
-        self.note_refusal(code, refusal, 1);
-        self.with(|state| state.link.reset(exchange, refusal.reason()));
+    /// Refuses an exchange of the other side, and ends it.
+    pub(super) fn refuse(&self, exchange: InExchange, refusal: Refusal) {
+        self.note_refusal(exchange.code, refusal, 1);
+        self.with(|state| state.link.reset(exchange.id, refusal.reason()));
     }
 
     /// Refuses one-way messages: those in one frame, or one in `exchange`.
-    pub(super) fn refuse_one_ways(
-        &self,
-        exchange: u32,
-        code: TypeCode,
-        refusal: Refusal,
-        messages: usize,
-    ) {
+    pub(super) fn refuse_one_ways(&self, exchange: InExchange, refusal: Refusal, messages: usize) {
+        let InExchange { id, code, .. } = exchange;
         let messages = u32::try_from(messages).unwrap_or(u32::MAX);
         self.note_refusal(code, refusal, messages);
         let reason = refusal.reason();
-        self.with(|state| state.link.refuse_one_ways(exchange, code, reason, messages));
+        self.with(|state| state.link.refuse_one_ways(id, code, reason, messages));
     }
 
     /// Refuses a message that turns out to be too long after its handler has received its
     /// beginning.
-    pub(super) fn refuse_begun(&self, exchange: u32, code: TypeCode, request: bool) {
+    pub(super) fn refuse_begun(&self, exchange: InExchange) {
+        let InExchange { id, code, request } = exchange;
         self.note_refusal(code, Refusal::TooLong, 1);
         let reason = Reason::TOO_LONG_BEGUN;
         self.with(|state| {
             if request {
-                state.link.reset(exchange, reason);
+                state.link.reset(id, reason);
             } else {
-                state.link.refuse_one_ways(exchange, code, reason, 1);
+                state.link.refuse_one_ways(id, code, reason, 1);
             }
         });
     }
 
     /// Refuses one message: a request, or a one-way message.
-    pub(super) fn refuse_one(
-        &self,
-        exchange: u32,
-        code: TypeCode,
-        request: bool,
-        refusal: Refusal,
-    ) {
-        if request {
-            self.refuse(exchange, code, refusal);
+    pub(super) fn refuse_one(&self, exchange: InExchange, refusal: Refusal) {
+        if exchange.request {
+            self.refuse(exchange, refusal);
         } else {
-            self.refuse_one_ways(exchange, code, refusal, 1);
+            self.refuse_one_ways(exchange, refusal, 1);
         }
     }
 
