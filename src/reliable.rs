@@ -79,7 +79,7 @@ impl fmt::Display for Unsure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Restarted => "the other node was started again",
-            Self::Late => "no acknowledgement came in time",
+            Self::Late => "no acknowledgement arrived in time",
             Self::Stopped => "this node stops",
         })
     }
@@ -112,7 +112,7 @@ pub enum ReliableError {
     },
     /// The handler received it and failed: it panicked, or was late. Caused by the remote. The
     /// message may have been handled, and is not delivered again.
-    #[error("handed over, and failed: {reason}")]
+    #[error("delivered, and failed: {reason}")]
     Failed {
         /// Why.
         reason: Reason,

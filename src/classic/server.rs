@@ -254,11 +254,11 @@ impl Server {
         reader.split_into_pieces();
         match reader.part().await {
             Ok(Some(Part::Head(head))) => {
-                let (give, back) = oneshot::channel();
+                let (lender, back) = oneshot::channel();
                 self.back = Some(back);
-                let coming = (head.code(), Some(head.len()));
-                let lent = Lent::new(reader.leashed(), give);
-                let body = Body::streamed(coming, Box::new(lent));
+                let announced = (head.code(), Some(head.len()));
+                let lent = Lent::new(reader.leashed(), lender);
+                let body = Body::streamed(announced, Box::new(lent));
                 let progress = body.progress();
                 Ok((body, progress))
             }

@@ -33,7 +33,7 @@ pub(crate) trait Serve: Send + Sync + fmt::Debug {
     /// Identifies the actor, independent of the message type.
     fn handler(&self) -> u64;
 
-    /// Whether one-way messages are gathered for [`notify_batch`](Self::tell_all).
+    /// Whether one-way messages are gathered for [`notify_batch`](Self::notify_batch).
     fn takes_batches(&self) -> bool {
         false
     }

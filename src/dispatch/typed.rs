@@ -31,6 +31,13 @@ pub struct Received<M> {
     _guard: MessageGuard,
 }
 
+#[cfg(feature = "test-utils")]
+impl<M> Received<M> {
+    pub(super) fn new(message: M, sender: Sender) -> Self {
+        Self { message, sender, _guard: MessageGuard::default() }
+    }
+}
+
 impl<M: fmt::Debug> fmt::Debug for Received<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Received")

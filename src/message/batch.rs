@@ -72,6 +72,28 @@ impl IncomingBatch {
         Self { messages: Messages::One(frame), sender, _guard: guard }
     }
 
+    /// A batch as a handler receives it, for tests of handlers without a node (feature
+    /// `test-utils`). `None` if `messages` is empty.
+    ///
+    /// # Examples
+    /// ```
+    /// # use actix_peer::{IncomingBatch, frame::TypeCode};
+    /// let from: actix_peer::overlay::Address = "127.0.0.1:9000".parse().unwrap();
+    /// let batch = IncomingBatch::for_tests(TypeCode::new(b"TICK"), [b"1", b"2"], from).unwrap();
+    /// assert_eq!(batch.iter().collect::<Vec<_>>(), [b"1", b"2"]);
+    /// ```
+    #[cfg(feature = "test-utils")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+    #[must_use]
+    pub fn for_tests(
+        code: TypeCode,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+        from: impl Into<Sender>,
+    ) -> Option<Self> {
+        let messages = MessageBatch::of(code, messages)?;
+        Some(Self::new(messages, from.into(), MessageGuard::default()))
+    }
+
     /// The code of the messages, as it was sent.
     #[must_use]
     pub const fn code(&self) -> TypeCode {

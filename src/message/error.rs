@@ -21,7 +21,7 @@ pub enum ReadError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// Nothing arrived for this time. The connection, or the exchange on a link, is closed.
-    #[error("timed out: nothing came for {0:?}")]
+    #[error("timed out: nothing arrived for {0:?}")]
     Late(Duration),
     /// The exchange on a link, or the whole link, was ended before the data was complete.
     #[error("ended: {0}")]

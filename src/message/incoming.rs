@@ -166,6 +166,34 @@ impl Sender {
     }
 }
 
+#[cfg(feature = "test-utils")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+impl Sender {
+    /// The sender of a message over a link, or, if its id is unknown, in a classic exchange, for
+    /// tests of handlers without a node (feature `test-utils`).
+    #[must_use]
+    pub fn for_tests(address: Address, identity: Identity) -> Self {
+        let via = if identity == Identity::Unknown { Via::Classic } else { Via::Link };
+        Self::new(address, identity, via)
+    }
+
+    /// The sender of a message that `origin` sent and that passed the nodes of `path`, the origin
+    /// first, for tests of handlers without a node (feature `test-utils`).
+    #[must_use]
+    pub fn routed_for_tests(address: Address, origin: PeerId, path: Vec<PeerId>) -> Self {
+        Self::routed(&Self::for_tests(address, Identity::Unknown), origin, path)
+    }
+}
+
+/// The sender of a message in a classic exchange: its id is unknown.
+#[cfg(feature = "test-utils")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+impl From<Address> for Sender {
+    fn from(address: Address) -> Self {
+        Self::for_tests(address, Identity::Unknown)
+    }
+}
+
 /// A request, sent to the handler that is registered for its code. Answered with a [`Reply`].
 ///
 /// When it is dropped or answered, it returns its permit
@@ -226,10 +254,13 @@ impl Incoming {
         Self { frame, body, origin: Origin::Link { window, permits } }
     }
 
-    /// A request as a handler receives it, for tests of handlers without a node.
+    /// A request as a handler receives it, for tests of handlers without a node (feature
+    /// `test-utils`). `from` is an address, or a [`Sender::for_tests`].
+    #[cfg(feature = "test-utils")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
     #[must_use]
-    pub fn for_tests(frame: Frame, from: Address) -> Self {
-        Self::new(frame, Sender::classic(from, None), None, MessageGuard::default())
+    pub fn for_tests(frame: Frame, from: impl Into<Sender>) -> Self {
+        Self::new(frame, from.into(), None, MessageGuard::default())
     }
 
     /// The code of the request, as it was sent.

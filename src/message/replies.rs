@@ -230,9 +230,9 @@ impl Replies {
             Item::Frame(frame) => Some(Body::whole(frame)),
             Item::Long { code, len } => {
                 self.open.as_mut().and_then(|open| open.reader.take()).map(|reader| {
-                    let (give, back) = oneshot::channel();
+                    let (lender, back) = oneshot::channel();
                     self.back = Some(back);
-                    Body::streamed((code, len), Box::new(Lent::new(reader, give)))
+                    Body::streamed((code, len), Box::new(Lent::new(reader, lender)))
                 })
             }
         }))

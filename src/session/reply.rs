@@ -1,8 +1,9 @@
 //! Sends the reply to a request over a link.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     dispatch::reply::{ReplySink, ReplyStop, may_send, send_reply},
@@ -13,7 +14,7 @@ use crate::{
         error::WriteError,
         payload::{DataReader, Payload},
     },
-    node::{Node, Refusal},
+    node::Refusal,
     session::{
         exchange::InExchange,
         state::{Session, SessionState, Unsent},
@@ -96,10 +97,12 @@ impl LinkReply<'_> {
 }
 
 impl ReplySink for LinkReply<'_> {
-    const ENDS_ON_ABORT: bool = false;
+    fn handler_timeout(&self) -> Duration {
+        self.session.node.config.handler_timeout
+    }
 
-    fn node(&self) -> &Node {
-        &self.session.node
+    fn abort(&self) -> Option<&CancellationToken> {
+        None
     }
 
     async fn send_frame(&mut self, frame: &Frame, last: bool) -> Result<(), ReplyStop> {
@@ -112,8 +115,7 @@ impl ReplySink for LinkReply<'_> {
         len: u64,
         reader: DataReader,
     ) -> Result<(), ReplyStop> {
-        let limit = self.session.node.config.handler_timeout;
-        self.send(code, Payload::body(reader, len, limit), true).await
+        self.send(code, Payload::body(reader, len, self.handler_timeout()), true).await
     }
 
     async fn send_buffered(&mut self) -> Result<(), ReplyStop> {

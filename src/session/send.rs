@@ -145,13 +145,13 @@ pub(crate) async fn send_parts(
     while more {
         let bytes = data.next(part).await.map_err(|error| PartsError::source(error, true))?;
         more = data.left() > 0;
-        let put = async {
+        let sent = async {
             let paid_for = share(session, &mut paid, bytes.len()).await?;
             session.enqueue(|state| state.link.go_on(exchange, code, &bytes, more)).await?;
             paid_for.forget();
             Ok::<_, Unsent>(())
         };
-        if put.await.is_err() {
+        if sent.await.is_err() {
             unfinished.leave();
             return Err(Unsent::Over.into());
         }
@@ -258,8 +258,8 @@ impl Session {
         let (code, ended) = (message.code(), Arc::new(OnceLock::new()));
         let data = self.payload(message);
         let mut opened = |state: &mut SessionState, exchange| {
-            let told = OutExchange::OneWay { ended: Arc::clone(&ended), begun: state.link.said() };
-            state.exchanges.insert(exchange, told);
+            let open = OutExchange::OneWay { ended: Arc::clone(&ended), begun: state.link.said() };
+            state.exchanges.insert(exchange, open);
         };
         match send_parts(self, code, data, Kind::OneWay, &mut opened).await {
             Ok(exchange) => {

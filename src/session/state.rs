@@ -236,20 +236,20 @@ impl Session {
     }
 
     /// Adds a frame to the output, if there is room.
-    pub(crate) fn try_enqueue<R>(&self, put: impl FnOnce(&mut SessionState) -> R) -> Option<R> {
-        self.with(|state| state.has_room().then(|| put(state)))
+    pub(crate) fn try_enqueue<R>(&self, add: impl FnOnce(&mut SessionState) -> R) -> Option<R> {
+        self.with(|state| state.has_room().then(|| add(state)))
     }
 
     /// Adds a frame to the output, as soon as there is room.
     pub(crate) async fn enqueue<R>(
         &self,
-        mut put: impl FnMut(&mut SessionState) -> Result<R, Refused>,
+        mut add: impl FnMut(&mut SessionState) -> Result<R, Refused>,
     ) -> Result<R, Unsent> {
         loop {
-            let mut result = self.try_enqueue(&mut put);
+            let mut result = self.try_enqueue(&mut add);
             if result.is_none() {
                 let changed = self.changed.notified();
-                result = self.try_enqueue(&mut put);
+                result = self.try_enqueue(&mut add);
                 if result.is_none() {
                     changed.await;
                 }
@@ -272,12 +272,12 @@ impl Session {
     /// As [`enqueue`](Self::enqueue), for replies: also waits for the credit of the exchange.
     pub(crate) async fn enqueue_reply<R>(
         &self,
-        mut put: impl FnMut(&mut SessionState) -> Result<R, Refused>,
+        mut add: impl FnMut(&mut SessionState) -> Result<R, Refused>,
     ) -> Result<R, Unsent> {
         loop {
             let changed = self.changed.notified();
             match self
-                .enqueue(|state| match put(state) {
+                .enqueue(|state| match add(state) {
                     Err(Refused::Full) => Ok(None),
                     result => result.map(Some),
                 })
