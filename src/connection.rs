@@ -273,9 +273,8 @@ async fn begin(
                 let link = session::welcome(node, (reader, writer), first, (&remote, proven));
                 link.await.map(|driver| Talk::Link(Box::new(driver)))
             } else {
-                let who = (remote.clone(), proven);
-                let node = (Arc::clone(&node.node), Arc::clone(&node.routes));
-                Server::new(reader, writer, first, who, node)
+                let (node, routes) = (Arc::clone(&node.node), Arc::clone(&node.routes));
+                Server::new(reader, writer, first, remote.clone(), proven, node, routes)
                     .map(|server| Talk::Classic(Box::new(server)))
             };
             return talk.map(|talk| (remote, talk, span));

@@ -65,8 +65,10 @@ impl Server {
         reader: ReadHalf,
         writer: WriteHalf,
         first: BytesMut,
-        (remote, proven): (Address, Option<PeerId>),
-        (node, routes): (Arc<Node>, Arc<Routes>),
+        remote: Address,
+        proven: Option<PeerId>,
+        node: Arc<Node>,
+        routes: Arc<Routes>,
     ) -> Option<Self> {
         let throttle = Throttle::new(&node.meters, &remote, node.config.keep_alive);
         let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
@@ -256,9 +258,8 @@ impl Server {
             Ok(Some(Part::Head(head))) => {
                 let (lender, back) = oneshot::channel();
                 self.back = Some(back);
-                let announced = (head.code(), Some(head.len()));
                 let lent = Lent::new(reader.leashed(), lender);
-                let body = Body::streamed(announced, Box::new(lent));
+                let body = Body::streamed(head.code(), Some(head.len()), Box::new(lent));
                 let progress = body.progress();
                 Ok((body, progress))
             }

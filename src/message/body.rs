@@ -76,10 +76,7 @@ impl Body {
 
     /// A body that is read from `source`, whose next part is its first piece. At its end, or when
     /// the body is dropped, the source is dropped.
-    pub(crate) fn streamed(
-        (code, len): (TypeCode, Option<u32>),
-        source: Box<dyn BodySource>,
-    ) -> Self {
+    pub(crate) fn streamed(code: TypeCode, len: Option<u32>, source: Box<dyn BodySource>) -> Self {
         Self { code, len, received: Progress::default(), data: BodyData::Streamed(source) }
     }
 

@@ -232,7 +232,7 @@ impl Replies {
                 self.open.as_mut().and_then(|open| open.reader.take()).map(|reader| {
                     let (lender, back) = oneshot::channel();
                     self.back = Some(back);
-                    Body::streamed((code, len), Box::new(Lent::new(reader, lender)))
+                    Body::streamed(code, len, Box::new(Lent::new(reader, lender)))
                 })
             }
         }))

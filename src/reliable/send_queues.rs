@@ -50,7 +50,8 @@ impl SendQueues {
     /// The queue for `peer` at `to`. If its id is only `claimed`, each address has its own queue.
     pub(crate) fn get_or_insert(
         &mut self,
-        (peer, to): (&PeerId, &Address),
+        peer: &PeerId,
+        to: &Address,
         claimed: bool,
         incarnation: u64,
         limits: OutboxLimits,
@@ -77,7 +78,7 @@ impl SendQueues {
 
     /// Sends the messages for the peer that claims this id to its new address `to`. Returns their
     /// number.
-    pub(crate) fn readdress(&self, (peer, to): (&PeerId, &Address)) -> usize {
+    pub(crate) fn readdress(&self, peer: &PeerId, to: &Address) -> usize {
         let claimed = self.queues.iter().filter(|((id, at), _)| id == peer && at.is_some());
         claimed.map(|(_, queue)| queue.set_address(to)).sum()
     }
@@ -284,7 +285,7 @@ mod tests {
         let cyd: PeerId = "cyd".parse().unwrap();
         let limits = OutboxLimits::default();
         let frame = Frame::empty("TEST");
-        let queue = queues.get_or_insert((&bob, &to), true, 1, limits);
+        let queue = queues.get_or_insert(&bob, &to, true, 1, limits);
         let queued = queue.push(&frame, AckLevel::Handled.into()).unwrap();
         assert!(queued.first && !queued.was_sent());
         assert_eq!(queues.peer_at(&to), Some(bob.clone()));
@@ -292,9 +293,9 @@ mod tests {
         queue.lock().running = false;
         drop(queue);
         assert_eq!(queues.peer_at(&to), None);
-        queues.get_or_insert((&cyd, &to), true, 1, limits);
+        queues.get_or_insert(&cyd, &to, true, 1, limits);
         assert_eq!(queues.queues.len(), 1);
-        let again = queues.get_or_insert((&bob, &to), true, 1, limits);
+        let again = queues.get_or_insert(&bob, &to, true, 1, limits);
         let queued = again.push(&frame, AckLevel::Handled.into()).unwrap();
         assert_eq!(queued.sequence, 2);
     }
@@ -305,19 +306,19 @@ mod tests {
         let (bob, limits) = ("bob".parse().unwrap(), OutboxLimits::default());
         let (here, there) = ("bob:9000".parse().unwrap(), "eve:9000".parse().unwrap());
         let frame = Frame::empty("TEST");
-        let queue = queues.get_or_insert((&bob, &here), true, 1, limits);
+        let queue = queues.get_or_insert(&bob, &here, true, 1, limits);
         let _posted = queue.push(&frame, AckLevel::Handled.into()).unwrap();
-        let other = queues.get_or_insert((&bob, &there), true, 1, limits);
+        let other = queues.get_or_insert(&bob, &there, true, 1, limits);
         assert!(!Arc::ptr_eq(&queue, &other) && queue.lock().to == here);
         let _posted_there = other.push(&frame, AckLevel::Handled.into()).unwrap();
         let series = |queue: &SendQueue| queue.lock().outbox.next_unsent().unwrap().0.series;
         assert_ne!(series(&queue), series(&other));
-        assert_eq!(queues.readdress((&bob, &there)), 1);
+        assert_eq!(queues.readdress(&bob, &there), 1);
         assert_eq!(queue.lock().to, there);
-        assert_eq!(queues.readdress((&bob, &there)), 0);
+        assert_eq!(queues.readdress(&bob, &there), 0);
         // The queue of a proven id is the same at each address.
-        let proven = queues.get_or_insert((&bob, &here), false, 1, limits);
-        assert!(Arc::ptr_eq(&proven, &queues.get_or_insert((&bob, &there), false, 1, limits)));
+        let proven = queues.get_or_insert(&bob, &here, false, 1, limits);
+        assert!(Arc::ptr_eq(&proven, &queues.get_or_insert(&bob, &there, false, 1, limits)));
         assert_eq!(proven.lock().to, there);
     }
 }

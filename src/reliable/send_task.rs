@@ -122,7 +122,7 @@ async fn send_over_next_link(
     let session = match reached {
         Ok(session) => session,
         Err(why) => {
-            on_unreached(endpoint, queue, &to, (why, classic)).await;
+            on_unreached(endpoint, queue, &to, why, classic).await;
             return finish_if_empty(queue);
         }
     };
@@ -187,7 +187,8 @@ async fn on_unreached(
     endpoint: &Arc<Endpoint>,
     queue: &Arc<SendQueue>,
     to: &Address,
-    (why, classic): (Unreached, &mut u32),
+    why: Unreached,
+    classic: &mut u32,
 ) {
     queue.lock().unreached = Some(why.clone());
     let pause = match why {

@@ -64,16 +64,16 @@ impl ReliableSender {
         self.outbox.set(outbox).ok();
     }
 
-    fn queue(&self, (peer, to): (&PeerId, &Address)) -> Arc<SendQueue> {
+    fn queue(&self, peer: &PeerId, to: &Address) -> Arc<SendQueue> {
         let claimed = !self.endpoint.is_proven_only(peer);
         let incarnation = self.endpoint.links.incarnation;
-        self.queues().get_or_insert((peer, to), claimed, incarnation, self.limits)
+        self.queues().get_or_insert(peer, to, claimed, incarnation, self.limits)
     }
 
     /// Sends the messages for the peer that claims this id to its new address. Returns their
     /// number.
     pub(crate) fn readdress(&self, peer: &PeerInfo) -> usize {
-        self.queues().readdress((peer.id(), peer.address()))
+        self.queues().readdress(peer.id(), peer.address())
     }
 
     fn queues(&self) -> MutexGuard<'_, SendQueues> {
@@ -207,11 +207,11 @@ pub(super) async fn queue_for(
     }
     let there = || endpoint.links.open_session((to, None)).map(|session| session.peer.id().clone());
     if let Some(whom) = whom.cloned().or_else(there).or_else(|| sender.peer_with_messages_at(to)) {
-        return Ok(sender.queue((&whom, to)));
+        return Ok(sender.queue(&whom, to));
     }
     loop {
         let why = match reach(endpoint, to, None).await {
-            Ok(session) => return Ok(sender.queue((session.peer.id(), to))),
+            Ok(session) => return Ok(sender.queue(session.peer.id(), to)),
             Err(why) => why,
         };
         let transient = matches!(
@@ -264,7 +264,7 @@ pub(crate) async fn notify_acked(
     match path(endpoint, to, over).await? {
         Path::Link(session) => {
             session.check_sequenced(&frame).map_err(RequestError::NotSendable)?;
-            let queue = sender.queue((session.peer.id(), to.0));
+            let queue = sender.queue(session.peer.id(), to.0);
             send_task::send(endpoint, to.0, &queue, frame, level).await
         }
         Path::Classic => {

@@ -275,7 +275,7 @@ impl Inbound {
                     CreditReturn::Window,
                 )
                 .inside();
-                let body = Body::streamed((code, None), Box::new(stream));
+                let body = Body::streamed(code, None, Box::new(stream));
                 let progress = body.progress();
                 let left = limit as usize;
                 let exchange = head.exchange;

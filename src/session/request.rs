@@ -23,11 +23,7 @@ use crate::{
 };
 
 /// Registers a request whose first frame is in the output. Replies go to `queue`.
-fn open_request(
-    state: &mut SessionState,
-    (exchange, code): (u32, TypeCode),
-    queue: &Arc<PartQueue>,
-) {
+fn open_request(state: &mut SessionState, exchange: u32, code: TypeCode, queue: &Arc<PartQueue>) {
     let (queue, begun) = (Arc::clone(queue), state.link.said());
     state.exchanges.insert(exchange, OutExchange::Request { code, queue, begun });
 }
@@ -42,7 +38,7 @@ fn begin_request(
         return Err(Refused::TooLong);
     }
     let exchange = state.link.begin(frame.code(), frame.data(), Kind::Request, false)?;
-    open_request(state, (exchange, frame.code()), queue);
+    open_request(state, exchange, frame.code(), queue);
     Ok(exchange)
 }
 
@@ -63,7 +59,7 @@ impl Session {
             }
             body @ OutgoingKind::Body { .. } => self.request_body(body, &queue, limit).await?,
         };
-        Ok(self.replies((exchange, code), queue, sending))
+        Ok(self.replies(exchange, code, queue, sending))
     }
 
     /// Sends a request of one frame, if that is possible without waiting.
@@ -78,12 +74,13 @@ impl Session {
         let exchange = self.try_enqueue(|state| begin_request(state, frame, &queue))?.ok()?;
         paid.forget();
         slot.forget();
-        Some(self.replies((exchange, frame.code()), queue, Sending::Done))
+        Some(self.replies(exchange, frame.code(), queue, Sending::Done))
     }
 
     fn replies(
         self: &Arc<Self>,
-        (exchange, code): (u32, TypeCode),
+        exchange: u32,
+        code: TypeCode,
         queue: Arc<PartQueue>,
         sending: Sending,
     ) -> Replies {
@@ -113,7 +110,7 @@ impl Session {
             let mut slot = Some(slot);
             let mut ended = None;
             let mut opened = |state: &mut SessionState, exchange| {
-                open_request(state, (exchange, frame.code()), queue);
+                open_request(state, exchange, frame.code(), queue);
                 (begun, ended) = (true, Some(exchange));
                 if let Some(slot) = slot.take() {
                     slot.forget();
@@ -154,7 +151,7 @@ impl Session {
             let send = async {
                 let mut slot = Some(session.request_permit().await?);
                 let mut opened = |state: &mut SessionState, exchange| {
-                    open_request(state, (exchange, code), &queue);
+                    open_request(state, exchange, code, &queue);
                     if let Some(slot) = slot.take() {
                         slot.forget();
                     }

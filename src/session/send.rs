@@ -198,7 +198,7 @@ impl Session {
 
     /// The data of a message, to be sent in parts.
     pub(crate) fn payload(&self, message: OutgoingKind) -> Payload {
-        Payload::of(message, self.node.config.handler_timeout)
+        message.into_payload(self.node.config.handler_timeout)
     }
 
     /// Sends a one-way message. Waits only for credit and room in the output.
