@@ -158,7 +158,7 @@ impl Intake {
     }
 
     /// The same with another limit.
-    const fn up_to(self, limit: u32) -> Self {
+    const fn with_limit(self, limit: u32) -> Self {
         match self {
             Self::Whole(_) => Self::Whole(limit),
             Self::Streamed(_) => Self::Streamed(limit),
@@ -185,14 +185,14 @@ pub(crate) struct Route {
     pub(crate) permits: Arc<Semaphore>,
     /// Whether replies may have codes of the framework.
     pub(crate) internal: bool,
-    pub(crate) times: HandlerTimer,
+    pub(crate) timer: HandlerTimer,
 }
 
 impl Route {
     /// Delivers a request synchronously, as [`Serve::serve`] does, and measures the time until the
     /// answer.
     pub(crate) fn call(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        self.times.take(self.serve.serve(incoming), Reply::is_refusal)
+        self.timer.take(self.serve.serve(incoming), Reply::is_refusal)
     }
 }
 
@@ -230,7 +230,7 @@ impl Routes {
         self.lengths().insert(code, bytes);
         self.change(|table| {
             if let Some(route) = table.get_mut(&code) {
-                route.intake = route.intake.up_to(bytes).whole_at_most(self.most);
+                route.intake = route.intake.with_limit(bytes).whole_at_most(self.most);
             }
         });
     }
@@ -248,7 +248,7 @@ impl Routes {
     /// Inserts `route` and returns the one that it replaces.
     pub(crate) fn insert(&self, code: TypeCode, mut route: Route) -> Option<Route> {
         let set = self.lengths().get(&code).copied();
-        let intake = set.map_or(route.intake, |bytes| route.intake.up_to(bytes));
+        let intake = set.map_or(route.intake, |bytes| route.intake.with_limit(bytes));
         route.intake = intake.whole_at_most(self.most);
         self.change(|table| table.insert(code, route))
     }

@@ -64,7 +64,7 @@ pub(super) struct AckedState {
 }
 
 /// How to process a message that arrived.
-pub(super) enum Due {
+pub(super) enum AckedArrival {
     Reset(Reason),
     Acknowledge,
     Wait(Outcome),
@@ -73,16 +73,18 @@ pub(super) enum Due {
 
 impl AckedState {
     /// Notes the arrival of a message, and decides how to process it.
-    pub(super) fn on_message(&mut self, from: &PeerId, sequenced: Sequenced) -> Due {
+    pub(super) fn on_message(&mut self, from: &PeerId, sequenced: Sequenced) -> AckedArrival {
         let name = (from.clone(), sequenced.series, sequenced.incarnation, sequenced.sequence);
         match self.seen.note(from, sequenced, now()) {
-            Novelty::New => Due::Deliver(name),
-            Novelty::Repeated => {
-                self.outcomes.get(&name).cloned().map_or(Due::Acknowledge, Due::Wait)
-            }
-            Novelty::Failed(reason) => Due::Reset(reason),
-            Novelty::NoRoom => Due::Reset(Reason::BUSY),
-            Novelty::Outlived | Novelty::Forgotten => Due::Reset(Reason::NOT_ALLOWED),
+            Novelty::New => AckedArrival::Deliver(name),
+            Novelty::Repeated => self
+                .outcomes
+                .get(&name)
+                .cloned()
+                .map_or(AckedArrival::Acknowledge, AckedArrival::Wait),
+            Novelty::Failed(reason) => AckedArrival::Reset(reason),
+            Novelty::NoRoom => AckedArrival::Reset(Reason::BUSY),
+            Novelty::Outlived | Novelty::Forgotten => AckedArrival::Reset(Reason::NOT_ALLOWED),
         }
     }
 

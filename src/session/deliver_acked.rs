@@ -11,7 +11,7 @@ use crate::{
     link::{AckLevel, Sequenced},
     node::{Node, Permits, Refusal},
     session::{
-        acked::{Due, Outcome},
+        acked::{AckedArrival, Outcome},
         deliver::{Deliveries, Delivery},
         exchange::InExchange,
         pool::LinkPool,
@@ -28,7 +28,7 @@ impl Deliveries {
         let handler = delivery.route.handler;
         let mut acked = self.links.acked.lock();
         let name = match acked.on_message(session.peer.id(), sequenced) {
-            Due::Deliver(name) => name,
+            AckedArrival::Deliver(name) => name,
             due => {
                 drop(acked);
                 return self.on_repeated(exchange, sequenced, due);
@@ -67,15 +67,17 @@ impl Deliveries {
     }
 
     /// Answers a message that arrived before.
-    fn on_repeated(&mut self, exchange: InExchange, sequenced: Sequenced, due: Due) {
+    fn on_repeated(&mut self, exchange: InExchange, sequenced: Sequenced, due: AckedArrival) {
         let session = &self.session;
         match due {
-            Due::Reset(reason) => session.with(|state| state.link.reset(exchange.id, reason)),
-            Due::Acknowledge | Due::Deliver(..) => {
+            AckedArrival::Reset(reason) => {
+                session.with(|state| state.link.reset(exchange.id, reason))
+            }
+            AckedArrival::Acknowledge | AckedArrival::Deliver(..) => {
                 session.node.counters.reliable_repeated.one();
                 acknowledge(session, exchange, sequenced);
             }
-            Due::Wait(outcome) => {
+            AckedArrival::Wait(outcome) => {
                 session.node.counters.reliable_repeated.one();
                 self.answer_with_outcome(exchange, sequenced, outcome);
             }
@@ -111,13 +113,13 @@ impl Deliveries {
         let due = {
             let mut acked = self.links.acked.lock();
             let due = acked.on_message(session.peer.id(), sequenced);
-            if let Due::Deliver(name) = &due {
+            if let AckedArrival::Deliver(name) = &due {
                 acked.settle(name, sequenced, Err(refusal));
             }
             due
         };
         match due {
-            Due::Deliver(..) => session.refuse(exchange, refusal),
+            AckedArrival::Deliver(..) => session.refuse(exchange, refusal),
             due => self.on_repeated(exchange, sequenced, due),
         }
     }

@@ -256,7 +256,7 @@ impl Inbound {
         match intake {
             Intake::Whole(limit) => {
                 // More than the hello announced would not fit into the window.
-                let limit = limit.min(self.session.limits.mine);
+                let limit = limit.min(self.session.limits.own_whole);
                 let until = Instant::now().later(self.session.node.config.body_deadline(limit));
                 let assembler = Assembler::new(code, limit);
                 let share = self.session.node.partial.share();

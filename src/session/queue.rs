@@ -30,10 +30,10 @@ pub(crate) struct ExchangeBroken {
 
 /// The parts that wait for their reader. Credit bounds their number.
 #[derive(Default)]
-pub(crate) struct PartQueue(Mutex<Waiting>);
+pub(crate) struct PartQueue(Mutex<WaitingParts>);
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingParts {
     parts: VecDeque<InPart>,
     end: Option<Result<(), ExchangeBroken>>,
     /// The waker of a reader that waits for the next part. `None` if none waits.
@@ -45,11 +45,11 @@ struct Waiting {
 }
 
 impl PartQueue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingParts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut Waiting) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut WaitingParts) -> R) -> R {
         let mut waiting = self.lock();
         let result = change(&mut waiting);
         let reader = waiting.reader.take();

@@ -29,14 +29,14 @@ fn without_result() -> Unreached {
 }
 
 /// The next step of a caller that needs a link.
-enum Step {
+enum DialStep {
     Done(Reached),
     Wait(watch::Receiver<Option<Reached>>),
     Pause(Instant),
     Again,
 }
 
-fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
+fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> DialStep {
     let mut pool = endpoint.links.lock();
     pool.update_directory();
     let (way, after) = pool.directory.way(to, now());
@@ -45,7 +45,7 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
     let step = match way {
         Way::Link(id) => match pool.sessions.get(&id) {
             Some(session) if session.is_open() && session.is_to(whom) => {
-                Step::Done(Ok(Arc::clone(session)))
+                DialStep::Done(Ok(Arc::clone(session)))
             }
             // A peer with another id has opened this link and claims to be reached at the address.
             Some(session) if session.is_open() && session.role == Role::Acceptor => {
@@ -53,36 +53,36 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
                 pool.directory.closed(id);
                 drop(pool);
                 endpoint.links.unlist(&session);
-                return Step::Again;
+                return DialStep::Again;
             }
-            Some(session) if session.is_open() => Step::Done(Err(session.wrong_peer(to, whom))),
+            Some(session) if session.is_open() => DialStep::Done(Err(session.wrong_peer(to, whom))),
             Some(_) => {
                 pool.directory.leaves(id);
-                Step::Again
+                DialStep::Again
             }
             None => {
                 pool.directory.closed(id);
-                Step::Again
+                DialStep::Again
             }
         },
-        Way::Classic => Step::Done(Err(Unreached::Classic { mute: false })),
-        Way::NoRoom => Step::Done(Err(Unreached::NoRoom)),
-        Way::NotBefore(until) => Step::Pause(until.into()),
+        Way::Classic => DialStep::Done(Err(Unreached::Classic { mute: false })),
+        Way::NoRoom => DialStep::Done(Err(Unreached::NoRoom)),
+        Way::NotBefore(until) => DialStep::Pause(until.into()),
         Way::Dial => {
             let (result, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
             let dialling =
                 Dialling { endpoint: Arc::clone(endpoint), to: to.clone(), result: Some(result) };
             dial = Some(dialling.dial(whom.cloned(), after));
-            Step::Wait(reached)
+            DialStep::Wait(reached)
         }
         Way::Wait => match pool.dials.get(to) {
-            Some(reached) if reached.has_changed().is_ok() => Step::Wait(reached.clone()),
+            Some(reached) if reached.has_changed().is_ok() => DialStep::Wait(reached.clone()),
             // Not reached: a dial always reports its result.
             _ => {
                 pool.dials.remove(to);
                 pool.directory.failed(to, now());
-                Step::Done(Err(without_result()))
+                DialStep::Done(Err(without_result()))
             }
         },
     };
@@ -195,15 +195,15 @@ pub(crate) async fn reach(
             return Err(Unreached::Stopped);
         }
         match step(endpoint, to, whom) {
-            Step::Done(reached) => return reached,
-            Step::Pause(pause) if pause > Instant::now().later(SHORT_PAUSE) => {
+            DialStep::Done(reached) => return reached,
+            DialStep::Pause(pause) if pause > Instant::now().later(SHORT_PAUSE) => {
                 let text = "the last dials failed; not dialled again yet".to_owned();
                 return Err(Unreached::Failed { kind: io::ErrorKind::NotConnected, text });
             }
-            Step::Pause(pause) => sleep_until(pause).await,
-            Step::Again => {}
+            DialStep::Pause(pause) => sleep_until(pause).await,
+            DialStep::Again => {}
             // A dial has time-outs of its own.
-            Step::Wait(mut reached) => {
+            DialStep::Wait(mut reached) => {
                 if let Ok(reached) = reached.wait_for(Option::is_some).await
                     && let Some(reached) = reached.clone()
                 {

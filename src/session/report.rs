@@ -26,7 +26,7 @@ impl Session {
     /// Sends the maximum lengths of messages that have changed since they were sent last.
     pub(super) fn send_lengths(&self) {
         self.with(|state| {
-            let lengths = self.routes.unusual_lengths(self.limits.mine);
+            let lengths = self.routes.unusual_lengths(self.limits.own_whole);
             state.link.tell_lengths(&lengths);
         });
     }

@@ -81,7 +81,7 @@ pub(crate) struct SessionLimits {
     /// The longest message for which a sender takes all credit before it begins.
     pub(crate) whole: u32,
     /// The longest message that this side buffers whole, as announced in its own hello.
-    pub(crate) mine: u32,
+    pub(crate) own_whole: u32,
     /// The longest part of a message in parts.
     pub(crate) part: usize,
     /// The length of the numbers in front of an acknowledged message.
@@ -154,7 +154,7 @@ impl Session {
                 window,
                 // More credit could not be taken at once.
                 whole: link.max_message().min(CreditPool::MOST / 2),
-                mine: link.own_max_message(),
+                own_whole: link.own_max_message(),
                 part,
                 numbers: link.numbered_len(),
             },

@@ -20,10 +20,10 @@ pub(super) struct Turns<K> {
 
 /// The messages that wait for one handler. The first has its turn.
 #[derive(Debug, Default)]
-struct Row(Mutex<Waiting>);
+struct Row(Mutex<WaitingTurns>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingTurns {
     next: u64,
     turns: BTreeMap<u64, Option<Waker>>,
 }
@@ -73,7 +73,7 @@ impl<K: Eq + Hash> Turns<K> {
 }
 
 impl Row {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingTurns> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

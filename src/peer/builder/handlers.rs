@@ -44,7 +44,7 @@ pub(crate) fn application_route(
         intake,
         permits: Arc::new(Semaphore::new(config.max_requests_per_code)),
         internal: false,
-        times: node.measures.times(code),
+        timer: node.measures.times(code),
     }
 }
 
