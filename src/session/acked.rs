@@ -18,20 +18,20 @@ use crate::{
 
 /// The acknowledged messages that have arrived, and the permits for those that wait.
 pub(super) struct AckedMessages {
-    once: Mutex<AckedState>,
+    state: Mutex<AckedState>,
     /// Permits for bytes of messages that may wait for a handler after the end of their link.
     waiting: Semaphore,
 }
 
 impl Default for AckedMessages {
     fn default() -> Self {
-        Self { once: Mutex::default(), waiting: Semaphore::new(MAX_WAITING) }
+        Self { state: Mutex::default(), waiting: Semaphore::new(MAX_WAITING) }
     }
 }
 
 impl AckedMessages {
     pub(super) fn lock(&self) -> MutexGuard<'_, AckedState> {
-        self.once.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A permit for a long wait of a message of this length. `None` if the bytes for longer waits

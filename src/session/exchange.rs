@@ -26,7 +26,7 @@ impl InExchange {
     }
 }
 
-/// The sender of an acknowledged message.
+/// Waits for the acknowledgement of a message that was sent on a link.
 pub(crate) trait AckWaiter: Send {
     /// Whether the acknowledgement is for this message, at its level or a higher one.
     fn accepts(&self, acknowledged: Option<(u64, AckLevel)>) -> bool;
@@ -40,7 +40,7 @@ pub(crate) enum OutExchange {
     Request {
         code: TypeCode,
         queue: Arc<PartQueue>,
-        /// The position in the output after the first frame of the request. AckedState that many bytes
+        /// The position in the output after the first frame of the request. When that many bytes
         /// are written, a streaming handler may have been called.
         begun: u64,
     },
