@@ -12,7 +12,7 @@ pub(crate) mod replies;
 pub(crate) mod reply;
 pub(crate) mod source;
 
-pub(crate) use self::incoming::Token;
+pub(crate) use self::incoming::MessageGuard;
 pub use self::{
     batch::IncomingBatch,
     body::Body,

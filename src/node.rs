@@ -396,7 +396,7 @@ impl Node {
     }
 
     /// The permits of a request, for its code and for the node. `None` if they are not free now.
-    pub(crate) fn try_acquire_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    pub(crate) fn try_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).try_acquire_owned().ok()?;
         let of_node = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         Some(Permits::from([of_code, of_node]))
@@ -404,11 +404,11 @@ impl Node {
 
     /// Waits for the permits of a request, for its code and for the node. `None` if they are not
     /// free within `busy_after`.
-    pub(crate) async fn acquire_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
+    pub(crate) async fn permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         timeout(self.config.busy_after, self.wait_for_permits(handler)).await.ok().flatten()
     }
 
-    /// As [`acquire_permits`](Self::acquire_permits), without a time-out. `None` if the node is gone.
+    /// As [`permits`](Self::permits), without a time-out. `None` if the node is gone.
     pub(crate) async fn wait_for_permits(&self, handler: &Arc<Semaphore>) -> Option<Permits> {
         let of_code = Arc::clone(handler).acquire_owned().await.ok()?;
         let of_node = Arc::clone(&self.requests).acquire_owned().await.ok()?;

@@ -1,10 +1,14 @@
 //! Layer 11: acknowledged messages, which survive a broken link.
 
-mod delivery;
-pub(crate) mod mailbag;
-pub(crate) mod sender;
+mod replay;
+mod send_queues;
+mod send_task;
+mod sender;
 
-pub(crate) use self::delivery::{ReliableSender, notify_acked, replay, take};
+pub(crate) use self::{
+    replay::replay,
+    sender::{ReliableSender, accept, notify_acked},
+};
 
 use std::{
     fmt, io,
@@ -74,9 +78,9 @@ pub enum Unsure {
 impl fmt::Display for Unsure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Restarted => "the other node has restarted",
+            Self::Restarted => "the other node was started again",
             Self::Late => "no acknowledgement arrived in time",
-            Self::Stopped => "this node is stopping",
+            Self::Stopped => "this node stops",
         })
     }
 }
@@ -108,7 +112,7 @@ pub enum ReliableError {
     },
     /// The handler received it and failed: it panicked, or was late. Caused by the remote. The
     /// message may have been handled, and is not delivered again.
-    #[error("the message was delivered, and its handler failed: {reason}")]
+    #[error("delivered, and failed: {reason}")]
     Failed {
         /// Why.
         reason: Reason,

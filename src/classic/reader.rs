@@ -72,7 +72,7 @@ impl FrameReader {
     }
 
     /// Limits the rate of reads with `throttle`.
-    pub(crate) fn braked(mut self, throttle: Throttle) -> Self {
+    pub(crate) fn throttled(mut self, throttle: Throttle) -> Self {
         self.throttle = throttle;
         self
     }
@@ -86,13 +86,13 @@ impl FrameReader {
 
     /// Whether a request, of which the buffer has the first bytes, is within the rate of its
     /// source.
-    pub(crate) fn in_pace(&self) -> bool {
+    pub(crate) fn is_within_rate(&self) -> bool {
         self.throttle.allows(self.buffer.len())
     }
 
     /// Prepares to buffer a frame of `len` bytes of data whole. Its bytes count as memory of the
-    /// node until [`let_go`](Self::let_go).
-    pub(crate) fn holds(&mut self, len: u32) {
+    /// node until [`release_share`](Self::release_share).
+    pub(crate) fn reserve_whole(&mut self, len: u32) {
         if len as usize > EXEMPT {
             let arrived = self.buffer.len().saturating_sub(HEADER_LEN);
             self.share = Some((self.node.partial.share(), arrived));
@@ -100,7 +100,7 @@ impl FrameReader {
     }
 
     /// Releases the memory of the frame that was buffered whole.
-    pub(crate) fn let_go(&mut self) {
+    pub(crate) fn release_share(&mut self) {
         self.share = None;
     }
 
@@ -110,7 +110,7 @@ impl FrameReader {
     }
 
     /// Returns a body in pieces, whatever its length.
-    pub(crate) fn take_pieces(&mut self) {
+    pub(crate) fn split_into_pieces(&mut self) {
         self.codec = FrameCodec::new().max_in(u32::MAX).pieces_above(0);
     }
 
@@ -123,7 +123,7 @@ impl FrameReader {
             };
             match part {
                 Ok(Some(part)) => {
-                    self.stall_timer.moved();
+                    self.stall_timer.reset();
                     self.count(&part);
                     return Poll::Ready(Ok(Some(part)));
                 }
@@ -159,7 +159,7 @@ impl FrameReader {
         match poll_read_buf(Pin::new(&mut self.half), cx, &mut buffer) {
             Poll::Ready(Ok(0)) => self.ended = true,
             Poll::Ready(Ok(n)) => {
-                self.stall_timer.moved();
+                self.stall_timer.reset();
                 if self.throttle.record(0, n) {
                     self.node.counters.reads_paused.one();
                 }

@@ -19,7 +19,7 @@ use crate::{
     frame::{Frame, FrameHead, Part, TypeCode},
     limits::{Misbehavior, throttle::Throttle},
     message::{
-        Body, Incoming, ReadError, Reply, Sender, Token, body::Progress, error::WriteError,
+        Body, Incoming, MessageGuard, ReadError, Reply, Sender, body::Progress, error::WriteError,
         source::Lent,
     },
     node::{AbortedExchange, Direction, Node, Refusal, log::Sanitized},
@@ -65,12 +65,14 @@ impl Server {
         reader: ReadHalf,
         writer: WriteHalf,
         first: BytesMut,
-        (remote, proven): (Address, Option<PeerId>),
-        (node, routes): (Arc<Node>, Arc<Routes>),
+        remote: Address,
+        proven: Option<PeerId>,
+        node: Arc<Node>,
+        routes: Arc<Routes>,
     ) -> Option<Self> {
         let throttle = Throttle::new(&node.meters, &remote, node.config.keep_alive);
         let reader = FrameReader::new(reader, first, node.config.stall_timeout, Arc::clone(&node));
-        let reader = reader.braked(throttle);
+        let reader = reader.throttled(throttle);
         Some(Self {
             head: reader.peek_head()?,
             remote,
@@ -165,7 +167,7 @@ impl Server {
         if self.proven.is_none() && !self.node.serves_unproven() {
             return Ok(Err(Refusal::NoTls));
         }
-        if !self.reader.as_ref().is_some_and(FrameReader::in_pace) {
+        if !self.reader.as_ref().is_some_and(FrameReader::is_within_rate) {
             self.node.counters.requests_too_fast.one();
             self.offended(Misbehavior::TooFast);
             return Ok(Err(Refusal::Busy));
@@ -180,15 +182,15 @@ impl Server {
             Intake::Whole(_) => Some(self.receive().await?),
             Intake::Streamed(_) => None,
         };
-        let permits = self.node.acquire_permits(&route.places).await;
-        self.reader.iter_mut().for_each(FrameReader::let_go);
+        let permits = self.node.permits(&route.permits).await;
+        self.reader.iter_mut().for_each(FrameReader::release_share);
         let Some(permits) = permits else {
             return Ok(Err(Refusal::Busy));
         };
-        let token = Token::new(Some(Arc::clone(&permits)), None);
+        let guard = MessageGuard::new(Some(Arc::clone(&permits)), None);
         let sender = Sender::classic(self.remote.clone(), self.proven.clone());
         let (incoming, progress) = match whole {
-            Some(frame) => (Incoming::new(frame, sender, None, token), None),
+            Some(frame) => (Incoming::new(frame, sender, None, guard), None),
             None => {
                 let (body, progress) = self.stream().await?;
                 (
@@ -196,7 +198,7 @@ impl Server {
                         Frame::empty(self.head.code()),
                         sender,
                         Some(Box::new(body)),
-                        token,
+                        guard,
                     ),
                     Some(progress),
                 )
@@ -204,7 +206,7 @@ impl Server {
         };
         self.step(PhaseEvent::Ready);
         let limit = self.node.config.handler_timeout;
-        let answer = answered(limit, route.ask(incoming), progress).await;
+        let answer = answered(limit, route.call(incoming), progress).await;
         drop(permits);
         Ok(answer)
     }
@@ -215,7 +217,7 @@ impl Server {
         let Some(reader) = self.reader.as_mut() else {
             return Err(Broken);
         };
-        reader.holds(self.head.len());
+        reader.reserve_whole(self.head.len());
         let receive = async {
             match reader.part().await? {
                 Some(Part::Frame(frame)) => Ok(Some(frame)),
@@ -251,14 +253,13 @@ impl Server {
                 Err(error) => Err(self.broken(&error)),
             };
         }
-        reader.take_pieces();
+        reader.split_into_pieces();
         match reader.part().await {
             Ok(Some(Part::Head(head))) => {
-                let (give, back) = oneshot::channel();
+                let (lender, back) = oneshot::channel();
                 self.back = Some(back);
-                let coming = (head.code(), Some(head.len()));
-                let lent = Lent::new(reader.revocable(), give);
-                let body = Body::coming(coming, Box::new(lent));
+                let lent = Lent::new(reader.revocable(), lender);
+                let body = Body::streamed(head.code(), Some(head.len()), Box::new(lent));
                 let progress = body.progress();
                 Ok((body, progress))
             }

@@ -29,7 +29,7 @@ impl StallTimer {
     }
 
     /// Notes progress.
-    pub(crate) const fn moved(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.waiting = false;
     }
 

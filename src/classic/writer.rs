@@ -5,6 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     dispatch::reply::{ReplySink, ReplyStop},
@@ -139,10 +140,12 @@ impl FrameWriter {
 }
 
 impl ReplySink for FrameWriter {
-    const ENDS_ON_ABORT: bool = true;
+    fn handler_timeout(&self) -> Duration {
+        self.node.config.handler_timeout
+    }
 
-    fn node(&self) -> &Node {
-        &self.node
+    fn abort(&self) -> Option<&CancellationToken> {
+        Some(&self.node.abort)
     }
 
     async fn send_frame(&mut self, frame: &Frame, last: bool) -> Result<(), ReplyStop> {

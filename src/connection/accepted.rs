@@ -214,9 +214,9 @@ async fn begin(
                 // A link handles an abort itself, for each open exchange.
                 (link, Box::pin(driver.run().instrument(span)) as BoxFuture<'static, ()>)
             } else {
-                let who = (remote.clone(), proven);
-                let shared = (Arc::clone(&node.node), Arc::clone(&node.routes));
-                let server = Server::new(reader, writer, first, who, shared)?;
+                let (shared, routes) = (Arc::clone(&node.node), Arc::clone(&node.routes));
+                let server =
+                    Server::new(reader, writer, first, remote.clone(), proven, shared, routes)?;
                 let code = server.code();
                 let run = serve(server, Arc::clone(&node.node), remote.clone()).instrument(span);
                 (OpenedProtocol::Classic(code), Box::pin(run) as _)

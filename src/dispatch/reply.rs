@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     frame::{Frame, TypeCode},
     message::{Reply, body::Progress, error::WriteError, payload::DataReader, reply::ReplyKind},
-    node::{Node, Refusal},
+    node::Refusal,
 };
 
 /// Waits for the answer of a handler, at most for `limit`. If the handler reads its request as a
@@ -30,11 +31,12 @@ pub(crate) async fn answered(
 
 /// The receiver of a reply: a connection, or an exchange on a link.
 pub(crate) trait ReplySink: Send {
-    /// Whether an abort of the node ends a reply that waits for its next frame. False on a link,
-    /// which ends all its exchanges itself.
-    const ENDS_ON_ABORT: bool;
+    /// The time-out of the wait for the next frame of a stream.
+    fn handler_timeout(&self) -> Duration;
 
-    fn node(&self) -> &Node;
+    /// Ends a reply that waits for its next frame. `None` on a link, which ends all its exchanges
+    /// itself.
+    fn abort(&self) -> Option<&CancellationToken>;
 
     /// Sends a frame. If it is the `last` one, it ends the reply.
     fn send_frame(
@@ -125,13 +127,89 @@ async fn next_frame<S: ReplySink>(
         return Ok(next);
     }
     sink.send_buffered().await?;
-    let node = sink.node();
-    let next = timeout(node.config.handler_timeout, frames.next());
-    let next = if S::ENDS_ON_ABORT {
-        let aborted = ReplyStop::Refused(Refusal::Stopping);
-        node.abort.run_until_cancelled(next).await.ok_or(aborted)?
-    } else {
-        next.await
+    let next = timeout(sink.handler_timeout(), frames.next());
+    let next = match sink.abort() {
+        Some(abort) => {
+            let aborted = ReplyStop::Refused(Refusal::Stopping);
+            abort.run_until_cancelled(next).await.ok_or(aborted)?
+        }
+        None => next.await,
     };
     next.map_err(|_| ReplyStop::Refused(Refusal::HandlerLate))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use futures::stream;
+
+    use super::*;
+    use crate::dispatch::collector::Collector;
+
+    /// What is sent of a reply, and why not the rest.
+    async fn sent(reply: Reply, internal: bool) -> (Vec<Frame>, bool, Option<ReplyStop>) {
+        let mut sink = Collector::default();
+        let stop = send_reply(&mut sink, reply, internal).await.err();
+        (sink.frames, sink.ended, stop)
+    }
+
+    fn frames() -> Vec<Frame> {
+        ["1", "2"].map(|text| Frame::text("REPL", text)).into()
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_reply_is_sent_in_full_and_ended() {
+        for (reply, expected) in [
+            (Reply::none(), Vec::new()),
+            (Reply::one(frames().remove(0)), vec![frames().remove(0)]),
+            (Reply::many(frames()), frames()),
+            (Reply::stream(stream::iter(frames())), frames()),
+            (Reply::stream(stream::empty()), Vec::new()),
+            (Reply::body("REPL", 1, Cursor::new("123")), vec![Frame::text("REPL", "1")]),
+        ] {
+            let name = format!("{reply:?}");
+            let (sent, ended, stop) = sent(reply, false).await;
+            assert_eq!((sent, ended), (expected, true), "{name}");
+            assert!(stop.is_none(), "{name}: {stop:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_an_internal_handler_sends_a_code_of_the_framework() {
+        let mixed = || [frames().remove(0), Frame::text("@ANY", "")];
+        let replies = || {
+            [
+                (Reply::one(Frame::text("@ANY", "")), 0),
+                (Reply::many(mixed()), 1),
+                (Reply::stream(stream::iter(mixed())), 1),
+                (Reply::body("@ANY", 0, Cursor::new("")), 0),
+            ]
+        };
+        for (reply, before) in replies() {
+            let (sent, ended, stop) = sent(reply, false).await;
+            assert_eq!((sent.len(), ended), (before, false));
+            assert!(matches!(stop, Some(ReplyStop::Refused(Refusal::HandlerFailed))));
+        }
+        for (reply, before) in replies() {
+            let (sent, ended, stop) = sent(reply, true).await;
+            assert_eq!((sent.len(), ended), (before + 1, true));
+            assert!(stop.is_none());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_returns_no_frame_in_time_is_refused_after_the_frames_before() {
+        let frames = stream::iter(frames()).chain(stream::pending());
+        let (sent, ended, stop) = sent(Reply::stream(frames), false).await;
+        assert_eq!((sent.len(), ended), (2, false));
+        assert!(matches!(stop, Some(ReplyStop::Refused(Refusal::HandlerLate))));
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_reader_ends_early_fails() {
+        let (sent, ended, stop) = sent(Reply::body("REPL", 4, Cursor::new("123")), false).await;
+        assert_eq!((sent.len(), ended), (0, false));
+        assert!(matches!(stop, Some(ReplyStop::Failed(WriteError::Source { got: 3, .. }))));
+    }
 }

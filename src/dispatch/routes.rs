@@ -29,24 +29,24 @@ pub(crate) trait Serve: Send + Sync + fmt::Debug {
 
     /// Delivers a one-way message synchronously. The credit of its sender bounds the messages in
     /// the handler's mailbox.
-    fn tell(&self, incoming: Incoming) -> Told;
+    fn notify(&self, incoming: Incoming) -> Notified;
 
     /// Identifies the actor, independent of the message type.
     fn handler(&self) -> u64;
 
-    /// Whether one-way messages are gathered for [`tell_all`](Self::tell_all).
+    /// Whether one-way messages are gathered for [`notify_batch`](Self::notify_batch).
     fn takes_batches(&self) -> bool {
         false
     }
 
     /// Delivers a batch of one-way messages.
-    fn tell_all(&self, _: IncomingBatch) -> Result<(), Refusal> {
+    fn notify_batch(&self, _: IncomingBatch) -> Result<(), Refusal> {
         Err(Refusal::HandlerFailed)
     }
 }
 
 /// The outcome of the delivery of a one-way message.
-pub(crate) enum Told {
+pub(crate) enum Notified {
     Delivered,
     Refused(Refusal),
     /// It is served like a request; the answer is discarded.
@@ -57,7 +57,7 @@ pub(crate) enum Told {
 ///
 /// If the mailbox was open before and closes then, the actor panicked or stopped while it had the
 /// message.
-pub(crate) fn ask<M>(
+pub(crate) fn call<M>(
     recipient: &Recipient<M>,
     message: M,
 ) -> impl Future<Output = Result<M::Result, Refusal>> + use<M>
@@ -76,7 +76,7 @@ where
 
 /// Enqueues `message` in the mailbox of an actor.
 #[expect(clippy::disallowed_methods, reason = "bounded by credit")]
-pub(crate) fn put<M>(recipient: &Recipient<M>, message: M) -> Result<(), Refusal>
+pub(crate) fn enqueue<M>(recipient: &Recipient<M>, message: M) -> Result<(), Refusal>
 where
     M: Message<Result: Send> + Send + 'static,
 {
@@ -88,13 +88,13 @@ where
 }
 
 /// A number that is the same for every recipient of one actor.
-pub(crate) fn number_of(recipient: &impl Hash) -> u64 {
+pub(crate) fn actor_id(recipient: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     recipient.hash(&mut hasher);
     hasher.finish()
 }
 
-impl From<Result<(), Refusal>> for Told {
+impl From<Result<(), Refusal>> for Notified {
     fn from(result: Result<(), Refusal>) -> Self {
         result.map_or_else(Self::Refused, |()| Self::Delivered)
     }
@@ -102,15 +102,15 @@ impl From<Result<(), Refusal>> for Told {
 
 impl Serve for Recipient<Incoming> {
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        Box::pin(ask(self, incoming))
+        Box::pin(call(self, incoming))
     }
 
-    fn tell(&self, incoming: Incoming) -> Told {
-        put(self, incoming).into()
+    fn notify(&self, incoming: Incoming) -> Notified {
+        enqueue(self, incoming).into()
     }
 
     fn handler(&self) -> u64 {
-        number_of(self)
+        actor_id(self)
     }
 }
 
@@ -120,24 +120,24 @@ pub(crate) struct Batched(pub(crate) Recipient<IncomingBatch>);
 
 impl Serve for Batched {
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        let handled = ask(&self.0, IncomingBatch::of_one(incoming));
+        let handled = call(&self.0, IncomingBatch::of_one(incoming));
         Box::pin(async move { handled.await.map(|()| Reply::none()) })
     }
 
-    fn tell(&self, incoming: Incoming) -> Told {
-        put(&self.0, IncomingBatch::of_one(incoming)).into()
+    fn notify(&self, incoming: Incoming) -> Notified {
+        enqueue(&self.0, IncomingBatch::of_one(incoming)).into()
     }
 
     fn handler(&self) -> u64 {
-        number_of(&self.0)
+        actor_id(&self.0)
     }
 
     fn takes_batches(&self) -> bool {
         true
     }
 
-    fn tell_all(&self, batch: IncomingBatch) -> Result<(), Refusal> {
-        put(&self.0, batch)
+    fn notify_batch(&self, batch: IncomingBatch) -> Result<(), Refusal> {
+        enqueue(&self.0, batch)
     }
 }
 
@@ -159,7 +159,7 @@ impl Intake {
     }
 
     /// The same with another limit.
-    const fn up_to(self, limit: u32) -> Self {
+    const fn with_limit(self, limit: u32) -> Self {
         match self {
             Self::Whole(_) => Self::Whole(limit),
             Self::Streamed(_) => Self::Streamed(limit),
@@ -183,17 +183,17 @@ pub(crate) struct Route {
     pub(crate) handler: u64,
     pub(crate) intake: Intake,
     /// Permits for requests in progress.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) permits: Arc<Semaphore>,
     /// Whether replies may have codes of the framework.
     pub(crate) internal: bool,
-    pub(crate) times: HandlerTimer,
+    pub(crate) timer: HandlerTimer,
 }
 
 impl Route {
     /// Delivers a request synchronously, as [`Serve::serve`] does, and measures the time until the
     /// answer.
-    pub(crate) fn ask(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        self.times.take(self.serve.serve(incoming), Reply::is_refusal)
+    pub(crate) fn call(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
+        self.timer.take(self.serve.serve(incoming), Reply::is_refusal)
     }
 }
 
@@ -231,7 +231,7 @@ impl Routes {
         self.lengths().insert(code, bytes);
         self.change(|table| {
             if let Some(route) = table.get_mut(&code) {
-                route.intake = route.intake.up_to(bytes).whole_at_most(self.most);
+                route.intake = route.intake.with_limit(bytes).whole_at_most(self.most);
             }
         });
     }
@@ -249,7 +249,7 @@ impl Routes {
     /// Inserts `route` and returns the one that it replaces.
     pub(crate) fn insert(&self, code: TypeCode, mut route: Route) -> Option<Route> {
         let set = self.lengths().get(&code).copied();
-        let intake = set.map_or(route.intake, |bytes| route.intake.up_to(bytes));
+        let intake = set.map_or(route.intake, |bytes| route.intake.with_limit(bytes));
         route.intake = intake.whole_at_most(self.most);
         self.change(|table| table.insert(code, route))
     }

@@ -10,9 +10,9 @@ use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    dispatch::routes::{Serve, Told, ask, number_of, put},
+    dispatch::routes::{Notified, Serve, actor_id, call, enqueue},
     frame::{TypeCode, Wire},
-    message::{Incoming, Replies, Reply, RequestError, SendError, Sender, Token},
+    message::{Incoming, MessageGuard, Replies, Reply, RequestError, SendError, Sender},
     node::{
         Refusal,
         log::{LogKind, Sanitized, warn_some},
@@ -28,7 +28,14 @@ pub struct Received<M> {
     pub message: M,
     /// What is known about the sender.
     pub sender: Sender,
-    _token: Token,
+    _guard: MessageGuard,
+}
+
+#[cfg(feature = "test-utils")]
+impl<M> Received<M> {
+    pub(super) fn new(message: M, sender: Sender) -> Self {
+        Self { message, sender, _guard: MessageGuard::default() }
+    }
 }
 
 impl<M: fmt::Debug> fmt::Debug for Received<M> {
@@ -87,14 +94,14 @@ impl<M: PeerMessage> Typed<M> {
     }
 
     fn decode(incoming: Incoming) -> Result<Received<M>, Refusal> {
-        let (frame, sender, token) = incoming.into_parts();
+        let (frame, sender, guard) = incoming.into_parts();
         // The code of the frame may differ from `M::CODE` in case; the decoder ignores it.
         let decoded = catch_unwind(AssertUnwindSafe(|| M::FORMAT.decode(&frame)));
         let message = decoded.map_err(|_| Refusal::HandlerFailed)?.map_err(|error| {
             tracing::debug!(error = %Sanitized(error), "cannot decode a message");
             Refusal::BadMessage
         })?;
-        Ok(Received { message, sender, _token: token })
+        Ok(Received { message, sender, _guard: guard })
     }
 }
 
@@ -106,7 +113,7 @@ impl<M: PeerMessage> fmt::Debug for Typed<M> {
 
 impl<M: PeerMessage> Serve for Typed<M> {
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Result<Reply, Refusal>> {
-        let asked = Self::decode(incoming).map(|received| ask(&self.0, received));
+        let asked = Self::decode(incoming).map(|received| call(&self.0, received));
         Box::pin(async move {
             let answer = asked?.await?;
             M::FORMAT.encode(TypeCode::REPL, &answer).map(Reply::one).map_err(|error| {
@@ -116,12 +123,12 @@ impl<M: PeerMessage> Serve for Typed<M> {
         })
     }
 
-    fn tell(&self, incoming: Incoming) -> Told {
-        Self::decode(incoming).and_then(|received| put(&self.0, received)).into()
+    fn notify(&self, incoming: Incoming) -> Notified {
+        Self::decode(incoming).and_then(|received| enqueue(&self.0, received)).into()
     }
 
     fn handler(&self) -> u64 {
-        number_of(&self.0)
+        actor_id(&self.0)
     }
 }
 

@@ -46,6 +46,23 @@ impl MessageBatch {
         (count > 0).then(|| Self { code, count, frames: chunk.slice(begin..end) })
     }
 
+    /// The batch of these payloads. `None` if there is none.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn of(
+        code: TypeCode,
+        payloads: impl IntoIterator<Item: AsRef<[u8]>>,
+    ) -> Option<Self> {
+        let mut frames = Vec::new();
+        for payload in payloads {
+            let payload = payload.as_ref();
+            let len = u32::try_from(EXCHANGE_HEADER_LEN + payload.len()).ok()?;
+            frames.extend_from_slice(&FrameHead::new(code, len).to_bytes());
+            frames.extend_from_slice(&[0; EXCHANGE_HEADER_LEN]);
+            frames.extend_from_slice(payload);
+        }
+        Self::at_front(&frames.into(), 0)
+    }
+
     /// The code of the messages.
     #[must_use]
     pub const fn code(&self) -> TypeCode {

@@ -7,7 +7,7 @@ use actix::prelude::Message;
 use crate::{
     frame::{Frame, TypeCode},
     link::MessageBatch,
-    message::incoming::{Incoming, Sender, Token},
+    message::incoming::{Incoming, MessageGuard, Sender},
 };
 
 /// One-way messages of one code that arrived over a link in one read, in the order in which they
@@ -40,7 +40,7 @@ use crate::{
 pub struct IncomingBatch {
     messages: Messages,
     sender: Sender,
-    _token: Token,
+    _guard: MessageGuard,
 }
 
 enum Messages {
@@ -63,13 +63,35 @@ impl Message for IncomingBatch {
 }
 
 impl IncomingBatch {
-    pub(crate) const fn new(messages: MessageBatch, sender: Sender, token: Token) -> Self {
-        Self { messages: Messages::Several(messages), sender, _token: token }
+    pub(crate) const fn new(messages: MessageBatch, sender: Sender, guard: MessageGuard) -> Self {
+        Self { messages: Messages::Several(messages), sender, _guard: guard }
     }
 
     pub(crate) fn of_one(incoming: Incoming) -> Self {
-        let (frame, sender, token) = incoming.into_parts();
-        Self { messages: Messages::One(frame), sender, _token: token }
+        let (frame, sender, guard) = incoming.into_parts();
+        Self { messages: Messages::One(frame), sender, _guard: guard }
+    }
+
+    /// A batch as a handler receives it, for tests of handlers without a node (feature
+    /// `test-utils`). `None` if `messages` is empty.
+    ///
+    /// # Examples
+    /// ```
+    /// # use actix_peer::{IncomingBatch, frame::TypeCode};
+    /// let from: actix_peer::overlay::Address = "127.0.0.1:9000".parse().unwrap();
+    /// let batch = IncomingBatch::for_tests(TypeCode::new(b"TICK"), [b"1", b"2"], from).unwrap();
+    /// assert_eq!(batch.iter().collect::<Vec<_>>(), [b"1", b"2"]);
+    /// ```
+    #[cfg(feature = "test-utils")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+    #[must_use]
+    pub fn for_tests(
+        code: TypeCode,
+        messages: impl IntoIterator<Item: AsRef<[u8]>>,
+        from: impl Into<Sender>,
+    ) -> Option<Self> {
+        let messages = MessageBatch::of(code, messages)?;
+        Some(Self::new(messages, from.into(), MessageGuard::default()))
     }
 
     /// The code of the messages, as it was sent.

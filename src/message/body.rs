@@ -34,8 +34,8 @@ use crate::{
 pub struct Body {
     code: TypeCode,
     len: Option<u32>,
-    got: Progress,
-    source: Source,
+    received: Progress,
+    data: BodyData,
 }
 
 /// The number of bytes of a body that were read so far, shared with a time-out that watches its
@@ -49,9 +49,9 @@ impl Progress {
     }
 }
 
-enum Source {
+enum BodyData {
     Whole(Option<Bytes>),
-    Coming(Box<dyn BodySource>),
+    Streamed(Box<dyn BodySource>),
 }
 
 impl fmt::Debug for Body {
@@ -69,18 +69,15 @@ impl Body {
         Self {
             code: frame.code(),
             len: u32::try_from(frame.data().len()).ok(),
-            got: Progress::default(),
-            source: Source::Whole(Some(frame.into_data()).filter(|data| !data.is_empty())),
+            received: Progress::default(),
+            data: BodyData::Whole(Some(frame.into_data()).filter(|data| !data.is_empty())),
         }
     }
 
     /// A body that is read from `source`, whose next part is its first piece. At its end, or when
     /// the body is dropped, the source is dropped.
-    pub(crate) fn coming(
-        (code, len): (TypeCode, Option<u32>),
-        source: Box<dyn BodySource>,
-    ) -> Self {
-        Self { code, len, got: Progress::default(), source: Source::Coming(source) }
+    pub(crate) fn streamed(code: TypeCode, len: Option<u32>, source: Box<dyn BodySource>) -> Self {
+        Self { code, len, received: Progress::default(), data: BodyData::Streamed(source) }
     }
 
     /// The code of the frame.
@@ -100,11 +97,11 @@ impl Body {
     /// The number of bytes that were read from the body so far.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.got.get()
+        self.received.get()
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        self.got.clone()
+        self.received.clone()
     }
 
     /// The body as an `AsyncRead`. A truncated body is an error of kind `UnexpectedEof`.
@@ -133,19 +130,19 @@ impl Stream for Body {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let piece = match &mut this.source {
-            Source::Whole(data) => data.take(),
-            Source::Coming(source) => match ready!(source.poll_part(cx)) {
+        let piece = match &mut this.data {
+            BodyData::Whole(data) => data.take(),
+            BodyData::Streamed(source) => match ready!(source.poll_part(cx)) {
                 Ok(Some(Chunk::Piece { data, last })) => {
                     if last {
-                        this.source = Source::Whole(None);
+                        this.data = BodyData::Whole(None);
                     }
                     Some(data)
                 }
                 Ok(Some(Chunk::Frame(_) | Chunk::Head { .. }) | None) => {
-                    this.source = Source::Whole(None);
+                    this.data = BodyData::Whole(None);
                     let expected = u64::from(this.len.unwrap_or(u32::MAX));
-                    let (code, got) = (this.code, this.got.get());
+                    let (code, got) = (this.code, this.received.get());
                     return Poll::Ready(Some(Err(FrameError::TruncatedBody {
                         code,
                         got,
@@ -154,13 +151,13 @@ impl Stream for Body {
                     .into())));
                 }
                 Err(error) => {
-                    this.source = Source::Whole(None);
+                    this.data = BodyData::Whole(None);
                     return Poll::Ready(Some(Err(error)));
                 }
             },
         };
         let len = piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        this.got.0.fetch_add(len, Ordering::Relaxed);
+        this.received.0.fetch_add(len, Ordering::Relaxed);
         Poll::Ready(piece.map(Ok))
     }
 }

@@ -20,22 +20,22 @@ pub(crate) trait Window: Send + Sync {
 }
 
 /// Bytes of a link's window that a handler holds.
-pub(crate) struct WindowShare(Held);
+pub(crate) struct WindowShare(Release);
 
-enum Held {
-    One { window: Arc<dyn Window>, cost: u32 },
-    Run(Arc<Run>),
+enum Release {
+    Alone { window: Arc<dyn Window>, cost: u32 },
+    WithRun(Arc<MessageRun>),
 }
 
 /// Consecutive one-way messages for one handler. They are released together, when the handler has
 /// dropped all of them. This saves 4 % of the time of a short message.
-pub(crate) struct Run {
+pub(crate) struct MessageRun {
     window: Arc<dyn Window>,
     /// Written only by the link's task.
     cost: AtomicU32,
 }
 
-impl Run {
+impl MessageRun {
     pub(crate) fn new(window: Arc<dyn Window>) -> Arc<Self> {
         Arc::new(Self { window, cost: AtomicU32::new(0) })
     }
@@ -47,11 +47,11 @@ impl Run {
             return None;
         }
         self.cost.store(sum, Ordering::Relaxed);
-        Some(WindowShare(Held::Run(Arc::clone(self))))
+        Some(WindowShare(Release::WithRun(Arc::clone(self))))
     }
 }
 
-impl Drop for Run {
+impl Drop for MessageRun {
     fn drop(&mut self) {
         self.window.release(*self.cost.get_mut());
     }
@@ -59,21 +59,21 @@ impl Drop for Run {
 
 impl WindowShare {
     pub(crate) const fn new(window: Arc<dyn Window>, cost: u32) -> Self {
-        Self(Held::One { window, cost })
+        Self(Release::Alone { window, cost })
     }
 
     /// The sender of the message.
     pub(crate) fn sender(&self) -> &Sender {
         match &self.0 {
-            Held::One { window, .. } => window.sender(),
-            Held::Run(run) => run.window.sender(),
+            Release::Alone { window, .. } => window.sender(),
+            Release::WithRun(run) => run.window.sender(),
         }
     }
 }
 
 impl Drop for WindowShare {
     fn drop(&mut self) {
-        if let Held::One { window, cost } = &self.0 {
+        if let Release::Alone { window, cost } = &self.0 {
             window.release(*cost);
         }
     }

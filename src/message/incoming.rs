@@ -166,6 +166,34 @@ impl Sender {
     }
 }
 
+#[cfg(feature = "test-utils")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+impl Sender {
+    /// The sender of a message over a link, or, if its id is unknown, in a classic exchange, for
+    /// tests of handlers without a node (feature `test-utils`).
+    #[must_use]
+    pub fn for_tests(address: Address, identity: Identity) -> Self {
+        let via = if identity == Identity::Unknown { Via::Classic } else { Via::Link };
+        Self::new(address, identity, via)
+    }
+
+    /// The sender of a message that `origin` sent and that passed the nodes of `path`, the origin
+    /// first, for tests of handlers without a node (feature `test-utils`).
+    #[must_use]
+    pub fn routed_for_tests(address: Address, origin: PeerId, path: Vec<PeerId>) -> Self {
+        Self::routed(&Self::for_tests(address, Identity::Unknown), origin, path)
+    }
+}
+
+/// The sender of a message in a classic exchange: its id is unknown.
+#[cfg(feature = "test-utils")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
+impl From<Address> for Sender {
+    fn from(address: Address) -> Self {
+        Self::for_tests(address, Identity::Unknown)
+    }
+}
+
 /// A request, sent to the handler that is registered for its code. Answered with a [`Reply`].
 ///
 /// When it is dropped or answered, it returns its permit
@@ -184,12 +212,12 @@ enum Origin {
     /// Over a link, which has the sender. Cloning it for each message would cost a tenth of the
     /// time of a message.
     Link {
-        held: WindowShare,
-        places: Option<Permits>,
+        window: WindowShare,
+        permits: Option<Permits>,
     },
     Other {
         sender: Sender,
-        token: Token,
+        guard: MessageGuard,
     },
 }
 
@@ -212,24 +240,27 @@ impl Incoming {
         frame: Frame,
         sender: Sender,
         body: Option<Box<Body>>,
-        token: Token,
+        guard: MessageGuard,
     ) -> Self {
-        Self { frame, body, origin: Origin::Other { sender, token } }
+        Self { frame, body, origin: Origin::Other { sender, guard } }
     }
 
     pub(crate) const fn over_link(
         frame: Frame,
-        held: WindowShare,
+        window: WindowShare,
         body: Option<Box<Body>>,
-        places: Option<Permits>,
+        permits: Option<Permits>,
     ) -> Self {
-        Self { frame, body, origin: Origin::Link { held, places } }
+        Self { frame, body, origin: Origin::Link { window, permits } }
     }
 
-    /// A request as a handler receives it, for tests of handlers without a node.
+    /// A request as a handler receives it, for tests of handlers without a node (feature
+    /// `test-utils`). `from` is an address, or a [`Sender::for_tests`].
+    #[cfg(feature = "test-utils")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-utils")))]
     #[must_use]
-    pub fn for_tests(frame: Frame, from: Address) -> Self {
-        Self::new(frame, Sender::classic(from, None), None, Token::default())
+    pub fn for_tests(frame: Frame, from: impl Into<Sender>) -> Self {
+        Self::new(frame, from.into(), None, MessageGuard::default())
     }
 
     /// The code of the request, as it was sent.
@@ -242,7 +273,7 @@ impl Incoming {
     #[must_use]
     pub fn sender(&self) -> &Sender {
         match &self.origin {
-            Origin::Link { held, .. } => held.sender(),
+            Origin::Link { window, .. } => window.sender(),
             Origin::Other { sender, .. } => sender,
         }
     }
@@ -255,12 +286,12 @@ impl Incoming {
         body.map_or_else(|| Body::whole(frame), |body| *body)
     }
 
-    pub(crate) fn into_parts(self) -> (Frame, Sender, Token) {
+    pub(crate) fn into_parts(self) -> (Frame, Sender, MessageGuard) {
         match self.origin {
-            Origin::Link { held, places } => {
-                (self.frame, held.sender().clone(), Token::new(places, Some(held)))
+            Origin::Link { window, permits } => {
+                (self.frame, window.sender().clone(), MessageGuard::new(permits, Some(window)))
             }
-            Origin::Other { sender, token } => (self.frame, sender, token),
+            Origin::Other { sender, guard } => (self.frame, sender, guard),
         }
     }
 }
@@ -268,13 +299,13 @@ impl Incoming {
 /// What a message holds until its handler releases it: its permits, and its share of a link's
 /// window.
 #[derive(Default)]
-pub(crate) struct Token {
-    _places: Option<Permits>,
+pub(crate) struct MessageGuard {
+    _permits: Option<Permits>,
     _window: Option<WindowShare>,
 }
 
-impl Token {
-    pub(crate) const fn new(places: Option<Permits>, window: Option<WindowShare>) -> Self {
-        Self { _places: places, _window: window }
+impl MessageGuard {
+    pub(crate) const fn new(permits: Option<Permits>, window: Option<WindowShare>) -> Self {
+        Self { _permits: permits, _window: window }
     }
 }

@@ -1,6 +1,6 @@
 //! Outgoing messages, and the state of an open exchange of this node.
 
-use std::{convert::Infallible, fmt, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use tokio::{
     io::AsyncRead,
@@ -11,7 +11,10 @@ use tracing::Span;
 
 use crate::{
     frame::{Frame, FrameError, IntoTypeCode, TypeCode},
-    message::{error::Unwritten, payload::DataReader},
+    message::{
+        error::Unwritten,
+        payload::{DataReader, Payload},
+    },
     node::{Direction, Node, OpenGuard},
     overlay::PeerId,
     transport::WriteHalf,
@@ -128,6 +131,14 @@ impl OutgoingKind {
         match self {
             Self::Frame(frame) => frame.code(),
             Self::Body { code, .. } => *code,
+        }
+    }
+
+    /// The data, to be sent in parts. If it is a body, its reads have the time-out `limit`.
+    pub(crate) fn into_payload(self, limit: Duration) -> Payload {
+        match self {
+            Self::Frame(frame) => Payload::Whole(frame.into_data()),
+            Self::Body { len, reader, .. } => Payload::body(reader, len.into(), limit),
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::message::{error::WriteError, outgoing::OutgoingKind};
+use crate::message::error::WriteError;
 
 /// The reader of a body.
 pub(crate) type DataReader = Box<dyn AsyncRead + Send + Unpin>;
@@ -75,14 +75,6 @@ impl Payload {
     /// The data of a body, whose reads have the time-out `limit`.
     pub(crate) fn body(reader: DataReader, len: u64, limit: Duration) -> Self {
         Self::Body { body: BodyReader::new(reader, len, limit), buffer: BytesMut::new() }
-    }
-
-    /// The data of `message`. If it is a body, its reads have the time-out `limit`.
-    pub(crate) fn of(message: OutgoingKind, limit: Duration) -> Self {
-        match message {
-            OutgoingKind::Frame(frame) => Self::Whole(frame.into_data()),
-            OutgoingKind::Body { len, reader, .. } => Self::body(reader, len.into(), limit),
-        }
     }
 
     /// The number of bytes that [`next`](Self::next) has not returned.

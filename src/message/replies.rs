@@ -42,8 +42,8 @@ use crate::{
 /// Dropping `next()` or `next_body()` before it is ready loses nothing. Dropping the replies closes
 /// the connection: the rest is not received, and the request may have been handled.
 pub struct Replies {
-    open: Option<Open>,
-    gather: Option<Box<(Assembler, Room)>>,
+    open: Option<OpenExchange>,
+    gather: Option<Box<(Assembler, BufferShare)>>,
     back: Option<oneshot::Receiver<Box<dyn BodySource>>>,
     remote: Address,
     code: TypeCode,
@@ -55,7 +55,7 @@ pub struct Replies {
 }
 
 /// The state of an open exchange.
-struct Open {
+struct OpenExchange {
     reader: Option<Box<dyn BodySource>>,
     sending: Sending,
     write_error: Option<Unwritten>,
@@ -73,12 +73,12 @@ impl fmt::Debug for Replies {
 }
 
 /// The share of the node's memory for replies that an incomplete frame or collection holds.
-struct Room {
+struct BufferShare {
     share: Share,
     limit: usize,
 }
 
-impl Room {
+impl BufferShare {
     fn of(node: &Node) -> Self {
         Self { share: node.partial_replies.share(), limit: node.config.max_partial_replies }
     }
@@ -108,7 +108,7 @@ impl Replies {
         code: TypeCode,
     ) -> Self {
         let (sending, write_error) = sent;
-        let open = Open { reader: Some(reader), sending, write_error, held };
+        let open = OpenExchange { reader: Some(reader), sending, write_error, held };
         Self {
             open: Some(open),
             gather: None,
@@ -155,7 +155,7 @@ impl Replies {
     }
 
     /// Notes that the replies have ended, and whether they are complete.
-    fn end(&mut self, answered: bool) -> Option<Open> {
+    fn end(&mut self, answered: bool) -> Option<OpenExchange> {
         if let Some(asking) = self.asking.take() {
             asking.end(answered);
         }
@@ -193,7 +193,7 @@ impl Replies {
         limit: usize,
     ) -> Result<Vec<Frame>, (Vec<Frame>, RequestError)> {
         let (mut frames, mut bytes) = (Vec::new(), 0);
-        let mut room = self.node().map(Room::of);
+        let mut room = self.node().map(BufferShare::of);
         while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             let frame = frame.and_then(|frame| {
                 bytes += frame.encoded_len();
@@ -230,9 +230,9 @@ impl Replies {
             Item::Frame(frame) => Some(Body::whole(frame)),
             Item::Long { code, len } => {
                 self.open.as_mut().and_then(|open| open.reader.take()).map(|reader| {
-                    let (give, back) = oneshot::channel();
+                    let (lender, back) = oneshot::channel();
                     self.back = Some(back);
-                    Body::coming((code, len), Box::new(Lent::new(reader, give)))
+                    Body::streamed(code, len, Box::new(Lent::new(reader, lender)))
                 })
             }
         }))
@@ -375,7 +375,7 @@ impl Replies {
                     return Poll::Ready(Err(self.broken(error.into())));
                 }
                 Ok(Some(Item::Long { code, .. })) => {
-                    let room = self.node().map(Room::of);
+                    let room = self.node().map(BufferShare::of);
                     self.gather = room.map(|room| Box::new((Assembler::new(code, limit), room)));
                 }
                 Ok(None) => return Poll::Ready(Ok(None)),

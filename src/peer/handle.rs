@@ -36,6 +36,8 @@ use crate::{
 ///
 /// When the last clone is dropped without [`stop`](Self::stop), the node is aborted as by
 /// [`abort`](Self::abort), as soon as its arbiter handles the message.
+///
+#[doc = include_str!("sending.md")]
 #[derive(Clone)]
 #[must_use = "dropping the last handle ends the node"]
 pub struct Peer(Arc<Inner>);

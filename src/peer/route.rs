@@ -24,8 +24,8 @@ pub(crate) fn application_route(
         handler: serve.handler(),
         serve,
         intake,
-        places: Arc::new(Semaphore::new(config.max_requests_per_code)),
+        permits: Arc::new(Semaphore::new(config.max_requests_per_code)),
         internal: false,
-        times: node.metrics.times(code),
+        timer: node.metrics.times(code),
     }
 }

@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    dispatch::{Serve, Told},
+    dispatch::{Notified, Serve},
     frame::{Frame, TypeCode},
     message::{Identity, Incoming, Outgoing, Over, Reply, Via},
     node::{PeerEvent, Refusal, membership::Shared},
@@ -110,7 +110,7 @@ impl Serve for Gossip {
         Box::pin(async move { taken.map(|()| Reply::none()) })
     }
 
-    fn tell(&self, incoming: Incoming) -> Told {
+    fn notify(&self, incoming: Incoming) -> Notified {
         self.take(&incoming).into()
     }
 }

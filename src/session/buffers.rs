@@ -16,11 +16,11 @@ pub(super) struct BufferRetention {
 }
 
 /// The number of bytes after which the counts are halved.
-const BALLAST_MEMORY: u64 = 1 << 20;
+const COUNTED_BYTES: u64 = 1 << 20;
 
 impl BufferRetention {
     /// Counts all received bytes.
-    pub(super) const fn came(&mut self, bytes: u64) {
+    pub(super) const fn count_received(&mut self, bytes: u64) {
         self.other += bytes;
     }
 
@@ -39,7 +39,7 @@ impl BufferRetention {
         let len = len as u64;
         self.kept += len;
         self.other = self.other.saturating_sub(len);
-        if self.kept + self.other > BALLAST_MEMORY {
+        if self.kept + self.other > COUNTED_BYTES {
             self.kept /= 2;
             self.other /= 2;
         }

@@ -1,21 +1,27 @@
 //! Delivers the messages of a link to their handlers, in order.
 
-use std::{sync::Arc, task::Context};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::timeout;
 
 use crate::{
-    dispatch::{Route, reply::answered, routes::Told},
+    dispatch::{Route, reply::answered, routes::Notified},
     frame::{Frame, TypeCode},
-    message::{Body, Incoming, Reply, Token, body::Progress, credit::WindowShare},
+    link::Sequenced,
+    message::{Body, Incoming, MessageGuard, Reply, body::Progress, credit::WindowShare},
     node::{Permits, Refusal},
     session::{
-        inbound::{Arrived, Inbound},
+        exchange::InExchange,
+        pool::LinkPool,
         reply,
         served::{Handling, Served},
-        shared::Session,
-        tick::Ticks,
+        state::Session,
+        tick::{Tick, Ticks},
+        turns::Turns,
     },
 };
 
@@ -23,9 +29,17 @@ use crate::{
 /// it is delivered, and its reply is discarded.
 const MAX_LOOKED_THROUGH: usize = 1_024;
 
+/// A message that arrived, or its first part.
+#[derive(Clone, Copy)]
+pub(super) struct MessageHead {
+    pub(super) exchange: InExchange,
+    /// `None` if it need not be acknowledged.
+    pub(super) sequenced: Option<Sequenced>,
+}
+
 /// A message with everything that its handler receives.
 pub(super) struct Delivery {
-    pub(super) arrived: Arrived,
+    pub(super) head: MessageHead,
     pub(super) route: Route,
     pub(super) frame: Frame,
     pub(super) body: Option<Box<Body>>,
@@ -39,60 +53,107 @@ impl Delivery {
         let incoming = match window {
             Some(held) => Incoming::over_link(frame, held, body, permits),
             // The parts of a body hold their shares of the window.
-            None => Incoming::new(frame, session.sender.clone(), body, Token::new(permits, None)),
+            None => {
+                Incoming::new(frame, session.sender.clone(), body, MessageGuard::new(permits, None))
+            }
         };
         (route, incoming)
     }
 
     /// Delivers a one-way message. Returns the answer if it is served like a request.
-    fn tell(self, session: &Session) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
-        let Arrived { exchange, code, .. } = self.arrived;
+    fn notify(self, session: &Session) -> Option<BoxFuture<'static, Result<Reply, Refusal>>> {
+        let exchange = self.head.exchange;
         let (route, incoming) = self.open(session, None);
-        match route.serve.tell(incoming) {
-            Told::Delivered => None,
-            Told::Refused(refusal) => {
-                session.refuse_one_ways(exchange, code, refusal, 1);
+        match route.serve.notify(incoming) {
+            Notified::Delivered => None,
+            Notified::Refused(refusal) => {
+                session.refuse_one_ways(exchange, refusal, 1);
                 None
             }
-            Told::Serving(answer) => Some(answer),
+            Notified::Serving(answer) => Some(answer),
         }
     }
 }
 
-impl Inbound {
-    /// Delivers a message to its handler, after all earlier messages for the same handler.
-    pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
-        self.flush();
-        if let Some(numbered) = delivery.arrived.numbered {
-            return self.deliver_once(delivery, numbered);
+/// The messages of one link on their way to their handlers.
+pub(super) struct Deliveries {
+    pub(super) session: Arc<Session>,
+    pub(super) links: Arc<LinkPool>,
+    /// Messages that handlers process.
+    running: FuturesUnordered<Served>,
+    /// Messages that wait for their handler. Later messages for the same handler wait behind them.
+    pub(super) turns: Turns<u64>,
+}
+
+impl Deliveries {
+    pub(super) fn new(session: Arc<Session>, links: Arc<LinkPool>) -> Self {
+        Self { session, links, running: FuturesUnordered::new(), turns: Turns::default() }
+    }
+
+    /// The number of messages that wait for a handler or are processed by one.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// The codes of the requests that handlers process.
+    pub(super) fn serving(&self) -> Vec<TypeCode> {
+        self.running.iter().filter_map(Served::request).collect()
+    }
+
+    /// Drops all messages.
+    pub(super) fn clear(&mut self) {
+        self.running = FuturesUnordered::new();
+    }
+
+    /// Polls the running messages. True if one has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut some = false;
+        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {
+            some = true;
         }
-        let waits = self.turns.waits(&delivery.route.handler);
-        if delivery.arrived.request {
-            self.ask(delivery, progress, waits);
-        } else {
-            self.tell(delivery, waits);
+        if some {
+            self.turns.sweep();
+        }
+        some
+    }
+
+    /// Counts a tick for each message. Ends those that have timed out.
+    pub(super) fn tick(&mut self, tick: &Tick) {
+        let mut late = false;
+        self.running.iter_mut().for_each(|served| late |= served.tick(tick));
+        if late {
+            self.rebuild_running();
         }
     }
 
-    fn tell(&mut self, delivery: Delivery, waits: bool) {
+    /// Delivers a message to its handler, after all earlier messages for the same handler. An
+    /// acknowledged message is [delivered once](Self::deliver_acked).
+    pub(super) fn deliver(&mut self, delivery: Delivery, progress: Option<Progress>) {
+        let waits = self.turns.is_waiting(&delivery.route.handler);
+        if delivery.head.exchange.request {
+            self.request(delivery, progress, waits);
+        } else {
+            self.notify(delivery, waits);
+        }
+    }
+
+    fn notify(&mut self, delivery: Delivery, waits: bool) {
         let session = Arc::clone(&self.session);
-        let Arrived { exchange, code, .. } = delivery.arrived;
+        let exchange = delivery.head.exchange;
         if !waits {
-            // The answer is discarded.
-            if let Some(answer) = delivery.tell(&session) {
-                self.running.push(Served::work(
-                    &session,
-                    (exchange, code),
-                    false,
-                    answer.map(drop),
-                ));
+            if let Some(answer) = delivery.notify(&session) {
+                self.discard(exchange, answer);
             }
             return;
         }
         let turn = self.turns.take(delivery.route.handler);
-        self.run(exchange, code, false, async move {
-            turn.comes().await;
-            let answer = delivery.tell(&session);
+        self.run(exchange, async move {
+            turn.wait().await;
+            let answer = delivery.notify(&session);
             drop(turn);
             if let Some(answer) = answer {
                 answer.await.map(drop).unwrap_or_default();
@@ -100,40 +161,49 @@ impl Inbound {
         });
     }
 
-    fn ask(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
+    /// Runs a handler whose answer is discarded.
+    pub(super) fn discard(
+        &self,
+        exchange: InExchange,
+        answer: BoxFuture<'static, Result<Reply, Refusal>>,
+    ) {
+        let work = answer.map(drop);
+        self.running.push(Served::work(&self.session, exchange, work));
+    }
+
+    fn request(&mut self, delivery: Delivery, progress: Option<Progress>, waits: bool) {
         let session = Arc::clone(&self.session);
-        let Arrived { exchange, code, .. } = delivery.arrived;
-        let permits =
-            if waits { None } else { session.endpoint.try_acquire_permits(&delivery.route.places) };
+        let exchange = delivery.head.exchange;
+        let permits = if waits { None } else { session.node.try_permits(&delivery.route.permits) };
         if let Some(permits) = permits {
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
-            let answer = route.ask(incoming);
+            let answer = route.call(incoming);
             let internal = route.internal;
             let ticks = Ticks::default();
             let handling =
-                Handling { answer, _places: permits, progress, internal, ticks, read: 0 };
-            return self.running.push(Served::handling(&session, (exchange, code), handling));
+                Handling { answer, _permits: permits, progress, internal, ticks, read: 0 };
+            return self.running.push(Served::handling(&session, exchange, handling));
         }
         let turn = self.turns.take(delivery.route.handler);
         let (busy_after, limit) =
-            (session.endpoint.config.busy_after, session.endpoint.config.handler_timeout);
+            (session.node.config.busy_after, session.node.config.handler_timeout);
         let work = async move {
             let permits = async {
-                turn.comes().await;
-                session.endpoint.wait_for_permits(&delivery.route.places).await
+                turn.wait().await;
+                session.node.wait_for_permits(&delivery.route.permits).await
             };
             let Some(permits) = timeout(busy_after, permits).await.ok().flatten() else {
                 drop(turn);
-                return session.refuse(exchange, code, Refusal::Busy);
+                return session.refuse(exchange, Refusal::Busy);
             };
             let (route, incoming) = delivery.open(&session, Some(Arc::clone(&permits)));
-            let answer = route.ask(incoming);
+            let answer = route.call(incoming);
             drop(turn);
             let answer = answered(limit, answer, progress).await;
             drop(permits);
-            reply::send(&session, (exchange, code), answer, route.internal).await;
+            reply::send(&session, exchange, answer, route.internal).await;
         };
-        self.run(exchange, code, true, work);
+        self.run(exchange, work);
     }
 
     /// Cancels a request of the other side. Exchanges of this side and one-way messages are not
@@ -144,25 +214,23 @@ impl Inbound {
             return;
         }
         if self.running.iter_mut().any(|served| served.cancel(exchange)) {
-            self.put_in_again();
+            self.rebuild_running();
         }
     }
 
     /// Rebuilds `running`, so that all its futures are polled, and those that have ended are
     /// dropped.
-    pub(super) fn put_in_again(&mut self) {
+    fn rebuild_running(&mut self) {
         self.running = std::mem::take(&mut self.running).into_iter().collect();
     }
 
     /// Runs `work` concurrently with the reading.
     pub(super) fn run(
         &mut self,
-        exchange: u32,
-        code: TypeCode,
-        request: bool,
+        exchange: InExchange,
         work: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.running.push(Served::work(&self.session, (exchange, code), request, work));
+        self.running.push(Served::work(&self.session, exchange, work));
         // A message that can be delivered at once does not delay those behind it.
         self.poll(&mut Context::from_waker(futures::task::noop_waker_ref()));
     }

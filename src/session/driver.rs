@@ -18,8 +18,11 @@ use tokio_util::io::poll_read_buf;
 use crate::{
     limits::{Misbehavior, throttle::Throttle},
     link::{Frames, LinkEvent, LinkPhase, Reason},
-    node::{AbortedExchange, Direction},
-    session::{inbound::Inbound, leaving::Leaving, shared::Session, tick::Tick},
+    node::{AbortedExchange, Direction, connections::HostedLink},
+    session::{
+        inbound::Inbound, leaving::Leaving, pool::LinkPool, state::Session, status::LinkHandle,
+        tick::Tick,
+    },
     time::{Later, now},
     transport::{ReadHalf, WriteHalf},
 };
@@ -47,11 +50,12 @@ const READ_AT_ONCE: usize = 8 << 10; // bytes
 const WRITE_AT_ONCE: usize = 32 << 10; // bytes
 
 /// The time-out for the last frames of a link.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Drives one link until it ends.
 pub(crate) struct Driver {
     session: Arc<Session>,
+    links: Arc<LinkPool>,
     reader: ReadHalf,
     writer: WriteHalf,
     input: BytesMut,
@@ -74,7 +78,7 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     leaving: Leaving,
     over: Option<Reason>,
-    told: bool,
+    finished: bool,
 }
 
 impl fmt::Debug for Driver {
@@ -86,23 +90,25 @@ impl fmt::Debug for Driver {
 impl Driver {
     pub(super) fn new(
         session: Arc<Session>,
+        links: Arc<LinkPool>,
         reader: ReadHalf,
         writer: WriteHalf,
         input: BytesMut,
     ) -> Self {
         let wake = session.lock().link.next_wake();
         Self {
-            inbound: Inbound::new(Arc::clone(&session)),
-            tick: Tick::new(&session.endpoint.config),
+            inbound: Inbound::new(Arc::clone(&session), Arc::clone(&links)),
+            tick: Tick::new(&session.node.config),
             throttle: Throttle::new(
-                &session.endpoint.meters,
+                &session.node.meters,
                 session.sender.address(),
-                session.endpoint.config.keep_alive,
+                session.node.config.keep_alive,
             ),
             tick_at: None,
             timer: Box::pin(tokio::time::sleep_until(wake.into())),
             leaving: Leaving::default(),
             session,
+            links,
             reader,
             writer,
             input,
@@ -113,12 +119,14 @@ impl Driver {
             stalled: None,
             events: Vec::new(),
             over: None,
-            told: false,
+            finished: false,
         }
     }
 
-    pub(crate) fn link(&self) -> Arc<Session> {
-        Arc::clone(&self.session)
+    /// The link for the actor of its connection.
+    pub(crate) fn link(&self) -> Arc<dyn HostedLink> {
+        let (session, links) = (Arc::clone(&self.session), Arc::clone(&self.links));
+        Arc::new(LinkHandle { session, links })
     }
 
     /// Runs the link to its end. Dropping the future breaks it.
@@ -131,28 +139,28 @@ impl Driver {
                 self.writer.shutdown().await
             };
             // Best effort: dropped on time-out.
-            timeout(LAST_WORDS, last).await.map(drop).ok();
+            timeout(CLOSE_TIMEOUT, last).await.map(drop).ok();
         }
         self.finish(reason);
     }
 
     fn finish(&mut self, reason: Reason) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.finished, true) {
             let serving = self.inbound.serving();
-            if self.session.endpoint.abort.is_cancelled() {
+            if self.session.node.abort.is_cancelled() {
                 for code in serving {
                     let (direction, peer) = (Direction::In, self.session.sender.address().clone());
-                    self.session.endpoint.report_aborted(AbortedExchange {
+                    self.session.node.report_aborted(AbortedExchange {
                         direction,
                         peer,
                         code: Some(code),
                     });
                 }
             }
-            self.inbound.broken(reason);
-            self.session.over(reason);
-            self.session.endpoint.links.closed(&self.session);
-            self.session.tell_closed(reason);
+            self.inbound.on_link_end(reason);
+            self.session.on_link_end(reason);
+            self.links.closed(&self.session);
+            self.session.report_closed(reason);
         }
     }
 
@@ -170,14 +178,14 @@ impl Driver {
             moved |= read | self.poll_timer(cx);
             if much {
                 self.take_events();
-                self.inbound.flush();
-                self.inbound.note_sizes();
+                self.inbound.flush_count();
+                self.inbound.publish_sizes();
                 // Yield to the handlers: the data that they release makes room in the buffer.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !moved {
-                self.inbound.note_sizes();
+                self.inbound.publish_sizes();
                 return Poll::Pending;
             }
         }
@@ -190,25 +198,25 @@ impl Driver {
             state.link.take_events(&mut self.events);
         } else {
             // The state machine reports every end of an exchange.
-            debug_assert!(self.inbound.incomplete() <= state.link.open_exchanges());
+            debug_assert!(self.inbound.incomplete_len() <= state.link.open_exchanges());
         }
-        let asked = !state.asked.is_empty();
-        self.leaving.look_at(&state, self.timer.as_mut());
+        let asked = !state.exchanges.is_empty();
+        self.leaving.update(&state, self.timer.as_mut());
         drop(state);
         let some = !self.events.is_empty();
         for event in self.events.drain(..) {
             match event {
                 LinkEvent::Closed { reason, remote } => {
                     if matches!(reason, Reason::PROTOCOL | Reason::TOO_LONG) && !remote {
-                        self.session.endpoint.counters.links_broken.one();
+                        self.session.node.counters.links_broken.one();
                         self.session.offended(Misbehavior::BrokeLink);
                     }
                     self.over = Some(reason);
                 }
-                event => self.inbound.take(event),
+                event => self.inbound.on_event(event),
             }
         }
-        self.inbound.flush();
+        self.inbound.flush_count();
         if self.tick_at.is_none() && (asked || self.inbound.is_busy()) {
             let next = Instant::now().later(self.tick.every);
             self.tick_at = Some(next);
@@ -238,7 +246,7 @@ impl Driver {
                     self.output.advance(n);
                     self.unflushed = true;
                     self.stalled = None;
-                    self.session.endpoint.counters.bytes_out.add(n as u64);
+                    self.session.node.counters.bytes_out.add(n as u64);
                     self.session.wrote(n);
                     wrote = true;
                 }
@@ -283,7 +291,7 @@ impl Driver {
                 (true, false)
             }
             Poll::Ready(Ok(n)) => {
-                self.session.endpoint.counters.bytes_in.add(n as u64);
+                self.session.node.counters.bytes_in.add(n as u64);
                 self.frames(n);
                 (true, n >= READ_AT_ONCE)
             }
@@ -326,14 +334,14 @@ impl Driver {
         let round_trip = state.link.round_trip();
         drop(state);
         if counts.pongs != before.pongs {
-            self.session.endpoint.metrics.round_trip(round_trip);
+            self.session.node.metrics.round_trip(round_trip);
         }
         let came = counts.frames_in - before.frames_in;
-        self.session.endpoint.counters.frames_in.add(came);
+        self.session.node.counters.frames_in.add(came);
         if self.throttle.record(came, read) {
-            self.session.endpoint.counters.reads_paused.one();
+            self.session.node.counters.reads_paused.one();
         }
-        self.inbound.came(counts.bytes_in - before.bytes_in);
+        self.inbound.count_received(counts.bytes_in - before.bytes_in);
         if wanted > 0 {
             let len = wanted + self.input.len();
             self.long = if len < LONG_FRAME { 0 } else { len };
@@ -347,43 +355,43 @@ impl Driver {
         }
         let now = Instant::now();
         let session = Arc::clone(&self.session);
-        let config = &session.endpoint.config;
+        let config = &session.node.config;
         let mut state = session.lock();
         if state.link.tick(now.into_std()) {
             // This node itself was blocked, so the output could make no progress.
             self.stalled = self.stalled.map(|_| now);
         }
         if self.stalled.is_some_and(|since| now.duration_since(since) >= config.stall_timeout) {
-            self.session.endpoint.counters.errors_stalled.one();
+            self.session.node.counters.errors_stalled.one();
             state.link.fail(Reason::TIMED_OUT);
         }
         let moved = state.link.counts().moved;
         if moved != state.used.1 {
             state.used = (now, moved);
         }
-        if self.leaving.had_its_time(config, &state, now) {
+        if self.leaving.has_expired(config, &state, now) {
             state.link.fail(Reason::TIMED_OUT);
         }
         let unused = now.duration_since(state.used.0);
         let wake = state.link.next_wake();
         let idle = self.session.is_idle(&state);
-        let quiet = idle && unused >= config.keep_alive;
-        if quiet {
+        let idle = idle && unused >= config.keep_alive;
+        if idle {
             state.link.shrink();
         }
         let open = state.link.phase() == LinkPhase::Open;
         // The timer also fires for other reasons than a tick.
         let ticks = self.tick_at.is_some_and(|at| at <= now);
         if ticks {
-            state.asked.values().for_each(|asked| asked.tick(self.tick.reply));
+            state.exchanges.values().for_each(|asked| asked.tick(self.tick.reply));
         }
-        let waits = !state.asked.is_empty() || self.inbound.is_busy();
+        let waits = !state.exchanges.is_empty() || self.inbound.is_busy();
         drop(state);
-        if quiet {
-            self.give_back();
+        if idle {
+            self.free_buffers();
         }
         if idle && open && unused >= config.link_idle_timeout {
-            self.session.endpoint.links.unlist(&self.session);
+            self.links.unlist(&self.session);
             self.session.bye();
         }
         if ticks {
@@ -400,7 +408,7 @@ impl Driver {
     }
 
     /// Frees the buffers of an idle link.
-    fn give_back(&mut self) {
+    fn free_buffers(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }

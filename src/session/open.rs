@@ -22,7 +22,12 @@ use crate::{
         connections::{Opened, OpenedProtocol},
     },
     overlay::{Address, PeerId},
-    session::{Endpoint, Reached, Unreached, driver::Driver, shared::Session},
+    session::{
+        Endpoint,
+        driver::Driver,
+        state::Session,
+        unreached::{Reached, Unreached},
+    },
     time::{Later, now},
     transport::{IdentityFault, Io, ReadHalf, WriteHalf},
 };
@@ -62,7 +67,7 @@ pub(super) async fn dial(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&P
         Ok((io, link, buffer)) => dialled(endpoint, to, io, link, buffer),
         // The peer has another link with this node, which won over this one, or has no room, or
         // stops.
-        Err(Unreached::Left) => endpoint.links.quick((to, whom)).ok_or(Unreached::Left),
+        Err(Unreached::Left) => endpoint.links.open_session((to, whom)).ok_or(Unreached::Left),
         Err(unreached) => Err(unreached),
     }
 }
@@ -86,7 +91,7 @@ async fn greet(
     let mut buffer = BytesMut::new();
     // A peer that accepts the connection and sends no hello is a classic peer.
     match timeout(limit.min(HELLO_TIME), hellos(endpoint, &mut io, &mut link, &mut buffer)).await {
-        Ok(Ok(Heard::Hello)) => match claims_another(endpoint, &io, &link, to) {
+        Ok(Ok(HelloAnswer::Hello)) => match claims_another(endpoint, &io, &link, to) {
             Some(fault) => {
                 endpoint.counters.errors_not_your_id.one();
                 Err(Unreached::Identity(fault))
@@ -97,12 +102,12 @@ async fn greet(
                 _ => Ok((io, link, buffer)),
             },
         },
-        Ok(Ok(Heard::Goodbye)) => Err(Unreached::Left),
-        Ok(Ok(Heard::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
-        Ok(Ok(Heard::Refusal(text))) if text == Refusal::Stopping.text() => {
+        Ok(Ok(HelloAnswer::Goodbye)) => Err(Unreached::Left),
+        Ok(Ok(HelloAnswer::Refusal(text))) if text == Refusal::Busy.text() => Err(Unreached::Busy),
+        Ok(Ok(HelloAnswer::Refusal(text))) if text == Refusal::Stopping.text() => {
             Err(Unreached::failed(&io::ErrorKind::ConnectionAborted.into()))
         }
-        Ok(Ok(Heard::Refusal(_) | Heard::Nothing) | Err(_)) => {
+        Ok(Ok(HelloAnswer::Refusal(_) | HelloAnswer::Nothing) | Err(_)) => {
             Err(Unreached::Classic { mute: false })
         }
         Err(_) => Err(Unreached::Classic { mute: true }),
@@ -125,7 +130,7 @@ fn claims_another(
 }
 
 /// The first answer of the other side.
-enum Heard {
+enum HelloAnswer {
     Hello,
     /// A hello followed by the announcement that the link is closed to new exchanges.
     Goodbye,
@@ -138,7 +143,7 @@ async fn hellos(
     io: &mut Io,
     link: &mut Link,
     buffer: &mut BytesMut,
-) -> io::Result<Heard> {
+) -> io::Result<HelloAnswer> {
     let mut out = BytesMut::new();
     link.take_output(&mut out);
     endpoint.counters.bytes_out.add(out.len() as u64);
@@ -150,30 +155,32 @@ async fn hellos(
         let n = io.reader.read_buf(buffer).await?;
         endpoint.counters.bytes_in.add(n as u64);
         for frame in Frames::split(buffer) {
-            let Ok(frame) = frame else { return Ok(Heard::Nothing) };
+            let Ok(frame) = frame else { return Ok(HelloAnswer::Nothing) };
             if link.phase() == LinkPhase::Greeting && frame.code() == TypeCode::ERRO {
-                return Ok(Heard::Refusal(String::from_utf8_lossy(frame.data()).into_owned()));
+                return Ok(HelloAnswer::Refusal(
+                    String::from_utf8_lossy(frame.data()).into_owned(),
+                ));
             }
             if link.phase() == LinkPhase::Greeting && frame.code() != code::LNK {
-                return Ok(Heard::Nothing);
+                return Ok(HelloAnswer::Nothing);
             }
             link.handle(frame, now());
         }
         match link.phase() {
-            LinkPhase::Greeting if n == 0 => return Ok(Heard::Nothing),
+            LinkPhase::Greeting if n == 0 => return Ok(HelloAnswer::Nothing),
             LinkPhase::Greeting => {}
-            LinkPhase::Open | LinkPhase::Leaving => return Ok(Heard::Hello),
+            LinkPhase::Open | LinkPhase::Leaving => return Ok(HelloAnswer::Hello),
             LinkPhase::Closed => return Ok(parted(link)),
         }
     }
 }
 
 /// Classifies a link that was closed before it was used.
-fn parted(link: &mut Link) -> Heard {
+fn parted(link: &mut Link) -> HelloAnswer {
     let mut events = Vec::new();
     link.take_events(&mut events);
     let polite = events.iter().any(|event| matches!(event, LinkEvent::Leaving));
-    if polite { Heard::Goodbye } else { Heard::Nothing }
+    if polite { HelloAnswer::Goodbye } else { HelloAnswer::Nothing }
 }
 
 /// Registers a link that this node has dialled, and starts its actor.
@@ -186,38 +193,40 @@ fn dialled(
 ) -> Reached {
     let id = endpoint.links.next_id();
     let who = (&io.remote, io.proven.is_some());
-    let session = Session::new(Arc::clone(endpoint), id, link, who, Some(to.clone()));
+    let session = Session::new(endpoint.parts(), id, link, who, Some(to.clone()));
     let session = Arc::new(session.ok_or(Unreached::Classic { mute: false })?);
     endpoint.answered(to);
-    let driver = open(&session, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
+    let driver =
+        open(endpoint, &session, io.reader, io.writer, buffer, true).ok_or(Unreached::Stopped)?;
     endpoint.node.host(Opened {
         address: io.remote,
         direction: Direction::Out,
-        protocol: OpenedProtocol::Link(Arc::clone(&session) as _),
+        protocol: OpenedProtocol::Link(driver.link()),
         run: Box::pin(driver.run()),
     });
     // If both sides dialled at once, this link may be the one that is closed.
-    Ok(endpoint.links.quick((to, Some(session.peer.id()))).unwrap_or(session))
+    Ok(endpoint.links.open_session((to, Some(session.peer.id()))).unwrap_or(session))
 }
 
 /// Registers an open link and returns its driver. `None` if the node has aborted.
 fn open(
+    endpoint: &Endpoint,
     session: &Arc<Session>,
     reader: ReadHalf,
     writer: WriteHalf,
     buffer: BytesMut,
     listed: bool,
 ) -> Option<Driver> {
-    if !session.endpoint.links.opened(session, listed) {
+    if !endpoint.links.opened(session, listed) {
         return None;
     }
-    session.tell_opened();
+    session.report_opened();
     // The lengths may have changed since the hello.
-    session.tell_lengths();
-    if session.endpoint.drain.is_cancelled() {
+    session.send_lengths();
+    if endpoint.drain.is_cancelled() {
         session.bye();
     }
-    Some(Driver::new(Arc::clone(session), reader, writer, buffer))
+    Some(Driver::new(Arc::clone(session), Arc::clone(&endpoint.links), reader, writer, buffer))
 }
 
 /// Accepts a link on a connection whose first bytes, in `buffer`, are the header of a hello. `None`
@@ -293,6 +302,6 @@ pub(crate) async fn welcome(
     let listed = claimed.address().host() == remote.host() && claimed.id() != endpoint.me.id();
     let id = endpoint.links.next_id();
     let session =
-        Arc::new(Session::new(Arc::clone(endpoint), id, link, (remote, proven.is_some()), None)?);
-    open(&session, reader, writer, buffer, listed)
+        Arc::new(Session::new(endpoint.parts(), id, link, (remote, proven.is_some()), None)?);
+    open(endpoint, &session, reader, writer, buffer, listed)
 }

@@ -1,8 +1,9 @@
 //! Sends the reply to a request over a link.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     dispatch::reply::{ReplySink, ReplyStop, may_send, send_reply},
@@ -13,19 +14,24 @@ use crate::{
         error::WriteError,
         payload::{DataReader, Payload},
     },
-    node::{Node, Refusal},
-    session::shared::{Session, State, Unsent},
+    node::Refusal,
+    session::{
+        exchange::InExchange,
+        state::{Session, SessionState, Unsent},
+    },
 };
 
 /// Sends the reply to a request, or its refusal.
 pub(super) async fn send(
     session: &Arc<Session>,
-    (exchange, code): (u32, TypeCode),
+    exchange: InExchange,
     answer: Result<Reply, Refusal>,
     internal: bool,
 ) {
     let sent = match answer {
-        Ok(reply) => send_reply(&mut LinkReply { session, exchange }, reply, internal).await,
+        Ok(reply) => {
+            send_reply(&mut LinkReply { session, exchange: exchange.id }, reply, internal).await
+        }
         Err(refusal) => Err(ReplyStop::Refused(refusal)),
     };
     let refusal = match sent {
@@ -33,13 +39,13 @@ pub(super) async fn send(
         Err(ReplyStop::Refused(refusal)) => refusal,
         Err(ReplyStop::Failed(WriteError::Source { .. })) => Refusal::HandlerFailed,
         Err(ReplyStop::Failed(WriteError::Stalled(_))) => {
-            session.endpoint.counters.errors_stalled.one();
+            session.node.counters.errors_stalled.one();
             Refusal::HandlerLate
         }
         // The other side has cancelled the exchange, or the link has ended.
         Err(ReplyStop::Failed(WriteError::Io(_))) => return,
     };
-    session.refuse(exchange, code, refusal);
+    session.refuse(exchange, refusal);
 }
 
 /// Sends a reply of one frame, if that is possible without waiting.
@@ -47,10 +53,11 @@ pub(super) fn try_one(session: &Session, exchange: u32, frame: &Frame, internal:
     if frame.data().len() > MAX_PAYLOAD || !may_send(frame.code(), internal) {
         return false;
     }
-    let reply =
-        |state: &mut State| state.link.reply(exchange, frame.code(), frame.data(), false, true);
+    let reply = |state: &mut SessionState| {
+        state.link.reply(exchange, frame.code(), frame.data(), false, true)
+    };
     // A cancelled exchange needs no reply.
-    matches!(session.try_put(reply), Some(Ok(()) | Err(Refused::Over)))
+    matches!(session.try_enqueue(reply), Some(Ok(()) | Err(Refused::Over)))
 }
 
 /// The reply of one exchange.
@@ -80,19 +87,22 @@ impl LinkReply<'_> {
         more: bool,
         last: bool,
     ) -> Result<(), ReplyStop> {
-        let put = |state: &mut State| state.link.reply(self.exchange, code, data, more, last);
-        let limit = self.session.endpoint.config.stall_timeout;
-        let put = timeout(limit, self.session.put_reply(put)).await;
+        let enqueue =
+            |state: &mut SessionState| state.link.reply(self.exchange, code, data, more, last);
+        let limit = self.session.node.config.stall_timeout;
+        let sent = timeout(limit, self.session.enqueue_reply(enqueue)).await;
         let over = |_: Unsent| WriteError::Io(io::ErrorKind::BrokenPipe.into());
-        Ok(put.map_err(|_| WriteError::Stalled(limit))?.map_err(over)?)
+        Ok(sent.map_err(|_| WriteError::Stalled(limit))?.map_err(over)?)
     }
 }
 
 impl ReplySink for LinkReply<'_> {
-    const ENDS_ON_ABORT: bool = false;
+    fn handler_timeout(&self) -> Duration {
+        self.session.node.config.handler_timeout
+    }
 
-    fn node(&self) -> &Node {
-        &self.session.endpoint
+    fn abort(&self) -> Option<&CancellationToken> {
+        None
     }
 
     async fn send_frame(&mut self, frame: &Frame, last: bool) -> Result<(), ReplyStop> {
@@ -105,8 +115,7 @@ impl ReplySink for LinkReply<'_> {
         len: u64,
         reader: DataReader,
     ) -> Result<(), ReplyStop> {
-        let limit = self.session.endpoint.config.handler_timeout;
-        self.send(code, Payload::body(reader, len, limit), true).await
+        self.send(code, Payload::body(reader, len, self.handler_timeout()), true).await
     }
 
     async fn send_buffered(&mut self) -> Result<(), ReplyStop> {

@@ -1,167 +1,107 @@
 //! Sends requests, whole or in parts, and acknowledged messages over a link.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     frame::{Frame, TypeCode},
-    link::{AckLevel, ExchangeKind, Refused, Sequenced},
+    link::{ExchangeKind, Refused, Sequenced},
     message::{
         Replies,
         outgoing::{OutgoingHeld, OutgoingKind, Sending},
         payload::Payload,
     },
     session::{
-        recv_stream::{Broken, Credit, Queue, RecvStream},
-        send::{Failed, Stopped, cost_of, send_parts},
-        shared::{Session, State, Unsent},
-        tick::Ticks,
+        exchange::{AckWaiter, OutExchange},
+        queue::PartQueue,
+        recv_stream::{CreditReturn, RecvStream},
+        send::{PartsError, SendFailure, cost_of, send_parts},
+        state::{Session, SessionState, Unsent},
     },
 };
 
-/// The sender of an acknowledged message.
-pub(crate) trait Acknowledged: Send {
-    /// Whether the acknowledgement is for this message, at its level or a higher one.
-    fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool;
-
-    /// Called when the exchange of the message has ended.
-    fn end(self: Box<Self>, end: Result<(), Broken>);
-}
-
-/// An open exchange of this side.
-pub(crate) enum Asked {
-    Request {
-        code: TypeCode,
-        queue: Arc<Queue>,
-        /// The position in the output after the first frame of the request. Once that many bytes
-        /// are written, a streaming handler may have been called.
-        begun: u64,
-    },
-    Sequenced(Box<dyn Acknowledged>),
-    /// A one-way message of which not all parts are sent.
-    Told {
-        ended: Arc<OnceLock<Broken>>,
-        begun: u64,
-    },
-}
-
-impl Asked {
-    pub(crate) fn end(self, end: Result<(), Broken>) {
-        match self {
-            Self::Request { queue, .. } => queue.end(end),
-            Self::Sequenced(acked) => acked.end(end),
-            Self::Told { ended, .. } => {
-                if let Err(broken) = end {
-                    // An exchange ends only once.
-                    ended.set(broken).ok();
-                }
-            }
-        }
-    }
-
-    /// Whether it holds a permit for an open request.
-    pub(crate) const fn has_slot(&self) -> bool {
-        !matches!(self, Self::Told { .. })
-    }
-
-    /// Counts a tick of waiting for the reply.
-    pub(crate) fn tick(&self, limit: Ticks) {
-        match self {
-            Self::Request { queue, .. } => queue.tick(limit),
-            // Its sender has a time-out of its own, or none.
-            Self::Sequenced(_) | Self::Told { .. } => {}
-        }
-    }
-
-    /// Whether a handler may have been called, if `written` bytes of the output were written.
-    pub(crate) const fn sent_before(&self, written: u64) -> bool {
-        match self {
-            Self::Request { begun, .. } | Self::Told { begun, .. } => *begun <= written,
-            Self::Sequenced(_) => true,
-        }
-    }
-}
-
 /// Registers a request whose first frame is in the output. Replies go to `queue`.
-fn open_request(state: &mut State, (exchange, code): (u32, TypeCode), queue: &Arc<Queue>) {
+fn open_request(state: &mut SessionState, exchange: u32, code: TypeCode, queue: &Arc<PartQueue>) {
     let (queue, begun) = (Arc::clone(queue), state.link.total_output());
-    state.asked.insert(exchange, Asked::Request { code, queue, begun });
+    state.exchanges.insert(exchange, OutExchange::Request { code, queue, begun });
 }
 
 /// Adds a request of one frame to the output.
-fn begin_request(state: &mut State, frame: &Frame, queue: &Arc<Queue>) -> Result<u32, Refused> {
+fn begin_request(
+    state: &mut SessionState,
+    frame: &Frame,
+    queue: &Arc<PartQueue>,
+) -> Result<u32, Refused> {
     if !state.link.allows(frame.code(), frame.data().len()) {
         return Err(Refused::TooLong);
     }
     let exchange = state.link.begin(frame.code(), frame.data(), ExchangeKind::Request, false)?;
-    open_request(state, (exchange, frame.code()), queue);
+    open_request(state, exchange, frame.code(), queue);
     Ok(exchange)
 }
 
 impl Session {
     /// Sends a request, and waits for credit no longer than `limit`. Completes when the frame, or
     /// the first part of a body, is in the output.
-    pub(crate) async fn ask(
+    pub(crate) async fn request(
         self: &Arc<Self>,
         message: OutgoingKind,
         limit: Duration,
-    ) -> Result<Replies, Failed> {
+    ) -> Result<Replies, SendFailure> {
         self.check_length(&message)?;
         let code = message.code();
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(PartQueue::default());
         let (exchange, sending) = match message {
             OutgoingKind::Frame(frame) => {
-                (self.ask_frame(frame, &queue, limit).await?, Sending::Done)
+                (self.request_frame(frame, &queue, limit).await?, Sending::Done)
             }
-            body @ OutgoingKind::Body { .. } => self.ask_body(body, &queue, limit).await?,
+            body @ OutgoingKind::Body { .. } => self.request_body(body, &queue, limit).await?,
         };
-        Ok(self.replies((exchange, code), queue, sending))
+        Ok(self.replies(exchange, code, queue, sending))
     }
 
     /// Sends a request of one frame, if that is possible without waiting.
-    pub(crate) fn try_ask(self: &Arc<Self>, frame: &Frame) -> Option<Replies> {
+    pub(crate) fn try_request(self: &Arc<Self>, frame: &Frame) -> Option<Replies> {
         let len = frame.data().len();
         if len > self.limits.part {
             return None;
         }
-        let slot = self.slots.try_acquire().ok()?;
+        let slot = self.request_permits.try_acquire().ok()?;
         let paid = self.try_pay(cost_of(len))?;
-        let queue = Arc::new(Queue::default());
-        let exchange = self.try_put(|state| begin_request(state, frame, &queue))?.ok()?;
+        let queue = Arc::new(PartQueue::default());
+        let exchange = self.try_enqueue(|state| begin_request(state, frame, &queue))?.ok()?;
         paid.forget();
         slot.forget();
-        Some(self.replies((exchange, frame.code()), queue, Sending::Done))
+        Some(self.replies(exchange, frame.code(), queue, Sending::Done))
     }
 
     fn replies(
         self: &Arc<Self>,
-        (exchange, code): (u32, TypeCode),
-        queue: Arc<Queue>,
+        exchange: u32,
+        code: TypeCode,
+        queue: Arc<PartQueue>,
         sending: Sending,
     ) -> Replies {
-        self.endpoint.counters.exchanges_out.one();
-        let stream = RecvStream::new(Arc::clone(self), queue, Credit::Exchange(exchange));
-        let held = OutgoingHeld::on_link(&self.endpoint.node);
+        self.node.counters.exchanges_out.one();
+        let stream = RecvStream::new(Arc::clone(self), queue, CreditReturn::Exchange(exchange));
+        let held = OutgoingHeld::on_link(&self.node);
         Replies::new(Box::new(stream), (sending, None), held, self.sender.address().clone(), code)
     }
 
-    async fn ask_frame(
+    async fn request_frame(
         &self,
         frame: Frame,
-        queue: &Arc<Queue>,
+        queue: &Arc<PartQueue>,
         limit: Duration,
-    ) -> Result<u32, Failed> {
+    ) -> Result<u32, SendFailure> {
         let mut begun = false;
         let send = async {
-            let slot = self.slot().await?;
+            let slot = self.request_permit().await?;
             if frame.data().len() <= self.limits.part {
                 let paid = self.pay(cost_of(frame.data().len())).await?;
-                let exchange = self.put(|state| begin_request(state, &frame, queue)).await?;
+                let exchange = self.enqueue(|state| begin_request(state, &frame, queue)).await?;
                 paid.forget();
                 slot.forget();
                 return Ok(exchange);
@@ -169,8 +109,8 @@ impl Session {
             let data = Payload::Whole(frame.data().clone());
             let mut slot = Some(slot);
             let mut ended = None;
-            let mut opened = |state: &mut State, exchange| {
-                open_request(state, (exchange, frame.code()), queue);
+            let mut opened = |state: &mut SessionState, exchange| {
+                open_request(state, exchange, frame.code(), queue);
                 (begun, ended) = (true, Some(exchange));
                 if let Some(slot) = slot.take() {
                     slot.forget();
@@ -178,27 +118,27 @@ impl Session {
             };
             match send_parts(self, frame.code(), data, ExchangeKind::Request, &mut opened).await {
                 // The replies report how the exchange ended.
-                Err(Stopped::Unsent(Unsent::Over)) => ended.ok_or(Unsent::Gone.into()),
+                Err(PartsError::Unsent(Unsent::Over)) => ended.ok_or(Unsent::Gone.into()),
                 sent => sent,
             }
         };
         match timeout(limit, send).await {
             Ok(Ok(exchange)) => Ok(exchange),
-            Ok(Err(Stopped::Unsent(_))) => Err(Failed::Gone(Some(frame))),
-            Ok(Err(Stopped::Source(unwritten))) => Err(Failed::Source(unwritten)),
-            Err(_) if begun => Err(Failed::Late),
-            Err(_) => Err(Failed::NoCredit(limit)),
+            Ok(Err(PartsError::Unsent(_))) => Err(SendFailure::Gone(Some(frame))),
+            Ok(Err(PartsError::Source(unwritten))) => Err(SendFailure::Source(unwritten)),
+            Err(_) if begun => Err(SendFailure::Late),
+            Err(_) => Err(SendFailure::NoCredit(limit)),
         }
     }
 
     /// Sends a body in a separate task, so that there is no deadlock with a callee that answers
     /// while it reads.
-    async fn ask_body(
+    async fn request_body(
         self: &Arc<Self>,
         body: OutgoingKind,
-        queue: &Arc<Queue>,
+        queue: &Arc<PartQueue>,
         limit: Duration,
-    ) -> Result<(u32, Sending), Failed> {
+    ) -> Result<(u32, Sending), SendFailure> {
         let stopped = CancellationToken::new();
         let (begun, mut number) = oneshot::channel();
         let (sender, result) = oneshot::channel();
@@ -209,16 +149,23 @@ impl Session {
         let write = async move {
             let mut begun = Some(begun);
             let send = async {
-                let mut slot = Some(session.slot().await?);
-                let mut opened = |state: &mut State, exchange| {
-                    open_request(state, (exchange, code), &queue);
+                let mut slot = Some(session.request_permit().await?);
+                let mut opened = |state: &mut SessionState, exchange| {
+                    open_request(state, exchange, code, &queue);
                     if let Some(slot) = slot.take() {
                         slot.forget();
                     }
                     // The send fails only if the task is being stopped.
                     begun.take().map(|begun| begun.send(Ok(exchange)).ok());
                 };
-                send_parts(&session, code, session.payload(body), ExchangeKind::Request, &mut opened).await
+                send_parts(
+                    &session,
+                    code,
+                    session.payload(body),
+                    ExchangeKind::Request,
+                    &mut opened,
+                )
+                .await
             };
             let sent = stopped.run_until_cancelled(send).await;
             let error = match (sent, begun.take()) {
@@ -226,9 +173,9 @@ impl Session {
                     begun.send(Err(stopped)).ok();
                     None
                 }
-                (Some(Err(Stopped::Source(unwritten))), None) => Some(unwritten),
+                (Some(Err(PartsError::Source(unwritten))), None) => Some(unwritten),
                 // The replies report how the exchange ended.
-                (Some(Err(Stopped::Unsent(_)) | Ok(_)) | None, _) => None,
+                (Some(Err(PartsError::Unsent(_)) | Ok(_)) | None, _) => None,
             };
             let failed = error.is_some();
             // The send fails only if the replies were dropped.
@@ -237,50 +184,50 @@ impl Session {
                 queue.end(Ok(()));
             }
         };
-        self.endpoint.spawn(self.endpoint.until_aborted(write));
+        self.node.spawn(self.node.until_aborted(write));
         let begun = match timeout(limit, &mut number).await {
             // The sender is dropped without a result only if the node aborted.
-            Ok(begun) => begun.map_err(|_| Failed::Gone(None))?,
+            Ok(begun) => begun.map_err(|_| SendFailure::Gone(None))?,
             Err(_) => {
                 // The exchange may begin at this moment: wait for the end of the task to know.
                 drop(stop);
                 result.await.ok();
                 let begun = matches!(number.try_recv(), Ok(Ok(_)));
-                return Err(if begun { Failed::Late } else { Failed::NoCredit(limit) });
+                return Err(if begun { SendFailure::Late } else { SendFailure::NoCredit(limit) });
             }
         };
         match begun {
             Ok(exchange) => Ok((exchange, Sending::UnderWay { stop: stop.disarm(), result })),
-            Err(Stopped::Source(unwritten)) => Err(Failed::Source(unwritten)),
-            Err(Stopped::Unsent(_)) => Err(Failed::Gone(None)),
+            Err(PartsError::Source(unwritten)) => Err(SendFailure::Source(unwritten)),
+            Err(PartsError::Unsent(_)) => Err(SendFailure::Gone(None)),
         }
     }
 }
 
 impl Session {
     /// Sends an acknowledged message.
-    pub(crate) async fn ask_numbered(
+    pub(crate) async fn send_sequenced(
         &self,
         frame: &Frame,
-        numbered: Sequenced,
-        acked: Box<dyn Acknowledged>,
+        sequenced: Sequenced,
+        acked: Box<dyn AckWaiter>,
     ) -> Result<(), Unsent> {
-        let (mut slot, mut acked) = (Some(self.slot().await?), Some(acked));
-        let mut opened = |state: &mut State, exchange| {
+        let (mut slot, mut acked) = (Some(self.request_permit().await?), Some(acked));
+        let mut opened = |state: &mut SessionState, exchange| {
             if let Some(acked) = acked.take() {
-                state.asked.insert(exchange, Asked::Sequenced(acked));
+                state.exchanges.insert(exchange, OutExchange::Sequenced(acked));
             }
             if let Some(slot) = slot.take() {
                 slot.forget();
             }
         };
         let (data, kind) =
-            (Payload::Whole(frame.data().clone()), ExchangeKind::Sequenced(numbered));
+            (Payload::Whole(frame.data().clone()), ExchangeKind::Sequenced(sequenced));
         match send_parts(self, frame.code(), data, kind, &mut opened).await {
             Ok(_) => Ok(()),
-            Err(Stopped::Unsent(unsent)) => Err(unsent),
+            Err(PartsError::Unsent(unsent)) => Err(unsent),
             // Not reached: reading a frame cannot fail.
-            Err(Stopped::Source(_)) => Err(Unsent::Over),
+            Err(PartsError::Source(_)) => Err(Unsent::Over),
         }
     }
 }

@@ -18,15 +18,15 @@ use crate::{
         payload::Payload,
     },
     session::{
-        recv_stream::Broken,
-        request::Asked,
-        shared::{Session, State, Unsent},
+        exchange::OutExchange,
+        queue::ExchangeBroken,
+        state::{Session, SessionState, Unsent},
     },
 };
 
 /// Why a message was not sent in full.
 #[derive(Debug)]
-pub(crate) enum Failed {
+pub(crate) enum SendFailure {
     /// Nothing of it was sent, because the link accepts no new exchanges. The caller may use
     /// another link. Only this case returns the frame: a message that has begun is never sent
     /// again.
@@ -38,12 +38,12 @@ pub(crate) enum Failed {
     /// A part was sent, and there was no credit for the rest in time.
     Late,
     /// A part was sent, and its exchange or the link ended before the rest was sent.
-    Ended(Broken),
+    Ended(ExchangeBroken),
     /// Its source failed.
     Source(Unwritten),
 }
 
-impl Failed {
+impl SendFailure {
     /// The error for the caller, if there is no other link to try.
     pub(crate) fn into_error(self, session: &Session) -> RequestError {
         let to = || session.sender.address().clone();
@@ -55,13 +55,15 @@ impl Failed {
                 let source = std::io::ErrorKind::TimedOut.into();
                 RequestError::Write { to: to(), sent: true, source }
             }
-            Self::Ended(Broken { reason, sent, .. }) => RequestError::Reset { reason, sent },
+            Self::Ended(ExchangeBroken { reason, sent, .. }) => {
+                RequestError::Reset { reason, sent }
+            }
             Self::Source(unwritten) => RequestError::not_written(to(), unwritten),
         }
     }
 }
 
-impl From<FrameError> for Failed {
+impl From<FrameError> for SendFailure {
     fn from(error: FrameError) -> Self {
         Self::TooLong(error)
     }
@@ -69,19 +71,19 @@ impl From<FrameError> for Failed {
 
 /// Why a message in parts was not sent in full.
 #[derive(Debug)]
-pub(crate) enum Stopped {
+pub(crate) enum PartsError {
     Unsent(Unsent),
     Source(Unwritten),
 }
 
-impl Stopped {
+impl PartsError {
     /// The error of its source. `begun` says whether the first part was sent.
     const fn source(error: WriteError, begun: bool) -> Self {
         Self::Source(Unwritten { error, begun })
     }
 }
 
-impl From<Unsent> for Stopped {
+impl From<Unsent> for PartsError {
     fn from(unsent: Unsent) -> Self {
         Self::Unsent(unsent)
     }
@@ -101,12 +103,12 @@ impl Unfinished<'_> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.give_up(self.1, Reason::CANCELLED);
+        self.0.cancel_exchange(self.1, Reason::CANCELLED);
     }
 }
 
 /// Called with the first part of a message, when the exchange is open.
-pub(crate) type Opened<'a> = &'a mut (dyn FnMut(&mut State, u32) + Send);
+pub(crate) type Opened<'a> = &'a mut (dyn FnMut(&mut SessionState, u32) + Send);
 
 /// Sends a message in as many parts as it needs. If the other side may have to buffer it whole, all
 /// of its credit is taken before it begins, so that two such messages cannot block each other.
@@ -119,7 +121,7 @@ pub(crate) async fn send_parts(
     mut data: Payload,
     kind: ExchangeKind,
     opened: Opened<'_>,
-) -> Result<u32, Stopped> {
+) -> Result<u32, PartsError> {
     let part = session.limits.part;
     let whole = u32::try_from(data.left()).ok().filter(|len| *len <= session.limits.whole);
     // The numbers of an acknowledged message are a part of its first frame.
@@ -129,27 +131,27 @@ pub(crate) async fn send_parts(
         None => None,
     };
     let room = part.saturating_sub(numbers).max(1);
-    let first = data.next(room).await.map_err(|error| Stopped::source(error, false))?;
+    let first = data.next(room).await.map_err(|error| PartsError::source(error, false))?;
     let mut more = data.left() > 0;
     let paid_for = share(session, &mut paid, first.len() + numbers).await?;
-    let begin = |state: &mut State| {
+    let begin = |state: &mut SessionState| {
         let exchange = state.link.begin(code, &first, kind, more)?;
         opened(state, exchange);
         Ok(exchange)
     };
-    let exchange = session.put(begin).await?;
+    let exchange = session.enqueue(begin).await?;
     paid_for.forget();
     let unfinished = Unfinished(session, exchange);
     while more {
-        let bytes = data.next(part).await.map_err(|error| Stopped::source(error, true))?;
+        let bytes = data.next(part).await.map_err(|error| PartsError::source(error, true))?;
         more = data.left() > 0;
-        let put = async {
+        let sent = async {
             let paid_for = share(session, &mut paid, bytes.len()).await?;
-            session.put(|state| state.link.send_next(exchange, code, &bytes, more)).await?;
+            session.enqueue(|state| state.link.send_next(exchange, code, &bytes, more)).await?;
             paid_for.forget();
             Ok::<_, Unsent>(())
         };
-        if put.await.is_err() {
+        if sent.await.is_err() {
             unfinished.leave();
             return Err(Unsent::Over.into());
         }
@@ -190,40 +192,40 @@ impl Session {
     }
 
     /// As [`check_length`](Self::check_length), for an acknowledged message.
-    pub(crate) fn check_numbered(&self, frame: &Frame) -> Result<(), FrameError> {
+    pub(crate) fn check_sequenced(&self, frame: &Frame) -> Result<(), FrameError> {
         self.lock().link.check_length(frame.code(), frame.data().len(), true)
     }
 
     /// The data of a message, to be sent in parts.
     pub(crate) fn payload(&self, message: OutgoingKind) -> Payload {
-        Payload::of(message, self.endpoint.config.handler_timeout)
+        message.into_payload(self.node.config.handler_timeout)
     }
 
     /// Sends a one-way message. Waits only for credit and room in the output.
-    pub(crate) async fn tell(&self, message: OutgoingKind) -> Result<(), Failed> {
+    pub(crate) async fn notify(&self, message: OutgoingKind) -> Result<(), SendFailure> {
         self.check_length(&message)?;
         let frame = match message {
             OutgoingKind::Frame(frame) => frame,
-            body @ OutgoingKind::Body { .. } => return self.tell_parts(body, None).await,
+            body @ OutgoingKind::Body { .. } => return self.notify_in_parts(body, None).await,
         };
         if frame.data().len() <= self.limits.part {
-            self.tell_short(&frame).await.map_err(|_| Failed::Gone(Some(frame)))
+            self.notify_short(&frame).await.map_err(|_| SendFailure::Gone(Some(frame)))
         } else {
-            self.tell_parts(OutgoingKind::Frame(frame.clone()), Some(frame)).await
+            self.notify_in_parts(OutgoingKind::Frame(frame.clone()), Some(frame)).await
         }
     }
 
     /// Sends a one-way message of one frame, if that is possible without waiting.
-    pub(crate) fn try_tell(&self, frame: &Frame) -> bool {
-        self.with(|state| self.try_put_short(state, frame))
+    pub(crate) fn try_notify(&self, frame: &Frame) -> bool {
+        self.with(|state| self.try_enqueue_short(state, frame))
     }
 
     /// Sends as many of these one-way messages, from the front, as possible without waiting and in
     /// one frame each. Removes them from `frames` and returns their number.
-    pub(crate) fn try_tell_all(&self, frames: &mut VecDeque<Frame>) -> u64 {
+    pub(crate) fn try_notify_all(&self, frames: &mut VecDeque<Frame>) -> u64 {
         self.with(|state| {
             let mut sent = 0;
-            while frames.front().is_some_and(|frame| self.try_put_short(state, frame)) {
+            while frames.front().is_some_and(|frame| self.try_enqueue_short(state, frame)) {
                 frames.pop_front();
                 sent += 1;
             }
@@ -231,7 +233,7 @@ impl Session {
         })
     }
 
-    fn try_put_short(&self, state: &mut State, frame: &Frame) -> bool {
+    fn try_enqueue_short(&self, state: &mut SessionState, frame: &Frame) -> bool {
         let (code, data) = (frame.code(), frame.data());
         !code.is_reserved()
             && data.len() <= self.limits.part
@@ -241,31 +243,36 @@ impl Session {
             && state.link.one_way(code, data).is_ok()
     }
 
-    async fn tell_short(&self, frame: &Frame) -> Result<(), Unsent> {
+    async fn notify_short(&self, frame: &Frame) -> Result<(), Unsent> {
         let paid = self.pay(cost_of(frame.data().len())).await?;
-        self.put(|state| state.link.one_way(frame.code(), frame.data())).await?;
+        self.enqueue(|state| state.link.one_way(frame.code(), frame.data())).await?;
         paid.forget();
         Ok(())
     }
 
-    async fn tell_parts(&self, message: OutgoingKind, frame: Option<Frame>) -> Result<(), Failed> {
+    async fn notify_in_parts(
+        &self,
+        message: OutgoingKind,
+        frame: Option<Frame>,
+    ) -> Result<(), SendFailure> {
         let (code, ended) = (message.code(), Arc::new(OnceLock::new()));
         let data = self.payload(message);
-        let mut opened = |state: &mut State, exchange| {
-            let told = Asked::Told { ended: Arc::clone(&ended), begun: state.link.total_output() };
-            state.asked.insert(exchange, told);
+        let mut opened = |state: &mut SessionState, exchange| {
+            let open =
+                OutExchange::OneWay { ended: Arc::clone(&ended), begun: state.link.total_output() };
+            state.exchanges.insert(exchange, open);
         };
         match send_parts(self, code, data, ExchangeKind::OneWay, &mut opened).await {
             Ok(exchange) => {
-                self.lock().asked.remove(&exchange);
+                self.lock().exchanges.remove(&exchange);
                 Ok(())
             }
-            Err(Stopped::Unsent(Unsent::Gone)) => Err(Failed::Gone(frame)),
-            Err(Stopped::Unsent(Unsent::Over)) => {
-                let unknown = Broken { reason: Reason::LOST, sent: true, link: true };
-                Err(Failed::Ended(ended.get().copied().unwrap_or(unknown)))
+            Err(PartsError::Unsent(Unsent::Gone)) => Err(SendFailure::Gone(frame)),
+            Err(PartsError::Unsent(Unsent::Over)) => {
+                let unknown = ExchangeBroken { reason: Reason::LOST, sent: true, link: true };
+                Err(SendFailure::Ended(ended.get().copied().unwrap_or(unknown)))
             }
-            Err(Stopped::Source(unwritten)) => Err(Failed::Source(unwritten)),
+            Err(PartsError::Source(unwritten)) => Err(SendFailure::Source(unwritten)),
         }
     }
 }

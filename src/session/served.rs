@@ -15,8 +15,9 @@ use crate::{
     message::{Reply, body::Progress, reply::ReplyKind},
     node::{Permits, Refusal},
     session::{
+        exchange::InExchange,
         reply,
-        shared::Session,
+        state::Session,
         tick::{Tick, Ticks},
     },
 };
@@ -25,8 +26,7 @@ use crate::{
 /// exchange.
 pub(super) struct Served {
     session: Arc<Session>,
-    exchange: u32,
-    code: TypeCode,
+    exchange: InExchange,
     stage: Stage,
     /// The ticks of the whole exchange.
     ticks: Ticks,
@@ -36,17 +36,14 @@ enum Stage {
     /// The handler has it.
     Handling(Handling),
     /// It waits for a permit, or its reply is being sent.
-    Work {
-        work: BoxFuture<'static, ()>,
-        request: bool,
-    },
+    Work(BoxFuture<'static, ()>),
     Done,
 }
 
 /// A request that a handler processes.
 pub(super) struct Handling {
     pub(super) answer: BoxFuture<'static, Result<Reply, Refusal>>,
-    pub(super) _places: Permits,
+    pub(super) _permits: Permits,
     /// The progress of the body that the handler reads. `None` if there is none.
     pub(super) progress: Option<Progress>,
     pub(super) internal: bool,
@@ -57,30 +54,31 @@ pub(super) struct Handling {
 impl Served {
     pub(super) fn handling(
         session: &Arc<Session>,
-        (exchange, code): (u32, TypeCode),
+        exchange: InExchange,
         handling: Handling,
     ) -> Self {
-        Self::new(session, (exchange, code), Stage::Handling(handling))
+        Self::new(session, exchange, Stage::Handling(handling))
     }
 
     pub(super) fn work(
         session: &Arc<Session>,
-        (exchange, code): (u32, TypeCode),
-        request: bool,
+        exchange: InExchange,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        Self::new(session, (exchange, code), Stage::Work { work: work.boxed(), request })
+        Self::new(session, exchange, Stage::Work(work.boxed()))
     }
 
-    fn new(session: &Arc<Session>, (exchange, code): (u32, TypeCode), stage: Stage) -> Self {
-        Self { session: Arc::clone(session), exchange, code, stage, ticks: Ticks::default() }
+    fn new(session: &Arc<Session>, exchange: InExchange, stage: Stage) -> Self {
+        Self { session: Arc::clone(session), exchange, stage, ticks: Ticks::default() }
     }
 
     /// The code of a request. `None` if it is a one-way message.
     pub(super) const fn request(&self) -> Option<TypeCode> {
         match self.stage {
-            Stage::Handling(_) | Stage::Work { request: true, .. } => Some(self.code),
-            Stage::Work { request: false, .. } | Stage::Done => None,
+            Stage::Handling(_) | Stage::Work(_) if self.exchange.request => {
+                Some(self.exchange.code)
+            }
+            Stage::Handling(_) | Stage::Work(_) | Stage::Done => None,
         }
     }
 
@@ -97,7 +95,7 @@ impl Served {
         }
         if late {
             self.stage = Stage::Done;
-            self.session.refuse(self.exchange, self.code, Refusal::HandlerLate);
+            self.session.refuse(self.exchange, Refusal::HandlerLate);
         }
         late
     }
@@ -105,7 +103,7 @@ impl Served {
     /// Drops the exchange if it is the one that the other side has cancelled. A waiting message is
     /// not delivered; a handler that has begun is not interrupted. True if it was this exchange.
     pub(super) fn cancel(&mut self, exchange: u32) -> bool {
-        let this = self.exchange == exchange && self.request().is_some();
+        let this = self.exchange.id == exchange && self.request().is_some();
         if this {
             self.stage = Stage::Done;
         }
@@ -113,10 +111,10 @@ impl Served {
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (exchange, code) = (self.exchange, self.code);
+        let exchange = self.exchange;
         let answer = match &mut self.stage {
             Stage::Handling(handling) => ready!(handling.answer.as_mut().poll(cx)),
-            Stage::Work { work, .. } => return work.as_mut().poll(cx),
+            Stage::Work(work) => return work.as_mut().poll(cx),
             Stage::Done => return Poll::Ready(()),
         };
         let Stage::Handling(handling) = mem::replace(&mut self.stage, Stage::Done) else {
@@ -126,15 +124,15 @@ impl Served {
         let answer = answer.and_then(Reply::into_result);
         // The common case.
         if let Ok(Reply(ReplyKind::One(frame))) = &answer
-            && reply::try_one(&self.session, exchange, frame, internal)
+            && reply::try_one(&self.session, exchange.id, frame, internal)
         {
             return Poll::Ready(());
         }
         let session = Arc::clone(&self.session);
         let work = async move {
-            reply::send(&session, (exchange, code), answer, internal).await;
+            reply::send(&session, exchange, answer, internal).await;
         };
-        self.stage = Stage::Work { work: work.boxed(), request: true };
+        self.stage = Stage::Work(work.boxed());
         self.advance(cx)
     }
 }
@@ -144,7 +142,7 @@ impl Future for Served {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         catch_unwind(AssertUnwindSafe(|| self.advance(cx))).unwrap_or_else(|_| {
-            self.session.refuse(self.exchange, self.code, Refusal::HandlerFailed);
+            self.session.refuse(self.exchange, Refusal::HandlerFailed);
             Poll::Ready(())
         })
     }

@@ -1,24 +1,30 @@
 //! The status of an open link.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     node::{LinkStatus, connections::HostedLink},
-    session::shared::Session,
+    session::{pool::LinkPool, state::Session},
 };
 
-impl HostedLink for Session {
+/// An open link for the actor of its connection.
+pub(super) struct LinkHandle {
+    pub(super) session: Arc<Session>,
+    pub(super) links: Arc<LinkPool>,
+}
+
+impl HostedLink for LinkHandle {
     fn status(&self) -> LinkStatus {
-        Self::status(self)
+        self.session.status()
     }
 
     fn leave(&self) {
-        self.endpoint.links.unlist(self);
-        self.bye();
+        self.links.unlist(&self.session);
+        self.session.bye();
     }
 
     fn abort(&self) {
-        Self::abort(self, false);
+        self.session.abort(false);
     }
 }
 

@@ -2,16 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::{
-    node::{Config, Refusal},
-    session::inbound::{Gathering, Inbound},
-    time::part,
-};
+use crate::{node::Config, time::part};
 
 /// The number of ticks in the shortest of the times that are counted in them.
-const BEATS: u32 = 8;
+const TICKS_IN_SHORTEST: u32 = 8;
 
 /// The shortest tick.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -47,7 +41,7 @@ impl Tick {
     pub(crate) fn new(config: &Config) -> Self {
         let times = [config.reply_timeout, config.stall_timeout, config.exchange_timeout];
         let least = times.into_iter().fold(config.handler_timeout, Duration::min);
-        let every = part(least, BEATS).max(SHORTEST);
+        let every = part(least, TICKS_IN_SHORTEST).max(SHORTEST);
         let ticks = |time: Duration| {
             Ticks(u64::try_from(time.as_nanos().div_ceil(every.as_nanos())).unwrap_or(u64::MAX - 1))
         };
@@ -57,37 +51,6 @@ impl Tick {
             reply: ticks(config.reply_timeout),
             stall: ticks(config.stall_timeout),
             exchange: ticks(config.exchange_timeout),
-        }
-    }
-}
-
-impl Inbound {
-    /// Ends exchanges that have timed out: messages whose parts do not arrive, and handlers that do
-    /// not answer.
-    pub(crate) fn tick(&mut self, now: Instant, tick: &Tick) {
-        let mut stalled = Vec::new();
-        for (exchange, gathering) in &mut self.gathering {
-            if let Gathering::Streamed { queue, request, quiet, .. } = gathering {
-                queue.tick(tick.stall);
-                // A request ends with its handler, which has a time-out of its own.
-                if !*request && queue.is_empty() && quiet.count(tick.stall) {
-                    stalled.push(*exchange);
-                }
-            }
-        }
-        let mut late = false;
-        self.running.iter_mut().for_each(|served| late |= served.tick(tick));
-        if late {
-            self.put_in_again();
-        }
-        let late = self.gathering.iter().filter_map(|(exchange, gathering)| match gathering {
-            Gathering::Whole { until, .. } if *until <= now => Some(*exchange),
-            _ => None,
-        });
-        stalled.extend(late);
-        for exchange in stalled {
-            self.session.endpoint.counters.errors_late.one();
-            self.give_up(exchange, Refusal::HandlerLate);
         }
     }
 }

@@ -22,10 +22,10 @@ pub(super) struct Turns<K> {
 
 /// The messages that wait for one handler. The first has its turn.
 #[derive(Debug, Default)]
-struct Row(Mutex<Waiting>);
+struct Row(Mutex<WaitingTurns>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingTurns {
     next: u64,
     turns: BTreeMap<u64, Option<Waker>>,
 }
@@ -46,7 +46,7 @@ impl<K> Default for Turns<K> {
 
 impl<K: Eq + Hash> Turns<K> {
     /// Whether a message waits in this row.
-    pub(super) fn waits(&mut self, key: &K) -> bool {
+    pub(super) fn is_waiting(&mut self, key: &K) -> bool {
         if self.rows.is_empty() {
             return false;
         }
@@ -75,7 +75,7 @@ impl<K: Eq + Hash> Turns<K> {
 }
 
 impl Row {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WaitingTurns> {
         self.0.lock()
     }
 
@@ -94,7 +94,7 @@ impl Row {
 
 impl Turn {
     /// Completes when every message before this one was delivered or cancelled.
-    pub(super) async fn comes(&self) {
+    pub(super) async fn wait(&self) {
         std::future::poll_fn(|cx| self.poll(cx)).await;
     }
 
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn has_turn(turn: &Turn) -> bool {
-        turn.comes().now_or_never().is_some()
+        turn.wait().now_or_never().is_some()
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         let mut turns = Turns::default();
         let (first, second) = (turns.take(1), turns.take(1));
         #[expect(clippy::disallowed_methods, reason = "the test's own runtime")]
-        let waits = tokio::spawn(async move { second.comes().await });
+        let waits = tokio::spawn(async move { second.wait().await });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
         drop(first);
@@ -161,9 +161,9 @@ mod tests {
             turns.take(key);
         }
         assert!(turns.rows.len() <= 2 * FIRST_SWEEP, "{}", turns.rows.len());
-        assert!(turns.waits(&0) && !turns.waits(&9_999));
+        assert!(turns.is_waiting(&0) && !turns.is_waiting(&9_999));
         drop(kept);
-        assert!(!turns.waits(&0));
+        assert!(!turns.is_waiting(&0));
         turns.sweep();
         assert!(turns.rows.is_empty());
     }

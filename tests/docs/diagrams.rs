@@ -197,8 +197,13 @@ pub(crate) fn after<'a>(code: &'a str, before: &'a str) -> impl Iterator<Item = 
 
 /// The modules that `code` names by `crate::`.
 fn used_modules(code: &str) -> Set {
+    used_behind(code, "crate::")
+}
+
+/// The items that `code` names behind `prefix`, alone or in a group.
+fn used_behind(code: &str, prefix: &str) -> Set {
     let mut used = Set::new();
-    for path in after(code, "crate::") {
+    for path in after(code, prefix) {
         let Some(group) = path.strip_prefix('{') else {
             used.insert(ident(path).to_owned());
             continue;
@@ -497,6 +502,43 @@ fn the_layers_are_drawn_as_they_are_used() {
     let code =
         layers.iter().map(|(module, layer)| format!("{layer} {module} = {module}")).collect();
     compare("diagrams/layers.mmd, layers", &drawn, &code);
+}
+
+/// The folders whose files import each other in one direction only.
+const WITHOUT_CIRCLES: [&str; 5] = ["classic", "dispatch", "message", "reliable", "session"];
+
+#[test]
+fn the_files_of_a_folder_do_not_import_each_other_in_a_circle() {
+    let files = sources();
+    for folder in WITHOUT_CIRCLES {
+        let root = format!("src/{folder}.rs");
+        let name = |file: &File| {
+            let rest = file.path.strip_prefix("src/")?.strip_prefix(folder)?;
+            Some(rest.strip_suffix(".rs")?.trim_start_matches('/').to_owned())
+        };
+        let names: Set = files.iter().filter_map(name).collect();
+        // What is no file is defined in the root, whose name is empty here.
+        let file_of = |item: &String| if names.contains(item) { item } else { "" }.to_owned();
+        let mut uses: BTreeMap<String, Set> = BTreeMap::new();
+        for file in &files {
+            let Some(name) = name(file) else { continue };
+            // What the root only exports is not used by it.
+            let prefix =
+                if file.path == root { "\nuse self::".to_owned() } else { format!("{folder}::") };
+            let used = used_behind(&file.code, &prefix).iter().map(file_of).collect::<Set>();
+            uses.insert(name.clone(), used.into_iter().filter(|used| *used != name).collect());
+        }
+        assert!(uses.len() > 3 && uses.values().any(|used| !used.is_empty()), "{folder}: {uses:?}");
+        while let Some(leaf) =
+            uses.iter().find(|(_, used)| used.is_empty()).map(|(name, _)| name.clone())
+        {
+            uses.remove(&leaf);
+            for used in uses.values_mut() {
+                used.remove(&leaf);
+            }
+        }
+        assert!(uses.is_empty(), "{folder}: a circle is among {uses:#?}");
+    }
 }
 
 #[test]

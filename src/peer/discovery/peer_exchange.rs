@@ -8,7 +8,7 @@ use std::{
 use futures::future::{BoxFuture, LocalBoxFuture};
 
 use crate::{
-    dispatch::{Serve, Told},
+    dispatch::{Notified, Serve},
     message::{Incoming, Reply},
     node::Refusal,
     overlay::{
@@ -107,7 +107,7 @@ impl Serve for Answering {
         })
     }
 
-    fn tell(&self, incoming: Incoming) -> Told {
-        Told::Serving(self.serve(incoming))
+    fn notify(&self, incoming: Incoming) -> Notified {
+        Notified::Serving(self.serve(incoming))
     }
 }

@@ -106,7 +106,7 @@ impl Peer {
     /// nodes.
     fn change<R>(&self, change: impl FnOnce(&Routes) -> R) -> R {
         let result = change(&self.node().routes);
-        self.node().links.tell_lengths();
+        self.node().links.send_lengths();
         result
     }
 

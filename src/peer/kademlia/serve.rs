@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::{Dht, lock};
 use crate::{
-    dispatch::{Serve, Told},
+    dispatch::{Notified, Serve},
     limits::Source,
     message::{Incoming, Reply, Sender},
     node::Refusal,
@@ -58,8 +58,8 @@ impl Serve for Answering {
         })
     }
 
-    fn tell(&self, incoming: Incoming) -> Told {
-        Told::Serving(self.serve(incoming))
+    fn notify(&self, incoming: Incoming) -> Notified {
+        Notified::Serving(self.serve(incoming))
     }
 }
 

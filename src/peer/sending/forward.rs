@@ -6,7 +6,7 @@ use futures::{StreamExt, future::BoxFuture};
 use tokio::time::Instant;
 
 use crate::{
-    dispatch::{Serve, Told},
+    dispatch::{Notified, Serve},
     frame::{Frame, TypeCode},
     message::{Incoming, Outgoing, Over, Reply, RequestError, Sender},
     node::Refusal,
@@ -76,8 +76,8 @@ impl Serve for Forward {
         self.carry(incoming, true)
     }
 
-    fn tell(&self, incoming: Incoming) -> Told {
-        Told::Serving(self.carry(incoming, false))
+    fn notify(&self, incoming: Incoming) -> Notified {
+        Notified::Serving(self.carry(incoming, false))
     }
 }
 
@@ -125,14 +125,14 @@ async fn here(node: &Arc<Endpoint>, envelope: Envelope, outer: Incoming) -> Resu
     if envelope.frame().data().len() as u64 > u64::from(route.intake.limit()) {
         return Err(Refusal::TooLong);
     }
-    let permit = Arc::clone(&route.places).acquire_owned();
+    let permit = Arc::clone(&route.permits).acquire_owned();
     let permit = tokio::time::timeout(node.config.busy_after, permit).await;
     let permit = permit.map_err(|_| Refusal::Busy)?.map_err(|_| Refusal::HandlerGone)?;
     let (frame, origin, path) = envelope.into_delivery();
     let (_, sender, token) = outer.into_parts();
     let sender = Sender::routed(&sender, origin, path);
     // The permit of the outer request is the one that counts for the node.
-    let answer = route.ask(Incoming::new(frame, sender, None, token)).await;
+    let answer = route.call(Incoming::new(frame, sender, None, token)).await;
     drop(permit);
     answer
 }

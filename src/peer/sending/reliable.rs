@@ -119,7 +119,7 @@ impl Peer {
         message: impl Into<Outgoing>,
         how: impl Into<Reliability>,
     ) -> Result<(), ReliableError> {
-        self.take(to, message.into(), how.into(), true).await?.await
+        self.accept(to, message.into(), how.into(), true).await?.await
     }
 
     /// As [`send_reliable`](Self::send_reliable), if there is room for the message now. Resolves
@@ -140,7 +140,7 @@ impl Peer {
         message: impl Into<Outgoing>,
         how: impl Into<Reliability>,
     ) -> Result<Receipt, ReliableError> {
-        self.take(to, message.into(), how.into(), false).await
+        self.accept(to, message.into(), how.into(), false).await
     }
 
     /// Redirects the messages that wait for the peer with this id, whatever address they were for:
@@ -170,7 +170,7 @@ impl Peer {
         self.reliable().readdress(peer)
     }
 
-    async fn take(
+    async fn accept(
         &self,
         to: impl IntoTarget,
         message: Outgoing,
@@ -187,7 +187,7 @@ impl Peer {
             let whom = first.message.whom.clone();
             let frame = first.message.into_frame();
             let frame = frame.map_err(|_| ReliableError::NotSent(RequestError::BodyNotKept))?;
-            reliable::take(self.reliable(), (&first.to, whom.as_ref()), frame, how, wait).await
+            reliable::accept(self.reliable(), (&first.to, whom.as_ref()), frame, how, wait).await
         };
         let ended = |_| ReliableError::NotSent(RequestError::Stopped { sent: false });
         self.inside(Box::pin(waiting), ended).await

@@ -18,15 +18,15 @@ use tokio::{
 };
 
 use crate::{
+    dispatch::Routes,
     link::{AckLevel, Link, LinkId, LinkPhase, MAX_PAYLOAD, Reason, Refused, Role},
     message::Sender,
-    node::{AbortedExchange, Direction},
+    node::{AbortedExchange, Direction, Node},
     overlay::{Address, PeerId, PeerInfo},
     session::{
-        Endpoint,
-        credit::CreditPool,
-        recv_stream::{Broken, InPart},
-        request::Asked,
+        credit_pool::CreditPool,
+        exchange::OutExchange,
+        queue::{ExchangeBroken, InPart},
     },
     sync::Mutex,
 };
@@ -40,7 +40,8 @@ const OUTPUT_HIGH: usize = 256 << 10; // bytes
 /// One open link. Senders encode into its output under a short lock; the one task that drives it
 /// reads and writes.
 pub(crate) struct Session {
-    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) id: LinkId,
     pub(crate) role: Role,
     /// The address under which it is in the directory.
@@ -50,12 +51,12 @@ pub(crate) struct Session {
     /// The sender of the messages that arrive over it.
     pub(crate) sender: Sender,
     pub(crate) since: Instant,
-    pub(crate) limits: Limits,
-    state: Mutex<State>,
+    pub(crate) limits: SessionLimits,
+    state: Mutex<SessionState>,
     /// The credit for which senders wait.
     pub(crate) credit: CreditPool,
     /// Permits for requests that this side may open.
-    pub(crate) slots: Semaphore,
+    pub(crate) request_permits: Semaphore,
     /// Notified when waiters should check their condition again.
     pub(crate) changed: Notify,
     /// Notified when the link accepts no new exchanges.
@@ -76,12 +77,12 @@ pub(crate) struct Session {
 
 /// The limits of the hellos.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct SessionLimits {
     pub(crate) window: u32,
     /// The longest message for which a sender takes all credit before it begins.
     pub(crate) whole: u32,
     /// The longest message that this side buffers whole, as announced in its own hello.
-    pub(crate) mine: u32,
+    pub(crate) own_whole: u32,
     /// The longest part of a message in parts.
     pub(crate) part: usize,
     /// The length of the numbers in front of an acknowledged message.
@@ -89,10 +90,10 @@ pub(crate) struct Limits {
 }
 
 /// The state behind the lock.
-pub(crate) struct State {
+pub(crate) struct SessionState {
     pub(crate) link: Link,
     /// Exchanges of this side.
-    pub(crate) asked: HashMap<u32, Asked>,
+    pub(crate) exchanges: HashMap<u32, OutExchange>,
     /// The time of the last message in either direction, and the number of messages then.
     pub(crate) used: (Instant, u64),
     /// Bytes that the operating system has accepted.
@@ -101,7 +102,7 @@ pub(crate) struct State {
     pub(crate) prepaid: u32,
 }
 
-impl State {
+impl SessionState {
     /// Whether a frame may be added to the output. Always true for a closed link, so that no sender
     /// waits on it.
     pub(crate) fn has_room(&self) -> bool {
@@ -131,7 +132,7 @@ impl Session {
     /// The session of an open `link`. `to` is its address in the directory; `None` if it is the
     /// address in the hello. Returns `None` if the link has no hello of the other side.
     pub(crate) fn new(
-        endpoint: Arc<Endpoint>,
+        (node, routes): (Arc<Node>, Arc<Routes>),
         id: LinkId,
         link: Link,
         (remote, proven): (&Address, bool),
@@ -150,18 +151,18 @@ impl Session {
             sender: Sender::link(remote.clone(), theirs, proven),
             peer,
             since: now,
-            limits: Limits {
+            limits: SessionLimits {
                 window,
                 // More credit could not be taken at once.
                 whole: link.max_message().min(CreditPool::MOST / 2),
-                mine: link.own_max_message(),
+                own_whole: link.own_max_message(),
                 part,
                 numbers: link.numbered_len(),
             },
             credit: CreditPool::new(link.credit()),
-            slots: Semaphore::new((max_open as usize).min(Semaphore::MAX_PERMITS)),
-            state: Mutex::new(State {
-                asked: HashMap::new(),
+            request_permits: Semaphore::new((max_open as usize).min(Semaphore::MAX_PERMITS)),
+            state: Mutex::new(SessionState {
+                exchanges: HashMap::new(),
                 used: (now, 0),
                 written: link.counts().bytes_out,
                 prepaid: 0,
@@ -175,23 +176,24 @@ impl Session {
             closing: AtomicBool::new(false),
             incomplete: AtomicUsize::new(0),
             in_hand: AtomicUsize::new(0),
-            endpoint,
+            node,
+            routes,
         })
     }
 
     /// Whether a message for the peer `whom` may be sent over it. True if `whom` is `None`.
     pub(crate) fn is_to(&self, whom: Option<&PeerId>) -> bool {
         whom.is_none_or(|whom| {
-            self.peer.id() == whom && self.endpoint.may_claim(self.sender.proven(), whom)
+            self.peer.id() == whom && self.node.may_claim(self.sender.proven(), whom)
         })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock()
     }
 
     /// Runs `work` on the state and wakes the driver if there is output or an event.
-    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut SessionState) -> R) -> R {
         let mut state = self.lock();
         let before = state.link.output_len();
         let result = work(&mut state);
@@ -212,7 +214,7 @@ impl Session {
     /// Stops accepting new exchanges.
     pub(crate) fn close_to_new(&self) {
         self.closing.store(true, Ordering::SeqCst);
-        self.slots.close();
+        self.request_permits.close();
         self.left.notify_waiters();
     }
 
@@ -235,20 +237,20 @@ impl Session {
     }
 
     /// Adds a frame to the output, if there is room.
-    pub(crate) fn try_put<R>(&self, put: impl FnOnce(&mut State) -> R) -> Option<R> {
-        self.with(|state| state.has_room().then(|| put(state)))
+    pub(crate) fn try_enqueue<R>(&self, add: impl FnOnce(&mut SessionState) -> R) -> Option<R> {
+        self.with(|state| state.has_room().then(|| add(state)))
     }
 
     /// Adds a frame to the output, as soon as there is room.
-    pub(crate) async fn put<R>(
+    pub(crate) async fn enqueue<R>(
         &self,
-        mut put: impl FnMut(&mut State) -> Result<R, Refused>,
+        mut add: impl FnMut(&mut SessionState) -> Result<R, Refused>,
     ) -> Result<R, Unsent> {
         loop {
-            let mut result = self.try_put(&mut put);
+            let mut result = self.try_enqueue(&mut add);
             if result.is_none() {
                 let changed = self.changed.notified();
-                result = self.try_put(&mut put);
+                result = self.try_enqueue(&mut add);
                 if result.is_none() {
                     changed.await;
                 }
@@ -268,15 +270,15 @@ impl Session {
         }
     }
 
-    /// As [`put`](Self::put), for replies: also waits for the credit of the exchange.
-    pub(crate) async fn put_reply<R>(
+    /// As [`enqueue`](Self::enqueue), for replies: also waits for the credit of the exchange.
+    pub(crate) async fn enqueue_reply<R>(
         &self,
-        mut put: impl FnMut(&mut State) -> Result<R, Refused>,
+        mut add: impl FnMut(&mut SessionState) -> Result<R, Refused>,
     ) -> Result<R, Unsent> {
         loop {
             let changed = self.changed.notified();
             match self
-                .put(|state| match put(state) {
+                .enqueue(|state| match add(state) {
                     Err(Refused::Full) => Ok(None),
                     result => result.map(Some),
                 })
@@ -315,7 +317,7 @@ impl Session {
         self.changed.notify_waiters();
     }
 
-    pub(crate) fn look_again(&self) {
+    pub(crate) fn wake_waiters(&self) {
         self.changed.notify_waiters();
     }
 
@@ -336,69 +338,71 @@ impl Session {
     }
 
     /// Ends an exchange of this side.
-    pub(crate) fn give_up(&self, exchange: u32, reason: Reason) {
+    pub(crate) fn cancel_exchange(&self, exchange: u32, reason: Reason) {
         self.with(|state| {
             state.link.reset(exchange, reason);
-            state.asked.remove(&exchange)
+            state.exchanges.remove(&exchange)
         })
-        .inspect(|asked| self.free_slot(asked));
+        .inspect(|open| self.release_permit(open));
     }
 
-    fn free_slot(&self, asked: &Asked) {
-        if asked.has_slot() {
-            self.slots.add_permits(1);
+    fn release_permit(&self, open: &OutExchange) {
+        if open.holds_permit() {
+            self.request_permits.add_permits(1);
         }
     }
 
     /// Queues a part of a reply for its reader.
-    pub(crate) fn replied(&self, exchange: u32, part: InPart) {
-        let queue = match self.lock().asked.get(&exchange) {
-            Some(Asked::Request { queue, .. }) => Arc::clone(queue),
-            Some(Asked::Sequenced(_) | Asked::Told { .. }) | None => return,
+    pub(crate) fn on_reply_part(&self, exchange: u32, part: InPart) {
+        let queue = match self.lock().exchanges.get(&exchange) {
+            Some(OutExchange::Request { queue, .. }) => Arc::clone(queue),
+            Some(OutExchange::Sequenced(_) | OutExchange::OneWay { .. }) | None => return,
         };
         // Without a reader the exchange is being cancelled.
         drop(queue.push(part));
     }
 
     /// Ends an exchange of this side: with an acknowledgement, after the last reply, or early.
-    pub(crate) fn ended(
+    pub(crate) fn on_exchange_end(
         &self,
         exchange: u32,
         acknowledged: Option<(u64, AckLevel)>,
         end: Result<(), Reason>,
     ) {
-        let asked = self.lock().asked.remove(&exchange);
-        if let Some(asked) = asked {
-            let end = match asked {
+        let removed = self.lock().exchanges.remove(&exchange);
+        if let Some(open) = removed {
+            let end = match open {
                 // An acknowledgement of another message does not count.
-                Asked::Sequenced(ref acked) if !acked.is_meant(acknowledged) => {
+                OutExchange::Sequenced(ref acked) if !acked.accepts(acknowledged) => {
                     end.and(Err(Reason::HANDLER_FAILED))
                 }
-                Asked::Sequenced(_) | Asked::Request { .. } | Asked::Told { .. } => end,
+                OutExchange::Sequenced(_)
+                | OutExchange::Request { .. }
+                | OutExchange::OneWay { .. } => end,
             };
-            self.free_slot(&asked);
-            asked.end(end.map_err(|reason| Broken { reason, sent: true, link: false }));
+            self.release_permit(&open);
+            open.end(end.map_err(|reason| ExchangeBroken { reason, sent: true, link: false }));
         }
         self.changed.notify_waiters();
     }
 
     /// Notes that the link has ended, and ends all exchanges of this side.
-    pub(crate) fn over(&self, reason: Reason) {
+    pub(crate) fn on_link_end(&self, reason: Reason) {
         self.close_to_new();
         let mut state = self.lock();
         state.link.connection_lost();
-        let asked = std::mem::take(&mut state.asked);
+        let exchanges = std::mem::take(&mut state.exchanges);
         let written = state.written;
         drop(state);
-        for asked in asked.into_values() {
-            if let Asked::Request { code, .. } = asked
-                && self.endpoint.abort.is_cancelled()
+        for open in exchanges.into_values() {
+            if let OutExchange::Request { code, .. } = open
+                && self.node.abort.is_cancelled()
             {
                 let (direction, peer) = (Direction::Out, self.sender.address().clone());
-                self.endpoint.report_aborted(AbortedExchange { direction, peer, code: Some(code) });
+                self.node.report_aborted(AbortedExchange { direction, peer, code: Some(code) });
             }
-            let sent = asked.sent_before(written);
-            asked.end(Err(Broken { reason, sent, link: true }));
+            let sent = open.sent_before(written);
+            open.end(Err(ExchangeBroken { reason, sent, link: true }));
         }
         // Waiting senders then find how their exchange ended.
         self.credit.close();
@@ -413,7 +417,7 @@ impl Session {
 
     /// Whether nothing is open on it. A new link is not idle: the message for which it was opened
     /// follows.
-    pub(crate) fn is_idle(&self, state: &State) -> bool {
+    pub(crate) fn is_idle(&self, state: &SessionState) -> bool {
         let fresh = state.link.counts().moved == 0 && self.since.elapsed() < FIRST_USE;
         !fresh
             && self.waiting.load(Ordering::Relaxed) == 0

@@ -8,10 +8,13 @@ use tokio::{
 };
 
 use crate::{
-    link::{LinkId, Reach, Reason, Role},
-    message::RequestError,
+    link::{LinkId, Reach, Role},
     overlay::{Address, PeerId},
-    session::{Endpoint, Pool, open, shared::Session},
+    session::{
+        Endpoint, open,
+        state::Session,
+        unreached::{Reached, Unreached},
+    },
     time::{Later, now},
     transport::IdentityFault,
 };
@@ -20,74 +23,29 @@ use crate::{
 /// an error at once.
 const SHORT_PAUSE: Duration = Duration::from_millis(500);
 
-/// The result of a dial, for all callers that wait for it.
-pub(crate) type Reached = Result<Arc<Session>, Unreached>;
-
-/// Why there is no link.
-#[derive(Clone, Debug)]
-pub(crate) enum Unreached {
-    /// The peer speaks no links. A mute one accepted the connection and sent nothing: its process
-    /// may be suspended.
-    Classic { mute: bool },
-    /// All links are in use.
-    NoRoom,
-    /// The peer accepts no connections now.
-    Busy,
-    /// The peer cannot be reached.
-    Failed { kind: io::ErrorKind, text: String },
-    /// Another peer is at the address, or the peer is not admitted, or does not admit this node.
-    Identity(IdentityFault),
-    /// This node has banned the peer.
-    Banned(PeerId),
-    /// The peer sent its hello and closed the link at once.
-    Left,
-    /// This node stops.
-    Stopped,
-}
-
-impl Unreached {
-    pub(crate) fn failed(error: &io::Error) -> Self {
-        Self::Failed { kind: error.kind(), text: error.to_string() }
-    }
-
-    fn without_a_word() -> Self {
-        Self::failed(&io::Error::other("the dial was aborted"))
-    }
-
-    pub(crate) fn into_error(self, to: &Address) -> RequestError {
-        match self {
-            Self::Classic { .. } => RequestError::NoLink(to.clone()),
-            Self::NoRoom => RequestError::Busy,
-            Self::Busy => RequestError::Reset { reason: Reason::BUSY, sent: false },
-            Self::Failed { kind, text } => {
-                RequestError::Connect { to: to.clone(), source: io::Error::new(kind, text) }
-            }
-            Self::Identity(fault) => RequestError::Identity(fault),
-            Self::Banned(id) => RequestError::Banned(id),
-            Self::Left => RequestError::Reset { reason: Reason::GOING_AWAY, sent: false },
-            Self::Stopped => RequestError::Stopped { sent: false },
-        }
-    }
+/// The result of a dial that ended without one.
+fn without_result() -> Unreached {
+    Unreached::failed(&io::Error::other("the dial was cut short"))
 }
 
 /// The next step of a caller that needs a link.
-enum Step {
+enum DialStep {
     Done(Reached),
     Wait(watch::Receiver<Option<Reached>>),
     Pause(Instant),
     Again,
 }
 
-fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
+fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> DialStep {
     let mut pool = endpoint.links.lock();
-    pool.look_at_sessions();
+    pool.update_directory();
     let (reach, after) = pool.directory.reach(to, now());
     let leaves = after.and_then(|id| pool.sessions.get(&id).cloned());
     let mut dial = None;
     let step = match reach {
         Reach::Link(id) => match pool.sessions.get(&id) {
             Some(session) if session.is_open() && session.is_to(whom) => {
-                Step::Done(Ok(Arc::clone(session)))
+                DialStep::Done(Ok(Arc::clone(session)))
             }
             // A peer with another id has opened this link and claims to be reached at the address.
             Some(session) if session.is_open() && session.role == Role::Acceptor => {
@@ -95,36 +53,36 @@ fn step(endpoint: &Arc<Endpoint>, to: &Address, whom: Option<&PeerId>) -> Step {
                 pool.directory.closed(id);
                 drop(pool);
                 endpoint.links.unlist(&session);
-                return Step::Again;
+                return DialStep::Again;
             }
-            Some(session) if session.is_open() => Step::Done(Err(session.wrong_peer(to, whom))),
+            Some(session) if session.is_open() => DialStep::Done(Err(session.wrong_peer(to, whom))),
             Some(_) => {
                 pool.directory.leaves(id);
-                Step::Again
+                DialStep::Again
             }
             None => {
                 pool.directory.closed(id);
-                Step::Again
+                DialStep::Again
             }
         },
-        Reach::Classic => Step::Done(Err(Unreached::Classic { mute: false })),
-        Reach::NoRoom => Step::Done(Err(Unreached::NoRoom)),
-        Reach::NotBefore(until) => Step::Pause(until.into()),
+        Reach::Classic => DialStep::Done(Err(Unreached::Classic { mute: false })),
+        Reach::NoRoom => DialStep::Done(Err(Unreached::NoRoom)),
+        Reach::NotBefore(until) => DialStep::Pause(until.into()),
         Reach::Dial => {
             let (result, reached) = watch::channel(None);
             pool.dials.insert(to.clone(), reached.clone());
             let dialling =
                 Dialling { endpoint: Arc::clone(endpoint), to: to.clone(), result: Some(result) };
             dial = Some(dialling.dial(whom.cloned(), after));
-            Step::Wait(reached)
+            DialStep::Wait(reached)
         }
         Reach::Wait => match pool.dials.get(to) {
-            Some(reached) if reached.has_changed().is_ok() => Step::Wait(reached.clone()),
+            Some(reached) if reached.has_changed().is_ok() => DialStep::Wait(reached.clone()),
             // Not reached: a dial always reports its result.
             _ => {
                 pool.dials.remove(to);
                 pool.directory.dial_failed(to, now());
-                Step::Done(Err(Unreached::without_a_word()))
+                DialStep::Done(Err(without_result()))
             }
         },
     };
@@ -154,7 +112,8 @@ impl Dialling {
         let dial = async {
             if let Some(link) = after {
                 let room =
-                    timeout(endpoint.config.connect_timeout, endpoint.links.is_over(link)).await;
+                    timeout(endpoint.config.connect_timeout, endpoint.links.wait_for_end(link))
+                        .await;
                 room.map_err(|_| Unreached::NoRoom)?;
             }
             open::dial(endpoint, to, whom.as_ref()).await
@@ -190,18 +149,7 @@ impl Dialling {
 impl Drop for Dialling {
     /// Reports a dial that panicked, or whose task was dropped with its runtime.
     fn drop(&mut self) {
-        self.end(Err(Unreached::without_a_word()));
-    }
-}
-
-impl Pool {
-    /// Updates the directory: which links are in use, and since when the others are idle.
-    pub(crate) fn look_at_sessions(&mut self) {
-        for session in self.sessions.values() {
-            let state = session.lock();
-            let open = usize::from(!session.is_idle(&state));
-            self.directory.busy(session.id, open, state.used.0.into_std());
-        }
+        self.end(Err(without_result()));
     }
 }
 
@@ -210,8 +158,8 @@ impl Session {
     fn wrong_peer(&self, at: &Address, whom: Option<&PeerId>) -> Unreached {
         let found = self.peer.id();
         let expected = whom.unwrap_or(found);
-        let fault = self.endpoint.found_another(at, (expected, found));
-        let unproven = self.sender.proven().is_none() && self.endpoint.is_proven_only(expected);
+        let fault = self.node.found_another(at, (expected, found));
+        let unproven = self.sender.proven().is_none() && self.node.is_proven_only(expected);
         Unreached::Identity(if unproven { IdentityFault::NotTls { at: at.clone() } } else { fault })
     }
 }
@@ -247,15 +195,15 @@ pub(crate) async fn reach(
             return Err(Unreached::Stopped);
         }
         match step(endpoint, to, whom) {
-            Step::Done(reached) => return reached,
-            Step::Pause(pause) if pause > Instant::now().later(SHORT_PAUSE) => {
+            DialStep::Done(reached) => return reached,
+            DialStep::Pause(pause) if pause > Instant::now().later(SHORT_PAUSE) => {
                 let text = "the last dials failed; not dialled again yet".to_owned();
                 return Err(Unreached::Failed { kind: io::ErrorKind::NotConnected, text });
             }
-            Step::Pause(pause) => sleep_until(pause).await,
-            Step::Again => {}
+            DialStep::Pause(pause) => sleep_until(pause).await,
+            DialStep::Again => {}
             // A dial has time-outs of its own.
-            Step::Wait(mut reached) => {
+            DialStep::Wait(mut reached) => {
                 if let Ok(reached) = reached.wait_for(Option::is_some).await
                     && let Some(reached) = reached.clone()
                 {

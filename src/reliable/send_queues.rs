@@ -6,20 +6,20 @@ use std::{
     sync::{Arc, MutexGuard},
 };
 
-use tokio::sync::{Mutex as Turn, Notify, oneshot};
+use tokio::sync::{Mutex as Lock, Notify, oneshot};
 
 use crate::{
     frame::{Frame, FrameError},
     link::{AckLevel, AckSender, AckSenderLimits, OnRestart, Reason, Sequenced},
     overlay::{Address, PeerId},
     reliable::Reliability,
-    session::{Session, Unreached, recv_stream::Broken, request::Acknowledged},
+    session::{AckWaiter, ExchangeBroken, Session, Unreached},
     sync::Mutex,
 };
 
 /// Why a message ended without an acknowledgement.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum AckError {
     /// The other side refused it, or its handler failed.
     Refused { reason: Reason, sent: bool },
     /// It is longer than the other side accepts, and was not sent.
@@ -32,15 +32,15 @@ pub(crate) enum Ended {
     Unreached(Unreached),
 }
 
-pub(crate) type Answer = Result<(), Ended>;
+pub(crate) type AckResult = Result<(), AckError>;
 
 /// The destination of a queue: a proven id, at any address, or a claimed id at one address.
-type Whom = (PeerId, Option<Address>);
+type QueueKey = (PeerId, Option<Address>);
 
 /// The queues of messages that wait to be acknowledged, by peer.
 #[derive(Default)]
 pub(crate) struct SendQueues {
-    bags: HashMap<Whom, Arc<SendQueue>>,
+    queues: HashMap<QueueKey, Arc<SendQueue>>,
     /// The highest sequence number of the queues that were dropped.
     last_sequence: u64,
     /// The secret of this incarnation, from which the series of claimed ids are derived.
@@ -49,17 +49,18 @@ pub(crate) struct SendQueues {
 
 impl SendQueues {
     /// The queue for `peer` at `to`. If its id is only `claimed`, each address has its own queue.
-    pub(crate) fn of(
+    pub(crate) fn get_or_insert(
         &mut self,
-        (peer, to): (&PeerId, &Address),
+        peer: &PeerId,
+        to: &Address,
         claimed: bool,
         incarnation: u64,
         limits: AckSenderLimits,
     ) -> Arc<SendQueue> {
         let last = &mut self.last_sequence;
-        self.bags.retain(|_, bag| {
-            let keep = Arc::strong_count(bag) > 1 || !bag.is_empty();
-            *last = (*last).max(if keep { 0 } else { bag.lock().outbox.last_sequence() });
+        self.queues.retain(|_, queue| {
+            let keep = Arc::strong_count(queue) > 1 || !queue.is_empty();
+            *last = (*last).max(if keep { 0 } else { queue.lock().outbox.last_sequence() });
             keep
         });
         let whom = (peer.clone(), claimed.then(|| to.clone()));
@@ -69,41 +70,41 @@ impl SendQueues {
             let outbox = AckSender::new(incarnation, *last, limits).in_series(series);
             Arc::new(SendQueue::new(peer.clone(), to.clone(), outbox))
         };
-        let bag = Arc::clone(self.bags.entry(whom).or_insert_with(new));
+        let queue = Arc::clone(self.queues.entry(whom).or_insert_with(new));
         if !claimed {
-            bag.is_at(to);
+            queue.set_address(to);
         }
-        bag
+        queue
     }
 
     /// Sends the messages for the peer that claims this id to its new address `to`. Returns their
     /// number.
-    pub(crate) fn readdress(&self, (peer, to): (&PeerId, &Address)) -> usize {
-        let claimed = self.bags.iter().filter(|((id, at), _)| id == peer && at.is_some());
-        claimed.map(|(_, bag)| bag.is_at(to)).sum()
+    pub(crate) fn readdress(&self, peer: &PeerId, to: &Address) -> usize {
+        let claimed = self.queues.iter().filter(|((id, at), _)| id == peer && at.is_some());
+        claimed.map(|(_, queue)| queue.set_address(to)).sum()
     }
 
     /// The peer that was last reached at `to`. `None` if no message waits for one there.
-    pub(crate) fn at(&self, to: &Address) -> Option<PeerId> {
-        let mut waiting = self.bags.values().filter(|bag| !bag.is_empty());
-        let found = waiting.find(|bag| bag.lock().to == *to);
-        found.map(|bag| bag.peer.clone())
+    pub(crate) fn peer_at(&self, to: &Address) -> Option<PeerId> {
+        let mut waiting = self.queues.values().filter(|queue| !queue.is_empty());
+        let found = waiting.find(|queue| queue.lock().to == *to);
+        found.map(|queue| queue.peer.clone())
     }
 }
 
 /// The messages that wait to be acknowledged by one peer.
 pub(crate) struct SendQueue {
     pub(crate) peer: PeerId,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     pub(crate) changed: Notify,
     /// Held by the next sender, so that senders without room wait in order.
-    pub(crate) turn: Turn<()>,
+    pub(crate) next_sender: Lock<()>,
 }
 
-pub(crate) struct State {
+pub(crate) struct QueueState {
     pub(crate) outbox: AckSender,
     pub(crate) to: Address,
-    pub(crate) waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    pub(crate) waiting: HashMap<u64, oneshot::Sender<AckResult>>,
     /// Whether a task sends the messages.
     pub(crate) running: bool,
     /// The error of the last dial. `None` if it succeeded.
@@ -112,12 +113,13 @@ pub(crate) struct State {
 
 impl SendQueue {
     fn new(peer: PeerId, to: Address, outbox: AckSender) -> Self {
-        let state = State { outbox, to, waiting: HashMap::new(), running: false, unreached: None };
-        Self { peer, state: Mutex::new(state), changed: Notify::new(), turn: Turn::new(()) }
+        let state =
+            QueueState { outbox, to, waiting: HashMap::new(), running: false, unreached: None };
+        Self { peer, state: Mutex::new(state), changed: Notify::new(), next_sender: Lock::new(()) }
     }
 
     /// Sets the address of the peer. Returns the number of messages that are redirected by this.
-    fn is_at(&self, to: &Address) -> usize {
+    fn set_address(&self, to: &Address) -> usize {
         let mut state = self.lock();
         if state.to == *to {
             return 0;
@@ -131,12 +133,12 @@ impl SendQueue {
     }
 
     /// Whether the messages may be sent over this link.
-    pub(crate) fn fits(&self, session: &Session) -> bool {
+    pub(crate) fn may_use(&self, session: &Session) -> bool {
         session.peer.id() == &self.peer
             && (session.sender.proven().is_some() || session.to == self.lock().to)
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock()
     }
 
@@ -150,18 +152,18 @@ impl SendQueue {
     }
 
     /// Adds a message. `None` if there is no room.
-    pub(crate) fn post(self: &Arc<Self>, frame: &Frame, how: Reliability) -> Option<Posted> {
+    pub(crate) fn push(self: &Arc<Self>, frame: &Frame, how: Reliability) -> Option<QueuedMessage> {
         let mut state = self.lock();
         let sequence = state.outbox.push(frame.clone(), how.level, how.on_restart).ok()?;
         let (sender, answer) = oneshot::channel();
         state.waiting.insert(sequence, sender);
         let first = !std::mem::replace(&mut state.running, true);
         drop(state);
-        Some(Posted { bag: Arc::clone(self), sequence, first, answer })
+        Some(QueuedMessage { queue: Arc::clone(self), sequence, first, answer })
     }
 
     /// Ends the wait of a message.
-    pub(crate) fn done(&self, sequence: u64, answer: Answer) {
+    pub(crate) fn finish(&self, sequence: u64, answer: AckResult) {
         let mut state = self.lock();
         state.outbox.done(sequence);
         let waiting = state.waiting.remove(&sequence);
@@ -175,7 +177,7 @@ impl SendQueue {
 
     /// Ends all waiting messages, or only those that were not sent. The argument of `why` says
     /// whether a message was sent.
-    pub(crate) fn end(&self, unsent_only: bool, why: impl Fn(bool) -> Ended) {
+    pub(crate) fn fail_all(&self, unsent_only: bool, why: impl Fn(bool) -> AckError) {
         let state = self.lock();
         let all: Vec<_> = state.outbox.sequences().collect();
         let sent = |sequence: &u64| state.outbox.tries(*sequence).is_some_and(|tries| tries > 0);
@@ -183,65 +185,71 @@ impl SendQueue {
         drop(state);
         for (sequence, sent) in all {
             if !(sent && unsent_only) {
-                self.done(sequence, Err(why(sent)));
+                self.finish(sequence, Err(why(sent)));
             }
         }
     }
 }
 
 /// A message that waits to be acknowledged. Dropping it cancels the message.
-pub(crate) struct Posted {
-    bag: Arc<SendQueue>,
+pub(crate) struct QueuedMessage {
+    queue: Arc<SendQueue>,
     sequence: u64,
     /// Whether no task sends the messages of the queue yet.
     pub(crate) first: bool,
-    pub(crate) answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<AckResult>,
 }
 
-impl Posted {
+impl QueuedMessage {
+    /// Waits until it is acknowledged, or ends without that. Cancel safe.
+    pub(crate) async fn acknowledged(&mut self) -> AckResult {
+        // The sender is dropped without a result only if the task that sends was dropped.
+        (&mut self.answer).await.unwrap_or(Err(AckError::Stopped { sent: true }))
+    }
+
     /// Whether a part of it may have been sent.
     pub(crate) fn was_sent(&self) -> bool {
-        self.bag.lock().outbox.tries(self.sequence).is_none_or(|tries| tries > 0)
+        self.queue.lock().outbox.tries(self.sequence).is_none_or(|tries| tries > 0)
     }
 
     /// The error of the last dial. `None` if it succeeded.
     pub(crate) fn unreached(&self) -> Option<Unreached> {
-        self.bag.lock().unreached.clone()
+        self.queue.lock().unreached.clone()
     }
 }
 
-impl Drop for Posted {
+impl Drop for QueuedMessage {
     fn drop(&mut self) {
-        self.bag.done(self.sequence, Ok(()));
+        self.queue.finish(self.sequence, Ok(()));
     }
 }
 
 /// An acknowledged message that was sent on a link.
-pub(crate) struct Acked {
-    pub(crate) bag: Arc<SendQueue>,
-    pub(crate) numbered: Sequenced,
+pub(crate) struct SentMessage {
+    pub(crate) queue: Arc<SendQueue>,
+    pub(crate) sequenced: Sequenced,
 }
 
-impl Acknowledged for Acked {
-    fn is_meant(&self, acknowledged: Option<(u64, AckLevel)>) -> bool {
-        let Sequenced { sequence, level, .. } = self.numbered;
+impl AckWaiter for SentMessage {
+    fn accepts(&self, acknowledged: Option<(u64, AckLevel)>) -> bool {
+        let Sequenced { sequence, level, .. } = self.sequenced;
         acknowledged.is_some_and(|(of, at)| of == sequence && at >= level)
     }
 
-    fn end(self: Box<Self>, end: Result<(), Broken>) {
-        let sequence = self.numbered.sequence;
+    fn end(self: Box<Self>, end: Result<(), ExchangeBroken>) {
+        let sequence = self.sequenced.sequence;
         match end {
-            Ok(()) => self.bag.done(sequence, Ok(())),
+            Ok(()) => self.queue.finish(sequence, Ok(())),
             // It is sent again on the next link.
-            Err(Broken { link: true, .. }) => self.bag.changed.notify_waiters(),
+            Err(ExchangeBroken { link: true, .. }) => self.queue.changed.notify_waiters(),
             // It is sent again to the next incarnation.
-            Err(Broken { reason: Reason::GOING_AWAY, .. })
-                if self.bag.lock().outbox.on_restart(sequence) == Some(OnRestart::Resend) =>
+            Err(ExchangeBroken { reason: Reason::GOING_AWAY, .. })
+                if self.queue.lock().outbox.on_restart(sequence) == Some(OnRestart::Resend) =>
             {
-                self.bag.changed.notify_waiters();
+                self.queue.changed.notify_waiters();
             }
-            Err(Broken { reason, sent, .. }) => {
-                self.bag.done(sequence, Err(Ended::Refused { reason, sent }));
+            Err(ExchangeBroken { reason, sent, .. }) => {
+                self.queue.finish(sequence, Err(AckError::Refused { reason, sent }));
             }
         }
     }
@@ -254,8 +262,8 @@ mod tests {
     #[test]
     fn only_an_acknowledgement_of_the_message_at_its_level_or_a_higher_one_counts() {
         let outbox = AckSender::new(1, 0, AckSenderLimits::default());
-        let bag = SendQueue::new("bob".parse().unwrap(), "bob:9000".parse().unwrap(), outbox);
-        let bag = Arc::new(bag);
+        let queue = SendQueue::new("bob".parse().unwrap(), "bob:9000".parse().unwrap(), outbox);
+        let queue = Arc::new(queue);
         let (over, handled) = (AckLevel::Delivered, AckLevel::Handled);
         for (level, acknowledged, meant) in [
             (over, Some((7, over)), true),
@@ -265,53 +273,53 @@ mod tests {
             (over, Some((8, over)), false),
             (over, None, false),
         ] {
-            let numbered = Sequenced { incarnation: 1, series: 0, sequence: 7, level };
-            let acked = Acked { bag: Arc::clone(&bag), numbered };
-            assert_eq!(acked.is_meant(acknowledged), meant, "{level:?} {acknowledged:?}");
+            let sequenced = Sequenced { incarnation: 1, series: 0, sequence: 7, level };
+            let acked = SentMessage { queue: Arc::clone(&queue), sequenced };
+            assert_eq!(acked.accepts(acknowledged), meant, "{level:?} {acknowledged:?}");
         }
     }
 
     #[test]
     fn an_empty_queue_is_dropped_and_no_number_is_used_twice() {
-        let mut bags = SendQueues::default();
+        let mut queues = SendQueues::default();
         let (bob, to) = ("bob".parse().unwrap(), "bob:9000".parse().unwrap());
         let cyd: PeerId = "cyd".parse().unwrap();
         let limits = AckSenderLimits::default();
         let frame = Frame::empty("TEST");
-        let bag = bags.of((&bob, &to), true, 1, limits);
-        let posted = bag.post(&frame, AckLevel::Handled.into()).unwrap();
-        assert!(posted.first && !posted.was_sent());
-        assert_eq!(bags.at(&to), Some(bob.clone()));
-        drop(posted);
-        bag.lock().running = false;
-        drop(bag);
-        assert_eq!(bags.at(&to), None);
-        bags.of((&cyd, &to), true, 1, limits);
-        assert_eq!(bags.bags.len(), 1);
-        let again = bags.of((&bob, &to), true, 1, limits);
-        let posted = again.post(&frame, AckLevel::Handled.into()).unwrap();
-        assert_eq!(posted.sequence, 2);
+        let queue = queues.get_or_insert(&bob, &to, true, 1, limits);
+        let queued = queue.push(&frame, AckLevel::Handled.into()).unwrap();
+        assert!(queued.first && !queued.was_sent());
+        assert_eq!(queues.peer_at(&to), Some(bob.clone()));
+        drop(queued);
+        queue.lock().running = false;
+        drop(queue);
+        assert_eq!(queues.peer_at(&to), None);
+        queues.get_or_insert(&cyd, &to, true, 1, limits);
+        assert_eq!(queues.queues.len(), 1);
+        let again = queues.get_or_insert(&bob, &to, true, 1, limits);
+        let queued = again.push(&frame, AckLevel::Handled.into()).unwrap();
+        assert_eq!(queued.sequence, 2);
     }
 
     #[test]
     fn messages_for_a_claimed_id_belong_to_one_address_until_they_are_readdressed() {
-        let mut bags = SendQueues::default();
+        let mut queues = SendQueues::default();
         let (bob, limits) = ("bob".parse().unwrap(), AckSenderLimits::default());
         let (here, there) = ("bob:9000".parse().unwrap(), "eve:9000".parse().unwrap());
         let frame = Frame::empty("TEST");
-        let bag = bags.of((&bob, &here), true, 1, limits);
-        let _posted = bag.post(&frame, AckLevel::Handled.into()).unwrap();
-        let other = bags.of((&bob, &there), true, 1, limits);
-        assert!(!Arc::ptr_eq(&bag, &other) && bag.lock().to == here);
-        let _posted_there = other.post(&frame, AckLevel::Handled.into()).unwrap();
-        let series = |bag: &SendQueue| bag.lock().outbox.next_unsent().unwrap().0.series;
-        assert_ne!(series(&bag), series(&other));
-        assert_eq!(bags.readdress((&bob, &there)), 1);
-        assert_eq!(bag.lock().to, there);
-        assert_eq!(bags.readdress((&bob, &there)), 0);
+        let queue = queues.get_or_insert(&bob, &here, true, 1, limits);
+        let _posted = queue.push(&frame, AckLevel::Handled.into()).unwrap();
+        let other = queues.get_or_insert(&bob, &there, true, 1, limits);
+        assert!(!Arc::ptr_eq(&queue, &other) && queue.lock().to == here);
+        let _posted_there = other.push(&frame, AckLevel::Handled.into()).unwrap();
+        let series = |queue: &SendQueue| queue.lock().outbox.next_unsent().unwrap().0.series;
+        assert_ne!(series(&queue), series(&other));
+        assert_eq!(queues.readdress(&bob, &there), 1);
+        assert_eq!(queue.lock().to, there);
+        assert_eq!(queues.readdress(&bob, &there), 0);
         // The queue of a proven id is the same at each address.
-        let proven = bags.of((&bob, &here), false, 1, limits);
-        assert!(Arc::ptr_eq(&proven, &bags.of((&bob, &there), false, 1, limits)));
+        let proven = queues.get_or_insert(&bob, &here, false, 1, limits);
+        assert!(Arc::ptr_eq(&proven, &queues.get_or_insert(&bob, &there, false, 1, limits)));
         assert_eq!(proven.lock().to, there);
     }
 }
