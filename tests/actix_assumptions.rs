@@ -104,7 +104,7 @@ impl Handler<Later> for Worker {
 }
 
 #[actix::test]
-async fn a_panic_ends_the_one_actor_and_neither_its_sibling_nor_the_arbiter() {
+async fn a_panic_ends_only_the_actor_that_panicked() {
     let (worker, sibling) = (Worker::default(), Worker::default().start());
     let stopped = Arc::clone(&worker.stopped);
     let worker = worker.start();
@@ -125,7 +125,7 @@ async fn the_supervisor_restarts_after_a_stop_and_not_after_a_panic() {
 }
 
 #[actix::test]
-async fn do_send_ignores_the_bound_and_every_clone_has_a_slot_of_its_own() {
+async fn do_send_ignores_the_mailbox_bound_and_each_address_clone_has_its_own_slot() {
     let worker = Worker::create(|ctx| {
         ctx.set_mailbox_capacity(1);
         Worker::default()
@@ -156,7 +156,7 @@ async fn a_waiting_actor_runs_no_timer_and_takes_no_message() {
 }
 
 #[actix::test]
-async fn what_is_queued_behind_a_stop_is_dropped_and_a_question_gets_an_error() {
+async fn messages_queued_behind_a_stop_are_dropped_and_requests_get_an_error() {
     let worker = Worker::default();
     let done = Arc::clone(&worker.done);
     let worker = worker.start();
@@ -167,7 +167,7 @@ async fn what_is_queued_behind_a_stop_is_dropped_and_a_question_gets_an_error() 
 }
 
 #[actix::test]
-async fn a_question_that_is_given_up_while_it_is_queued_is_never_handled() {
+async fn a_request_cancelled_while_it_is_queued_is_never_handled() {
     tokio::time::pause();
     let worker = Worker::default();
     let done = Arc::clone(&worker.done);
@@ -180,7 +180,7 @@ async fn a_question_that_is_given_up_while_it_is_queued_is_never_handled() {
 }
 
 #[actix::test]
-async fn at_a_stop_a_future_with_the_state_ends_and_one_without_it_completes() {
+async fn a_stop_drops_futures_with_the_actor_state_and_completes_those_without_it() {
     let worker = Worker::default().start();
     let with = worker.send(Later { with_state: true });
     let without = worker.send(Later { with_state: false });
@@ -190,7 +190,7 @@ async fn at_a_stop_a_future_with_the_state_ends_and_one_without_it_completes() {
 }
 
 #[actix::test]
-async fn an_actor_with_its_own_address_never_stops_and_one_without_stops_with_its_last_address() {
+async fn an_actor_stops_with_its_last_address_unless_it_holds_its_own() {
     struct Keeper {
         keeps_itself: bool,
         own: Option<Addr<Self>>,

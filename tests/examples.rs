@@ -76,7 +76,7 @@ mod simulate {
     }
 
     #[test]
-    fn a_simulation_says_the_same_for_the_same_seed_and_json_alone_where_it_is_asked_for() {
+    fn a_simulation_prints_the_same_for_the_same_seed_and_only_json_on_request() {
         let options = ["--nodes", "30,40", "--seed", "3", "--lookups", "20"];
         let (one, two) = (simulate(&options), simulate(&options));
         assert!(one.status.success(), "{}", String::from_utf8_lossy(&one.stderr));
@@ -87,7 +87,7 @@ mod simulate {
     }
 
     #[test]
-    fn wrong_options_of_a_simulation_end_it_with_2_and_a_file_that_cannot_be_with_1() {
+    fn a_simulation_exits_with_2_on_wrong_options_and_with_1_on_an_unusable_file() {
         for options in [["--nodes", "0"], ["--kill", "1"], ["--kill", "NaN"], ["--lookups", "0"]] {
             assert_eq!(simulate(&options).status.code(), Some(2), "{options:?}");
         }
@@ -105,7 +105,7 @@ fn overlay(arguments: &[&str]) -> (Option<i32>, String) {
 
 #[cfg(feature = "kademlia")]
 #[test]
-fn a_network_that_nobody_knows_whole_is_exact_and_heals_when_a_third_is_killed() {
+fn the_overlay_example_is_exact_and_heals_when_a_third_of_the_nodes_is_killed() {
     let arguments = ["--nodes", "24", "--lookups", "30", "--seed", "5", "--json"];
     let (code, printed) = overlay(&arguments);
     assert_eq!(code, Some(0), "{printed}");
@@ -117,7 +117,7 @@ fn a_network_that_nobody_knows_whole_is_exact_and_heals_when_a_third_is_killed()
 
 #[cfg(feature = "kademlia")]
 #[test]
-fn the_network_that_nobody_knows_whole_refuses_wrong_options() {
+fn the_overlay_example_refuses_wrong_options() {
     for arguments in [["--nodes", "3"], ["--nodes", "257"], ["--lookups", "0"], ["--seed", "x"]] {
         assert_eq!(overlay(&arguments), (Some(2), String::new()), "{arguments:?}");
     }
@@ -138,7 +138,7 @@ fn read_only(lines: usize, program: &mut Command) -> (bool, String) {
 /// A program ends in a panic when it prints to a closed pipe with the `println!` of the standard
 /// library, which it does after `mod print` without `#[macro_use]`, and above it.
 #[test]
-fn every_example_prints_by_what_endures_a_closed_output() {
+fn every_example_prints_with_macros_that_tolerate_a_closed_output() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for entry in std::fs::read_dir(examples).unwrap() {
         let path = entry.unwrap().path();
@@ -153,7 +153,7 @@ fn every_example_prints_by_what_endures_a_closed_output() {
 }
 
 #[test]
-fn an_example_whose_output_is_closed_ends_quietly() {
+fn an_example_exits_quietly_when_its_output_is_closed() {
     for name in ["first_node", "typed", "router", "stabilizer", "shutdown", "with_actix_web"] {
         assert_eq!(read_only(0, &mut example(name)), (true, String::new()), "{name}");
     }
@@ -173,7 +173,7 @@ impl Drop for Killed {
 }
 
 #[test]
-fn a_node_whose_output_is_closed_says_goodbye_and_ends_quietly() {
+fn a_node_says_goodbye_and_exits_quietly_when_its_output_is_closed() {
     let other = example("node").args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn();
     let mut other = Killed(other.unwrap());
     let mut lines = BufReader::new(other.0.stdout.take().unwrap()).lines().map(Result::unwrap);

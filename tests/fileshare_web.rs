@@ -18,7 +18,7 @@ use tokio::time::Instant;
 // ---- who may call ----
 
 #[test]
-fn the_page_runs_only_the_programs_own_files() {
+fn the_page_loads_only_the_programs_own_files() {
     let ada = Instance::start("ada", &[]);
     let page = ada.get("/");
     assert_eq!(page.status, 200);
@@ -49,7 +49,7 @@ fn the_page_runs_only_the_programs_own_files() {
 }
 
 #[test]
-fn a_name_that_a_foreign_site_points_at_this_machine_is_refused() {
+fn a_foreign_host_name_that_resolves_to_this_machine_is_refused() {
     let ada = Instance::start("ada", &[]);
     let port = ada.web.rsplit(':').next().unwrap();
     let ask = |host: &str| ada.call("GET", "/api/status", &[&format!("Host: {host}")], b"").status;
@@ -101,7 +101,7 @@ fn pages_of_other_origins_can_neither_change_nor_read_anything() {
 }
 
 #[test]
-fn an_address_that_others_can_reach_needs_a_long_token() {
+fn a_page_that_other_machines_can_reach_needs_a_long_token() {
     let folders = tempfile::tempdir().unwrap();
     for token in [&[][..], &["--token", "short"]] {
         let output = program()
@@ -119,7 +119,7 @@ fn an_address_that_others_can_reach_needs_a_long_token() {
 
 #[cfg(feature = "metrics")]
 #[test]
-fn the_metrics_are_for_those_who_may_call_the_api() {
+fn the_metrics_need_the_same_access_as_the_api() {
     let ada = Instance::start("ada", &["--token", "correct horse & battery"]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     let bearer = "Authorization: Bearer correct horse & battery";
@@ -138,7 +138,7 @@ fn the_metrics_are_for_those_who_may_call_the_api() {
 }
 
 #[test]
-fn with_a_token_the_api_answers_only_those_who_show_it() {
+fn the_api_answers_only_callers_that_present_the_token() {
     let ada = Instance::start("ada", &["--token", "correct horse & battery"]);
     let status = |headers: &[&str]| ada.call("GET", "/api/status", headers, b"").status;
     assert_eq!(ada.get("/api/status").refusal(), (401, "refused".into()));
@@ -172,7 +172,7 @@ fn with_a_token_the_api_answers_only_those_who_show_it() {
 // ---- what is refused ----
 
 #[test]
-fn too_large_bodies_are_refused_before_they_are_taken() {
+fn too_large_bodies_are_refused_before_they_are_read() {
     let ada = Instance::start("ada", &[]);
     let long = json!({ "key": "k".repeat(20_000) });
     assert_eq!(ada.post("/api/search", &long).refusal(), (413, "bad_request".into()));
@@ -183,7 +183,7 @@ fn too_large_bodies_are_refused_before_they_are_taken() {
 }
 
 #[test]
-fn a_body_that_never_ends_is_refused_in_time() {
+fn an_endless_body_is_refused_in_time() {
     use std::io::{BufReader, Write};
     let ada = Instance::start("ada", &[]);
     let head = |length: &str| {
@@ -207,7 +207,7 @@ fn a_body_that_never_ends_is_refused_in_time() {
 }
 
 #[test]
-fn six_hundred_bodies_that_never_end_leave_the_page_where_it_is() {
+fn the_page_stays_available_with_six_hundred_endless_bodies_open() {
     use std::io::Write;
     let ada = Instance::start("ada", &[]);
     let never = |path: &str| {
@@ -231,7 +231,7 @@ fn six_hundred_bodies_that_never_end_leave_the_page_where_it_is() {
 }
 
 #[test]
-fn what_is_not_there_is_refused_with_a_reason() {
+fn requests_for_unknown_or_invalid_things_are_refused_with_a_reason() {
     let ada = Instance::start("ada", &[]);
     let not_found = (404, "not_found".to_owned());
     assert_eq!(ada.call("DELETE", "/api/peers/nobody", &[], b"").refusal(), not_found);
@@ -252,7 +252,7 @@ fn what_is_not_there_is_refused_with_a_reason() {
 }
 
 #[test]
-fn an_added_file_is_whole_and_never_replaces_another_one() {
+fn an_added_file_is_complete_and_never_replaces_another_one() {
     let ada = Instance::start("ada", &[]);
     let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     let added = ada.call("POST", "/api/files?name=many%20numbers.bin", &[], &content);
@@ -272,7 +272,7 @@ fn an_added_file_is_whole_and_never_replaces_another_one() {
 // ---- events ----
 
 #[test]
-fn events_begin_with_a_snapshot_and_tell_what_changes() {
+fn events_begin_with_a_snapshot_and_report_each_change() {
     let ada = Instance::start("ada", &[]);
     let mut events = ada.events();
     assert_eq!(events.status, 200);
@@ -291,7 +291,7 @@ fn events_begin_with_a_snapshot_and_tell_what_changes() {
 }
 
 #[test]
-fn a_search_is_told_to_listeners_from_its_beginning_to_its_end() {
+fn listeners_receive_the_events_of_a_search_from_its_beginning_to_its_end() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("a song.ogg"), "la").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
@@ -317,7 +317,7 @@ fn a_search_is_told_to_listeners_from_its_beginning_to_its_end() {
 }
 
 #[test]
-fn transfers_that_have_ended_are_cleared_for_every_listener_and_their_files_stay() {
+fn clearing_ended_transfers_reaches_every_listener_and_keeps_the_files() {
     let ada = Instance::start("ada", &[]);
     for name in ["one.txt", "two.txt", "three.txt"] {
         fs::write(ada.share().join(name), name).unwrap();
@@ -344,7 +344,7 @@ fn transfers_that_have_ended_are_cleared_for_every_listener_and_their_files_stay
 }
 
 #[test]
-fn listeners_are_bounded_and_a_place_is_free_again_when_one_leaves() {
+fn the_number_of_listeners_is_bounded_and_a_leaving_listener_frees_its_permit() {
     let ada = Instance::start("ada", &[]);
     let mut listeners = Vec::new();
     for _ in 0..64 {
@@ -364,7 +364,7 @@ fn listeners_are_bounded_and_a_place_is_free_again_when_one_leaves() {
 }
 
 #[test]
-fn an_instance_that_stops_ends_its_listeners_and_leaves_nothing_behind() {
+fn a_stopping_instance_ends_its_event_streams_and_removes_its_runtime_file() {
     let mut ada = Instance::start("ada", &[]);
     let mut events = ada.events();
     events.next().expect("a snapshot");

@@ -83,7 +83,7 @@ fn the_table_lists_every_metric_with_kind_labels_and_meaning() {
 }
 
 #[actix::test]
-async fn a_scrape_brings_every_metric_of_the_table_and_nothing_else() {
+async fn a_scrape_contains_every_metric_of_the_table_and_nothing_else() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     assert!(ask(&ada, &bob, TypeCode::new(b"ECHO"), Over::Link).await);
@@ -104,7 +104,7 @@ async fn a_scrape_brings_every_metric_of_the_table_and_nothing_else() {
 }
 
 #[actix::test]
-async fn each_sign_of_life_on_a_link_is_a_round_trip() {
+async fn each_keep_alive_of_a_link_is_measured_as_a_round_trip() {
     tokio::time::pause();
     let (recorder, _guard) = recorder();
     let wires = MemoryNetwork::new(1);
@@ -125,7 +125,7 @@ async fn each_sign_of_life_on_a_link_is_a_round_trip() {
 }
 
 #[actix::test]
-async fn counters_and_gauges_say_what_the_status_says() {
+async fn counters_and_gauges_equal_the_status() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     for _ in 0..3 {
@@ -149,7 +149,7 @@ async fn counters_and_gauges_say_what_the_status_says() {
 }
 
 #[actix::test]
-async fn times_are_told_apart_by_how_a_request_went_and_ended() {
+async fn durations_are_labelled_by_protocol_and_outcome() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     let of = |over: &str, outcome: &str| {
@@ -178,7 +178,7 @@ async fn times_are_told_apart_by_how_a_request_went_and_ended() {
 }
 
 #[actix::test]
-async fn whatever_codes_ids_and_addresses_remotes_make_up_there_is_no_new_series() {
+async fn made_up_codes_ids_and_addresses_create_no_new_series() {
     let (recorder, _guard) = recorder();
     let (ada, bob) = two_nodes().await;
     bob.record_metrics().await;

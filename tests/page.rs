@@ -56,7 +56,7 @@ fn acquainted(one: &Instance, other: &Instance) {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_file_that_is_added_on_one_page_is_found_and_fetched_on_another() {
+async fn a_file_added_on_one_page_is_found_and_fetched_on_another() {
     const LEN: u64 = 256 << 20;
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
@@ -106,7 +106,7 @@ async fn a_file_that_is_added_on_one_page_is_found_and_fetched_on_another() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_removed_peer_leaves_the_page_and_the_node() {
+async fn a_removed_peer_disappears_from_the_page_and_the_node() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     acquainted(&ada, &bob);
@@ -158,7 +158,7 @@ async fn an_error_is_shown_where_it_happens() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_file_is_replaced_only_after_the_row_has_asked() {
+async fn a_file_is_replaced_only_after_a_confirmation_in_its_row() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     acquainted(&ada, &bob);
@@ -180,7 +180,7 @@ async fn a_file_is_replaced_only_after_the_row_has_asked() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn everything_is_reached_named_and_used_by_keyboard() {
+async fn every_control_is_reachable_named_and_usable_by_keyboard() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     let carol = Instance::start("carol", &[]);
@@ -241,7 +241,7 @@ async fn everything_is_reached_named_and_used_by_keyboard() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn names_from_the_network_are_only_text() {
+async fn names_from_the_network_are_shown_as_plain_text() {
     const NAME: &str = "<img src=x onerror=document.title='owned'><b>bold.txt";
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
@@ -261,7 +261,7 @@ async fn names_from_the_network_are_only_text() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_transfer_says_what_it_waits_for_and_is_cancelled_by_its_button() {
+async fn a_transfer_shows_what_it_waits_for_and_is_cancelled_by_its_button() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     acquainted(&ada, &bob);
@@ -285,7 +285,7 @@ async fn a_transfer_says_what_it_waits_for_and_is_cancelled_by_its_button() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn the_page_says_that_the_program_is_gone_and_comes_back_with_it() {
+async fn the_page_reports_that_the_program_is_gone_and_recovers_with_it() {
     let user = tempfile::tempdir().unwrap();
     let mut ada = Instance::start_with(user.path(), "ada", &[]);
     let page = Browser::start().await;
@@ -302,7 +302,7 @@ async fn the_page_says_that_the_program_is_gone_and_comes_back_with_it() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn ten_thousand_files_are_filtered_and_ordered_without_a_pause() {
+async fn ten_thousand_files_are_filtered_and_sorted_without_delay() {
     let ada = Instance::start("ada", &[]);
     for number in 0..10_000 {
         let name = format!("file {number:05}.txt");
@@ -336,7 +336,7 @@ async fn ten_thousand_files_are_filtered_and_ordered_without_a_pause() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn the_page_fits_a_phone_and_follows_the_colours_of_the_system() {
+async fn the_page_fits_a_phone_and_follows_the_colour_scheme_of_the_system() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join(format!("{}.txt", "a long name ".repeat(12).trim_end())), "x")
         .unwrap();
@@ -357,7 +357,7 @@ async fn the_page_fits_a_phone_and_follows_the_colours_of_the_system() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn with_a_token_the_page_opens_at_the_printed_address_alone() {
+async fn with_a_token_the_page_opens_only_at_the_printed_address() {
     let ada = Instance::start("ada", &["--token", "a token of many words"]);
     let page = Browser::start().await;
     page.visit(&format!("http://{}/", ada.web)).await;
@@ -371,7 +371,7 @@ async fn with_a_token_the_page_opens_at_the_printed_address_alone() {
 /// The picture of the README: a network of five, and a transfer on its way.
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn the_picture_of_the_readme_is_of_a_real_session() {
+async fn the_screenshot_in_the_readme_shows_a_real_session() {
     const FILM: u64 = 3_221_225_472;
     let Some(to) = std::env::var_os("FILESHARE_SCREENSHOT") else { return };
     let ada = Instance::start("ada", &[]);

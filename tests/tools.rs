@@ -140,7 +140,7 @@ fn ask_shows_binary_data_as_hexadecimal_digits() {
 }
 
 #[test]
-fn ask_fails_with_a_clear_message_when_it_gets_no_whole_answer() {
+fn ask_fails_with_a_clear_message_when_it_gets_no_complete_reply() {
     let (code, _, message) = ask(&["127.0.0.1:1", "NAME"]);
     assert_eq!(code, 1);
     assert!(message.starts_with("cannot connect to 127.0.0.1:1: "), "{message}");
@@ -180,7 +180,7 @@ fn wrong_options_get_a_usage_message_and_exit_code_2() {
 }
 
 #[test]
-fn nodes_join_by_a_contact_and_leave_politely_on_ctrl_c_on_sigterm_and_when_their_terminal_ends() {
+fn nodes_join_through_a_contact_and_leave_on_ctrl_c_sigterm_and_hangup() {
     let mut ada = Node::start(&["--id", "ada"]);
     let mut bob = Node::start(&["--id", "bob", "--join", &ada.address]);
     assert_eq!(ada.line_with("peer added"), format!("peer added: bob at {}", bob.address));
@@ -200,14 +200,14 @@ fn nodes_join_by_a_contact_and_leave_politely_on_ctrl_c_on_sigterm_and_when_thei
 }
 
 #[test]
-fn a_peer_whose_id_is_its_address_is_named_once() {
+fn a_peer_whose_id_is_its_address_is_printed_once() {
     let mut ada = Node::start(&[]);
     let bob = Node::start(&["--join", &ada.address]);
     assert_eq!(ada.line_with("peer added"), format!("peer added: {}", bob.address));
 }
 
 #[test]
-fn a_node_that_cannot_start_or_join_says_why_and_fails() {
+fn a_node_that_cannot_start_or_join_prints_the_cause_and_fails() {
     let node = Node::start(&[]);
     let output = run("node", &["--listen", &node.address]);
     assert_eq!(output.status.code(), Some(1));
@@ -219,7 +219,7 @@ fn a_node_that_cannot_start_or_join_says_why_and_fails() {
 }
 
 #[test]
-fn a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
+fn a_killed_node_listens_on_the_same_port_again_within_two_seconds() {
     let mut node = Node::start(&[]);
     let address = node.address.clone();
     for _ in 0..5 {
@@ -244,7 +244,7 @@ fn a_node_that_is_killed_listens_on_the_same_port_within_two_seconds() {
 }
 
 #[test]
-fn a_remote_cannot_write_to_the_terminal_of_who_watches() {
+fn a_remote_peer_cannot_write_control_characters_to_the_terminal() {
     let mut node = Node::start(&[]);
     let mut stream = TcpStream::connect(&node.address).unwrap();
     stream.write_all(b"\x1b[2J\0\0\0\0").unwrap();
@@ -259,7 +259,7 @@ fn a_remote_cannot_write_to_the_terminal_of_who_watches() {
 }
 
 #[test]
-fn a_handler_that_panics_or_dawdles_costs_its_asker_an_error_and_the_node_nothing() {
+fn a_panicking_or_slow_handler_fails_its_caller_and_the_node_tool_keeps_serving() {
     let node = Node::start(&["--test-handlers"]);
     test_handlers::keep_the_program_serving(&node.address);
     // Without a wish it takes five seconds: longer than this asker waits.
@@ -271,7 +271,7 @@ fn a_handler_that_panics_or_dawdles_costs_its_asker_an_error_and_the_node_nothin
 }
 
 #[test]
-fn the_network_keeps_its_promises_and_says_so_as_json() {
+fn the_network_example_keeps_its_promises_and_reports_json() {
     let output = run("network", &["--nodes", "5", "--seed", "3", "--body-mib", "4", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -281,7 +281,7 @@ fn the_network_keeps_its_promises_and_says_so_as_json() {
 }
 
 #[test]
-fn a_soak_keeps_its_promises_and_says_so_as_json() {
+fn the_soak_example_keeps_its_promises_and_reports_json() {
     let options = ["--minutes", "0.04", "--peers", "20", "--rate", "20", "--seed", "3", "--json"];
     let output = run("soak", &options);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
@@ -294,7 +294,7 @@ fn a_soak_keeps_its_promises_and_says_so_as_json() {
 }
 
 #[test]
-fn ctrl_c_ends_a_soak_with_the_figures_so_far() {
+fn ctrl_c_ends_the_soak_example_with_the_figures_so_far() {
     let mut soak = example("soak");
     let mut child =
         soak.arg("--peers=5").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -311,7 +311,7 @@ fn ctrl_c_ends_a_soak_with_the_figures_so_far() {
 }
 
 #[test]
-fn load_measures_a_link_beside_bare_tokio_and_says_so_as_json() {
+fn the_load_example_measures_a_link_beside_bare_tokio_and_reports_json() {
     let options = ["serve", "--listen", "127.0.0.1:0", "--bare", "127.0.0.1:0"];
     let mut served = Node::start_as("load", &options);
     let bare = served.line().strip_prefix("bare server on ").unwrap().to_owned();

@@ -52,7 +52,7 @@ async fn every_connection_has_one_span_on_each_side_and_no_data_is_traced() {
 }
 
 #[actix::test]
-async fn what_a_remote_sends_is_escaped_and_nothing_is_louder_than_a_debug_line() {
+async fn remote_input_is_escaped_and_logged_at_debug_level_at_most() {
     let (log, _listening) = listen();
     let node = echo().await;
     for bytes in [
@@ -78,7 +78,7 @@ async fn what_a_remote_sends_is_escaped_and_nothing_is_louder_than_a_debug_line(
 }
 
 #[actix::test]
-async fn a_node_that_others_can_reach_without_tls_warns_once_at_its_start() {
+async fn a_reachable_node_without_tls_warns_once_at_its_start() {
     let (log, _guard) = listen();
     let warned = || log.count("listening beyond loopback without TLS");
     for loopback in ["127.0.0.1:0", "[::1]:0", "localhost:0"] {

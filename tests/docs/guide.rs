@@ -40,7 +40,7 @@ fn contents() -> Vec<Chapter> {
 }
 
 #[test]
-fn the_contents_list_every_chapter_in_the_order_of_its_number() {
+fn the_contents_list_every_chapter_in_numerical_order() {
     let guide = read("src/guide.rs");
     let modules: Vec<_> = guide
         .lines()
@@ -115,7 +115,7 @@ fn pictures_and_programs_of_the_guide_fit_on_a_page() {
 }
 
 #[test]
-fn every_example_that_the_guide_names_is_there() {
+fn every_example_that_the_guide_names_exists() {
     for chapter in contents() {
         let text = chapter.text();
         for name in text.split("`examples/").skip(1).filter_map(|rest| rest.split('`').next()) {
@@ -126,7 +126,7 @@ fn every_example_that_the_guide_names_is_there() {
 }
 
 #[test]
-fn a_metric_that_the_guide_names_is_in_the_table_of_metrics() {
+fn every_metric_that_the_guide_names_is_in_the_table_of_metrics() {
     let table = read("src/peer/metrics.md");
     let mut named = 0;
     for chapter in contents() {

@@ -16,7 +16,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_first_node_is_the_example_of_that_name() {
+fn the_first_node_in_the_readme_is_the_example_first_node() {
     let example = read("examples/first_node.rs");
     let program = example.split_once("\n\n").expect("the end of the comment").1;
     // Printing that ends quietly behind `| head` is left out there.
@@ -34,7 +34,7 @@ fn the_table_of_limits_lists_every_option_with_its_default() {
 }
 
 #[test]
-fn the_bounds_of_the_options_are_those_of_the_sentence_above_the_table() {
+fn the_sentence_above_the_table_states_the_bounds_of_the_options() {
     let page = read("src/reference/limits.md");
     let limits = page.split("\n| ").next().unwrap();
     let said = limits.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -149,13 +149,13 @@ fn the_full_check_runs_the_command_for_the_tests() {
 }
 
 #[test]
-fn the_readme_is_read_in_a_few_minutes() {
+fn the_readme_has_at_most_two_hundred_lines() {
     let lines = read("README.md").lines().count();
     assert!(lines <= 200, "{lines} lines");
 }
 
 #[test]
-fn every_file_that_the_readme_links_to_is_there() {
+fn every_file_that_the_readme_links_to_exists() {
     let readme = read("README.md");
     let links = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
@@ -174,7 +174,7 @@ fn every_example_is_in_the_readme() {
 }
 
 #[test]
-fn the_default_tree_is_as_small_as_the_readme_says() {
+fn the_default_dependency_tree_is_as_small_as_the_readme_says() {
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.args(["tree", "--offline", "-e", "normal", "--prefix", "none"]);
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();

@@ -56,7 +56,7 @@ fn nothing_outside_the_shared_folders_can_be_fetched() {
 }
 
 #[test]
-fn what_is_not_there_and_what_is_not_allowed_are_refused_in_the_same_words() {
+fn missing_files_and_forbidden_files_are_refused_in_the_same_words() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join(".hidden"), "secret").unwrap();
     symlink("/etc/hostname", ada.share().join("link")).unwrap();
@@ -68,7 +68,7 @@ fn what_is_not_there_and_what_is_not_allowed_are_refused_in_the_same_words() {
 }
 
 #[test]
-fn a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for() {
+fn a_response_is_accepted_about_the_senders_own_files_or_after_a_query() {
     let ada = Instance::start("ada", &[]);
     let respond = |text: &str| exchange(&ada.address, b"RESP", text);
     let not_asked = r"ERRO\x00\x00\x00\x13Resp: not asked for";
@@ -102,7 +102,7 @@ fn a_response_is_believed_about_the_senders_own_files_or_when_it_was_asked_for()
 }
 
 #[test]
-fn a_flood_of_queries_names_no_victim() {
+fn a_flood_of_queries_causes_few_connections_to_the_address_that_they_name() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("abcdefghijklmnopqrstuvwxyz"), "x").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
@@ -144,7 +144,7 @@ fn fetched_from(reply: Vec<u8>) -> (String, Value) {
 }
 
 #[test]
-fn a_classic_peer_that_breaks_its_word_is_a_clear_error_and_leaves_no_file() {
+fn a_wrong_reply_of_a_classic_peer_is_a_clear_error_and_leaves_no_file() {
     let short = [b"REPL\0\0\0\x64".as_slice(), &[7; 50]].concat();
     assert!(fetched_from(short).0.starts_with("PEER sent less than it announced"));
     let large = [b"REPL\0\x20\0\0".as_slice(), &[7; 1 << 20]].concat();
@@ -187,7 +187,7 @@ fn liar(content: &'static [u8], parts: &'static [u8]) -> String {
 }
 
 #[test]
-fn data_that_does_not_belong_to_the_digest_is_never_kept() {
+fn data_that_does_not_match_its_digest_is_never_kept() {
     for (parts, why) in [
         (b"good datA".as_slice(), "data that does not belong to the digest"),
         (b"good dat", "less than it announced"),
@@ -206,7 +206,7 @@ fn data_that_does_not_belong_to_the_digest_is_never_kept() {
 }
 
 #[test]
-fn a_source_that_lies_is_dropped_and_an_honest_one_finishes() {
+fn a_source_of_wrong_data_is_dropped_and_an_honest_one_completes_the_fetch() {
     let bob = Instance::start("bob", &[]);
     fs::write(bob.share().join("a.bin"), "good data").unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
@@ -225,7 +225,7 @@ fn a_source_that_lies_is_dropped_and_an_honest_one_finishes() {
 }
 
 #[test]
-fn a_file_that_changes_while_it_is_fetched_ends_in_an_error() {
+fn a_fetch_fails_when_its_file_changes_meanwhile() {
     let bob = Instance::start("bob", &[]);
     let file = bob.share().join("film.mkv");
     crate::large_file(&file, 512);

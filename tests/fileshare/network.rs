@@ -43,7 +43,7 @@ fn a_file_is_found_over_three_hops_and_fetched_with_its_digest() {
 }
 
 #[test]
-fn the_picture_shows_who_knows_whom() {
+fn the_network_view_shows_which_nodes_know_each_other() {
     let carol = Instance::start("carol", &[]);
     let bob = joined("bob", &carol);
     let ada = joined("ada", &bob);
@@ -56,7 +56,7 @@ fn the_picture_shows_who_knows_whom() {
 }
 
 #[test]
-fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
+fn a_fetch_continues_from_another_source_when_its_source_is_killed() {
     const MIB: u64 = 768;
     let [mut bob, carol] = ["bob", "carol"].map(|id| Instance::start(id, &[]));
     for owner in [&bob, &carol] {
@@ -90,7 +90,7 @@ fn a_fetch_goes_on_from_another_source_when_one_is_killed_in_the_middle() {
 }
 
 #[test]
-fn a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
+fn a_fetch_resumes_after_the_fetching_process_was_killed() {
     const MIB: u64 = 512;
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), MIB);
@@ -119,7 +119,7 @@ fn a_fetch_is_taken_up_again_after_the_fetching_process_was_killed() {
 }
 
 #[test]
-fn who_leaves_tells_the_others_and_its_files_are_gone() {
+fn a_leaving_node_notifies_its_peers_and_its_files_are_removed() {
     let bob = Instance::start("bob", &[]);
     let mut ada = joined("ada", &bob);
     fs::write(ada.share().join("a.txt"), "a").unwrap();
@@ -136,7 +136,7 @@ fn who_leaves_tells_the_others_and_its_files_are_gone() {
 }
 
 #[test]
-fn a_removed_peer_hears_of_it_and_a_rebuilt_network_drops_the_dead() {
+fn a_removed_peer_is_notified_and_a_rebuild_drops_dead_peers() {
     let carol = Instance::start("carol", &[]);
     let mut bob = joined("bob", &carol);
     // A sweep is far away, so that only what is asked for here drops a peer.
@@ -153,7 +153,7 @@ fn a_removed_peer_hears_of_it_and_a_rebuilt_network_drops_the_dead() {
 }
 
 #[test]
-fn a_search_that_is_repeated_finds_what_has_come_meanwhile() {
+fn a_repeated_search_finds_files_that_were_added_since() {
     let carol = Instance::start("carol", &[]);
     let bob = joined("bob", &carol);
     let ada = joined("ada", &bob);
@@ -168,7 +168,7 @@ fn a_search_that_is_repeated_finds_what_has_come_meanwhile() {
 }
 
 #[test]
-fn an_existing_file_stays_unless_it_is_to_be_replaced() {
+fn an_existing_file_is_replaced_only_on_request() {
     let bob = Instance::start("bob", &[]);
     fs::write(bob.share().join("a.txt"), "new").unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);

@@ -145,7 +145,7 @@ fn the_program_answers_an_original_byte_for_byte() {
 }
 
 #[test]
-fn a_header_and_a_small_body_come_in_one_read() {
+fn a_header_and_a_small_body_arrive_in_one_read() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("a.txt"), "some text").unwrap();
     for (code, data, len) in [
@@ -167,7 +167,7 @@ fn a_header_and_a_small_body_come_in_one_read() {
 }
 
 #[test]
-fn an_original_that_searches_hears_one_response_for_each_match() {
+fn an_original_that_searches_receives_one_response_for_each_match() {
     let ada = Instance::start("ada", &[]);
     for name in ["one song.ogg", "Two SONGS.ogg", "other.txt"] {
         fs::write(ada.share().join(name), "x").unwrap();
@@ -186,7 +186,7 @@ fn an_original_that_searches_hears_one_response_for_each_match() {
 }
 
 #[test]
-fn an_original_is_joined_searched_and_fetched_from_and_hears_goodbye() {
+fn an_original_is_joined_searched_and_fetched_from_and_receives_a_quit() {
     let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 249) as u8).collect();
     let (file, (give, found)) = (content.clone(), channel());
     let java = Original::start(move |me, code, text| match code {
@@ -234,7 +234,7 @@ fn an_original_is_joined_searched_and_fetched_from_and_hears_goodbye() {
 }
 
 #[test]
-fn a_query_of_an_original_goes_on_from_node_to_node_and_echoes_are_dropped() {
+fn a_query_of_an_original_is_forwarded_and_its_copies_are_dropped() {
     let carol = Instance::start("carol", &[]);
     fs::write(carol.share().join("song.ogg"), "x").unwrap();
     assert_eq!(carol.post("/api/refresh", &json!({})).status, 200);
@@ -269,7 +269,7 @@ fn with_six_files(id: &str, options: &[&str]) -> Instance {
 }
 
 #[test]
-fn however_often_somebody_searches_over_two_hops_every_search_is_answered() {
+fn every_repeated_search_over_two_hops_is_answered() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--hops", "1", "--join", &ada.address]);
     bob.until_peers(|ids| ids == ["ada"]);
@@ -299,7 +299,7 @@ fn passes_on(next: String) -> Original {
 }
 
 #[test]
-fn searches_that_go_through_an_original_are_all_answered() {
+fn every_search_through_an_original_is_answered() {
     let carol = with_six_files("carol", &[]);
     let middle = passes_on(carol.address.clone());
     let ada = Instance::start("ada", &["--hops", "1", "--join", &middle.address]);
@@ -310,7 +310,7 @@ fn searches_that_go_through_an_original_are_all_answered() {
 }
 
 #[test]
-fn an_original_that_searches_through_another_one_is_answered_each_time() {
+fn every_search_of_an_original_through_another_original_is_answered() {
     let carol = with_six_files("carol", &[]);
     let middle = passes_on(carol.address.clone());
     let python = Original::start(joins);
@@ -336,7 +336,7 @@ fn an_original_that_searches_through_another_one_is_answered_each_time() {
 }
 
 #[test]
-fn a_query_that_is_asked_again_is_answered_with_what_has_come_meanwhile() {
+fn a_repeated_query_is_answered_with_files_that_were_added_since() {
     let ada = Instance::start("ada", &[]);
     let python = Original::start(joins);
     let query = format!("{} late 0", python.address);
@@ -348,7 +348,7 @@ fn a_query_that_is_asked_again_is_answered_with_what_has_come_meanwhile() {
 }
 
 #[test]
-fn what_busy_programs_on_this_machine_send_again_and_again_is_never_refused() {
+fn repeated_queries_of_busy_programs_on_this_machine_are_never_refused() {
     let ada = with_six_files("ada", &[]);
     let python = Original::start(joins);
     for n in 0..200 {
@@ -362,7 +362,7 @@ fn what_busy_programs_on_this_machine_send_again_and_again_is_never_refused() {
 }
 
 #[test]
-fn an_answer_that_is_refused_is_not_called_told() {
+fn a_response_that_the_peer_refuses_is_not_reported_as_delivered() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("my song.ogg"), "x").unwrap();
     fs::write(ada.share().join("song.ogg"), "x").unwrap();
@@ -393,7 +393,7 @@ fn an_answer_that_is_refused_is_not_called_told() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_sent_is_spoken_of() {
+fn a_response_that_cannot_be_sent_is_reported() {
     let ada = Instance::start("ada", &[]);
     fs::write(ada.share().join("song.ogg"), "x").unwrap();
     assert_eq!(ada.post("/api/refresh", &json!({})).status, 200);
@@ -407,7 +407,7 @@ fn an_answer_that_cannot_be_sent_is_spoken_of() {
 }
 
 #[test]
-fn a_peer_that_refuses_a_search_is_not_called_asked() {
+fn a_peer_that_refuses_a_search_is_not_reported_as_asked() {
     let busy = Original::start(|me, code, text| match code {
         "QUER" => frame(b"ERRO", "Busy"),
         _ => joins(me, code, text),

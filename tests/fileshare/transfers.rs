@@ -31,7 +31,7 @@ fn waits_for<'a>(words: &'a str) -> impl Fn(&Value) -> bool + 'a {
 }
 
 #[test]
-fn a_transfer_is_cancelled_by_its_number_or_its_name_and_leaves_nothing() {
+fn a_transfer_is_cancelled_by_number_or_name_and_leaves_no_file() {
     let (bob, ada) = with_film();
     for by_name in [true, false] {
         let mut events = ada.events();
@@ -63,7 +63,7 @@ fn a_transfer_is_cancelled_by_its_number_or_its_name_and_leaves_nothing() {
 }
 
 #[test]
-fn a_fetch_from_an_owner_that_sleeps_waits_and_goes_on_where_it_was() {
+fn a_fetch_from_a_suspended_owner_waits_and_resumes_where_it_was() {
     let (bob, ada) = with_film();
     let bytes_in = || ada.status()["bytes_in"].as_u64().unwrap();
     let mut tries = 0;
@@ -96,7 +96,7 @@ fn a_fetch_from_an_owner_that_sleeps_waits_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_file_that_grows_and_is_renamed_comes_as_it_was_when_it_was_asked_for() {
+fn a_file_that_grows_and_is_renamed_arrives_as_it_was_at_the_request() {
     let (bob, ada) = with_film();
     let mut events = ada.events();
     ada.fetch(&json!({"name": "film.mkv"}));
@@ -114,7 +114,7 @@ fn a_file_that_grows_and_is_renamed_comes_as_it_was_when_it_was_asked_for() {
 }
 
 #[test]
-fn the_files_of_an_owner_that_does_not_answer_need_no_new_search() {
+fn the_files_of_an_unresponsive_owner_need_no_new_search() {
     let mut bob = Instance::start("bob", &[]);
     fs::write(bob.share().join("a.txt"), "a").unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
@@ -131,7 +131,7 @@ fn the_files_of_an_owner_that_does_not_answer_need_no_new_search() {
 }
 
 #[test]
-fn what_cannot_be_served_is_not_offered_and_the_reason_is_told() {
+fn a_file_that_cannot_be_served_is_not_offered_and_the_reason_is_shown() {
     let bob = Instance::start("bob", &[]);
     // The folder is read now and then: it may be seen before anybody asks for that.
     let mut events = bob.events();
@@ -167,7 +167,7 @@ fn what_cannot_be_served_is_not_offered_and_the_reason_is_told() {
 }
 
 #[test]
-fn a_file_that_was_fetched_from_an_original_stands_once_in_the_list() {
+fn a_file_that_was_fetched_from_an_original_is_listed_once() {
     let java = Original::start(|me, code, text| match code {
         "FGET" => frame(b"REPL", "la la la"),
         _ => joins(me, code, text),
@@ -192,7 +192,7 @@ fn a_file_that_was_fetched_from_an_original_stands_once_in_the_list() {
 }
 
 #[test]
-fn a_name_that_is_a_path_is_shown_with_why_it_cannot_be_fetched() {
+fn a_file_name_that_is_a_path_is_shown_with_the_reason_it_cannot_be_fetched() {
     let java = Original::start(joins);
     let ada = Instance::start("ada", &["--join", &java.address]);
     java.until("JOIN");
@@ -211,7 +211,7 @@ fn a_name_that_is_a_path_is_shown_with_why_it_cannot_be_fetched() {
 }
 
 #[test]
-fn what_does_not_fit_on_the_disk_waits_for_room_and_small_files_come() {
+fn a_file_that_does_not_fit_on_the_disk_waits_for_space_and_small_files_arrive() {
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), 16);
     fs::write(bob.share().join("small.txt"), "small").unwrap();

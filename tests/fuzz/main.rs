@@ -79,7 +79,7 @@ fn fuzz(name: &str, target: Target, seed: u64, mut go_on: impl FnMut(u64) -> boo
 }
 
 #[test]
-fn every_input_that_was_kept_is_survived() {
+fn every_input_of_the_corpus_keeps_the_promises() {
     for (name, target) in ALL {
         let corpus = corpus(name);
         assert!(!corpus.is_empty(), "{name} has no inputs");
@@ -90,7 +90,7 @@ fn every_input_that_was_kept_is_survived() {
 }
 
 #[test]
-fn mutations_of_the_inputs_are_survived() {
+fn mutations_of_the_corpus_keep_the_promises() {
     let seed = seed();
     for (name, target) in ALL {
         fuzz(name, target, seed, |inputs| inputs < INPUTS);
@@ -99,7 +99,7 @@ fn mutations_of_the_inputs_are_survived() {
 
 #[test]
 #[ignore = "three seconds for each target"]
-fn more_mutations_of_the_inputs_are_survived() {
+fn mutations_of_the_corpus_keep_the_promises_for_three_seconds_a_target() {
     let seed = seed();
     for (name, target) in ALL {
         let began = Instant::now();
@@ -109,7 +109,7 @@ fn more_mutations_of_the_inputs_are_survived() {
 }
 
 #[test]
-fn every_target_can_be_given_to_libfuzzer() {
+fn every_target_has_a_corpus_and_a_libfuzzer_program() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz");
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
     for (name, _) in ALL {

@@ -52,7 +52,7 @@ fn frames(count: usize) -> impl Iterator<Item = Frame> {
 }
 
 #[actix::test]
-async fn every_kind_of_reply_comes_over_both() {
+async fn every_kind_of_reply_arrives_over_links_and_in_classic_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let kinds = handler::from_fn(async |msg| match msg.frame.as_str().unwrap() {
@@ -83,7 +83,7 @@ async fn every_kind_of_reply_comes_over_both() {
 }
 
 #[actix::test]
-async fn bodies_stream_in_both_directions_over_both() {
+async fn bodies_stream_in_both_directions_over_links_and_in_classic_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let back = handler::from_fn(async |msg: actix_peer::Incoming| {
@@ -111,7 +111,7 @@ async fn bodies_stream_in_both_directions_over_both() {
 }
 
 #[actix::test]
-async fn a_source_that_ends_too_early_is_the_callers_error() {
+async fn a_body_source_that_ends_too_early_is_an_error_of_the_caller() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
@@ -127,7 +127,7 @@ async fn a_source_that_ends_too_early_is_the_callers_error() {
 }
 
 #[actix::test]
-async fn typed_messages_go_over_both_and_are_refused_alike() {
+async fn typed_messages_are_answered_and_refused_alike_over_links_and_in_classic_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "bob").on::<Double>(Doubler.start()).unwrap().start().await.unwrap();
@@ -148,7 +148,7 @@ async fn typed_messages_go_over_both_and_are_refused_alike() {
 }
 
 #[actix::test]
-async fn the_handler_sees_which_way_a_message_came() {
+async fn the_handler_sees_whether_a_message_came_over_a_link_or_a_classic_exchange() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);
@@ -164,7 +164,7 @@ async fn the_handler_sees_which_way_a_message_came() {
 }
 
 #[actix::test]
-async fn an_unknown_code_and_a_message_that_is_too_long_are_refused_over_both() {
+async fn unknown_codes_and_too_long_messages_are_refused_over_links_and_classic_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node_with(&wires, "ada", Config::default().max_frame_len(1 << 20)).await;
@@ -239,7 +239,7 @@ impl Handler<IncomingBatch> for Batches {
 }
 
 #[actix::test]
-async fn a_handler_of_batches_gets_what_one_read_brought_in_order() {
+async fn a_batch_handler_receives_the_messages_of_one_read_in_order() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
@@ -265,7 +265,7 @@ async fn a_handler_of_batches_gets_what_one_read_brought_in_order() {
 }
 
 #[actix::test]
-async fn a_message_that_is_to_be_acknowledged_is_handled_when_that_returns() {
+async fn notify_acked_returns_after_the_message_reached_its_acknowledgement_level() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
@@ -298,7 +298,7 @@ async fn a_message_that_is_to_be_acknowledged_is_handled_when_that_returns() {
 }
 
 #[actix::test]
-async fn replies_are_read_one_by_one_and_dropping_them_ends_the_exchange_alone() {
+async fn replies_are_read_one_by_one_and_dropping_them_ends_only_their_exchange() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let endless = handler::from_fn(async |_| {
@@ -391,7 +391,7 @@ async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone
 }
 
 #[actix::test]
-async fn what_is_for_an_id_never_reaches_another_node_whatever_the_verb() {
+async fn a_message_for_an_id_never_reaches_another_node_by_any_verb() {
     tokio::time::pause();
     // Over the link that the first of these opens, and over one that was open before.
     for opened in [false, true] {
@@ -415,7 +415,7 @@ async fn what_is_for_an_id_never_reaches_another_node_whatever_the_verb() {
 }
 
 #[actix::test]
-async fn a_node_without_links_that_gives_another_name_is_not_the_one_that_was_asked() {
+async fn a_classic_only_node_with_another_name_is_not_taken_for_the_target() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, w2, w1, _) = replaced(&wires, Config::default().links(false)).await;
@@ -427,7 +427,7 @@ async fn a_node_without_links_that_gives_another_name_is_not_the_one_that_was_as
 }
 
 #[actix::test]
-async fn a_peer_at_whose_address_another_node_is_found_is_verified_anew_and_taken_out() {
+async fn a_peer_whose_address_answers_with_another_id_is_verified_again_and_removed() {
     tokio::time::pause();
     for links in [true, false] {
         let wires = MemoryNetwork::new(1);

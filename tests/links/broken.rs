@@ -37,7 +37,7 @@ async fn bytes(talk: impl AsyncFn(&Peer, &Peer), direction: Direction) -> u64 {
 }
 
 #[actix::test]
-async fn wherever_a_link_is_cut_the_errors_tell_the_truth_and_nothing_is_handled_twice() {
+async fn wherever_a_link_is_cut_the_errors_are_true_and_nothing_is_handled_twice() {
     tokio::time::pause();
     let mut told = BTreeSet::new();
     for direction in DIRECTIONS {
@@ -124,7 +124,7 @@ async fn open(ada: &Peer, bob: &Peer) {
 }
 
 #[actix::test]
-async fn when_a_link_breaks_every_open_exchange_fails_and_the_next_one_opens_another() {
+async fn when_a_link_breaks_its_exchanges_fail_and_the_next_exchange_opens_a_new_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = actix_peer::handler::from_fn(async |_| std::future::pending().await);
@@ -154,7 +154,7 @@ async fn when_a_link_breaks_every_open_exchange_fails_and_the_next_one_opens_ano
 }
 
 #[actix::test]
-async fn a_handler_that_is_at_work_when_the_link_breaks_says_over_the_next_one_what_came_of_it() {
+async fn a_handler_that_runs_when_its_link_breaks_reports_its_result_over_the_next_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();

@@ -36,7 +36,7 @@ fn kib(n: usize) -> Frame {
 }
 
 #[actix::test]
-async fn a_slow_handler_slows_its_sender_and_nobody_else() {
+async fn a_slow_handler_slows_only_its_sender() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
@@ -77,7 +77,7 @@ async fn a_slow_handler_slows_its_sender_and_nobody_else() {
 }
 
 #[actix::test]
-async fn credit_that_short_messages_took_in_advance_is_there_for_a_long_one() {
+async fn credit_reserved_for_short_messages_is_available_to_a_long_message() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_| std::future::pending().await);
@@ -95,7 +95,7 @@ async fn credit_that_short_messages_took_in_advance_is_there_for_a_long_one() {
 }
 
 #[actix::test]
-async fn many_messages_sent_together_come_in_order_at_the_handlers_pace() {
+async fn messages_sent_together_arrive_in_order_at_the_pace_of_the_handler() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let taken = Taken::default();
@@ -122,7 +122,7 @@ async fn many_messages_sent_together_come_in_order_at_the_handlers_pace() {
 }
 
 #[actix::test]
-async fn a_request_waits_for_credit_no_longer_than_for_its_reply() {
+async fn a_request_waits_for_credit_at_most_as_long_as_for_its_reply() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_| std::future::pending().await);
@@ -144,7 +144,7 @@ async fn a_request_waits_for_credit_no_longer_than_for_its_reply() {
 }
 
 #[actix::test]
-async fn who_does_not_read_its_replies_holds_up_nothing_but_them() {
+async fn a_caller_that_does_not_read_its_replies_delays_only_those_replies() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let given = Arc::new(AtomicUsize::new(0));
@@ -195,7 +195,7 @@ fn circle(wires: &MemoryNetwork, name: &str, other: &Arc<OnceLock<Peer>>) -> Bui
 }
 
 #[actix::test]
-async fn handlers_that_ask_each_other_in_a_circle_go_on_or_end_in_an_error() {
+async fn handlers_that_call_each_other_in_a_circle_complete_or_fail_in_time() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (to_bob, to_ada) = <(Arc<OnceLock<_>>, Arc<OnceLock<_>>)>::default();
@@ -242,7 +242,7 @@ async fn handlers_that_ask_each_other_in_a_circle_go_on_or_end_in_an_error() {
 }
 
 #[actix::test]
-async fn two_nodes_that_flood_each_other_with_bodies_go_on() {
+async fn two_nodes_that_flood_each_other_with_bodies_do_not_block_each_other() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(Duration::from_millis(1)..Duration::from_millis(5));
@@ -264,7 +264,7 @@ async fn two_nodes_that_flood_each_other_with_bodies_go_on() {
 }
 
 #[actix::test]
-async fn a_request_beyond_what_the_other_side_holds_open_waits_for_its_turn() {
+async fn a_request_over_the_exchange_limit_of_the_peer_waits_for_its_turn() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let most = Arc::new(AtomicUsize::new(0));

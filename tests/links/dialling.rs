@@ -57,7 +57,7 @@ impl Transport for Panicky {
 }
 
 #[actix::test]
-async fn a_dial_that_panics_is_an_error_for_all_who_wait_and_is_tried_again_after_pauses() {
+async fn a_panicking_dial_fails_all_of_its_callers_and_is_retried_with_backoff() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (dials, panics) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
@@ -85,7 +85,7 @@ async fn a_dial_that_panics_is_an_error_for_all_who_wait_and_is_tried_again_afte
 }
 
 #[actix::test]
-async fn a_peer_that_ends_each_link_before_it_is_used_is_not_dialled_again_at_once() {
+async fn a_peer_that_closes_each_unused_link_is_not_dialled_again_at_once() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 1_000..SECOND / 1_000);
@@ -134,7 +134,7 @@ async fn given_up(wires: &MemoryNetwork, sweep: Option<PingSweep>) -> (Peer, Add
 }
 
 #[actix::test]
-async fn a_sign_of_life_ends_the_pause_after_dials_that_failed() {
+async fn a_sign_of_life_ends_the_backoff_after_failed_dials() {
     tokio::time::pause();
     for sign in ["none", "joined", "joined again", "verified", "answered a ping", "opened a link"] {
         let wires = MemoryNetwork::new(1);

@@ -234,7 +234,7 @@ async fn all_ends(count: usize, look: impl Fn(&str)) {
 }
 
 #[actix::test]
-async fn nothing_is_kept_of_an_exchange_that_ends_before_its_message_does() {
+async fn an_exchange_that_ends_before_its_message_leaves_no_state() {
     tokio::time::pause();
     all_ends(1_280, |_| ()).await;
 }
@@ -270,7 +270,7 @@ fn stalls() -> impl AsyncRead + Send + Unpin + 'static {
 }
 
 #[actix::test]
-async fn neither_side_keeps_anything_of_a_body_that_was_answered_before_its_end() {
+async fn a_body_that_was_answered_before_its_end_leaves_no_state_on_either_side() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, receiver(&wires, config()).await);
@@ -286,7 +286,7 @@ async fn neither_side_keeps_anything_of_a_body_that_was_answered_before_its_end(
 }
 
 #[actix::test]
-async fn a_streamed_one_way_message_that_stalls_is_given_up_and_its_link_becomes_idle() {
+async fn a_stalled_streamed_one_way_message_is_aborted_and_its_link_becomes_idle() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = config().stall_timeout(10 * SECOND).link_idle_timeout(30 * SECOND);
@@ -310,7 +310,7 @@ async fn a_streamed_one_way_message_that_stalls_is_given_up_and_its_link_becomes
 }
 
 #[actix::test]
-async fn a_handler_that_answers_before_the_data_has_come_hears_at_once_that_no_more_comes() {
+async fn a_handler_that_answers_before_its_body_is_complete_sees_the_body_end_at_once() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let heard = taken.clone();
@@ -333,7 +333,7 @@ async fn a_handler_that_answers_before_the_data_has_come_hears_at_once_that_no_m
 }
 
 #[actix::test]
-async fn a_node_that_stops_keeps_nothing_of_what_had_not_come_in_full() {
+async fn a_stopped_node_keeps_no_state_of_incomplete_messages() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = receiver(&wires, full()).await;

@@ -244,7 +244,7 @@ impl AsyncRead for Slow {
 }
 
 #[actix::test]
-async fn after_its_end_nothing_of_a_node_runs_and_nothing_is_open_whenever_it_comes() {
+async fn a_node_that_ends_at_any_moment_leaves_nothing_running_and_nothing_open() {
     tokio::time::pause();
     for seed in 0..16_u64 {
         for how in ENDS {
@@ -298,7 +298,7 @@ async fn after_its_end_nothing_of_a_node_runs_and_nothing_is_open_whenever_it_co
 }
 
 #[actix::test]
-async fn a_link_that_is_being_dialled_at_the_end_is_never_opened() {
+async fn a_link_that_is_being_dialled_when_the_node_ends_is_never_opened() {
     tokio::time::pause();
     for how in ENDS {
         let wires = MemoryNetwork::new(1);
@@ -335,7 +335,7 @@ async fn a_link_that_is_being_dialled_at_the_end_is_never_opened() {
 }
 
 #[actix::test]
-async fn a_link_whose_hello_has_come_in_part_at_the_end_is_never_opened() {
+async fn a_link_with_a_partial_hello_when_the_node_ends_is_never_opened() {
     tokio::time::pause();
     for how in ENDS {
         let wires = MemoryNetwork::new(1);
@@ -362,7 +362,7 @@ async fn a_link_whose_hello_has_come_in_part_at_the_end_is_never_opened() {
 }
 
 #[actix::test]
-async fn replies_and_bodies_that_nobody_reads_keep_no_connection_open() {
+async fn unread_replies_and_bodies_keep_no_connection_open() {
     tokio::time::pause();
     for how in [End::Stop, End::Abort] {
         let wires = MemoryNetwork::new(1);
@@ -402,7 +402,7 @@ async fn replies_and_bodies_that_nobody_reads_keep_no_connection_open() {
 }
 
 #[actix::test]
-async fn a_refusal_under_way_at_the_end_is_given_up() {
+async fn a_refusal_in_progress_when_the_node_ends_is_aborted() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (transport, left) = shown(&wires, "ada");

@@ -43,7 +43,7 @@ async fn meet(ada: &Peer, eve: &Peer) {
 }
 
 #[actix::test]
-async fn what_waits_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_elsewhere() {
+async fn a_message_waiting_for_a_claimed_id_is_not_sent_to_another_address_with_that_id() {
     tokio::time::pause();
     let (wires, at_bob, at_eve) = (MemoryNetwork::new(1), Taken::default(), Taken::default());
     let ada = start(&wires, ("ada", "ada"), &Taken::default()).await;
@@ -70,7 +70,7 @@ async fn what_waits_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_elsew
 }
 
 #[actix::test]
-async fn a_message_that_is_on_its_way_to_a_claimed_id_is_sent_again_to_its_address_only() {
+async fn an_unacknowledged_message_to_a_claimed_id_is_sent_again_only_to_its_address() {
     tokio::time::pause();
     let (wires, at_bob, at_eve) = (MemoryNetwork::new(1), Taken::default(), Taken::default());
     let ada = start(&wires, ("ada", "ada"), &Taken::default()).await;
@@ -103,7 +103,7 @@ async fn a_message_that_is_on_its_way_to_a_claimed_id_is_sent_again_to_its_addre
 }
 
 #[actix::test]
-async fn what_was_stored_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_elsewhere() {
+async fn a_message_stored_for_a_claimed_id_is_not_sent_to_another_address_with_that_id() {
     tokio::time::pause();
     let (wires, at_bob, at_eve) = (MemoryNetwork::new(1), Taken::default(), Taken::default());
     let shelf = Shelf::default();
@@ -126,7 +126,7 @@ async fn what_was_stored_for_a_claimed_id_is_not_given_to_a_node_that_claims_it_
 }
 
 #[actix::test]
-async fn what_waits_for_a_claimed_id_goes_to_another_address_when_the_application_says_so() {
+async fn a_message_waiting_for_a_claimed_id_moves_to_another_address_on_request() {
     tokio::time::pause();
     let (wires, at_old, at_new) = (MemoryNetwork::new(1), Taken::default(), Taken::default());
     let ada = node(&wires, "ada").await;
@@ -146,7 +146,7 @@ async fn what_waits_for_a_claimed_id_goes_to_another_address_when_the_applicatio
 }
 
 #[actix::test]
-async fn a_node_that_claims_the_id_of_a_sender_disturbs_none_of_its_messages() {
+async fn a_node_that_claims_the_id_of_a_sender_does_not_disturb_its_messages() {
     tokio::time::pause();
     let (wires, at_bob) = (MemoryNetwork::new(1), Taken::default());
     let bob = start(&wires, ("bob", "bob"), &at_bob).await;

@@ -29,7 +29,7 @@ fn idle_soon() -> Config {
 }
 
 #[actix::test]
-async fn an_idle_link_is_over_soon_also_when_the_other_side_says_no_goodbye() {
+async fn an_idle_link_closes_soon_even_if_the_other_side_sends_no_goodbye() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let node = node_with(&wires, "node", idle_soon()).await;
@@ -51,7 +51,7 @@ async fn an_idle_link_is_over_soon_also_when_the_other_side_says_no_goodbye() {
 }
 
 #[actix::test]
-async fn links_that_leave_count_against_the_limit_and_the_next_one_is_there_soon() {
+async fn closing_links_count_against_the_limit_and_the_next_link_opens_soon() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let node = node_with(&wires, "node", Config::default().max_links(4)).await;
@@ -89,7 +89,7 @@ async fn own(node: &Peer) -> usize {
 }
 
 #[actix::test]
-async fn of_two_links_the_one_that_has_to_leave_is_over_soon() {
+async fn the_surplus_link_of_two_closes_soon() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (node, first, second) = two_links(&wires).await;
@@ -101,7 +101,7 @@ async fn of_two_links_the_one_that_has_to_leave_is_over_soon() {
 }
 
 #[actix::test]
-async fn what_is_open_on_a_link_that_leaves_is_finished_as_long_as_it_moves() {
+async fn exchanges_on_a_closing_link_complete_as_long_as_they_progress() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let node = node_with(&wires, "node", Config::default()).await;
@@ -138,7 +138,7 @@ async fn what_is_open_on_a_link_that_leaves_is_finished_as_long_as_it_moves() {
 }
 
 #[actix::test]
-async fn a_link_that_leaves_does_not_wait_for_an_exchange_on_which_nothing_moves() {
+async fn a_closing_link_does_not_wait_for_a_stalled_exchange() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let node = node_with(&wires, "node", Config::default()).await;

@@ -13,7 +13,7 @@ const NODES: usize = 200;
 const MAX_LINKS: usize = 8;
 
 #[actix::test]
-async fn two_hundred_nodes_talk_over_few_links_each_and_lose_nothing() {
+async fn two_hundred_nodes_exchange_messages_over_few_links_each_without_loss() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(7);
     wires.latency(Duration::from_millis(1)..Duration::from_millis(20));

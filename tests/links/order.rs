@@ -122,7 +122,7 @@ const fn numbered(sequence: u64, level: AckLevel) -> Kind {
 }
 
 #[actix::test]
-async fn what_comes_behind_a_message_that_waits_for_its_codes_places_reaches_the_actor_after_it() {
+async fn a_message_behind_one_that_waits_for_a_permit_of_its_code_reaches_the_actor_after_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (bob, calls, _) = node(&wires, patient().max_requests_per_code(1), 1).await;
@@ -143,7 +143,7 @@ async fn what_comes_behind_a_message_that_waits_for_its_codes_places_reaches_the
 }
 
 #[actix::test]
-async fn a_one_way_message_behind_a_request_that_waits_for_a_place_of_the_node_comes_after_it() {
+async fn a_one_way_message_behind_a_request_that_waits_for_a_permit_of_the_node_follows_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1), 1).await;
@@ -160,7 +160,7 @@ async fn a_one_way_message_behind_a_request_that_waits_for_a_place_of_the_node_c
 }
 
 #[actix::test]
-async fn what_comes_behind_a_numbered_message_that_waits_reaches_the_actor_after_it() {
+async fn a_message_behind_a_sequenced_message_that_waits_reaches_the_actor_after_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1), 1).await;
@@ -180,7 +180,7 @@ async fn what_comes_behind_a_numbered_message_that_waits_reaches_the_actor_after
 }
 
 #[actix::test]
-async fn a_request_that_is_refused_while_it_waits_lets_only_those_behind_it_go_on() {
+async fn a_request_that_is_refused_while_it_waits_releases_only_the_messages_behind_it() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (bob, calls, release) = node(&wires, patient().max_requests(1).busy_after(SECOND), 1).await;
@@ -275,7 +275,7 @@ async fn every_mix_of_codes_and_kinds_reaches_each_actor_in_the_order_sent() {
 }
 
 #[actix::test]
-async fn what_is_refused_as_busy_leaves_the_rest_in_the_order_sent() {
+async fn messages_refused_as_busy_leave_the_rest_in_the_order_sent() {
     tokio::time::pause();
     let mut refused = 0;
     for seed in 0..30 {

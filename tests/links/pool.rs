@@ -34,7 +34,7 @@ fn link(text: &str) -> Outgoing {
 }
 
 #[actix::test]
-async fn all_who_want_a_link_share_one_dial_and_each_can_give_up() {
+async fn callers_that_want_a_link_share_one_dial_and_each_can_cancel() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 10..SECOND / 10);
@@ -66,7 +66,7 @@ async fn a_link_serves_both_directions() {
 }
 
 #[actix::test]
-async fn two_nodes_that_open_a_link_to_each_other_at_once_keep_one_and_lose_nothing() {
+async fn two_nodes_that_dial_each_other_at_once_keep_one_link_and_lose_nothing() {
     tokio::time::pause();
     for (latency, seed) in [(1, 1), (5, 2), (50, 3), (50, 4), (50, 5)] {
         let wires = MemoryNetwork::new(seed);
@@ -95,7 +95,7 @@ async fn two_nodes_that_open_a_link_to_each_other_at_once_keep_one_and_lose_noth
 }
 
 #[actix::test]
-async fn a_peer_that_cannot_be_reached_is_dialled_again_after_longer_and_longer_pauses() {
+async fn an_unreachable_peer_is_dialled_again_after_growing_pauses() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada").await;
@@ -125,7 +125,7 @@ async fn a_peer_that_cannot_be_reached_is_dialled_again_after_longer_and_longer_
 }
 
 #[actix::test]
-async fn a_link_without_use_is_closed_on_both_sides_and_opened_on_demand() {
+async fn an_idle_link_closes_on_both_sides_and_reopens_on_demand() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = Config::default().link_idle_timeout(20 * SECOND);
@@ -154,7 +154,7 @@ async fn a_link_without_use_is_closed_on_both_sides_and_opened_on_demand() {
 }
 
 #[actix::test]
-async fn when_all_links_are_taken_the_idle_one_of_longest_ago_makes_room() {
+async fn at_the_link_limit_the_link_that_was_idle_longest_is_closed() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let hub = node_with(&wires, "hub", Config::default().max_links(2)).await;
@@ -195,8 +195,7 @@ impl tokio::io::AsyncRead for NeverRead {
 }
 
 #[actix::test]
-async fn where_everybody_asks_everybody_and_few_links_may_be_open_every_question_is_answered_soon()
-{
+async fn with_few_links_every_request_between_all_pairs_of_nodes_is_answered_soon() {
     tokio::time::pause();
     for seed in 0..8 {
         let wires = MemoryNetwork::new(seed);
@@ -221,7 +220,7 @@ async fn where_everybody_asks_everybody_and_few_links_may_be_open_every_question
 }
 
 #[actix::test]
-async fn a_link_that_stays_silent_for_three_intervals_is_closed_with_what_is_open_on_it() {
+async fn a_link_that_is_silent_for_three_intervals_is_closed_with_its_exchanges() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = || Config::default().keep_alive(2 * SECOND);
@@ -248,7 +247,7 @@ async fn a_link_that_stays_silent_for_three_intervals_is_closed_with_what_is_ope
 }
 
 #[actix::test]
-async fn status_shows_a_link_as_it_is() {
+async fn the_status_describes_each_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 20..SECOND / 20);
@@ -273,7 +272,7 @@ async fn status_shows_a_link_as_it_is() {
 }
 
 #[actix::test]
-async fn a_classic_only_node_is_used_by_nodes_with_links_and_the_other_way_round() {
+async fn classic_only_nodes_and_nodes_with_links_serve_each_other() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let memory = 100 * SECOND;
@@ -301,7 +300,7 @@ async fn a_classic_only_node_is_used_by_nodes_with_links_and_the_other_way_round
 }
 
 #[actix::test]
-async fn a_node_does_not_open_a_link_with_itself() {
+async fn a_node_opens_no_link_to_itself() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada").await;
@@ -311,7 +310,7 @@ async fn a_node_does_not_open_a_link_with_itself() {
 }
 
 #[actix::test]
-async fn a_remote_that_breaks_the_rules_of_links_is_told_so_and_harms_no_other() {
+async fn a_peer_that_violates_the_link_protocol_is_told_so_and_harms_no_other_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);

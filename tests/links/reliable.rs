@@ -119,7 +119,7 @@ async fn cuts(count: usize, cuts: usize) {
 }
 
 #[actix::test]
-async fn two_hundred_cuts_lose_double_and_reorder_no_message() {
+async fn two_hundred_cut_links_lose_duplicate_and_reorder_no_message() {
     tokio::time::pause();
     cuts(10_000, 200).await;
 }
@@ -127,13 +127,13 @@ async fn two_hundred_cuts_lose_double_and_reorder_no_message() {
 /// The figure that is aimed for: none of a million.
 #[actix::test]
 #[ignore = "long"]
-async fn two_hundred_cuts_lose_double_and_reorder_none_of_a_million_messages() {
+async fn two_hundred_cut_links_lose_duplicate_and_reorder_none_of_a_million_messages() {
     tokio::time::pause();
     cuts(500_000, 200).await;
 }
 
 #[actix::test]
-async fn delivered_is_acknowledged_before_the_handler_is_done_and_handled_after() {
+async fn delivered_is_acknowledged_before_the_handler_finishes_and_handled_afterwards() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let bob = slow(builder(&wires, "bob"), &taken).start().await.unwrap();
@@ -148,7 +148,7 @@ async fn delivered_is_acknowledged_before_the_handler_is_done_and_handled_after(
 }
 
 #[actix::test]
-async fn a_handler_that_panics_is_an_error_over_whichever_link_and_gets_the_message_once() {
+async fn a_panicking_handler_gets_a_message_once_and_its_error_arrives_over_any_link() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let bob = slow(builder(&wires, "bob"), &taken).start().await.unwrap();
@@ -171,7 +171,7 @@ async fn a_handler_that_panics_is_an_error_over_whichever_link_and_gets_the_mess
 }
 
 #[actix::test]
-async fn when_the_receiver_is_started_again_what_was_sent_is_unknown_and_the_rest_goes_on() {
+async fn when_the_receiver_restarts_sent_messages_are_unknown_and_unsent_ones_are_delivered() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let never = handler::from_fn(async |_: Incoming| std::future::pending().await);
@@ -237,7 +237,7 @@ impl Outbox for Shelf {
 }
 
 #[actix::test]
-async fn what_was_stored_and_not_acknowledged_is_sent_by_the_next_life_of_its_sender() {
+async fn stored_unacknowledged_messages_are_sent_after_the_sender_restarts() {
     tokio::time::pause();
     let (wires, taken, shelf) = (MemoryNetwork::new(1), Taken::default(), Shelf::default());
     let bob = notes(&wires, "bob", &taken).start().await.unwrap();
@@ -284,7 +284,7 @@ fn date(seconds: u64) -> impl Fn() -> SystemTime {
 const DAY: u64 = 86_400; // seconds
 
 #[actix::test]
-async fn a_sender_whose_clock_was_set_back_between_two_lives_is_not_refused() {
+async fn a_sender_that_restarts_with_its_clock_set_back_is_not_refused() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let bob = notes(&wires, "bob", &taken).start().await.unwrap();
@@ -312,7 +312,7 @@ async fn a_sender_whose_clock_was_set_back_between_two_lives_is_not_refused() {
 }
 
 #[actix::test]
-async fn what_was_stored_is_sent_in_order_also_when_the_clock_was_set_back() {
+async fn stored_messages_are_sent_in_order_even_if_the_clock_was_set_back() {
     tokio::time::pause();
     let (wires, taken, shelf) = (MemoryNetwork::new(1), Taken::default(), Shelf::default());
     let bob = node(&wires, "bob").await;
@@ -335,7 +335,7 @@ async fn what_was_stored_is_sent_in_order_also_when_the_clock_was_set_back() {
 }
 
 #[actix::test]
-async fn a_full_window_gives_the_message_back_or_lets_its_sender_wait_in_turn() {
+async fn a_full_window_returns_the_message_or_makes_its_sender_wait_in_turn() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let bob = notes(&wires, "bob", &taken).start().await.unwrap();
@@ -377,7 +377,7 @@ async fn a_full_window_gives_the_message_back_or_lets_its_sender_wait_in_turn() 
 }
 
 #[actix::test]
-async fn a_peer_without_links_gets_nothing_and_the_error_says_so() {
+async fn a_classic_only_peer_gets_no_reliable_message_and_the_error_says_so() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let ada = node(&wires, "ada").await;
@@ -413,7 +413,7 @@ async fn a_peer_without_links_gets_nothing_and_the_error_says_so() {
 }
 
 #[actix::test]
-async fn a_message_waits_for_whom_nobody_reaches_and_is_given_up_in_time() {
+async fn a_message_to_an_unreachable_peer_waits_and_expires_in_time() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let config = Config::default().reliable_timeout(100 * SECOND);
@@ -439,7 +439,7 @@ async fn a_message_waits_for_whom_nobody_reaches_and_is_given_up_in_time() {
 }
 
 #[actix::test]
-async fn messages_keep_their_order_when_the_first_waits_for_a_place_and_the_link_is_cut() {
+async fn messages_keep_their_order_when_the_first_waits_for_a_permit_and_the_link_is_cut() {
     tokio::time::pause();
     for level in LEVELS {
         let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
@@ -468,7 +468,7 @@ async fn messages_keep_their_order_when_the_first_waits_for_a_place_and_the_link
 }
 
 #[actix::test]
-async fn what_was_handed_over_is_acknowledged_also_when_its_handler_is_gone_since() {
+async fn a_delivered_message_is_acknowledged_even_if_its_handler_was_removed_since() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let bob = slow(builder(&wires, "bob"), &taken).start().await.unwrap();
@@ -485,7 +485,7 @@ async fn what_was_handed_over_is_acknowledged_also_when_its_handler_is_gone_sinc
 }
 
 #[actix::test]
-async fn a_message_that_is_given_up_is_not_sent_again_and_those_behind_it_are() {
+async fn a_cancelled_message_is_not_sent_again_and_the_messages_behind_it_are() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let bob = notes(&wires, "bob", &taken).start().await.unwrap();
@@ -506,7 +506,7 @@ async fn a_message_that_is_given_up_is_not_sent_again_and_those_behind_it_are() 
 }
 
 #[actix::test]
-async fn a_sender_that_stops_says_what_was_sent_and_what_was_not() {
+async fn a_stopping_sender_reports_which_messages_were_sent() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_: Incoming| std::future::pending().await);
@@ -541,7 +541,7 @@ where
 }
 
 #[actix::test]
-async fn acknowledged_messages_go_on_after_the_runtime_of_the_first_caller_has_ended() {
+async fn acknowledged_messages_continue_after_the_runtime_of_the_first_caller_has_ended() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let (ada, bob) =
@@ -576,7 +576,7 @@ async fn acknowledged_messages_go_on_after_the_runtime_of_the_first_caller_has_e
 }
 
 #[actix::test]
-async fn a_long_request_goes_out_in_full_after_the_runtime_of_its_caller_has_ended() {
+async fn a_long_request_is_sent_in_full_after_the_runtime_of_its_caller_has_ended() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (node(&wires, "ada").await, node(&wires, "bob").await);

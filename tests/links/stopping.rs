@@ -35,7 +35,7 @@ fn request() -> Outgoing {
 }
 
 #[actix::test]
-async fn a_node_that_stops_finishes_what_it_was_asked_and_what_it_asked() {
+async fn a_stopping_node_finishes_its_incoming_and_its_own_requests() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ((ada, _), (bob, done)) = (slow(&wires, "ada"), slow(&wires, "bob"));
@@ -76,7 +76,7 @@ async fn a_node_that_stops_finishes_what_it_was_asked_and_what_it_asked() {
 }
 
 #[actix::test]
-async fn what_is_late_at_the_stop_is_cut_and_reported_and_its_asker_is_told() {
+async fn late_requests_are_aborted_at_the_stop_and_reported_to_the_node_and_their_callers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_| std::future::pending().await);
@@ -104,7 +104,7 @@ async fn what_is_late_at_the_stop_is_cut_and_reported_and_its_asker_is_told() {
 }
 
 #[actix::test]
-async fn an_asker_that_stops_waits_for_its_replies_and_says_what_it_gave_up() {
+async fn a_stopping_caller_waits_for_its_replies_and_reports_what_it_aborted() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let never = handler::from_fn(async |_| std::future::pending().await);

@@ -73,19 +73,19 @@ fn found_in_time(name: &'static str, found: RangeInclusive<Duration>, fault: Fau
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_cable_that_is_cut_is_found_within_15_seconds() {
+fn a_cut_cable_of_the_peer_is_detected_within_15_seconds() {
     found_in_time("cable", SILENT, |network| network.cut(2), |network| network.plug(2));
 }
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn an_own_cable_that_is_cut_is_found_within_15_seconds() {
+fn a_cut_cable_of_the_own_host_is_detected_within_15_seconds() {
     found_in_time("own cable", SILENT, |network| network.cut(1), |network| network.plug(1));
 }
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn an_address_that_is_gone_is_found_within_15_seconds() {
+fn a_removed_address_is_detected_within_15_seconds() {
     found_in_time(
         "address",
         SILENT,
@@ -96,7 +96,7 @@ fn an_address_that_is_gone_is_found_within_15_seconds() {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn packets_that_get_lost_on_the_way_there_are_found_by_both() {
+fn packets_lost_on_the_way_to_the_peer_are_detected_by_both_sides() {
     found_in_time(
         "one way, there",
         HALF_SILENT,
@@ -107,7 +107,7 @@ fn packets_that_get_lost_on_the_way_there_are_found_by_both() {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn packets_that_get_lost_on_the_way_back_are_found_by_both() {
+fn packets_lost_on_the_way_from_the_peer_are_detected_by_both_sides() {
     found_in_time(
         "one way, back",
         HALF_SILENT,
@@ -118,7 +118,7 @@ fn packets_that_get_lost_on_the_way_back_are_found_by_both() {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_cable_that_is_out_for_eight_seconds_costs_a_request_that_time_and_nothing_else() {
+fn a_cable_outage_of_eight_seconds_only_delays_a_request() {
     let Some(network) = Network::of(2) else { return };
     let _bob = Served::start(&network, 2);
     let (begun, broke) = std::sync::mpsc::channel();
@@ -145,7 +145,7 @@ fn a_cable_that_is_out_for_eight_seconds_costs_a_request_that_time_and_nothing_e
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_classic_request_over_a_cut_cable_ends_with_its_own_time_limit() {
+fn a_classic_request_over_a_cut_cable_ends_at_its_own_timeout() {
     let Some(network) = Network::of(2) else { return };
     let _bob = Served::start(&network, 2);
     let (begun, broke) = std::sync::mpsc::channel();
@@ -179,7 +179,7 @@ fn program() -> PathBuf {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_host_that_is_killed_without_a_word_is_found_and_back_within_2_seconds_of_its_start() {
+fn a_silently_killed_host_is_detected_and_back_within_2_seconds_of_its_restart() {
     let Some(network) = Network::of(2) else { return };
     let options = ["--listen", &address(2), "--id", "host2", "--test-handlers"];
     let start = |network: &Network| {

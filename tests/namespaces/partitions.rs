@@ -24,7 +24,7 @@ fn all_once_in_order(diary: &Diary, sent: usize) {
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn both_sides_of_a_partition_serve_and_no_acknowledged_message_is_lost_or_doubled() {
+fn both_sides_of_a_partition_serve_and_no_acknowledged_message_is_lost_or_duplicated() {
     let Some(network) = Network::of(4) else { return };
     let (_bob, carol, _dave) =
         (Served::start(&network, 2), Served::start(&network, 3), Served::start(&network, 4));
@@ -98,7 +98,7 @@ fn both_sides_of_a_partition_serve_and_no_acknowledged_message_is_lost_or_double
 
 #[test]
 #[ignore = "real time, and needs root"]
-fn a_cable_that_flaps_each_second_loses_no_acknowledged_message_and_makes_no_storm_of_events() {
+fn a_flapping_cable_loses_no_acknowledged_message_and_causes_few_events() {
     const TOGGLES: u32 = 60;
     let Some(network) = Network::of(2) else { return };
     let bob = Served::start(&network, 2);

@@ -89,7 +89,7 @@ async fn three(wires: &MemoryNetwork) -> [Peer; 3] {
 }
 
 #[actix::test]
-async fn a_seed_that_starts_again_and_its_peers_know_each_other_within_thirty_seconds() {
+async fn a_restarted_seed_and_its_peers_list_each_other_within_thirty_seconds() {
     tokio::time::pause();
     for crashes in [true, false] {
         for away in [1, 8, 40] {
@@ -116,7 +116,7 @@ async fn a_seed_that_starts_again_and_its_peers_know_each_other_within_thirty_se
 }
 
 #[actix::test]
-async fn a_node_that_joins_again_by_a_contact_that_it_lists_is_listed_there() {
+async fn a_node_that_rejoins_through_a_contact_in_its_table_is_listed_there() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada", "ada").await;
@@ -235,7 +235,7 @@ async fn a_proven_id_at_a_new_address_is_listed_there_within_thirty_seconds() {
 }
 
 #[actix::test]
-async fn stop_says_quit_to_whoever_is_in_the_table_or_has_a_link() {
+async fn stop_sends_quit_to_every_peer_in_the_table_or_with_a_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada", "ada").await;
@@ -299,8 +299,7 @@ async fn asked(from: &Peer, to: &Peer, over: Over) -> Vec<String> {
 }
 
 #[actix::test]
-async fn a_peer_says_over_a_link_whether_it_lists_the_asker_and_in_a_classic_exchange_its_id_alone()
-{
+async fn a_pong_says_over_a_link_whether_the_caller_is_listed_and_classically_only_the_id() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = builder(&wires, "ada", "ada").start().await.unwrap();
@@ -324,7 +323,7 @@ async fn a_peer_says_over_a_link_whether_it_lists_the_asker_and_in_a_classic_exc
 }
 
 #[actix::test]
-async fn a_peer_that_has_begun_anew_is_introduced_to_with_the_next_ping_over_a_link() {
+async fn a_node_introduces_itself_to_a_restarted_peer_with_the_next_ping_over_a_link() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let [ada, bob, cyd] = three(&wires).await;
@@ -339,7 +338,7 @@ async fn a_peer_that_has_begun_anew_is_introduced_to_with_the_next_ping_over_a_l
 }
 
 #[actix::test]
-async fn a_peer_that_does_not_list_a_node_says_why_once_and_is_asked_four_times_a_minute_at_most() {
+async fn a_peer_that_does_not_list_a_node_says_why_once_and_is_asked_at_most_four_times_a_minute() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let closed = builder(&wires, "closed", "closed").join_policy(JoinPolicy::Closed);
@@ -361,7 +360,7 @@ async fn a_peer_that_does_not_list_a_node_says_why_once_and_is_asked_four_times_
 }
 
 #[actix::test]
-async fn a_node_that_serves_no_name_introduces_itself_to_nobody() {
+async fn a_node_that_does_not_serve_name_introduces_itself_to_no_peer() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada", "ada").await;
@@ -408,7 +407,7 @@ async fn two_live(builder: impl Fn(&str) -> Builder, over_a_link: bool) {
 }
 
 #[actix::test]
-async fn of_two_live_nodes_with_one_id_the_first_stays_when_the_second_quits_and_both_are_told() {
+async fn of_two_live_nodes_with_one_id_both_are_told_and_the_first_stays_when_the_second_quits() {
     tokio::time::pause();
     for over_a_link in [true, false] {
         let wires = MemoryNetwork::new(1);
@@ -419,7 +418,7 @@ async fn of_two_live_nodes_with_one_id_the_first_stays_when_the_second_quits_and
 
 #[cfg(feature = "tls")]
 #[actix::test]
-async fn of_two_live_nodes_with_one_key_one_is_listed_and_the_other_when_that_is_gone() {
+async fn of_two_live_nodes_with_one_key_the_second_is_listed_when_the_first_is_gone() {
     use actix_peer::transport::tls::{NodeIdentity, TlsTransport};
 
     tokio::time::pause();
@@ -477,7 +476,7 @@ impl Transport for Named {
 }
 
 #[actix::test]
-async fn nodes_meet_by_a_list_though_only_one_of_them_can_resolve_the_name_of_another() {
+async fn nodes_meet_through_a_list_even_if_only_one_of_them_resolves_a_host_name() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let start = async |id: &str, ip: &str, host: &str, names: &[(&'static str, &'static str)]| {
@@ -664,8 +663,7 @@ async fn whatever_happens(seed: u64) {
 }
 
 #[actix::test]
-async fn whatever_happens_those_who_list_each_other_know_it_within_thirty_seconds_or_were_told_why()
-{
+async fn after_any_faults_listings_are_mutual_within_thirty_seconds_or_the_reason_is_reported() {
     tokio::time::pause();
     for seed in 0..5 {
         whatever_happens(seed).await;

@@ -94,22 +94,22 @@ fn crowd(nodes: usize) {
 }
 
 #[test]
-fn of_a_hundred_nodes_that_join_one_contact_at_once_none_is_left_alone() {
+fn a_hundred_nodes_that_join_one_contact_at_once_leave_no_node_isolated() {
     crowd(100);
 }
 
 #[test]
-fn of_a_hundred_and_fifty_nodes_that_join_one_contact_at_once_none_is_left_alone() {
+fn a_hundred_and_fifty_nodes_that_join_one_contact_at_once_leave_no_node_isolated() {
     crowd(150);
 }
 
 #[test]
-fn of_five_hundred_nodes_that_join_one_contact_at_once_none_is_left_alone() {
+fn five_hundred_nodes_that_join_one_contact_at_once_leave_no_node_isolated() {
     crowd(500);
 }
 
 #[actix::test]
-async fn a_hundred_nodes_of_one_machine_that_join_one_contact_at_once_over_tcp_are_all_let_in() {
+async fn a_hundred_nodes_of_one_machine_that_join_at_once_over_tcp_are_all_admitted() {
     // More than one address may have open at a time: some are told that the contact is busy.
     let contact = Peer::builder().well_known().start().await.unwrap();
     let to = contact.info().address().to_string();
@@ -134,7 +134,7 @@ async fn a_hundred_nodes_of_one_machine_that_join_one_contact_at_once_over_tcp_a
 }
 
 #[test]
-fn a_node_that_joins_stays_in_the_table_of_its_contact_whatever_it_serves() {
+fn a_joined_node_stays_in_the_table_of_its_contact_whatever_it_serves() {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
         let sweep = |builder: Builder| Ok(builder.stabilizer(PingSweep::new()));
@@ -184,7 +184,7 @@ async fn why(peer: &Peer, contact: &str) -> JoinFailure {
 }
 
 #[actix::test]
-async fn a_join_says_why_the_contact_did_not_take_the_node_in() {
+async fn a_failed_join_says_why_the_contact_did_not_admit_the_node() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada").well_known().start().await.unwrap();
@@ -217,7 +217,7 @@ async fn a_join_says_why_the_contact_did_not_take_the_node_in() {
 }
 
 #[actix::test]
-async fn a_look_up_that_is_not_answered_is_told_as_such() {
+async fn a_name_look_up_that_is_not_answered_is_reported_as_late() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.name(&"seed".parse().unwrap(), ["10.0.0.1".parse().unwrap()]);
@@ -230,7 +230,7 @@ async fn a_look_up_that_is_not_answered_is_told_as_such() {
 
 #[cfg(feature = "tls")]
 #[actix::test]
-async fn a_join_tells_tls_against_plain_from_plain_against_tls() {
+async fn a_failed_join_distinguishes_a_tls_contact_from_a_plain_contact() {
     use actix_peer::transport::tls::{Admission, NodeIdentity, TlsTransport};
 
     tokio::time::pause();
@@ -252,7 +252,7 @@ async fn a_join_tells_tls_against_plain_from_plain_against_tls() {
 }
 
 #[test]
-fn a_node_whose_contact_is_full_for_now_gets_in_as_soon_as_there_is_a_place() {
+fn a_node_whose_contact_is_full_joins_as_soon_as_the_contact_has_room() {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
         let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
@@ -284,7 +284,7 @@ fn a_node_whose_contact_is_full_for_now_gets_in_as_soon_as_there_is_a_place() {
 }
 
 #[test]
-fn a_node_that_leaves_is_not_joined_in_the_background_any_more() {
+fn leaving_ends_a_join_in_the_background() {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
         let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
@@ -326,7 +326,7 @@ fn with_silent_addresses(silent: &[&str], test: impl AsyncFnOnce(SimNetwork, Pee
 }
 
 #[test]
-fn a_healthy_peer_stays_known_whatever_else_its_name_means() {
+fn a_healthy_peer_stays_listed_whatever_else_its_host_name_resolves_to() {
     with_silent_addresses(&["2001:db8::1"], async |net, seed, peer| {
         peer.join("seed:9000").await.unwrap();
         let id = seed.id();
@@ -340,7 +340,7 @@ fn a_healthy_peer_stays_known_whatever_else_its_name_means() {
 }
 
 #[test]
-fn a_contact_with_three_silent_addresses_is_joined_and_asked_over_links_and_without() {
+fn a_contact_with_three_silent_addresses_is_joined_and_asked_with_and_without_links() {
     let silent = ["2001:db8::1", "2001:db8::2", "192.0.2.9"];
     with_silent_addresses(&silent, async |_, seed, peer| {
         let begun = Instant::now();

@@ -106,7 +106,7 @@ async fn look_ups_are_exact(nodes: &[Peer], count: usize, k: usize) {
 }
 
 #[test]
-fn of_50_nodes_that_join_by_one_contact_each_every_look_up_is_exact() {
+fn every_look_up_is_exact_among_50_nodes_that_joined_through_one_contact_each() {
     in_virtual_time(async {
         let (_wires, nodes) = network(50, &KademliaConfig::default()).await;
         look_ups_are_exact(&nodes, 100, 20).await;
@@ -116,7 +116,7 @@ fn of_50_nodes_that_join_by_one_contact_each_every_look_up_is_exact() {
 
 #[test]
 #[ignore = "minutes in a debug build"]
-fn in_100_nodes_where_nobody_knows_everybody_look_ups_are_exact_and_messages_are_routed() {
+fn look_ups_are_exact_and_messages_are_routed_among_100_nodes_with_partial_tables() {
     in_virtual_time(async {
         let (_wires, nodes) = network(100, &KademliaConfig::default().k(8)).await;
         look_ups_are_exact(&nodes, 100, 8).await;
@@ -126,7 +126,7 @@ fn in_100_nodes_where_nobody_knows_everybody_look_ups_are_exact_and_messages_are
 }
 
 #[test]
-fn messages_are_routed_where_nobody_knows_everybody() {
+fn messages_are_routed_among_nodes_with_partial_tables() {
     in_virtual_time(async {
         let (_wires, nodes) = network(30, &KademliaConfig::default().k(3)).await;
         messages_are_routed(&nodes, 60).await;
@@ -135,7 +135,7 @@ fn messages_are_routed_where_nobody_knows_everybody() {
 }
 
 #[test]
-fn who_has_just_answered_is_asked_again_without_a_wait() {
+fn a_node_that_has_just_answered_is_asked_again_without_delay() {
     in_virtual_time(async {
         let (_wires, nodes) = network(30, &KademliaConfig::default().k(3)).await;
         let keys: Vec<Key> = (0..30_u8).map(|n| Key::of_bytes(&[n])).collect();
@@ -164,7 +164,7 @@ async fn messages_are_routed(nodes: &[Peer], count: usize) {
 }
 
 #[test]
-fn after_a_message_that_failed_at_a_dead_hop_the_next_one_takes_another() {
+fn after_a_message_failed_at_a_dead_hop_the_next_message_takes_another_hop() {
     in_virtual_time(async {
         let (wires, mut nodes) = network(30, &KademliaConfig::default().k(3)).await;
         for n in (0..30).rev().filter(|n| n % 4 == 1) {
@@ -196,7 +196,7 @@ fn after_a_message_that_failed_at_a_dead_hop_the_next_one_takes_another() {
 }
 
 #[test]
-fn a_value_is_read_from_anywhere_and_survives_that_a_fifth_are_killed() {
+fn a_value_is_readable_from_every_node_and_survives_the_loss_of_a_fifth_of_the_nodes() {
     in_virtual_time(async {
         let (wires, mut nodes) = network(20, &quick().k(8)).await;
         let key = Key::of_bytes(b"song");
@@ -226,7 +226,7 @@ fn a_value_is_read_from_anywhere_and_survives_that_a_fifth_are_killed() {
 }
 
 #[test]
-fn a_newer_value_replaces_the_old_one_and_a_time_is_kept_to() {
+fn a_newer_value_replaces_the_old_one_and_expires_in_time() {
     in_virtual_time(async {
         let (_wires, nodes) = network(12, &KademliaConfig::default()).await;
         let key = Key::of_bytes(b"song");
@@ -242,7 +242,7 @@ fn a_newer_value_replaces_the_old_one_and_a_time_is_kept_to() {
 }
 
 #[test]
-fn a_provider_stays_known_as_long_as_it_lives_and_is_forgotten_after_that() {
+fn a_provider_stays_known_while_it_runs_and_is_forgotten_afterwards() {
     in_virtual_time(async {
         let config = quick().ttl(ROUND * 3);
         let (wires, mut nodes) = network(6, &config).await;
@@ -259,7 +259,7 @@ fn a_provider_stays_known_as_long_as_it_lives_and_is_forgotten_after_that() {
 }
 
 #[test]
-fn what_the_first_node_provides_and_puts_is_found_by_those_that_come_and_soon_kept_by_them() {
+fn records_of_the_first_node_are_found_by_later_nodes_and_soon_stored_by_them() {
     in_virtual_time(async {
         let config = KademliaConfig::default;
         let wires = MemoryNetwork::new(7);
@@ -287,7 +287,7 @@ fn what_the_first_node_provides_and_puts_is_found_by_those_that_come_and_soon_ke
 }
 
 #[test]
-fn what_no_node_kept_though_some_are_known_is_told_and_soon_tried_again() {
+fn a_record_that_no_known_node_stored_is_reported_and_soon_sent_again() {
     in_virtual_time(async {
         let wires = MemoryNetwork::new(7);
         let config = KademliaConfig::default;
@@ -308,7 +308,7 @@ fn what_no_node_kept_though_some_are_known_is_told_and_soon_tried_again() {
 }
 
 #[test]
-fn providers_that_are_told_are_there_and_those_that_died_do_not_come_back() {
+fn returned_providers_are_alive_and_dead_providers_do_not_reappear() {
     in_virtual_time(async {
         let (wires, nodes) = network(10, &KademliaConfig::default()).await;
         for provider in &nodes[3..7] {
@@ -361,14 +361,14 @@ async fn the_living_one_is_told(living: usize) {
 }
 
 #[test]
-fn of_22_providers_of_which_one_lives_the_living_one_is_told_whenever_it_said_so() {
+fn the_one_live_provider_of_22_is_returned_whenever_it_announced_itself() {
     for living in [0, 10, 21] {
         in_virtual_time(the_living_one_is_told(living));
     }
 }
 
 #[test]
-fn what_is_put_and_provided_after_a_clock_was_set_back_replaces_what_was_there() {
+fn records_published_after_a_clock_was_set_back_replace_the_older_ones() {
     in_virtual_time(async {
         let (wires, nodes) = network(6, &KademliaConfig::default()).await;
         let key = Key::of_bytes(b"song");
@@ -395,7 +395,7 @@ fn what_is_put_and_provided_after_a_clock_was_set_back_replaces_what_was_there()
 
 #[cfg(feature = "swim")]
 #[test]
-fn a_provider_that_the_membership_knows_to_be_up_is_told_unasked() {
+fn a_provider_that_the_membership_reports_as_up_is_returned_without_a_question() {
     use actix_peer::overlay::swim::{MemberState, SwimConfig};
 
     in_virtual_time(async {
@@ -424,7 +424,7 @@ fn a_provider_that_the_membership_knows_to_be_up_is_told_unasked() {
 }
 
 #[test]
-fn a_node_that_joined_the_peer_table_joins_the_overlay_by_itself() {
+fn a_node_that_joined_the_peer_table_joins_the_overlay_automatically() {
     in_virtual_time(async {
         let (wires, mut nodes) = network(5, &KademliaConfig::default()).await;
         let late = node(&wires, "late", KademliaConfig::default()).await;
@@ -437,7 +437,7 @@ fn a_node_that_joined_the_peer_table_joins_the_overlay_by_itself() {
 }
 
 #[test]
-fn without_kademlia_and_without_a_contact_the_errors_say_so() {
+fn a_node_without_kademlia_or_without_a_contact_returns_a_matching_error() {
     in_virtual_time(async {
         let wires = MemoryNetwork::new(1);
         let transport = wires.transport(host("plain"));
@@ -484,7 +484,7 @@ fn peer(id: &str, at: &str) -> PeerInfo {
 }
 
 #[test]
-fn who_does_not_answer_where_it_says_it_is_gets_into_no_table_and_sends_the_node_to_nobody() {
+fn a_node_that_does_not_answer_at_its_claimed_address_enters_no_table_and_causes_few_dials() {
     in_virtual_time(async {
         let (wires, nodes) = network(2, &KademliaConfig::default()).await;
         let before = nodes[0].lookup(Key::of_bytes(b"x")).await.unwrap();
@@ -506,7 +506,7 @@ fn who_does_not_answer_where_it_says_it_is_gets_into_no_table_and_sends_the_node
 }
 
 #[test]
-fn a_source_has_no_more_records_kept_than_its_share() {
+fn a_source_can_store_no_more_records_than_its_share() {
     in_virtual_time(async {
         let config = KademliaConfig::default().max_records_per_source(10);
         let (wires, nodes) = network(3, &config).await;
@@ -553,7 +553,7 @@ fn bytes(me: &str, answer: Answer) -> Vec<u8> {
 }
 
 #[test]
-fn giant_answers_other_ids_and_made_up_nodes_get_nowhere() {
+fn giant_answers_wrong_ids_and_made_up_nodes_have_no_effect() {
     in_virtual_time(async {
         let (wires, nodes) = network(3, &KademliaConfig::default()).await;
         liar(&wires, "giant", || {

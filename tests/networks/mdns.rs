@@ -39,7 +39,7 @@ async fn knows(peer: &Peer, id: &str) {
 }
 
 #[actix::test]
-async fn nodes_of_one_network_find_each_other_and_leave_those_of_another_alone() {
+async fn nodes_of_one_network_find_each_other_and_ignore_those_of_another() {
     let ada = node("ada", here("chess", PORTS[0])).await;
     let eve = node("eve", here("poker", PORTS[0])).await;
     let bob = node("bob", here("chess", PORTS[0])).await;
@@ -58,7 +58,7 @@ async fn nodes_of_one_network_find_each_other_and_leave_those_of_another_alone()
 }
 
 #[actix::test]
-async fn who_announces_the_id_of_another_is_not_believed() {
+async fn an_announcement_with_the_id_of_another_node_is_not_trusted() {
     // It says on the wire that it is somebody else: no node does that, so a daemon is asked to.
     let daemon = mdns_sd::ServiceDaemon::new_with_port(PORTS[1]).unwrap();
     daemon.disable_interface(mdns_sd::IfKind::All).unwrap();

@@ -166,7 +166,7 @@ fn lived(nodes: usize, seed: u64) -> Life {
 }
 
 #[test]
-fn a_hundred_nodes_join_lose_a_fifth_and_heal_in_the_same_way_for_the_same_seed() {
+fn a_hundred_nodes_join_lose_a_fifth_and_heal_the_same_way_for_the_same_seed() {
     let lives = std::thread::scope(|scope| {
         let lives = [(); 2].map(|()| scope.spawn(|| lived(100, 1)));
         lives.map(|life| life.join().unwrap())
@@ -175,7 +175,7 @@ fn a_hundred_nodes_join_lose_a_fifth_and_heal_in_the_same_way_for_the_same_seed(
 }
 
 #[test]
-fn another_seed_is_another_network() {
+fn a_different_seed_gives_a_different_network() {
     let lives: Vec<_> = (0..4).map(|seed| lived(25, seed)).collect();
     assert!(lives.windows(2).all(|two| two[0].0 != two[1].0));
 }

@@ -41,7 +41,7 @@ fn life(seed: u64) -> (u64, Vec<String>) {
 }
 
 #[test]
-fn the_same_seed_is_the_same_run_and_another_seed_is_another() {
+fn the_same_seed_gives_the_same_run_and_another_seed_a_different_one() {
     let (one, again, other) = (life(1), life(1), life(2));
     assert_eq!(one.1, again.1);
     assert_eq!(one.0, again.0);
@@ -89,15 +89,14 @@ fn full_life(seed: u64) -> (u64, Vec<String>) {
 
 #[cfg(all(feature = "kademlia", feature = "swim"))]
 #[test]
-fn with_look_ups_and_membership_the_same_seed_is_the_same_run() {
+fn the_same_seed_gives_the_same_run_with_look_ups_and_membership() {
     let (one, again, other) = (full_life(1), full_life(1), full_life(2));
     assert_eq!(one, again);
     assert_ne!(one.0, other.0);
 }
 
 #[test]
-fn a_crashed_node_is_gone_at_once_and_its_next_life_follows_the_same_recipe() -> Result<(), SimError>
-{
+fn a_crashed_node_is_gone_at_once_and_restarts_from_the_same_recipe() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let small =
             |builder: actix_peer::Builder| Ok(builder.config(Config::default().max_peers(3)));
@@ -122,7 +121,8 @@ fn a_crashed_node_is_gone_at_once_and_its_next_life_follows_the_same_recipe() ->
 }
 
 #[test]
-fn what_does_not_come_true_in_time_is_an_error_that_says_what_there_is() -> Result<(), SimError> {
+fn a_condition_that_is_not_met_in_time_is_an_error_that_describes_the_nodes() -> Result<(), SimError>
+{
     SimNetwork::new(1).run(async |net| {
         let _nodes = (net.start("ada").await?, net.start("bob").await?);
         net.power_off("bob").await?;
@@ -139,7 +139,7 @@ fn what_does_not_come_true_in_time_is_an_error_that_says_what_there_is() -> Resu
 }
 
 #[test]
-fn a_test_that_hangs_ends_in_an_error_and_not_in_a_wait() {
+fn a_test_that_hangs_ends_in_an_error() {
     let network = SimNetwork::new(1).limit(SECOND * 600);
     let ended = network.run(async |net| {
         let _ada = net.start("ada").await?;
@@ -149,7 +149,7 @@ fn a_test_that_hangs_ends_in_an_error_and_not_in_a_wait() {
 }
 
 #[test]
-fn a_stall_delays_an_answer_and_a_cut_of_one_direction_loses_it() -> Result<(), SimError> {
+fn a_stall_delays_a_reply_and_a_one_way_cut_loses_it() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let (ada, _) = (net.start("ada").await?, net.start("bob").await?);
         let ask = async || ada.request("bob:9000", Frame::empty("NAME")).await?.collect().await;
@@ -168,7 +168,7 @@ fn a_stall_delays_an_answer_and_a_cut_of_one_direction_loses_it() -> Result<(), 
 }
 
 #[tokio::test]
-async fn a_network_is_not_run_inside_a_runtime() {
+async fn a_simulated_network_refuses_to_run_inside_a_runtime() {
     let ended = SimNetwork::new(1).run(async |_| Ok::<(), SimError>(()));
     assert!(matches!(ended, Err(SimError::InsideRuntime)));
 }
@@ -201,7 +201,7 @@ fn ring(nodes: usize, seed: u64) -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn a_hundred_nodes_that_know_one_contact_each_fill_their_tables_and_hold_together() {
+fn a_hundred_nodes_with_one_contact_each_fill_their_tables_and_stay_connected() {
     let tables = ring(100, 7);
     let fewest = tables.values().map(Vec::len).min().unwrap();
     assert!(fewest >= 16, "{fewest} of 32");

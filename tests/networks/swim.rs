@@ -51,7 +51,7 @@ async fn network(wires: &MemoryNetwork, nodes: usize, config: &SwimConfig) -> Ve
 }
 
 #[test]
-fn a_recipe_of_a_simulated_network_uses_every_step_of_the_builder_that_can_fail() {
+fn a_recipe_of_a_simulated_network_can_use_every_fallible_builder_step() {
     fn recipe(builder: Builder) -> Result<Builder, RegisterError> {
         let echo = || handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
         let builder = builder.well_known().swim(SwimConfig::lan(3), "store 1.2")?;
@@ -101,7 +101,7 @@ async fn found(nodes: usize, config: SwimConfig) -> (Duration, Duration) {
 }
 
 #[test]
-fn a_dead_node_is_found_by_all_of_3_and_of_20() {
+fn a_dead_node_is_detected_by_all_of_3_and_of_20_nodes() {
     paused(async {
         for nodes in [3, 20] {
             let (_, down) = found(nodes, SwimConfig::lan(20)).await;
@@ -112,7 +112,7 @@ fn a_dead_node_is_found_by_all_of_3_and_of_20() {
 
 #[test]
 #[ignore = "a minute; prints figures"]
-fn a_dead_node_is_found_by_all_of_100() {
+fn a_dead_node_is_detected_by_all_of_100_nodes() {
     paused(async {
         let (_, down) = found(100, SwimConfig::lan(100)).await;
         assert!(down <= 15 * SECOND, "{down:?}");
@@ -120,7 +120,7 @@ fn a_dead_node_is_found_by_all_of_100() {
 }
 
 #[test]
-fn a_member_whose_clock_was_set_back_between_two_lives_is_a_member_again() {
+fn a_member_that_restarts_with_its_clock_set_back_is_a_member_again() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 3, &SwimConfig::fast()).await;
@@ -144,7 +144,7 @@ fn a_member_whose_clock_was_set_back_between_two_lives_is_a_member_again() {
 }
 
 #[test]
-fn events_tell_of_members_and_who_stops_has_left() {
+fn events_report_members_and_a_stopped_node_as_left() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 3, &SwimConfig::fast()).await;
@@ -173,7 +173,7 @@ fn events_tell_of_members_and_who_stops_has_left() {
 }
 
 #[test]
-fn a_member_that_is_down_keeps_its_link_and_its_place_in_the_table() {
+fn a_member_that_is_down_keeps_its_link_and_its_entry_in_the_table() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 2, &SwimConfig::fast()).await;
@@ -196,7 +196,7 @@ fn a_member_that_is_down_keeps_its_link_and_its_place_in_the_table() {
 }
 
 #[test]
-fn a_partition_that_heals_becomes_one_network_again_within_20_seconds() {
+fn the_sides_of_a_healed_partition_are_one_network_within_20_seconds() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 10, &SwimConfig::lan(10)).await;
@@ -220,7 +220,7 @@ fn a_partition_that_heals_becomes_one_network_again_within_20_seconds() {
 }
 
 #[test]
-fn a_host_that_stands_still_is_down_at_most_once_for_each_and_nobody_else_is() {
+fn a_stalled_host_goes_down_at_most_once_for_each_node_and_no_other_host_does() {
     paused(async {
         let wires = MemoryNetwork::new(7);
         let peers = network(&wires, 10, &SwimConfig::lan(10)).await;
@@ -265,7 +265,7 @@ fn a_partition_of_any_length_heals_within_20_seconds() {
 }
 
 #[test]
-fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_nobody_hears_of_changes() {
+fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_no_change_is_reported() {
     paused(async {
         let (wires, config) = (MemoryNetwork::new(7), SwimConfig::fast());
         let peers = network(&wires, 4, &config).await;
@@ -326,7 +326,7 @@ async fn history(seed: u64) -> Vec<String> {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_history_and_another_seed_another() {
+fn the_same_seed_gives_the_same_history_and_another_seed_a_different_one() {
     let [first, again, other] = [7, 7, 8].map(|seed| paused(history(seed)));
     assert!(first.len() > 6);
     assert_eq!(first, again);

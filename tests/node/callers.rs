@@ -142,7 +142,7 @@ async fn elsewhere(call: impl FnOnce() + Send + 'static) {
 }
 
 #[actix::test]
-async fn every_call_works_on_a_thread_without_any_runtime() {
+async fn every_call_works_on_a_thread_without_a_runtime() {
     for workers in [0, 2] {
         let peer = builder("ada").workers(workers).start().await.unwrap();
         let other = builder("bob").start().await.unwrap();
@@ -153,7 +153,7 @@ async fn every_call_works_on_a_thread_without_any_runtime() {
 }
 
 #[actix::test]
-async fn every_call_works_in_another_runtime_and_goes_on_in_the_next_one() {
+async fn every_call_works_in_another_runtime_and_continues_in_the_next_one() {
     let other = builder("bob").start().await.unwrap();
     let peer = builder("ada").start().await.unwrap();
     for _ in 0..2 {
@@ -181,7 +181,7 @@ async fn every_call_works_in_another_runtime_and_goes_on_in_the_next_one() {
 }
 
 #[test]
-fn a_call_on_a_node_whose_system_has_ended_says_so_and_does_not_panic() {
+fn a_call_on_a_node_whose_system_has_ended_is_an_error_and_not_a_panic() {
     let (peer, other) = thread::spawn(|| {
         System::new().block_on(async {
             let peer = builder("ada").start().await.unwrap();

@@ -87,7 +87,7 @@ fn repl(text: &str) -> Answer {
 }
 
 #[actix::test]
-async fn a_panic_costs_the_asker_an_error_and_the_node_nothing() {
+async fn a_panicking_handler_fails_its_caller_and_the_node_keeps_serving() {
     let node = node(Moody { handled: 0 }.start()).await;
     assert_eq!(ask(&node, "MOOD", "").await, repl("1"));
     assert_eq!(ask(&node, "MOOD", "panic").await, refused(Refusal::HandlerFailed));
@@ -102,7 +102,7 @@ async fn a_panic_costs_the_asker_an_error_and_the_node_nothing() {
 }
 
 #[actix::test]
-async fn a_supervised_handler_outlives_its_panics_with_its_state() {
+async fn a_supervised_handler_survives_its_panics_with_its_state() {
     let node = node(Moody { handled: 0 }.start_supervised()).await;
     for (mood, reply) in [
         ("", repl("1")),
@@ -163,7 +163,7 @@ impl Handler<IncomingBatch> for Fragile {
 }
 
 #[actix::test]
-async fn a_supervised_handler_of_typed_messages_or_batches_outlives_its_panics() {
+async fn a_supervised_handler_of_typed_messages_or_batches_survives_its_panics() {
     let fragile = Fragile.start_supervised();
     let builder = Peer::builder().on::<Job>(fragile.clone()).unwrap();
     let node = builder.handle_batch("BTCH", fragile).unwrap().start().await.unwrap();
@@ -186,7 +186,7 @@ fn assert_failed(error: &RequestError) {
 }
 
 #[actix::test]
-async fn a_panic_is_one_error_over_a_link_and_in_a_classic_exchange_typed_and_untyped() {
+async fn a_panic_is_the_same_error_over_links_and_classic_exchanges_typed_and_untyped() {
     let fragile = Fragile.start_supervised();
     let builder = Peer::builder().on::<Job>(fragile).unwrap();
     let moody = Moody { handled: 0 }.start_supervised();
@@ -244,7 +244,7 @@ impl Handler<Incoming> for Stubborn {
 }
 
 #[actix::test]
-async fn an_actor_that_panics_while_it_stops_is_let_go_and_not_asked_again_and_again() {
+async fn an_actor_that_panics_while_it_stops_is_dropped_and_its_hooks_are_not_repeated() {
     for (in_stopping, panics, calls) in
         [(false, "", [1, 1]), (false, "x", [1, 1]), (true, "", [3, 0]), (true, "x", [2, 0])]
     {
@@ -272,7 +272,7 @@ async fn a_supervised_handler_keeps_its_queue_through_a_panic() {
 }
 
 #[actix::test]
-async fn a_closure_that_panics_goes_on_serving() {
+async fn a_closure_handler_keeps_serving_after_a_panic() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let panicky = handler::from_fn(async move |msg: Incoming| {
@@ -289,14 +289,14 @@ async fn a_closure_that_panics_goes_on_serving() {
 }
 
 #[actix::test]
-async fn a_handler_that_stops_with_a_request_in_hand_is_an_error_for_the_asker() {
+async fn a_handler_that_stops_during_a_request_fails_its_caller() {
     let node = node(Moody { handled: 0 }.start()).await;
     assert_eq!(ask(&node, "MOOD", "stop").await, refused(Refusal::HandlerFailed));
     assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
 }
 
 #[actix::test]
-async fn a_panic_in_a_reply_stream_costs_the_one_connection() {
+async fn a_panic_in_a_reply_stream_ends_only_its_connection() {
     let stream = handler::from_fn(async |_: Incoming| {
         Reply::stream(futures::stream::iter(0..3).map(|n| {
             assert_ne!(n, 2);
@@ -332,7 +332,7 @@ async fn handlers_are_registered_replaced_and_removed_while_the_node_runs() {
 }
 
 #[actix::test]
-async fn codes_of_the_framework_and_codes_of_another_length_are_refused_by_name() {
+async fn framework_codes_and_codes_of_another_length_are_refused_by_typed_errors() {
     let echo = || handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
     let node = node(echo()).await;
     let reserved = node.handle("@FWD", echo()).unwrap_err();
@@ -355,7 +355,7 @@ async fn codes_of_the_framework_and_codes_of_another_length_are_refused_by_name(
 }
 
 #[actix::test]
-async fn a_code_may_be_served_by_an_actor_on_another_arbiter() {
+async fn a_code_can_be_served_by_an_actor_on_another_arbiter() {
     #[expect(clippy::disallowed_methods, reason = "the application's choice")]
     let arbiter = Arbiter::new();
     let elsewhere = Moody::start_in_arbiter(&arbiter.handle(), |_| Moody { handled: 40 });
@@ -394,14 +394,14 @@ fn sleepy() -> Recipient<Incoming> {
 }
 
 #[actix::test]
-async fn a_handler_that_does_not_answer_in_time_is_an_error_for_the_asker() {
+async fn a_handler_that_does_not_answer_in_time_fails_its_caller() {
     let node = paused_node(Config::default(), sleepy()).await;
     assert_eq!(ask(&node, "MOOD", "29000").await, repl("awake"));
     assert_eq!(ask(&node, "MOOD", "31000").await, refused(Refusal::HandlerLate));
 }
 
 #[actix::test]
-async fn a_slow_handler_refuses_when_its_places_are_taken_and_nobody_else_suffers() {
+async fn a_slow_handler_without_free_permits_refuses_and_other_handlers_are_served() {
     let config = Config::default().max_requests_per_code(4);
     let node = paused_node(config, sleepy()).await;
     let begun = tokio::time::Instant::now();
@@ -427,7 +427,7 @@ async fn a_slow_handler_refuses_when_its_places_are_taken_and_nobody_else_suffer
 }
 
 #[actix::test]
-async fn a_burst_on_a_quick_handler_is_served_and_not_refused() {
+async fn a_burst_of_requests_to_a_quick_handler_is_served_without_refusals() {
     let config = Config::default().max_requests_per_code(4);
     let node = paused_node(config, sleepy()).await;
     let replies = join_all((0..40).map(|_| ask(&node, "MOOD", "1"))).await;
@@ -435,7 +435,7 @@ async fn a_burst_on_a_quick_handler_is_served_and_not_refused() {
 }
 
 #[actix::test]
-async fn a_handler_that_keeps_a_request_keeps_its_place() {
+async fn a_handler_that_holds_a_request_holds_its_permit() {
     let kept = Arc::new(std::sync::Mutex::new(Vec::new()));
     let keep = Arc::clone(&kept);
     let keeper = handler::from_fn(async move |msg: Incoming| {
@@ -451,7 +451,7 @@ async fn a_handler_that_keeps_a_request_keeps_its_place() {
 }
 
 #[actix::test]
-async fn a_handler_may_acknowledge_close_and_only_then_work() {
+async fn a_handler_can_acknowledge_and_close_before_it_works() {
     struct Worker {
         done: Arc<AtomicUsize>,
     }
@@ -476,7 +476,7 @@ async fn a_handler_may_acknowledge_close_and_only_then_work() {
 }
 
 #[actix::test]
-async fn a_handler_may_not_answer_with_a_code_of_the_framework() {
+async fn a_handler_cannot_answer_with_a_framework_code() {
     let rogue = handler::from_fn(async |_: Incoming| Reply::one(Frame::empty("@FWE")));
     let node = node(rogue.start()).await;
     assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerFailed));

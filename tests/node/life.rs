@@ -52,7 +52,7 @@ fn info(text: &str) -> PeerInfo {
 // Starting.
 
 #[actix::test]
-async fn a_node_tells_its_host_and_port_and_is_named_after_them() {
+async fn a_node_reports_its_host_and_port_and_is_named_after_them() {
     let peer = Peer::builder().start().await.unwrap();
     let address = peer.info().address().clone();
     assert!(address.port() > 0);
@@ -64,7 +64,7 @@ async fn a_node_tells_its_host_and_port_and_is_named_after_them() {
 }
 
 #[actix::test]
-async fn what_cannot_be_started_is_a_typed_error_and_nothing_is_left_running() {
+async fn a_failed_start_is_a_typed_error_and_leaves_nothing_running() {
     let first = Peer::builder().start().await.unwrap();
     let taken = first.info().address().to_string();
     let error = Peer::builder().listen(&taken).start().await.unwrap_err();
@@ -91,7 +91,7 @@ async fn what_cannot_be_started_is_a_typed_error_and_nothing_is_left_running() {
 }
 
 #[actix::test]
-async fn a_host_that_nobody_can_reach_is_refused_at_the_start() {
+async fn an_unreachable_host_is_refused_at_the_start() {
     let hosts = ["0.0.0.0", "[::]", "224.0.0.251", "[ff02::fb]", "255.255.255.255", "240.0.0.1"];
     for host in hosts.into_iter().chain(["[::ffff:10.0.0.1]", "0.1.2.3"]) {
         let error = Peer::builder().listen("0.0.0.0:0").host(host).start().await.unwrap_err();
@@ -112,14 +112,14 @@ async fn a_host_that_nobody_can_reach_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_node_outside_an_arbiter_is_a_typed_error() {
+fn starting_a_node_outside_an_arbiter_is_a_typed_error() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(Peer::builder().start()).unwrap_err();
     assert!(matches!(error, StartError::NoArbiter), "{error}");
 }
 
 #[actix::test]
-async fn a_handle_is_send_and_sync_and_asks_from_any_thread() {
+async fn a_handle_is_send_and_sync_and_sends_requests_from_any_thread() {
     fn is_send_and_sync<T: Send + Sync + Clone>(_: &T) {}
     let peer = Peer::builder().well_known().id("ada").start().await.unwrap();
     is_send_and_sync(&peer);
@@ -143,7 +143,7 @@ async fn a_handle_is_send_and_sync_and_asks_from_any_thread() {
 // The table.
 
 #[actix::test]
-async fn the_table_is_reached_by_id_and_by_position() {
+async fn the_peer_table_is_accessible_by_id_and_by_position() {
     let peer = Peer::builder().id("me").max_peers(3).start().await.unwrap();
     let peers = peer.peers();
     for n in [1, 3] {
@@ -204,7 +204,7 @@ impl Listener for FragileListener {
 }
 
 #[actix::test]
-async fn a_listener_that_dies_is_restarted_on_the_same_address_and_counted() {
+async fn a_failed_listener_is_restarted_on_the_same_address_and_counted() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let fragile = Fragile {
@@ -230,7 +230,7 @@ async fn a_listener_that_dies_is_restarted_on_the_same_address_and_counted() {
 }
 
 #[actix::test]
-async fn a_peer_list_that_dies_is_restarted_with_its_table() {
+async fn a_failed_peer_list_is_restarted_with_its_table() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = on(&wires, "a").start().await.unwrap();
@@ -243,7 +243,7 @@ async fn a_peer_list_that_dies_is_restarted_with_its_table() {
 }
 
 #[actix::test]
-async fn a_part_that_keeps_dying_is_given_up_and_the_node_goes_on() {
+async fn a_part_that_keeps_failing_is_abandoned_and_the_node_keeps_serving() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let dying = on(&wires, "a").every(Duration::from_secs(1), "dying", async |_| panic!("always"));
@@ -312,7 +312,7 @@ async fn stabilizers_run_on_their_own_schedule_and_one_that_panics_stops_no_othe
 }
 
 #[actix::test]
-async fn a_thousand_dead_peers_cost_a_sweep_half_a_minute() {
+async fn a_ping_sweep_of_a_thousand_dead_peers_takes_half_a_minute() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let sweep = PingSweep::new().every(Duration::from_secs(1_000)).misses(1);
@@ -345,7 +345,7 @@ impl Handler<PeerEvent> for Listening {
 }
 
 #[actix::test]
-async fn every_subscriber_hears_what_happens_in_order() {
+async fn every_subscriber_receives_the_events_in_order() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -381,7 +381,7 @@ async fn every_subscriber_hears_what_happens_in_order() {
 }
 
 #[actix::test]
-async fn a_listener_that_lags_is_told_how_much_it_missed() {
+async fn a_lagging_subscriber_learns_how_many_events_it_missed() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = on(&wires, "a")
@@ -398,7 +398,7 @@ async fn a_listener_that_lags_is_told_how_much_it_missed() {
 }
 
 #[actix::test]
-async fn the_status_can_be_serialised_and_counts() {
+async fn the_status_is_serialisable_and_contains_the_counters() {
     let a = Peer::builder().id("a").well_known().start().await.unwrap();
     for _ in 0..3 {
         a.request(a.info(), Frame::text("PING", "")).await.unwrap().collect().await.unwrap();
@@ -418,7 +418,7 @@ async fn the_status_can_be_serialised_and_counts() {
 // Pausing and stopping.
 
 #[actix::test]
-async fn a_paused_node_lets_connections_wait_until_it_resumes() {
+async fn connections_to_a_paused_node_wait_until_it_resumes() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -431,7 +431,7 @@ async fn a_paused_node_lets_connections_wait_until_it_resumes() {
 }
 
 #[actix::test]
-async fn stop_finishes_what_runs_tells_the_peers_and_refuses_what_is_new() {
+async fn stop_finishes_running_requests_notifies_the_peers_and_refuses_new_requests() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -452,7 +452,7 @@ async fn stop_finishes_what_runs_tells_the_peers_and_refuses_what_is_new() {
 }
 
 #[actix::test]
-async fn stop_cuts_what_is_late_and_says_what() {
+async fn stop_aborts_late_requests_and_reports_them() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -472,7 +472,7 @@ async fn stop_cuts_what_is_late_and_says_what() {
 }
 
 #[actix::test]
-async fn silent_connections_do_not_hold_up_a_stop() {
+async fn silent_connections_do_not_delay_a_stop() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = on(&wires, "a").start().await.unwrap();
@@ -488,7 +488,7 @@ async fn silent_connections_do_not_hold_up_a_stop() {
 }
 
 #[actix::test]
-async fn an_aborted_node_is_gone_without_a_word() {
+async fn an_aborted_node_ends_without_notifying_its_peers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (a, b) = (on(&wires, "a").start().await.unwrap(), on(&wires, "b").start().await.unwrap());
@@ -523,7 +523,7 @@ async fn a_node_ends_when_its_last_handle_is_dropped() {
 }
 
 #[actix::test]
-async fn a_node_that_leaves_goes_on_without_peers() {
+async fn a_node_that_leaves_keeps_running_without_peers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let mut nodes = Vec::new();
@@ -543,7 +543,7 @@ async fn a_node_that_leaves_goes_on_without_peers() {
 }
 
 #[actix::test]
-async fn connections_over_the_limit_are_told_that_the_node_is_busy() {
+async fn connections_over_the_limit_receive_the_busy_error() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = Config::default().links(false).max_connections(2);

@@ -68,8 +68,8 @@ fn stuck<T: std::fmt::Debug>(result: Result<T, RequestError>) -> (RouteReason, S
 }
 
 #[test]
-fn eight_hops_are_passed_by_default_with_streamed_replies_and_nine_are_not() -> Result<(), SimError>
-{
+fn by_default_a_message_passes_eight_hops_with_streamed_replies_and_not_nine()
+-> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
         let line = line(&net, 10, |_| Config::default()).await?;
@@ -83,8 +83,7 @@ fn eight_hops_are_passed_by_default_with_streamed_replies_and_nine_are_not() -> 
 }
 
 #[test]
-fn a_hop_that_dies_in_a_stream_is_named_by_the_one_before_it_behind_what_came()
--> Result<(), SimError> {
+fn a_hop_that_fails_during_a_stream_is_named_by_the_hop_before_it() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let line = line(&net, 9, |_| Config::default()).await?;
         let mut ticks = line[0].route(line[8].id(), Frame::empty("TICK")).await.unwrap();
@@ -106,7 +105,7 @@ fn a_hop_that_dies_in_a_stream_is_named_by_the_one_before_it_behind_what_came()
 }
 
 #[test]
-fn a_node_passes_nothing_on_for_those_that_it_does_not_want_to() -> Result<(), SimError> {
+fn a_node_forwards_only_for_the_peers_that_its_policy_allows() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let policy = |n| match n {
             2 => Config::default().forward(ForwardPolicy::Nobody),
@@ -126,7 +125,7 @@ fn a_node_passes_nothing_on_for_those_that_it_does_not_want_to() -> Result<(), S
 }
 
 #[test]
-fn a_neighbour_has_so_many_messages_passed_on_in_a_second() -> Result<(), SimError> {
+fn the_messages_forwarded_for_a_neighbour_have_a_rate_limit() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let line = line(&net, 3, |_| Config::default().max_forwards_per_source(2)).await?;
         for _ in 0..4 {
@@ -141,7 +140,7 @@ fn a_neighbour_has_so_many_messages_passed_on_in_a_second() -> Result<(), SimErr
 }
 
 #[test]
-fn nodes_without_links_pass_messages_on_as_well() -> Result<(), SimError> {
+fn nodes_without_links_forward_messages_as_well() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let line = line(&net, 5, |n| Config::default().links(n % 2 == 0)).await?;
         assert_eq!(ask(&line[0], &line[4]).await.unwrap(), "n0 4 n0 n1 n2 n3");
@@ -170,7 +169,7 @@ async fn original(net: &SimNetwork, name: &str) -> PeerInfo {
 }
 
 #[test]
-fn an_original_program_gets_the_plain_message_and_passes_nothing_on() -> Result<(), SimError> {
+fn an_original_program_receives_the_plain_message_and_forwards_nothing() -> Result<(), SimError> {
     SimNetwork::new(1).run(async |net| {
         let line = line(&net, 2, |_| Config::default()).await?;
         let old = original(&net, "n2").await;

@@ -52,7 +52,7 @@ fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
+async fn a_search_shows_the_matches_of_each_peer_and_that_more_may_arrive() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
     acquainted(&ada, &bob);
@@ -93,7 +93,7 @@ async fn a_search_says_what_came_from_whom_and_that_more_may_come() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_found() {
+async fn a_search_without_an_answer_shows_that_it_ended_and_found_nothing() {
     let alone = Instance::start("alone", &[]);
     let page = Browser::start().await;
     page.open(&alone.url).await;
@@ -113,7 +113,7 @@ async fn a_search_without_an_answer_says_when_it_is_over_and_that_nothing_was_fo
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn a_long_list_of_transfers_pushes_nothing_away_and_is_cleared_one_and_all() {
+async fn a_long_list_of_transfers_scrolls_and_is_cleared_singly_or_at_once() {
     const COUNT: usize = 25;
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);
@@ -162,7 +162,7 @@ async fn a_long_list_of_transfers_pushes_nothing_away_and_is_cleared_one_and_all
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn peers_are_named_in_full_with_their_round_trips_and_the_words_are_explained() {
+async fn peers_are_shown_with_full_names_round_trip_times_and_explanations() {
     let name = format!("{}.example.org:49152", "workshop-of-the-house".repeat(2));
     let ada = Instance::start(&name, &[]);
     // An original that knows this node by another name.

@@ -75,7 +75,7 @@ async fn faults(page: &Browser) -> Value {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn every_name_in_the_picture_is_read_with_3_10_and_50_nodes() {
+async fn every_name_in_the_network_picture_is_legible_with_3_10_and_50_nodes() {
     let ada = Instance::start("ada", &[]);
     let page = Browser::start().await;
     for (width, phone) in [(1280, false), (360, true)] {
@@ -96,7 +96,7 @@ async fn every_name_in_the_picture_is_read_with_3_10_and_50_nodes() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn addresses_are_cut_to_the_part_that_differs() {
+async fn addresses_are_shortened_to_the_part_that_differs() {
     let ada = Instance::start("ada", &[]);
     let page = Browser::start().await;
     page.open(&ada.url).await;
@@ -127,7 +127,7 @@ async fn addresses_are_cut_to_the_part_that_differs() {
 
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
+async fn a_node_and_its_peers_can_be_inspected_by_pointer_and_by_keyboard() {
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address, "--hops", "1"]);
     let carol = Instance::start("carol", &["--join", &bob.address, "--hops", "1"]);
@@ -177,7 +177,7 @@ async fn one_node_is_looked_at_with_its_peers_by_pointer_and_by_keyboard() {
 /// Pictures to be looked at: `FILESHARE_PICTURES=FOLDER`.
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
-async fn the_page_is_photographed_with_3_10_and_50_nodes() {
+async fn pictures_of_the_page_are_taken_with_3_10_and_50_nodes() {
     let Some(folder) = std::env::var_os("FILESHARE_PICTURES") else { return };
     let ada = Instance::start("ada", &[]);
     let bob = Instance::start("bob", &["--join", &ada.address]);

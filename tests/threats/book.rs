@@ -87,7 +87,7 @@ fn read(path: &Path) -> AddressBook {
 }
 
 #[actix::test]
-async fn after_a_restart_a_node_rejoins_without_being_told_a_contact() {
+async fn after_a_restart_a_node_rejoins_without_a_configured_contact() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -120,7 +120,7 @@ async fn after_a_restart_a_node_rejoins_without_being_told_a_contact() {
 }
 
 #[actix::test]
-async fn who_is_at_a_remembered_address_now_is_added_only_with_the_remembered_id() {
+async fn a_node_at_a_remembered_address_is_added_only_with_the_remembered_id() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -182,7 +182,7 @@ async fn two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
 }
 
 #[actix::test]
-async fn a_damaged_address_book_is_set_aside_and_costs_nothing_else() {
+async fn a_damaged_address_book_is_set_aside_and_the_node_starts_without_it() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -217,7 +217,7 @@ async fn a_damaged_address_book_is_set_aside_and_costs_nothing_else() {
 }
 
 #[actix::test]
-async fn an_address_book_that_cannot_be_written_costs_a_warning_until_it_can_be() {
+async fn an_address_book_that_cannot_be_written_causes_warnings_until_it_can() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("inner");
@@ -236,7 +236,7 @@ async fn an_address_book_that_cannot_be_written_costs_a_warning_until_it_can_be(
 }
 
 #[actix::test]
-async fn what_is_no_file_is_neither_read_nor_replaced() {
+async fn an_address_book_path_that_is_no_regular_file_is_neither_read_nor_replaced() {
     let wires = network();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("peers");
@@ -253,7 +253,7 @@ const MANY: usize = 300;
 /// The process that is killed; nothing by itself.
 #[actix::test]
 #[ignore = "a part of another test"]
-async fn writes_a_book_until_it_is_killed() {
+async fn writes_an_address_book_until_it_is_killed() {
     let Ok(path) = std::env::var("ACTIX_PEER_TEST_BOOK") else { return };
     let often = AddressBookConfig::new(path).save_every(Duration::from_millis(10)).rejoin(0);
     let config = Config::default().max_peers(0);
@@ -267,7 +267,7 @@ async fn writes_a_book_until_it_is_killed() {
 
 #[cfg(unix)]
 #[test]
-fn a_process_that_is_killed_while_it_writes_leaves_a_whole_address_book() {
+fn a_process_that_is_killed_during_a_write_leaves_a_complete_address_book() {
     use std::os::unix::fs::MetadataExt;
 
     let folder = tempfile::tempdir().unwrap();
@@ -275,7 +275,7 @@ fn a_process_that_is_killed_while_it_writes_leaves_a_whole_address_book() {
     let inode = || fs::metadata(&path).map_or(0, |metadata| metadata.ino());
     for round in 0..6 {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.args(["--ignored", "--exact", "book::writes_a_book_until_it_is_killed"]);
+        child.args(["--ignored", "--exact", "book::writes_an_address_book_until_it_is_killed"]);
         child.stdout(std::process::Stdio::null());
         let mut child = child.env("ACTIX_PEER_TEST_BOOK", &path).spawn().unwrap();
         // Killed after some of its writes, and at another moment each time.

@@ -32,7 +32,7 @@ use crate::common::{NAME, SECOND, connect, counts, heard, name, node, settle};
 const JOIN: &[u8] = b"JOIN\0\0\0\x0ebob eve 9001  ";
 
 #[actix::test]
-async fn a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothing_was_handled() {
+async fn a_request_that_is_cut_or_reset_anywhere_is_not_handled_and_its_permit_is_freed() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     for ending in [Ending::Eof, Ending::Reset] {
@@ -55,7 +55,7 @@ async fn a_connection_that_is_cut_or_reset_anywhere_is_free_again_and_nothing_wa
 }
 
 #[actix::test]
-async fn the_refusal_of_what_is_too_long_arrives_although_the_rest_is_still_being_sent() {
+async fn the_refusal_of_a_too_long_message_arrives_while_the_rest_is_still_being_sent() {
     let node = Peer::builder().id("node").well_known().start().await.unwrap();
     for _ in 0..5 {
         let mut io = TcpStream::connect(node.info().address().to_string()).await.unwrap();
@@ -87,7 +87,7 @@ async fn echo(wires: &MemoryNetwork, config: Config) -> Peer {
 }
 
 #[actix::test]
-async fn lengths_that_are_claimed_and_do_not_come_hold_nobody_up_and_end_in_time() {
+async fn announced_data_that_does_not_arrive_delays_no_other_peer_and_times_out() {
     let wires = MemoryNetwork::new(1);
     let node = echo(&wires, Config::default()).await;
     let begun = Instant::now();
@@ -108,7 +108,7 @@ async fn lengths_that_are_claimed_and_do_not_come_hold_nobody_up_and_end_in_time
 }
 
 #[actix::test]
-async fn a_byte_now_and_then_renews_no_deadline() {
+async fn single_bytes_do_not_extend_a_deadline() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     for (begin, seconds) in [(&b"J"[..], 10), (b"JOIN\0\0\x01\0", 30)] {
@@ -125,7 +125,7 @@ async fn a_byte_now_and_then_renews_no_deadline() {
 }
 
 #[actix::test]
-async fn connections_that_say_nothing_are_cut_after_ten_seconds_and_leave_nothing() {
+async fn silent_connections_are_closed_after_ten_seconds_and_leave_no_state() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut silent = Vec::new();
@@ -145,7 +145,7 @@ async fn connections_that_say_nothing_are_cut_after_ten_seconds_and_leave_nothin
 }
 
 #[actix::test]
-async fn connections_that_are_opened_and_reset_leave_nothing_and_others_are_served() {
+async fn connections_that_are_opened_and_reset_leave_no_state_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     wires.ending(Ending::Reset);
@@ -182,7 +182,7 @@ impl AsyncRead for Poured {
 }
 
 #[actix::test]
-async fn a_reply_that_is_not_read_waits_in_its_handler_and_is_cut_in_time() {
+async fn an_unread_reply_waits_in_its_handler_and_is_aborted_in_time() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let taken = Arc::new(AtomicUsize::new(0));
@@ -239,7 +239,7 @@ fn is_late(error: &RequestError) -> bool {
 }
 
 #[actix::test]
-async fn an_exchange_that_moves_ends_all_the_same_when_its_whole_time_is_over() {
+async fn an_exchange_that_progresses_still_ends_at_its_total_timeout() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default().exchange_timeout(120 * SECOND)).await;
     let drops = || futures::stream::repeat(Frame::text("REPL", "drop"));
@@ -269,7 +269,7 @@ async fn an_exchange_that_moves_ends_all_the_same_when_its_whole_time_is_over() 
 }
 
 #[actix::test]
-async fn a_handler_has_all_of_its_time_on_a_link_whatever_else_wakes_the_link() {
+async fn a_handler_has_its_full_timeout_on_a_link_whatever_else_wakes_the_link() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let never = handler::from_fn(async |_: Incoming| std::future::pending().await);

@@ -27,7 +27,7 @@ use tokio::{
 use crate::common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle};
 
 #[actix::test]
-async fn many_connections_from_one_address_are_refused_and_cost_nobody_else() {
+async fn too_many_connections_from_one_address_are_refused_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut all = Vec::new();
@@ -46,7 +46,7 @@ async fn many_connections_from_one_address_are_refused_and_cost_nobody_else() {
 }
 
 #[actix::test]
-async fn silent_connections_that_take_every_place_make_room_for_a_newcomer() {
+async fn silent_connections_that_hold_every_permit_make_room_for_a_new_connection() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default().max_half_open(20)).await;
     let mut quiet = connect(&wires, "quiet").await;
@@ -106,7 +106,7 @@ impl Listener for ExhaustedListener {
 }
 
 #[actix::test]
-async fn without_descriptors_connections_are_told_so_what_is_open_lives_on_and_it_recovers() {
+async fn a_node_without_file_descriptors_refuses_connections_keeps_open_ones_and_recovers() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let left = Arc::new(AtomicUsize::new(0));
@@ -127,7 +127,7 @@ async fn without_descriptors_connections_are_told_so_what_is_open_lives_on_and_i
 }
 
 #[actix::test]
-async fn a_flood_of_connections_is_closed_without_a_word_and_others_are_served() {
+async fn a_flood_of_connections_is_closed_without_a_reply_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let mut served = 0;
@@ -150,7 +150,7 @@ async fn a_flood_of_connections_is_closed_without_a_word_and_others_are_served()
 }
 
 #[actix::test]
-async fn what_a_node_dials_and_what_it_accepts_have_places_of_their_own() {
+async fn dialled_and_accepted_connections_have_separate_permits() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().links(false).max_outgoing(4).max_dials(4).max_connections(4);
     let node = node(&wires, config).await;

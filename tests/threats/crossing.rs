@@ -327,13 +327,13 @@ fn explore(with_cut: bool) -> (usize, usize) {
 }
 
 #[test]
-fn in_every_order_one_of_two_links_stays_and_every_message_is_handed_over_once() {
+fn in_every_order_one_of_two_links_stays_and_every_message_is_delivered_once() {
     let (ends, crossings) = explore(false);
     assert!(crossings > 10 && ends > crossings, "{ends} {crossings}");
 }
 
 #[test]
-fn in_every_order_with_a_cut_no_message_is_handed_over_twice_or_lost_unreported() {
+fn in_every_order_with_a_cut_no_message_is_delivered_twice_or_lost_unreported() {
     let (ends, crossings) = explore(true);
     assert!(crossings > 100 && ends > crossings, "{ends} {crossings}");
 }

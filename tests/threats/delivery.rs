@@ -115,7 +115,7 @@ async fn rule_02_a_request_is_never_repeated_and_handled_at_most_once_wherever_i
 }
 
 #[actix::test]
-async fn rule_03_every_request_ends_in_one_outcome_and_that_is_the_truth() {
+async fn rule_03_every_request_ends_in_one_outcome_and_the_outcome_is_true() {
     tokio::time::pause();
     let mut told = BTreeSet::new();
     for direction in DIRECTIONS {
@@ -183,7 +183,7 @@ async fn tell_over_links_that_are_cut(links: usize, count: usize) -> Vec<Vec<Str
 }
 
 #[actix::test]
-async fn rule_06_a_one_way_message_is_never_sent_again_and_never_comes_twice() {
+async fn rule_06_a_one_way_message_is_never_sent_again_and_never_arrives_twice() {
     tokio::time::pause();
     let mut lost = 0;
     for came in tell_over_links_that_are_cut(10, 200).await {
@@ -195,7 +195,7 @@ async fn rule_06_a_one_way_message_is_never_sent_again_and_never_comes_twice() {
 }
 
 #[actix::test]
-async fn rule_07_what_comes_over_a_link_is_the_beginning_of_what_was_sent_without_a_gap() {
+async fn rule_07_a_link_delivers_the_beginning_of_what_was_sent_without_a_gap() {
     tokio::time::pause();
     for came in tell_over_links_that_are_cut(10, 200).await {
         assert!(!came.is_empty());
@@ -206,8 +206,7 @@ async fn rule_07_what_comes_over_a_link_is_the_beginning_of_what_was_sent_withou
 }
 
 #[actix::test]
-async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is_counted_and_told()
-{
+async fn rule_08_a_slow_receiver_causes_no_loss_and_a_refusal_is_counted_and_reported() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let config = Config::default().max_frame_len(1 << 10).link_window(2 << 10);
@@ -254,7 +253,7 @@ async fn rule_08_nothing_is_dropped_when_the_other_side_is_slow_and_a_refusal_is
 }
 
 #[actix::test]
-async fn rule_09_a_one_way_message_is_sent_when_it_is_in_the_buffer_and_no_more_is_known() {
+async fn rule_09_a_one_way_message_counts_as_sent_when_it_is_in_the_buffer() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     wires.latency(SECOND / 4..SECOND / 4);
@@ -269,7 +268,7 @@ async fn rule_09_a_one_way_message_is_sent_when_it_is_in_the_buffer_and_no_more_
 }
 
 #[actix::test]
-async fn rule_11_a_request_that_is_given_up_is_skipped_when_it_waits_and_goes_on_when_it_runs() {
+async fn rule_11_a_cancelled_request_is_skipped_if_it_waits_and_completes_if_it_runs() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let done = Taken::default();
@@ -303,7 +302,7 @@ async fn rule_11_a_request_that_is_given_up_is_skipped_when_it_waits_and_goes_on
 }
 
 #[actix::test]
-async fn rule_18_a_link_is_said_to_be_closed_after_all_that_came_and_before_what_comes_next() {
+async fn rule_18_the_close_of_a_link_is_reported_after_its_messages_and_before_later_ones() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     wires.latency(Duration::from_millis(1)..Duration::from_millis(2));
@@ -345,7 +344,7 @@ async fn rule_18_a_link_is_said_to_be_closed_after_all_that_came_and_before_what
 }
 
 #[actix::test]
-async fn rule_19_both_sides_of_a_partition_go_on_and_find_together_again() {
+async fn rule_19_both_sides_of_a_partition_keep_serving_and_reconnect() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
@@ -427,7 +426,7 @@ async fn open_at_once(seed: u64) -> (usize, usize) {
 }
 
 #[actix::test]
-async fn links_that_are_opened_at_once_become_one_and_nothing_sent_on_the_other_is_lost() {
+async fn links_that_are_opened_at_once_become_one_and_nothing_on_the_other_is_lost() {
     tokio::time::pause();
     open_at_once_again_and_again(300).await;
 }
@@ -440,7 +439,7 @@ async fn links_that_are_opened_at_once_become_one_in_a_thousand_rounds() {
 }
 
 #[actix::test]
-async fn rule_24_nothing_is_acknowledged_by_a_node_that_stops_and_has_not_handled_it() {
+async fn rule_24_a_stopping_node_acknowledges_no_message_that_it_has_not_handled() {
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let config = Config::default().drain_timeout(SECOND / 2);

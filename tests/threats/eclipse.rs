@@ -224,7 +224,7 @@ impl<'a> Run<'a> {
 }
 
 #[test]
-fn half_of_all_addresses_in_eight_networks_hide_the_honest_ones_from_no_node() {
+fn an_attacker_with_half_of_all_addresses_in_eight_networks_isolates_no_node() {
     let world = World {
         honest: (0..ADDRESSES).map(honest).collect(),
         hostile: (0..ADDRESSES).map(hostile).collect(),

@@ -69,7 +69,7 @@ fn serves(node: &Peer, code: &'static str, handler: impl Into<actix::Recipient<I
 }
 
 #[actix::test]
-async fn panics_in_any_number_take_no_place_for_ever_and_reach_their_askers_alone() {
+async fn any_number_of_panics_holds_no_permit_forever_and_fails_only_the_callers() {
     let wires = network();
     let config = Config::default().max_requests_per_code(2).max_requests(4);
     let ada = on(&wires, "ada").config(config).start().await.unwrap();
@@ -123,7 +123,7 @@ impl Stabilizer for Brittle {
 }
 
 #[actix::test]
-async fn a_stabilizer_that_cannot_even_be_made_again_is_given_up_and_the_node_goes_on() {
+async fn a_stabilizer_that_cannot_be_recreated_is_abandoned_and_the_node_keeps_serving() {
     let wires = network();
     let brittle = Brittle(Arc::new(AtomicUsize::new(0)));
     let ada = on(&wires, "ada").stabilizer(brittle).start().await.unwrap();
@@ -170,7 +170,7 @@ impl Listener for Dying {
 }
 
 #[actix::test]
-async fn a_listener_that_dies_and_cannot_be_replaced_at_once_is_back_when_it_can() {
+async fn a_failed_listener_that_cannot_be_replaced_at_once_is_replaced_later() {
     let wires = network();
     let inner = wires.transport("node".parse::<Host>().unwrap());
     let transport = Treacherous(inner, Arc::new(AtomicUsize::new(0)));
@@ -183,7 +183,7 @@ async fn a_listener_that_dies_and_cannot_be_replaced_at_once_is_back_when_it_can
 }
 
 #[actix::test]
-async fn a_listener_of_a_name_that_dies_is_back_at_all_addresses_of_the_name() {
+async fn a_failed_listener_on_a_host_name_is_replaced_at_all_addresses_of_the_name() {
     let transport = Treacherous(Tcp::default(), Arc::new(AtomicUsize::new(0)));
     let node = Peer::builder().transport(transport).listen("localhost:0").start().await.unwrap();
     let (mut events, port) = (node.events(), node.info().port());
@@ -210,7 +210,7 @@ async fn name_or_nothing(wires: &MemoryNetwork) -> String {
 }
 
 #[actix::test]
-async fn a_handler_that_blocks_its_own_arbiter_holds_up_nobody_else() {
+async fn a_handler_that_blocks_its_own_arbiter_delays_no_other_handler() {
     #[expect(clippy::disallowed_methods, reason = "the application's choice")]
     let arbiter = Arbiter::new();
     let (release, blocked) = mpsc::channel::<()>();
@@ -246,7 +246,7 @@ async fn a_handler_that_blocks_its_own_arbiter_holds_up_nobody_else() {
 }
 
 #[actix::test]
-async fn a_thread_that_stood_still_for_five_seconds_is_reported_and_goes_on() {
+async fn a_thread_that_stalled_for_five_seconds_is_reported_and_continues() {
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
     let mut events = node.events();
@@ -267,7 +267,7 @@ async fn a_thread_that_stood_still_for_five_seconds_is_reported_and_goes_on() {
 }
 
 #[actix::test]
-async fn a_handler_whose_arbiter_ends_is_an_error_for_its_askers_and_nobody_else() {
+async fn a_handler_whose_arbiter_ends_fails_only_its_callers() {
     #[expect(clippy::disallowed_methods, reason = "the application's choice")]
     let arbiter = Arbiter::new();
     let (tell, told) = tokio::sync::oneshot::channel();
@@ -290,7 +290,7 @@ async fn a_handler_whose_arbiter_ends_is_an_error_for_its_askers_and_nobody_else
 }
 
 #[actix::test]
-async fn a_node_whose_arbiter_ends_says_so_at_once_and_lets_go_of_its_port() {
+async fn a_node_whose_arbiter_ends_reports_it_at_once_and_frees_its_port() {
     let (tell, told) = tokio::sync::oneshot::channel();
     let thread = std::thread::spawn(move || {
         let system = System::new();
@@ -339,7 +339,7 @@ fn no_mailbox_is_filled_past_its_bound() {
 }
 
 #[actix::test]
-async fn a_link_outlives_a_gap_in_time_of_both_its_nodes_and_a_dead_one_is_still_found() {
+async fn a_link_survives_a_clock_jump_of_both_nodes_and_a_dead_link_is_still_detected() {
     let wires = network();
     let (ada, bob) =
         (on(&wires, "ada").start().await.unwrap(), on(&wires, "bob").start().await.unwrap());
@@ -360,7 +360,7 @@ async fn a_link_outlives_a_gap_in_time_of_both_its_nodes_and_a_dead_one_is_still
 }
 
 #[actix::test]
-async fn a_gap_in_time_makes_nobody_look_dead_to_the_ping_sweep() {
+async fn a_clock_jump_makes_no_peer_look_dead_to_the_ping_sweep() {
     let wires = network();
     let sweep = PingSweep::new().misses(1);
     let ada = on(&wires, "ada").stabilizer(sweep).start().await.unwrap();
@@ -381,7 +381,7 @@ async fn a_gap_in_time_makes_nobody_look_dead_to_the_ping_sweep() {
 }
 
 #[actix::test]
-async fn stops_and_aborts_at_once_from_many_handles_end_once_with_one_report() {
+async fn concurrent_stops_and_aborts_from_many_handles_end_once_with_one_report() {
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
     let slow = handler::from_fn(async |msg: Incoming| {
@@ -408,7 +408,7 @@ async fn stops_and_aborts_at_once_from_many_handles_end_once_with_one_report() {
 }
 
 #[actix::test]
-async fn an_abort_cuts_short_a_stop_that_waits() {
+async fn an_abort_ends_a_stop_that_waits() {
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
     let never = handler::from_fn(async |_: Incoming| std::future::pending().await);
@@ -428,7 +428,7 @@ async fn an_abort_cuts_short_a_stop_that_waits() {
 }
 
 #[actix::test]
-async fn a_node_may_be_stopped_or_dropped_before_it_had_a_turn() {
+async fn a_node_can_be_stopped_or_dropped_before_it_has_run() {
     let wires = network();
     for _ in 0..3 {
         let node = on(&wires, "node").start().await.unwrap();
@@ -444,7 +444,7 @@ async fn a_node_may_be_stopped_or_dropped_before_it_had_a_turn() {
 }
 
 #[actix::test]
-async fn a_node_that_is_dropped_at_work_ends_as_in_a_crash_and_its_askers_hear_it() {
+async fn a_node_that_is_dropped_at_work_ends_as_in_a_crash_and_its_callers_get_errors() {
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();
     let never = handler::from_fn(async |_: Incoming| std::future::pending().await);
@@ -465,7 +465,7 @@ async fn a_node_that_is_dropped_at_work_ends_as_in_a_crash_and_its_askers_hear_i
 
 #[cfg(target_os = "linux")]
 #[actix::test]
-async fn hundreds_of_connections_need_no_threads_of_their_own() {
+async fn hundreds_of_connections_start_no_threads() {
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let wires = network();
     let node = on(&wires, "node").start().await.unwrap();

@@ -77,7 +77,7 @@ async fn event<T>(events: &mut Events, which: impl Fn(PeerEvent) -> Option<T>) -
 }
 
 #[actix::test]
-async fn who_finds_no_place_makes_no_half_open_connection_go() {
+async fn a_connection_that_is_refused_as_busy_displaces_no_half_open_connection() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_connections(4).max_half_open(4);
     let node = node(&wires, config).await;
@@ -100,7 +100,7 @@ async fn who_finds_no_place_makes_no_half_open_connection_go() {
 // ---- lengths ----
 
 #[actix::test]
-async fn a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
+async fn a_message_over_the_length_limit_of_its_code_is_refused_on_the_header() {
     let wires = MemoryNetwork::new(1);
     let builder = builder(&wires, "node").max_len("ECHO", 8).unwrap();
     let builder = builder.max_len("LEN_", 2 << 20).unwrap().max_len("SINK", 100_000).unwrap();
@@ -137,7 +137,7 @@ async fn a_code_has_a_length_of_its_own_and_more_is_refused_on_the_header() {
 }
 
 #[actix::test]
-async fn a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
+async fn the_length_limit_of_a_code_holds_on_links_and_the_link_stays_open() {
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "node").max_len("ECHO", 8).unwrap().max_len("SINK", 200_000).unwrap();
     let bob = bob.max_len("LEN_", 5 << 20).unwrap().start().await.unwrap();
@@ -178,7 +178,7 @@ async fn a_length_of_a_code_holds_on_links_and_the_link_lives_on() {
 }
 
 #[actix::test]
-async fn a_megabyte_of_any_control_body_is_refused_by_its_length() {
+async fn a_megabyte_of_data_in_a_framework_request_is_refused_by_its_length() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     let hello = header("@LNK", 1 << 20);
@@ -194,7 +194,7 @@ async fn a_megabyte_of_any_control_body_is_refused_by_its_length() {
 }
 
 #[actix::test]
-async fn an_answer_to_the_framework_is_short_or_broken() {
+async fn a_too_long_answer_to_a_framework_request_is_an_error() {
     let wires = MemoryNetwork::new(1);
     let ada = builder(&wires, "ada").start().await.unwrap();
     for (host, more, joined) in [("short", 60_000, true), ("long", 70_000, false)] {
@@ -221,7 +221,7 @@ async fn an_answer_to_the_framework_is_short_or_broken() {
 }
 
 #[actix::test]
-async fn the_edges_of_every_length_are_refused_or_served_and_never_a_panic() {
+async fn boundary_values_of_every_length_are_refused_or_served_without_a_panic() {
     let wires = MemoryNetwork::new(1);
     let node = builder(&wires, "node").start().await.unwrap();
     for len in [0_u32, 1, 1_024, 1_025, 1 << 20, (1 << 20) + 1, i32::MAX as u32, 1 << 31, u32::MAX]
@@ -261,7 +261,7 @@ async fn all_but_one(wires: &MemoryNetwork, host: &str, len: usize) -> Io {
 }
 
 #[actix::test]
-async fn bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_node() {
+async fn the_bytes_of_incomplete_frames_are_bounded_for_the_whole_node() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(32 * STEP).max_connections_per_source(100);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -292,7 +292,7 @@ async fn bytes_of_frames_that_do_not_come_in_full_are_bounded_for_the_whole_node
 }
 
 #[actix::test]
-async fn who_waits_for_memory_goes_on_when_it_comes_free() {
+async fn a_connection_that_waits_for_memory_continues_when_memory_is_freed() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(16 * STEP);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -314,7 +314,7 @@ async fn who_waits_for_memory_goes_on_when_it_comes_free() {
 }
 
 #[actix::test]
-async fn on_a_link_a_message_in_parts_is_refused_when_there_is_no_memory_for_it() {
+async fn a_message_in_parts_over_a_link_is_refused_when_no_memory_is_left() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_bytes(16 * STEP);
     let bob = builder(&wires, "node").config(config).start().await.unwrap();
@@ -356,7 +356,7 @@ async fn answers_in_part(wires: &MemoryNetwork, host: &str, len: usize) {
 }
 
 #[actix::test]
-async fn replies_that_do_not_come_in_full_are_bounded_for_all_own_requests() {
+async fn the_bytes_of_incomplete_replies_are_bounded_for_all_own_requests() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_replies(32 * STEP).links(false);
     let ada = builder(&wires, "node").config(config).start().await.unwrap();
@@ -396,7 +396,7 @@ async fn replies_that_do_not_come_in_full_are_bounded_for_all_own_requests() {
 }
 
 #[actix::test]
-async fn a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
+async fn replies_in_parts_over_a_link_and_many_short_replies_count_as_incomplete_bytes() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_partial_replies(4 * STEP);
     let ada = builder(&wires, "node").config(config).start().await.unwrap();
@@ -422,7 +422,7 @@ async fn a_reply_in_parts_over_a_link_and_many_short_ones_count_as_well() {
 // ---- rates ----
 
 #[actix::test]
-async fn requests_beyond_the_pace_of_a_source_are_refused_and_others_are_served() {
+async fn requests_over_the_rate_of_a_source_are_refused_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_frames_per_source(10);
     let node = node(&wires, config).await;
@@ -442,7 +442,7 @@ async fn requests_beyond_the_pace_of_a_source_are_refused_and_others_are_served(
 }
 
 #[actix::test]
-async fn a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothing() {
+async fn a_link_over_the_rate_of_its_source_is_slowed_down_and_loses_nothing() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_frames_per_source(1_000);
     let bob = builder(&wires, "node").config(config).start().await.unwrap();
@@ -478,7 +478,7 @@ async fn a_link_beyond_the_pace_of_its_source_is_slowed_down_and_loses_nothing()
 }
 
 #[actix::test]
-async fn bytes_beyond_the_pace_of_a_source_are_read_later() {
+async fn bytes_over_the_rate_of_a_source_are_read_later() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().max_bytes_per_source(100_000);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -490,7 +490,7 @@ async fn bytes_beyond_the_pace_of_a_source_are_read_later() {
 }
 
 #[actix::test]
-async fn a_hundred_empty_frames_end_a_link_and_are_held_against_its_source() {
+async fn a_hundred_empty_frames_end_a_link_and_count_against_its_source() {
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "node").start().await.unwrap();
     let mut events = bob.events();
@@ -524,7 +524,7 @@ async fn a_classic_connection_carries_one_frame_however_many_empty_ones_follow()
 }
 
 #[actix::test]
-async fn who_asks_and_reads_no_answers_is_cut_off_and_others_go_on() {
+async fn a_peer_that_reads_no_replies_is_disconnected_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let bob =
         builder(&wires, "node").config(Config::default().ban_at(u32::MAX)).start().await.unwrap();
@@ -584,7 +584,7 @@ async fn is_refused(wires: &MemoryNetwork) -> bool {
 }
 
 #[actix::test]
-async fn who_misbehaves_too_much_is_banned_for_a_time_longer_each_time_and_others_are_served() {
+async fn a_misbehaving_source_is_banned_for_longer_each_time_and_others_are_served() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default().ban_longest(200 * SECOND)).await;
     let mut events = node.events();
@@ -618,7 +618,7 @@ async fn who_misbehaves_too_much_is_banned_for_a_time_longer_each_time_and_other
 }
 
 #[actix::test]
-async fn what_happens_to_everybody_now_and_then_bans_nobody() {
+async fn occasional_faults_of_honest_peers_cause_no_ban() {
     let wires = MemoryNetwork::new(1);
     let node = node(&wires, Config::default()).await;
     for _ in 0..400 {
@@ -630,7 +630,7 @@ async fn what_happens_to_everybody_now_and_then_bans_nobody() {
 }
 
 #[actix::test]
-async fn each_offence_is_held_against_its_source() {
+async fn each_misbehavior_counts_against_its_source() {
     let wires = MemoryNetwork::new(1);
     let config = Config::default().ban_at(1).header_timeout(SECOND).body_timeout(SECOND);
     let node = builder(&wires, "node").config(config).start().await.unwrap();
@@ -666,7 +666,7 @@ async fn each_offence_is_held_against_its_source() {
 }
 
 #[actix::test]
-async fn a_ban_by_hand_cuts_links_at_once_and_is_taken_back_by_hand() {
+async fn a_manual_ban_ends_links_at_once_and_can_be_lifted() {
     let wires = MemoryNetwork::new(1);
     let bob = builder(&wires, "node").start().await.unwrap();
     let ada = builder(&wires, "flood").start().await.unwrap();
@@ -684,7 +684,7 @@ async fn a_ban_by_hand_cuts_links_at_once_and_is_taken_back_by_hand() {
 }
 
 #[actix::test]
-async fn loopback_is_exempt_unless_it_is_asked_for() {
+async fn loopback_is_exempt_from_automatic_bans_unless_it_is_limited() {
     for limit in [false, true] {
         let config = Config::default().ban_at(2).limit_loopback(limit);
         let node = Peer::builder().config(config).well_known().start().await.unwrap();
@@ -715,7 +715,7 @@ async fn loopback_is_exempt_unless_it_is_asked_for() {
 }
 
 #[actix::test]
-async fn loopback_has_as_many_connections_as_the_node_unless_it_is_limited_too() {
+async fn loopback_may_use_all_connections_of_the_node_unless_it_is_limited() {
     for (limit, served) in [(false, 20), (true, 4)] {
         let config = Config::default().max_connections_per_source(4).limit_loopback(limit);
         let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));

@@ -26,7 +26,7 @@ fn listen() -> (Log, DefaultGuard) {
 }
 
 #[actix::test]
-async fn a_flood_of_one_kind_of_warning_is_ten_lines_in_a_second_and_a_sum() {
+async fn a_flood_of_one_kind_of_warning_becomes_ten_lines_a_second_and_a_summary() {
     let (log, _guard) = listen();
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);

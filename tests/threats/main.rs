@@ -41,7 +41,7 @@ fn sources(folder: &Path, text: &mut String) {
 }
 
 #[test]
-fn every_threat_in_the_list_has_tests_and_each_of_them_exists() {
+fn every_threat_in_the_list_names_tests_and_each_of_them_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut code = String::new();
     for folder in ["tests", "examples", "src"] {
@@ -75,7 +75,7 @@ fn gate(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_gates_for_advisories_licences_bans_and_sources_are_closed() {
+fn the_deny_file_rejects_advisories_licences_crates_and_sources_by_default() {
     // In version 2 every advisory is an error, and every licence that is not allowed. No exceptions.
     let all = [r#"yanked = "deny""#, r#"unsound = "all""#, r#"unmaintained = "all""#];
     assert_eq!(gate("advisories"), ["version = 2", all[0], all[1], all[2]]);

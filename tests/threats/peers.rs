@@ -220,7 +220,7 @@ const FOREIGN: [&str; 17] = [
 ];
 
 #[actix::test]
-async fn a_join_in_the_name_of_another_host_is_refused_and_nobody_is_dialled() {
+async fn a_join_that_names_another_host_is_refused_without_a_dial() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -235,7 +235,7 @@ async fn a_join_in_the_name_of_another_host_is_refused_and_nobody_is_dialled() {
 }
 
 #[actix::test]
-async fn an_open_node_takes_what_its_asker_could_reach_and_nothing_else() {
+async fn an_open_node_accepts_only_addresses_that_the_caller_could_reach() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let open = builder.join_policy(JoinPolicy::Open).start().await.unwrap();
@@ -250,7 +250,7 @@ async fn an_open_node_takes_what_its_asker_could_reach_and_nothing_else() {
 }
 
 #[actix::test]
-async fn who_never_listens_is_asked_three_times_and_goes() {
+async fn a_peer_that_never_listens_is_asked_three_times_and_removed() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let mut events = node.events();
@@ -294,7 +294,7 @@ async fn an_original_that_listens_after_it_has_joined_is_verified_and_stays() {
 }
 
 #[actix::test]
-async fn a_closed_node_lets_nobody_join() {
+async fn a_closed_node_refuses_every_join() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.join_policy(JoinPolicy::Closed).start().await.unwrap();
@@ -306,7 +306,7 @@ async fn a_closed_node_lets_nobody_join() {
 }
 
 #[actix::test]
-async fn a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
+async fn a_list_causes_no_dial_to_an_address_that_its_sender_could_not_reach() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let hosts = [
@@ -342,7 +342,7 @@ async fn a_list_sends_the_node_nowhere_that_its_sender_could_not_go() {
 }
 
 #[actix::test]
-async fn an_address_that_does_not_answer_is_dialled_three_times_a_minute_whoever_lists_it() {
+async fn an_unresponsive_address_is_dialled_at_most_three_times_a_minute_whoever_lists_it() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let victim = || vec![format!("v{} 9.9.9.2 9000", fastrand::u32(..))];
@@ -360,7 +360,7 @@ async fn an_address_that_does_not_answer_is_dialled_three_times_a_minute_whoever
 }
 
 #[actix::test]
-async fn a_network_that_is_made_up_costs_a_walk_no_more_than_its_questions() {
+async fn a_made_up_network_costs_a_walk_no_more_than_its_limit_of_questions() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     // Each host lists a hundred others, all of which say so, too.
@@ -392,7 +392,7 @@ async fn a_network_that_is_made_up_costs_a_walk_no_more_than_its_questions() {
 }
 
 #[actix::test]
-async fn a_flood_of_joins_gets_its_share_and_is_gone_after_a_quarter_of_a_minute() {
+async fn a_flood_of_joins_gets_only_its_share_and_is_gone_after_15_seconds() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let mut outcomes = BTreeMap::new();
@@ -480,18 +480,18 @@ async fn flood(joins: u32) {
 }
 
 #[actix::test]
-async fn the_verified_peers_stay_whatever_a_flood_of_joins_does_and_no_third_party_is_dialled() {
+async fn verified_peers_stay_through_a_flood_of_joins_and_no_third_party_is_dialled() {
     flood(3_000).await;
 }
 
 #[actix::test]
 #[ignore = "takes a minute"]
-async fn the_same_with_a_hundred_thousand_joins_over_the_network() {
+async fn verified_peers_stay_through_a_hundred_thousand_joins_over_the_network() {
     flood(100_000).await;
 }
 
 #[actix::test]
-async fn two_addresses_that_fill_the_share_of_unverified_peers_keep_no_newcomer_out() {
+async fn two_addresses_that_fill_the_share_of_unverified_peers_exclude_no_new_peer() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.config(Config::default().max_peers(32)).start().await.unwrap();
@@ -547,7 +547,7 @@ fn check_shares(list: &PeerList, limit: usize) {
 }
 
 #[test]
-fn the_rules_hold_in_a_hundred_thousand_joins() {
+fn the_shares_of_the_table_hold_in_a_hundred_thousand_joins() {
     let mut now = Instant::now().into_std();
     let mut list = PeerList::new("node".parse().unwrap(), 128);
     let shares = Shares::default();
@@ -587,7 +587,7 @@ fn the_rules_hold_in_a_hundred_thousand_joins() {
 }
 
 #[actix::test]
-async fn nobody_quits_for_another() {
+async fn a_quit_that_names_another_peer_is_refused() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     join(&wires, "9.9.9.9", "al 9.9.9.9 9000").await;
@@ -604,7 +604,7 @@ async fn nobody_quits_for_another() {
 }
 
 #[actix::test]
-async fn nobody_joins_or_quits_for_another_by_having_it_pass_the_request_on() {
+async fn a_forwarded_join_or_quit_that_names_the_forwarding_peer_is_refused() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     let other = |host: &'static str| {
@@ -632,7 +632,7 @@ async fn nobody_joins_or_quits_for_another_by_having_it_pass_the_request_on() {
 }
 
 #[actix::test]
-async fn an_open_node_believes_everybody_as_the_originals_do() {
+async fn an_open_node_trusts_every_join_and_quit_as_the_originals_do() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let node = builder.quit_policy(QuitPolicy::Open).start().await.unwrap();
@@ -644,7 +644,7 @@ async fn an_open_node_believes_everybody_as_the_originals_do() {
 const QUESTION: usize = 8;
 
 #[actix::test]
-async fn a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
+async fn a_join_makes_the_node_send_little_to_its_own_host_and_nothing_to_others() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     let questions = program(&wires, "9.9.9.9", original("another")).await;
@@ -668,7 +668,7 @@ async fn a_join_has_the_node_send_its_own_host_little_and_others_nothing() {
 }
 
 #[actix::test]
-async fn a_list_has_the_node_send_third_parties_less_than_it_was_long() {
+async fn a_list_makes_the_node_send_third_parties_less_than_its_own_length() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     // Twenty hosts, each under five names, and new ones each time.
@@ -714,7 +714,7 @@ async fn a_list_has_the_node_send_third_parties_less_than_it_was_long() {
 }
 
 #[actix::test]
-async fn what_remotes_choose_as_keys_is_forgotten_again() {
+async fn table_keys_that_remote_peers_choose_are_forgotten() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     // No limit, and still nobody fills the memory with ids.
@@ -738,7 +738,7 @@ async fn what_remotes_choose_as_keys_is_forgotten_again() {
 }
 
 #[actix::test]
-async fn a_list_without_an_end_is_read_for_64_kib_and_no_further() {
+async fn an_endless_list_is_read_for_at_most_64_kib() {
     let wires = MemoryNetwork::new(1);
     let (node, _) = started(&wires).await;
     let entries = || (0..100_000).map(|n| format!("x{n} 9.9.9.1 {}", n % 60_000 + 1)).collect();
@@ -751,7 +751,7 @@ async fn a_list_without_an_end_is_read_for_64_kib_and_no_further() {
 }
 
 #[actix::test]
-async fn a_frozen_peer_is_gone_after_three_misses() {
+async fn a_frozen_peer_is_removed_after_three_misses() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -807,12 +807,12 @@ async fn after_another_came(answers: &'static str) -> u64 {
 }
 
 #[actix::test]
-async fn another_node_at_the_address_of_a_peer_is_not_that_peer() {
+async fn another_node_at_the_address_of_a_peer_is_not_taken_for_that_peer() {
     assert!(after_another_came("PONG").await <= 20);
 }
 
 #[actix::test]
-async fn another_original_at_the_address_of_an_original_is_not_that_one() {
+async fn another_original_at_the_address_of_an_original_is_not_taken_for_it() {
     // It says its name in every fourth sweep.
     assert!(after_another_came("").await <= 65);
 }
@@ -848,7 +848,7 @@ async fn torn(nodes: &[Peer; 2]) {
 }
 
 #[actix::test]
-async fn after_a_partition_has_healed_both_sides_know_each_other_again_within_twenty_seconds() {
+async fn after_a_partition_has_healed_both_sides_list_each_other_within_twenty_seconds() {
     tokio::time::pause();
     // It heals at any moment of the rest between two questions, sooner and later.
     for lasts in (0..22).chain([100, 300, 560]) {
@@ -900,22 +900,22 @@ async fn kept_away(case: &str) {
 }
 
 #[actix::test]
-async fn who_was_removed_by_the_program_is_not_asked_again_after_a_partition() {
+async fn a_peer_that_the_application_removed_is_not_asked_after_a_partition() {
     kept_away("removed").await;
 }
 
 #[actix::test]
-async fn who_is_banned_is_not_asked_again_after_a_partition() {
+async fn a_banned_peer_is_not_asked_after_a_partition() {
     kept_away("banned").await;
 }
 
 #[actix::test]
-async fn who_quits_is_not_asked_again_after_a_partition_and_nobody_quits_for_it() {
+async fn a_peer_that_quit_is_not_asked_after_a_partition_and_no_other_peer_can_quit_for_it() {
     kept_away("quit").await;
 }
 
 #[actix::test]
-async fn a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_then_none() {
+async fn a_hundred_dead_peers_cost_a_bounded_number_of_dials_and_then_none() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.max_peers(0).stabilizer(PingSweep::new()).start().await.unwrap();
@@ -940,7 +940,7 @@ async fn a_hundred_peers_that_stay_dead_cost_a_bounded_number_of_dials_and_then_
 }
 
 #[actix::test]
-async fn a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_seconds_at_most() {
+async fn a_flapping_peer_is_removed_and_added_again_at_most_once_in_ten_seconds() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     // As hasty as can be.
@@ -975,7 +975,7 @@ async fn a_peer_that_comes_and_goes_each_second_is_out_and_back_once_in_ten_seco
 }
 
 #[actix::test]
-async fn of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
+async fn of_two_nodes_with_one_id_the_first_stays_and_the_second_is_told_why() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let node = builder.stabilizer(PingSweep::new()).start().await.unwrap();
@@ -999,7 +999,7 @@ async fn of_two_nodes_with_one_id_the_first_stays_and_the_other_hears_why() {
 }
 
 #[actix::test]
-async fn who_claims_the_id_of_a_listed_peer_has_that_one_asked_at_a_pace_and_nobody_else() {
+async fn a_claim_of_a_listed_id_causes_questions_only_to_the_listed_peer_at_a_bounded_rate() {
     let wires = MemoryNetwork::new(1);
     let (node, dialled) = started(&wires).await;
     program(&wires, "9.9.9.1", original("al")).await;
@@ -1054,18 +1054,18 @@ async fn claimed_elsewhere(answers: &'static str) -> String {
 }
 
 #[actix::test]
-async fn a_claimed_id_moves_when_its_address_has_not_answered_three_times_and_the_new_one_does() {
+async fn a_claimed_id_moves_when_its_address_missed_three_times_and_the_new_one_answers() {
     assert_eq!(claimed_elsewhere("al").await, "9.9.9.2");
 }
 
 #[actix::test]
-async fn a_claimed_id_stays_when_another_answers_at_the_new_address() {
+async fn a_claimed_id_stays_when_another_id_answers_at_the_new_address() {
     assert_eq!(claimed_elsewhere("eve").await, "9.9.9.1");
 }
 
 #[cfg(feature = "tls")]
 #[actix::test]
-async fn a_proven_id_is_its_own_and_needs_no_question() {
+async fn a_proven_id_joins_only_for_itself_and_is_verified_without_a_dial() {
     use actix_peer::transport::tls::{NodeIdentity, TlsTransport};
 
     tokio::time::pause();
@@ -1094,7 +1094,7 @@ async fn a_proven_id_is_its_own_and_needs_no_question() {
 }
 
 #[actix::test]
-async fn a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounded_dials() {
+async fn a_peer_that_makes_up_ten_thousand_peers_gets_its_share_and_costs_bounded_dials() {
     let wires = MemoryNetwork::new(1);
     let (builder, dialled) = builder(&wires);
     let exchange = PeerExchange::new().every(SECOND).hints(4).seed(1);
@@ -1138,7 +1138,7 @@ async fn a_liar_that_tells_of_ten_thousand_peers_gets_its_share_and_costs_bounde
 }
 
 #[actix::test]
-async fn who_asks_for_peers_often_is_told_the_same_and_never_what_it_could_not_reach() {
+async fn frequent_requests_for_peers_get_the_same_answer_without_unreachable_addresses() {
     let wires = MemoryNetwork::new(1);
     let (builder, _) = builder(&wires);
     let exchange = PeerExchange::new().every(SECOND * 3_600).seed(1);

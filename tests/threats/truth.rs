@@ -118,7 +118,7 @@ async fn cut_three_times(wires: &MemoryNetwork) {
 }
 
 #[actix::test]
-async fn a_message_of_which_a_byte_left_is_never_sent_again() {
+async fn a_message_of_which_one_byte_was_sent_is_never_sent_again() {
     tokio::time::pause();
     let messages: [fn() -> Outgoing; 2] = [|| frame("SINK", 8 << 20), || body("SINK", 8 << 20)];
     for (over, asks, message) in
@@ -141,7 +141,7 @@ async fn a_message_of_which_a_byte_left_is_never_sent_again() {
 }
 
 #[actix::test]
-async fn wherever_a_long_message_is_cut_its_error_knows_that_a_streaming_handler_was_called() {
+async fn wherever_a_long_message_is_cut_its_error_says_whether_it_may_have_been_handled() {
     tokio::time::pause();
     let long = 200 << 10;
     for (over, asks) in BOTH.into_iter().flat_map(|over| [(over, true), (over, false)]) {
@@ -171,7 +171,7 @@ async fn wherever_a_long_message_is_cut_its_error_knows_that_a_streaming_handler
 }
 
 #[actix::test]
-async fn a_streaming_handler_that_was_called_and_is_then_refused_may_have_handled_the_message() {
+async fn a_message_refused_after_its_streaming_handler_was_called_may_have_been_handled() {
     tokio::time::pause();
     for asks in [true, false] {
         let wires = MemoryNetwork::new(1);
@@ -198,7 +198,7 @@ async fn a_streaming_handler_that_was_called_and_is_then_refused_may_have_handle
 }
 
 #[actix::test]
-async fn a_handler_that_refuses_a_body_while_it_is_sent_may_have_handled_it() {
+async fn a_body_refused_by_its_handler_while_it_is_sent_may_have_been_handled() {
     tokio::time::pause();
     for over in BOTH {
         let wires = MemoryNetwork::new(1);
@@ -217,7 +217,7 @@ async fn a_handler_that_refuses_a_body_while_it_is_sent_may_have_handled_it() {
 }
 
 #[actix::test]
-async fn a_source_that_ends_after_its_handler_was_called_leaves_a_message_that_may_be_handled() {
+async fn a_message_whose_body_source_ends_after_the_handler_was_called_may_have_been_handled() {
     tokio::time::pause();
     for (over, asks) in BOTH.into_iter().flat_map(|over| [(over, true), (over, false)]) {
         let wires = MemoryNetwork::new(1);
@@ -236,7 +236,7 @@ async fn a_source_that_ends_after_its_handler_was_called_leaves_a_message_that_m
 }
 
 #[actix::test]
-async fn a_request_that_gets_no_more_credit_in_its_middle_may_have_been_handled() {
+async fn a_request_that_runs_out_of_credit_midway_may_have_been_handled() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let calls = Calls::default();
@@ -260,7 +260,7 @@ async fn a_request_that_gets_no_more_credit_in_its_middle_may_have_been_handled(
 }
 
 #[actix::test]
-async fn a_classic_message_that_a_stop_cuts_in_its_middle_may_have_been_handled() {
+async fn a_classic_message_that_a_stop_aborts_midway_may_have_been_handled() {
     tokio::time::pause();
     for asks in [true, false] {
         let wires = MemoryNetwork::new(1);
@@ -312,7 +312,7 @@ async fn notify_all(wires: &MemoryNetwork, each: u64, code: &'static str) -> Sum
 }
 
 #[actix::test]
-async fn what_notify_all_returns_and_what_was_refused_add_up() {
+async fn the_result_of_notify_all_and_the_refusals_add_up() {
     tokio::time::pause();
     for each in [1, 2, 5, 100] {
         // Mostly so many refusals that the sender is banned.
@@ -330,7 +330,7 @@ async fn what_notify_all_returns_and_what_was_refused_add_up() {
 }
 
 #[actix::test]
-async fn refusals_of_what_came_before_a_goodbye_are_told() {
+async fn refusals_of_messages_before_a_goodbye_are_reported() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob, calls) = two(&wires).await;
@@ -364,7 +364,7 @@ impl Wire for Text {
 }
 
 #[actix::test]
-async fn a_message_that_is_too_long_is_an_error_at_once_whatever_the_verb() {
+async fn a_too_long_message_is_an_error_at_once_with_every_verb() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let calls = Calls::default();
@@ -420,7 +420,7 @@ async fn a_message_that_is_too_long_is_an_error_at_once_whatever_the_verb() {
 }
 
 #[actix::test]
-async fn a_length_that_changes_holds_on_links_that_are_open() {
+async fn a_changed_length_limit_holds_on_open_links() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob, calls) = two(&wires).await;

@@ -31,7 +31,7 @@ async fn answered(from: &Peer, to: &Peer, over: Over) -> Result<(), RequestError
 }
 
 #[actix::test]
-async fn a_ban_while_connected_breaks_the_links_of_both_directions_at_once() {
+async fn a_ban_breaks_the_open_links_of_both_directions_at_once() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     for dialled_by_bob in [false, true] {
@@ -63,7 +63,7 @@ async fn a_ban_while_connected_breaks_the_links_of_both_directions_at_once() {
 }
 
 #[actix::test]
-async fn who_is_banned_is_no_peer_any_more_and_the_others_are() {
+async fn a_banned_peer_is_removed_from_the_table_and_the_others_stay() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
@@ -126,7 +126,7 @@ async fn a_ban_while_a_handler_works_closes_the_connection_before_it_answers() {
 }
 
 #[actix::test]
-async fn a_ban_of_whom_this_node_asks_is_an_error_that_says_so() {
+async fn a_request_to_a_peer_that_is_banned_meanwhile_fails_with_that_reason() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
@@ -145,7 +145,7 @@ async fn a_ban_of_whom_this_node_asks_is_an_error_that_says_so() {
 }
 
 #[actix::test]
-async fn a_ban_during_the_handshake_is_not_too_late() {
+async fn a_ban_during_the_handshake_takes_effect() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND / 10..SECOND / 10);
@@ -171,7 +171,7 @@ async fn a_ban_during_the_handshake_is_not_too_late() {
 }
 
 #[actix::test]
-async fn an_allow_list_lets_nobody_in_without_a_proof() {
+async fn an_allow_list_admits_only_proven_ids() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();

@@ -37,7 +37,7 @@ async fn say(over: &TlsTransport, to: &Peer, code: &str, text: &str) -> Vec<u8> 
 }
 
 #[actix::test]
-async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects_from() {
+async fn a_proven_id_that_misbehaves_is_banned_wherever_it_connects_from() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let config = Config::default().ban_at(20).ban_time(60 * SECOND);
@@ -91,7 +91,7 @@ async fn who_misbehaves_under_a_proven_id_is_banned_with_it_wherever_it_connects
 }
 
 #[actix::test]
-async fn nothing_is_sent_to_an_id_that_this_node_has_banned() {
+async fn nothing_is_sent_to_a_banned_id() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;

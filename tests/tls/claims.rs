@@ -67,7 +67,7 @@ async fn fake<R>(over: TlsTransport, at: &str, work: impl AsyncFnOnce(Io) -> R) 
 }
 
 #[actix::test]
-async fn a_hello_that_answers_with_another_id_is_an_error_that_says_so() {
+async fn an_answering_hello_with_another_id_is_an_error_that_says_so() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;
@@ -93,7 +93,7 @@ async fn a_hello_that_answers_with_another_id_is_an_error_that_says_so() {
 }
 
 #[actix::test]
-async fn nobody_joins_or_leaves_in_the_name_of_another() {
+async fn a_join_or_quit_in_the_name_of_another_id_is_refused() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -127,7 +127,7 @@ async fn nobody_joins_or_leaves_in_the_name_of_another() {
 }
 
 #[actix::test]
-async fn without_a_proof_nobody_has_an_id_that_is_a_key() {
+async fn an_id_that_is_a_key_is_refused_without_a_proof() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob").plain(Plain::Served)).await;
@@ -197,7 +197,7 @@ async fn a_routed_message_with_a_false_origin_is_refused_and_counted() {
 }
 
 #[actix::test]
-async fn who_says_that_it_listens_where_another_does_gets_none_of_its_messages() {
+async fn a_node_that_claims_the_address_of_another_gets_none_of_its_messages() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let cyd = start("cyd", transport(&wires, "cyd")).await;
@@ -236,7 +236,7 @@ fn identity(name: &str) -> actix_peer::transport::tls::NodeIdentity {
 }
 
 #[actix::test]
-async fn a_contact_that_gives_another_name_than_its_own_is_not_joined() {
+async fn a_contact_that_states_another_id_than_its_own_is_not_joined() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;

@@ -52,7 +52,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn what_is_stored_is_loaded_again_and_nothing_is_left_beside_it() {
+fn a_stored_identity_is_loaded_again_and_no_other_file_is_left() {
     let folder = Folder::new();
     let identity = NodeIdentity::generate().unwrap();
     identity.store(folder.file()).unwrap();
@@ -85,7 +85,7 @@ fn only_the_owner_can_read_the_file_and_one_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn an_identity_is_never_written_over() {
+fn an_identity_file_is_never_overwritten() {
     let folder = Folder::new();
     fs::write(folder.file(), "something").unwrap();
     let error = NodeIdentity::generate().unwrap().store(folder.file()).unwrap_err();
@@ -95,7 +95,7 @@ fn an_identity_is_never_written_over() {
 }
 
 #[test]
-fn many_who_start_at_once_have_one_identity() {
+fn concurrent_starts_share_one_identity() {
     let folder = Folder::new();
     let ids: Vec<_> = thread::scope(|scope| {
         let load = || NodeIdentity::load_or_generate(folder.file()).unwrap().id().clone();
@@ -107,7 +107,7 @@ fn many_who_start_at_once_have_one_identity() {
 }
 
 #[test]
-fn what_is_no_key_is_an_error_that_names_the_file() {
+fn a_file_without_a_key_is_an_error_that_names_the_file() {
     let folder = Folder::new();
     let missing = NodeIdentity::load(folder.file()).unwrap_err();
     assert!(matches!(missing, IdentityError::Read { .. }), "{missing:?}");
@@ -129,7 +129,7 @@ fn what_is_no_key_is_an_error_that_names_the_file() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_in_the_place_of_the_file_holds_nobody_up() {
+fn a_pipe_in_the_place_of_the_file_does_not_block() {
     let folder = Folder::new();
     let made = std::process::Command::new("mkfifo").arg(folder.file()).status();
     assert!(made.unwrap().success());
@@ -141,7 +141,7 @@ fn a_pipe_in_the_place_of_the_file_holds_nobody_up() {
 }
 
 #[test]
-fn the_key_is_in_no_message() {
+fn the_private_key_is_in_no_message() {
     let folder = Folder::new();
     let identity = NodeIdentity::generate().unwrap();
     identity.store(folder.file()).unwrap();

@@ -195,7 +195,7 @@ fn alert(error: &std::io::Error) -> Option<AlertDescription> {
 }
 
 #[actix::test]
-async fn the_key_is_the_id_that_openssl_sees() {
+async fn the_id_is_the_public_key_that_openssl_shows() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -207,7 +207,7 @@ async fn the_key_is_the_id_that_openssl_sees() {
 }
 
 #[actix::test]
-async fn who_was_banned_does_not_come_back_by_an_old_session() {
+async fn a_banned_client_cannot_return_with_an_old_session() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
@@ -230,7 +230,7 @@ async fn who_was_banned_does_not_come_back_by_an_old_session() {
 }
 
 #[actix::test]
-async fn a_key_that_one_has_not_the_private_part_of_is_worth_nothing() {
+async fn a_public_key_without_its_private_key_proves_nothing() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::allow_list([crate::id_of("ada")]);
@@ -276,7 +276,7 @@ async fn asks_for_bob(key: Arc<CertifiedKey>) -> IdentityFault {
 }
 
 #[actix::test]
-async fn who_shows_the_key_of_another_when_dialled_is_neither_believed_nor_named() {
+async fn a_server_that_shows_the_key_of_another_is_neither_accepted_nor_named() {
     tokio::time::pause();
     // Bob's key, without its private part: nothing is known of who is there.
     let stolen = asks_for_bob(shown_as(vec![spki(crate::id_of("bob").as_str())])).await;
@@ -314,7 +314,7 @@ async fn a_client_without_a_key_or_with_a_certificate_is_refused() {
 }
 
 #[actix::test]
-async fn more_than_one_key_or_something_long_in_its_place_is_refused() {
+async fn more_than_one_key_or_an_oversized_key_is_refused() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -360,7 +360,7 @@ async fn another_protocol_over_tls_is_refused() {
 }
 
 #[actix::test]
-async fn an_older_version_of_tls_is_refused_without_a_plain_word() {
+async fn an_older_version_of_tls_is_refused_without_a_plain_frame() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -382,7 +382,7 @@ async fn an_older_version_of_tls_is_refused_without_a_plain_word() {
 }
 
 #[actix::test]
-async fn a_tls_client_at_a_plain_port_is_told_so_and_learns_what_is_there() {
+async fn a_tls_dial_to_a_plain_port_fails_with_an_error_that_says_so() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let old = start("old", host(&wires, "old")).await;

@@ -28,7 +28,7 @@ async fn answered(from: &Peer, to: &Peer) -> Result<(), RequestError> {
 }
 
 #[actix::test]
-async fn a_connection_that_says_nothing_is_cut_after_ten_seconds() {
+async fn a_silent_connection_is_closed_after_ten_seconds() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -45,7 +45,7 @@ async fn a_connection_that_says_nothing_is_cut_after_ten_seconds() {
 }
 
 #[actix::test]
-async fn single_bytes_do_not_renew_the_time_of_a_handshake() {
+async fn single_bytes_do_not_extend_the_timeout_of_a_handshake() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -62,7 +62,7 @@ async fn single_bytes_do_not_renew_the_time_of_a_handshake() {
 }
 
 #[actix::test]
-async fn one_time_limit_goes_for_the_handshake_and_the_first_frame() {
+async fn one_timeout_covers_the_handshake_and_the_first_frame() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     wires.latency(SECOND..SECOND);
@@ -75,7 +75,7 @@ async fn one_time_limit_goes_for_the_handshake_and_the_first_frame() {
 }
 
 #[actix::test]
-async fn a_flood_of_handshakes_from_one_source_keeps_nobody_else_out() {
+async fn a_flood_of_handshakes_from_one_source_excludes_no_other_source() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob").max_handshakes(8)).await;
@@ -106,7 +106,7 @@ async fn name(from: &Peer, to: &Peer) -> Vec<Frame> {
 }
 
 #[actix::test]
-async fn a_node_that_is_full_says_so_after_the_handshake_and_not_to_a_flood() {
+async fn a_full_node_says_so_after_the_handshake_and_not_to_a_flood() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
@@ -141,7 +141,7 @@ async fn a_node_that_is_full_says_so_after_the_handshake_and_not_to_a_flood() {
 }
 
 #[actix::test]
-async fn connections_with_tls_count_for_their_source_as_long_as_they_are_open() {
+async fn tls_connections_count_against_their_source_while_they_are_open() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
@@ -171,7 +171,7 @@ async fn connections_with_tls_count_for_their_source_as_long_as_they_are_open() 
 }
 
 #[actix::test]
-async fn a_dial_that_nobody_answers_ends_in_time() {
+async fn an_unanswered_dial_ends_in_time() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let mut listener = host(&wires, "bob").listen(&"bob:9000".parse().unwrap()).await.unwrap();
@@ -236,7 +236,7 @@ async fn cut_reply(polite: bool) -> Result<Vec<Frame>, RequestError> {
 }
 
 #[actix::test]
-async fn replies_that_are_cut_between_two_frames_are_no_short_success() {
+async fn replies_that_are_cut_between_two_frames_are_an_error() {
     tokio::time::pause();
     assert_eq!(cut_reply(true).await.unwrap(), [Frame::text("REPL", "one")]);
     let error = cut_reply(false).await.unwrap_err();
@@ -245,7 +245,7 @@ async fn replies_that_are_cut_between_two_frames_are_no_short_success() {
 }
 
 #[actix::test]
-async fn what_is_encrypted_leaves_at_once_and_not_with_what_is_said_next() {
+async fn encrypted_data_is_sent_at_once_and_not_with_the_next_write() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = (
@@ -266,7 +266,7 @@ async fn what_is_encrypted_leaves_at_once_and_not_with_what_is_said_next() {
 }
 
 #[actix::test]
-async fn a_node_asks_and_is_asked_over_tcp_at_once_and_in_bulk() {
+async fn nodes_exchange_concurrent_large_messages_over_tcp_in_both_directions() {
     let (ada, bob) = (tcp("ada").await, tcp("bob").await);
     let data = vec![7; 1 << 20];
     let ask = async |from: &Peer, to: &Peer, over| {

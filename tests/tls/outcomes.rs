@@ -62,7 +62,7 @@ async fn peers_on_each_others_lists_see_each_others_proven_ids() {
 }
 
 #[actix::test]
-async fn a_node_that_is_not_admitted_hears_so_whatever_it_sends() {
+async fn a_node_that_is_not_admitted_is_told_so_whatever_it_sends() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     for admission in [Admission::allow_list([]), Admission::ban_list([id_of("ada")])] {
@@ -89,7 +89,7 @@ async fn a_node_that_is_not_admitted_hears_so_whatever_it_sends() {
 }
 
 #[actix::test]
-async fn a_node_does_not_talk_to_whom_it_does_not_admit() {
+async fn a_node_sends_nothing_to_a_peer_that_it_does_not_admit() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::ban_list([id_of("bob")]);
@@ -107,7 +107,7 @@ async fn a_node_does_not_talk_to_whom_it_does_not_admit() {
 }
 
 #[actix::test]
-async fn another_peer_at_the_address_is_an_error_that_a_person_understands() {
+async fn another_peer_at_the_address_is_a_readable_error() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (ada, eve) = (
@@ -151,7 +151,7 @@ async fn another_peer_at_the_address_is_an_error_that_a_person_understands() {
 }
 
 #[actix::test]
-async fn those_who_wait_for_one_dial_get_an_answer_of_their_own() {
+async fn callers_that_wait_for_one_dial_get_a_result_of_their_own() {
     tokio::time::pause();
     // Who is first, and so begins the dial: somebody who asks for another, or for whom is there.
     for first in 0..3 {
@@ -183,7 +183,7 @@ async fn those_who_wait_for_one_dial_get_an_answer_of_their_own() {
 }
 
 #[actix::test]
-async fn a_peer_whose_address_has_got_another_node_is_given_up_by_the_ping_sweep() {
+async fn the_ping_sweep_removes_a_peer_whose_address_has_another_node() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let sweep = actix_peer::PingSweep::default();
@@ -217,7 +217,7 @@ async fn an_id_that_is_not_the_key_is_refused_at_the_start() {
 }
 
 #[actix::test]
-async fn a_kept_message_takes_the_link_of_a_peer_that_has_proved_its_id_wherever_that_is() {
+async fn a_waiting_reliable_message_uses_the_link_of_a_proven_peer_at_any_address() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;

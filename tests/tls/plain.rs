@@ -21,7 +21,7 @@ fn echo(over: Over) -> Outgoing {
 }
 
 #[actix::test]
-async fn plain_text_on_a_port_for_tls_alone_gets_one_frame_that_says_so() {
+async fn plain_text_on_a_tls_only_port_gets_one_frame_that_says_so() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob")).await;
@@ -44,7 +44,7 @@ async fn plain_text_on_a_port_for_tls_alone_gets_one_frame_that_says_so() {
 }
 
 #[actix::test]
-async fn a_node_that_explains_nothing_closes_plain_connections_without_a_word() {
+async fn a_node_without_explanations_closes_plain_connections_without_a_frame() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let builder = Peer::builder().transport(transport(&wires, "bob")).listen("bob:9000");
@@ -55,7 +55,7 @@ async fn a_node_that_explains_nothing_closes_plain_connections_without_a_word() 
 }
 
 #[actix::test]
-async fn one_port_serves_both_and_tells_them_apart() {
+async fn one_port_serves_tls_and_plain_connections_and_distinguishes_them() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let bob = start("bob", transport(&wires, "bob").plain(Plain::Served)).await;
@@ -80,7 +80,7 @@ async fn one_port_serves_both_and_tells_them_apart() {
 }
 
 #[actix::test]
-async fn a_network_without_tls_is_joined_through_a_contact_that_is_named_for_that() {
+async fn a_plain_network_is_joined_only_through_a_contact_that_is_configured_as_plain() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let (old, other) =
@@ -126,7 +126,7 @@ async fn a_node_with_tls_never_falls_back_to_plain() {
 }
 
 #[actix::test]
-async fn plain_links_end_at_once_when_only_those_on_a_list_are_admitted() {
+async fn plain_links_end_at_once_when_an_allow_list_is_set() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let admission = Admission::open();
@@ -153,7 +153,7 @@ proptest! {
     /// Whatever comes first, in whichever pieces: the node closes the connection in the end, and
     /// serves the next one.
     #[test]
-    fn any_first_bytes_harm_nobody(
+    fn arbitrary_first_bytes_do_no_harm(
         bytes in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..80),
             proptest::collection::vec(any::<u8>(), 0..80).prop_map(|mut rest| {

@@ -120,7 +120,7 @@ fn compare(bytes: &[u8], meaning: &str) -> Result<(), String> {
 // ---- examples ----
 
 #[test]
-fn every_example_is_what_the_text_beside_it_says() {
+fn every_example_matches_the_text_beside_it() {
     let all = blocks();
     let names: Set = all.iter().map(|block| block.name.clone()).collect();
     assert_eq!(names.len(), all.len(), "two examples have one name");
@@ -135,7 +135,7 @@ fn every_example_is_what_the_text_beside_it_says() {
 }
 
 #[test]
-fn every_code_of_the_framework_has_an_example() {
+fn every_framework_code_has_an_example() {
     let all = blocks().iter().map(Block::bytes).collect::<Vec<_>>();
     for code in codes_in_the_code() {
         let has = all.iter().any(|bytes| bytes.starts_with(code.as_bytes()));
@@ -152,7 +152,7 @@ async fn answers(node: &Peer, conversation: &[(&str, &[&str])]) {
 }
 
 #[actix::test]
-async fn the_examples_of_classic_exchanges_are_what_a_node_answers() {
+async fn the_examples_of_classic_exchanges_match_the_answers_of_a_node() {
     let node = crate::incoming::ada().start().await.unwrap();
     let conversation: &[(&str, &[&str])] = &[
         ("name-request", &["name-reply"]),
@@ -262,7 +262,7 @@ fn the_hello_in_the_examples_is_read_and_written() {
 }
 
 #[test]
-fn the_examples_of_messages_over_a_link_are_what_its_two_sides_say() {
+fn the_examples_of_messages_over_a_link_match_what_its_two_sides_send() {
     let mut two = Two::open(1 << 20, &[]);
     two.ada.one_way(NEWS, b"hi").unwrap();
     two.ada_says(&["one-way"]);
@@ -307,7 +307,7 @@ fn the_examples_of_messages_over_a_link_are_what_its_two_sides_say() {
 }
 
 #[test]
-fn the_examples_of_control_frames_are_what_the_two_sides_of_a_link_say() {
+fn the_examples_of_control_frames_match_what_the_two_sides_of_a_link_send() {
     // Half of the window is granted again at once.
     let cost = 65_546;
     let mut two = Two::open(2 * cost, &FEATURES);
@@ -502,7 +502,7 @@ fn the_examples_of_kademlia_are_read_and_written() {
 
 #[cfg(feature = "kademlia")]
 #[test]
-fn the_numbers_of_refusals_of_kademlia_are_those_in_the_table() {
+fn the_refusal_numbers_of_kademlia_match_the_table() {
     use actix_peer::overlay::kademlia::message::{Answer, Response};
 
     let rows = table("why");
@@ -523,7 +523,7 @@ fn the_numbers_of_refusals_of_kademlia_are_those_in_the_table() {
 
 #[cfg(feature = "swim")]
 #[test]
-fn the_examples_of_the_membership_are_what_members_answer() {
+fn the_examples_of_the_membership_match_the_answers_of_members() {
     use actix_peer::overlay::swim::{Membership, SwimConfig};
 
     fn member(info: &str, life: u64, now: Instant) -> Membership {
@@ -578,7 +578,7 @@ fn the_examples_of_the_membership_are_what_members_answer() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn the_key_in_the_example_is_that_of_rfc_8032_and_its_id_is_the_one_on_the_page() {
+fn the_example_key_is_that_of_rfc_8032_and_its_id_is_the_one_on_the_page() {
     use std::{io::Write, os::unix::fs::OpenOptionsExt};
 
     use actix_peer::transport::tls::NodeIdentity;
@@ -661,7 +661,7 @@ fn codes_in_the_code() -> BTreeSet<TypeCode> {
 }
 
 #[test]
-fn every_code_of_the_framework_is_in_the_table_of_codes_and_the_reverse() {
+fn the_table_of_codes_lists_exactly_the_framework_codes() {
     let listed: Set = tables("code")
         .into_iter()
         .find(|rows| rows.iter().any(|row| row[0] == "`@LNK`"))
@@ -689,7 +689,7 @@ fn every_code_of_the_framework_is_in_the_table_of_codes_and_the_reverse() {
 }
 
 #[test]
-fn every_refusal_is_in_the_table_of_refusals_and_the_reverse() {
+fn the_table_of_refusals_lists_exactly_the_refusals() {
     let rows = tables("text").into_iter().find(|rows| rows[0].len() == 4).unwrap();
     let row = |refusal: &Refusal| {
         let handled = if refusal.reason().may_have_been_handled() { "perhaps" } else { "no" };
@@ -706,7 +706,7 @@ fn literals(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_text_of_the_well_known_messages_is_in_its_table_and_the_reverse() {
+fn the_table_of_texts_lists_exactly_those_of_the_well_known_messages() {
     let sources = sources();
     let text = sources.iter().find(|text| text.contains("\"Join: incorrect arguments\"")).unwrap();
     let code_lines: String =
@@ -733,7 +733,7 @@ fn every_text_of_the_well_known_messages_is_in_its_table_and_the_reverse() {
 }
 
 #[test]
-fn every_other_text_of_an_error_is_on_the_page() {
+fn every_other_error_text_is_on_the_page() {
     let page = page();
     let mut texts = 0;
     for source in sources() {
@@ -747,7 +747,7 @@ fn every_other_text_of_an_error_is_on_the_page() {
 }
 
 #[test]
-fn every_reason_is_in_the_table_of_reasons_and_the_reverse() {
+fn the_table_of_reasons_lists_exactly_the_reasons() {
     let rows = tables("number").into_iter().find(|rows| rows[0].len() == 4).unwrap();
     let listed: BTreeMap<u16, (String, String)> = rows
         .iter()
@@ -762,7 +762,7 @@ fn every_reason_is_in_the_table_of_reasons_and_the_reverse() {
 }
 
 #[test]
-fn every_fault_of_a_routed_message_is_in_the_table_of_faults_and_the_reverse() {
+fn the_table_of_faults_lists_exactly_those_of_routed_messages() {
     let rows = tables("number").into_iter().find(|rows| rows[0].len() == 3).unwrap();
     let listed: BTreeMap<u16, (String, String)> = rows
         .iter()
@@ -802,7 +802,7 @@ async fn hear(stream: &mut tokio::net::TcpStream) -> Frame {
 }
 
 #[actix::test]
-async fn every_member_and_feature_of_a_hello_is_in_its_table_and_the_reverse() {
+async fn the_tables_of_the_hello_list_exactly_its_members_and_features() {
     let node = crate::incoming::ada().start().await.unwrap();
     let (_stream, theirs) = greet(&node, &[]).await;
     let text = theirs.to_frame();
@@ -816,7 +816,7 @@ async fn every_member_and_feature_of_a_hello_is_in_its_table_and_the_reverse() {
 }
 
 #[actix::test]
-async fn a_ping_over_a_link_says_whether_the_asker_is_listed_where_it_wants_to_know() {
+async fn a_pong_over_a_link_says_whether_the_caller_is_listed_if_both_support_listing() {
     let texts: Vec<_> = tables("text").into_iter().find(|rows| rows[0].len() == 2).unwrap();
     assert_eq!(
         texts.iter().map(|row| code(&row[0])).collect::<Vec<_>>(),

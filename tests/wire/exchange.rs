@@ -83,7 +83,7 @@ async fn check(
 // Ask.
 
 #[actix::test]
-async fn replies_are_collected_or_read_as_they_come() {
+async fn replies_are_collected_or_read_one_by_one() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let counting = handler::from_fn(async |_: Incoming| {
@@ -134,7 +134,7 @@ async fn every_kind_of_reply_arrives_in_order() {
 }
 
 #[actix::test]
-async fn a_message_that_is_not_waited_for_is_handled_all_the_same() {
+async fn a_one_way_message_is_handled_although_no_reply_is_awaited() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let heard = Arc::new(Mutex::new(Vec::new()));
@@ -152,7 +152,7 @@ async fn a_message_that_is_not_waited_for_is_handled_all_the_same() {
 }
 
 #[actix::test]
-async fn a_sender_is_an_address_and_an_id_that_is_not_known() {
+async fn the_sender_of_a_classic_message_is_an_address_with_an_unknown_id() {
     let wires = MemoryNetwork::new(1);
     let seen = handler::from_fn(async |msg: Incoming| {
         assert_eq!(msg.sender().identity(), &Identity::Unknown);
@@ -185,7 +185,7 @@ async fn a_target_is_an_address_a_known_id_or_a_peer() {
 }
 
 #[actix::test]
-async fn errors_say_who_and_whether_it_may_have_been_handled() {
+async fn errors_name_the_peer_and_say_whether_the_message_may_have_been_handled() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = builder(&wires, "a")
@@ -210,7 +210,7 @@ async fn errors_say_who_and_whether_it_may_have_been_handled() {
 }
 
 #[actix::test]
-async fn own_exchanges_beyond_the_limit_wait_and_then_are_an_error() {
+async fn own_exchanges_over_the_limit_wait_and_then_fail() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = builder(&wires, "a")
@@ -287,7 +287,7 @@ async fn a_body_of_any_size_is_streamed_back() {
 }
 
 #[actix::test]
-async fn a_body_that_is_given_up_does_not_stand_in_the_way_of_the_next() {
+async fn a_cancelled_body_does_not_block_the_next_one() {
     let wires = MemoryNetwork::new(1);
     let two = handler::from_fn(async |_: Incoming| {
         Reply::many([Frame::new("ONE_", vec![1; 500_000]), Frame::new("TWO_", vec![2; 500_000])])
@@ -306,7 +306,7 @@ async fn a_body_that_is_given_up_does_not_stand_in_the_way_of_the_next() {
 }
 
 #[actix::test]
-async fn a_handler_may_answer_while_the_request_still_comes() {
+async fn a_handler_can_answer_while_the_request_still_arrives() {
     let wires = MemoryNetwork::new(1);
     let a = streaming(&wires).await;
     let len = 5_000_000;
@@ -316,7 +316,7 @@ async fn a_handler_may_answer_while_the_request_still_comes() {
 }
 
 #[actix::test]
-async fn a_source_that_ends_early_is_a_cut_and_never_a_shorter_body() {
+async fn a_body_source_that_ends_early_is_an_error_and_never_a_shorter_body() {
     let wires = MemoryNetwork::new(1);
     let a = streaming(&wires).await;
     let b = node(&wires, "b").await;
@@ -359,7 +359,7 @@ async fn a_refused_body_is_refused_before_it_is_sent_in_full() {
 }
 
 #[actix::test]
-async fn a_reader_that_stands_still_is_given_up_and_one_that_is_slow_is_served() {
+async fn a_reader_that_stalls_is_aborted_and_a_slow_reader_is_served() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let a = streaming(&wires).await;
@@ -424,7 +424,7 @@ impl Handler<Received<Touch>> for Calculator {
 }
 
 #[actix::test]
-async fn a_typed_message_gives_its_typed_result() {
+async fn a_typed_message_returns_its_typed_result() {
     let wires = MemoryNetwork::new(1);
     let calculator = Calculator.start();
     let a = builder(&wires, "a")
@@ -492,7 +492,7 @@ async fn line(wires: &MemoryNetwork, nodes: usize) -> Vec<Peer> {
 }
 
 #[actix::test]
-async fn a_routed_request_passes_from_node_to_node_and_its_replies_come_back() {
+async fn a_routed_request_is_forwarded_from_node_to_node_and_its_replies_return() {
     let wires = MemoryNetwork::new(1);
     let line = line(&wires, 6).await;
     let replies =
@@ -541,7 +541,7 @@ async fn a_routed_request_that_gets_stuck_says_why_and_where() {
 }
 
 #[actix::test]
-async fn a_router_that_panics_is_an_error_for_the_asker_and_nobody_else() {
+async fn a_panicking_router_fails_only_the_caller() {
     let wires = MemoryNetwork::new(1);
     let panicky = router::from_fn(|_, _| panic!("no idea"));
     let a = builder(&wires, "a").router(panicky).start().await.unwrap();
@@ -551,7 +551,7 @@ async fn a_router_that_panics_is_an_error_for_the_asker_and_nobody_else() {
 }
 
 #[actix::test]
-async fn a_streamed_body_is_not_routed() {
+async fn a_streamed_body_cannot_be_routed() {
     let wires = MemoryNetwork::new(1);
     let line = line(&wires, 3).await;
     let body = Outgoing::body("ECHO", 3, &b"abc"[..]);

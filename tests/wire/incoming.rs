@@ -95,7 +95,7 @@ const JOINED: &[u8] = b"REPL\0\0\0\x15Join: peer added: bob";
 // Part 2: the codes that need no files.
 
 #[actix::test]
-async fn a_node_says_its_name_its_peers_and_that_it_is_alive() {
+async fn a_node_answers_name_list_and_ping() {
     let node = ada().start().await.unwrap();
     let alone: &[Row<'_>] = &[
         (b"NAME\0\0\0\0", b"REPL\0\0\0\x03ada"),
@@ -143,7 +143,7 @@ async fn a_join_is_answered_in_the_words_of_the_originals() {
 }
 
 #[actix::test]
-async fn what_is_not_an_id_a_host_and_a_port_does_not_join() {
+async fn a_join_without_an_id_a_host_and_a_port_is_refused() {
     let node = ada().start().await.unwrap();
     let shapes =
         ["", " \t\n", "bob", "bob 127.0.0.1", "bob 127.0.0.1 9001 x", "bob 127.0.0.1\x0b9001"];
@@ -162,7 +162,7 @@ async fn what_is_not_an_id_a_host_and_a_port_does_not_join() {
 }
 
 #[actix::test]
-async fn a_goodbye_is_answered_in_the_words_of_the_originals() {
+async fn a_quit_is_answered_in_the_words_of_the_originals() {
     let node = ada().start().await.unwrap();
     let rows: &[Row<'_>] = &[
         (JOIN, JOINED),
@@ -182,7 +182,7 @@ async fn a_goodbye_is_answered_in_the_words_of_the_originals() {
 }
 
 #[actix::test]
-async fn a_well_known_request_may_have_a_kibibyte_and_no_more() {
+async fn a_well_known_request_has_at_most_a_kibibyte_of_data() {
     let node = ada().start().await.unwrap();
     let heard = say(&node, &frame(b"NAME", &"x".repeat(1024))).await;
     assert_eq!(heard, shown(b"REPL\0\0\0\x03ada"));
@@ -310,12 +310,12 @@ async fn a_refusal_is_one_error_in_fixed_words() {
 }
 
 #[actix::test]
-async fn a_node_that_does_not_explain_itself_closes_as_the_originals_do() {
+async fn a_node_without_explanations_closes_as_the_originals_do() {
     is_refused(false).await;
 }
 
 #[actix::test]
-async fn a_connection_beyond_the_limit_is_told_that_the_node_is_busy() {
+async fn a_connection_over_the_limit_receives_the_busy_error() {
     let node = ada().config(Config::default().max_connections(1)).start().await.unwrap();
     let mut first = connect(&node).await;
     assert_eq!(to_the_end(&mut connect(&node).await).await, shown(b"ERRO\0\0\0\x04Busy"));
@@ -352,7 +352,7 @@ async fn a_frame_is_the_same_wherever_it_is_split() {
 }
 
 #[actix::test]
-async fn what_follows_the_first_frame_is_never_handled() {
+async fn bytes_behind_the_first_frame_are_never_handled() {
     let (node, wires) = paused(ada()).await;
     let both = [b"NAME\0\0\0\0", JOIN].concat();
     assert_eq!(say_in_pieces(&wires, [&both[..]]).await, shown(b"REPL\0\0\0\x03ada"));
@@ -368,7 +368,7 @@ async fn what_follows_the_first_frame_is_never_handled() {
 }
 
 #[actix::test]
-async fn a_caller_that_closes_its_half_hears_the_reply_all_the_same() {
+async fn a_caller_that_closes_its_half_still_receives_the_reply() {
     let slow = from_fn(async |msg: Incoming| {
         sleep(Duration::from_secs(20)).await;
         Reply::one(msg.frame)
@@ -381,7 +381,7 @@ async fn a_caller_that_closes_its_half_hears_the_reply_all_the_same() {
 }
 
 #[actix::test]
-async fn a_request_that_is_cut_anywhere_is_not_handled_and_not_answered() {
+async fn a_request_that_is_cut_anywhere_is_neither_handled_nor_answered() {
     let node = ada().start().await.unwrap();
     for bytes in 0..JOIN.len() {
         let mut stream = connect(&node).await;
@@ -396,7 +396,7 @@ async fn a_request_that_is_cut_anywhere_is_not_handled_and_not_answered() {
 }
 
 #[actix::test]
-async fn a_silent_or_dripping_caller_is_closed_in_time() {
+async fn a_silent_or_slow_caller_is_disconnected_in_time() {
     let (node, wires) = paused(ada()).await;
     let rows: &[(&[u8], f32, u64)] = &[
         (b"", 3600.0, 10),
@@ -417,7 +417,7 @@ async fn a_silent_or_dripping_caller_is_closed_in_time() {
 // One write.
 
 #[actix::test]
-async fn header_and_small_data_of_a_reply_leave_in_one_write() {
+async fn the_header_and_small_data_of_a_reply_are_sent_in_one_write() {
     let wires = MemoryNetwork::new(1);
     let (transport, writes) = Recording::new(&wires, "ada");
     let large = from_fn(async |_: Incoming| Reply::one(Frame::new("REPL", vec![b'x'; 60_000])));
