@@ -1,4 +1,4 @@
-//! What the public face offers is the same over links and in classic exchanges.
+//! The API behaves the same over links and in classic exchanges.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
 
 const BOTH: [Over; 2] = [Over::Classic, Over::Link];
 
-/// Twice a number.
+/// Asks for twice a number.
 #[derive(Message, Serialize, Deserialize)]
 #[rtype(result = "u64")]
 struct Double(u64);
@@ -99,7 +99,7 @@ async fn bodies_stream_in_both_directions_over_links_and_in_classic_exchanges() 
             let body = Outgoing::body("SINK", len, zeros(len)).over(over);
             assert_eq!(ask(&ada, &bob, body).await.unwrap(), len.to_string());
         }
-        // More than all windows hold, answered while it comes.
+        // More than all windows hold. The answer comes while the body is sent.
         let body = Outgoing::body("BACK", 8 << 20, zeros(8 << 20)).over(over);
         let mut replies = ada.request(bob.info(), body).await.unwrap();
         let mut got = 0;
@@ -120,7 +120,7 @@ async fn a_body_source_that_ends_too_early_is_an_error_of_the_caller() {
             let body = Outgoing::body("SINK", len, zeros(there)).over(over);
             let asked = async { ada.request(bob.info(), body).await?.collect().await };
             let error = asked.await.unwrap_err();
-            // The handler was called with what was there.
+            // The handler was called with the data that was there.
             assert!(matches!(error, RequestError::Write { sent: true, .. }), "{error:?}");
         }
     }
@@ -158,8 +158,12 @@ async fn the_handler_sees_whether_a_message_came_over_a_link_or_a_classic_exchan
     };
     assert_eq!(by(Over::Classic).await, "Classic");
     assert_eq!(by(Over::Link).await, "Link");
-    assert_eq!(by(Over::Classic).await, "Classic", "as long as the link is open, too");
-    // Unless asked for something else, a link is taken.
+    assert_eq!(
+        by(Over::Classic).await,
+        "Classic",
+        "a classic exchange is used even if a link is open"
+    );
+    // By default a link is used.
     assert_eq!(via(&ada, &bob).await.unwrap(), Via::Link);
 }
 
@@ -197,7 +201,7 @@ async fn one_way_messages_and_requests_reach_a_handler_in_the_order_sent() {
     let taken = Taken::default();
     let recorder = Recorder::start(&taken, Duration::ZERO);
     let builder = builder(&wires, "bob").handle("NOTE", recorder).unwrap();
-    // Few places, so that some have to wait for one.
+    // Few permits, so that some messages have to wait.
     let config = Config::default().max_requests_per_code(2);
     let (ada, bob) = (node(&wires, "ada").await, builder.config(config).start().await.unwrap());
     let mut asked = Vec::new();
@@ -221,7 +225,7 @@ async fn one_way_messages_and_requests_reach_a_handler_in_the_order_sent() {
     assert_eq!(taken.all(), sent);
 }
 
-/// Notes how many came together.
+/// Records how many messages came together.
 struct Batches(Taken);
 
 impl Actor for Batches {
@@ -255,7 +259,7 @@ async fn a_batch_handler_receives_the_messages_of_one_read_in_order() {
     assert!(all.len() < 10, "{} batches", all.len());
     let numbers: Vec<_> = (0..100).map(|n| n.to_string()).collect();
     assert_eq!(all.join(" "), numbers.join(" "));
-    // Whoever asks, in whichever way, comes alone and gets the end as the answer.
+    // A request of any kind comes alone, and the end of the exchange is its answer.
     for over in BOTH {
         let message = Outgoing::from(Frame::text("BATC", "asked")).over(over);
         let replies = ada.request(bob.info(), message).await.unwrap();
@@ -314,7 +318,7 @@ async fn replies_are_read_one_by_one_and_dropping_them_ends_only_their_exchange(
     }
     pass(SECOND).await;
     let open: Vec<_> = ada.status().await.links.iter().map(|link| link.open).collect();
-    assert_eq!(open, [0], "the link lives, the exchange does not");
+    assert_eq!(open, [0], "the link is open, and the exchange has ended");
     assert_eq!(ask(&ada, &bob, echo("go on")).await.unwrap(), "go on");
     assert!(holds_nothing(&bob).await);
 }
@@ -340,7 +344,7 @@ fn peer_id(name: &str) -> PeerId {
     crate::id_of(name).to_string().parse().unwrap()
 }
 
-/// "w2" was found where "w1" was asked for, and nothing was sent to it.
+/// "w2" was found at the address of "w1", and nothing was sent to it.
 fn is_another(error: &RequestError) -> bool {
     let RequestError::Identity(fault) = error else { return false };
     let (at, expected, found) = ("w2:9000".parse().unwrap(), peer_id("w1"), peer_id("w2"));
@@ -348,16 +352,16 @@ fn is_another(error: &RequestError) -> bool {
     *fault == wrong && !error.may_have_been_handled()
 }
 
-/// Asks for the name that a peer, or the node at an address, gives.
+/// Asks a peer, or the node at an address, for its name.
 async fn name(ada: &Peer, of: impl IntoTarget) -> Result<Vec<Frame>, RequestError> {
     ada.request(of, Frame::empty(TypeCode::NAME)).await?.collect().await
 }
 
-/// What comes of a message by each verb.
+/// The results of a message by each verb.
 async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone) {
     let mut results = Vec::new();
     for verb in 0..7 {
-        // It is taken out when it is verified anew.
+        // The peer is removed when it is verified again.
         pass(SECOND).await;
         ada.peers().add(known.clone()).await.unwrap();
         let (to, message) = (to.clone(), echo("x"));
@@ -379,7 +383,7 @@ async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone
                 other => panic!("{other:?}"),
             },
             _ => match ada.request(to, Outgoing::body("ECHO", 1, zeros(1))).await {
-                // Only a frame can be passed on.
+                // Only a frame can be forwarded.
                 Err(RequestError::BodyNotRouted) => continue,
                 other => other.map(drop),
             },
@@ -393,7 +397,7 @@ async fn by_every_verb(ada: &Peer, known: &PeerInfo, to: impl IntoTarget + Clone
 #[actix::test]
 async fn a_message_for_an_id_never_reaches_another_node_by_any_verb() {
     tokio::time::pause();
-    // Over the link that the first of these opens, and over one that was open before.
+    // Over the link that the first of these verbs opens, and over a link that was open before.
     for opened in [false, true] {
         let wires = MemoryNetwork::new(1);
         let (ada, w2, w1, taken) = replaced(&wires, Config::default()).await;
@@ -408,7 +412,7 @@ async fn a_message_for_an_id_never_reaches_another_node_by_any_verb() {
         by_every_verb(&ada, &w1, w1.id().clone()).await;
         by_every_verb(&ada, &w1, Target::routed(w1.id().clone())).await;
         assert_eq!(taken.len(), usize::from(opened));
-        // The address alone means the node that is there.
+        // The address alone means whichever node is there.
         ask_address().await;
         w2.stop().await;
     }

@@ -1,4 +1,4 @@
-//! Links that break: what is known of the messages then, and what is sent again.
+//! Broken links: what the errors say, and which messages are sent again.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,7 +24,7 @@ async fn two(wires: &MemoryNetwork, taken: &Taken) -> (Peer, Peer) {
     (node(wires, "ada").await, bob)
 }
 
-/// Bytes that a conversation takes in a direction.
+/// The number of bytes that a conversation sends in a direction.
 async fn bytes(talk: impl AsyncFn(&Peer, &Peer), direction: Direction) -> u64 {
     let wires = MemoryNetwork::new(1);
     let (ada, bob) = two(&wires, &Taken::default()).await;
@@ -59,7 +59,7 @@ async fn wherever_a_link_is_cut_the_errors_are_true_and_nothing_is_handled_twice
                 assert!(handled <= 1, "{at}");
                 match result {
                     Ok(true) => assert_eq!(handled, 1, "{at}"),
-                    // On its way, no more than that.
+                    // A one-way message was sent, which promises no more.
                     Ok(false) => {}
                     Err(error) => {
                         let possible = error.may_have_been_handled();
@@ -70,11 +70,12 @@ async fn wherever_a_link_is_cut_the_errors_are_true_and_nothing_is_handled_twice
             }
         }
     }
-    // Every truth was told: not handled, perhaps not, perhaps handled.
+    // Every possible truth occurred: not handled, possibly handled but was not, possibly handled
+    // and was.
     assert_eq!(told, BTreeSet::from(crate::TRUTHS));
 }
 
-/// A one-way message, requests one after the other, and two at once. Whether each was answered.
+/// Sends a one-way message, two requests in sequence and two at once. Returns the result of each.
 async fn small_talk(ada: &Peer, bob: &Peer) -> Vec<(&'static str, Result<bool, RequestError>)> {
     let ask = async |text: &'static str| {
         let asked = async { ada.request(bob.info(), note(text)).await?.collect().await };
@@ -101,7 +102,7 @@ async fn an_acknowledged_message_is_handled_exactly_once_wherever_the_link_is_cu
         };
         for direction in DIRECTIONS {
             let all = bytes(tell, direction).await;
-            // Cut before the hello is answered, a peer seems to speak no links.
+            // A peer that is cut off before it answers the hello seems not to support links.
             let hello = bytes(async |ada, bob| open(ada, bob).await, direction).await;
             for cut in crate::cuts(hello, all) {
                 let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
@@ -116,7 +117,7 @@ async fn an_acknowledged_message_is_handled_exactly_once_wherever_the_link_is_cu
     }
 }
 
-/// Opens the link, with no more than that on it.
+/// Opens the link with as few bytes as possible.
 async fn open(ada: &Peer, bob: &Peer) {
     let mut events = ada.events();
     ada.notify(bob.info(), Outgoing::from(Frame::empty("NOPE")).over(Over::Link)).await.unwrap();

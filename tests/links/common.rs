@@ -1,4 +1,4 @@
-//! What the tests of links need: nodes with handlers, over whichever transport the crate gives them.
+//! Helpers of the tests of links: nodes with handlers, over the transport of the test binary.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,7 +20,7 @@ use self::drink::drink;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// A node with handlers that most tests need.
+/// A node with the handlers that most tests need.
 pub(crate) fn builder(wires: &MemoryNetwork, name: &str) -> Builder {
     let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let via = handler::from_fn(async |msg: Incoming| {
@@ -56,7 +56,7 @@ pub(crate) fn echo(text: &str) -> Outgoing {
     Frame::text("ECHO", text).into()
 }
 
-/// By which way a message goes when the sender does not care.
+/// How a message with the default options reaches `to`.
 pub(crate) async fn via(from: &Peer, to: &Peer) -> Result<Via, RequestError> {
     let text = ask(from, to, Frame::empty("VIA_").into()).await?;
     Ok(if text == "Link" { Via::Link } else { Via::Classic })
@@ -70,25 +70,25 @@ pub(crate) async fn links(peer: &Peer) -> Vec<LinkStatus> {
     peer.status().await.links
 }
 
-/// Lets `time` pass, for everybody.
+/// Lets `time` pass for all nodes.
 pub(crate) async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// The next event that is one of these.
+/// The next event for which `which` returns a value.
 pub(crate) async fn event<T>(events: &mut Events, which: impl Fn(&PeerEvent) -> Option<T>) -> T {
     let found = async {
         loop {
-            let event = events.next().await.expect("an event");
+            let event = events.next().await.expect("the stream of events is open");
             if let Some(found) = which(&event) {
                 return found;
             }
         }
     };
-    tokio::time::timeout(100 * SECOND, found).await.expect("the event")
+    tokio::time::timeout(100 * SECOND, found).await.expect("the event occurs in time")
 }
 
-/// What a handler has taken, in order.
+/// The texts that a handler has received, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Taken(Arc<Mutex<Vec<String>>>);
 
@@ -106,7 +106,7 @@ impl Taken {
     }
 }
 
-/// Notes what it takes, and answers with it; takes so long for each.
+/// Records each message and answers with it, after the time `each`.
 pub(crate) struct Recorder {
     taken: Taken,
     each: Duration,

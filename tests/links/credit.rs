@@ -1,4 +1,4 @@
-//! Back-pressure: whom a slow handler, a slow reader and handlers that ask each other hold up.
+//! Back-pressure: what a slow handler, a slow reader and handlers that call each other delay.
 
 use std::{
     sync::{
@@ -55,17 +55,18 @@ async fn a_slow_handler_slows_only_its_sender() {
         })
     };
     pass(SECOND / 2).await;
-    // A window full is on its way, then the sender waits.
+    // One full window is in flight, then the sender waits.
     let on_their_way = sent.load(Ordering::SeqCst) - taken.len();
     assert!((32..=64).contains(&on_their_way), "{on_their_way}");
     let held = links(&bob).await[0].held;
     assert!((WINDOW / 2..=WINDOW).contains(&held), "{held}");
-    // Nobody else does; nor does the same sender in the other direction, or with its replies.
+    // Other senders do not wait. Nor does the same sender in the other direction, or with its
+    // replies.
     let begun = Instant::now();
     assert_eq!(ask(&cyd, &bob, echo("cyd")).await.unwrap(), "cyd");
     assert_eq!(ask(&bob, &ada, echo("bob")).await.unwrap(), "bob");
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    // At the handler's pace everything is taken, in order, within the same bound.
+    // At the pace of the handler all messages are handled, in order, within the same bound.
     while taken.len() < 200 {
         pass(SECOND).await;
         assert!(links(&bob).await.iter().all(|link| link.held <= WINDOW));
@@ -85,7 +86,7 @@ async fn credit_reserved_for_short_messages_is_available_to_a_long_message() {
     let (ada, bob) = (node(&wires, "ada").await, bob.start().await.unwrap());
     ask(&ada, &bob, echo("the link is open")).await.unwrap();
     ada.notify(bob.info(), Frame::text("NOTE", "short")).await.unwrap();
-    // Four of these fill the window but for a little, and nobody lets go of anything.
+    // Four of these almost fill the window, and no credit is returned.
     for _ in 0..4 {
         let long = Frame::new("NOTE", vec![0; 15 << 10]);
         timeout(SECOND, ada.notify(bob.info(), long)).await.unwrap().unwrap();
@@ -104,13 +105,13 @@ async fn messages_sent_together_arrive_in_order_at_the_pace_of_the_handler() {
     let (ada, bob) = (node(&wires, "ada").await, bob.start().await.unwrap());
     let begun = Instant::now();
     assert_eq!(ada.notify_all(bob.info(), (0..300).map(kib)).await.unwrap(), 300);
-    // All but a window full have been handled by then.
+    // All messages except one window have been handled by then.
     assert!(begun.elapsed() > 2 * SECOND, "{:?}", begun.elapsed());
     assert!(links(&bob).await[0].held <= WINDOW);
     pass(SECOND).await;
     let numbers: Vec<usize> = taken.all().iter().map(|text| text.trim().parse().unwrap()).collect();
     assert_eq!(numbers, (0..300).collect::<Vec<_>>());
-    // A message that cannot be sent ends it: those before it are on their way.
+    // A message that cannot be sent ends the call. The messages before it are sent.
     let mut messages: Vec<_> = (300..400).map(kib).collect();
     messages[70] = Frame::text("@BAD", "a code of the framework");
     let error = ada.notify_all(bob.info(), messages).await.unwrap_err();
@@ -130,7 +131,7 @@ async fn a_request_waits_for_credit_at_most_as_long_as_for_its_reply() {
     let bob = bob.start().await.unwrap();
     let limit = 5 * SECOND;
     let ada = node_with(&wires, "ada", Config::default().reply_timeout(limit)).await;
-    // One-way messages fill the window; nobody lets go of them.
+    // One-way messages fill the window, and no credit is returned.
     while ada.notify(bob.info(), kib(0)).now_or_never().is_some_and(|told| told.is_ok())
         || links(&ada).await.is_empty()
     {
@@ -164,19 +165,19 @@ async fn a_caller_that_does_not_read_its_replies_delays_only_those_replies() {
     let mut unread = ada.request(bob.info(), unread).await.unwrap();
     pass(SECOND).await;
     let ahead = given.load(Ordering::SeqCst);
-    assert!((200..=300).contains(&ahead), "{ahead} KiB are made ahead of the reader");
+    assert!((200..=300).contains(&ahead), "{ahead} KiB are produced ahead of the reader");
     let others = (0..50).map(|n| ask(&ada, &bob, echo(&n.to_string())).map(move |r| (n, r)));
     for (n, echoed) in join_all(others).await {
         assert_eq!(echoed.unwrap(), n.to_string());
     }
     assert_eq!(given.load(Ordering::SeqCst), ahead);
-    // The reader goes on, and so does the rest.
+    // When the reader continues, the other messages continue as well.
     for _ in 0..10_000 {
         assert_eq!(unread.next().await.unwrap().unwrap().data().len(), 1 << 10);
     }
 }
 
-/// A node that passes `n` on to the other one as `n - 1`, and answers with what that answers.
+/// A node that sends `n` to the other one as `n - 1`, and answers with the answer to that.
 fn circle(wires: &MemoryNetwork, name: &str, other: &Arc<OnceLock<Peer>>) -> Builder {
     let other = Arc::clone(other);
     let next = handler::from_fn(async move |msg: Incoming| {
@@ -206,14 +207,16 @@ async fn handlers_that_call_each_other_in_a_circle_complete_or_fail_in_time() {
     let circle = async |depth: u32| {
         let begun = Instant::now();
         let message = Outgoing::from(Frame::text("CIRC", depth.to_string())).over(Over::Link);
-        let answer = timeout(60 * SECOND, ask(&ada, &bob, message)).await.expect("no standstill");
+        let answer = timeout(60 * SECOND, ask(&ada, &bob, message))
+            .await
+            .expect("all exchanges end in time");
         (answer, begun.elapsed())
     };
-    // As deep as there are places: it goes on.
+    // As deep as there are permits: each request is answered.
     for depth in [0, 1, 2, 50, 100] {
         assert_eq!(circle(depth).await.0.unwrap(), "done", "{depth}");
     }
-    // Deeper than that, and without end: an error, in time.
+    // Deeper, and without an end: an error in time.
     for depth in [1_000, u32::MAX] {
         let (answer, took) = circle(depth).await;
         assert_ne!(answer.unwrap_or_else(|error| error.to_string()), "done");
@@ -231,9 +234,9 @@ async fn handlers_that_call_each_other_in_a_circle_complete_or_fail_in_time() {
         }))
     };
     let all = timeout(60 * SECOND, join(many(&ada, &bob), many(&bob, &ada))).await;
-    let (here, there) = all.expect("no standstill");
+    let (here, there) = all.expect("all exchanges end in time");
     assert_eq!(here.len() + there.len(), 80);
-    // And then all is as it was.
+    // Afterwards all requests work again.
     pass(60 * SECOND).await;
     assert_eq!(circle(100).await.0.unwrap(), "done");
     for node in [&ada, &bob] {
@@ -260,7 +263,7 @@ async fn two_nodes_that_flood_each_other_with_bodies_do_not_block_each_other() {
         }))
     };
     let both = join(flood(ada.clone(), bob.clone()), flood(bob.clone(), ada.clone()));
-    timeout(30 * SECOND, both).await.expect("no standstill");
+    timeout(30 * SECOND, both).await.expect("all exchanges end in time");
 }
 
 #[actix::test]

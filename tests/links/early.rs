@@ -1,4 +1,4 @@
-//! Exchanges that end before the message of the other side has come in full: nothing of them stays.
+//! Exchanges that end before the message of the other side is complete leave no state.
 
 use std::{io, time::Duration};
 
@@ -26,21 +26,21 @@ use crate::{
 enum End {
     /// By a message with this code.
     By(&'static str),
-    /// By a message with this code, of which a second part comes.
+    /// By a message with this code, of which a second part arrives.
     SecondPart(&'static str),
     /// By its caller, after a message with this code.
     Cancelled(&'static str),
 }
 
-/// Ends that a request can have.
+/// The ways in which a request can end.
 const ENDS: [End; 15] = [
-    // Answered before the data was read: with one frame, several, a stream, a body, none.
+    // Answered before the data was read: with one frame, several frames, a stream, a body, or none.
     End::By("ONE_"),
     End::By("MANY"),
     End::By("FLOW"),
     End::By("BODY"),
     End::By("NONE"),
-    // The handler answers with something that cannot be sent.
+    // The handler answers with a reply that cannot be sent.
     End::By("FAIL"),
     End::By("BUSY"),
     End::By("GONE"),
@@ -48,14 +48,14 @@ const ENDS: [End; 15] = [
     End::By("NOPE"),
     End::By("LONG"),
     End::SecondPart("LIM2"),
-    // The sender does not go on.
+    // The sender stalls.
     End::By("READ"),
-    // While a handler has it, and while it waits for a place.
+    // While a handler has it, and while it waits for a permit.
     End::Cancelled("READ"),
     End::Cancelled("WAIT"),
 ];
 
-/// Ends that a one-way message can have without its sender.
+/// The ways in which a one-way message can end without its sender.
 const ONE_WAY_ENDS: [End; 6] = [
     End::By("GONE"),
     End::By("NOPE"),
@@ -65,7 +65,7 @@ const ONE_WAY_ENDS: [End; 6] = [
     End::Cancelled("READ"),
 ];
 
-/// Ends that a numbered message can have.
+/// The ways in which a sequenced message can end.
 const NUMBERED_ENDS: [End; 4] =
     [End::By("NOPE"), End::By("TAKE"), End::SecondPart("LIM3"), End::Cancelled("TAKE")];
 
@@ -101,7 +101,7 @@ fn config() -> Config {
         .ban_at(u32::MAX)
 }
 
-/// One whose handlers have a single place, which nobody gives back.
+/// Handlers with a single permit, which is never returned.
 fn full() -> Config {
     config().max_requests_per_code(1).handler_timeout(DAY)
 }
@@ -156,7 +156,7 @@ async fn receiver(wires: &MemoryNetwork, config: Config) -> Peer {
     node
 }
 
-/// Sends so many messages in parts, and has each end early. `count` should be a multiple of 32.
+/// Sends `count` messages in parts, and has each end early. `count` should be a multiple of 32.
 async fn end_early(eve: &mut ByHand, kind: impl Fn(usize) -> Kind, end: End, count: usize) {
     let (End::By(code) | End::SecondPart(code) | End::Cancelled(code)) = end;
     for n in 0..count / 32 {
@@ -187,7 +187,7 @@ async fn only_link(peer: &Peer) -> LinkStatus {
     links(peer).await.into_iter().next().expect("a link")
 }
 
-/// Entries for exchanges of the other side, and bytes of its window.
+/// The number of exchanges of the other side, and the bytes of its window.
 async fn sizes(peer: &Peer) -> (usize, usize, usize, u32) {
     let link = only_link(peer).await;
     (link.open, link.incomplete, link.in_hand, link.held)
@@ -198,10 +198,11 @@ const fn numbered(sequence: usize) -> Kind {
     Kind::Sequenced(Sequenced { incarnation: 1, series: 0, sequence, level: AckLevel::Handled })
 }
 
-/// Ends of one kind of message.
+/// The ways in which one kind of message ends.
 type Ends = (&'static [End], fn(usize) -> Kind);
 
-/// What `count` messages of each kind that end early leave behind: nothing, in each way.
+/// Sends `count` messages of each kind that end early, in each way, and checks that no state is
+/// left.
 async fn all_ends(count: usize, look: impl Fn(&str)) {
     let kinds: [Ends; 3] =
         [(&ENDS, |_| Kind::Request), (&ONE_WAY_ENDS, |_| Kind::OneWay), (&NUMBERED_ENDS, numbered)];
@@ -239,14 +240,14 @@ async fn an_exchange_that_ends_before_its_message_leaves_no_state() {
     all_ends(1_280, |_| ()).await;
 }
 
-/// Memory of this process.
+/// The resident memory of this process.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS"));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }
 
-/// The figure that is aimed for: flat over a million, in each way.
+/// The target of the design: memory is flat over a million exchanges, in each way.
 #[actix::test]
 #[ignore = "long"]
 async fn memory_is_flat_over_a_million_exchanges_that_end_early_in_each_way() {
@@ -294,7 +295,7 @@ async fn a_stalled_streamed_one_way_message_is_aborted_and_its_link_becomes_idle
     let mut eve = ByHand::dial(&wires, &bob).await;
     let stalls = eve.begin("READ", b"x", Kind::OneWay, true).await;
     eve.flush().await;
-    // As long as it moves it is not given up, however long it takes.
+    // While it progresses it is not aborted, however long it takes.
     for _ in 0..10 {
         eve.pass(8).await;
         eve.go_on(stalls, "READ", b"x", true).await;

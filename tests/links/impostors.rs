@@ -1,4 +1,4 @@
-//! Nodes that claim the id of another one, at an address of their own, over links that prove nothing.
+//! Nodes that claim the id of another node at an address of their own, over links without proofs.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn note(text: &str) -> Frame {
     Frame::text("NOTE", text)
 }
 
-/// A node on a host with an id, which may be another node's. It notes what it takes.
+/// A node on a host with an id, which may be the id of another node. It records its messages.
 fn claiming(wires: &MemoryNetwork, (id, host): (&str, &str), taken: &Taken) -> Builder {
     let builder = Peer::builder().transport(transport(wires, host)).id(id);
     let recorder = Recorder::start(taken, Duration::ZERO);
@@ -24,12 +24,12 @@ async fn start(wires: &MemoryNetwork, who: (&str, &str), taken: &Taken) -> Peer 
     claiming(wires, who, taken).start().await.unwrap()
 }
 
-/// A message that waits for a node that is gone.
+/// Sends a message that waits for a node that is gone.
 async fn waiting(from: &Peer, to: &PeerInfo, text: &str) -> Receipt {
     from.try_send_reliable(to, note(text), AckLevel::Handled).await.unwrap()
 }
 
-/// What a node sends to another one in every way that is acknowledged, and the other one to it.
+/// Sends messages between two nodes in every acknowledged way.
 async fn meet(ada: &Peer, eve: &Peer) {
     let level = AckLevel::Handled;
     ada.send_reliable(eve.info(), note("to eve"), level).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_message_waiting_for_a_claimed_id_is_not_sent_to_another_address_with_
     assert_eq!(at_eve.all(), ["to eve"; 5]);
     let _bob = start(&wires, ("bob", "bob"), &at_bob).await;
     second.await.unwrap();
-    // It had no link, and so nothing to wait on.
+    // There was no link, so the call had nothing to wait for.
     assert!(acked.await.unwrap().is_err());
     assert_eq!(at_bob.all(), ["first", "second"]);
     assert_eq!(at_eve.all(), ["to eve"; 5]);
@@ -88,7 +88,7 @@ async fn an_unacknowledged_message_to_a_claimed_id_is_sent_again_only_to_its_add
     };
     let sent = [send("one", true), send("two", false), send("three", true)];
     pass(SECOND).await;
-    // The link breaks, and bob is not reached for a while.
+    // The link breaks, and bob is unreachable for a while.
     let cut = || wires.links().iter().filter(|link| wires.cut(link.number())).count();
     assert_eq!(cut(), 1);
     let eve = start(&wires, ("bob", "eve"), &at_eve).await;
@@ -155,7 +155,7 @@ async fn a_node_that_claims_the_id_of_a_sender_does_not_disturb_its_messages() {
         from.send_reliable(bob.info(), note(text), AckLevel::Handled).await.unwrap();
     };
     send(&ada, "1").await;
-    // Its life is a later one, and its numbers are higher.
+    // Its incarnation is a later one, and its numbers are higher.
     let eve = start(&wires, ("ada", "eve"), &Taken::default()).await;
     for text in ["x", "y", "z"] {
         send(&eve, text).await;

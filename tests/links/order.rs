@@ -1,4 +1,4 @@
-//! The order in which what comes over a link reaches each handler actor.
+//! The order in which the messages of a link reach each handler actor.
 
 use std::{
     sync::{Arc, Mutex},
@@ -17,12 +17,12 @@ use tokio::sync::Notify;
 
 use crate::{SECOND, by_hand::ByHand, links, pass};
 
-/// The numbers of the messages that an actor has got, in the order in which it was called.
+/// The numbers of the messages that an actor received, in the order of its calls.
 #[derive(Clone, Default)]
 struct Calls(Arc<Mutex<Vec<Option<u32>>>>);
 
 impl Calls {
-    /// A call of which the number is not read yet.
+    /// Records a call whose number has not been read yet.
     fn begun(&self) -> usize {
         let mut calls = self.0.lock().unwrap();
         calls.push(None);
@@ -36,7 +36,12 @@ impl Calls {
     }
 
     fn all(&self) -> Vec<u32> {
-        self.0.lock().unwrap().iter().map(|call| call.expect("a message that was read")).collect()
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|call| call.expect("the call has read its message"))
+            .collect()
     }
 }
 
@@ -44,7 +49,8 @@ fn number_of(data: &[u8]) -> u32 {
     u32::from_be_bytes(*data.first_chunk().unwrap())
 }
 
-/// One actor for every code and kind. It works on several requests at once, each for a time of its own.
+/// One actor for every code and kind. It handles several requests at once, each for a different
+/// time.
 struct Everything(Calls);
 
 impl Actor for Everything {
@@ -79,7 +85,7 @@ impl Handler<IncomingBatch> for Everything {
     }
 }
 
-/// Long enough for everything.
+/// Long enough for all messages.
 const LONG: Duration = Duration::from_secs(3_600);
 
 fn patient() -> Config {
@@ -87,8 +93,8 @@ fn patient() -> Config {
     config.ban_at(u32::MAX)
 }
 
-/// A node of which the handler of `HELD` answers when it is notified, with this many actors, each with four codes: two that take messages whole, one that
-/// streams, one that takes batches.
+/// A node with this many actors. Each actor has four codes: two for whole messages, one for
+/// streams, one for batches. The handler of `HELD` answers when it is notified.
 async fn node(
     wires: &MemoryNetwork,
     config: Config,
@@ -127,11 +133,11 @@ async fn a_message_behind_one_that_waits_for_a_permit_of_its_code_reaches_the_ac
     let wires = MemoryNetwork::new(1);
     let (bob, calls, _) = node(&wires, patient().max_requests_per_code(1), 1).await;
     let mut eve = ByHand::dial(&wires, &bob).await;
-    // The first one has the only place of its code, the second one waits for it.
+    // The first request holds the only permit of its code. The second one waits for it.
     for number in [1_u32, 2] {
         eve.begin("ONE0", &number.to_be_bytes(), Kind::Request, false).await;
     }
-    // Other codes of the same actor have places.
+    // Other codes of the same actor have permits.
     eve.one_way("TWO0", &3_u32.to_be_bytes()).await;
     eve.begin("TWO0", &4_u32.to_be_bytes(), Kind::Request, false).await;
     eve.one_way("BAT0", &5_u32.to_be_bytes()).await;
@@ -199,8 +205,8 @@ async fn a_request_that_is_refused_while_it_waits_releases_only_the_messages_beh
     assert_eq!(calls[0].all(), [1, 3]);
 }
 
-/// Sends `count` messages of a random mix of handlers, codes, kinds and pauses. Returns what each
-/// actor was sent and what it got, in order.
+/// Sends `count` messages with random handlers, codes, kinds and pauses. Returns what each actor
+/// was sent and what it received, in order.
 async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>)> {
     const ACTORS: usize = 3;
     let mut random = Rng::with_seed(seed);
@@ -215,7 +221,7 @@ async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>
     let (bob, calls, _) = node(&wires, config, ACTORS).await;
     let mut eve = ByHand::dial(&wires, &bob).await;
     let (mut sent, mut sequence) = (vec![Vec::new(); ACTORS], 0);
-    // Streamed messages of which the last part is to come.
+    // Streamed messages whose last part is still to come.
     let mut streams: Vec<(u32, String)> = Vec::new();
     for number in 0..count {
         let actor = random.usize(..ACTORS);

@@ -1,4 +1,5 @@
-//! Which links there are: opened on demand, shared, given up, and remembered where there are none.
+//! The pool of links: links are opened on demand, shared, and closed. Peers without links are
+//! remembered.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -22,7 +23,7 @@ use tokio::{
 
 use crate::{SECOND, ask, echo, event, id_of, links, node, node_with, pass, transport, via};
 
-/// The limit of the back-off.
+/// The limit of the backoff.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 fn host(name: &str) -> Host {
@@ -44,7 +45,7 @@ async fn callers_that_want_a_link_share_one_dial_and_each_can_cancel() {
         async move {
             let text = n.to_string();
             let asked = ask(&ada, &bob, link(&text));
-            // Every other one is not so patient; the first one, who began the dial, neither.
+            // Every other caller cancels early, and so does the first one, which began the dial.
             let patience = if n % 2 == 0 { SECOND / 20 } else { 10 * SECOND };
             tokio::time::timeout(patience, asked).await.map(|answer| answer.unwrap() == text)
         }
@@ -80,7 +81,7 @@ async fn two_nodes_that_dial_each_other_at_once_keep_one_link_and_lose_nothing()
         pass(SECOND).await;
         let (of_ada, of_bob) = (links(&ada).await, links(&bob).await);
         assert_eq!((of_ada.len(), of_bob.len(), wires.connections()), (1, 1, 1), "{seed}");
-        // The one that was opened by whoever has the smaller id.
+        // The link that was opened by the node with the smaller id.
         let (by_ada, by_bob) = if ada.id() < bob.id() {
             (Direction::Out, Direction::In)
         } else {
@@ -115,10 +116,10 @@ async fn an_unreachable_peer_is_dialled_again_after_growing_pauses() {
     let pauses: Vec<_> = dialled.windows(2).map(|two| two[1] - two[0]).collect();
     assert!(pauses[0] < SECOND, "{pauses:?}");
     assert!(pauses[..6].is_sorted(), "{pauses:?}");
-    // No longer than the limit, and not all the same.
+    // At most the limit, and not all the same.
     assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE + SECOND / 10), "{pauses:?}");
     assert!(pauses[10..].iter().any(|pause| *pause < LONGEST_PAUSE - SECOND / 2), "{pauses:?}");
-    // Once it is there, it is reached after one more pause.
+    // A peer that appears is reached after one more pause.
     let bob = node(&wires, "bob").await;
     pass(LONGEST_PAUSE).await;
     assert_eq!(ask(&ada, &bob, link("there")).await.unwrap(), "there");
@@ -166,7 +167,8 @@ async fn at_the_link_limit_the_link_that_was_idle_longest_is_closed() {
     }
     let with: BTreeSet<_> = links(&hub).await.into_iter().map(|link| link.peer).collect();
     assert_eq!(with, BTreeSet::from([ada.id().clone(), cyd.id().clone()]));
-    // Both in use: who insists on a link is told, for the others classic exchanges do.
+    // Both links are in use: a caller that insists on a link gets an error, the others use classic
+    // exchanges.
     let never = |to| hub.request(to, Outgoing::body("SINK", 9, NeverRead).over(Over::Link));
     let held = [never(ada.info()).await.unwrap(), never(cyd.info()).await.unwrap()];
     let error = ask(&hub, &bob, link("x")).await.unwrap_err();
@@ -208,7 +210,7 @@ async fn with_few_links_every_request_between_all_pairs_of_nodes_is_answered_soo
                 let some = (1..nodes.len()).filter(|other| (other + round / 3) % 3 == round % 3);
                 let asked = some.map(async |other| {
                     let (begun, to) = (Instant::now(), &nodes[(n + other) % nodes.len()]);
-                    // A link that is new is not ended to make room before its first message comes.
+                    // A new link is not ended to make room before its first message.
                     ask(from, to, echo("x")).await.unwrap();
                     assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
                 });
@@ -227,7 +229,7 @@ async fn a_link_that_is_silent_for_three_intervals_is_closed_with_its_exchanges(
     let (ada, bob) =
         (node_with(&wires, "ada", config()).await, node_with(&wires, "bob", config()).await);
     ask(&ada, &bob, link("x")).await.unwrap();
-    // Alive without a message: three intervals and more.
+    // Open without a message for more than three intervals.
     pass(10 * SECOND).await;
     assert_eq!(wires.connections(), 1);
     let mut events = ada.events();
@@ -283,17 +285,17 @@ async fn classic_only_nodes_and_nodes_with_links_serve_each_other() {
         assert_eq!(via(&ada, &old).await.unwrap(), Via::Classic);
         wires.dials() - before
     };
-    assert_eq!(dials().await, 2, "a link is tried, and not spoken");
+    assert_eq!(dials().await, 2, "a link is tried, then a classic exchange");
     for _ in 0..5 {
-        assert_eq!(dials().await, 1, "that is remembered");
+        assert_eq!(dials().await, 1, "the node remembers that the peer has no links");
     }
     let error = ask(&ada, &old, link("x")).await.unwrap_err();
     assert!(matches!(error, RequestError::NoLink(_)), "{error:?}");
     pass(memory).await;
-    assert_eq!(dials().await, 2, "for a limited time");
+    assert_eq!(dials().await, 2, "the node forgets it after some time");
     assert_eq!(via(&old, &ada).await.unwrap(), Via::Classic);
     assert!(links(&ada).await.is_empty() && links(&old).await.is_empty());
-    // One-way messages, too.
+    // One-way messages as well.
     ada.notify(old.info(), Frame::text("ECHO", "x")).await.unwrap();
     pass(SECOND).await;
     assert_eq!(wires.connections(), 0);
@@ -318,7 +320,7 @@ async fn a_peer_that_violates_the_link_protocol_is_told_so_and_harms_no_other_li
     let rude: [&[u8]; 4] = [
         b"@LNK\0\0\0\x02{}",
         b"@LNK\0\0\0\x09not json!",
-        // A hello, and then a number of the wrong parity, and a frame without a header.
+        // A hello, then a number of the wrong parity; then a frame without a header.
         b"\0\0\0\x05\0\0\0\x02\x01",
         b"\0\0\0\x01x",
     ];

@@ -1,4 +1,4 @@
-//! `stop` finishes what is open on links, within its limit.
+//! `stop` completes the open exchanges of links, within its limit.
 
 use std::sync::{
     Arc,
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{SECOND, builder, event, links, node, node_with, pass, zeros};
 
-/// A node whose handler `SLOW` takes two seconds, counted.
+/// A node whose handler `SLOW` takes two seconds and counts its calls.
 fn slow(wires: &MemoryNetwork, name: &str) -> (Builder, Arc<AtomicUsize>) {
     let done = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&done);
@@ -56,7 +56,7 @@ async fn a_stopping_node_finishes_its_incoming_and_its_own_requests() {
         async move { bob.stop().await }
     });
     pass(SECOND / 2).await;
-    // Nothing new is begun with it.
+    // No new exchange begins on its links.
     assert!(links(&ada).await.iter().all(|link| link.closing));
     let refused = ada.request(bob.info(), request()).await.unwrap_err();
     assert!(!refused.may_have_been_handled(), "{refused:?}");
@@ -66,7 +66,7 @@ async fn a_stopping_node_finishes_its_incoming_and_its_own_requests() {
     assert_eq!(there.collect().await.unwrap().len(), 1);
     let report = stopping.await.unwrap();
     assert_eq!((report.aborted.len(), begun.elapsed().as_secs()), (0, 1), "{report:?}");
-    assert_eq!(done.load(Ordering::SeqCst), 11, "the one-way message is finished as well");
+    assert_eq!(done.load(Ordering::SeqCst), 11, "the one-way message is handled as well");
     let closed = event(&mut events, |event| match event {
         PeerEvent::LinkClosed { reason, .. } => Some(*reason),
         _ => None,
@@ -87,7 +87,7 @@ async fn late_requests_are_aborted_at_the_stop_and_reported_to_the_node_and_thei
     let bob = bob.handle("WAIT", never.start()).unwrap().handle("MORE", endless.start()).unwrap();
     let (ada, bob) = (node(&wires, "ada").await, bob.start().await.unwrap());
     let waiting = ada.request(bob.info(), Frame::empty("WAIT")).await.unwrap();
-    // Nobody reads what comes.
+    // The reply is not read.
     let unread = ada.request(bob.info(), Frame::empty("MORE")).await.unwrap();
     pass(SECOND).await;
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Who is no longer admitted is out at once.
+//! Changes of the admission take effect at once.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ async fn a_ban_breaks_the_open_links_of_both_directions_at_once() {
             _ => None,
         });
         assert_eq!(closed.now_or_never(), Some(ada.id().clone()));
-        // The others stay, and it does not come back.
+        // The others stay, and the banned peer does not return.
         answered(&cyd, &bob, Over::Link).await.unwrap();
         assert!(answered(&ada, &bob, Over::Any).await.is_err());
         assert!(answered(&bob, &ada, Over::Any).await.is_err());
@@ -76,7 +76,7 @@ async fn a_banned_peer_is_removed_from_the_table_and_the_others_stay() {
         answered(&node, &bob, Over::Link).await.unwrap();
         others.push(node);
     }
-    // Who is not there changes nothing.
+    // A ban of an id without connections changes nothing.
     admission.ban(&id_of("nobody"));
     turns().await;
     assert_eq!(bob.peers().list().await.unwrap().len(), 2);
@@ -152,7 +152,7 @@ async fn a_ban_during_the_handshake_takes_effect() {
     let (of_ada, of_bob) = (Admission::open(), Admission::open());
     let bob = start("bob", transport(&wires, "bob").admission(of_bob.clone())).await;
     let ada = start("ada", transport(&wires, "ada").admission(of_ada.clone())).await;
-    // Six ways of the network, and two more for the question and the answer.
+    // Six latencies of the network, and two more for the question and the answer.
     for (after, by_ada) in (0..14).flat_map(|after| [(after, false), (after, true)]) {
         let asked = answered(&ada, &bob, Over::Classic);
         let ban = async {

@@ -1,4 +1,4 @@
-//! Whoever says that it is somebody else is not believed.
+//! Claims of another id or address than the proven one are refused.
 
 use std::future::poll_fn;
 
@@ -33,7 +33,7 @@ fn hello(id: &str, host: &str) -> Vec<u8> {
     encoded(&Frame::new("@LNK", hello.into_bytes()))
 }
 
-/// What comes back for these bytes, on a connection over this transport.
+/// The reply to these bytes, on a connection over this transport.
 async fn say(over: &impl Transport, to: &Peer, bytes: &[u8]) -> Vec<u8> {
     let mut io = over.dial(to.info().address()).await.unwrap();
     io.writer.write_all(bytes).await.unwrap();
@@ -59,7 +59,7 @@ async fn a_hello_with_another_id_than_the_proven_one_is_refused_and_counted() {
     assert!(links(&bob).await.is_empty());
 }
 
-/// A node that takes one connection over this transport, and does with it what `work` does.
+/// A node that accepts one connection over this transport and runs `work` on it.
 async fn fake<R>(over: TlsTransport, at: &str, work: impl AsyncFnOnce(Io) -> R) -> R {
     let mut listener = over.listen(&at.parse().unwrap()).await.unwrap();
     let io = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
@@ -78,7 +78,7 @@ async fn an_answering_hello_with_another_id_is_an_error_that_says_so() {
     });
     let to: Address = "eve:9000".parse().unwrap();
     let asked = async {
-        // The other one is to listen first.
+        // The other side has to listen first.
         pass(SECOND).await;
         ada.request(&to, Outgoing::from(Frame::empty("ECHO")).over(Over::Link)).await
     };
@@ -88,7 +88,7 @@ async fn an_answering_hello_with_another_id_is_an_error_that_says_so() {
     let expected = IdentityFault::ClaimsAnother { at, proven, claimed };
     assert!(matches!(&error, RequestError::Identity(fault) if *fault == expected), "{error:?}");
     assert_eq!(error.cause(), Cause::Remote);
-    assert!(!sent.windows(4).any(|bytes| bytes == b"ECHO"), "nothing was sent to it");
+    assert!(!sent.windows(4).any(|bytes| bytes == b"ECHO"), "the message was not sent");
     assert_eq!(counts(&ada).await.errors_not_your_id, 1);
 }
 
@@ -119,7 +119,7 @@ async fn a_join_or_quit_in_the_name_of_another_id_is_refused() {
         known.iter().map(|entry| entry.info().id().clone()).collect::<Vec<_>>(),
         [id_of("ada")]
     );
-    // In its own name everybody may.
+    // Every node may join in its own name.
     let own = encoded(&Frame::text("JOIN", info("eve", "eve").to_string()));
     assert!(say(&eve, &bob, &own).await.starts_with(b"REPL"));
     let own = encoded(&Frame::text("QUIT", id_of("eve").to_string()));
@@ -143,7 +143,7 @@ async fn an_id_that_is_a_key_is_refused_without_a_proof() {
     }
     let counts = counts(&bob).await;
     assert_eq!((counts.errors_not_your_id, counts.links_opened), (6, 0));
-    // Other ids are only claimed, as ever.
+    // Other ids are only claimed, as before.
     let join = Frame::text("JOIN", "eve:9000 eve 9000");
     assert!(say(&eve, &bob, &encoded(&join)).await.starts_with(b"REPL"));
 }
@@ -190,7 +190,8 @@ async fn a_routed_message_with_a_false_origin_is_refused_and_counted() {
         assert_eq!(ask(origin, trace).await, NOT_YOURS, "{origin} {trace:?}");
     }
     assert_eq!(counts(&bob).await.errors_not_your_id, 7);
-    // From the node itself it is proven; what it passes on is by its own word.
+    // The origin is proven if the message comes from it directly. A forwarded message only claims
+    // its origin.
     let text = |answer: Vec<u8>| String::from_utf8(answer[8..].to_vec()).unwrap();
     assert_eq!(text(ask(eve, &[eve]).await), format!("Proven({eve:?})"));
     assert_eq!(text(ask(ada, &[ada, eve]).await), format!("Claimed({ada:?})"));
@@ -214,8 +215,8 @@ async fn a_node_that_claims_the_address_of_another_gets_none_of_its_messages() {
         cyd.request(bob.info(), message).await.unwrap().collect().await.unwrap()
     };
     assert_eq!(ask().await, [Frame::text("ECHO", "x")]);
-    // And again while Bob's link is open, with ids on either side of this node's: of two links of one peer
-    // the ids decide which one stays.
+    // The same while Bob's link is open, with ids on either side of this node's id: of two links of
+    // one peer the ids decide which one stays.
     let dials = wires.dials();
     let names = ["eve", "mallory", "trudy", "oscar", "victor", "sybil", "chuck", "walter"];
     assert!(names.iter().any(|name| id_of(name) < *cyd.id()));
@@ -227,7 +228,7 @@ async fn a_node_that_claims_the_address_of_another_gets_none_of_its_messages() {
         io.writer.flush().await.unwrap();
         io.reader.read_u8().await.unwrap();
         assert_eq!(ask().await, [Frame::text("ECHO", "x")]);
-        assert_eq!(wires.dials(), dials + n, "{name}: over the link that there was");
+        assert_eq!(wires.dials(), dials + n, "{name}: the existing link is used");
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use actix_peer::transport::tls::{IdentityError, NodeIdentity};
 
-/// A folder of a test's own, removed in the end.
+/// A folder for one test, removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -26,7 +26,7 @@ impl Folder {
         self.0.join("node.pem")
     }
 
-    /// The names in it.
+    /// The names in the folder.
     fn names(&self) -> Vec<String> {
         let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
         fs::read_dir(&self.0).unwrap().map(|entry| name(entry.unwrap())).collect()
@@ -75,7 +75,7 @@ fn only_the_owner_can_read_the_file_and_one_that_others_can_read_is_refused() {
         let IdentityError::ReadableByOthers { mode, .. } = &error else { panic!("{error:?}") };
         assert_eq!(*mode, wrong);
         assert!(error.to_string().contains(&format!("mode {wrong:04o}, wanted 0600")), "{error}");
-        // Not replaced by a new one, either.
+        // It is not replaced by a new one either.
         assert!(NodeIdentity::load_or_generate(folder.file()).is_err());
     }
     for right in [0o600, 0o400] {
@@ -117,7 +117,7 @@ fn a_file_without_a_key_is_an_error_that_names_the_file() {
     let error = NodeIdentity::load(folder.file()).unwrap_err();
     assert!(matches!(error, IdentityError::Malformed { .. }), "{error:?}");
     assert!(error.to_string().contains("node.pem"));
-    // A folder, and a device that would never end.
+    // A folder, and an endless device.
     for path in [folder.0.as_path(), Path::new("/dev/zero")] {
         let error = NodeIdentity::load(path).unwrap_err();
         assert!(matches!(error, IdentityError::NotAFile { .. }), "{error:?}");

@@ -1,4 +1,4 @@
-//! Handshakes that are late, many, or cut; and connections that are cut behind them.
+//! Handshakes that are late, numerous or truncated, and connections that break afterwards.
 
 use std::future::poll_fn;
 
@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{SECOND, all, counts, host, id_of, pass, start, transport};
 
-/// A ClientHello of TLS 1.3 begins so, and has as much as its record says.
+/// The first bytes of a ClientHello of TLS 1.3. Its record announces more.
 const HELLO: [u8; 11] = [0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
 
 async fn answered(from: &Peer, to: &Peer) -> Result<(), RequestError> {
@@ -99,7 +99,7 @@ async fn a_flood_of_handshakes_from_one_source_excludes_no_other_source() {
     answered(&ada, &bob).await.unwrap();
 }
 
-/// What `to` answers to `NAME`.
+/// The answer of `to` to `NAME`.
 async fn name(from: &Peer, to: &Peer) -> Vec<Frame> {
     let message = Outgoing::from(Frame::empty("NAME")).over(Over::Classic);
     from.request(to.info(), message).await.unwrap().collect().await.unwrap()
@@ -115,7 +115,7 @@ async fn a_full_node_says_so_after_the_handshake_and_not_to_a_flood() {
     let taken = transport(&wires, "cyd").dial(bob.info().address()).await.unwrap();
     let ada = start("ada", transport(&wires, "ada")).await;
     assert_eq!(name(&ada, &bob).await, [Frame::text("ERRO", "Busy")]);
-    // A plain word is for who speaks plain.
+    // A plain frame is only sent to a plain caller.
     let mut io = host(&wires, "eve").dial(bob.info().address()).await.unwrap();
     io.writer.write_all(b"NAME\0\0\0\0").await.unwrap();
     assert_eq!(all(&mut io).await, b"ERRO\0\0\0\x04Busy");
@@ -189,7 +189,7 @@ async fn an_unanswered_dial_ends_in_time() {
         begun.elapsed().as_secs()
     };
     assert_eq!(tokio::join!(accept, dial).1, 10);
-    // A node has less patience.
+    // A node has a shorter timeout than the transport.
     let accept = async {
         loop {
             std::mem::forget(poll_fn(|cx| listener.poll_accept(cx)).await);
@@ -206,8 +206,8 @@ async fn an_unanswered_dial_ends_in_time() {
     assert!(matches!(took, futures::future::Either::Right((5, _))));
 }
 
-/// A node that answers one request with these bytes, and then ends the connection politely or cuts
-/// it.
+/// A node that answers one request with these bytes, and then closes the connection cleanly or
+/// aborts it.
 async fn cut_reply(polite: bool) -> Result<Vec<Frame>, RequestError> {
     let wires = MemoryNetwork::new(1);
     let ada = start("ada", transport(&wires, "ada")).await;
@@ -253,7 +253,7 @@ async fn encrypted_data_is_sent_at_once_and_not_with_the_next_write() {
         start("bob", transport(&wires, "bob")).await,
     );
     let begun = Instant::now();
-    // Around what the pipes of the network and the buffers of the library hold.
+    // Around the capacity of the network's pipes and of the library's buffers.
     for len in (0..40).map(|n| 8_000 * n).chain([60_000, 65_000, 500_000, 1_000_000]) {
         for over in [Over::Classic, Over::Link] {
             let frame = Frame::new("ECHO", vec![7; len]);

@@ -1,4 +1,4 @@
-//! Networks that nobody knows whole, and membership, of nodes that prove who they are.
+//! Networks with partial tables, and membership, with proven ids.
 
 use std::time::Duration;
 

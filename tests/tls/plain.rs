@@ -1,4 +1,4 @@
-//! One port for TLS and plain connections, or for TLS alone.
+//! TLS and plain connections on one port, and ports for TLS only.
 
 use actix_peer::{
     Config, Outgoing, Over, Peer, PeerEvent, Refusal, RequestError,
@@ -73,7 +73,7 @@ async fn one_port_serves_tls_and_plain_connections_and_distinguishes_them() {
             );
         }
     }
-    // The other way round: an id that is no key is dialled in plain.
+    // In the other direction: an id that is no key is dialled in plain.
     let replies = bob.request(plain.info(), echo(Over::Any)).await.unwrap().collect().await;
     assert_eq!(replies.unwrap(), [Frame::text("ECHO", "x")]);
     assert_eq!(links(&bob).await.len(), 2);
@@ -90,7 +90,7 @@ async fn a_plain_network_is_joined_only_through_a_contact_that_is_configured_as_
         let over = transport(&wires, "ada").plain(plain);
         let ada = start("ada", over.plain_at(old.info().address().clone())).await;
         let joined = ada.join("old:9000").await;
-        // Those that it names have ids that are no keys, and are dialled in plain.
+        // The nodes that it lists have ids that are no keys, and are dialled in plain.
         let added = joined.map_or(0, |report| report.added().len());
         assert_eq!(added, if plain == Plain::Served { 2 } else { 0 });
         ada.stop().await;
@@ -150,8 +150,8 @@ async fn plain_links_end_at_once_when_an_allow_list_is_set() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whatever comes first, in whichever pieces: the node closes the connection in the end, and
-    /// serves the next one.
+    /// Whatever the first bytes are, and however they are split, the node closes the connection in
+    /// the end and serves the next one.
     #[test]
     fn arbitrary_first_bytes_do_no_harm(
         bytes in prop_oneof![
@@ -171,7 +171,7 @@ proptest! {
             let bob = start("bob", transport(&wires, "bob").plain(plain)).await;
             let mut io = host(&wires, "eve").dial(bob.info().address()).await.unwrap();
             for piece in bytes.chunks(piece) {
-                // It may have ended the connection already.
+                // The node may have closed the connection already.
                 io.writer.write_all(piece).await.ok();
                 tokio::task::yield_now().await;
             }
