@@ -1,4 +1,4 @@
-//! The address book: what a node keeps over a restart.
+//! The address book: what a node remembers over a restart.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -50,7 +50,7 @@ async fn known(node: &Peer) -> Vec<String> {
     known
 }
 
-/// Waits for an event of which `of` makes something.
+/// Waits for an event for which `of` returns a value.
 async fn heard<T>(node: &Peer, of: impl Fn(PeerEvent) -> Option<T>) -> T {
     let mut events = node.events();
     let next = async {
@@ -60,7 +60,7 @@ async fn heard<T>(node: &Peer, of: impl Fn(PeerEvent) -> Option<T>) -> T {
             }
         }
     };
-    timeout(1_000 * SECOND, next).await.expect("the event")
+    timeout(1_000 * SECOND, next).await.expect("the event occurs in time")
 }
 
 async fn rejoined(node: &Peer) -> (usize, usize) {
@@ -79,7 +79,7 @@ async fn failed(node: &Peer) -> String {
     .await
 }
 
-/// What the file holds.
+/// The content of the file.
 fn read(path: &Path) -> AddressBook {
     let mut book = AddressBook::new(1_024, Duration::from_secs(u64::MAX));
     book.load(&fs::read_to_string(path).unwrap(), u64::MAX / 2).unwrap();
@@ -116,7 +116,7 @@ async fn after_a_restart_a_node_rejoins_without_a_configured_contact() {
     }
     node.stop().await;
     let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names, ["peers"], "nothing is left beside it");
+    assert_eq!(names, ["peers"], "no other file is left");
 }
 
 #[actix::test]
@@ -137,7 +137,7 @@ async fn a_node_at_a_remembered_address_is_added_only_with_the_remembered_id() {
     assert_eq!(known(&node).await, ["id-10.0.2.1"]);
 }
 
-/// One `JOIN` from `host`, whatever is answered.
+/// Sends one `JOIN` from `host` and ignores the answer.
 async fn join(wires: &MemoryNetwork, host: &str, id: &str) {
     let dialled = at(wires, host).dial(&format!("{NODE}:9000").parse().unwrap()).await;
     let mut io = dialled.unwrap();
@@ -160,7 +160,7 @@ async fn two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
     for contact in ["10.0.1.1:9000", "10.0.2.1:9000"] {
         node.join_with(contact.parse().unwrap(), JoinConfig::new().hops(1)).await.unwrap();
     }
-    // In eight networks; those at the first addresses of each are there, and answer as themselves.
+    // In eight networks. A node answers with its own id at the first addresses of each network.
     let mut hostile = Vec::new();
     for network in 0..8 {
         for n in 0..5 {
@@ -174,7 +174,7 @@ async fn two_anchors_survive_ten_thousand_hostile_joins_and_a_restart() {
     }
     sleep(90 * SECOND).await;
     let remembered = read(&path);
-    assert!(remembered.len() > 20, "hostile peers that answer are remembered, too");
+    assert!(remembered.len() > 20, "hostile peers that answer are remembered as well");
     node.stop().await;
     let node = start().await.unwrap();
     assert_eq!(rejoined(&node).await, (2, 2));
@@ -204,7 +204,7 @@ async fn a_damaged_address_book_is_set_aside_and_the_node_starts_without_it() {
         node.stop().await;
         assert!(read(&path).get(other.id()).is_some());
     }
-    // One that is too long is not read into memory; of damaged ones three are kept.
+    // A file that is too long is not read into memory. Three damaged files are kept.
     fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
     for time in 1..=9 {
         fs::write(folder.path().join(format!("peers.damaged-{time}")), "").unwrap();
@@ -229,7 +229,7 @@ async fn an_address_book_that_cannot_be_written_causes_warnings_until_it_can() {
     fs::remove_dir(&inner).unwrap();
     failed(&node).await;
     failed(&node).await;
-    assert_eq!(known(&node).await, ["id-10.0.1.1"], "it serves on");
+    assert_eq!(known(&node).await, ["id-10.0.1.1"], "the node keeps its peer");
     fs::create_dir(&inner).unwrap();
     sleep(61 * SECOND).await;
     assert!(read(&path).get(other.id()).is_some());
@@ -247,10 +247,10 @@ async fn an_address_book_path_that_is_no_regular_file_is_neither_read_nor_replac
     assert!(path.is_dir());
 }
 
-/// Peers that the process which is killed remembers.
+/// The number of peers that the killed process remembers.
 const MANY: usize = 300;
 
-/// The process that is killed; nothing by itself.
+/// The process that another test kills. It does nothing by itself.
 #[actix::test]
 #[ignore = "a part of another test"]
 async fn writes_an_address_book_until_it_is_killed() {
@@ -278,11 +278,14 @@ fn a_process_that_is_killed_during_a_write_leaves_a_complete_address_book() {
         child.args(["--ignored", "--exact", "book::writes_an_address_book_until_it_is_killed"]);
         child.stdout(std::process::Stdio::null());
         let mut child = child.env("ACTIX_PEER_TEST_BOOK", &path).spawn().unwrap();
-        // Killed after some of its writes, and at another moment each time.
+        // Kill it after some of its writes, at another moment each time.
         for _ in 0..3 + round {
             let before = inode();
             while inode() == before {
-                assert!(child.try_wait().unwrap().is_none(), "it has ended by itself");
+                assert!(
+                    child.try_wait().unwrap().is_none(),
+                    "the process ended before it was killed"
+                );
                 std::thread::yield_now();
             }
         }

@@ -1,5 +1,5 @@
-//! Bytes of a remote: what is cut, too long, too slow, or not for this node. What a single exchange
-//! shows is in `tests/wire`.
+//! Bytes of a remote peer that are truncated, too long, too slow or invalid. `tests/wire` holds
+//! what a single exchange shows.
 
 use std::{
     pin::Pin,
@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::common::{NAME, SECOND, connect, counts, heard, name, node, settle};
 
-/// The request that changes the table: whoever handles a part of it is seen.
+/// The request changes the table, so any handling of a part of it is visible.
 const JOIN: &[u8] = b"JOIN\0\0\0\x0ebob eve 9001  ";
 
 #[actix::test]
@@ -63,17 +63,18 @@ async fn the_refusal_of_a_too_long_message_arrives_while_the_rest_is_still_being
         let mut heard = [0; 24];
         io.read_exact(&mut heard).await.unwrap();
         assert_eq!(&heard, b"ERRO\0\0\0\x10Message too long");
-        // Whoever has not heard it yet sends on, and must not be reset before it does.
+        // The sender continues before it has received the refusal, and must not be reset before
+        // that.
         for _ in 0..12 {
-            io.write_all(&[b'x'; 5_000]).await.expect("taken, and thrown away");
+            io.write_all(&[b'x'; 5_000]).await.expect("the node reads and discards the rest");
             for _ in 0..200 {
                 tokio::task::yield_now().await;
             }
         }
         let end = io.read_to_end(&mut Vec::new()).await;
-        assert_eq!(end.expect("a clean end, not a reset"), 0);
+        assert_eq!(end.expect("the connection ends cleanly, not by a reset"), 0);
     }
-    // None of it was kept, or taken for a request.
+    // No byte was kept or taken for a request.
     let counts = counts(&node).await;
     assert_eq!((counts.errors_too_long, counts.frames_in), (5, 0));
 }
@@ -140,7 +141,7 @@ async fn silent_connections_are_closed_after_ten_seconds_and_leave_no_state() {
     drop(silent);
     let status = node.status().await;
     assert_eq!((status.connections, status.half_open, wires.connections()), (0, 0, 0));
-    // It is their own doing, and no request was refused.
+    // The callers caused it, and no request was refused.
     assert_eq!(status.counts.errors_late, 200);
 }
 
@@ -166,7 +167,7 @@ async fn connections_that_are_opened_and_reset_leave_no_state_and_others_are_ser
     assert_eq!(status.counts.exchanges_in, 20);
 }
 
-/// As many bytes as are taken, and how many were.
+/// A stream of bytes without an end that counts the written bytes.
 struct Poured(Arc<AtomicUsize>);
 
 impl AsyncRead for Poured {
@@ -198,7 +199,7 @@ async fn an_unread_reply_waits_in_its_handler_and_is_aborted_in_time() {
         readers.push(io);
     }
     settle().await;
-    // What the network holds (64 KiB each way) is in it.
+    // Includes the 64 KiB in each direction that the network holds.
     let buffered = taken.load(Ordering::Relaxed) / readers.len();
     assert!((1..=512 << 10).contains(&buffered), "{buffered}");
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
@@ -222,7 +223,7 @@ async fn a_reader_that_takes_an_hour_is_served_to_the_end() {
     let (mut got, mut space) = (0, vec![0; 6_000]);
     let begun = Instant::now();
     loop {
-        match io.reader.read(&mut space).await.expect("not cut") {
+        match io.reader.read(&mut space).await.expect("the reply is not aborted") {
             0 => break,
             n => got += n,
         }
@@ -233,7 +234,7 @@ async fn a_reader_that_takes_an_hour_is_served_to_the_end() {
     assert_eq!(counts(&node).await.errors_stalled, 0);
 }
 
-/// The other side of a link has ended the exchange because its time was over.
+/// Whether the other side of a link has ended the exchange at its timeout.
 fn is_late(error: &RequestError) -> bool {
     matches!(error, RequestError::Reset { reason, .. } if *reason == Reason::TIMED_OUT)
 }
@@ -255,7 +256,9 @@ async fn an_exchange_that_progresses_still_ends_at_its_total_timeout() {
     let mut io = connect(&wires, "patient").await;
     io.writer.write_all(b"DRIP\0\0\0\0").await.unwrap();
     let mut got = Vec::new();
-    let end = timeout(200 * SECOND, io.reader.read_to_end(&mut got)).await.expect("an end");
+    let end = timeout(200 * SECOND, io.reader.read_to_end(&mut got))
+        .await
+        .expect("the connection ends in time");
     assert!(end.is_err() || got.len() < 8 * 12, "{end:?} {got:?}");
     assert_eq!(begun.elapsed().as_secs(), 120);
 

@@ -1,4 +1,4 @@
-//! A node on a network in memory, and what talks to it without being one.
+//! A node on a network in memory, and raw connections to it.
 
 use std::time::Duration;
 
@@ -22,16 +22,18 @@ pub(crate) async fn node(wires: &MemoryNetwork, config: Config) -> Peer {
     builder.config(config).start().await.unwrap()
 }
 
-/// A connection from `host`, on which nothing is said yet.
+/// A connection from `host` on which nothing has been sent.
 pub(crate) async fn connect(wires: &MemoryNetwork, host: &str) -> Io {
     let from = wires.transport(host.parse::<Host>().unwrap());
     from.dial(&"node:9000".parse().unwrap()).await.unwrap()
 }
 
-/// Whatever comes until the end.
+/// Everything that arrives until the end.
 pub(crate) async fn heard(io: &mut Io) -> String {
     let mut heard = Vec::new();
-    let read = timeout(100 * SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end");
+    let read = timeout(100 * SECOND, io.reader.read_to_end(&mut heard))
+        .await
+        .expect("the connection ends in time");
     read.unwrap();
     String::from_utf8_lossy(&heard).into_owned()
 }
@@ -48,7 +50,7 @@ pub(crate) async fn counts(node: &Peer) -> Counts {
     node.status().await.counts
 }
 
-/// Lets everything that can happen now happen.
+/// Lets all ready tasks run.
 pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

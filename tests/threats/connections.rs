@@ -1,4 +1,4 @@
-//! Connections: how many there are, from where, and what they cost.
+//! The number of connections, their sources and their cost.
 
 use std::{
     io,
@@ -39,7 +39,7 @@ async fn too_many_connections_from_one_address_are_refused_and_others_are_served
     }
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(counts(&node).await.connections_refused, 10);
-    // What it lets go of it may have again.
+    // A permit that is returned can be used again.
     assert_eq!(name(all.pop().unwrap()).await, NAME);
     settle().await;
     assert_eq!(name(connect(&wires, "flood").await).await, NAME);
@@ -56,7 +56,8 @@ async fn silent_connections_that_hold_every_permit_make_room_for_a_new_connectio
     }
     settle().await;
     assert_eq!(node.status().await.half_open, 20);
-    // The oldest from the busiest address goes: neither the newcomer nor who came before.
+    // The oldest connection of the busiest address is closed, and neither the new connection nor an
+    // earlier one.
     let begun = Instant::now();
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(heard(&mut flood.remove(0)).await, BUSY);
@@ -90,7 +91,7 @@ impl Transport for Exhausted {
 
 impl Listener for ExhaustedListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
-        // Every second attempt, as the system has it: one descriptor comes free and is used up.
+        // Every second attempt fails, as in the system: one descriptor becomes free and is used up.
         let left = self.1.load(Ordering::SeqCst);
         if left > 0 {
             self.1.store(left - 1, Ordering::SeqCst);
@@ -133,17 +134,19 @@ async fn a_flood_of_connections_is_closed_without_a_reply_and_others_are_served(
     let mut served = 0;
     for _ in 0..1_000 {
         let mut io = connect(&wires, "flood").await;
-        // A connection that is closed may not take the request any more.
+        // A connection that the node has closed may refuse the request.
         io.writer.write_all(b"NAME\0\0\0\0").await.ok();
         let mut heard = Vec::new();
-        let read = timeout(SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end");
+        let read = timeout(SECOND, io.reader.read_to_end(&mut heard))
+            .await
+            .expect("the connection ends in time");
         served += usize::from(read.is_ok() && heard == NAME.as_bytes());
     }
-    // A burst of 400, and what has come due since.
+    // A burst of 400, and the connections that the rate allows meanwhile.
     assert!((400..500).contains(&served), "{served}");
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(counts(&node).await.connections_too_fast, 1_000 - served as u64);
-    // One event for each would fill somebody's log; the count says it.
+    // One event per connection would flood a log, so only a counter records them.
     assert_eq!(counts(&node).await.connections_refused, 0);
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(name(connect(&wires, "flood").await).await, NAME);
@@ -162,7 +165,7 @@ async fn dialled_and_accepted_connections_have_separate_permits() {
         asked.push(node.request("mute:9000", frame).await.unwrap());
     }
     assert_eq!(node.status().await.outgoing, 4);
-    // All its own exchanges wait; whoever asks it is served.
+    // All of its own exchanges wait, and callers are served.
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     asked.clear();
     settle().await;
@@ -172,7 +175,7 @@ async fn dialled_and_accepted_connections_have_separate_permits() {
     }
     settle().await;
     assert_eq!(heard(&mut connect(&wires, "flood").await).await, BUSY);
-    // All its places for others are taken; it asks all the same.
+    // All permits for callers are taken, and its own request is sent.
     let frame = Frame::empty("NAME");
     asked.push(node.request("mute:9000", frame).await.unwrap());
 }

@@ -1,4 +1,4 @@
-//! What is promised about delivery, rule by rule (`src/delivery.md`), and two links at once.
+//! The delivery guarantees, rule by rule (`src/delivery.md`), and two links between the same nodes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::common::SECOND;
 
-/// What handlers have taken, in order.
+/// The texts that handlers have received, in order.
 type Taken = Arc<Mutex<Vec<String>>>;
 
 fn all(taken: &Taken) -> Vec<String> {
@@ -38,7 +38,7 @@ fn host(name: &str) -> Host {
     name.parse().unwrap()
 }
 
-/// `NOTE` notes a text and repeats it, `SLOW` takes a second for that; both one after the other.
+/// `NOTE` records a text and repeats it. `SLOW` takes a second for that. Both are sequential.
 struct Notes(Taken);
 
 impl Actor for Notes {
@@ -82,8 +82,8 @@ fn abort_all(wires: &MemoryNetwork) {
     }
 }
 
-/// A classic request whose connection breaks behind so many bytes of a direction: what came of it,
-/// how often it was handled, and how often this node dialled.
+/// Sends a classic request whose connection breaks after this many bytes of a direction. Returns
+/// its result, how often it was handled, and how often this node dialled.
 async fn cut_at(
     direction: Direction,
     bytes: u64,
@@ -149,15 +149,15 @@ async fn rule_04_requests_on_different_connections_may_overtake_each_other() {
     assert!(taken.len() == 20 && !taken.is_sorted(), "{taken:?}");
 }
 
-/// Sends `count` one-way messages over each of some links and cuts each in the middle. Returns what
-/// came, link by link.
+/// Sends `count` one-way messages over each of several links and cuts each link in the middle.
+/// Returns the received messages, link by link.
 async fn tell_over_links_that_are_cut(links: usize, count: usize) -> Vec<Vec<String>> {
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     wires.latency(Duration::from_millis(1)..Duration::from_millis(3));
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
     let mut came = Vec::new();
     for link in 0..links {
-        // Over some link, which is open then.
+        // Over any link, which is open afterwards.
         while ask(&ada, &bob, note("open", Over::Link)).await.is_err() {
             tokio::time::sleep(SECOND).await;
         }
@@ -231,14 +231,14 @@ async fn rule_08_a_slow_receiver_causes_no_loss_and_a_refusal_is_counted_and_rep
     }
     tokio::time::sleep(20 * SECOND).await;
     assert_eq!(all(&taken).len(), 51);
-    // Too long for its handler from now on.
+    // Longer than its handler accepts from now on.
     bob.set_max_len("SLOW", 10).unwrap();
     refused("SLOW", "x".repeat(11)).await.unwrap();
     tokio::time::sleep(SECOND).await;
     assert_eq!(all(&taken).len(), 51);
     let counts = bob.status().await.counts;
     assert_eq!((counts.unknown_codes, counts.errors_too_long), (3, 1));
-    // Its sender is told, and counts them as well.
+    // The sender is told, and counts the refusals as well.
     assert_eq!(ada.status().await.counts.notify_refused, 4);
     let mut told = BTreeMap::new();
     while let Some(Some(event)) = events.next().now_or_never() {
@@ -285,7 +285,7 @@ async fn rule_11_a_cancelled_request_is_skipped_if_it_waits_and_completes_if_it_
             Frame::new(actix_peer::frame::TypeCode::try_from(code).unwrap(), text.to_owned());
         ada.request(bob.info(), Outgoing::from(frame).over(Over::Link)).await.unwrap()
     };
-    // In the mailbox of an actor that is busy.
+    // In the mailbox of a busy actor.
     let first = send("SLOW", "first").await;
     let second = send("SLOW", "second").await;
     let third = send("SLOW", "third").await;
@@ -315,7 +315,7 @@ async fn rule_18_the_close_of_a_link_is_reported_after_its_messages_and_before_l
             let say = |text: &str| told.lock().unwrap().push(format!("{text} {}", all(&at).len()));
             match event {
                 PeerEvent::LinkClosed { .. } => {
-                    // What is in the mailbox is handed over; its actor gets it now.
+                    // Messages in the mailbox count as delivered. The actor receives them now.
                     tokio::task::yield_now().await;
                     say("closed");
                 }
@@ -335,7 +335,7 @@ async fn rule_18_the_close_of_a_link_is_reported_after_its_messages_and_before_l
     tokio::time::sleep(Duration::from_millis(100)).await;
     let begun = Instant::now();
     abort_all(&wires);
-    // Whoever waits for that peer hears of it at once.
+    // A caller that waits for this peer gets the error at once.
     waiting.collect().await.unwrap_err();
     assert!(begun.elapsed() < SECOND);
     ask(&ada, &bob, note("again", Over::Link)).await.unwrap();
@@ -366,7 +366,7 @@ async fn rule_19_both_sides_of_a_partition_keep_serving_and_reconnect() {
     assert_eq!(all(&taken), ["before", "here", "there", "across"]);
 }
 
-/// So many rounds of it.
+/// Runs this many rounds.
 async fn open_at_once_again_and_again(rounds: u64) {
     let (mut failed, mut both) = (0, 0);
     for seed in 0..rounds {
@@ -374,13 +374,13 @@ async fn open_at_once_again_and_again(rounds: u64) {
         failed += failures;
         both += u64::from(dials >= 2);
     }
-    // What was open on the link that ended was finished on it.
+    // The exchanges on the link that ended were completed on it.
     assert_eq!(failed, 0);
     assert!(both > rounds / 3 * 2, "only {both} of {rounds} rounds had two links");
 }
 
-/// Both open a link to the other at once, and send over it, in each way that there is, while one of
-/// the two links ends.
+/// Both nodes open a link to the other at once, and send over it in every way while one of the two
+/// links ends.
 async fn open_at_once(seed: u64) -> (usize, usize) {
     let (wires, taken) = (MemoryNetwork::new(seed), Taken::default());
     let most = Duration::from_millis(1 + seed % 40);
@@ -415,12 +415,16 @@ async fn open_at_once(seed: u64) -> (usize, usize) {
     assert_eq!((links.0.len(), links.1.len(), ways), (1, 1, (Way::Out, Way::In)), "{seed}");
     let all = all(&taken);
     let of = |what: &str| all.iter().filter(|text| text.starts_with(what)).count();
-    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{seed}: twice");
+    assert_eq!(
+        all.iter().collect::<BTreeSet<_>>().len(),
+        all.len(),
+        "{seed}: a message was handled twice"
+    );
     assert_eq!(of("keep"), 8, "{seed}");
-    // A request that failed was reported; one that was not was handled.
+    // A failed request was reported, and a successful one was handled.
     let failed = here.1 + there.1;
     assert!(of("ask") + failed >= 8, "{seed}: {all:?}");
-    // A tell may be lost with its link only when that breaks, and none does here.
+    // A one-way message is lost only when its link breaks, and no link breaks here.
     assert_eq!(of("tell"), here.0 + there.0, "{seed}: {all:?}");
     (failed, usize::try_from(wires.dials()).unwrap())
 }
@@ -459,7 +463,7 @@ async fn rule_24_a_stopping_node_acknowledges_no_message_that_it_has_not_handled
     assert!(!matches!(error, RequestError::Reset { reason: Reason::UNKNOWN_CODE, .. }));
 }
 
-/// Every source of the crate and of its tests.
+/// Appends every Rust source below `dir` to `text`.
 fn sources(dir: &Path, text: &mut String) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

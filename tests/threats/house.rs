@@ -1,7 +1,7 @@
-//! Faults in our own house: handlers, stabilizers, listeners, arbiters, the clock, the way to stop.
+//! Faults inside the process: handlers, stabilizers, listeners, arbiters, the clock and stops.
 //!
-//! A handler cannot answer twice: it returns one [`Reply`]. What a single handler, listener or
-//! stabilizer does to its node is in `tests/node`.
+//! A handler cannot answer twice: it returns one [`Reply`]. `tests/node` holds what a single
+//! handler, listener or stabilizer does to its node.
 
 use std::{
     io,
@@ -35,7 +35,7 @@ use tokio::{
 
 use crate::common::{NAME, SECOND, connect, counts, name, settle};
 
-/// A network whose clock moves when all wait.
+/// A network whose clock advances when all tasks wait.
 fn network() -> MemoryNetwork {
     tokio::time::pause();
     MemoryNetwork::new(1)
@@ -135,8 +135,8 @@ async fn a_stabilizer_that_cannot_be_recreated_is_abandoned_and_the_node_keeps_s
     assert!(ada.stop().await.is_clean());
 }
 
-/// A transport that listens once; then its listener dies, and it panics when it should listen
-/// again, twice.
+/// A transport that listens once. Then its listener fails, and it panics twice when it should
+/// listen again.
 #[derive(Debug)]
 struct Treacherous<T>(T, Arc<AtomicUsize>);
 
@@ -146,7 +146,7 @@ impl<T: Transport> Transport for Treacherous<T> {
     fn listen<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async {
             let time = self.1.fetch_add(1, Ordering::Relaxed);
-            assert!(![1, 2].contains(&time), "not again");
+            assert!(![1, 2].contains(&time), "the transport cannot listen again");
             Ok(Box::new(Dying(self.0.listen(at).await?, time == 0)) as Box<dyn Listener>)
         })
     }
@@ -161,7 +161,7 @@ impl<T: Transport> Transport for Treacherous<T> {
 impl Listener for Dying {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Io>> {
         let polled = self.0.poll_accept(cx);
-        assert!(polled.is_pending() || !self.1, "a dying listener");
+        assert!(polled.is_pending() || !self.1, "requested by the test");
         polled
     }
     fn local_address(&self) -> Address {
@@ -192,14 +192,14 @@ async fn a_failed_listener_on_a_host_name_is_replaced_at_all_addresses_of_the_na
     let is_back = async { while events.next().await != Some(back.clone()) {} };
     timeout(30 * SECOND, is_back).await.unwrap();
     for at in lookup_host(("localhost", port)).await.unwrap() {
-        // Where this machine has no IPv6, only the other one is there.
+        // A machine without IPv6 has only the other address.
         if TcpListener::bind((at.ip(), 0)).await.is_ok() {
             TcpStream::connect(at).await.unwrap();
         }
     }
 }
 
-/// What a connection hears that may end at once.
+/// The answer on a connection that may end at once.
 async fn name_or_nothing(wires: &MemoryNetwork) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut io = connect(wires, "honest").await;
@@ -223,9 +223,9 @@ async fn a_handler_that_blocks_its_own_arbiter_delays_no_other_handler() {
             if let Some(began) = blocked.0.take() {
                 began.send(()).unwrap();
             }
-            // As a handler would that calls something that waits.
+            // Like a handler that makes a blocking call.
             blocked.1.recv().ok();
-            Reply::one(Frame::text("REPL", "at last"))
+            Reply::one(Frame::text("REPL", "released"))
         });
         tell.send(block.start()).ok();
     });
@@ -240,7 +240,7 @@ async fn a_handler_that_blocks_its_own_arbiter_delays_no_other_handler() {
         release.send(()).unwrap();
     };
     let (waited, ()) = tokio::join!(waiting, others);
-    assert_eq!(waited.unwrap(), [Frame::text("REPL", "at last")]);
+    assert_eq!(waited.unwrap(), [Frame::text("REPL", "released")]);
     assert_eq!(node.status().await.counts.standstills, 0);
     arbiter.stop();
 }
@@ -252,11 +252,11 @@ async fn a_thread_that_stalled_for_five_seconds_is_reported_and_continues() {
     let mut events = node.events();
     sleep(100 * SECOND).await;
     assert_eq!(counts(&node).await.standstills, 0);
-    // Whoever is not polled while time goes by sees the clock jump.
+    // A task that is not polled while time passes sees the clock jump.
     advance(5 * SECOND).await;
     settle().await;
     let Some(Some(PeerEvent::StoodStill { time })) = events.next().now_or_never() else {
-        panic!("not told")
+        panic!("the node does not report the stall")
     };
     assert!((4..=5).contains(&time.as_secs()), "{time:?}");
     assert_eq!(counts(&node).await.standstills, 1);
@@ -313,7 +313,7 @@ async fn a_node_whose_arbiter_ends_reports_it_at_once_and_frees_its_port() {
     assert!(timeout(SECOND, node.status()).await.unwrap().stopping);
     assert!(ask(&asker, &node, Over::Classic, "NAME").await.is_err());
     assert!(TcpListener::bind(address).await.is_ok());
-    timeout(SECOND, node.stop()).await.expect("nothing to wait for");
+    timeout(SECOND, node.stop()).await.expect("the stop does not wait");
 }
 
 #[test]
@@ -327,7 +327,10 @@ fn no_mailbox_is_filled_past_its_bound() {
         "actix::io::FramedWrite::new",
         "tokio::sync::mpsc::unbounded_channel",
     ] {
-        assert!(lints.contains(&format!("path = \"{method}\"")), "{method} is allowed");
+        assert!(
+            lints.contains(&format!("path = \"{method}\"")),
+            "{method} is not disallowed in .clippy.toml"
+        );
     }
     let mut text = String::new();
     crate::sources(&root.join("src"), &mut text);
@@ -346,7 +349,7 @@ async fn a_link_survives_a_clock_jump_of_both_nodes_and_a_dead_link_is_still_det
     ask(&ada, &bob, Over::Link, "ECHO").await.unwrap();
     sleep(7 * SECOND).await;
     for _ in 0..3 {
-        // The machine slept; the link may be idle for a minute.
+        // The machine was suspended. The link may be idle for a minute.
         advance(40 * SECOND).await;
         settle().await;
         assert_eq!(wires.connections(), 1);
@@ -370,14 +373,14 @@ async fn a_clock_jump_makes_no_peer_look_dead_to_the_ping_sweep() {
     let cyd = "cyd".parse().unwrap();
     let _crashed = wires.crash(&cyd);
     sleep(6 * SECOND).await;
-    // The question is on its way.
+    // The ping is in flight.
     ada.peers().add("cyd cyd 9000".parse().unwrap()).await.unwrap();
     advance(60 * SECOND).await;
     settle().await;
     assert_eq!(known(&ada).await, ["bob", "cyd"]);
     wires.latency(Duration::ZERO..Duration::from_millis(1));
     sleep(12 * SECOND).await;
-    assert_eq!(known(&ada).await, ["bob"], "who is dead is found by the next sweep");
+    assert_eq!(known(&ada).await, ["bob"], "the next sweep detects the dead peer");
 }
 
 #[actix::test]
@@ -433,8 +436,8 @@ async fn a_node_can_be_stopped_or_dropped_before_it_has_run() {
     for _ in 0..3 {
         let node = on(&wires, "node").start().await.unwrap();
         assert!(node.stop().await.is_clean());
-        // Dropped while it starts (unless the worker was quick), and without a `stop`: nothing is
-        // left, the address is free.
+        // Dropped during its start (unless the worker was quick), and without a `stop`: nothing is
+        // left, and the address is free.
         drop(on(&wires, "node").workers(1).start().now_or_never());
         settle().await;
         drop(on(&wires, "node").start().await.unwrap());
@@ -457,7 +460,7 @@ async fn a_node_that_is_dropped_at_work_ends_as_in_a_crash_and_its_callers_get_e
     let asked = asker.request(node.info(), Frame::empty("NEVR")).await.unwrap();
     settle().await;
     drop(node);
-    let replies = timeout(2 * SECOND, asked.collect()).await.expect("at once");
+    let replies = timeout(2 * SECOND, asked.collect()).await.expect("the request fails at once");
     assert!(replies.is_err() || replies.is_ok_and(|replies| replies.is_empty()));
     settle().await;
     assert_eq!(wires.connections(), 0);
@@ -476,6 +479,6 @@ async fn hundreds_of_connections_start_no_threads() {
     }
     settle().await;
     assert_eq!(node.status().await.connections, 500);
-    // Other tests of this process have some.
+    // Other tests of this process have threads.
     assert!(threads() < before + 20);
 }

@@ -1,4 +1,4 @@
-//! Rates, bytes in memory, bans, and what a flood may write to the log.
+//! Rates, bytes in memory, bans, and the length limits of messages.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -27,7 +27,8 @@ const TOO_LONG: &str = "ERRO\0\0\0\x10Message too long";
 const HELLO: &str = r#"{"version":1,"id":"eve","host":"eve","port":9,"window":1000000,"max_message":1000,"max_open":9,"incarnation":1,"features":[]}"#;
 const STEP: usize = 64 << 10;
 
-/// A node with handlers: `ECHO`, `LEN_` that says how long its data is, and `SINK` that is a stream.
+/// A node with handlers: `ECHO`, `LEN_` that answers with the length of its data, and `SINK` that
+/// is a stream.
 fn builder(wires: &MemoryNetwork, host: &str) -> Builder {
     if host == "node" {
         tokio::time::pause();
@@ -55,7 +56,7 @@ async fn say(wires: &MemoryNetwork, host: &str, bytes: &[u8]) -> Io {
     io
 }
 
-/// A header that announces so much data.
+/// A header that announces this much data.
 fn header(code: &str, len: usize) -> Vec<u8> {
     [code.as_bytes(), &u32::try_from(len).unwrap().to_be_bytes()].concat()
 }
@@ -68,12 +69,12 @@ async fn ask(from: &Peer, to: &Peer, message: impl Into<Outgoing>) -> Result<Str
 async fn event<T>(events: &mut Events, which: impl Fn(PeerEvent) -> Option<T>) -> T {
     let found = async {
         loop {
-            if let Some(found) = which(events.next().await.expect("an event")) {
+            if let Some(found) = which(events.next().await.expect("the stream of events is open")) {
                 return found;
             }
         }
     };
-    timeout(1_000 * SECOND, found).await.expect("the event")
+    timeout(1_000 * SECOND, found).await.expect("the event occurs in time")
 }
 
 #[actix::test]
@@ -109,7 +110,7 @@ async fn a_message_over_the_length_limit_of_its_code_is_refused_on_the_header() 
         [("ECHO", 9), ("LEN_", (2 << 20) + 1), ("SINK", 100_001), ("PING", 1), ("NAME", 1_025)]
     {
         let begun = Instant::now();
-        // Not one byte of the data follows.
+        // No byte of the data follows.
         assert_eq!(
             heard(&mut say(&wires, "flood", &header(code, len)).await).await,
             TOO_LONG,
@@ -124,7 +125,7 @@ async fn a_message_over_the_length_limit_of_its_code_is_refused_on_the_header() 
             heard(&mut say(&wires, "honest", &request).await).await.ends_with(&len.to_string())
         );
     }
-    // It holds for whoever handles the code, and can be changed.
+    // The limit holds for any handler of the code, and can be changed.
     node.set_max_len("ECHO", 9).unwrap();
     assert!(
         heard(&mut say(&wires, "honest", b"ECHO\0\0\0\x09123456789").await)
@@ -147,20 +148,20 @@ async fn the_length_limit_of_a_code_holds_on_links_and_the_link_stays_open() {
     };
     for (code, len) in [("ECHO", 9), ("ECHO", 500_000), ("SINK", 200_001), ("LEN_", (5 << 20) + 1)]
     {
-        // Nodes of this crate know the lengths of others, and do not send it.
+        // Nodes of this crate know the limits of their peers, and do not send the message.
         match ask(&ada, &bob, send(code, len)).await {
             Err(RequestError::NotSendable(FrameError::TooLong { .. })) => {}
             other => panic!("{code} {len}: {other:?}"),
         }
         assert_eq!(ask(&ada, &bob, send("ECHO", 8)).await.unwrap(), "aaaaaaaa");
     }
-    // More than a window, and more than a message may have by default.
+    // More than a window, and more than the default limit of a message.
     assert_eq!(ask(&ada, &bob, send("LEN_", 5 << 20)).await.unwrap(), (5 << 20).to_string());
     assert_eq!(ask(&ada, &bob, send("SINK", 200_000)).await.unwrap(), "200000");
     assert_eq!(ada.status().await.counts.connections_dialled, 1);
     let status = bob.status().await;
     assert_eq!((status.partial_bytes, status.links[0].held), (0, 0));
-    // Of others the limits hold as well, and the reason says whether a handler was called.
+    // The limits hold for other senders as well, and the reason says whether a handler was called.
     let frame = |code, exchange: u8, flags, len| {
         let payload = [&[0, 0, 0, exchange, flags][..], &vec![b'a'; len]].concat();
         [header(code, payload.len()), payload].concat()
@@ -214,7 +215,7 @@ async fn a_too_long_answer_to_a_framework_request_is_an_error() {
             .unwrap();
         let other = other.start().await.unwrap();
         assert_eq!(ada.join(&format!("{host}:9000")).await.is_ok(), joined, "{host}");
-        // What the application asks for has the application's limits.
+        // Replies to the application have the limits of the application.
         let replies = ada.request(other.info(), Frame::empty("NAME")).await.unwrap();
         assert_eq!(replies.collect().await.unwrap().len(), 2);
     }
@@ -242,11 +243,11 @@ async fn boundary_values_of_every_length_are_refused_or_served_without_a_panic()
 
 // ---- the budget ----
 
-/// All but the last byte of a frame with `len` bytes of data.
+/// Sends all but the last byte of a frame with `len` bytes of data.
 async fn all_but_one(wires: &MemoryNetwork, host: &str, len: usize) -> Io {
     let mut io = connect(wires, host).await;
     let bytes = [header("LEN_", len), vec![7; len - 1]].concat();
-    // What is not read waits.
+    // Bytes that the node does not read stay here.
     let mut left = &bytes[..];
     timeout(SECOND / 1_000, async {
         while let Ok(written) = io.writer.write(left).await
@@ -272,17 +273,17 @@ async fn the_bytes_of_incomplete_frames_are_bounded_for_the_whole_node() {
     }
     settle().await;
     let status = node.status().await;
-    assert_eq!(status.partial_bytes, 32 * STEP, "all of it, and no more");
+    assert_eq!(status.partial_bytes, 32 * STEP, "the whole budget is used");
     let read = status.counts.bytes_in;
     assert!(read <= 32 * STEP as u64 + 50 * (8 << 10), "{read} bytes were read");
-    // What is small is served, as if nothing were.
+    // Small requests are served as usual.
     for _ in 0..10 {
         assert_eq!(name(connect(&wires, "honest").await).await, NAME);
         let request = [header("LEN_", 4 << 10), vec![7; 4 << 10]].concat();
         assert_eq!(heard(&mut say(&wires, "honest", &request).await).await, "REPL\0\0\0\x044096");
     }
     assert!(begun.elapsed() < SECOND);
-    // At the deadline of the frames it is over, for who was read from and who was not.
+    // All of them end at the deadline of the frames, whether the node read from them or not.
     tokio::time::sleep(31 * SECOND).await;
     let status = node.status().await;
     assert_eq!((status.partial_bytes, status.connections, status.counts.errors_late), (0, 0, 50));
@@ -328,7 +329,7 @@ async fn a_message_in_parts_over_a_link_is_refused_when_no_memory_is_left() {
         matches!(refused, Err(RequestError::Reset { reason: Reason::BUSY, .. })),
         "{refused:?}"
     );
-    // The same link goes on, and small ones flow.
+    // The same link continues, and small messages pass.
     assert_eq!(ask(&ada, &bob, send(2_000)).await.unwrap(), "2000");
     drop(flood);
     settle().await;
@@ -381,12 +382,12 @@ async fn the_bytes_of_incomplete_replies_are_bounded_for_all_own_requests() {
         assert!(matches!(error, RequestError::NoRoom { limit } if limit == 32 * STEP), "{error:?}");
         assert!(error.may_have_been_handled());
     }
-    // What is short comes, as if nothing were.
+    // Short replies arrive as usual.
     for len in [2, 60_000] {
         let echo = Frame::new("ECHO", vec![b'a'; len]);
         assert_eq!(ask(&ada, &bob, echo).await.unwrap().len(), len);
     }
-    // Those that wait are late, and all memory is there again.
+    // The waiting requests time out, and all memory is free again.
     for late in held {
         assert!(matches!(late.await.unwrap(), Err(RequestError::Reply(_))));
     }
@@ -411,7 +412,7 @@ async fn replies_in_parts_over_a_link_and_many_short_replies_count_as_incomplete
             let echo = Outgoing::from(Frame::new("ECHO", vec![b'a'; 200_000])).over(over);
             assert_eq!(ask(&ada, &bob, echo).await.unwrap().len(), 200_000);
         }
-        // One by one they hold nothing.
+        // Replies that are read one by one hold nothing.
         let asked = Outgoing::from(Frame::empty("MANY")).over(over);
         let replies = ada.request(bob.info(), asked).await.unwrap();
         assert_eq!(replies.try_fold(0, async |n, _| Ok(n + 1)).await.unwrap(), 10);
@@ -436,7 +437,7 @@ async fn requests_over_the_rate_of_a_source_are_refused_and_others_are_served() 
     assert!((20..25).contains(&served), "{served}");
     assert_eq!(name(connect(&wires, "honest").await).await, NAME);
     assert_eq!(counts(&node).await.requests_too_fast, 60 - served);
-    // What was refused is not counted against it.
+    // Refused requests do not count against the source.
     tokio::time::sleep(SECOND / 5).await;
     assert_eq!(name(connect(&wires, "flood").await).await, NAME);
 }
@@ -454,7 +455,7 @@ async fn a_link_over_the_rate_of_its_source_is_slowed_down_and_loses_nothing() {
             .await
             .unwrap();
         if n == 9_000 {
-            // Who is within the pace waits for nobody.
+            // A source within its rate does not wait.
             let at = Instant::now();
             ask(&eve, &bob, Outgoing::from(Frame::text("ECHO", "hi")).over(Over::Link))
                 .await
@@ -533,7 +534,7 @@ async fn a_peer_that_reads_no_replies_is_disconnected_and_others_are_served() {
     let mut eve = say(&wires, "eve", &header("@LNK", HELLO.len())).await;
     eve.writer.write_all(HELLO.as_bytes()).await.unwrap();
     let (mut exchange, mut sent) = (1_u32, 0);
-    // Each refusal is an answer, too.
+    // Each refusal is a reply as well.
     while sent < 10 << 20 {
         let mut requests = Vec::new();
         for _ in 0..100 {
@@ -563,7 +564,7 @@ fn flood() -> Offender {
     Source::of(&"flood:1".parse().unwrap()).into()
 }
 
-/// Asks for codes that nobody has until it is banned. Returns how often.
+/// Sends unknown codes until the source is banned. Returns how many it sent.
 async fn misbehave(wires: &MemoryNetwork, node: &Peer) -> usize {
     for n in 0.. {
         if !node.bans().is_empty() {
@@ -575,11 +576,14 @@ async fn misbehave(wires: &MemoryNetwork, node: &Peer) -> usize {
     unreachable!()
 }
 
-/// Whether a connection from there is closed without a word.
+/// Whether a connection from this source is closed without a reply.
 async fn is_refused(wires: &MemoryNetwork) -> bool {
     let mut io = say(wires, "flood", b"NAME\0\0\0\0").await;
     let mut heard = Vec::new();
-    timeout(SECOND, io.reader.read_to_end(&mut heard)).await.expect("an end").ok();
+    timeout(SECOND, io.reader.read_to_end(&mut heard))
+        .await
+        .expect("the connection ends in time")
+        .ok();
     heard != NAME.as_bytes()
 }
 
@@ -604,7 +608,7 @@ async fn a_misbehaving_source_is_banned_for_longer_each_time_and_others_are_serv
         assert_eq!(now.connections_banned - before.connections_banned, 20);
         assert_eq!(now.exchanges_in, before.exchanges_in);
         assert_eq!(name(connect(&wires, "honest").await).await, NAME);
-        // It ends by itself.
+        // The ban expires.
         let begun = Instant::now();
         let ends = event(&mut events, |event| match event {
             PeerEvent::BanEnded { whom, why } => Some((whom, why)),
@@ -657,7 +661,8 @@ async fn each_misbehavior_counts_against_its_source() {
         );
         assert!(node.unban(flood()));
     }
-    // Who says nothing has done nothing wrong, and neither has who is refused for the node's reasons.
+    // A silent connection is no misbehavior, and neither is a request that is refused for reasons
+    // of the node.
     let mut io = connect(&wires, "flood").await;
     io.writer.shutdown().await.unwrap();
     heard(&mut io).await;
@@ -678,7 +683,7 @@ async fn a_manual_ban_ends_links_at_once_and_can_be_lifted() {
     assert!(ask(&ada, &bob, send()).await.is_err());
     assert_eq!(bob.bans()[0].why, Misbehavior::ByHand);
     assert!(bob.unban(flood()) && !bob.unban(flood()));
-    // It has taken the silence for a node without links.
+    // It took the silence for a node without links.
     tokio::time::sleep(700 * SECOND).await;
     assert_eq!(ask(&ada, &bob, send()).await.unwrap(), "hi");
 }
@@ -702,7 +707,7 @@ async fn loopback_is_exempt_from_automatic_bans_unless_it_is_limited() {
             assert_eq!(node.bans()[0].whom, loopback.into());
         } else {
             assert_eq!(node.bans(), []);
-            // Who says so by hand means it.
+            // A manual ban applies to loopback as well.
             assert!(node.ban(loopback, SECOND));
         }
         let mut stream = tokio::net::TcpStream::connect(&at).await.unwrap();
@@ -726,7 +731,7 @@ async fn loopback_may_use_all_connections_of_the_node_unless_it_is_limited() {
         let mut answered = 0;
         for _ in 0..20 {
             let mut stream = tokio::net::TcpStream::connect(&at).await.unwrap();
-            // The header of a request whose data does not come: the connection stays open.
+            // The header of a request whose data does not arrive: the connection stays open.
             stream.write_all(b"ECHO\0\0\0\x02").await.unwrap();
             open.push(stream);
         }

@@ -1,4 +1,4 @@
-//! What a flood may write to the log.
+//! The amount of log output that a flood can cause.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tracing::{Level, subscriber::DefaultGuard};
 
 use crate::log::Log;
 
-/// The warnings of this thread from now on.
+/// Collects the warnings of this thread from now on.
 fn listen() -> (Log, DefaultGuard) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
@@ -56,7 +56,7 @@ async fn a_flood_of_one_kind_of_warning_becomes_ten_lines_a_second_and_a_summary
     node.stop().await;
 }
 
-/// A message whose answer cannot be put into bytes, whatever a remote does to have it.
+/// A message whose reply cannot be encoded.
 #[derive(Serialize, Deserialize, Message)]
 #[rtype(result = "Unspeakable")]
 struct Unsayable;

@@ -1,4 +1,16 @@
-//! What can hurt a node, and what happens instead: `list.md` has the threats and their tests.
+//! Threats to a node, and the tests that hold the countermeasures. `list.md` names them.
+//!
+//! - `book`: the address book over restarts.
+//! - `bytes`: truncated, overlong, slow and invalid bytes.
+//! - `connections`: the number and cost of connections.
+//! - `crossing`: two nodes that dial each other, in every order of events.
+//! - `delivery`: the delivery guarantees of `src/delivery.md`.
+//! - `eclipse`: a simulated attacker that tries to isolate a node.
+//! - `house`: faults inside the process.
+//! - `limits`: lengths, rates, memory and bans.
+//! - `logs`: the amount of log output.
+//! - `peers`: admission to the peer table, and the dials that it causes.
+//! - `truth`: the errors, results and events of a message are true.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,7 +40,7 @@ mod logs;
 mod peers;
 mod truth;
 
-/// Every Rust source below a folder.
+/// Appends every Rust source below a folder to `text`.
 fn sources(folder: &Path, text: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -54,17 +66,17 @@ fn every_threat_in_the_list_names_tests_and_each_of_them_exists() {
         threats += usize::from(is_threat);
         let Some(tests) = line.strip_prefix("   Held by ") else {
             let held = list.lines().nth(at + 1).is_some_and(|next| next.contains("Held by `"));
-            assert!(!is_threat || held, "without a test: {line}");
+            assert!(!is_threat || held, "no test is named for: {line}");
             continue;
         };
         for name in tests.split('`').skip(1).step_by(2) {
             assert!(code.contains(&format!("fn {name}(")), "no test is called {name}");
         }
     }
-    assert_eq!(threats, 63, "a threat is taken off the list with a reason only");
+    assert_eq!(threats, 63, "the number of threats has changed");
 }
 
-/// The lines of a part of `.deny.toml`, without comments.
+/// The lines of a section of `.deny.toml`, without comments.
 fn gate(name: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deny.toml");
     let text = std::fs::read_to_string(path).unwrap();
@@ -76,7 +88,8 @@ fn gate(name: &str) -> Vec<String> {
 
 #[test]
 fn the_deny_file_rejects_advisories_licences_crates_and_sources_by_default() {
-    // In version 2 every advisory is an error, and every licence that is not allowed. No exceptions.
+    // In version 2 every advisory and every licence that is not allowed is an error. There are no
+    // exceptions.
     let all = [r#"yanked = "deny""#, r#"unsound = "all""#, r#"unmaintained = "all""#];
     assert_eq!(gate("advisories"), ["version = 2", all[0], all[1], all[2]]);
     let licences = gate("licenses");
@@ -86,7 +99,7 @@ fn the_deny_file_rejects_advisories_licences_crates_and_sources_by_default() {
     let allowed: Vec<String> = serde_json::from_str(allowed).unwrap();
     assert_eq!(version, "version = 2");
     assert!(!allowed.is_empty());
-    // Nothing whose conditions would pass on to a program that is built with this crate.
+    // No licence whose conditions would pass on to a program that uses this crate.
     let strong = |licence: &&String| licence.contains("GPL");
     assert_eq!(allowed.iter().find(strong), None);
     let bans = gate("bans").join("\n");

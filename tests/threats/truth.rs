@@ -1,5 +1,5 @@
-//! Whether what errors, results and events say of a message is the truth: sent once, called or not,
-//! too long, refused.
+//! Errors, results and events are true about a message: sent once, handler called or not, too long,
+//! refused.
 
 use std::{
     sync::{
@@ -37,8 +37,8 @@ impl Calls {
     }
 }
 
-/// `SINK` is called with a stream, which it reads to its end; `DROP` refuses one without a look at
-/// it; `NOTE` is called with what came whole.
+/// `SINK` is called with a stream and reads it to its end. `DROP` refuses a stream without reading
+/// it. `NOTE` is called with whole messages.
 fn builder(wires: &MemoryNetwork, name: &str, calls: &Calls) -> Builder {
     let host: Host = name.parse().unwrap();
     let (sink, drop_, note) = (calls.clone(), calls.clone(), calls.clone());
@@ -89,7 +89,7 @@ async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<Vec<Frame>, Re
     from.request(to.info(), message).await?.collect().await
 }
 
-/// The verbs that send one message: what came of it, without the replies.
+/// Sends one message by a verb. Returns its result, without the replies.
 async fn send(from: &Peer, to: &Peer, asks: bool, message: Outgoing) -> Result<(), RequestError> {
     if asks {
         ask(from, to, message).await.map(drop)
@@ -109,7 +109,7 @@ fn abort_all(wires: &MemoryNetwork) {
     }
 }
 
-/// Cuts three times what is open, each time in the middle of a long message.
+/// Cuts all links three times, each time in the middle of a long message.
 async fn cut_three_times(wires: &MemoryNetwork) {
     for _ in 0..3 {
         tokio::time::sleep(SECOND).await;
@@ -146,7 +146,7 @@ async fn wherever_a_long_message_is_cut_its_error_says_whether_it_may_have_been_
     let long = 200 << 10;
     for (over, asks) in BOTH.into_iter().flat_map(|over| [(over, true), (over, false)]) {
         let mut outcomes = std::collections::BTreeSet::new();
-        // The hello, each header, and the middle of the parts.
+        // In the hello, in each header, and in the middle of the parts.
         let places = (0..40).chain((40..1_000).step_by(53)).chain((1_000..210_000).step_by(16_411));
         for bytes in places {
             let wires = MemoryNetwork::new(1);
@@ -161,10 +161,10 @@ async fn wherever_a_long_message_is_cut_its_error_says_whether_it_may_have_been_
                 outcomes.insert((possible, calls.get()));
             }
         }
-        // A one-way message of this length fits into the output of a link.
+        // A one-way message of this length fits into the output buffer of a link.
         let told = outcomes.contains(&(true, 1));
         assert!(told || (over, asks) == (Over::Link, false), "{over:?} {asks}: {outcomes:?}");
-        // Not every error could have happened to a message that was handled.
+        // At least one error excludes that the message was handled.
         let sure = outcomes.contains(&(false, 0));
         assert!(sure || over == Over::Classic, "{over:?} {asks}: {outcomes:?}");
     }
@@ -180,7 +180,7 @@ async fn a_message_refused_after_its_streaming_handler_was_called_may_have_been_
         open(&ada, &bob).await;
         assert_eq!(calls.get(), 1);
         let mut events = ada.events();
-        // Of the new limit the sender hears when it has begun.
+        // The sender learns the new limit after it has begun.
         bob.set_max_len("SINK", 70_000).unwrap();
         let sent = send(&ada, &bob, asks, frame("SINK", 2 << 20).over(Over::Link)).await;
         let error = sent.expect_err("too long");
@@ -188,7 +188,7 @@ async fn a_message_refused_after_its_streaming_handler_was_called_may_have_been_
         assert_eq!(calls.get(), 2);
         assert!(error.may_have_been_handled(), "{error:?}");
         assert!(matches!(error, RequestError::Reset { .. }), "{error:?}");
-        // The link lives, and the same message is not counted a second time.
+        // The link stays open, and the same message is not counted twice.
         while let Some(Some(event)) = events.next().now_or_never() {
             let told =
                 matches!(event, PeerEvent::NotifyRefused { .. } | PeerEvent::LinkClosed { .. });
@@ -203,7 +203,7 @@ async fn a_body_refused_by_its_handler_while_it_is_sent_may_have_been_handled() 
     for over in BOTH {
         let wires = MemoryNetwork::new(1);
         let (ada, bob, calls) = two(&wires).await;
-        // It answers at once; what it does not read cannot be written.
+        // It answers at once. The rest of the body cannot be written.
         let error = match ask(&ada, &bob, body("DROP", 64 << 20).over(over)).await {
             Ok(replies) => {
                 assert_eq!(replies, [Frame::text("ERRO", "no")], "{over:?}");
@@ -227,7 +227,7 @@ async fn a_message_whose_body_source_ends_after_the_handler_was_called_may_have_
         tokio::time::sleep(SECOND).await;
         assert_eq!(calls.get(), 1, "{over:?} {asks}");
         assert!(error.may_have_been_handled(), "{over:?} {asks}: {error:?}");
-        // Nothing left where nothing was there to be sent.
+        // No byte was sent, because the source gave none.
         let none = Outgoing::body("SINK", 1 << 20, zeros(0)).over(Over::Link);
         let error = send(&ada, &bob, asks, none).await.unwrap_err();
         assert!(!error.may_have_been_handled(), "{asks}: {error:?}");
@@ -278,8 +278,8 @@ async fn a_classic_message_that_a_stop_aborts_midway_may_have_been_handled() {
     }
 }
 
-/// What came of many one-way messages: how many were sent, handled, and told to be refused, and why
-/// the link ended, if it did.
+/// The results of many one-way messages: how many were sent, handled and reported as refused, and
+/// why the link ended, if it did.
 struct Sum {
     sent: u64,
     handled: u64,
@@ -287,7 +287,7 @@ struct Sum {
     ended: Option<Reason>,
 }
 
-/// Sends 1,000 messages of which each so many has a code that the other node refuses.
+/// Sends 1,000 messages. Every `each`th of them has a code that the other node refuses.
 async fn notify_all(wires: &MemoryNetwork, each: u64, code: &'static str) -> Sum {
     let (ada, bob, calls) = two(wires).await;
     let mut events = ada.events();
@@ -315,12 +315,12 @@ async fn notify_all(wires: &MemoryNetwork, each: u64, code: &'static str) -> Sum
 async fn the_result_of_notify_all_and_the_refusals_add_up() {
     tokio::time::pause();
     for each in [1, 2, 5, 100] {
-        // Mostly so many refusals that the sender is banned.
+        // In most cases so many refusals that the sender is banned.
         for rate in [0, 10 << 10] {
             let wires = MemoryNetwork::new(1);
             wires.bandwidth(std::num::NonZeroU64::new(rate));
             let Sum { sent, handled, refused, ended } = notify_all(&wires, each, "NOPE").await;
-            // What is under way when the link ends reaches no handler, and is told as well.
+            // Messages in flight when the link ends reach no handler, and are reported as well.
             assert_eq!((sent, handled + refused), (1_000, 1_000), "{each} {rate}");
             assert!(refused >= 1_000 / each, "{each} {rate}: {refused}");
             let banned = Some(Reason::GOING_AWAY).filter(|_| each < 10);
@@ -346,7 +346,7 @@ async fn refusals_of_messages_before_a_goodbye_are_reported() {
     assert_eq!((calls.get() - 1, told.collect::<Vec<_>>().await), (5, vec![5]));
 }
 
-/// That an error says that a message is too long: its code, its length and the limit.
+/// Checks that an error says that a message is too long, with its code, its length and the limit.
 fn assert_too_long(error: &RequestError, code: &str, len: u64, most: u64) {
     let RequestError::NotSendable(FrameError::TooLong { code: of, length, limit }) = error else {
         panic!("{error:?}")
@@ -381,7 +381,7 @@ async fn a_too_long_message_is_an_error_at_once_with_every_verb() {
     let keep = || Frame::new("KEEP", vec![0; 10 << 10]);
     while ada.notify(bob.info(), keep()).now_or_never().is_some() {}
     let begun = tokio::time::Instant::now();
-    // `HUGE` has no handler, so that the length of its hello holds.
+    // `HUGE` has no handler, so the limit of the hello holds.
     for (code, len, most) in
         [("NOTE", 101, 100), ("SINK", 70_001, 70_000), ("HUGE", 16_385, 16_384)]
     {
@@ -396,7 +396,7 @@ async fn a_too_long_message_is_an_error_at_once_with_every_verb() {
         let error = ada.notify_all(bob.info(), [whole()]).await.unwrap_err();
         assert_eq!(error.sent, 0);
         assert_too_long(&error.source, code, len, most);
-        // What is to be acknowledged comes whole.
+        // Messages that are to be acknowledged are sent whole.
         let most = most.min(16 << 10);
         let acked = ada.notify_acked(bob.info(), whole(), AckLevel::Handled).await;
         assert_too_long(&acked.unwrap_err(), code, len, most);
@@ -413,7 +413,7 @@ async fn a_too_long_message_is_an_error_at_once_with_every_verb() {
     };
     assert_too_long(&error, "TEXT", 21, 10);
     assert_eq!(begun.elapsed(), Duration::ZERO);
-    // Nothing came, nobody is to blame, and the link lives.
+    // No message arrived, no source is charged, and the link stays open.
     tokio::time::sleep(SECOND).await;
     assert_eq!((calls.get(), bob.status().await.counts.errors_too_long), (1, 0));
     assert_eq!(ada.status().await.links.len(), 1);
@@ -434,11 +434,11 @@ async fn a_changed_length_limit_holds_on_open_links() {
     sent("NOTE", 200).await.unwrap();
     bob.set_max_len("NOTE", 100).unwrap();
     assert_too_long(&sent("NOTE", 200).await.unwrap_err(), "NOTE", 200, 100);
-    // A handler is found by the code in upper case as well.
+    // A handler is also found by the upper-case form of the code.
     assert_too_long(&sent("note", 200).await.unwrap_err(), "note", 200, 100);
     bob.set_max_len("NOTE", 300).unwrap();
     sent("NOTE", 200).await.unwrap();
-    // A handler of streams that comes, goes, and comes back.
+    // A handler of streams that is added, removed, and added again.
     let long = 2 << 20;
     sent("SINK", long).await.unwrap();
     let sink = bob.unregister("SINK".parse().unwrap()).unwrap();
