@@ -1,4 +1,4 @@
-//! The page `src/protocol.md` says what the code does: its examples are decoded, and its tables are
+//! The page `src/protocol.md` matches the code: its examples are decoded, and its tables are
 //! compared with the code in both directions.
 
 use std::{
@@ -50,7 +50,7 @@ fn bytes(name: &str) -> Vec<u8> {
     block(name).bytes()
 }
 
-/// Bytes as the frames that they are, and nothing behind them.
+/// Decodes bytes into frames, without a rest.
 fn frames(bytes: &[u8]) -> Vec<Frame> {
     let mut buffer = BytesMut::from(bytes);
     let mut frames = Vec::new();
@@ -62,7 +62,7 @@ fn frames(bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// The one frame of an example.
+/// The only frame of an example.
 fn frame(name: &str) -> Frame {
     let mut frames = frames(&bytes(name));
     assert_eq!(frames.len(), 1, "{name}");
@@ -76,7 +76,7 @@ fn varint(bytes: &[u8]) -> u64 {
     sevens.fold(0, |sum, seven| sum << 7 | seven)
 }
 
-/// What the text beside bytes says of them, as far as it says something that can be compared.
+/// Compares bytes with the text beside them, as far as the text can be compared.
 fn compare(bytes: &[u8], meaning: &str) -> Result<(), String> {
     const FREE: [&str; 7] = [
         "the data of the file",
@@ -143,7 +143,7 @@ fn every_framework_code_has_an_example() {
     }
 }
 
-/// The answer of the node to the first example is the others.
+/// Checks that a node answers the first example with the others.
 async fn answers(node: &Peer, conversation: &[(&str, &[&str])]) {
     for (request, replies) in conversation {
         let expected: Vec<u8> = replies.iter().flat_map(|reply| bytes(reply)).collect();
@@ -212,7 +212,7 @@ impl Two {
         two
     }
 
-    /// What the dialler has to say is these examples; the acceptor gets it.
+    /// Checks that the output of the dialler equals these examples, and passes it to the acceptor.
     #[track_caller]
     fn ada_says(&mut self, names: &[&str]) {
         let said = output(&mut self.ada);
@@ -357,7 +357,7 @@ fn the_examples_of_control_frames_match_what_the_two_sides_of_a_link_send() {
     assert_eq!(closed, Some(LinkEvent::Closed { reason: Reason::PROTOCOL, remote: true }));
 }
 
-/// What a side of a link does with frames of the dialler: the reason with which it ends the link.
+/// Passes frames of the dialler to a link. Returns the reason with which it ends, if it does.
 fn ends_with(frames: &[Frame]) -> Option<u16> {
     let mut two = Two::open(4 * 65_541, &["series"]);
     frames.iter().for_each(|frame| two.bob.handle(frame.clone(), two.now));
@@ -381,7 +381,7 @@ fn every_kind_of_bad_input_on_the_page_ends_a_link_with_its_reason() {
     let asked = || frame(b"ECHO", 1, OPEN | END, b"");
     let numbers = |level| [&[0; 16][..], &[level], &[0; 8]].concat();
     let message = |n| frame(b"NEWS", 0, 0, &vec![0; n]);
-    // The number of the line, and what it names.
+    // The number of the row, and the input that it describes.
     let cases: &[(usize, &[Frame])] = &[
         (0, &[message(MAX_PAYLOAD + 1)]),
         (0, &[Frame::new("NEWS", vec![0; 4])]),
@@ -419,7 +419,7 @@ fn every_kind_of_bad_input_on_the_page_ends_a_link_with_its_reason() {
         let expected = if at == 0 { 2 } else { 10 };
         assert_eq!(ends_with(frames), Some(expected), "line {line}: {frames:?}");
     }
-    // What is as near as can be to it is taken.
+    // The nearest valid input is accepted.
     let parts = vec![frame(b"ECHO", 1, MORE, b""); 98];
     let good: &[&[Frame]] = &[
         &[message(MAX_PAYLOAD)],
@@ -518,7 +518,10 @@ fn the_refusal_numbers_of_kademlia_match_the_table() {
         assert_eq!(row[1], number.to_string());
         assert!(refused(number).is_some(), "{number}");
     }
-    assert!(refused(u8::try_from(rows.len()).unwrap()).is_none(), "one more than in the table");
+    assert!(
+        refused(u8::try_from(rows.len()).unwrap()).is_none(),
+        "a number beyond the table is unknown"
+    );
 }
 
 #[cfg(feature = "swim")]
@@ -529,12 +532,12 @@ fn the_examples_of_the_membership_match_the_answers_of_members() {
     fn member(info: &str, life: u64, now: Instant) -> Membership {
         Membership::new(info.parse().unwrap(), life, SwimConfig::lan(3), 1, now)
     }
-    /// What it sends; of a datagram up to its updates.
+    /// Checks the output of a member against an example, up to the updates of the datagram.
     fn sent(member: &mut Membership, name: &str) {
         let whole = bytes(name);
         let field = |(_, meaning): &(Vec<u8>, String)| !meaning.starts_with("updates = ");
         let until = block(name).fields.iter().take_while(|of| field(of)).map(|of| of.0.len()).sum();
-        // Behind code, length, version, kind and the length of the datagram.
+        // After code, length, version, kind and the length of the datagram.
         let begin = if name == "swim-here" { 8 } else { 11 };
         let expected = &whole[begin..until];
         let sends: Vec<_> = std::iter::from_fn(|| member.next_send()).collect();
@@ -623,7 +626,7 @@ fn tables(first: &str) -> Vec<Vec<Vec<String>>> {
     (0..lines.len()).filter(is_head).map(rows).collect()
 }
 
-/// What is between backticks in a cell.
+/// The text between backticks in a cell.
 fn code(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
 }
@@ -648,7 +651,7 @@ fn sources() -> Vec<String> {
     code.map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()).collect()
 }
 
-/// The codes of the framework that the sources name.
+/// The codes of the framework in the sources.
 fn codes_in_the_code() -> BTreeSet<TypeCode> {
     let mut codes = BTreeSet::new();
     for text in sources() {
@@ -743,7 +746,7 @@ fn every_other_error_text_is_on_the_page() {
             assert!(page.contains(&format!("`{}", text.trim_end())), "{text:?}");
         }
     }
-    assert!(texts >= 5, "{texts}: written otherwise?");
+    assert!(texts >= 5, "only {texts} texts were found");
 }
 
 #[test]
@@ -781,7 +784,8 @@ fn the_table_of_faults_lists_exactly_those_of_routed_messages() {
     assert_eq!(listed, (0..=u16::MAX).filter_map(fault).collect());
 }
 
-/// Opens a link to the node, as the node bob that lists these features. What the node said first.
+/// Opens a link to the node as the peer bob with these features. Returns the stream and the node's
+/// hello.
 async fn greet(node: &Peer, features: &[&str]) -> (tokio::net::TcpStream, Hello) {
     let mut stream = connect(node).await;
     let hello = hello("bob", 1 << 20, features).to_frame();
@@ -858,7 +862,7 @@ fn the_limits_on_the_page_are_the_defaults() {
 
 // ---- references ----
 
-/// The anchor that a heading has on a page.
+/// The anchor of a heading on a page.
 fn anchor(heading: &str) -> String {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let text = heading.trim_start_matches('#').trim().to_ascii_lowercase().replace(' ', "-");

@@ -1,5 +1,5 @@
-//! Exchanges of every kind between two nodes: collect, stream, one-way, bodies of any size, typed,
-//! routed.
+//! Exchanges of every kind between two nodes: collected, streamed, one-way, bodies of any size,
+//! typed, routed.
 
 use std::{
     pin::Pin,
@@ -44,7 +44,7 @@ async fn collect(
     peer.request(to.info(), request).await?.collect().await
 }
 
-/// So many bytes that nobody keeps: each says where it is.
+/// A body of this many bytes that is not kept in memory: each byte follows from its position.
 struct Pattern {
     at: u64,
     len: u64,
@@ -80,7 +80,7 @@ async fn check(
     Ok(at)
 }
 
-// Ask.
+// ---- requests ----
 
 #[actix::test]
 async fn replies_are_collected_or_read_one_by_one() {
@@ -101,7 +101,7 @@ async fn replies_are_collected_or_read_one_by_one() {
         assert_eq!(
             begun.elapsed().as_secs(),
             20 * (n + 1),
-            "each as it comes, however long all of them take"
+            "each reply within its own timeout, however long all of them take"
         );
     }
     assert!(replies.next().await.is_none());
@@ -164,7 +164,7 @@ async fn the_sender_of_a_classic_message_is_an_address_with_an_unknown_id() {
     assert_eq!(collect(&b, &a, Frame::empty("WHO_")).await.unwrap(), [Frame::text("REPL", "b")]);
 }
 
-// Targets.
+// ---- targets ----
 
 #[actix::test]
 async fn a_target_is_an_address_a_known_id_or_a_peer() {
@@ -227,7 +227,7 @@ async fn own_exchanges_over_the_limit_wait_and_then_fail() {
     drop(second);
 }
 
-// Bodies.
+// ---- bodies ----
 
 async fn streaming(wires: &MemoryNetwork) -> Peer {
     let sum = handler::from_fn(async |msg: Incoming| {
@@ -353,7 +353,7 @@ async fn a_refused_body_is_refused_before_it_is_sent_in_full() {
         .unwrap();
     assert_eq!(replies.next().await.unwrap().unwrap(), Frame::text("ERRO", "Message too long"));
     let end = replies.next().await.unwrap().unwrap_err();
-    // Whether a handler takes streams, and was called, the caller cannot know.
+    // The caller does not know whether the handler takes streams and was called.
     assert!(matches!(end, RequestError::Write { sent: true, .. }), "{end}");
     assert!(a.status().await.counts.bytes_in < 1_000_000);
 }
@@ -378,7 +378,7 @@ async fn a_reader_that_stalls_is_aborted_and_a_slow_reader_is_served() {
     tokio::time::sleep(Duration::from_secs(40)).await;
     let cut = loop {
         match body.try_next().await {
-            Ok(piece) => assert!(piece.is_some(), "not complete"),
+            Ok(piece) => assert!(piece.is_some(), "the body ended early"),
             Err(error) => break error,
         }
     };
@@ -386,7 +386,7 @@ async fn a_reader_that_stalls_is_aborted_and_a_slow_reader_is_served() {
     assert_eq!(a.status().await.counts.errors_stalled, 1);
 }
 
-// Typed messages.
+// ---- typed messages ----
 
 #[derive(Message, Serialize, Deserialize, Debug)]
 #[rtype(result = "Result<f64, String>")]
@@ -453,10 +453,10 @@ async fn a_typed_message_returns_its_typed_result() {
     assert!(matches!(a.send(b.info(), Touch).await.unwrap_err(), SendError::Decode(_)));
 }
 
-// Routed messages.
+// ---- routed messages ----
 
-/// Nodes in a line: each knows its neighbours, and passes on towards the end or the beginning by
-/// the numbers in the names.
+/// Nodes in a line: each knows its neighbours, and routes towards the end or the beginning by the
+/// numbers in the names.
 async fn line(wires: &MemoryNetwork, nodes: usize) -> Vec<Peer> {
     let mut line: Vec<Peer> = Vec::new();
     for n in 0..nodes {
@@ -502,7 +502,7 @@ async fn a_routed_request_is_forwarded_from_node_to_node_and_its_replies_return(
         line[5].send(Target::routed(line[1].id().clone()), Divide(9.0, 3.0)).await.unwrap();
     assert_eq!(result, Ok(3.0));
     assert_eq!(line[3].status().await.counts.forwarded, 2);
-    // A neighbour gets the plain message, and the node itself can be asked as well.
+    // A neighbour receives the plain message, and the node itself can be the target as well.
     let plain =
         line[0].route(line[1].id(), Frame::empty("WAY_")).await.unwrap().collect().await.unwrap();
     assert_eq!(plain, [Frame::text("ERRO", "not routed")]);

@@ -1,5 +1,5 @@
-//! What a node writes to a foreign program, byte by byte, and what it makes of the answers
-//! (src/protocol.md#classic-exchanges): the caller's side.
+//! The caller's side: the bytes that a node writes to a foreign program, and how it reads the
+//! answers (src/protocol.md#classic-exchanges).
 
 use std::{rc::Rc, time::Duration};
 
@@ -28,7 +28,7 @@ fn hello() -> Frame {
     Frame::text("REPL", "hello")
 }
 
-// What is written.
+// ---- writes ----
 
 #[actix::test]
 async fn every_request_is_one_frame_in_one_write() {
@@ -84,7 +84,7 @@ async fn a_request_stays_open_for_writing_until_its_replies_end() {
         assert_eq!(shown(&read_frame(&mut io.reader).await), shown(b"ASK_\0\0\0\0"));
         for _ in 0..3 {
             let silence = timeout(Duration::from_secs(30), io.reader.read_u8()).await;
-            assert!(silence.is_err(), "{silence:?}: some callees take a half-close for a goodbye");
+            assert!(silence.is_err(), "{silence:?}: the request was half-closed");
             io.writer.write_all(REPLY).await.unwrap();
         }
         drop(io.writer);
@@ -95,7 +95,7 @@ async fn a_request_stays_open_for_writing_until_its_replies_end() {
     assert_eq!(replies.unwrap(), [hello(), hello(), hello()]);
 }
 
-// What is read.
+// ---- reads ----
 
 #[actix::test]
 async fn replies_are_the_same_wherever_they_are_split() {
@@ -173,7 +173,7 @@ async fn a_too_long_reply_is_refused_on_its_header() {
         };
         assert_eq!((length, limit), (len.into(), 100));
     }
-    assert!(begun.elapsed() < Duration::from_secs(1), "the header is enough");
+    assert!(begun.elapsed() < Duration::from_secs(1), "the header suffices for the refusal");
 }
 
 #[actix::test]
@@ -217,9 +217,9 @@ async fn frames_that_arrived_before_a_broken_reply_can_be_read_one_by_one() {
     assert!(replies.next().await.is_none());
 }
 
-// Joining and leaving.
+// ---- joining and leaving ----
 
-/// What programs hear in a walk of the node `me`: who is asked for what.
+/// The requests that programs receive in a walk of the node `me`.
 fn walk(steps: &[&str], me: &str) -> Vec<String> {
     let heard = |step: &&str| match step.split_once(' ').unwrap() {
         (who, "NAME") => line(who, b"NAME\0\0\0\0"),
@@ -264,7 +264,11 @@ async fn a_join_walks_depth_first_through_programs_like_the_originals() {
         let all = [al_is, bob_is, cy_is, dan_is];
         let info = |id| all.iter().find(|peer| peer.split(' ').next() == Some(id)).unwrap().clone();
         assert_eq!(knows(&node).await, known.split(' ').map(info).collect::<Vec<_>>());
-        assert_eq!(node.status().await.counts.connections_accepted, 0, "nobody asks oneself");
+        assert_eq!(
+            node.status().await.counts.connections_accepted,
+            0,
+            "the node does not ask itself"
+        );
     }
 }
 
@@ -368,19 +372,19 @@ async fn quit_is_sent_to_every_known_peer_however_it_became_known() {
     }
 }
 
-// The ping sweep.
+// ---- the ping sweep ----
 
-/// How a peer answers one `PING` after the other (the last answer goes on), how it answers `NAME`,
-/// and whether it is still known after some sweeps that forget at the first miss.
+/// How a peer answers successive pings (the last answer repeats), how it answers `NAME`, and
+/// whether it is still known after some sweeps that remove a peer at the first miss.
 type Sweeps = (&'static [&'static [u8]], &'static [u8], bool);
 
 const SWEEPS: &[Sweeps] = &[
-    // Originals.
+    // The originals.
     (&[b""], b"REPL\0\0\0\x02py", true),
     (&[b"RE"], b"REPL\0\0\0\x02py", true),
     (&[b""], b"REPL\0\0\0\x03eve", false),
     (&[b""], b"", false),
-    // Ours; the third answers no more, the last has another id.
+    // Nodes of this crate; the third stops answering, the last has another id.
     (&[b"PONG\0\0\0\x02py"], b"", true),
     (&[b"", b"PONG\0\0\0\x02py"], b"", true),
     (&[b"PONG\0\0\0\x02py", b"PONG\0\0\0\x02py", b""], b"REPL\0\0\0\x02py", false),
