@@ -1,4 +1,4 @@
-//! Four hosts on a switch that falls apart, and a cable that does not sit well.
+//! Four hosts on a switch that is split, and a flapping cable.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use crate::{
     net::Network,
 };
 
-/// Every message that was acknowledged came once, and in order.
+/// Checks that every acknowledged message arrived once and in order.
 fn all_once_in_order(diary: &Diary, sent: usize) {
     let all: Vec<_> = (0..sent).map(|n| n.to_string()).collect();
     assert_eq!(diary.notes(), all);
@@ -53,7 +53,7 @@ fn both_sides_of_a_partition_serve_and_no_acknowledged_message_is_lost_or_duplic
                 sleep(SECOND / 20).await;
             }
             println!("partition: the longest wait for an acknowledgement was {longest:.1?}");
-            // Else there was none.
+            // Otherwise there was no partition.
             assert!(longest >= 19 * SECOND);
             sent
         };
@@ -62,7 +62,7 @@ fn both_sides_of_a_partition_serve_and_no_acknowledged_message_is_lost_or_duplic
         ada.abort().await;
         sent
     });
-    // On the other side a node talks as well.
+    // A node on the other side sends as well.
     let over = Arc::clone(&ended);
     let eve = network.run(3, async move || {
         let eve = Peer::builder().listen("10.7.0.3:9001").start().await.unwrap();
@@ -131,6 +131,6 @@ fn a_flapping_cable_loses_no_acknowledged_message_and_causes_few_events() {
         "flapping: {sent} messages; links opened {opened}, closed {closed}; peers lost {peers}"
     );
     all_once_in_order(&bob.diary, sent);
-    // At most one pair in ten seconds.
+    // At most one pair of events in ten seconds.
     assert!(opened <= 7 && closed <= 7 && peers <= 6);
 }

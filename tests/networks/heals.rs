@@ -1,4 +1,4 @@
-//! The membership heals: after a fault, those of whom one lists the other know it, or were told why not.
+//! Membership after a fault: each listed node knows that it is listed, or was told why it is not.
 
 use std::{
     collections::BTreeMap,
@@ -25,10 +25,10 @@ use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What is promised after the end of a fault.
+/// The promised time after the end of a fault.
 const HEALED: Duration = Duration::from_secs(30);
 
-/// The options of a node as the examples have them.
+/// A builder with the options of the examples.
 fn builder(wires: &MemoryNetwork, id: &str, host: &str) -> Builder {
     let transport = wires.transport(host.parse::<Host>().unwrap());
     let builder = Peer::builder().transport(transport).listen(format!("{host}:9000")).id(id);
@@ -39,7 +39,7 @@ async fn node(wires: &MemoryNetwork, id: &str, host: &str) -> Peer {
     builder(wires, id, host).stabilizer(PingSweep::new()).start().await.unwrap()
 }
 
-/// Whom a node lists, verified, and where.
+/// The verified peers that a node lists, with their addresses.
 async fn listed(node: &Peer) -> BTreeMap<String, String> {
     let list = node.peers().list().await.unwrap();
     let verified = list.iter().filter(|entry| entry.verified().is_some());
@@ -48,7 +48,7 @@ async fn listed(node: &Peer) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Whether each lists all others where they are.
+/// Whether each node lists all others at their addresses.
 async fn all_know_all(nodes: &[&Peer]) -> bool {
     for node in nodes {
         let listed = listed(node).await;
@@ -76,7 +76,7 @@ async fn heal_in_time(nodes: &[&Peer], what: &str) {
     }
 }
 
-/// Three nodes that have joined by the first.
+/// Three nodes that have joined through the first one.
 async fn three(wires: &MemoryNetwork) -> [Peer; 3] {
     let ada = node(wires, "ada", "ada").await;
     let bob = node(wires, "bob", "bob").await;
@@ -106,7 +106,7 @@ async fn a_restarted_seed_and_its_peers_list_each_other_within_thirty_seconds() 
             dan.join("ada:9000").await.unwrap();
             let what = format!("crashes: {crashes}, away for {away} s");
             heal_in_time(&[&ada, &bob, &cyd], &what).await;
-            // A newcomer by the seed is no island.
+            // A new node that joined through the seed is not isolated.
             assert!(!listed(&ada).await.is_empty() && !listed(&dan).await.is_empty());
             for peer in [ada, bob, cyd, dan] {
                 peer.abort().await;
@@ -129,7 +129,7 @@ async fn a_node_that_rejoins_through_a_contact_in_its_table_is_listed_there() {
     assert!(all_know_all(&[&ada, &bob]).await);
 }
 
-/// The ping sweep of a machine that sleeps now and then.
+/// The ping sweep of a machine that is suspended now and then.
 #[derive(Clone)]
 struct Sleepy(PingSweep, Arc<AtomicBool>);
 
@@ -169,8 +169,12 @@ async fn a_node_that_slept_for_eleven_minutes_is_listed_again_within_thirty_seco
         wires.stall(&id.parse().unwrap(), 690 * SECOND);
         sleep(690 * SECOND).await;
         let others: Vec<_> = nodes.iter().filter(|node| node.id().as_str() != id).collect();
-        assert!(!listed(others[0]).await.contains_key(id), "it was not given up");
-        assert_eq!(listed(&nodes[sleeper]).await.len(), 2, "it has not slept");
+        assert!(!listed(others[0]).await.contains_key(id), "the suspended node was not removed");
+        assert_eq!(
+            listed(&nodes[sleeper]).await.len(),
+            2,
+            "the suspended node must still list the others"
+        );
         asleep.store(false, Ordering::Relaxed);
         heal_in_time(&nodes.iter().collect::<Vec<_>>(), &format!("{id} slept")).await;
         for node in nodes {
@@ -179,7 +183,7 @@ async fn a_node_that_slept_for_eleven_minutes_is_listed_again_within_thirty_seco
     }
 }
 
-/// Joins, or is told that the id is listed elsewhere: then the node goes on trying.
+/// Joins. If the id is listed elsewhere, the node keeps trying.
 async fn join_now_or_later(node: &Peer, contact: &str) {
     if let Err(error) = node.join(contact).await {
         assert!(error.is_tried_again(), "{error}");
@@ -188,7 +192,8 @@ async fn join_now_or_later(node: &Peer, contact: &str) {
     }
 }
 
-/// A node that crashes and is at once at another host, where it joins by a node that lists it.
+/// A node that crashes and restarts at once on another host, where it joins through a node that
+/// lists it.
 async fn moves(options: impl Fn(&str) -> Builder) {
     let start =
         async |host: &str| options(host).stabilizer(PingSweep::new()).start().await.unwrap();
@@ -241,10 +246,10 @@ async fn stop_sends_quit_to_every_peer_in_the_table_or_with_a_link() {
     let ada = node(&wires, "ada", "ada").await;
     let bob = node(&wires, "bob", "bob").await;
     let cyd = node(&wires, "cyd", "cyd").await;
-    // In the table, by hand.
+    // Added to the table by hand.
     ada.peers().add(bob.info().clone()).await.unwrap();
     bob.peers().add(ada.info().clone()).await.unwrap();
-    // Has a link, and lists the node, which does not list it.
+    // Cyd has a link and lists the node, which does not list cyd.
     cyd.peers().add(ada.info().clone()).await.unwrap();
     let over_a_link = Outgoing::from(Frame::empty("NAME")).over(Over::Link);
     cyd.request(ada.info(), over_a_link).await.unwrap().collect().await.unwrap();
@@ -254,12 +259,12 @@ async fn stop_sends_quit_to_every_peer_in_the_table_or_with_a_link() {
     assert!(listed(&bob).await.is_empty() && listed(&cyd).await.is_empty());
 }
 
-/// What a node was told about its peers and ids.
+/// What the events told a node about its peers and ids.
 #[derive(Debug, Default)]
 struct Heard {
-    /// By whom it was refused last, and why.
+    /// The reason of the last refusal, by peer.
     unknown: BTreeMap<String, Option<String>>,
-    /// Ids at two addresses, and whose table says so.
+    /// Ids at two addresses, and the node whose table says so.
     twice: Vec<(String, String, String, Option<String>)>,
 }
 
@@ -310,7 +315,7 @@ async fn a_pong_says_over_a_link_whether_the_caller_is_listed_and_classically_on
     assert_eq!(asked(&bob, &ada, Over::Classic).await, ["ada"]);
     let other = builder(&wires, "bob", "other").start().await.unwrap();
     assert_eq!(asked(&other, &ada, Over::Link).await, ["ada", "elsewhere bob:9000"]);
-    // Questions for life keep no link open.
+    // Keep-alives and pings keep no link open.
     assert_eq!(bob.status().await.links.len(), 1);
     for _ in 0..20 {
         sleep(5 * SECOND).await;
@@ -355,7 +360,7 @@ async fn a_peer_that_does_not_list_a_node_says_why_once_and_is_asked_at_most_fou
     assert!(heard(&mut events).unknown.is_empty());
     let introductions = bob.status().await.counts.introductions - before.introductions;
     assert!((20..=40).contains(&introductions), "{introductions}");
-    // And it stays in the table: that is the business of its node.
+    // The peer stays in the table: removing it is up to the application.
     assert!(listed(&bob).await.contains_key("closed"));
 }
 
@@ -373,8 +378,8 @@ async fn a_node_that_does_not_serve_name_introduces_itself_to_no_peer() {
     assert!(listed(&ada).await.is_empty());
 }
 
-/// Two nodes with one id are alive: all that are told, and who stays in the table, when the second one
-/// says `QUIT` over a link or without one.
+/// Runs two nodes with one id. Returns what each node was told, and which one stays in the table
+/// when the second one sends `QUIT` over a link or without one.
 async fn two_live(builder: impl Fn(&str) -> Builder, over_a_link: bool) {
     let start =
         async |host: &str| builder(host).stabilizer(PingSweep::new()).start().await.unwrap();
@@ -387,7 +392,7 @@ async fn two_live(builder: impl Fn(&str) -> Builder, over_a_link: bool) {
     join_now_or_later(&second, "seed:9000").await;
     sleep(2 * HEALED).await;
     let twice = [&mut at_seed, &mut at_first, &mut at_second].map(|events| heard(events).twice);
-    assert!(twice.iter().any(|twice| !twice.is_empty()), "nobody is told");
+    assert!(twice.iter().any(|twice| !twice.is_empty()), "no node is told");
     for (id, ..) in twice.iter().flatten() {
         assert_eq!(id, first.id().as_str());
     }
@@ -434,11 +439,11 @@ async fn of_two_live_nodes_with_one_key_the_second_is_listed_when_the_first_is_g
     }
 }
 
-/// A network in which names mean something to some hosts only.
+/// A network in which only some hosts resolve a host name.
 #[derive(Debug)]
 struct Named {
     wires: MemoryTransport,
-    /// What these names mean here.
+    /// The host names that this host resolves.
     names: BTreeMap<&'static str, &'static str>,
 }
 
@@ -497,14 +502,14 @@ async fn nodes_meet_through_a_list_even_if_only_one_of_them_resolves_a_host_name
     assert_eq!(listed(&third).await.get("named").map(String::as_str), Some("10.0.0.1:9000"));
     assert_eq!(listed(&seed).await.get("named").map(String::as_str), Some("inner.example:9000"));
     assert_eq!(listed(&named).await.len(), 2);
-    // It knows itself under both.
+    // The node accepts both addresses as its own.
     sleep(600 * SECOND).await;
     let heard = heard(&mut events);
     assert!(heard.unknown.is_empty() && heard.twice.is_empty(), "{heard:?}");
     assert_eq!(listed(&third).await.len(), 2);
 }
 
-/// A node of the seeded test.
+/// The state of the seeded test.
 struct Life {
     peer: Peer,
     host: String,
@@ -536,7 +541,7 @@ impl World {
         format!("h{}", self.hosts)
     }
 
-    /// The address of a node other than this one.
+    /// The address of a running node other than this one.
     fn other(&mut self, id: &str) -> String {
         let others: Vec<_> = self.lives.iter().filter(|(other, _)| *other != id).collect();
         let at = self.random.usize(..others.len());
@@ -553,7 +558,7 @@ impl World {
         life.host
     }
 
-    /// Who lists somebody who does not list it, and was not told why.
+    /// The nodes that list a peer that does not list them and were not told why.
     async fn faults(&mut self) -> Vec<String> {
         let mut tables = BTreeMap::new();
         for (id, life) in &mut self.lives {
@@ -596,7 +601,7 @@ impl World {
     }
 }
 
-/// The life of a network in which one thing after another goes wrong.
+/// Runs a network with one random fault after another.
 async fn whatever_happens(seed: u64) {
     let (wires, random) = (MemoryNetwork::new(seed), fastrand::Rng::with_seed(seed));
     wires.latency(Duration::from_millis(1)..Duration::from_millis(30));
@@ -622,8 +627,8 @@ async fn whatever_happens(seed: u64) {
                 sleep(away * SECOND).await;
                 let host = if kind == 0 { host } else { world.new_host() };
                 let peer = world.start(&id, host).await;
-                // A seed that has crashed comes back without asking anybody: others still list it. One
-                // that was stopped may be remembered by nobody, when all that joined by it began anew.
+                // A crashed seed restarts without a contact: other nodes still list it. A stopped
+                // seed may be forgotten if all nodes that joined through it restarted.
                 if kind == 1 || id != "ada" || !crashes {
                     let contact = world.other(&id);
                     join_now_or_later(&peer, &contact).await;
@@ -647,7 +652,10 @@ async fn whatever_happens(seed: u64) {
                 let contact = world.other(&id);
                 twin.join(&contact).await.ok();
                 sleep(HEALED).await;
-                assert!(!heard(&mut events).twice.is_empty(), "{what}: nobody told the twin");
+                assert!(
+                    !heard(&mut events).twice.is_empty(),
+                    "{what}: the second node with this id was not told"
+                );
                 if crashes {
                     twin.abort().await
                 } else {

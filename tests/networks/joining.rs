@@ -1,4 +1,4 @@
-//! Joining a network: nobody is left alone without a word, and who is not let in learns why.
+//! Joining a network: no node stays isolated unnoticed, and a refused node learns why.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use tokio::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Who is in whose table.
+/// The ids in the table of each node.
 async fn tables(peers: &[Peer]) -> BTreeMap<String, BTreeSet<String>> {
     let mut tables = BTreeMap::new();
     for peer in peers {
@@ -37,7 +37,7 @@ fn listed_nowhere(tables: &BTreeMap<String, BTreeSet<String>>) -> Vec<&String> {
     tables.keys().filter(|id| !listed.contains(id)).collect()
 }
 
-/// The nodes that a message reaches from `n0` over the tables, in either direction.
+/// The number of nodes that a message from `n0` reaches over the tables, in either direction.
 fn reached(tables: &BTreeMap<String, BTreeSet<String>>) -> usize {
     let mut reached = BTreeSet::new();
     let mut to_visit = vec!["n0"];
@@ -51,13 +51,12 @@ fn reached(tables: &BTreeMap<String, BTreeSet<String>>) -> usize {
     reached.len()
 }
 
-/// So many nodes join one contact at the same moment, with the options that a program has that
-/// chooses none.
+/// This many nodes join one contact at the same moment, with the default options of a program.
 fn crowd(nodes: usize) {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
         net.wires().latency(Duration::from_millis(1)..Duration::from_millis(30));
-        // Sweeps of hundreds of nodes over each other take long, and add nothing here.
+        // Sweeps among hundreds of nodes take long and add nothing here.
         let sweep = move |_, builder: Builder| {
             Ok(if nodes <= 100 { builder.stabilizer(PingSweep::new()) } else { builder })
         };
@@ -66,7 +65,7 @@ fn crowd(nodes: usize) {
         let known = tables(&peers).await;
         for (joined, peer) in joins.iter().zip(&peers[1..]) {
             let alone = known[peer.id().as_str()].is_empty();
-            assert!(joined.is_err() || !alone, "{peer:?} is alone and is told that it joined");
+            assert!(joined.is_err() || !alone, "{peer:?} is isolated, and its join succeeded");
         }
         let failed = joins.iter().filter(|joined| joined.is_err()).count();
         println!("{nodes} nodes: {failed} joins failed at first");
@@ -80,10 +79,10 @@ fn crowd(nodes: usize) {
                 break;
             }
             seconds += 1;
-            assert!(seconds < 60, "alone: {alone:?}; listed nowhere: {nowhere:?}");
+            assert!(seconds < 60, "isolated: {alone:?}; in no table: {nowhere:?}");
         }
         println!("all are in after {seconds} s");
-        // And so it stays when all were verified, or not, and were asked whether they live.
+        // This stays so after the peers were verified, or not, and pinged.
         net.advance(25 * SECOND).await;
         let tables = tables(&peers).await;
         assert_eq!(listed_nowhere(&tables), Vec::<&String>::new());
@@ -110,7 +109,7 @@ fn five_hundred_nodes_that_join_one_contact_at_once_leave_no_node_isolated() {
 
 #[actix::test]
 async fn a_hundred_nodes_of_one_machine_that_join_at_once_over_tcp_are_all_admitted() {
-    // More than one address may have open at a time: some are told that the contact is busy.
+    // The joins exceed the connections of one address, so some get the busy error.
     let contact = Peer::builder().well_known().start().await.unwrap();
     let to = contact.info().address().to_string();
     let mut peers = Vec::new();
@@ -122,7 +121,7 @@ async fn a_hundred_nodes_of_one_machine_that_join_at_once_over_tcp_are_all_admit
     for (joined, mut events) in joins.into_iter().zip(events) {
         match joined {
             Ok(report) => assert!(!report.listed_by().is_empty(), "{report:?}"),
-            // On a slow machine the contact is busy for longer than a call waits.
+            // On a slow machine the contact is busy for longer than a request waits.
             Err(error) => {
                 assert!(error.is_tried_again(), "{error}");
                 let let_in = |event: &PeerEvent| matches!(event, PeerEvent::Joined { .. });
@@ -145,14 +144,14 @@ fn a_joined_node_stays_in_the_table_of_its_contact_whatever_it_serves() {
         peer.join("n0:9000").await.unwrap();
         net.advance(60 * SECOND).await;
         let list = contact.peers().list().await.unwrap();
-        assert!(list.contains(peer.id()), "it answers nobody who asks for its name");
+        assert!(list.contains(peer.id()), "a node that does not serve `NAME` stays listed");
         Ok::<_, SimError>(())
     });
     lived.unwrap();
 }
 
-/// A program at `host:9000` that answers whatever it is sent with these bytes, and closes; `None`: it
-/// takes connections and is silent.
+/// A program at `host:9000` that answers every request with these bytes and closes. With `None` it
+/// accepts connections and stays silent.
 async fn program(wires: &MemoryNetwork, host: &str, answer: Option<Vec<u8>>) {
     let host: Host = host.parse().unwrap();
     let transport = wires.transport(host.clone());
@@ -175,7 +174,7 @@ fn node(wires: &MemoryNetwork, name: &str) -> Builder {
     Peer::builder().transport(transport).listen(format!("{name}:9000")).id(name)
 }
 
-/// Why a join by this contact failed.
+/// The reason why a join through this contact failed.
 async fn why(peer: &Peer, contact: &str) -> JoinFailure {
     let error = peer.join(contact).await.unwrap_err();
     let cause = error.cause().unwrap_or_else(|| panic!("{error}")).clone();
@@ -223,7 +222,7 @@ async fn a_name_look_up_that_is_not_answered_is_reported_as_late() {
     wires.name(&"seed".parse().unwrap(), ["10.0.0.1".parse().unwrap()]);
     wires.look_up_takes(3_600 * SECOND);
     let ada = node(&wires, "ada").well_known().start().await.unwrap();
-    // The time for a look-up is that for opening a connection: either may be over first.
+    // The look-up has the same time limit as the connection: either may end first.
     let late = why(&ada, "seed:9000").await;
     assert!(matches!(late, JoinFailure::LookupLate | JoinFailure::NoConnection), "{late}");
 }
@@ -257,7 +256,7 @@ fn a_node_whose_contact_is_full_joins_as_soon_as_the_contact_has_room() {
     let lived = network.run(async |net| {
         let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
         let contact = net.start_with("n0", full).await?;
-        // The one that has the place lists no other, and takes in no other.
+        // The peer in the table lists no other node and admits none.
         let closed = |builder: Builder| Ok(builder.join_policy(JoinPolicy::Closed));
         let first = net.start_with("n1", closed).await?;
         first.join("n0:9000").await.unwrap();
@@ -265,7 +264,7 @@ fn a_node_whose_contact_is_full_joins_as_soon_as_the_contact_has_room() {
         let mut events = second.events();
         let begun = Instant::now();
         let error = second.join("n0:9000").await.unwrap_err();
-        assert!(begun.elapsed() < 2 * SECOND, "a full table is not waited for");
+        assert!(begun.elapsed() < 2 * SECOND, "the join does not wait for a full table");
         assert!(matches!(error, JoinError::NotTakenIn { .. }), "{error}");
         assert!(error.is_tried_again(), "{error}");
         let told = events.next().await;
@@ -303,7 +302,8 @@ fn leaving_ends_a_join_in_the_background() {
     lived.unwrap();
 }
 
-/// Two nodes; the name of the first has silent addresses beside the one at which it is.
+/// Runs `test` with two nodes. The host name of the first one has silent addresses beside the real
+/// one.
 fn with_silent_addresses(silent: &[&str], test: impl AsyncFnOnce(SimNetwork, Peer, Peer)) {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
@@ -332,10 +332,13 @@ fn a_healthy_peer_stays_listed_whatever_else_its_host_name_resolves_to() {
         let id = seed.id();
         for _ in 0..120 {
             net.advance(SECOND).await;
-            assert!(peer.peers().list().await.unwrap().contains(id), "it was never away");
+            assert!(
+                peer.peers().list().await.unwrap().contains(id),
+                "the peer was removed meanwhile"
+            );
         }
         let looked_up = net.wires().look_ups();
-        assert!(looked_up < 30, "{looked_up}: a look-up is kept for a while");
+        assert!(looked_up < 30, "{looked_up} look-ups: the results are not cached");
     });
 }
 
@@ -354,7 +357,7 @@ fn a_contact_with_three_silent_addresses_is_joined_and_asked_with_and_without_li
             let ask = actix_peer::Outgoing::from(name()).over(over);
             let replies = peer.request("seed:9000", ask).await.unwrap().collect().await.unwrap();
             assert_eq!(replies[0].as_str().unwrap(), seed.id().as_str());
-            // The address that worked last is the first now.
+            // The address that worked last is tried first now.
             assert!(begun.elapsed() < SECOND / 5, "{over:?} {:?}", begun.elapsed());
         }
     });

@@ -1,4 +1,4 @@
-//! Networks of nodes in which nobody knows everybody, under the paused clock.
+//! Networks of nodes with partial tables, under the paused clock.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,8 @@ use tokio::{
     time::sleep,
 };
 
-/// Between two refreshes, and between two times that a record is sent: open links cost much in hours of virtual time.
+/// The time between two refreshes, and between two transmissions of a record. Open links are
+/// expensive over hours of virtual time.
 const ROUND: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(300);
 
@@ -33,7 +34,7 @@ fn quick() -> KademliaConfig {
     KademliaConfig::default().refresh(ROUND).republish(ROUND)
 }
 
-/// Runs `work` in virtual time: hours pass in a moment.
+/// Runs `work` on a paused clock, so that hours pass quickly.
 fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -62,7 +63,7 @@ async fn node(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Peer
     builder(wires, name, config).start().await.unwrap()
 }
 
-/// Nodes that join one after the other, each by one that is there.
+/// Nodes that join in sequence, each through a running node.
 async fn network(count: usize, config: &KademliaConfig) -> (MemoryNetwork, Vec<Peer>) {
     let wires = MemoryNetwork::new(7);
     let mut random = fastrand::Rng::with_seed(7);
@@ -75,7 +76,7 @@ async fn network(count: usize, config: &KademliaConfig) -> (MemoryNetwork, Vec<P
         }
         nodes.push(peer);
     }
-    // Who was asked last is asked whether it is there.
+    // The node that was asked last is checked for its presence.
     sleep(Duration::from_secs(5)).await;
     (wires, nodes)
 }
@@ -86,7 +87,7 @@ async fn end(nodes: &[Peer]) {
     }
 }
 
-/// Every look-up of a node and of any key is exact, whoever looks.
+/// Checks that look-ups of every node and of random keys are exact from every node.
 async fn look_ups_are_exact(nodes: &[Peer], count: usize, k: usize) {
     let mut random = fastrand::Rng::with_seed(3);
     for n in 0..count {
@@ -147,7 +148,8 @@ fn a_node_that_has_just_answered_is_asked_again_without_delay() {
         look().await;
         let begun = tokio::time::Instant::now();
         look().await;
-        // Some 100 questions to nodes that its table has no room for: at 32 dials a second, three seconds.
+        // The node asks about 100 nodes that its table has no room for. At 32 dials a second, that
+        // takes three seconds.
         assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
         end(&nodes).await;
     });
@@ -168,7 +170,7 @@ fn after_a_message_failed_at_a_dead_hop_the_next_message_takes_another_hop() {
     in_virtual_time(async {
         let (wires, mut nodes) = network(30, &KademliaConfig::default().k(3)).await;
         for n in (0..30).rev().filter(|n| n % 4 == 1) {
-            // Without a word, and nobody looks for anything meanwhile.
+            // The node crashes, and no look-up runs meanwhile.
             wires.crash(nodes.remove(n).info().address().host()).refuse();
         }
         let mut failed = 0;
@@ -217,7 +219,7 @@ fn a_value_is_readable_from_every_node_and_survives_the_loss_of_a_fifth_of_the_n
         for peer in nodes.iter().step_by(4) {
             assert_eq!(peer.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
             let providers = peer.providers("printer").await.unwrap();
-            assert_eq!(providers, [nodes[8].info().clone()], "the one that lives");
+            assert_eq!(providers, [nodes[8].info().clone()], "only the live provider is returned");
         }
         sleep(TTL).await;
         assert_eq!(nodes[0].get(key).await.unwrap(), None);
@@ -268,20 +270,24 @@ fn records_of_the_first_node_are_found_by_later_nodes_and_soon_stored_by_them() 
         assert_eq!(first.provide("printer").await, Ok(0));
         assert_eq!(first.put(key, "la", TTL).await, Ok(0));
         assert_eq!(first.providers("printer").await.unwrap(), [first.info().clone()]);
-        // Whoever joins by it finds it at once, as it answers itself.
+        // A node that joins through the first one finds the record at once, because the first node
+        // answers itself.
         let second = node(&wires, "second", config()).await;
         second.join_kademlia("first:9000").await.unwrap();
         assert_eq!(second.providers("printer").await.unwrap(), [first.info().clone()]);
         assert_eq!(second.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
-        // It is not the only one that keeps it for long, though nothing is said twice in an hour
-        // otherwise.
+        // The record is soon stored by other nodes too, although records are otherwise sent once an
+        // hour.
         let third = node(&wires, "third", config()).await;
         third.join_kademlia("second:9000").await.unwrap();
         sleep(Duration::from_secs(10)).await;
         wires.crash(first.info().host());
         assert_eq!(second.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
         assert_eq!(third.get(key).await.unwrap().as_deref(), Some(&b"la"[..]));
-        assert!(third.providers("printer").await.unwrap().is_empty(), "it is dead");
+        assert!(
+            third.providers("printer").await.unwrap().is_empty(),
+            "the dead provider is not returned"
+        );
         end(&[first, second, third]).await;
     });
 }
@@ -291,13 +297,17 @@ fn a_record_that_no_known_node_stored_is_reported_and_soon_sent_again() {
     in_virtual_time(async {
         let wires = MemoryNetwork::new(7);
         let config = KademliaConfig::default;
-        // It keeps nothing for others.
+        // The node stores nothing for others.
         let full = node(&wires, "full", config().max_records(0)).await;
         let ada = node(&wires, "ada", config()).await;
         ada.join_kademlia("full:9000").await.unwrap();
         let key = Key::of_bytes(b"song");
         assert_eq!(ada.put(key, "la", TTL).await, Err(KademliaError::NobodyKeepsIt));
-        assert_eq!(full.get(key).await.unwrap().as_deref(), Some(&b"la"[..]), "by its own word");
+        assert_eq!(
+            full.get(key).await.unwrap().as_deref(),
+            Some(&b"la"[..]),
+            "its own record is returned"
+        );
         let bob = node(&wires, "bob", config()).await;
         bob.join_kademlia("full:9000").await.unwrap();
         sleep(Duration::from_secs(20)).await;
@@ -314,7 +324,7 @@ fn returned_providers_are_alive_and_dead_providers_do_not_reappear() {
         for provider in &nodes[3..7] {
             provider.provide("printer").await.unwrap();
         }
-        // One is silent, one is refused, one stops.
+        // One is silent, one refuses connections, one stops.
         wires.crash(nodes[3].info().host());
         wires.crash(nodes[4].info().host()).refuse();
         nodes[5].stop().await;
@@ -325,7 +335,7 @@ fn returned_providers_are_alive_and_dead_providers_do_not_reappear() {
             }
             sleep(Duration::from_secs(40)).await;
         }
-        // One that comes back is told again as soon as it says so.
+        // A provider that returns is listed again as soon as it announces itself.
         wires.revive(nodes[3].info().host());
         nodes[3].abort().await;
         let again = node(&wires, "n3", KademliaConfig::default()).await;
@@ -341,7 +351,7 @@ fn returned_providers_are_alive_and_dead_providers_do_not_reappear() {
     });
 }
 
-/// Of 22 providers all but one die, and it is the one that said so as number `living`.
+/// Of 22 providers all but one crash. The live one announced itself as number `living`.
 async fn the_living_one_is_told(living: usize) {
     let (wires, nodes) = network(26, &KademliaConfig::default()).await;
     for provider in &nodes[4..] {
@@ -415,7 +425,7 @@ fn a_provider_that_the_membership_reports_as_up_is_returned_without_a_question()
             sleep(Duration::from_millis(100)).await;
         }
         nodes[2].provide("printer").await.unwrap();
-        // It stands still for less time than the membership gives it.
+        // The node stalls for a shorter time than the membership allows.
         wires.stall(nodes[2].info().host(), Duration::from_secs(3));
         let providers = nodes[0].providers("printer").await.unwrap();
         assert_eq!(providers, [nodes[2].info().clone()]);
@@ -450,17 +460,21 @@ fn a_node_without_kademlia_or_without_a_contact_returns_a_matching_error() {
             let failed = alone.join_kademlia(contact).await;
             assert_eq!(failed, Err(KademliaError::ContactFailed(contact.parse().unwrap())));
         }
-        assert_eq!(alone.put(target, "x", TTL).await, Ok(0), "only itself so far");
-        assert_eq!(alone.get(target).await.unwrap().as_deref(), Some(&b"x"[..]), "its own");
+        assert_eq!(alone.put(target, "x", TTL).await, Ok(0), "no other node stores the record yet");
+        assert_eq!(
+            alone.get(target).await.unwrap().as_deref(),
+            Some(&b"x"[..]),
+            "its own record is returned"
+        );
         alone.stop().await;
         assert!(matches!(alone.lookup(target).await, Err(KademliaError::Stopped(_))));
         plain.stop().await;
     });
 }
 
-// ---- hostile ----
+// ---- hostile nodes ----
 
-/// Asks `n0` from `from`, in the name of `claimed`.
+/// Sends a question to `n0` from `from`, in the name of `claimed`.
 async fn ask(
     wires: &MemoryNetwork,
     from: &str,
@@ -490,14 +504,14 @@ fn a_node_that_does_not_answer_at_its_claimed_address_enters_no_table_and_causes
         let before = nodes[0].lookup(Key::of_bytes(b"x")).await.unwrap();
         let dials = wires.dials();
         for n in 0..200 {
-            // In the name of another host, and of its own, where nobody listens.
+            // In the name of another host, and of its own host, where no node listens.
             let question = Question::FindNode(Key::of_bytes(b"x"));
             let from = peer(&format!("forged{n}"), "victim");
             assert!(ask(&wires, "evil", &from, question.clone()).await.is_some());
             ask(&wires, "evil", &peer(&format!("mine{n}"), "evil"), question).await;
         }
         sleep(Duration::from_secs(20)).await;
-        // 400 of its own, and at most 3 a minute to where it is.
+        // 400 dials of its own, and at most 3 a minute to the claimed address.
         let asked = wires.dials() - dials - 400;
         assert!(asked <= 10, "{asked} dials");
         assert_eq!(nodes[0].lookup(Key::of_bytes(b"x")).await.unwrap(), before);
@@ -519,13 +533,13 @@ fn a_source_can_store_no_more_records_than_its_share() {
             );
         }
         assert_eq!(kept, 10);
-        // Another one's is kept.
+        // Records of other sources are stored.
         assert!(nodes[1].put(Key::of_bytes(b"x"), "x", TTL).await.unwrap() >= 2);
         end(&nodes).await;
     });
 }
 
-/// A node that answers `@KAD` with whatever it likes, in frames as they are.
+/// A node that answers `@KAD` with these frames.
 async fn liar(wires: &MemoryNetwork, name: &str, answer: impl Fn() -> Vec<u8> + 'static) {
     let at = format!("{name}:9000").parse().unwrap();
     let mut listener = wires.transport(host(name)).listen(&at).await.unwrap();
@@ -565,7 +579,7 @@ fn giant_answers_wrong_ids_and_made_up_nodes_have_no_effect() {
         .await;
         let failed = nodes[0].join_kademlia("giant:9000").await;
         assert!(matches!(failed, Err(KademliaError::ContactFailed(_))));
-        // It is another one the second time.
+        // The second answer has another id.
         let turn = std::cell::Cell::new(0);
         liar(&wires, "many", move || {
             turn.set(turn.get() + 1);
@@ -574,7 +588,7 @@ fn giant_answers_wrong_ids_and_made_up_nodes_have_no_effect() {
         .await;
         let failed = nodes[0].join_kademlia("many:9000").await;
         assert!(matches!(failed, Err(KademliaError::ContactFailed(_))));
-        // It is who it says, and tells of nodes that are not there.
+        // It has its own id and lists nodes that do not exist.
         liar(&wires, "liar", || {
             let made_up = |n| format!("made{n} victim {}", 1_000 + n).parse().unwrap();
             bytes("liar", Answer::Nodes((0..64).map(made_up).collect()))

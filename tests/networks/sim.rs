@@ -1,4 +1,4 @@
-//! Networks of nodes for tests: virtual time, faults by name, the same for the same seed.
+//! `SimNetwork`: virtual time, faults by name, and the same run for the same seed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The life of a network of ten: what its digest is, and its history.
+/// Runs a network of ten nodes. Returns its digest and its history.
 fn life(seed: u64) -> (u64, Vec<String>) {
     let network = SimNetwork::new(seed);
     let lived = network.run(async |net| {
@@ -50,7 +50,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_a_different_one() {
     assert!(one.1.iter().any(|line| line.contains("PeerRemoved")), "{:#?}", one.1);
 }
 
-/// The same of nodes with everything that draws random numbers or dates what it does.
+/// The same with nodes that use every source of random numbers and time.
 #[cfg(all(feature = "kademlia", feature = "swim"))]
 fn full_life(seed: u64) -> (u64, Vec<String>) {
     use actix_peer::{
@@ -108,7 +108,7 @@ fn a_crashed_node_is_gone_at_once_and_restarts_from_the_same_recipe() -> Result<
         net.crash("bob").await?;
         let begun = Instant::now();
         assert!(ask().await.is_err());
-        assert_eq!(begun.elapsed(), Duration::ZERO, "refused, not black");
+        assert_eq!(begun.elapsed(), Duration::ZERO, "the dial is refused at once");
         assert!(matches!(net.crash("bob").await, Err(SimError::NotRunning(name)) if name == "bob"));
         let bob = net.restart("bob").await?;
         let took = net.wait_until(SECOND * 60, "bob answers", async || ask().await.is_ok()).await?;
@@ -158,7 +158,7 @@ fn a_stall_delays_a_reply_and_a_one_way_cut_loses_it() -> Result<(), SimError> {
         let begun = Instant::now();
         ask().await.unwrap();
         assert_eq!(begun.elapsed(), SECOND * 2);
-        // Three questions whether the other side is alive come through, and no answer does.
+        // Three keep-alives arrive, and no answer returns.
         net.cut_one_way("bob", "ada")?;
         assert!(ask().await.is_err());
         net.heal();
@@ -173,7 +173,7 @@ async fn a_simulated_network_refuses_to_run_inside_a_runtime() {
     assert!(matches!(ended, Err(SimError::InsideRuntime)));
 }
 
-/// A ring of nodes that know one contact each: the tables after two minutes.
+/// The tables of a ring of nodes that know one contact each, after two minutes.
 fn ring(nodes: usize, seed: u64) -> BTreeMap<String, Vec<String>> {
     let network = SimNetwork::new(seed);
     let lived = network.run(async |net| {
@@ -205,7 +205,7 @@ fn a_hundred_nodes_with_one_contact_each_fill_their_tables_and_stay_connected() 
     let tables = ring(100, 7);
     let fewest = tables.values().map(Vec::len).min().unwrap();
     assert!(fewest >= 16, "{fewest} of 32");
-    // Without every third node the others are still one network.
+    // Without every third node the others still form one network.
     let stays = |id: &String| id[1..].parse::<usize>().unwrap() % 3 != 0;
     let mut reached: BTreeSet<String> = ["n1".to_owned()].into();
     let mut next = vec!["n1".to_owned()];
@@ -217,5 +217,5 @@ fn a_hundred_nodes_with_one_contact_each_fill_their_tables_and_stay_connected() 
         }
     }
     assert_eq!(reached.len(), tables.keys().filter(|id| stays(id)).count());
-    assert_eq!(ring(12, 7), ring(12, 7), "the same seed is the same network");
+    assert_eq!(ring(12, 7), ring(12, 7), "the same seed gives the same network");
 }

@@ -1,4 +1,4 @@
-//! Whole nodes with the feature `swim`, on a network in memory.
+//! Nodes with the feature `swim`, on a network in memory.
 
 use std::time::Duration;
 
@@ -89,11 +89,14 @@ async fn found(nodes: usize, config: SwimConfig) -> (Duration, Duration) {
     let wires = MemoryNetwork::new(7);
     let mut peers = network(&wires, nodes, &config).await;
     let whole = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == nodes - 1)).await;
-    println!("{nodes} nodes: whole after {:?}", whole.expect("one network"));
+    println!(
+        "{nodes} nodes: whole after {:?}",
+        whole.expect("all nodes are members of one network")
+    );
     let victim = peers.pop().unwrap();
     victim.abort().await;
     let down = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == nodes - 2)).await;
-    println!("{nodes} nodes: down after {:?}", down.expect("all found it"));
+    println!("{nodes} nodes: down after {:?}", down.expect("every node detects the dead node"));
     for peer in &peers {
         peer.abort().await;
     }
@@ -156,7 +159,7 @@ fn events_report_members_and_a_stopped_node_as_left() {
         let left = Instant::now();
         peers[2].stop().await;
         until(5 * SECOND, || up(&peers[0]) == 1).await.unwrap();
-        assert!(left.elapsed() < SECOND, "no probe was needed: {:?}", left.elapsed());
+        assert!(left.elapsed() < SECOND, "a departure needs no probe: {:?}", left.elapsed());
         peers[0].stop().await;
         let mut told = Vec::new();
         while let Some(event) = events.next().await {
@@ -179,7 +182,7 @@ fn a_member_that_is_down_keeps_its_link_and_its_entry_in_the_table() {
         let peers = network(&wires, 2, &SwimConfig::fast()).await;
         until(20 * SECOND, || peers.iter().all(|peer| up(peer) == 1)).await.unwrap();
         let mut events = peers[1].events();
-        // As far as the membership is concerned it has left; the node goes on.
+        // The node has left the membership and continues to run.
         peers[0].leave_members().await;
         until(5 * SECOND, || up(&peers[1]) == 0).await.unwrap();
         sleep(5 * SECOND).await;
@@ -205,12 +208,12 @@ fn the_sides_of_a_healed_partition_are_one_network_within_20_seconds() {
             peers.iter().map(|peer| peer.info().address().host().clone()).collect();
         wires.partition(&hosts[..5], &hosts[5..]);
         let torn = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 4)).await;
-        println!("torn after {:?}", torn.expect("each side notes that the other is away"));
+        println!("torn after {:?}", torn.expect("each side detects that the other is away"));
         sleep(60 * SECOND).await;
-        assert!(peers.iter().all(|peer| up(peer) == 4), "each side goes on by itself");
+        assert!(peers.iter().all(|peer| up(peer) == 4), "each side keeps its own members");
         wires.heal();
         let whole = until(60 * SECOND, || peers.iter().all(|peer| up(peer) == 9)).await;
-        let whole = whole.expect("one network");
+        let whole = whole.expect("all nodes are members of one network");
         println!("whole after {whole:?}");
         assert!(whole <= 20 * SECOND, "{whole:?}");
         for peer in &peers {
@@ -228,7 +231,7 @@ fn a_stalled_host_goes_down_at_most_once_for_each_node_and_no_other_host_does() 
         let mut events: Vec<_> = peers[..9].iter().map(Peer::events).collect();
         wires.stall(peers[9].info().address().host(), 12 * SECOND);
         sleep(60 * SECOND).await;
-        assert!(peers.iter().all(|peer| up(peer) == 9), "all are back");
+        assert!(peers.iter().all(|peer| up(peer) == 9), "all members are up again");
         for peer in &peers {
             peer.abort().await;
         }
@@ -291,7 +294,7 @@ fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_no_change_is_repor
         let members = peers[1].members();
         let first = members.iter().find(|member| member.info().id().as_str() == "n3").unwrap();
         assert_eq!(first.info().address().to_string(), "n3:9000");
-        // When it is gone, the other one takes its place.
+        // When the first node is gone, the second one takes its place.
         peers[3].abort().await;
         let moved = || {
             peers[1].members().iter().any(|member| {
@@ -303,7 +306,7 @@ fn of_two_live_nodes_with_one_id_the_first_stays_a_member_and_no_change_is_repor
     });
 }
 
-/// What each node has counted, and all events, after a node has crashed among six.
+/// The counters of each node and all events after one of six nodes has crashed.
 async fn history(seed: u64) -> Vec<String> {
     let wires = MemoryNetwork::new(seed);
     wires.latency(Duration::from_millis(1)..Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! A handle is used from any thread and under any executor, or under none that has timers.
+//! A handle works on any thread and under any executor, even one without timers.
 
 use std::{
     net::IpAddr,
@@ -22,7 +22,7 @@ use actix_peer::{
 };
 use futures::{StreamExt, TryStreamExt, channel::oneshot};
 
-/// The plainest executor: it has a thread, and nothing else.
+/// The simplest executor: a thread without a runtime.
 fn block_on<F: Future>(work: F) -> F::Output {
     struct Unpark(thread::Thread);
     impl Wake for Unpark {
@@ -63,7 +63,7 @@ fn echo(over: Over) -> Outgoing {
     Outgoing::from(Frame::text("ECHO", "hello")).over(over)
 }
 
-/// Every call of a handle, to a node that answers.
+/// Makes every call of a handle to a node that answers.
 async fn call_everything(peer: &Peer, other: &Peer) {
     let mut events = peer.events();
     let how = Reliability::from(AckLevel::Handled).across_restarts();
@@ -121,7 +121,7 @@ async fn call_everything(peer: &Peer, other: &Peer) {
     peer.pause();
     peer.resume();
     assert!(events.next().await.is_some());
-    // A port that nobody listens at.
+    // A port without a listener.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     assert!(peer.request(nobody, echo(Over::Any)).await.is_err());
     let stopped = peer.stop().await;
@@ -130,7 +130,7 @@ async fn call_everything(peer: &Peer, other: &Peer) {
     assert!(matches!(late, RequestError::Stopped { .. }), "{late}");
 }
 
-/// Runs `call` on a thread of its own, and waits for it without holding up the node's.
+/// Runs `call` on a thread of its own, and waits for it without blocking the thread of the node.
 async fn elsewhere(call: impl FnOnce() + Send + 'static) {
     let (done, ended) = oneshot::channel::<()>();
     let thread = thread::spawn(move || {

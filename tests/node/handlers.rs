@@ -1,5 +1,5 @@
-//! Handlers: how they are registered, and what becomes of a request when one panics, is gone, slow
-//! or busy.
+//! Handlers: registration, and what happens to a request when a handler panics, is gone, slow or
+//! busy.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ use actix_peer::{
 use futures::{StreamExt, future::join_all};
 use serde::{Deserialize, Serialize};
 
-/// Says what it is asked to: for tests of what surrounds a handler.
+/// A handler that does what the request says, for tests of the code around a handler.
 struct Moody {
     handled: usize,
 }
@@ -70,7 +70,7 @@ async fn node(handler: impl Into<Recipient<Incoming>>) -> Peer {
         .unwrap()
 }
 
-/// The replies, or that the handler failed.
+/// The replies, or the fact that the handler failed.
 type Answer = Result<Vec<Frame>, ()>;
 
 async fn ask(node: &Peer, code: &'static str, text: &str) -> Answer {
@@ -95,7 +95,7 @@ async fn a_panicking_handler_fails_its_caller_and_the_node_keeps_serving() {
         ask(&node, "ECHO", "still there").await.unwrap(),
         [Frame::text("ECHO", "still there")]
     );
-    // Started by actix's own `start`, the actor is gone.
+    // The actor was started by actix's own `start`, so it is gone.
     assert_eq!(ask(&node, "MOOD", "").await, refused(Refusal::HandlerGone));
     let counts = node.status().await.counts;
     assert_eq!((counts.errors_handler_failed, counts.errors_handler_gone), (1, 1));
@@ -210,7 +210,7 @@ async fn a_panic_is_the_same_error_over_links_and_classic_exchanges_typed_and_un
     }
 }
 
-/// Panics in its hooks, and counts how often each is called.
+/// Panics in its hooks, and counts how often each hook is called.
 struct Stubborn {
     in_stopping: bool,
     calls: Arc<[AtomicUsize; 2]>,
@@ -238,7 +238,7 @@ impl Handler<Incoming> for Stubborn {
 
     fn handle(&mut self, msg: Incoming, ctx: &mut Self::Context) -> Reply {
         ctx.stop();
-        assert!(msg.frame.data().is_empty(), "in the handler, too");
+        assert!(msg.frame.data().is_empty(), "requested by the test");
         Reply::none()
     }
 }
@@ -305,8 +305,8 @@ async fn a_panic_in_a_reply_stream_ends_only_its_connection() {
     });
     let node = node(stream.start()).await;
     let seen = node.request(node.info(), Frame::empty("MOOD")).await.unwrap().collect().await;
-    // What was ready before the panic may or may not have left; nothing hangs and nothing else is
-    // harmed.
+    // Frames that were ready before the panic may have been sent. The request ends, and others are
+    // served.
     assert!(seen.is_ok_and(|frames| frames.len() <= 2));
     assert_eq!(node.status().await.counts.errors_handler_failed, 1);
     assert_eq!(ask(&node, "ECHO", "").await.unwrap(), [Frame::empty("ECHO")]);
@@ -322,9 +322,10 @@ async fn handlers_are_registered_replaced_and_removed_while_the_node_runs() {
     };
     assert!(node.handle("NEW_", say("first")).unwrap().is_none());
     assert_eq!(ask(&node, "NEW_", "").await, repl("first"));
-    let first = node.handle(code, say("second")).unwrap().expect("the one that was replaced");
+    let first =
+        node.handle(code, say("second")).unwrap().expect("the replaced handler is returned");
     assert_eq!(ask(&node, "NEW_", "").await, repl("second"));
-    node.restore(code, first).unwrap().expect("the second");
+    node.restore(code, first).unwrap().expect("the second handler is returned");
     assert_eq!(ask(&node, "NEW_", "").await, repl("first"));
     assert!(node.unregister(code).is_some());
     assert_eq!(ask(&node, "NEW_", "").await, refused(Refusal::UnknownCode));
@@ -366,7 +367,7 @@ async fn a_code_can_be_served_by_an_actor_on_another_arbiter() {
     arbiter.stop();
 }
 
-/// A node on wires of its own, under the paused clock.
+/// A node on its own memory network, under the paused clock.
 async fn paused_node(config: Config, handler: impl Into<Recipient<Incoming>>) -> Peer {
     tokio::time::pause();
     let host: Host = "n1".parse().unwrap();
@@ -422,7 +423,7 @@ async fn a_slow_handler_without_free_permits_refuses_and_other_handlers_are_serv
     assert_eq!(busy.len(), 6);
     assert!(busy.iter().all(|(_, after)| *after < Duration::from_millis(60)), "{busy:?}");
     assert_eq!(slow.iter().filter(|(replies, _)| *replies == repl("awake")).count(), 4);
-    // The places are free again.
+    // The permits are free again.
     assert_eq!(ask(&node, "MOOD", "1").await, repl("awake"));
 }
 

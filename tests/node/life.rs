@@ -1,4 +1,4 @@
-//! A node's life: starting, supervision, events, pausing, stopping.
+//! The life of a node: start, supervision, events, pause and stop.
 
 use std::{
     io,
@@ -26,8 +26,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// A builder of a node on the host `name` of `wires`, with the well-known handlers and one that
-/// sleeps.
+/// A builder of a node on the host `name`, with the well-known handlers and one that sleeps.
 fn on(wires: &MemoryNetwork, name: &str) -> actix_peer::Builder {
     let sleepy = handler::from_fn(async |msg: Incoming| {
         let seconds = msg.frame.as_str().unwrap().parse().unwrap();
@@ -49,7 +48,7 @@ fn info(text: &str) -> PeerInfo {
     text.parse().unwrap()
 }
 
-// Starting.
+// ---- start ----
 
 #[actix::test]
 async fn a_node_reports_its_host_and_port_and_is_named_after_them() {
@@ -85,7 +84,7 @@ async fn a_failed_start_is_a_typed_error_and_leaves_nothing_running() {
     assert_eq!(error.to_string(), "option `max_connections` is 0, but must be at least 1");
     let config = Config::default().links(false).handler_timeout(Duration::ZERO);
     assert!(matches!(Peer::builder().config(config).start().await, Err(StartError::Config(_))));
-    // None of the failures holds the port.
+    // None of the failed starts holds the port.
     first.stop().await;
     drop(Peer::builder().listen(&taken).start().await.unwrap());
 }
@@ -98,7 +97,7 @@ async fn an_unreachable_host_is_refused_at_the_start() {
         assert!(matches!(error, StartError::UnreachableHost(_)), "{host}: {error}");
         assert!(error.to_string().contains(host.trim_matches(['[', ']'])), "{error}");
     }
-    // What others are told is another one, or found by the node.
+    // The advertised host is another one, or is determined by the node.
     for host in [Some("192.0.2.7"), Some("node.example"), Some("[2001:db8::7]"), None] {
         let builder = Peer::builder().listen("0.0.0.0:0");
         let builder = match host {
@@ -140,7 +139,7 @@ async fn a_handle_is_send_and_sync_and_sends_requests_from_any_thread() {
     assert_eq!(asked, [Frame::text("REPL", "ada")]);
 }
 
-// The table.
+// ---- table ----
 
 #[actix::test]
 async fn the_peer_table_is_accessible_by_id_and_by_position() {
@@ -163,9 +162,9 @@ async fn the_peer_table_is_accessible_by_id_and_by_position() {
     assert_eq!(known(&peer).await, ["p2"]);
 }
 
-// Supervision.
+// ---- supervision ----
 
-/// A transport whose listeners panic after so many accepted connections.
+/// A transport whose listeners panic after this many accepted connections.
 #[derive(Debug)]
 struct Fragile {
     inner: actix_peer::transport::memory::MemoryTransport,
@@ -217,7 +216,7 @@ async fn a_failed_listener_is_restarted_on_the_same_address_and_counted() {
     let ask = async || b.request("a:9000", Frame::empty("NAME")).await?.collect().await;
     assert!(ask().await.is_ok());
     assert!(ask().await.is_ok());
-    // The third connection kills the listener; the fourth finds its successor.
+    // The third connection ends the listener. The fourth one reaches its successor.
     assert_eq!(ask().await.unwrap(), []);
     let restarted = PeerEvent::Restarted { child: Child::Listener, times: 1 };
     timeout(Duration::from_secs(1), async {
@@ -256,7 +255,7 @@ async fn a_part_that_keeps_failing_is_abandoned_and_the_node_keeps_serving() {
     })
     .await
     .unwrap();
-    assert!(begun.elapsed() > Duration::from_secs(10), "with back-off");
+    assert!(begun.elapsed() > Duration::from_secs(10), "restarts have a backoff");
     assert_eq!(a.status().await.restarts["stabilizer dying"], 10);
     assert_eq!(
         a.request("a:9000", Frame::empty("NAME")).await.unwrap().collect().await.unwrap().len(),
@@ -306,7 +305,8 @@ async fn stabilizers_run_on_their_own_schedule_and_one_that_panics_stops_no_othe
     let a = a.start().await.unwrap();
     sleep(Duration::from_secs(95)).await;
     let runs: Vec<_> = runs.iter().map(|runs| runs.load(Ordering::Relaxed)).collect();
-    // At once, then every ten seconds; the one that died in its third run ran again 50 ms later.
+    // Once at the start, then every ten seconds. The one that panicked in its third run ran again
+    // 50 ms later.
     assert_eq!(runs, [10, 11, 95]);
     assert_eq!(a.status().await.restarts, [("stabilizer panics once".to_owned(), 1)].into());
 }
@@ -319,7 +319,7 @@ async fn a_ping_sweep_of_a_thousand_dead_peers_takes_half_a_minute() {
     let a = on(&wires, "a").max_peers(0).stabilizer(sweep).start().await.unwrap();
     sleep(Duration::from_secs(1)).await;
     for n in 0..1_000 {
-        // A crashed host answers nothing at all: the worst kind of dead.
+        // A crashed host answers nothing, which takes longest to detect.
         let _crashed = wires.crash(&format!("dead{n}").parse().unwrap());
         a.peers().add(info(&format!("p{n} dead{n} 9000"))).await.unwrap();
     }
@@ -329,7 +329,7 @@ async fn a_ping_sweep_of_a_thousand_dead_peers_takes_half_a_minute() {
     assert_eq!(known(&a).await.len(), 0);
 }
 
-// Events.
+// ---- events ----
 
 struct Listening(Arc<Mutex<Vec<PeerEvent>>>);
 
@@ -415,7 +415,7 @@ async fn the_status_is_serialisable_and_contains_the_counters() {
     assert_eq!(status["codes"], serde_json::json!(["JOIN", "LIST", "NAME", "PING", "QUIT"]));
 }
 
-// Pausing and stopping.
+// ---- pause and stop ----
 
 #[actix::test]
 async fn connections_to_a_paused_node_wait_until_it_resumes() {
@@ -448,7 +448,7 @@ async fn stop_finishes_running_requests_notifies_the_peers_and_refuses_new_reque
     assert!(matches!(error, RequestError::Connect { .. }), "{error}");
     let error = a.request("b:9000", Frame::empty("NAME")).await.unwrap_err();
     assert!(matches!(error, RequestError::Stopped { sent: false }), "{error}");
-    assert_eq!(a.stop().await, report, "stopping twice is the same");
+    assert_eq!(a.stop().await, report, "a second stop returns the same report");
 }
 
 #[actix::test]
@@ -499,7 +499,7 @@ async fn an_aborted_node_ends_without_notifying_its_peers() {
     let report = a.abort().await;
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert_eq!((report.told, report.aborted.len()), (0, 1));
-    assert_eq!(known(&b).await, ["a"], "nobody was told");
+    assert_eq!(known(&b).await, ["a"], "no peer was notified");
     assert_eq!(under_way.collect().await.unwrap(), []);
 }
 

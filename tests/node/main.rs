@@ -1,4 +1,9 @@
-//! What one node promises: its life, its handlers, its callers, the messages that it passes on.
+//! Promises of a single node.
+//!
+//! - `callers`: a handle works from any thread and executor.
+//! - `handlers`: registration of handlers, and the results of failing, slow and busy ones.
+//! - `life`: start, supervision, events, pause and stop.
+//! - `routing`: messages that the node forwards.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! Messages over several nodes: eight hops, a hop that dies, nodes that pass nothing on.
+//! Messages over several nodes: eight hops, a hop that fails, and nodes that do not forward.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -18,8 +18,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A node of a line: it passes on towards the end or the beginning by the numbers in the names, says
-/// the way that a message came, and ticks once a second for ten seconds.
+/// A node in a line. It routes towards the end or the beginning by the numbers in the names,
+/// answers with the path of a message, and ticks once a second for ten seconds.
 fn in_line(n: usize, builder: Builder) -> Result<Builder, RegisterError> {
     let number = |id: &str| id[1..].parse::<usize>().unwrap();
     let by_number = router::from_fn(move |to, peers| {
@@ -59,7 +59,7 @@ async fn ask(from: &Peer, to: &Peer) -> Result<String, RequestError> {
     Ok(replies[0].as_str().unwrap().to_owned())
 }
 
-/// Why, where, and after how many hops.
+/// The reason, the node and the number of hops of a routing error.
 fn stuck<T: std::fmt::Debug>(result: Result<T, RequestError>) -> (RouteReason, String, Option<u8>) {
     match result {
         Err(RequestError::Route(fault)) => (fault.reason(), fault.at().to_string(), fault.hop()),
@@ -95,7 +95,7 @@ fn a_hop_that_fails_during_a_stream_is_named_by_the_hop_before_it() -> Result<()
         assert!(error.as_ref().unwrap_err().may_have_been_handled());
         assert_eq!(stuck(error), (RouteReason::Broken, "n4".to_owned(), Some(4)));
         assert!(ticks.next().await.is_none());
-        // One-way, nobody is told; the hop counts it.
+        // The sender of a one-way message is not told; the hop counts the failure.
         let to = Target::routed(line[8].id().clone());
         line[0].notify(to, Frame::empty("WAY_")).await.unwrap();
         let lost = async || line[4].status().await.counts.forwards_lost == 1;
@@ -115,7 +115,11 @@ fn a_node_forwards_only_for_the_peers_that_its_policy_allows() -> Result<(), Sim
         let line = line(&net, 4, policy).await?;
         let refused = (RouteReason::Refused, "n2".to_owned(), Some(2));
         assert_eq!(stuck(ask(&line[0], &line[3]).await), refused);
-        assert_eq!(ask(&line[0], &line[2]).await.unwrap(), "n0 2 n0 n1", "for itself it takes all");
+        assert_eq!(
+            ask(&line[0], &line[2]).await.unwrap(),
+            "n0 2 n0 n1",
+            "messages for the node itself are accepted"
+        );
         line[1].peers().remove(line[0].id()).await.unwrap();
         let refused = (RouteReason::Refused, "n1".to_owned(), Some(1));
         assert_eq!(stuck(ask(&line[0], &line[2]).await), refused);
@@ -149,8 +153,8 @@ fn nodes_without_links_forward_messages_as_well() -> Result<(), SimError> {
     })
 }
 
-/// A program as the originals are: one frame for each connection, an answer to the codes that it knows,
-/// an end without a word for all others.
+/// A program like the originals: one frame per connection, answers to the codes that it knows, and
+/// a silent end for all others.
 async fn original(net: &SimNetwork, name: &str) -> PeerInfo {
     let at: Address = format!("{name}:9000").parse().unwrap();
     let mut listener = net.wires().transport(at.host().clone()).listen(&at).await.unwrap();
@@ -174,12 +178,12 @@ fn an_original_program_receives_the_plain_message_and_forwards_nothing() -> Resu
         let line = line(&net, 2, |_| Config::default()).await?;
         let old = original(&net, "n2").await;
         line[1].peers().add(old.clone()).await.unwrap();
-        // Over a node of ours to the original, for a code that it handles and for one that it does not.
+        // Through a node to the original, for a code that it handles and for one that it does not.
         let replies = line[0].route(old.id(), Frame::empty("WAY_")).await.unwrap();
         assert_eq!(replies.collect().await.unwrap(), [Frame::text("REPL", "plain")]);
         let replies = line[0].route(old.id(), Frame::empty("TICK")).await.unwrap();
         assert_eq!(replies.collect().await.unwrap(), []);
-        // Behind it nobody is reached, and who noticed says so.
+        // The original forwards nothing, and the node before it reports that.
         let beyond = "n3".parse::<PeerId>().unwrap();
         for (from, at, hop) in [(0, "n1", 1), (1, "n1", 0)] {
             let replies = match line[from].route(&beyond, Frame::empty("WAY_")).await {
