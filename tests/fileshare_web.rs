@@ -1,4 +1,4 @@
-//! The file-sharing program's web side and its subcommands, without a browser.
+//! The HTTP API of the page, and the subcommands that use it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +15,7 @@ use instance::{Answer, Instance, LIMIT, has, program, subcommand, text};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-// ---- who may call ----
+// ---- access ----
 
 #[test]
 fn the_page_loads_only_the_programs_own_files() {
@@ -43,7 +43,10 @@ fn the_page_loads_only_the_programs_own_files() {
         let asset = ada.get(path);
         assert_eq!(asset.status, 200, "{path}");
         let content = text(&asset.body).replace("http://www.w3.org/2000/svg", "");
-        assert!(!content.contains("//www.") && !content.contains("http"), "{path} names a host");
+        assert!(
+            !content.contains("//www.") && !content.contains("http"),
+            "{path} refers to another host"
+        );
         assert!(!content.contains("innerHTML") && !content.contains("<script>"), "{path}");
     }
 }
@@ -70,7 +73,7 @@ fn a_foreign_host_name_that_resolves_to_this_machine_is_refused() {
         assert!([400, 403].contains(&ask(host)), "{host}");
     }
     let page = ada.call("GET", "/", &["Host: evil.example"], b"");
-    assert_eq!(page.refusal(), (403, "refused".into()), "the page as well");
+    assert_eq!(page.refusal(), (403, "refused".into()), "the page is refused as well");
 }
 
 #[test]
@@ -78,8 +81,12 @@ fn pages_of_other_origins_can_neither_change_nor_read_anything() {
     let ada = Instance::start("ada", &[]);
     let own = format!("Origin: http://{}", ada.web);
     let refresh = |headers: &[&str]| ada.call("POST", "/api/refresh", headers, b"");
-    assert_eq!(refresh(&[]).status, 200, "a program, which has no origin");
-    assert_eq!(refresh(&[&own, "Sec-Fetch-Site: same-origin"]).status, 200, "the page itself");
+    assert_eq!(refresh(&[]).status, 200, "a program without an `Origin` header is served");
+    assert_eq!(
+        refresh(&[&own, "Sec-Fetch-Site: same-origin"]).status,
+        200,
+        "the page itself is served"
+    );
     for headers in [
         ["Origin: http://evil.example"].as_slice(),
         &["Origin: null"],
@@ -94,7 +101,7 @@ fn pages_of_other_origins_can_neither_change_nor_read_anything() {
         let events = ada.call("GET", "/api/events", headers, b"");
         assert_eq!(events.refusal(), (403, "refused".into()), "{headers:?}");
     }
-    // What a form of any page can send without asking first.
+    // A form on any page can send this without a preflight request.
     let form =
         ada.call("POST", "/api/join", &["Content-Type: text/plain"], br#"{"address":"a:1"}"#);
     assert_eq!(form.refusal(), (415, "bad_request".into()));
@@ -146,7 +153,7 @@ fn the_api_answers_only_callers_that_present_the_token() {
     assert_eq!(status(&["Authorization: Bearer correct horse & battery"]), 200);
     assert_eq!(status(&["Cookie: fileshare-0=correct horse & battery"]), 401);
 
-    // The printed address lets a browser in, by a cookie that does not tell the token.
+    // The printed address sets a cookie that does not contain the token.
     let entrance = ada.url.split_once(&ada.web).unwrap().1;
     assert!(entrance.starts_with("/?token="), "{entrance}");
     let page = ada.get(entrance);
@@ -158,7 +165,7 @@ fn the_api_answers_only_callers_that_present_the_token() {
     assert_eq!(ada.get("/?token=wrong").header("set-cookie"), None);
     assert_eq!(status(&[&cookie, "Origin: http://evil.example"]), 403);
 
-    // Subcommands of the same user know the token, others give it.
+    // Subcommands of the same user find the token. Other users pass it as an option.
     assert_eq!(ada.json(&["status"])["id"], "ada");
     let elsewhere = tempfile::tempdir().unwrap();
     let ask = |token: &str| {
@@ -169,7 +176,7 @@ fn the_api_answers_only_callers_that_present_the_token() {
     assert_eq!(ask("wrong"), Some(1));
 }
 
-// ---- what is refused ----
+// ---- refusals ----
 
 #[test]
 fn too_large_bodies_are_refused_before_they_are_read() {
@@ -179,7 +186,7 @@ fn too_large_bodies_are_refused_before_they_are_read() {
     let announced = format!("Content-Length: {}", 5_u64 << 30);
     let huge = ada.call("POST", "/api/files?name=huge", &[&announced], b"");
     assert_eq!(huge.refusal(), (413, "bad_request".into()));
-    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "nothing is kept");
+    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "no data is stored");
 }
 
 #[test]
@@ -220,7 +227,7 @@ fn the_page_stays_available_with_six_hundred_endless_bodies_open() {
         stream.write_all(head.as_bytes()).unwrap();
         stream
     };
-    // One call that waits for its body, and one that does not look at it.
+    // One call that waits for its body, and one that ignores it.
     let all: Vec<_> = ["/api/search", "/api/nothing"]
         .iter()
         .flat_map(|path| (0..300).map(|_| never(path)).collect::<Vec<_>>())
@@ -238,7 +245,11 @@ fn requests_for_unknown_or_invalid_things_are_refused_with_a_reason() {
     assert_eq!(ada.post("/api/fetch", &json!({ "name": "nothing" })).refusal(), not_found);
     assert_eq!(ada.get("/api/nothing").refusal(), not_found);
     assert_eq!(ada.get("/../Cargo.toml").refusal(), not_found);
-    assert_eq!(ada.post("/api/status", &json!({})).refusal(), not_found, "not with this method");
+    assert_eq!(
+        ada.post("/api/status", &json!({})).refusal(),
+        not_found,
+        "the method is not allowed"
+    );
     let bad = |answer: Answer| {
         let (status, kind) = answer.refusal();
         assert_eq!((status, kind.as_str()), (400, "bad_request"), "{answer:?}");
@@ -266,7 +277,7 @@ fn an_added_file_is_complete_and_never_replaces_another_one() {
         let answer = ada.call("POST", &format!("/api/files?name={name}"), &[], b"x");
         assert_eq!(answer.refusal(), (400, "bad_request".into()), "{name}");
     }
-    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "no temporary file stays");
+    assert_eq!(fs::read_dir(ada.downloads()).unwrap().count(), 0, "no temporary file is left");
 }
 
 // ---- events ----
@@ -307,10 +318,10 @@ fn listeners_receive_the_events_of_a_search_from_its_beginning_to_its_end() {
         (&found["number"], &found["from"], &found["over"]),
         (&begun["number"], &json!(["ada"]), &json!(false))
     );
-    // A listener that comes later knows it as well.
+    // A listener that connects later receives the search as well.
     bob.events().wait("search", |search| search["number"] == begun["number"]);
     assert_eq!(bob.get("/api/searches").json(), json!([found]));
-    // With nobody to ask it is over at once.
+    // Without peers the search ends at once.
     let carol = Instance::start("carol", &[]);
     let alone = carol.post("/api/search", &json!({ "key": "song" })).json();
     assert_eq!((&alone["asked"], &alone["over"]), (&json!(0), &json!(true)));
@@ -354,12 +365,12 @@ fn the_number_of_listeners_is_bounded_and_a_leaving_listener_frees_its_permit() 
         listeners.push(listener);
     }
     assert_eq!(ada.get("/api/events").refusal(), (503, "busy".into()));
-    assert_eq!(ada.get("/api/status").status, 200, "other calls go on");
+    assert_eq!(ada.get("/api/status").status, 200, "other calls are answered");
     drop(listeners);
-    // The server sees their ends in an order that is not promised, so it is asked until then.
+    // The server sees the ends of the streams in no fixed order, so the test polls.
     let began = Instant::now();
     while ada.events().status != 200 {
-        assert!(began.elapsed() < LIMIT, "no place is free");
+        assert!(began.elapsed() < LIMIT, "no listener's permit is freed");
     }
 }
 
@@ -407,7 +418,7 @@ fn subcommands_find_the_only_instance_and_list_several() {
     let (_, _, said) = ask(&["peers", "--json"]);
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["kind"], "bad_request");
 
-    // A killed one leaves its file behind; nobody is sent there.
+    // A killed instance leaves its file behind. Subcommands do not use that file.
     ada.kill();
     let (code, status, said) = ask(&["status"]);
     assert_eq!(code, 0, "{said}");

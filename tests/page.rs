@@ -1,7 +1,10 @@
 //! The page of the file-sharing program in a real browser: `cargo test --test page -- --ignored`.
 //!
-//! Needs Debian's `chromium` and `chromium-driver`. With `FILESHARE_SCREENSHOT=PATH` one of the tests
-//! writes the picture of the README.
+//! Needs Debian's `chromium` and `chromium-driver`. With `FILESHARE_SCREENSHOT=PATH` one of the
+//! tests writes the screenshot for the README.
+//!
+//! - `lists`: searches, transfers and peers on the page.
+//! - `network`: the picture of the network.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,10 +27,10 @@ use fantoccini::key::Key;
 use instance::{Instance, has};
 use serde_json::json;
 
-/// Rows of the table, as text.
+/// The rows of the table of files.
 const ROWS: &str = "[...document.querySelectorAll('#files tr')]";
 
-/// A file that is large enough to be seen on its way. It has holes, so it takes no room.
+/// Creates a file that is large enough to observe its transfer. It is sparse, so it takes no space.
 fn large_file(path: &Path, len: u64) {
     fs::File::create(path).unwrap().set_len(len).unwrap();
 }
@@ -41,13 +44,13 @@ fn refresh(instance: &Instance) {
     });
 }
 
-/// Searches as a person does.
+/// Searches as a user does.
 async fn search(page: &Browser, key: &str) {
     page.write("#search-key", key).await;
     page.click("#search button").await;
 }
 
-/// Waits until each knows the other.
+/// Waits until both instances know each other.
 fn acquainted(one: &Instance, other: &Instance) {
     for instance in [one, other] {
         instance.events().wait("peers", |network| network["peers"] != json!([]));
@@ -79,7 +82,7 @@ async fn a_file_added_on_one_page_is_found_and_fetched_on_another() {
     page.see_text("#files tr .owner", "ada").await;
     page.see_text("#search-said", "1 file of others with “LONG”, from ada so far").await;
 
-    // Every state of the bar, from before the click.
+    // Every state of the progress bar, from before the click.
     page.run(
         "window.states = [];
          const look = () => {
@@ -98,7 +101,7 @@ async fn a_file_added_on_one_page_is_found_and_fetched_on_another() {
         value > 0.0 && value < 1.0
     });
     let seen: Vec<_> = between.collect();
-    assert!(!seen.is_empty(), "no progress was seen: {states}");
+    assert!(!seen.is_empty(), "the page showed no progress: {states}");
     assert!(seen.iter().any(|state| state[2].as_str().unwrap().contains("MB/s")), "{seen:?}");
     page.see_text("#files tr .owner", "here").await;
     assert_eq!(fs::metadata(bob.downloads().join("a long film.mp4")).unwrap().len(), LEN);
@@ -117,9 +120,9 @@ async fn a_removed_peer_disappears_from_the_page_and_the_node() {
     page.click("button[aria-label='Remove ada']").await;
     page.see("return document.querySelectorAll('#peers li').length === 0").await;
     page.see_text("#peers-empty", &format!("--join {}", bob.address)).await;
-    assert_eq!(page.focus().await, "Peers", "the focus is not lost with the row");
+    assert_eq!(page.focus().await, "Peers", "the focus moves when its row is removed");
     assert_eq!(bob.json(&["peers"])["peers"], json!([]));
-    // It was told, so it forgets as well.
+    // The removed peer was notified, so it forgets the node as well.
     ada.events().wait("peers", |network| network["peers"] == json!([]));
 }
 
@@ -135,7 +138,7 @@ async fn an_error_is_shown_where_it_happens() {
     let page = Browser::start().await;
     page.open(&bob.url).await;
 
-    // At the form, which keeps what was typed and the focus.
+    // At the form, which keeps its text and the focus.
     page.write("#join-address", "127.0.0.1:1").await;
     page.click("#join button").await;
     page.see("return document.querySelector('#join-said.bad').innerText.includes('127.0.0.1:1')")
@@ -145,7 +148,7 @@ async fn an_error_is_shown_where_it_happens() {
     page.click("#search button").await;
     page.see_text("#search-said.bad", "Type a part of the name").await;
 
-    // At the file that is being added.
+    // At the row of the file that is being added.
     let folder = tempfile::tempdir().unwrap();
     let taken = folder.path().join("taken.txt");
     fs::write(&taken, "one").unwrap();
@@ -168,7 +171,7 @@ async fn a_file_is_replaced_only_after_a_confirmation_in_its_row() {
     page.open(&bob.url).await;
     search(&page, "notes").await;
     page.see_text("#files tr", "notes.txt").await;
-    // It appears in the downloads without the node having seen it.
+    // The file appears in the downloads, and the node has not seen it yet.
     fs::write(bob.downloads().join("notes.txt"), "old notes").unwrap();
     page.click("button[aria-label='Fetch notes.txt']").await;
     page.see_text("#files tr .asked", "Replace it").await;
@@ -205,7 +208,7 @@ async fn every_control_is_reachable_named_and_usable_by_keyboard() {
         let name = page.focus().await;
         let ring = page.run("return getComputedStyle(document.activeElement).outlineStyle").await;
         let hidden = page.run("return document.activeElement.type === 'radio'").await;
-        assert!(!name.is_empty(), "something without a name: after {reached:?}");
+        assert!(!name.is_empty(), "an element has no name, after {reached:?}");
         assert!(ring == "solid" || hidden == true, "{name} shows no focus");
         reached.push(name);
         if reached.last().is_some_and(|name| name == "Join a network") || reached.len() > 60 {
@@ -228,7 +231,7 @@ async fn every_control_is_reachable_named_and_usable_by_keyboard() {
         "Remove ada",
         "Join a network",
     ];
-    // Other files may be there; these come in this order.
+    // Other files may be listed as well; these come in this order.
     let mut rest = reached.iter();
     for name in expected {
         assert!(rest.any(|reached| reached == name), "{name} is not reached in order: {reached:?}");
@@ -273,7 +276,7 @@ async fn a_transfer_shows_what_it_waits_for_and_is_cancelled_by_its_button() {
     page.see_text("#files tr .name", "film.mp4").await;
     ada.signal("STOP");
     page.click("#files tr .fetch").await;
-    // Meanwhile: what is in the folder and not shared is listed with the reason.
+    // Meanwhile a file in the folder that is not shared is listed with the reason.
     fs::create_dir(bob.share().join("inner")).unwrap();
     assert_eq!(bob.post("/api/refresh", &json!({})).status, 200);
     page.see_text("#left-out", "such as “inner”: only files right in the folder").await;
@@ -314,7 +317,7 @@ async fn ten_thousand_files_are_filtered_and_sorted_without_delay() {
     page.open(&ada.url).await;
     page.see_text("#files-count", "10,000 files").await;
     let rows = page.run(&format!("return {ROWS}.length")).await;
-    assert_eq!(rows, 50, "only what is looked at is drawn");
+    assert_eq!(rows, 50, "only the visible rows are drawn");
     let took = page
         .run(
             "const began = performance.now();
@@ -346,7 +349,7 @@ async fn the_page_fits_a_phone_and_follows_the_colour_scheme_of_the_system() {
     page.open(&ada.url).await;
     page.see_text("#files", "a long name").await;
     let width = page.run("return document.documentElement.scrollWidth").await;
-    assert_eq!(width, 360, "nothing sticks out at the side");
+    assert_eq!(width, 360, "nothing is wider than the screen");
     let background = "return getComputedStyle(document.body).backgroundColor";
     page.colours("light");
     let light = page.run(background).await;
@@ -364,11 +367,15 @@ async fn with_a_token_the_page_opens_only_at_the_printed_address() {
     page.see_text("#banner", "This instance wants its token").await;
     page.open(&ada.url).await;
     page.see_text("#own-id", "ada").await;
-    assert_eq!(page.run("return location.search").await, "", "it does not stay in the history");
+    assert_eq!(
+        page.run("return location.search").await,
+        "",
+        "the token does not stay in the history"
+    );
     page.open(&format!("http://{}/", ada.web)).await;
 }
 
-/// The picture of the README: a network of five, and a transfer on its way.
+/// The screenshot for the README: a network of five nodes, and a transfer in progress.
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
 async fn the_screenshot_in_the_readme_shows_a_real_session() {
@@ -426,7 +433,7 @@ async fn the_screenshot_in_the_readme_shows_a_real_session() {
         refresh(instance);
     }
     ada.events().wait("peers", |network| network["nodes"].as_array().unwrap().len() == 5);
-    // Who has a match does not pass a question on, so each key is for some of them.
+    // A node with a match does not forward a query, so each key is meant for some of the nodes.
     for key in ["o", "playlist"] {
         assert_eq!(ada.post("/api/search", &json!({ "key": key })).status, 200);
     }

@@ -1,4 +1,4 @@
-//! A real Chromium without a window, driven over WebDriver; both end with the test.
+//! A headless Chromium, driven over WebDriver. Both processes end with the test.
 #![allow(unreachable_pub)]
 
 use std::{
@@ -20,7 +20,7 @@ const CHROMIUM: [&str; 10] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
-    // Memory that is shared among its processes in files: a container may have little of the other.
+    // Use files for memory that is shared among the processes: a container may limit `/dev/shm`.
     "--disable-dev-shm-usage",
     "--disable-quic",
     "--no-first-run",
@@ -42,7 +42,7 @@ const SEE: &str = "
 
 pub struct Browser {
     driver: Child,
-    /// Of this session, for what is not in the client.
+    /// URL of this session, for commands that the client does not offer.
     session: String,
     client: Client,
     _profile: TempDir,
@@ -54,13 +54,13 @@ impl Browser {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .spawn()
-            .expect("chromedriver is installed (Debian: chromium-driver)");
+            .expect("chromedriver must be installed (Debian: chromium-driver)");
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
         let port = lines
             .filter_map(|line| Some(line.split_once("successfully on port ")?.1.to_owned()))
             .map(|port| port.trim_end_matches('.').to_owned())
             .next()
-            .expect("the port of chromedriver");
+            .expect("chromedriver prints its port");
         let address = format!("http://127.0.0.1:{port}");
         let profile = tempfile::tempdir().unwrap();
         let folder = format!("--user-data-dir={}", profile.path().display());
@@ -70,7 +70,7 @@ impl Browser {
             .capabilities(capabilities.as_object().unwrap().clone())
             .connect(&address)
             .await
-            .expect("a session with chromium");
+            .expect("chromium opens a session");
         let id = client.session_id().await.unwrap().expect("a session's id");
         let times = wd::TimeoutConfiguration::new(Some(LIMIT), Some(LIMIT), Some(Duration::ZERO));
         client.update_timeouts(times).await.unwrap();
@@ -78,22 +78,22 @@ impl Browser {
         Self { driver, session, client, _profile: profile }
     }
 
-    /// Opens the page of an instance and waits until it is live.
+    /// Opens the page of an instance and waits until its connection is live.
     pub async fn open(&self, url: &str) {
         self.visit(url).await;
         self.see("return document.querySelector('#connection.live')").await;
     }
 
-    /// Opens a page that may not come to life.
+    /// Opens a page without waiting for its connection.
     pub async fn visit(&self, url: &str) {
         while let Err(error) = self.client.goto(url).await {
-            // Chromium gives up what it loads when an interface of the machine comes or goes.
+            // Chromium aborts a load when a network interface of the machine appears or disappears.
             let changed = error.to_string().contains("ERR_NETWORK_CHANGED");
             assert!(changed, "cannot open {url}: {error}");
         }
     }
 
-    /// Waits until a script's result is true in the page, and returns it.
+    /// Waits until the result of a script is true in the page, and returns it.
     pub async fn see(&self, condition: &str) -> Value {
         let script = SEE.replace("CONDITION", condition);
         let seen = self.client.execute_async(&script, Vec::new()).await;
@@ -101,7 +101,7 @@ impl Browser {
             Ok(value) => value,
             Err(error) => {
                 let text = self.run("return document.body.innerText").await;
-                panic!("never came: {condition}\n{error}\nthe page: {text}");
+                panic!("not true in time: {condition}\n{error}\nthe page: {text}");
             }
         }
     }
@@ -127,7 +127,7 @@ impl Browser {
         found.unwrap_or_else(|error| panic!("{selector}: {error}"))
     }
 
-    /// Clicks what is there now: news may put another element in its place at any moment.
+    /// Clicks the current element. Retries if an update replaces the element meanwhile.
     pub async fn click(&self, selector: &str) {
         while let Err(error) = self.find(selector).await.click().await {
             assert!(error.is_stale_element_reference(), "{selector}: {error}");
@@ -138,7 +138,7 @@ impl Browser {
         self.find(selector).await.send_keys(text).await.unwrap();
     }
 
-    /// Presses a key where the focus is.
+    /// Presses a key at the focused element.
     pub async fn press(&self, key: Key) {
         self.type_text(&char::from(key).to_string()).await;
     }
@@ -147,7 +147,7 @@ impl Browser {
         self.client.active_element().await.unwrap().send_keys(text).await.unwrap();
     }
 
-    /// What a person who listens to the page is told of the focus: the name of the element.
+    /// The accessible name of the focused element, as a screen reader announces it.
     pub async fn focus(&self) -> String {
         let name = self
             .run(
@@ -158,7 +158,7 @@ impl Browser {
         name.as_str().unwrap_or_default().trim().to_owned()
     }
 
-    /// A command of Chromium's own protocol.
+    /// Sends a command of Chromium's own protocol.
     pub fn chromium(&self, command: &str, parameters: Value) {
         let body = json!({ "cmd": command, "params": parameters });
         ureq::post(format!("{}/goog/cdp/execute", self.session)).send_json(body).unwrap();
@@ -183,7 +183,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium ends with its session; killing the driver alone would leave it behind.
+        // Chromium ends with its session. Killing only the driver would leave Chromium running.
         ureq::delete(&self.session).call().ok();
         self.driver.kill().ok();
         self.driver.wait().ok();

@@ -1,4 +1,4 @@
-//! Starting, and refusing to.
+//! Start, options, exit codes and output of the program.
 
 use std::{
     fs,
@@ -124,7 +124,7 @@ fn a_node_that_listens_on_a_host_name_is_reachable_by_ipv4_only_programs() {
     assert_eq!(status.status.code(), Some(0), "{}", text(&status.stderr));
 }
 
-/// The program without folders of its own, as a user starts it.
+/// The program as a user starts it: without folders of its own.
 struct Plain {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -149,7 +149,7 @@ impl Plain {
         Self { child, lines, errors }
     }
 
-    /// The rest of the next line that begins so.
+    /// Reads up to the next line with this prefix. Returns the rest of the line.
     fn line(&mut self, begin: &str) -> String {
         rest_of_line(&mut self.lines, begin)
     }
@@ -158,7 +158,7 @@ impl Plain {
         rest_of_line(&mut self.errors, begin)
     }
 
-    /// Its exit code, and the rest of what it said, the errors last.
+    /// Sends the signal. Returns the exit code and the remaining output, errors last.
     fn end(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
@@ -179,7 +179,11 @@ impl Drop for Plain {
 fn rest_of_line(lines: &mut impl BufRead, begin: &str) -> String {
     loop {
         let mut line = String::new();
-        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended before {begin:?}");
+        assert_ne!(
+            lines.read_line(&mut line).unwrap(),
+            0,
+            "the program ended before it printed {begin:?}"
+        );
         if let Some(rest) = line.strip_prefix(begin) {
             return rest.trim_end().to_owned();
         }
@@ -200,7 +204,7 @@ fn without_options_it_shares_a_sample_and_a_fetched_copy_outlives_it() {
     let mut bob = Plain::start(other.path(), &["--join", &address]);
     let of_bob = bob.line("listening on ");
     let downloads = PathBuf::from(bob.line("fetched files go to "));
-    // An id that is the address is said once.
+    // An id that equals the address is printed once.
     assert_eq!(bob.line("peer added: "), address);
     assert_eq!(ada.line("peer added: "), of_bob);
     let asked = subcommand(other.path(), &["search", "sample", "--wait", "3"]);
@@ -215,7 +219,7 @@ fn without_options_it_shares_a_sample_and_a_fetched_copy_outlives_it() {
         assert_eq!(code, Some(0), "{signal}: {rest}");
         assert!(rest.contains("peers told: "), "{signal}: {rest}");
     }
-    assert!(!folder.exists(), "it is removed at the end");
+    assert!(!folder.exists(), "the temporary folder is removed at the end");
     assert_eq!(fs::read(fetched).unwrap(), content);
     for home in [home, other] {
         let left: Vec<_> =
@@ -251,7 +255,7 @@ fn an_unreachable_contact_is_reported_once_and_joined_when_it_appears() {
     let address = away.local_addr().unwrap().to_string();
     let (tell, first) = std::sync::mpsc::channel();
     let listening = std::thread::spawn(move || {
-        // Each connection is closed, until the first try is over and the next one has begun.
+        // Close each connection until the first attempt is over and the next one has begun.
         loop {
             let is_over = first.try_recv().is_ok();
             drop(away.accept());

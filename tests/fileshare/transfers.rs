@@ -1,4 +1,4 @@
-//! Transfers that wait, are cancelled, or cannot be.
+//! Transfers that wait, resume, are cancelled or cannot start.
 
 use std::{fs, io::Write, process::Command};
 
@@ -14,7 +14,7 @@ use crate::{
 
 const MIB: u64 = 512;
 
-/// Two nodes of which the first has a long film, and the second knows.
+/// Starts two nodes. The first has a long film, which the second knows.
 fn with_film() -> (Instance, Instance) {
     let bob = Instance::start("bob", &[]);
     large_file(&bob.share().join("film.mkv"), MIB);
@@ -37,7 +37,7 @@ fn a_transfer_is_cancelled_by_number_or_name_and_leaves_no_file() {
         let mut events = ada.events();
         let begun = ada.fetch(&json!({"name": "film.mkv"}));
         events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
-        // So that it cannot come to its end.
+        // Keeps the transfer from completing.
         bob.signal("STOP");
         let number = begun["number"].to_string();
         if by_name {
@@ -67,10 +67,10 @@ fn a_fetch_from_a_suspended_owner_waits_and_resumes_where_it_was() {
     let (bob, ada) = with_film();
     let bytes_in = || ada.status()["bytes_in"].as_u64().unwrap();
     let mut tries = 0;
-    // On a busy machine all may have come before the signal does: then once more.
+    // On a busy machine the transfer may complete before the signal arrives. Then try again.
     let (mut events, before) = loop {
         tries += 1;
-        assert!(tries < 20, "it never sleeps in the middle");
+        assert!(tries < 20, "the owner was never suspended during a transfer");
         let (mut events, before) = (ada.events(), bytes_in());
         ada.fetch(&json!({"name": "film.mkv", "replace": true}));
         events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(64 << 20));
@@ -91,7 +91,7 @@ fn a_fetch_from_a_suspended_owner_waits_and_resumes_where_it_was() {
     let ended = events.wait("transfer", |transfer| transfer["state"] != "running");
     assert_eq!((&ended["state"], &ended["waits"]), (&json!("done"), &Value::Null), "{ended}");
     let came = bytes_in() - before;
-    assert!(came < (MIB + 32) << 20, "what was there did not come again: {came}");
+    assert!(came < (MIB + 32) << 20, "parts that were stored were fetched again: {came}");
     assert!(same_content(&ada.downloads().join("film.mkv"), &bob.share().join("film.mkv")));
 }
 
@@ -101,7 +101,7 @@ fn a_file_that_grows_and_is_renamed_arrives_as_it_was_at_the_request() {
     let mut events = ada.events();
     ada.fetch(&json!({"name": "film.mkv"}));
     let moving = events.wait("transfer", |transfer| transfer["done"].as_u64() > Some(0));
-    assert!(moving["done"].as_u64() < Some(MIB << 20), "in the middle: {moving}");
+    assert!(moving["done"].as_u64() < Some(MIB << 20), "the fetch had completed already: {moving}");
     let [film, other] = ["film.mkv", "other.mkv"].map(|name| bob.share().join(name));
     let mut file = fs::OpenOptions::new().append(true).open(&film).unwrap();
     file.write_all(b"and more").unwrap();
@@ -124,7 +124,7 @@ fn the_files_of_an_unresponsive_owner_need_no_new_search() {
     bob.kill();
     ada.until_peers(|ids| ids.is_empty());
     assert!(has(&ada.get("/api/files").json(), "a.txt"));
-    // Who fetches it hears what is the matter, and it stays on its way.
+    // The node that fetches learns the reason, and the transfer stays active.
     let mut events = ada.events();
     ada.fetch(&json!({"name": "a.txt"}));
     events.wait("transfer", waits_for("bob does not answer"));
@@ -133,7 +133,7 @@ fn the_files_of_an_unresponsive_owner_need_no_new_search() {
 #[test]
 fn a_file_that_cannot_be_served_is_not_offered_and_the_reason_is_shown() {
     let bob = Instance::start("bob", &[]);
-    // The folder is read now and then: it may be seen before anybody asks for that.
+    // The folder is also read periodically, so the file may be seen before the request.
     let mut events = bob.events();
     let share = bob.share();
     fs::File::create(share.join("huge.img")).unwrap().set_len((256 << 30) + 1).unwrap();
@@ -158,7 +158,7 @@ fn a_file_that_cannot_be_served_is_not_offered_and_the_reason_is_shown() {
     let (_, listed, _) = bob.subcommand(&["files"]);
     assert!(listed.contains("such as \"huge.img\""), "{listed}");
 
-    // Who asks for it all the same hears at once.
+    // A request for the file fails at once.
     let ada = Instance::start("ada", &["--join", &bob.address]);
     ada.until_peers(|ids| ids == ["bob"]);
     let ended = ada.fetched(&json!({"name": "huge.img", "from": "bob"}));
@@ -227,7 +227,7 @@ fn a_file_that_does_not_fit_on_the_disk_waits_for_space_and_small_files_arrive()
     }
     let downloads = small.path().join("d");
     fs::create_dir(&downloads).unwrap();
-    // What an earlier life has left gives way.
+    // A leftover file of an earlier run is removed.
     let left = downloads.join(format!(".fileshare-part-{}", "0".repeat(64)));
     fs::write(&left, vec![7; 4 << 20]).unwrap();
     let options = ["--join", &bob.address, "--downloads", downloads.to_str().unwrap()];
@@ -241,7 +241,7 @@ fn a_file_that_does_not_fit_on_the_disk_waits_for_space_and_small_files_arrive()
     assert!(waits["waits"].as_str().unwrap().contains(downloads.to_str().unwrap()), "{waits}");
     let came = ada.fetched(&json!({"name": "small.txt"}));
     assert_eq!(came["state"], "done", "{came}");
-    assert_eq!(names(&downloads), ["small.txt"], "nothing hidden takes room");
+    assert_eq!(names(&downloads), ["small.txt"], "no hidden file takes space");
     assert!(mount("mount", &["-o", "remount,size=64m"]));
     let ended = events.wait("transfer", |transfer| {
         transfer["name"] == "film.mkv" && transfer["state"] != "running"

@@ -1,4 +1,4 @@
-//! Running instances of the file-sharing program, as processes, each with folders of its own.
+//! Instances of the file-sharing program as processes, each with folders of its own.
 #![allow(dead_code, unreachable_pub)]
 
 use std::{
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// Longer than anything here takes; then a test fails instead of hanging.
+/// Longer than any step takes. A test that reaches it fails instead of hanging.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program, as `cargo test` has built it.
@@ -23,12 +23,12 @@ pub fn program() -> Command {
     let path: PathBuf = tests.parent().unwrap().with_file_name("examples").join("fileshare");
     assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
     let mut program = Command::new(path);
-    // Not the downloads of whoever runs the tests.
+    // Keeps the tests out of the downloads folder of the user.
     program.env("XDG_DOWNLOAD_DIR", env!("CARGO_TARGET_TMPDIR"));
     program
 }
 
-/// A subcommand of the user whose runtime folder this is.
+/// Runs a subcommand as the user with this runtime folder.
 pub fn subcommand(runtime: &Path, arguments: &[&str]) -> Output {
     program().args(arguments).env("XDG_RUNTIME_DIR", runtime).output().unwrap()
 }
@@ -42,16 +42,16 @@ pub struct Instance {
     child: Child,
     lines: BufReader<ChildStdout>,
     folders: TempDir,
-    /// Where peers reach it.
+    /// The address for peers.
     pub address: String,
-    /// The address of its page as printed.
+    /// The address of the page, as printed.
     pub url: String,
     /// `HOST:PORT` of its page.
     pub web: String,
 }
 
 impl Instance {
-    /// Starts one with this id, on free ports of loopback.
+    /// Starts an instance with this id, on free ports of loopback.
     pub fn start(id: &str, options: &[&str]) -> Self {
         let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["run", "share", "downloads"] {
@@ -61,7 +61,7 @@ impl Instance {
         Self::start_in(folders, &run, id, options)
     }
 
-    /// The same, of the user whose runtime folder is `run`.
+    /// Starts an instance of the user whose runtime folder is `run`.
     pub fn start_with(run: &Path, id: &str, options: &[&str]) -> Self {
         let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["share", "downloads"] {
@@ -70,7 +70,7 @@ impl Instance {
         Self::start_in(folders, run, id, options)
     }
 
-    /// Starts one whose downloads are where an option says.
+    /// Starts an instance whose downloads folder is set by an option.
     pub fn start_at(id: &str, options: &[&str]) -> Self {
         let folders = tempfile::tempdir().unwrap();
         for folder in ["run", "share"] {
@@ -80,7 +80,7 @@ impl Instance {
         Self::start_in(folders, &run, id, options)
     }
 
-    /// Starts it again, in the same folders, after its process has ended.
+    /// Ends the process and starts it again in the same folders.
     pub fn again(mut self, id: &str, options: &[&str]) -> Self {
         self.kill();
         let folders = std::mem::replace(&mut self.folders, tempfile::tempdir().unwrap());
@@ -131,14 +131,14 @@ impl Instance {
         self.folders.path().join("downloads")
     }
 
-    /// A subcommand that finds this instance by itself: its exit code, and what it printed.
+    /// Runs a subcommand that finds this instance. Returns its exit code, output and errors.
     pub fn subcommand(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = subcommand(&self.run(), arguments);
         let code = output.status.code().unwrap();
         (code, text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
     }
 
-    /// The same with `--json`, which has to work.
+    /// Runs a subcommand with `--json`, which must succeed.
     pub fn json(&self, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         let (code, output, errors) = self.subcommand(&arguments);
@@ -146,7 +146,7 @@ impl Instance {
         serde_json::from_str(&output).unwrap()
     }
 
-    /// One call of the API, or for the page, with exactly these headers besides the usual ones.
+    /// Sends one HTTP request with exactly these headers besides the usual ones.
     pub fn call(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
         let mut stream = self.connect();
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
@@ -177,7 +177,7 @@ impl Instance {
         self.call("POST", path, &["Content-Type: application/json"], body.as_bytes())
     }
 
-    /// The events from now on.
+    /// Subscribes to the events from now on.
     pub fn events(&self) -> Events {
         let mut stream = self.connect();
         let head = format!("GET /api/events HTTP/1.1\r\nHost: {}\r\n\r\n", self.web);
@@ -199,13 +199,14 @@ impl Instance {
         self.child.wait().unwrap();
     }
 
-    /// Sends it a signal: `STOP` puts it to sleep, `CONT` wakes it.
+    /// Sends a signal: `STOP` suspends the process, `CONT` resumes it.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Interrupts it, as ctrl-C does, and waits for its end: the exit code and the rest of its output.
+    /// Interrupts it, as ctrl-C does, and waits for its end. Returns the exit code and the
+    /// remaining output.
     pub fn interrupt(&mut self) -> (Option<i32>, String) {
         self.signal("INT");
         let mut rest = String::new();
@@ -221,11 +222,11 @@ impl Drop for Instance {
     }
 }
 
-/// What came back for one call.
+/// The answer to one HTTP request.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Lower-case names.
+    /// The names are in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -245,7 +246,7 @@ impl Answer {
             })
             .collect();
         let mut answer = Self { status, headers, body: Vec::new() };
-        // The server may cut the connection behind an early refusal.
+        // The server may close the connection after an early refusal.
         let length = answer.header("content-length").map_or(u64::MAX, |len| len.parse().unwrap());
         stream.take(length).read_to_end(&mut answer.body).unwrap();
         answer
@@ -259,7 +260,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Status and `kind` of a refusal, whose text has to say something.
+    /// Status and `kind` of a refusal. Its text must not be empty.
     pub fn refusal(&self) -> (u16, String) {
         let json = self.json();
         assert!(json["error"].as_str().is_some_and(|text| !text.is_empty()), "{json}");
@@ -274,7 +275,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event: its name and content. `None` at the end.
+    /// The next event: its name and content. `None` at the end of the stream.
     pub fn next(&mut self) -> Option<(String, Value)> {
         let mut name = String::new();
         loop {
@@ -290,13 +291,13 @@ impl Events {
         }
     }
 
-    /// The first event of this name whose content is as wanted.
+    /// The first event of this name whose content satisfies `wanted`.
     #[track_caller]
     pub fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
-            let (event, data) = self.next().expect("an event");
-            assert!(began.elapsed() < LIMIT, "no {name} event is as wanted; the last one: {data}");
+            let (event, data) = self.next().expect("the stream of events is open");
+            assert!(began.elapsed() < LIMIT, "no {name} event matches; the last event: {data}");
             if event == name && wanted(&data) {
                 return data;
             }
@@ -304,7 +305,7 @@ impl Events {
     }
 }
 
-/// Whether a list of files has one of this name.
+/// Whether a list of files contains this name.
 pub fn has(files: &Value, name: &str) -> bool {
     files.as_array().unwrap().iter().any(|file| file["name"] == name)
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Instance, acquainted, browser::Browser, refresh, search};
 
-/// A program like the originals, which lists what `list` says of the program that asks.
+/// A program like the originals. `list` returns its `LIST` entry for the node that asks.
 fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
     fn frame(text: &str) -> Vec<u8> {
         [b"REPL", &u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
@@ -43,7 +43,7 @@ fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
                 b"QUER" => frame("Query: ACK"),
                 _ => Vec::new(),
             };
-            // The caller may have hung up already.
+            // The caller may have closed the connection already.
             stream.write_all(&answer).ok();
         }
     });
@@ -73,7 +73,7 @@ async fn a_search_shows_the_matches_of_each_peer_and_that_more_may_arrive() {
     .await;
     assert_eq!(page.run("return document.querySelector('#filter').value").await, "");
     page.see_text("#files-count", "3 files").await;
-    // A page that is opened later knows it as well.
+    // A page that is opened later shows it as well.
     page.open(&carol.url).await;
     page.see_text("#search-said", "from ada and bob so far").await;
     page.click("#search-only").await;
@@ -84,7 +84,7 @@ async fn a_search_shows_the_matches_of_each_peer_and_that_more_may_arrive() {
         (&searches[0]["from"], &searches[0]["over"]),
         (&json!(["ada", "bob"]), &json!(false))
     );
-    // A filter without a match says so, and how to see the files again.
+    // A filter without a match says so, and how to show the files again.
     page.write("#filter", "s of nobody").await;
     page.see_text("#files-empty", "No file here has “SONGs of nobody” in its name").await;
     page.click("#files-empty button").await;
@@ -101,7 +101,7 @@ async fn a_search_without_an_answer_shows_that_it_ended_and_found_nothing() {
     page.see_text("#search-said", "There is nobody to ask for “song”: join a network first.").await;
 
     let old = original(|_| None);
-    // A question to the peers alone is over soonest.
+    // A query that is not forwarded ends first.
     let ada = Instance::start("ada", &["--join", &old, "--ttl", "0"]);
     ada.events().wait("peers", |network| network["peers"] != json!([]));
     page.open(&ada.url).await;
@@ -137,7 +137,7 @@ async fn a_long_list_of_transfers_scrolls_and_is_cleared_singly_or_at_once() {
             .await;
         let top = format!("return document.querySelector('{below}').getBoundingClientRect().top");
         let top = page.run(&top).await.as_f64().unwrap();
-        assert!(top < f64::from(height), "{below} is {top} down of {height}");
+        assert!(top < f64::from(height), "{below} is at {top} of {height}");
         let inside = "const list = document.querySelector('#transfers');
                       return list.scrollHeight > list.clientHeight";
         assert_eq!(page.run(inside).await, true, "the list scrolls");
@@ -157,7 +157,7 @@ async fn a_long_list_of_transfers_scrolls_and_is_cleared_singly_or_at_once() {
         page.see("return document.querySelector('#transfers-card').hidden").await;
     }
     assert_eq!(bob.get("/api/transfers").json(), json!([]));
-    assert!(bob.downloads().join(name(24)).exists(), "the files stay");
+    assert!(bob.downloads().join(name(24)).exists(), "clearing keeps the files");
 }
 
 #[tokio::test]
