@@ -1,4 +1,5 @@
-//! What this crate relies on in actix. An update of actix that changes one of these must fail here.
+//! The behaviour of actix that this crate relies on. An actix update that changes it must fail
+//! here.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +20,7 @@ use std::{
 use actix::prelude::*;
 use tokio::time::sleep;
 
-/// Counts what it is asked to; panics, waits or stops when it is told to.
+/// Counts the messages that it handles. Panics, waits or stops on request.
 #[derive(Default)]
 struct Worker {
     done: Arc<AtomicUsize>,
@@ -63,7 +64,7 @@ impl Handler<Do> for Worker {
 
     fn handle(&mut self, msg: Do, ctx: &mut Self::Context) {
         match msg {
-            Do::Panic => panic!("as it was told"),
+            Do::Panic => panic!("requested by the test"),
             Do::Stop => ctx.stop(),
             Do::Wait(time) => ctx.wait(sleep(time).into_actor(self)),
             Do::Tick(every) => {
@@ -75,7 +76,7 @@ impl Handler<Do> for Worker {
     }
 }
 
-/// "Ends after this time", answered by a future with, or without, the actor's state.
+/// Answered after a short time, by a future with or without the state of the actor.
 #[derive(Message)]
 #[rtype(result = "usize")]
 struct Later {
@@ -88,7 +89,7 @@ impl Handler<Later> for Worker {
     fn handle(&mut self, msg: Later, ctx: &mut Self::Context) -> Response<usize> {
         let later = sleep(Duration::from_millis(10));
         if msg.with_state {
-            // The state's future ends with the actor, and takes its sender with it.
+            // The future with the state ends with the actor and drops its sender.
             let (tell, told) = tokio::sync::oneshot::channel();
             let work = later.into_actor(self).map(move |(), worker, _| {
                 tell.send(worker.done.load(Ordering::Relaxed)).ok();
@@ -110,7 +111,7 @@ async fn a_panic_ends_only_the_actor_that_panicked() {
     let worker = worker.start();
     assert_eq!(worker.send(Do::Panic).await, Err(MailboxError::Closed));
     assert_eq!(worker.send(Count).await, Err(MailboxError::Closed));
-    assert_eq!(stopped.load(Ordering::Relaxed), 1, "the hook runs");
+    assert_eq!(stopped.load(Ordering::Relaxed), 1, "`stopped` is called");
     assert_eq!(sibling.send(Count).await, Ok(1));
 }
 

@@ -13,12 +13,12 @@ fn example(name: &str) -> Command {
     Command::new(tests.parent().unwrap().with_file_name("examples").join(name))
 }
 
-/// Runs a program that was built as an example.
+/// Runs an example and collects its output.
 fn run(name: &str, arguments: &[&str]) -> std::process::Output {
     example(name).args(arguments).output().unwrap()
 }
 
-/// Whether `printed` is `said`, in which `…` stands for a port.
+/// Whether `printed` equals `said`, in which `…` stands for a port.
 fn is_as_said(printed: &str, said: &str) -> bool {
     let mut rest = printed;
     let mut parts = said.split('…');
@@ -38,7 +38,13 @@ fn prints_what_it_says(name: &str) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
     let source = std::fs::read_to_string(source).unwrap();
     let call = format!("//! $ cargo run --example {name}\n");
-    let said = source.split_once(&call).expect("how it is run").1.split("//! ```").next().unwrap();
+    let said = source
+        .split_once(&call)
+        .expect("the comment says how to run it")
+        .1
+        .split("//! ```")
+        .next()
+        .unwrap();
     let said: Vec<_> = said.lines().map(|line| line.trim_start_matches("//! ")).collect();
     let output = run(name, &[]);
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
@@ -46,7 +52,7 @@ fn prints_what_it_says(name: &str) {
     let printed: Vec<_> = printed.lines().collect();
     let same = printed.len() == said.len()
         && printed.iter().zip(&said).all(|(printed, said)| is_as_said(printed, said));
-    assert!(same, "{name} prints {printed:#?}, but says {said:#?}");
+    assert!(same, "{name} prints {printed:#?}, but its comment says {said:#?}");
 }
 
 macro_rules! examples {
@@ -96,7 +102,7 @@ mod simulate {
     }
 }
 
-/// The example `overlay` with these arguments: its exit code, and what it printed.
+/// Runs the example `overlay` with these arguments. Returns its exit code and its output.
 #[cfg(feature = "kademlia")]
 fn overlay(arguments: &[&str]) -> (Option<i32>, String) {
     let output = run("overlay", arguments);
@@ -109,7 +115,8 @@ fn the_overlay_example_is_exact_and_heals_when_a_third_of_the_nodes_is_killed() 
     let arguments = ["--nodes", "24", "--lookups", "30", "--seed", "5", "--json"];
     let (code, printed) = overlay(&arguments);
     assert_eq!(code, Some(0), "{printed}");
-    let summary: serde_json::Value = serde_json::from_str(&printed).expect("JSON and nothing else");
+    let summary: serde_json::Value =
+        serde_json::from_str(&printed).expect("the output is JSON only");
     assert_eq!((&summary["kept"], &summary["nodes"]), (&true.into(), &24.into()));
     let promises = summary["promises"].as_array().unwrap();
     assert!(promises.len() == 11 && promises.iter().all(|promise| promise["kept"] == true));
@@ -123,8 +130,8 @@ fn the_overlay_example_refuses_wrong_options() {
     }
 }
 
-/// Reads so many lines of what a program prints, closes the pipe, and waits for its end. Returns
-/// whether it ended well, and what it said on standard error.
+/// Reads this many lines of a program's output, closes the pipe and waits for the end. Returns
+/// whether the program succeeded, and its standard error.
 fn read_only(lines: usize, program: &mut Command) -> (bool, String) {
     let program = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut program = program.unwrap();
@@ -135,8 +142,8 @@ fn read_only(lines: usize, program: &mut Command) -> (bool, String) {
     (program.wait().unwrap().success(), trouble)
 }
 
-/// A program ends in a panic when it prints to a closed pipe with the `println!` of the standard
-/// library, which it does after `mod print` without `#[macro_use]`, and above it.
+/// The `println!` of the standard library panics when the output is a closed pipe. The macros of
+/// `mod print` do not, but an example uses them only below a `#[macro_use] mod print`.
 #[test]
 fn every_example_prints_with_macros_that_tolerate_a_closed_output() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -161,8 +168,8 @@ fn an_example_exits_quietly_when_its_output_is_closed() {
     assert_eq!(read_only(1, network.args(["--nodes", "3"])), (true, String::new()));
 }
 
-/// A program that ends with the test, however that ends: one that stays would hold the output of
-/// the tests open.
+/// A program that is killed when the test ends in any way. A surviving program would keep the
+/// output of the tests open.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -179,7 +186,7 @@ fn a_node_says_goodbye_and_exits_quietly_when_its_output_is_closed() {
     let mut lines = BufReader::new(other.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let first = lines.next().unwrap();
     let address = first.strip_prefix("listening on ").unwrap();
-    // The link that it opens to join is an event, which it cannot print any more.
+    // The link that the join opens is an event, which the node can no longer print.
     let mut node = example("node");
     node.args(["--listen", "127.0.0.1:0", "--join", address]);
     assert_eq!(read_only(1, &mut node), (true, String::new()));

@@ -1,4 +1,4 @@
-//! The table of metrics says what a recorder gets, and what it gets is bounded.
+//! The table of metrics matches the recorded metrics, and their number is bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
@@ -17,14 +17,14 @@ use actix_peer::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-/// A recorder for what is started on this thread from now on.
+/// Installs a recorder for this thread.
 fn recorder() -> (PrometheusHandle, metrics::LocalRecorderGuard<'static>) {
     let builder = PrometheusBuilder::new().set_buckets(&[0.001, 0.01, 0.1, 1.0, 10.0]).unwrap();
     let recorder = Box::leak(Box::new(builder.build_recorder()));
     (recorder.handle(), metrics::set_default_local_recorder(recorder))
 }
 
-/// What a scrape brings: the value of each series.
+/// The values of a scrape, by series.
 fn scrape(recorder: &PrometheusHandle) -> BTreeMap<String, f64> {
     let text = recorder.render();
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -36,7 +36,7 @@ fn scrape(recorder: &PrometheusHandle) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// The name of a series, without labels and what a histogram adds.
+/// The name of a series, without labels and without the suffixes of a histogram.
 fn name(series: &str) -> &str {
     let name = series.split('{').next().unwrap();
     ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
@@ -116,10 +116,10 @@ async fn each_keep_alive_of_a_link_is_measured_as_a_round_trip() {
     let (ada, bob) = (node("ada").await, node("bob").await);
     assert!(ask(&ada, &bob, TypeCode::new(b"ECHO"), Over::Link).await);
     let trips = || scrape(&recorder).get("actix_peer_link_round_trip_seconds_count").copied();
-    assert_eq!(trips(), Some(0.0), "known before the first one");
+    assert_eq!(trips(), Some(0.0), "the series exists before the first round trip");
     let every = ada.config().entries().into_iter().find(|entry| entry.option == "keep_alive");
     assert_eq!(every.unwrap().value, "5 s");
-    // Both sides ask, twice.
+    // Both sides send two keep-alives.
     tokio::time::sleep(Duration::from_millis(10_500)).await;
     assert_eq!(trips(), Some(4.0));
 }
@@ -143,7 +143,7 @@ async fn counters_and_gauges_equal_the_status() {
     assert_eq!(got["actix_peer_exchanges_out_total"], 3.0);
     assert_eq!(got["actix_peer_requests_in_hand"], 0.0);
     assert_eq!(got["actix_peer_restarts_total{part=\"listener\"}"], 0.0);
-    // Counts do not go back, whoever records them, and how often.
+    // Recording again, from any handle, does not decrease a counter.
     ada.record_metrics().await;
     assert_eq!(scrape(&recorder)["actix_peer_exchanges_out_total"], 3.0);
 }
@@ -187,7 +187,7 @@ async fn made_up_codes_ids_and_addresses_create_no_new_series() {
         ask(&ada, &bob, TypeCode::new(b"NOPE"), over).await;
         ask(&ada, &bob, TypeCode::new(b"BOOM"), over).await;
     }
-    // Refused: nobody is to be dialled.
+    // Refused: the node may not dial these addresses.
     let join = async |from: &Peer, n: u8, over: Over| {
         let text = format!("x{n} 10.0.{n}.1 {}", 1 + u16::from(n));
         let request = Outgoing::from(Frame::text("JOIN", text)).over(over);
@@ -207,7 +207,7 @@ async fn made_up_codes_ids_and_addresses_create_no_new_series() {
         join(&ada, n, if n % 2 == 0 { Over::Link } else { Over::Classic }).await;
         let code = TypeCode::new(&[b'X', n, b'e', b'c']);
         ask(&ada, &bob, code, if n % 2 == 0 { Over::Link } else { Over::Classic }).await;
-        // Found by its upper-case form, and measured under that.
+        // The handler is found by the upper-case form of the code, which is also the label.
         ask(&ada, &bob, TypeCode::new(b"eChO"), Over::Link).await;
     }
     bob.record_metrics().await;

@@ -1,4 +1,4 @@
-//! The command-line tools and examples, run as a person runs them.
+//! The command-line tools and examples, run as a user runs them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -53,7 +53,8 @@ impl Node {
     fn start_as(name: &str, options: &[&str]) -> Self {
         let mut child = example(name)
             .args(options)
-            // What panics on purpose is not to fill a pipe that nobody reads.
+            // Without a backtrace a deliberate panic does not fill a pipe that the test does not
+            // read.
             .env("RUST_BACKTRACE", "0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -62,7 +63,10 @@ impl Node {
         let lines = BufReader::new(child.stdout.take().unwrap());
         let mut node = Self { child, lines, address: String::new() };
         let first = node.line();
-        node.address = first.strip_prefix("listening on ").expect("the first line").to_owned();
+        node.address = first
+            .strip_prefix("listening on ")
+            .expect("the program prints its address first")
+            .to_owned();
         node
     }
 
@@ -75,7 +79,7 @@ impl Node {
     fn line_with(&mut self, what: &str) -> String {
         loop {
             let line = self.line();
-            assert!(!line.is_empty(), "ended before it said {what:?}");
+            assert!(!line.is_empty(), "the program ended before it printed {what:?}");
             if line.contains(what) {
                 return line;
             }
@@ -87,7 +91,7 @@ impl Node {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// Its exit code and the rest of what it said.
+    /// Its exit code and the rest of its output.
     fn end(mut self) -> (i32, String) {
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
@@ -102,7 +106,8 @@ impl Drop for Node {
     }
 }
 
-/// A remote that answers the first connection with `bytes`, and then closes or stays silent.
+/// A remote peer that answers the first connection with `bytes`, and then closes it or stays
+/// silent.
 fn remote(bytes: &'static [u8], close: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -111,7 +116,7 @@ fn remote(bytes: &'static [u8], close: bool) -> String {
         stream.read_exact(&mut [0; 8]).unwrap();
         stream.write_all(bytes).unwrap();
         if !close {
-            // Until the other side gives up.
+            // Until the other side closes the connection.
             stream.read_to_end(&mut Vec::new()).unwrap();
         }
     });
@@ -223,8 +228,8 @@ fn a_killed_node_listens_on_the_same_port_again_within_two_seconds() {
     let mut node = Node::start(&[]);
     let address = node.address.clone();
     for _ in 0..5 {
-        // One that says nothing, one that is half said, one that was answered, one whose
-        // answer nobody has read: each leaves the kernel with a connection to close.
+        // One silent, one with a partial request, one that was answered, one whose answer was not
+        // read: each leaves the kernel with a connection to close.
         let mut open: Vec<_> =
             (0..4).map(|_| TcpStream::connect(&address).expect("a connection")).collect();
         open[1].write_all(b"ECHO\0\0\0\x05ha").unwrap();
@@ -262,7 +267,7 @@ fn a_remote_peer_cannot_write_control_characters_to_the_terminal() {
 fn a_panicking_or_slow_handler_fails_its_caller_and_the_node_tool_keeps_serving() {
     let node = Node::start(&["--test-handlers"]);
     test_handlers::keep_the_program_serving(&node.address);
-    // Without a wish it takes five seconds: longer than this asker waits.
+    // By default it takes five seconds: longer than this caller waits.
     let (code, _, message) = ask(&[&node.address, "SLOW", "--timeout", "0.2"]);
     assert_eq!((code, message.contains("timed out")), (1, true), "{message}");
     assert_eq!(ask(&[&node.address, "NAME"]).0, 0);

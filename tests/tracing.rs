@@ -1,4 +1,4 @@
-//! What is traced, and what never is.
+//! What is traced, and what is never traced.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod log;
@@ -16,7 +16,7 @@ use crate::log::Log;
 
 const SECRET: &str = "swordfish";
 
-/// Everything that is traced on this thread from now on.
+/// Collects everything that this thread traces from now on.
 fn listen() -> (Log, DefaultGuard) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()

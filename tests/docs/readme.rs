@@ -1,4 +1,4 @@
-//! What the README says is so.
+//! The statements of the README are true.
 
 use std::path::Path;
 
@@ -18,9 +18,9 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 #[test]
 fn the_first_node_in_the_readme_is_the_example_first_node() {
     let example = read("examples/first_node.rs");
-    let program = example.split_once("\n\n").expect("the end of the comment").1;
-    // Printing that ends quietly behind `| head` is left out there.
-    let program = program.split_once("mod print;\n\n").expect("how it prints").1;
+    let program = example.split_once("\n\n").expect("the example begins with a comment").1;
+    // The README leaves out the macros that end the program quietly behind `| head`.
+    let program = program.split_once("mod print;\n\n").expect("the example has `mod print`").1;
     assert_eq!(blocks(&read("README.md"), "rust").first(), Some(&program));
 }
 
@@ -45,7 +45,7 @@ fn the_sentence_above_the_table_states_the_bounds_of_the_options() {
             ("event_queue" | "max_hops" | "reliable_timeout", _) => format!("`{option}`"),
             (_, "s") => "a time is 1 ms to 365 days".to_owned(),
             (_, "%") => "a share 100 %".to_owned(),
-            // No bound but that of their type.
+            // Bounded only by the type.
             ("ban_at" | "max_bytes_per_source", _) => continue,
             (_, "MiB") if number == "1024" => "a length of messages at most 1 GiB".to_owned(),
             (_, "MiB") => "a sum of bytes 1 TiB".to_owned(),
@@ -110,8 +110,8 @@ fn setters() -> Vec<(String, String)> {
 
 #[test]
 fn every_option_that_is_a_number_or_a_time_has_bounds() {
-    // They are no options of a node: the codec of a connection, and walks and look-ups that are made by
-    // hand.
+    // No options of a node: the codec of a connection, and walks and look-ups that a program makes
+    // itself.
     const OTHERS: [&str; 3] = ["FrameCodec", "JoinWalk", "LookupConfig"];
     let text = |path: &str| read(path);
     let listed: String = [
@@ -180,7 +180,7 @@ fn the_default_dependency_tree_is_as_small_as_the_readme_says() {
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
-    // The star says that what is below a crate was printed before.
+    // A star marks a crate whose dependencies were printed before.
     let lines = tree.lines().map(|line| line.trim_end_matches(" (*)"));
     let crates: std::collections::BTreeSet<_> = lines.collect();
     assert!(read("README.md").contains(&format!("; {} crates in the whole tree", crates.len())));

@@ -1,9 +1,9 @@
-//! A handler of streams.
+//! A handler that reads a streamed body.
 
 use actix_peer::{Incoming, Reply, frame::Frame};
 use futures::TryStreamExt;
 
-/// Reads the data to its end, and says how long it was, or why it broke off.
+/// Reads the body to its end. Answers with its length, or with the error that ended it.
 pub(crate) async fn drink(msg: Incoming) -> Reply {
     let mut body = msg.into_body();
     loop {

@@ -8,7 +8,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What was logged; each clone writes to the same one.
+/// Collects log output. All clones write to the same buffer.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -32,12 +32,12 @@ impl MakeWriter<'_> for Log {
 }
 
 impl Log {
-    /// What was written.
+    /// The output so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// Lines with `what` in them.
+    /// The number of lines that contain `what`.
     pub(crate) fn count(&self, what: &str) -> usize {
         self.text().lines().filter(|line| line.contains(what)).count()
     }
