@@ -3,9 +3,13 @@
 //! - `hostile`: requests and replies of hostile peers.
 //! - `network`: searches, fetches and departures in a network of instances.
 //! - `originals`: interoperation with the original programs, byte for byte.
+//! - `page`: the page in a real browser. These tests are ignored by default:
+//!   `cargo test --test fileshare page:: -- --ignored`.
 //! - `program`: start, options, exit codes and output of the program.
 //! - `transfers`: transfers that wait, resume, are cancelled or cannot start.
 //! - `web`: the HTTP API of the page, and the subcommands that use it.
+//!
+//! `instance` runs the program.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,16 +19,16 @@
     missing_docs
 )]
 
-#[path = "../instance/mod.rs"]
-mod instance;
-
 mod hostile;
+mod instance;
 mod network;
 mod originals;
+mod page;
 mod program;
-#[path = "../test_handlers/mod.rs"]
+#[path = "../common/test_handlers.rs"]
 mod test_handlers;
 mod transfers;
+mod web;
 
 use std::{
     fs::{self, File},

@@ -15,7 +15,7 @@
 //! - `stopping`: `stop` completes the open exchanges.
 //! - `workers`: links on several threads.
 //!
-//! `common` has the shared nodes and handlers; `by_hand` and `fake` are peers that a test drives.
+//! `nodes` has the nodes of these tests; `by_hand` and `fake` are peers that a test drives.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,6 +27,7 @@
 mod both;
 mod broken;
 mod by_hand;
+#[path = "../common/mod.rs"]
 mod common;
 mod credit;
 mod dialling;
@@ -36,6 +37,7 @@ mod fake;
 mod impostors;
 mod leaving;
 mod many;
+mod nodes;
 mod order;
 mod pool;
 mod reliable;
@@ -44,16 +46,20 @@ mod workers;
 
 use actix_peer::{
     Builder,
-    overlay::Host,
     transport::memory::{MemoryNetwork, MemoryTransport},
 };
 
-use self::common::{
-    Recorder, SECOND, Taken, ask, builder, echo, event, links, node, node_with, pass, via, zeros,
+use self::{
+    common::{
+        SECOND,
+        handlers::{Recorder, Taken},
+        nodes::{cut_all_links, host, zeros},
+    },
+    nodes::{ask, builder, echo, event, links, node, node_with, pass, via},
 };
 
 fn transport(wires: &MemoryNetwork, name: &str) -> MemoryTransport {
-    wires.transport(name.parse::<Host>().unwrap())
+    host(wires, name)
 }
 
 /// The id of the node on the host `name`.

@@ -22,7 +22,7 @@ use futures::{
 };
 use tokio::time::Instant;
 
-use crate::{Recorder, SECOND, Taken, builder, node, node_with, pass, zeros};
+use crate::{Recorder, SECOND, Taken, builder, cut_all_links, node, node_with, pass, zeros};
 
 const LEVELS: [AckLevel; 2] = [AckLevel::Delivered, AckLevel::Handled];
 
@@ -46,10 +46,6 @@ fn slow(builder: Builder, taken: &Taken) -> Builder {
         Reply::none()
     });
     builder.handle("SLOW", slow.start()).unwrap()
-}
-
-fn abort_all(wires: &MemoryNetwork) -> usize {
-    wires.links().iter().filter(|link| wires.cut(link.number())).count()
 }
 
 /// Sends `count` messages, as many at once as the window takes, and cuts all links `cuts` times.
@@ -79,7 +75,7 @@ async fn flood(
             pass(Duration::from_millis(1 + (n % 13) as u64)).await;
             // No dial follows while no message waits.
             for _ in 0..20 {
-                let some = abort_all(wires) > 0;
+                let some = cut_all_links(wires) > 0;
                 cut += usize::from(some);
                 if some {
                     break;
@@ -157,7 +153,7 @@ async fn a_panicking_handler_gets_a_message_once_and_its_error_arrives_over_any_
     let boom = ada.send_reliable(bob.info(), message(), AckLevel::Handled);
     let cut = async {
         pass(SECOND / 2).await;
-        abort_all(&wires);
+        cut_all_links(&wires);
     };
     let error = join(boom, cut).await.0.unwrap_err();
     let failed = matches!(error, ReliableError::Failed { reason: Reason::HANDLER_FAILED });
@@ -165,7 +161,7 @@ async fn a_panicking_handler_gets_a_message_once_and_its_error_arrives_over_any_
     // A message that is only delivered is acknowledged before its result is known.
     ada.send_reliable(bob.info(), message(), AckLevel::Delivered).await.unwrap();
     pass(5 * SECOND).await;
-    abort_all(&wires);
+    cut_all_links(&wires);
     pass(5 * SECOND).await;
     assert_eq!(taken.all(), ["boom", "boom"]);
 }
@@ -455,10 +451,10 @@ async fn messages_keep_their_order_when_the_first_waits_for_a_permit_and_the_lin
         pass(SECOND / 8).await;
         all.push(sent("2", level));
         pass(SECOND / 8).await;
-        abort_all(&wires);
+        cut_all_links(&wires);
         all.push(sent("3", level));
         pass(SECOND / 8).await;
-        abort_all(&wires);
+        cut_all_links(&wires);
         all.push(sent("4", level));
         for sent in all {
             sent.await.unwrap().unwrap();
@@ -478,7 +474,7 @@ async fn a_delivered_message_is_acknowledged_even_if_its_handler_was_removed_sin
     let meanwhile = async {
         pass(SECOND / 2).await;
         drop(bob.unregister(TypeCode::new(b"SLOW")).unwrap());
-        abort_all(&wires);
+        cut_all_links(&wires);
     };
     join(sent, meanwhile).await.0.unwrap();
     assert_eq!(taken.all(), ["once"]);

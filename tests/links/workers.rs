@@ -7,7 +7,7 @@ use actix::prelude::*;
 use actix_peer::{Config, Incoming, Outgoing, Over, Peer, Reply, frame::Frame, handler};
 use futures::{FutureExt, future::join_all, stream};
 
-use crate::ask;
+use crate::{ask, common::handlers};
 
 #[actix::test]
 async fn links_and_connections_are_spread_over_the_workers() {
@@ -16,11 +16,10 @@ async fn links_and_connections_are_spread_over_the_workers() {
         let here = async { Frame::text("REPL", format!("{:?}", thread::current().id())) };
         Reply::stream(stream::once(here))
     });
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let builder = Peer::builder().handle("WHER", place.start()).unwrap();
     // 600 requests wait for 64 permits, however slow the machine is.
     let patient = Config::default().busy_after(Duration::from_secs(60));
-    let builder = builder.handle("ECHO", echo.start()).unwrap().config(patient);
+    let builder = builder.handle("ECHO", handlers::echo()).unwrap().config(patient);
     let hub = builder.workers(3).start().await.unwrap();
     let nodes = join_all((0..12).map(|_| Peer::builder().start().map(|node| node.unwrap()))).await;
     for over in [Over::Link, Over::Classic] {

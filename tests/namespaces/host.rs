@@ -14,9 +14,10 @@ use actix_peer::{
 use futures::StreamExt;
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::net::Network;
-
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
+use crate::{
+    common::{SECOND, handlers},
+    net::Network,
+};
 
 /// Records the received messages and the events of a node.
 #[derive(Clone, Default)]
@@ -47,7 +48,6 @@ impl Diary {
 
 /// Starts a node on this thread's host. `WAIT` answers after the requested number of milliseconds.
 pub(crate) async fn node(host: usize, diary: &Diary) -> Peer {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let wait = handler::from_fn(async |msg: Incoming| {
         let millis = msg.frame.as_str().unwrap().parse().unwrap();
         tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -59,7 +59,7 @@ pub(crate) async fn node(host: usize, diary: &Diary) -> Peer {
         Reply::none()
     });
     let builder = Peer::builder().listen(address(host)).id(format!("host{host}")).well_known();
-    let builder = builder.handle("ECHO", echo.start()).unwrap();
+    let builder = builder.handle("ECHO", handlers::echo()).unwrap();
     let builder = builder.handle("WAIT", wait.start()).unwrap();
     let builder = builder.handle("NOTE", note.start()).unwrap();
     let peer = builder.stabilizer(PingSweep::new()).start().await.unwrap();

@@ -6,7 +6,8 @@ use actix_peer::{Outgoing, Over, RequestError, frame::Frame, link::Reason, messa
 use tokio::time::Instant;
 
 use crate::{
-    host::{Diary, SECOND, Served, address, ask, ask_until_answered, node, pass},
+    common::SECOND,
+    host::{Diary, Served, address, ask, ask_until_answered, node, pass},
     net::Network,
 };
 

@@ -20,6 +20,8 @@
     missing_docs
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod host;
 mod links;
 mod net;

@@ -12,7 +12,8 @@ use actix_peer::{Peer, PeerEvent, frame::Frame, link::AckLevel};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    host::{Diary, SECOND, Served, address, ask, node, pass},
+    common::SECOND,
+    host::{Diary, Served, address, ask, node, pass},
     net::Network,
 };
 

@@ -23,16 +23,14 @@ use actix_peer::{
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::time::{Instant, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{SECOND, nodes::on_host};
 
 /// The promised time after the end of a fault.
 const HEALED: Duration = Duration::from_secs(30);
 
 /// A builder with the options of the examples.
 fn builder(wires: &MemoryNetwork, id: &str, host: &str) -> Builder {
-    let transport = wires.transport(host.parse::<Host>().unwrap());
-    let builder = Peer::builder().transport(transport).listen(format!("{host}:9000")).id(id);
-    builder.well_known()
+    on_host(wires, host).id(id).well_known()
 }
 
 async fn node(wires: &MemoryNetwork, id: &str, host: &str) -> Peer {
@@ -369,9 +367,7 @@ async fn a_node_that_does_not_serve_name_introduces_itself_to_no_peer() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
     let ada = node(&wires, "ada", "ada").await;
-    let transport = wires.transport("client".parse::<Host>().unwrap());
-    let client = Peer::builder().transport(transport).listen("client:9000").id("client");
-    let client = client.stabilizer(PingSweep::new()).start().await.unwrap();
+    let client = on_host(&wires, "client").stabilizer(PingSweep::new()).start().await.unwrap();
     client.peers().add(ada.info().clone()).await.unwrap();
     sleep(60 * SECOND).await;
     assert_eq!(client.status().await.counts.introductions, 0);
@@ -644,10 +640,7 @@ async fn whatever_happens(seed: u64) {
             }
             _ => {
                 let host = world.new_host();
-                let transport = world.wires.transport(host.parse::<Host>().unwrap());
-                let twin = Peer::builder().transport(transport).listen(format!("{host}:9000"));
-                let twin = twin.id(id.clone()).well_known().stabilizer(PingSweep::new());
-                let twin = twin.start().await.unwrap();
+                let twin = node(&world.wires, &id, &host).await;
                 let mut events = twin.events();
                 let contact = world.other(&id);
                 twin.join(&contact).await.ok();

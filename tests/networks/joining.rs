@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{SECOND, nodes::on_host};
 
 /// The ids in the table of each node.
 async fn tables(peers: &[Peer]) -> BTreeMap<String, BTreeSet<String>> {
@@ -138,9 +138,7 @@ fn a_joined_node_stays_in_the_table_of_its_contact_whatever_it_serves() {
     let lived = network.run(async |net| {
         let sweep = |builder: Builder| Ok(builder.stabilizer(PingSweep::new()));
         let contact = net.start_with("n0", sweep).await?;
-        let transport = net.wires().transport("n1".parse::<Host>().unwrap());
-        let builder = Peer::builder().transport(transport).listen("n1:9000").id("n1");
-        let peer = builder.start().await.unwrap();
+        let peer = on_host(net.wires(), "n1").start().await.unwrap();
         peer.join("n0:9000").await.unwrap();
         net.advance(60 * SECOND).await;
         let list = contact.peers().list().await.unwrap();
@@ -169,11 +167,6 @@ async fn program(wires: &MemoryNetwork, host: &str, answer: Option<Vec<u8>>) {
     });
 }
 
-fn node(wires: &MemoryNetwork, name: &str) -> Builder {
-    let transport = wires.transport(name.parse::<Host>().unwrap());
-    Peer::builder().transport(transport).listen(format!("{name}:9000")).id(name)
-}
-
 /// The reason why a join through this contact failed.
 async fn why(peer: &Peer, contact: &str) -> JoinFailure {
     let error = peer.join(contact).await.unwrap_err();
@@ -186,7 +179,7 @@ async fn why(peer: &Peer, contact: &str) -> JoinFailure {
 async fn a_failed_join_says_why_the_contact_did_not_admit_the_node() {
     tokio::time::pause();
     let wires = MemoryNetwork::new(1);
-    let ada = node(&wires, "ada").well_known().start().await.unwrap();
+    let ada = on_host(&wires, "ada").well_known().start().await.unwrap();
     wires.name(&"nowhere".parse().unwrap(), []);
     assert!(matches!(why(&ada, "nowhere:9000").await, JoinFailure::UnknownName { .. }));
     assert_eq!(why(&ada, "closed:9000").await, JoinFailure::PortClosed);
@@ -201,10 +194,10 @@ async fn a_failed_join_says_why_the_contact_did_not_admit_the_node() {
     assert_eq!(why(&ada, "page:9000").await, JoinFailure::NotThisProtocol);
     program(&wires, "huge", Some(b"REPL\x40\0\0\0xxxx".to_vec())).await;
     assert_eq!(why(&ada, "huge:9000").await, JoinFailure::NotThisProtocol);
-    let bare = node(&wires, "bare").start().await.unwrap();
+    let bare = on_host(&wires, "bare").start().await.unwrap();
     let no_name = JoinFailure::NoHandler { code: "NAME".parse().unwrap() };
     assert_eq!(why(&ada, "bare:9000").await, no_name);
-    let closed = node(&wires, "club").well_known().join_policy(JoinPolicy::Closed);
+    let closed = on_host(&wires, "club").well_known().join_policy(JoinPolicy::Closed);
     let _club = closed.start().await.unwrap();
     let refused = JoinFailure::Refused { words: "Join: not allowed".to_owned() };
     assert_eq!(why(&ada, "club:9000").await, refused);
@@ -221,7 +214,7 @@ async fn a_name_look_up_that_is_not_answered_is_reported_as_late() {
     let wires = MemoryNetwork::new(1);
     wires.name(&"seed".parse().unwrap(), ["10.0.0.1".parse().unwrap()]);
     wires.look_up_takes(3_600 * SECOND);
-    let ada = node(&wires, "ada").well_known().start().await.unwrap();
+    let ada = on_host(&wires, "ada").well_known().start().await.unwrap();
     // The look-up has the same time limit as the connection: either may end first.
     let late = why(&ada, "seed:9000").await;
     assert!(matches!(late, JoinFailure::LookupLate | JoinFailure::NoConnection), "{late}");
@@ -239,7 +232,7 @@ async fn a_failed_join_distinguishes_a_tls_contact_from_a_plain_contact() {
         let transport = TlsTransport::over(transport, NodeIdentity::for_tests(name));
         (Peer::builder().listen(format!("{name}:9000")).well_known(), transport)
     };
-    let plain = node(&wires, "plain").well_known().start().await.unwrap();
+    let plain = on_host(&wires, "plain").well_known().start().await.unwrap();
     let (builder, transport) = over("tls");
     let tls = builder.transport(transport).start().await.unwrap();
     assert_eq!(why(&plain, "tls:9000").await, JoinFailure::TlsRequired);

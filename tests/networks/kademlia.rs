@@ -7,9 +7,8 @@ use std::{
 
 use actix::prelude::*;
 use actix_peer::{
-    Builder, Incoming, Peer, PeerInfo, Reply,
+    Builder, Peer, PeerInfo,
     frame::Frame,
-    handler,
     overlay::{
         Host,
         kademlia::{
@@ -24,6 +23,8 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::sleep,
 };
+
+use crate::common::{handlers, nodes::on_host};
 
 /// The time between two refreshes, and between two transmissions of a record. Open links are
 /// expensive over hours of virtual time.
@@ -48,15 +49,7 @@ fn host(name: &str) -> Host {
 }
 
 fn builder(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Builder {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    Peer::builder()
-        .transport(wires.transport(host(name)))
-        .listen(format!("{name}:9000"))
-        .id(name)
-        .well_known()
-        .handle("ECHO", echo.start())
-        .unwrap()
-        .kademlia(config)
+    on_host(wires, name).well_known().handle("ECHO", handlers::echo()).unwrap().kademlia(config)
 }
 
 async fn node(wires: &MemoryNetwork, name: &str, config: KademliaConfig) -> Peer {

@@ -16,6 +16,8 @@
     missing_docs
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[cfg(feature = "test-utils")]
 mod heals;
 #[cfg(feature = "test-utils")]

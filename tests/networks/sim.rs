@@ -13,7 +13,7 @@ use actix_peer::{
 };
 use tokio::time::Instant;
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::SECOND;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)

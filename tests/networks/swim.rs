@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use actix::prelude::{Actor, System};
+use actix::prelude::System;
 use actix_peer::{
-    Builder, Config, Incoming, JoinPolicy, Peer, PeerEvent, Reply, handler,
+    Builder, Config, JoinPolicy, Peer, PeerEvent,
     overlay::{
         Host,
         swim::{MemberState, SwimConfig},
@@ -16,7 +16,7 @@ use actix_peer::{
 use futures::StreamExt;
 use tokio::time::{Instant, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{SECOND, handlers::echo, nodes::on_host};
 
 fn paused<R>(work: impl Future<Output = R>) -> R {
     let runtime = || {
@@ -30,10 +30,9 @@ fn paused<R>(work: impl Future<Output = R>) -> R {
 }
 
 async fn start(wires: &MemoryNetwork, n: usize, config: SwimConfig) -> Peer {
-    let host: Host = format!("n{n}").parse().unwrap();
-    let builder = Peer::builder().transport(wires.transport(host));
-    let builder = builder.listen(format!("n{n}:9000")).id(format!("n{n}"));
-    let builder = builder.config(Config::default().join_policy(JoinPolicy::Open)).well_known();
+    let builder = on_host(wires, &format!("n{n}"))
+        .config(Config::default().join_policy(JoinPolicy::Open))
+        .well_known();
     builder.swim(config, format!("node {n}")).unwrap().start().await.unwrap()
 }
 
@@ -53,7 +52,6 @@ async fn network(wires: &MemoryNetwork, nodes: usize, config: &SwimConfig) -> Ve
 #[test]
 fn a_recipe_of_a_simulated_network_can_use_every_fallible_builder_step() {
     fn recipe(builder: Builder) -> Result<Builder, RegisterError> {
-        let echo = || handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
         let builder = builder.well_known().swim(SwimConfig::lan(3), "store 1.2")?;
         #[cfg(feature = "mdns")]
         drop(actix_peer::peer::mdns::MdnsConfig::new("my-application")?);

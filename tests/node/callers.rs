@@ -22,6 +22,8 @@ use actix_peer::{
 };
 use futures::{StreamExt, TryStreamExt, channel::oneshot};
 
+use crate::common::handlers;
+
 /// The simplest executor: a thread without a runtime.
 fn block_on<F: Future>(work: F) -> F::Output {
     struct Unpark(thread::Thread);
@@ -43,8 +45,7 @@ fn block_on<F: Future>(work: F) -> F::Output {
 const LONG: u32 = 3 << 20;
 
 fn builder(id: &str) -> Builder {
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    let drink = handler::from_fn(async |msg: Incoming| {
+    let long = handler::from_fn(async |msg: Incoming| {
         let mut body = msg.into_body();
         while body.try_next().await.ok().flatten().is_some() {}
         Reply::one(Frame::text("LONG", body.received().to_string()))
@@ -55,8 +56,8 @@ fn builder(id: &str) -> Builder {
     #[cfg(feature = "swim")]
     let builder =
         builder.swim(actix_peer::overlay::swim::SwimConfig::lan(2), "").expect("short metadata");
-    let builder = builder.handle("ECHO", echo.start()).unwrap();
-    builder.handle_stream("LONG", drink.start()).unwrap()
+    let builder = builder.handle("ECHO", handlers::echo()).unwrap();
+    builder.handle_stream("LONG", long.start()).unwrap()
 }
 
 fn echo(over: Over) -> Outgoing {

@@ -16,12 +16,13 @@ use actix_peer::{
     frame::{Frame, TypeCode, Wire},
     handler,
     link::{AckLevel, Reason},
-    overlay::Host,
     peer::RegisterError,
     transport::memory::MemoryNetwork,
 };
 use futures::{StreamExt, future::join_all};
 use serde::{Deserialize, Serialize};
+
+use crate::common::{handlers::echo, nodes::on_host};
 
 /// A handler that does what the request says, for tests of the code around a handler.
 struct Moody {
@@ -63,11 +64,7 @@ impl Handler<Incoming> for Moody {
 
 async fn node(handler: impl Into<Recipient<Incoming>>) -> Peer {
     let peer = Peer::builder().handle("MOOD", handler).unwrap();
-    peer.handle("ECHO", handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start())
-        .unwrap()
-        .start()
-        .await
-        .unwrap()
+    peer.handle("ECHO", echo()).unwrap().start().await.unwrap()
 }
 
 /// The replies, or the fact that the handler failed.
@@ -334,7 +331,6 @@ async fn handlers_are_registered_replaced_and_removed_while_the_node_runs() {
 
 #[actix::test]
 async fn framework_codes_and_codes_of_another_length_are_refused_by_typed_errors() {
-    let echo = || handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
     let node = node(echo()).await;
     let reserved = node.handle("@FWD", echo()).unwrap_err();
     assert_eq!(reserved, RegisterError::Reserved(TypeCode::FWD));
@@ -370,19 +366,9 @@ async fn a_code_can_be_served_by_an_actor_on_another_arbiter() {
 /// A node on its own memory network, under the paused clock.
 async fn paused_node(config: Config, handler: impl Into<Recipient<Incoming>>) -> Peer {
     tokio::time::pause();
-    let host: Host = "n1".parse().unwrap();
-    let builder =
-        Peer::builder().transport(MemoryNetwork::new(1).transport(host)).listen("n1:9000");
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start();
-    builder
-        .config(config)
-        .handle("MOOD", handler)
-        .unwrap()
-        .handle("ECHO", echo)
-        .unwrap()
-        .start()
-        .await
-        .unwrap()
+    let builder = on_host(&MemoryNetwork::new(1), "n1").config(config);
+    let builder = builder.handle("MOOD", handler).unwrap().handle("ECHO", echo()).unwrap();
+    builder.start().await.unwrap()
 }
 
 fn sleepy() -> Recipient<Incoming> {

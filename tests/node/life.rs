@@ -26,6 +26,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use crate::common::nodes::on_host;
+
 /// A builder of a node on the host `name`, with the well-known handlers and one that sleeps.
 fn on(wires: &MemoryNetwork, name: &str) -> actix_peer::Builder {
     let sleepy = handler::from_fn(async |msg: Incoming| {
@@ -33,10 +35,8 @@ fn on(wires: &MemoryNetwork, name: &str) -> actix_peer::Builder {
         sleep(Duration::from_secs(seconds)).await;
         Reply::one(Frame::text("REPL", "awake"))
     });
-    let host: Host = name.parse().unwrap();
-    let builder = Peer::builder().transport(wires.transport(host)).listen(format!("{name}:9000"));
-    let builder = builder.config(Config::default().links(false));
-    builder.id(name).well_known().handle("SLOW", sleepy.start()).unwrap()
+    let builder = on_host(wires, name).config(Config::default().links(false));
+    builder.well_known().handle("SLOW", sleepy.start()).unwrap()
 }
 
 async fn known(peer: &Peer) -> Vec<String> {

@@ -16,7 +16,7 @@ use actix_peer::{
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const SECOND: Duration = Duration::from_secs(1);
+use crate::common::SECOND;
 
 /// A node in a line. It routes towards the end or the beginning by the numbers in the names,
 /// answers with the path of a message, and ticks once a second for ten seconds.

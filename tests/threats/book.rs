@@ -4,12 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use actix_peer::{
     Builder, Config, Peer, PeerEvent, PeerInfo,
-    overlay::{AddressBook, Host, JoinConfig, Learned},
+    overlay::{AddressBook, JoinConfig, Learned},
     peer::AddressBookConfig,
-    transport::{
-        Transport,
-        memory::{MemoryNetwork, MemoryTransport},
-    },
+    transport::{Transport, memory::MemoryNetwork},
 };
 use futures::StreamExt;
 use tokio::{
@@ -17,7 +14,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::common::SECOND;
+use crate::common::{
+    SECOND,
+    nodes::{host as at, known, on_host},
+};
 
 const NODE: &str = "10.9.9.9";
 
@@ -26,13 +26,8 @@ fn network() -> MemoryNetwork {
     MemoryNetwork::new(1)
 }
 
-fn at(wires: &MemoryNetwork, host: &str) -> MemoryTransport {
-    wires.transport(host.parse::<Host>().unwrap())
-}
-
 fn on(wires: &MemoryNetwork, host: &str) -> Builder {
-    let builder = Peer::builder().transport(at(wires, host)).listen(format!("{host}:9000"));
-    builder.id(format!("id-{host}")).well_known()
+    on_host(wires, host).id(format!("id-{host}")).well_known()
 }
 
 async fn honest(wires: &MemoryNetwork, hosts: &[&str]) -> Vec<Peer> {
@@ -41,13 +36,6 @@ async fn honest(wires: &MemoryNetwork, hosts: &[&str]) -> Vec<Peer> {
         peers.push(on(wires, host).start().await.unwrap());
     }
     peers
-}
-
-async fn known(node: &Peer) -> Vec<String> {
-    let list = node.peers().list().await.unwrap();
-    let mut known: Vec<_> = list.iter().map(|entry| entry.info().id().to_string()).collect();
-    known.sort();
-    known
 }
 
 /// Waits for an event for which `of` returns a value.

@@ -26,7 +26,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::common::{NAME, SECOND, connect, counts, heard, name, node, settle};
+use crate::{
+    common::{SECOND, handlers, nodes::counts},
+    nodes::{NAME, connect, heard, name, node, settle},
+};
 
 /// The request changes the table, so any handling of a part of it is visible.
 const JOIN: &[u8] = b"JOIN\0\0\0\x0ebob eve 9001  ";
@@ -82,8 +85,7 @@ async fn the_refusal_of_a_too_long_message_arrives_while_the_rest_is_still_being
 /// A node that answers `ECHO`.
 async fn echo(wires: &MemoryNetwork, config: Config) -> Peer {
     let node = node(wires, config).await;
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    assert!(node.handle("ECHO", echo.start()).unwrap().is_none());
+    assert!(node.handle("ECHO", handlers::echo()).unwrap().is_none());
     node
 }
 

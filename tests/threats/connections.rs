@@ -24,7 +24,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle};
+use crate::{
+    common::{SECOND, nodes::counts},
+    nodes::{BUSY, NAME, connect, heard, name, node, settle},
+};
 
 #[actix::test]
 async fn too_many_connections_from_one_address_are_refused_and_others_are_served() {

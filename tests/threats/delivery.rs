@@ -3,8 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -25,42 +23,21 @@ use futures::{
 };
 use tokio::time::Instant;
 
-use crate::common::SECOND;
-
-/// The texts that handlers have received, in order.
-type Taken = Arc<Mutex<Vec<String>>>;
-
-fn all(taken: &Taken) -> Vec<String> {
-    taken.lock().unwrap().clone()
-}
+use crate::common::{
+    SECOND,
+    handlers::{Recorder, Taken},
+    nodes::{cut_all_links, on_host, replies},
+    sources::{code_of, root},
+};
 
 fn host(name: &str) -> Host {
     name.parse().unwrap()
 }
 
 /// `NOTE` records a text and repeats it. `SLOW` takes a second for that. Both are sequential.
-struct Notes(Taken);
-
-impl Actor for Notes {
-    type Context = Context<Self>;
-}
-
-impl Handler<Incoming> for Notes {
-    type Result = Reply;
-
-    fn handle(&mut self, msg: Incoming, ctx: &mut Self::Context) -> Reply {
-        self.0.lock().unwrap().push(msg.frame.as_str().unwrap().to_owned());
-        if msg.frame.code().to_string() == "SLOW" {
-            ctx.wait(tokio::time::sleep(SECOND).into_actor(self));
-        }
-        Reply::one(msg.frame)
-    }
-}
-
 fn builder(wires: &MemoryNetwork, name: &str, taken: &Taken) -> Builder {
-    let (notes, slow) = (Notes(Arc::clone(taken)).start(), Notes(Arc::clone(taken)).start());
-    let builder = Peer::builder().transport(wires.transport(host(name))).id(name);
-    let builder = builder.listen(format!("{name}:9000")).well_known();
+    let (notes, slow) = (Recorder::start(taken, Duration::ZERO), Recorder::start(taken, SECOND));
+    let builder = on_host(wires, name).well_known();
     builder.handle("NOTE", notes).unwrap().handle("SLOW", slow).unwrap()
 }
 
@@ -72,16 +49,6 @@ fn note(text: impl Into<String>, over: Over) -> Outgoing {
     Outgoing::from(Frame::text("NOTE", text)).over(over)
 }
 
-async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<Vec<Frame>, RequestError> {
-    from.request(to.info(), message).await?.collect().await
-}
-
-fn abort_all(wires: &MemoryNetwork) {
-    for link in wires.links() {
-        wires.cut(link.number());
-    }
-}
-
 /// Sends a classic request whose connection breaks after this many bytes of a direction. Returns
 /// its result, how often it was handled, and how often this node dialled.
 async fn cut_at(
@@ -91,9 +58,9 @@ async fn cut_at(
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
     wires.cut_after(direction, bytes);
-    let asked = ask(&ada, &bob, note("hello", Over::Classic)).await;
+    let asked = replies(&ada, &bob, note("hello", Over::Classic)).await;
     tokio::time::sleep(100 * SECOND).await;
-    let handled = all(&taken).len();
+    let handled = taken.len();
     (asked, handled, wires.dials())
 }
 
@@ -141,11 +108,11 @@ async fn rule_04_requests_on_different_connections_may_overtake_each_other() {
     let (wires, taken) = (MemoryNetwork::new(3), Taken::default());
     wires.latency(Duration::from_millis(1)..Duration::from_millis(50));
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
-    let each = (0..20).map(|n| ask(&ada, &bob, note(n.to_string(), Over::Classic)));
+    let each = (0..20).map(|n| replies(&ada, &bob, note(n.to_string(), Over::Classic)));
     for asked in join_all(each).await {
         asked.unwrap();
     }
-    let taken: Vec<u32> = all(&taken).iter().map(|text| text.parse().unwrap()).collect();
+    let taken: Vec<u32> = taken.all().iter().map(|text| text.parse().unwrap()).collect();
     assert!(taken.len() == 20 && !taken.is_sorted(), "{taken:?}");
 }
 
@@ -158,10 +125,10 @@ async fn tell_over_links_that_are_cut(links: usize, count: usize) -> Vec<Vec<Str
     let mut came = Vec::new();
     for link in 0..links {
         // Over any link, which is open afterwards.
-        while ask(&ada, &bob, note("open", Over::Link)).await.is_err() {
+        while replies(&ada, &bob, note("open", Over::Link)).await.is_err() {
             tokio::time::sleep(SECOND).await;
         }
-        taken.lock().unwrap().clear();
+        taken.clear();
         for n in 0..count {
             let text = format!("{n} {}", "x".repeat(100 * (link + 1)));
             let told = ada.notify(bob.info(), note(text, Over::Link)).await;
@@ -172,12 +139,12 @@ async fn tell_over_links_that_are_cut(links: usize, count: usize) -> Vec<Vec<Str
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             if n == count * 3 / 4 {
-                abort_all(&wires);
+                cut_all_links(&wires);
                 break;
             }
         }
         tokio::time::sleep(SECOND).await;
-        came.push(all(&taken));
+        came.push(taken.all());
     }
     came
 }
@@ -212,7 +179,7 @@ async fn rule_08_a_slow_receiver_causes_no_loss_and_a_refusal_is_counted_and_rep
     let config = Config::default().max_frame_len(1 << 10).link_window(2 << 10);
     let bob = builder(&wires, "bob", &taken).config(config).start().await.unwrap();
     let ada = node(&wires, "ada", &taken).await;
-    ask(&ada, &bob, note("open", Over::Link)).await.unwrap();
+    replies(&ada, &bob, note("open", Over::Link)).await.unwrap();
     let begun = Instant::now();
     for n in 0..50 {
         let text = format!("{n} {}", "x".repeat(500));
@@ -230,12 +197,12 @@ async fn rule_08_a_slow_receiver_causes_no_loss_and_a_refusal_is_counted_and_rep
         refused("NOPE", String::new()).await.unwrap();
     }
     tokio::time::sleep(20 * SECOND).await;
-    assert_eq!(all(&taken).len(), 51);
+    assert_eq!(taken.len(), 51);
     // Longer than its handler accepts from now on.
     bob.set_max_len("SLOW", 10).unwrap();
     refused("SLOW", "x".repeat(11)).await.unwrap();
     tokio::time::sleep(SECOND).await;
-    assert_eq!(all(&taken).len(), 51);
+    assert_eq!(taken.len(), 51);
     let counts = bob.status().await.counts;
     assert_eq!((counts.unknown_codes, counts.errors_too_long), (3, 1));
     // The sender is told, and counts the refusals as well.
@@ -258,13 +225,13 @@ async fn rule_09_a_one_way_message_counts_as_sent_when_it_is_in_the_buffer() {
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     wires.latency(SECOND / 4..SECOND / 4);
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
-    ask(&ada, &bob, note("open", Over::Link)).await.unwrap();
+    replies(&ada, &bob, note("open", Over::Link)).await.unwrap();
     let begun = Instant::now();
     ada.notify(bob.info(), note("on its way", Over::Link)).await.unwrap();
-    assert_eq!((begun.elapsed(), all(&taken).len()), (Duration::ZERO, 1));
-    abort_all(&wires);
+    assert_eq!((begun.elapsed(), taken.len()), (Duration::ZERO, 1));
+    cut_all_links(&wires);
     tokio::time::sleep(10 * SECOND).await;
-    assert_eq!(all(&taken), ["open"]);
+    assert_eq!(taken.all(), ["open"]);
 }
 
 #[actix::test]
@@ -272,10 +239,10 @@ async fn rule_11_a_cancelled_request_is_skipped_if_it_waits_and_completes_if_it_
     tokio::time::pause();
     let (wires, taken) = (MemoryNetwork::new(1), Taken::default());
     let done = Taken::default();
-    let finished = Arc::clone(&done);
+    let finished = done.clone();
     let work = handler::from_fn(async move |msg: Incoming| {
         tokio::time::sleep(SECOND).await;
-        finished.lock().unwrap().push(msg.frame.as_str().unwrap().to_owned());
+        finished.add(msg.frame.as_str().unwrap());
         Reply::none()
     });
     let bob = builder(&wires, "bob", &taken).handle("WORK", work.start()).unwrap();
@@ -296,8 +263,8 @@ async fn rule_11_a_cancelled_request_is_skipped_if_it_waits_and_completes_if_it_
     assert_eq!(begun.elapsed(), Duration::ZERO);
     join(first.collect(), third.collect()).await.1.unwrap();
     tokio::time::sleep(10 * SECOND).await;
-    assert_eq!(all(&taken), ["first", "third"]);
-    assert_eq!(all(&done), ["runs"]);
+    assert_eq!(taken.all(), ["first", "third"]);
+    assert_eq!(done.all(), ["runs"]);
     assert_eq!(bob.status().await.links[0].open, 0);
 }
 
@@ -308,11 +275,11 @@ async fn rule_18_the_close_of_a_link_is_reported_after_its_messages_and_before_l
     wires.latency(Duration::from_millis(1)..Duration::from_millis(2));
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
     let mut events = bob.events();
-    let (seen, at) = (Taken::default(), Arc::clone(&taken));
-    let told = Arc::clone(&seen);
+    let (seen, at) = (Taken::default(), taken.clone());
+    let told = seen.clone();
     actix_rt::spawn(async move {
         while let Some(event) = events.next().await {
-            let say = |text: &str| told.lock().unwrap().push(format!("{text} {}", all(&at).len()));
+            let say = |text: &str| told.add(format!("{text} {}", at.len()));
             match event {
                 PeerEvent::LinkClosed { .. } => {
                     // Messages in the mailbox count as delivered. The actor receives them now.
@@ -324,23 +291,23 @@ async fn rule_18_the_close_of_a_link_is_reported_after_its_messages_and_before_l
             }
         }
     });
-    ask(&ada, &bob, note("first", Over::Link)).await.unwrap();
+    replies(&ada, &bob, note("first", Over::Link)).await.unwrap();
     for n in 0..100 {
         ada.notify(bob.info(), note(n.to_string(), Over::Link)).await.unwrap();
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     let slow = || Outgoing::from(Frame::text("SLOW", "s")).over(Over::Link);
-    ask(&ada, &bob, slow()).await.unwrap();
+    replies(&ada, &bob, slow()).await.unwrap();
     let waiting = ada.request(bob.info(), slow()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let begun = Instant::now();
-    abort_all(&wires);
+    cut_all_links(&wires);
     // A caller that waits for this peer gets the error at once.
     waiting.collect().await.unwrap_err();
     assert!(begun.elapsed() < SECOND);
-    ask(&ada, &bob, note("again", Over::Link)).await.unwrap();
+    replies(&ada, &bob, note("again", Over::Link)).await.unwrap();
     tokio::time::sleep(SECOND).await;
-    assert_eq!(all(&seen), ["opened 0", "closed 102", "opened 102"]);
+    assert_eq!(seen.all(), ["opened 0", "closed 102", "opened 102"]);
 }
 
 #[actix::test]
@@ -350,10 +317,10 @@ async fn rule_19_both_sides_of_a_partition_keep_serving_and_reconnect() {
     let (ada, bob) = (node(&wires, "ada", &taken).await, node(&wires, "bob", &taken).await);
     let (cyd, dan) = (node(&wires, "cyd", &taken).await, node(&wires, "dan", &taken).await);
     let x = |text: &str| note(text, Over::Any);
-    ask(&ada, &cyd, x("before")).await.unwrap();
+    replies(&ada, &cyd, x("before")).await.unwrap();
     wires.partition(&[host("ada"), host("bob")], &[host("cyd"), host("dan")]);
-    ask(&ada, &bob, x("here")).await.unwrap();
-    ask(&cyd, &dan, x("there")).await.unwrap();
+    replies(&ada, &bob, x("here")).await.unwrap();
+    replies(&cyd, &dan, x("there")).await.unwrap();
     let across = ada.send_reliable(cyd.info(), Frame::text("NOTE", "across"), AckLevel::Handled);
     let heal = async {
         tokio::time::sleep(60 * SECOND).await;
@@ -363,7 +330,7 @@ async fn rule_19_both_sides_of_a_partition_keep_serving_and_reconnect() {
     let (sent, healed) = join(across, heal).await;
     sent.unwrap();
     assert!(healed.elapsed() < 20 * SECOND);
-    assert_eq!(all(&taken), ["before", "here", "there", "across"]);
+    assert_eq!(taken.all(), ["before", "here", "there", "across"]);
 }
 
 /// Runs this many rounds.
@@ -413,7 +380,7 @@ async fn open_at_once(seed: u64) -> (usize, usize) {
     let links = (ada.status().await.links, bob.status().await.links);
     let ways = (links.0[0].direction, links.1[0].direction);
     assert_eq!((links.0.len(), links.1.len(), ways), (1, 1, (Way::Out, Way::In)), "{seed}");
-    let all = all(&taken);
+    let all = taken.all();
     let of = |what: &str| all.iter().filter(|text| text.starts_with(what)).count();
     assert_eq!(
         all.iter().collect::<BTreeSet<_>>().len(),
@@ -463,25 +430,10 @@ async fn rule_24_a_stopping_node_acknowledges_no_message_that_it_has_not_handled
     assert!(!matches!(error, RequestError::Reset { reason: Reason::UNKNOWN_CODE, .. }));
 }
 
-/// Appends every Rust source below `dir` to `text`.
-fn sources(dir: &Path, text: &mut String) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
-}
-
 #[test]
 fn every_rule_of_the_page_on_delivery_names_tests_that_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("src/delivery.md")).unwrap();
-    let mut code = String::new();
-    sources(&root.join("src"), &mut code);
-    sources(&root.join("tests"), &mut code);
+    let page = fs::read_to_string(root().join("src/delivery.md")).unwrap();
+    let code = code_of(&["src", "tests"]);
     let mut rules = page.split("\n### ").skip(1);
     for number in 1..=27 {
         let rule = rules.next().unwrap_or_else(|| panic!("rule {number} is missing"));

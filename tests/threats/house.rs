@@ -5,7 +5,6 @@
 
 use std::{
     io,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -33,7 +32,14 @@ use tokio::{
     time::{advance, sleep, timeout},
 };
 
-use crate::common::{NAME, SECOND, connect, counts, name, settle};
+use crate::{
+    common::{
+        SECOND, handlers,
+        nodes::{counts, known, on_host, replies},
+        sources::{code_of, root},
+    },
+    nodes::{NAME, connect, name, settle},
+};
 
 /// A network whose clock advances when all tasks wait.
 fn network() -> MemoryNetwork {
@@ -43,10 +49,7 @@ fn network() -> MemoryNetwork {
 
 /// A node on the host `host`, with a handler that echoes.
 fn on(wires: &MemoryNetwork, host: &str) -> Builder {
-    let transport = wires.transport(host.parse::<Host>().unwrap());
-    let builder = Peer::builder().transport(transport).listen(format!("{host}:9000")).id(host);
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    builder.well_known().handle("ECHO", echo.start()).unwrap()
+    on_host(wires, host).well_known().handle("ECHO", handlers::echo()).unwrap()
 }
 
 async fn ask(
@@ -55,13 +58,7 @@ async fn ask(
     over: Over,
     code: &'static str,
 ) -> Result<Vec<Frame>, RequestError> {
-    let message = Outgoing::from(Frame::text(code, "x")).over(over);
-    from.request(to.info(), message).await?.collect().await
-}
-
-async fn known(peer: &Peer) -> Vec<String> {
-    let list = peer.peers().list().await.unwrap();
-    list.iter().map(|entry| entry.info().id().to_string()).collect()
+    replies(from, to, Outgoing::from(Frame::text(code, "x")).over(over)).await
 }
 
 fn serves(node: &Peer, code: &'static str, handler: impl Into<actix::Recipient<Incoming>>) {
@@ -318,8 +315,7 @@ async fn a_node_whose_arbiter_ends_reports_it_at_once_and_frees_its_port() {
 
 #[test]
 fn no_mailbox_is_filled_past_its_bound() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let lints = std::fs::read_to_string(root.join(".clippy.toml")).unwrap();
+    let lints = std::fs::read_to_string(root().join(".clippy.toml")).unwrap();
     for method in [
         "actix::Addr::do_send",
         "actix::Recipient::do_send",
@@ -332,8 +328,7 @@ fn no_mailbox_is_filled_past_its_bound() {
             "{method} is not disallowed in .clippy.toml"
         );
     }
-    let mut text = String::new();
-    crate::sources(&root.join("src"), &mut text);
+    let text = code_of(&["src"]);
     for (at, _) in text.match_indices(".do_send(") {
         let before: Vec<_> = text[..at].lines().rev().take(9).collect();
         let paid = before.iter().any(|line| line.contains("reason = \"bounded by credit\""));

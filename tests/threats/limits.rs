@@ -12,15 +12,18 @@ use actix_peer::{
     overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout},
 };
 
 use crate::{
-    common::{BUSY, NAME, SECOND, connect, counts, heard, name, node, settle},
-    drink::drink,
+    common::{
+        SECOND, handlers,
+        nodes::{counts, event_within, on_host, replies},
+    },
+    nodes::{BUSY, NAME, connect, heard, name, node, settle},
 };
 
 const TOO_LONG: &str = "ERRO\0\0\0\x10Message too long";
@@ -33,20 +36,16 @@ fn builder(wires: &MemoryNetwork, host: &str) -> Builder {
     if host == "node" {
         tokio::time::pause();
     }
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let len = handler::from_fn(async |msg: Incoming| {
         Reply::one(Frame::text("REPL", msg.frame.data().len().to_string()))
     });
-    Peer::builder()
-        .transport(wires.transport(host.parse::<Host>().unwrap()))
-        .listen(format!("{host}:9000"))
-        .id(host)
+    on_host(wires, host)
         .well_known()
-        .handle("ECHO", echo.start())
+        .handle("ECHO", handlers::echo())
         .unwrap()
         .handle("LEN_", len.start())
         .unwrap()
-        .handle_stream("SINK", handler::from_fn(drink).start())
+        .handle_stream("SINK", handler::from_fn(handlers::measure).start())
         .unwrap()
 }
 
@@ -62,19 +61,12 @@ fn header(code: &str, len: usize) -> Vec<u8> {
 }
 
 async fn ask(from: &Peer, to: &Peer, message: impl Into<Outgoing>) -> Result<String, RequestError> {
-    let replies = from.request(to.info(), message).await?.collect().await?;
+    let replies = replies(from, to, message).await?;
     Ok(replies.first().unwrap().as_str().unwrap().to_owned())
 }
 
 async fn event<T>(events: &mut Events, which: impl Fn(PeerEvent) -> Option<T>) -> T {
-    let found = async {
-        loop {
-            if let Some(found) = which(events.next().await.expect("the stream of events is open")) {
-                return found;
-            }
-        }
-    };
-    timeout(1_000 * SECOND, found).await.expect("the event occurs in time")
+    event_within(1_000 * SECOND, events, which).await
 }
 
 #[actix::test]
@@ -723,8 +715,7 @@ async fn loopback_is_exempt_from_automatic_bans_unless_it_is_limited() {
 async fn loopback_may_use_all_connections_of_the_node_unless_it_is_limited() {
     for (limit, served) in [(false, 20), (true, 4)] {
         let config = Config::default().max_connections_per_source(4).limit_loopback(limit);
-        let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-        let builder = Peer::builder().config(config).handle("ECHO", echo.start()).unwrap();
+        let builder = Peer::builder().config(config).handle("ECHO", handlers::echo()).unwrap();
         let node = builder.start().await.unwrap();
         let at = node.info().address().to_string();
         let mut open = Vec::new();

@@ -20,13 +20,8 @@
     missing_docs
 )]
 
-use std::path::Path;
-
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "../drink/mod.rs"]
-mod drink;
-#[path = "../log/mod.rs"]
-mod log;
 
 mod book;
 mod bytes;
@@ -37,29 +32,16 @@ mod eclipse;
 mod house;
 mod limits;
 mod logs;
+mod nodes;
 mod peers;
 mod truth;
 
-/// Appends every Rust source below a folder to `text`.
-fn sources(folder: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            *text += &std::fs::read_to_string(path).unwrap();
-        }
-    }
-}
+use self::common::sources::{code_of, root};
 
 #[test]
 fn every_threat_in_the_list_names_tests_and_each_of_them_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut code = String::new();
-    for folder in ["tests", "examples", "src"] {
-        sources(&root.join(folder), &mut code);
-    }
-    let list = std::fs::read_to_string(root.join("tests/threats/list.md")).unwrap();
+    let code = code_of(&["tests", "examples", "src"]);
+    let list = std::fs::read_to_string(root().join("tests/threats/list.md")).unwrap();
     let mut threats = 0;
     for (at, line) in list.lines().enumerate() {
         let is_threat = line.starts_with(|first: char| first.is_ascii_digit());
@@ -78,8 +60,7 @@ fn every_threat_in_the_list_names_tests_and_each_of_them_exists() {
 
 /// The lines of a section of `.deny.toml`, without comments.
 fn gate(name: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deny.toml");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(root().join(".deny.toml")).unwrap();
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let part = lines.skip_while(|line| *line != format!("[{name}]")).skip(1);
     let part = part.take_while(|line| !(line.starts_with('[') && line.ends_with(']')));

@@ -27,7 +27,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::common::{SECOND, connect, counts, heard, settle};
+use crate::{
+    common::{SECOND, nodes::counts},
+    nodes::{connect, heard, settle},
+};
 
 /// The dials of a node, with their times.
 #[derive(Clone, Debug, Default)]

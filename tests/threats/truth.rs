@@ -15,15 +15,17 @@ use actix_peer::{
     frame::{Frame, FrameError, TypeCode, Wire},
     handler,
     link::{AckLevel, Reason},
-    overlay::Host,
     reliable::ReliableError,
     transport::memory::{Direction, MemoryNetwork},
 };
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncReadExt, repeat};
 
-use crate::{common::SECOND, drink::drink};
+use crate::common::{
+    SECOND,
+    handlers::measure,
+    nodes::{cut_all_links, on_host, replies, zeros},
+};
 
 const BOTH: [Over; 2] = [Over::Classic, Over::Link];
 
@@ -40,11 +42,10 @@ impl Calls {
 /// `SINK` is called with a stream and reads it to its end. `DROP` refuses a stream without reading
 /// it. `NOTE` is called with whole messages.
 fn builder(wires: &MemoryNetwork, name: &str, calls: &Calls) -> Builder {
-    let host: Host = name.parse().unwrap();
     let (sink, drop_, note) = (calls.clone(), calls.clone(), calls.clone());
     let sink = handler::from_fn(async move |msg: Incoming| {
         sink.0.fetch_add(1, Ordering::SeqCst);
-        drink(msg).await
+        measure(msg).await
     });
     let drops = handler::from_fn(async move |msg: Incoming| {
         drop_.0.fetch_add(1, Ordering::SeqCst);
@@ -55,10 +56,7 @@ fn builder(wires: &MemoryNetwork, name: &str, calls: &Calls) -> Builder {
         note.0.fetch_add(1, Ordering::SeqCst);
         Reply::one(msg.frame)
     });
-    Peer::builder()
-        .transport(wires.transport(host))
-        .id(name)
-        .listen(format!("{name}:9000"))
+    on_host(wires, name)
         .handle_stream("SINK", sink.start())
         .unwrap()
         .handle_stream("DROP", drops.start())
@@ -73,10 +71,6 @@ async fn two(wires: &MemoryNetwork) -> (Peer, Peer, Calls) {
     (builder(wires, "ada", &Calls::default()).start().await.unwrap(), bob, calls)
 }
 
-fn zeros(len: u32) -> impl AsyncRead + Send + Unpin + 'static {
-    repeat(0).take(len.into())
-}
-
 fn frame(code: &'static str, len: usize) -> Outgoing {
     Frame::new(code, vec![0; len]).into()
 }
@@ -85,14 +79,10 @@ fn body(code: &'static str, len: u32) -> Outgoing {
     Outgoing::body(code, len, zeros(len))
 }
 
-async fn ask(from: &Peer, to: &Peer, message: Outgoing) -> Result<Vec<Frame>, RequestError> {
-    from.request(to.info(), message).await?.collect().await
-}
-
 /// Sends one message by a verb. Returns its result, without the replies.
 async fn send(from: &Peer, to: &Peer, asks: bool, message: Outgoing) -> Result<(), RequestError> {
     if asks {
-        ask(from, to, message).await.map(drop)
+        replies(from, to, message).await.map(drop)
     } else {
         from.notify(to.info(), message).await
     }
@@ -100,20 +90,14 @@ async fn send(from: &Peer, to: &Peer, asks: bool, message: Outgoing) -> Result<(
 
 /// Opens the link between two nodes.
 async fn open(from: &Peer, to: &Peer) {
-    ask(from, to, frame("NOTE", 0).over(Over::Link)).await.unwrap();
-}
-
-fn abort_all(wires: &MemoryNetwork) {
-    for link in wires.links() {
-        wires.cut(link.number());
-    }
+    replies(from, to, frame("NOTE", 0).over(Over::Link)).await.unwrap();
 }
 
 /// Cuts all links three times, each time in the middle of a long message.
 async fn cut_three_times(wires: &MemoryNetwork) {
     for _ in 0..3 {
         tokio::time::sleep(SECOND).await;
-        abort_all(wires);
+        cut_all_links(wires);
     }
 }
 
@@ -204,7 +188,7 @@ async fn a_body_refused_by_its_handler_while_it_is_sent_may_have_been_handled() 
         let wires = MemoryNetwork::new(1);
         let (ada, bob, calls) = two(&wires).await;
         // It answers at once. The rest of the body cannot be written.
-        let error = match ask(&ada, &bob, body("DROP", 64 << 20).over(over)).await {
+        let error = match replies(&ada, &bob, body("DROP", 64 << 20).over(over)).await {
             Ok(replies) => {
                 assert_eq!(replies, [Frame::text("ERRO", "no")], "{over:?}");
                 continue;
@@ -254,7 +238,7 @@ async fn a_request_that_runs_out_of_credit_midway_may_have_been_handled() {
     let ada = builder(&wires, "ada", &calls).config(config).start().await.unwrap();
     let message = frame("KEEP", 8 << 20).over(Over::Link);
     let begun = tokio::time::Instant::now();
-    let error = ask(&ada, &bob, message).await.unwrap_err();
+    let error = replies(&ada, &bob, message).await.unwrap_err();
     assert_eq!((calls.get(), begun.elapsed().as_secs()), (1, limit.as_secs()));
     assert!(error.may_have_been_handled(), "{error:?}");
 }
@@ -427,7 +411,7 @@ async fn a_changed_length_limit_holds_on_open_links() {
     let sent = async |code: &'static str, len| {
         tokio::time::sleep(SECOND).await;
         let before = calls.get();
-        let sent = ask(&ada, &bob, frame(code, len).over(Over::Link)).await;
+        let sent = replies(&ada, &bob, frame(code, len).over(Over::Link)).await;
         assert_eq!(calls.get() - before, usize::from(sent.is_ok()), "{sent:?}");
         sent.map(drop)
     };

@@ -34,12 +34,14 @@ mod plain;
 mod both;
 #[path = "../links/broken.rs"]
 mod broken;
-#[path = "../links/common.rs"]
+#[path = "../common/mod.rs"]
 mod common;
 #[path = "../links/credit.rs"]
 mod credit;
 #[path = "../links/many.rs"]
 mod many;
+#[path = "../links/nodes.rs"]
+mod nodes;
 #[path = "../links/pool.rs"]
 mod pool;
 #[path = "../links/reliable.rs"]
@@ -54,23 +56,22 @@ use actix_peer::{
     Builder, Incoming, Peer, PeerId, PeerInfo, Reply,
     frame::Frame,
     handler,
-    node::Counts,
-    overlay::Host,
     transport::{
         Io, Transport,
-        memory::{MemoryNetwork, MemoryTransport},
+        memory::MemoryNetwork,
         tls::{NodeIdentity, TlsTransport},
     },
 };
 use tokio::io::AsyncReadExt;
 
-use self::common::{
-    Recorder, SECOND, Taken, ask, builder, echo, event, links, node, node_with, pass, via, zeros,
+use self::{
+    common::{
+        SECOND,
+        handlers::{self, Recorder, Taken},
+        nodes::{counts, cut_all_links, host, zeros},
+    },
+    nodes::{ask, builder, echo, event, links, node, node_with, pass, via},
 };
-
-fn host(wires: &MemoryNetwork, name: &str) -> MemoryTransport {
-    wires.transport(name.parse::<Host>().unwrap())
-}
 
 /// The transport of the host `name`, which always has the same identity.
 fn transport(wires: &MemoryNetwork, name: &str) -> TlsTransport {
@@ -92,10 +93,9 @@ async fn start(name: &str, transport: impl Transport) -> Peer {
     let who = handler::from_fn(async |msg: Incoming| {
         Reply::one(Frame::text("REPL", format!("{:?}", msg.sender().identity())))
     });
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
     let builder = Peer::builder().transport(transport).listen(format!("{name}:9000")).well_known();
     let builder = builder.handle("WHO_", who.start()).unwrap();
-    builder.handle("ECHO", echo.start()).unwrap().start().await.unwrap()
+    builder.handle("ECHO", handlers::echo()).unwrap().start().await.unwrap()
 }
 
 /// Lets all ready tasks run without passing time.
@@ -103,10 +103,6 @@ async fn turns() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-}
-
-async fn counts(peer: &Peer) -> Counts {
-    peer.status().await.counts
 }
 
 /// Everything that arrives until the other side ends or breaks the connection.

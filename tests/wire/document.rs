@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use tokio_util::codec::Decoder;
 
 use crate::{
     blocks::{Block, block, blocks},
+    common::sources::rust_files,
     incoming::{connect, say},
     support::shown,
 };
@@ -631,21 +632,9 @@ fn code(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
 }
 
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// The sources of the crate without their tests.
 fn sources() -> Vec<String> {
-    let mut files = Vec::new();
-    rust_files(&root().join("src"), &mut files);
+    let files = rust_files(&root().join("src"));
     let files = files.iter().filter(|path| !path.ends_with("tests.rs"));
     let code = files.map(|path| fs::read_to_string(path).unwrap());
     code.map(|text| text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()).collect()
@@ -890,7 +879,7 @@ fn every_reference_to_the_page_leads_to_a_heading() {
         .map(|path| root().join(path))
         .to_vec();
     for folder in ["src", "tests", "examples", "benches"] {
-        rust_files(&root().join(folder), &mut files);
+        files.append(&mut rust_files(&root().join(folder)));
     }
     let mut references = 0;
     for path in files.iter().filter(|path| !path.ends_with("wire/document.rs")) {

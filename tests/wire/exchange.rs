@@ -15,7 +15,7 @@ use actix_peer::{
     handler,
     message::ReadError,
     message::{Cause, Identity, Via},
-    overlay::{Host, RouteReason},
+    overlay::RouteReason,
     router,
     transport::memory::MemoryNetwork,
 };
@@ -23,25 +23,18 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
+use crate::common::{
+    handlers,
+    nodes::{on_host, replies},
+};
+
 fn builder(wires: &MemoryNetwork, name: &str) -> actix_peer::Builder {
-    let host: Host = name.parse().unwrap();
-    let echo = handler::from_fn(async |msg: Incoming| Reply::one(msg.frame));
-    let builder =
-        Peer::builder().transport(wires.transport(host)).listen(format!("{name}:9000")).id(name);
-    let builder = builder.config(Config::default().links(false));
-    builder.well_known().handle("ECHO", echo.start()).unwrap()
+    let builder = on_host(wires, name).config(Config::default().links(false));
+    builder.well_known().handle("ECHO", handlers::echo()).unwrap()
 }
 
 async fn node(wires: &MemoryNetwork, name: &str) -> Peer {
     builder(wires, name).start().await.unwrap()
-}
-
-async fn collect(
-    peer: &Peer,
-    to: &Peer,
-    request: impl Into<Outgoing>,
-) -> Result<Vec<Frame>, RequestError> {
-    peer.request(to.info(), request).await?.collect().await
 }
 
 /// A body of this many bytes that is not kept in memory: each byte follows from its position.
@@ -105,7 +98,7 @@ async fn replies_are_collected_or_read_one_by_one() {
         );
     }
     assert!(replies.next().await.is_none());
-    assert_eq!(collect(&b, &a, Frame::empty("TICK")).await.unwrap().len(), 3);
+    assert_eq!(crate::common::nodes::replies(&b, &a, Frame::empty("TICK")).await.unwrap().len(), 3);
 }
 
 #[actix::test]
@@ -122,7 +115,7 @@ async fn every_kind_of_reply_arrives_in_order() {
         other => Reply::error(other),
     });
     let a = builder(&wires, "a").handle("KIND", kinds.start()).unwrap().start().await.unwrap();
-    let ask = async |kind: &str| collect(&a, &a, Frame::text("KIND", kind)).await.unwrap();
+    let ask = async |kind: &str| replies(&a, &a, Frame::text("KIND", kind)).await.unwrap();
     assert_eq!(ask("none").await, []);
     assert_eq!(ask("one").await, [Frame::text("REPL", "0")]);
     assert!(ask("many").await.into_iter().eq(frames(1_000)));
@@ -161,7 +154,7 @@ async fn the_sender_of_a_classic_message_is_an_address_with_an_unknown_id() {
     });
     let a = builder(&wires, "a").handle("WHO_", seen.start()).unwrap().start().await.unwrap();
     let b = node(&wires, "b").await;
-    assert_eq!(collect(&b, &a, Frame::empty("WHO_")).await.unwrap(), [Frame::text("REPL", "b")]);
+    assert_eq!(replies(&b, &a, Frame::empty("WHO_")).await.unwrap(), [Frame::text("REPL", "b")]);
 }
 
 // ---- targets ----
@@ -193,7 +186,7 @@ async fn errors_name_the_peer_and_say_whether_the_message_may_have_been_handled(
         .start()
         .await
         .unwrap();
-    let refused = collect(&a, &a, Frame::empty("@LNK")).await.unwrap_err();
+    let refused = replies(&a, &a, Frame::empty("@LNK")).await.unwrap_err();
     assert!(matches!(refused, RequestError::NotSendable(FrameError::Reserved { .. })), "{refused}");
     let refused = a.request("a:1", Frame::empty("NAME")).await.unwrap_err();
     assert_eq!((refused.cause(), refused.may_have_been_handled()), (Cause::Transport, false));
@@ -204,7 +197,7 @@ async fn errors_name_the_peer_and_say_whether_the_message_may_have_been_handled(
         matches!(&late, RequestError::Connect { source, .. } if source.kind() == std::io::ErrorKind::TimedOut)
     );
     assert_eq!(begun.elapsed().as_secs(), 5);
-    let too_much = collect(&a, &a, Frame::new("ECHO", vec![0; 100])).await.unwrap_err();
+    let too_much = replies(&a, &a, Frame::new("ECHO", vec![0; 100])).await.unwrap_err();
     assert!(matches!(too_much, RequestError::TooMuch { limit: 100 }), "{too_much}");
     assert!(too_much.may_have_been_handled());
 }
@@ -260,10 +253,10 @@ async fn a_body_of_any_size_is_streamed_to_a_streaming_handler() {
     for len in [0, 1, 65_536, 65_537, 20_000_000] {
         let body = Outgoing::body("SUM_", len, Pattern { at: 0, len: len.into() });
         let expected = Frame::text("REPL", format!("SUM_ {len} {len}"));
-        assert_eq!(collect(&b, &a, body).await.unwrap(), [expected]);
+        assert_eq!(replies(&b, &a, body).await.unwrap(), [expected]);
     }
     let whole: Vec<u8> = (0..300_000).map(byte_at).collect();
-    let replies = collect(&b, &a, Frame::new("SUM_", whole)).await.unwrap();
+    let replies = replies(&b, &a, Frame::new("SUM_", whole)).await.unwrap();
     assert_eq!(replies, [Frame::text("REPL", "SUM_ 300000 300000")]);
 }
 
@@ -278,7 +271,7 @@ async fn a_body_of_any_size_is_streamed_back() {
         assert_eq!(check(body).await.unwrap(), len);
         assert!(replies.next_body().await.unwrap().is_none());
     }
-    let too_long = collect(&a, &a, Frame::text("POUR", "1048577")).await.unwrap_err();
+    let too_long = replies(&a, &a, Frame::text("POUR", "1048577")).await.unwrap_err();
     let limit = 1 << 20;
     assert!(
         matches!(too_long, RequestError::Reply(ReadError::Frame(FrameError::TooLong { limit: l, .. })) if l == limit),
@@ -321,7 +314,7 @@ async fn a_body_source_that_ends_early_is_an_error_and_never_a_shorter_body() {
     let a = streaming(&wires).await;
     let b = node(&wires, "b").await;
     let short = Outgoing::body("SUM_", 1_000_000, Pattern { at: 0, len: 400_000 });
-    let error = collect(&b, &a, short).await;
+    let error = replies(&b, &a, short).await;
     let told = error
         .as_ref()
         .is_ok_and(|replies| replies[0].as_str().unwrap().contains("400000 of 1000000"));
@@ -442,7 +435,7 @@ async fn a_typed_message_returns_its_typed_result() {
         matches!(&refused, SendError::Refused { text } if text == "Unknown message type"),
         "{refused}"
     );
-    let malformed = collect(&b, &a, Frame::text("DIVI", "short")).await.unwrap();
+    let malformed = replies(&b, &a, Frame::text("DIVI", "short")).await.unwrap();
     assert_eq!(malformed, [Frame::text("ERRO", "Malformed message")]);
     assert_eq!(a.status().await.counts.errors_bad_message, 1);
     let silent = handler::from_fn(async |_: Incoming| Reply::none()).start();
@@ -547,7 +540,7 @@ async fn a_panicking_router_fails_only_the_caller() {
     let a = builder(&wires, "a").router(panicky).start().await.unwrap();
     assert_eq!(fault(&a, "b").await, (RouteReason::RouterFailed, "a".to_owned()));
     assert_eq!(a.status().await.restarts, [].into());
-    assert_eq!(collect(&a, &a, Frame::empty("NAME")).await.unwrap().len(), 1);
+    assert_eq!(replies(&a, &a, Frame::empty("NAME")).await.unwrap().len(), 1);
 }
 
 #[actix::test]

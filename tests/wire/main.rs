@@ -16,6 +16,8 @@
 )]
 
 mod blocks;
+#[path = "../common/mod.rs"]
+mod common;
 mod document;
 #[cfg(feature = "test-utils")]
 mod exchange;

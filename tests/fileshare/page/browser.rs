@@ -1,5 +1,4 @@
 //! A headless Chromium, driven over WebDriver. Both processes end with the test.
-#![allow(unreachable_pub)]
 
 use std::{
     fs,
@@ -40,7 +39,7 @@ const SEE: &str = "
     };
     look();";
 
-pub struct Browser {
+pub(super) struct Browser {
     driver: Child,
     /// URL of this session, for commands that the client does not offer.
     session: String,
@@ -49,7 +48,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    pub async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -79,13 +78,13 @@ impl Browser {
     }
 
     /// Opens the page of an instance and waits until its connection is live.
-    pub async fn open(&self, url: &str) {
+    pub(super) async fn open(&self, url: &str) {
         self.visit(url).await;
         self.see("return document.querySelector('#connection.live')").await;
     }
 
     /// Opens a page without waiting for its connection.
-    pub async fn visit(&self, url: &str) {
+    pub(super) async fn visit(&self, url: &str) {
         while let Err(error) = self.client.goto(url).await {
             // Chromium aborts a load when a network interface of the machine appears or disappears.
             let changed = error.to_string().contains("ERR_NETWORK_CHANGED");
@@ -94,7 +93,7 @@ impl Browser {
     }
 
     /// Waits until the result of a script is true in the page, and returns it.
-    pub async fn see(&self, condition: &str) -> Value {
+    pub(super) async fn see(&self, condition: &str) -> Value {
         let script = SEE.replace("CONDITION", condition);
         let seen = self.client.execute_async(&script, Vec::new()).await;
         match seen {
@@ -107,7 +106,7 @@ impl Browser {
     }
 
     /// Waits until the text of the first element of this kind contains `text`.
-    pub async fn see_text(&self, selector: &str, text: &str) {
+    pub(super) async fn see_text(&self, selector: &str, text: &str) {
         let condition = format!(
             "return document.querySelector({}).innerText.includes({})",
             json!(selector),
@@ -116,11 +115,11 @@ impl Browser {
         self.see(&condition).await;
     }
 
-    pub async fn run(&self, script: &str) -> Value {
+    pub(super) async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    pub async fn find(&self, selector: &str) -> Element {
+    pub(super) async fn find(&self, selector: &str) -> Element {
         let shown = format!("return document.querySelector({})", json!(selector));
         self.see(&shown).await;
         let found = self.client.find(Locator::Css(selector)).await;
@@ -128,27 +127,27 @@ impl Browser {
     }
 
     /// Clicks the current element. Retries if an update replaces the element meanwhile.
-    pub async fn click(&self, selector: &str) {
+    pub(super) async fn click(&self, selector: &str) {
         while let Err(error) = self.find(selector).await.click().await {
             assert!(error.is_stale_element_reference(), "{selector}: {error}");
         }
     }
 
-    pub async fn write(&self, selector: &str, text: &str) {
+    pub(super) async fn write(&self, selector: &str, text: &str) {
         self.find(selector).await.send_keys(text).await.unwrap();
     }
 
     /// Presses a key at the focused element.
-    pub async fn press(&self, key: Key) {
+    pub(super) async fn press(&self, key: Key) {
         self.type_text(&char::from(key).to_string()).await;
     }
 
-    pub async fn type_text(&self, text: &str) {
+    pub(super) async fn type_text(&self, text: &str) {
         self.client.active_element().await.unwrap().send_keys(text).await.unwrap();
     }
 
     /// The accessible name of the focused element, as a screen reader announces it.
-    pub async fn focus(&self) -> String {
+    pub(super) async fn focus(&self) -> String {
         let name = self
             .run(
                 "const at = document.activeElement;
@@ -159,24 +158,24 @@ impl Browser {
     }
 
     /// Sends a command of Chromium's own protocol.
-    pub fn chromium(&self, command: &str, parameters: Value) {
+    pub(super) fn chromium(&self, command: &str, parameters: Value) {
         let body = json!({ "cmd": command, "params": parameters });
         ureq::post(format!("{}/goog/cdp/execute", self.session)).send_json(body).unwrap();
     }
 
-    pub fn size(&self, width: u32, height: u32, scale: f64, phone: bool) {
+    pub(super) fn size(&self, width: u32, height: u32, scale: f64, phone: bool) {
         let parameters = json!({
             "width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone,
         });
         self.chromium("Emulation.setDeviceMetricsOverride", parameters);
     }
 
-    pub fn colours(&self, scheme: &str) {
+    pub(super) fn colours(&self, scheme: &str) {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.chromium("Emulation.setEmulatedMedia", features);
     }
 
-    pub async fn photograph(&self, to: &Path) {
+    pub(super) async fn photograph(&self, to: &Path) {
         fs::write(to, self.client.screenshot().await.unwrap()).unwrap();
     }
 }

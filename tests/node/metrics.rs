@@ -1,5 +1,4 @@
 //! The table of metrics matches the recorded metrics, and their number is bounded.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,14 +7,15 @@ use std::{
 
 use actix::prelude::*;
 use actix_peer::{
-    Incoming, Outgoing, Over, Peer, PingSweep, Reply,
+    Incoming, Outgoing, Over, Peer, PingSweep,
     frame::{Frame, TypeCode},
     handler,
-    overlay::Host,
     peer::metrics::{Kind, all},
     transport::memory::MemoryNetwork,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::common::{handlers::echo, nodes::on_host};
 
 /// Installs a recorder for this thread.
 fn recorder() -> (PrometheusHandle, metrics::LocalRecorderGuard<'static>) {
@@ -42,12 +42,8 @@ fn name(series: &str) -> &str {
     ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
-fn echo() -> Recipient<Incoming> {
-    handler::from_fn(async |msg: Incoming| Reply::one(msg.frame)).start().recipient()
-}
-
 async fn two_nodes() -> (Peer, Peer) {
-    let boom = handler::from_fn(async |_: Incoming| panic!("as asked"));
+    let boom = handler::from_fn(async |_: Incoming| panic!("requested by the test"));
     let bob = Peer::builder()
         .well_known()
         .handle("ECHO", echo())
@@ -109,9 +105,7 @@ async fn each_keep_alive_of_a_link_is_measured_as_a_round_trip() {
     let (recorder, _guard) = recorder();
     let wires = MemoryNetwork::new(1);
     let node = async |name: &str| {
-        let host: Host = name.parse().unwrap();
-        let builder = Peer::builder().transport(wires.transport(host)).listen(format!("{name}:9"));
-        builder.handle("ECHO", echo()).unwrap().start().await.unwrap()
+        on_host(&wires, name).handle("ECHO", echo()).unwrap().start().await.unwrap()
     };
     let (ada, bob) = (node("ada").await, node("bob").await);
     assert!(ask(&ada, &bob, TypeCode::new(b"ECHO"), Over::Link).await);

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::{Instance, acquainted, browser::Browser, refresh};
+use super::{acquainted, browser::Browser, refresh};
+use crate::instance::Instance;
 
 /// Shows a network of this many nodes on the page. Each node knows some of the others, as after
 /// joins.

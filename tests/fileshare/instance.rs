@@ -1,5 +1,4 @@
 //! Instances of the file-sharing program as processes, each with folders of its own.
-#![allow(dead_code, unreachable_pub)]
 
 use std::{
     fs,
@@ -15,10 +14,10 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 /// Longer than any step takes. A test that reaches it fails instead of hanging.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The program, as `cargo test` has built it.
-pub fn program() -> Command {
+pub(crate) fn program() -> Command {
     let tests = std::env::current_exe().unwrap();
     let path: PathBuf = tests.parent().unwrap().with_file_name("examples").join("fileshare");
     assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
@@ -29,30 +28,30 @@ pub fn program() -> Command {
 }
 
 /// Runs a subcommand as the user with this runtime folder.
-pub fn subcommand(runtime: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn subcommand(runtime: &Path, arguments: &[&str]) -> Output {
     program().args(arguments).env("XDG_RUNTIME_DIR", runtime).output().unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
 /// One running instance; killed when dropped.
-pub struct Instance {
+pub(crate) struct Instance {
     child: Child,
     lines: BufReader<ChildStdout>,
     folders: TempDir,
     /// The address for peers.
-    pub address: String,
+    pub(crate) address: String,
     /// The address of the page, as printed.
-    pub url: String,
+    pub(crate) url: String,
     /// `HOST:PORT` of its page.
-    pub web: String,
+    pub(crate) web: String,
 }
 
 impl Instance {
     /// Starts an instance with this id, on free ports of loopback.
-    pub fn start(id: &str, options: &[&str]) -> Self {
+    pub(crate) fn start(id: &str, options: &[&str]) -> Self {
         let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["run", "share", "downloads"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
@@ -62,7 +61,7 @@ impl Instance {
     }
 
     /// Starts an instance of the user whose runtime folder is `run`.
-    pub fn start_with(run: &Path, id: &str, options: &[&str]) -> Self {
+    pub(crate) fn start_with(run: &Path, id: &str, options: &[&str]) -> Self {
         let folders = tempfile::Builder::new().prefix("fileshare-").tempdir().unwrap();
         for folder in ["share", "downloads"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
@@ -71,7 +70,7 @@ impl Instance {
     }
 
     /// Starts an instance whose downloads folder is set by an option.
-    pub fn start_at(id: &str, options: &[&str]) -> Self {
+    pub(crate) fn start_at(id: &str, options: &[&str]) -> Self {
         let folders = tempfile::tempdir().unwrap();
         for folder in ["run", "share"] {
             fs::create_dir(folders.path().join(folder)).unwrap();
@@ -81,7 +80,7 @@ impl Instance {
     }
 
     /// Ends the process and starts it again in the same folders.
-    pub fn again(mut self, id: &str, options: &[&str]) -> Self {
+    pub(crate) fn again(mut self, id: &str, options: &[&str]) -> Self {
         self.kill();
         let folders = std::mem::replace(&mut self.folders, tempfile::tempdir().unwrap());
         let run = folders.path().join("run");
@@ -119,27 +118,27 @@ impl Instance {
         Self { child, lines, folders, address, url, web }
     }
 
-    pub fn run(&self) -> PathBuf {
+    pub(crate) fn run(&self) -> PathBuf {
         self.folders.path().join("run")
     }
 
-    pub fn share(&self) -> PathBuf {
+    pub(crate) fn share(&self) -> PathBuf {
         self.folders.path().join("share")
     }
 
-    pub fn downloads(&self) -> PathBuf {
+    pub(crate) fn downloads(&self) -> PathBuf {
         self.folders.path().join("downloads")
     }
 
     /// Runs a subcommand that finds this instance. Returns its exit code, output and errors.
-    pub fn subcommand(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn subcommand(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = subcommand(&self.run(), arguments);
         let code = output.status.code().unwrap();
         (code, text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
     }
 
     /// Runs a subcommand with `--json`, which must succeed.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
         let (code, output, errors) = self.subcommand(&arguments);
         assert_eq!(code, 0, "{arguments:?}: {errors}");
@@ -147,7 +146,7 @@ impl Instance {
     }
 
     /// Sends one HTTP request with exactly these headers besides the usual ones.
-    pub fn call(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    pub(crate) fn call(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
         let mut stream = self.connect();
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         let given = |name: &str| {
@@ -168,17 +167,17 @@ impl Instance {
         Answer::read(BufReader::new(stream))
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], b"")
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         let body = body.to_string();
         self.call("POST", path, &["Content-Type: application/json"], body.as_bytes())
     }
 
     /// Subscribes to the events from now on.
-    pub fn events(&self) -> Events {
+    pub(crate) fn events(&self) -> Events {
         let mut stream = self.connect();
         let head = format!("GET /api/events HTTP/1.1\r\nHost: {}\r\n\r\n", self.web);
         stream.write_all(head.as_bytes()).unwrap();
@@ -188,26 +187,26 @@ impl Instance {
         Events { status: status.split(' ').nth(1).unwrap().parse().unwrap(), lines }
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.web).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Sends a signal: `STOP` suspends the process, `CONT` resumes it.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
     /// Interrupts it, as ctrl-C does, and waits for its end. Returns the exit code and the
     /// remaining output.
-    pub fn interrupt(&mut self) -> (Option<i32>, String) {
+    pub(crate) fn interrupt(&mut self) -> (Option<i32>, String) {
         self.signal("INT");
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
@@ -224,15 +223,15 @@ impl Drop for Instance {
 
 /// The answer to one HTTP request.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// The names are in lower case.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn read(mut stream: BufReader<TcpStream>) -> Self {
+    pub(crate) fn read(mut stream: BufReader<TcpStream>) -> Self {
         let mut line = || {
             let mut line = String::new();
             stream.read_line(&mut line).unwrap();
@@ -252,16 +251,16 @@ impl Answer {
         answer
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Status and `kind` of a refusal. Its text must not be empty.
-    pub fn refusal(&self) -> (u16, String) {
+    pub(crate) fn refusal(&self) -> (u16, String) {
         let json = self.json();
         assert!(json["error"].as_str().is_some_and(|text| !text.is_empty()), "{json}");
         (self.status, json["kind"].as_str().unwrap().to_owned())
@@ -269,14 +268,14 @@ impl Answer {
 }
 
 /// An open connection at `/api/events`.
-pub struct Events {
-    pub status: u16,
+pub(crate) struct Events {
+    pub(crate) status: u16,
     lines: BufReader<TcpStream>,
 }
 
 impl Events {
     /// The next event: its name and content. `None` at the end of the stream.
-    pub fn next(&mut self) -> Option<(String, Value)> {
+    pub(crate) fn next(&mut self) -> Option<(String, Value)> {
         let mut name = String::new();
         loop {
             let mut line = String::new();
@@ -293,7 +292,7 @@ impl Events {
 
     /// The first event of this name whose content satisfies `wanted`.
     #[track_caller]
-    pub fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
             let (event, data) = self.next().expect("the stream of events is open");
@@ -306,6 +305,6 @@ impl Events {
 }
 
 /// Whether a list of files contains this name.
-pub fn has(files: &Value, name: &str) -> bool {
+pub(crate) fn has(files: &Value, name: &str) -> bool {
     files.as_array().unwrap().iter().any(|file| file["name"] == name)
 }

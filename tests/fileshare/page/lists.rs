@@ -9,7 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{Instance, acquainted, browser::Browser, refresh, search};
+use super::{acquainted, browser::Browser, refresh, search};
+use crate::instance::Instance;
 
 /// A program like the originals. `list` returns its `LIST` entry for the node that asks.
 fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> String {

@@ -1,19 +1,11 @@
 //! The HTTP API of the page, and the subcommands that use it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
-mod instance;
 
 use std::{fs, process::Stdio};
 
-use instance::{Answer, Instance, LIMIT, has, program, subcommand, text};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use crate::instance::{Answer, Instance, LIMIT, has, program, subcommand, text};
 
 // ---- access ----
 

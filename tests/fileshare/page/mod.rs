@@ -1,31 +1,25 @@
-//! The page of the file-sharing program in a real browser: `cargo test --test page -- --ignored`.
+//! The page of the program in a real browser. Run these tests with
+//! `cargo test --test fileshare page:: -- --ignored`.
 //!
-//! Needs Debian's `chromium` and `chromium-driver`. With `FILESHARE_SCREENSHOT=PATH` one of the
+//! They need Debian's `chromium` and `chromium-driver`. With `FILESHARE_SCREENSHOT=PATH` one of the
 //! tests writes the screenshot for the README.
 //!
 //! - `lists`: searches, transfers and peers on the page.
 //! - `network`: the picture of the network.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+//!
+//! `browser` drives Chromium.
 
 mod browser;
-mod instance;
-#[path = "page/lists.rs"]
 mod lists;
-#[path = "page/network.rs"]
 mod network;
 
 use std::{fs, path::Path};
 
-use browser::Browser;
 use fantoccini::key::Key;
-use instance::{Instance, has};
 use serde_json::json;
+
+use self::browser::Browser;
+use crate::instance::{Instance, has};
 
 /// The rows of the table of files.
 const ROWS: &str = "[...document.querySelectorAll('#files tr')]";

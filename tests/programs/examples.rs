@@ -1,22 +1,12 @@
 //! The small examples run to their end and print what their comments say.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-/// A program that was built as an example.
-fn example(name: &str) -> Command {
-    let tests = std::env::current_exe().unwrap();
-    Command::new(tests.parent().unwrap().with_file_name("examples").join(name))
-}
-
-/// Runs an example and collects its output.
-fn run(name: &str, arguments: &[&str]) -> std::process::Output {
-    example(name).args(arguments).output().unwrap()
-}
+use crate::{Killed, example, run};
 
 /// Whether `printed` equals `said`, in which `…` stands for a port.
 fn is_as_said(printed: &str, said: &str) -> bool {
@@ -67,10 +57,10 @@ macro_rules! examples {
 examples! {
     first_node, a_first_node_answers;
     typed, typed_messages_are_answered_and_foreign_ones_refused;
-    router, a_question_goes_round_a_ring;
-    stabilizer, a_dead_peer_is_forgotten;
-    shutdown, a_stop_finishes_what_it_can_and_says_what_it_cut;
-    with_actix_web, a_web_application_asks_a_peer;
+    router, a_message_is_routed_around_a_ring;
+    stabilizer, a_dead_peer_is_removed;
+    shutdown, a_stop_completes_what_it_can_and_reports_what_it_aborted;
+    with_actix_web, a_web_application_sends_a_request_to_a_peer;
 }
 
 #[cfg(feature = "kademlia")]
@@ -166,17 +156,6 @@ fn an_example_exits_quietly_when_its_output_is_closed() {
     }
     let mut network = example("network");
     assert_eq!(read_only(1, network.args(["--nodes", "3"])), (true, String::new()));
-}
-
-/// A program that is killed when the test ends in any way. A surviving program would keep the
-/// output of the tests open.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
 }
 
 #[test]

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use actix_peer::{
     Config, Peer,
-    node::Counts,
-    overlay::Host,
     transport::{Io, Transport, memory::MemoryNetwork},
 };
 use tokio::{
@@ -13,19 +11,19 @@ use tokio::{
     time::timeout,
 };
 
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
+use crate::common::{
+    SECOND,
+    nodes::{self, on_host},
+};
 
 pub(crate) async fn node(wires: &MemoryNetwork, config: Config) -> Peer {
     tokio::time::pause();
-    let transport = wires.transport("node".parse::<Host>().unwrap());
-    let builder = Peer::builder().transport(transport).listen("node:9000").id("node").well_known();
-    builder.config(config).start().await.unwrap()
+    on_host(wires, "node").well_known().config(config).start().await.unwrap()
 }
 
 /// A connection from `host` on which nothing has been sent.
 pub(crate) async fn connect(wires: &MemoryNetwork, host: &str) -> Io {
-    let from = wires.transport(host.parse::<Host>().unwrap());
-    from.dial(&"node:9000".parse().unwrap()).await.unwrap()
+    nodes::host(wires, host).dial(&"node:9000".parse().unwrap()).await.unwrap()
 }
 
 /// Everything that arrives until the end.
@@ -45,10 +43,6 @@ pub(crate) async fn name(mut io: Io) -> String {
 
 pub(crate) const NAME: &str = "REPL\0\0\0\x04node";
 pub(crate) const BUSY: &str = "ERRO\0\0\0\x04Busy";
-
-pub(crate) async fn counts(node: &Peer) -> Counts {
-    node.status().await.counts
-}
 
 /// Lets all ready tasks run.
 pub(crate) async fn settle() {

@@ -1,32 +1,12 @@
-//! The command-line tools and examples, run as a user runs them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
-
-mod test_handlers;
+//! The command-line tools and the larger examples, run as a user runs them.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{ChildStdout, Command, Stdio},
 };
 
-/// An example, as `cargo test` has built it.
-fn example(name: &str) -> Command {
-    let tests = std::env::current_exe().unwrap();
-    let path: PathBuf = tests.parent().unwrap().with_file_name("examples").join(name);
-    assert!(path.exists(), "{} is missing: cargo build --examples", path.display());
-    Command::new(path)
-}
-
-fn run(name: &str, options: &[&str]) -> Output {
-    example(name).args(options).output().unwrap()
-}
+use crate::{Killed, example, run, test_handlers};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
@@ -40,7 +20,7 @@ fn ask(options: &[&str]) -> (i32, String, String) {
 
 /// A running `node`; killed when dropped.
 struct Node {
-    child: Child,
+    child: Killed,
     lines: BufReader<ChildStdout>,
     address: String,
 }
@@ -61,7 +41,7 @@ impl Node {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut node = Self { child, lines, address: String::new() };
+        let mut node = Self { child: Killed(child), lines, address: String::new() };
         let first = node.line();
         node.address = first
             .strip_prefix("listening on ")
@@ -87,7 +67,7 @@ impl Node {
     }
 
     fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.child.0.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
@@ -95,14 +75,7 @@ impl Node {
     fn end(mut self) -> (i32, String) {
         let mut rest = String::new();
         self.lines.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code().unwrap(), rest)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        (self.child.0.wait().unwrap().code().unwrap(), rest)
     }
 }
 
@@ -238,7 +211,7 @@ fn a_killed_node_listens_on_the_same_port_again_within_two_seconds() {
         }
         open[2].read_to_end(&mut Vec::new()).unwrap();
         node.signal("KILL");
-        node.child.wait().unwrap();
+        node.child.0.wait().unwrap();
         let begun = tokio::time::Instant::now();
         node = Node::start(&["--listen", &address]);
         let took = begun.elapsed();

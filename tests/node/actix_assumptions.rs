@@ -1,13 +1,6 @@
 //! The behaviour of actix that this crate relies on. An actix update that changes it must fail
 //! here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    missing_docs,
-    reason = "the traps themselves are measured"
-)]
+#![allow(clippy::disallowed_methods, reason = "the traps themselves are measured")]
 
 use std::{
     sync::{
