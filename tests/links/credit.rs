@@ -195,53 +195,59 @@ fn circle(wires: &MemoryNetwork, name: &str, other: &Arc<OnceLock<Peer>>) -> Bui
     builder(wires, name).handle("CIRC", next.start()).unwrap()
 }
 
-#[actix::test]
-async fn handlers_that_call_each_other_in_a_circle_complete_or_fail_in_time() {
-    tokio::time::pause();
+/// Two nodes whose handlers call each other.
+async fn circles() -> (Peer, Peer) {
     let wires = MemoryNetwork::new(1);
     let (to_bob, to_ada) = <(Arc<OnceLock<_>>, Arc<OnceLock<_>>)>::default();
     let ada = circle(&wires, "ada", &to_bob).start().await.unwrap();
     let bob = circle(&wires, "bob", &to_ada).start().await.unwrap();
     to_bob.set(bob.clone()).unwrap();
     to_ada.set(ada.clone()).unwrap();
-    let circle = async |depth: u32| {
-        let begun = Instant::now();
-        let message = Outgoing::from(Frame::text("CIRC", depth.to_string())).over(Over::Link);
-        let answer = timeout(60 * SECOND, ask(&ada, &bob, message))
-            .await
-            .expect("all exchanges end in time");
-        (answer, begun.elapsed())
-    };
+    (ada, bob)
+}
+
+/// Sends a request that the two nodes pass on to each other `depth` times.
+async fn go_round(from: &Peer, to: &Peer, depth: u32) -> Result<String, RequestError> {
+    let message = Outgoing::from(Frame::text("CIRC", depth.to_string())).over(Over::Link);
+    timeout(60 * SECOND, ask(from, to, message)).await.expect("all exchanges end in time")
+}
+
+/// Checks that all requests work again, and that no exchange is left.
+async fn works_again(ada: &Peer, bob: &Peer) {
+    pass(60 * SECOND).await;
+    assert_eq!(go_round(ada, bob, 100).await.unwrap(), "done");
+    for node in [ada, bob] {
+        assert!(links(node).await.iter().all(|link| link.open == 0 && link.held == 0));
+    }
+}
+
+#[actix::test]
+async fn handlers_that_call_each_other_in_a_circle_complete_or_fail_in_time() {
+    tokio::time::pause();
+    let (ada, bob) = circles().await;
     // As deep as there are permits: each request is answered.
     for depth in [0, 1, 2, 50, 100] {
-        assert_eq!(circle(depth).await.0.unwrap(), "done", "{depth}");
+        assert_eq!(go_round(&ada, &bob, depth).await.unwrap(), "done", "{depth}");
     }
     // Deeper, and without an end: an error in time.
     for depth in [1_000, u32::MAX] {
-        let (answer, took) = circle(depth).await;
+        let begun = Instant::now();
+        let answer = go_round(&ada, &bob, depth).await;
         assert_ne!(answer.unwrap_or_else(|error| error.to_string()), "done");
-        assert!(took <= LIMIT, "{took:?}");
+        assert!(begun.elapsed() <= LIMIT, "{:?}", begun.elapsed());
     }
-    // Many at once, from both sides.
-    let many = |from: &Peer, to: &Peer| {
-        let (from, to) = (from.clone(), to.clone());
-        join_all((0..40).map(move |n| {
-            let (from, to) = (from.clone(), to.clone());
-            async move {
-                let message = Outgoing::from(Frame::text("CIRC", n.to_string())).over(Over::Link);
-                ask(&from, &to, message).await
-            }
-        }))
-    };
-    let all = timeout(60 * SECOND, join(many(&ada, &bob), many(&bob, &ada))).await;
-    let (here, there) = all.expect("all exchanges end in time");
+    works_again(&ada, &bob).await;
+}
+
+#[actix::test]
+async fn many_circles_of_handlers_from_both_sides_at_once_end_in_time() {
+    tokio::time::pause();
+    let (ada, bob) = circles().await;
+    let here = join_all((0..40).map(|depth| go_round(&ada, &bob, depth)));
+    let there = join_all((0..40).map(|depth| go_round(&bob, &ada, depth)));
+    let (here, there) = join(here, there).await;
     assert_eq!(here.len() + there.len(), 80);
-    // Afterwards all requests work again.
-    pass(60 * SECOND).await;
-    assert_eq!(circle(100).await.0.unwrap(), "done");
-    for node in [&ada, &bob] {
-        assert!(links(node).await.iter().all(|link| link.open == 0 && link.held == 0));
-    }
+    works_again(&ada, &bob).await;
 }
 
 #[actix::test]

@@ -32,6 +32,7 @@ use tokio::{
 
 use crate::{
     SECOND, builder,
+    common::nodes::host,
     fake::{self, Fake, listen},
     pass, transport, zeros,
 };
@@ -244,6 +245,17 @@ impl AsyncRead for Slow {
     }
 }
 
+/// Connections that have received only a part of the first frame.
+async fn half_open(from: &MemoryTransport, to: &Peer) -> Vec<Io> {
+    let mut all = Vec::new();
+    for said in [&b""[..], b"ECH", b"@LNK\0\0\0\xff{", b"ECHO\0\0\0\x09abc", b"SINK\0\0\0\x09abc"] {
+        let mut io = from.dial(to.info().address()).await.unwrap();
+        io.writer.write_all(said).await.unwrap();
+        all.push(io);
+    }
+    all
+}
+
 #[actix::test]
 async fn a_node_that_ends_at_any_moment_leaves_nothing_running_and_nothing_open() {
     tokio::time::pause();
@@ -258,16 +270,8 @@ async fn a_node_that_ends_at_any_moment_leaves_nothing_running_and_nothing_open(
             let sweep = PingSweep::new().every(SECOND / 20);
             let ada = ada.stabilizer(sweep).start().await.unwrap();
             let bob = busy(builder(&wires, "bob")).start().await.unwrap();
-            // Connections that have received only a part of the first frame.
-            let from = wires.transport("eve".parse::<Host>().unwrap());
-            let mut half_open = Vec::new();
-            for said in
-                [&b""[..], b"ECH", b"@LNK\0\0\0\xff{", b"ECHO\0\0\0\x09abc", b"SINK\0\0\0\x09abc"]
-            {
-                let mut io = from.dial(ada.info().address()).await.unwrap();
-                io.writer.write_all(said).await.unwrap();
-                half_open.push(io);
-            }
+            let from = host(&wires, "eve");
+            let _half_open = half_open(&from, &ada).await;
             let holder = ada.clone();
             let mut under_way = work(&holder, &bob);
             // A prime, so that the moments differ from those of the timers.
@@ -344,7 +348,7 @@ async fn a_link_with_a_partial_hello_when_the_node_ends_is_never_opened() {
         let config = Config::default().drain_timeout(SECOND);
         let node = builder(&wires, "node").transport(transport).config(config);
         let node = node.start().await.unwrap();
-        let from = wires.transport("eve".parse::<Host>().unwrap());
+        let from = host(&wires, "eve");
         let mut io = from.dial(node.info().address()).await.unwrap();
         let hello = fake::hello("eve").to_frame();
         let (begin, rest) = hello.data().split_at(5);
@@ -409,7 +413,7 @@ async fn a_refusal_in_progress_when_the_node_ends_is_aborted() {
     let (transport, left) = shown(&wires, "ada");
     let config = Config::default().max_connections(1);
     let ada = builder(&wires, "ada").transport(transport).config(config).start().await.unwrap();
-    let from = wires.transport("eve".parse::<Host>().unwrap());
+    let from = host(&wires, "eve");
     let _first = from.dial(ada.info().address()).await.unwrap();
     settle().await;
     // The caller gets the busy error, and nothing arrives there.

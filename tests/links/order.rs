@@ -205,10 +205,74 @@ async fn a_request_that_is_refused_while_it_waits_releases_only_the_messages_beh
     assert_eq!(calls[0].all(), [1, 3]);
 }
 
+const ACTORS: usize = 3;
+
+/// Random messages of a peer that is driven by hand.
+struct Mix {
+    random: Rng,
+    eve: ByHand,
+    /// The numbers that were sent, by actor.
+    sent: Vec<Vec<u32>>,
+    /// The number of the last sequenced message.
+    sequence: u64,
+    /// Streamed messages whose last part is still to come.
+    streams: Vec<(u32, String)>,
+}
+
+impl Mix {
+    fn kind(&mut self) -> Kind {
+        match self.random.u32(..10) {
+            0..4 => Kind::OneWay,
+            4..8 => Kind::Request,
+            n => {
+                self.sequence += 1;
+                numbered(self.sequence, [AckLevel::Delivered, AckLevel::Handled][n as usize % 2])
+            }
+        }
+    }
+
+    /// Sends the message `number` to a random handler.
+    async fn send(&mut self, number: u32) {
+        let actor = self.random.usize(..ACTORS);
+        let code = format!("{}{actor}", self.random.choice(["ONE", "TWO", "STR", "BAT"]).unwrap());
+        let kind = self.kind();
+        let data = number.to_be_bytes();
+        let streamed = code.starts_with("STR") && !matches!(kind, Kind::Sequenced(_));
+        self.sent[actor].push(number);
+        if streamed && self.random.bool() && self.streams.len() < 2 {
+            self.streams.push((self.eve.begin(&code, &data, kind, true).await, code));
+        } else if self.random.u8(..5) == 0 {
+            let exchange = self.eve.begin(&code, &data, kind, true).await;
+            let more = vec![0; self.random.usize(1..2_000)];
+            self.eve.go_on(exchange, &code, &more, true).await;
+            self.eve.go_on(exchange, &code, b"end", false).await;
+        } else if kind == Kind::OneWay {
+            self.eve.one_way(&code, &data).await;
+        } else {
+            self.eve.begin(&code, &data, kind, false).await;
+        }
+    }
+
+    /// Ends a stream, writes, waits and reads, each now and then.
+    async fn pause(&mut self) {
+        if self.random.u8(..4) == 0 && !self.streams.is_empty() {
+            let at = self.random.usize(..self.streams.len());
+            let (exchange, code) = self.streams.swap_remove(at);
+            self.eve.go_on(exchange, &code, b"end", false).await;
+        }
+        if self.random.u8(..4) == 0 {
+            self.eve.flush().await;
+            pass(Duration::from_millis(self.random.u64(..4))).await;
+        }
+        if self.random.u8(..8) == 0 {
+            self.eve.hear_now().await;
+        }
+    }
+}
+
 /// Sends `count` messages with random handlers, codes, kinds and pauses. Returns what each actor
 /// was sent and what it received, in order.
 async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>)> {
-    const ACTORS: usize = 3;
     let mut random = Rng::with_seed(seed);
     let wires = MemoryNetwork::new(seed);
     let config = config
@@ -219,55 +283,21 @@ async fn mixed(seed: u64, config: Config, count: u32) -> Vec<(Vec<u32>, Vec<u32>
         wires.latency(Duration::ZERO..Duration::from_millis(3));
     }
     let (bob, calls, _) = node(&wires, config, ACTORS).await;
-    let mut eve = ByHand::dial(&wires, &bob).await;
-    let (mut sent, mut sequence) = (vec![Vec::new(); ACTORS], 0);
-    // Streamed messages whose last part is still to come.
-    let mut streams: Vec<(u32, String)> = Vec::new();
+    let eve = ByHand::dial(&wires, &bob).await;
+    let (sent, streams) = (vec![Vec::new(); ACTORS], Vec::new());
+    let mut mix = Mix { random, eve, sent, sequence: 0, streams };
     for number in 0..count {
-        let actor = random.usize(..ACTORS);
-        let code = format!("{}{actor}", random.choice(["ONE", "TWO", "STR", "BAT"]).unwrap());
-        let kind = match random.u32(..10) {
-            0..4 => Kind::OneWay,
-            4..8 => Kind::Request,
-            n => {
-                sequence += 1;
-                numbered(sequence, [AckLevel::Delivered, AckLevel::Handled][n as usize % 2])
-            }
-        };
-        let data = number.to_be_bytes();
-        let streamed = code.starts_with("STR") && !matches!(kind, Kind::Sequenced(_));
-        sent[actor].push(number);
-        if streamed && random.bool() && streams.len() < 2 {
-            streams.push((eve.begin(&code, &data, kind, true).await, code));
-        } else if random.u8(..5) == 0 {
-            let exchange = eve.begin(&code, &data, kind, true).await;
-            eve.go_on(exchange, &code, &vec![0; random.usize(1..2_000)], true).await;
-            eve.go_on(exchange, &code, b"end", false).await;
-        } else if kind == Kind::OneWay {
-            eve.one_way(&code, &data).await;
-        } else {
-            eve.begin(&code, &data, kind, false).await;
-        }
-        if random.u8(..4) == 0 && !streams.is_empty() {
-            let (exchange, code) = streams.swap_remove(random.usize(..streams.len()));
-            eve.go_on(exchange, &code, b"end", false).await;
-        }
-        if random.u8(..4) == 0 {
-            eve.flush().await;
-            pass(Duration::from_millis(random.u64(..4))).await;
-        }
-        if random.u8(..8) == 0 {
-            eve.hear_now().await;
-        }
+        mix.send(number).await;
+        mix.pause().await;
     }
-    for (exchange, code) in streams {
-        eve.go_on(exchange, &code, b"end", false).await;
+    for (exchange, code) in mix.streams {
+        mix.eve.go_on(exchange, &code, b"end", false).await;
     }
-    eve.flush().await;
-    eve.pass(20).await;
+    mix.eve.flush().await;
+    mix.eve.pass(20).await;
     let link = &links(&bob).await[0];
     assert_eq!((link.open, link.incomplete, link.in_hand, link.held), (0, 0, 0, 0), "{seed}");
-    sent.into_iter().zip(calls.iter().map(Calls::all)).collect()
+    mix.sent.into_iter().zip(calls.iter().map(Calls::all)).collect()
 }
 
 #[actix::test]

@@ -580,6 +580,50 @@ impl World {
         faults
     }
 
+    /// Causes a fault and ends it. The kinds: a restart on the same host, a restart on a new host, a
+    /// machine that sleeps, and a second node with the same id.
+    async fn fault(&mut self, kind: usize, id: &str, away: Duration, crashes: bool, what: &str) {
+        match kind {
+            0 | 1 => {
+                let host = self.end(id, crashes).await;
+                sleep(away).await;
+                let host = if kind == 0 { host } else { self.new_host() };
+                let peer = self.start(id, host).await;
+                // A crashed seed restarts without a contact: other nodes still list it. A stopped
+                // seed may be forgotten if all nodes that joined through it restarted.
+                if kind == 1 || id != "ada" || !crashes {
+                    let contact = self.other(id);
+                    join_now_or_later(&peer, &contact).await;
+                }
+            }
+            2 => {
+                let life = &self.lives[id];
+                let host = life.host.parse().unwrap();
+                life.asleep.store(true, Ordering::Relaxed);
+                self.wires.stall(&host, 690 * SECOND);
+                sleep(690 * SECOND).await;
+                self.lives[id].asleep.store(false, Ordering::Relaxed);
+            }
+            _ => {
+                let host = self.new_host();
+                let twin = node(&self.wires, id, &host).await;
+                let mut events = twin.events();
+                let contact = self.other(id);
+                twin.join(&contact).await.ok();
+                sleep(HEALED).await;
+                assert!(
+                    !heard(&mut events).twice.is_empty(),
+                    "{what}: the second node with this id was not told"
+                );
+                if crashes {
+                    twin.abort().await
+                } else {
+                    twin.stop().await
+                };
+            }
+        }
+    }
+
     async fn heals(&mut self, what: &str) {
         let begun = Instant::now();
         loop {
@@ -598,7 +642,7 @@ impl World {
 }
 
 /// Runs a network with one random fault after another.
-async fn whatever_happens(seed: u64) {
+async fn random_faults(seed: u64) {
     let (wires, random) = (MemoryNetwork::new(seed), fastrand::Rng::with_seed(seed));
     wires.latency(Duration::from_millis(1)..Duration::from_millis(30));
     let mut world = World { wires, random, lives: BTreeMap::new(), hosts: 0 };
@@ -617,45 +661,7 @@ async fn whatever_happens(seed: u64) {
         let crashes = world.random.bool();
         let kind = world.random.usize(..4);
         let what = format!("seed {seed}, step {step}: {id}, kind {kind}, {away} s, {crashes}");
-        match kind {
-            0 | 1 => {
-                let host = world.end(&id, crashes).await;
-                sleep(away * SECOND).await;
-                let host = if kind == 0 { host } else { world.new_host() };
-                let peer = world.start(&id, host).await;
-                // A crashed seed restarts without a contact: other nodes still list it. A stopped
-                // seed may be forgotten if all nodes that joined through it restarted.
-                if kind == 1 || id != "ada" || !crashes {
-                    let contact = world.other(&id);
-                    join_now_or_later(&peer, &contact).await;
-                }
-            }
-            2 => {
-                let life = &world.lives[&id];
-                let host = life.host.parse().unwrap();
-                life.asleep.store(true, Ordering::Relaxed);
-                world.wires.stall(&host, 690 * SECOND);
-                sleep(690 * SECOND).await;
-                world.lives[&id].asleep.store(false, Ordering::Relaxed);
-            }
-            _ => {
-                let host = world.new_host();
-                let twin = node(&world.wires, &id, &host).await;
-                let mut events = twin.events();
-                let contact = world.other(&id);
-                twin.join(&contact).await.ok();
-                sleep(HEALED).await;
-                assert!(
-                    !heard(&mut events).twice.is_empty(),
-                    "{what}: the second node with this id was not told"
-                );
-                if crashes {
-                    twin.abort().await
-                } else {
-                    twin.stop().await
-                };
-            }
-        }
+        world.fault(kind, &id, away * SECOND, crashes, &what).await;
         world.heals(&what).await;
     }
     for life in world.lives.into_values() {
@@ -667,6 +673,6 @@ async fn whatever_happens(seed: u64) {
 async fn after_any_faults_listings_are_mutual_within_thirty_seconds_or_the_reason_is_reported() {
     tokio::time::pause();
     for seed in 0..5 {
-        whatever_happens(seed).await;
+        random_faults(seed).await;
     }
 }

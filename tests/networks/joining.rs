@@ -243,17 +243,22 @@ async fn a_failed_join_distinguishes_a_tls_contact_from_a_plain_contact() {
     assert_eq!(why(&tls, "club:9000").await, JoinFailure::NotAdmitted);
 }
 
+/// A contact whose table has one entry, the peer that took it, and a node that has not joined.
+async fn full_contact(net: &SimNetwork) -> Result<[Peer; 3], SimError> {
+    let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
+    let contact = net.start_with("n0", full).await?;
+    // The peer in the table lists no other node and admits none.
+    let closed = |builder: Builder| Ok(builder.join_policy(JoinPolicy::Closed));
+    let first = net.start_with("n1", closed).await?;
+    first.join("n0:9000").await.unwrap();
+    Ok([contact, first, net.start("n2").await?])
+}
+
 #[test]
 fn a_node_whose_contact_is_full_joins_as_soon_as_the_contact_has_room() {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
-        let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
-        let contact = net.start_with("n0", full).await?;
-        // The peer in the table lists no other node and admits none.
-        let closed = |builder: Builder| Ok(builder.join_policy(JoinPolicy::Closed));
-        let first = net.start_with("n1", closed).await?;
-        first.join("n0:9000").await.unwrap();
-        let second = net.start("n2").await?;
+        let [contact, first, second] = full_contact(&net).await?;
         let mut events = second.events();
         let begun = Instant::now();
         let error = second.join("n0:9000").await.unwrap_err();
@@ -264,7 +269,7 @@ fn a_node_whose_contact_is_full_joins_as_soon_as_the_contact_has_room() {
         assert!(matches!(told, Some(PeerEvent::NotJoined { again: true, .. })), "{told:?}");
         net.advance(300 * SECOND).await;
         first.leave().await.unwrap();
-        net.wait_until(130 * SECOND, "it is in", async || {
+        net.wait_until(130 * SECOND, "the contact lists the node", async || {
             contact.peers().list().await.unwrap().contains(second.id())
         })
         .await?;
@@ -279,12 +284,7 @@ fn a_node_whose_contact_is_full_joins_as_soon_as_the_contact_has_room() {
 fn leaving_ends_a_join_in_the_background() {
     let network = SimNetwork::new(1);
     let lived = network.run(async |net| {
-        let full = |builder: Builder| Ok(builder.config(Config::default().max_peers(1)));
-        let contact = net.start_with("n0", full).await?;
-        let closed = |builder: Builder| Ok(builder.join_policy(JoinPolicy::Closed));
-        let first = net.start_with("n1", closed).await?;
-        first.join("n0:9000").await.unwrap();
-        let second = net.start("n2").await?;
+        let [contact, first, second] = full_contact(&net).await?;
         assert!(second.join("n0:9000").await.unwrap_err().is_tried_again());
         second.leave().await.unwrap();
         first.leave().await.unwrap();

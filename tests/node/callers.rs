@@ -64,9 +64,8 @@ fn echo(over: Over) -> Outgoing {
     Outgoing::from(Frame::text("ECHO", "hello")).over(over)
 }
 
-/// Makes every call of a handle to a node that answers.
-async fn call_everything(peer: &Peer, other: &Peer) {
-    let mut events = peer.events();
+/// Sends messages of every kind by every verb.
+async fn send_everything(peer: &Peer, other: &Peer) {
     let how = Reliability::from(AckLevel::Handled).across_restarts();
     for over in [Over::Classic, Over::Any, Over::Link] {
         let long = || Outgoing::body("LONG", LONG, tokio::io::repeat(7)).over(over);
@@ -88,18 +87,18 @@ async fn call_everything(peer: &Peer, other: &Peer) {
     peer.send_reliable(other.info(), Frame::text("ECHO", "1"), how).await.unwrap();
     let taken = peer.try_send_reliable(other.info(), Frame::text("ECHO", "2"), how).await;
     taken.unwrap().await.unwrap();
+}
 
-    let contact = other.info().address().to_string();
-    assert_eq!(peer.join(&contact).await.unwrap().added().len(), 1);
-    assert!(peer.status().await.joined);
-    assert_eq!(peer.peers().list().await.unwrap().len(), 1);
-    let routed = peer.request(Target::routed(other.id().clone()), echo(Over::Any)).await.unwrap();
-    assert_eq!(routed.collect().await.unwrap().len(), 1);
-    peer.route(other.id(), echo(Over::Any)).await.unwrap().collect().await.unwrap();
+/// Makes the calls of the overlays that are compiled in.
+#[cfg_attr(
+    not(any(feature = "kademlia", feature = "swim")),
+    expect(unused_variables, clippy::unused_async, reason = "there is no overlay")
+)]
+async fn use_overlays(peer: &Peer, other: &Peer) {
     #[cfg(feature = "kademlia")]
     {
         let key = actix_peer::overlay::kademlia::Key::of(other.id());
-        peer.join_kademlia(&contact).await.unwrap();
+        peer.join_kademlia(&other.info().address().to_string()).await.unwrap();
         assert!(!peer.lookup(key).await.unwrap().is_empty());
         assert_eq!(peer.find(other.id()).await.unwrap().as_ref(), Some(other.info()));
         peer.put(key, "value", Duration::from_secs(60)).await.unwrap();
@@ -114,6 +113,20 @@ async fn call_everything(peer: &Peer, other: &Peer) {
         assert!(peer.members().len() <= 1);
         peer.leave_members().await;
     }
+}
+
+/// Makes every call of a handle to a node that answers.
+async fn call_everything(peer: &Peer, other: &Peer) {
+    let mut events = peer.events();
+    send_everything(peer, other).await;
+    let contact = other.info().address().to_string();
+    assert_eq!(peer.join(&contact).await.unwrap().added().len(), 1);
+    assert!(peer.status().await.joined);
+    assert_eq!(peer.peers().list().await.unwrap().len(), 1);
+    let routed = peer.request(Target::routed(other.id().clone()), echo(Over::Any)).await.unwrap();
+    assert_eq!(routed.collect().await.unwrap().len(), 1);
+    peer.route(other.id(), echo(Over::Any)).await.unwrap().collect().await.unwrap();
+    use_overlays(peer, other).await;
     assert_eq!(peer.leave().await.unwrap(), 1);
     peer.peers().add(other.info().clone()).await.unwrap();
     assert!(peer.peers().remove(other.id()).await.unwrap().is_some());

@@ -372,16 +372,22 @@ fn link_frame(code: &[u8; 4], exchange: u32, flags: u8, payload: &[u8]) -> Frame
     Frame::new(code, [&exchange.to_be_bytes()[..], &[flags], payload].concat())
 }
 
+// Flags of a frame on a link.
+const OPEN: u8 = 1;
+const END: u8 = 2;
+const MORE: u8 = 4;
+const NUMBERED: u8 = 16;
+
+/// A one-way message with this many bytes of data.
+fn one_way_message(len: usize) -> Frame {
+    link_frame(b"NEWS", 0, 0, &vec![0; len])
+}
+
 #[test]
 fn every_kind_of_bad_input_on_the_page_ends_a_link_with_its_reason() {
-    const OPEN: u8 = 1;
-    const END: u8 = 2;
-    const MORE: u8 = 4;
-    const NUMBERED: u8 = 16;
-    let frame = link_frame;
+    let (frame, message) = (link_frame, one_way_message);
     let asked = || frame(b"ECHO", 1, OPEN | END, b"");
     let numbers = |level| [&[0; 16][..], &[level], &[0; 8]].concat();
-    let message = |n| frame(b"NEWS", 0, 0, &vec![0; n]);
     // The number of the row, and the input that it describes.
     let cases: &[(usize, &[Frame])] = &[
         (0, &[message(MAX_PAYLOAD + 1)]),
@@ -420,12 +426,17 @@ fn every_kind_of_bad_input_on_the_page_ends_a_link_with_its_reason() {
         let expected = if at == 0 { 2 } else { 10 };
         assert_eq!(ends_with(frames), Some(expected), "line {line}: {frames:?}");
     }
-    // The nearest valid input is accepted.
+}
+
+#[test]
+fn the_nearest_valid_input_to_the_bad_input_on_the_page_is_accepted() {
+    let (frame, message) = (link_frame, one_way_message);
+    let asked = frame(b"ECHO", 1, OPEN | END, b"");
     let parts = vec![frame(b"ECHO", 1, MORE, b""); 98];
     let good: &[&[Frame]] = &[
         &[message(MAX_PAYLOAD)],
         &[message(65_536), message(65_536), message(65_536), message(65_536)],
-        &[asked(), frame(b"@CRD", 1, 0, &[0; 4])],
+        &[asked, frame(b"@CRD", 1, 0, &[0; 4])],
         &[&[frame(b"ECHO", 1, OPEN | MORE, b"")], &parts[..], &[frame(b"ECHO", 1, END, b"")]]
             .concat(),
         &[frame(b"@XYZ", 0, 0, b"")],

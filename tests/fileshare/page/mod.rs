@@ -369,11 +369,37 @@ async fn with_a_token_the_page_opens_only_at_the_printed_address() {
     page.open(&format!("http://{}/", ada.web)).await;
 }
 
+/// The files of the five nodes in the screenshot, with their lengths in bytes.
+const FILES: [&[(&str, u64)]; 5] = [
+    &[
+        ("Field recording, 11 May.flac", 148_300_112),
+        ("Reading list.md", 4_210),
+        ("Seven short stories.epub", 1_204_077),
+    ],
+    &[
+        ("Holiday in the Alps.mp4", 3_221_225_472),
+        ("Sourdough, step by step.pdf", 2_318_020),
+        ("Kitchen radio.opus", 9_120_400),
+    ],
+    &[
+        ("Holiday in the Alps.mp4", 3_221_225_472),
+        ("Map of the old town.svg", 811_442),
+        ("Seven short stories.epub", 1_204_077),
+        ("Old photographs.tar", 731_904_000),
+    ],
+    &[
+        ("Holiday notes.txt", 18_320),
+        ("Choir rehearsal.ogg", 61_204_100),
+        ("Garden plan, second version.pdf", 3_902_118),
+        ("Old photographs.tar", 731_904_000),
+    ],
+    &[("Holiday playlist.m3u", 2_904)],
+];
+
 /// The screenshot for the README: a network of five nodes, and a transfer in progress.
 #[tokio::test]
 #[ignore = "needs chromium and chromedriver"]
 async fn the_screenshot_in_the_readme_shows_a_real_session() {
-    const FILM: u64 = 3_221_225_472;
     let Some(to) = std::env::var_os("FILESHARE_SCREENSHOT") else { return };
     let ada = Instance::start("ada", &[]);
     let join = ["--join", ada.address.as_str(), "--hops", "1"];
@@ -381,49 +407,10 @@ async fn the_screenshot_in_the_readme_shows_a_real_session() {
     let carol = Instance::start("carol", &join);
     let dave = Instance::start("dave", &["--join", &carol.address, "--hops", "2"]);
     let erin = Instance::start("erin", &["--join", &bob.address, "--hops", "1"]);
-    let files: [(&Instance, &[(&str, u64)]); 5] = [
-        (
-            &ada,
-            &[
-                ("Field recording, 11 May.flac", 148_300_112),
-                ("Reading list.md", 4_210),
-                ("Seven short stories.epub", 1_204_077),
-            ],
-        ),
-        (
-            &bob,
-            &[
-                ("Holiday in the Alps.mp4", FILM),
-                ("Sourdough, step by step.pdf", 2_318_020),
-                ("Kitchen radio.opus", 9_120_400),
-            ],
-        ),
-        (
-            &carol,
-            &[
-                ("Holiday in the Alps.mp4", FILM),
-                ("Map of the old town.svg", 811_442),
-                ("Seven short stories.epub", 1_204_077),
-                ("Old photographs.tar", 731_904_000),
-            ],
-        ),
-        (
-            &dave,
-            &[
-                ("Holiday notes.txt", 18_320),
-                ("Choir rehearsal.ogg", 61_204_100),
-                ("Garden plan, second version.pdf", 3_902_118),
-                ("Old photographs.tar", 731_904_000),
-            ],
-        ),
-        (&erin, &[("Holiday playlist.m3u", 2_904)]),
-    ];
-    for (instance, files) in files {
+    for (instance, files) in [&ada, &bob, &carol, &dave, &erin].into_iter().zip(FILES) {
         for (name, len) in files {
             large_file(&instance.share().join(name), *len);
         }
-    }
-    for instance in [&ada, &bob, &carol, &dave, &erin] {
         refresh(instance);
     }
     ada.events().wait("peers", |network| network["nodes"].as_array().unwrap().len() == 5);
