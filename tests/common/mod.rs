@@ -1,5 +1,6 @@
 //! Helpers that several test binaries share.
 //!
+//! - `frames`: frames as bytes.
 //! - `handlers`: handlers that answer, record or measure what they receive.
 //! - `log`: a log that a test reads.
 //! - `nodes`: nodes on a memory network, and messages between nodes.
@@ -8,6 +9,7 @@
 //!   few binaries need it.
 #![allow(dead_code, reason = "no test binary uses all of them")]
 
+pub(crate) mod frames;
 pub(crate) mod handlers;
 pub(crate) mod log;
 pub(crate) mod nodes;

@@ -7,8 +7,10 @@ use actix_peer::{Incoming, Peer, Reply, frame::Frame, handler};
 use serde_json::{Value, json};
 
 use crate::{
-    Instance, names,
-    originals::{Original, exchange, frame, joins},
+    Instance,
+    common::frames::frame,
+    names,
+    originals::{Original, exchange, joins},
 };
 
 const NOT_FOUND: &str = r"ERRO\x00\x00\x00\x0eFile not found";

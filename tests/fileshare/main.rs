@@ -15,10 +15,11 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
     missing_docs
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod hostile;
 mod instance;
 mod network;

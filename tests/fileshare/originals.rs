@@ -14,19 +14,9 @@ use serde_json::json;
 
 use crate::{
     Instance,
+    common::frames::{frame, shown},
     instance::{LIMIT, has},
 };
-
-/// A frame as the originals pack it.
-pub(crate) fn frame(code: &[u8; 4], data: impl AsRef<[u8]>) -> Vec<u8> {
-    let data = data.as_ref();
-    [code.as_slice(), &(data.len() as u32).to_be_bytes(), data].concat()
-}
-
-/// Shows bytes as a literal.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}
 
 /// Runs one exchange as an original does. Returns all received bytes.
 pub(crate) fn exchange(address: &str, code: &[u8; 4], data: impl AsRef<[u8]>) -> String {

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     Instance,
+    common::frames::frame,
     instance::has,
     large_file, names,
-    originals::{Original, exchange, frame, joins},
+    originals::{Original, exchange, joins},
     same_content,
 };
 

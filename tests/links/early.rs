@@ -249,7 +249,7 @@ fn resident_kib() -> u64 {
 
 /// The target of the design: memory is flat over a million exchanges, in each way.
 #[actix::test]
-#[ignore = "long"]
+#[ignore = "takes many minutes"]
 async fn memory_is_flat_over_a_million_exchanges_that_end_early_in_each_way() {
     tokio::time::pause();
     let before = std::cell::Cell::new(None);

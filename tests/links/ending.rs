@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{
     SECOND, builder,
-    common::nodes::host,
+    common::{frames::encoded, nodes::host},
     fake::{self, Fake, listen},
     pass, transport, zeros,
 };
@@ -351,11 +351,9 @@ async fn a_link_with_a_partial_hello_when_the_node_ends_is_never_opened() {
         let from = host(&wires, "eve");
         let mut io = from.dial(node.info().address()).await.unwrap();
         let hello = fake::hello("eve").to_frame();
-        let (begin, rest) = hello.data().split_at(5);
-        let mut said = b"@LNK".to_vec();
-        said.extend(u32::try_from(hello.data().len()).unwrap().to_be_bytes());
-        said.extend(begin);
-        io.writer.write_all(&said).await.unwrap();
+        let hello = encoded(&hello);
+        let (begin, rest) = hello.split_at(8 + 5);
+        io.writer.write_all(begin).await.unwrap();
         pass(SECOND / 100).await;
         let _node = end(node, how).await;
         assert_eq!(left.halves(), 0, "{how:?}");

@@ -122,7 +122,7 @@ async fn two_hundred_cut_links_lose_duplicate_and_reorder_no_message() {
 
 /// The target of the design: none of a million messages.
 #[actix::test]
-#[ignore = "long"]
+#[ignore = "takes many minutes"]
 async fn two_hundred_cut_links_lose_duplicate_and_reorder_none_of_a_million_messages() {
     tokio::time::pause();
     cuts(500_000, 200).await;

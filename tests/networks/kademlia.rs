@@ -24,7 +24,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::common::{handlers, nodes::on_host};
+use crate::common::{frames::encoded, handlers, nodes::on_host};
 
 /// The time between two refreshes, and between two transmissions of a record. Open links are
 /// expensive over hours of virtual time.
@@ -475,11 +475,8 @@ async fn ask(
     question: Question,
 ) -> Option<Answer> {
     let mut io = wires.transport(host(from)).dial(&"n0:9000".parse().unwrap()).await.unwrap();
-    let frame = Request { from: claimed.clone(), question }.encode().unwrap();
-    let mut bytes = frame.code().as_bytes().to_vec();
-    bytes.extend(u32::try_from(frame.data().len()).unwrap().to_be_bytes());
-    bytes.extend_from_slice(frame.data());
-    io.writer.write_all(&bytes).await.unwrap();
+    let request = Request { from: claimed.clone(), question }.encode().unwrap();
+    io.writer.write_all(&encoded(&request)).await.unwrap();
     let mut reply = Vec::new();
     io.reader.read_to_end(&mut reply).await.ok()?;
     let frame = Frame::new("@KAD", reply.get(8..)?.to_vec());
@@ -552,11 +549,7 @@ async fn liar(wires: &MemoryNetwork, name: &str, answer: impl Fn() -> Vec<u8> + 
 }
 
 fn bytes(me: &str, answer: Answer) -> Vec<u8> {
-    let frame = Response { me: me.parse().unwrap(), answer }.encode().unwrap();
-    let mut bytes = frame.code().as_bytes().to_vec();
-    bytes.extend(u32::try_from(frame.data().len()).unwrap().to_be_bytes());
-    bytes.extend_from_slice(frame.data());
-    bytes
+    encoded(&Response { me: me.parse().unwrap(), answer }.encode().unwrap())
 }
 
 #[test]

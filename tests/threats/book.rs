@@ -240,7 +240,7 @@ const MANY: usize = 300;
 
 /// The process that another test kills. It does nothing by itself.
 #[actix::test]
-#[ignore = "a part of another test"]
+#[ignore = "runs as a child process of another test"]
 async fn writes_an_address_book_until_it_is_killed() {
     let Ok(path) = std::env::var("ACTIX_PEER_TEST_BOOK") else { return };
     let often = AddressBookConfig::new(path).save_every(Duration::from_millis(10)).rejoin(0);

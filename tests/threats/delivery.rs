@@ -412,7 +412,7 @@ async fn links_that_are_opened_at_once_become_one_and_nothing_on_the_other_is_lo
 }
 
 #[actix::test]
-#[ignore = "long"]
+#[ignore = "takes many minutes"]
 async fn links_that_are_opened_at_once_become_one_in_a_thousand_rounds() {
     tokio::time::pause();
     open_at_once_again_and_again(1_000).await;

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 use crate::{
-    common::{SECOND, nodes::counts},
+    common::{SECOND, frames::frame, nodes::counts},
     nodes::{connect, heard, settle},
 };
 
@@ -82,12 +82,8 @@ async fn started(wires: &MemoryNetwork) -> (Peer, Dialled) {
 
 /// Sends one request from `host`. Returns the answer without its header.
 async fn ask(wires: &MemoryNetwork, host: &str, code: &'static str, text: &str) -> String {
-    let frame = Frame::text(code, text.to_owned());
     let mut io = connect(wires, host).await;
-    let mut bytes = Vec::from(code);
-    bytes.extend_from_slice(&u32::try_from(frame.data().len()).unwrap().to_be_bytes());
-    bytes.extend_from_slice(frame.data());
-    io.writer.write_all(&bytes).await.unwrap();
+    io.writer.write_all(&frame(code, text)).await.unwrap();
     heard(&mut io).await.split_off(8)
 }
 
@@ -97,11 +93,6 @@ async fn join(wires: &MemoryNetwork, host: &str, text: &str) -> String {
 
 /// The answer of a program to a request; `None` if it does not answer.
 type Answer = Rc<dyn Fn(&str) -> Option<Vec<u8>>>;
-
-fn said(code: &str, text: &str) -> Vec<u8> {
-    let len = u32::try_from(text.len()).unwrap().to_be_bytes();
-    [code.as_bytes(), &len, text.as_bytes()].concat()
-}
 
 /// A program at `host`, port 9000, that answers as `answer` says. Without an answer it holds the
 /// connection. Returns the times of its connections.
@@ -140,9 +131,9 @@ fn bracketed(host: &str) -> String {
 /// A program that behaves like the originals: it states its name, and does not know `PING`.
 fn original(id: &'static str) -> Answer {
     Rc::new(move |code| match code {
-        "NAME" => Some(said("REPL", id)),
-        "JOIN" => Some(said("REPL", "Join: peer added: node")),
-        "LIST" => Some(said("REPL", "0")),
+        "NAME" => Some(frame("REPL", id)),
+        "JOIN" => Some(frame("REPL", "Join: peer added: node")),
+        "LIST" => Some(frame("REPL", "0")),
         _ => Some(Vec::new()),
     })
 }
@@ -150,14 +141,14 @@ fn original(id: &'static str) -> Answer {
 /// Joins, and then lists `entries`.
 fn lister(id: &'static str, entries: impl Fn() -> Vec<String> + 'static) -> Answer {
     Rc::new(move |code| match code {
-        "NAME" => Some(said("REPL", id)),
+        "NAME" => Some(frame("REPL", id)),
         "LIST" => {
             let entries = entries();
             let count = entries.len().to_string();
             let all = std::iter::once(&count).chain(&entries);
-            Some(all.flat_map(|entry| said("REPL", entry)).collect())
+            Some(all.flat_map(|entry| frame("REPL", entry)).collect())
         }
-        _ => Some(said("REPL", "Join: peer added: node")),
+        _ => Some(frame("REPL", "Join: peer added: node")),
     })
 }
 
@@ -766,8 +757,8 @@ async fn a_frozen_peer_is_removed_after_three_misses() {
         let frozen = Rc::clone(&frozen);
         Rc::new(move |code| match (frozen.get(), code) {
             (true, _) => None,
-            (false, "PING") => Some(said("PONG", "al")),
-            (false, _) => Some(said("REPL", "al")),
+            (false, "PING") => Some(frame("PONG", "al")),
+            (false, _) => Some(frame("REPL", "al")),
         })
     };
     program(&wires, "9.9.9.9", pongs).await;
@@ -794,9 +785,9 @@ async fn after_another_came(answers: &'static str) -> u64 {
     let named: Answer = {
         let id = Rc::clone(&id);
         Rc::new(move |code| match code {
-            "PING" if answers == "PONG" => Some(said("PONG", &id.borrow())),
+            "PING" if answers == "PONG" => Some(frame("PONG", *id.borrow())),
             "PING" => Some(Vec::new()),
-            _ => Some(said("REPL", &id.borrow())),
+            _ => Some(frame("REPL", *id.borrow())),
         })
     };
     program(&wires, "9.9.9.9", named).await;
@@ -955,10 +946,10 @@ async fn a_flapping_peer_is_removed_and_added_again_at_most_once_in_ten_seconds(
     let up = Rc::new(Cell::new(true));
     let answer: Answer = {
         let up = Rc::clone(&up);
-        Rc::new(move |_| Some(if up.get() { said("REPL", "al") } else { Vec::new() }))
+        Rc::new(move |_| Some(if up.get() { frame("REPL", "al") } else { Vec::new() }))
     };
     let pongs: Answer = Rc::new(move |code| match code {
-        "PING" => answer(code).filter(|said| !said.is_empty()).map(|_| said("PONG", "al")),
+        "PING" => answer(code).filter(|said| !said.is_empty()).map(|_| frame("PONG", "al")),
         _ => answer(code),
     });
     program(&wires, "9.9.9.9", pongs).await;
@@ -1091,7 +1082,7 @@ async fn a_proven_id_joins_only_for_itself_and_is_verified_without_a_dial() {
         (own.id(), "eve", "Join: peer added"),
     ] {
         let mut io = eve.dial(&"node:9000".parse().unwrap()).await.unwrap();
-        io.writer.write_all(&said("JOIN", &format!("{id} {host} 9000"))).await.unwrap();
+        io.writer.write_all(&frame("JOIN", &format!("{id} {host} 9000"))).await.unwrap();
         let heard = heard(&mut io).await;
         assert!(heard.contains(expected), "{heard}");
     }
@@ -1115,11 +1106,11 @@ async fn a_peer_that_makes_up_ten_thousand_peers_gets_its_share_and_costs_bounde
     let told = Rc::new(Cell::new(0));
     let tell = Rc::clone(&told);
     let liar: Answer = Rc::new(move |code| match code {
-        "NAME" => Some(said("REPL", "liar")),
+        "NAME" => Some(frame("REPL", "liar")),
         "@PEX" => {
             let first = tell.replace(tell.get() + 16);
             let lines = (first..first + 16).map(|n| format!("evil{n} {} 9000 0\n", at(n)));
-            Some(said("@PEX", &format!("1\n{}", lines.collect::<String>())))
+            Some(frame("@PEX", &format!("1\n{}", lines.collect::<String>())))
         }
         _ => Some(Vec::new()),
     });

@@ -15,7 +15,10 @@ use actix_peer::{
 use futures::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 
-use crate::{SECOND, all, counts, host, id_of, links, node_with, pass, start, transport, turns};
+use crate::{
+    SECOND, all, common::frames::frame, counts, host, id_of, links, node_with, pass, start,
+    transport, turns,
+};
 
 /// A transport on the host `at` with the key of `id`.
 fn elsewhere(wires: &MemoryNetwork, id: &str, at: &str) -> TlsTransport {
@@ -30,8 +33,7 @@ async fn answered(from: &Peer, to: &Peer, over: Over) -> Result<(), RequestError
 /// The reply to a request on a connection over this transport; empty if it is refused.
 async fn say(over: &TlsTransport, to: &Peer, code: &str, text: &str) -> Vec<u8> {
     let mut io = over.dial(to.info().address()).await.unwrap();
-    let len = u32::try_from(text.len()).unwrap().to_be_bytes();
-    io.writer.write_all(&[code.as_bytes(), &len, text.as_bytes()].concat()).await.ok();
+    io.writer.write_all(&frame(code, text)).await.ok();
     io.writer.flush().await.ok();
     all(&mut io).await
 }

@@ -16,21 +16,18 @@ use actix_peer::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{SECOND, all, counts, host, id_of, info, links, pass, start, transport};
-
-fn encoded(frame: &Frame) -> Vec<u8> {
-    let mut bytes = frame.code().as_bytes().to_vec();
-    bytes.extend_from_slice(&u32::try_from(frame.data().len()).unwrap().to_be_bytes());
-    bytes.extend_from_slice(frame.data());
-    bytes
-}
+use crate::{
+    SECOND, all,
+    common::frames::{encoded, frame},
+    counts, host, id_of, info, links, pass, start, transport,
+};
 
 fn hello(id: &str, host: &str) -> Vec<u8> {
     let hello = format!(
         r#"{{"version":1,"id":"{id}","host":"{host}","port":9000,"window":65536,
         "max_message":1024,"max_open":8,"incarnation":1,"features":[]}}"#
     );
-    encoded(&Frame::new("@LNK", hello.into_bytes()))
+    frame("@LNK", hello)
 }
 
 /// The reply to these bytes, on a connection over this transport.

@@ -23,9 +23,8 @@ use tokio_util::codec::Decoder;
 
 use crate::{
     blocks::{Block, block, blocks},
-    common::sources::rust_files,
+    common::{frames::shown, sources::rust_files},
     incoming::{connect, say},
-    support::shown,
 };
 
 type Set = BTreeSet<String>;
@@ -790,7 +789,7 @@ async fn greet(node: &Peer, features: &[&str]) -> (tokio::net::TcpStream, Hello)
     let mut stream = connect(node).await;
     let hello = hello("bob", 1 << 20, features).to_frame();
     let text = hello.as_str().unwrap();
-    stream.write_all(&crate::support::frame(hello.code().as_bytes(), text)).await.unwrap();
+    stream.write_all(&crate::common::frames::frame(hello.code().as_bytes(), text)).await.unwrap();
     let theirs = Hello::from_frame(&hear(&mut stream).await).unwrap();
     (stream, theirs)
 }

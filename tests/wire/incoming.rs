@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Recording, frame, shown, to_the_end};
+use crate::{
+    common::frames::{frame, shown},
+    support::{Recording, to_the_end},
+};
 use actix::prelude::*;
 use actix_peer::{
     Builder, Config, Incoming, Peer, PeerInfo, Reply,

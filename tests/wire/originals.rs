@@ -21,7 +21,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::support::{frame, shown};
+use crate::common::frames::{frame, shown};
 
 /// The requests that all programs of a test have received, in order: the program and the bytes.
 pub(crate) type Heard = Rc<RefCell<Vec<String>>>;

@@ -6,7 +6,10 @@ use std::{rc::Rc, time::Duration};
 use crate::originals::{
     Heard, Pair, Then, accept, ada, knows, line, port, python, read_frame, run, run_on,
 };
-use crate::support::{Recording, frame, shown, to_the_end};
+use crate::{
+    common::frames::{frame, shown},
+    support::{Recording, to_the_end},
+};
 use actix_peer::{
     Config, Peer, PeerInfo, PingSweep, RequestError,
     frame::{Frame, FrameError, TypeCode},

@@ -17,16 +17,7 @@ use actix_peer::{
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-/// Bytes as a literal in the source.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
-}
-
-/// A frame as the originals pack it, for data that is not known in advance.
-pub(crate) fn frame(code: &[u8; 4], data: &str) -> Vec<u8> {
-    let len = u32::try_from(data.len()).unwrap().to_be_bytes();
-    [code, len.as_slice(), data.as_bytes()].concat()
-}
+use crate::common::frames::shown;
 
 /// Everything that arrives until a clean end of file.
 pub(crate) async fn to_the_end(reader: &mut (impl AsyncRead + Unpin)) -> String {

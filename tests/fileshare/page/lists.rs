@@ -1,54 +1,32 @@
 //! Searches, transfers and peers on the page.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpListener,
-    thread,
-};
+use std::{cell::RefCell, fs};
 
 use serde_json::{Value, json};
 
 use super::{acquainted, browser::Browser, refresh, search};
-use crate::instance::Instance;
+use crate::{
+    common::frames::frame,
+    instance::Instance,
+    originals::{Original, joins},
+};
 
-/// A program like the originals. `list` returns its `LIST` entry for the node that asks.
-fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
-    fn frame(text: &str) -> Vec<u8> {
-        [b"REPL", &u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let me = address.clone();
-    thread::spawn(move || {
-        let mut joined = String::new();
-        for stream in listener.incoming() {
-            let (mut stream, mut header) = (stream.unwrap(), [0; 8]);
-            if stream.read_exact(&mut header).is_err() {
-                continue;
-            }
-            let len = u32::from_be_bytes(header[4..].try_into().unwrap());
-            let mut data = vec![0; len as usize];
-            stream.read_exact(&mut data).unwrap();
-            let text = String::from_utf8(data).unwrap();
-            let answer = match &header[..4] {
-                b"NAME" => frame(&me),
-                b"JOIN" => {
-                    joined = text.split(' ').next_back().unwrap().to_owned();
-                    frame("Join: peer added")
-                }
-                b"LIST" => match list(&joined) {
-                    Some(entry) => [frame("1"), frame(&entry)].concat(),
-                    None => frame("0"),
-                },
-                b"QUER" => frame("Query: ACK"),
-                _ => Vec::new(),
-            };
-            // The caller may have closed the connection already.
-            stream.write_all(&answer).ok();
+/// A program like the originals. `list` returns its `LIST` entry for the node that joined, by the
+/// port of that node.
+fn original(list: impl Fn(&str) -> Option<String> + Send + 'static) -> Original {
+    let joined = RefCell::new(String::new());
+    Original::start(move |me, code, text| match code {
+        "JOIN" => {
+            *joined.borrow_mut() = text.split(' ').next_back().unwrap().to_owned();
+            joins(me, code, text)
         }
-    });
-    address
+        "LIST" => match list(&joined.borrow()) {
+            Some(entry) => [frame("REPL", "1"), frame("REPL", entry)].concat(),
+            None => joins(me, code, text),
+        },
+        "QUER" => frame("REPL", "Query: ACK"),
+        _ => joins(me, code, text),
+    })
 }
 
 #[tokio::test]
@@ -103,7 +81,7 @@ async fn a_search_without_an_answer_shows_that_it_ended_and_found_nothing() {
 
     let old = original(|_| None);
     // A query that is not forwarded ends first.
-    let ada = Instance::start("ada", &["--join", &old, "--ttl", "0"]);
+    let ada = Instance::start("ada", &["--join", &old.address, "--ttl", "0"]);
     ada.events().wait("peers", |network| network["peers"] != json!([]));
     page.open(&ada.url).await;
     search(&page, "song").await;
@@ -168,7 +146,7 @@ async fn peers_are_shown_with_full_names_round_trip_times_and_explanations() {
     let ada = Instance::start(&name, &[]);
     // An original that knows this node by another name.
     let old = original(|port| Some(format!("localhost:{port} localhost {port}")));
-    let bob = Instance::start("bob", &["--join", &ada.address, "--join", &old]);
+    let bob = Instance::start("bob", &["--join", &ada.address, "--join", &old.address]);
     let timed = |network: &Value| {
         let peers = network["peers"].as_array().unwrap();
         let classic = peers.iter().any(|peer| peer["speaks"] == "classic");
@@ -178,13 +156,16 @@ async fn peers_are_shown_with_full_names_round_trip_times_and_explanations() {
     let nodes: Vec<&str> =
         network["nodes"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
     assert!(!nodes.iter().any(|id| id.starts_with("localhost")), "{nodes:?}");
-    assert!(network["knows"].as_array().unwrap().contains(&json!([old, "bob"])), "{network}");
+    assert!(
+        network["knows"].as_array().unwrap().contains(&json!([old.address, "bob"])),
+        "{network}"
+    );
     let page = Browser::start().await;
     for (width, phone) in [(1280, false), (360, true)] {
         page.size(width, 900, 1.0, phone);
         page.open(&bob.url).await;
         page.see_text("#network-count", "3 nodes").await;
-        page.see_text("#peers", &old).await;
+        page.see_text("#peers", &old.address).await;
         page.see("return [...document.querySelectorAll('#peers .trip')].every((trip) => /^(< 1|[\\d,]+) ms$/.test(trip.innerText))").await;
         let cut = page
             .run(
