@@ -675,7 +675,7 @@ async fn a_manual_ban_ends_links_at_once_and_can_be_lifted() {
     assert!(ask(&ada, &bob, send()).await.is_err());
     assert_eq!(bob.bans()[0].why, Misbehavior::ByHand);
     assert!(bob.unban(flood()) && !bob.unban(flood()));
-    // It took the silence for a node without links.
+    // Ada took the silence for a node without links, and remembers that for a while.
     tokio::time::sleep(700 * SECOND).await;
     assert_eq!(ask(&ada, &bob, send()).await.unwrap(), "hi");
 }
