@@ -1082,7 +1082,7 @@ async fn a_proven_id_joins_only_for_itself_and_is_verified_without_a_dial() {
         (own.id(), "eve", "Join: peer added"),
     ] {
         let mut io = eve.dial(&"node:9000".parse().unwrap()).await.unwrap();
-        io.writer.write_all(&frame("JOIN", &format!("{id} {host} 9000"))).await.unwrap();
+        io.writer.write_all(&frame("JOIN", format!("{id} {host} 9000"))).await.unwrap();
         let heard = heard(&mut io).await;
         assert!(heard.contains(expected), "{heard}");
     }
@@ -1110,7 +1110,7 @@ async fn a_peer_that_makes_up_ten_thousand_peers_gets_its_share_and_costs_bounde
         "@PEX" => {
             let first = tell.replace(tell.get() + 16);
             let lines = (first..first + 16).map(|n| format!("evil{n} {} 9000 0\n", at(n)));
-            Some(frame("@PEX", &format!("1\n{}", lines.collect::<String>())))
+            Some(frame("@PEX", format!("1\n{}", lines.collect::<String>())))
         }
         _ => Some(Vec::new()),
     });

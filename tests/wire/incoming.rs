@@ -187,9 +187,9 @@ async fn a_quit_is_answered_in_the_words_of_the_originals() {
 #[actix::test]
 async fn a_well_known_request_has_at_most_a_kibibyte_of_data() {
     let node = ada().start().await.unwrap();
-    let heard = say(&node, &frame(b"NAME", &"x".repeat(1024))).await;
+    let heard = say(&node, &frame(b"NAME", "x".repeat(1024))).await;
     assert_eq!(heard, shown(b"REPL\0\0\0\x03ada"));
-    let heard = say(&node, &frame(b"NAME", &"x".repeat(1025))).await;
+    let heard = say(&node, &frame(b"NAME", "x".repeat(1025))).await;
     assert_eq!(heard, shown(b"ERRO\0\0\0\x10Message too long"));
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn run(
 /// The answers of the Python original. It answers nothing to `PING` and to unknown codes.
 pub(crate) fn python(name: &str, entries: &[String]) -> impl Fn(&[u8]) -> Vec<u8> + 'static {
     let name = frame(b"REPL", name);
-    let count = frame(b"REPL", &entries.len().to_string());
+    let count = frame(b"REPL", entries.len().to_string());
     let entries = entries.iter().flat_map(|entry| frame(b"REPL", entry));
     let list: Vec<u8> = count.into_iter().chain(entries).collect();
     move |request| match &request[..4] {

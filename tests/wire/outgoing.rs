@@ -161,7 +161,7 @@ async fn a_reset_is_an_error_even_after_a_complete_reply() {
 #[actix::test]
 async fn a_too_long_reply_is_refused_on_its_header() {
     let mut pair = Pair::start(Config::default().links(false).max_frame_len(100)).await;
-    let longest = frame(b"REPL", &"x".repeat(100));
+    let longest = frame(b"REPL", "x".repeat(100));
     assert_eq!(pair.answer([&longest[..]], Then::Close).await.unwrap()[0].data().len(), 100);
     let begun = Instant::now();
     for len in [101, 65_536, 65_537, 1 << 20, u32::MAX] {
